@@ -1,0 +1,31 @@
+"""cpp-pipe: embeds, clusters, names and searches large piles of images.
+
+    >>> from cpp_pipe import Run
+    >>> hits = Run.open("artifacts").search(image="img.jpg", n=5)
+
+The names below are loaded when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pipeline.run import Run, search
+    from .store import Store
+
+_HOME = {"Run": "pipeline.run", "search": "pipeline.run", "Store": "store"}
+
+__all__ = ["Run", "Store", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

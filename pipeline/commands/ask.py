@@ -1,0 +1,190 @@
+"""Commands that answer: search and eval."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...store import ConfigError, QueryError
+from ..plan import Plan
+from ..run import Run
+from . import options
+from .app import subcommands
+from .options import (
+    DEFAULT_RUN,
+    DEFAULT_STORE,
+    ConfigFlag,
+    DeviceFlag,
+    JsonFlag,
+    ModelConfigFlag,
+    PretrainedFlag,
+    RunFlag,
+    StoreFlag,
+    open_plan,
+    say,
+)
+
+if TYPE_CHECKING:
+    from ..evaluate import Evaluation
+    from ..search import Hit
+
+app = subcommands()
+
+
+@app.command()
+def search(
+    query: Annotated[Path | None, typer.Option("--query", help="A picture.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Words.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="KEY or SHARD:KEY of a row.")] = None,
+    space: Annotated[
+        str | None, typer.Option("--space", help="features (default) or embeddings (for texts).")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Draw query and hits into this picture.")
+    ] = None,
+    as_json: JsonFlag = False,
+    pretrained: PretrainedFlag = None,
+    model_config: ModelConfigFlag = None,
+    device: DeviceFlag = "auto",
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Find the images that are nearest to a picture, to words, or to one of their own.
+
+    Pictures are compared by refined features, words by the raw embeddings.
+
+    \b
+      cpp-pipe search --query img.jpg
+      cpp-pipe search --text 'a red car' -n 20 --sheet hits.png
+      cpp-pipe search --key 000123 --json
+    """
+    given = [one for one in (query, text, key) if one is not None]
+    if len(given) != 1:
+        raise QueryError("one of --query, --text and --key is needed, and only one")
+    space = space or ("embeddings" if text is not None else "features")
+    if space not in ("features", "embeddings"):
+        raise ConfigError(f"--space {space!r} is not allowed: features or embeddings is")
+    if query is not None:
+        from ..query import read_picture
+
+        read_picture(query)
+    plan = open_plan(
+        store,
+        run,
+        device=device,
+        embed=options.embed_table(None, pretrained, model_config),
+    )
+    prepare_search(plan, space)
+    opened = open_run(plan)
+    hits = opened.search(image=query, text=text, key=key, space=space, n=n)
+    if sheet is not None:
+        draw_hits(opened, query, text or key or "", hits, sheet)
+    if as_json:
+        typer.echo(json.dumps([hit.to_json() for hit in hits], indent=1))
+    else:
+        print_hits(hits)
+
+
+def open_run(plan: Plan) -> Run:
+    record = plan.store.runs.read(plan.run)
+    return Run(plan.store, replace(record, settings=plan.settings.tables()), plan.runtime.device)
+
+
+def prepare_search(plan: Plan, space: str) -> None:
+    """Makes what searching a space needs; without FAISS that is the space itself."""
+    import importlib.util
+
+    if importlib.util.find_spec("faiss") is None:
+        plan.make(space, asked_by="search")
+        say("no FAISS is installed: every row is compared (pip install 'cpp-pipe[cpu]')")
+    else:
+        plan.make(f"index/{space}", asked_by="search")
+
+
+def print_hits(hits: "Sequence[Hit]") -> None:
+    """Prints one line a hit."""
+    width = max([3, *(len(hit.key) for hit in hits)])
+    typer.echo(f"rank  similarity  {'key':<{width}}  cluster  caption")
+    for hit in hits:
+        cluster = "-" if hit.cluster is None else str(hit.cluster)
+        typer.echo(
+            f"{hit.rank:>4}  {hit.similarity:>10.4f}  {hit.key:<{width}}  {cluster:>7}  "
+            f"{hit.caption or '-'}"
+        )
+
+
+def draw_hits(run: Run, query: Path | None, words: str, hits: "Sequence[Hit]", path: Path) -> None:
+    """Draws the query and its hits as a contact sheet, pictures read out of their shards."""
+    from ..contact_sheet import draw_sheet
+    from ..query import read_picture
+
+    first = (read_picture(query) if query is not None else None, ["query", words or str(query)])
+    tiles = [
+        (
+            run.picture(hit.row),
+            [
+                f"{hit.rank}.  {hit.similarity:.3f}",
+                hit.key,
+                "" if hit.cluster is None else f"{hit.cluster}: {hit.caption or '-'}",
+            ],
+        )
+        for hit in hits
+    ]
+    try:
+        draw_sheet([first, *tiles]).save(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--sheet {path} cannot be written: {error}") from error
+    say(f"drew {path}")
+
+
+@app.command(name="eval")
+def evaluate(
+    label: Annotated[
+        str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
+    ] = None,
+    as_json: JsonFlag = False,
+    config: ConfigFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Score the clusters against labels: ACC, NMI, ARI over all rows, beside chance and k-means.
+
+    \b
+      cpp-pipe eval
+      cpp-pipe eval --label category --json
+      cpp-pipe eval --labels labels.csv
+    """
+    plan = open_plan(store, run, config, data={"label": label})
+    found = score(plan, labels)
+    typer.echo(json.dumps(found.to_json()) if as_json else evaluation_table(found))
+
+
+def score(plan: Plan, labels: Path | None = None) -> "Evaluation":
+    """Scores the clusters of a run, which are made where they are missing."""
+    from ..evaluate import evaluate as evaluate_run
+
+    assignments = plan.make("assignments", asked_by="eval")
+    embeddings = plan.make("embeddings", asked_by="eval")
+    return evaluate_run(embeddings, assignments, plan.settings.data.label, labels)
+
+
+def evaluation_table(found: "Evaluation") -> str:
+    """The scores as a table."""
+    rows = [
+        ("clusters", found.clusters),
+        ("k-means on the embeddings", found.kmeans),
+        ("chance (same sizes, dealt blindly)", found.chance),
+    ]
+    head = f"n {found.n:,}   k {found.k}   classes {found.classes}"
+    if found.unlabelled:
+        head += f"   unlabelled, left out {found.unlabelled:,}"
+    lines = [head, f"{'':<36}{'ACC':>7}{'NMI':>7}{'ARI':>7}"]
+    lines += [f"{name:<36}{one.acc:>7.3f}{one.nmi:>7.3f}{one.ari:>7.3f}" for name, one in rows]
+    return "\n".join(lines)

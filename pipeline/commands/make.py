@@ -1,0 +1,374 @@
+"""Commands that make artifacts."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...store import Artifact, ConfigError
+from ..plan import Plan
+from . import options
+from .app import subcommands
+from .options import (
+    DEFAULT_RUN,
+    DEFAULT_STORE,
+    BatchFlag,
+    ConfigFlag,
+    DeviceFlag,
+    ModelConfigFlag,
+    ModelFlag,
+    PretrainedFlag,
+    RunFlag,
+    SetFlag,
+    SkippedFlag,
+    StoreFlag,
+    WorkersFlag,
+    open_plan,
+)
+
+_WORKERS = 1
+
+app = subcommands()
+
+
+@app.command()
+def embed(
+    shards: Annotated[
+        list[str] | None,
+        typer.Option("--shards", help="'a/{000..999}.tar', 'a/<000..999>.tar', glob, @list, dir."),
+    ] = None,
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[SHARDS]...", help="More shards.")
+    ] = None,
+    model: ModelFlag = None,
+    pretrained: PretrainedFlag = None,
+    model_config: ModelConfigFlag = None,
+    max_skipped: SkippedFlag = 0.1,
+    batch_size: BatchFlag = 64,
+    workers: WorkersFlag = _WORKERS,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Embed the images of tar shards with a frozen CLIP-like model.
+
+    Name all shards that the run shall hold: those that are embedded already cost nothing, and an
+    interrupted command goes on where it stopped. Every sample is embedded or skipped with a reason.
+
+    \b
+      cpp-pipe embed --shards 'laion/{000..999}.tar'
+      cpp-pipe embed --shards photos/ --model ViT-B-32 --pretrained openai
+      cpp-pipe embed --shards a.tar --model-config my.json --pretrained my.safetensors
+    """
+    named = [*(shards or []), *(more or [])]
+    plan = open_plan(
+        store,
+        run,
+        config,
+        sets,
+        device=device,
+        workers=workers,
+        batch_size=batch_size,
+        max_skipped=max_skipped,
+        data={"shards": options.anchored(named) if named else None},
+        embed=options.embed_table(model, pretrained, model_config),
+    )
+    if not plan.settings.data.shards and not plan.settings.data.builtin:
+        raise ConfigError("no shards are named: --shards 'FOLDER/{000..999}.tar' names them")
+    print_counts(plan.make("embeddings"))
+
+
+def print_counts(embeddings: Artifact) -> None:
+    """Prints that every sample is accounted for: seen = embedded + skipped."""
+    reasons: Counter[str] = Counter()
+    seen = embedded = 0
+    for part in embeddings.parts:
+        seen += part.facts["seen"]
+        embedded += part.facts["embedded"]
+        reasons.update(part.facts["skipped"])
+    why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    typer.echo(
+        f"seen {seen:,} = embedded {embedded:,} + skipped {seen - embedded:,}"
+        + (f" ({why})" if why else "")
+    )
+    for part in embeddings.parts:
+        facts = part.facts
+        lost = sum(facts["skipped"].values())
+        if facts["is_partial"]:
+            typer.echo(
+                f"partial: {facts['shard']} is cut ({facts['why_partial']}): "
+                f"{facts['embedded']:,} embedded, {lost:,} skipped"
+            )
+        elif lost:
+            typer.echo(
+                f"skipped: {lost:,} of {facts['seen']:,} in {facts['shard']}, "
+                f"reasons in {embeddings.path(part.name, 'skipped')}"
+            )
+
+
+@app.command(name="import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help=".npz, .npy, or a clip-retrieval folder.")],
+    model: Annotated[str, typer.Option("--model", help="The model that made them.")],
+    pretrained: Annotated[str, typer.Option("--pretrained", help="Its weights.")] = "openai",
+    model_config: ModelConfigFlag = None,
+    keys: Annotated[Path | None, typer.Option("--keys", help=".npy or .txt of keys.")] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help=".npy or .txt of labels.")] = None,
+    max_skipped: SkippedFlag = 0.1,
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Take over embeddings that were made elsewhere.
+
+    Files of embeddings do not say which model made them, and a query must be embedded with the
+    same one: name it.
+
+    \b
+      cpp-pipe import clip.npz --model ViT-B-32 --pretrained openai
+      cpp-pipe import img_emb.npy --keys keys.txt --model ViT-L-14
+      cpp-pipe import my-clip-retrieval-folder --model ViT-L-14
+    """
+    from ...stages.import_embeddings import Import
+    from ...stages.sources.embeddings_files import sniff
+
+    sources = [part for path in paths for part in sniff(path, keys=keys, labels=labels)]
+    plan = open_plan(
+        store,
+        run,
+        config,
+        sets,
+        max_skipped=max_skipped,
+        embed=options.embed_table(model, pretrained, model_config),
+        data={"shards": (), "builtin": ""},
+    )
+    made = plan.take_over(
+        Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name),
+        {part.part_name: part for part in sources},
+    )
+    print_counts(made)
+
+
+@app.command()
+def train(
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1)] = None,
+    lr: Annotated[float | None, typer.Option("--lr")] = None,
+    eta: Annotated[float | None, typer.Option("--eta", help="Temperature of Π.")] = None,
+    features: Annotated[int | None, typer.Option("--features", help="p, feature size.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Train heads on the embeddings with the rate-reduction objective.
+
+    A killed training goes on from its last checkpoint. All settings are in the table [train]:
+    --set train.KEY=VALUE changes any of them, --config reference takes the paper's.
+
+    \b
+      cpp-pipe train
+      cpp-pipe train --epochs 20 --set train.hidden=2048
+    """
+    flags = {"epochs": epochs, "lr": lr, "eta": eta, "features": features, "seed": seed}
+    plan = open_plan(store, run, config, sets, device=device, train=flags)
+    plan.make("heads")
+
+
+@app.command()
+def project(
+    workers: WorkersFlag = _WORKERS,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Refine all embeddings with the trained heads.
+
+    \b
+      cpp-pipe project
+    """
+    open_plan(store, run, config, sets, device=device, workers=workers).make("features")
+
+
+@app.command()
+def spectrum(
+    landmarks: Annotated[int | None, typer.Option("--landmarks", min=2)] = None,
+    neighbours: Annotated[int | None, typer.Option("--neighbours", min=1)] = None,
+    k_max: Annotated[int | None, typer.Option("--k-max", min=0, help="0: by rows.")] = None,
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Compute the leading eigenvectors of a graph among landmark rows.
+
+    \b
+      cpp-pipe spectrum --landmarks 10000 --k-max 300
+    """
+    flags = {"landmarks": landmarks, "neighbours": neighbours, "k_max": k_max}
+    open_plan(store, run, config, sets, spectrum=flags).make("spectrum")
+
+
+@app.command(name="select-k")
+def select_k(
+    grid: Annotated[str | None, typer.Option("--grid", help="Values of k, as 5,10,20.")] = None,
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Find how many clusters there are: the k with the shortest code.
+
+    \b
+      cpp-pipe select-k
+      cpp-pipe select-k --grid 5,10,20,40
+    """
+    plan = open_plan(store, run, config, sets, select_k={"grid": _grid(grid)})
+    curve = plan.make("k_curve")
+    _print_curve(curve)
+
+
+def _grid(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(one) for one in text.split(",") if one.strip())
+    except ValueError as error:
+        raise ConfigError(
+            f"--grid {text!r} is not allowed: whole numbers with commas, as 5,10,20, are"
+        ) from error
+
+
+def _print_curve(curve: Artifact) -> None:
+    rows = curve.table(curve.parts[0].name).to_pylist()
+    lengths = [row["coding_length_nats"] for row in rows]
+    low, high = min(lengths), max(lengths)
+    for row in rows:
+        share = (row["coding_length_nats"] - low) / (high - low) if high > low else 0.0
+        mark = "  <- shortest" if row["chosen"] else ""
+        bar = "#" * round(1 + 39 * share)
+        typer.echo(f"{row['k']:>6}  {row['coding_length_nats']:>16,.1f} nats  {bar}{mark}")
+    chosen = curve.facts["chosen"]
+    if chosen == rows[-1]["k"]:
+        typer.echo(f"the code is still getting shorter at k = {chosen}: raise spectrum.k_max")
+
+
+@app.command()
+def assign(
+    k: Annotated[str | None, typer.Option("--k", help="A number, or auto.")] = None,
+    workers: WorkersFlag = _WORKERS,
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Put every image in a cluster, with a confidence.
+
+    \b
+      cpp-pipe assign            # as many clusters as select-k finds
+      cpp-pipe assign --k 100
+    """
+    plan = open_plan(store, run, config, sets, workers=workers, assign={"k": _k(k)})
+    assignments = plan.make("assignments")
+    sizes = Counter(assignments.column("cluster"))
+    ordered = sorted(sizes.values(), reverse=True)
+    typer.echo(
+        f"{assignments.rows:,} rows in {assignments.facts['k']} clusters, the largest "
+        f"{ordered[0]:,}, the smallest {ordered[-1]:,}"
+    )
+
+
+def _k(text: str | None) -> int | str | None:
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError(f"--k {text!r} is not allowed: a whole number or auto is") from error
+
+
+@app.command()
+def caption(
+    vocabulary: Annotated[
+        str | None,
+        typer.Option("--vocabulary", help="imagenet, coco, a text file, or .npz of embeddings."),
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option("--template", help="A prompt with {}, or imagenet-7, or imagenet-80."),
+    ] = None,
+    pretrained: PretrainedFlag = None,
+    model_config: ModelConfigFlag = None,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Name every cluster in words, by the votes of its images.
+
+    \b
+      cpp-pipe caption
+      cpp-pipe caption --vocabulary words.txt --template 'a photo of a {}.'
+    """
+    plan = open_plan(
+        store,
+        run,
+        config,
+        sets,
+        device=device,
+        embed=options.embed_table(None, pretrained, model_config),
+        caption={
+            "vocabulary": options.anchored_file(vocabulary),
+            "templates": tuple(template) if template else None,
+        },
+    )
+    print_captions(plan)
+
+
+def print_captions(plan: Plan, *, asked_by: str = "") -> None:
+    """Prints a line for each cluster: its size and its best captions."""
+    captions = plan.make("captions", asked_by=asked_by)
+    assignments = plan.find("assignments")
+    assert assignments is not None
+    sizes = Counter(assignments.column("cluster"))
+    words: dict[int, list[str]] = {}
+    for row in captions.table(captions.parts[0].name).to_pylist():
+        words.setdefault(row["cluster"], []).append(f"{row['caption']} {row['score']:.0%}")
+    typer.echo("cluster    size  captions (share of votes)")
+    for cluster, some in sorted(words.items()):
+        typer.echo(f"{cluster:>7} {sizes[cluster]:>7,}  {', '.join(some[:3])}")
+
+
+@app.command()
+def index(
+    space: Annotated[
+        str, typer.Option("--space", help="features (refined), embeddings (raw), or both.")
+    ] = "both",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Build FAISS indexes: of the features for images, of the embeddings for texts.
+
+    \b
+      cpp-pipe index
+    """
+    spaces = {"both": ("features", "embeddings")}.get(space, (space,))
+    if not set(spaces) <= {"features", "embeddings"}:
+        raise ConfigError(f"--space {space!r} is not allowed: features, embeddings or both is")
+    plan = open_plan(store, run, config, sets)
+    for one in spaces:
+        facts = plan.make(f"index/{one}").facts
+        typer.echo(
+            f"{one}: {facts['rows']:,} rows, {facts['factory']}, "
+            f"recall@10 {facts['recall_at_10']:.3f}"
+        )

@@ -1,0 +1,156 @@
+"""Flags that commands share, and the plan that they make together."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...store import ConfigError, Store
+from ..progress import ProgressLine
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..plan import Plan
+
+StoreFlag = Annotated[
+    Path,
+    typer.Option("--store", envvar="CPP_PIPE_STORE", help="The folder that holds the artifacts."),
+]
+RunFlag = Annotated[
+    str, typer.Option("--run", help="The run: a name for settings and versions that go together.")
+]
+ConfigFlag = Annotated[
+    str | None,
+    typer.Option("--config", help="A TOML file of settings, or the name of a shipped one."),
+]
+SetFlag = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="One setting, as --set train.epochs=20."),
+]
+DeviceFlag = Annotated[
+    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps.")
+]
+WorkersFlag = Annotated[
+    int, typer.Option("--workers", min=1, help="Processes that make parts side by side.")
+]
+BatchFlag = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Images that the frozen model sees at once.")
+]
+SkippedFlag = Annotated[
+    float,
+    typer.Option("--max-skipped", min=0, max=1, help="Fail when a larger share is skipped."),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ModelFlag = Annotated[
+    str | None, typer.Option("--model", help="A model of open_clip, as ViT-L-14.")
+]
+PretrainedFlag = Annotated[
+    str | None,
+    typer.Option("--pretrained", help="A tag of open_clip, as openai, or a .safetensors file."),
+]
+ModelConfigFlag = Annotated[
+    str | None, typer.Option("--model-config", help="A JSON file that describes a local model.")
+]
+
+DEFAULT_STORE = Path("artifacts")
+DEFAULT_RUN = "default"
+
+
+def say(line: str) -> None:
+    """Tells what is going on, apart from what the command prints as its result."""
+    _progress.close()
+    typer.echo(line, err=True)
+
+
+_progress = ProgressLine(sys.stderr)
+
+
+def open_plan(
+    store: Path,
+    run: str,
+    config: str | None = None,
+    sets: list[str] | None = None,
+    *,
+    device: str = "auto",
+    workers: int = 1,
+    batch_size: int = 64,
+    max_skipped: float = 0.1,
+    **tables: dict[str, Any],
+) -> "Plan":
+    """The plan of a run: the settings of its record or of a config, with flags over them.
+
+    `tables` hold the values of flags, by table; None is a flag that was not given.
+    """
+    from ...stages.contract import Runtime
+    from ..config import Settings, find_config
+    from ..plan import Plan
+
+    opened = Store(store)
+    record = opened.runs.read(run)
+    if config is not None:
+        settings = Settings.from_file(find_config(config))
+    else:
+        settings = Settings.from_tables(record.settings, f"run {run}")
+    for table, values in tables.items():
+        settings = settings.override(table, **values)
+    for one in sets or []:
+        settings = _apply(settings, one)
+    runtime = Runtime(
+        device=device,
+        workers=workers,
+        batch_size=batch_size,
+        max_skipped=max_skipped,
+        progress=_progress,
+    )
+    return Plan(opened, run, settings, runtime, say)
+
+
+def _apply(settings: "Settings", assignment: str) -> "Settings":
+    name, equals, text = assignment.partition("=")
+    table, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ConfigError(f"--set {assignment!r} is not allowed: --set TABLE.KEY=VALUE is")
+    if table not in settings.tables():
+        raise ConfigError(
+            f"--set {assignment!r}: unknown table, known are {', '.join(settings.tables())}"
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    return settings.override(table, **{key: value})
+
+
+def anchored(patterns: list[str]) -> tuple[str, ...]:
+    """Patterns of shards that mean the same in whatever folder a later command runs."""
+    anchored = []
+    for pattern in patterns:
+        at, path = ("@", pattern[1:]) if pattern.startswith("@") else ("", pattern)
+        is_remote = "://" in path
+        anchored.append(at + (path if is_remote else os.path.abspath(os.path.expanduser(path))))
+    return tuple(anchored)
+
+
+def anchored_file(name: str | None) -> str | None:
+    """A flag that may name a local file, by a path that means the same everywhere."""
+    if name is None or not Path(name).expanduser().is_file():
+        return name
+    return str(Path(name).expanduser().resolve())
+
+
+def embed_table(
+    model: str | None, pretrained: str | None, model_config: str | None
+) -> dict[str, str | None]:
+    """The flags that name a model, as values of the table `embed`."""
+    if model_config is not None and not Path(model_config).expanduser().is_file():
+        raise ConfigError(f"--model-config {model_config!r} is no file that is there")
+    if model is None and model_config is not None:
+        model = Path(model_config).stem
+    return {
+        "model": model,
+        "pretrained": anchored_file(pretrained),
+        "model_config": anchored_file(model_config),
+    }

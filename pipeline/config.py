@@ -1,0 +1,180 @@
+"""Settings: what a run is told, by a TOML file, its record and flags; checked before work."""
+
+import difflib
+import tomllib
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from ..stages.select_k import SelectK
+from ..stages.spectrum import Spectrum
+from ..stages.train import Train
+from ..store import ConfigError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+"""The configs that ship with the package; `cpp-pipe run NAME` finds them."""
+
+SHIPPED = "shipped"
+"""The value of `embed.pretrained` that means the weights beside the configs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Where the pictures are and where their labels stand; changes no model."""
+
+    shards: tuple[str, ...] = ()
+    """Patterns of tar shards."""
+    builtin: Literal["", "digits"] = ""
+    """A data set that comes with a dependency, written as shards into the store on first use."""
+    label: str = "cls"
+    """`cls` for the shards' .cls members, or the name of a JSON field; only `eval` reads it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedSettings:
+    """Which model embeds."""
+
+    model: str = "ViT-L-14"
+    pretrained: str = "openai"
+    """A tag of open_clip, or a local .safetensors file."""
+    model_config: str = ""
+    """A local JSON file that describes the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssignSettings:
+    """How many clusters."""
+
+    k: int | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionSettings:
+    """What clusters may be called."""
+
+    vocabulary: str = "imagenet"
+    """`imagenet`, `coco`, a text file with a phrase a line, or .npz of names and embeddings."""
+    templates: tuple[str, ...] = ()
+    """Prompts with {} for the phrase; none means those that the vocabulary is known for."""
+    top: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a run is told: a table a stage."""
+
+    data: Data = field(default_factory=Data)
+    embed: EmbedSettings = field(default_factory=EmbedSettings)
+    train: Train = field(default_factory=Train)
+    spectrum: Spectrum = field(default_factory=Spectrum)
+    select_k: SelectK = field(default_factory=SelectK)
+    assign: AssignSettings = field(default_factory=AssignSettings)
+    caption: CaptionSettings = field(default_factory=CaptionSettings)
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], where: str) -> Self:
+        """Settings from tables of plain values; ConfigError names an unknown table or key."""
+        known = {one.name: one for one in fields(cls)}
+        made = {}
+        for name, table in tables.items():
+            if name not in known:
+                raise ConfigError(_unknown(f"table [{name}]", name, known, where))
+            if not isinstance(table, Mapping):
+                raise ConfigError(f"{where}: {name} is a table: write [{name}]")
+            made[name] = _build(known[name].type, table, f"{where}, table [{name}]")
+        return cls(**made)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Settings from a TOML file."""
+        try:
+            with path.open("rb") as file:
+                tables = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path} is no TOML: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
+        return cls.from_tables(tables, str(path))
+
+    def tables(self) -> dict[str, Any]:
+        """Plain values for the run's record."""
+        return {name: _plain(table) for name, table in asdict(self).items()}
+
+    def override(self, table: str, **values: Any) -> Self:
+        """These settings with some keys of one table replaced; None leaves a key as it is."""
+        given = {key: value for key, value in values.items() if value is not None}
+        if not given:
+            return self
+        old = getattr(self, table)
+        checked = _build(type(old), {**_plain(asdict(old)), **given}, f"table [{table}]")
+        return replace(self, **{table: checked})
+
+
+def find_config(name: str) -> Path:
+    """A TOML file by its path, or a config that ships with the package by its name."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = CONFIGS / f"{name}.toml"
+    if shipped.is_file():
+        return shipped
+    known = sorted(one.stem for one in CONFIGS.glob("*.toml"))
+    raise ConfigError(
+        f"{name!r} is no file and no config of cpp-pipe, which are {', '.join(known)}"
+    )
+
+
+def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(one) if isinstance(one, tuple) else one for key, one in table.items()}
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any], where: str) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{where}: unknown {what}, known are {', '.join(sorted(known))}{hint}"
+
+
+def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(kind)
+    known = {one.name: one for one in fields(kind)}
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(_unknown(f"key {key!r}", key, known, where))
+        values[key] = _convert(value, hints[key], f"{where}, key {key}")
+    return kind(**values)
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the type that a field declares; ConfigError says what is allowed."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        for one in arguments:
+            try:
+                return _convert(value, one, where)
+            except ConfigError:
+                continue
+    elif origin is Literal:
+        if value in arguments and not isinstance(value, bool):
+            return value
+    elif origin is tuple:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple(_convert(one, arguments[0], where) for one in value)
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{where}: {value!r} is not allowed, {_allowed(hint)} is")
+
+
+def _allowed(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_allowed(one) for one in arguments)
+    if origin is Literal:
+        return " or ".join(repr(one) for one in arguments)
+    if origin is tuple:
+        return f"a list, each {_allowed(arguments[0])}"
+    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]

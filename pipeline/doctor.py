@@ -1,0 +1,92 @@
+"""What is installed, which devices there are, and what is wrong with it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_PACKAGES = (
+    "cpp-pipe",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "numpy",
+    "pyarrow",
+    "scipy",
+    "scikit-learn",
+    "webdataset",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What was found, and each fault with what to do about it."""
+
+    facts: Mapping[str, str]
+    faults: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def examine() -> Examination:
+    """Looks at the packages, at FAISS and at the devices."""
+    facts = {"python": platform.python_version(), "cores": str(os.cpu_count())}
+    faults = []
+    for name in _PACKAGES:
+        version = _version(name)
+        facts[name] = version or "missing"
+        if version is None:
+            faults.append(f"{name} is not installed: pip install cpp-pipe")
+    faiss = faiss_packages()
+    facts["faiss"] = ", ".join(f"{name} {one}" for name, one in faiss.items()) or "none"
+    if len(faiss) > 1:
+        names = " ".join(faiss)
+        faults.append(
+            f"{' and '.join(faiss)} overwrite each other's module faiss: pip uninstall -y "
+            f"{names}, then install one of them, with 'cpp-pipe[cpu]' or 'cpp-pipe[gpu]'"
+        )
+    if not faiss:
+        facts["faiss"] += " (search is exact and slower: pip install 'cpp-pipe[cpu]')"
+    fault = _look_at_torch(facts)
+    return Examination(facts=facts, faults=(*faults, *fault))
+
+
+def faiss_packages() -> dict[str, str]:
+    """The installed distributions that own the module `faiss`, with their versions."""
+    found = {}
+    for one in importlib.metadata.distributions():
+        name = (one.name or "").lower().replace("_", "-")
+        if name.startswith("faiss-") or name == "faiss":
+            found[name] = one.version
+    return dict(sorted(found.items()))
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _look_at_torch(facts: dict[str, str]) -> list[str]:
+    if importlib.util.find_spec("torch") is None:
+        return []
+    import torch
+
+    facts["torch threads"] = str(torch.get_num_threads())
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    facts["devices"] = ", ".join(["cpu", *(f"cuda:{i} {one}" for i, one in enumerate(names))])
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        return [
+            f"torchvision does not fit torch ({first}): install the two releases that belong "
+            "together"
+        ]
+    return []

@@ -1,0 +1,135 @@
+"""From what the store holds to what a command needs: makes what is missing, and says so."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ..stages.assign import Assign
+from ..stages.caption import Caption
+from ..stages.contract import Inputs, Runtime, Source, Stage
+from ..stages.embed import Embed
+from ..stages.import_embeddings import Import
+from ..stages.index import Index
+from ..stages.project import Project
+from ..stages.spectrum import Spectrum
+from ..store import Artifact, MissingError, Store
+from ..store.kinds import KINDS
+from . import local_files
+from .config import Settings
+from .work import Job, find_or_make
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one command does for one run."""
+
+    store: Store
+    run: str
+    settings: Settings
+    runtime: Runtime
+    say: Callable[[str], None]
+
+    def find(self, slot: str) -> Artifact | None:
+        """What the run refers to in a slot (a kind, or `index/SPACE`), if it is there."""
+        version = self.store.runs.read(self.run).versions.get(slot)
+        return self.store.find(KINDS[slot.partition("/")[0]], version) if version else None
+
+    def make(self, slot: str, *, asked_by: str = "") -> Artifact:
+        """The artifact of a slot as the settings want it, made if it is not there.
+
+        Without `asked_by` the user has named it: then what was fitted on other rows is fitted anew.
+        """
+        if slot == "embeddings" and asked_by:
+            found = self._embedded()
+            if found is not None:
+                return found
+        job = self.job(slot, asked_by=asked_by)
+        kept = self._fitted_before(job) if asked_by and job.stage.is_fit else None
+        return kept or self._work(job)
+
+    def take_over(self, stage: Import, sources: Mapping[str, Source]) -> Artifact:
+        """The embeddings that files of the user's hold."""
+        runtime = replace(self.runtime, sources=sources)
+        return self._work(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
+
+    def _work(self, job: Job) -> Artifact:
+        return find_or_make(job, self.store, self.run, self.settings.tables(), self.say)
+
+    def job(self, slot: str, *, asked_by: str = "") -> Job:
+        """What would make a slot; its inputs are made where they are missing."""
+        if slot == "embeddings":
+            return self._embedding_job(asked_by)
+        settings, files = self.settings, local_files.model_files(self.settings.embed)
+        stage: Stage
+        if slot == "captions":
+            fields, vocabulary = local_files.caption_fields(settings.caption)
+            stage, files = Caption(**fields), {**files, **vocabulary}
+        elif slot.startswith("index/"):
+            stage = Index.of(slot.removeprefix("index/"))
+        else:
+            stage = {
+                "heads": settings.train,
+                "features": Project(),
+                "spectrum": settings.spectrum,
+                "k_curve": settings.select_k,
+                "assignments": Assign(k=settings.assign.k),
+            }[slot]
+        inputs = {kind: self.make(kind, asked_by=asked_by or slot) for kind in stage.needs}
+        if isinstance(stage, Spectrum):
+            stage = self._wide_enough(stage, inputs)
+        runtime = replace(self.runtime, files={**self.runtime.files, **files})
+        return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
+
+    def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
+        """Keeps enough eigenvectors for the number of clusters that the user wants."""
+        k, rows = self.settings.assign.k, inputs["features"].rows
+        if k == "auto" or k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
+            return stage
+        return replace(stage, k_max=k)
+
+    def _embedded(self) -> Artifact | None:
+        """What was embedded or imported, unless the last embedding is only half done."""
+        record = self.store.runs.read(self.run)
+        is_half_done = "embeddings" in record.making
+        return None if is_half_done else self.find("embeddings")
+
+    def _embedding_job(self, asked_by: str) -> Job:
+        data = self.settings.data
+        if not data.shards and not data.builtin:
+            raise MissingError(
+                f"nothing is embedded in run {self.run!r} of the store {self.store.root}: begin "
+                "with `cpp-pipe embed --shards 'FOLDER/*.tar'` or `cpp-pipe import FILE.npz`"
+            )
+        fields, files = local_files.embed_fields(self.settings.embed)
+        sources = local_files.shards(data, self.store.root, self.say)
+        runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
+        stage = Embed(**fields)
+        return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)
+
+    def _fitted_before(self, job: Job) -> Artifact | None:
+        """What was fitted on rows that are all still there: rows that came later do not refit."""
+        before = self.find(job.slot)
+        if before is None:
+            return None
+        manifest = before.manifest
+        is_same = (manifest.stage, manifest.revision) == (job.stage.name, job.stage.revision)
+        if not is_same or dict(manifest.config) != job.stage.config():
+            return None
+        grown = False
+        for kind, used in manifest.inputs.items():
+            now = job.inputs[kind]
+            if now.content != used.content:
+                old = self.store.find(KINDS[kind], used.version)
+                if old is None or not _holds(now, old):
+                    return None
+                grown = True
+        if grown:
+            self.say(
+                f"{job.slot} {before.version} was fitted before rows were added and is kept: "
+                f"`cpp-pipe {job.stage.name}` fits it anew"
+            )
+        return before
+
+
+def _holds(now: Artifact, old: Artifact) -> bool:
+    contents = {part.content for part in now.parts}
+    return all(part.content in contents for part in old.parts)

@@ -1,0 +1,94 @@
+"""One stage's work in a store: found, finished, or made; and written down in the run."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..stages.contract import Inputs, Runtime, Stage
+from ..store import Artifact, Store
+from .device import find_device
+from .engines.local import make_parts
+
+_PACKAGES = ("cpp-pipe", "torch", "open_clip_torch", "numpy", "pyarrow", "scikit-learn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A stage with all that it needs, for one slot of a run."""
+
+    slot: str
+    """A kind's name, or `index/SPACE` for one of several."""
+    stage: Stage
+    inputs: Inputs
+    runtime: Runtime
+    """Its device may still be `auto`: it is looked for when there is work."""
+    asked_by: str = ""
+    """The command that needs it, where the user has not named it."""
+
+
+def find_or_make(
+    job: Job, store: Store, run: str, settings: Mapping[str, Any], say: Callable[[str], None]
+) -> Artifact:
+    """The artifact that a job makes; the run refers to it afterwards.
+
+    `settings` go into the run's record when they have proved to work, and only for what the user
+    has named.
+    """
+    parts = job.stage.parts(job.inputs, job.runtime)
+    version = job.stage.recipe(parts).version
+    where = {name: str(one.path.resolve()) for name, one in job.runtime.sources.items()}
+    named = {} if job.asked_by else {"settings": settings}
+    found = store.find(job.stage.kind, version)
+    if found is None:
+        with store.writing():
+            store.runs.update(run, making={job.slot: version}, sources=where, **named)
+            found = _make(job, store, say)
+    elif not job.asked_by:
+        say(f"{job.slot} {version} is there already: nothing to do")
+    store.runs.update(
+        run, versions={job.slot: version}, making={job.slot: None}, sources=where, **named
+    )
+    return found
+
+
+def _make(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
+    stage, runtime = job.stage, job.runtime
+    parts = stage.parts(job.inputs, runtime)
+    draft = store.draft(stage.recipe(parts))
+    finished = draft.finished()
+    why = f", needed by {job.asked_by}" if job.asked_by else ""
+    say(f"{stage.name}: making {job.slot} {draft.recipe.version}{why}")
+    if finished:
+        say(f"{stage.name}: {len(finished)} of {len(parts)} parts are there already")
+    device = find_device(runtime.device) if len(finished) < len(parts) else "none"
+    started = time.monotonic()
+    # Of the shards only those that are still to be read, so that progress counts them alone.
+    todo = {name: one for name, one in runtime.sources.items() if name not in finished}
+    runtime = replace(runtime, device=device, sources=todo)
+    make_parts(stage, draft, parts, job.inputs, runtime)
+    stage.review(list(draft.finished().values()), runtime)
+    seconds = time.monotonic() - started
+    made = draft.publish(job.inputs, _made_by(device, seconds))
+    say(f"{stage.name}: {made.rows:,} rows in {len(parts):,} part(s), {seconds:.1f} s on {device}")
+    return made
+
+
+def _made_by(device: str, seconds: float) -> dict[str, Any]:
+    import importlib.metadata
+    import platform
+
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "packages": packages,
+        "python": platform.python_version(),
+        "device": device,
+        "seconds": round(seconds, 3),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,155 @@
+"""What every stage is: a configuration that turns input artifacts into the parts of a new one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from ..store import Artifact, PartRecord, Product, Recipe, Scratch
+from ..store.kinds import Kind
+
+Inputs = Mapping[str, Artifact]
+"""The artifacts that a stage needs, by kind."""
+
+
+class Source(Protocol):
+    """A file of the user's that becomes one part."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies now."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What it is, wherever it lies: a digest of its name, its size and its edges."""
+        ...
+
+    @property
+    def part_name(self) -> str:
+        """The name of the part that it becomes."""
+        ...
+
+
+class Progress(Protocol):
+    """Where a stage tells how far it is."""
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Begins a count of `total` units."""
+        ...
+
+    def revise(self, total: int) -> None:
+        """Replaces a total that was not known well at the start."""
+        ...
+
+    def advance(self, done: int, *, skipped: int = 0, note: str = "") -> None:
+        """Adds to the count; `note` is shown beside it."""
+        ...
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Ignored."""
+
+    def revise(self, total: int) -> None:
+        """Ignored."""
+
+    def advance(self, done: int, *, skipped: int = 0, note: str = "") -> None:
+        """Ignored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """How the work is done. Nothing here changes a result or a version."""
+
+    device: str = "cpu"
+    """A torch device that is there."""
+    workers: int = 1
+    """Processes that make parts side by side."""
+    batch_size: int = 64
+    """Images or rows that a frozen model sees at once."""
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """Where shards and tables lie, by the name of the part that each becomes."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Where local files lie: `weights`, `model_config`, `vocabulary`."""
+    max_skipped: float = 0.1
+    """The share of samples over which losing them is a failure."""
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part to be made, and the digests of all that it is made from."""
+
+    name: str
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage is its configuration: its fields are exactly what changes its numbers.
+
+    Raise `revision` when the code would give other numbers for the same configuration.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+    revision: ClassVar[int]
+    is_fit: ClassVar[bool] = False
+    """Whether it learns from all rows; then it is not redone because rows were added."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The kinds that it reads."""
+        return ()
+
+    def config(self) -> dict[str, Any]:
+        """The configuration as JSON values."""
+        return {one.name: _json(getattr(self, one.name)) for one in fields(self)}
+
+    def recipe(self, parts: Sequence[Part]) -> Recipe:
+        """What decides the numbers of the artifact that these parts make up."""
+        return Recipe(
+            kind=self.kind.name,
+            format=self.kind.format,
+            stage=self.name,
+            revision=self.revision,
+            config=self.config(),
+            parts={part.name: dict(part.sources) for part in parts},
+        )
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """The parts to be made; by default one, from all of every input."""
+        return (
+            Part(
+                name=self.kind.name,
+                sources={kind: inputs[kind].content for kind in self.needs},
+            ),
+        )
+
+    def prepare(self, inputs: Inputs, runtime: Runtime) -> Any:
+        """What all parts share, made once in each process: a loaded model, a fit."""
+        return None
+
+    def make(
+        self, part: Part, prepared: Any, inputs: Inputs, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Writes the files of one part into `scratch`."""
+        raise TypeError(f"{type(self).__name__} does not say how its parts are made")
+
+    def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
+        """Looks at all parts before they are published; raises where they must not be."""
+
+
+def parts_like(source: Artifact, others: Mapping[str, str]) -> tuple[Part, ...]:
+    """One part for each part of `source`, made from it and from `others` (digests by name)."""
+    return tuple(
+        Part(name=part.name, sources={source.kind.name: part.content, **others})
+        for part in source.parts
+    )
+
+
+def _json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,61 @@
+"""Embeddings made elsewhere in, embeddings of the store out: one part a file."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from ..store import Product, Scratch
+from ..store.kinds import EMBEDDINGS, Kind
+from .contract import Inputs, Part, Runtime, Stage
+from .embedding_rows import EmbeddingRows
+from .sources.embeddings_files import ImportPart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Stage):
+    """Takes rows and their fields from files, each row to unit length.
+
+    Such files do not say which model made them, so the user must: queries are embedded with it.
+    """
+
+    name: ClassVar[str] = "import"
+    kind: ClassVar[Kind] = EMBEDDINGS
+    revision: ClassVar[int] = 1
+
+    model: str
+    pretrained: str
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One for each file."""
+        return tuple(
+            Part(name=source.part_name, sources={"file": source.identity})
+            for source in runtime.sources.values()
+        )
+
+    def make(
+        self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Takes one file over."""
+        source = cast(ImportPart, runtime.sources[part.name])
+        loaded = source.load()
+        columns = dict(loaded.columns)
+        vectors = columns.pop("embedding")
+        size = vectors.shape[1]
+        rows = EmbeddingRows(shard=source.path.name, size=size)
+        for fault in loaded.faults:
+            rows.skip(fault.key, fault.reason, fault.detail)
+        rows.rows = [
+            dict(zip(columns, values, strict=True))
+            for values in zip(*columns.values(), strict=True)
+        ]
+        rows.embeddings = [vectors]
+        lost = len(loaded.faults)
+        runtime.progress.advance(len(rows.rows) + lost, skipped=lost)
+        model: dict[str, Any] = {
+            "model": self.model,
+            "pretrained": self.pretrained,
+            "weights_digest": None,
+            "embedding_size": size,
+            "preprocess": None,
+            "is_normalised": True,
+        }
+        return rows.write(scratch, {"is_partial": False, "why_partial": "", "suffixes": {}}, model)

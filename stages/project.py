@@ -1,0 +1,91 @@
+"""Embeddings and heads in, features out: a map over parts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..store import Artifact, Product, Scratch, StoreError
+from ..store.kinds import FEATURES, Kind
+from .contract import Inputs, Part, Runtime, Stage, parts_like
+
+if TYPE_CHECKING:
+    from .algorithms.heads import Heads
+
+_ROWS = 4096
+"""Rows that go through the heads at once: bounds the memory, and changes no feature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project(Stage):
+    """Refines embeddings with trained heads, BatchNorm in eval mode."""
+
+    name: ClassVar[str] = "project"
+    kind: ClassVar[Kind] = FEATURES
+    revision: ClassVar[int] = 1
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What is refined, and by what."""
+        return ("embeddings", "heads")
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One for each part of the embeddings."""
+        return parts_like(inputs["embeddings"], {"heads": inputs["heads"].content})
+
+    def prepare(self, inputs: Inputs, runtime: Runtime) -> "Heads":
+        """The heads."""
+        runtime.progress.start("project", inputs["embeddings"].rows, "rows")
+        return load_heads(inputs["heads"], runtime.device)
+
+    def make(
+        self, part: Part, prepared: "Heads", inputs: Inputs, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Projects one part."""
+        import numpy as np
+
+        x = inputs["embeddings"].embeddings(part.name)
+        z, c = refine(prepared, x, runtime.device)
+        np.save(scratch.path("z"), z)
+        np.save(scratch.path("c"), c)
+        runtime.progress.advance(len(z))
+        model = dict(inputs["embeddings"].facts["model"])
+        return Product(rows=len(z), shared={"feature_size": int(z.shape[1]), "model": model})
+
+
+def load_heads(heads: Artifact, device: str) -> "Heads":
+    """Trained heads in eval mode on a device."""
+    from safetensors.torch import load_file
+
+    from .algorithms.heads import Heads
+
+    config: Mapping[str, Any] = heads.manifest.config
+    part = heads.parts[0].name
+    state = load_file(heads.path(part, "weights"), device=device)
+    network = Heads(
+        d=int(heads.facts["embedding_size"]),
+        h=config["hidden"],
+        p=config["p"],
+        shared_heads=config["shared_heads"],
+        skip=config["start"] == "principal",
+    ).to(device)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def refine(heads: "Heads", x: Any, device: str) -> tuple[Any, Any]:
+    """Features and cluster features of embeddings (n, d): float16 (n, p) each, unit rows.
+
+    StoreError when the embeddings have another size than those that the heads were trained on.
+    """
+    import torch
+
+    from .algorithms.training import project
+
+    size = heads.pre_feature[0].in_features
+    if x.shape[1] != size:
+        raise StoreError(
+            f"the heads take embeddings of size {size}, these have {x.shape[1]}: "
+            "they are of another model; use another run (--run)"
+        )
+    z, c = project(heads, torch.tensor(x, device=device), _ROWS)
+    return z.cpu().numpy(), c.cpu().numpy()

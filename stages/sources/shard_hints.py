@@ -1,0 +1,94 @@
+"""What to tell someone whose list of shards finds less than they meant."""
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+MOST_SHOWN = 3
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+EMBEDDING_SUFFIXES = frozenset({".npz", ".npy"})
+_NUMBERED = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
+
+
+def why_nothing(pattern: str) -> str:
+    """What is where `pattern` points, and what to do about it; one clause, without a full stop."""
+    folder = Path(pattern).parent
+    while glob.has_magic(str(folder)):
+        folder = folder.parent
+    if not folder.exists():
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+        return f"there is no folder {folder} (the path exists as far as {above})"
+    if not folder.is_dir():
+        return f"{folder} is a file, not a folder"
+    clause = f"the folder {folder} has {_describe_folder(folder)}"
+    if not glob.has_magic(pattern) and re.search(r"[{<].*[}>]", pattern):
+        clause += "; a range is written {000..999}"
+    return clause
+
+
+def _describe_folder(folder: Path) -> str:
+    """The files in a folder by suffix, with a hint where they are something else than shards."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    counts = Counter(Path(name).suffix.lower() for name in names)
+    if not counts:
+        below = sum(1 for _ in folder.glob("*/*.tar"))
+        if below:
+            return f"no files, but {below} .tar in its subfolders: write '{folder}/*/*.tar'"
+        return "no files"
+    listed = []
+    for suffix, count in counts.most_common(MOST_SHOWN):
+        example = next(name for name in names if Path(name).suffix.lower() == suffix)
+        kind = f"{suffix} " if suffix else ""
+        listed.append(f"{count} {kind}file{'s' if count > 1 else ''} (as {example})")
+    text = ", ".join(listed)
+    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(MOST_SHOWN))
+    if rest:
+        text += f" and {rest} others"
+    if counts[".tar"]:
+        return text
+    if PICTURE_SUFFIXES & counts.keys():
+        return text + " and no .tar: pack the pictures into tar shards first"
+    if EMBEDDING_SUFFIXES & counts.keys():
+        return text + " and no .tar: embeddings made elsewhere come in by cpp-pipe import"
+    return text + " and no .tar"
+
+
+def compress_names(names: Sequence[str]) -> str:
+    """Names with runs of numbers written as ranges, cut short after the first few."""
+    parents = {str(Path(name).parent) for name in names}
+    if len(parents) == 1:
+        names = [Path(name).name for name in names]
+    runs = list(_runs(names))
+    text = ", ".join(run for run, _ in runs[:MOST_SHOWN])
+    hidden = sum(count for _, count in runs[MOST_SHOWN:])
+    return f"{text}, … (and {hidden} more)" if hidden else text
+
+
+def _runs(names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Runs of names that differ by one in their last number, each with how many it stands for."""
+    start = 0
+    for end in range(1, len(names) + 1):
+        if end < len(names) and _follows(names[end - 1], names[end]):
+            continue
+        first, last = names[start], names[end - 1]
+        if end - start == 1:
+            yield first, 1
+        else:
+            prefix, low, suffix = _split(first)
+            yield f"{prefix}{{{low}..{_split(last)[1]}}}{suffix}", end - start
+        start = end
+
+
+def _follows(before: str, after: str) -> bool:
+    left, right = _split(before), _split(after)
+    if left[0] != right[0] or left[2] != right[2] or not left[1] or not right[1]:
+        return False
+    padded = left[1].startswith("0") or right[1].startswith("0")
+    return int(right[1]) == int(left[1]) + 1 and (not padded or len(left[1]) == len(right[1]))
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    match = _NUMBERED.match(name)
+    return (match[1], match[2], match[3]) if match else (name, "", "")

@@ -1,0 +1,35 @@
+"""Versioned artifacts on a disk. Knows nothing of stages, and imports no heavy library."""
+
+from .artifact import Artifact
+from .draft import Draft, Product, Scratch
+from .errors import (
+    ConfigError,
+    CppPipeError,
+    MissingError,
+    NumericError,
+    QueryError,
+    ShardError,
+    StoreError,
+)
+from .manifest import Manifest, PartRecord, Recipe
+from .runs import RunRecord
+from .store import Store
+
+__all__ = [
+    "Artifact",
+    "ConfigError",
+    "CppPipeError",
+    "Draft",
+    "Manifest",
+    "MissingError",
+    "NumericError",
+    "PartRecord",
+    "Product",
+    "QueryError",
+    "Recipe",
+    "RunRecord",
+    "Scratch",
+    "ShardError",
+    "Store",
+    "StoreError",
+]

@@ -1,0 +1,137 @@
+"""Reading a published artifact."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import StoreError
+from .files import read_json
+from .kinds import KINDS, Kind
+from .manifest import Manifest, PartRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+MANIFEST = "manifest.json"
+PARTS = "parts"
+PART_SUFFIX = ".part.json"
+"""Of the small file that says that a part is there."""
+
+
+class Artifact:
+    """A published version of a kind, in a folder of the store; nothing in it ever changes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Artifact({self.kind.name}/{self.version}, {self.rows} rows)"
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the artifact is and was made from; StoreError for a format we cannot read."""
+        path = self.folder / MANIFEST
+        value = read_json(path)
+        kind = KINDS.get(value.get("kind"))
+        if kind is None or value.get("format") != kind.format:
+            known = ", ".join(f"{kind.name} {kind.format}" for kind in KINDS.values())
+            raise StoreError(
+                f"{path} is of kind {value.get('kind')!r} in format {value.get('format')!r}, "
+                f"this version of cpp-pipe reads {known}: use the version that wrote it, "
+                "or another store"
+            )
+        return Manifest.from_json(value)
+
+    @property
+    def kind(self) -> Kind:
+        """What its files are."""
+        return KINDS[self.manifest.kind]
+
+    @property
+    def version(self) -> str:
+        """The name that its recipe gives it."""
+        return self.manifest.version
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of all its bytes."""
+        return self.manifest.content
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts together."""
+        return self.manifest.rows
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What its parts have in common, as the model that made embeddings."""
+        return self.manifest.facts
+
+    @property
+    def parts(self) -> Sequence[PartRecord]:
+        """Its parts, in the order in which rows are counted."""
+        return self.manifest.parts
+
+    @cached_property
+    def part_names(self) -> Mapping[str, PartRecord]:
+        """Parts by name."""
+        return {part.name: part for part in self.parts}
+
+    @cached_property
+    def starts(self) -> Mapping[str, int]:
+        """The number of the first row of each part, counted over the whole artifact."""
+        starts, row = {}, 0
+        for part in self.parts:
+            starts[part.name] = row
+            row += part.rows
+        return starts
+
+    def locate(self, row: int) -> tuple[str, int]:
+        """The part that holds a row of the artifact, and the row's number in that part."""
+        for part in self.parts:
+            start = self.starts[part.name]
+            if start <= row < start + part.rows:
+                return part.name, row - start
+        raise IndexError(f"row {row} of {self.rows}")
+
+    def path(self, part: str, role: str) -> Path:
+        """The file that plays a role in a part."""
+        return self.folder / PARTS / self.part_names[part].files[role].name
+
+    def table(
+        self, part: str, role: str = "rows", columns: Sequence[str] | None = None
+    ) -> "pa.Table":
+        """A Parquet file of a part, or some of its columns."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.path(part, role), columns=columns, partitioning=None)
+
+    def column(self, name: str, role: str = "rows") -> list[Any]:
+        """One column of all parts as Python values, in row order."""
+        return [
+            value
+            for part in self.parts
+            for value in self.table(part.name, role, [name]).column(0).to_pylist()
+        ]
+
+    def array(self, part: str, role: str) -> "np.ndarray":
+        """A NumPy file of a part, memory-mapped and read-only."""
+        import numpy as np
+
+        return np.load(self.path(part, role), mmap_mode="r", allow_pickle=False)
+
+    def tensors(self, part: str, role: str) -> "dict[str, np.ndarray]":
+        """The tensors of a safetensors file as NumPy arrays."""
+        from safetensors.numpy import load_file
+
+        return load_file(self.path(part, role))
+
+    def embeddings(self, part: str) -> "np.ndarray":
+        """The embeddings of a part: float16 (n, d), unit rows, without a copy."""
+        import numpy as np
+
+        column = self.table(part, columns=["embedding"]).column(0).combine_chunks()
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(flat, dtype=np.float16).reshape(-1, column.type.list_size)

@@ -1,0 +1,75 @@
+"""Whether a file that a stage wrote is what its kind declares, before anyone can read it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import StoreError
+from .kinds import VECTOR, Array, Blob, FileSpec, Table, Tensors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def check_file(path: Path, spec: FileSpec, *, rows: int) -> None:
+    """StoreError when a file's schema, type or number of rows is not the declared one."""
+    if not path.is_file():
+        raise StoreError(f"the stage wrote no {path.name}")
+    if isinstance(spec, Table):
+        _check_table(path, spec, rows)
+    elif isinstance(spec, Array):
+        _check_array(path, spec, rows)
+    elif isinstance(spec, Tensors):
+        _check_tensors(path, spec)
+    else:
+        assert isinstance(spec, Blob)
+
+
+def _check_table(path: Path, spec: Table, rows: int) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        schema, found = file.schema_arrow, file.metadata.num_rows
+    expected = spec.schema(vector_size=_vector_size(schema, spec))
+    if not schema.equals(expected, check_metadata=False):
+        raise StoreError(
+            f"{path.name} has the schema {_line(schema)}, the kind declares {_line(expected)}"
+        )
+    if spec.is_aligned and found != rows:
+        raise StoreError(f"{path.name} has {found} rows, its part has {rows}")
+
+
+def _vector_size(schema: "pa.Schema", spec: Table) -> int | None:
+    import pyarrow as pa
+
+    for column in spec.columns:
+        if column.type == VECTOR:
+            index = schema.get_field_index(column.name)
+            found = schema.field(index).type if index >= 0 else None
+            return found.list_size if isinstance(found, pa.FixedSizeListType) else 1
+    return None
+
+
+def _line(schema: "pa.Schema") -> str:
+    return "(" + ", ".join(f"{field.name}: {field.type}" for field in schema) + ")"
+
+
+def _check_array(path: Path, spec: Array, rows: int) -> None:
+    import numpy as np
+
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.dtype.name != spec.dtype or array.ndim != spec.ndim:
+        raise StoreError(
+            f"{path.name} is {array.dtype.name} with {array.ndim} axes, "
+            f"the kind declares {spec.dtype} with {spec.ndim}"
+        )
+    if array.shape[0] != rows:
+        raise StoreError(f"{path.name} has {array.shape[0]} rows, its part has {rows}")
+
+
+def _check_tensors(path: Path, spec: Tensors) -> None:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        absent = sorted(set(spec.names) - set(file.keys()))
+    if absent:
+        raise StoreError(f"{path.name} lacks the tensors {', '.join(absent)}")

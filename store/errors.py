@@ -1,0 +1,35 @@
+"""The errors that a user can act on; anything else is a bug and keeps its traceback."""
+
+
+class CppPipeError(Exception):
+    """Base of every error that prints as one line and exits with code 2."""
+
+
+class ConfigError(CppPipeError, ValueError):
+    """A setting, a flag or a config file that cannot be used."""
+
+
+class StoreError(CppPipeError, OSError):
+    """The store cannot be read or written, or holds something that it must not."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class MissingError(CppPipeError, FileNotFoundError):
+    """Something that a command needs and nothing can make."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ShardError(CppPipeError, ValueError):
+    """A shard, a list of shards or a table that cannot be read as what it should be."""
+
+
+class QueryError(CppPipeError, ValueError):
+    """A query that cannot be answered."""
+
+
+class NumericError(CppPipeError, ArithmeticError):
+    """A number that is not finite, named by the step and the term where it first appeared."""

@@ -1,0 +1,235 @@
+"""The kinds of artifact: what files a part of each has, and the one declared schema of each file.
+
+Stages meet here and nowhere else. When the layout of a kind's bytes changes, raise its `format`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+VECTOR = "vector"
+"""The type of a column that holds a fixed-size list of float16; its size is known from the data."""
+
+ColumnType = Literal["string", "int32", "int64", "float32", "float64", "bool", "vector"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a Parquet file."""
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+    unit: str = ""
+    """What its numbers count or measure; written into the field's metadata."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A Parquet file with exactly these columns, in this order."""
+
+    suffix: str
+    columns: tuple[Column, ...]
+    is_aligned: bool = True
+    """Whether it has one row for each row of its part."""
+
+    def schema(self, *, vector_size: int | None = None) -> "pa.Schema":
+        """The Arrow schema; `vector_size` is needed where a column is a vector."""
+        import pyarrow as pa
+
+        def field_of(column: Column) -> "pa.Field":
+            if column.type == VECTOR:
+                if vector_size is None:
+                    raise ValueError(f"column {column.name} needs its vector size")
+                arrow = pa.list_(pa.field("element", pa.float16(), nullable=False), vector_size)
+            else:
+                arrow = {"bool": pa.bool_, "string": pa.string}.get(column.type)
+                arrow = arrow() if arrow else getattr(pa, column.type)()
+            metadata = {"unit": column.unit} if column.unit else None
+            return pa.field(column.name, arrow, nullable=column.nullable, metadata=metadata)
+
+        return pa.schema([field_of(column) for column in self.columns])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Array:
+    """A NumPy file, memory-mapped when it is read: one row for each row of its part."""
+
+    suffix: str
+    dtype: str
+    ndim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensors:
+    """A safetensors file; `names` are the tensors that it must hold, others may be there too."""
+
+    suffix: str = ".safetensors"
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blob:
+    """A file whose inside another library defines."""
+
+    suffix: str
+
+
+FileSpec = Table | Array | Tensors | Blob
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of artifact: `files` maps a role to the file that plays it in every part."""
+
+    name: str
+    format: int
+    files: Mapping[str, FileSpec]
+
+
+EMBEDDINGS = Kind(
+    name="embeddings",
+    format=1,
+    files={
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="key", type="string"),
+                Column(name="shard", type="string"),
+                Column(name="offset", type="int64", nullable=True, unit="bytes"),
+                Column(name="size", type="int64", nullable=True, unit="bytes"),
+                Column(name="width", type="int32", nullable=True, unit="pixels"),
+                Column(name="height", type="int32", nullable=True, unit="pixels"),
+                Column(name="caption", type="string", nullable=True),
+                Column(name="label", type="string", nullable=True),
+                Column(name="url", type="string", nullable=True),
+                Column(name="extra", type="string", unit="JSON object"),
+                Column(name="embedding", type="vector", unit="unit length"),
+            ),
+        ),
+        "skipped": Table(
+            suffix=".skipped.parquet",
+            is_aligned=False,
+            columns=(
+                Column(name="key", type="string"),
+                Column(name="shard", type="string"),
+                Column(name="offset", type="int64", nullable=True, unit="bytes"),
+                Column(name="reason", type="string"),
+                Column(name="detail", type="string"),
+            ),
+        ),
+    },
+)
+
+HEADS = Kind(
+    name="heads",
+    format=1,
+    files={
+        "weights": Tensors(),
+        "history": Table(
+            suffix=".history.parquet",
+            is_aligned=False,
+            columns=(
+                Column(name="step", type="int32"),
+                Column(name="is_warmup", type="bool"),
+                Column(name="rate_nats", type="float64", unit="nats"),
+                Column(name="conditional_rate_nats", type="float64", nullable=True, unit="nats"),
+                Column(name="regulariser", type="float64", nullable=True),
+                Column(name="loss", type="float64", unit="nats"),
+            ),
+        ),
+    },
+)
+
+FEATURES = Kind(
+    name="features",
+    format=1,
+    files={
+        "z": Array(suffix=".z.npy", dtype="float16", ndim=2),
+        "c": Array(suffix=".c.npy", dtype="float16", ndim=2),
+    },
+)
+
+SPECTRUM = Kind(
+    name="spectrum",
+    format=1,
+    files={
+        "tensors": Tensors(
+            names=("landmark_rows", "landmark_z", "eigenvalues", "eigenvectors", "degrees")
+        ),
+    },
+)
+
+K_CURVE = Kind(
+    name="k_curve",
+    format=1,
+    files={
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="k", type="int32", unit="clusters"),
+                Column(name="coding_length_nats", type="float64", unit="nats"),
+                Column(name="chosen", type="bool"),
+            ),
+        ),
+    },
+)
+
+ASSIGNMENTS = Kind(
+    name="assignments",
+    format=1,
+    files={
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="key", type="string"),
+                Column(name="cluster", type="int32"),
+                Column(name="confidence", type="float32", unit="0 to 1"),
+            ),
+        ),
+    },
+)
+
+CAPTIONS = Kind(
+    name="captions",
+    format=1,
+    files={
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="cluster", type="int32"),
+                Column(name="rank", type="int32", unit="1 is best"),
+                Column(name="caption", type="string"),
+                Column(name="score", type="float32", unit="share of the cluster's votes"),
+                Column(name="votes", type="float32"),
+            ),
+        ),
+    },
+)
+
+INDEX = Kind(
+    name="index",
+    format=1,
+    files={"index": Blob(suffix=".faiss"), "facts": Blob(suffix=".facts.json")},
+)
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            EMBEDDINGS,
+            HEADS,
+            FEATURES,
+            SPECTRUM,
+            K_CURVE,
+            ASSIGNMENTS,
+            CAPTIONS,
+            INDEX,
+        )
+    }
+)
+"""Every kind by its name, in the order in which data flows."""

@@ -1,0 +1,142 @@
+"""What the small files of the store say: recipes, parts and manifests, and their digests."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from .digest import digest_json
+
+VERSION_DIGITS = 16
+"""Hex digits of a version's name: 64 bits, enough to tell any store's versions apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides the numbers of an artifact, known before the work starts."""
+
+    kind: str
+    format: int
+    stage: str
+    revision: int
+    config: Mapping[str, Any]
+    parts: Mapping[str, Mapping[str, str]]
+    """For each part the digests of what it is made from."""
+
+    @property
+    def version(self) -> str:
+        """The name of the artifact that this recipe makes."""
+        return digest_json(self._recipe_of(dict(self.parts)))[:VERSION_DIGITS]
+
+    def of_part(self, name: str) -> str:
+        """Digest of one part's recipe: equal in every version that makes the part the same way."""
+        return digest_json(self._recipe_of(dict(self.parts[name])))
+
+    def _recipe_of(self, sources: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "format": self.format,
+            "stage": self.stage,
+            "revision": self.revision,
+            "config": dict(self.config),
+            "sources": sources,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """One file of a part, as it was when it was written."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartRecord:
+    """One finished part: it exists when its small file does."""
+
+    name: str
+    rows: int
+    recipe: str
+    files: Mapping[str, FileRecord]
+    """By role."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What is told of this part alone; not hashed."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """What must be equal in all parts of an artifact; becomes the manifest's facts."""
+
+    @property
+    def content(self) -> str:
+        """Digest of the bytes that were made."""
+        return digest_json({role: record.sha256 for role, record in self.files.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object that stands in the part's small file."""
+        return {**asdict(self), "content": self.content}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The record that `to_json` wrote."""
+        files = {role: FileRecord(**record) for role, record in value["files"].items()}
+        known = {name: value[name] for name in ("name", "rows", "recipe", "facts", "shared")}
+        return cls(files=files, **known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """An artifact that another was made from."""
+
+    kind: str
+    version: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One published artifact: it exists when this is written, and never changes after."""
+
+    kind: str
+    format: int
+    version: str
+    stage: str
+    revision: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Input]
+    parts: tuple[PartRecord, ...]
+    facts: Mapping[str, Any]
+    made_by: Mapping[str, Any]
+    """Package versions, device, seconds, date: told, never hashed."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all parts together."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all files together, links counted in full."""
+        return sum(file.bytes for part in self.parts for file in part.files.values())
+
+    @property
+    def content(self) -> str:
+        """Digest of the bytes of all parts."""
+        return digest_json({part.name: part.content for part in self.parts})
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object that stands in `manifest.json`."""
+        return {
+            **asdict(self),
+            "parts": [part.to_json() for part in self.parts],
+            "rows": self.rows,
+            "content": self.content,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The manifest that `to_json` wrote."""
+        told = ("kind", "format", "version", "stage", "revision", "config", "facts", "made_by")
+        return cls(
+            inputs={name: Input(**one) for name, one in value["inputs"].items()},
+            parts=tuple(PartRecord.from_json(part) for part in value["parts"]),
+            **{name: value[name] for name in told},
+        )

@@ -1,0 +1,66 @@
+"""A small artifact of a real kind, made without any stage."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cpp_pipe.store import Draft, Product, Recipe, Scratch, Store
+from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES, Table
+
+PARTS = ("a-00", "b-01", "c-02")
+
+
+def recipe(
+    *, kind: str = "features", config: Mapping[str, Any] | None = None, parts=PARTS
+) -> Recipe:
+    """A recipe of parts that are each made from a source of their own."""
+    return Recipe(
+        kind=kind,
+        format=1,
+        stage="test",
+        revision=1,
+        config=config or {"gamma": 1.0},
+        parts={name: {"shard": f"digest of {name}"} for name in parts},
+    )
+
+
+def write_features(scratch: Scratch, rows: int = 3, *, z_rows: int | None = None) -> Product:
+    """A part of features, as a stage would write it."""
+    np.save(scratch.path("z"), np.ones((z_rows or rows, 2), np.float16))
+    np.save(scratch.path("c"), np.zeros((rows, 2), np.float16))
+    return Product(rows=rows, shared={"feature_size": 2})
+
+
+def write_assignments(scratch: Scratch, table: pa.Table) -> Product:
+    """A part of assignments with whatever table is given."""
+    pq.write_table(table, scratch.path("rows"))
+    return Product(rows=table.num_rows)
+
+
+def assignments_table(rows: int = 3) -> pa.Table:
+    """A table as the kind declares it."""
+    spec = ASSIGNMENTS.files["rows"]
+    assert isinstance(spec, Table)
+    columns = {
+        "key": [f"k{i}" for i in range(rows)],
+        "cluster": list(range(rows)),
+        "confidence": [0.5] * rows,
+    }
+    return pa.Table.from_pydict(columns, schema=spec.schema())
+
+
+def publish(store: Store, made: Recipe | None = None, rows: int = 3):
+    """A published artifact of features."""
+    made = made or recipe()
+    draft = store.draft(made)
+    for name in made.parts:
+        draft.make_part(name, lambda scratch: write_features(scratch, rows))
+    return draft.publish({}, {"date": "2026-01-01"})
+
+
+def parts_folder(store: Store, draft: Draft):
+    """Where a draft's parts lie."""
+    return store.folder(FEATURES, draft.recipe.version) / "parts"

@@ -1,0 +1,168 @@
+"""Drafts: nothing half-written is ever read, nothing that is made is made twice."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from cpp_pipe.store import Product, Store, StoreError
+from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
+
+from .stores import (
+    PARTS,
+    assignments_table,
+    parts_folder,
+    publish,
+    recipe,
+    write_assignments,
+    write_features,
+)
+
+
+def test_nothing_is_visible_before_publish(tmp_path):
+    store = Store(tmp_path)
+    draft = store.draft(recipe())
+    for name in PARTS:
+        assert store.find(FEATURES, recipe().version) is None
+        draft.make_part(name, write_features)
+    assert store.find(FEATURES, recipe().version) is None
+    assert store.artifacts() == []
+    draft.publish({}, {})
+    found = store.find(FEATURES, recipe().version)
+    assert found is not None and found.rows == 9
+
+
+def test_a_published_artifact_reads_back_what_was_written(tmp_path):
+    artifact = publish(Store(tmp_path))
+    assert [part.name for part in artifact.parts] == list(PARTS)
+    assert artifact.array("b-01", "z").tolist() == [[1, 1]] * 3
+    assert artifact.starts == {"a-00": 0, "b-01": 3, "c-02": 6}
+    assert artifact.locate(7) == ("c-02", 1)
+    assert artifact.facts == {"feature_size": 2}
+    with pytest.raises(IndexError):
+        artifact.locate(9)
+
+
+def test_a_part_that_fails_half_way_leaves_nothing(tmp_path):
+    draft = Store(tmp_path).draft(recipe())
+
+    def fail(scratch):
+        np.save(scratch.path("z"), np.ones((3, 2), np.float16))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        draft.make_part("a-00", fail)
+    assert draft.finished() == {}
+    assert list(parts_folder(Store(tmp_path), draft).iterdir()) == []
+
+
+def test_publishing_without_a_part_names_it(tmp_path):
+    draft = Store(tmp_path).draft(recipe())
+    draft.make_part("a-00", write_features)
+    with pytest.raises(StoreError, match="without its parts b-01, c-02"):
+        draft.publish({}, {})
+
+
+def test_wrong_rows_are_refused(tmp_path):
+    draft = Store(tmp_path).draft(recipe())
+    with pytest.raises(StoreError, match=r"part a-00: a-00\.z\.npy has 4 rows, its part has 3"):
+        draft.make_part("a-00", lambda scratch: write_features(scratch, 3, z_rows=4))
+    assert draft.finished() == {}
+
+
+def test_a_wrong_type_of_number_is_refused(tmp_path):
+    def write(scratch):
+        np.save(scratch.path("z"), np.ones((3, 2), np.float32))
+        np.save(scratch.path("c"), np.ones((3, 2), np.float16))
+        return Product(rows=3)
+
+    draft = Store(tmp_path).draft(recipe())
+    with pytest.raises(StoreError, match="float32 with 2 axes, the kind declares float16"):
+        draft.make_part("a-00", write)
+
+
+def test_a_file_that_is_missing_is_refused(tmp_path):
+    def write(scratch):
+        np.save(scratch.path("z"), np.ones((3, 2), np.float16))
+        return Product(rows=3)
+
+    draft = Store(tmp_path).draft(recipe())
+    with pytest.raises(StoreError, match=r"wrote no a-00\.c\.npy"):
+        draft.make_part("a-00", write)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns(["confidence"]),
+        lambda table: table.append_column("more", pa.array([1] * table.num_rows)),
+        lambda table: table.rename_columns(["key", "group", "confidence"]),
+        lambda table: table.set_column(1, "cluster", pa.array([1] * table.num_rows, pa.int64())),
+    ],
+    ids=["a column less", "a column more", "another name", "another type"],
+)
+def test_a_wrong_schema_is_refused(tmp_path, change):
+    draft = Store(tmp_path).draft(recipe(kind=ASSIGNMENTS.name))
+    with pytest.raises(StoreError, match="the kind declares"):
+        draft.make_part(
+            "a-00", lambda scratch: write_assignments(scratch, change(assignments_table()))
+        )
+    assert draft.finished() == {}
+    draft.make_part("a-00", lambda scratch: write_assignments(scratch, assignments_table()))
+    assert list(draft.finished()) == ["a-00"]
+
+
+def test_parts_that_differ_in_what_they_must_share_are_never_published(tmp_path):
+    def write(size):
+        def write_part(scratch):
+            np.save(scratch.path("z"), np.ones((1, size), np.float16))
+            np.save(scratch.path("c"), np.ones((1, size), np.float16))
+            return Product(rows=1, shared={"feature_size": size})
+
+        return write_part
+
+    draft = Store(tmp_path).draft(recipe(parts=("a", "b")))
+    draft.make_part("a", write(2))
+    draft.make_part("b", write(3))
+    with pytest.raises(StoreError, match="would mix parts that differ"):
+        draft.publish({}, {})
+
+
+def test_a_part_that_another_version_made_is_linked_not_copied(tmp_path):
+    store = Store(tmp_path)
+    first = publish(store, recipe(parts=PARTS[:2]))
+    draft = store.draft(recipe(parts=PARTS))
+    assert sorted(draft.finished()) == list(PARTS[:2])
+    old = first.path("a-00", "z")
+    new = parts_folder(store, draft) / old.name
+    assert os.path.samefile(old, new)
+
+
+def test_a_part_of_another_recipe_is_not_taken(tmp_path):
+    store = Store(tmp_path)
+    publish(store, recipe(config={"gamma": 1.0}))
+    assert store.draft(recipe(config={"gamma": 2.0})).finished() == {}
+
+
+def test_many_finishers_at_once_publish_one_manifest(tmp_path):
+    store = Store(tmp_path)
+    draft = store.draft(recipe())
+    for name in PARTS:
+        draft.make_part(name, write_features)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda i: store.draft(recipe()).publish({}, {"by": i}), range(8)))
+    assert len({json.dumps(dict(one.manifest.made_by)) for one in made}) == 1
+
+
+def test_a_claimed_part_is_not_made_by_another(tmp_path):
+    draft = Store(tmp_path).draft(recipe())
+    with draft.claim("a-00", wait=False) as mine:
+        assert mine
+        with draft.claim("a-00", wait=False) as theirs:
+            assert not theirs
+        with draft.claim("b-01", wait=False) as other:
+            assert other
+    with draft.claim("a-00", wait=False) as free_again:
+        assert free_again

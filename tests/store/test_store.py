@@ -1,0 +1,202 @@
+"""The store as a whole: versions, formats, runs, verify, gc."""
+
+import json
+import resource
+import signal
+
+import pytest
+from cpp_pipe.store import ConfigError, MissingError, Store, StoreError
+from cpp_pipe.store.artifact import Artifact
+from cpp_pipe.store.digest import digest_json
+from cpp_pipe.store.files import lock
+from cpp_pipe.store.kinds import FEATURES
+from cpp_pipe.store.manifest import Manifest, PartRecord
+from cpp_pipe.store.upkeep import collect, find_garbage, verify
+from hypothesis import given
+from hypothesis import strategies as st
+
+from .stores import publish, recipe, write_features
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.text(), json_values, min_size=2, max_size=5), st.randoms())
+def test_a_digest_ignores_the_order_of_keys(value, random):
+    keys = list(value)
+    random.shuffle(keys)
+    assert digest_json(value) == digest_json({key: value[key] for key in keys})
+
+
+@given(st.dictionaries(st.text(max_size=5), json_values, max_size=3))
+def test_a_version_ignores_the_order_of_settings_and_parts(config):
+    forth = recipe(config={"gamma": 1.0, **config})
+    back = recipe(
+        config=dict(reversed({"gamma": 1.0, **config}.items())), parts=("c-02", "b-01", "a-00")
+    )
+    assert forth.version == back.version
+
+
+@pytest.mark.parametrize("change", ["config", "revision", "stage", "source"])
+def test_a_version_changes_with_whatever_changes_the_numbers(change):
+    old = recipe()
+    fields = {name: getattr(old, name) for name in old.__dataclass_fields__}
+    changed = {
+        "config": {"config": {"gamma": 1.5}},
+        "revision": {"revision": 2},
+        "stage": {"stage": "other"},
+        "source": {"parts": {**old.parts, "a-00": {"shard": "other bytes"}}},
+    }[change]
+    assert type(old)(**{**fields, **changed}).version != old.version
+
+
+def test_a_manifest_reads_back_as_it_was_written(tmp_path):
+    manifest = publish(Store(tmp_path)).manifest
+    assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
+    part = manifest.parts[0]
+    assert PartRecord.from_json(json.loads(json.dumps(part.to_json()))) == part
+
+
+def test_reading_an_empty_store_makes_nothing(tmp_path):
+    store = Store(tmp_path / "artifacts")
+    assert store.artifacts() == [] and store.runs.names() == []
+    assert store.runs.read("default").versions == {}
+    assert not store.root.exists()
+
+
+def test_a_store_of_another_format_is_refused(tmp_path):
+    (tmp_path / "store.json").write_text('{"format": 99}')
+    with pytest.raises(StoreError, match="has the format 99, this version of cpp-pipe reads"):
+        Store(tmp_path)
+
+
+def test_an_artifact_of_another_format_is_refused(tmp_path):
+    artifact = publish(Store(tmp_path))
+    path = artifact.folder / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    with pytest.raises(StoreError, match="in format 7"):
+        _ = Artifact(artifact.folder).manifest
+
+
+def test_an_absent_version_says_where_to_look(tmp_path):
+    with pytest.raises(MissingError, match="cpp-pipe status"):
+        Store(tmp_path).open(FEATURES, "0" * 16)
+
+
+def test_verify_finds_nothing_in_a_sound_store(tmp_path):
+    assert list(verify(publish(Store(tmp_path)))) == []
+
+
+def test_verify_names_the_file_of_a_flipped_byte(tmp_path):
+    artifact = publish(Store(tmp_path))
+    victim = artifact.path("b-01", "z")
+    data = bytearray(victim.read_bytes())
+    data[-1] ^= 1
+    victim.write_bytes(data)
+    faults = list(verify(Artifact(artifact.folder)))
+    assert [fault.path for fault in faults] == [victim]
+    assert "other bytes" in faults[0].what
+
+
+def test_verify_names_files_that_are_missing_or_cut(tmp_path):
+    artifact = publish(Store(tmp_path))
+    gone, cut = artifact.path("a-00", "z"), artifact.path("c-02", "c")
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-4])
+    found = {fault.path: fault.what for fault in verify(Artifact(artifact.folder))}
+    assert found[gone] == "is missing"
+    assert "instead of" in found[cut]
+
+
+def test_gc_never_removes_what_a_run_refers_to(tmp_path):
+    store = Store(tmp_path)
+    kept = publish(store, recipe(config={"gamma": 1.0}))
+    lost = publish(store, recipe(config={"gamma": 2.0}))
+    half = store.draft(recipe(config={"gamma": 3.0}))
+    half.make_part("a-00", write_features)
+    dropped = store.draft(recipe(config={"gamma": 4.0}))
+    dropped.make_part("a-00", write_features)
+    store.runs.update(
+        "mine", versions={"features": kept.version}, making={"heads": "x", "features": half.recipe.version}
+    )  # fmt: skip
+    assert {one.path for one in find_garbage(store)} == {lost.folder, dropped.folder}
+    collect(store)
+    assert list(verify(Artifact(kept.folder))) == []
+    assert list(half.finished()) == ["a-00"]
+    assert not lost.folder.exists() and not dropped.folder.exists()
+    assert find_garbage(store) == []
+
+
+def test_gc_keeps_the_inputs_of_what_a_run_refers_to(tmp_path):
+    store = Store(tmp_path)
+    source = publish(store, recipe(config={"gamma": 1.0}))
+    draft = store.draft(recipe(config={"gamma": 2.0}))
+    for name in draft.recipe.parts:
+        draft.make_part(name, write_features)
+    made = draft.publish({"features": source}, {})
+    store.runs.update("mine", versions={"features": made.version})
+    assert find_garbage(store) == []
+
+
+def test_gc_keeps_away_while_another_command_writes(tmp_path):
+    store = Store(tmp_path)
+    with store.writing(), pytest.raises(StoreError, match="another command is writing"):
+        collect(store)
+    assert collect(store) == []
+
+
+def test_gc_finds_what_a_killed_process_left(tmp_path):
+    store = Store(tmp_path)
+    artifact = publish(store)
+    store.runs.update("mine", versions={"features": artifact.version})
+    left = artifact.folder / "parts" / ".tmp-a-00.z.npy-123-abcd"
+    left.write_bytes(b"half")
+    assert [one.path for one in find_garbage(store)] == [left]
+
+
+def test_a_run_keeps_what_is_merged_into_it(tmp_path):
+    runs = Store(tmp_path).runs
+    runs.update("mine", versions={"heads": "a"}, settings={"train": {"lr": 1.0}})
+    runs.update("mine", versions={"features": "b"}, making={"heads": "c"})
+    runs.update("mine", making={"heads": None}, settings={"train": {"lr": 2.0}})
+    record = runs.read("mine")
+    assert record.versions == {"heads": "a", "features": "b"}
+    assert record.making == {}
+    assert record.settings == {"train": {"lr": 2.0}}
+    assert runs.names() == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
+def test_a_run_has_a_name_that_cannot_leave_its_folder(tmp_path, name):
+    with pytest.raises(ConfigError, match="is no name for a run"):
+        Store(tmp_path).runs.read(name)
+
+
+def test_a_lock_is_free_again_when_its_owner_is_done(tmp_path):
+    path = tmp_path / "lock"
+    with lock(path) as first, lock(path, wait=False) as second:
+        assert first and not second
+    with lock(path, wait=False) as third:
+        assert third
+
+
+def test_a_full_disk_is_one_line_and_keeps_finished_parts(tmp_path):
+    draft = Store(tmp_path).draft(recipe())
+    draft.make_part("a-00", write_features)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # The system refuses to let any file grow further, as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        with pytest.raises(StoreError, match="no space left while writing"):
+            draft.make_part("b-01", lambda scratch: write_features(scratch, rows=1000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(draft.finished()) == ["a-00"]
+    draft.make_part("b-01", write_features)
+    assert sorted(draft.finished()) == ["a-00", "b-01"]

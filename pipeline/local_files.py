@@ -6,7 +6,7 @@ from typing import Any
 
 from ..stages.contract import Source
 from ..stages.sources.shards import Shard, expand
-from ..store import ConfigError
+from ..store import ConfigError, ShardError
 from ..store.digest import digest_file
 from .config import CONFIGS, SHIPPED, CaptionSettings, Data, EmbedSettings
 
@@ -14,8 +14,13 @@ VOCABULARIES = ("imagenet", "coco")
 """Vocabularies that libraries carry."""
 
 
-def shards(data: Data, store: Path, say: Callable[[str], None]) -> dict[str, Source]:
-    """The shards that the settings name, by the part that each becomes; says what was found."""
+def shards(
+    data: Data, store: Path, say: Callable[[str], None], *, allow_missing: bool = False
+) -> dict[str, Source]:
+    """The shards that the settings name, by the part that each becomes; says what was found.
+
+    ShardError when some that are spelt out are missing, unless that is allowed.
+    """
     patterns = list(data.shards)
     if data.builtin and not patterns:
         from ..stages.sources.digits import write_digit_shards
@@ -24,6 +29,11 @@ def shards(data: Data, store: Path, say: Callable[[str], None]) -> dict[str, Sou
     found = expand(patterns)
     for line in found.describe().splitlines():
         say(line)
+    if found.missing and not allow_missing:
+        raise ShardError(
+            f"{found.describe().splitlines()[0]}: put them in their place, or go on without them "
+            "with --allow-partial"
+        )
     named: dict[str, Shard] = {}
     for path in found.found:
         shard = Shard.of(path)

@@ -100,7 +100,9 @@ class Plan:
                 "with `cpp-pipe embed --shards 'FOLDER/*.tar'` or `cpp-pipe import FILE.npz`"
             )
         fields, files = local_files.embed_fields(self.settings.embed)
-        sources = local_files.shards(data, self.store.root, self.say)
+        sources = local_files.shards(
+            data, self.store.root, self.say, allow_missing=self.runtime.allow_partial
+        )
         runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
         stage = Embed(**fields)
         return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)

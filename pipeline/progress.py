@@ -14,11 +14,13 @@ _EVERY_SECONDS_IN_A_LOG = 10.0
 class ProgressLine:
     """One line that is drawn over on a terminal, or a line now and then in a log."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._is_terminal = self._stream.isatty()
+    def __init__(self) -> None:
         self._what = ""
         self._is_drawn = False
+
+    @property
+    def _stream(self) -> TextIO:
+        return sys.stderr
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Begins a new count."""
@@ -40,7 +42,7 @@ class ProgressLine:
         self._skipped += skipped
         self._note = note or self._note
         now = time.monotonic()
-        every = _EVERY_SECONDS if self._is_terminal else _EVERY_SECONDS_IN_A_LOG
+        every = _EVERY_SECONDS if self._stream.isatty() else _EVERY_SECONDS_IN_A_LOG
         if now - self._drawn >= every:
             self._drawn = now
             self._draw(now)
@@ -58,11 +60,17 @@ class ProgressLine:
             line += f", {self._skipped:,} skipped"
         if self._note:
             line += f", {self._note}"
-        if self._is_terminal:
+        if self._stream.isatty():
             self._stream.write(f"\r\x1b[2K{line[:160]}")
             self._is_drawn = True
         else:
             self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def tell(self, line: str) -> None:
+        """Prints a line that stands by itself."""
+        self.close()
+        self._stream.write(line + "\n")
         self._stream.flush()
 
     def close(self) -> None:

@@ -94,7 +94,8 @@ def describe_rows(
         hits.append(
             Hit(
                 rank=rank,
-                similarity=float(similarity),
+                # Rows are rounded to float16, so that a row with itself can come out above 1.
+                similarity=min(1.0, float(similarity)),
                 row=int(row),
                 cluster=cluster,
                 confidence=confidence,

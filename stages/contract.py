@@ -46,6 +46,10 @@ class Progress(Protocol):
         """Adds to the count; `note` is shown beside it."""
         ...
 
+    def tell(self, line: str) -> None:
+        """Says something that is no count."""
+        ...
+
 
 class Silent:
     """Progress that nobody looks at."""
@@ -57,6 +61,9 @@ class Silent:
         """Ignored."""
 
     def advance(self, done: int, *, skipped: int = 0, note: str = "") -> None:
+        """Ignored."""
+
+    def tell(self, line: str) -> None:
         """Ignored."""
 
 
@@ -76,6 +83,8 @@ class Runtime:
     """Where local files lie: `weights`, `model_config`, `vocabulary`."""
     max_skipped: float = 0.1
     """The share of samples over which losing them is a failure."""
+    allow_partial: bool = False
+    """Whether shards may be missing, or cut short."""
     progress: Progress = field(default_factory=Silent)
 
 

@@ -1,10 +1,10 @@
 """Shards in, embeddings out: one part a shard, every sample embedded or skipped with a reason."""
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
@@ -107,11 +107,18 @@ class Embed(Stage):
         return rows.write(scratch, _facts(listing, sha256), encoder.identity)
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """ShardError when there is no picture at all, or when too many samples were skipped."""
+        """ShardError when there is no picture at all, a shard is cut, or too much was skipped."""
         seen = sum(record.facts["seen"] for record in records)
         embedded = sum(record.facts["embedded"] for record in records)
         if embedded == 0:
             raise ShardError(_nothing_embedded(records))
+        cut = [record.facts for record in records if record.facts["is_partial"]]
+        if cut and not runtime.allow_partial:
+            raise ShardError(
+                f"{len(cut)} of {len(records)} shards are partial ({_cuts(cut)}): their good "
+                "samples are kept; put whole shards in their place and run the same command "
+                "again, or accept them with --allow-partial"
+            )
         share = 1 - embedded / seen
         if share > runtime.max_skipped:
             reasons: Counter[str] = Counter()
@@ -199,6 +206,11 @@ def _facts(listing: ShardListing, sha256: str) -> dict[str, object]:
         "why_partial": listing.why_cut or "",
         "suffixes": dict(listing.suffixes.most_common(20)),
     }
+
+
+def _cuts(facts: Sequence[Mapping[str, Any]]) -> str:
+    named = [f"{one['shard']}: {one['why_partial']}, {one['embedded']} embedded" for one in facts]
+    return "; ".join(named[:5]) + ("; ..." if len(named) > 5 else "")
 
 
 def _nothing_embedded(records: Sequence[PartRecord]) -> str:

@@ -1,7 +1,6 @@
 """Features or embeddings in, a FAISS index out."""
 
 import json
-import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -13,8 +12,6 @@ from .gather import EMBEDDING, iterate
 
 if TYPE_CHECKING:
     import numpy as np
-
-log = logging.getLogger(__name__)
 
 _HNSW_LINKS = 32
 _EF_CONSTRUCTION = 80

@@ -64,7 +64,7 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
     network = Heads(
         d=int(heads.facts["embedding_size"]),
         h=config["hidden"],
-        p=config["p"],
+        p=config["features"],
         shared_heads=config["shared_heads"],
         skip=config["start"] == "principal",
     ).to(device)

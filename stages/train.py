@@ -1,6 +1,5 @@
 """Embeddings in, heads out: training on the rate-reduction objective (arXiv 2306.05272)."""
 
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,10 @@ if TYPE_CHECKING:
 
     from .algorithms.training import Trainer
 
-log = logging.getLogger(__name__)
-
 _LOOK_STEPS = 20
 """Steps between two looks at the numbers: a look waits for the device."""
 
-_CHECKPOINT_SECONDS = 5.0
+_CHECKPOINT_SECONDS = 2.0
 """Least time between two checkpoints."""
 
 _CHECKPOINT_SHARE = 0.05
@@ -59,7 +56,9 @@ class Train(Stage, Recipe):
         trainer = Trainer(x, self, torch.device(runtime.device))
         history = torch.full((trainer.total_steps, len(_TERMS)), float("nan"), dtype=torch.float64)
         checkpoint = _Checkpoint(scratch.checkpoints / "train.safetensors")
-        checkpoint.load(trainer, history)
+        if checkpoint.load(trainer, history):
+            step = trainer.step_number
+            runtime.progress.tell(f"train: goes on at step {step} of {trainer.total_steps}")
         runtime.progress.start("train", trainer.total_steps, "steps")
         runtime.progress.advance(trainer.step_number)
         self._train(trainer, history, checkpoint, runtime)
@@ -119,16 +118,16 @@ class _Checkpoint:
         self._last = time.monotonic()
         self._cost = 0.0
 
-    def load(self, trainer: "Trainer", history: "torch.Tensor") -> None:
-        """Puts trainer and history where the last checkpoint left them."""
+    def load(self, trainer: "Trainer", history: "torch.Tensor") -> bool:
+        """Puts trainer and history where the last checkpoint left them, if there is one."""
         from safetensors.torch import load_file
 
         if not self._path.is_file():
-            return
+            return False
         state = load_file(self._path)
         history.copy_(state.pop("history"))
         trainer.load_state(state)
-        log.info("train: goes on at step %d of %d", trainer.step_number, trainer.total_steps)
+        return True
 
     def save_if_due(self, trainer: "Trainer", history: "torch.Tensor") -> None:
         """Writes a checkpoint when the last one is long enough ago."""

@@ -169,9 +169,9 @@ class Draft:
         for part in parts:
             if part.shared != parts[0].shared:
                 raise StoreError(
-                    f"{where} would mix parts that differ: {parts[0].name} has "
-                    f"{dict(parts[0].shared)}, {part.name} has {dict(part.shared)}; "
-                    "use another run (--run) for each"
+                    f"{where} would mix parts that differ: "
+                    f"{_difference(parts[0].shared, part.shared)} in {parts[0].name} and "
+                    f"{part.name}; use another run (--run) for each"
                 )
         return Manifest(
             kind=self.kind.name,
@@ -188,3 +188,14 @@ class Draft:
             facts=parts[0].shared if parts else {},
             made_by=made_by,
         )
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The first entry that differs, as text."""
+    for key in sorted({*one, *other}):
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping) and left != right:
+            return f"{key}.{_difference(left, right)}"
+        if left != right:
+            return f"{key} is {left!r} and {right!r}"
+    return "nothing"

@@ -18,6 +18,7 @@ from .options import (
     DeviceFlag,
     ModelConfigFlag,
     ModelFlag,
+    PartialFlag,
     PretrainedFlag,
     RunFlag,
     SetFlag,
@@ -45,6 +46,7 @@ def embed(
     pretrained: PretrainedFlag = None,
     model_config: ModelConfigFlag = None,
     max_skipped: SkippedFlag = 0.1,
+    allow_partial: PartialFlag = False,
     batch_size: BatchFlag = 64,
     workers: WorkersFlag = _WORKERS,
     device: DeviceFlag = "auto",
@@ -73,6 +75,7 @@ def embed(
         workers=workers,
         batch_size=batch_size,
         max_skipped=max_skipped,
+        allow_partial=allow_partial,
         data={"shards": options.anchored(named) if named else None},
         embed=options.embed_table(model, pretrained, model_config),
     )

@@ -1,7 +1,6 @@
 """Flags that commands share, and the plan that they make together."""
 
 import os
-import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +42,10 @@ SkippedFlag = Annotated[
     float,
     typer.Option("--max-skipped", min=0, max=1, help="Fail when a larger share is skipped."),
 ]
+PartialFlag = Annotated[
+    bool,
+    typer.Option("--allow-partial", help="Go on without missing shards, and with cut ones."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelFlag = Annotated[
     str | None, typer.Option("--model", help="A model of open_clip, as ViT-L-14.")
@@ -61,11 +64,10 @@ DEFAULT_RUN = "default"
 
 def say(line: str) -> None:
     """Tells what is going on, apart from what the command prints as its result."""
-    _progress.close()
-    typer.echo(line, err=True)
+    _progress.tell(line)
 
 
-_progress = ProgressLine(sys.stderr)
+_progress = ProgressLine()
 
 
 def open_plan(
@@ -78,6 +80,7 @@ def open_plan(
     workers: int = 1,
     batch_size: int = 64,
     max_skipped: float = 0.1,
+    allow_partial: bool = False,
     **tables: dict[str, Any],
 ) -> "Plan":
     """The plan of a run: the settings of its record or of a config, with flags over them.
@@ -103,6 +106,7 @@ def open_plan(
         workers=workers,
         batch_size=batch_size,
         max_skipped=max_skipped,
+        allow_partial=allow_partial,
         progress=_progress,
     )
     return Plan(opened, run, settings, runtime, say)

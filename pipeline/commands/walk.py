@@ -16,6 +16,7 @@ from .options import (
     DEFAULT_STORE,
     BatchFlag,
     DeviceFlag,
+    PartialFlag,
     SetFlag,
     SkippedFlag,
     StoreFlag,
@@ -31,6 +32,7 @@ def run_(
     config: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped config.")],
     shards: Annotated[list[str] | None, typer.Option("--shards", help="As in embed.")] = None,
     max_skipped: SkippedFlag = 0.1,
+    allow_partial: PartialFlag = False,
     batch_size: BatchFlag = 64,
     workers: WorkersFlag = 1,
     device: DeviceFlag = "auto",
@@ -54,6 +56,7 @@ def run_(
         workers=workers,
         batch_size=batch_size,
         max_skipped=max_skipped,
+        allow_partial=allow_partial,
         data={"shards": options.anchored(shards) if shards else None},
     )
     walk(plan)

@@ -4,7 +4,10 @@ Only headers are read to tell what a path holds; nothing is ever unpickled.
 """
 
 import re
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +24,22 @@ if TYPE_CHECKING:
 
 VECTOR_NAMES = ("x", "embeddings", "embedding", "image_embeddings", "features")
 CLASS_NAMES = ("class_name", "class_names")
+# What numpy and zipfile let out on damaged files, found by reading and by fuzzing.
+_READ_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    struct.error,
+    tokenize.TokenError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 _PART_NUMBER = re.compile(r"_(\d+)$")
 
 
@@ -65,20 +84,22 @@ class ImportPart:
         """All rows, normalised, with their columns; ShardError where a file is not whole."""
         import numpy as np
 
+        fields: dict[str, Any] = {}
+        names: list[Any] = []
         try:
             if self.vectors_name is None:
                 vectors = np.load(self.path, mmap_mode="r", allow_pickle=False)
-                return to_rows(vectors, self._fields_beside())
-            with np.load(self.path, allow_pickle=False) as arrays:
-                vectors = arrays[self.vectors_name]
-                fields = {name: arrays[name].tolist() for name in self.field_names}
-                if self.class_names is not None:
-                    _name_labels(fields, self.class_names, arrays[self.class_names].tolist())
-                return to_rows(vectors, fields | self._fields_beside())
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            if isinstance(error, ShardError):
-                raise
+            else:
+                with np.load(self.path, allow_pickle=False) as arrays:
+                    vectors = arrays[self.vectors_name]
+                    fields = {name: arrays[name].tolist() for name in self.field_names}
+                    if self.class_names is not None:
+                        names = arrays[self.class_names].tolist()
+        except _READ_ERRORS as error:
             raise ShardError(f"{self.path} is not whole: {error}") from error
+        if self.class_names is not None:
+            _name_labels(fields, self.class_names, names)
+        return to_rows(vectors, fields | self._fields_beside())
 
     def _fields_beside(self) -> dict[str, Sequence[Any]]:
         """The fields that stand in other files than the vectors."""
@@ -214,7 +235,7 @@ def _sniff_file(path: Path) -> ImportPart:
                 return ImportPart(path=path, rows=shape[0], size=shape[1])
             if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
                 return _sniff_npz(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except _READ_ERRORS as error:
         if isinstance(error, ShardError):
             raise
         raise ShardError(f"{path} cannot be read as embeddings: {error}") from error
@@ -299,7 +320,7 @@ def _read_column(path: Path) -> list[Any]:
         if path.suffix.lower() != ".npy":
             return path.read_text(encoding="utf-8").splitlines()
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _READ_ERRORS as error:
         raise ShardError(f"{path} cannot be read as one value a row: {error}") from error
     if values.ndim != 1:
         raise ShardError(f"{path} has shape {values.shape}: one value a row is expected")

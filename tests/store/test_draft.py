@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from cpp_pipe.store import Product, Store, StoreError
 from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
 

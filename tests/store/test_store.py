@@ -5,6 +5,9 @@ import resource
 import signal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cpp_pipe.store import ConfigError, MissingError, Store, StoreError
 from cpp_pipe.store.artifact import Artifact
 from cpp_pipe.store.digest import digest_json
@@ -12,8 +15,6 @@ from cpp_pipe.store.files import lock
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
-from hypothesis import given
-from hypothesis import strategies as st
 
 from .stores import publish, recipe, write_features
 

@@ -1,0 +1,70 @@
+# Everything happens in .venv, and a second call installs nothing again.
+#   make demo                        real digits to named clusters
+#   make test ARGS='-k store'        the tests, or some of them
+#   make lint                        style, types, layers, and what the wheel holds
+#   make demo PYTHON=python3.12      with another interpreter; `make clean` forgets the last one
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--quiet)
+
+comma := ,
+space := $() $()
+
+# Nothing of the caller's Python may leak into the environment.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+export PYTHONNOUSERSITE := 1
+
+.PHONY: demo test lint install style types layers wheel clean
+.NOTPARALLEL:
+
+demo: $(VENV)/.has-cpu
+	$(BIN)/cpp-pipe demo
+
+test: $(VENV)/.has-test
+	$(BIN)/python -m pytest $(ARGS)
+
+install: $(VENV)/.has-lint
+
+lint: style types layers wheel
+
+style: $(VENV)/.has-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.has-lint
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# From typings/, whose links show the folders under the names that they are installed as.
+layers: $(VENV)/.has-lint
+	cd typings && ../$(BIN)/lint-imports --config ../pyproject.toml --no-cache --no-logo
+
+# setuptools would put what an earlier build left in build/ into the wheel.
+wheel: $(VENV)/.has-lint
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation . >/dev/null
+	$(BIN)/check-wheel-contents dist/*.whl
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "cpp-pipe needs Python 3.11 or later, and '$(PYTHON)' is" \
+	    "$$($(PYTHON) --version 2>&1): name one, as in 'make $(MAKECMDGOALS) PYTHON=python3.12'" \
+	    >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "'$(PYTHON) -m venv' failed: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.has-cpu: EXTRAS := cpu
+$(VENV)/.has-test: EXTRAS := cpu test
+$(VENV)/.has-lint: EXTRAS := cpu test lint
+$(VENV)/.has-cpu $(VENV)/.has-test $(VENV)/.has-lint: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing into $(VENV): the first time a few minutes and 6 GB, most of it torch"
+	$(PIP_INSTALL) -c constraints.txt -e '.[$(subst $(space),$(comma),$(EXTRAS))]'
+	@touch $(addprefix $(VENV)/.has-,$(EXTRAS))

@@ -1,0 +1,107 @@
+"""How many nats a labelling costs: the criterion for the number of clusters in arXiv 2306.05272."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .rates import at_least_float32
+from .symmetric import full_precision, log_determinant
+
+BLOCK = 4096
+"""Rows whose second moment is summed in the features' own type before float64 takes over."""
+
+
+class CodingLength(NamedTuple):
+    """Nats, in float64. A cluster's total is its length and what naming its samples costs."""
+
+    length_per_cluster: Float[Tensor, " k"]
+    total_per_cluster: Float[Tensor, " k"]
+    total: Float[Tensor, ""]
+
+
+class Moments(NamedTuple):
+    """Σ z zᵀ and the number of samples of each cluster; sums over parts of the rows add up."""
+
+    second: Float[Tensor, "k p p"]
+    counts: Int[Tensor, " k"]
+
+
+def coding_length(
+    z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int, *, eps_sq: float
+) -> CodingLength:
+    """L = Σ_c (m_c + p)/2 ln det(I + p/(m_c ε²) Z_cᵀ Z_c) − m_c ln(m_c/n) (arXiv 2306.05272).
+
+    In nats; the reference's plots say bits. Empty clusters cost nothing. The mean is not
+    subtracted. A cluster of m < p samples is measured on its m×m Gram matrix. `labels` are 0..k−1.
+    """
+    p = z.shape[1]
+    length = torch.zeros(k, dtype=torch.float64, device=z.device)
+    counts, groups = _grouped(labels, k)
+    for cluster, rows in groups:
+        members = at_least_float32(z[rows])
+        m = len(members)
+        with full_precision(z.device):
+            gram = _gram(members) if p <= m else (members @ members.mT).double()
+        length[cluster] = (m + p) / 2 * _rate(gram, p / (m * eps_sq))
+    return _with_names(length, counts)
+
+
+def second_moments(
+    z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int, *, into: Moments | None = None
+) -> Moments:
+    """Moments of the clusters over these rows, in float64, added to `into` if given.
+
+    Takes k p² numbers, whatever n is, so any number of rows can be measured part by part.
+    """
+    p = z.shape[1]
+    if into is None:
+        into = Moments(
+            torch.zeros(k, p, p, dtype=torch.float64, device=z.device),
+            torch.zeros(k, dtype=torch.int64, device=z.device),
+        )
+    counts, groups = _grouped(labels, k)
+    into.counts.add_(counts)
+    with full_precision(z.device):
+        for cluster, rows in groups:
+            into.second[cluster] += _gram(at_least_float32(z[rows]))
+    return into
+
+
+def coding_length_from_moments(moments: Moments, *, eps_sq: float) -> CodingLength:
+    """The coding length of all rows that went into the moments."""
+    p = moments.second.shape[1]
+    length = torch.zeros(len(moments.counts), dtype=torch.float64, device=moments.second.device)
+    for cluster, m in enumerate(moments.counts.tolist()):
+        if m:
+            length[cluster] = (m + p) / 2 * _rate(moments.second[cluster], p / (m * eps_sq))
+    return _with_names(length, moments.counts)
+
+
+def _grouped(labels: Tensor, k: int) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    """Samples of each cluster, and the row numbers of each cluster that has any."""
+    counts = torch.bincount(labels, minlength=k)
+    assert len(counts) == k, f"a label is {len(counts) - 1}; the clusters are 0 to {k - 1}"
+    rows = torch.argsort(labels, stable=True).split(counts.tolist())
+    return counts, [(cluster, part) for cluster, part in enumerate(rows) if len(part)]
+
+
+def _gram(z: Tensor) -> Tensor:
+    out = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64, device=z.device)
+    for block in z.split(BLOCK):
+        out += block.mT @ block
+    return out
+
+
+def _rate(gram: Tensor, factor: float) -> Tensor:
+    eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return log_determinant(eye + factor * gram)
+
+
+def _with_names(length: Tensor, counts: Tensor) -> CodingLength:
+    m = counts.double()
+    names = math.log(max(1, int(counts.sum()))) * m - torch.xlogy(m, m)
+    total = length + names
+    return CodingLength(length, total, total.sum())

@@ -1,0 +1,142 @@
+"""The trainable part of CPP (arXiv 2306.05272): a trunk, a feature head and a cluster head."""
+
+import math
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Heads(nn.Module):
+    """Unit features `z` and unit cluster features `c` of frozen embeddings.
+
+    Names and numbers are the reference's where `skip` is false. With `skip`, both heads add a
+    linear map of the centred embedding, and `start_from` makes it the whole head at first: the
+    reference's randomly started trunk throws the embedding's structure away before the first step.
+    With `shared_heads`, as in the reference's ImageNet recipe, there is no cluster head and `c` is
+    `z`. Weights follow torch's default distributions, drawn from `generator`.
+    """
+
+    center: Tensor
+
+    def __init__(
+        self,
+        *,
+        d: int,
+        h: int,
+        p: int,
+        shared_heads: bool = False,
+        skip: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.skip, self.shared_heads = skip, shared_heads
+        self.pre_feature = nn.Sequential(
+            _linear(d, h, generator),
+            nn.BatchNorm1d(h),
+            nn.ReLU(),
+            _linear(h, h, generator),
+            nn.ReLU(),
+        )
+        self.subspace = nn.Sequential(_linear(h, p, generator))  # as the reference names it
+        if not shared_heads:
+            self.cluster = nn.Sequential(_linear(h, p, generator))
+        if skip:
+            self.register_buffer("center", torch.zeros(d))
+            self.subspace_skip = _linear(d, p, generator, bias=False)
+            if not shared_heads:
+                self.cluster_skip = _linear(d, p, generator, bias=False)
+
+    def forward(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
+        """Features and cluster features, rows of unit length; a zero row stays zero."""
+        if self.skip:
+            x = x - self.center
+        hidden = self.pre_feature(x)
+        z = self.subspace(hidden)
+        if self.skip:
+            z = z + self.subspace_skip(x)
+        z = unit_rows(z)
+        if self.shared_heads:
+            return z, z
+        c = self.cluster(hidden)
+        if self.skip:
+            c = c + self.cluster_skip(x)
+        return z, unit_rows(c)
+
+    def before_batchnorm(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n h"]:
+        """What the trunk's BatchNorm sees."""
+        return self.pre_feature[0](x - self.center if self.skip else x)
+
+    @torch.no_grad()
+    def start_from(self, mean: Float[Tensor, " d"], components: Float[Tensor, "p d"]) -> None:
+        """Makes both outputs the normalised projections of the centred embedding, exactly.
+
+        Needs `skip`. The trunk stays as drawn, and speaks once its heads have left zero.
+        """
+        assert self.skip, "only heads with a skip can start from principal directions"
+        self.center.copy_(mean)
+        for name in ("subspace",) if self.shared_heads else ("subspace", "cluster"):
+            self.get_parameter(f"{name}_skip.weight").copy_(components)
+            self.get_parameter(f"{name}.0.weight").zero_()
+            self.get_parameter(f"{name}.0.bias").zero_()
+
+    @torch.no_grad()
+    def copy_feature_head_to_cluster_head(self) -> None:
+        """What the end of the warm-up does; nothing where the heads are shared."""
+        if self.shared_heads:
+            return
+        self.cluster.load_state_dict(self.subspace.state_dict())
+        if self.skip:
+            self.cluster_skip.load_state_dict(self.subspace_skip.state_dict())
+
+    def cluster_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters of the cluster head alone, by name."""
+        return {k: v for k, v in self.named_parameters() if k.startswith("cluster")}
+
+
+def unit_rows(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
+    """Rows of unit length; a row of zeros stays, and its gradient is zero rather than huge."""
+    length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    floor = torch.finfo(x.dtype).tiny
+    return torch.where(length > floor, x / length.clamp_min(floor), 0.0)
+
+
+def principal_directions(
+    x: Float[Tensor, "n d"], p: int, *, device: torch.device | None = None, chunk: int = 8192
+) -> tuple[Float[Tensor, " d"], Float[Tensor, "p d"]]:
+    """Mean and `p` leading principal directions of the rows, in float32 or wider.
+
+    Directions without variance are zero rows: those beyond the rank, and so all beyond d. Signs are
+    fixed: the largest entry of a direction is positive. Reads the rows twice, `chunk` at a time,
+    and adds the chunks up in float64.
+    """
+    n, d = x.shape
+    device = x.device if device is None else device
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    chunks = [slice(i, i + chunk) for i in range(0, n, chunk)]
+    total = torch.zeros(d, dtype=torch.float64, device=device)
+    for rows in chunks:
+        total += x[rows].to(device, torch.float64).sum(0)
+    mean = (total / n).to(dtype)
+    moment = torch.zeros(d, d, dtype=torch.float64, device=device)
+    for rows in chunks:
+        centred = x[rows].to(device, dtype) - mean
+        moment += centred.mT @ centred
+    values, vectors = torch.linalg.eigh(moment)
+    values, leading = values.flip(0)[:p], vectors.mT.flip(0)[:p]
+    leading = leading * (values > 10 * torch.finfo(dtype).eps * values[0])[:, None]
+    largest = leading.gather(1, leading.abs().argmax(1, keepdim=True))
+    leading = torch.where(largest < 0, -leading, leading).to(dtype)
+    return mean, torch.nn.functional.pad(leading, (0, 0, 0, p - len(leading)))
+
+
+def _linear(
+    inputs: int, outputs: int, generator: torch.Generator | None, *, bias: bool = True
+) -> nn.Linear:
+    layer = cast(nn.Linear, nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias))
+    bound = 1 / math.sqrt(inputs)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-bound, bound, generator=generator)
+    return layer

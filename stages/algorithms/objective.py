@@ -1,0 +1,79 @@
+"""The loss of CPP (arXiv 2306.05272): −R(Z) + γ R_c(Z, Π) + λ/2 ‖Π‖²; while warming up, −R(Z)."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .rates import coding_rate, conditional_rate, sampled_columns
+from .sinkhorn import membership, reference_membership
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The settings that the loss depends on."""
+
+    eta: float
+    """Temperature of the membership: the lower, the nearer to a hard assignment."""
+    gamma: float
+    """Weight of the conditional rate; the reference has no such factor, which is 1."""
+    pi_reg: float
+    """λ, weight of the squared norm of the membership."""
+    eps_sq: float
+    """ε², the squared distortion; the reference calls it eps."""
+    sinkhorn: Literal["reference", "exact"]
+    """Few half iterations with a partial gradient, or a converged membership with the true one."""
+    half_iterations: int
+    """How many, for the reference's membership; the exact one ignores it."""
+    columns: int
+    """How many columns of Π the conditional rate is estimated from at each step; 0 takes all."""
+
+
+class Terms(NamedTuple):
+    """The loss and what it is made of: loss = −rate + γ conditional_rate + regulariser.
+
+    Rates are in nats. In the warm-up the last two are not computed and read 0.
+    """
+
+    rate: Float[Tensor, ""]
+    conditional_rate: Float[Tensor, ""]
+    regulariser: Float[Tensor, ""]
+    loss: Float[Tensor, ""]
+
+
+def terms(
+    z: Float[Tensor, "n p"],
+    c: Float[Tensor, "n p"],
+    objective: Objective,
+    *,
+    warmup: bool,
+    generator: torch.Generator | None = None,
+) -> Terms:
+    """The loss of one batch. `generator` draws the columns where the objective samples them."""
+    rate = coding_rate(z, eps_sq=objective.eps_sq)
+    if warmup:
+        zero = torch.zeros_like(rate)
+        return Terms(rate, zero, zero, -rate)
+    similarity = (c @ c.mT).abs()
+    if objective.sinkhorn == "exact":
+        pi = membership(similarity, eta=objective.eta)
+    else:
+        pi = reference_membership(
+            similarity, eta=objective.eta, half_iterations=objective.half_iterations
+        )
+    columns = None
+    if 0 < objective.columns < len(z):
+        assert generator is not None, "sampled columns need a generator"
+        columns = sampled_columns(len(z), objective.columns, generator).to(pi.device)
+    conditional = conditional_rate(z, pi, eps_sq=objective.eps_sq, columns=columns)
+    regulariser = objective.pi_reg / 2 * pi.square().sum()
+    loss = objective.gamma * conditional - rate + regulariser
+    return Terms(rate, conditional, regulariser, loss)
+
+
+def first_non_finite(terms: Terms) -> str | None:
+    """Name of the first term that is not finite, if one is not. Waits for the device."""
+    finite = torch.isfinite(torch.stack([term.detach() for term in terms])).tolist()
+    return next((name for name, ok in zip(Terms._fields, finite, strict=True) if not ok), None)

@@ -1,0 +1,181 @@
+"""Coding rates in nats, as in arXiv 2306.05272 (CPP) and the work on MLC that it builds on.
+
+`eps_sq` is the squared distortion ε². The reference code writes `eps` for it.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from .symmetric import Triangle, full_precision, inverse_factor_, log_determinant
+
+MIN_GROUP = 1e-8
+"""What the reference adds to a group's size t_j, so that an empty column divides by no zero."""
+
+
+def coding_rate(z: Float[Tensor, "n p"], *, eps_sq: float) -> Float[Tensor, ""]:
+    """R(Z) = ½ ln det(I + p/(n ε²) ZᵀZ), in nats (arXiv 2306.05272). Differentiable.
+
+    Works on the smaller of the p×p and the n×n Gram matrix, by Cholesky; the reference always
+    takes p×p by LU. Works in float64: it is one small matrix, and the loss is the difference of two
+    rates some ten times its size. NaN where `z` is not finite.
+    """
+    n, p = z.shape
+    wide = z.double()
+    with full_precision(z.device):
+        gram = wide.mT @ wide if p <= n else wide @ wide.mT
+        eye = torch.eye(len(gram), dtype=wide.dtype, device=z.device)
+        rate = 0.5 * log_determinant(eye + p / (n * eps_sq) * gram)
+    return rate.to(torch.promote_types(z.dtype, torch.float32))
+
+
+def conditional_rate(
+    z: Float[Tensor, "n p"],
+    pi: Float[Tensor, "n m"],
+    *,
+    eps_sq: float,
+    columns: Int[Tensor, " c"] | None = None,
+    chunk_bytes: int = 256 * 2**20,
+) -> Float[Tensor, ""]:
+    """R_c(Z, Π) = Σ_j t_j/(2n) ln det(I + p/(t_j ε²) Zᵀ Diag(Π_:j) Z), t_j = Σ_i Π_ij, in nats.
+
+    The groups are the columns of Π (arXiv 2306.05272). `columns` sums only those and scales by
+    m/c, which is unbiased when they were drawn uniformly. The same numbers as the reference, whose
+    buffer of n m p numbers becomes work of at most `chunk_bytes` (or one column's, if that is
+    more) beside the arguments and their gradients. Once differentiable, in `z` and `pi`: the
+    gradients are closed forms, computed along with the value.
+    """
+    z = at_least_float32(z)
+    pi = pi.to(z.dtype)
+    scale = 1.0
+    if columns is not None:
+        scale = pi.shape[1] / len(columns)
+        pi = pi.index_select(1, columns)
+    if not torch.is_grad_enabled():
+        z, pi = z.detach(), pi.detach()
+    return scale * _ConditionalRate.apply(z, pi, eps_sq, chunk_bytes)  # pyright: ignore[reportReturnType]
+
+
+def sampled_columns(n: int, c: int, generator: torch.Generator) -> Int[Tensor, " c"]:
+    """`c` of `n` columns, uniformly without replacement; all of them, in order, when c ≥ n."""
+    if c >= n:
+        return torch.arange(n, device=generator.device)
+    return torch.randperm(n, generator=generator, device=generator.device)[:c]
+
+
+def at_least_float32(z: Tensor) -> Tensor:
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+
+class _ConditionalRate(torch.autograd.Function):
+    """With A_j = I + α_j M_j, α_j = p/(t_j ε²), M_j = Σ_i Π_ij z_i z_iᵀ, G_j = p/(2nε²) A_j⁻¹:
+
+    ∂R_c/∂Π_ij = z_iᵀ G_j z_i + (ln det A_j − p + tr A_j⁻¹)/(2n),  ∂R_c/∂z_i = 2 Σ_j Π_ij G_j z_i.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, z: Tensor, pi: Tensor, eps_sq: float, chunk_bytes: int) -> Tensor:
+        wants_z, wants_pi = ctx.needs_input_grad[:2]  # pyright: ignore[reportAttributeAccessIssue]
+        sums = _Sums(z, pi, eps_sq, wants_z, wants_pi)
+        with full_precision(z.device):
+            sums.add_all(chunk_bytes)
+        ctx.save_for_backward(sums.grad_z, sums.grad_pi)  # pyright: ignore[reportArgumentType]
+        return sums.value.to(z.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: FunctionCtx, grad: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None]:
+        grad_z, grad_pi = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        return (
+            None if grad_z is None else grad * grad_z,
+            None if grad_pi is None else grad * grad_pi,
+            None,
+            None,
+        )
+
+
+class _Sums:
+    """The value and the gradients of one evaluation, summed over chunks of columns."""
+
+    def __init__(self, z: Tensor, pi: Tensor, eps_sq: float, wants_z: bool, wants_pi: bool) -> None:
+        n, p = z.shape
+        self.z, self.pi, self.wants_grad = z, pi, wants_z or wants_pi
+        self.sizes = pi.sum(0) + MIN_GROUP  # t_j
+        self.alpha = p / (self.sizes * eps_sq)
+        self.grad_scale = p / (2 * n * eps_sq)  # G_j is this times A_j⁻¹
+        self.value = z.new_zeros((), dtype=torch.float64)
+        self.grad_z = torch.zeros_like(z) if wants_z else None
+        self.grad_pi = torch.empty_like(pi) if wants_pi else None
+
+    def add_all(self, chunk_bytes: int) -> None:
+        """Packed triangles where they fit: half the arithmetic; else one matrix a column."""
+        (n, p), q = self.z.shape, self.z.shape[1] * (self.z.shape[1] + 1) // 2
+        budget = chunk_bytes // self.z.element_size()
+        fixed = n * q if self.grad_z is None else 2 * n * q
+        one = 2 * q + 4 * p * p  # numbers of work a column
+        if fixed + one <= budget:
+            self._add_packed(max(1, (budget - fixed) // one))
+        else:
+            self._add_batched(max(1, budget // (2 * n * p + 4 * p * p)))
+
+    def _add_packed(self, width: int) -> None:
+        triangle = Triangle(self.z.shape[1], self.z.device)
+        outer = triangle.pack_outer(self.z)  # (n, q): z_i z_iᵀ
+        # Both products below see each pair off the diagonal once, and it counts twice.
+        weight = self.grad_scale * (2 - triangle.is_diagonal.to(self.z.dtype))
+        pulled = None if self.grad_z is None else torch.zeros_like(outer)  # Σ_j Π_ij G_j
+        for start in range(0, self.pi.shape[1], width):
+            part = slice(start, start + width)
+            pi = self.pi[:, part]
+            inverse = self._invert(triangle.unpack(pi.mT @ outer), part)
+            if inverse is None:
+                continue
+            g = triangle.pack(inverse).mul_(weight)  # (c, q)
+            if self.grad_pi is not None:
+                self.grad_pi[:, part] += outer @ g.mT
+            if pulled is not None:
+                pulled.addmm_(pi, g)
+        del outer
+        if self.grad_z is not None and pulled is not None:
+            for start in range(0, len(self.z), width):
+                rows = slice(start, start + width)
+                full = triangle.unpack(pulled[rows])  # twice G off the diagonal
+                full.diagonal(dim1=1, dim2=2).mul_(2)
+                self.grad_z[rows] = (full @ self.z[rows, :, None]).squeeze(2)
+
+    def _add_batched(self, width: int) -> None:
+        z, (n, p) = self.z, self.z.shape
+        for start in range(0, self.pi.shape[1], width):
+            part = slice(start, start + width)
+            pi = self.pi[:, part]
+            weighted = z.mT * pi.mT[:, None, :]  # (c, p, n)
+            gram = (weighted.view(-1, n) @ z).view(-1, p, p)
+            del weighted
+            inverse = self._invert(gram, part)
+            if inverse is None:
+                continue
+            g = inverse.mul_(self.grad_scale)
+            gz = (z @ g.view(-1, p).mT).view(n, -1, p)  # G_j z_i
+            if self.grad_pi is not None:
+                self.grad_pi[:, part] += (gz @ z[:, :, None]).squeeze(2)
+            if self.grad_z is not None:
+                self.grad_z += 2 * (pi[:, None, :] @ gz).squeeze(1)
+
+    def _invert(self, gram: Tensor, part: slice) -> Tensor | None:
+        """Adds the value of these columns; their A_j⁻¹ where gradients are wanted."""
+        n, p = self.z.shape
+        a = gram.mul_(self.alpha[part, None, None])
+        a.diagonal(dim1=1, dim2=2).add_(1)
+        if not self.wants_grad:
+            self.value += (self.sizes[part] * log_determinant(a)).sum() / (2 * n)
+            return None
+        logdet = inverse_factor_(a)
+        self.value += (self.sizes[part] * logdet).sum() / (2 * n)
+        inverse = a.mT @ a
+        if self.grad_pi is not None:
+            trace = inverse.diagonal(dim1=1, dim2=2).sum(1)
+            self.grad_pi[:, part] = ((logdet - p + trace) / (2 * n)).to(trace.dtype)
+        return inverse

@@ -1,0 +1,147 @@
+"""Doubly stochastic memberships from similarities, as in arXiv 2306.05272 (CPP).
+
+Π = n exp((S + u 1ᵀ + 1 vᵀ)/η), scaled so that rows and columns sum to one. S is |C Cᵀ| in the
+paper; anything square will do for `reference_membership`, anything symmetric for the others.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from ...store.errors import NumericError
+from .symmetric import full_precision
+
+BLOCK = 8
+"""Steps between two looks at the residual, each of which waits for the device."""
+
+
+def reference_membership(
+    similarity: Float[Tensor, "n n"], *, eta: float, half_iterations: int = 5
+) -> Float[Tensor, "n n"]:
+    """Π as the reference computes it: alternate row and column updates, starting with the rows.
+
+    After an odd number of half iterations rows sum to one and columns nearly; Π is not symmetric.
+    v counts as a constant, so the gradient is that of a softmax over each row only.
+    """
+    marginal = -math.log(len(similarity))
+    u, v = similarity.new_zeros(len(similarity), 1), similarity.new_zeros(len(similarity))
+    for i in range(half_iterations):
+        last_of_u = i >= half_iterations - 2 and i % 2 == 0
+        s = similarity if last_of_u else similarity.detach()
+        if i % 2 == 0:
+            u = eta * (marginal - torch.logsumexp((s + v) / eta, 1, keepdim=True))
+        else:
+            v = eta * (marginal - torch.logsumexp((s + u.detach()) / eta, 0))
+    return torch.exp((similarity + u + v) / eta - marginal)
+
+
+def membership(
+    similarity: Float[Tensor, "n n"],
+    *,
+    eta: float,
+    tolerance: float = 1e-6,
+    max_iterations: int = 10_000,
+) -> Float[Tensor, "n n"]:
+    """The doubly stochastic, symmetric Π of a symmetric similarity, run until it is one.
+
+    Differs from the reference, which stops after five half iterations and holds v constant:
+    rows and columns sum to one within `tolerance` (or what the floating type allows, if that is
+    more), and the gradient is the true one, by the implicit function theorem. It is returned
+    symmetrised. Only the symmetric part of `similarity` may vary; an unsymmetric one gives
+    meaningless numbers. Raises NumericError where `similarity` is not finite or the residual is
+    above the tolerance after `max_iterations` matrix-vector products.
+    """
+    return _Membership.apply(similarity, eta, tolerance, max_iterations)  # pyright: ignore[reportReturnType]
+
+
+def potentials(
+    similarity: Float[Tensor, "n n"],
+    *,
+    eta: float,
+    tolerance: float = 1e-6,
+    max_iterations: int = 10_000,
+) -> Float[Tensor, " n"]:
+    """u with Π_ij = n exp((S_ij + u_i + u_j)/η): what extends a membership to further rows.
+
+    Without gradient. The conditions of `membership` hold.
+    """
+    with torch.no_grad(), full_precision(similarity.device):
+        u, _, x = _scale(similarity, eta, tolerance, max_iterations)
+    return u + eta * x.log()
+
+
+def _scale(
+    s: Tensor, eta: float, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """u, K = n exp((S + u_i + u_j)/η) and x, so that Π = diag(x) K diag(x).
+
+    The symmetric fixed point u ← (u + T(u))/2, T(u)_i = η(−ln n − logsumexp_j (S_ij + u_j)/η),
+    whose error shrinks by (1 − λ)/2 for each eigenvalue λ of Π: by half or better where the kernel
+    is positive semidefinite, as with cosines it nearly is. Between two looks it runs on K as
+    x ← √(x / (K x)); then x is absorbed into u, so nothing over- or underflows.
+    """
+    n = len(s)
+    tolerance = max(tolerance, 32 * torch.finfo(s.dtype).eps)
+    u = -0.5 * eta * (torch.logsumexp(s / eta, 1) + math.log(n))
+    residual = math.inf
+    for _ in range(0, max_iterations, BLOCK):
+        kernel = torch.exp((s + u[:, None] + u) / eta + math.log(n))
+        x = torch.ones_like(u)
+        sums = kernel @ x
+        for _ in range(BLOCK):
+            # The clamp bounds a step where a row of K underflowed; it is idle near the solution.
+            x = x * sums.clamp(1e-4, 1e4).rsqrt()
+            sums = x * (kernel @ x)
+        residual = float((sums - 1).abs().max())
+        if residual <= tolerance:
+            return u, kernel, x
+        if not math.isfinite(residual):
+            raise NumericError(
+                f"the similarity of {n} samples holds a number that is not finite "
+                f"(residual {residual} at eta {eta}): look at the features that it comes from"
+            )
+        u = u + eta * x.log()
+    raise NumericError(
+        f"the membership of {n} samples at eta {eta} misses row sums of one by {residual:.1e} "
+        f"after {max_iterations} iterations (allowed: {tolerance:.1e}): raise eta or max_iterations"
+    )
+
+
+class _Membership(torch.autograd.Function):
+    """With W = Π ∘ ∂L/∂Π / η and (I + Π) w = W 1 + Wᵀ 1, for symmetric S:
+
+    ∂L/∂S_ij = (W_ij + W_ji)/2 − Π_ij (w_i + w_j)/2.
+
+    I + Π has eigenvalues in (0, 2]. The usual system, I − ΠΠᵀ made regular by 11ᵀ/n, is singular
+    once more for each further piece that the graph falls into; this one is not. An eigenvalue 0
+    needs a piece with two sides and nothing within a side; w is then free along it, ∂L/∂S is not,
+    and the ridge picks one.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, s: Tensor, eta: float, tolerance: float, max_iterations: int
+    ) -> Tensor:
+        with full_precision(s.device):
+            _, kernel, x = _scale(s, eta, tolerance, max_iterations)
+        pi = kernel.mul_(x[:, None]).mul_(x)
+        ctx.save_for_backward(pi)
+        ctx.eta = eta  # pyright: ignore[reportAttributeAccessIssue]
+        return pi
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: FunctionCtx, grad: Tensor
+    ) -> tuple[Tensor, None, None, None]:
+        (pi,) = ctx.saved_tensors  # pyright: ignore[reportAttributeAccessIssue]
+        w = pi * grad / ctx.eta  # pyright: ignore[reportAttributeAccessIssue]
+        system = pi.to(torch.float64, copy=True)
+        system.diagonal().add_(1 + 1e-10)
+        right = (w.sum(1) + w.sum(0)).double()
+        factor = torch.linalg.cholesky(system)
+        shift = torch.cholesky_solve(right[:, None], factor).squeeze(1).to(pi.dtype)
+        return 0.5 * (w + w.mT - pi * (shift[:, None] + shift)), None, None, None

@@ -1,0 +1,187 @@
+"""Spectral clustering on an affinity of landmarks, and its extension to all other rows.
+
+Clusters are read as in arXiv 2306.05272: leading eigenvectors of the normalised affinity, unit
+rows, k-means. The reference does so on the dense membership of one batch and labels nothing else.
+"""
+
+import warnings
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy import linalg, sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from ...store.errors import NumericError
+from .neighbours import choose_landmarks, membership_weights, neighbour_graph, neighbour_weights
+
+__all__ = [
+    "choose_landmarks",
+    "cluster_rows",
+    "degrees",
+    "extend",
+    "leading_eigenpairs",
+    "membership_weights",
+    "neighbour_graph",
+    "neighbour_weights",
+    "spectral_rows",
+]
+
+Affinity = ndarray | sparse.csr_array
+
+DENSE_ORDER = 1500
+"""Up to this order a dense solver takes a second; Lanczos must win beyond it."""
+NO_EDGE = 1e-12
+"""Entries below this share of the largest count as no edge when the graph's pieces are sought."""
+NO_EIGENVALUE = 1e-4
+"""Below this an eigenvector's extension would mostly be rounding, divided by the eigenvalue."""
+SAME_ROW = 6
+"""Decimals to which two unit rows must agree to be the same one."""
+
+
+def degrees(affinity: Affinity) -> Float[ndarray, " m"]:
+    """Row sums."""
+    return np.asarray(affinity.sum(1), dtype=np.float64).ravel()
+
+
+def leading_eigenpairs(
+    affinity: Affinity, k_max: int, seed: int
+) -> tuple[Float[ndarray, " k"], Float[ndarray, "m k"]]:
+    """Largest eigenvalues of D^-½ A D^-½, in falling order, and their unit eigenvectors.
+
+    A is symmetric and not negative. k is min(k_max, m). Each connected piece is solved by itself,
+    so the eigenvalue 1, of which every piece has one, is found as often as it occurs; equal
+    eigenvalues go to the larger piece first. A sample without edges has eigenvalue 0. The largest
+    entry of a vector is positive. Raises NumericError where the iteration does not converge.
+    """
+    m = affinity.shape[0]
+    found: list[tuple[float, ndarray, ndarray]] = []
+    for members in _pieces(affinity):
+        block = affinity if len(members) == m else affinity[members][:, members]
+        values, vectors = _eigenpairs(block, min(k_max, len(members)), seed)
+        found.extend((float(v), members, one) for v, one in zip(values, vectors.T, strict=True))
+    found.sort(key=lambda pair: (-round(pair[0], 10), -len(pair[1]), pair[1][0]))
+    found = found[:k_max]
+    out = np.zeros((m, len(found)))
+    for column, (_, members, vector) in enumerate(found):
+        sign = np.sign(vector[np.argmax(np.round(np.abs(vector), 8))])
+        out[members, column] = vector * (sign or 1.0)
+    return np.array([value for value, _, _ in found]), out
+
+
+def extend(
+    weights: Affinity,
+    values: Float[ndarray, " k"],
+    vectors: Float[ndarray, "m k"],
+    degrees: Float[ndarray, " m"],
+) -> Float[ndarray, "r k"]:
+    """Eigenvector entries of further rows, from their affinities to the landmarks (Nyström).
+
+    v_r = d_r^-½ Σ_j w_rj d_j^-½ v_j / λ, with d_r = Σ_j w_rj and the landmarks' own `degrees`. A
+    landmark's row of the affinity gives back its row of `vectors`. Zero where a row has no
+    affinity or an eigenvalue is too near zero to divide by.
+    """
+    away = np.abs(values) > NO_EIGENVALUE
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=away)
+    sums = _inverse_root(np.asarray(weights.sum(1), dtype=np.float64).ravel())
+    return sums[:, None] * (weights @ (_inverse_root(degrees)[:, None] * vectors)) * inverse
+
+
+def spectral_rows(vectors: Float[ndarray, "m k_max"], k: int) -> Float[ndarray, "m k"]:
+    """Unit rows of the first `k` eigenvectors; a zero row stays zero."""
+    rows = vectors[:, :k]
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+
+
+def cluster_rows(
+    rows: Float[ndarray, "m d"], k: int, seed: int, restarts: int
+) -> tuple[Int[ndarray, " m"], Float[ndarray, "k2 d"]]:
+    """Labels and centroids of k-means, the best of `restarts`.
+
+    There are `k` clusters and none is empty, unless there are fewer distinct rows than `k`: then
+    every distinct row is a cluster.
+    """
+    distinct, inverse = _few_distinct(rows, k)
+    if distinct is not None and inverse is not None:
+        return inverse, distinct
+    model = KMeans(n_clusters=k, n_init=restarts, random_state=seed)
+    with warnings.catch_warnings():
+        # Rows may be distinct and yet too close for k-means to tell; `_fill` sees to those.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        labels = model.fit_predict(rows)
+    return _fill(rows, labels.astype(np.int64), model.cluster_centers_)
+
+
+def _pieces(affinity: Affinity) -> list[Int[ndarray, " members"]]:
+    edges = sparse.csr_array(affinity)
+    largest = edges.data.max(initial=0.0)
+    if not np.isfinite(edges.data).all():
+        raise NumericError(
+            f"the affinity of {edges.shape[0]} samples holds a number that is not finite: "
+            "look at the features that it comes from"
+        )
+    edges = sparse.csr_array(
+        (edges.data > NO_EDGE * largest, edges.indices, edges.indptr), shape=edges.shape
+    )
+    edges.eliminate_zeros()
+    count, piece = connected_components(edges, directed=False)
+    order = np.argsort(piece, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(piece, minlength=count))[:-1]) if count else []
+
+
+def _eigenpairs(affinity: Affinity, k: int, seed: int) -> tuple[ndarray, ndarray]:
+    """The `k` leading pairs of one connected piece."""
+    m = affinity.shape[0]
+    root = _inverse_root(degrees(affinity))
+    if m <= DENSE_ORDER or 3 * k > m:
+        dense = affinity if isinstance(affinity, ndarray) else affinity.toarray()
+        normal = root[:, None] * dense * root
+        values, vectors = linalg.eigh(normal, subset_by_index=[m - k, m - 1])
+    else:
+        scale = sparse.diags_array(root)
+        normal = scale @ affinity @ scale
+        start = np.random.default_rng(seed).standard_normal(m)
+        try:
+            values, vectors = eigsh(normal, k=k, which="LA", v0=start)
+        except ArpackNoConvergence as error:
+            raise NumericError(
+                f"{len(error.eigenvalues)} of {k} eigenvalues of {m} samples converged; "
+                f"ask for fewer clusters or more neighbours"
+            ) from error
+    order = np.argsort(-values, kind="stable")
+    return values[order], vectors[:, order]
+
+
+def _inverse_root(degrees: ndarray) -> Float[ndarray, " m"]:
+    """d^-½, and 0 for a sample without edges."""
+    return np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
+
+
+def _few_distinct(rows: ndarray, k: int) -> tuple[ndarray, ndarray] | tuple[None, None]:
+    """The distinct rows and which of them each row is, if there are at most `k`."""
+    rounded = np.round(rows, SAME_ROW) + 0.0  # turns -0 into 0
+    place: dict[bytes, int] = {}
+    inverse = np.empty(len(rows), dtype=np.int64)
+    for i, row in enumerate(rounded):
+        inverse[i] = place.setdefault(row.tobytes(), len(place))
+        if len(place) > k:
+            return None, None
+    first = np.unique(inverse, return_index=True)[1]
+    return rows[first], inverse
+
+
+def _fill(rows: ndarray, labels: ndarray, centroids: ndarray) -> tuple[ndarray, ndarray]:
+    """Gives each empty cluster the row that lies farthest from its own centroid."""
+    counts = np.bincount(labels, minlength=len(centroids))
+    if counts.all():
+        return labels, centroids
+    far = np.linalg.norm(rows - centroids[labels], axis=1)
+    for empty in np.flatnonzero(counts == 0):
+        i = int(np.argmax(np.where(counts[labels] > 1, far, -1)))
+        counts[labels[i]] -= 1
+        labels[i], far[i], counts[empty] = empty, -1, 1
+    return labels, np.stack([rows[labels == c].mean(0) for c in range(len(centroids))])

@@ -1,0 +1,95 @@
+"""Batches of symmetric positive definite matrices: packed triangles, determinants and inverses."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+LEAF = 16
+"""Order up to which a block goes to LAPACK, whose loop over a batch uses one core. Measured on 256
+matrices of order 128, seconds of one core: LAPACK throughout 0.090, leaves of 16 0.057."""
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Keeps autocast, TF32 and bfloat16 out of matrix products: a determinant needs every bit."""
+    before = torch.get_float32_matmul_precision()
+    if before != "highest":
+        torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        if before != "highest":
+            torch.set_float32_matmul_precision(before)
+
+
+def log_determinant(a: Float[Tensor, "*c p p"]) -> Float[Tensor, "*c"]:
+    """ln det of positive definite matrices by Cholesky, in float64; NaN where one is not.
+
+    Differentiable.
+    """
+    return _twice_log_diagonal(*torch.linalg.cholesky_ex(a))
+
+
+def inverse_factor_(a: Float[Tensor, "c p p"]) -> Float[Tensor, " c"]:
+    """Overwrites `a` with the inverse K of its lower Cholesky factor; returns ln det `a`.
+
+    KᵀK is then the inverse of `a`. Reads the lower triangle only. Halves the order until `LEAF`,
+    so that nearly all the work is batched matrix products, in place: fresh pages cost more than
+    the arithmetic. ln det is in float64, and NaN where a matrix is not positive definite.
+    """
+    p = a.shape[-1]
+    if p <= LEAF:
+        factor, failed = torch.linalg.cholesky_ex(a)
+        eye = torch.eye(p, dtype=a.dtype, device=a.device).expand_as(a)
+        a.copy_(torch.linalg.solve_triangular(factor, eye, upper=False))
+        return _twice_log_diagonal(factor, failed)
+    h = p // 2
+    top, above, below, low = a[:, :h, :h], a[:, :h, h:], a[:, h:, :h], a[:, h:, h:]
+    logdet = inverse_factor_(top)
+    left = below @ top.mT  # the factor's lower left block
+    low.sub_(left @ left.mT)
+    logdet = logdet + inverse_factor_(low)
+    below.copy_(low @ (left @ top)).neg_()
+    above.zero_()
+    return logdet
+
+
+class Triangle:
+    """Where the upper triangle of a matrix of order `p`, row by row, lies in the full matrix."""
+
+    def __init__(self, p: int, device: torch.device) -> None:
+        rows, columns = torch.triu_indices(p, p, device=device)
+        self.p = p
+        self.inside: Int[Tensor, " q"] = rows * p + columns
+        self.is_diagonal = rows == columns
+        place = torch.zeros(p, p, dtype=torch.long, device=device)
+        place[rows, columns] = torch.arange(len(rows), device=device)
+        place[columns, rows] = place[rows, columns]
+        self.place: Int[Tensor, " p2"] = place.flatten()
+
+    def pack(self, full: Float[Tensor, "c p p"]) -> Float[Tensor, "c q"]:
+        """The upper triangles, one matrix a row."""
+        return full.flatten(1).index_select(1, self.inside)
+
+    def pack_outer(self, z: Float[Tensor, "n p"]) -> Float[Tensor, "n q"]:
+        """The upper triangles of z_i z_iᵀ, one sample a row."""
+        out = z.new_empty(len(z), len(self.inside))
+        start = 0
+        for i in range(self.p):
+            stop = start + self.p - i
+            torch.mul(z[:, i:], z[:, i : i + 1], out=out[:, start:stop])
+            start = stop
+        return out
+
+    def unpack(self, packed: Float[Tensor, "c q"]) -> Float[Tensor, "c p p"]:
+        """The full symmetric matrices."""
+        return packed.index_select(1, self.place).view(-1, self.p, self.p)
+
+
+def _twice_log_diagonal(factor: Tensor, failed: Tensor) -> Tensor:
+    value = 2 * factor.diagonal(dim1=-2, dim2=-1).double().log().sum(-1)
+    return value.masked_fill(failed != 0, torch.nan)

@@ -1,0 +1,212 @@
+"""Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, resuming, projecting."""
+
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...store.errors import ConfigError
+from .heads import Heads, principal_directions
+from .objective import Terms, first_non_finite, terms
+from .recipe import REFERENCE, Recipe
+
+__all__ = [
+    "REFERENCE",
+    "Recipe",
+    "Trainer",
+    "build_optimizer",
+    "first_non_finite",
+    "project",
+    "settle_batchnorm",
+    "train_step",
+]
+
+WEIGHTS, ORDER, COLUMNS = range(3)
+"""What a random stream of a seed is for."""
+
+
+def build_optimizer(heads: Heads, recipe: Recipe) -> torch.optim.Optimizer:
+    """One optimiser of two groups; the second is the cluster head, if there is one.
+
+    The reference keeps two optimisers, which is the same thing.
+    """
+    cluster = heads.cluster_parameters()
+    rest = [v for k, v in heads.named_parameters() if k not in cluster]
+    groups = [
+        {"params": rest, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
+        {
+            "params": list(cluster.values()),
+            "lr": recipe.lr_cluster,
+            "weight_decay": recipe.weight_decay_cluster,
+        },
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=recipe.momentum)
+    return torch.optim.Adam(groups)
+
+
+def train_step(
+    heads: Heads,
+    optimizer: torch.optim.Optimizer,
+    batch: Float[Tensor, "n d"],
+    recipe: Recipe,
+    number: int,
+    *,
+    generator: torch.Generator | None = None,
+) -> Terms:
+    """Step `number`, counted from 0, on one batch; the terms, detached, on the batch's device.
+
+    While warming up the cluster head has no gradient, so its momentum starts from nothing. After
+    the last step of the warm-up it becomes a copy of the feature head.
+    """
+    heads.train()
+    z, c = heads(batch)
+    warmup = number < recipe.warmup_steps
+    out = terms(z, c, recipe.objective, warmup=warmup, generator=generator)
+    optimizer.zero_grad(set_to_none=True)
+    out.loss.backward()
+    optimizer.step()
+    if number + 1 == recipe.warmup_steps:
+        heads.copy_feature_head_to_cluster_head()
+    return Terms(*(term.detach() for term in out))
+
+
+@torch.no_grad()
+def settle_batchnorm(heads: Heads, x: Float[Tensor, "n d"], batch: int) -> None:
+    """Sets BatchNorm's running statistics to those of all rows, over blocks of `batch`.
+
+    A short training leaves them near where they started: the initial variance of 1 is some thousand
+    times that of a projected unit row, and after 50 steps still outweighs it.
+    """
+    norm = cast(nn.BatchNorm1d, heads.pre_feature[1])
+    total = torch.zeros_like(norm.get_buffer("running_mean"), dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for rows in _blocks(len(x), batch):
+        before = heads.before_batchnorm(x[rows].to(total.device, norm.weight.dtype)).double()
+        total += before.sum(0)
+        squares += before.square().sum(0)
+    mean = total / len(x)
+    variance = (squares - len(x) * mean.square()) / max(1, len(x) - 1)
+    norm.get_buffer("running_mean").copy_(mean)
+    norm.get_buffer("running_var").copy_(variance.clamp_min(0))
+
+
+@torch.no_grad()
+def project(
+    heads: Heads, x: Float[Tensor, "n d"], batch: int
+) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
+    """Features and cluster features of all rows, float16 on the CPU, `batch` rows at a time.
+
+    BatchNorm uses its running statistics, so a row's features do not depend on the other rows; the
+    reference never leaves training mode, where they do.
+    """
+    was_training = heads.training
+    heads.eval()
+    weight = cast(Tensor, heads.subspace[0].weight)
+    z = torch.empty(len(x), weight.shape[0], dtype=torch.float16)
+    c = z if heads.shared_heads else torch.empty_like(z)
+    for rows in _blocks(len(x), batch):
+        z_part, c_part = heads(x[rows].to(weight.device, weight.dtype))
+        z[rows] = z_part.to("cpu", torch.float16)
+        if c is not z:
+            c[rows] = c_part.to("cpu", torch.float16)
+    heads.train(was_training)
+    return z, c
+
+
+class Trainer:
+    """Heads in training on the rows of `x`, which stay where they are; batches go to `device`.
+
+    The rows of a batch and the sampled columns follow from the seed and the step's number alone.
+    A last batch that would be short is dropped. Raises ConfigError below 2 rows.
+    """
+
+    def __init__(self, x: Float[Tensor, "n d"], recipe: Recipe, device: torch.device | str) -> None:
+        n, d = x.shape
+        if n < 2:
+            raise ConfigError(f"training got {n} rows of embeddings; it needs at least 2")
+        self.x, self.recipe, self.device = x, recipe, torch.device(device)
+        self.heads = Heads(
+            d=d,
+            h=recipe.hidden,
+            p=recipe.features,
+            shared_heads=recipe.shared_heads,
+            skip=recipe.start == "principal",
+            generator=_generator(recipe.seed, WEIGHTS, 0),
+        )
+        if recipe.start == "principal":
+            mean, components = principal_directions(x, recipe.features, device=self.device)
+            self.heads.start_from(mean, components)
+        self.heads.to(self.device)
+        self.optimizer = build_optimizer(self.heads, recipe)
+        self.step_number = 0
+        self.batch = min(recipe.batch, n)
+        self.steps_per_epoch = n // self.batch
+        self._order: tuple[int, Tensor] | None = None
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole recipe."""
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def step(self) -> Terms:
+        """Takes the next step; the terms stay on the device, so that no step waits for it."""
+        batch = self.x[self._rows()].to(self.device, torch.float32)
+        generator = _generator(self.recipe.seed, COLUMNS, self.step_number)
+        out = train_step(
+            self.heads, self.optimizer, batch, self.recipe, self.step_number, generator=generator
+        )
+        self.step_number += 1
+        return out
+
+    def finish(self) -> Heads:
+        """The heads, their BatchNorm settled on all rows: call it before they project."""
+        settle_batchnorm(self.heads, self.x, self.batch)
+        return self.heads
+
+    def state(self) -> dict[str, Tensor]:
+        """All that continuing needs, as copies on the CPU: weights, moments, the step's number."""
+        out = {f"heads.{k}": v for k, v in self.heads.state_dict().items()}
+        for name, parameter in self.heads.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                if value is not None:
+                    out[f"optimizer.{name}.{key}"] = value
+        out["step"] = torch.tensor(self.step_number)
+        return {k: v.detach().to("cpu", copy=True) for k, v in out.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Continues where `state` was taken: bit by bit on a CPU with the same recipe and rows."""
+        prefix = "heads."
+        self.heads.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        parameters = dict(self.heads.named_parameters())
+        self.optimizer.state.clear()
+        for path, value in state.items():
+            if path.startswith("optimizer."):
+                name, _, key = path.removeprefix("optimizer.").rpartition(".")
+                parameter = parameters[name]
+                # Adam keeps its count of steps on the CPU; moments live beside their parameter.
+                device = value.device if key == "step" else parameter.device
+                self.optimizer.state[parameter][key] = value.to(device, copy=True)
+        self.step_number = int(state["step"])
+
+    def _rows(self) -> Tensor:
+        epoch, place = divmod(self.step_number, self.steps_per_epoch)
+        if self._order is None or self._order[0] != epoch:
+            generator = _generator(self.recipe.seed, ORDER, epoch)
+            self._order = epoch, torch.randperm(len(self.x), generator=generator)
+        start = place * self.batch
+        return self._order[1][start : start + self.batch].to(self.x.device)
+
+
+def _generator(seed: int, purpose: int, number: int) -> torch.Generator:
+    """An independent stream for each purpose and number."""
+    words = np.random.SeedSequence([seed, purpose, number]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0]))
+
+
+def _blocks(n: int, size: int) -> list[slice]:
+    return [slice(i, i + size) for i in range(0, n, size)]

@@ -1,0 +1,192 @@
+"""The small CLIP of the demonstration: what it promises to whoever clusters and names with it."""
+
+import hashlib
+import importlib.util
+import json
+import math
+import socket
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+
+from cpp_pipe.stages.sources.digits import digit_halves, digit_image, digit_label
+
+CONFIGS = Path(str(files("cpp_pipe.configs")))
+WEIGHTS = CONFIGS / "digits-clip.safetensors"
+SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "train_digits_clip.py"
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+TEMPLATES = ["{}", "a photo of {}", "a drawing of {}"]
+
+
+def open_digits_clip(folder: Path = CONFIGS) -> tuple[Any, Any, Any]:
+    open_clip.add_model_config(folder / "digits-clip.json")
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        "digits-clip", pretrained=str(folder / "digits-clip.safetensors")
+    )
+    return model.eval(), preprocess, open_clip.get_tokenizer("digits-clip")
+
+
+def vocabulary() -> list[str]:
+    lines = (CONFIGS / "digits-words.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("# ")]
+
+
+def demo_templates() -> list[str]:
+    """The wordings that the demonstration names its clusters with."""
+    settings = tomllib.loads((CONFIGS / "digits.toml").read_text(encoding="utf-8"))
+    return settings["caption"]["templates"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """The half of the digits that the model never saw, before and after the model."""
+
+    model: Any
+    tokenizer: Any
+    images: torch.Tensor
+    embeddings: torch.Tensor
+    digits: torch.Tensor
+
+    def probabilities(self, names: list[str], templates: list[str]) -> torch.Tensor:
+        """Zero-shot, with the mean embedding of each name in the templates (n, names)."""
+        prompts = [self.tokenizer([t.format(name) for name in names]) for t in templates]
+        with torch.inference_mode():
+            texts = [self.model.encode_text(prompt, normalize=True) for prompt in prompts]
+        mean = F.normalize(torch.stack(texts).mean(0), dim=1)
+        return (100 * self.embeddings @ mean.T).softmax(1)
+
+    def accuracy(self, names: list[str], templates: list[str]) -> float:
+        """The share of images that are given their own word; the first ten names are the digits."""
+        found = self.probabilities(names, templates).argmax(1)
+        return (found == self.digits).float().mean().item()
+
+
+@pytest.fixture(scope="module")
+def unseen() -> Unseen:
+    model, preprocess, tokenizer = open_digits_clip()
+    rows = [int(row) for row in digit_halves()[1]]
+    images = torch.stack([preprocess(digit_image(row)) for row in rows])
+    with torch.inference_mode():
+        embeddings = model.encode_image(images, normalize=True)
+    digits = torch.tensor([digit_label(row) for row in rows])
+    return Unseen(
+        model=model, tokenizer=tokenizer, images=images, embeddings=embeddings, digits=digits
+    )
+
+
+@pytest.fixture
+def script() -> Iterator[ModuleType]:
+    """The training script as a module; torch's threads and random state are put back afterwards."""
+    spec = importlib.util.spec_from_file_location("train_digits_clip", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        spec.loader.exec_module(module)
+        yield module
+    torch.set_num_threads(threads)
+    open_clip.add_model_config(CONFIGS / "digits-clip.json")
+
+
+def test_both_files_together_stay_under_four_megabytes():
+    assert WEIGHTS.stat().st_size + (CONFIGS / "digits-clip.json").stat().st_size < 4_000_000
+
+
+def test_it_loads_without_a_network(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("a test without a network asked for one")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    model, preprocess, tokenizer = open_digits_clip()
+    with pytest.raises(OSError, match="without a network"):
+        socket.create_connection(("127.0.0.1", 9))
+    assert model.encode_image(preprocess(digit_image(0))[None]).shape == (1, 32)
+    assert model.encode_text(tokenizer("seven")).shape == (1, 32)
+
+
+def test_the_halves_are_disjoint_and_together_every_scan():
+    train, demo = digit_halves()
+    both = np.concatenate([train, demo])
+    assert len(np.unique(both)) == len(both) == 1797
+
+
+def test_the_weights_were_trained_on_the_half_that_the_demonstration_leaves_out():
+    trained_on = hashlib.sha256(digit_halves()[0].astype("<i8").tobytes()).hexdigest()
+    with safe_open(WEIGHTS, "pt") as file:
+        assert file.metadata()["train_rows_sha256"] == trained_on
+
+
+def test_the_tokenizer_keeps_to_the_context_length_of_the_model(unseen: Unseen):
+    tokens = unseen.tokenizer(["seven", "a very long caption " * 20])
+    assert tokens.shape == (2, unseen.model.context_length) == (2, 16)
+
+
+def test_cosines_are_to_be_scaled_as_clips_are(unseen: Unseen):
+    assert unseen.model.logit_scale.item() == pytest.approx(math.log(100), abs=1e-6)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_nine_of_ten_unseen_digits_are_named_right(unseen: Unseen, template: str):
+    assert unseen.accuracy(DIGITS, [template]) >= 0.9
+
+
+def test_numerals_name_the_digits_too(unseen: Unseen):
+    assert unseen.accuracy([str(digit) for digit in range(10)], ["a handwritten {}"]) >= 0.9
+
+
+@pytest.mark.parametrize("templates", [TEMPLATES, demo_templates()], ids=["neutral", "demo"])
+def test_the_right_word_wins_over_every_other_word_of_the_vocabulary(
+    unseen: Unseen, templates: list[str]
+):
+    assert unseen.accuracy(vocabulary(), templates) >= 0.85
+    assert unseen.probabilities(vocabulary(), templates).amax(1).mean() >= 0.8
+
+
+def test_the_vocabulary_holds_the_ten_words_first_and_sixty_decoys_or_more():
+    names = vocabulary()
+    assert names[:10] == DIGITS
+    assert len(set(names)) == len(names) >= 70
+    assert all(name == name.strip() != "" for name in names)
+
+
+def test_an_embedding_does_not_depend_on_its_batch(unseen: Unseen):
+    with torch.inference_mode():
+        alone = [
+            unseen.model.encode_image(image[None], normalize=True) for image in unseen.images[:5]
+        ]
+    # float32 sums of 64 to 256 terms in another order
+    torch.testing.assert_close(torch.cat(alone), unseen.embeddings[:5], atol=1e-5, rtol=0)
+
+
+def test_images_of_one_digit_are_closer_but_not_one_point(unseen: Unseen):
+    cosines = unseen.embeddings @ unseen.embeddings.T
+    same = unseen.digits[:, None] == unseen.digits[None]
+    others = same & ~torch.eye(len(same), dtype=torch.bool)
+    assert cosines[~same].mean() + 0.3 < cosines[others].mean() < 0.8
+
+
+def test_the_configuration_is_the_one_that_the_script_writes(script: ModuleType):
+    assert json.loads((CONFIGS / "digits-clip.json").read_text()) == script.CONFIG
+
+
+def test_the_seed_decides_every_byte_of_the_weights(script: ModuleType, tmp_path: Path):
+    made = []
+    for run, seed in (("first", 0), ("again", 0), ("other", 1)):
+        weights = script.make(tmp_path / run, steps=2, batch=8, learning_rate=1e-3, seed=seed)
+        made.append(weights.read_bytes())
+    first, again, other = made
+    assert first == again
+    assert first != other

@@ -1,0 +1,32 @@
+"""Fixtures that every folder of tests shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Everything here is small: more threads would wait for one another longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real images, embeddings, models and golden numbers beside the project."""
+    if SHARED.is_dir():
+        return SHARED
+    reason = f"the test assets are absent: no folder {SHARED.name}/ beside the project"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def digit_shards(tmp_path_factory) -> Path:
+    """A folder of three small tar shards of real digits."""
+    from .stages.shards import write_shards
+
+    folder = tmp_path_factory.mktemp("digits") / "shards"
+    write_shards(folder)
+    return folder

@@ -1,0 +1,57 @@
+"""Running commands in this process, as a person would type them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from cpp_pipe.pipeline.commands.app import app
+
+SMALL = (
+    "--set", "train.hidden=32", "--set", "train.features=16",
+    "--set", "train.batch=64", "--set", "train.epochs=2",
+)  # fmt: skip
+"""Settings that make a training short."""
+
+DIGITS = ("--model", "digits-clip", "--pretrained", "shipped")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(store: Path, *arguments: str | Path) -> Outcome:
+    """Runs one command on a store; an error that is no message to the user is raised."""
+    words = [str(one) for one in arguments]
+    result = CliRunner().invoke(app, [*words, "--store", str(store)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def succeed(store: Path, *arguments: str | Path) -> Outcome:
+    """Runs a command that must work."""
+    done = call(store, *arguments)
+    assert done.code == 0, f"{arguments}: {done.err or done.out}"
+    return done
+
+
+def fail(store: Path, *arguments: str | Path) -> str:
+    """Runs a command that must fail with exit code 2; returns the one line that says why."""
+    done = call(store, *arguments)
+    assert done.code == 2, f"{arguments} ended with {done.code}: {done.out} {done.err}"
+    lines = [line for line in done.err.splitlines() if line.startswith("cpp-pipe: ")]
+    assert len(lines) == 1, done.err
+    return lines[0]
+
+
+def embed(store: Path, *shards: str | Path, more: Sequence[str] = ()) -> Outcome:
+    """Embeds shards with the small CLIP."""
+    named = [word for shard in shards for word in ("--shards", str(shard))]
+    return succeed(store, "embed", *named, *DIGITS, *more)

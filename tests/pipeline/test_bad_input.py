@@ -1,0 +1,261 @@
+"""Bad input: each with one clear line and exit code 2, and nothing lost."""
+
+import os
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+
+from cpp_pipe import Run
+from cpp_pipe.store import Store
+from cpp_pipe.store.kinds import EMBEDDINGS
+
+from ..stages.shards import write_shards
+from .cli import DIGITS, SMALL, call, embed, fail, succeed
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "artifacts"
+
+
+def embed_words(*shards):
+    """The words of an embed command."""
+    return ["embed", *(word for shard in shards for word in ("--shards", str(shard))), *DIGITS]
+
+
+def add_member(path, name, data):
+    """Appends a file to a tar."""
+    import io
+
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+
+
+@pytest.fixture
+def shards(tmp_path, digit_shards):
+    """Shards of one's own, to be damaged."""
+    return shutil.copytree(digit_shards, tmp_path / "shards")
+
+
+def test_a_missing_shard_is_named_before_any_work(store, shards):
+    line = fail(store, *embed_words(shards / "{000..004}.tar"))
+    assert "found 3 of 5 shards" in line and "003" in line and "004" in line
+    assert not (store / "embeddings").exists()
+    done = call(store, *embed_words(shards / "{000..004}.tar"), "--allow-partial")
+    assert done.code == 0 and "embedded 60" in done.out
+
+
+def test_no_shard_at_all_says_what_to_check(store, tmp_path):
+    assert "shard" in fail(store, *embed_words(tmp_path / "nothing" / "*.tar"))
+    assert "--shards" in fail(store, "embed", *DIGITS)
+
+
+def test_a_tar_cut_in_half_is_partial_and_its_good_samples_are_kept(store, shards):
+    cut = shards / "001.tar"
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    line = fail(store, *embed_words(shards))
+    assert "1 of 3 shards are partial" in line and "001.tar" in line
+    assert Store(store).artifacts() == []
+    done = succeed(store, *embed_words(shards), "--allow-partial", "--max-skipped", "0.2")
+    assert "3 of 3 parts are there already" in done.err
+    assert "partial: 001.tar" in done.out
+    part = Run.open(store).artifact("embeddings").parts[1]
+    assert part.facts["is_partial"] and 5 < part.facts["embedded"] < 20
+    # The whole shard in its place costs only itself.
+    cut.write_bytes(whole)
+    assert "2 of 3 parts are there already" in succeed(store, *embed_words(shards)).err
+
+
+def test_an_empty_tar_alone_is_no_samples(store, tmp_path):
+    empty = tmp_path / "empty.tar"
+    tarfile.open(empty, "w").close()
+    assert "no samples at all (empty.tar)" in fail(store, *embed_words(empty))
+    (tmp_path / "zero.tar").write_bytes(b"")
+    assert "no samples at all (zero.tar)" in fail(store, *embed_words(tmp_path / "zero.tar"))
+
+
+def test_a_text_file_named_tar_is_named(store, shards):
+    (shards / "002.tar").write_text("no tar at all, " * 100)
+    line = fail(store, *embed_words(shards))
+    assert "002.tar" in line and "not a tar" in line
+    (shards / "002.tar").unlink()
+    assert "2 of 2 parts are there already" in succeed(store, *embed_words(shards)).err
+
+
+def test_images_that_do_not_decode_are_rows_with_a_reason(store, shards):
+    add_member(shards / "000.tar", "broken.png", b"\x89PNG\r\n\x1a\n and no more")
+    add_member(shards / "000.tar", "page.jpg", b"<html>not found</html>")
+    done = succeed(store, *embed_words(shards))
+    assert "seen 62 = embedded 60 + skipped 2" in done.out
+    embeddings = Run.open(store).artifact("embeddings")
+    name = embeddings.parts[0].name
+    rows = embeddings.table(name, "skipped").to_pylist()
+    assert {row["key"]: row["reason"] for row in rows} == {
+        "broken": "undecodable",
+        "page": "unsupported",
+    }
+
+
+def test_too_many_skipped_fail_and_lose_nothing(store, shards):
+    for number in range(20):
+        add_member(shards / "000.tar", f"broken{number}.png", b"no picture")
+    line = fail(store, *embed_words(shards))
+    assert "20 of 80 samples (25.0%) were skipped" in line and "--max-skipped 0.1" in line
+    done = succeed(store, *embed_words(shards), "--max-skipped", "0.3")
+    assert "3 of 3 parts are there already" in done.err
+
+
+def test_shards_without_pictures_say_what_they_hold(store, tmp_path):
+    path = tmp_path / "texts.tar"
+    for number in range(3):
+        add_member(path, f"{number}.wav", b"RIFF") if path.exists() else _new_tar(path)
+    line = fail(store, *embed_words(path))
+    assert "no picture was found" in line and "wav" in line
+
+
+def _new_tar(path):
+    tarfile.open(path, "w").close()
+    add_member(path, "first.wav", b"RIFF")
+
+
+def test_an_unknown_setting_names_the_known_ones(store, tmp_path):
+    config = tmp_path / "my.toml"
+    config.write_text("[train]\nepoch = 3\n")
+    line = fail(store, "train", "--config", config)
+    assert "unknown key 'epoch'" in line and "did you mean epochs?" in line
+    config.write_text("[trian]\nepochs = 3\n")
+    assert "unknown table [trian]" in fail(store, "train", "--config", config)
+    config.write_text("[train]\nepochs = 'many'\n")
+    assert "'many' is not allowed, a whole number is" in fail(store, "train", "--config", config)
+    config.write_text("[train\n")
+    assert "is no TOML" in fail(store, "train", "--config", config)
+    assert "no config of cpp-pipe, which are" in fail(store, "train", "--config", "nonesuch")
+    assert "--set TABLE.KEY=VALUE is" in fail(store, "train", "--set", "epochs=3")
+
+
+def test_nothing_embedded_says_how_to_begin(store):
+    assert "begin with `cpp-pipe embed" in fail(store, "train")
+    assert not store.exists()
+
+
+def test_a_store_of_another_format_is_refused(store):
+    store.mkdir()
+    (store / "store.json").write_text('{"format": 2}')
+    assert "has the format 2" in fail(store, "status")
+
+
+def test_embeddings_of_two_models_are_never_mixed(store, tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in (("a", 8), ("b", 12)):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(5, size)).astype(np.float32))
+    line = fail(store, "import", tmp_path / "a.npy", tmp_path / "b.npy", "--model", "ViT-B-32")
+    assert "model.embedding_size is 8 and 12" in line
+    assert Store(store).artifacts() == []
+
+
+def test_a_query_that_is_no_image_is_refused_before_any_work(store, shards, tmp_path):
+    embed(store, shards)
+    text = tmp_path / "img.jpg"
+    text.write_text("no picture")
+    assert "is no picture" in fail(store, "search", "--query", text)
+    assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
+    assert "only one" in fail(store, "search", "--text", "a", "--key", "b")
+    assert [one.kind.name for one in Store(store).artifacts()] == ["embeddings"]
+
+
+def test_a_query_with_the_wrong_model_is_refused(store, shards, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from cpp_pipe.pipeline.config import CONFIGS
+
+    embed(store, shards)
+    weights = load_file(CONFIGS / "digits-clip.safetensors")
+    changed = {name: tensor * 1.01 for name, tensor in weights.items()}
+    other = tmp_path / "digits-clip.safetensors"
+    save_file(changed, other)
+    config = ["--model-config", CONFIGS / "digits-clip.json", "--pretrained", other]
+    line = fail(store, "search", "--text", "seven", *config)
+    assert "is not the one that made the embeddings" in line and "weights_digest" in line
+
+
+def test_a_key_that_is_nowhere_is_named(store, shards):
+    embed(store, shards)
+    succeed(store, "train", *SMALL)
+    assert "in none of the 60 rows" in fail(store, "search", "--key", "nonesuch")
+
+
+def test_more_clusters_than_rows_are_refused(store, shards):
+    embed(store, shards)
+    succeed(store, "train", *SMALL)
+    line = fail(store, "assign", "--k", "61")
+    assert "--k 61 is not allowed for 60 rows" in line
+    assert "60 rows in 60 clusters" in succeed(store, "assign", "--k", "60").out
+
+
+def test_fewer_rows_than_a_batch_are_no_fault(store, tmp_path):
+    write_shards(tmp_path / "few", shards=1, size=7)
+    embed(store, tmp_path / "few")
+    succeed(store, "train", "--epochs", "2")
+    assert "7 rows in 3 clusters" in succeed(store, "assign", "--k", "3").out
+
+
+def test_weights_that_could_run_code_are_refused(store, shards, tmp_path):
+    weights = tmp_path / "model.pt"
+    weights.write_bytes(b"anything")
+    line = fail(store, "embed", "--shards", shards, "--model", "ViT-B-32", "--pretrained", weights)
+    assert "is not .safetensors" in line
+
+
+def test_a_model_that_is_not_there_says_what_there_is(store, shards):
+    words = ["embed", "--shards", shards]
+    assert "near to it are" in fail(store, *words, "--model", "ViT-L-41")
+    assert "has openai" in fail(store, *words, "--model", "ViT-L-14", "--pretrained", "open")
+    assert "--device 'cuda:9'" in fail(store, *words, *DIGITS, "--device", "cuda:9")
+
+
+def test_weights_that_cannot_be_downloaded_say_how_to_give_a_file(store, shards, monkeypatch):
+    import socket
+
+    def no_network(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(store))
+    line = fail(store, "embed", "--shards", shards)
+    assert "cannot be downloaded" in line
+    assert "--pretrained weights.safetensors" in line and "smaller model" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
+def test_a_read_only_store_is_one_line_and_can_still_be_searched(store, shards, monkeypatch):
+    embed(store, shards)
+    succeed(store, "train", *SMALL)
+    key = Run.open(store).artifact("embeddings").column("key")[0]
+    succeed(store, "search", "--key", key)
+    for folder in [one for one in store.parents if one.stat().st_mode & 0o777 == 0o700]:
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        assert succeed(store, "search", "--key", key).out
+        line = fail(store, "train", "--epochs", "5")
+    finally:
+        os.seteuid(0)
+    assert "not allowed to write" in line and "--store" in line
+
+
+def test_a_flipped_byte_is_named_and_exits_with_1(store, shards):
+    embed(store, shards)
+    artifact = Run.open(store).artifact("embeddings")
+    victim = artifact.path(artifact.parts[0].name, "rows")
+    data = bytearray(victim.read_bytes())
+    data[100] ^= 255
+    victim.write_bytes(data)
+    done = call(store, "verify")
+    assert done.code == 1 and victim.name in done.out
+    assert artifact.kind == EMBEDDINGS

@@ -1,0 +1,79 @@
+"""`kill -9` in the middle, the same command again: the same content as an undisturbed run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from cpp_pipe import Run
+
+from ..stages.shards import write_shards
+from .cli import DIGITS
+
+_PATIENCE_SECONDS = 240
+
+
+def start(store: Path, *words: str | Path) -> subprocess.Popen:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "cpp_pipe", *map(str, words), "--store", str(store)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def kill_when(process: subprocess.Popen, is_time: Callable[[], bool]) -> None:
+    """Kills a process, with no chance to clean up, as soon as something is seen."""
+    began = time.monotonic()
+    while not is_time():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() - began < _PATIENCE_SECONDS
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+
+
+def finish(store: Path, *words: str | Path) -> str:
+    """Runs a command to its end; returns what it told."""
+    process = start(store, *words)
+    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 0, told
+    return told
+
+
+def test_an_embedding_that_was_killed_ends_with_the_same_content(tmp_path):
+    shards = tmp_path / "shards"
+    write_shards(shards, shards=8, size=60)
+    words = ["embed", "--shards", shards, *DIGITS, "--batch-size", "4"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    kill_when(start(killed, *words), lambda: len(list(killed.rglob("*.part.json"))) >= 2)
+    assert Run.open(killed).find("embeddings") is None
+    told = finish(killed, *words)
+    assert "parts are there already" in told
+    finish(whole, *words)
+    one, other = Run.open(killed).artifact("embeddings"), Run.open(whole).artifact("embeddings")
+    assert one.version == other.version
+    assert one.content == other.content
+    assert one.rows == 480
+
+
+def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(1024, 64)).astype(np.float32))
+    flags = ["--set", "train.hidden=64", "--set", "train.batch=256", "--features", "32"]
+    words = ["train", *flags, "--epochs", "50"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for store in (killed, whole):
+        finish(store, "import", tmp_path / "x.npy", "--model", "ViT-B-32")
+    kill_when(start(killed, *words), lambda: any(killed.rglob("checkpoints/train.safetensors")))
+    told = finish(killed, *words)
+    assert "goes on at step" in told
+    finish(whole, *words)
+    one, other = Run.open(killed).artifact("heads"), Run.open(whole).artifact("heads")
+    assert one.content == other.content
+    assert not any(killed.rglob("train.safetensors"))
+    table = one.table(one.parts[0].name, "history")
+    assert table.num_rows == 200
+    assert np.isfinite(table.column("loss").to_numpy()).all()

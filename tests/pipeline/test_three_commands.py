@@ -1,0 +1,170 @@
+"""The three commands of the README, in an empty folder, and what stands around them."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cpp_pipe import Run, Store, search
+from cpp_pipe.stages.sources.digits import digit_halves, digit_image
+from cpp_pipe.store import QueryError
+
+from .cli import SMALL, embed, succeed
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory, digit_shards):
+    """A store after embed, train and search, and a picture that was searched for."""
+    folder = tmp_path_factory.mktemp("walked")
+    store = folder / "artifacts"
+    embed(store, digit_shards)
+    succeed(store, "train", *SMALL)
+    picture = folder / "img.png"
+    digit_image(int(digit_halves()[1][5])).save(picture)
+    done = succeed(store, "search", "--query", picture)
+    return store, picture, done
+
+
+def test_search_after_train_makes_what_is_missing_and_says_so(walked):
+    _, _, done = walked
+    assert "making features" in done.err
+    assert "making index/features" in done.err
+    assert "needed by search" in done.err
+
+
+def test_a_picture_finds_itself_first(walked):
+    store, picture, _ = walked
+    hits = json.loads(succeed(store, "search", "--query", picture, "--json").out)
+    assert hits[0]["key"] == f"digit_{int(digit_halves()[1][5]):04d}"
+    assert hits[0]["similarity"] > 0.999
+    assert [hit["rank"] for hit in hits] == list(range(1, 11))
+
+
+def test_words_are_looked_for_among_the_embeddings(walked):
+    store, _, _ = walked
+    words = "a photo of the handwritten digit seven"
+    hits = json.loads(succeed(store, "search", "--text", words, "--json", "-n", "3").out)
+    labels = dict(zip(*_keys_and_labels(store), strict=True))
+    assert [labels[hit["key"]] for hit in hits] == ["7"] * 3
+
+
+def test_a_key_is_looked_for_without_any_model(walked):
+    store, _, _ = walked
+    key = _keys_and_labels(store)[0][0]
+    hits = json.loads(succeed(store, "search", "--key", key, "--json").out)
+    assert hits[0]["key"] == key
+    by_shard = succeed(store, "search", "--key", f"000.tar:{key}", "--json")
+    assert json.loads(by_shard.out) == hits
+
+
+def test_search_without_faiss_gives_the_same_hits_and_says_so(walked, monkeypatch):
+    store, picture, _ = walked
+    with_index = json.loads(succeed(store, "search", "--query", picture, "--json").out)
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "faiss" else find(name)
+    )
+    done = succeed(store, "search", "--query", picture, "--json")
+    assert "no FAISS is installed" in done.err
+    without = json.loads(done.out)
+    assert [hit["key"] for hit in without] == [hit["key"] for hit in with_index]
+    for one, other in zip(without, with_index, strict=True):
+        assert one["similarity"] == pytest.approx(other["similarity"], abs=1e-5)
+
+
+def test_the_contact_sheet_shows_the_query_and_its_hits(walked, tmp_path):
+    store, picture, _ = walked
+    sheet = tmp_path / "hits.png"
+    succeed(store, "search", "--query", picture, "--sheet", sheet, "-n", "5")
+    drawn = np.asarray(Image.open(sheet).convert("L"), np.float32)
+    assert drawn.shape[1] > 6 * 160
+    tile = drawn[8 : 8 + 160, 8 : 8 + 160]
+    first_hit = drawn[8 : 8 + 160, 176 : 176 + 160]
+    # The first hit is the query itself, so both tiles show the same digit.
+    assert np.abs(tile[4:-4, 4:-4] - first_hit[4:-4, 4:-4]).mean() < 1
+
+
+def test_the_rest_of_the_path_follows(walked):
+    store, _, _ = walked
+    assert "shortest" in succeed(store, "select-k", "--grid", "5,10").out
+    assert "60 rows in 10 clusters" in succeed(store, "assign", "--k", "10").out
+    out = succeed(store, "caption", "--vocabulary", "digits-words.txt").out
+    assert len(out.splitlines()) == 11
+    scores = json.loads(succeed(store, "eval", "--json").out)
+    assert scores["n"] == 60 and scores["k"] == 10 and scores["classes"] == 10
+    assert scores["clusters"]["acc"] > scores["chance"]["acc"]
+    by_field = json.loads(succeed(store, "eval", "--label", "parity", "--json").out)
+    assert by_field["classes"] == 2
+
+
+def test_labels_can_come_from_a_table(walked, tmp_path):
+    store, _, _ = walked
+    keys, labels = _keys_and_labels(store)
+    table = tmp_path / "labels.csv"
+    lines = [f"{key},{label}" for key, label in zip(keys, labels, strict=True)][:50]
+    table.write_text("key,label\n" + "\n".join(lines) + "\n")
+    succeed(store, "assign", "--k", "10")
+    scores = json.loads(succeed(store, "eval", "--labels", table, "--json").out)
+    assert scores["n"] == 50 and scores["unlabelled"] == 10
+
+
+def test_what_is_there_is_not_made_again(walked, digit_shards):
+    store, _, _ = walked
+    assert "nothing to do" in embed(store, digit_shards).err
+    assert "nothing to do" in succeed(store, "train").err
+
+
+def test_status_lineage_and_verify_tell_what_there_is(walked):
+    store, _, _ = walked
+    told = json.loads(succeed(store, "status", "--json").out)
+    slots = {row["slot"] for row in told["default"]}
+    assert {"embeddings", "heads", "features", "index/features"} <= slots
+    tree = json.loads(succeed(store, "lineage", "index/features", "--json").out)
+    assert tree["inputs"][0]["kind"] == "features"
+    assert "are whole" in succeed(store, "verify").out
+    assert "heads" in succeed(store, "lineage", "features").out
+
+
+def test_python_finds_what_the_command_line_finds(walked):
+    store, picture, _ = walked
+    run = Run.open(Store(store))
+    hits = run.search(image=picture, n=3)
+    said = json.loads(succeed(store, "search", "--query", picture, "--json", "-n", "3").out)
+    assert [hit.to_json() for hit in hits] == said
+    assert run.picture(hits[0].row).size == (32, 32)
+    assert search(store=store, image=Image.open(picture), n=3) == hits
+    vector = run.artifact("features").array(run.artifact("features").parts[0].name, "z")[0]
+    assert run.search(vector=vector, n=1)[0].similarity > 0.999
+    with pytest.raises(QueryError, match="shape of features"):
+        run.search(vector=[1.0, 2.0])
+    with pytest.raises(QueryError, match="one query is needed, 2 were given"):
+        run.search(text="a", key="b")
+
+
+def test_new_shards_cost_only_themselves_and_keep_what_was_fitted(walked, tmp_path):
+    from ..stages.shards import write_shards
+
+    store, _, _ = walked
+    before = Run.open(store)
+    old_shards = before.record.settings["data"]["shards"]
+    write_shards(tmp_path / "more", shards=1, first=200)
+    os.rename(tmp_path / "more" / "000.tar", tmp_path / "more" / "new.tar")
+    done = embed(store, *old_shards, tmp_path / "more")
+    assert "3 of 4 parts are there already" in done.err
+    done = succeed(store, "assign", "--k", "10")
+    assert "was fitted before rows were added and is kept" in done.err
+    assert "80 rows in 10 clusters" in done.out
+    after = Run.open(store)
+    assert after.record.versions["heads"] == before.record.versions["heads"]
+    old, new = before.artifact("assignments"), after.artifact("assignments")
+    for part in old.parts:
+        assert os.path.samefile(old.path(part.name, "rows"), new.path(part.name, "rows"))
+
+
+def _keys_and_labels(store):
+    embeddings = Run.open(store).artifact("embeddings")
+    return embeddings.column("key"), embeddings.column("label")

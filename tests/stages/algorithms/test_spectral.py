@@ -1,0 +1,187 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from cpp_pipe.stages.algorithms import spectral
+from cpp_pipe.stages.algorithms.metrics import accuracy
+from cpp_pipe.stages.algorithms.sinkhorn import membership, potentials
+from cpp_pipe.stages.algorithms.spectral import (
+    cluster_rows,
+    degrees,
+    extend,
+    leading_eigenpairs,
+    membership_weights,
+    neighbour_graph,
+    neighbour_weights,
+    spectral_rows,
+)
+from cpp_pipe.store.errors import NumericError
+
+from ...strategies import random_unit_rows, seeds
+
+
+def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Unit rows around k orthogonal directions in turn, and which one each is around."""
+    labels = np.arange(k * each) % k
+    centres = np.eye(k, 3 * k)[labels]
+    z = centres + spread * random_unit_rows(k * each, 3 * k, seed).numpy()
+    return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def random_affinity(m: int, seed: int, share: float) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    a = generator.random((m, m)) * (generator.random((m, m)) < share)
+    return a + a.T
+
+
+def normalised(a: np.ndarray) -> np.ndarray:
+    d = a.sum(1)
+    root = np.divide(1, np.sqrt(d), out=np.zeros_like(d), where=d > 0)
+    return root[:, None] * a * root
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 12), st.integers(1, 14), seeds, st.sampled_from([0.05, 0.3, 1.0]))
+def test_eigenpairs_are_the_leading_ones_whatever_the_graph_s_pieces(
+    m: int, k_max: int, seed: int, share: float
+) -> None:
+    a = random_affinity(m, seed, share)
+    for affinity in (a, sparse.csr_array(a)):
+        values, vectors = leading_eigenpairs(affinity, k_max, 0)
+        k = min(k_max, m)
+        assert values.shape == (k,)
+        assert vectors.shape == (m, k)
+        expected = np.sort(np.linalg.eigvalsh(normalised(a)))[::-1][:k] if m else values
+        np.testing.assert_allclose(values, expected, atol=1e-9)
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(k), atol=1e-9)
+        np.testing.assert_allclose(normalised(a) @ vectors, vectors * values, atol=1e-9)
+        largest = vectors[np.abs(vectors).argmax(0), np.arange(k)] if m else np.ones(0)
+        assert (largest > 0).all()
+
+
+@pytest.mark.parametrize("make", [sparse.csr_array, np.asarray])
+def test_the_iterative_solver_agrees_with_the_dense_one(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[np.ndarray], spectral.Affinity]
+) -> None:
+    z, _ = planted(5, 30, 0.8)
+    graph = make(neighbour_graph(z, 8).toarray())
+    values, vectors = leading_eigenpairs(graph, 12, 0)
+    monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
+    iterated, iterated_vectors = leading_eigenpairs(graph, 12, 0)
+    np.testing.assert_allclose(iterated, values, atol=1e-10)
+    # Compared as a space: near-equal eigenvalues may mix their vectors.
+    leading = vectors[:, :5]
+    np.testing.assert_allclose(
+        iterated_vectors @ (iterated_vectors.T @ leading), leading, atol=1e-8
+    )
+    again = leading_eigenpairs(graph, 12, 0)[1]
+    assert np.array_equal(again, iterated_vectors)
+
+
+def test_every_piece_of_a_graph_has_its_eigenvalue_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Lanczos iteration from one start finds a repeated eigenvalue once.
+    monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
+    blocks = [np.ones((size, size)) for size in (40, 60, 50)]
+    values, vectors = leading_eigenpairs(sparse.csr_array(sparse.block_diag(blocks)), 3, 0)
+    np.testing.assert_allclose(values, 1)
+    support = [np.flatnonzero(np.abs(v) > 1e-9) for v in vectors.T]
+    assert [len(rows) for rows in support] == [60, 50, 40]
+
+
+def test_dense_affinities_with_vanishing_ties_count_as_pieces() -> None:
+    a = np.full((20, 20), 1e-30)
+    a[:8, :8] = a[8:, 8:] = 1
+    values, vectors = leading_eigenpairs(a, 2, 0)
+    np.testing.assert_allclose(values, 1)
+    assert (np.abs(vectors[8:, 0]) > 0.1).all()
+    assert (np.abs(vectors[:8, 0]) < 1e-9).all()
+
+
+def test_an_affinity_that_is_not_finite_is_refused() -> None:
+    a = np.ones((4, 4))
+    a[1, 2] = np.nan
+    with pytest.raises(NumericError, match="not finite"):
+        leading_eigenpairs(a, 2, 0)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_extending_a_landmark_s_own_row_gives_its_eigenvector_row(as_sparse: bool) -> None:
+    a = neighbour_graph(planted(4, 15, 0.8)[0], 6)
+    affinity = a if as_sparse else a.toarray()
+    values, vectors = leading_eigenpairs(affinity, 10, 0)
+    assert values.min() > 0.1
+    again = extend(affinity[:7], values, vectors, degrees(affinity))
+    np.testing.assert_allclose(again, vectors[:7], atol=1e-8)
+
+
+def test_extension_is_zero_where_there_is_nothing_to_extend_from() -> None:
+    vectors = random_unit_rows(5, 3, 0).numpy()
+    values = np.array([1.0, 1e-9, -0.5])
+    weights = np.vstack([np.zeros(5), np.ones(5)])
+    out = extend(weights, values, vectors, np.ones(5))
+    assert (out[0] == 0).all()
+    assert out[1, 1] == 0
+    assert out[1, 0] != 0
+    assert out[1, 2] != 0
+    assert np.isfinite(out).all()
+
+
+def test_planted_clusters_are_found_and_other_rows_follow_their_landmarks() -> None:
+    z, labels = planted(6, 60, 0.7)
+    landmarks, others = slice(0, 240), slice(240, 360)
+    graph = neighbour_graph(z[landmarks], 10)
+    values, vectors = leading_eigenpairs(graph, 8, 0)
+    found, centroids = cluster_rows(spectral_rows(vectors, 6), 6, 0, 5)
+    assert accuracy(labels[landmarks], found) == 1
+    weights = neighbour_weights(z[others], z[landmarks], 10)
+    rows = spectral_rows(extend(weights, values, vectors, degrees(graph)), 6)
+    nearest = np.linalg.norm(rows[:, None] - centroids, axis=2).argmin(1)
+    matched = np.concatenate([found, nearest])
+    assert accuracy(labels, matched) == 1
+
+
+def test_planted_clusters_are_found_from_memberships_too() -> None:
+    c, labels = planted(5, 40, 0.5)
+    landmarks, others = c[:150], c[150:]
+    similarity = torch.from_numpy(np.abs(landmarks @ landmarks.T))
+    pi = membership(similarity, eta=0.1).numpy()
+    u = potentials(similarity, eta=0.1).numpy()
+    values, vectors = leading_eigenpairs(pi, 5, 0)
+    found, centroids = cluster_rows(spectral_rows(vectors, 5), 5, 0, 5)
+    weights = membership_weights(others, landmarks, u, 0.1)
+    rows = spectral_rows(extend(weights, values, vectors, degrees(pi)), 5)
+    nearest = np.linalg.norm(rows[:, None] - centroids, axis=2).argmin(1)
+    assert accuracy(labels, np.concatenate([found, nearest])) == 1
+
+
+def test_unit_rows_of_the_first_vectors_and_zero_rows_stay_zero() -> None:
+    vectors = np.array([[3.0, 4.0, 9.0], [0.0, 0.0, 5.0]])
+    np.testing.assert_allclose(spectral_rows(vectors, 2), [[0.6, 0.8], [0, 0]])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 8), st.integers(1, 10), seeds)
+def test_no_cluster_is_empty_and_fewer_distinct_rows_are_a_cluster_each(
+    distinct: int, k: int, copies: int, seed: int
+) -> None:
+    rows = np.repeat(random_unit_rows(distinct, 4, seed).numpy(), copies, axis=0)
+    labels, centroids = cluster_rows(rows, k, 0, 2)
+    clusters = min(k, distinct)
+    assert sorted(set(labels.tolist())) == list(range(clusters))
+    assert centroids.shape == (clusters, 4)
+    for cluster in range(clusters):
+        np.testing.assert_allclose(centroids[cluster], rows[labels == cluster].mean(0), atol=1e-6)
+    again, _ = cluster_rows(rows, k, 0, 2)
+    assert np.array_equal(labels, again)
+
+
+def test_a_cluster_that_k_means_left_empty_takes_the_farthest_row() -> None:
+    rows = np.array([[0.0], [0.1], [0.2], [5.0]])
+    labels, centroids = spectral._fill(rows, np.array([0, 0, 0, 0]), np.zeros((2, 1)))
+    assert labels.tolist() == [0, 0, 0, 1]
+    np.testing.assert_allclose(centroids, [[0.1], [5.0]])

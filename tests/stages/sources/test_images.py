@@ -1,0 +1,278 @@
+"""Decoding: the pixels that CLIP is trained on, or a reason, for any bytes in a shard."""
+
+import contextlib
+import io
+import struct
+import subprocess
+import sys
+import time
+import warnings
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+from webdataset.autodecode import imagehandler
+
+from cpp_pipe.stages.sources.images import UndecodableImage, decode
+from cpp_pipe.stages.sources.samples import open_shard
+from cpp_pipe.stages.sources.tar import scan
+
+COLOURS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8))
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def as_in_training(data: bytes) -> np.ndarray:
+    """The pixels that open_clip is trained on: what webdataset decodes as `pilrgb`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(imagehandler("pilrgb", extensions=["image"])("image", data))
+
+
+def palette(**options: Any) -> bytes:
+    image = COLOURS.quantize(16)
+    return encoded(image, "PNG", **options)
+
+
+def animated(kind: str, **options: Any) -> bytes:
+    others = [COLOURS.rotate(angle) for angle in (90, 180)]
+    return encoded(COLOURS, kind, save_all=True, append_images=others, **options)
+
+
+def rotated_by_exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(COLOURS, "JPEG", exif=exif)
+
+
+def with_broken_exif() -> bytes:
+    """A photo whose EXIF block ends early: Pillow warns of it."""
+    exif = Image.Exif()
+    exif[0x010E] = "a long description of the picture" * 4
+    raw = encoded(COLOURS, "JPEG", exif=exif)
+    start = raw.index(b"Exif\0\0")
+    tail = raw[start:].replace(struct.pack("<L", 133), struct.pack("<L", 99_999), 1)
+    return raw[:start] + tail
+
+
+SOUND: dict[str, Callable[[], bytes]] = {
+    "jpeg": lambda: encoded(COLOURS, "JPEG"),
+    "progressive jpeg": lambda: encoded(COLOURS, "JPEG", progressive=True),
+    "grey jpeg": lambda: encoded(COLOURS.convert("L"), "JPEG"),
+    "CMYK jpeg": lambda: encoded(COLOURS.convert("CMYK"), "JPEG"),
+    "jpeg with an orientation": rotated_by_exif,
+    "jpeg with broken EXIF": with_broken_exif,
+    "several jpegs in one": lambda: animated("MPO"),
+    "png": lambda: encoded(COLOURS, "PNG"),
+    "png with alpha": lambda: encoded(COLOURS.convert("RGBA").rotate(30), "PNG"),
+    "grey png with alpha": lambda: encoded(COLOURS.convert("LA").rotate(30), "PNG"),
+    "16-bit png": lambda: encoded(
+        Image.fromarray(np.linspace(0, 65535, 600, dtype=np.uint16).reshape(20, 30)), "PNG"
+    ),
+    "1-bit png": lambda: encoded(COLOURS.convert("1"), "PNG"),
+    "palette png": palette,
+    "palette png, one colour transparent": lambda: palette(transparency=3),
+    "palette png, transparency in bytes": lambda: palette(transparency=bytes(range(0, 160, 10))),
+    "rgb png, one colour transparent": lambda: encoded(COLOURS, "PNG", transparency=(1, 2, 3)),
+    "animated png": lambda: animated("PNG"),
+    "gif": lambda: encoded(COLOURS.quantize(16), "GIF"),
+    "gif with transparency": lambda: encoded(COLOURS.quantize(16), "GIF", transparency=2),
+    "animated gif": lambda: animated("GIF"),
+    "webp": lambda: encoded(COLOURS, "WEBP"),
+    "webp with alpha": lambda: encoded(COLOURS.convert("RGBA").rotate(30), "WEBP", lossless=True),
+    "animated webp": lambda: animated("WEBP", lossless=True),
+    "bmp": lambda: encoded(COLOURS, "BMP"),
+    "tiff": lambda: encoded(COLOURS, "TIFF", compression="tiff_lzw"),
+    "1 x 1": lambda: encoded(COLOURS.resize((1, 1)), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_the_pixels_are_those_of_training_and_nothing_warns(name: str):
+    data = SOUND[name]()
+    picture = decode(data)
+    assert picture.rgb.mode == "RGB"
+    assert picture.rgb.size == (picture.width, picture.height)
+    assert np.array_equal(np.asarray(picture.rgb), as_in_training(data))
+
+
+def test_the_table_holds_images_that_pillow_warns_of():
+    for name, says in [
+        ("palette png, transparency in bytes", "Transparency expressed in bytes"),
+        ("jpeg with broken EXIF", "corrupt EXIF|larger than file|Truncated"),
+    ]:
+        with pytest.warns(UserWarning, match=says):
+            Image.open(io.BytesIO(SOUND[name]())).convert("RGB")
+
+
+def test_the_orientation_in_the_exif_block_is_left_as_in_training():
+    picture = decode(rotated_by_exif())
+    assert (picture.width, picture.height) == COLOURS.size == picture.rgb.size
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_of_an_animation_the_first_frame_is_taken(kind: str):
+    data = animated(kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert Image.open(io.BytesIO(data)).n_frames == 3  # type: ignore[attr-defined]
+    assert np.array_equal(np.asarray(decode(data).rgb), np.asarray(COLOURS))
+
+
+def test_real_photos_have_the_pixels_of_training(shared: Path):
+    path = shared / "data" / "caltech101" / "00003.tar"
+    modes = set()
+    with open_shard(path) as shard:
+        for sample in scan(path).samples[:60]:
+            data = shard.read(sample.image)
+            modes.add(Image.open(io.BytesIO(data)).mode)
+            assert np.array_equal(np.asarray(decode(data).rgb), as_in_training(data))
+    assert modes == {"RGB", "L"}
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", checksum)
+
+    header = struct.pack(">LLBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 1_000_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
+
+
+def resized_header(kind: str) -> bytes:
+    """A small image whose header claims 20,000 x 20,000 pixels."""
+    if kind == "JPEG":
+        raw = bytearray(encoded(COLOURS, "JPEG"))
+        at = raw.index(b"\xff\xc0") + 5
+        raw[at : at + 4] = struct.pack(">HH", 20_000, 20_000)
+    elif kind == "GIF":
+        raw = bytearray(encoded(COLOURS.quantize(4), "GIF"))
+        raw[6:10] = struct.pack("<HH", 20_000, 20_000)
+    else:
+        raw = bytearray(encoded(COLOURS, "BMP"))
+        raw[18:26] = struct.pack("<ll", 20_000, 20_000)
+    return bytes(raw)
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "empty"),
+    "one byte": (lambda: b"\xff", "unsupported"),
+    "zeros": (lambda: bytes(10_000), "unsupported"),
+    "svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported"),
+    "html": (lambda: b"<!DOCTYPE html><html><body>404 Not Found", "unsupported"),
+    "pdf": (lambda: b"%PDF-1.7\n" + bytes(100), "unsupported"),
+    "avif": (lambda: encoded(COLOURS, "AVIF"), "unsupported"),
+    "jpeg 2000": (lambda: encoded(COLOURS, "JPEG2000"), "unsupported"),
+    "ico": (lambda: encoded(COLOURS, "ICO"), "unsupported"),
+    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "unsupported"),
+    "jpeg cut in its pixels": (lambda: encoded(COLOURS, "JPEG")[:-300], "undecodable"),
+    "jpeg without its end": (lambda: encoded(COLOURS, "JPEG")[:-40], "undecodable"),
+    "jpeg cut in its header": (lambda: encoded(COLOURS, "JPEG")[:100], "undecodable"),
+    "png cut in its pixels": (lambda: encoded(COLOURS, "PNG")[:500], "undecodable"),
+    "png cut in its header": (lambda: encoded(COLOURS, "PNG")[:20], "undecodable"),
+    "webp cut short": (lambda: encoded(COLOURS, "WEBP")[:-100], "undecodable"),
+    "gif cut short": (lambda: encoded(COLOURS.quantize(16), "GIF")[:-200], "undecodable"),
+    "tiff cut short": (lambda: encoded(COLOURS, "TIFF")[:1000], "undecodable"),
+    "bmp cut short": (lambda: encoded(COLOURS, "BMP")[:1000], "undecodable"),
+    "png with a wrong checksum": (
+        lambda: encoded(COLOURS, "PNG").replace(b"IDAT", b"IDAU", 1),
+        "undecodable",
+    ),
+    "png bomb of 400 megapixels": (lambda: png_header(20_000, 20_000), "too_large"),
+    "png bomb of 100 megapixels": (lambda: png_header(10_000, 10_000), "too_large"),
+    "jpeg bomb": (lambda: resized_header("JPEG"), "too_large"),
+    "gif bomb": (lambda: resized_header("GIF"), "too_large"),
+    "bmp bomb": (lambda: resized_header("BMP"), "too_large"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bytes_give_a_reason_and_nothing_else(name: str):
+    make, reason = HOSTILE[name]
+    with pytest.raises(UndecodableImage) as caught:
+        decode(make())
+    assert caught.value.reason == reason
+    assert 0 < len(caught.value.detail) <= 200
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if "bomb" in name])
+def test_a_bomb_is_refused_before_its_pixels_are_made(name: str):
+    data = HOSTILE[name][0]()
+    start = time.process_time()
+    with pytest.raises(UndecodableImage):
+        decode(data)
+    # 400 million pixels take seconds and 1.2 GB; reading a header takes under a millisecond.
+    assert time.process_time() - start < 0.2
+
+
+def test_the_bound_on_pixels_is_exact():
+    data = encoded(COLOURS, "PNG")
+    assert decode(data, max_pixels=24 * 36).width == 36
+    with pytest.raises(UndecodableImage, match="36 x 24 pixels, more than 863"):
+        decode(data, max_pixels=24 * 36 - 1)
+
+
+@pytest.mark.parametrize("bytes_like", [bytes, bytearray, memoryview])
+def test_every_kind_of_bytes_is_taken(bytes_like: type):
+    assert decode(bytes_like(encoded(COLOURS, "PNG"))).width == 36
+
+
+def test_several_threads_decode_alike_and_without_a_warning():
+    data = [make() for make in SOUND.values()] * 4
+    with ThreadPoolExecutor(8) as pool:
+        pictures = list(pool.map(decode, data))
+    for raw, picture in zip(data[: len(SOUND)], pictures, strict=False):
+        assert np.array_equal(np.asarray(picture.rgb), as_in_training(raw))
+
+
+def test_pillow_prints_no_warning_in_a_program_of_its_own(tmp_path: Path):
+    for i, name in enumerate(("palette png, transparency in bytes", "jpeg with broken EXIF")):
+        (tmp_path / str(i)).write_bytes(SOUND[name]())
+    (tmp_path / "2").write_bytes(png_header(10_000, 10_000))
+    code = (
+        "import pathlib, sys\n"
+        "from cpp_pipe.stages.sources.images import UndecodableImage, decode\n"
+        "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
+        "    try: decode(path.read_bytes())\n"
+        "    except UndecodableImage as error: print(error.reason)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("too_large\n", "")
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    name=st.sampled_from(sorted(set(SOUND) - {"tiff"})),
+    edits=st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=4)), min_size=1, max_size=5),
+)
+def test_damaged_images_decode_or_give_a_reason(name: str, edits: list[tuple[int, bytes]]):
+    data = bytearray(SOUND[name]())
+    for at, new in edits:
+        at %= len(data)
+        data[at : at + len(new)] = new
+    with contextlib.suppress(UndecodableImage):
+        picture = decode(data)
+        assert picture.rgb.size == (picture.width, picture.height)
+
+
+@settings(deadline=None, max_examples=20)
+@given(share=st.floats(0, 0.99))
+def test_a_photo_cut_anywhere_before_its_end_never_passes(share: float):
+    image = Image.new("RGB", (128, 96))
+    ImageDraw.Draw(image).ellipse((10, 10, 90, 80), fill=(200, 30, 90))
+    image.paste(COLOURS, (80, 60))
+    data = encoded(image, "JPEG")
+    with pytest.raises(UndecodableImage):
+        decode(data[: int(len(data) * share)])

@@ -1,0 +1,160 @@
+"""What every stage promises: idle when done, resumable, independent of workers, whole or absent."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cpp_pipe.pipeline.engines.local import make_parts
+from cpp_pipe.pipeline.plan import Plan
+from cpp_pipe.pipeline.work import find_or_make
+from cpp_pipe.store import Store
+from cpp_pipe.store.kinds import KINDS
+from cpp_pipe.store.upkeep import find_garbage, verify
+
+from .world import SETTINGS, SLOTS, Made, make_world
+
+
+def silent(line: str) -> None:
+    """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, digit_shards) -> dict[str, Made]:
+    return dict(make_world(Store(tmp_path_factory.mktemp("store")), digit_shards))
+
+
+def again(made: Made, store: Store):
+    """Makes the same in another store."""
+    return find_or_make(made.job, store, "test", made.settings.tables(), silent)
+
+
+def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Every file with its size and its time of change."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_second_run_is_idle(world, slot):
+    root = world[slot].artifact.folder.parents[1]
+    before = snapshot(root)
+    found = again(world[slot], Store(root))
+    assert found.version == world[slot].artifact.version
+    assert snapshot(root) == before
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_the_same_work_elsewhere_gives_the_same_bytes(world, slot, tmp_path):
+    made = again(world[slot], Store(tmp_path))
+    assert made.version == world[slot].artifact.version
+    assert made.content == world[slot].artifact.content
+
+
+@pytest.mark.parametrize("slot", ["embeddings", "features", "assignments"])
+@pytest.mark.parametrize("finished", [1, 2, 3])
+def test_killed_after_any_part_and_resumed_gives_the_same_bytes(world, slot, finished, tmp_path):
+    job, store = world[slot].job, Store(tmp_path)
+    parts = job.stage.parts(job.inputs, job.runtime)
+    draft = store.draft(job.stage.recipe(parts))
+    make_parts(job.stage, draft, parts[:finished], job.inputs, job.runtime)
+    assert store.find(job.stage.kind, draft.recipe.version) is None
+    # What a process that was killed in the middle of a part leaves behind.
+    left = draft.folder / "parts" / f".tmp-{parts[-1].name}"
+    left.mkdir()
+    (left / "half").write_bytes(b"half a file")
+    made = again(world[slot], store)
+    assert made.content == world[slot].artifact.content
+    assert find_garbage(store) == [] or finished == len(parts)
+
+
+@pytest.mark.parametrize("slot", ["embeddings", "assignments"])
+def test_the_number_of_workers_changes_nothing(world, slot, tmp_path):
+    job, store = world[slot].job, Store(tmp_path)
+    parts = job.stage.parts(job.inputs, job.runtime)
+    draft = store.draft(job.stage.recipe(parts))
+    runtime = type(job.runtime)(
+        **{**{name: getattr(job.runtime, name) for name in job.runtime.__dataclass_fields__},
+           "workers": 2}
+    )  # fmt: skip
+    make_parts(job.stage, draft, parts, job.inputs, runtime)
+    assert draft.publish(job.inputs, {}).content == world[slot].artifact.content
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_changed_setting_is_another_version(world, slot):
+    job = world[slot].job
+    parts = job.stage.parts(job.inputs, job.runtime)
+    recipe = job.stage.recipe(parts)
+    changed = type(recipe)(
+        **{**{name: getattr(recipe, name) for name in recipe.__dataclass_fields__},
+           "config": {**recipe.config, "something": 1}}
+    )  # fmt: skip
+    assert changed.version != recipe.version
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_the_store_is_sound_after_each_stage(world, slot):
+    assert list(verify(world[slot].artifact)) == []
+
+
+def test_lineage_leads_back_to_the_embeddings(world):
+    store = Store(world["captions"].artifact.folder.parents[1])
+
+    def ancestors(artifact) -> set[str]:
+        found = {artifact.kind.name}
+        for used in artifact.manifest.inputs.values():
+            found |= ancestors(store.open(KINDS[used.kind], used.version))
+        return found
+
+    assert ancestors(world["captions"].artifact) == set(KINDS) - {"index"}
+
+
+def test_shards_that_were_moved_are_not_embedded_again(world, digit_shards, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(digit_shards, moved)
+    job = world["embeddings"].job
+    plan = Plan(Store(tmp_path / "s"), "test", SETTINGS, job.runtime, silent)
+    other = Plan(
+        plan.store,
+        "test",
+        SETTINGS.override("data", shards=(str(moved),)),
+        job.runtime,
+        silent,
+    ).job("embeddings")
+    recipe = other.stage.recipe(other.stage.parts({}, other.runtime))
+    assert recipe.version == world["embeddings"].artifact.version
+
+
+def test_every_sample_is_accounted_for(world):
+    for part in world["embeddings"].artifact.parts:
+        facts = part.facts
+        assert facts["seen"] == facts["embedded"] + sum(facts["skipped"].values()) == 20
+        assert part.rows == facts["embedded"]
+
+
+def test_embeddings_are_unit_rows_and_point_at_their_pictures(world, digit_shards):
+    import numpy as np
+
+    artifact = world["embeddings"].artifact
+    name = artifact.parts[0].name
+    rows = artifact.embeddings(name).astype(np.float32)
+    assert np.abs(np.linalg.norm(rows, axis=1) - 1).max() < 2e-3
+    first = artifact.table(name).slice(0, 1).to_pylist()[0]
+    data = (digit_shards / first["shard"]).read_bytes()
+    assert data[first["offset"] :][:8] == b"\x89PNG\r\n\x1a\n"
+    assert first["label"] is not None and first["caption"].startswith("a scan")
+    assert first["extra"] == '{"parity": %d}' % (int(first["label"]) % 2)
+
+
+def test_no_part_depends_on_the_others(world, digit_shards, tmp_path):
+    """A shard embedded alone gives the same part as among others, and is then linked."""
+    store = Store(tmp_path)
+    job = world["embeddings"].job
+    alone = SETTINGS.override("data", shards=(str(digit_shards / "001.tar"),))
+    one = Plan(store, "one", alone, job.runtime, silent).make("embeddings")
+    whole = again(world["embeddings"], store)
+    name = one.parts[0].name
+    assert whole.part_names[name].content == one.parts[0].content
+    assert os.path.samefile(one.path(name, "rows"), whole.path(name, "rows"))

@@ -1,0 +1,367 @@
+"""The house keeps its own rules: layout, imports, size, and what no file may hold."""
+
+import ast
+import dataclasses
+import fnmatch
+import importlib.metadata
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import open_clip
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from cpp_pipe.pipeline.config import SHIPPED, Settings
+from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.vocabulary import expand_templates
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGE_DIR: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
+FOLDERS = sorted({folder.split("/")[0] for folder in PACKAGE_DIR.values()})
+"""The folders at the root whose modules are installed."""
+
+LONGEST_MODULE = 400
+"""Lines; the style guide's limit."""
+
+CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
+
+LOCAL_NAMES = {folder for folder in FOLDERS if folder != "cpp_pipe"}
+"""Importable from the root by accident, which would load every class twice."""
+
+PICKLERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
+PICKLING_CALLS = {"torch.load", "torch.save", "pd.read_pickle", "pickle.load", "pickle.loads"}
+
+REGISTRIES = [
+    ".".join(parts)
+    for parts in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("registry", "npmjs", "org"),
+        ("conda", "anaconda", "org"),
+        ("download", "pytorch", "org"),
+    )
+]
+"""Where packages come from is the reader's business; joined so that this file holds none."""
+
+PRINTING = ("pipeline/cli", "pipeline/commands/")
+"""Where a module may print."""
+
+DATA_SETS = "cifar10 cifar100 cifar20 coco digits imagenet laion-aesthetic reference wikiart"
+
+
+# What there is.
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Every file that git has or would take, as paths from the root."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        reason = f"git cannot list the files: {listed.stderr.strip()}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    paths = sorted(Path(name) for name in set(listed.stdout.split("\0")) if name)
+    return tuple(
+        path for path in paths if (ROOT / path).is_file() and not (ROOT / path).is_symlink()
+    )
+
+
+def modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
+    """Path and syntax tree of each Python file in some folders of the root."""
+    for path in tracked():
+        if path.suffix == ".py" and path.parts[0] in folders:
+            yield path, ast.parse((ROOT / path).read_text(), str(path))
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Path and text of each file that is text."""
+    for path in tracked():
+        content = (ROOT / path).read_bytes()
+        if b"\0" not in content:
+            yield path, content.decode()
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Each absolute import of a module, wherever it stands: the dotted name and its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module, node.lineno
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` as it is written; empty for anything that is no plain name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return ""
+
+
+# How it is laid out.
+
+
+def test_no_folder_is_imported_by_its_own_name():
+    bare = [
+        f"{path}:{line}: import {name}"
+        for path, tree in modules(*FOLDERS, "tests", "benchmarks", "tools")
+        for name, line in imports(tree)
+        if name.split(".")[0] in LOCAL_NAMES
+    ]
+    assert not bare, "use a relative import, or cpp_pipe.NAME in tests"
+
+
+def test_every_package_on_disk_is_listed_and_mapped():
+    on_disk = {
+        path.parent.as_posix()
+        for path in tracked()
+        if path.parts[0] in FOLDERS and path.suffix == ".py"
+    }
+    assert on_disk == set(PACKAGE_DIR.values())
+    assert sorted(PROJECT["tool"]["setuptools"]["packages"]) == sorted(PACKAGE_DIR)
+    for package, folder in PACKAGE_DIR.items():
+        expected = folder if package == "cpp_pipe" else f"cpp_pipe/{folder}"
+        assert package == expected.replace("/", ".")
+        assert (ROOT / folder / "__init__.py").is_file(), f"{folder} has no __init__.py"
+
+
+def test_every_file_of_a_package_is_installed():
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    package_of = {folder: package for package, folder in PACKAGE_DIR.items()}
+    forgotten = [
+        str(path)
+        for path in tracked()
+        if path.parts[0] in FOLDERS
+        and path.suffix != ".py"
+        and not any(
+            fnmatch.fnmatch(path.name, pattern)
+            for pattern in data.get(package_of.get(path.parent.as_posix(), ""), [])
+        )
+    ]
+    assert not forgotten, "add a pattern to [tool.setuptools.package-data]"
+
+
+def test_the_links_for_editors_show_what_is_installed():
+    shown = ROOT / "typings" / "cpp_pipe"
+    links = {link.name: link for link in shown.iterdir() if link.name != "__pycache__"}
+    own_files = {
+        path.name for path in tracked() if path.parts[0] == "cpp_pipe" and len(path.parts) == 2
+    }
+    assert set(links) == LOCAL_NAMES | own_files
+    for name, link in links.items():
+        assert link.is_symlink()
+        assert not link.readlink().is_absolute()
+        target = ROOT / name if name in LOCAL_NAMES else ROOT / "cpp_pipe" / name
+        assert link.resolve(strict=True) == target
+
+
+def test_the_layers_know_every_stage():
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    (independent,) = [one for one in contracts if one["type"] == "independence"]
+    on_disk = {
+        f"cpp_pipe.stages.{path.stem}"
+        for path, tree in modules("stages")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and "Stage" in map(dotted, node.bases)
+    }
+    assert on_disk == set(independent["modules"])
+
+
+# What ships.
+
+
+def test_there_is_a_config_for_each_data_set():
+    assert " ".join(path.stem for path in CONFIGS) == DATA_SETS
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_table_and_key_of_a_config_is_known(path: Path):
+    tables = tomllib.loads(path.read_text())
+    Settings.from_file(path)
+    recipe = {one.name for one in dataclasses.fields(Recipe)}
+    assert set(tables.get("train", {})) <= recipe
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_what_a_config_names_is_there(path: Path):
+    settings = Settings.from_file(path)
+    embed, vocabulary = settings.embed, settings.caption.vocabulary
+    if embed.pretrained == SHIPPED:
+        assert (path.parent / f"{embed.model}.json").is_file()
+        assert (path.parent / f"{embed.model}.safetensors").is_file()
+    else:
+        assert embed.pretrained in open_clip.list_pretrained_tags_by_model(embed.model)
+    assert vocabulary in ("imagenet", "coco") or (path.parent / vocabulary).is_file()
+    assert expand_templates(settings.caption.templates)
+
+
+# What modules do.
+
+
+def test_no_module_is_too_long():
+    long = {
+        str(path): lines
+        for path, text in texts()
+        if path.suffix == ".py" and (lines := len(text.splitlines())) > LONGEST_MODULE
+    }
+    assert not long
+
+
+def test_only_the_command_line_prints():
+    prints = [
+        f"{path}:{node.lineno}"
+        for path, tree in modules(*FOLDERS)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and dotted(node.func) == "print"
+        if not path.as_posix().startswith(PRINTING)
+    ]
+    assert not prints, "log, or return it"
+
+
+def test_nothing_is_pickled():
+    found = []
+    for path, tree in modules(*FOLDERS, "benchmarks", "tools"):
+        found += [
+            f"{path}:{line}: import {name}"
+            for name, line in imports(tree)
+            if name.split(".")[0] in PICKLERS
+        ]
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            allowed = [one.value for one in node.keywords if one.arg == "allow_pickle"]
+            if dotted(node.func) in PICKLING_CALLS or any(
+                not (isinstance(one, ast.Constant) and one.value is False) for one in allowed
+            ):
+                found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("folder", "heavy"),
+    [
+        ("store", {"faiss", "numpy", "open_clip", "pyarrow", "scipy", "sklearn", "torch"}),
+        ("stages", {"PIL", "faiss", "open_clip", "pyarrow", "scipy", "sklearn", "torch"}),
+        ("pipeline", {"PIL", "faiss", "open_clip", "pyarrow", "scipy", "sklearn", "torch"}),
+        ("configs", {"numpy", "torch"}),
+    ],
+)
+def test_importing_a_folder_loads_no_heavy_library(folder: str, heavy: set[str]):
+    names = [
+        ".".join(("cpp_pipe", *path.with_suffix("").parts)).removesuffix(".__init__")
+        for path, _ in modules(folder)
+        if "algorithms" not in path.parts
+    ]
+    assert names
+    code = (
+        f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+        f"print(*sorted({heavy} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == []
+
+
+# What no file holds.
+
+
+def test_no_file_names_a_registry():
+    found = [f"{path}: {host}" for path, text in texts() for host in REGISTRIES if host in text]
+    assert not found
+
+
+def test_no_file_holds_a_path_of_one_machine():
+    here = {str(path) for path in (ROOT, Path.home()) if len(path.parts) > 1}
+    homes = re.compile(
+        r"(?<![\w.$}>)-])(?:/(?:home|Users)/\w|(?:"
+        + "|".join(map(re.escape, here))
+        + r")(?![\w-]))"
+    )
+    found = [
+        f"{path}:{number}: {line.strip()}"
+        for path, text in texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if homes.search(line)
+    ]
+    assert not found
+
+
+# What it is built from.
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """What pyproject.toml asks for, with some extras."""
+    optional = PROJECT["project"]["optional-dependencies"]
+    lines = [
+        *PROJECT["project"]["dependencies"],
+        *(one for name in extras for one in optional[name]),
+    ]
+    return [Requirement(line) for line in lines]
+
+
+def pins() -> dict[str, Version]:
+    """What constraints.txt pins, by canonical name."""
+    made = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, version = line.split("==")
+            assert canonicalize_name(name) not in made, f"{name} is pinned twice"
+            made[canonicalize_name(name)] = Version(version)
+    return made
+
+
+def test_dependencies_have_lower_bounds_alone():
+    for requirement in requirements("cpu", "gpu", "test", "lint"):
+        assert [bound.operator for bound in requirement.specifier] == [">="], requirement
+
+
+def test_every_direct_dependency_is_pinned_within_its_bounds():
+    # Both own the module faiss; what is tested is the one for CPUs.
+    for requirement in requirements("cpu", "test", "lint"):
+        pinned = pins().get(canonicalize_name(requirement.name))
+        assert pinned is not None, f"constraints.txt does not pin {requirement.name}"
+        assert requirement.specifier.contains(pinned), requirement
+
+
+def test_every_import_is_a_declared_dependency():
+    declared = {canonicalize_name(one.name) for one in requirements("cpu")}
+    providers = importlib.metadata.packages_distributions()
+    undeclared = [
+        f"{path}:{line}: {name}"
+        for path, tree in modules(*FOLDERS)
+        for name, line in imports(tree)
+        if (top := name.split(".")[0]) not in sys.stdlib_module_names
+        if declared.isdisjoint(canonicalize_name(one) for one in providers.get(top, []))
+    ]
+    assert not undeclared
+
+
+@pytest.mark.skipif(os.environ.get("CI") != "true", reason="only CI installs the pinned versions")
+def test_what_is_installed_is_what_is_pinned():
+    wanted = pins()
+    installed = {
+        canonicalize_name(one.metadata["Name"]): Version(one.version)
+        for one in importlib.metadata.distributions()
+    }
+    differing = {
+        name: (str(version), str(wanted[name]))
+        for name, version in installed.items()
+        if name in wanted and version.public != wanted[name].public
+    }
+    assert not differing, "installed, pinned"
+    direct = {canonicalize_name(one.name) for one in requirements("cpu", "test")}
+    assert direct <= set(installed)

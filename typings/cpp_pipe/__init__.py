@@ -1,0 +1,1 @@
+../../cpp_pipe/__init__.py

@@ -1,0 +1,1 @@
+../../cpp_pipe/__main__.py

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from cpp_pipe.pipeline.config import SHIPPED, Settings
-from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.recipe import REFERENCE, Recipe
 from cpp_pipe.stages.vocabulary import expand_templates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -194,6 +194,13 @@ def test_every_table_and_key_of_a_config_is_known(path: Path):
     Settings.from_file(path)
     recipe = {one.name for one in dataclasses.fields(Recipe)}
     assert set(tables.get("train", {})) <= recipe
+
+
+def test_the_reference_config_is_the_recipe_that_the_golden_numbers_guard():
+    written = Settings.from_file(ROOT / "configs" / "reference.toml").train
+    expected = Recipe(**REFERENCE)
+    for one in dataclasses.fields(Recipe):
+        assert getattr(written, one.name) == getattr(expected, one.name), one.name
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -53,7 +53,7 @@ def search(
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Find the images that are nearest to a picture, to words, or to one of their own.
+    """Find the images that are nearest to a picture, to words, or to a key.
 
     Pictures are compared by refined features, words by the raw embeddings.
 
@@ -154,7 +154,7 @@ def evaluate(
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Score the clusters against labels: ACC, NMI, ARI over all rows, beside chance and k-means.
+    """Score the clusters against labels, beside chance and k-means.
 
     \b
       cpp-pipe eval

@@ -126,7 +126,7 @@ def _print_lineage(tree: dict, depth: int) -> None:
 
 @app.command()
 def verify(store: StoreFlag = DEFAULT_STORE) -> None:
-    """Read every byte of the store, and name each file that is not what was written.
+    """Read every byte of the store, and name each file that was damaged.
 
     \b
       cpp-pipe verify
@@ -152,7 +152,7 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only list.")] = False,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """List, or remove, versions that no run refers to, and what stopped processes left behind.
+    """List, or remove, what no run refers to.
 
     \b
       cpp-pipe gc
@@ -171,7 +171,7 @@ def gc(
 
 @app.command()
 def doctor(as_json: JsonFlag = False) -> None:
-    """Tell versions, devices and which FAISS is there; name what is wrong with the installation.
+    """Tell versions, devices and faults of the installation.
 
     \b
       cpp-pipe doctor

@@ -360,7 +360,7 @@ def index(
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Build FAISS indexes: of the features for images, of the embeddings for texts.
+    """Build FAISS indexes: of features for images, of embeddings for texts.
 
     \b
       cpp-pipe index

@@ -40,7 +40,7 @@ def run_(
     run: Annotated[str | None, typer.Option("--run", help="The config's name if absent.")] = None,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Walk the whole path for a config: embed, train, cluster, choose k, caption, index, eval.
+    """Walk the whole path for a config, from shards to captions and search.
 
     \b
       cpp-pipe run digits
@@ -94,7 +94,7 @@ def demo(
     device: DeviceFlag = "auto",
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Walk the whole path on handwritten digits that come along, in about a minute.
+    """Walk the whole path on handwritten digits that come along.
 
     The digits are real scans; the small model that embeds them was trained on their other half.
 

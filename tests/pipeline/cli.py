@@ -26,10 +26,11 @@ class Outcome:
     err: str
 
 
-def call(store: Path, *arguments: str | Path) -> Outcome:
-    """Runs one command on a store; an error that is no message to the user is raised."""
+def call(store: Path | None, *arguments: str | Path) -> Outcome:
+    """Runs one command, on a store where it takes one; an error that is no message to the user is raised."""
     words = [str(one) for one in arguments]
-    result = CliRunner().invoke(app, [*words, "--store", str(store)])
+    where = [] if store is None else ["--store", str(store)]
+    result = CliRunner().invoke(app, [*words, *where])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Outcome(result.exit_code, result.stdout, result.stderr)

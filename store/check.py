@@ -45,7 +45,8 @@ def _vector_size(schema: "pa.Schema", spec: Table) -> int | None:
         if column.type == VECTOR:
             index = schema.get_field_index(column.name)
             found = schema.field(index).type if index >= 0 else None
-            return found.list_size if isinstance(found, pa.FixedSizeListType) else 1
+            is_vector = found is not None and pa.types.is_fixed_size_list(found)
+            return found.list_size if is_vector else 1  # pyright: ignore[reportOptionalMemberAccess]
     return None
 
 

@@ -4,9 +4,20 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 # Everything here is small: more threads would wait for one another longer than they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_CHECKED = (
+    "coding_length", "heads", "metrics", "neighbours", "objective", "rates",
+    "sinkhorn", "spectral", "symmetric", "training", "voting",
+)  # fmt: skip
+
+# Shapes and types of the maths are checked in tests, and in tests alone.
+install_import_hook(
+    [f"cpp_pipe.stages.algorithms.{name}" for name in _CHECKED], "beartype.beartype"
+)
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 

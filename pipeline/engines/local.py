@@ -10,6 +10,7 @@ from typing import Any
 
 from ...stages.contract import Inputs, Part, Runtime, Silent, Stage
 from ...store import Draft, StoreError
+from ..memory import keep_freed_memory
 
 
 def make_parts(
@@ -20,6 +21,7 @@ def make_parts(
     todo = [part for part in parts if part.name not in finished]
     if not todo:
         return
+    keep_freed_memory()
     if runtime.workers > 1 and len(todo) > 1:
         _side_by_side(stage, draft, todo, inputs, runtime)
     else:
@@ -67,6 +69,7 @@ _worker: dict[str, Any] = {}
 def _start_worker(
     stage: Stage, draft: Draft, inputs: Inputs, runtime: Runtime, threads: int
 ) -> None:
+    keep_freed_memory()
     os.environ["OMP_NUM_THREADS"] = str(threads)
     _worker.update(stage=stage, draft=draft, inputs=inputs, runtime=runtime)
 

@@ -27,7 +27,7 @@ class Outcome:
 
 
 def call(store: Path | None, *arguments: str | Path) -> Outcome:
-    """Runs one command, on a store where it takes one; an error that is no message to the user is raised."""
+    """Runs one command, on a store where it takes one; a bug is raised."""
     words = [str(one) for one in arguments]
     where = [] if store is None else ["--store", str(store)]
     result = CliRunner().invoke(app, [*words, *where])

@@ -3,9 +3,11 @@
 import importlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
+
 from cpp_pipe.pipeline import doctor
 from cpp_pipe.pipeline.commands.app import COMMANDS
 
@@ -41,6 +43,7 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code):
 def test_help_and_status_load_nothing_heavy(words):
     code = f"""
 import sys
+from typing import Any
 sys.argv = ["cpp-pipe", *{words!r}]
 from cpp_pipe.__main__ import main
 try:
@@ -54,7 +57,7 @@ except SystemExit as end:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_of_a_command_begins_with_its_line_and_shows_an_example(name):
     module, line = COMMANDS[name]
-    group = typer.main.get_command(
+    group: Any = typer.main.get_command(
         importlib.import_module(f"cpp_pipe.pipeline.commands.{module}").app
     )
     help_text = group.commands[name].help
@@ -66,7 +69,7 @@ def test_the_help_of_a_command_begins_with_its_line_and_shows_an_example(name):
 def test_every_command_is_listed():
     modules = {module for module, _ in COMMANDS.values()}
     for module in modules:
-        group = typer.main.get_command(
+        group: Any = typer.main.get_command(
             importlib.import_module(f"cpp_pipe.pipeline.commands.{module}").app
         )
         named = {name for name, (where, _) in COMMANDS.items() if where == module}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
 from cpp_pipe import Run
 
 from ..stages.shards import write_shards

@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 
-import webdataset as wds
+from webdataset.writer import TarWriter
 
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image, digit_label
 
@@ -14,7 +14,7 @@ def write_shards(folder: Path, *, shards: int = 3, size: int = 20, first: int = 
     rows = digit_halves()[1][first:]
     paths = [folder / f"{number:03d}.tar" for number in range(shards)]
     for number, path in enumerate(paths):
-        with wds.TarWriter(str(path)) as writer:
+        with TarWriter(str(path)) as writer:
             for row in rows[number * size : (number + 1) * size]:
                 writer.write(digit_sample(int(row)))
     return paths

@@ -1,5 +1,6 @@
 """What every stage promises: idle when done, resumable, independent of workers, whole or absent."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_embeddings_are_unit_rows_and_point_at_their_pictures(world, digit_shard
     data = (digit_shards / first["shard"]).read_bytes()
     assert data[first["offset"] :][:8] == b"\x89PNG\r\n\x1a\n"
     assert first["label"] is not None and first["caption"].startswith("a scan")
-    assert first["extra"] == '{"parity": %d}' % (int(first["label"]) % 2)
+    assert json.loads(first["extra"]) == {"parity": int(first["label"]) % 2}
 
 
 def test_no_part_depends_on_the_others(world, digit_shards, tmp_path):

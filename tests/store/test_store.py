@@ -121,9 +121,8 @@ def test_gc_never_removes_what_a_run_refers_to(tmp_path):
     half.make_part("a-00", write_features)
     dropped = store.draft(recipe(config={"gamma": 4.0}))
     dropped.make_part("a-00", write_features)
-    store.runs.update(
-        "mine", versions={"features": kept.version}, making={"heads": "x", "features": half.recipe.version}
-    )  # fmt: skip
+    begun = {"heads": "x", "features": half.recipe.version}
+    store.runs.update("mine", versions={"features": kept.version}, making=begun)
     assert {one.path for one in find_garbage(store)} == {lost.folder, dropped.folder}
     collect(store)
     assert list(verify(Artifact(kept.folder))) == []

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints one table, rivals side by side in one run, and one JSON line last."""

@@ -1,0 +1,67 @@
+"""Time and peak memory of a piece of work, and what machine it ran on."""
+
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def seconds_of(work: Callable[[], Any], *, repeats: int) -> float:
+    """Median of the seconds that a piece of work takes, after one round to warm up."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def peak_bytes_of(work: Callable[..., Any], *arguments: Any) -> int:
+    """Bytes that a process of its own holds at most while it does a piece of work.
+
+    What it holds after the work's imports, before the work itself, does not count. `work` is a
+    function of a module, so that the process can find it; its first call is `work(*arguments)`.
+    """
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(send, work, arguments))
+    process.start()
+    peak = receive.recv()
+    process.join()
+    return peak
+
+
+def _measure(send: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    prepared = work(*arguments)
+    before = _resident_bytes()
+    prepared()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    send.send(max(0, peak - before))
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def machine() -> str:
+    """The machine in one line: processor, cores, Python and torch."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    told = Path("/proc/cpuinfo")
+    if told.is_file():
+        lines = told.read_text(encoding="utf-8").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = names[0] if names else name
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    return (
+        f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )

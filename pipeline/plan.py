@@ -95,9 +95,12 @@ class Plan:
     def _embedding_job(self, asked_by: str) -> Job:
         data = self.settings.data
         if not data.shards and not data.builtin:
+            others = ", ".join(self.store.runs.names())
+            hint = f", or name one of its runs with --run: {others}" if others else ""
             raise MissingError(
                 f"nothing is embedded in run {self.run!r} of the store {self.store.root}: begin "
                 "with `cpp-pipe embed --shards 'FOLDER/*.tar'` or `cpp-pipe import FILE.npz`"
+                f"{hint}"
             )
         fields, files = local_files.embed_fields(self.settings.embed)
         sources = local_files.shards(

@@ -29,8 +29,8 @@ _LOOK_AHEAD = 2
 class Embed(Stage):
     """Embeds every sample of every shard with a frozen model of open_clip.
 
-    Pixels are those of open_clip's own preprocessing: the first frame of an animation, RGB, and
-    EXIF orientation not applied.
+    Pixels go through open_clip's own preprocessing, after they were made RGB as in its training:
+    the first frame of an animation, and EXIF orientation not applied.
     """
 
     name: ClassVar[str] = "embed"

@@ -1,12 +1,14 @@
 """The conditional rate with its gradients, packed and sampled, against the plain direct form.
 
-    python -m benchmarks.loss
+    python -m benchmarks.loss                    # all shapes; the last takes minutes on a CPU
+    python -m benchmarks.loss --shapes 1024x128
 
 Times are medians of whole forward and backward passes in float32 on the same inputs; memory is the
 most that a process of its own holds beyond its inputs. Errors are against the direct form in
 float64: |a − b| at most over the array, relative to its largest entry.
 """
 
+import argparse
 import json
 from collections.abc import Callable
 from typing import Any
@@ -90,12 +92,16 @@ def error(way: str, z: Tensor, pi: Tensor, truth: tuple[Tensor, ...]) -> float:
 
 def main() -> None:
     """Prints the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    every = ",".join(f"{n}x{p}" for n, p in SHAPES)
+    parser.add_argument("--shapes", default=every, help=f"n x p with commas, {every}")
+    shapes = [tuple(map(int, one.split("x"))) for one in parser.parse_args().shapes.split(",")]
     print(f"conditional rate, value and gradients, float32\n{machine()}\n")
     print(f"{'n x p':>12} {'way':>12} {'seconds':>9} {'speedup':>8} {'peak MiB':>9} {'error':>9}")
     speedup: dict[str, dict[str, float]] = {}
     memory: dict[str, float] = {}
     worst = 0.0
-    for n, p in SHAPES:
+    for n, p in shapes:
         shape = f"{n}x{p}"
         z, pi = inputs(n, p)
         fits = n * n * p <= MOST_DIRECT_NUMBERS

@@ -9,7 +9,7 @@ from ..store.kinds import KINDS
 from . import local_files
 from .config import Settings
 from .device import find_device
-from .search import Hit, describe_rows, nearest
+from .search import Hit, describe_rows, has_faiss, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,13 +56,13 @@ class Run:
         return found
 
     def current(self, slot: str) -> Artifact | None:
-        """What a slot holds, if it belongs to the embeddings that the run has now."""
+        """What a slot holds, if it was made from what the run's other slots hold now."""
         found = self.find(slot)
         if found is None:
             return None
-        used = found.manifest.inputs.get("embeddings")
-        now = self.record.versions.get("embeddings")
-        return found if used is None or used.version == now else None
+        now = self.record.versions
+        inputs = found.manifest.inputs
+        return found if all(now.get(kind) == inputs[kind].version for kind in inputs) else None
 
     @property
     def encoder(self) -> "Encoder":
@@ -100,11 +100,15 @@ class Run:
         space = space or ("embeddings" if text is not None else "features")
         if text is not None and space != "embeddings":
             raise QueryError("a text has no refined features: it is looked for in `embeddings`")
-        source = self.artifact(space)
+        source = self.current(space)
+        if source is None:
+            self.artifact(space)
+            raise MissingError(
+                f"the {space} of run {self.record.name!r} are older than the embeddings or heads "
+                "that it has now: `cpp-pipe project` makes them anew"
+            )
         query = self._vector(image, text, key, vector, space)
-        index = self.find(f"index/{space}")
-        if index is not None and index.facts["source_version"] != source.version:
-            index = None
+        index = self.current(f"index/{space}") if has_faiss() else None
         role = "z" if space == "features" else "embedding"
         similarities, rows = nearest(query, source, role, index, n)
         return describe_rows(

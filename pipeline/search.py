@@ -1,5 +1,6 @@
 """Searching a run: the rows that are nearest to a query, with what is known of each."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,11 @@ class Hit:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def has_faiss() -> bool:
+    """Whether an index can be opened; without FAISS every row is compared."""
+    return importlib.util.find_spec("faiss") is not None
 
 
 def nearest(

@@ -96,9 +96,9 @@ def open_run(plan: Plan) -> Run:
 
 def prepare_search(plan: Plan, space: str) -> None:
     """Makes what searching a space needs; without FAISS that is the space itself."""
-    import importlib.util
+    from ..search import has_faiss
 
-    if importlib.util.find_spec("faiss") is None:
+    if not has_faiss():
         plan.make(space, asked_by="search")
         say("no FAISS is installed: every row is compared (pip install 'cpp-pipe[cpu]')")
     else:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cpp_pipe import Run, Store, search
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
-from cpp_pipe.store import QueryError
+from cpp_pipe.store import MissingError, QueryError
 
 from .cli import SMALL, embed, succeed
 
@@ -145,10 +145,35 @@ def test_python_finds_what_the_command_line_finds(walked):
         run.search(text="a", key="b")
 
 
+def test_a_caption_of_other_clusters_is_never_shown(walked):
+    store, _, _ = walked
+    key = _keys_and_labels(store)[0][0]
+    succeed(store, "assign", "--k", "6")
+    succeed(store, "caption", "--vocabulary", "digits-words.txt")
+    hits = Run.open(store).search(key=key, n=3)
+    assert all(hit.caption for hit in hits)
+    succeed(store, "assign", "--k", "4")
+    hits = Run.open(store).search(key=key, n=3)
+    assert [hit.caption for hit in hits] == [None] * 3
+    assert all(hit.cluster is not None for hit in hits)
+
+
+def test_features_of_other_heads_are_never_searched(walked):
+    store, _, _ = walked
+    key = _keys_and_labels(store)[0][0]
+    succeed(store, "train", "--seed", "1")
+    with pytest.raises(MissingError, match="cpp-pipe project"):
+        Run.open(store).search(key=key)
+    assert "making features" in succeed(store, "search", "--key", key).err
+    assert Run.open(store).search(key=key, n=1)[0].key == key
+    succeed(store, "train", "--seed", "0")
+
+
 def test_new_shards_cost_only_themselves_and_keep_what_was_fitted(walked, tmp_path):
     from ..stages.shards import write_shards
 
     store, _, _ = walked
+    succeed(store, "assign", "--k", "10")
     before = Run.open(store)
     old_shards = before.record.settings["data"]["shards"]
     write_shards(tmp_path / "more", shards=1, first=200)

@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -86,17 +86,9 @@ class Settings:
             made[name] = _build(known[name].type, table, f"{where}, table [{name}]")
         return cls(**made)
 
-    @classmethod
-    def from_file(cls, path: Path) -> Self:
-        """Settings from a TOML file."""
-        try:
-            with path.open("rb") as file:
-                tables = tomllib.load(file)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path} is no TOML: {error}") from error
-        except OSError as error:
-            raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
-        return cls.from_tables(tables, str(path))
+    def with_tables_of(self, other: Self, names: Iterable[str]) -> Self:
+        """These settings with some tables of others in place of their own."""
+        return replace(self, **{name: getattr(other, name) for name in names})
 
     def tables(self) -> dict[str, Any]:
         """Plain values for the run's record."""
@@ -110,6 +102,17 @@ class Settings:
         old = getattr(self, table)
         checked = _build(type(old), {**_plain(asdict(old)), **given}, f"table [{table}]")
         return replace(self, **{table: checked})
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file as they stand there; ConfigError when it is none."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
 
 
 def find_config(name: str) -> Path:

@@ -76,6 +76,7 @@ def embed(
         batch_size=batch_size,
         max_skipped=max_skipped,
         allow_partial=allow_partial,
+        begins=True,
         data={"shards": options.anchored(named) if named else None},
         embed=options.embed_table(model, pretrained, model_config),
     )
@@ -146,6 +147,7 @@ def import_(
         config,
         sets,
         max_skipped=max_skipped,
+        begins=True,
         embed=options.embed_table(model, pretrained, model_config),
         data={"shards": (), "builtin": ""},
     )

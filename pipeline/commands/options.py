@@ -61,6 +61,9 @@ ModelConfigFlag = Annotated[
 DEFAULT_STORE = Path("artifacts")
 DEFAULT_RUN = "default"
 
+_EMBEDDED = ("data", "embed")
+"""Tables that say what is embedded, and by which model."""
+
 
 def say(line: str) -> None:
     """Tells what is going on, apart from what the command prints as its result."""
@@ -81,22 +84,30 @@ def open_plan(
     batch_size: int = 64,
     max_skipped: float = 0.1,
     allow_partial: bool = False,
+    begins: bool = False,
     **tables: dict[str, Any],
 ) -> "Plan":
-    """The plan of a run: the settings of its record or of a config, with flags over them.
+    """The plan of a run: the settings of its record, with a config and flags over them.
 
-    `tables` hold the values of flags, by table; None is a flag that was not given.
+    A command that `begins` a run takes a config as a whole; later ones leave alone what says how
+    the run was embedded. `tables` hold the values of flags, by table; None is a flag that was not
+    given.
     """
     from ...stages.contract import Runtime
-    from ..config import Settings, find_config
+    from ..config import Settings, find_config, read_tables
     from ..plan import Plan
 
     opened = Store(store)
     record = opened.runs.read(run)
+    settings = Settings.from_tables(record.settings, f"run {run}")
     if config is not None:
-        settings = Settings.from_file(find_config(config))
-    else:
-        settings = Settings.from_tables(record.settings, f"run {run}")
+        path = find_config(config)
+        given = read_tables(path)
+        wanted = Settings.from_tables(given, str(path))
+        # What is embedded already stays what it is: a config for training names another data set.
+        kept = () if begins else _EMBEDDED
+        settings = settings if record.settings and not begins else wanted
+        settings = settings.with_tables_of(wanted, [name for name in given if name not in kept])
     for table, values in tables.items():
         settings = settings.override(table, **values)
     for one in sets or []:

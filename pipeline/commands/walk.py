@@ -57,6 +57,7 @@ def run_(
         batch_size=batch_size,
         max_skipped=max_skipped,
         allow_partial=allow_partial,
+        begins=True,
         data={"shards": options.anchored(shards) if shards else None},
     )
     walk(plan)
@@ -102,7 +103,7 @@ def demo(
       cpp-pipe demo
     """
     began = time.monotonic()
-    plan = open_plan(store, "digits", "digits", device=device)
+    plan = open_plan(store, "digits", "digits", device=device, begins=True)
     walk(plan)
     found = score(plan)
     typer.echo("\n" + evaluation_table(found))

@@ -169,6 +169,22 @@ def test_features_of_other_heads_are_never_searched(walked):
     succeed(store, "train", "--seed", "0")
 
 
+def test_a_config_for_training_leaves_alone_what_is_embedded(walked, tmp_path):
+    store, _, _ = walked
+    before = Run.open(store).record.settings
+    config = tmp_path / "my.toml"
+    config.write_text(
+        "[embed]\nmodel = 'ViT-L-14'\n[data]\nshards = ['x']\n[train]\nseed = 3\nhidden = 16\n"
+    )
+    succeed(store, "train", "--config", config, "--set", "train.epochs=1")
+    after = Run.open(store).record.settings
+    assert after["embed"] == before["embed"] and after["data"] == before["data"]
+    assert (after["train"]["seed"], after["train"]["hidden"]) == (3, 16)
+    assert after["select_k"] == before["select_k"]
+    assert succeed(store, "search", "--text", "seven", "-n", "1").code == 0
+    succeed(store, "train", *SMALL, "--set", "train.seed=0", "--set", "train.hidden=32")
+
+
 def test_new_shards_cost_only_themselves_and_keep_what_was_fitted(walked, tmp_path):
     from ..stages.shards import write_shards
 

@@ -151,7 +151,7 @@ def anchored(patterns: list[str]) -> tuple[str, ...]:
 
 def anchored_file(name: str | None) -> str | None:
     """A flag that may name a local file, by a path that means the same everywhere."""
-    if name is None or not Path(name).expanduser().is_file():
+    if not name or not Path(name).expanduser().is_file():
         return name
     return str(Path(name).expanduser().resolve())
 
@@ -164,6 +164,9 @@ def embed_table(
         raise ConfigError(f"--model-config {model_config!r} is no file that is there")
     if model is None and model_config is not None:
         model = Path(model_config).stem
+    elif model is not None and model_config is None:
+        # A model that is named takes the place of one that a file described.
+        model_config = ""
     return {
         "model": model,
         "pretrained": anchored_file(pretrained),

@@ -185,6 +185,16 @@ def test_a_query_with_the_wrong_model_is_refused(store, shards, tmp_path):
     assert "is not the one that made the embeddings" in line and "weights_digest" in line
 
 
+def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards):
+    from cpp_pipe.pipeline.config import CONFIGS
+
+    config = ["--model-config", CONFIGS / "digits-clip.json"]
+    weights = ["--pretrained", CONFIGS / "digits-clip.safetensors"]
+    succeed(store, "embed", "--shards", shards, *config, *weights)
+    line = fail(store, "embed", "--model", "ViT-L-41", "--pretrained", "openai")
+    assert "'ViT-L-41' is no model that open_clip knows" in line
+
+
 def test_a_key_that_is_nowhere_is_named(store, shards):
     embed(store, shards)
     succeed(store, "train", *SMALL)

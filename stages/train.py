@@ -95,19 +95,18 @@ class Train(Stage, Recipe):
 
 
 def _check_finite(history: "torch.Tensor", first: int, trainer: "Trainer") -> None:
-    import torch
+    from .algorithms.objective import Terms, first_non_finite
 
     rows = history[first : trainer.step_number]
     for step, row in enumerate(rows, start=first + 1):
-        # Warm-up has no conditional rate and no regulariser.
-        terms = ("rate", "loss") if step <= trainer.recipe.warmup_steps else _TERMS
-        for name in terms:
-            if not torch.isfinite(row[_TERMS.index(name)]):
-                raise NumericError(
-                    f"training step {step} of {trainer.total_steps}: the {name} is "
-                    f"{row[_TERMS.index(name)]:g}; the last good checkpoint is kept, so a lower "
-                    "--lr or a higher --eta starts anew and leaves it untouched"
-                )
+        terms = Terms(*row)
+        name = first_non_finite(terms)
+        if name is not None:
+            raise NumericError(
+                f"training step {step} of {trainer.total_steps}: the {name} is "
+                f"{getattr(terms, name):g}; the last good checkpoint is kept, so a lower "
+                "--lr or a higher --eta starts anew and leaves it untouched"
+            )
 
 
 class _Checkpoint:

@@ -96,10 +96,13 @@ class Heads(nn.Module):
 
 
 def unit_rows(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
-    """Rows of unit length; a row of zeros stays, and its gradient is zero rather than huge."""
+    """Rows of unit length; a row of zeros stays, and its gradient is zero rather than huge.
+
+    What is not finite stays so, and is found in the terms of the loss.
+    """
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     floor = torch.finfo(x.dtype).tiny
-    return torch.where(length > floor, x / length.clamp_min(floor), 0.0)
+    return torch.where(length <= floor, 0.0, x / length.clamp_min(floor))
 
 
 def principal_directions(

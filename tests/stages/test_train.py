@@ -1,0 +1,22 @@
+"""Numbers that are not finite end a training at once."""
+
+import pytest
+import torch
+
+from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.training import Trainer
+from cpp_pipe.stages.train import _check_finite
+from cpp_pipe.store import NumericError
+
+
+def test_a_number_that_is_not_finite_is_named_by_its_step_and_term():
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe(hidden=4, features=2, epochs=2, warmup_steps=2)
+    trainer = Trainer(x, recipe, "cpu")
+    history = torch.stack([torch.stack([*trainer.step()]).double()])
+    _check_finite(history, 0, trainer)
+    with torch.no_grad():
+        trainer.heads.subspace_skip.weight.fill_(torch.nan)
+    history = torch.cat([history, torch.stack([*trainer.step()]).double()[None]])
+    with pytest.raises(NumericError, match="training step 2 of 2: the rate is nan"):
+        _check_finite(history, 0, trainer)

@@ -38,7 +38,7 @@ def examine() -> Examination:
     facts = {"python": platform.python_version(), "cores": str(os.cpu_count())}
     faults = []
     for name in _PACKAGES:
-        version = _version(name)
+        version = find_version(name)
         facts[name] = version or "missing"
         if version is None:
             faults.append(f"{name} is not installed: pip install cpp-pipe")
@@ -66,7 +66,8 @@ def faiss_packages() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _version(name: str) -> str | None:
+def find_version(name: str) -> str | None:
+    """The version of an installed distribution, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -76,17 +76,13 @@ def _make(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
 
 
 def _made_by(device: str, seconds: float) -> dict[str, Any]:
-    import importlib.metadata
     import platform
 
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    from .doctor import find_version
+
+    versions = {name: find_version(name) for name in _PACKAGES}
     return {
-        "packages": packages,
+        "packages": {name: one for name, one in versions.items() if one is not None},
         "python": platform.python_version(),
         "device": device,
         "seconds": round(seconds, 3),

@@ -5,10 +5,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from ..store import MissingError, Product, Scratch
+from ..store import Artifact, MissingError, Product, Scratch
 from ..store.kinds import INDEX, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .gather import EMBEDDING, iterate
+from .gather import EMBEDDING, gather_rows, iterate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ class Index(Stage):
             # More threads would link rows in an order that changes from run to run.
             faiss.omp_set_num_threads(1)
             index.hnsw.efConstruction = _EF_CONSTRUCTION
-        self._train(index, source.rows, blocks)
+        self._train(index, source, role)
         for block in blocks:
             index.add(np.ascontiguousarray(block, np.float32))
             runtime.progress.advance(len(block))
@@ -81,7 +81,7 @@ class Index(Stage):
             "metric": "inner product of unit rows",
             "rows": source.rows,
             "search_width": self.search_width,
-            "recall_at_10": self._recall(faiss, index, source.rows, blocks),
+            "recall_at_10": self._recall(faiss, index, source, role, blocks),
             "source_version": source.version,
             "model": dict(source.facts["model"]),
         }
@@ -97,24 +97,28 @@ class Index(Stage):
         lists = 1 << max(8, round(rows**0.5 * 2).bit_length())
         return f"IVF{lists},Flat"
 
-    def _train(self, index: Any, rows: int, blocks: "list[np.ndarray]") -> None:
+    def _train(self, index: Any, source: Artifact, role: str) -> None:
         import numpy as np
 
         if index.is_trained:
             return
+        rows = source.rows
         wanted = min(rows, index.nlist * _TRAINING_ROWS)
         chosen = np.sort(np.random.default_rng(self.seed).choice(rows, wanted, replace=False))
-        index.train(_rows(blocks, chosen))
+        index.train(gather_rows(source, role, chosen).astype(np.float32))
 
-    def _recall(self, faiss: Any, index: Any, rows: int, blocks: "list[np.ndarray]") -> float:
+    def _recall(
+        self, faiss: Any, index: Any, source: Artifact, role: str, blocks: "list[np.ndarray]"
+    ) -> float:
         """recall@10 against exact search, of rows that look for others than themselves."""
         import numpy as np
 
-        if index.__class__.__name__ == "IndexFlat" or rows <= self.exact_rows:
+        rows = source.rows
+        if rows <= self.exact_rows:
             return 1.0
         count = min(_QUERIES, rows)
         chosen = np.sort(np.random.default_rng(self.seed + 1).choice(rows, count, replace=False))
-        queries = _rows(blocks, chosen)
+        queries = gather_rows(source, role, chosen).astype(np.float32)
         n = min(11, rows)
         exact = faiss.IndexFlatIP(queries.shape[1])
         for block in blocks:
@@ -127,17 +131,6 @@ class Index(Stage):
             hits += len(wanted & set(got.tolist()))
             total += len(wanted)
         return hits / total
-
-
-def _rows(blocks: "list[np.ndarray]", chosen: "np.ndarray") -> "np.ndarray":
-    import numpy as np
-
-    parts, start = [], 0
-    for block in blocks:
-        inside = chosen[(chosen >= start) & (chosen < start + len(block))] - start
-        parts.append(np.asarray(block[inside], np.float32))
-        start += len(block)
-    return np.ascontiguousarray(np.concatenate(parts))
 
 
 def set_search_width(faiss: Any, index: Any, width: int) -> None:

@@ -11,19 +11,24 @@ training. With k unknown, `ours` chooses it by the coding length.
 import argparse
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 
-from cpp_pipe.stages.algorithms import metrics, spectral
+from cpp_pipe.stages.algorithms import consensus, metrics, spectral
 from cpp_pipe.stages.algorithms.coding_length import coding_length
+from cpp_pipe.stages.algorithms.heads import centred_unit_rows
+from cpp_pipe.stages.algorithms.merging import cluster_and_join
 from cpp_pipe.stages.algorithms.recipe import REFERENCE, Recipe
 from cpp_pipe.stages.algorithms.sinkhorn import membership
+from cpp_pipe.stages.algorithms.stopping import Watch
 from cpp_pipe.stages.algorithms.training import Trainer, project
-from cpp_pipe.stages.landmarks import RESTARTS
+from cpp_pipe.stages.landmarks import RESTARTS, clustering_rows
 from cpp_pipe.stages.select_k import default_grid
 from cpp_pipe.stages.spectrum import Spectrum
 
@@ -77,7 +82,11 @@ def spectral_cosine(x: np.ndarray, k: int, seed: int) -> Labels:
 
 def spectral_neighbours(x: np.ndarray, k: int, seed: int) -> Labels:
     """The same on each row's ten nearest neighbours."""
-    return _by_neighbours(centred(x), k, seed)
+    model = SpectralClustering(k, affinity="nearest_neighbors", n_neighbors=10, random_state=seed)
+    with warnings.catch_warnings():
+        # A graph of several pieces is meant to be clustered as it is.
+        warnings.simplefilter("ignore", UserWarning)
+        return model.fit_predict(centred(x))
 
 
 def ward(x: np.ndarray, k: int, seed: int) -> Labels:
@@ -95,22 +104,22 @@ def doubly_stochastic(x: np.ndarray, k: int, seed: int) -> Labels:
 
 def reference(x: np.ndarray, k: int, seed: int) -> Labels:
     """The paper's recipe, its clusters read off the dense membership of all rows."""
-    _, c = _train(x, Recipe(**{**REFERENCE, "seed": seed}))
-    pi = membership((c @ c.T).abs(), eta=Recipe().eta).numpy()
+    heads = _train(x, Recipe(**{**REFERENCE, "seed": seed}))
+    pi = membership((heads.c @ heads.c.T).abs(), eta=REFERENCE["eta"]).numpy()
     _, vectors = spectral.leading_eigenpairs(pi, k, seed)
     return spectral.cluster_rows(spectral.spectral_rows(vectors, k), k, seed, RESTARTS)[0]
 
 
 def untrained(x: np.ndarray, k: int, seed: int) -> Labels:
     """Our pipeline with the heads as they start."""
-    trainer = Trainer(torch.from_numpy(x), Recipe(seed=seed), "cpu")
-    z, _ = project(trainer.finish(), trainer.x, 1024)
-    return _by_neighbours(z.float().numpy(), k, seed)
+    trainer = Trainer(torch.from_numpy(x), Recipe(seed=seed).trials[0], "cpu")
+    z, c = project(trainer.finish(), trainer.x, 1024)
+    return _by_consensus(x, z.float().numpy(), c.float().numpy(), seed).labels(k)
 
 
 def ours(x: np.ndarray, k: int, seed: int) -> Labels:
     """Our pipeline by default settings."""
-    return _by_neighbours(_features(x, seed), k, seed)
+    return _spectrum(x, seed).labels(k)
 
 
 METHODS: dict[str, Method] = {
@@ -125,44 +134,85 @@ METHODS: dict[str, Method] = {
     "ours": ours,
 }
 
-_trained: dict[tuple[int, int], np.ndarray] = {}
-"""Features by embeddings and seed, so that k unknown does not train again."""
+
+class _Features(NamedTuple):
+    z: torch.Tensor
+    c: torch.Tensor
+    kept: str
 
 
-def _features(x: np.ndarray, seed: int) -> np.ndarray:
-    if (id(x), seed) not in _trained:
-        _trained[id(x), seed] = _train(x, Recipe(seed=seed))[0].numpy()
-    return _trained[id(x), seed]
+class _Consensus(NamedTuple):
+    """What a spectrum holds, without a store."""
+
+    x: np.ndarray
+    z: np.ndarray
+    values: np.ndarray
+    vectors: np.ndarray
+    seed: int
+
+    def cluster(self, k: int) -> tuple[Labels, np.ndarray]:
+        rows = spectral.spectral_rows(self.vectors, k)
+        return spectral.cluster_rows(rows, k, self.seed, RESTARTS)
+
+    def labels(self, k: int) -> Labels:
+        x = centred_unit_rows(self.x)
+        pieces, _, group = cluster_and_join(x, self.cluster, k, len(self.values), self.seed)
+        return group[pieces]
 
 
-def _train(x: np.ndarray, recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor]:
-    trainer = Trainer(torch.from_numpy(x), recipe, "cpu")
-    while trainer.step_number < trainer.total_steps:
-        trainer.step()
-    z, c = project(trainer.finish(), trainer.x, 1024)
-    return z.float(), c.float()
+_spectra: dict[tuple[int, int], _Consensus] = {}
+"""By embeddings and seed, so that k unknown does not train again."""
 
 
-def _by_neighbours(z: np.ndarray, k: int, seed: int) -> Labels:
-    graph = spectral.neighbour_graph(z.astype(np.float32), Spectrum().neighbours)
-    _, vectors = spectral.leading_eigenpairs(graph, k, seed)
-    return spectral.cluster_rows(spectral.spectral_rows(vectors, k), k, seed, RESTARTS)[0]
+def _spectrum(x: np.ndarray, seed: int) -> _Consensus:
+    if (id(x), seed) not in _spectra:
+        told = _train(x, Recipe(seed=seed))
+        print(f"{'':<20}seed {seed}: kept {told.kept}", flush=True)
+        _spectra[id(x), seed] = _by_consensus(x, told.z.numpy(), told.c.numpy(), seed)
+    return _spectra[id(x), seed]
 
 
-def choose_k(z: np.ndarray, seed: int) -> tuple[int, Labels]:
-    """The k with the shortest code over the default grid, and its labels."""
-    most = Spectrum().eigenvectors(len(z))
-    graph = spectral.neighbour_graph(z, Spectrum().neighbours)
-    _, vectors = spectral.leading_eigenpairs(graph, most, seed)
-    rows = torch.from_numpy(z)
-    best: tuple[float, int, Labels] | None = None
-    for k in default_grid(most):
-        labels = spectral.cluster_rows(spectral.spectral_rows(vectors, k), k, seed, 3)[0]
-        length = float(coding_length(rows, torch.from_numpy(labels), k, eps_sq=0.1).total)
-        if best is None or length < best[0]:
-            best = length, k, labels
+def _train(x: np.ndarray, recipe: Recipe) -> _Features:
+    best: tuple[float, Trainer, Watch] | None = None
+    for trial in recipe.trials:
+        trainer = Trainer(torch.from_numpy(x), trial, "cpu")
+        watch = Watch(trial, trainer)
+        while True:
+            if watch.is_due():
+                watch.look()
+            if trainer.step_number == trainer.total_steps or watch.is_hopeless:
+                break
+            trainer.step()
+        if best is None or watch.best > best[0]:
+            best = watch.best, trainer, watch
     assert best is not None
-    return best[1], best[2]
+    _, trainer, watch = best
+    watch.restore()
+    z, c = project(trainer.finish(), trainer.x, 1024)
+    return _Features(z.float(), c.float(), f"eta {trainer.recipe.eta}, step {watch.kept_step}")
+
+
+def _by_consensus(x: np.ndarray, z: np.ndarray, c: np.ndarray, seed: int) -> _Consensus:
+    stage = Spectrum(seed=seed)
+    points = clustering_rows(z, c)
+    most = stage.eigenvectors(len(x))
+    counts = consensus.cell_counts(len(x), most, stage.clusterings)
+    cells = consensus.fit_cells(points, counts, seed)
+    found = consensus.find_cells(points, cells)
+    values, vectors = consensus.consensus_eigenpairs(found, len(cells.centroids), most, seed)
+    return _Consensus(x, z, values, vectors, seed)
+
+
+def choose_k(told: _Consensus) -> tuple[int, Labels]:
+    """The k with the shortest code over the default grid, and its labels."""
+    rows = torch.from_numpy(told.z)
+    best: tuple[float, int] | None = None
+    for k in default_grid(len(told.values)):
+        labels = torch.from_numpy(told.cluster(k)[0])
+        length = float(coding_length(rows, labels, k, eps_sq=0.1).total)
+        best = min(best or (length, k), (length, k))
+    assert best is not None
+    return best[1], told.labels(best[1])
 
 
 def _mean_std(values: Sequence[float]) -> tuple[float, float]:
@@ -187,7 +237,7 @@ def score(path: Path, methods: Sequence[str], seeds: int) -> dict[str, dict[str,
     if "ours" in methods:
         chosen, found = [], []
         for seed in range(seeds):
-            best, labels = choose_k(_features(x, seed), seed)
+            best, labels = choose_k(_spectrum(x, seed))
             chosen.append(best)
             found.append([f(y, labels) for f in (metrics.accuracy, metrics.nmi, metrics.ari)])
         _row(table, "ours, k unknown", np.array(found), float("nan"))

@@ -9,6 +9,7 @@ from typing import Any
 from ..stages.contract import Inputs, Runtime, Stage
 from ..store import Artifact, Store
 from .device import find_device
+from .engines import torchrun
 from .engines.local import make_parts
 
 _PACKAGES = ("cpp-pipe", "torch", "open_clip_torch", "numpy", "pyarrow", "scikit-learn")
@@ -54,6 +55,24 @@ def find_or_make(
 
 
 def _make(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
+    if job.stage.is_collective and torchrun.size() > 1:
+        return _make_together(job, store, say)
+    return _make_alone(job, store, say)
+
+
+def _make_together(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
+    """The first process makes the artifact while the others take part."""
+    with torchrun.group(find_device(job.runtime.device)) as device:
+        job = replace(job, runtime=replace(job.runtime, device=device))
+        if torchrun.rank() == 0:
+            return _make_alone(job, store, say)
+        recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
+        draft = store.draft(recipe)
+        job.stage.follow(job.inputs, job.runtime, draft.checkpoints)
+    return store.open(job.stage.kind, recipe.version)
+
+
+def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     stage, runtime = job.stage, job.runtime
     parts = stage.parts(job.inputs, runtime)
     draft = store.draft(stage.recipe(parts))

@@ -7,10 +7,12 @@ from ..store import ConfigError, Product, Scratch
 from ..store.kinds import ASSIGNMENTS, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .embedding_rows import write_table
-from .landmarks import Landmarks
+from .landmarks import Landmarks, clustering_rows
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from .algorithms.consensus import Map
 
 _ROWS = 8192
 """Rows that are compared with the landmarks at once: bounds the memory."""
@@ -21,23 +23,28 @@ class _Fit:
     """What is the same for all rows."""
 
     landmarks: Landmarks
-    labels: "np.ndarray"
-    """(m,) clusters of the landmarks."""
+    map: "Map"
+    """From cells to eigenvectors."""
     centroids: "np.ndarray"
-    """(k, k) among unit rows of eigenvectors."""
+    """(pieces, pieces) among unit rows of eigenvectors."""
+    group: "np.ndarray"
+    """(pieces,) the cluster of each piece."""
+    agreement: "np.ndarray"
+    """(cells, k) the share of each cell's landmarks that each cluster has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assign(Stage):
     """Puts every row into the cluster whose centroid is nearest among the leading eigenvectors.
 
-    A row's place there follows from its nearest landmarks. Its confidence is the share of its
-    affinity to them that goes to landmarks of its own cluster.
+    A row's place there follows from its cells in the base clusterings. Its confidence is the share
+    of its own cluster among the landmarks of those cells, on average. Pieces of one group are
+    joined first (`algorithms.merging`).
     """
 
     name: ClassVar[str] = "assign"
     kind: ClassVar[Kind] = ASSIGNMENTS
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     k: int | Literal["auto"] = "auto"
     """How many clusters; `auto` takes what the curve of coding lengths chose."""
@@ -62,11 +69,26 @@ class Assign(Stage):
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> _Fit:
         """Clusters the landmarks, once: the same in every process."""
+        from .algorithms.consensus import agreement, extension
+
         landmarks = Landmarks.of(inputs["spectrum"])
         k = int(inputs["k_curve"].facts["chosen"]) if self.k == "auto" else self.k
-        labels, centroids = landmarks.cluster(k)
+        pieces, centroids, group = landmarks.cluster_and_join(k)
+        found, cells = landmarks.found, len(landmarks.cells.centroids)
+        clusters = int(group.max()) + 1
+        if clusters < len(group):
+            runtime.progress.tell(
+                f"assign: {len(group)} pieces were joined into {clusters} clusters: their "
+                "embeddings are as alike as the halves of a cluster are"
+            )
         runtime.progress.start("assign", inputs["features"].rows, "rows")
-        return _Fit(landmarks=landmarks, labels=labels, centroids=centroids)
+        return _Fit(
+            landmarks=landmarks,
+            map=extension(found, cells, landmarks.values, landmarks.vectors),
+            centroids=centroids,
+            group=group,
+            agreement=agreement(found, cells, group[pieces], clusters),
+        )
 
     def make(
         self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
@@ -75,35 +97,33 @@ class Assign(Stage):
         import numpy as np
         import pyarrow as pa
 
-        z = inputs["features"].array(part.name, "z")
+        z, c = (inputs["features"].array(part.name, role) for role in ("z", "c"))
         clusters = np.empty(len(z), np.int32)
         confidences = np.empty(len(z), np.float32)
         for start in range(0, len(z), _ROWS):
             block = slice(start, start + _ROWS)
-            clusters[block], confidences[block] = _assign(prepared, z[block])
+            clusters[block], confidences[block] = _assign(
+                prepared, clustering_rows(z[block], c[block])
+            )
             runtime.progress.advance(len(clusters[block]))
         spec = ASSIGNMENTS.files["rows"]
         assert isinstance(spec, Table)
         keys = inputs["embeddings"].table(part.name, columns=["key"]).column(0)
         columns = [keys, pa.array(clusters), pa.array(confidences)]
         write_table(scratch, "rows", pa.Table.from_arrays(columns, schema=spec.schema()))
-        return Product(rows=len(z), shared={"k": len(prepared.centroids)})
+        return Product(rows=len(z), shared={"k": prepared.agreement.shape[1]})
 
 
-def _assign(fit: _Fit, z: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+def _assign(fit: _Fit, rows: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
     import numpy as np
 
-    from .algorithms.spectral import extend, neighbour_weights, spectral_rows
+    from .algorithms.consensus import find_cells, place
+    from .algorithms.spectral import spectral_rows
 
-    marks = fit.landmarks
-    weights = neighbour_weights(z.astype(np.float32), marks.z, marks.neighbours)
-    place = extend(weights, marks.values, marks.vectors, marks.degrees)
-    rows = spectral_rows(place, fit.centroids.shape[1])
+    found = find_cells(rows, fit.landmarks.cells)
+    points = spectral_rows(place(found, fit.map), fit.centroids.shape[1])
     # Both have unit or shorter rows, so the nearest centroid needs its own length too.
-    distance = (fit.centroids**2).sum(axis=1) - 2 * rows @ fit.centroids.T
-    clusters = distance.argmin(axis=1).astype(np.int32)
-    row = np.repeat(np.arange(len(z)), np.diff(weights.indptr))
-    total = np.bincount(row, weights.data, len(z))
-    own = np.bincount(row, weights.data * (fit.labels[weights.indices] == clusters[row]), len(z))
-    share = own / np.where(total > 0, total, 1)
-    return clusters, np.clip(share, 0, 1).astype(np.float32)
+    distance = (fit.centroids**2).sum(axis=1) - 2 * points @ fit.centroids.T
+    clusters = fit.group[distance.argmin(axis=1)]
+    share = fit.agreement[found, clusters[:, None]].mean(axis=1)
+    return clusters.astype(np.int32), share.astype(np.float32)

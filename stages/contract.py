@@ -108,6 +108,8 @@ class Stage:
     revision: ClassVar[int]
     is_fit: ClassVar[bool] = False
     """Whether it learns from all rows; then it is not redone because rows were added."""
+    is_collective: ClassVar[bool] = False
+    """Whether the processes of torchrun make its part together: the first makes, others follow."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -147,6 +149,10 @@ class Stage:
     ) -> Product:
         """Writes the files of one part into `scratch`."""
         raise TypeError(f"{type(self).__name__} does not say how its parts are made")
+
+    def follow(self, inputs: Inputs, runtime: Runtime, checkpoints: Path) -> None:
+        """Takes part in what the first process of torchrun makes, and writes nothing."""
+        raise TypeError(f"{type(self).__name__} is not made by several processes together")
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
         """Looks at all parts before they are published; raises where they must not be."""

@@ -23,7 +23,7 @@ class SelectK(Stage):
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()

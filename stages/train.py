@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import NumericError, Product, Scratch
 from ..store.files import store_errors, sync, temporary_sibling
-from ..store.kinds import HEADS, Kind, Table
+from ..store.kinds import HEADS, Kind
 from .algorithms.recipe import Recipe
-from .contract import Inputs, Part, Runtime, Stage
+from .contract import Inputs, Part, Progress, Runtime, Stage
 from .gather import gather
+from .history import Look, write_history
+from .stream import StreamedRows
 
 if TYPE_CHECKING:
     import torch
 
+    from .algorithms.stopping import Watch
     from .algorithms.training import Trainer
 
 _LOOK_STEPS = 20
@@ -35,8 +38,17 @@ class Train(Stage, Recipe):
 
     name: ClassVar[str] = "train"
     kind: ClassVar[Kind] = HEADS
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     is_fit: ClassVar[bool] = True
+    is_collective: ClassVar[bool] = True
+
+    buffer_rows: int = 0
+    """0 holds all embeddings in memory. Else, where there are more, each epoch reads them anew and
+    shuffles them in a buffer of so many rows: for embeddings larger than memory."""
+
+    def __post_init__(self) -> None:
+        Recipe.__post_init__(self)
+        self._require("buffer_rows", self.buffer_rows >= 0, "a whole number from 0")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -46,52 +58,136 @@ class Train(Stage, Recipe):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Trains to the end, from the last checkpoint where there is one."""
-        import torch
+        """Trains from the last checkpoint where there is one, and keeps the most stable heads."""
         from safetensors.torch import save_file
 
-        from .algorithms.training import Trainer
-
-        x = torch.from_numpy(gather(inputs["embeddings"]))
-        trainer = Trainer(x, self, torch.device(runtime.device))
-        history = torch.full((trainer.total_steps, len(_TERMS)), float("nan"), dtype=torch.float64)
-        checkpoint = _Checkpoint(scratch.checkpoints / "train.safetensors")
-        if checkpoint.load(trainer, history):
-            step = trainer.step_number
-            runtime.progress.tell(f"train: goes on at step {step} of {trainer.total_steps}")
-        runtime.progress.start("train", trainer.total_steps, "steps")
-        runtime.progress.advance(trainer.step_number)
-        self._train(trainer, history, checkpoint, runtime)
+        trainings = self._train(inputs, runtime, scratch.checkpoints, writes=True)
+        best = max(trainings, key=lambda one: one.watch.best)
+        trainer, watch = best.trainer, best.watch
+        _tell_kept(best, runtime.progress)
+        watch.restore()
         state = trainer.finish().state_dict()
         save_file(
             {name: one.cpu().contiguous() for name, one in state.items()}, scratch.path("weights")
         )
-        _write_history(scratch.path("history"), history, self.warmup_steps)
-        return Product(rows=len(x), shared={"embedding_size": x.shape[1]})
+        terms = _columns(best.history[: trainer.step_number])
+        looks = [
+            Look(one.eta, step, found, one is best and step == watch.kept_step)
+            for one in trainings
+            for step, found in zip(one.watch.steps, one.watch.stabilities, strict=True)
+        ]
+        write_history(scratch, terms, looks, best.eta, watch.kept_step, self.warmup_steps)
+        shared = {
+            "embedding_size": trainer.x.shape[1],
+            "kept_step": watch.kept_step,
+            "eta": best.eta,
+        }
+        return Product(rows=len(trainer.x), shared=shared)
+
+    def follow(self, inputs: Inputs, runtime: Runtime, checkpoints: Path) -> None:
+        """Takes the same steps as the first process."""
+        self._train(inputs, runtime, checkpoints, writes=False)
 
     def _train(
-        self,
-        trainer: "Trainer",
-        history: "torch.Tensor",
-        checkpoint: "_Checkpoint",
-        runtime: Runtime,
-    ) -> None:
+        self, inputs: Inputs, runtime: Runtime, checkpoints: Path, *, writes: bool
+    ) -> "list[_Training]":
         import torch
 
+        from .algorithms.stopping import Watch
+        from .algorithms.training import Trainer
+
+        embeddings = inputs["embeddings"]
+        if 0 < self.buffer_rows < embeddings.rows:
+            x = StreamedRows(embeddings, self.buffer_rows, self.seed)
+        else:
+            x = torch.from_numpy(gather(embeddings))
+        trainings = []
+        for recipe in self.trials:
+            trainer = Trainer(x, recipe, torch.device(runtime.device))
+            training = _Training(trainer, Watch(recipe, trainer), runtime.progress)
+            checkpoint = _Checkpoint(checkpoints / f"eta-{training.eta}.safetensors", writes)
+            if checkpoint.load(training):
+                step = f"step {trainer.step_number} of {trainer.total_steps}"
+                runtime.progress.tell(f"train: goes on at eta {training.eta}, {step}")
+            training.run(checkpoint)
+            trainings.append(training)
+        return trainings
+
+
+class _Training:
+    """A trainer with the numbers of its steps, and who watches it."""
+
+    def __init__(self, trainer: "Trainer", watch: "Watch", progress: Progress) -> None:
+        import torch
+
+        self.trainer, self.watch, self._progress = trainer, watch, progress
+        steps = trainer.total_steps
+        self.history = torch.full((steps, len(_TERMS)), float("nan"), dtype=torch.float64)
+
+    @property
+    def eta(self) -> float:
+        """The temperature of its membership."""
+        return float(self.trainer.recipe.eta)
+
+    def run(self, checkpoint: "_Checkpoint") -> None:
+        """Steps to the end, or until the watch sees no hope."""
+        import torch
+
+        trainer, watch = self.trainer, self.watch
+        self._progress.start(f"train, eta {self.eta}", trainer.total_steps, "steps")
+        self._progress.advance(trainer.step_number)
         waiting: list[torch.Tensor] = []
-        while trainer.step_number < trainer.total_steps:
+        while True:
+            if watch.is_due():
+                self._read(waiting)
+                watch.look()
+            if trainer.step_number == trainer.total_steps or watch.is_hopeless:
+                break
             terms = trainer.step()
             waiting.append(torch.stack([getattr(terms, name).double() for name in _TERMS]))
-            is_last = trainer.step_number == trainer.total_steps
-            if len(waiting) == _LOOK_STEPS or is_last:
-                first = trainer.step_number - len(waiting)
-                history[first : trainer.step_number] = torch.stack(waiting).cpu()
-                _check_finite(history, first, trainer)
-                note = f"loss {history[trainer.step_number - 1, -1]:.3f} nats"
-                runtime.progress.advance(len(waiting), note=note)
-                waiting.clear()
-                if not is_last:
-                    checkpoint.save_if_due(trainer, history)
+            if len(waiting) == _LOOK_STEPS:
+                self._read(waiting)
+                checkpoint.save_if_due(self)
+        self._read(waiting)
+        checkpoint.save(self)
+
+    def _read(self, waiting: "list[torch.Tensor]") -> None:
+        """Takes the numbers over from the device."""
+        import torch
+
+        if not waiting:
+            return
+        first, last = self.trainer.step_number - len(waiting), self.trainer.step_number
+        self.history[first:last] = torch.stack(waiting).cpu()
+        _check_finite(self.history, first, self.trainer)
+        rate, conditional, _, loss = self.history[last - 1].tolist()
+        note = f"loss {loss:.2f} = R_c {conditional:.2f} - R {rate:.2f} + ... nats"
+        if self.watch.stabilities:
+            note += f", stability {self.watch.stabilities[-1]:.3f}"
+        self._progress.advance(len(waiting), note=note)
+        waiting.clear()
+
+
+def _columns(history: "torch.Tensor") -> dict[str, list[float]]:
+    return dict(zip(_TERMS, history.T.tolist(), strict=True))
+
+
+def _tell_kept(best: _Training, progress: Progress) -> None:
+    watch, trainer = best.watch, best.trainer
+    if not watch.steps:
+        return
+    first = watch.stabilities[0]
+    if watch.kept_step == watch.steps[0]:
+        progress.tell(
+            f"train: no step made the clusters more stable than they were ({first:.3f}): the "
+            "heads are kept as they started"
+        )
+    else:
+        progress.tell(
+            f"train: kept the heads of eta {best.eta}, step {watch.kept_step} of "
+            f"{trainer.total_steps}, whose clusters are the most stable ({watch.best:.3f}; at the "
+            f"start {first:.3f})"
+        )
 
 
 def _check_finite(history: "torch.Tensor", first: int, trainer: "Trainer") -> None:
@@ -112,57 +208,44 @@ def _check_finite(history: "torch.Tensor", first: int, trainer: "Trainer") -> No
 class _Checkpoint:
     """All that lets a killed training go on, in one file that is replaced at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, writes: bool) -> None:
         self._path = path
+        self._writes = writes
         self._last = time.monotonic()
         self._cost = 0.0
 
-    def load(self, trainer: "Trainer", history: "torch.Tensor") -> bool:
-        """Puts trainer and history where the last checkpoint left them, if there is one."""
+    def load(self, training: _Training) -> bool:
+        """Puts a training where the last checkpoint left it, if there is one."""
         from safetensors.torch import load_file
 
         if not self._path.is_file():
             return False
         state = load_file(self._path)
-        history.copy_(state.pop("history"))
-        trainer.load_state(state)
+        training.history.copy_(state.pop("history"))
+        training.watch.load_state(state)
+        training.trainer.load_state(state)
         return True
 
-    def save_if_due(self, trainer: "Trainer", history: "torch.Tensor") -> None:
+    def save_if_due(self, training: _Training) -> None:
         """Writes a checkpoint when the last one is long enough ago."""
+        due = max(_CHECKPOINT_SECONDS, self._cost / _CHECKPOINT_SHARE)
+        if time.monotonic() - self._last >= due:
+            self.save(training)
+
+    def save(self, training: _Training) -> None:
+        """Writes a checkpoint, in the process that writes."""
         from safetensors.torch import save_file
 
-        now = time.monotonic()
-        if now - self._last < max(_CHECKPOINT_SECONDS, self._cost / _CHECKPOINT_SHARE):
+        if not self._writes:
             return
-        state: dict[str, Any] = {
-            name: tensor.detach().cpu().contiguous() for name, tensor in trainer.state().items()
-        }
+        now = time.monotonic()
+        state: dict[str, Any] = {**training.trainer.state(), **training.watch.state()}
+        state = {name: one.detach().cpu().contiguous() for name, one in state.items()}
         with store_errors(f"writing the checkpoint {self._path}"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_sibling(self._path)
-            save_file({**state, "history": history}, temporary)
+            save_file({**state, "history": training.history}, temporary)
             sync(temporary)
             temporary.replace(self._path)
         self._last = time.monotonic()
         self._cost = self._last - now
-
-
-def _write_history(path: Path, history: "torch.Tensor", warmup_steps: int) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    spec = HEADS.files["history"]
-    assert isinstance(spec, Table)
-    steps = range(1, len(history) + 1)
-    warm = [step <= warmup_steps for step in steps]
-    rate, conditional, regulariser, loss = (column.tolist() for column in history.T)
-    columns = {
-        "step": list(steps),
-        "is_warmup": warm,
-        "rate_nats": rate,
-        "conditional_rate_nats": [None if w else c for w, c in zip(warm, conditional, strict=True)],
-        "regulariser": [None if w else r for w, r in zip(warm, regulariser, strict=True)],
-        "loss": loss,
-    }
-    pq.write_table(pa.Table.from_pydict(columns, schema=spec.schema()), path)

@@ -55,7 +55,8 @@ class Draft:
         return self.folder / PARTS
 
     @property
-    def _checkpoints(self) -> Path:
+    def checkpoints(self) -> Path:
+        """A folder for what lets half a part resume; gone once the version is published."""
         return self.folder / "checkpoints"
 
     def find_part(self, name: str) -> PartRecord | None:
@@ -115,7 +116,7 @@ class Draft:
             scratch_folder.mkdir(parents=True)
         try:
             with store_errors(f"writing {self._parts / name}"):
-                scratch = Scratch(scratch_folder, name, self.kind, self._checkpoints)
+                scratch = Scratch(scratch_folder, name, self.kind, self.checkpoints)
                 product = make(scratch)
                 return self._seal(name, scratch, product)
         finally:
@@ -156,7 +157,7 @@ class Draft:
             manifest_path = self.folder / MANIFEST
             if not manifest_path.is_file():
                 write_json(manifest_path, self._manifest(inputs, made_by).to_json())
-                shutil.rmtree(self._checkpoints, ignore_errors=True)
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
         return Artifact(self.folder)
 
     def _manifest(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Manifest:

@@ -127,7 +127,7 @@ EMBEDDINGS = Kind(
 
 HEADS = Kind(
     name="heads",
-    format=1,
+    format=2,
     files={
         "weights": Tensors(),
         "history": Table(
@@ -142,6 +142,17 @@ HEADS = Kind(
                 Column(name="loss", type="float64", unit="nats"),
             ),
         ),
+        "checks": Table(
+            suffix=".checks.parquet",
+            is_aligned=False,
+            columns=(
+                Column(name="eta", type="float64", unit="temperature"),
+                Column(name="step", type="int32"),
+                Column(name="stability", type="float64", unit="0 to 1"),
+                Column(name="kept", type="bool"),
+            ),
+        ),
+        "picture": Blob(suffix=".history.png"),
     },
 )
 
@@ -156,10 +167,19 @@ FEATURES = Kind(
 
 SPECTRUM = Kind(
     name="spectrum",
-    format=1,
+    format=2,
     files={
         "tensors": Tensors(
-            names=("landmark_rows", "landmark_z", "eigenvalues", "eigenvectors", "degrees")
+            names=(
+                "landmark_rows",
+                "landmark_z",
+                "landmark_x",
+                "landmark_cells",
+                "centroids",
+                "starts",
+                "eigenvalues",
+                "eigenvectors",
+            )
         ),
     },
 )

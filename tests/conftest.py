@@ -10,8 +10,8 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _CHECKED = (
-    "coding_length", "heads", "metrics", "neighbours", "objective", "rates",
-    "sinkhorn", "spectral", "symmetric", "training", "voting",
+    "coding_length", "consensus", "heads", "merging", "metrics", "objective", "rates", "sinkhorn",
+    "spectral", "stability", "stopping", "symmetric", "together", "training", "voting",
 )  # fmt: skip
 
 # Shapes and types of the maths are checked in tests, and in tests alone.

@@ -14,7 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "import": ("make", "Take over embeddings that were made elsewhere."),
     "train": ("make", "Train heads on the embeddings with the rate-reduction objective."),
     "project": ("make", "Refine all embeddings with the trained heads."),
-    "spectrum": ("make", "Compute the leading eigenvectors of a graph among landmark rows."),
+    "spectrum": ("make", "Compute the leading eigenvectors of a consensus of landmark rows."),
     "select-k": ("make", "Find how many clusters there are: the k with the shortest code."),
     "assign": ("make", "Put every image in a cluster, with a confidence."),
     "caption": ("make", "Name every cluster in words, by the votes of its images."),

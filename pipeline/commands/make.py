@@ -173,16 +173,19 @@ def train(
 ) -> None:
     """Train heads on the embeddings with the rate-reduction objective.
 
-    A killed training goes on from its last checkpoint. All settings are in the table [train]:
-    --set train.KEY=VALUE changes any of them, --config reference takes the paper's.
+    It stops when clusters get no more stable, and keeps the heads where they were the most stable;
+    no label enters. A killed training goes on from its last checkpoint. All settings are in the
+    table [train]: --set train.KEY=VALUE changes any of them, --config reference takes the paper's.
 
     \b
       cpp-pipe train
       cpp-pipe train --epochs 20 --set train.hidden=2048
+      torchrun --nproc-per-node 2 -m cpp_pipe train
     """
     flags = {"epochs": epochs, "lr": lr, "eta": eta, "features": features, "seed": seed}
     plan = open_plan(store, run, config, sets, device=device, train=flags)
-    plan.make("heads")
+    heads = plan.make("heads")
+    typer.echo(f"history: {heads.path(heads.parts[0].name, 'picture')}")
 
 
 @app.command()
@@ -205,19 +208,21 @@ def project(
 @app.command()
 def spectrum(
     landmarks: Annotated[int | None, typer.Option("--landmarks", min=2)] = None,
-    neighbours: Annotated[int | None, typer.Option("--neighbours", min=1)] = None,
+    clusterings: Annotated[
+        int | None, typer.Option("--clusterings", min=1, help="Base clusterings.")
+    ] = None,
     k_max: Annotated[int | None, typer.Option("--k-max", min=0, help="0: by rows.")] = None,
     config: ConfigFlag = None,
     sets: SetFlag = None,
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Compute the leading eigenvectors of a graph among landmark rows.
+    """Compute the leading eigenvectors of a consensus of landmark rows.
 
     \b
       cpp-pipe spectrum --landmarks 10000 --k-max 300
     """
-    flags = {"landmarks": landmarks, "neighbours": neighbours, "k_max": k_max}
+    flags = {"landmarks": landmarks, "clusterings": clusterings, "k_max": k_max}
     open_plan(store, run, config, sets, spectrum=flags).make("spectrum")
 
 

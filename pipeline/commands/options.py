@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...store import ConfigError, Store
+from ..engines import torchrun
 from ..progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -66,8 +67,12 @@ _EMBEDDED = ("data", "embed")
 
 
 def say(line: str) -> None:
-    """Tells what is going on, apart from what the command prints as its result."""
-    _progress.tell(line)
+    """Tells what is going on, apart from what the command prints as its result.
+
+    Of the processes of torchrun only the first one speaks.
+    """
+    if torchrun.rank() == 0:
+        _progress.tell(line)
 
 
 _progress = ProgressLine()
@@ -93,7 +98,7 @@ def open_plan(
     the run was embedded. `tables` hold the values of flags, by table; None is a flag that was not
     given.
     """
-    from ...stages.contract import Runtime
+    from ...stages.contract import Runtime, Silent
     from ..config import Settings, find_config, read_tables
     from ..plan import Plan
 
@@ -118,7 +123,7 @@ def open_plan(
         batch_size=batch_size,
         max_skipped=max_skipped,
         allow_partial=allow_partial,
-        progress=_progress,
+        progress=_progress if torchrun.rank() == 0 else Silent(),
     )
     return Plan(opened, run, settings, runtime, say)
 

@@ -4,8 +4,12 @@ import math
 from typing import cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
+from numpy import ndarray
 from torch import Tensor, nn
+
+from .rows import Rows
+from .together import GlobalBatchNorm
 
 
 class Heads(nn.Module):
@@ -34,7 +38,7 @@ class Heads(nn.Module):
         self.skip, self.shared_heads = skip, shared_heads
         self.pre_feature = nn.Sequential(
             _linear(d, h, generator),
-            nn.BatchNorm1d(h),
+            GlobalBatchNorm(h),
             nn.ReLU(),
             _linear(h, h, generator),
             nn.ReLU(),
@@ -105,8 +109,13 @@ def unit_rows(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
     return torch.where(length <= floor, 0.0, x / length.clamp_min(floor))
 
 
+def centred_unit_rows(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
+    """Rows about their mean, of unit length; a row that is the mean stays zero."""
+    return unit_rows(torch.from_numpy(x - x.mean(0))).numpy()
+
+
 def principal_directions(
-    x: Float[Tensor, "n d"], p: int, *, device: torch.device | None = None, chunk: int = 8192
+    x: Rows, p: int, *, device: torch.device | None = None, chunk: int = 8192
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, "p d"]]:
     """Mean and `p` leading principal directions of the rows, in float32 or wider.
 

@@ -50,15 +50,22 @@ def terms(
     *,
     warmup: bool,
     generator: torch.Generator | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Terms:
-    """The loss of one batch. `generator` draws the columns where the objective samples them."""
+    """The loss of one batch. `generator` draws the columns where the objective samples them.
+
+    With `share` (i, of) the losses of all shares add up to the loss: columns are dealt out, the
+    rest is divided. Rate and regulariser are told in full.
+    """
+    number, of = share
     rate = coding_rate(z, eps_sq=objective.eps_sq)
     if warmup:
         zero = torch.zeros_like(rate)
-        return Terms(rate, zero, zero, -rate)
+        return Terms(rate, zero, zero, -rate / of)
     similarity = (c @ c.mT).abs()
     if objective.sinkhorn == "exact":
-        pi = membership(similarity, eta=objective.eta)
+        # Looking at the residual costs nothing on a CPU, and elsewhere waits for the device.
+        pi = membership(similarity, eta=objective.eta, look=similarity.device.type == "cpu")
     else:
         pi = reference_membership(
             similarity, eta=objective.eta, half_iterations=objective.half_iterations
@@ -67,9 +74,15 @@ def terms(
     if 0 < objective.columns < len(z):
         assert generator is not None, "sampled columns need a generator"
         columns = sampled_columns(len(z), objective.columns, generator).to(pi.device)
-    conditional = conditional_rate(z, pi, eps_sq=objective.eps_sq, columns=columns)
+    elif of > 1:
+        columns = torch.arange(len(z), device=pi.device)
+    weight = 1.0
+    if columns is not None and of > 1:
+        mine = columns[number::of]
+        columns, weight = mine, len(mine) / len(columns)
+    conditional = weight * conditional_rate(z, pi, eps_sq=objective.eps_sq, columns=columns)
     regulariser = objective.pi_reg / 2 * pi.square().sum()
-    loss = objective.gamma * conditional - rate + regulariser
+    loss = objective.gamma * conditional + (regulariser - rate) / of
     return Terms(rate, conditional, regulariser, loss)
 
 

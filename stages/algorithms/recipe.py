@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from .objective import Objective
 
 WHOLE_AND_POSITIVE = ("hidden", "features", "epochs", "half_iterations")
-WHOLE = ("warmup_steps", "columns", "seed")
-POSITIVE = ("lr", "lr_cluster", "eta", "eps_sq")
+WHOLE = ("warmup_steps", "columns", "checks", "patience", "seed")
+POSITIVE = ("lr", "lr_cluster", "eps_sq")
+ETAS = (0.1, 0.175)
+"""Temperatures that `auto` tries: of the paper's, the lowest and the highest."""
+
 NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi_reg")
 
 
@@ -44,14 +47,21 @@ class Recipe:
     """`principal`: both heads get a linear skip that starts as the principal projection."""
     shared_heads: bool = False
     """The features serve as cluster features too, as in the paper's ImageNet recipe."""
-    eta: float = 0.175
+    eta: float | Literal["auto"] = "auto"
+    """Temperature of the membership; `auto` trains once at each of `ETAS` and keeps the heads whose
+    clusters are the most stable."""
     gamma: float = 1.0
     pi_reg: float = 0.05
     eps_sq: float = 0.1
     sinkhorn: Literal["reference", "exact"] = "exact"
     half_iterations: int = 5
-    columns: int = 0
+    columns: int = 128
     """Columns of the membership that a step's conditional rate is estimated from; 0 takes all."""
+    checks: int = 12
+    """How often the stability of clusters is looked at, in equal steps after the start; the heads
+    that were the most stable are kept, the starting ones too. 0 keeps the last heads unseen."""
+    patience: int = 4
+    """Training ends when so many looks one after another found nothing more stable; 0 never."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,8 +76,19 @@ class Recipe:
                 self._require(name, is_whole and value >= least, f"a whole number from {least}")
         for name in POSITIVE:
             self._require(name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
+        etas = 0 if self.eta == "auto" else self.eta
+        self._require("eta", self.eta == "auto" or 0 < etas < math.inf, "auto or a number above 0")
+        if self.eta == "auto":
+            self._require("checks", self.checks > 0, "a whole number from 1 where eta is auto")
         for name in NOT_NEGATIVE:
             self._require(name, 0 <= getattr(self, name) < math.inf, "a finite number from 0")
+
+    @property
+    def trials(self) -> "tuple[Recipe, ...]":
+        """The recipes that are tried, each with its temperature."""
+        etas = ETAS if self.eta == "auto" else (self.eta,)
+        settings = {one.name: getattr(self, one.name) for one in fields(Recipe)}
+        return tuple(Recipe(**{**settings, "eta": eta}) for eta in etas)
 
     @property
     def objective(self) -> "Objective":
@@ -97,6 +118,7 @@ REFERENCE: dict[str, Any] = {
     "sinkhorn": "reference",
     "half_iterations": 5,
     "columns": 0,
+    "checks": 0,
     "gamma": 1.0,
     "pi_reg": 0.05,
     "eta": 0.175,

@@ -17,6 +17,9 @@ from .symmetric import full_precision
 BLOCK = 8
 """Steps between two looks at the residual, each of which waits for the device."""
 
+BLINDLY = 64
+"""Steps where nobody looks: each halves the error, and float32 has 24 bits."""
+
 
 def reference_membership(
     similarity: Float[Tensor, "n n"], *, eta: float, half_iterations: int = 5
@@ -44,6 +47,7 @@ def membership(
     eta: float,
     tolerance: float = 1e-6,
     max_iterations: int = 10_000,
+    look: bool = True,
 ) -> Float[Tensor, "n n"]:
     """The doubly stochastic, symmetric Π of a symmetric similarity, run until it is one.
 
@@ -53,8 +57,12 @@ def membership(
     symmetrised. Only the symmetric part of `similarity` may vary; an unsymmetric one gives
     meaningless numbers. Raises NumericError where `similarity` is not finite or the residual is
     above the tolerance after `max_iterations` matrix-vector products.
+
+    Without `look` nothing waits for the device: always `BLINDLY` products, and NaN throughout where
+    an error is raised otherwise.
     """
-    return _Membership.apply(similarity, eta, tolerance, max_iterations)  # pyright: ignore[reportReturnType]
+    most = max_iterations if look else 0
+    return _Membership.apply(similarity, eta, tolerance, most)  # pyright: ignore[reportReturnType]
 
 
 def potentials(
@@ -83,19 +91,11 @@ def _scale(
     is positive semidefinite, as with cosines it nearly is. Between two looks it runs on K as
     x ← √(x / (K x)); then x is absorbed into u, so nothing over- or underflows.
     """
-    n = len(s)
-    tolerance = max(tolerance, 32 * torch.finfo(s.dtype).eps)
-    u = -0.5 * eta * (torch.logsumexp(s / eta, 1) + math.log(n))
+    n, tolerance, u = len(s), _reachable(tolerance, s), _first_potentials(s, eta)
     residual = math.inf
     for _ in range(0, max_iterations, BLOCK):
-        kernel = torch.exp((s + u[:, None] + u) / eta + math.log(n))
-        x = torch.ones_like(u)
-        sums = kernel @ x
-        for _ in range(BLOCK):
-            # The clamp bounds a step where a row of K underflowed; it is idle near the solution.
-            x = x * sums.clamp(1e-4, 1e4).rsqrt()
-            sums = x * (kernel @ x)
-        residual = float((sums - 1).abs().max())
+        kernel, x, error = _block(s, u, eta)
+        residual = float(error)
         if residual <= tolerance:
             return u, kernel, x
         if not math.isfinite(residual):
@@ -108,6 +108,37 @@ def _scale(
         f"the membership of {n} samples at eta {eta} misses row sums of one by {residual:.1e} "
         f"after {max_iterations} iterations (allowed: {tolerance:.1e}): raise eta or max_iterations"
     )
+
+
+def _scale_blindly(
+    s: Tensor, eta: float, tolerance: float, _: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same without a look: x is NaN where the tolerance is missed."""
+    u = _first_potentials(s, eta)
+    for _ in range(BLINDLY // BLOCK - 1):
+        u = u + eta * _block(s, u, eta)[1].log()
+    kernel, x, error = _block(s, u, eta)
+    return u, kernel, torch.where(error <= _reachable(tolerance, s), x, torch.nan)
+
+
+def _reachable(tolerance: float, s: Tensor) -> float:
+    return max(tolerance, 32 * torch.finfo(s.dtype).eps)
+
+
+def _first_potentials(s: Tensor, eta: float) -> Tensor:
+    return -0.5 * eta * (torch.logsumexp(s / eta, 1) + math.log(len(s)))
+
+
+def _block(s: Tensor, u: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """K of the potentials, x after `BLOCK` steps on it, and the largest error of a row sum."""
+    kernel = torch.exp((s + u[:, None] + u) / eta + math.log(len(s)))
+    x = torch.ones_like(u)
+    sums = kernel @ x
+    for _ in range(BLOCK):
+        # The clamp bounds a step where a row of K underflowed; it is idle near the solution.
+        x = x * sums.clamp(1e-4, 1e4).rsqrt()
+        sums = x * (kernel @ x)
+    return kernel, x, (sums - 1).abs().max()
 
 
 class _Membership(torch.autograd.Function):
@@ -126,7 +157,8 @@ class _Membership(torch.autograd.Function):
         ctx: FunctionCtx, s: Tensor, eta: float, tolerance: float, max_iterations: int
     ) -> Tensor:
         with full_precision(s.device):
-            _, kernel, x = _scale(s, eta, tolerance, max_iterations)
+            scale = _scale if max_iterations else _scale_blindly
+            _, kernel, x = scale(s, eta, tolerance, max_iterations)
         pi = kernel.mul_(x[:, None]).mul_(x)
         ctx.save_for_backward(pi)
         ctx.eta = eta  # pyright: ignore[reportAttributeAccessIssue]
@@ -142,6 +174,6 @@ class _Membership(torch.autograd.Function):
         system = pi.to(torch.float64, copy=True)
         system.diagonal().add_(1 + 1e-10)
         right = (w.sum(1) + w.sum(0)).double()
-        factor = torch.linalg.cholesky(system)
+        factor, _ = torch.linalg.cholesky_ex(system)  # does not wait for the device
         shift = torch.cholesky_solve(right[:, None], factor).squeeze(1).to(pi.dtype)
         return 0.5 * (w + w.mT - pi * (shift[:, None] + shift)), None, None, None

@@ -1,4 +1,4 @@
-"""Spectral clustering on an affinity of landmarks, and its extension to all other rows.
+"""Spectral clustering on an affinity of landmarks.
 
 Clusters are read as in arXiv 2306.05272: leading eigenvectors of the normalised affinity, unit
 rows, k-means. The reference does so on the dense membership of one batch and labels nothing else.
@@ -16,19 +16,6 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from ...store.errors import NumericError
-from .neighbours import choose_landmarks, membership_weights, neighbour_graph, neighbour_weights
-
-__all__ = [
-    "choose_landmarks",
-    "cluster_rows",
-    "degrees",
-    "extend",
-    "leading_eigenpairs",
-    "membership_weights",
-    "neighbour_graph",
-    "neighbour_weights",
-    "spectral_rows",
-]
 
 Affinity = ndarray | sparse.csr_array
 
@@ -40,6 +27,14 @@ NO_EIGENVALUE = 1e-4
 """Below this an eigenvector's extension would mostly be rounding, divided by the eigenvalue."""
 SAME_ROW = 6
 """Decimals to which two unit rows must agree to be the same one."""
+
+
+def choose_landmarks(n: int, m: int, seed: int) -> Int[ndarray, " m"]:
+    """`m` of `n` row numbers in order, uniformly without replacement; all where n ≤ m."""
+    if n <= m:
+        return np.arange(n, dtype=np.int64)
+    generator = np.random.default_rng(seed)
+    return np.sort(generator.choice(n, size=m, replace=False, shuffle=False)).astype(np.int64)
 
 
 def degrees(affinity: Affinity) -> Float[ndarray, " m"]:
@@ -70,24 +65,6 @@ def leading_eigenpairs(
         sign = np.sign(vector[np.argmax(np.round(np.abs(vector), 8))])
         out[members, column] = vector * (sign or 1.0)
     return np.array([value for value, _, _ in found]), out
-
-
-def extend(
-    weights: Affinity,
-    values: Float[ndarray, " k"],
-    vectors: Float[ndarray, "m k"],
-    degrees: Float[ndarray, " m"],
-) -> Float[ndarray, "r k"]:
-    """Eigenvector entries of further rows, from their affinities to the landmarks (Nyström).
-
-    v_r = d_r^-½ Σ_j w_rj d_j^-½ v_j / λ, with d_r = Σ_j w_rj and the landmarks' own `degrees`. A
-    landmark's row of the affinity gives back its row of `vectors`. Zero where a row has no
-    affinity or an eigenvalue is too near zero to divide by.
-    """
-    away = np.abs(values) > NO_EIGENVALUE
-    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=away)
-    sums = _inverse_root(np.asarray(weights.sum(1), dtype=np.float64).ravel())
-    return sums[:, None] * (weights @ (_inverse_root(degrees)[:, None] * vectors)) * inverse
 
 
 def spectral_rows(vectors: Float[ndarray, "m k_max"], k: int) -> Float[ndarray, "m k"]:
@@ -125,7 +102,9 @@ def _pieces(affinity: Affinity) -> list[Int[ndarray, " members"]]:
             "look at the features that it comes from"
         )
     edges = sparse.csr_array(
-        (edges.data > NO_EDGE * largest, edges.indices, edges.indptr), shape=edges.shape
+        (edges.data > NO_EDGE * largest, edges.indices, edges.indptr),
+        shape=edges.shape,
+        copy=True,  # else the zeros would be taken out of the caller's matrix too
     )
     edges.eliminate_zeros()
     count, piece = connected_components(edges, directed=False)

@@ -1,5 +1,6 @@
 """Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, resuming, projecting."""
 
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -11,6 +12,8 @@ from ...store.errors import ConfigError
 from .heads import Heads, principal_directions
 from .objective import Terms, first_non_finite, terms
 from .recipe import REFERENCE, Recipe
+from .rows import Rows
+from .together import gather_batch, rank_and_size, sum_gradients, sum_over
 
 __all__ = [
     "REFERENCE",
@@ -59,22 +62,27 @@ def train_step(
     """Step `number`, counted from 0, on one batch; the terms, detached, on the batch's device.
 
     While warming up the cluster head has no gradient, so its momentum starts from nothing. After
-    the last step of the warm-up it becomes a copy of the feature head.
+    the last step of the warm-up it becomes a copy of the feature head. Among several processes
+    `batch` is this one's share of the rows; the loss is that of all of them.
     """
     heads.train()
     z, c = heads(batch)
-    warmup = number < recipe.warmup_steps
-    out = terms(z, c, recipe.objective, warmup=warmup, generator=generator)
+    whole_z = gather_batch(z)
+    whole_c = whole_z if c is z else gather_batch(c)
+    warmup, share = number < recipe.warmup_steps, rank_and_size()
+    out = terms(whole_z, whole_c, recipe.objective, warmup=warmup, generator=generator, share=share)
     optimizer.zero_grad(set_to_none=True)
     out.loss.backward()
+    sum_gradients(heads)
     optimizer.step()
     if number + 1 == recipe.warmup_steps:
         heads.copy_feature_head_to_cluster_head()
-    return Terms(*(term.detach() for term in out))
+    rate, conditional, regulariser, loss = (term.detach() for term in out)
+    return Terms(rate, sum_over(conditional), regulariser, sum_over(loss))
 
 
 @torch.no_grad()
-def settle_batchnorm(heads: Heads, x: Float[Tensor, "n d"], batch: int) -> None:
+def settle_batchnorm(heads: Heads, x: Rows, batch: int) -> None:
     """Sets BatchNorm's running statistics to those of all rows, over blocks of `batch`.
 
     A short training leaves them near where they started: the initial variance of 1 is some thousand
@@ -94,9 +102,7 @@ def settle_batchnorm(heads: Heads, x: Float[Tensor, "n d"], batch: int) -> None:
 
 
 @torch.no_grad()
-def project(
-    heads: Heads, x: Float[Tensor, "n d"], batch: int
-) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
+def project(heads: Heads, x: Rows, batch: int) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
     """Features and cluster features of all rows, float16 on the CPU, `batch` rows at a time.
 
     BatchNorm uses its running statistics, so a row's features do not depend on the other rows; the
@@ -120,13 +126,20 @@ class Trainer:
     """Heads in training on the rows of `x`, which stay where they are; batches go to `device`.
 
     The rows of a batch and the sampled columns follow from the seed and the step's number alone.
-    A last batch that would be short is dropped. Raises ConfigError below 2 rows.
+    A last batch that would be short is dropped. Among several processes each takes its share of
+    every batch, which is shortened to a multiple of their number. Raises ConfigError below 2 rows,
+    or below 2 for each process.
     """
 
-    def __init__(self, x: Float[Tensor, "n d"], recipe: Recipe, device: torch.device | str) -> None:
+    def __init__(self, x: Rows, recipe: Recipe, device: torch.device | str) -> None:
         n, d = x.shape
-        if n < 2:
-            raise ConfigError(f"training got {n} rows of embeddings; it needs at least 2")
+        if recipe.eta == "auto":
+            raise ConfigError("eta is auto: a training has one temperature; see Recipe.trials")
+        self._rank, self._size = rank_and_size()
+        if n < 2 * self._size:
+            raise ConfigError(
+                f"training got {n} rows of embeddings; it needs at least {2 * self._size}"
+            )
         self.x, self.recipe, self.device = x, recipe, torch.device(device)
         self.heads = Heads(
             d=d,
@@ -142,9 +155,10 @@ class Trainer:
         self.heads.to(self.device)
         self.optimizer = build_optimizer(self.heads, recipe)
         self.step_number = 0
-        self.batch = min(recipe.batch, n)
+        self.batch = min(recipe.batch, n) // self._size * self._size
         self.steps_per_epoch = n // self.batch
         self._order: tuple[int, Tensor] | None = None
+        self._stream: tuple[int, Iterator[Tensor]] | None = None
 
     @property
     def total_steps(self) -> int:
@@ -153,7 +167,7 @@ class Trainer:
 
     def step(self) -> Terms:
         """Takes the next step; the terms stay on the device, so that no step waits for it."""
-        batch = self.x[self._rows()].to(self.device, torch.float32)
+        batch = self._batch().to(self.device, torch.float32)
         generator = _generator(self.recipe.seed, COLUMNS, self.step_number)
         out = train_step(
             self.heads, self.optimizer, batch, self.recipe, self.step_number, generator=generator
@@ -193,13 +207,27 @@ class Trainer:
                 self.optimizer.state[parameter][key] = value.to(device, copy=True)
         self.step_number = int(state["step"])
 
+    def _batch(self) -> Tensor:
+        """This process' rows of the next batch."""
+        epoch, place = divmod(self.step_number, self.steps_per_epoch)
+        if isinstance(self.x, Tensor):
+            return self.x[self._rows()]
+        if self._stream is None or self._stream[0] != self.step_number:
+            self._stream = self.step_number, self.x.batches(self.batch, epoch, place)
+        batch = next(self._stream[1])
+        last = place + 1 == self.steps_per_epoch
+        self._stream = None if last else (self.step_number + 1, self._stream[1])
+        mine = self.batch // self._size
+        return batch[self._rank * mine : (self._rank + 1) * mine]
+
     def _rows(self) -> Tensor:
         epoch, place = divmod(self.step_number, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             generator = _generator(self.recipe.seed, ORDER, epoch)
             self._order = epoch, torch.randperm(len(self.x), generator=generator)
-        start = place * self.batch
-        return self._order[1][start : start + self.batch].to(self.x.device)
+        mine = self.batch // self._size
+        start = place * self.batch + self._rank * mine
+        return self._order[1][start : start + mine].to(self.x.device)
 
 
 def _generator(seed: int, purpose: int, number: int) -> torch.Generator:

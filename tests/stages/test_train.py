@@ -11,7 +11,7 @@ from cpp_pipe.store import NumericError
 
 def test_a_number_that_is_not_finite_is_named_by_its_step_and_term():
     x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
-    recipe = Recipe(hidden=4, features=2, epochs=2, warmup_steps=2)
+    recipe = Recipe(hidden=4, features=2, epochs=2, warmup_steps=2, eta=0.175)
     trainer = Trainer(x, recipe, "cpu")
     history = torch.stack([torch.stack([*trainer.step()]).double()])
     _check_finite(history, 0, trainer)

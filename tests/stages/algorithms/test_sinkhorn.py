@@ -143,3 +143,17 @@ def test_too_few_iterations_are_an_error_that_says_what_is_missing() -> None:
         membership(
             similarity(random_unit_rows(40, 2, 0)), eta=0.01, tolerance=0.0, max_iterations=8
         )
+
+
+def test_a_membership_without_a_look_is_the_same() -> None:
+    c = random_unit_rows(40, 6, 2)
+    similarity = (c @ c.T).abs()
+    looked = membership(similarity, eta=0.2)
+    blind = membership(similarity, eta=0.2, look=False)
+    torch.testing.assert_close(blind, looked, atol=1e-6, rtol=0)
+
+
+def test_a_membership_without_a_look_that_does_not_converge_is_nan() -> None:
+    similarity = torch.eye(12).roll(1, 0)
+    similarity = similarity + similarity.T + 5 * torch.arange(12) * torch.arange(12)[:, None] / 121
+    assert membership(similarity, eta=0.01, look=False).isnan().any()

@@ -9,15 +9,11 @@ from scipy import sparse
 
 from cpp_pipe.stages.algorithms import spectral
 from cpp_pipe.stages.algorithms.metrics import accuracy
-from cpp_pipe.stages.algorithms.sinkhorn import membership, potentials
+from cpp_pipe.stages.algorithms.sinkhorn import membership
 from cpp_pipe.stages.algorithms.spectral import (
+    choose_landmarks,
     cluster_rows,
-    degrees,
-    extend,
     leading_eigenpairs,
-    membership_weights,
-    neighbour_graph,
-    neighbour_weights,
     spectral_rows,
 )
 from cpp_pipe.store.errors import NumericError
@@ -69,7 +65,8 @@ def test_the_iterative_solver_agrees_with_the_dense_one(
     monkeypatch: pytest.MonkeyPatch, make: Callable[[np.ndarray], spectral.Affinity]
 ) -> None:
     z, _ = planted(5, 30, 0.8)
-    graph = make(neighbour_graph(z, 8).toarray())
+    dense = (z @ z.T).clip(0).astype(float) ** 4
+    graph = make((dense + dense.T) / 2)
     values, vectors = leading_eigenpairs(graph, 12, 0)
     monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
     iterated, iterated_vectors = leading_eigenpairs(graph, 12, 0)
@@ -109,54 +106,12 @@ def test_an_affinity_that_is_not_finite_is_refused() -> None:
         leading_eigenpairs(a, 2, 0)
 
 
-@pytest.mark.parametrize("as_sparse", [False, True])
-def test_extending_a_landmark_s_own_row_gives_its_eigenvector_row(as_sparse: bool) -> None:
-    a = neighbour_graph(planted(4, 15, 0.8)[0], 6)
-    affinity = a if as_sparse else a.toarray()
-    values, vectors = leading_eigenpairs(affinity, 10, 0)
-    assert values.min() > 0.1
-    again = extend(affinity[:7], values, vectors, degrees(affinity))
-    np.testing.assert_allclose(again, vectors[:7], atol=1e-8)
-
-
-def test_extension_is_zero_where_there_is_nothing_to_extend_from() -> None:
-    vectors = random_unit_rows(5, 3, 0).numpy()
-    values = np.array([1.0, 1e-9, -0.5])
-    weights = np.vstack([np.zeros(5), np.ones(5)])
-    out = extend(weights, values, vectors, np.ones(5))
-    assert (out[0] == 0).all()
-    assert out[1, 1] == 0
-    assert out[1, 0] != 0
-    assert out[1, 2] != 0
-    assert np.isfinite(out).all()
-
-
-def test_planted_clusters_are_found_and_other_rows_follow_their_landmarks() -> None:
-    z, labels = planted(6, 60, 0.7)
-    landmarks, others = slice(0, 240), slice(240, 360)
-    graph = neighbour_graph(z[landmarks], 10)
-    values, vectors = leading_eigenpairs(graph, 8, 0)
-    found, centroids = cluster_rows(spectral_rows(vectors, 6), 6, 0, 5)
-    assert accuracy(labels[landmarks], found) == 1
-    weights = neighbour_weights(z[others], z[landmarks], 10)
-    rows = spectral_rows(extend(weights, values, vectors, degrees(graph)), 6)
-    nearest = np.linalg.norm(rows[:, None] - centroids, axis=2).argmin(1)
-    matched = np.concatenate([found, nearest])
-    assert accuracy(labels, matched) == 1
-
-
-def test_planted_clusters_are_found_from_memberships_too() -> None:
+def test_planted_clusters_are_found_from_memberships() -> None:
     c, labels = planted(5, 40, 0.5)
-    landmarks, others = c[:150], c[150:]
-    similarity = torch.from_numpy(np.abs(landmarks @ landmarks.T))
-    pi = membership(similarity, eta=0.1).numpy()
-    u = potentials(similarity, eta=0.1).numpy()
-    values, vectors = leading_eigenpairs(pi, 5, 0)
-    found, centroids = cluster_rows(spectral_rows(vectors, 5), 5, 0, 5)
-    weights = membership_weights(others, landmarks, u, 0.1)
-    rows = spectral_rows(extend(weights, values, vectors, degrees(pi)), 5)
-    nearest = np.linalg.norm(rows[:, None] - centroids, axis=2).argmin(1)
-    assert accuracy(labels, np.concatenate([found, nearest])) == 1
+    pi = membership(torch.from_numpy(np.abs(c @ c.T)), eta=0.1).numpy()
+    _, vectors = leading_eigenpairs(pi, 5, 0)
+    found, _ = cluster_rows(spectral_rows(vectors, 5), 5, 0, 5)
+    assert accuracy(labels, found) == 1
 
 
 def test_unit_rows_of_the_first_vectors_and_zero_rows_stay_zero() -> None:
@@ -185,3 +140,19 @@ def test_a_cluster_that_k_means_left_empty_takes_the_farthest_row() -> None:
     labels, centroids = spectral._fill(rows, np.array([0, 0, 0, 0]), np.zeros((2, 1)))
     assert labels.tolist() == [0, 0, 0, 1]
     np.testing.assert_allclose(centroids, [[0.1], [5.0]])
+
+
+@given(st.integers(0, 40), st.integers(1, 40), seeds)
+def test_landmarks_are_distinct_rows_in_order(n: int, m: int, seed: int) -> None:
+    rows = choose_landmarks(n, m, seed)
+    assert rows.dtype == np.int64
+    assert len(rows) == min(n, m)
+    assert (np.diff(rows) > 0).all()
+    assert set(rows.tolist()) <= set(range(n))
+    assert np.array_equal(rows, choose_landmarks(n, m, seed))
+
+
+def test_landmarks_are_spread_evenly() -> None:
+    drawn = np.concatenate([choose_landmarks(20, 5, seed) for seed in range(2000)])
+    share = np.bincount(drawn, minlength=20) / 2000
+    assert abs(share - 0.25).max() < 0.05  # five standard errors

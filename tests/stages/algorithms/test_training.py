@@ -19,7 +19,15 @@ from cpp_pipe.store.errors import ConfigError
 from ...strategies import random_unit_rows
 from .closeness import relative_error
 
-SMALL: dict[str, Any] = {"hidden": 16, "features": 4, "batch": 16, "epochs": 3, "seed": 5}
+SMALL: dict[str, Any] = {
+    "hidden": 16,
+    "features": 4,
+    "batch": 16,
+    "epochs": 3,
+    "eta": 0.175,
+    "columns": 0,
+    "seed": 5,
+}
 RECIPES: dict[str, dict[str, Any]] = {
     "principal, adam": {},
     "random, sgd": {"start": "random", "optimizer": "sgd", "warmup_steps": 2, "weight_decay": 0.1},

@@ -1,0 +1,154 @@
+"""Reading all embeddings of the store, and one shuffled epoch, against np.load of the same bytes.
+
+    python -m benchmarks.read                    # 1,000,000 x 768: 3 GB of disk, as much memory
+    python -m benchmarks.read --rows 100000
+
+Artifact and .npy are made in a temporary folder by the writer that `embed` and `import` use. All
+ways run in turn in one process, files in the page cache, so that what is measured is the way from
+there into arrays; times are medians after one round to warm up.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from cpp_pipe.stages.embedding_rows import write_table
+from cpp_pipe.stages.gather import gather
+from cpp_pipe.stages.stream import shuffled_batches
+from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
+from cpp_pipe.store.kinds import EMBEDDINGS, Table
+
+from .measure import machine
+
+THREADS = 2
+BATCH = 1024
+BUFFER_ROWS = 65_536
+ROUNDS = 3
+
+
+def unit_rows(rows: int, width: int, seed: int) -> np.ndarray:
+    """Rows of random directions, float16."""
+    x = np.random.default_rng(seed).standard_normal((rows, width), np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    return x.astype(np.float16)
+
+
+def make_part(scratch: Scratch, x: np.ndarray, part: str) -> Product:
+    """Writes a part whose samples have a key and nothing else."""
+    rows, skipped = EMBEDDINGS.files["rows"], EMBEDDINGS.files["skipped"]
+    assert isinstance(rows, Table) and isinstance(skipped, Table)
+    schema = rows.schema(vector_size=x.shape[1])
+    known: dict[str, list[Any]] = {
+        "key": [f"{part}-{row}" for row in range(len(x))],
+        "shard": [part] * len(x),
+        "extra": ["{}"] * len(x),
+    }
+    columns = [
+        pa.array(known.get(field.name, [None] * len(x)), type=field.type)
+        for field in list(schema)[:-1]
+    ]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), type=schema.types[-1])
+    write_table(scratch, "rows", pa.Table.from_arrays([*columns, vectors], schema=schema))
+    write_table(scratch, "skipped", pa.Table.from_pylist([], schema=skipped.schema()))
+    return Product(rows=len(x))
+
+
+def make_files(folder: Path, rows: int, width: int, parts: int) -> tuple[Artifact, Path]:
+    """An artifact of embeddings in some parts, and an .npy of the same rows."""
+    names = [f"part-{number:03d}" for number in range(parts)]
+    recipe = Recipe(
+        kind=EMBEDDINGS.name,
+        format=EMBEDDINGS.format,
+        stage="benchmark",
+        revision=1,
+        config={},
+        parts={name: {"shard": name} for name in names},
+    )
+    draft = Store(folder / "store").draft(recipe)
+    path = folder / "embeddings.npy"
+    whole = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(rows, width))
+    for number, name in enumerate(names):
+        first, last = rows * number // parts, rows * (number + 1) // parts
+        x = unit_rows(last - first, width, seed=number)
+        whole[first:last] = x
+        draft.make_part(name, lambda scratch, x=x, name=name: make_part(scratch, x, name))
+    whole.flush()
+    return draft.publish({}, {}), path
+
+
+def epoch(artifact: Artifact) -> int:
+    """Rows of one shuffled epoch, each batch thrown away."""
+    batches = shuffled_batches(
+        artifact,
+        batch=min(BATCH, artifact.rows),
+        buffer_rows=max(BATCH, min(BUFFER_ROWS, artifact.rows // 4)),
+        seed=0,
+        epoch=0,
+    )
+    return sum(len(batch) for batch in batches)
+
+
+def seconds_in_turn(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
+    """Median seconds of each, all of them once a round, so that a slow minute hits all."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for round_number in range(ROUNDS + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            if round_number:
+                taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(one) for name, one in taken.items()}
+
+
+def main() -> None:
+    """Prints the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--width", type=int, default=768)
+    parser.add_argument("--parts", type=int, default=8)
+    flags = parser.parse_args()
+    size = 2 * flags.rows * flags.width
+    print(
+        f"{flags.rows} x {flags.width} float16 in {flags.parts} parts, {size / 1e9:.2f} GB, "
+        f"all files in the page cache\n{machine()}\n",
+        flush=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="cpp-pipe-read-") as folder:
+        artifact, path = make_files(Path(folder), flags.rows, flags.width, flags.parts)
+        if not np.array_equal(gather(artifact).view(np.uint16), np.load(path).view(np.uint16)):
+            raise SystemExit("gather and np.load read different bytes")
+        seconds = seconds_in_turn(
+            {
+                "np.load": lambda: np.load(path),
+                f"gather, {THREADS} threads": lambda: gather(artifact, threads=THREADS),
+                "shuffled epoch": lambda: epoch(artifact),
+            }
+        )
+    print(f"{'way':>20} {'seconds':>9} {'GB/s':>7} {'share of np.load':>17}")
+    load, gathered, shuffled = seconds.values()
+    for way, one in seconds.items():
+        print(f"{way:>20} {one:>9.3f} {size / one / 1e9:>7.2f} {load / one:>17.2f}")
+    result = {
+        "rows": flags.rows,
+        "width": flags.width,
+        "parts": flags.parts,
+        "threads": THREADS,
+        "np_load_seconds": round(load, 4),
+        "gather_seconds": round(gathered, 4),
+        "epoch_seconds": round(shuffled, 4),
+        "gather_share_of_np_load": round(load / gathered, 3),
+        "epoch_share_of_np_load": round(load / shuffled, 3),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Batches of embeddings that do not fit into memory, in a new order each epoch."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ..store import Artifact, ConfigError
+from .gather import Block, blocks_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+_ROWS_AT_ONCE = 8192
+"""Rows that are read and held where neighbouring rows are asked for."""
+
+_BLOCKS_OF_BUFFER = 16
+"""Places of the artifact, at least, whose rows the buffer mixes."""
+
+
+def shuffled_batches(
+    artifact: Artifact, *, batch: int, buffer_rows: int, seed: int, epoch: int
+) -> "Iterator[np.ndarray]":
+    """One epoch as float16 arrays (batch, d): every row once, but for a last short batch.
+
+    Blocks of rows come in a random order over all parts into a buffer, and rows leave it by a
+    uniform draw: all of it follows from (seed, epoch) and the artifact alone. A buffer of all rows
+    makes it a uniform shuffle. Holds `buffer_rows` rows, a block of at most a sixteenth of them,
+    a batch, and while rows move up a quarter of the buffer; where a Parquet file is compressed, as
+    no stage writes it, a block is a row group. ConfigError at once when no batch can be full.
+    """
+    if not 1 <= batch <= artifact.rows:
+        raise ConfigError(
+            f"batch is {batch}, {artifact!r} allows from 1 to its {artifact.rows} rows"
+        )
+    if buffer_rows < batch:
+        raise ConfigError(
+            f"buffer_rows is {buffer_rows}, a batch of {batch} needs at least {batch}"
+        )
+    import numpy as np
+
+    buffer_rows = min(buffer_rows, artifact.rows)
+    width, blocks = blocks_of(artifact, most_rows=max(1, buffer_rows // _BLOCKS_OF_BUFFER))
+    generator = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
+    order = generator.permutation(len(blocks))
+    return _draw([blocks[i] for i in order], width, batch, buffer_rows, generator)
+
+
+class StreamedRows:
+    """Embeddings of an artifact, read when a training asks for them (`algorithms.rows`)."""
+
+    dtype: "torch.dtype"
+    device: "torch.device"
+
+    def __init__(self, artifact: Artifact, buffer_rows: int, seed: int) -> None:
+        import torch
+
+        self._artifact, self._buffer_rows, self._seed = artifact, buffer_rows, seed
+        width, self._blocks = blocks_of(artifact, most_rows=_ROWS_AT_ONCE)
+        self.shape = (artifact.rows, width)
+        self.dtype, self.device = torch.float16, torch.device("cpu")
+        self._held: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        """How many rows."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: "slice | torch.Tensor") -> "torch.Tensor":
+        """Neighbouring rows, or rows by their ascending numbers; a block at a time is held."""
+        import numpy as np
+        import torch
+
+        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows.numpy()
+        starts = np.array([block.start for block in self._blocks])
+        inside = np.searchsorted(starts, numbers, side="right") - 1
+        out = np.empty((len(numbers), self.shape[1]), np.float16)
+        for number in np.unique(inside):
+            chosen = inside == number
+            out[chosen] = self._block(int(number))[numbers[chosen] - starts[number]]
+        return torch.from_numpy(out)
+
+    def batches(self, size: int, epoch: int, first: int) -> "Iterator[torch.Tensor]":
+        """The shuffled batches of an epoch, from number `first` on."""
+        import torch
+
+        drawn = shuffled_batches(
+            self._artifact,
+            batch=size,
+            buffer_rows=max(size, self._buffer_rows),
+            seed=self._seed,
+            epoch=epoch,
+        )
+        return map(torch.from_numpy, islice(drawn, first, None))
+
+    def _block(self, number: int) -> "np.ndarray":
+        import numpy as np
+
+        if self._held is None or self._held[0] != number:
+            block = self._blocks[number]
+            rows = np.empty((block.rows, self.shape[1]), np.float16)
+            block.read(rows)
+            self._held = number, rows
+        return self._held[1]
+
+
+def _draw(
+    blocks: "Sequence[Block]",
+    width: int,
+    batch: int,
+    buffer_rows: int,
+    generator: "np.random.Generator",
+) -> "Iterator[np.ndarray]":
+    import numpy as np
+
+    largest = max(block.rows for block in blocks)
+    buffer = np.empty((buffer_rows + largest, width), np.float16)
+    held = 0
+    ahead = iter(blocks)
+    block = next(ahead, None)
+    while True:
+        while block and held < buffer_rows:
+            block.read(buffer[held : held + block.rows])
+            held += block.rows
+            block = next(ahead, None)
+        # Half of the buffer at a time: what stays mixes with what comes.
+        drawn = max(batch, held // 2) if block else held
+        order = generator.permutation(held)[: drawn - drawn % batch]
+        for first in range(0, len(order), batch):
+            yield buffer[order[first : first + batch]]
+        if block is None:
+            return
+        held = _close_gaps(buffer, held, order)
+
+
+def _close_gaps(buffer: "np.ndarray", held: int, gone: "np.ndarray") -> int:
+    """Moves the last rows that stay into the places of those that went; how many stay."""
+    import numpy as np
+
+    stays = np.ones(held, bool)
+    stays[gone] = False
+    kept = held - len(gone)
+    buffer[np.flatnonzero(~stays[:kept])] = buffer[kept + np.flatnonzero(stays[kept:])]
+    return kept

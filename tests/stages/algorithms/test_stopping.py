@@ -1,0 +1,103 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.stability import stability
+from cpp_pipe.stages.algorithms.stopping import Watch
+from cpp_pipe.stages.algorithms.training import Trainer
+
+from ...strategies import random_unit_rows
+
+SMALL: dict[str, Any] = {"hidden": 16, "features": 6, "batch": 30, "eta": 0.175, "seed": 1}
+
+
+def clusters(k: int, each: int, spread: float) -> np.ndarray:
+    rows = np.eye(k, 12)[np.arange(k * each) % k]
+    return (rows + spread * random_unit_rows(k * each, 12, 0).numpy()).astype(np.float32)
+
+
+def watched(**settings: Any) -> tuple[Trainer, Watch]:
+    recipe = Recipe(**(SMALL | settings))
+    trainer = Trainer(torch.from_numpy(clusters(5, 24, 0.9)), recipe, "cpu")
+    return trainer, Watch(recipe, trainer)
+
+
+def run(trainer: Trainer, watch: Watch) -> None:
+    while True:
+        if watch.is_due():
+            watch.look()
+        if trainer.step_number == trainer.total_steps or watch.is_hopeless:
+            return
+        trainer.step()
+
+
+def test_clear_clusters_are_more_stable_than_noise() -> None:
+    clear, noise = clusters(11, 11, 0.2), random_unit_rows(121, 12, 3).float().numpy()
+    assert stability(clear, 0) > 0.7
+    assert stability(noise, 0) < 0.4
+    assert stability(clear, 0) == stability(clear, 0)
+
+
+def test_a_handful_of_rows_or_equal_ones_have_a_stability_too() -> None:
+    assert stability(np.ones((7, 2), np.float32), 0) == 0.0
+    assert stability(np.ones((9, 2), np.float32), 0) < 0.5
+
+
+def test_the_most_stable_heads_are_kept() -> None:
+    trainer, watch = watched(epochs=6, checks=6, patience=0, lr=0.05, lr_cluster=0.05)
+    run(trainer, watch)
+    assert watch.steps == [0, 4, 8, 12, 16, 20, 24]
+    best = watch.stabilities.index(max(watch.stabilities))
+    assert watch.kept_step == watch.steps[best]
+    watch.restore()
+    again = Watch(watch._recipe, trainer)
+    assert again.look() == pytest.approx(max(watch.stabilities))
+
+
+def test_a_training_that_makes_clusters_worse_hands_back_its_start() -> None:
+    settings: dict[str, Any] = {"lr": 30.0, "lr_cluster": 30.0, "optimizer": "sgd"}
+    recipe = Recipe(**(SMALL | settings), epochs=40, checks=20, patience=3)
+    trainer = Trainer(torch.from_numpy(clusters(11, 11, 0.2)), recipe, "cpu")
+    watch = Watch(recipe, trainer)
+    start = {k: v.clone() for k, v in trainer.heads.state_dict().items() if "skip" in k}
+    run(trainer, watch)
+    assert watch.kept_step == 0
+    assert trainer.step_number < trainer.total_steps
+    watch.restore()
+    kept = trainer.heads.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in start.items())
+
+
+def test_rows_that_collapse_into_two_places_are_not_called_stable() -> None:
+    rows = np.eye(2, dtype=np.float32)[np.arange(200) % 2]
+    rows = rows + 1e-4 * random_unit_rows(200, 2, 0).float().numpy()
+    assert stability(rows, 0) < stability(clusters(14, 14, 0.2), 0)
+
+
+def test_a_watch_goes_on_where_it_stopped() -> None:
+    trainer, watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
+    first, first_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
+    run(trainer, watch)
+    while first.step_number < 10:
+        if first_watch.is_due():
+            first_watch.look()
+        first.step()
+    second, second_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
+    second.load_state(first.state())
+    second_watch.load_state(first_watch.state())
+    run(second, second_watch)
+    assert second_watch.stabilities == watch.stabilities
+    second_watch.restore()
+    watch.restore()
+    ours, theirs = second.heads.state_dict(), trainer.heads.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_without_checks_the_last_heads_stay() -> None:
+    trainer, watch = watched(epochs=2, checks=0)
+    run(trainer, watch)
+    assert watch.steps == []
+    assert watch.kept_step == trainer.total_steps == 8

@@ -1,0 +1,60 @@
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+WORKER = """
+import json, sys
+import torch
+import torch.distributed as dist
+from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.training import Trainer
+
+settings = json.loads(sys.argv[1])
+dist.init_process_group("gloo")
+torch.manual_seed(0)
+x = torch.nn.functional.normalize(torch.randn(96, 20), dim=1).half()
+trainer = Trainer(x, Recipe(**settings), "cpu")
+losses = [[float(term) for term in trainer.step()] for _ in range(10)]
+state = {k: v.double().flatten().tolist() for k, v in trainer.heads.state_dict().items()}
+if dist.get_rank() == 0:
+    print(json.dumps({"losses": losses, "state": state, "size": dist.get_world_size()}))
+dist.destroy_process_group()
+"""
+SMALL = {"hidden": 24, "features": 6, "batch": 32, "epochs": 4, "eta": 0.175, "seed": 3}
+
+
+def run(processes: int, settings: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={processes}", "--no-python", sys.executable, "-c", WORKER]
+    done = subprocess.run(
+        [*command, json.dumps(SMALL | settings)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"columns": 0},
+        {"columns": 7},
+        {"start": "random", "optimizer": "sgd", "lr": 0.01, "warmup_steps": 3, "columns": 0},
+    ],
+    ids=["all columns", "sampled columns", "warm-up, sgd"],
+)
+def test_two_processes_take_the_steps_of_one(settings: dict[str, Any]) -> None:
+    one, two = run(1, settings), run(2, settings)
+    assert (one["size"], two["size"]) == (1, 2)
+    for ours, theirs in zip(two["losses"], one["losses"], strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
+    for name, values in one["state"].items():
+        assert two["state"][name] == pytest.approx(values, abs=1e-5), name

@@ -2,6 +2,7 @@
 
     python -m benchmarks.quality                       # the sets in ../shared, 5 seeds
     python -m benchmarks.quality --seeds 1 my.npz      # any .npz of x, y
+    python -m benchmarks.quality --methods ours --set gamma=2 --set eta=0.1
 
 Every method gets the same embeddings and the true number of clusters; `ours` has cpp-pipe's default
 settings on every set, and no label enters any method. `untrained` is the same pipeline before its
@@ -14,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -160,13 +161,16 @@ class _Consensus(NamedTuple):
         return group[pieces]
 
 
+SETTINGS: dict[str, Any] = {}
+"""Settings of ours that differ from the defaults, for questions about one of them."""
+
 _spectra: dict[tuple[int, int], _Consensus] = {}
 """By embeddings and seed, so that k unknown does not train again."""
 
 
 def _spectrum(x: np.ndarray, seed: int) -> _Consensus:
     if (id(x), seed) not in _spectra:
-        told = _train(x, Recipe(seed=seed))
+        told = _train(x, Recipe(**{**SETTINGS, "seed": seed}))
         print(f"{'':<20}seed {seed}: kept {told.kept}", flush=True)
         _spectra[id(x), seed] = _by_consensus(x, told.z.numpy(), told.c.numpy(), seed)
     return _spectra[id(x), seed]
@@ -263,9 +267,15 @@ def main() -> None:
     parser.add_argument("paths", nargs="*", type=Path, help=".npz files of x and y")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--set", action="append", default=[], help="a setting of ours, as gamma=2")
     told = parser.parse_args()
+    for one in told.set:
+        name, _, value = one.partition("=")
+        SETTINGS[name] = json.loads(value)
     paths = told.paths or [SHARED / f"{name}.npz" for name in SETS]
     print(f"clusters of embeddings, k given, {told.seeds} seed(s)\n{machine()}")
+    if SETTINGS:
+        print(f"ours with {SETTINGS}: not its default settings")
     methods = told.methods.split(",")
     print(json.dumps({path.stem: score(path, methods, told.seeds) for path in paths}))
 

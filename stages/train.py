@@ -29,6 +29,9 @@ _CHECKPOINT_SECONDS = 2.0
 _CHECKPOINT_SHARE = 0.05
 """Most of the time that writing checkpoints may take."""
 
+_GPU_SHARE = 0.5
+"""Of a GPU's free memory that embeddings may take."""
+
 _TERMS = ("rate", "conditional_rate", "regulariser", "loss")
 
 
@@ -100,7 +103,7 @@ class Train(Stage, Recipe):
         if 0 < self.buffer_rows < embeddings.rows:
             x = StreamedRows(embeddings, self.buffer_rows, self.seed)
         else:
-            x = torch.from_numpy(gather(embeddings))
+            x = _beside(torch.from_numpy(gather(embeddings)), torch.device(runtime.device))
         trainings = []
         for recipe in self.trials:
             trainer = Trainer(x, recipe, torch.device(runtime.device))
@@ -112,6 +115,15 @@ class Train(Stage, Recipe):
             training.run(checkpoint)
             trainings.append(training)
         return trainings
+
+
+def _beside(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """The rows on the GPU, where they take no more than a share of what is free there."""
+    import torch
+
+    if device.type != "cuda" or x.nbytes > _GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return x
+    return x.to(device)
 
 
 class _Training:

@@ -64,17 +64,17 @@ def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(1024, 64)).astype(np.float32))
     flags = ["--set", "train.hidden=64", "--set", "train.batch=256", "--features", "32"]
-    words = ["train", *flags, "--epochs", "50"]
+    words = ["train", *flags, "--epochs", "50", "--set", "train.patience=0"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for store in (killed, whole):
         finish(store, "import", tmp_path / "x.npy", "--model", "ViT-B-32")
-    kill_when(start(killed, *words), lambda: any(killed.rglob("checkpoints/train.safetensors")))
+    kill_when(start(killed, *words), lambda: any(killed.rglob("checkpoints/eta-*.safetensors")))
     told = finish(killed, *words)
-    assert "goes on at step" in told
+    assert "train: goes on at eta" in told
     finish(whole, *words)
     one, other = Run.open(killed).artifact("heads"), Run.open(whole).artifact("heads")
     assert one.content == other.content
-    assert not any(killed.rglob("train.safetensors"))
+    assert not any(killed.rglob("checkpoints/*"))
     table = one.table(one.parts[0].name, "history")
     assert table.num_rows == 200
     assert np.isfinite(table.column("loss").to_numpy()).all()

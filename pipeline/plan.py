@@ -84,7 +84,8 @@ class Plan:
         k, rows = self.settings.assign.k, inputs["features"].rows
         if k == "auto" or k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
             return stage
-        return replace(stage, k_max=k)
+        # Some more than k, so that pieces of one group can be told from clusters.
+        return replace(stage, k_max=min(k + k // 2, rows, stage.landmarks))
 
     def _embedded(self) -> Artifact | None:
         """What was embedded or imported, unless the last embedding is only half done."""

@@ -75,7 +75,7 @@ class Assign(Stage):
         k = int(inputs["k_curve"].facts["chosen"]) if self.k == "auto" else self.k
         pieces, centroids, group = landmarks.cluster_and_join(k)
         found, cells = landmarks.found, len(landmarks.cells.centroids)
-        clusters = int(group.max()) + 1
+        clusters, kept = int(group.max()) + 1, centroids.shape[1]
         if clusters < len(group):
             runtime.progress.tell(
                 f"assign: {len(group)} pieces were joined into {clusters} clusters: their "
@@ -84,7 +84,7 @@ class Assign(Stage):
         runtime.progress.start("assign", inputs["features"].rows, "rows")
         return _Fit(
             landmarks=landmarks,
-            map=extension(found, cells, landmarks.values, landmarks.vectors),
+            map=extension(found, cells, landmarks.values[:kept], landmarks.vectors[:, :kept]),
             centroids=centroids,
             group=group,
             agreement=agreement(found, cells, group[pieces], clusters),

@@ -72,9 +72,12 @@ def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Ce
 def find_cells(rows: Float32[ndarray, "n p"], cells: Cells) -> Int[ndarray, "n r"]:
     """The nearest cell of every base clustering for each row; ties go to the lower number."""
     lengths = (cells.centroids**2).sum(1)
-    distance = lengths - 2 * rows @ cells.centroids.T
-    edges = zip(cells.starts[:-1], cells.starts[1:], strict=True)
-    return np.stack([distance[:, a:b].argmin(1) + a for a, b in edges], axis=1)
+    found = []
+    for a, b in zip(cells.starts[:-1], cells.starts[1:], strict=True):
+        # One base clustering at a time: all distances together would be many times the rows.
+        distance = lengths[a:b] - 2 * rows @ cells.centroids[a:b].T
+        found.append(distance.argmin(1) + a)
+    return np.stack(found, axis=1)
 
 
 def consensus_eigenpairs(

@@ -64,7 +64,7 @@ def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(1024, 64)).astype(np.float32))
     flags = ["--set", "train.hidden=64", "--set", "train.batch=256", "--features", "32"]
-    words = ["train", *flags, "--epochs", "50", "--set", "train.patience=0"]
+    words = ["train", *flags, "--epochs", "50", "--eta", "0.2", "--set", "train.patience=0"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for store in (killed, whole):
         finish(store, "import", tmp_path / "x.npy", "--model", "ViT-B-32")

@@ -2,37 +2,47 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-
-WORKER = """
-import json, sys
 import torch
-import torch.distributed as dist
+
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer
 
-settings = json.loads(sys.argv[1])
+WORKER = """
+import json, sys
+import torch.distributed as dist
+from tests.stages.algorithms.test_together import train
+
 dist.init_process_group("gloo")
-torch.manual_seed(0)
-x = torch.nn.functional.normalize(torch.randn(96, 20), dim=1).half()
-trainer = Trainer(x, Recipe(**settings), "cpu")
-losses = [[float(term) for term in trainer.step()] for _ in range(10)]
-state = {k: v.double().flatten().tolist() for k, v in trainer.heads.state_dict().items()}
+told = train(json.loads(sys.argv[1]))
 if dist.get_rank() == 0:
-    print(json.dumps({"losses": losses, "state": state, "size": dist.get_world_size()}))
+    print(json.dumps({**told, "size": dist.get_world_size()}))
 dist.destroy_process_group()
 """
+ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"hidden": 24, "features": 6, "batch": 32, "epochs": 4, "eta": 0.175, "seed": 3}
 
 
-def run(processes: int, settings: dict[str, Any]) -> dict[str, Any]:
+def train(settings: dict[str, Any]) -> dict[str, Any]:
+    """Terms of ten steps and the heads after them, of as many processes as there are."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.normalize(torch.randn(96, 20, generator=generator), dim=1).half()
+    trainer = Trainer(x, Recipe(**(SMALL | settings)), "cpu")
+    losses = [[float(term) for term in trainer.step()] for _ in range(10)]
+    state = {k: v.double().flatten().tolist() for k, v in trainer.heads.state_dict().items()}
+    return {"losses": losses, "state": state}
+
+
+def train_with_two(settings: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={processes}", "--no-python", sys.executable, "-c", WORKER]
+    command += ["--nproc-per-node=2", "--no-python", sys.executable, "-c", WORKER]
     done = subprocess.run(
-        [*command, json.dumps(SMALL | settings)],
+        [*command, json.dumps(settings)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=240,
@@ -52,8 +62,8 @@ def run(processes: int, settings: dict[str, Any]) -> dict[str, Any]:
     ids=["all columns", "sampled columns", "warm-up, sgd"],
 )
 def test_two_processes_take_the_steps_of_one(settings: dict[str, Any]) -> None:
-    one, two = run(1, settings), run(2, settings)
-    assert (one["size"], two["size"]) == (1, 2)
+    one, two = train(settings), train_with_two(settings)
+    assert two["size"] == 2
     for ours, theirs in zip(two["losses"], one["losses"], strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
     for name, values in one["state"].items():

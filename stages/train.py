@@ -134,6 +134,7 @@ class _Training:
 
         self.trainer, self.watch, self._progress = trainer, watch, progress
         steps = trainer.total_steps
+        self._began, self._first = time.monotonic(), trainer.step_number
         self.history = torch.full((steps, len(_TERMS)), float("nan"), dtype=torch.float64)
 
     @property
@@ -146,6 +147,7 @@ class _Training:
         import torch
 
         trainer, watch = self.trainer, self.watch
+        self._began, self._first = time.monotonic(), trainer.step_number
         self._progress.start(f"train, eta {self.eta}", trainer.total_steps, "steps")
         self._progress.advance(trainer.step_number)
         waiting: list[torch.Tensor] = []
@@ -173,7 +175,11 @@ class _Training:
         self.history[first:last] = torch.stack(waiting).cpu()
         _check_finite(self.history, first, self.trainer)
         rate, conditional, _, loss = self.history[last - 1].tolist()
-        note = f"loss {loss:.2f} = R_c {conditional:.2f} - R {rate:.2f} + ... nats"
+        rows = (last - self._first) * self.trainer.batch
+        speed = rows / max(1e-9, time.monotonic() - self._began)
+        note = (
+            f"{speed:,.0f} rows a second, R {rate:.2f}, R_c {conditional:.2f}, loss {loss:.2f} nats"
+        )
         if self.watch.stabilities:
             note += f", stability {self.watch.stabilities[-1]:.3f}"
         self._progress.advance(len(waiting), note=note)

@@ -27,7 +27,7 @@ from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.merging import cluster_and_join
 from cpp_pipe.stages.algorithms.recipe import REFERENCE, Recipe
 from cpp_pipe.stages.algorithms.sinkhorn import membership
-from cpp_pipe.stages.algorithms.stopping import Watch
+from cpp_pipe.stages.algorithms.stopping import Watch, train_watched
 from cpp_pipe.stages.algorithms.training import Trainer, project
 from cpp_pipe.stages.landmarks import RESTARTS, clustering_rows
 from cpp_pipe.stages.select_k import default_grid
@@ -181,12 +181,7 @@ def _train(x: np.ndarray, recipe: Recipe) -> _Features:
     for trial in recipe.trials:
         trainer = Trainer(torch.from_numpy(x), trial, "cpu")
         watch = Watch(trial, trainer)
-        while True:
-            if watch.is_due():
-                watch.look()
-            if trainer.step_number == trainer.total_steps or watch.is_hopeless:
-                break
-            trainer.step()
+        train_watched(trainer, watch)
         if best is None or watch.best > best[0]:
             best = watch.best, trainer, watch
     assert best is not None

@@ -134,7 +134,6 @@ class _Training:
 
         self.trainer, self.watch, self._progress = trainer, watch, progress
         steps = trainer.total_steps
-        self._began, self._first = time.monotonic(), trainer.step_number
         self.history = torch.full((steps, len(_TERMS)), float("nan"), dtype=torch.float64)
 
     @property
@@ -155,7 +154,7 @@ class _Training:
             if watch.is_due():
                 self._read(waiting)
                 watch.look()
-            if trainer.step_number == trainer.total_steps or watch.is_hopeless:
+            if watch.is_over:
                 break
             terms = trainer.step()
             waiting.append(torch.stack([getattr(terms, name).double() for name in _TERMS]))

@@ -53,6 +53,11 @@ class Watch:
         since = len(self.steps) - 1 - self.stabilities.index(self.best)
         return since >= self._recipe.patience
 
+    @property
+    def is_over(self) -> bool:
+        """Whether training ends here: all steps are taken, or there is no hope."""
+        return self._trainer.step_number == self._trainer.total_steps or self.is_hopeless
+
     def is_due(self) -> bool:
         """Whether the heads are to be looked at now."""
         step = self._trainer.step_number
@@ -90,3 +95,13 @@ class Watch:
         self.steps, self.stabilities = [int(step) for step in steps], values
         prefix = "best."
         self._best = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def train_watched(trainer: Trainer, watch: Watch) -> None:
+    """Steps and looks to the end; the trainer is left with the last heads."""
+    while True:
+        if watch.is_due():
+            watch.look()
+        if watch.is_over:
+            return
+        trainer.step()

@@ -6,7 +6,7 @@ import torch
 
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.stability import stability
-from cpp_pipe.stages.algorithms.stopping import Watch
+from cpp_pipe.stages.algorithms.stopping import Watch, train_watched
 from cpp_pipe.stages.algorithms.training import Trainer
 
 from ...strategies import random_unit_rows
@@ -25,15 +25,6 @@ def watched(**settings: Any) -> tuple[Trainer, Watch]:
     return trainer, Watch(recipe, trainer)
 
 
-def run(trainer: Trainer, watch: Watch) -> None:
-    while True:
-        if watch.is_due():
-            watch.look()
-        if trainer.step_number == trainer.total_steps or watch.is_hopeless:
-            return
-        trainer.step()
-
-
 def test_clear_clusters_are_more_stable_than_noise() -> None:
     clear, noise = clusters(11, 11, 0.2), random_unit_rows(121, 12, 3).float().numpy()
     assert stability(clear, 0) > 0.7
@@ -48,7 +39,7 @@ def test_a_handful_of_rows_or_equal_ones_have_a_stability_too() -> None:
 
 def test_the_most_stable_heads_are_kept() -> None:
     trainer, watch = watched(epochs=6, checks=6, patience=0, lr=0.05, lr_cluster=0.05)
-    run(trainer, watch)
+    train_watched(trainer, watch)
     assert watch.steps == [0, 4, 8, 12, 16, 20, 24]
     best = watch.stabilities.index(max(watch.stabilities))
     assert watch.kept_step == watch.steps[best]
@@ -63,7 +54,7 @@ def test_a_training_that_makes_clusters_worse_hands_back_its_start() -> None:
     trainer = Trainer(torch.from_numpy(clusters(11, 11, 0.2)), recipe, "cpu")
     watch = Watch(recipe, trainer)
     start = {k: v.clone() for k, v in trainer.heads.state_dict().items() if "skip" in k}
-    run(trainer, watch)
+    train_watched(trainer, watch)
     assert watch.kept_step == 0
     assert trainer.step_number < trainer.total_steps
     watch.restore()
@@ -80,7 +71,7 @@ def test_rows_that_collapse_into_two_places_are_not_called_stable() -> None:
 def test_a_watch_goes_on_where_it_stopped() -> None:
     trainer, watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
     first, first_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
-    run(trainer, watch)
+    train_watched(trainer, watch)
     while first.step_number < 10:
         if first_watch.is_due():
             first_watch.look()
@@ -88,7 +79,7 @@ def test_a_watch_goes_on_where_it_stopped() -> None:
     second, second_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
     second.load_state(first.state())
     second_watch.load_state(first_watch.state())
-    run(second, second_watch)
+    train_watched(second, second_watch)
     assert second_watch.stabilities == watch.stabilities
     second_watch.restore()
     watch.restore()
@@ -98,6 +89,6 @@ def test_a_watch_goes_on_where_it_stopped() -> None:
 
 def test_without_checks_the_last_heads_stay() -> None:
     trainer, watch = watched(epochs=2, checks=0)
-    run(trainer, watch)
+    train_watched(trainer, watch)
     assert watch.steps == []
     assert watch.kept_step == trainer.total_steps == 8

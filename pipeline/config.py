@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from ..stages.assign import Assign
+from ..stages.merge import Merge
 from ..stages.select_k import SelectK
 from ..stages.spectrum import Spectrum
 from ..stages.train import Train
@@ -44,13 +46,6 @@ class EmbedSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AssignSettings:
-    """How many clusters."""
-
-    k: int | Literal["auto"] = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
 class CaptionSettings:
     """What clusters may be called."""
 
@@ -70,7 +65,8 @@ class Settings:
     train: Train = field(default_factory=Train)
     spectrum: Spectrum = field(default_factory=Spectrum)
     select_k: SelectK = field(default_factory=SelectK)
-    assign: AssignSettings = field(default_factory=AssignSettings)
+    merge: Merge = field(default_factory=Merge)
+    assign: Assign = field(default_factory=Assign)
     caption: CaptionSettings = field(default_factory=CaptionSettings)
 
     @classmethod

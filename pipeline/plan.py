@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ..stages.assign import Assign
 from ..stages.caption import Caption
 from ..stages.contract import Inputs, Runtime, Source, Stage
 from ..stages.embed import Embed
@@ -71,7 +70,8 @@ class Plan:
                 "features": Project(),
                 "spectrum": settings.spectrum,
                 "k_curve": settings.select_k,
-                "assignments": Assign(k=settings.assign.k),
+                "hierarchy": settings.merge,
+                "assignments": settings.assign,
             }[slot]
         inputs = {kind: self.make(kind, asked_by=asked_by or slot) for kind in stage.needs}
         if isinstance(stage, Spectrum):
@@ -81,8 +81,9 @@ class Plan:
 
     def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
         """Keeps enough eigenvectors for the number of clusters that the user wants."""
-        k, rows = self.settings.assign.k, inputs["features"].rows
-        if k == "auto" or k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
+        assign, rows = self.settings.assign, inputs["features"].rows
+        k = max(assign.numbers, default=0) if assign.method == "spectral" else 0
+        if k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
             return stage
         # Some more than k, so that pieces of one group can be told from clusters.
         return replace(stage, k_max=min(k + k // 2, rows, stage.landmarks))

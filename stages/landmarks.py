@@ -1,88 +1,103 @@
-"""What a spectrum says of rows: their place among its eigenvectors, and their clusters."""
+"""A spectrum's landmarks, written and read, and some rows of what they were chosen from."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..store import Artifact, ConfigError
+from .gather import EMBEDDING, gather_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .algorithms.consensus import Cells
-
-RESTARTS = 10
-"""Starts of k-means among the leading eigenvectors, of which the best is kept."""
+    from .algorithms.clustering.landmarks import Landmarks, Partition
 
 
-@dataclass(frozen=True, kw_only=True)
-class Landmarks:
-    """The rows that a spectrum was made of, with float32 copies of what it says."""
-
-    rows: "np.ndarray"
-    """(m,) their numbers over all parts."""
-    z: "np.ndarray"
-    """(m, p) their features."""
-    x: "np.ndarray"
-    """(m, d) their embeddings."""
-    found: "np.ndarray"
-    """(m, r) the cell of each base clustering that each is in."""
-    cells: "Cells"
-    values: "np.ndarray"
-    """(k_max,) eigenvalues."""
-    vectors: "np.ndarray"
-    """(m, k_max) eigenvectors."""
-    seed: int
-
-    @classmethod
-    def of(cls, spectrum: Artifact) -> "Landmarks":
-        """The landmarks of a spectrum."""
-        import numpy as np
-
-        from .algorithms.consensus import Cells
-
-        tensors = spectrum.tensors(spectrum.parts[0].name, "tensors")
-        return cls(
-            rows=tensors["landmark_rows"],
-            z=tensors["landmark_z"].astype(np.float32),
-            x=tensors["landmark_x"].astype(np.float32),
-            found=tensors["landmark_cells"],
-            cells=Cells(tensors["centroids"], tensors["starts"]),
-            values=tensors["eigenvalues"],
-            vectors=tensors["eigenvectors"],
-            seed=int(spectrum.manifest.config["seed"]),
-        )
-
-    def cluster(self, k: int, restarts: int = RESTARTS) -> "tuple[np.ndarray, np.ndarray]":
-        """Labels (m,) of the landmarks in k clusters, and the centroids (k, k) among unit rows.
-
-        ConfigError when k is more than the spectrum serves.
-        """
-        from .algorithms.spectral import cluster_rows, spectral_rows
-
-        if k > len(self.values):
-            raise ConfigError(
-                f"k = {k} is more than the {len(self.values)} eigenvectors that the spectrum "
-                f"holds: raise spectrum.k_max, up to its {len(self.rows)} landmarks"
-            )
-        return cluster_rows(spectral_rows(self.vectors, k), k, self.seed, restarts)
-
-    def cluster_and_join(self, k: int) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
-        """Pieces of k clusters: labels (m,) and centroids of the pieces, and each one's cluster.
-
-        See `algorithms.merging`; often every piece is a cluster of its own.
-        """
-        from .algorithms.heads import centred_unit_rows
-        from .algorithms.merging import cluster_and_join
-
-        x = centred_unit_rows(self.x)
-        return cluster_and_join(x, self.cluster, k, len(self.values), self.seed)
-
-
-def clustering_rows(z: "np.ndarray", c: "np.ndarray") -> "np.ndarray":
-    """What rows are clustered by: features and cluster features side by side, float32.
-
-    Features alone keep what training did not separate, cluster features alone can collapse.
-    """
+def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndarray]":
+    """What a spectrum keeps of landmarks; `rows` are their numbers over all parts."""
     import numpy as np
 
-    return np.hstack([z, c]).astype(np.float32) / np.sqrt(np.float32(2))
+    from .algorithms.clustering.consensus import Consensus
+
+    affinity = landmarks.affinity
+    tensors = {
+        "landmark_rows": rows,
+        "landmark_z": landmarks.z.astype(np.float16),
+        "landmark_x": landmarks.x.astype(np.float16),
+        "eigenvalues": landmarks.values.astype(np.float32),
+        "eigenvectors": np.ascontiguousarray(landmarks.vectors, np.float32),
+    }
+    if isinstance(affinity, Consensus):
+        return {
+            **tensors,
+            "landmark_cells": affinity.found.astype(np.int32),
+            "centroids": affinity.cells.centroids,
+            "starts": affinity.cells.starts.astype(np.int32),
+        }
+    return {
+        **tensors,
+        "landmark_points": affinity.points,
+        "potentials": affinity.potentials,
+        "eta": np.array([affinity.eta]),
+    }
+
+
+def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
+    """The landmarks of a spectrum, in float32."""
+    import numpy as np
+
+    from .algorithms.clustering.consensus import Cells, Consensus
+    from .algorithms.clustering.landmarks import Affinity, Landmarks
+    from .algorithms.clustering.memberships import Memberships
+
+    tensors = spectrum.tensors(spectrum.parts[0].name, "tensors")
+    affinity: Affinity
+    if "potentials" in tensors:
+        affinity = Memberships(
+            points=tensors["landmark_points"],
+            potentials=tensors["potentials"],
+            eta=float(tensors["eta"][0]),
+            device=device,
+        )
+    else:
+        cells = Cells(tensors["centroids"], tensors["starts"])
+        affinity = Consensus(cells=cells, found=tensors["landmark_cells"])
+    return Landmarks(
+        affinity=affinity,
+        z=tensors["landmark_z"].astype(np.float32),
+        x=tensors["landmark_x"].astype(np.float32),
+        values=tensors["eigenvalues"],
+        vectors=tensors["eigenvectors"],
+        seed=int(spectrum.manifest.config["seed"]),
+    )
+
+
+def gather_features(features: Artifact, rows: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+    """Features (n, p) of some rows in float32, and what these rows are clustered by."""
+    import numpy as np
+
+    from .algorithms.clustering.landmarks import clustering_rows
+
+    z = gather_rows(features, "z", rows)
+    return z.astype(np.float32), clustering_rows(z, gather_rows(features, "c", rows))
+
+
+def gather_embeddings(embeddings: Artifact, rows: "np.ndarray") -> "np.ndarray":
+    """Embeddings (n, d) of some rows in float32."""
+    import numpy as np
+
+    return gather_rows(embeddings, EMBEDDING, rows).astype(np.float32)
+
+
+def cut_hierarchy(hierarchy: Artifact, level: int) -> "Partition":
+    """The clusters of the landmarks at a level; ConfigError where there is no such level."""
+    from .algorithms.clustering.hierarchy import cut
+    from .algorithms.clustering.landmarks import Partition
+
+    finest, name = int(hierarchy.facts["finest"]), hierarchy.parts[0].name
+    if not 1 <= level <= finest:
+        raise ConfigError(
+            f"the hierarchy has no level {level}: 1 to {finest} is allowed (merge.finest)"
+        )
+    table = hierarchy.table(name).slice(1)
+    left, right = (table.column(side).to_numpy() for side in ("left", "right"))
+    tensors = hierarchy.tensors(name, "leaves")
+    return Partition(tensors["pieces"], tensors["centroids"], cut(left, right, level))

@@ -1,87 +1,129 @@
-"""Spectrum and features in, a curve of coding lengths out, and the k where it is least."""
+"""Features and spectrum in, a curve of coding lengths out, and the k where it is least."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import K_CURVE, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
+from .curve_figure import draw_curve
 from .embedding_rows import write_table
-from .landmarks import Landmarks
+from .landmarks import gather_features, open_landmarks
 
-_RESTARTS = 3
-"""Starts of k-means for each k of the curve."""
+if TYPE_CHECKING:
+    from .algorithms.clustering.code_lengths import Ruler
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectK(Stage):
-    """Coding length L(k) of the landmarks' features for each k of a grid (arXiv 2306.05272).
+    """Coding length L(k) of all rows for each k of a grid (arXiv 2306.05272).
 
-    All k are read off the same eigenvectors; nothing is trained again.
+    All k are read off the same eigenvectors; nothing is trained again. Curves of other landmarks
+    and seeds tell how sure the choice is.
     """
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()
-    """The k that are tried; none means every small k and ever larger steps up to the spectrum's."""
+    """The k that are tried; none means from 2 to the spectrum's k_max, denser where it matters."""
     eps_sq: float = 0.1
     """ε², the squared distortion."""
+    rows: int = 50_000
+    """Rows whose code is measured, at most; a larger set is told by so many of them."""
+    resamples: int = 8
+    """Curves of resampled landmarks."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rows < 2 or self.resamples < 0:
+            raise ConfigError(
+                f"select_k has rows = {self.rows} and resamples = {self.resamples}; allowed: "
+                "2 or more, and 0 or more"
+            )
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The spectrum, which holds the landmarks' features too."""
-        return ("spectrum",)
+        """Whose code is measured, and what tells clusters."""
+        return ("features", "spectrum")
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Clusters the landmarks for each k and measures the code."""
-        import pyarrow as pa
-        import torch
+        """Measures the codes, and judges."""
+        import numpy as np
 
-        from .algorithms.coding_length import coding_length
+        from .algorithms.clustering.code_lengths import Ruler, explore, resampled_curves
+        from .algorithms.clustering.sampling import choose_rows
+        from .algorithms.clustering.verdict import judge
 
-        landmarks = Landmarks.of(inputs["spectrum"])
-        grid = self._grid(len(landmarks.values))
-        z = torch.from_numpy(landmarks.z)
-        runtime.progress.start("select-k", len(grid), "values of k")
-        lengths = []
-        for k in grid:
-            labels, _ = landmarks.cluster(k, _RESTARTS)
-            clusters = torch.from_numpy(labels).long()
-            lengths.append(float(coding_length(z, clusters, k, eps_sq=self.eps_sq).total))
-            runtime.progress.advance(1, note=f"k {k}: {lengths[-1]:,.0f} nats")
-        chosen = grid[lengths.index(min(lengths))]
-        spec = K_CURVE.files["rows"]
-        assert isinstance(spec, Table)
-        columns = {
-            "k": list(grid),
-            "coding_length_nats": lengths,
-            "chosen": [k == chosen for k in grid],
+        total = inputs["features"].rows
+        landmarks = open_landmarks(inputs["spectrum"], runtime.device)
+        k_max = len(landmarks.values)
+        self._check_grid(k_max)
+        sample = choose_rows(total, self.rows, self.seed)
+        z, points = gather_features(inputs["features"], sample)
+        ruler = Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq)
+        progress = runtime.progress
+        progress.start("select-k", len(self.grid) or 30, "values of k")
+        found = {}
+        fixed = ((k, ruler.length(k)) for k in sorted(set(self.grid)))
+        for k, length in fixed if self.grid else explore(ruler.length, k_max):
+            found[k] = length
+            progress.advance(1, note=f"k {k}: {length:,.0f} nats")
+        grid = sorted(found)
+        progress.start("select-k", self.resamples, "resampled curves")
+        curves = []
+        for curve in resampled_curves(ruler, points, grid, self.resamples, self.seed):
+            curves.append(curve)
+            progress.advance(1)
+        resampled = np.array(curves, np.float64).reshape(len(curves), len(grid))
+        lengths = [found[k] for k in grid]
+        verdict = judge(grid, lengths, resampled)
+        band = {
+            "low_nats": resampled.min(0).tolist() if curves else [None] * len(grid),
+            "high_nats": resampled.max(0).tolist() if curves else [None] * len(grid),
+            "votes": list(verdict.votes) if curves else [None] * len(grid),
         }
-        write_table(scratch, "rows", pa.Table.from_pydict(columns, schema=spec.schema()))
-        return Product(rows=len(grid), shared={"chosen": chosen})
+        columns = {
+            "k": grid,
+            "coding_length_nats": lengths,
+            **band,
+            "as_good": [k in verdict.as_good for k in grid],
+            "chosen": [k == verdict.chosen for k in grid],
+        }
+        _write(scratch, columns)
+        facts = self._facts(ruler, verdict.chosen, verdict.runners_up)
+        return Product(rows=len(grid), shared=facts)
 
-    def _grid(self, k_max: int) -> Sequence[int]:
-        if not self.grid:
-            return default_grid(k_max)
+    def _facts(self, ruler: "Ruler", chosen: int, runners_up: Sequence[int]) -> dict[str, Any]:
+        return {
+            "chosen": chosen,
+            "runners_up": list(runners_up),
+            "one_cluster_nats": ruler.length(1),
+            "loose": ruler.loose(chosen),
+            "k_max": len(ruler.landmarks.values),
+            "rows_measured": len(ruler.z),
+            "rows_in_all": ruler.total,
+            "resamples": self.resamples,
+        }
+
+    def _check_grid(self, k_max: int) -> None:
         beyond = [k for k in self.grid if not 1 <= k <= k_max]
         if beyond:
             raise ConfigError(
                 f"select_k.grid holds {beyond[0]}: 1 to {k_max} is allowed, the number of "
                 "eigenvectors in the spectrum (spectrum.k_max)"
             )
-        return sorted(set(self.grid))
 
 
-def default_grid(k_max: int) -> list[int]:
-    """Every k from 2 to 20, then steps of about a tenth, up to k_max."""
-    grid, k = [], 2
-    while k <= k_max:
-        grid.append(k)
-        k += max(1, k // 10 if k >= 20 else 1)
-    return grid or [k_max]
+def _write(scratch: Scratch, columns: dict[str, list[Any]]) -> None:
+    import pyarrow as pa
+
+    spec = K_CURVE.files["rows"]
+    assert isinstance(spec, Table)
+    write_table(scratch, "rows", pa.Table.from_pydict(columns, schema=spec.schema()))
+    draw_curve(scratch.path("picture"), columns)

@@ -1,34 +1,37 @@
-"""Features and embeddings in, spectrum out: leading eigenvectors of a consensus of landmarks."""
+"""Features and embeddings in, spectrum out: leading eigenvectors of an affinity of landmarks."""
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import SPECTRUM, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .gather import EMBEDDING, gather_rows
-from .landmarks import clustering_rows
+from .landmarks import gather_embeddings, gather_features, to_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum(Stage):
     """Spectral embedding of landmarks, from which every other row's follows.
 
-    The affinity of two landmarks is how often base clusterings of the features put them together
-    (`algorithms.consensus`). On real embeddings that gave better clusters than the dense
-    membership, which the paper uses, and than nearest neighbours: docs/what-we-learned.md.
+    Landmarks are linked by the paper's membership of their cluster features, or by how often base
+    clusterings put them together (`algorithms.clustering`). On real embeddings the second gave the
+    better clusters; unions of subspaces, as the theory has them, only the first can see. `auto`
+    takes the one that makes the shorter code: docs/what-we-learned.md.
     """
 
     name: ClassVar[str] = "spectrum"
     kind: ClassVar[Kind] = SPECTRUM
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     is_fit: ClassVar[bool] = True
 
     landmarks: int = 10_000
-    """Rows that make up the spectrum, at most; drawn without replacement."""
+    """Rows that make up the spectrum, at most; drawn so that rare groups have their share."""
+    affinity: Literal["auto", "consensus", "membership"] = "auto"
     clusterings: int = 24
     """Base clusterings whose consensus is taken."""
+    eta: float = 0.1
+    """Temperature of the membership: of the paper's the lowest, which tells most clusters apart."""
     k_max: int = 0
     """Eigenvectors that are kept; 0 chooses by the number of rows."""
     seed: int = 0
@@ -36,6 +39,8 @@ class Spectrum(Stage):
     def __post_init__(self) -> None:
         if self.clusterings < 1:
             raise ConfigError(f"clusterings is {self.clusterings}; allowed: a whole number from 1")
+        if not 0 < self.eta < math.inf:
+            raise ConfigError(f"eta is {self.eta}; allowed: a number above 0")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -44,43 +49,41 @@ class Spectrum(Stage):
 
     def eigenvectors(self, rows: int) -> int:
         """How many eigenvectors are kept for so many rows."""
-        most = min(rows, self.landmarks)
-        return min(self.k_max or max(30, min(2 * math.isqrt(rows), 2000)), most)
+        from .algorithms.clustering.landmarks import usual_k_max
+
+        return min(self.k_max or usual_k_max(rows, self.landmarks), rows, self.landmarks)
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Chooses landmarks, clusters them many times, and keeps the leading eigenpairs."""
-        import numpy as np
+        """Chooses landmarks, links them, and keeps the leading eigenpairs."""
         from safetensors.numpy import save_file
 
-        from .algorithms import consensus
-        from .algorithms.spectral import choose_landmarks
+        from .algorithms.clustering.consensus import Consensus
+        from .algorithms.clustering.landmarks import fit_landmarks
+        from .algorithms.clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
 
         features = inputs["features"]
         if features.rows < 2:
             raise ConfigError(f"{features.rows} row(s) make no clusters: at least 2 are needed")
-        runtime.progress.start("spectrum", 1, "consensus")
-        rows = choose_landmarks(features.rows, self.landmarks, self.seed)
-        z = gather_rows(features, "z", rows)
-        points = clustering_rows(z, gather_rows(features, "c", rows))
-        wanted = self.eigenvectors(features.rows)
-        counts = consensus.cell_counts(len(rows), wanted, self.clusterings)
-        cells = consensus.fit_cells(points, counts, self.seed)
-        found = consensus.find_cells(points, cells)
-        values, vectors = consensus.consensus_eigenpairs(
-            found, len(cells.centroids), wanted, self.seed
+        runtime.progress.start("spectrum", 1, "spectrum")
+        candidates = choose_rows(features.rows, CANDIDATES * self.landmarks, self.seed)
+        z, points = gather_features(features, candidates)
+        chosen = choose_landmarks(points, self.landmarks, self.seed)
+        rows = candidates[chosen]
+        found = fit_landmarks(
+            points[chosen],
+            z[chosen],
+            gather_embeddings(inputs["embeddings"], rows),
+            affinity=self.affinity,
+            k_max=self.eigenvectors(features.rows),
+            clusterings=self.clusterings,
+            eta=self.eta,
+            seed=self.seed,
+            device=runtime.device,
         )
-        tensors = {
-            "landmark_rows": rows,
-            "landmark_z": z,
-            "landmark_x": gather_rows(inputs["embeddings"], EMBEDDING, rows),
-            "landmark_cells": found.astype(np.int32),
-            "centroids": cells.centroids,
-            "starts": cells.starts.astype(np.int32),
-            "eigenvalues": values.astype(np.float32),
-            "eigenvectors": np.ascontiguousarray(vectors, np.float32),
-        }
-        save_file(tensors, scratch.path("tensors"))
+        affinity = "consensus" if isinstance(found.affinity, Consensus) else "membership"
+        save_file(to_tensors(found, rows), scratch.path("tensors"))
         runtime.progress.advance(1)
-        return Product(rows=len(rows), facts={"k_max": len(values), "rows_in_all": features.rows})
+        facts = {"k_max": len(found.values), "affinity": affinity, "rows_in_all": features.rows}
+        return Product(rows=len(rows), shared=facts)

@@ -1,5 +1,6 @@
 """Whether a file that a stage wrote is what its kind declares, before anyone can read it."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def _check_table(path: Path, spec: Table, rows: int) -> None:
 
     with pq.ParquetFile(path) as file:
         schema, found = file.schema_arrow, file.metadata.num_rows
-    expected = spec.schema(vector_size=_vector_size(schema, spec))
+    expected = spec.schema(vector_size=_vector_size(schema, spec), numbers=_numbers(schema, spec))
     if not schema.equals(expected, check_metadata=False):
         raise StoreError(
             f"{path.name} has the schema {_line(schema)}, the kind declares {_line(expected)}"
@@ -48,6 +49,15 @@ def _vector_size(schema: "pa.Schema", spec: Table) -> int | None:
             is_vector = found is not None and pa.types.is_fixed_size_list(found)
             return found.list_size if is_vector else 1  # pyright: ignore[reportOptionalMemberAccess]
     return None
+
+
+def _numbers(schema: "pa.Schema", spec: Table) -> list[int]:
+    """The numbers for which the first of the repeated columns stands in a file."""
+    if not spec.repeated:
+        return []
+    before, after = map(re.escape, spec.repeated[0].name.split("{}"))
+    named = [re.fullmatch(rf"{before}(\d+){after}", name) for name in schema.names]
+    return [int(one.group(1)) for one in named if one is not None]
 
 
 def _line(schema: "pa.Schema") -> str:

@@ -3,8 +3,8 @@
 Stages meet here and nowhere else. When the layout of a kind's bytes changes, raise its `format`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -36,10 +36,21 @@ class Table:
     columns: tuple[Column, ...]
     is_aligned: bool = True
     """Whether it has one row for each row of its part."""
+    repeated: tuple[Column, ...] = ()
+    """Columns that follow once for each of any numbers; their names hold {} for the number."""
 
-    def schema(self, *, vector_size: int | None = None) -> "pa.Schema":
-        """The Arrow schema; `vector_size` is needed where a column is a vector."""
+    def schema(self, *, vector_size: int | None = None, numbers: Sequence[int] = ()) -> "pa.Schema":
+        """The Arrow schema; `vector_size` is needed where a column is a vector.
+
+        `numbers` are those for which the repeated columns follow.
+        """
         import pyarrow as pa
+
+        again = [
+            replace(column, name=column.name.format(number))
+            for number in numbers
+            for column in self.repeated
+        ]
 
         def field_of(column: Column) -> "pa.Field":
             if column.type == VECTOR:
@@ -52,7 +63,7 @@ class Table:
             metadata = {"unit": column.unit} if column.unit else None
             return pa.field(column.name, arrow, nullable=column.nullable, metadata=metadata)
 
-        return pa.schema([field_of(column) for column in self.columns])
+        return pa.schema([field_of(column) for column in (*self.columns, *again)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,16 +178,14 @@ FEATURES = Kind(
 
 SPECTRUM = Kind(
     name="spectrum",
-    format=2,
+    format=3,
     files={
+        # What the affinity needs for other rows is there too: see `algorithms.clustering.affinity`.
         "tensors": Tensors(
             names=(
                 "landmark_rows",
                 "landmark_z",
                 "landmark_x",
-                "landmark_cells",
-                "centroids",
-                "starts",
                 "eigenvalues",
                 "eigenvectors",
             )
@@ -186,22 +195,47 @@ SPECTRUM = Kind(
 
 K_CURVE = Kind(
     name="k_curve",
-    format=1,
+    format=2,
     files={
         "rows": Table(
             suffix=".parquet",
             columns=(
                 Column(name="k", type="int32", unit="clusters"),
                 Column(name="coding_length_nats", type="float64", unit="nats"),
+                Column(name="low_nats", type="float64", nullable=True, unit="nats"),
+                Column(name="high_nats", type="float64", nullable=True, unit="nats"),
+                Column(name="votes", type="float32", nullable=True, unit="share of resamples"),
+                Column(name="as_good", type="bool"),
                 Column(name="chosen", type="bool"),
             ),
         ),
+        "picture": Blob(suffix=".png"),
+    },
+)
+
+HIERARCHY = Kind(
+    name="hierarchy",
+    format=1,
+    files={
+        # One row a level, from the finest clusters down to one. Clusters of the finest level are
+        # nodes 0 to level - 1; each merging makes the next node.
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="level", type="int32", unit="clusters"),
+                Column(name="parent", type="int32", nullable=True, unit="node"),
+                Column(name="left", type="int32", nullable=True, unit="node"),
+                Column(name="right", type="int32", nullable=True, unit="node"),
+                Column(name="coding_length_nats", type="float64", unit="nats"),
+            ),
+        ),
+        "leaves": Tensors(suffix=".leaves.safetensors", names=("centroids", "pieces")),
     },
 )
 
 ASSIGNMENTS = Kind(
     name="assignments",
-    format=1,
+    format=2,
     files={
         "rows": Table(
             suffix=".parquet",
@@ -209,6 +243,11 @@ ASSIGNMENTS = Kind(
                 Column(name="key", type="string"),
                 Column(name="cluster", type="int32"),
                 Column(name="confidence", type="float32", unit="0 to 1"),
+                Column(name="novelty", type="float32", unit="above 1 is far from what was fitted"),
+            ),
+            repeated=(
+                Column(name="cluster_{}", type="int32"),
+                Column(name="confidence_{}", type="float32", unit="0 to 1"),
             ),
         ),
     },
@@ -246,6 +285,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             FEATURES,
             SPECTRUM,
             K_CURVE,
+            HIERARCHY,
             ASSIGNMENTS,
             CAPTIONS,
             INDEX,

@@ -10,8 +10,11 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _CHECKED = (
-    "coding_length", "consensus", "heads", "merging", "metrics", "objective", "rates", "sinkhorn",
-    "spectral", "stability", "stopping", "symmetric", "together", "training", "voting",
+    "coding_length", "heads", "metrics", "objective", "rates", "sinkhorn", "stability", "stopping",
+    "symmetric", "together", "training", "voting", "clustering.code_lengths",
+    "clustering.consensus", "clustering.hierarchy", "clustering.krylov", "clustering.landmarks",
+    "clustering.memberships", "clustering.merging", "clustering.novelty", "clustering.sampling",
+    "clustering.spectral", "clustering.verdict",
 )  # fmt: skip
 
 # Shapes and types of the maths are checked in tests, and in tests alone.

@@ -11,6 +11,7 @@ from ..plan import Plan
 from . import options
 from .app import subcommands
 from .ask import draw_hits, evaluation_table, open_run, prepare_search, print_hits, score
+from .cluster import curve_lines
 from .make import print_captions, print_counts
 from .options import (
     DEFAULT_STORE,
@@ -70,9 +71,11 @@ def walk(plan: Plan) -> None:
     print_counts(plan.make("embeddings"))
     for slot in ("heads", "features", "spectrum"):
         plan.make(slot)
-    if plan.settings.assign.k == "auto":
+    if "k_curve" in plan.settings.assign.needs:
         curve = plan.make("k_curve")
-        typer.echo(f"k: {curve.facts['chosen']} clusters make the shortest code")
+        rows = curve.table(curve.parts[0].name).to_pylist()
+        for line in curve_lines(curve, rows):
+            typer.echo(line)
     plan.make("assignments")
     print_captions(plan)
     prepare_search(plan, "features")

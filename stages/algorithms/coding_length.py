@@ -49,6 +49,23 @@ def coding_length(
     return _with_names(length, counts)
 
 
+def coding_length_of_all(
+    z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int, *, eps_sq: float, total: int
+) -> float:
+    """The coding length of `total` rows of which these are an even sample, in nats.
+
+    A cluster of m rows stands for m total/n: its rate is that of the sample, what names its rows
+    and the weight p/2 of its rate are those of all. Small clusters come out too short, as m rows
+    have at most m directions: take a sample in which a cluster has more rows than features.
+    """
+    found = coding_length(z, labels, k, eps_sq=eps_sq)
+    n, p = z.shape
+    m = torch.bincount(labels, minlength=k).double()
+    share = total / n
+    length = found.length_per_cluster * (share * m + p) / (m + p)
+    return float((length + share * (found.total_per_cluster - found.length_per_cluster)).sum())
+
+
 def second_moments(
     z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int, *, into: Moments | None = None
 ) -> Moments:

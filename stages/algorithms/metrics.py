@@ -3,8 +3,10 @@
 Labels are integers and need not run from 0 or without gaps. Every score is of at least one sample.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 
@@ -46,6 +48,102 @@ def chance(
     tables = [_table(y, generator.permutation(pred)) for _ in range(repeats)]
     scores = {"acc": _accuracy, "nmi": _nmi, "ari": _ari}
     return {name: float(np.mean([f(t) for t in tables])) for name, f in scores.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """Each predicted cluster, in rising order of its label."""
+
+    cluster: Int[ndarray, " b"]
+    size: Int[ndarray, " b"]
+    majority: Int[ndarray, " b"]
+    """The class of most of its samples, the lowest of equals."""
+    purity: Float[ndarray, " b"]
+    """Share of its samples that are of that class."""
+
+
+def by_cluster(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> Clusters:
+    """Size, majority class and purity of each cluster that has samples."""
+    table = _table(y, pred)
+    size = table.sum(0)
+    return Clusters(
+        cluster=np.unique(pred),
+        size=size,
+        majority=np.unique(y)[table.argmax(0)],
+        purity=table.max(0) / size,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistakes:
+    """Pairs of a class and a cluster that share samples and are not matched with each other."""
+
+    label: Int[ndarray, " m"]
+    """The class."""
+    cluster: Int[ndarray, " m"]
+    """Matched to another class, or left over."""
+    count: Int[ndarray, " m"]
+    """Samples that the two share."""
+    share: Float[ndarray, " m"]
+    """Of the samples of the class."""
+
+
+def mistakes(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> Mistakes:
+    """Every pair off the best matching, the largest first, equals in order of their labels.
+
+    Their counts add up to the samples that `accuracy` counts as wrong.
+    """
+    table = _table(y, pred)
+    off = table.copy()
+    off[linear_sum_assignment(table, maximize=True)] = 0
+    i, j = np.nonzero(off)
+    order = np.argsort(-off[i, j], kind="stable")
+    i, j = i[order], j[order]
+    return Mistakes(
+        label=np.unique(y)[i],
+        cluster=np.unique(pred)[j],
+        count=off[i, j],
+        share=off[i, j] / table.sum(1)[i],
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deciles:
+    """Tenths of the samples, in rising order of confidence; sizes differ by one at most."""
+
+    count: Int[ndarray, " t"]
+    confidence: Float[ndarray, " t"]
+    """The mean."""
+    accuracy: Float[ndarray, " t"]
+    """Share that is right under the best matching of all samples."""
+    purity: Float[ndarray, " t"]
+    """Share whose class is the majority of their cluster among all samples."""
+
+
+def by_confidence(
+    y: Int[ndarray, " n"], pred: Int[ndarray, " n"], confidence: Float[ndarray, " n"]
+) -> Deciles:
+    """Accuracy and purity by decile of confidence; equals stay in the order of samples.
+
+    Fewer than ten samples are a decile each.
+    """
+    table = _table(y, pred)
+    y, pred = _codes(y), _codes(pred)
+    classes, clusters = linear_sum_assignment(table, maximize=True)
+    matched = np.full(table.shape[1], -1)  # no class has this code
+    matched[clusters] = classes
+    order = np.argsort(confidence, kind="stable")
+    tenths = np.array_split(order, min(10, len(order)))
+
+    def means(values: ndarray) -> ndarray:
+        return np.array([values[tenth].mean(dtype=np.float64) for tenth in tenths])
+
+    return Deciles(
+        count=np.array([len(tenth) for tenth in tenths]),
+        confidence=means(confidence),
+        accuracy=means(matched[pred] == y),
+        purity=means(table.argmax(0)[pred] == y),
+    )
 
 
 def _codes(labels: ndarray) -> ndarray:

@@ -17,6 +17,9 @@ from .symmetric import full_precision
 BLOCK = 8
 """Steps between two looks at the residual, each of which waits for the device."""
 
+ROWS = 4096
+"""Rows of the similarity whose sums are taken at once: no third matrix is held."""
+
 BLINDLY = 64
 """Steps where nobody looks: each halves the error, and float32 has 24 bits."""
 
@@ -126,12 +129,13 @@ def _reachable(tolerance: float, s: Tensor) -> float:
 
 
 def _first_potentials(s: Tensor, eta: float) -> Tensor:
-    return -0.5 * eta * (torch.logsumexp(s / eta, 1) + math.log(len(s)))
+    sums = [torch.logsumexp(rows / eta, 1) for rows in s.split(ROWS)]
+    return -0.5 * eta * (torch.cat(sums) + math.log(len(s)))
 
 
 def _block(s: Tensor, u: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """K of the potentials, x after `BLOCK` steps on it, and the largest error of a row sum."""
-    kernel = torch.exp((s + u[:, None] + u) / eta + math.log(len(s)))
+    kernel = (s + u[:, None]).add_(u).div_(eta).add_(math.log(len(s))).exp_()
     x = torch.ones_like(u)
     sums = kernel @ x
     for _ in range(BLOCK):

@@ -48,6 +48,7 @@ def assignments_table(rows: int = 3) -> pa.Table:
         "key": [f"k{i}" for i in range(rows)],
         "cluster": list(range(rows)),
         "confidence": [0.5] * rows,
+        "novelty": [0.25] * rows,
     }
     return pa.Table.from_pydict(columns, schema=spec.schema())
 

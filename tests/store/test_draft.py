@@ -99,7 +99,7 @@ def test_a_file_that_is_missing_is_refused(tmp_path):
     [
         lambda table: table.drop_columns(["confidence"]),
         lambda table: table.append_column("more", pa.array([1] * table.num_rows)),
-        lambda table: table.rename_columns(["key", "group", "confidence"]),
+        lambda table: table.rename_columns(["key", "group", "confidence", "novelty"]),
         lambda table: table.set_column(1, "cluster", pa.array([1] * table.num_rows, pa.int64())),
     ],
     ids=["a column less", "a column more", "another name", "another type"],

@@ -1,4 +1,5 @@
 import itertools
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -6,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
 
-from cpp_pipe.stages.algorithms.metrics import accuracy, ari, chance, matching, nmi
+from cpp_pipe.stages.algorithms.metrics import (
+    accuracy,
+    ari,
+    by_cluster,
+    by_confidence,
+    chance,
+    matching,
+    mistakes,
+    nmi,
+)
 
 from ...strategies import labellings
 
@@ -103,3 +114,90 @@ def test_chance_follows_its_seed_and_the_clusters_sizes() -> None:
     assert first == chance(y, pred, seed=1, repeats=3)
     assert first != chance(y, pred, seed=2, repeats=3)
     assert chance(y, np.zeros(60, int), seed=0, repeats=2)["acc"] == pytest.approx(1 / 3)
+
+
+@given(labellings())
+def test_clusters_are_the_columns_of_scikit_learn_s_table(labels: Labels) -> None:
+    y, pred = np.array(labels[0]), np.array(labels[1])
+    table = contingency_matrix(y, pred)
+    found = by_cluster(y, pred)
+    assert found.cluster.tolist() == sorted(set(labels[1]))
+    assert found.size.tolist() == table.sum(0).tolist() and found.size.sum() == len(y)
+    assert found.majority.tolist() == np.unique(y)[table.argmax(0)].tolist()
+    assert found.purity * found.size == pytest.approx(table.max(0))
+    # One class a cluster, shared or not, is right at least as often as one class for one cluster.
+    assert found.purity @ found.size / len(y) >= accuracy(y, pred) - 1e-12
+
+
+@given(labellings())
+def test_mistakes_are_all_that_the_matching_leaves_wrong_and_begin_with_the_largest(
+    labels: Labels,
+) -> None:
+    y, pred = np.array(labels[0]), np.array(labels[1])
+    match = matching(y, pred)
+    found = mistakes(y, pred)
+    wrong = [pair for pair in zip(*labels, strict=True) if match.get(pair[1]) != pair[0]]
+    pairs = list(zip(found.label.tolist(), found.cluster.tolist(), strict=True))
+    counts = dict(zip(pairs, found.count.tolist(), strict=True))
+    assert counts == Counter(wrong) and len(pairs) == len(counts)
+    assert found.count.sum() / len(y) == pytest.approx(1 - accuracy(y, pred))
+    ranks = [(-counts[pair], *pair) for pair in pairs]
+    assert ranks == sorted(ranks)
+    shares = [counts[pair] / labels[0].count(pair[0]) for pair in pairs]
+    assert found.share.tolist() == pytest.approx(shares)
+
+
+def test_a_perfect_clustering_has_no_mistake() -> None:
+    y = np.repeat([3, 5, 9], 4)
+    assert mistakes(y, -y).count.tolist() == []
+    assert by_cluster(y, -y).purity.tolist() == [1.0] * 3
+
+
+def test_a_cluster_that_is_left_over_is_a_mistake_too() -> None:
+    found = mistakes(np.array([1, 1, 1, 2]), np.array([0, 0, 7, 5]))
+    assert (found.label.tolist(), found.cluster.tolist()) == ([1], [7])
+    assert (found.count.tolist(), found.share.tolist()) == ([1], [pytest.approx(1 / 3)])
+
+
+confidences = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=30, max_size=30)
+
+
+@given(labellings(), confidences)
+def test_deciles_are_what_sorting_the_samples_by_confidence_gives(
+    labels: Labels, some: list[float]
+) -> None:
+    n = len(labels[0])
+    y, pred, confidence = np.array(labels[0]), np.array(labels[1]), np.array(some[:n])
+    match, clusters = matching(y, pred), by_cluster(y, pred)
+    majority = dict(zip(clusters.cluster.tolist(), clusters.majority.tolist(), strict=True))
+    found = by_confidence(y, pred, confidence.astype(np.float32))
+    assert found.count.sum() == n and len(found.count) == min(10, n)
+    assert found.count.max() - found.count.min() <= 1
+    waiting = sorted(range(n), key=lambda i: (some[i], i))
+    for t, count in enumerate(found.count):
+        tenth, waiting = waiting[:count], waiting[count:]
+        assert found.confidence[t] == pytest.approx(np.mean([some[i] for i in tenth]))
+        right = [match.get(labels[1][i]) == labels[0][i] for i in tenth]
+        assert found.accuracy[t] == pytest.approx(np.mean(right))
+        pure = [majority[labels[1][i]] == labels[0][i] for i in tenth]
+        assert found.purity[t] == pytest.approx(np.mean(pure))
+
+
+@given(labellings(), confidences)
+def test_deciles_rise_in_confidence_and_average_to_the_whole(
+    labels: Labels, some: list[float]
+) -> None:
+    y, pred = np.array(labels[0]), np.array(labels[1])
+    found = by_confidence(y, pred, np.array(some[: len(y)]))
+    assert (np.diff(found.confidence) >= 0).all()
+    assert found.accuracy @ found.count / len(y) == pytest.approx(accuracy(y, pred))
+    clusters = by_cluster(y, pred)
+    assert found.purity @ found.count == pytest.approx(clusters.purity @ clusters.size)
+
+
+def test_equal_confidences_stay_in_the_order_of_samples() -> None:
+    y = np.repeat([0, 1], 10)
+    pred = np.where(np.arange(20) == 19, 0, y)  # the last sample alone is wrong
+    found = by_confidence(y, pred, np.full(20, 0.5))
+    assert found.accuracy.tolist() == [1.0] * 9 + [0.5]
+    assert by_confidence(y[:3], pred[:3], np.array([0.9, 0.1, 0.5])).count.tolist() == [1, 1, 1]

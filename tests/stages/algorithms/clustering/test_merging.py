@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from cpp_pipe.stages.algorithms.merging import (
+from cpp_pipe.stages.algorithms.clustering.merging import (
     cluster_and_join,
     join,
     overlap,
@@ -12,7 +12,7 @@ from cpp_pipe.stages.algorithms.merging import (
 )
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
-from ...strategies import random_unit_rows, seeds
+from ....strategies import random_unit_rows, seeds
 
 
 def groups(sizes: list[int], spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from ...store.errors import NumericError
+from ....store.errors import NumericError
 
 Affinity = ndarray | sparse.csr_array
 
@@ -27,14 +27,6 @@ NO_EIGENVALUE = 1e-4
 """Below this an eigenvector's extension would mostly be rounding, divided by the eigenvalue."""
 SAME_ROW = 6
 """Decimals to which two unit rows must agree to be the same one."""
-
-
-def choose_landmarks(n: int, m: int, seed: int) -> Int[ndarray, " m"]:
-    """`m` of `n` row numbers in order, uniformly without replacement; all where n ≤ m."""
-    if n <= m:
-        return np.arange(n, dtype=np.int64)
-    generator = np.random.default_rng(seed)
-    return np.sort(generator.choice(n, size=m, replace=False, shuffle=False)).astype(np.int64)
 
 
 def degrees(affinity: Affinity) -> Float[ndarray, " m"]:
@@ -72,6 +64,12 @@ def spectral_rows(vectors: Float[ndarray, "m k_max"], k: int) -> Float[ndarray, 
     rows = vectors[:, :k]
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+
+
+def inverse_of_eigenvalues(values: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
+    """1/λ, and 0 where an extension would mostly be rounding."""
+    away = np.abs(values) > NO_EIGENVALUE
+    return np.divide(1.0, values, out=np.zeros(len(values)), where=away)
 
 
 def cluster_rows(

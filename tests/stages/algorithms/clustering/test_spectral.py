@@ -7,18 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from cpp_pipe.stages.algorithms import spectral
-from cpp_pipe.stages.algorithms.metrics import accuracy
-from cpp_pipe.stages.algorithms.sinkhorn import membership
-from cpp_pipe.stages.algorithms.spectral import (
-    choose_landmarks,
+from cpp_pipe.stages.algorithms.clustering import spectral
+from cpp_pipe.stages.algorithms.clustering.spectral import (
     cluster_rows,
+    inverse_of_eigenvalues,
     leading_eigenpairs,
     spectral_rows,
 )
+from cpp_pipe.stages.algorithms.metrics import accuracy
+from cpp_pipe.stages.algorithms.sinkhorn import membership
 from cpp_pipe.store.errors import NumericError
 
-from ...strategies import random_unit_rows, seeds
+from ....strategies import random_unit_rows, seeds
 
 
 def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -119,6 +119,11 @@ def test_unit_rows_of_the_first_vectors_and_zero_rows_stay_zero() -> None:
     np.testing.assert_allclose(spectral_rows(vectors, 2), [[0.6, 0.8], [0, 0]])
 
 
+def test_eigenvalues_that_are_mostly_rounding_extend_nothing() -> None:
+    values = np.array([1.0, 0.25, -0.5, 1e-5, 0.0, -1e-6])
+    assert inverse_of_eigenvalues(values).tolist() == [1, 4, -2, 0, 0, 0]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 8), st.integers(1, 10), seeds)
 def test_no_cluster_is_empty_and_fewer_distinct_rows_are_a_cluster_each(
@@ -140,19 +145,3 @@ def test_a_cluster_that_k_means_left_empty_takes_the_farthest_row() -> None:
     labels, centroids = spectral._fill(rows, np.array([0, 0, 0, 0]), np.zeros((2, 1)))
     assert labels.tolist() == [0, 0, 0, 1]
     np.testing.assert_allclose(centroids, [[0.1], [5.0]])
-
-
-@given(st.integers(0, 40), st.integers(1, 40), seeds)
-def test_landmarks_are_distinct_rows_in_order(n: int, m: int, seed: int) -> None:
-    rows = choose_landmarks(n, m, seed)
-    assert rows.dtype == np.int64
-    assert len(rows) == min(n, m)
-    assert (np.diff(rows) > 0).all()
-    assert set(rows.tolist()) <= set(range(n))
-    assert np.array_equal(rows, choose_landmarks(n, m, seed))
-
-
-def test_landmarks_are_spread_evenly() -> None:
-    drawn = np.concatenate([choose_landmarks(20, 5, seed) for seed in range(2000)])
-    share = np.bincount(drawn, minlength=20) / 2000
-    assert abs(share - 0.25).max() < 0.05  # five standard errors

@@ -1,0 +1,265 @@
+"""Commands that find clusters: spectrum, select-k, merge and assign."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ...store import Artifact, ConfigError
+from .app import subcommands
+from .options import (
+    DEFAULT_RUN,
+    DEFAULT_STORE,
+    ConfigFlag,
+    DeviceFlag,
+    RunFlag,
+    SetFlag,
+    StoreFlag,
+    WorkersFlag,
+    open_plan,
+)
+
+_BAR = 40
+"""Characters of the longest bar of a curve."""
+_HARDLY = 0.02
+"""Where the best code saves less than this, it sees hardly any clusters: three real sets of some
+thousand rows, where people see 37 to 101, save 0.2 to 9 %."""
+
+app = subcommands()
+
+
+@app.command()
+def spectrum(
+    landmarks: Annotated[int | None, typer.Option("--landmarks", min=2)] = None,
+    affinity: Annotated[
+        str | None, typer.Option("--affinity", help="auto, consensus, or membership (the paper's).")
+    ] = None,
+    clusterings: Annotated[
+        int | None, typer.Option("--clusterings", min=1, help="Of the consensus.")
+    ] = None,
+    k_max: Annotated[int | None, typer.Option("--k-max", min=0, help="0: by rows.")] = None,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Compute the leading eigenvectors of an affinity of landmark rows.
+
+    Landmarks are rows that stand for all; they are drawn so that rare groups have their share.
+
+    \b
+      cpp-pipe spectrum --landmarks 10000 --k-max 300
+      cpp-pipe spectrum --affinity membership
+    """
+    flags = {
+        "landmarks": landmarks,
+        "affinity": affinity,
+        "clusterings": clusterings,
+        "k_max": k_max,
+    }
+    made = open_plan(store, run, config, sets, device=device, spectrum=flags).make("spectrum")
+    typer.echo(
+        f"{made.rows:,} landmarks for {made.facts['rows_in_all']:,} rows, linked by "
+        f"{made.facts['affinity']}, up to {made.facts['k_max']} clusters"
+    )
+
+
+@app.command(name="select-k")
+def select_k(
+    grid: Annotated[str | None, typer.Option("--grid", help="Values of k, as 5,10,20.")] = None,
+    resamples: Annotated[
+        int | None, typer.Option("--resamples", min=0, help="Curves that make the band.")
+    ] = None,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Find how many clusters there are: the k with the shortest code.
+
+    Nothing is trained again. The curve comes with a band of curves from resampled landmarks, and
+    says which other k would do as well.
+
+    \b
+      cpp-pipe select-k
+      cpp-pipe select-k --grid 5,10,20,40
+    """
+    flags = {"grid": _numbers("--grid", grid), "resamples": resamples}
+    plan = open_plan(store, run, config, sets, device=device, select_k=flags)
+    print_curve(plan.make("k_curve"))
+
+
+def _numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(one) for one in text.split(",") if one.strip())
+    except ValueError as error:
+        raise ConfigError(
+            f"{flag} {text!r} is not allowed: whole numbers with commas, as 5,10,20, are"
+        ) from error
+
+
+def print_curve(curve: Artifact) -> None:
+    """Prints the curve with its band, and what it says."""
+    rows = curve.table(curve.parts[0].name).to_pylist()
+    _print_bars(rows)
+    for line in curve_lines(curve, rows):
+        typer.echo(line)
+    typer.echo(f"drawn in {curve.path(curve.parts[0].name, 'picture')}")
+
+
+def _print_bars(rows: Sequence[dict[str, Any]]) -> None:
+    """A bar a k; dots behind it show the band."""
+    ends = [row["high_nats"] or row["coding_length_nats"] for row in rows]
+    starts = [row["low_nats"] or row["coding_length_nats"] for row in rows]
+    lengths = [row["coding_length_nats"] for row in rows]
+    low, high = min(*starts, *lengths), max(*ends, *lengths)
+
+    def place(nats: float) -> int:
+        return round((_BAR - 1) * (nats - low) / (high - low)) if high > low else 0
+
+    typer.echo(f"{'k':>6}  {'nats':>16}")
+    for row in rows:
+        length = row["coding_length_nats"]
+        bar = ["#"] * (place(length) + 1) + [" "] * (_BAR - 1 - place(length))
+        if row["low_nats"] is not None:
+            for at in range(place(row["low_nats"]), place(row["high_nats"]) + 1):
+                bar[at] = "." if bar[at] == " " else bar[at]
+        mark = " <- shortest" if row["chosen"] else " as good" if row["as_good"] else ""
+        vote = f" {row['votes']:.0%}" if row["votes"] else ""
+        typer.echo(f"{row['k']:>6}  {length:>16,.1f}  {''.join(bar)}{vote}{mark}".rstrip())
+
+
+def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What a curve says, in sentences."""
+    facts, chosen = curve.facts, int(curve.facts["chosen"])
+    by_k = {row["k"]: row for row in rows}
+    shortest = by_k[chosen]["coding_length_nats"]
+    saved = 1 - shortest / facts["one_cluster_nats"]
+    lines = [f"{chosen} clusters make the shortest code, {saved:.1%} shorter than none at all"]
+    good = [row["k"] for row in rows if row["as_good"]]
+    if facts["resamples"]:
+        votes = round(by_k[chosen]["votes"] * facts["resamples"])
+        lines.append(
+            f"{votes} of {facts['resamples']} resampled curves are the lowest there"
+            + (
+                f"; the curve is flat between {good[0]} and {good[-1]}: their codes differ by less "
+                "than they vary"
+                if len(good) > 1
+                else "; no other k of the grid is as good"
+            )
+        )
+    if facts["runners_up"]:
+        longer = {k: by_k[k]["coding_length_nats"] / shortest - 1 for k in facts["runners_up"]}
+        others = [f"{k} ({share:+.2%})" for k, share in longer.items()]
+        lines.append(f"runners-up: {', '.join(others)}")
+    if facts["loose"]:
+        lines.append(
+            f"{facts['loose']} of the {chosen} hold rows that are less alike than all rows are: "
+            "outliers, not groups"
+        )
+    if facts["rows_measured"] < facts["rows_in_all"]:
+        lines.append(
+            f"measured on {facts['rows_measured']:,} of {facts['rows_in_all']:,} rows, drawn evenly"
+        )
+    if chosen == facts["k_max"]:
+        lines.append(f"the code is still getting shorter at k = {chosen}: raise spectrum.k_max")
+    if saved < _HARDLY:
+        lines.append("that is hardly shorter: the code sees no clear number; give --k to assign")
+    return lines
+
+
+@app.command()
+def merge(
+    finest: Annotated[
+        int | None, typer.Option("--finest", min=1, help="Clusters to start from, at most.")
+    ] = None,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Merge the finest clusters down to one: a hierarchy of clusters.
+
+    Each time the two are merged whose merging lengthens the code least, so that every level is a
+    partition, nested in the next one. `cpp-pipe assign --level 12` cuts it.
+
+    \b
+      cpp-pipe merge
+      cpp-pipe merge --finest 500
+    """
+    plan = open_plan(store, run, config, sets, device=device, merge={"finest": finest})
+    made = plan.make("hierarchy")
+    rows = made.table(made.parts[0].name).to_pylist()
+    lengths = {row["level"]: row["coding_length_nats"] for row in rows}
+    shortest = int(made.facts["shortest"])
+    typer.echo(f"{'level':>6}  {'nats':>16}")
+    shown = {level for level in lengths if level <= 10 or level % 10 == 0}
+    for level in sorted({*shown, shortest, made.facts["finest"]}):
+        mark = "  <- shortest" if level == shortest else ""
+        typer.echo(f"{level:>6}  {lengths[level]:>16,.1f}{mark}")
+
+
+@app.command()
+def assign(
+    k: Annotated[str | None, typer.Option("--k", help="A number, several, or auto.")] = None,
+    level: Annotated[
+        str | None, typer.Option("--level", help="Levels of the hierarchy, or auto.")
+    ] = None,
+    workers: WorkersFlag = 1,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Put every image in a cluster, with a confidence.
+
+    Rows that came after the clusters were found are put into the same clusters, and those that are
+    far from all that was fitted are told. Several numbers are columns of one table; the first is
+    that of captions and search.
+
+    \b
+      cpp-pipe assign               # as many clusters as select-k finds
+      cpp-pipe assign --k 100
+      cpp-pipe assign --k 20,50,100
+      cpp-pipe assign --level 20    # nested in any finer level
+    """
+    if k is not None and level is not None:
+        raise ConfigError("--k and --level exclude each other: clusters, or a cut of the hierarchy")
+    given = {"k": _count("--k", k), "method": "spectral"}
+    if level is not None:
+        given = {"k": _count("--level", level), "method": "hierarchy"}
+    flags = {} if k is None and level is None else given
+    plan = open_plan(store, run, config, sets, workers=workers, device=device, assign=flags)
+    assignments = plan.make("assignments")
+    _print_sizes(assignments)
+
+
+def _count(flag: str, text: str | None) -> int | tuple[int, ...] | str | None:
+    if text is None or text == "auto":
+        return text
+    numbers = _numbers(flag, text) or ()
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _print_sizes(assignments: Artifact) -> None:
+    wanted = assignments.manifest.config["k"]
+    others = wanted[1:] if isinstance(wanted, list) else []
+    for column in ("cluster", *(f"cluster_{k}" for k in others)):
+        sizes = sorted(Counter(assignments.column(column)).values(), reverse=True)
+        typer.echo(
+            f"{assignments.rows:,} rows in {len(sizes)} clusters, the largest {sizes[0]:,}, the "
+            f"smallest {sizes[-1]:,}" + ("" if column == "cluster" else f" (column {column})")
+        )
+    far = sum(one > 1 for one in assignments.column("novelty"))
+    if far:
+        typer.echo(
+            f"{far:,} rows are far from all that was fitted (novelty above 1): their clusters may "
+            "mean nothing"
+        )

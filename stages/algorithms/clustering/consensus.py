@@ -1,0 +1,157 @@
+"""A consensus of many k-means: how often two rows fall together, and the spectrum of that.
+
+Evidence accumulation (Fred and Jain, 2005) on random subsets, read off spectrally. The affinity of
+two rows is the share of the base clusterings that put them into one cell. Any other row has its
+cells too, from the centroids alone, and so its place among the eigenvectors.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+from numpy import ndarray
+from scipy import sparse
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from .spectral import inverse_of_eigenvalues, leading_eigenpairs
+
+SUBSET = 0.7
+"""Share of the rows that a base clustering is fitted on."""
+ITERATIONS = 20
+"""Of Lloyd's algorithm for a base clustering: they need not be good, only many."""
+LEAST_CELL = 8
+"""Rows that a cell holds on average at least, so that a cell means something."""
+
+
+class Cells(NamedTuple):
+    """The cells of all base clusterings, numbered through."""
+
+    centroids: Float32[ndarray, "q p"]
+    starts: Int[ndarray, " r1"]
+    """Where each base clustering's cells begin, and q at the end."""
+
+
+def cell_counts(m: int, k_max: int, clusterings: int) -> list[int]:
+    """How many cells each base clustering has: from k_max/2 to 2 k_max in equal ratios.
+
+    Never so many that a cell would hold fewer than `LEAST_CELL` of `m` rows, and at least 2.
+    """
+    steps = (np.arange(clusterings) + 0.5) / clusterings
+    most = max(2, m // LEAST_CELL)
+    return [int(np.clip(round(k_max / 2 * 4**step), 2, most)) for step in steps]
+
+
+def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Cells:
+    """Base clusterings of random subsets of the rows, one for each entry of `counts`."""
+    m = len(rows)
+    generator = np.random.default_rng(seed)
+    centroids = []
+    for count in counts:
+        size = min(m, max(count, round(SUBSET * m)))
+        subset = rows[np.sort(generator.choice(m, size, replace=False))]
+        state = int(generator.integers(2**31))
+        model = KMeans(count, n_init=1, max_iter=ITERATIONS, random_state=state)
+        with warnings.catch_warnings():
+            # Stopping early is meant, and equal rows leave some cells empty.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            centroids.append(model.fit(subset).cluster_centers_.astype(np.float32))
+    starts = np.cumsum([0, *map(len, centroids)])
+    return Cells(np.concatenate(centroids), starts)
+
+
+def find_cells(rows: Float32[ndarray, "n p"], cells: Cells) -> Int[ndarray, "n r"]:
+    """The nearest cell of every base clustering for each row; ties go to the lower number."""
+    lengths = (cells.centroids**2).sum(1)
+    found = []
+    for a, b in zip(cells.starts[:-1], cells.starts[1:], strict=True):
+        # One base clustering at a time: all distances together would be many times the rows.
+        distance = lengths[a:b] - 2 * rows @ cells.centroids[a:b].T
+        found.append(distance.argmin(1) + a)
+    return np.stack(found, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consensus:
+    """Landmarks, linked by the share of the base clusterings that put them into one cell."""
+
+    cells: Cells
+    found: Int[ndarray, "m r"]
+    """The cells of each landmark."""
+
+    block_rows: ClassVar[int] = 8192
+    """Rows whose links are looked at together."""
+
+    @classmethod
+    def fit(cls, points: Float32[ndarray, "m q"], counts: list[int], seed: int) -> "Consensus":
+        """Clusters the landmarks many times, once for each of the `counts`."""
+        cells = fit_cells(points, counts, seed)
+        return cls(cells=cells, found=find_cells(points, cells))
+
+    def subset(self, rows: Int[ndarray, " s"]) -> "Consensus":
+        """The affinity of some of the landmarks alone, from the same cells."""
+        return Consensus(cells=self.cells, found=self.found[rows])
+
+    def eigenpairs(
+        self, k_max: int, seed: int
+    ) -> tuple[Float[ndarray, " k"], Float[ndarray, "m k"]]:
+        """Leading eigenpairs of the normalised affinity."""
+        incidence = self._incidence()
+        affinity = sparse.csr_array(incidence @ incidence.T / self.found.shape[1])
+        return leading_eigenpairs(affinity, k_max, seed)
+
+    def placing(
+        self, values: Float[ndarray, " k"], vectors: Float[ndarray, "m k"]
+    ) -> Float32[ndarray, "q k"]:
+        """What `average` turns into a row's place among the eigenvectors, but for its length.
+
+        v_r = d_r^-½ Σ_j a_rj d_j^-½ v_j / λ (Nyström), where a_rj is a sum over the cells of row r.
+        """
+        incidence = self._incidence()
+        degree = np.asarray(incidence.sum(0)).ravel()
+        root = 1 / np.sqrt(degree[self.found].sum(1))
+        table = incidence.T @ (root[:, None] * vectors) * inverse_of_eigenvalues(values)
+        return table.astype(np.float32)
+
+    def sharing(self, labels: Int[ndarray, " m"], k: int) -> Float32[ndarray, "q k"]:
+        """For each cell the share of its landmarks that each cluster has; zeros for an empty one.
+
+        `average` turns it into the share of each cluster among a row's cells.
+        """
+        members = np.zeros((len(labels), k))
+        members[np.arange(len(labels)), labels] = 1
+        counts = self._incidence().T @ members
+        total = counts.sum(1, keepdims=True)
+        shares = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+        return shares.astype(np.float32)
+
+    def links(self, points: Float32[ndarray, "n q"]) -> Int[ndarray, "n r"]:
+        """The cells of rows."""
+        return find_cells(points, self.cells)
+
+    def average(
+        self, links: Int[ndarray, "n r"], table: Float32[ndarray, "q e"]
+    ) -> Float32[ndarray, "n e"]:
+        """The mean of the table's rows over the cells of each row."""
+        sums = np.zeros((len(links), table.shape[1]), np.float32)
+        for column in links.T:
+            sums += table[column]
+        return sums / np.float32(links.shape[1])
+
+    def confidence(
+        self,
+        links: Int[ndarray, "n r"],
+        sharing: Float32[ndarray, "q k"],
+        found: Int[ndarray, " n"],
+    ) -> Float32[ndarray, " n"]:
+        """The share of its cluster among the landmarks of a row's cells, mean over the cells."""
+        return sharing[links, found[:, None]].mean(axis=1)
+
+    def _incidence(self) -> sparse.csr_array:
+        m, clusterings = self.found.shape
+        starts = np.arange(0, m * clusterings + 1, clusterings)
+        ones = np.ones(m * clusterings)
+        shape = (m, len(self.cells.centroids))
+        return sparse.csr_array((ones, self.found.ravel(), starts), shape=shape)

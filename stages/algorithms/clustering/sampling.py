@@ -1,0 +1,67 @@
+"""Which rows stand for all: drawn evenly, or so that rare groups have their share.
+
+Landmarks drawn evenly miss a group of one row in ten thousand. So candidates, drawn evenly and many
+more than landmarks, are put into coarse cells by k-means, and a cell gives as many landmarks as the
+square root of its candidates, in proportion: a power allocation (Bankier, 1988) with power ½.
+"""
+
+import numpy as np
+from jaxtyping import Float32, Int
+from numpy import ndarray
+from sklearn.cluster import MiniBatchKMeans
+
+CANDIDATES = 20
+"""Candidates for each landmark, at most."""
+LANDMARKS_A_CELL = 16
+"""On average; cells must be few enough that each gives some."""
+POWER = 0.5
+
+
+def choose_rows(n: int, m: int, seed: int) -> Int[ndarray, " m"]:
+    """`m` of `n` row numbers in order, uniformly without replacement; all where n ≤ m."""
+    if n <= m:
+        return np.arange(n, dtype=np.int64)
+    generator = np.random.default_rng(seed)
+    return np.sort(generator.choice(n, size=m, replace=False, shuffle=False)).astype(np.int64)
+
+
+def choose_landmarks(points: Float32[ndarray, "n q"], m: int, seed: int) -> Int[ndarray, " m"]:
+    """`m` of the candidates in order, so that rare groups are covered; all where n ≤ m."""
+    n = len(points)
+    if n <= m:
+        return np.arange(n, dtype=np.int64)
+    generator = np.random.default_rng(seed)
+    cells = max(2, m // LANDMARKS_A_CELL)
+    state, batch = int(generator.integers(2**31)), max(1024, 4 * cells)
+    model = MiniBatchKMeans(cells, n_init=1, batch_size=batch, random_state=state)
+    cell = model.fit_predict(points)
+    wanted = allocate(np.bincount(cell, minlength=cells), m)
+    chosen = [
+        generator.choice(np.flatnonzero(cell == one), size=count, replace=False)
+        for one, count in enumerate(wanted)
+        if count
+    ]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def allocate(counts: Int[ndarray, " cells"], m: int) -> Int[ndarray, " cells"]:
+    """How many of `m` each cell gives, in proportion to the root of its count and never above it.
+
+    The sum is `m`, or all that there are.
+    """
+    m = min(m, int(counts.sum()))
+    share, free = counts.astype(np.float64), counts > 0
+    while free.any():
+        root = counts[free] ** POWER
+        share[free] = (m - counts[~free].sum()) * root / root.sum()
+        used_up = free & (share >= counts)
+        if not used_up.any():
+            break
+        # What such a cell cannot give the others do.
+        share[used_up] = counts[used_up]
+        free &= ~used_up
+    given = np.floor(share).astype(np.int64)
+    # The largest remainders are rounded up; shares once more would favour large cells.
+    order = np.argsort(given - share, kind="stable")
+    given[order[given[order] < counts[order]][: m - int(given.sum())]] += 1
+    return given

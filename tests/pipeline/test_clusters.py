@@ -1,0 +1,159 @@
+"""select-k, merge and assign as a person types them: on digits, and on vectors that came later."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cpp_pipe import Run
+
+from .cli import SMALL, embed, fail, succeed
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, digit_shards) -> Path:
+    """A store with the features of sixty digits, and their spectrum."""
+    folder = tmp_path_factory.mktemp("clusters") / "artifacts"
+    embed(folder, digit_shards)
+    succeed(folder, "train", *SMALL)
+    succeed(folder, "spectrum", "--k-max", "12")
+    return folder
+
+
+def groups(count: int, of: int, seed: int) -> np.ndarray:
+    """Unit rows around `of` axes in turn."""
+    generator = np.random.default_rng(seed)
+    rows = 4 * np.eye(of, 24)[np.arange(count) % of] + 0.5 * generator.standard_normal((count, 24))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory) -> tuple[Path, Path, Path]:
+    """A store whose rows were fitted and assigned, their file, and a file of rows that come later:
+    thirty of the same groups, and ten that are like none of them."""
+    folder = tmp_path_factory.mktemp("imported")
+    np.savez(folder / "first.npz", x=groups(120, 4, 0), key=[f"a{i}" for i in range(120)])
+    alien = np.zeros((10, 24), np.float32)
+    alien[np.arange(10), 10 + np.arange(10)] = -1
+    later = np.concatenate([groups(30, 4, 1), alien])
+    np.savez(folder / "later.npz", x=later, key=[f"b{i}" for i in range(40)])
+    store = folder / "artifacts"
+    succeed(store, "import", folder / "first.npz", "--model", "ViT-B-32")
+    succeed(store, "train", *SMALL)
+    succeed(store, "assign", "--k", "4")
+    return store, folder / "first.npz", folder / "later.npz"
+
+
+def clusters(store: Path, column: str = "cluster") -> np.ndarray:
+    return np.array(Run.open(store).artifact("assignments").column(column))
+
+
+def test_the_curve_is_printed_with_its_band_and_what_it_says(store):
+    out = succeed(store, "select-k", "--resamples", "3").out
+    bars = [line for line in out.splitlines() if "#" in line]
+    assert [int(line.split()[0]) for line in bars][0] == 2
+    assert sum("<- shortest" in line for line in bars) == 1
+    chosen = int(re.search(r"(\d+) clusters make the shortest code", out).group(1))
+    assert f"\n{chosen:>6}  " in "\n" + out
+    assert "of 3 resampled curves are the lowest there" in out
+    curve = Run.open(store).artifact("k_curve")
+    assert curve.path(curve.parts[0].name, "picture").read_bytes().startswith(b"\x89PNG")
+    for row in curve.table(curve.parts[0].name).to_pylist():
+        assert row["low_nats"] <= row["high_nats"]
+
+
+def test_a_grid_that_is_named_is_the_grid(store):
+    succeed(store, "select-k", "--grid", "3,5,9", "--resamples", "0")
+    curve = Run.open(store).artifact("k_curve")
+    rows = curve.table(curve.parts[0].name).to_pylist()
+    assert [row["k"] for row in rows] == [3, 5, 9]
+    assert all(row["votes"] is None and row["low_nats"] is None for row in rows)
+    succeed(store, "select-k", "--set", "select_k.grid=[]")
+
+
+def test_k_beyond_the_spectrum_is_refused_with_the_way_out(store):
+    said = fail(store, "select-k", "--grid", "3,13")
+    assert "13" in said and "1 to 12" in said and "spectrum.k_max" in said
+    succeed(store, "select-k", "--set", "select_k.grid=[]")
+
+
+def test_several_k_are_columns_of_one_table(store):
+    out = succeed(store, "assign", "--k", "4,2,7").out
+    assert "(column cluster_7)" in out
+    for column, k in (("cluster", 4), ("cluster_2", 2), ("cluster_7", 7)):
+        assert set(clusters(store, column)) == set(range(k))
+    alone = clusters(store, "cluster_7")
+    succeed(store, "assign", "--k", "7")
+    assert np.array_equal(clusters(store), alone)
+
+
+@pytest.mark.parametrize("k", ["3,3", "0", "61", "three", ","])
+def test_a_k_that_makes_no_sense_is_refused(store, k):
+    assert "--k" in fail(store, "assign", "--k", k)
+    succeed(store, "assign", "--k", "auto")
+
+
+def test_levels_of_the_hierarchy_are_nested(store):
+    out = succeed(store, "merge", "--finest", "9").out
+    assert "<- shortest" in out
+    succeed(store, "assign", "--level", "6,3,1")
+    fine, middle, one = (clusters(store, name) for name in ("cluster", "cluster_3", "cluster_1"))
+    assert len(set(fine)) == 6
+    assert len(set(middle)) == 3
+    assert set(one) == {0}
+    assert len(set(zip(fine, middle, strict=True))) == 6
+    assert "1 to 9" in fail(store, "assign", "--level", "10")
+    assert "exclude" in fail(store, "assign", "--level", "2", "--k", "2")
+
+
+def test_the_shortest_level_is_taken_where_none_is_named(store):
+    succeed(store, "merge", "--finest", "9")
+    succeed(store, "assign", "--level", "auto")
+    run = Run.open(store)
+    assert len(set(clusters(store))) == run.artifact("hierarchy").facts["shortest"]
+    succeed(store, "assign", "--k", "auto")
+
+
+def test_rows_that_come_later_are_put_into_the_clusters_that_are_there(imported):
+    store, first, later = imported
+    before = clusters(store)
+    spectrum = Run.open(store).artifact("spectrum").version
+    succeed(store, "import", first, later, "--model", "ViT-B-32")
+    done = succeed(store, "assign")
+    run = Run.open(store)
+    assert "was fitted before rows were added and is kept" in done.err
+    assert run.artifact("spectrum").version == spectrum
+    rows = dict(zip(run.artifact("embeddings").column("key"), clusters(store), strict=True))
+    assert [rows[f"a{i}"] for i in range(120)] == before.tolist()
+    # The i-th row of either file lies around axis i % 4.
+    assert [rows[f"b{i}"] for i in range(30)] == before[:30].tolist()
+
+
+def test_rows_far_from_all_that_was_fitted_are_told(imported):
+    store, first, later = imported
+    succeed(store, "import", first, later, "--model", "ViT-B-32")
+    out = succeed(store, "assign").out
+    run = Run.open(store)
+    assignments = run.artifact("assignments")
+    keys = run.artifact("embeddings").column("key")
+    novelty = dict(zip(keys, assignments.column("novelty"), strict=True))
+    assert all(novelty[f"b{i}"] > 1 for i in range(30, 40))
+    far = sum(one > 1 for one in novelty.values())
+    assert far <= 13, "of 150 rows of the fitted groups hardly any are far"
+    assert f"{far} rows are far from all that was fitted" in out
+    assert len(assignments.column("cluster")) == 160
+
+
+def test_an_affinity_that_nobody_knows_is_refused(store):
+    assert "membership" in fail(store, "spectrum", "--affinity", "cosine")
+
+
+def test_the_paper_s_membership_can_be_asked_for(tmp_path, digit_shards):
+    store = tmp_path / "artifacts"
+    embed(store, digit_shards)
+    succeed(store, "train", *SMALL)
+    out = succeed(store, "spectrum", "--affinity", "membership", "--k-max", "10").out
+    assert "linked by membership" in out
+    succeed(store, "assign", "--k", "5")
+    assert set(clusters(store)) == set(range(5))

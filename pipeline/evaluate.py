@@ -1,16 +1,18 @@
-"""How good clusters are against labels, over all rows, beside chance and beside plain k-means."""
+"""How good clusters are against labels, beside chance and beside plain k-means."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..stages.gather import gather
 from ..store import Artifact, ConfigError, MissingError
+from .labels import Scope, fitted_rows, no_labels, read_labels
 
 if TYPE_CHECKING:
     import numpy as np
+
+_EVERYTHING = Scope()
 
 _MINIBATCH_ROWS = 100_000
 """Rows over which k-means is fitted on mini-batches."""
@@ -28,19 +30,65 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Scores over every labelled row."""
+class ClusterRow:
+    """One cluster, as far as its rows are scored."""
 
+    cluster: int
+    size: int
+    purity: float
+    """Share of its rows that are of its majority class."""
+    majority: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """Rows of one class in a cluster that is not matched with it."""
+
+    label: str
+    """Their class."""
+    cluster: int
+    matched: str | None
+    """The class that the cluster is matched with; None where it is left over."""
+    rows: int
+    share: float
+    """Of the rows of the class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decile:
+    """A tenth of the rows, by confidence."""
+
+    confidence: float
+    """The mean."""
+    accuracy: float
+    purity: float
+    """Share of rows that are of the majority class of their cluster."""
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Scores over the labelled rows of a part."""
+
+    part: str
+    where: str | None
     n: int
     unlabelled: int
-    """Rows without a label, which are left out."""
+    """Rows of the part without a label, which are left out."""
     k: int
+    """Clusters that there are; fewer than were asked for where pieces were joined."""
     classes: int
     clusters: Scores
     chance: Scores
     """The same cluster sizes dealt out blindly, mean of several deals."""
     kmeans: Scores
     """k-means with the same k on the centred raw embeddings."""
+    per_cluster: tuple[ClusterRow, ...]
+    """Those that have rows, in rising order of their numbers."""
+    mistakes: tuple[Mistake, ...]
+    """All of them, the largest first."""
+    deciles: tuple[Decile, ...]
+    """In rising order of confidence; fewer than ten rows are a decile each."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -48,103 +96,131 @@ class Evaluation:
 
 
 def evaluate(
-    embeddings: Artifact, assignments: Artifact, label: str, table: Path | None, seed: int = 0
+    embeddings: Artifact,
+    assignments: Artifact,
+    label: str,
+    table: Path | None,
+    seed: int = 0,
+    *,
+    k: int | None = None,
+    scope: Scope = _EVERYTHING,
+    fitted: Collection[str] | None = None,
 ) -> Evaluation:
     """Scores the assignments; labels are the shards' own, or those of a table of the user's.
 
-    MissingError when no row has a label.
+    `fitted` names what the clusters were fitted on, as `fitted_parts` gives it: k-means is fitted
+    on the same rows, and without it on the rows that are scored. MissingError when no row has a
+    label, ConfigError when there is no column for `k`.
     """
     import numpy as np
 
-    if table is None:
-        labels = _own_labels(embeddings, label)
-    else:
-        by_key = _labels_of(table)
-        labels = [by_key.get(key) for key in embeddings.column("key")]
-    has_label = np.array([one is not None for one in labels])
-    if not has_label.any():
-        raise MissingError(_no_labels(embeddings, label, table))
-    names = sorted({one for one in labels if one is not None})
+    from ..stages.algorithms import metrics
+
+    k, cluster, confidence = _columns(assignments, k)
+    within = scope.rows(embeddings, fitted)
+    labels = np.array(read_labels(embeddings, label, table), dtype=object)
+    scored = within & np.array([one is not None for one in labels])
+    if not scored.any():
+        raise MissingError(no_labels(embeddings, label, table, int(within.sum())))
+    names = sorted(set(labels[scored]))
     number = {name: i for i, name in enumerate(names)}
-    y = np.array([number[one] for one in labels if one is not None])
-    found = np.array(assignments.column("cluster"))[has_label]
-    k = int(assignments.facts["k"])
-    x = gather(embeddings)[has_label].astype(np.float32)
+    y = np.array([number[one] for one in labels[scored]])
+    pred = np.array(assignments.column(cluster))[scored]
+    x = gather(embeddings)
+    fit = scored if fitted is None else fitted_rows(embeddings, fitted)
     return Evaluation(
+        part=scope.part,
+        where=scope.where,
         n=len(y),
-        unlabelled=int((~has_label).sum()),
+        unlabelled=int((within & ~scored).sum()),
         k=k,
         classes=len(names),
-        clusters=_scores(y, found),
-        chance=_chance(y, found, seed),
-        kmeans=_scores(y, _kmeans(x, min(k, len(y)), seed)),
+        clusters=_scores(y, pred),
+        chance=Scores(**metrics.chance(y, pred, seed=seed, repeats=_CHANCE_REPEATS)),
+        kmeans=_scores(y, _kmeans(x[fit], x[scored], k, seed)),
+        per_cluster=_per_cluster(y, pred, names),
+        mistakes=_mistakes(y, pred, names),
+        deciles=_deciles(y, pred, np.array(assignments.column(confidence))[scored]),
     )
 
 
-def _own_labels(embeddings: Artifact, label: str) -> list[str | None]:
-    if label == "cls":
-        return embeddings.column("label")
-    values = [json.loads(text).get(label) for text in embeddings.column("extra")]
-    return [None if value is None else str(value) for value in values]
+def _columns(assignments: Artifact, k: int | None) -> tuple[int, str, str]:
+    """How many clusters there are where k were asked for, and where clusters and confidences are.
 
-
-def _labels_of(path: Path) -> Mapping[str, str]:
-    import pyarrow.csv as csv
-    import pyarrow.lib
-    import pyarrow.parquet as pq
-
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path, partitioning=None)
-        else:
-            options = csv.ConvertOptions(column_types={"key": "string", "label": "string"})
-            table = csv.read_csv(path, convert_options=options)
-    except (OSError, pyarrow.lib.ArrowInvalid) as error:
-        raise ConfigError(f"--labels {path} cannot be read as a table: {error}") from error
-    if not {"key", "label"} <= set(table.column_names):
+    None stands for the first k.
+    """
+    there = {int(asked): count for asked, count in assignments.facts["clusters"].items()}
+    first = next(iter(there))
+    if k is None or k == first:
+        return there[first], "cluster", "confidence"
+    if k not in there:
         raise ConfigError(
-            f"--labels {path} has the columns {', '.join(table.column_names)}: "
-            "`key` and `label` are needed"
+            f"--k {k} is not allowed: the assignments {assignments.version} have columns for "
+            f"k = {', '.join(map(str, there))} (`cpp-pipe assign` with several k makes more)"
         )
-    keys, labels = table.column("key").to_pylist(), table.column("label").to_pylist()
-    return {
-        str(key): str(value) for key, value in zip(keys, labels, strict=True) if value is not None
-    }
+    return there[k], f"cluster_{k}", f"confidence_{k}"
 
 
-def _no_labels(embeddings: Artifact, label: str, table: Path | None) -> str:
-    if table is not None:
-        return f"no key of {table} is among the {embeddings.rows} rows of the run"
-    first = embeddings.table(embeddings.parts[0].name, columns=["extra"]).column(0)[0].as_py()
-    fields = ", ".join(json.loads(first)) or "none"
-    return (
-        f"no row has the label {label!r}: --label cls reads .cls members, --label FIELD a JSON "
-        f"field (the first row has: {fields}), --labels FILE a table of key and label"
+def _scores(y: "np.ndarray", pred: "np.ndarray") -> Scores:
+    from ..stages.algorithms import metrics
+
+    return Scores(acc=metrics.accuracy(y, pred), nmi=metrics.nmi(y, pred), ari=metrics.ari(y, pred))
+
+
+def _per_cluster(y: "np.ndarray", pred: "np.ndarray", names: list[str]) -> tuple[ClusterRow, ...]:
+    from ..stages.algorithms import metrics
+
+    found = metrics.by_cluster(y, pred)
+    return tuple(
+        ClusterRow(cluster=cluster, size=size, purity=purity, majority=names[majority])
+        for cluster, size, purity, majority in _rows(
+            found.cluster, found.size, found.purity, found.majority
+        )
     )
 
 
-def _scores(y: "np.ndarray", found: "np.ndarray") -> Scores:
+def _mistakes(y: "np.ndarray", pred: "np.ndarray", names: list[str]) -> tuple[Mistake, ...]:
     from ..stages.algorithms import metrics
 
-    return Scores(
-        acc=float(metrics.accuracy(y, found)),
-        nmi=float(metrics.nmi(y, found)),
-        ari=float(metrics.ari(y, found)),
+    found = metrics.mistakes(y, pred)
+    matched = {cluster: names[i] for cluster, i in metrics.matching(y, pred).items()}
+    return tuple(
+        Mistake(label=names[i], cluster=j, matched=matched.get(j), rows=count, share=share)
+        for i, j, count, share in _rows(found.label, found.cluster, found.count, found.share)
     )
 
 
-def _chance(y: "np.ndarray", found: "np.ndarray", seed: int) -> Scores:
+def _deciles(y: "np.ndarray", pred: "np.ndarray", confidence: "np.ndarray") -> tuple[Decile, ...]:
     from ..stages.algorithms import metrics
 
-    return Scores(**metrics.chance(y, found, seed=seed, repeats=_CHANCE_REPEATS))
+    found = metrics.by_confidence(y, pred, confidence)
+    return tuple(
+        Decile(confidence=mean, accuracy=accuracy, purity=purity, rows=count)
+        for mean, accuracy, purity, count in _rows(
+            found.confidence, found.accuracy, found.purity, found.count
+        )
+    )
 
 
-def _kmeans(x: "np.ndarray", k: int, seed: int) -> "np.ndarray":
+def _rows(*columns: "np.ndarray") -> Iterator[tuple[Any, ...]]:
+    """Rows of plain values, as JSON can hold them."""
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _kmeans(fit: "np.ndarray", x: "np.ndarray", k: int, seed: int) -> "np.ndarray":
+    """Clusters of the rows of x, by k-means that is fitted on other rows or on the same."""
     import numpy as np
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
-    centred = x - x.mean(axis=0)
-    centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    if len(x) > _MINIBATCH_ROWS:
-        return MiniBatchKMeans(k, n_init=3, random_state=seed).fit_predict(centred)
-    return KMeans(k, n_init=10, random_state=seed).fit_predict(centred)
+    mean = fit.mean(axis=0, dtype=np.float32)
+
+    def centred(rows: "np.ndarray") -> "np.ndarray":
+        rows = rows.astype(np.float32) - mean
+        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+    k = min(k, len(fit))
+    if len(fit) > _MINIBATCH_ROWS:
+        kmeans = MiniBatchKMeans(k, n_init=3, random_state=seed)
+    else:
+        kmeans = KMeans(k, n_init=10, random_state=seed)
+    return kmeans.fit(centred(fit)).predict(centred(x))

@@ -1,0 +1,338 @@
+"""`cpp-pipe eval`: which rows are scored, what is told of them, and what they stand beside."""
+
+import json
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save_file
+
+from cpp_pipe.pipeline.commands.ask import evaluation_report, evaluation_table
+from cpp_pipe.pipeline.evaluate import evaluate
+from cpp_pipe.pipeline.labels import Scope, fitted_parts
+from cpp_pipe.stages.embedding_rows import EmbeddingRows
+from cpp_pipe.store import ConfigError, MissingError, Product, Recipe, Store
+from cpp_pipe.store.kinds import ASSIGNMENTS, KINDS, Blob, Table, Tensors
+
+from ..stages.shards import write_shards
+from .cli import SMALL, embed, fail, succeed
+
+# What is made by hand: twelve rows that were fitted on, six that came later.
+
+LABELS = {
+    "a": ["cat"] * 4 + ["dog"] * 4 + ["owl"] * 3 + [None],
+    "b": ["cat"] * 3 + ["dog"] * 2 + [None],
+}
+CLUSTERS = {"a": [7, 7, 7, 1, 1, 1, 1, 1, 4, 4, 1, 1], "b": [7, 7, 9, 1, 7, 4]}
+CONFIDENCES = {"a": [0.9] * 10 + [0.1, 0.5], "b": [0.9, 0.8, 0.2, 0.7, 0.3, 0.5]}
+SPLITS = {"a": ["train"] * 6 + ["test"] * 6, "b": ["train"] * 2 + ["test"] * 3 + [None]}
+CAME = {"a": "early", "b": "late"}
+NUMBERS = {"cat": 0, "dog": 1, "owl": 2, None: 3}
+
+
+def publish(store, kind, writers, inputs=()):
+    """An artifact whose parts are written by functions; its version follows from its inputs."""
+    made = Recipe(
+        kind=kind,
+        format=KINDS[kind].format,
+        stage="test",
+        revision=1,
+        config={},
+        parts={name: {one.kind.name: one.content for one in inputs} for name in writers},
+    )
+    draft = store.draft(made)
+    for name, write in writers.items():
+        draft.make_part(name, write)
+    return draft.publish({one.kind.name: one for one in inputs}, {"date": "2026-01-01"})
+
+
+def embeddings_of(store, *parts):
+    def writer(name):
+        rng = np.random.default_rng(0)
+        x = 9 * np.eye(4, 8)[[NUMBERS[label] for label in LABELS[name]]]
+        x += rng.normal(size=x.shape)
+        rows = [
+            {
+                "key": f"{name}{i}",
+                "label": label,
+                "extra": json.dumps({"came": CAME[name], "split": split}),
+            }
+            for i, (label, split) in enumerate(zip(LABELS[name], SPLITS[name], strict=True))
+        ]
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        return EmbeddingRows(shard=f"{name}.tar", size=8, rows=rows, embeddings=[x])
+
+    writers = {
+        name: lambda scratch, name=name: writer(name).write(scratch, {}, {}) for name in parts
+    }
+    return publish(store, "embeddings", writers)
+
+
+def assignments_of(store, *inputs):
+    """Clusters of both parts, and their parity as a second clustering."""
+    spec = ASSIGNMENTS.files["rows"]
+    assert isinstance(spec, Table)
+    schema = spec.schema(numbers=[2])
+
+    def write(scratch, name):
+        clusters = np.array(CLUSTERS[name])
+        columns = {
+            "key": [f"{name}{i}" for i in range(len(clusters))],
+            "cluster": clusters,
+            "confidence": CONFIDENCES[name],
+            "novelty": np.zeros(len(clusters)),
+            "cluster_2": clusters % 2,
+            "confidence_2": np.ones(len(clusters)),
+        }
+        pq.write_table(pa.Table.from_pydict(columns, schema=schema), scratch.path("rows"))
+        return Product(rows=len(clusters), shared={"k": 4, "clusters": {"5": 4, "2": 2}})
+
+    writers = {name: lambda scratch, name=name: write(scratch, name) for name in LABELS}
+    return publish(store, "assignments", writers, inputs)
+
+
+def fitted_on(store, kind, *inputs):
+    """A fit that holds nothing but the names of what it was made from."""
+
+    def write(scratch):
+        for role, spec in KINDS[kind].files.items():
+            path = scratch.path(role)
+            if isinstance(spec, Table):
+                pq.write_table(spec.schema().empty_table(), path)
+            elif isinstance(spec, Tensors):
+                save_file({name: np.zeros(1) for name in spec.names or ("weight",)}, path)
+            else:
+                assert isinstance(spec, Blob)
+                path.write_bytes(b"a picture")
+        return Product(rows=0)
+
+    return publish(store, kind, {kind: write}, inputs)
+
+
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory):
+    """Embeddings of both parts, assignments, and what part a alone was fitted on."""
+    store = Store(tmp_path_factory.mktemp("by-hand"))
+    old, now = embeddings_of(store, "a"), embeddings_of(store, "a", "b")
+    heads, spectrum = fitted_on(store, "heads", old), fitted_on(store, "spectrum", old)
+    assignments = assignments_of(store, now, heads, spectrum)
+    return now, assignments, fitted_parts(store, assignments)
+
+
+def score(by_hand, k=None, **scope):
+    embeddings, assignments, fitted = by_hand
+    return evaluate(embeddings, assignments, "cls", None, k=k, scope=Scope(**scope), fitted=fitted)
+
+
+def test_every_row_with_a_label_is_scored_and_the_others_are_counted(by_hand):
+    found = score(by_hand)
+    assert (found.part, found.where) == ("all", None)
+    assert (found.n, found.unlabelled, found.classes, found.k) == (16, 2, 3, 4)
+    # cat is 7, dog is 1, owl is 4; cluster 9 is left over.
+    assert found.clusters.acc == pytest.approx(12 / 16)
+    assert 0 < found.chance.acc < found.clusters.acc
+    assert found.kmeans.acc == 1.0
+
+
+def test_clusters_come_with_size_purity_and_the_name_of_their_majority(by_hand):
+    rows = [(one.cluster, one.size, one.purity, one.majority) for one in score(by_hand).per_cluster]
+    assert rows == [
+        (1, 7, pytest.approx(5 / 7), "dog"),
+        (4, 2, 1.0, "owl"),
+        (7, 6, pytest.approx(5 / 6), "cat"),
+        (9, 1, 1.0, "cat"),
+    ]
+
+
+def test_mistakes_name_the_class_the_cluster_and_what_it_is_matched_with(by_hand):
+    found = score(by_hand).mistakes
+    assert [(one.label, one.cluster, one.matched, one.rows) for one in found] == [
+        ("cat", 1, "dog", 1),
+        ("cat", 9, None, 1),
+        ("dog", 7, "cat", 1),
+        ("owl", 1, "dog", 1),
+    ]
+    assert [one.share for one in found] == pytest.approx([1 / 7, 1 / 7, 1 / 6, 1 / 3])
+
+
+def test_rows_of_higher_confidence_are_right_more_often(by_hand):
+    deciles = score(by_hand).deciles
+    assert [one.rows for one in deciles] == [2] * 6 + [1] * 4
+    # The four mistakes: confidence 0.1, 0.2 and 0.3, and one at 0.9, the fifth of all rows.
+    assert [one.confidence for one in deciles] == pytest.approx([0.15, 0.5, 0.85] + [0.9] * 7)
+    assert [one.accuracy for one in deciles] == [0, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
+    assert [one.purity for one in deciles] == [0.5, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
+
+
+def test_what_was_held_out_is_what_no_fit_has_seen(by_hand):
+    whole, fitted, held_out = (score(by_hand, part=part) for part in ("all", "fitted", "held-out"))
+    assert (held_out.n, held_out.unlabelled, held_out.part) == (5, 1, "held-out")
+    assert (fitted.n, fitted.unlabelled, fitted.part) == (11, 1, "fitted")
+    assert fitted.n + held_out.n == whole.n
+    assert held_out.classes == 2
+    assert held_out.clusters.acc == pytest.approx(3 / 5)
+
+
+def test_k_means_of_a_held_out_part_is_fitted_on_the_rows_that_were_fitted_on(by_hand):
+    # Two classes are held out: four clusters fitted on them alone would cut them up.
+    assert score(by_hand, part="held-out").kmeans.acc == 1.0
+    embeddings, assignments, _ = by_hand
+    alone = evaluate(embeddings, assignments, "cls", None, scope=Scope(where="came=late"))
+    assert alone.n == 5 and alone.kmeans.acc < 1.0
+    assert score(by_hand, where="came=late").kmeans.acc == 1.0
+
+
+@pytest.mark.parametrize("kind", ["spectrum", "k_curve", "hierarchy"])
+def test_rows_that_any_fit_has_seen_are_not_held_out(tmp_path, kind):
+    store = Store(tmp_path)
+    old, now = embeddings_of(store, "a"), embeddings_of(store, "a", "b")
+    heads, fit = fitted_on(store, "heads", old), fitted_on(store, kind, now)
+    assignments = assignments_of(store, now, heads, fit)
+    seen = fitted_parts(store, assignments)
+    assert seen == {part.content for part in now.parts}
+    with pytest.raises(MissingError, match=r"on each of the 18 rows of the run: `cpp-pipe embed`"):
+        evaluate(now, assignments, "cls", None, scope=Scope(part="held-out"), fitted=seen)
+
+
+def test_a_field_of_the_rows_names_a_split(by_hand):
+    found = score(by_hand, where="split=test")
+    assert (found.n, found.unlabelled, found.where) == (8, 1, "split=test")
+    assert score(by_hand, where="split=train").n == 8
+    assert score(by_hand, where="split=test", part="held-out").n == 3
+
+
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ({"where": "split=tset"}, "--where split=tset has no rows: split is test, train"),
+        (
+            {"where": "fold=1"},
+            "--where fold=1 has no rows: the first row has the JSON fields came, split",
+        ),
+        ({"where": "split=tset", "part": "fitted"}, "--part fitted --where split=tset has no rows"),
+    ],
+)
+def test_a_split_that_is_not_there_is_told_with_those_that_are(by_hand, scope, told):
+    with pytest.raises(MissingError, match=told):
+        score(by_hand, **scope)
+
+
+@pytest.mark.parametrize("where", ["split", "=test", ""])
+def test_a_split_without_field_or_value_is_refused(where):
+    with pytest.raises(ConfigError, match=r"--where FIELD=VALUE is, as split=test"):
+        Scope(where=where)
+
+
+def test_a_part_that_is_unknown_is_refused():
+    with pytest.raises(ConfigError, match="'test' is not allowed: all, fitted, held-out are"):
+        Scope(part="test")
+
+
+def test_the_clusters_of_another_k_are_scored_by_their_own_columns(by_hand):
+    found = score(by_hand, k=2)
+    assert found.k == 2
+    assert [one.cluster for one in found.per_cluster] == [0, 1]
+    assert {one.confidence for one in found.deciles} == {1.0}
+    assert score(by_hand, k=5) == score(by_hand)
+    with pytest.raises(ConfigError, match="have columns for k = 5, 2"):
+        score(by_hand, k=3)
+
+
+def test_the_report_is_short_and_the_json_holds_all(by_hand):
+    found = score(by_hand, part="fitted", where="split=test")
+    assert json.loads(json.dumps(found.to_json()))["mistakes"][0]["matched"] == "dog"
+    lines = evaluation_report(found).splitlines()
+    table = evaluation_table(found).splitlines()
+    assert lines[: len(table)] == table and len(table) == 5
+    assert "part fitted   where split=test   unlabelled, left out 1" in table[0]
+    assert lines[len(table) :] == [
+        "accuracy by confidence, lowest tenth first: 0.00 1.00 1.00 1.00 1.00",
+        "clusters with the most rows outside their majority class:",
+        "  1: 3 rows, purity 0.67, mostly dog",
+        "largest mistakes:",
+        "  owl -> cluster 1 (matched to dog), 1 rows, 33% of owl",
+        "--json has all",
+    ]
+
+
+# What the commands make.
+
+
+@pytest.fixture(scope="module")
+def assigned(tmp_path_factory, digit_shards):
+    """A store of sixty digits in ten clusters."""
+    store = tmp_path_factory.mktemp("assigned") / "artifacts"
+    embed(store, digit_shards)
+    succeed(store, "train", *SMALL)
+    succeed(store, "assign", "--k", "10")
+    return store
+
+
+def scores_of(store, *flags):
+    return json.loads(succeed(store, "eval", "--json", *flags).out)
+
+
+def test_the_command_tells_scores_clusters_mistakes_and_deciles(assigned):
+    told = scores_of(assigned)
+    assert (told["n"], told["k"], told["part"]) == (60, 10, "all")
+    for beside in ("clusters", "chance", "kmeans"):
+        assert set(told[beside]) == {"acc", "nmi", "ari"}
+    assert told["clusters"]["acc"] > told["chance"]["acc"]
+    assert sum(one["size"] for one in told["per_cluster"]) == 60
+    assert sum(one["rows"] for one in told["deciles"]) == 60 and len(told["deciles"]) == 10
+    mean = sum(one["accuracy"] * one["rows"] for one in told["deciles"]) / 60
+    assert mean == pytest.approx(told["clusters"]["acc"])
+    wrong = sum(one["rows"] for one in told["mistakes"]) / 60
+    assert wrong == pytest.approx(1 - told["clusters"]["acc"])
+    report = succeed(assigned, "eval").out
+    assert "accuracy by confidence, lowest tenth first: " in report
+    assert report.endswith("--json has all\n")
+
+
+def test_the_command_scores_the_rows_of_a_split(assigned):
+    odd, even = (scores_of(assigned, "--where", f"parity={parity}") for parity in (1, 0))
+    assert odd["n"] + even["n"] == 60
+    assert {one["majority"] for one in odd["per_cluster"]} <= set("13579")
+    assert "parity is 0, 1" in fail(assigned, "eval", "--where", "parity=2")
+
+
+def test_the_command_scores_one_of_the_numbers_of_clusters(assigned, digit_shards):
+    assert scores_of(assigned, "--k", "10") == scores_of(assigned)
+    assert "have columns for k = 10" in fail(assigned, "eval", "--k", "7")
+    run = ("--run", "several")
+    embed(assigned, digit_shards, more=run)
+    succeed(assigned, "train", *SMALL, *run)
+    succeed(assigned, "assign", "--k", "10,4", *run)
+    coarse = scores_of(assigned, "--k", "4", *run)
+    assert len(coarse["per_cluster"]) <= coarse["k"] <= 4
+    assert scores_of(assigned, "--k", "10", *run) == scores_of(assigned, *run)
+
+
+def test_nothing_is_held_out_where_everything_was_fitted_on(assigned):
+    line = fail(assigned, "eval", "--part", "held-out")
+    assert "fitted on each of the 60 rows of the run" in line and "`cpp-pipe embed`" in line
+    assert scores_of(assigned, "--part", "fitted")["n"] == 60
+    assert "all, fitted, held-out are" in fail(assigned, "eval", "--part", "test")
+
+
+def test_shards_that_come_later_are_held_out_until_they_are_fitted_on(
+    assigned, digit_shards, tmp_path
+):
+    run = ("--run", "grown")
+    embed(assigned, digit_shards, more=run)
+    succeed(assigned, "train", *SMALL, *run)
+    succeed(assigned, "assign", "--k", "10", *run)
+    write_shards(tmp_path, shards=1, first=200)
+    os.rename(tmp_path / "000.tar", tmp_path / "new.tar")
+    embed(assigned, digit_shards, tmp_path, more=run)
+    sizes = {}
+    for part in ("held-out", "fitted", "all"):
+        told = scores_of(assigned, *run, "--part", part)
+        sizes[part] = told["n"]
+        assert sum(one["size"] for one in told["per_cluster"]) == told["n"]
+        assert told["part"] == part and 0 < told["chance"]["acc"] < told["kmeans"]["acc"]
+    assert sizes == {"held-out": 20, "fitted": 60, "all": 80}
+    succeed(assigned, "train", *run)
+    assert "fitted on each of the 80 rows" in fail(assigned, "eval", "--part", "held-out", *run)

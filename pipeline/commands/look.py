@@ -1,0 +1,79 @@
+"""The command that draws a run: report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...store import ConfigError
+from ...store.files import store_errors, sync, temporary_sibling
+from ..run import Run
+from .app import subcommands
+from .options import DEFAULT_RUN, DEFAULT_STORE, RunFlag, StoreFlag, open_plan, say
+
+app = subcommands()
+
+
+@app.command()
+def report(
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; STORE/reports/RUN.html if absent.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
+    ] = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Draw a run as one page: clusters, how many, and how sure.
+
+    The page is one file that needs no network. It shows what the run holds, and says which commands
+    would add captions, the curve of coding lengths, or scores against labels.
+
+    \b
+      cpp-pipe report
+      cpp-pipe report --run pets --out pets.html
+      cpp-pipe report --labels labels.csv
+    """
+    from ..report.gather import gather_contents
+    from ..report.page import write_page
+
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out} is a folder: name a file, as --out {out / 'report.html'}")
+    plan = open_plan(store, run, data={"label": label})
+    plan.make("assignments", asked_by="report")
+    must_score = label is not None or labels is not None
+    say("report: gathering counts and samples")
+    contents = gather_contents(
+        Run.open(plan.store, run), plan.settings.data.label, labels, must_score=must_score
+    )
+    page = write_page(contents)
+    path = out or store / "reports" / f"{run}.html"
+    if out is None:
+        with store_errors(f"writing {path}"):
+            _write(path, page)
+    else:
+        try:
+            _write(path, page)
+        except OSError as error:
+            raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
+    typer.echo(str(path))
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file so that it is there whole or not at all.
+
+    A character that UTF-8 cannot hold, as half a pair of a label in JSON, becomes a question mark.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)

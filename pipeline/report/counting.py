@@ -1,0 +1,105 @@
+"""One pass over the clusters of all rows: what is counted, and which rows are drawn."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from .contents import Sample, Tally
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BINS = 1000
+"""Steps of confidence, by which the median is known to a thousandth."""
+
+NOVELTY_BINS = 40
+FAR = 1.0
+"""Novelty above it is far from everything that was fitted."""
+
+
+def count(
+    parts: "Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[int], str]]]", k: int
+) -> Tally:
+    """Counts parts: clusters, confidences and novelties of rows, and what tells a row's key."""
+    import numpy as np
+
+    sizes, far = np.zeros(k, np.int64), np.zeros(k, np.int64)
+    sums = np.zeros(k)
+    bins, novelty_bins = np.zeros(BINS, np.int64), np.zeros(NOVELTY_BINS, np.int64)
+    best = np.full(k, -1.0)
+    surest: list[str | None] = [None] * k
+    for cluster, confidence, novelty, key_of in parts:
+        sizes += np.bincount(cluster, minlength=k)
+        far += np.bincount(cluster[novelty > FAR], minlength=k)
+        sums += np.bincount(cluster, weights=confidence, minlength=k)
+        bins += _histogram(confidence, 1.0, BINS)
+        novelty_bins += _histogram(novelty, 2 * FAR, NOVELTY_BINS)
+        # Clusters in order, and in each the surest row first; of equals the first one.
+        order = np.lexsort((-confidence, cluster))
+        present, first = np.unique(cluster[order], return_index=True)
+        for one, row in zip(present.tolist(), order[first].tolist(), strict=True):
+            if confidence[row] > best[one]:
+                best[one], surest[one] = float(confidence[row]), key_of(row)
+    with np.errstate(invalid="ignore"):
+        confidence = sums / sizes
+    return Tally(
+        sizes=sizes,
+        confidence=confidence,
+        far=far,
+        bins=bins,
+        novelty_bins=novelty_bins,
+        surest=surest,
+    )
+
+
+def _histogram(values: "np.ndarray", end: float, bins: int) -> "np.ndarray":
+    """Counts in equal steps from 0; what lies beyond the end is in the last."""
+    import numpy as np
+
+    steps = np.clip(values / end * bins, 0, bins - 1)
+    return np.bincount(steps.astype(np.int64), minlength=bins)
+
+
+def sample_overall(rows: int, most: int, seed: int) -> "np.ndarray":
+    """Ascending numbers of rows: all, or `most` of them without repeats."""
+    import numpy as np
+
+    if rows <= most:
+        return np.arange(rows)
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False, shuffle=False))
+
+
+def sample_clusters(
+    parts: "Iterable[np.ndarray]", wanted: Sequence[int], most: int, seed: int
+) -> "dict[int, np.ndarray]":
+    """For each wanted cluster up to `most` of its rows, in random order.
+
+    `parts` hold the clusters of rows, in row order. The draw does not depend on how rows are cut
+    into parts, and holds `most` rows a cluster in memory.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    drawn = {cluster: (np.empty(0), np.empty(0, np.int64)) for cluster in wanted}
+    start = 0
+    for clusters in parts:
+        lots = generator.random(len(clusters))
+        for cluster, (old_lots, old_rows) in drawn.items():
+            inside = np.flatnonzero(clusters == cluster)
+            lot = np.concatenate([old_lots, lots[inside]])
+            rows = np.concatenate([old_rows, inside + start])
+            keep = np.argsort(lot, kind="stable")[:most]
+            drawn[cluster] = lot[keep], rows[keep]
+        start += len(clusters)
+    return {cluster: rows for cluster, (_, rows) in drawn.items()}
+
+
+def draw_sample(
+    overall: "np.ndarray", of_cluster: "Mapping[int, np.ndarray]", pictured: int
+) -> Sample:
+    """The rows of all figures; `pictured` rows, at most, stand in the picture of cosines."""
+    each = max(1, pictured // max(1, len(of_cluster)))
+    return Sample(
+        overall=overall,
+        of_cluster=of_cluster,
+        pictured={cluster: min(each, len(rows)) for cluster, rows in of_cluster.items()},
+    )

@@ -1,0 +1,51 @@
+"""HTML from Python values: the one place where text is escaped."""
+
+import re
+from html import escape
+
+_VOID = {"br", "meta", "wbr"}
+_LINES = {"body", "dl", "figure", "head", "header", "main", "section", "style", "table", "tr"}
+"""Elements after which a line ends."""
+
+_BREAKS = re.compile("(?<=[_/.:-])")
+
+
+class Html(str):
+    """Text that is markup already; every other text is escaped when it becomes part of some."""
+
+    __slots__ = ()
+
+
+Child = str | int | Html | None
+
+
+def tag(name: str, /, *children: Child, **attributes: Child) -> Html:
+    """An element. A child or an attribute that is None is left out.
+
+    `class_` means class, and `aria_label` aria-label.
+    """
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in _VOID:
+        return Html(f"<{name}{given}>")
+    end = "\n" if name in _LINES else ""
+    return Html(f"<{name}{given}>{join(*children)}</{name}>{end}")
+
+
+def breakable(text: str) -> Html:
+    """A long name that may break after what joins its words."""
+    return Html("<wbr>".join(map(escape, _BREAKS.split(text))))
+
+
+def join(*children: Child) -> Html:
+    """Children one after another, escaped unless they are markup."""
+    return Html(
+        "".join(
+            child if isinstance(child, Html) else escape(str(child))
+            for child in children
+            if child is not None
+        )
+    )

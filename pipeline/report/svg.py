@@ -1,0 +1,71 @@
+"""A figure as markup that stands inside a page: no prologue, no date, colours of the page."""
+
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .markup import Html, tag
+from .theme import LIGHT, themed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
+
+_STYLE: "dict[RcKeyType, Any]" = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cpp-pipe",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": LIGHT["ink"],
+    "axes.labelcolor": LIGHT["muted"],
+    "axes.edgecolor": LIGHT["line"],
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["grid"],
+    "grid.linewidth": 0.8,
+    "xtick.color": LIGHT["line"],
+    "ytick.color": LIGHT["line"],
+    "xtick.labelcolor": LIGHT["muted"],
+    "ytick.labelcolor": LIGHT["muted"],
+    "legend.frameon": False,
+    "image.composite_image": False,
+}
+"""DejaVu comes with matplotlib and is wider than most: what fits in it fits in other fonts."""
+
+
+def inline(name: str, alt: str, draw: "Callable[..., Figure]", *args: Any) -> Html:
+    """What `draw` draws, as an inline SVG. `name` keeps its ids apart from those of others.
+
+    The bytes follow from the arguments and the version of matplotlib.
+    """
+    import matplotlib
+
+    written = io.BytesIO()
+    with matplotlib.rc_context(_STYLE):
+        figure = draw(*args)
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(written, format="svg", transparent=True, metadata=nothing)
+    return place(written.getvalue().decode(), name, alt)
+
+
+def place(svg: str, name: str, alt: str) -> Html:
+    """A file of matplotlib's as an element of a page."""
+    opening = re.search(r"<svg\b[^>]*>", svg)
+    assert opening is not None, "matplotlib writes one svg element"
+    view_box = re.search(r'viewBox="([^"]*)"', opening.group())
+    assert view_box is not None, "and says how large it is"
+    inside = svg[opening.end() : svg.rindex("</svg>")]
+    inside = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", inside, flags=re.DOTALL
+    )
+    inside = re.sub(r"base64,\s+", "base64,", inside).replace("xlink:href", "href")
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', inside))
+    inside = re.sub(
+        r' id="([^"]*)"', lambda id_: f' id="{name}-{id_[1]}"' if id_[1] in used else "", inside
+    )
+    inside = re.sub(r'(url\(|href=")#', rf"\1#{name}-", inside)
+    inside = re.sub(r"\n\s*", "\n", inside)
+    return tag("svg", Html(themed(inside)), viewBox=view_box[1], role="img", aria_label=alt)

@@ -1,28 +1,17 @@
 """Shards in, embeddings out: one part a shard, every sample embedded or skipped with a reason."""
 
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ..store import PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
+from .decoding import decode_batches, embed_batch
 from .embedding_rows import EmbeddingRows
 from .encoder import Encoder, load_encoder
-from .sources.tar import SampleEntry, ShardListing, scan
-
-if TYPE_CHECKING:
-    import torch
-
-    from .sources.samples import ShardBytes
-
-_DECODERS = 2
-"""Threads that decode and resize while the encoder works; Pillow lets go of Python's lock."""
-
-_LOOK_AHEAD = 2
-"""Batches that are decoded before the encoder asks for them: bounds the memory."""
+from .sources.tar import ShardListing, scan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +69,10 @@ class Embed(Stage):
         runtime.progress.advance(len(listing.faults), skipped=len(listing.faults))
         with open_shard(path) as data:
             sha256 = data.sha256()
-            for batch in _decode(listing.samples, data, encoder, runtime.batch_size):
+            for batch in decode_batches(listing.samples, data, encoder, runtime.batch_size):
                 good = [one for one in batch if one.pixels is not None]
                 if good:
-                    rows.embeddings.append(_embed(encoder, good))
+                    rows.embeddings.append(embed_batch(encoder, good))
                 for one in batch:
                     span = one.entry.image
                     if one.pixels is None:
@@ -146,57 +135,6 @@ class _Prepared:
         self.samples_listed += listing.seen
         share = self.bytes_listed / self.bytes_in_all if self.bytes_in_all else 1.0
         return round(self.samples_listed / share) if share else self.samples_listed
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Decoded:
-    """One sample's pixels, or why it has none."""
-
-    entry: SampleEntry
-    pixels: "torch.Tensor | None" = None
-    width: int = 0
-    height: int = 0
-    reason: str = ""
-    detail: str = ""
-
-
-def _decode(
-    samples: Sequence[SampleEntry], data: "ShardBytes", encoder: Encoder, batch_size: int
-) -> Iterator[list[_Decoded]]:
-    """Batches of decoded samples, in order, decoded in threads ahead of the encoder."""
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        waiting = deque()
-        try:
-            for start in range(0, len(samples), batch_size):
-                batch = samples[start : start + batch_size]
-                waiting.append([pool.submit(_decode_one, one, data, encoder) for one in batch])
-                if len(waiting) > _LOOK_AHEAD:
-                    yield [future.result() for future in waiting.popleft()]
-            while waiting:
-                yield [future.result() for future in waiting.popleft()]
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _decode_one(entry: SampleEntry, data: "ShardBytes", encoder: Encoder) -> _Decoded:
-    from .sources.images import UndecodableImage, decode
-
-    try:
-        picture = decode(data.read(entry.image))
-    except UndecodableImage as error:
-        return _Decoded(entry=entry, reason=error.reason, detail=error.detail)
-    return _Decoded(
-        entry=entry,
-        pixels=encoder.preprocess(picture.rgb),
-        width=picture.width,
-        height=picture.height,
-    )
-
-
-def _embed(encoder: Encoder, decoded: Sequence[_Decoded]):
-    import torch
-
-    return encoder.images(torch.stack([one.pixels for one in decoded if one.pixels is not None]))
 
 
 def _facts(listing: ShardListing, sha256: str) -> dict[str, object]:

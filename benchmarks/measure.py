@@ -27,22 +27,50 @@ def peak_bytes_of(work: Callable[..., Any], *arguments: Any) -> int:
     What it holds after the work's imports, before the work itself, does not count. `work` is a
     function of a module, so that the process can find it; its first call is `work(*arguments)`.
     """
+    return _in_own_process(_measure, work, arguments)
+
+
+def result_and_peak(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
+    """What a piece of work returns in a process of its own, and the bytes that it holds at most.
+
+    What it holds after the work's imports counts too. `work` is a function of a module.
+    """
+    return _in_own_process(_run, work, arguments)
+
+
+def _in_own_process(task: Callable[..., None], *arguments: Any) -> Any:
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(send, work, arguments))
+    process = context.Process(target=task, args=(send, *arguments))
     process.start()
-    peak = receive.recv()
+    send.close()  # else a process that dies would be waited for
+    told = receive.recv()
     process.join()
-    return peak
+    return told
 
 
 def _measure(send: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
     prepared = work(*arguments)
-    # Forgets the peak so far: a process otherwise begins with that of the one that made it.
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    _forget_peak()
     before = _status_bytes("VmRSS")
     prepared()
-    send.send(max(0, _status_bytes("VmHWM") - before))
+    send.send(max(0, peak_so_far() - before))
+
+
+def _run(send: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    _forget_peak()
+    result = work(*arguments)
+    send.send((result, peak_so_far()))
+
+
+def peak_so_far() -> int:
+    """Bytes that this process has held at most, since it was last made to forget its peak."""
+    return _status_bytes("VmHWM")
+
+
+def _forget_peak() -> None:
+    """A process otherwise begins with the peak of the one that made it."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _status_bytes(name: str) -> int:

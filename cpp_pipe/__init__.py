@@ -3,6 +3,9 @@
     >>> from cpp_pipe import Run
     >>> hits = Run.open("artifacts").search(image="img.jpg", n=5)
 
+    >>> from cpp_pipe import CPP
+    >>> labels = CPP(n_clusters="auto").fit_predict(embeddings)
+
 The names below are loaded when they are first used.
 """
 
@@ -10,11 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .pipeline.run import Run, search
+    from .stages.algorithms.estimator import CPP
     from .store import Store
 
-_HOME = {"Run": "pipeline.run", "search": "pipeline.run", "Store": "store"}
+_HOME = {
+    "CPP": "stages.algorithms.estimator",
+    "Run": "pipeline.run",
+    "Store": "store",
+    "search": "pipeline.run",
+}
 
-__all__ = ["Run", "Store", "search"]
+__all__ = ["CPP", "Run", "Store", "search"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Features and spectrum in, a hierarchy out: from the finest clusters down to one."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import HIERARCHY, Kind, Table
@@ -24,6 +24,9 @@ class Merge(Stage):
 
     finest: int = 200
     """Clusters that merging starts from, at most; the spectrum's k_max where that is less."""
+    criterion: Literal["rate", "code"] = "rate"
+    """Whether merging must add least to the rate of rows in their clusters, or to the whole code,
+    which on small sets lets one cluster swallow the rest: `algorithms.clustering.hierarchy`."""
     eps_sq: float = 0.1
     """ε², the squared distortion."""
     rows: int = 50_000
@@ -51,7 +54,7 @@ class Merge(Stage):
         import torch
         from safetensors.numpy import save_file
 
-        from .algorithms.clustering.hierarchy import build_hierarchy
+        from .algorithms.clustering.hierarchy import build_hierarchy, shortest_level
         from .algorithms.clustering.landmarks import Partition
         from .algorithms.clustering.sampling import choose_rows
         from .algorithms.coding_length import second_moments
@@ -64,7 +67,7 @@ class Merge(Stage):
         z, points = gather_features(inputs["features"], choose_rows(total, self.rows, self.seed))
         labels = leaves.nearest(landmarks.place(points, centroids.shape[1]))
         moments = second_moments(torch.from_numpy(z), torch.from_numpy(labels), leaves.k)
-        found = build_hierarchy(moments, eps_sq=self.eps_sq, total=total)
+        found = build_hierarchy(moments, eps_sq=self.eps_sq, total=total, criterion=self.criterion)
         levels = range(leaves.k, 0, -1)
         columns = {
             "level": list(levels),
@@ -79,8 +82,5 @@ class Merge(Stage):
         tensors = {"centroids": np.ascontiguousarray(centroids, np.float32), "pieces": pieces}
         save_file(tensors, scratch.path("leaves"))
         runtime.progress.advance(1)
-        lengths = columns["coding_length_nats"]
-        return Product(
-            rows=len(lengths),
-            shared={"finest": leaves.k, "shortest": leaves.k - lengths.index(min(lengths))},
-        )
+        facts = {"finest": leaves.k, "shortest": shortest_level(found)}
+        return Product(rows=leaves.k, shared=facts)

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ..store import ConfigError, Product, Scratch
+from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import SPECTRUM, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .landmarks import gather_embeddings, gather_features, to_tensors
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +64,15 @@ class Spectrum(Stage):
 
         from .algorithms.clustering.consensus import Consensus
         from .algorithms.clustering.landmarks import fit_landmarks
-        from .algorithms.clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
 
         features = inputs["features"]
         if features.rows < 2:
             raise ConfigError(f"{features.rows} row(s) make no clusters: at least 2 are needed")
         runtime.progress.start("spectrum", 1, "spectrum")
-        candidates = choose_rows(features.rows, CANDIDATES * self.landmarks, self.seed)
-        z, points = gather_features(features, candidates)
-        chosen = choose_landmarks(points, self.landmarks, self.seed)
-        rows = candidates[chosen]
+        rows, z, points = self._landmarks(features)
         found = fit_landmarks(
-            points[chosen],
-            z[chosen],
+            points,
+            z,
             gather_embeddings(inputs["embeddings"], rows),
             affinity=self.affinity,
             k_max=self.eigenvectors(features.rows),
@@ -87,3 +86,12 @@ class Spectrum(Stage):
         runtime.progress.advance(1)
         facts = {"k_max": len(found.values), "affinity": affinity, "rows_in_all": features.rows}
         return Product(rows=len(rows), shared=facts)
+
+    def _landmarks(self, features: Artifact) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+        """Numbers over all parts, features and points of the landmarks; lets go of the others."""
+        from .algorithms.clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
+
+        candidates = choose_rows(features.rows, CANDIDATES * self.landmarks, self.seed)
+        z, points = gather_features(features, candidates)
+        chosen = choose_landmarks(points, self.landmarks, self.seed)
+        return candidates[chosen], z[chosen], points[chosen]

@@ -107,6 +107,7 @@ def _scale(
                 f"(residual {residual} at eta {eta}): look at the features that it comes from"
             )
         u = u + eta * x.log()
+        del kernel  # before the next one is made
     raise NumericError(
         f"the membership of {n} samples at eta {eta} misses row sums of one by {residual:.1e} "
         f"after {max_iterations} iterations (allowed: {tolerance:.1e}): raise eta or max_iterations"

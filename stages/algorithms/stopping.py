@@ -1,9 +1,12 @@
 """When to stop training, and which heads to keep: those whose clusters are the most stable."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ...store.errors import NumericError
 from .recipe import Recipe
+from .rows import Rows
 from .stability import stability
 from .together import from_first, rank_and_size
 from .training import Trainer, project, settle_batchnorm
@@ -64,12 +67,20 @@ class Watch:
         return step in self._due and step not in self.steps
 
     def look(self) -> float:
-        """Measures the heads as they are, and keeps a copy where they are the best so far."""
+        """Measures the heads as they are, and keeps a copy where they are the best so far.
+
+        NumericError where a feature is not finite.
+        """
         trainer = self._trainer
         assert self._sample is not None
         settle_batchnorm(trainer.heads, self._sample, trainer.batch)
         z, c = project(trainer.heads, self._sample, ROWS)
         rows = torch.cat([z, c], dim=1).float().numpy()
+        if not np.isfinite(rows).all():
+            raise NumericError(
+                f"after training step {trainer.step_number} of {trainer.total_steps} features are "
+                "not finite: take a lower lr or a higher eta"
+            )
         is_first = rank_and_size()[0] == 0
         found = from_first(stability(rows, self._recipe.seed, splits=SPLITS) if is_first else 0.0)
         if found > self.best:
@@ -105,3 +116,20 @@ def train_watched(trainer: Trainer, watch: Watch) -> None:
         if watch.is_over:
             return
         trainer.step()
+
+
+def train_trials(x: Rows, recipe: Recipe, device: torch.device | str) -> tuple[Trainer, Watch]:
+    """The training, of all trials of a recipe, whose clusters were the most stable; heads are kept.
+
+    Every trial is trained to its end. Call `finish` of the trainer before its heads project.
+    """
+    best: tuple[Trainer, Watch] | None = None
+    for trial in recipe.trials:
+        trainer = Trainer(x, trial, device)
+        watch = Watch(trial, trainer)
+        train_watched(trainer, watch)
+        if best is None or watch.best > best[1].best:
+            best = trainer, watch
+    assert best is not None, "a recipe has a trial"
+    best[1].restore()
+    return best

@@ -24,8 +24,8 @@ CLOSE = 0.01
 """The neighbours of the best k are refined until they are this share of it away, or one."""
 BENDS = 2
 """Other places, where the curve bends most, that get a point on either side."""
-RESTARTS = 3
-"""Starts of k-means for each k."""
+RESTARTS = 5
+"""Starts of k-means for each k, of which the one with the shortest code counts."""
 MANY = 100
 """Clusters beyond which one start must do: k-means then costs more than all the rest."""
 RESAMPLED = 4000
@@ -67,17 +67,30 @@ class Ruler:
             restarts=restarts,
         )
 
-    def labels(self, k: int) -> Int[ndarray, " n"]:
-        """Clusters of the sample. Pieces of one group are not joined: the code has to say so."""
-        if k == 1:
-            return np.zeros(len(self.z), np.int64)
-        pieces, centroids = self.landmarks.cluster(k, self.restarts if k <= MANY else 1)
-        return Partition(pieces, centroids, np.arange(len(centroids))).nearest(self.places)
-
     def length(self, k: int) -> float:
         """The coding length of all rows in k clusters, in nats."""
-        rows, labels = torch.from_numpy(self.z), torch.from_numpy(self.labels(k))
-        return coding_length_of_all(rows, labels, k, eps_sq=self.eps_sq, total=self.total)
+        return self._shortest(k)[0]
+
+    def labels(self, k: int) -> Int[ndarray, " n"]:
+        """Clusters of the sample. Pieces of one group are not joined: the code has to say so."""
+        return self._shortest(k)[1]
+
+    def _shortest(self, k: int) -> tuple[float, Int[ndarray, " n"]]:
+        """The shortest code of several starts, and its clusters."""
+        rows, found = torch.from_numpy(self.z), []
+        for start in range(self.restarts if 1 < k <= MANY else 1):
+            labels = self._start(k, start)
+            length = coding_length_of_all(
+                rows, torch.from_numpy(labels), k, eps_sq=self.eps_sq, total=self.total
+            )
+            found.append((length, labels))
+        return min(found, key=lambda one: one[0])
+
+    def _start(self, k: int, start: int) -> Int[ndarray, " n"]:
+        if k == 1:
+            return np.zeros(len(self.z), np.int64)
+        pieces, centroids = self.landmarks.cluster(k, 1, start)
+        return Partition(pieces, centroids, np.arange(len(centroids))).nearest(self.places)
 
     def loose(self, k: int) -> int:
         """How many of k clusters hold rows that are less alike than all rows are.

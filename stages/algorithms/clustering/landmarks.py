@@ -17,7 +17,7 @@ from .consensus import Consensus, cell_counts
 from .memberships import Memberships
 from .merging import cluster_and_join
 from .sampling import choose_rows
-from .spectral import cluster_rows, spectral_rows
+from .spectral import NO_EIGENVALUE, cluster_rows, spectral_rows
 
 Affinity = Consensus | Memberships
 Kind = Literal["auto", "consensus", "membership"]
@@ -26,8 +26,10 @@ RESTARTS = 10
 """Starts of k-means among the leading eigenvectors, of which the best is kept."""
 LEAST = 30
 """Eigenvectors are kept for so many clusters, even where there are few rows."""
-ROWS_A_CLUSTER = 10
-"""Landmarks that each of k_max clusters would hold on average, at least."""
+ROWS_A_CLUSTER = 20
+"""Landmarks that each of k_max clusters would hold on average; half of them where k_max is less
+than `FEW`."""
+FEW = 100
 EPS_SQ = 0.1
 """ε² at which the trial measures its codes: the paper's."""
 TRIAL_ROWS = 2000
@@ -53,18 +55,21 @@ class Landmarks:
     seed: int
 
     def cluster(
-        self, k: int, restarts: int = RESTARTS
+        self, k: int, restarts: int = RESTARTS, first: int = 0
     ) -> tuple[Int[ndarray, " m"], Float[ndarray, "k2 k"]]:
         """Labels of the landmarks in k clusters, and the centroids among unit rows.
 
-        ConfigError when k is more than the eigenvectors serve.
+        Of k-means' starts number `first` and those that follow. ConfigError when k is more than the
+        eigenvectors serve.
         """
         if k > len(self.values):
             raise ConfigError(
                 f"k = {k} is more than the {len(self.values)} eigenvectors that the spectrum "
                 f"holds: raise spectrum.k_max, up to its {len(self.z)} landmarks"
             )
-        return cluster_rows(spectral_rows(self.vectors, k), k, self.seed, restarts)
+        # No other row has a place along a vector without an eigenvalue.
+        vectors = self.vectors * (np.abs(self.values) > NO_EIGENVALUE)
+        return cluster_rows(spectral_rows(vectors, k), k, self.seed + first, restarts)
 
     def partition(self, k: int) -> "Partition":
         """k clusters. Where rows are linked by a consensus, pieces of one group are joined."""
@@ -172,7 +177,8 @@ def usual_k_max(rows: int, landmarks: int) -> int:
     It serves twice √rows clusters, where each has some landmarks then.
     """
     most = min(rows, landmarks)
-    return min(max(LEAST, min(2 * math.isqrt(rows), most // ROWS_A_CLUSTER)), most)
+    usual = min(2 * math.isqrt(rows), max(FEW, most // ROWS_A_CLUSTER), 2 * most // ROWS_A_CLUSTER)
+    return min(max(LEAST, usual), most)
 
 
 def fit_landmarks(

@@ -11,14 +11,14 @@ from cpp_pipe.store.errors import NumericError
 
 from ....strategies import random_rotation, random_unit_rows, seeds
 
-N, K = 200, 12
-"""An order and a number of pairs that the iteration takes on, once it is let."""
+N, K = 480, 12
+"""An order and a number of pairs that the iteration takes on at its full depth, once it is let."""
 
 
 @pytest.fixture
 def iterating(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the iteration have matrices of a size that would be solved fully."""
-    assert 4 * (K + krylov.SURPLUS) <= N
+    assert N >= 2 * (krylov.DEPTH + 1) * (K + krylov.SURPLUS)
     monkeypatch.setattr(krylov, "DENSE_ORDER", 0)
 
 
@@ -36,7 +36,7 @@ def falling(kind: str) -> Tensor:
         "fast": 0.5 * 0.9**rank,
         "slow": 0.5 / (1 + 0.01 * rank),
         "none": torch.zeros(N, dtype=torch.float64),
-        "negative": 0.5 - rank / N,
+        "even": 0.5 - rank / N,
     }[kind]
     tail[:5] = torch.tensor([1.0, 0.97, 0.9, 0.9, 0.85])
     return tail
@@ -49,22 +49,29 @@ def memberships(dtype: torch.dtype, seed: int) -> Tensor:
     return membership((z @ z.mT).abs().to(dtype), eta=0.1)
 
 
-def check_against_full(a: Tensor, k: int, gap_after: int) -> None:
-    """Pairs against those of a full decomposition, as far as the tolerance promises."""
+def check_against_full(a: Tensor, k: int, gap_after: int, *, converged: int = K) -> None:
+    """Pairs against those of a full decomposition, as far as the tolerance promises.
+
+    Pairs beyond the first `converged` may be cut short by the number of rounds.
+    """
     values, vectors = leading_pairs(a, k, 0)
     assert values.dtype == vectors.dtype == a.dtype
     expected, full = torch.linalg.eigh(a.double())
     expected, full = expected.flip(0), full.flip(1)
-    error = krylov.TOLERANCE * float(expected.abs().max())
-    rounding = 100 * torch.finfo(a.dtype).eps
+    largest = float(expected.abs().max())
+    error, rounding = krylov.TOLERANCE * largest, 100 * largest * torch.finfo(a.dtype).eps
     v = vectors.double()
-    # An eigenvalue of a symmetric matrix lies within the residual of each that is found.
-    torch.testing.assert_close(values.double(), expected[:k], rtol=0, atol=error)
+    residual = (a.double() @ v - v * values).norm(dim=0)
+    assert float(residual[:converged].max()) <= error + rounding
     assert (values.diff() <= 0).all()
-    torch.testing.assert_close(
-        v.mT @ v, torch.eye(k, dtype=torch.float64), rtol=0, atol=max(1e-10, rounding)
-    )
-    assert float((a.double() @ v - v * values).norm(dim=0).max()) <= error + rounding
+    torch.testing.assert_close(v.mT @ v, torch.eye(k, dtype=torch.float64), rtol=0, atol=rounding)
+    # Within a space of vectors the i-th largest eigenvalue is never above the i-th of all, and it
+    # lies within its residual of one of them.
+    short = expected[:k] - values.double()
+    assert float(short.min()) >= -rounding
+    assert float(short[:converged].max()) <= error + rounding
+    apart = (expected[:, None] - values.double()).abs().min(0).values
+    assert (apart <= residual + rounding).all()
     # Davis and Kahan: a space is off by its residual over the gap, which is a norm over columns.
     gap = float(expected[gap_after - 1] - expected[gap_after])
     leading = full[:, :gap_after]
@@ -72,11 +79,18 @@ def check_against_full(a: Tensor, k: int, gap_after: int) -> None:
     assert float(missed.norm()) <= gap_after**0.5 * error / gap + rounding
 
 
-@pytest.mark.parametrize("kind", ["fast", "slow", "none", "negative"])
+@pytest.mark.parametrize("kind", ["fast", "slow", "none"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.usefixtures("iterating")
 def test_the_iteration_agrees_with_a_full_decomposition(kind: str, dtype: torch.dtype) -> None:
     check_against_full(symmetric(falling(kind), 3).to(dtype), K, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.usefixtures("iterating")
+def test_what_stands_out_of_an_even_spectrum_is_found_to_the_tolerance(dtype: torch.dtype) -> None:
+    # The rest, which reaches below zero, is too even for the rounds: 1/480 from one to the next.
+    check_against_full(symmetric(falling("even"), 3).to(dtype), K, 5, converged=5)
 
 
 @settings(max_examples=10, deadline=None)
@@ -103,7 +117,7 @@ def test_the_iteration_agrees_on_doubly_stochastic_matrices(dtype: torch.dtype, 
 @pytest.mark.usefixtures("iterating")
 def test_an_eigenvalue_is_found_as_often_as_it_occurs() -> None:
     # An iteration from one vector finds a repeated eigenvalue once.
-    a = torch.block_diag(*[torch.full((20, 20), 1 / 20, dtype=torch.float64)] * 10)
+    a = torch.block_diag(*[torch.full((48, 48), 1 / 48, dtype=torch.float64)] * 10)
     values, vectors = leading_pairs(a, K, 0)
     torch.testing.assert_close(values[:10], torch.ones(10, dtype=torch.float64))
     torch.testing.assert_close(vectors[:, :10] @ vectors[:, :10].mT, a)
@@ -116,6 +130,7 @@ def test_an_eigenvalue_is_found_as_often_as_it_occurs() -> None:
 def test_a_matrix_of_equal_entries_has_orthonormal_vectors_all_the_same(
     value: float, dtype: torch.dtype
 ) -> None:
+    # Its first eigenvalue once came out as 1.6 in float32: the basis was none.
     values, vectors = leading_pairs(torch.full((N, N), value / N, dtype=dtype), K, 0)
     expected = torch.zeros(K, dtype=dtype)
     expected[0] = value

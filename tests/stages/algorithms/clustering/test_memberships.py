@@ -174,9 +174,10 @@ def test_a_single_landmark_has_every_link() -> None:
     assert confidence.tolist() == [1] * 5
 
 
-def test_equal_landmarks_are_equally_linked() -> None:
-    affinity = fit(np.repeat(random_rows(1, 4, 0), 40, axis=0))
-    np.testing.assert_allclose(affinity.links(affinity.points).weights, 1 / 40, rtol=1e-5)
+@pytest.mark.parametrize("n", [40, 1500])
+def test_equal_landmarks_are_equally_linked(n: int) -> None:
+    affinity = fit(np.repeat(random_rows(1, 4, 0), n, axis=0))
+    np.testing.assert_allclose(affinity.links(affinity.points).weights, 1 / n, rtol=1e-5)
     values, _ = affinity.eigenpairs(2, 0)
     assert values == pytest.approx([1, 0], abs=FIT)
 

@@ -1,0 +1,185 @@
+"""How many clusters: what the coding length takes, where the number is known, and what rivals take.
+
+    python -m benchmarks.how_many                         # planted subspaces, three sets of photos
+    python -m benchmarks.how_many --planted "" --untrained my.npz
+    python -m benchmarks.how_many --landmarks             # and what fewer landmarks cost
+
+Planted: unions of subspaces whose sizes go from 1 to 10, without and with outliers. `groups` are
+the clusters that are not loose: outliers, like nothing else, should all end up in loose ones.
+
+Photographs: ours with default settings, trained once; every other rule sees the same centred
+embeddings. ACC is of our clusters at our k, and of k-means at each other k.
+
+Landmarks: clusters of all rows by the membership of some, against those by the membership of all,
+at the true k, as adjusted Rand index. That of two seeds of the latter bounds what can be expected.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy import ndarray
+from sklearn.cluster import KMeans
+
+from cpp_pipe.stages.algorithms.heads import centred_unit_rows
+from cpp_pipe.stages.algorithms.metrics import accuracy, ari
+from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.select_k import SelectK
+from cpp_pipe.stages.spectrum import Spectrum
+
+from .measure import machine
+from .ours import SETS, Curve, Features, Fitted, load, start, train
+from .planted import planted
+from .rules import equal_ratios, number_of_clusters
+
+PLANTED = "5,20,100"
+OUTLIERS = (0.0, 0.1)
+MOST = 150
+"""The largest k of the rivals' grid."""
+SEED = 0
+LANDMARK_GROUPS = 20
+SHARES = (2, 4)
+"""Of the rows one in so many is a landmark."""
+
+
+def _range(curve: Curve) -> str:
+    as_good = curve.verdict.as_good
+    return f"{as_good[0]}..{as_good[-1]}" if curve.verdict.is_flat else "-"
+
+
+def on_planted(groups: Sequence[int], rows: int, resamples: int) -> dict[str, Any]:
+    """The k that is found for each number of subspaces."""
+    print(f"\nplanted subspaces, {rows:,} rows, sizes 1 to 10")
+    print(
+        f"{'true k':>7} {'outliers':>9} {'k':>5} {'loose':>6} {'groups':>7} {'as good':>9} "
+        f"{'affinity':>11} {'ACC':>6} {'seconds':>8}"
+    )
+    line: dict[str, Any] = {}
+    for k in groups:
+        for share in OUTLIERS:
+            x, y = planted(k, rows, outliers=share, seed=SEED)
+            began = time.perf_counter()
+            told = Fitted.of(Features(x, x, x), Spectrum(seed=SEED))
+            curve = told.curve(resamples)
+            seconds = time.perf_counter() - began
+            chosen, inside = curve.verdict.chosen, y >= 0
+            acc = accuracy(y[inside], told.labels(chosen)[inside])
+            line[f"{k}, outliers {share:g}"] = {
+                "k": chosen,
+                "loose": curve.loose,
+                "groups": chosen - curve.loose,
+                "as_good": list(curve.verdict.as_good),
+                "affinity": told.affinity,
+                "acc": round(acc, 4),
+                "seconds": round(seconds, 1),
+            }
+            print(
+                f"{k:>7} {share:>9.0%} {chosen:>5} {curve.loose:>6} {chosen - curve.loose:>7} "
+                f"{_range(curve):>9} {told.affinity:>11} {acc:>6.3f} {seconds:>8.1f}",
+                flush=True,
+            )
+    return line
+
+
+def on_set(path: Path, resamples: int, *, is_trained: bool) -> dict[str, Any]:
+    """What each rule takes on real embeddings, and how good clusters of so many are."""
+    x, y = load(path)
+    true_k = int(y.max()) + 1
+    print(f"\n{path.stem}: {len(x):,} rows, {true_k} classes")
+    features = train(x, Recipe(seed=SEED)) if is_trained else start(x, SEED)
+    told = Fitted.of(features, Spectrum(seed=SEED), true_k)
+    curve = told.curve(resamples)
+    name = "ours" if is_trained else "ours, untrained"
+    print(
+        f"{name}: kept {features.kept}; {told.affinity}; {curve.loose} loose; "
+        f"as good: {_range(curve)}"
+    )
+    unit = centred_unit_rows(x)
+
+    def by_kmeans(k: int) -> float:
+        return accuracy(y, KMeans(max(1, k), n_init=10, random_state=SEED).fit_predict(unit))
+
+    chosen = curve.verdict.chosen
+    rivals = number_of_clusters(unit, equal_ratios(min(MOST, len(x) // 4)), SEED)
+    rows = [
+        (name, chosen, accuracy(y, told.labels(chosen))),
+        *((rule, k, by_kmeans(k)) for rule, k in rivals.items()),
+        (f"{name}, the true k", true_k, accuracy(y, told.labels(true_k))),
+        ("k-means, the true k", true_k, by_kmeans(true_k)),
+    ]
+    print(f"{'rule':<26}{'k':>6}{'of the true k':>15}{'ACC':>8}")
+    for rule, k, acc in rows:
+        print(f"{rule:<26}{k:>6}{k / true_k:>15.2f}{acc:>8.3f}", flush=True)
+    found = {
+        rule: {"k": k, "ratio": round(k / true_k, 3), "acc": round(acc, 4)} for rule, k, acc in rows
+    }
+    found[name] |= {
+        "loose": curve.loose,
+        "as_good": list(curve.verdict.as_good),
+        "affinity": told.affinity,
+        "kept": features.kept,
+    }
+    return {"true_k": true_k, "rules": found}
+
+
+def with_fewer_landmarks(features: Features, k: int) -> dict[str, float]:
+    """ARI of clusters by some landmarks with those by all rows, and between seeds of the latter."""
+    n = len(features.x)
+
+    def labels(landmarks: int, seed: int) -> ndarray:
+        stage = Spectrum(landmarks=landmarks, affinity="membership", k_max=k, seed=seed)
+        return Fitted.of(features, stage).labels(k)
+
+    everything = labels(n, SEED)
+    told = {f"1/{share}": ari(everything, labels(n // share, SEED)) for share in SHARES}
+    return {**told, "all, another seed": ari(everything, labels(n, SEED + 1))}
+
+
+def on_landmarks(path: Path, rows: int) -> dict[str, dict[str, float]]:
+    """The same on a real set and on planted subspaces."""
+    x, y = load(path)
+    z, _ = planted(LANDMARK_GROUPS, rows, seed=SEED)
+    print("\nclusters by fewer landmarks, ARI with those by all rows")
+    print(
+        f"{'rows':<30}" + "".join(f"{f'1/{share}':>8}" for share in SHARES) + "  all, another seed"
+    )
+    line = {}
+    for name, features, k in (
+        (f"{path.stem}, {len(x):,}, untrained", start(x, SEED), int(y.max()) + 1),
+        (f"planted, {rows:,}", Features(z, z, z), LANDMARK_GROUPS),
+    ):
+        told = with_fewer_landmarks(features, k)
+        print(f"{name:<30}" + "".join(f"{one:>8.4f}" for one in told.values()), flush=True)
+        line[name] = {which: round(one, 4) for which, one in told.items()}
+    return line
+
+
+def main() -> None:
+    """Prints the tables and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("paths", nargs="*", type=Path, help=".npz files of x and y")
+    parser.add_argument("--planted", default=PLANTED, help=f"true k with commas, {PLANTED}")
+    parser.add_argument("--rows", type=int, default=20_000, help="of each planted set")
+    parser.add_argument("--resamples", type=int, default=SelectK().resamples)
+    parser.add_argument("--untrained", action="store_true", help="heads as they start")
+    parser.add_argument("--landmarks", action="store_true", help="compare fewer with all")
+    parser.add_argument("--landmark-rows", type=int, default=15_000, help="planted ones, for that")
+    asked = parser.parse_args()
+    print(f"the number of clusters, unknown\n{machine()}")
+    line: dict[str, Any] = {}
+    groups = [int(one) for one in asked.planted.split(",") if one]
+    if groups:
+        line["planted"] = on_planted(groups, asked.rows, asked.resamples)
+    paths = asked.paths or SETS
+    for path in paths:
+        line[path.stem] = on_set(path, asked.resamples, is_trained=not asked.untrained)
+    if asked.landmarks:
+        line["landmarks"] = on_landmarks(paths[0], asked.landmark_rows)
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Our clusters as the stages make them, without a store; and the sets that they are scored on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy import ndarray
+
+from cpp_pipe.stages.algorithms.clustering.code_lengths import Ruler, explore, resampled_curves
+from cpp_pipe.stages.algorithms.clustering.consensus import Consensus
+from cpp_pipe.stages.algorithms.clustering.hierarchy import (
+    Criterion,
+    Hierarchy,
+    build_hierarchy,
+    cut,
+    shortest_level,
+)
+from cpp_pipe.stages.algorithms.clustering.landmarks import (
+    Assigner,
+    Landmarks,
+    Partition,
+    clustering_rows,
+    fit_landmarks,
+)
+from cpp_pipe.stages.algorithms.clustering.sampling import (
+    CANDIDATES,
+    choose_landmarks,
+    choose_rows,
+)
+from cpp_pipe.stages.algorithms.clustering.verdict import Verdict, judge
+from cpp_pipe.stages.algorithms.coding_length import second_moments
+from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.stopping import train_trials
+from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.merge import Merge
+from cpp_pipe.stages.select_k import SelectK
+from cpp_pipe.stages.spectrum import Spectrum
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "clip_vitb32"
+SETS = tuple(SHARED / f"{name}.npz" for name in ("caltech101", "oxford_pets", "ucf101"))
+_ROWS = 1024
+"""Rows that go through the heads at once."""
+
+
+def load(path: Path) -> tuple[ndarray, ndarray]:
+    """Embeddings in float32 and labels from 0 on, of an .npz of x and y."""
+    with np.load(path, allow_pickle=False) as file:
+        return file["x"].astype(np.float32), np.unique(file["y"], return_inverse=True)[1]
+
+
+class Features(NamedTuple):
+    """What rows are clustered by."""
+
+    x: ndarray
+    """Embeddings (n, d), float32."""
+    z: ndarray
+    """Features (n, p), float32."""
+    c: ndarray
+    """Cluster features (n, p), float32."""
+    kept: str = ""
+    """Which heads made them."""
+
+
+def train(x: ndarray, recipe: Recipe) -> Features:
+    """Features of the heads that the recipe's trainings keep."""
+    trainer, watch = train_trials(torch.from_numpy(x), recipe, "cpu")
+    return _project(x, trainer, f"eta {trainer.recipe.eta}, step {watch.kept_step}")
+
+
+def start(x: ndarray, seed: int) -> Features:
+    """Features of the heads as they start: principal projections of the embeddings."""
+    return _project(
+        x, Trainer(torch.from_numpy(x), Recipe(seed=seed).trials[0], "cpu"), "untrained"
+    )
+
+
+def _project(x: ndarray, trainer: Trainer, kept: str) -> Features:
+    z, c = project(trainer.finish(), trainer.x, _ROWS)
+    return Features(x, z.float().numpy(), c.float().numpy(), kept)
+
+
+class Curve(NamedTuple):
+    """Coding lengths over k, and what is read off them."""
+
+    grid: Sequence[int]
+    lengths: Sequence[float]
+    verdict: Verdict
+    loose: int
+    """Of the chosen clusters."""
+
+
+class Levels(NamedTuple):
+    """A hierarchy over the finest clusters of the landmarks."""
+
+    leaves: Partition
+    hierarchy: Hierarchy
+
+    @property
+    def shortest(self) -> int:
+        """The level with the shortest code."""
+        return shortest_level(self.hierarchy)
+
+    def cut(self, level: int) -> Partition:
+        """The clusters at a level."""
+        merged = np.array([(one.left, one.right) for one in self.hierarchy.mergings])
+        left, right = merged.reshape(-1, 2).T
+        return self.leaves._replace(group=cut(left, right, level))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Landmarks of a set, and what the stages after `spectrum` read off them."""
+
+    features: Features
+    points: ndarray
+    landmarks: Landmarks
+    seed: int
+
+    @classmethod
+    def of(cls, features: Features, stage: Spectrum, k: int = 0) -> "Fitted":
+        """Fits as `spectrum` does; keeps enough eigenvectors for k clusters, as plans do."""
+        n = len(features.x)
+        if k > stage.eigenvectors(n):
+            stage = replace(stage, k_max=min(k + k // 2, n, stage.landmarks))
+        points = clustering_rows(features.z, features.c)
+        candidates = choose_rows(n, CANDIDATES * stage.landmarks, stage.seed)
+        rows = candidates[choose_landmarks(points[candidates], stage.landmarks, stage.seed)]
+        landmarks = fit_landmarks(
+            points[rows],
+            features.z[rows],
+            features.x[rows],
+            affinity=stage.affinity,
+            k_max=stage.eigenvectors(n),
+            clusterings=stage.clusterings,
+            eta=stage.eta,
+            seed=stage.seed,
+        )
+        return cls(features=features, points=points, landmarks=landmarks, seed=stage.seed)
+
+    @property
+    def affinity(self) -> str:
+        """Which one links the landmarks."""
+        return "consensus" if isinstance(self.landmarks.affinity, Consensus) else "membership"
+
+    def assign(self, partition: Partition) -> tuple[ndarray, ndarray]:
+        """The cluster of every row and its confidence, as `assign` finds them."""
+        return Assigner(self.landmarks, [partition]).assign(self.points)[0]
+
+    def labels(self, k: int) -> ndarray:
+        """Every row's cluster of k."""
+        return self.assign(self.landmarks.partition(k))[0]
+
+    def ruler(self) -> Ruler:
+        """What `select-k` measures codes with."""
+        stage, n = SelectK(seed=self.seed), len(self.points)
+        sample = choose_rows(n, stage.rows, stage.seed)
+        z, points = self.features.z[sample], self.points[sample]
+        return Ruler.of(self.landmarks, z, points, total=n, eps_sq=stage.eps_sq)
+
+    def curve(self, resamples: int) -> Curve:
+        """The curve of `select-k` over its own grid, with so many resampled ones."""
+        ruler = self.ruler()
+        found = dict(explore(ruler.length, len(self.landmarks.values)))
+        grid = sorted(found)
+        sample = choose_rows(len(self.points), len(ruler.z), self.seed)
+        curves = list(resampled_curves(ruler, self.points[sample], grid, resamples, self.seed))
+        lengths = [found[k] for k in grid]
+        verdict = judge(grid, lengths, np.array(curves, float).reshape(len(curves), len(grid)))
+        return Curve(grid, lengths, verdict, ruler.loose(verdict.chosen))
+
+    def levels(self, criterion: Criterion | None = None) -> Levels:
+        """The hierarchy of `merge`, by its own criterion or another."""
+        stage, n = Merge(seed=self.seed), len(self.points)
+        pieces, centroids = self.landmarks.cluster(min(stage.finest, len(self.landmarks.values)))
+        leaves = Partition(pieces, centroids, np.arange(len(centroids)))
+        rows = choose_rows(n, stage.rows, stage.seed)
+        labels = leaves.nearest(self.landmarks.place(self.points[rows], centroids.shape[1]))
+        z = torch.from_numpy(self.features.z[rows])
+        moments = second_moments(z, torch.from_numpy(labels), leaves.k)
+        found = build_hierarchy(
+            moments, eps_sq=stage.eps_sq, total=n, criterion=criterion or stage.criterion
+        )
+        return Levels(leaves, found)

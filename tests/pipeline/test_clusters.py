@@ -52,7 +52,7 @@ def clusters(store: Path, column: str = "cluster") -> np.ndarray:
 def test_the_curve_is_printed_with_its_band_and_what_it_says(store):
     out = succeed(store, "select-k", "--resamples", "3").out
     bars = [line for line in out.splitlines() if "#" in line]
-    assert [int(line.split()[0]) for line in bars][0] == 2
+    assert next(int(line.split()[0]) for line in bars) == 2
     assert sum("<- shortest" in line for line in bars) == 1
     chosen = int(re.search(r"(\d+) clusters make the shortest code", out).group(1))
     assert f"\n{chosen:>6}  " in "\n" + out

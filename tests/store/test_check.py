@@ -1,0 +1,138 @@
+"""A file is what its kind declares, or the stage is told how it differs."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cpp_pipe.store import Store, StoreError
+from cpp_pipe.store.check import check_file
+from cpp_pipe.store.kinds import ASSIGNMENTS, Column, Table
+
+from .stores import recipe, write_assignments
+
+SPEC = Table(
+    suffix=".parquet",
+    columns=(Column(name="key", type="string"), Column(name="cluster", type="int32")),
+    repeated=(
+        Column(name="cluster_{}", type="int32"),
+        Column(name="confidence_{}", type="float32", unit="0 to 1"),
+    ),
+)
+ROWS = 2
+
+
+def empty_columns(schema: pa.Schema) -> pa.Table:
+    """Two rows of a schema, of zeros and empty strings."""
+    values = {pa.string(): [""] * ROWS, pa.bool_(): [False] * ROWS}
+    arrays = [pa.array(values.get(one.type, [0] * ROWS), one.type) for one in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def check(folder: Path, table: pa.Table, spec: Table = SPEC) -> None:
+    path = folder / f"part{spec.suffix}"
+    pq.write_table(table, path)
+    check_file(path, spec, rows=ROWS)
+
+
+def repeating(*numbers: int) -> pa.Table:
+    return empty_columns(SPEC.schema(numbers=numbers))
+
+
+def test_repeated_columns_follow_the_others_once_for_each_number():
+    assert SPEC.schema().names == ["key", "cluster"]
+    schema = SPEC.schema(numbers=[30, 7])
+    again = ["cluster_30", "confidence_30", "cluster_7", "confidence_7"]
+    assert schema.names == ["key", "cluster", *again]
+    field = schema.field("confidence_7")
+    assert field.type == pa.float32() and not field.nullable
+    assert field.metadata == {b"unit": b"0 to 1"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(numbers=st.lists(st.integers(0, 10**6), max_size=5, unique=True))
+def test_repeated_columns_are_accepted_for_any_numbers_in_any_order(tmp_path_factory, numbers):
+    check(tmp_path_factory.mktemp("any"), repeating(*numbers))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns(["confidence_5"]),
+        lambda table: table.drop_columns(["cluster_5"]),
+        lambda table: table.drop_columns(["confidence_12"]),
+        lambda table: table.select([0, 1, 3, 2, 4, 5]),
+        lambda table: table.select([0, 1, 2, 4, 3, 5]),
+        lambda table: table.select([0, 1, 2, 5, 4, 3]),
+        lambda table: table.select([2, 3, 4, 5, 0, 1]),
+        lambda table: table.select([0, 2, 3, 4, 5, 1]),
+        lambda table: table.set_column(2, "cluster_5", pa.array([0] * ROWS, pa.int64())),
+        lambda table: table.set_column(
+            2, pa.field("cluster_5", pa.int32(), nullable=True), pa.array([0] * ROWS, pa.int32())
+        ),
+        lambda table: table.append_column("score_5", pa.array([0] * ROWS)),
+        lambda table: table.rename_columns([*table.column_names[:4], "cluster_x", "confidence_x"]),
+        lambda table: table.rename_columns(
+            [*table.column_names[:4], "cluster_012", "confidence_012"]
+        ),
+        lambda table: table.rename_columns(
+            [*table.column_names[:4], "cluster_-1", "confidence_-1"]
+        ),
+    ],
+    ids=[
+        "no confidence",
+        "no cluster",
+        "the last incomplete",
+        "a pair turned round",
+        "columns by name, not by number",
+        "another number's confidence",
+        "before the others",
+        "among the others",
+        "another type",
+        "nullable",
+        "a column that is not declared",
+        "no number",
+        "a number with a zero before it",
+        "a number below zero",
+    ],
+)
+def test_repeated_columns_that_are_incomplete_or_out_of_order_are_refused(tmp_path, change):
+    table = repeating(5, 12)
+    check(tmp_path, table)
+    with pytest.raises(StoreError, match="the kind declares"):
+        check(tmp_path, change(table))
+
+
+def test_repeated_columns_of_one_number_twice_are_refused(tmp_path):
+    # A reader by name would not know which of them is meant.
+    with pytest.raises(StoreError, match=r"part\.parquet"):
+        check(tmp_path, repeating(5, 5))
+
+
+def test_a_table_without_repeated_columns_takes_none(tmp_path):
+    plain = Table(suffix=SPEC.suffix, columns=SPEC.columns)
+    check(tmp_path, repeating(), plain)
+    with pytest.raises(StoreError, match="the kind declares"):
+        check(tmp_path, repeating(5), plain)
+
+
+def test_a_repeated_table_s_rows_are_counted_too(tmp_path):
+    with pytest.raises(StoreError, match="has 1 rows, its part has 2"):
+        check(tmp_path, repeating(5).slice(1))
+
+
+def test_a_draft_takes_assignments_of_several_numbers_and_refuses_a_pair_cut_in_two(tmp_path):
+    spec = ASSIGNMENTS.files["rows"]
+    assert isinstance(spec, Table)
+    table = empty_columns(spec.schema(numbers=[20, 3]))
+    draft = Store(tmp_path).draft(recipe(kind=ASSIGNMENTS.name))
+    with pytest.raises(StoreError, match="the kind declares"):
+        draft.make_part(
+            "a-00", lambda scratch: write_assignments(scratch, table.drop_columns(["confidence_3"]))
+        )
+    assert draft.finished() == {}
+    draft.make_part("a-00", lambda scratch: write_assignments(scratch, table))
+    assert list(draft.finished()) == ["a-00"]

@@ -54,7 +54,7 @@ def test_the_curve_is_printed_with_its_band_and_what_it_says(store):
     bars = [line for line in out.splitlines() if "#" in line]
     assert next(int(line.split()[0]) for line in bars) == 2
     assert sum("<- shortest" in line for line in bars) == 1
-    chosen = int(re.search(r"(\d+) clusters make the shortest code", out).group(1))
+    chosen = int(re.findall(r"(\d+) clusters make the shortest code", out)[0])
     assert f"\n{chosen:>6}  " in "\n" + out
     assert "of 3 resampled curves are the lowest there" in out
     curve = Run.open(store).artifact("k_curve")

@@ -57,7 +57,8 @@ def _numbers(schema: "pa.Schema", spec: Table) -> list[int]:
         return []
     before, after = map(re.escape, spec.repeated[0].name.split("{}"))
     named = [re.fullmatch(rf"{before}(\d+){after}", name) for name in schema.names]
-    return [int(one.group(1)) for one in named if one is not None]
+    # A number that stands twice is one number: what is there twice is then found to be too much.
+    return list(dict.fromkeys(int(one.group(1)) for one in named if one is not None))
 
 
 def _line(schema: "pa.Schema") -> str:

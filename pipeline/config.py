@@ -27,11 +27,22 @@ class Data:
     """Where the pictures are and where their labels stand; changes no model."""
 
     shards: tuple[str, ...] = ()
-    """Patterns of tar shards."""
+    """Patterns of tar shards, on this machine or at addresses."""
+    images: tuple[str, ...] = ()
+    """Folders of pictures."""
+    tables: tuple[str, ...] = ()
+    """Patterns of Parquet tables."""
+    image_column: str = ""
+    """The column of pictures in tables; found by its type and name if empty."""
     builtin: Literal["", "digits"] = ""
     """A data set that comes with a dependency, written as shards into the store on first use."""
     label: str = "cls"
     """`cls` for the shards' .cls members, or the name of a JSON field; only `eval` reads it."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether there is anything to embed."""
+        return bool(self.shards or self.images or self.tables or self.builtin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,11 @@ class EmbedSettings:
     """A tag of open_clip, or a local .safetensors file."""
     model_config: str = ""
     """A local JSON file that describes the model."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """What the model's products are computed in; bf16 is for GPUs that have it."""
+    scaled_jpeg: bool = False
+    """Whether large JPEGs are decoded at a fraction of their size: faster, and pixels differ a
+    little."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,16 +96,17 @@ class Plan:
 
     def _embedding_job(self, asked_by: str) -> Job:
         data = self.settings.data
-        if not data.shards and not data.builtin:
+        if not data.is_named:
             others = ", ".join(self.store.runs.names())
             hint = f", or name one of its runs with --run: {others}" if others else ""
             raise MissingError(
                 f"nothing is embedded in run {self.run!r} of the store {self.store.root}: begin "
-                "with `cpp-pipe embed --shards 'FOLDER/*.tar'` or `cpp-pipe import FILE.npz`"
+                "with `cpp-pipe embed --images FOLDER`, `cpp-pipe embed --shards 'FOLDER/*.tar'` "
+                "or `cpp-pipe import FILE.npz`"
                 f"{hint}"
             )
         fields, files = local_files.embed_fields(self.settings.embed)
-        sources = local_files.shards(
+        sources = local_files.find_sources(
             data, self.store.root, self.say, allow_missing=self.runtime.allow_partial
         )
         runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def read_picture(query: "str | Path | Image.Image") -> "Image.Image":
-    """The picture that a query names; QueryError when it is none."""
+def read_picture(query: "str | Path | Image.Image", at_least: int | None = None) -> "Image.Image":
+    """The picture that a query names; QueryError when it is none.
+
+    `at_least` is that of the encoder that will see it.
+    """
     from PIL import Image
 
     from ..stages.sources.images import UndecodableImage, decode
@@ -26,7 +29,7 @@ def read_picture(query: "str | Path | Image.Image") -> "Image.Image":
     except OSError as error:
         raise QueryError(f"--query {path} cannot be read: {error.strerror}") from error
     try:
-        return decode(data).rgb
+        return decode(data, at_least=at_least).rgb
     except UndecodableImage as error:
         raise QueryError(
             f"--query {path} is no picture that can be decoded ({error.reason}: {error.detail}): "

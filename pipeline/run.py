@@ -136,7 +136,7 @@ class Run:
             return gather_rows(self.artifact(space), role, [row])
         if vector is not None:
             return _check_vector(np.asarray(vector, np.float32), self.artifact(space), space)
-        picture = query.read_picture(image)
+        picture = query.read_picture(image, self.encoder.at_least)
         embedding = query.embed_picture(self.encoder, picture)
         if space == "embeddings":
             return embedding

@@ -12,11 +12,24 @@ Inputs = Mapping[str, Artifact]
 """The artifacts that a stage needs, by kind."""
 
 
-class Source(Protocol):
-    """A file of the user's that becomes one part."""
+class Place(Protocol):
+    """Where something lies: a path, or an address in a bucket or on the web; `str` names it."""
 
     @property
-    def path(self) -> Path:
+    def name(self) -> str:
+        """The last piece of it."""
+        ...
+
+    def resolve(self) -> "Place":
+        """The same place, named so that it means the same in whatever folder one is."""
+        ...
+
+
+class Source(Protocol):
+    """A file or a folder of the user's that becomes one part."""
+
+    @property
+    def path(self) -> Place:
         """Where it lies now."""
         ...
 
@@ -31,8 +44,13 @@ class Source(Protocol):
         ...
 
 
+Spent = Mapping[str, float]
+"""Seconds by what they went to: `read`, `decode`, `encode`, `write`; where several work side by
+side, divided by how many. `waited` counts again those in which the encoder had no pixels."""
+
+
 class Progress(Protocol):
-    """Where a stage tells how far it is."""
+    """Where a stage tells how far it is; from any thread."""
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Begins a count of `total` units."""
@@ -42,8 +60,14 @@ class Progress(Protocol):
         """Replaces a total that was not known well at the start."""
         ...
 
-    def advance(self, done: int, *, skipped: int = 0, note: str = "") -> None:
-        """Adds to the count; `note` is shown beside it."""
+    def advance(
+        self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
+    ) -> None:
+        """Adds to the count, and to what the time went to; `note` is shown beside it."""
+        ...
+
+    def parts(self, done: int, total: int) -> None:
+        """Says how many parts are there, of how many."""
         ...
 
     def tell(self, line: str) -> None:
@@ -60,7 +84,12 @@ class Silent:
     def revise(self, total: int) -> None:
         """Ignored."""
 
-    def advance(self, done: int, *, skipped: int = 0, note: str = "") -> None:
+    def advance(
+        self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
+    ) -> None:
+        """Ignored."""
+
+    def parts(self, done: int, total: int) -> None:
         """Ignored."""
 
     def tell(self, line: str) -> None:
@@ -75,6 +104,14 @@ class Runtime:
     """A torch device that is there."""
     workers: int = 1
     """Processes that make parts side by side."""
+    worker: tuple[int, int] = (0, 1)
+    """Which of how many, counted from 0, that make the parts together: each begins elsewhere."""
+    wait: bool = True
+    """Whether parts that others are making are waited for, or left to them to publish."""
+    engine: str = "local"
+    """Where parts are made: in processes of this machine, or on a Ray cluster."""
+    address: str | None = None
+    """Of the Ray cluster; None is the one that this machine belongs to, or one of its own."""
     batch_size: int = 64
     """Images or rows that a frozen model sees at once."""
     sources: Mapping[str, Source] = field(default_factory=dict)

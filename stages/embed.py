@@ -1,22 +1,22 @@
-"""Shards in, embeddings out: one part a shard, every sample embedded or skipped with a reason."""
+"""Samples in, embeddings out: one part a source, every one embedded or skipped with a reason."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, cast, get_args
 
-from ..store import PartRecord, Product, Scratch, ShardError
+from ..store import ConfigError, PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .decoding import decode_batches, embed_batch
+from .decoding import Embedder
 from .embedding_rows import EmbeddingRows
-from .encoder import Encoder, load_encoder
-from .sources.tar import ShardListing, scan
+from .encoder import Encoder, Precision, load_encoder
+from .sources.source import Samples, SampleSource
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embed(Stage):
-    """Embeds every sample of every shard with a frozen model of open_clip.
+    """Embeds every sample of every source with a frozen model of open_clip.
 
     Pixels go through open_clip's own preprocessing, after they were made RGB as in its training:
     the first frame of an animation, and EXIF orientation not applied.
@@ -24,7 +24,7 @@ class Embed(Stage):
 
     name: ClassVar[str] = "embed"
     kind: ClassVar[Kind] = EMBEDDINGS
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     model: str
     pretrained: str
@@ -33,9 +33,20 @@ class Embed(Stage):
     """Of a local file of weights."""
     model_config_sha256: str = ""
     """Of a local file that describes the model."""
+    precision: Precision = "fp32"
+    """What the network's products are computed in; `bf16` is for GPUs that have it."""
+    scaled_jpeg: bool = False
+    """Whether large JPEGs are decoded at a fraction of their size: faster, and pixels differ a
+    little."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise ConfigError(
+                f"embed.precision is {self.precision!r}; allowed: {', '.join(get_args(Precision))}"
+            )
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One for each shard, made from what the shard is, wherever it lies."""
+        """One for each source, made from what the source is, wherever it lies."""
         return tuple(
             Part(name=source.part_name, sources={"shard": source.identity})
             for source in runtime.sources.values()
@@ -44,56 +55,50 @@ class Embed(Stage):
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Prepared":
         """The model."""
         encoder = load_encoder(
-            self.model, self.pretrained, files=runtime.files, device=runtime.device
+            self.model,
+            self.pretrained,
+            files=runtime.files,
+            device=runtime.device,
+            precision=self.precision,
+            scaled_jpeg=self.scaled_jpeg,
         )
         runtime.progress.start("embed", 0, "images")
-        return _Prepared(
-            encoder=encoder,
-            bytes_in_all=sum(one.path.stat().st_size for one in runtime.sources.values()),
-        )
+        sizes = [cast(SampleSource, one).size for one in runtime.sources.values()]
+        embedder = Embedder(encoder, runtime.batch_size)
+        return _Prepared(encoder=encoder, embedder=embedder, bytes_in_all=sum(sizes))
 
     def make(
         self, part: Part, prepared: "_Prepared", inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Embeds one shard."""
-        from .sources.samples import fields as read_fields
-        from .sources.samples import open_shard
-
-        path = runtime.sources[part.name].path
-        listing = scan(path)
+        """Embeds one source."""
+        source = cast(SampleSource, runtime.sources[part.name])
         encoder = prepared.encoder
-        runtime.progress.revise(prepared.expect(listing, path.stat().st_size))
-        rows = EmbeddingRows(shard=path.name, size=encoder.size)
-        for fault in listing.faults:
-            rows.skip(fault.key, fault.reason, fault.detail, fault.offset)
-        runtime.progress.advance(len(listing.faults), skipped=len(listing.faults))
-        with open_shard(path) as data:
-            sha256 = data.sha256()
-            for batch in decode_batches(listing.samples, data, encoder, runtime.batch_size):
-                good = [one for one in batch if one.pixels is not None]
-                if good:
-                    rows.embeddings.append(embed_batch(encoder, good))
-                for one in batch:
-                    span = one.entry.image
-                    if one.pixels is None:
-                        rows.skip(one.entry.key, one.reason, one.detail, span.offset)
+        rows = EmbeddingRows(shard=source.name, size=encoder.size)
+        with source.open(scratch.folder) as opened:
+            runtime.progress.revise(prepared.expect(opened, source.size))
+            for fault in opened.faults:
+                rows.skip(fault.key, fault.reason, fault.detail, fault.offset)
+            runtime.progress.advance(len(opened.faults), skipped=len(opened.faults))
+            for batch in prepared.embedder.embed(opened.samples):
+                rows.embeddings.append(batch.embeddings)
+                for entry, fate in zip(batch.entries, batch.fates, strict=True):
+                    if fate.reason:
+                        rows.skip(entry.key, fate.reason, fate.detail, entry.offset)
                         continue
-                    fields = read_fields(one.entry, data)
                     rows.rows.append(
                         {
-                            "key": one.entry.key,
-                            "offset": span.offset,
-                            "size": span.size,
-                            "width": one.width,
-                            "height": one.height,
-                            "caption": fields.caption,
-                            "label": fields.label,
-                            "url": fields.url,
-                            "extra": fields.extra,
+                            "key": entry.key,
+                            "offset": entry.offset,
+                            "size": entry.size,
+                            "width": fate.width,
+                            "height": fate.height,
+                            **asdict(entry.fields()),
                         }
                     )
-                runtime.progress.advance(len(batch), skipped=len(batch) - len(good))
-        return rows.write(scratch, _facts(listing, sha256), encoder.identity)
+                done = len(batch.entries)
+                runtime.progress.advance(done, skipped=batch.skipped, spent=batch.spent)
+            facts = _facts(opened)
+        return rows.write(scratch, facts, encoder.identity)
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
         """ShardError when there is no picture at all, a shard is cut, or too much was skipped."""
@@ -116,7 +121,7 @@ class Embed(Stage):
             raise ShardError(
                 f"{seen - embedded} of {seen} samples ({share:.1%}) were skipped, more than "
                 f"--max-skipped {runtime.max_skipped:g} allows ({_counts(reasons)}): all work is "
-                "kept, and a higher --max-skipped accepts it"
+                f"kept, and a higher --max-skipped accepts it{_hint(reasons)}"
             )
 
 
@@ -125,24 +130,26 @@ class _Prepared:
     """The model, and what is known so far of how many samples there are."""
 
     encoder: Encoder
+    embedder: Embedder
     bytes_in_all: int
     bytes_listed: int = 0
     samples_listed: int = 0
 
-    def expect(self, listing: ShardListing, size: int) -> int:
-        """How many samples there may be in all, now that one more shard is listed."""
+    def expect(self, opened: Samples, size: int) -> int:
+        """How many samples there may be in all, now that one more source is listed."""
         self.bytes_listed += size
-        self.samples_listed += listing.seen
+        self.samples_listed += len(opened.samples) + len(opened.faults)
         share = self.bytes_listed / self.bytes_in_all if self.bytes_in_all else 1.0
         return round(self.samples_listed / share) if share else self.samples_listed
 
 
-def _facts(listing: ShardListing, sha256: str) -> dict[str, object]:
+def _facts(opened: Samples) -> dict[str, object]:
     return {
-        "sha256": sha256,
-        "is_partial": not listing.complete,
-        "why_partial": listing.why_cut or "",
-        "suffixes": dict(listing.suffixes.most_common(20)),
+        "sha256": opened.sha256(),
+        "is_partial": not opened.complete,
+        "why_partial": opened.why_cut or "",
+        "suffixes": dict(opened.suffixes.most_common(20)),
+        **opened.facts,
     }
 
 
@@ -158,13 +165,19 @@ def _nothing_embedded(records: Sequence[PartRecord]) -> str:
         suffixes.update(record.facts["suffixes"])
         reasons.update(record.facts["skipped"])
     shards = ", ".join(record.facts["shard"] for record in records[:3])
-    if not suffixes:
-        return f"the shards hold no samples at all ({shards}): name shards that hold pictures"
+    if not suffixes and not reasons:
+        return f"there are no samples at all ({shards}): name what holds pictures"
+    holds = f"it holds what ends in {_counts(suffixes)} and " if suffixes else ""
     return (
-        f"no picture was found in the shards ({shards}): they hold members that end in "
-        f"{_counts(suffixes)} and skipped were {_counts(reasons) or 'none'}; pictures are "
-        "members .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif"
+        f"no picture was found ({shards}): {holds}skipped were {_counts(reasons) or 'none'}; "
+        f"pictures are .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif{_hint(reasons)}"
     )
+
+
+def _hint(reasons: "Counter[str]") -> str:
+    if not reasons["remote"]:
+        return ""
+    return ", and addresses of pictures are not downloaded: img2dataset makes tar shards of them"
 
 
 def _counts(counts: "Counter[str]") -> str:

@@ -118,7 +118,7 @@ def _text(value: Any) -> str | None:
 
     A column of whole numbers with gaps comes out of pandas as floats.
     """
-    value = _plain(value)
+    value = plain_value(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, list | dict):
@@ -134,20 +134,20 @@ def _whole(value: Any) -> int | None:
 
 def _extra(values: Mapping[str, Any]) -> str:
     """A JSON object that every strict reader takes."""
-    text = json.dumps(_plain(dict(values)), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain_value(dict(values)), ensure_ascii=False, allow_nan=False)
     return clean_text(text)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A value as JSON knows it: not finite is null, bytes and other kinds are text."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_value(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)

@@ -16,8 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 from ...store.digest import digest_json
 from ...store.errors import ShardError
 from .embedding_rows import FIELD_NAMES, ImportedRows, to_rows
-from .shard_hints import PICTURE_SUFFIXES
 from .shards import Shard, natural_key, part_name
+from .sniff import describe, find_kind, flag_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,21 +161,18 @@ def _sniff_folder(folder: Path) -> list[ImportPart]:
         return _sniff_clip_retrieval(folder)
     by_suffix = {
         suffix: [path for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")]
-        for suffix in (".npz", ".npy", ".tar")
+        for suffix in (".npz", ".npy")
     }
     if by_suffix[".npz"] and by_suffix[".npy"]:
         raise ShardError(f"{folder} holds .npz and .npy files: name one of them")
     files = by_suffix[".npz"] or by_suffix[".npy"]
     if files:
         return [_sniff_file(path) for path in sorted(files, key=lambda p: natural_key(p.name))]
-    if by_suffix[".tar"]:
+    kind = find_kind(folder)
+    if kind not in (None, "embeddings"):
         raise ShardError(
-            f"{folder} holds tar shards, not embeddings: use cpp-pipe embed --shards '{folder}'"
-        )
-    if any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
-        raise ShardError(
-            f"{folder} holds pictures, not embeddings: pack them into tar shards and use "
-            "cpp-pipe embed --shards"
+            f"{folder} {describe(kind, folder)}, not embeddings: use cpp-pipe embed "
+            f"{flag_for(kind, folder)}"
         )
     raise ShardError(f"{folder} holds no .npz, no .npy and no img_emb folder of clip-retrieval")
 
@@ -242,6 +239,12 @@ def _sniff_file(path: Path) -> ImportPart:
     if start[257:262] == b"ustar":
         raise ShardError(
             f"{path} is a tar shard, not embeddings: use cpp-pipe embed --shards '{path}'"
+        )
+    kind = find_kind(path)
+    if kind not in (None, "embeddings"):
+        raise ShardError(
+            f"{path} {describe(kind, path)}, not embeddings: use cpp-pipe embed "
+            f"{flag_for(kind, path)}"
         )
     raise ShardError(
         f"{path} is neither an .npz nor an .npy (it starts with {start[:8]!r}): save the vectors "

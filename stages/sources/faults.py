@@ -7,6 +7,8 @@ FaultReason = Literal[
     "no_image",
     "no_key",
     "not_a_file",
+    "unreadable",
+    "remote",
     "sparse",
     "duplicate_key",
     "truncated",

@@ -6,7 +6,9 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from .faults import FaultReason
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -43,11 +45,9 @@ _DECODE_ERRORS = (
 class UndecodableImage(Exception):
     """An image that cannot be used: its sample becomes a fault with this reason."""
 
-    def __init__(
-        self, reason: Literal["empty", "unsupported", "undecodable", "too_large"], detail: str
-    ) -> None:
+    def __init__(self, reason: FaultReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason = reason
+        self.reason: FaultReason = reason
         self.detail = detail
 
 
@@ -56,11 +56,17 @@ class Picture:
     """A decoded image and the size that it has in its file."""
 
     rgb: "Image"
+    """Smaller than in its file where it was decoded at a fraction of its size."""
     width: int
     height: int
 
 
-def decode(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode(
+    data: bytes | bytearray | memoryview,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+) -> Picture:
     """The pixels of an encoded image, in memory, as open_clip is trained on them.
 
     That is webdataset's `pilrgb`, Pillow's `convert("RGB")` of the first frame: transparency is
@@ -71,6 +77,9 @@ def decode(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS
     The kind of image is told from its bytes, never from its name. A file cut short is
     `undecodable`, even where Pillow could show its upper part; one of more than `max_pixels` is
     refused by its header. Every refusal is an UndecodableImage.
+
+    With `at_least` a JPEG is decoded at the smallest of 1/2, 1/4 and 1/8 of its size at which both
+    sides keep so many pixels: other pixels, made in a part of the time.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -85,10 +94,14 @@ def decode(data: bytes | bytearray | memoryview, *, max_pixels: int = MAX_PIXELS
                 raise UndecodableImage(
                     "too_large", f"{width} x {height} pixels, more than {max_pixels}"
                 )
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
             image.load()
             # Which colour is transparent does not change the RGB values, but Pillow warns of it.
             image.info.pop("transparency", None)
-            return Picture(rgb=image.convert("RGB"), width=width, height=height)
+            # A conversion copies even what is RGB: up to 256 MiB.
+            rgb = image if image.mode == "RGB" else image.convert("RGB")
+            return Picture(rgb=rgb, width=width, height=height)
     except (Image.DecompressionBombError, MemoryError) as error:
         raise UndecodableImage("too_large", _detail(error)) from error
     except UnidentifiedImageError as error:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ MOST_TEXT_BYTES = 1 << 20
 """A caption, label, url or JSON member above this is no text about one image; it is not read."""
 MOST_OTHER_BYTES = 4096
 """Members under other suffixes are kept in `extra` up to this size, if they are text."""
+TEXT_SUFFIXES = ("txt", "cls", "url", "json")
+"""Suffixes of the texts that fill the columns."""
 _CHUNK = 1 << 20
 
 
@@ -81,7 +83,15 @@ class SampleFields:
 
 
 def fields(entry: SampleEntry, shard: ShardBytes) -> SampleFields:
-    """The fields in the text members of a sample.
+    """The fields in the text members of a sample."""
+    sizes = {suffix: span.size for suffix, span in entry.members.items()}
+    return read_fields(sizes, lambda suffix: shard.read(entry.members[suffix]))
+
+
+def read_fields(
+    sizes: Mapping[str, int], read: Callable[[str], bytes], **known: str
+) -> SampleFields:
+    """The fields of a sample whose texts have these sizes by suffix; `known` enter `extra` too.
 
     The caption is the `.txt`, else the JSON field `caption` or `text`; the label the `.cls`, else
     the JSON field `label`; the url the JSON field `url`, else the `.url`; JSON names in any case.
@@ -90,28 +100,35 @@ def fields(entry: SampleEntry, shard: ShardBytes) -> SampleFields:
     """
     extra: dict[str, Any] = {}
     texts = {
-        suffix: _text(entry, shard, suffix, extra)
-        for suffix in ("txt", "cls", "url", "json")
-        if suffix in entry.members
+        suffix: _text(suffix, sizes[suffix], read, extra)
+        for suffix in TEXT_SUFFIXES
+        if suffix in sizes
     }
-    values = _json_fields(texts.pop("json", None), extra)
-    caption = _take(values, ("caption", "text"), texts.get("txt"))
-    label = _take(values, ("label",), texts.get("cls"))
-    url = _take(values, ("url",), None) or texts.get("url") or None
+    values = {**known, **_json_fields(texts.pop("json", None), extra)}
+    columns = take_columns(values, texts)
     extra = {**values, **extra}
-    for suffix, span in entry.members.items():
-        if suffix in ("txt", "cls", "url", "json", *IMAGE_SUFFIXES):
+    for suffix, size in sizes.items():
+        if suffix in TEXT_SUFFIXES or suffix in IMAGE_SUFFIXES:
             continue
-        if span.size <= MOST_OTHER_BYTES:
-            text = _strict_text(shard.read(span))
+        if size <= MOST_OTHER_BYTES:
+            text = _strict_text(read(suffix))
             if text is not None:
                 extra[suffix if suffix not in extra else f".{suffix}"] = text
-    return SampleFields(
-        caption=caption,
-        label=label,
-        url=url,
-        extra=clean_text(json.dumps(extra, ensure_ascii=False, allow_nan=False)),
-    )
+    return SampleFields(**columns, extra=to_json(extra))
+
+
+def take_columns(values: dict[str, Any], texts: Mapping[str, str]) -> dict[str, str | None]:
+    """Caption, label and url out of texts by suffix and named values, which lose what they say."""
+    return {
+        "caption": _take(values, ("caption", "text"), texts.get("txt")),
+        "label": _take(values, ("label",), texts.get("cls")),
+        "url": _take(values, ("url",), None) or texts.get("url") or None,
+    }
+
+
+def to_json(values: Mapping[str, Any]) -> str:
+    """A JSON object that every strict reader takes."""
+    return clean_text(json.dumps(values, ensure_ascii=False, allow_nan=False))
 
 
 def clean_text(text: str) -> str:
@@ -119,13 +136,12 @@ def clean_text(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _text(entry: SampleEntry, shard: ShardBytes, suffix: str, extra: dict[str, Any]) -> str:
-    """The text of a member without blanks around it, or "" and a note why not."""
-    span = entry.members[suffix]
-    if span.size > MOST_TEXT_BYTES:
-        extra[f"{suffix}_error"] = f"{span.size} bytes, more than {MOST_TEXT_BYTES}"
+def _text(suffix: str, size: int, read: Callable[[str], bytes], extra: dict[str, Any]) -> str:
+    """A text without blanks around it, or "" and a note why not."""
+    if size > MOST_TEXT_BYTES:
+        extra[f"{suffix}_error"] = f"{size} bytes, more than {MOST_TEXT_BYTES}"
         return ""
-    return shard.read(span).decode("utf-8-sig", "replace").strip()
+    return read(suffix).decode("utf-8-sig", "replace").strip()
 
 
 def _strict_text(raw: bytes) -> str | None:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from .sniff import find_kind, flag_for
+
 MOST_SHOWN = 3
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-EMBEDDING_SUFFIXES = frozenset({".npz", ".npy"})
 _NUMBERED = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 
 
-def why_nothing(pattern: str) -> str:
+def why_nothing(pattern: str, suffix: str = ".tar") -> str:
     """What is where `pattern` points, and what to do about it; one clause, without a full stop."""
     folder = Path(pattern).parent
     while glob.has_magic(str(folder)):
@@ -22,20 +22,23 @@ def why_nothing(pattern: str) -> str:
         return f"there is no folder {folder} (the path exists as far as {above})"
     if not folder.is_dir():
         return f"{folder} is a file, not a folder"
-    clause = f"the folder {folder} has {_describe_folder(folder)}"
+    clause = f"the folder {folder} has {_describe_folder(folder, suffix)}"
     if not glob.has_magic(pattern) and re.search(r"[{<].*[}>]", pattern):
         clause += "; a range is written {000..999}"
     return clause
 
 
-def _describe_folder(folder: Path) -> str:
-    """The files in a folder by suffix, with a hint where they are something else than shards."""
+def _describe_folder(folder: Path, wanted: str) -> str:
+    """The files in a folder by suffix, with a hint where they are something else than `wanted`."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     counts = Counter(Path(name).suffix.lower() for name in names)
     if not counts:
-        below = sum(1 for _ in folder.glob("*/*.tar"))
+        below = sum(1 for _ in folder.glob(f"*/*{wanted}"))
         if below:
-            return f"no files, but {below} .tar in its subfolders: write '{folder}/*/*.tar'"
+            return f"no files, but {below} {wanted} in its subfolders: write '{folder}/*/*{wanted}'"
+        kind = find_kind(folder)
+        if kind is not None:
+            return f"no files, but {kind} below it: {flag_for(kind, folder)} takes them"
         return "no files"
     listed = []
     for suffix, count in counts.most_common(MOST_SHOWN):
@@ -46,13 +49,16 @@ def _describe_folder(folder: Path) -> str:
     rest = sum(counts.values()) - sum(count for _, count in counts.most_common(MOST_SHOWN))
     if rest:
         text += f" and {rest} others"
-    if counts[".tar"]:
+    if counts[wanted]:
         return text
-    if PICTURE_SUFFIXES & counts.keys():
-        return text + " and no .tar: pack the pictures into tar shards first"
-    if EMBEDDING_SUFFIXES & counts.keys():
-        return text + " and no .tar: embeddings made elsewhere come in by cpp-pipe import"
-    return text + " and no .tar"
+    text += f" and no {wanted}"
+    kind = find_kind(folder)
+    if kind == "pictures":
+        packed = ": pack the pictures into tar shards with cpp-pipe pack, or take them as they are"
+        return f"{text}{packed if wanted == '.tar' else ''} with {flag_for(kind, folder)}"
+    if kind == "embeddings":
+        return f"{text}: embeddings made elsewhere come in by {flag_for(kind, folder)}"
+    return text if kind is None else f"{text}: {flag_for(kind, folder)} takes the {kind}"
 
 
 def compress_names(names: Sequence[str]) -> str:

@@ -224,6 +224,53 @@ def test_the_bound_on_pixels_is_exact():
         decode(data, max_pixels=24 * 36 - 1)
 
 
+@pytest.mark.parametrize(
+    ("at_least", "size"),
+    [
+        (None, (800, 600)),
+        (601, (800, 600)),
+        (301, (800, 600)),
+        (300, (400, 300)),
+        (150, (200, 150)),
+        (75, (100, 75)),
+        (1, (100, 75)),
+    ],
+)
+def test_a_jpeg_is_decoded_at_the_least_fraction_that_keeps_both_sides(at_least, size):
+    for picture in (COLOURS, COLOURS.convert("L")):
+        found = decode(encoded(picture.resize((800, 600)), "JPEG"), at_least=at_least)
+        assert (found.width, found.height) == (800, 600)
+        assert found.rgb.size == size
+        assert found.rgb.mode == "RGB"
+
+
+@pytest.mark.parametrize("name", [name for name in SOUND if "jpeg" not in name])
+def test_what_is_no_jpeg_is_decoded_whole(name: str):
+    data = SOUND[name]()
+    found = decode(data, at_least=1)
+    assert np.array_equal(np.asarray(found.rgb), np.asarray(decode(data).rgb))
+
+
+def test_a_jpeg_at_a_fraction_looks_like_the_whole_one_made_smaller():
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    data = encoded(smooth.resize((1600, 1200), Image.Resampling.BICUBIC), "JPEG", quality=90)
+    whole, part = (
+        np.asarray(decode(data, at_least=one).rgb.resize((224, 168), Image.Resampling.BICUBIC))
+        for one in (None, 448)
+    )
+    assert not np.array_equal(whole, part)
+    assert np.abs(whole.astype(int) - part).mean() < 0.5
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if "jpeg" in name])
+def test_at_a_fraction_hostile_bytes_have_the_same_reason(name: str):
+    make, reason = HOSTILE[name]
+    with pytest.raises(UndecodableImage) as caught:
+        decode(make(), at_least=1)
+    assert caught.value.reason == reason
+
+
 @pytest.mark.parametrize("bytes_like", [bytes, bytearray, memoryview])
 def test_every_kind_of_bytes_is_taken(bytes_like: type):
     assert decode(bytes_like(encoded(COLOURS, "PNG"))).width == 36

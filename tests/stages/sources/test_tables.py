@@ -1,0 +1,286 @@
+"""Parquet tables: which columns are what, and what a row gives."""
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cpp_pipe.stages.sources.images import UndecodableImage
+from cpp_pipe.stages.sources.samples import SampleFields
+from cpp_pipe.stages.sources.table_columns import sniff_columns
+from cpp_pipe.stages.sources.table_rows import TableRows, open_table
+from cpp_pipe.stages.sources.tables import TableFile, read_table_picture
+from cpp_pipe.store.errors import ConfigError, MissingError, ShardError
+
+from .pictures import png, write_picture
+
+
+def write(path: Path, columns: dict[str, Any], **options: Any) -> Path:
+    metadata = options.pop("metadata", None)
+    table = pa.table(columns)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata(metadata) if metadata else table, path, **options)
+    return path
+
+
+def hugging_face(numbers: list[int | None]) -> pa.Array:
+    """A column as Hugging Face writes pictures."""
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [None if n is None else {"bytes": png(n), "path": f"{n}.png"} for n in numbers]
+    return pa.array(rows, kind)
+
+
+def read(path: Path, column: str = "") -> dict[str, bytes | str]:
+    """The picture of each key, or why there is none."""
+    told: dict[str, bytes | str] = {}
+    with TableFile.of(path, column).open(Path()) as opened:
+        for fault in opened.faults:
+            told[f"{fault.key} again"] = f"{fault.reason}: {fault.detail}"
+        for one in opened.samples:
+            try:
+                told[one.key] = one.read_image()
+                assert one.size == len(told[one.key]) and one.offset is None
+            except UndecodableImage as error:
+                told[one.key] = f"{error.reason}: {error.detail}"
+    return told
+
+
+def fields(path: Path) -> list[SampleFields]:
+    with TableFile.of(path).open(Path()) as opened:
+        return [one.fields() for one in opened.samples]
+
+
+def test_pictures_of_hugging_face_are_read(tmp_path):
+    path = write(tmp_path / "a.parquet", {"image": hugging_face([0, 1, 2]), "label": [3, 1, 2]})
+    assert read(path) == {"0": png(0), "1": png(1), "2": png(2)}
+    assert [one.label for one in fields(path)] == ["3", "1", "2"]
+
+
+def test_names_of_classes_in_hugging_faces_metadata_come_along(tmp_path):
+    names = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    path = write(
+        tmp_path / "a.parquet",
+        {"image": hugging_face([0, 1, 2]), "label": pa.array([1, 0, -1], pa.int64())},
+        metadata={"huggingface": json.dumps(names)},
+    )
+    told = fields(path)
+    assert [one.label for one in told] == ["1", "0", "-1"]
+    assert [json.loads(one.extra) for one in told] == [
+        {"label_name": "dog"}, {"label_name": "cat"}, {},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["image", "IMG", "jpg", "png", "bytes", "image_bytes"])
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_bytes_under_a_usual_name_are_pictures(tmp_path, name, kind):
+    path = write(tmp_path / "a.parquet", {"other": [b"x"], name: pa.array([png(0)], kind)})
+    assert read(path) == {"0": png(0)}
+
+
+@pytest.mark.parametrize("name", ["path", "file", "file_name", "Image_Path", "filepath"])
+def test_paths_are_looked_for_from_the_tables_folder(tmp_path, name):
+    write_picture(tmp_path / "data" / "pictures" / "a b.png")
+    local = (tmp_path / "data" / "pictures" / "a b.png").as_uri()
+    path = write(
+        tmp_path / "data" / "a.parquet",
+        {"id": ["x", "y", "z"], name: ["pictures/a b.png", local, "pictures/gone.png"]},
+    )
+    assert read(path) == {
+        "x": png(0),
+        "y": png(0),
+        "z": "unreadable: No such file or directory",
+    }
+    assert json.loads(fields(path)[0].extra) == {name: "pictures/a b.png"}
+
+
+def test_a_struct_without_bytes_names_its_file(tmp_path):
+    write_picture(tmp_path / "a.png", 4)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": None, "path": "a.png"}, {"bytes": png(1), "path": "b.png"}, None]
+    path = write(tmp_path / "a.parquet", {"image": pa.array(rows, kind)})
+    assert read(path) == {"0": png(4), "1": png(1), "2": "no_image: the row has no picture"}
+
+
+def test_addresses_are_not_downloaded(tmp_path):
+    url = "https://example.org/a.jpg"
+    path = write(tmp_path / "laion.parquet", {"URL": [url, None], "TEXT": ["a cat", "a dog"]})
+    assert read(path) == {"0": f"remote: {url}", "1": "no_image: the row has no picture"}
+    assert (fields(path)[0].url, fields(path)[0].caption) == (url, "a cat")
+
+
+def test_columns_of_laion_come_along_under_their_own_names(tmp_path):
+    path = write(
+        tmp_path / "a.parquet",
+        {
+            "jpg": [png(0)],
+            "URL": ["http://x"],
+            "TEXT": ["a cat"],
+            "similarity": [float("nan")],
+            "punsafe": [0.25],
+            "NSFW": ["UNLIKELY"],
+            "when": pa.array([0], pa.timestamp("s")),
+            "nothing": pa.array([None], pa.string()),
+            "vector": [[1.0, 2.0]],
+        },
+    )
+    (told,) = fields(path)
+    assert (told.url, told.caption, told.label) == ("http://x", "a cat", None)
+    assert json.loads(told.extra) == {
+        "punsafe": 0.25,
+        "NSFW": "UNLIKELY",
+        "when": "1970-01-01 00:00:00",
+    }
+
+
+def test_labels_that_pandas_made_floats_are_whole_numbers(tmp_path):
+    path = write(tmp_path / "a.parquet", {"jpg": [png(0), png(1)], "Label": [3.0, None]})
+    assert [one.label for one in fields(path)] == ["3", None]
+
+
+@pytest.mark.parametrize("name", ["key", "ID", "image_id", "__key__"])
+def test_a_key_is_a_column_or_else_the_padded_number_of_the_row(tmp_path, name):
+    pictures = [png(0)] * 11
+    numbers = pa.array([None, *range(7, 17)], pa.int64())
+    named = write(tmp_path / "a.parquet", {"jpg": pictures, name: numbers})
+    assert list(read(named)) == ["00", *map(str, range(7, 17))]
+    plain = write(tmp_path / "b.parquet", {"jpg": pictures})
+    assert list(read(plain)) == [f"{n:02d}" for n in range(11)]
+
+
+def test_a_key_that_comes_again_is_a_fault(tmp_path):
+    path = write(tmp_path / "a.parquet", {"jpg": [png(0), png(1)], "key": ["a", "a"]})
+    assert read(path) == {"a": png(0), "a again": "duplicate_key: row 1 has the key of a row above"}
+
+
+def test_a_column_that_is_named_is_taken(tmp_path):
+    columns = {"left": hugging_face([0]), "right": hugging_face([1]), "odd": [png(2)]}
+    path = write(tmp_path / "a.parquet", columns)
+    assert read(path, "right") == {"0": png(1)}
+    assert read(path, "odd") == {"0": png(2)}
+    with pytest.raises(ConfigError, match="pictures in left, right: --image-column names"):
+        TableFile.of(path)
+    with pytest.raises(
+        ConfigError, match=r"'middle' of .* such are .*, which are left, right, odd"
+    ):
+        TableFile.of(path, "middle")
+    image = write(tmp_path / "b.parquet", {"mask": hugging_face([0]), "image": hugging_face([1])})
+    assert read(image) == {"0": png(1)}
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"a": [1], "b": ["x"]}, r"no column that is known .* but a \(int64\), b \(string\)"),
+        ({"embedding": [[0.5, 0.5]]}, r"save embeddings as \.npy for cpp-pipe import"),
+    ],
+)
+def test_a_table_without_pictures_says_what_it_holds(tmp_path, columns, says):
+    path = write(tmp_path / "a.parquet", columns)
+    with pytest.raises(ConfigError, match=says):
+        TableFile.of(path)
+
+
+def test_the_metadata_of_clip_retrieval_says_import(tmp_path):
+    (tmp_path / "img_emb").mkdir()
+    path = write(tmp_path / "metadata" / "metadata_0.parquet", {"caption": ["a"]})
+    with pytest.raises(ConfigError, match=f"cpp-pipe import '{tmp_path}'"):
+        TableFile.of(path)
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_text("no table")
+    with pytest.raises(ShardError, match=r"a\.parquet cannot be read as Parquet"):
+        TableFile.of(path)
+    with pytest.raises(ShardError, match=r"gone\.parquet cannot be read"):
+        TableFile.of(tmp_path / "gone.parquet")
+
+
+def test_a_table_that_is_damaged_half_way_is_an_error(tmp_path):
+    columns = {"jpg": [png(n % 100) for n in range(300)]}
+    path = write(tmp_path / "a.parquet", columns, compression="snappy", row_group_size=50)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2000] = bytes(2000)
+    path.write_bytes(content)
+    with TableFile.of(path).open(tmp_path) as opened, pytest.raises(ShardError, match="Parquet"):
+        [one.read_image() for one in opened.samples]
+
+
+def test_moving_a_table_keeps_its_identity_and_a_changed_one_has_another(tmp_path):
+    columns = {"jpg": [png(0)], "png": [png(1)]}
+    path = write(tmp_path / "a.parquet", columns)
+    before = TableFile.of(path)
+    (tmp_path / "b").mkdir()
+    moved = TableFile.of(Path(shutil.copy(path, tmp_path / "b")))
+    assert (moved.identity, moved.part_name) == (before.identity, before.part_name)
+    assert TableFile.of(path, "png").identity != before.identity
+    assert TableFile.of(path, "jpg").identity == before.identity
+    write(path, {"jpg": [png(2)]})
+    assert TableFile.of(path).identity != before.identity
+
+
+@pytest.mark.parametrize("how", ["path", "struct"])
+def test_a_changed_picture_that_a_table_names_is_noticed(tmp_path, how):
+    picture = write_picture(tmp_path / "a.png")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    struct = pa.array([{"bytes": None, "path": "a.png"}], kind)
+    path = write(tmp_path / "a.parquet", {"image": struct if how == "struct" else ["a.png"]})
+    seen = [TableFile.of(path).identity]
+    picture.write_bytes(png(1))
+    seen.append(TableFile.of(path).identity)
+    picture.unlink()
+    seen.append(TableFile.of(path).identity)
+    assert len(set(seen)) == 3
+
+
+def test_rows_are_the_same_in_whatever_order_and_from_whatever_thread(tmp_path):
+    values = list(range(1000))
+    path = write(tmp_path / "a.parquet", {"a": values, "b": values}, row_group_size=170)
+    with open_table(path) as file:
+        rows = TableRows(file, path, ["a"])
+        assert [rows.row(n) for n in (999, 0, 500, 499, 170, 169)] == [
+            {"a": n} for n in (999, 0, 500, 499, 170, 169)
+        ]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(rows.row, values)) == [{"a": n} for n in values]
+
+
+def test_a_picture_is_found_again_by_its_key(tmp_path):
+    numbers = [n % 50 for n in range(200)]
+    columns = {"image": hugging_face(list(numbers)), "id": [f"k{n}" for n in range(200)]}
+    path = write(tmp_path / "a.parquet", columns, row_group_size=60)
+    for row in (0, 59, 60, 199):
+        assert read_table_picture(path, "image", f"k{row}") == png(numbers[row])
+    with pytest.raises(MissingError, match="has no row 'k200' any more"):
+        read_table_picture(path, "image", "k200")
+
+
+def test_the_digest_is_of_the_table_and_of_the_files_that_it_names(tmp_path):
+    def digest(path: Path) -> str:
+        with TableFile.of(path).open(tmp_path) as opened:
+            for one in opened.samples:
+                one.read_image()
+            return opened.sha256()
+
+    from cpp_pipe.store.digest import digest_file
+
+    inside = write(tmp_path / "a.parquet", {"jpg": [png(0)]})
+    assert digest(inside) == digest_file(inside)
+    picture = write_picture(tmp_path / "a.png")
+    named = write(tmp_path / "b.parquet", {"path": ["a.png"]})
+    before = digest(named)
+    picture.write_bytes(png(1))
+    assert digest(named) != before
+
+
+def test_hugging_faces_struct_is_taken_before_anything_else():
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("jpg", pa.binary()), ("path", pa.string()), ("photo", struct)])
+    columns = sniff_columns(schema, "", Path("a.parquet"))
+    assert (columns.image, columns.how, columns.fields) == ("photo", "struct", ("path",))

@@ -1,0 +1,223 @@
+"""Samples to embeddings: in order, each with one fate, the same by cores and by processes."""
+
+import contextlib
+import io
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from cpp_pipe.configs import __file__ as configs
+from cpp_pipe.stages.decoding import Batch, Embedder
+from cpp_pipe.stages.encoder import Encoder, load_encoder
+from cpp_pipe.stages.sources.images import UndecodableImage
+from cpp_pipe.stages.sources.samples import SampleFields
+from cpp_pipe.store import ShardError, StoreError
+
+FILES = {
+    "weights": Path(configs).parent / "digits-clip.safetensors",
+    "model_config": Path(configs).parent / "digits-clip.json",
+}
+
+
+@dataclass
+class Sample:
+    """An entry of a source that is held in memory."""
+
+    key: str
+    encoded: bytes | Exception
+    readers: list[tuple[str, str]] = field(default_factory=list)
+    """Which sample was read by which thread, of all that share the list."""
+
+    offset = None
+    size = None
+
+    def read_image(self) -> bytes:
+        """The bytes, or why they cannot be had."""
+        self.readers.append((self.key, threading.current_thread().name))
+        if isinstance(self.encoded, Exception):
+            raise self.encoded
+        return self.encoded
+
+    def fields(self) -> SampleFields:
+        """Nothing."""
+        return SampleFields(caption=None, label=None, url=None, extra="{}")
+
+
+def picture(number: int) -> Image.Image:
+    rng = np.random.default_rng(number)
+    return Image.fromarray(rng.integers(0, 256, (32 + number % 7, 40, 3), dtype=np.uint8))
+
+
+def samples(count: int) -> list[Sample]:
+    """Pictures without loss, each another one."""
+    readers: list[tuple[str, str]] = []
+    made = []
+    for number in range(count):
+        stream = io.BytesIO()
+        picture(number).save(stream, "PNG")
+        made.append(Sample(str(number), stream.getvalue(), readers))
+    return made
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return load_encoder("digits-clip", "shipped", files=FILES, device="cpu")
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """A machine on which torch uses so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=[0, 2], ids=["on all cores", "by processes"])
+def embedder(request: pytest.FixtureRequest, encoder: Encoder) -> Embedder:
+    """Either way to embed, for all sources of these tests."""
+    with torch_threads(2):
+        return Embedder(encoder, 10, decoders=request.param)
+
+
+def expected_rows(numbers: Sequence[int]) -> np.ndarray:
+    """What open_clip alone makes of the pictures, one at a time."""
+    open_clip.add_model_config(FILES["model_config"])
+    network, _, preprocess = open_clip.create_model_and_transforms(
+        "digits-clip", pretrained=str(FILES["weights"])
+    )
+    network.eval()
+    with torch.inference_mode():
+        rows = [network.encode_image(preprocess(picture(one))[None]) for one in numbers]
+        return torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
+
+
+def all_rows(batches: Sequence[Batch]) -> np.ndarray:
+    return np.concatenate([one.embeddings for one in batches])
+
+
+def test_every_sample_has_one_fate_in_order_and_open_clips_embedding(embedder):
+    given = samples(45)
+    given[3] = Sample("3", b"no picture")
+    given[17] = Sample("17", UndecodableImage("unreadable", "gone"))
+    given[44] = Sample("44", b"")
+    batches = list(embedder.embed(given))
+    assert [len(one.entries) for one in batches] == [10, 10, 10, 10, 5]
+    assert [entry.key for one in batches for entry in one.entries] == [one.key for one in given]
+    fates = [fate for one in batches for fate in one.fates]
+    reasons = {number: fate.reason for number, fate in enumerate(fates) if fate.reason}
+    assert reasons == {3: "unsupported", 17: "unreadable", 44: "empty"}
+    assert fates[17].detail == "gone"
+    assert sum(one.skipped for one in batches) == 3
+    good = [number for number in range(45) if number not in reasons]
+    assert [(fates[n].width, fates[n].height) for n in good] == [(40, 32 + n % 7) for n in good]
+    assert np.abs(all_rows(batches) - expected_rows(good)).max() < 1e-6
+    # The same object takes another source.
+    again = list(embedder.embed(given[:10]))
+    assert np.array_equal(all_rows(again), batches[0].embeddings)
+
+
+def test_samples_without_a_picture_at_all_give_no_rows(embedder, encoder):
+    (batch,) = embedder.embed([Sample(str(number), b"") for number in range(5)])
+    assert batch.embeddings.shape == (0, encoder.size)
+    assert batch.skipped == 5
+    assert list(embedder.embed([])) == []
+
+
+def test_on_a_cpu_neither_cores_nor_a_larger_batch_change_a_bit(encoder):
+    given = samples(50)
+    rows = []
+    for cores, size in [(1, 16), (2, 16), (2, 64), (3, 500)]:
+        with torch_threads(cores):
+            rows.append(all_rows(list(Embedder(encoder, size).embed(given))))
+    assert all(np.array_equal(rows[0], one) for one in rows[1:])
+
+
+def test_samples_are_read_in_order_and_some_batches_ahead_only(embedder):
+    given = samples(400)
+    read = given[0].readers
+    batches = embedder.embed(given)
+    next(batches)
+    while True:
+        before = len(read)
+        time.sleep(0.3)
+        if len(read) == before:
+            break
+    assert len(read) <= 10 * 7
+    assert len(list(batches)) == 39
+    assert [key for key, _ in read] == [one.key for one in given]
+    assert threading.current_thread().name not in {thread for _, thread in read}
+
+
+def test_a_source_that_breaks_says_so_and_what_was_begun_is_dropped(embedder):
+    given = samples(400)
+    given[40] = Sample("40", ShardError("the shard was changed"))
+    with pytest.raises(ShardError, match="changed"):
+        list(embedder.embed(given))
+    assert 41 <= len(given[0].readers) < 200
+
+
+def test_one_may_stop_half_way_and_torch_has_its_threads_back(encoder):
+    with torch_threads(2):
+        batches = Embedder(encoder, 16).embed(samples(400))
+        next(batches)
+        del batches
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+
+
+def test_what_the_time_went_to_is_told_with_each_batch(embedder):
+    began = time.perf_counter()
+    spent = [one.spent for one in embedder.embed(samples(64))]
+    seconds = time.perf_counter() - began
+    for name in ("read", "decode", "encode", "waited"):
+        in_all = sum(one[name] for one in spent)
+        assert 0 < in_all < seconds, name
+
+
+def test_a_process_that_dies_is_one_sentence(encoder):
+    others = set(multiprocessing.active_children())
+    batches = Embedder(encoder, 16, decoders=1).embed(samples(400))
+    next(batches)
+    (decoder,) = set(multiprocessing.active_children()) - others
+    decoder.kill()
+    with pytest.raises(StoreError, match=r"died .* run the same command again"):
+        list(batches)
+
+
+def test_processes_end_with_the_object_that_keeps_them(encoder):
+    others = set(multiprocessing.active_children())
+    embedder = Embedder(encoder, 16, decoders=1)
+    assert len(list(embedder.embed(samples(40)))) == 3
+    started = set(multiprocessing.active_children()) - others
+    assert started
+    del embedder
+    for process in started:
+        process.join(20)
+    assert not any(process.is_alive() for process in started)
+
+
+def test_jpegs_are_decoded_at_a_fraction_where_the_encoder_says_so(encoder):
+    stream = io.BytesIO()
+    picture(0).resize((640, 480), Image.Resampling.BICUBIC).save(stream, "JPEG")
+    given = [Sample("0", stream.getvalue())]
+    scaled = replace(encoder, identity={**encoder.identity, "scaled_jpeg": True})
+    (whole,) = Embedder(encoder, 1).embed(given)
+    for decoders in (0, 1):
+        (part,) = Embedder(scaled, 1, decoders=decoders).embed(given)
+        assert part.fates == whole.fates  # the size is that of the file
+        assert not np.array_equal(part.embeddings, whole.embeddings)
+        assert (part.embeddings * whole.embeddings).sum() > 0.99

@@ -1,0 +1,221 @@
+"""The frozen model: open_clip's own floats, whatever way they are made; and what it says it is."""
+
+import io
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import Compose, Lambda
+
+from cpp_pipe.configs import __file__ as configs
+from cpp_pipe.stages import encoder as encoders
+from cpp_pipe.stages.embedding_rows import EmbeddingRows
+from cpp_pipe.stages.encoder import Encoder, load_encoder, load_encoder_of
+from cpp_pipe.stages.sources.images import decode
+from cpp_pipe.stages.sources.tar_shards import open_tar
+from cpp_pipe.store import Artifact, ConfigError, Recipe, Store
+from cpp_pipe.store.kinds import EMBEDDINGS
+
+FILES = {
+    "weights": Path(configs).parent / "digits-clip.safetensors",
+    "model_config": Path(configs).parent / "digits-clip.json",
+}
+
+
+def load(**settings) -> Encoder:
+    """The small CLIP of digits."""
+    return load_encoder("digits-clip", "shipped", files=FILES, device="cpu", **settings)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return load()
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple:
+    """The same model as open_clip hands it out, and its preprocessing."""
+    open_clip.add_model_config(FILES["model_config"])
+    network, _, preprocess = open_clip.create_model_and_transforms(
+        "digits-clip", pretrained=str(FILES["weights"])
+    )
+    return network.eval(), preprocess
+
+
+def pictures() -> list[Image.Image]:
+    """Small pictures of some shapes."""
+    rng = np.random.default_rng(0)
+    shapes = [(40, 60, 3), (60, 40, 3), (32, 32, 3), (100, 33, 3), (9, 9, 3)]
+    return [Image.fromarray(rng.integers(0, 256, one, dtype=np.uint8)) for one in shapes]
+
+
+class Floats(torch.nn.Module):
+    """A network whose embedding is what it is given."""
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The pixels, channel after channel."""
+        return pixels.flatten(1)
+
+
+def test_the_network_is_given_open_clips_own_floats(encoder, plain):
+    pixels = torch.stack([encoder.preprocess(one) for one in pictures()])
+    assert pixels.dtype == torch.uint8
+    found = replace(encoder, model=Floats()).images(pixels)
+    expected = torch.stack([plain[1](one) for one in pictures()]).flatten(1)
+    assert np.array_equal(found, torch.nn.functional.normalize(expected, dim=-1).numpy())
+
+
+def test_a_preprocessing_that_ends_in_another_way_is_left_whole(plain):
+    whole = Compose([*plain[1].transforms, Lambda(lambda pixels: 2 * pixels)])
+    assert encoders._in_two(whole, "cpu") == {"preprocess": whole}
+
+
+def test_floats_are_embedded_as_they_are(encoder, plain):
+    floats = torch.stack([plain[1](one) for one in pictures()])
+    pixels = torch.stack([encoder.preprocess(one) for one in pictures()])
+    assert np.abs(encoder.images(floats) - encoder.images(pixels)).max() < 1e-6
+
+
+def test_the_preprocessing_can_be_sent_to_another_process(encoder):
+    sent = pickle.loads(pickle.dumps(encoder.preprocess))
+    for picture in pictures():
+        assert torch.equal(sent(picture), encoder.preprocess(picture))
+
+
+def last_bits(x: np.ndarray) -> np.ndarray:
+    """float16 numbers as whole numbers, in which neighbours differ by one."""
+    bits = x.astype(np.float16).view(np.int16).astype(np.int32)
+    return np.where(bits < 0, -(bits & 0x7FFF), bits)
+
+
+def plainly(network, pixels: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        return torch.nn.functional.normalize(network.encode_image(pixels), dim=-1).numpy()
+
+
+def test_embeddings_are_those_of_the_plain_network_but_for_last_bits(encoder, plain):
+    pixels = torch.stack([plain[1](one) for one in pictures()])
+    found = encoder.images(torch.stack([encoder.preprocess(one) for one in pictures()]))
+    expected = plainly(plain[0], pixels)
+    # Near zero, where float16 is finer than float32's sums are exact, neighbours are many.
+    assert np.abs(found - expected).max() < 1e-6
+    large = np.abs(expected) > 1e-2
+    assert np.abs(last_bits(found) - last_bits(expected))[large].max() <= 1
+
+
+@pytest.fixture(scope="module")
+def mobile(shared) -> dict[str, Path]:
+    """The files of a small MobileNetV2 CLIP."""
+    folder = shared / "models" / "mnv2-clip"
+    return {
+        "weights": folder / "mnv2-clip.safetensors",
+        "model_config": folder / "mnv2-clip.json",
+    }
+
+
+def test_a_convolutional_tower_keeps_its_embeddings_in_either_layout(mobile):
+    fast = load_encoder("mnv2-clip", "local", files=mobile, device="cpu")
+    network, _, preprocess = open_clip.create_model_and_transforms(
+        "mnv2-clip", pretrained=str(mobile["weights"])
+    )
+    pixels = torch.stack([preprocess(one) for one in pictures()])
+    found = fast.images(torch.stack([fast.preprocess(one) for one in pictures()]))
+    assert np.abs(found - plainly(network.eval(), pixels)).max() < 2e-6
+
+
+def test_what_is_launched_twice_comes_back_in_order(encoder):
+    one, other = (encoder.preprocess(picture)[None] for picture in pictures()[:2])
+    first, second = encoder.launch(one), encoder.launch(other)
+    assert np.array_equal(first(), encoder.images(one))
+    assert np.array_equal(second(), encoder.images(other))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_cpus_embeddings(encoder):
+    on_gpu = load_encoder("digits-clip", "shipped", files=FILES, device="cuda")
+    pixels = torch.stack([encoder.preprocess(one) for one in pictures()])
+    rows = [on_gpu.launch(some) for some in pixels.pin_memory().split(2)]
+    found = np.concatenate([one() for one in rows])
+    # TF32, which cuDNN may take for convolutions, keeps ten bits.
+    assert np.abs(found - encoder.images(pixels)).max() < 2e-3
+
+
+def test_defaults_leave_no_trace_in_the_identity(encoder):
+    assert not {"precision", "scaled_jpeg"} & set(encoder.identity)
+    assert encoder.at_least is None
+
+
+def test_bf16_is_named_and_near_to_fp32(encoder):
+    coarse = load(precision="bf16")
+    assert coarse.identity == {**encoder.identity, "precision": "bf16"}
+    pixels = torch.stack([encoder.preprocess(one) for one in pictures()])
+    found, expected = coarse.images(pixels), encoder.images(pixels)
+    assert found.dtype == np.float32
+    assert not np.array_equal(found, expected)
+    assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-6
+    # Eight bits a number: cosines to three digits.
+    assert (found * expected).sum(axis=1).min() > 0.999
+    words = ["zero", "one"]
+    assert (coarse.texts(words) * encoder.texts(words)).sum(axis=1).min() > 0.999
+
+
+def test_scaled_jpegs_keep_twice_the_size_of_the_network(encoder):
+    scaled = load(scaled_jpeg=True)
+    size = encoder.identity["preprocess"]["size"]
+    assert scaled.identity == {**encoder.identity, "scaled_jpeg": True}
+    assert scaled.at_least == 2 * max(size if isinstance(size, list) else [size])
+
+
+def embedded_by(encoder: Encoder, store: Store, name: str) -> Artifact:
+    """Embeddings of no image, that say which model made them."""
+    recipe = Recipe(
+        kind=EMBEDDINGS.name,
+        format=EMBEDDINGS.format,
+        stage="test",
+        revision=1,
+        config={"name": name},
+        parts={"one": {}},
+    )
+    draft = store.draft(recipe)
+    rows = EmbeddingRows(shard="one", size=encoder.size)
+    draft.make_part("one", lambda scratch: rows.write(scratch, {}, encoder.identity))
+    return draft.publish({}, {})
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"precision": "bf16"}, {"scaled_jpeg": True}], ids=["default", "bf16", "jpeg"]
+)
+def test_a_query_is_embedded_as_the_embeddings_were(tmp_path, settings):
+    made = load(**settings)
+    artifact = embedded_by(made, Store(tmp_path), "x")
+    found = load_encoder_of(artifact, FILES, "cpu")
+    assert found.identity == made.identity
+    assert found.at_least == made.at_least
+    pixels = made.preprocess(pictures()[0])[None]
+    assert np.array_equal(found.images(pixels), made.images(pixels))
+
+
+def test_another_model_is_refused(tmp_path, encoder):
+    other = replace(encoder, identity={**encoder.identity, "weights_digest": "0"})
+    with pytest.raises(ConfigError, match="its weights_digest is"):
+        load_encoder_of(embedded_by(other, Store(tmp_path), "x"), FILES, "cpu")
+
+
+def test_a_photograph_at_a_fraction_of_its_size_is_embedded_almost_alike(shared, mobile):
+    encoder = load_encoder("mnv2-clip", "local", files=mobile, device="cpu", scaled_jpeg=True)
+    with open_tar(shared / "data" / "caltech101" / "00000.tar", None) as shard:
+        small = decode(shard.samples[0].read_image()).rgb
+    stream = io.BytesIO()
+    small.resize((1800, 1200), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
+    whole, scaled = (
+        decode(stream.getvalue(), at_least=one).rgb for one in (None, encoder.at_least)
+    )
+    assert (whole.size, scaled.size) == ((1800, 1200), (900, 600))
+    rows = encoder.images(torch.stack([encoder.preprocess(one) for one in (whole, scaled)]))
+    assert rows[0] @ rows[1] > 0.999

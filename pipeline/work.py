@@ -10,9 +10,13 @@ from ..stages.contract import Inputs, Runtime, Stage
 from ..store import Artifact, Store
 from .device import find_device
 from .engines import torchrun
-from .engines.local import make_parts
+from .engines.engine import find_engine
 
 _PACKAGES = ("cpp-pipe", "torch", "open_clip_torch", "numpy", "pyarrow", "scikit-learn")
+
+
+class LeftToOthers(Exception):
+    """Parts are being made elsewhere and are not waited for: no fault, but no artifact yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ def find_or_make(
     """The artifact that a job makes; the run refers to it afterwards.
 
     `settings` go into the run's record when they have proved to work, and only for what the user
-    has named.
+    has named. Raises LeftToOthers where the runtime does not wait for parts that others make.
     """
     parts = job.stage.parts(job.inputs, job.runtime)
     version = job.stage.recipe(parts).version
@@ -81,12 +85,19 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     say(f"{stage.name}: making {job.slot} {draft.recipe.version}{why}")
     if finished:
         say(f"{stage.name}: {len(finished)} of {len(parts)} parts are there already")
-    device = find_device(runtime.device) if len(finished) < len(parts) else "none"
+    # What learns from all rows is no map over parts, and is made here.
+    engine = find_engine("local" if stage.is_fit else runtime.engine)
+    device = engine.find_device(runtime) if len(finished) < len(parts) else "none"
     started = time.monotonic()
     # Of the shards only those that are still to be read, so that progress counts them alone.
     todo = {name: one for name, one in runtime.sources.items() if name not in finished}
     runtime = replace(runtime, device=device, sources=todo)
-    make_parts(stage, draft, parts, job.inputs, runtime)
+    left = engine.make_parts(stage, draft, parts, job.inputs, runtime)
+    if left:
+        raise LeftToOthers(
+            f"{stage.name}: {len(left)} of {len(parts)} parts of {job.slot} are still being made "
+            "elsewhere, and the last one to finish publishes them"
+        )
     stage.review(list(draft.finished().values()), runtime)
     seconds = time.monotonic() - started
     made = draft.publish(job.inputs, _made_by(device, seconds))

@@ -10,7 +10,8 @@ from typer.core import TyperGroup
 from ...store.errors import CppPipeError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "embed": ("make", "Embed the images of tar shards with a frozen CLIP-like model."),
+    "pack": ("shards", "Make tar shards of a folder of pictures, with all folders below it."),
+    "embed": ("make", "Embed the images of shards, folders or tables with a CLIP-like model."),
     "import": ("make", "Take over embeddings that were made elsewhere."),
     "train": ("make", "Train heads on the embeddings with the rate-reduction objective."),
     "project": ("make", "Refine all embeddings with the trained heads."),
@@ -23,7 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "search": ("ask", "Find the images that are nearest to a picture, to words, or to a key."),
     "eval": ("ask", "Score the clusters against labels, beside chance and k-means."),
     "report": ("look", "Draw a run as one page: clusters, how many, and how sure."),
-    "run": ("walk", "Walk the whole path for a config, from shards to captions and search."),
+    "run": ("walk", "Walk the whole path, from pictures to captions and search."),
     "demo": ("walk", "Walk the whole path on handwritten digits that come along."),
     "status": ("keep", "List what the runs of a store hold, and what is half done."),
     "lineage": ("keep", "Tell what an artifact was made from, back to the shards."),
@@ -82,6 +83,9 @@ def cpp_pipe(
 
     Embeds them once, refines the embeddings, clusters all of them, says how many clusters there
     are, names each in words, and searches them.
+
+    \b
+      cpp-pipe run --images photos/
 
     \b
       cpp-pipe embed --shards 'laion/{000..999}.tar'

@@ -9,15 +9,21 @@ import typer
 from ...store import Artifact, ConfigError
 from .app import subcommands
 from .options import (
+    ALONE,
     DEFAULT_RUN,
     DEFAULT_STORE,
+    AddressFlag,
     ConfigFlag,
     DeviceFlag,
+    EngineFlag,
     RunFlag,
     SetFlag,
     StoreFlag,
+    WaitFlag,
+    WorkerFlag,
     WorkersFlag,
     open_plan,
+    or_left_to_others,
 )
 
 _BAR = 40
@@ -212,6 +218,10 @@ def assign(
         str | None, typer.Option("--level", help="Levels of the hierarchy, or auto.")
     ] = None,
     workers: WorkersFlag = 1,
+    worker: WorkerFlag = ALONE,
+    wait: WaitFlag = True,
+    engine: EngineFlag = "local",
+    address: AddressFlag = None,
     device: DeviceFlag = "auto",
     config: ConfigFlag = None,
     sets: SetFlag = None,
@@ -236,9 +246,21 @@ def assign(
     if level is not None:
         given = {"k": _count("--level", level), "method": "hierarchy"}
     flags = {} if k is None and level is None else given
-    plan = open_plan(store, run, config, sets, workers=workers, device=device, assign=flags)
-    assignments = plan.make("assignments")
-    _print_sizes(assignments)
+    plan = open_plan(
+        store,
+        run,
+        config,
+        sets,
+        workers=workers,
+        worker=worker,
+        wait=wait,
+        engine=engine,
+        address=address,
+        device=device,
+        assign=flags,
+    )
+    with or_left_to_others():
+        _print_sizes(plan.make("assignments"))
 
 
 def _count(flag: str, text: str | None) -> int | tuple[int, ...] | str | None:

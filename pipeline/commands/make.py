@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,24 +11,47 @@ from ..plan import Plan
 from . import options
 from .app import subcommands
 from .options import (
+    ALONE,
+    DEFAULT_PROGRESS,
     DEFAULT_RUN,
     DEFAULT_STORE,
+    AddressFlag,
     BatchFlag,
     ConfigFlag,
     DeviceFlag,
+    EngineFlag,
     ModelConfigFlag,
     ModelFlag,
     PartialFlag,
     PretrainedFlag,
+    ProgressFlag,
     RunFlag,
     SetFlag,
     SkippedFlag,
     StoreFlag,
+    WaitFlag,
+    WorkerFlag,
     WorkersFlag,
     open_plan,
 )
 
 _WORKERS = 1
+
+ImagesFlag = Annotated[
+    list[str] | None,
+    typer.Option("--images", help="A folder of pictures, with all folders below it."),
+]
+TablesFlag = Annotated[
+    list[str] | None,
+    typer.Option("--table", help="A Parquet file or a glob: pictures as bytes, or their paths."),
+]
+ColumnFlag = Annotated[
+    str | None, typer.Option("--image-column", help="Of a table, where it is not the usual one.")
+]
+VocabularyFlag = Annotated[
+    str | None,
+    typer.Option("--vocabulary", help="imagenet, coco, a text file, or .npz of embeddings."),
+]
 
 app = subcommands()
 
@@ -37,8 +60,13 @@ app = subcommands()
 def embed(
     shards: Annotated[
         list[str] | None,
-        typer.Option("--shards", help="'a/{000..999}.tar', 'a/<000..999>.tar', glob, @list, dir."),
+        typer.Option(
+            "--shards", help="'a/{000..999}.tar', <000..999>, glob, @list, dir, s3://, https://."
+        ),
     ] = None,
+    images: ImagesFlag = None,
+    table: TablesFlag = None,
+    image_column: ColumnFlag = None,
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[SHARDS]...", help="More shards.")
     ] = None,
@@ -49,20 +77,27 @@ def embed(
     allow_partial: PartialFlag = False,
     batch_size: BatchFlag = 64,
     workers: WorkersFlag = _WORKERS,
+    worker: WorkerFlag = ALONE,
+    wait: WaitFlag = True,
+    engine: EngineFlag = "local",
+    address: AddressFlag = None,
     device: DeviceFlag = "auto",
+    progress: ProgressFlag = DEFAULT_PROGRESS,
     config: ConfigFlag = None,
     sets: SetFlag = None,
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Embed the images of tar shards with a frozen CLIP-like model.
+    """Embed the images of shards, folders or tables with a CLIP-like model.
 
-    Name all shards that the run shall hold: those that are embedded already cost nothing, and an
-    interrupted command goes on where it stopped. Every sample is embedded or skipped with a reason.
+    Name all that the run shall hold: what is embedded already costs nothing, and an interrupted
+    command goes on where it stopped. Every sample is embedded or skipped with a reason.
 
     \b
+      cpp-pipe embed --images photos/
       cpp-pipe embed --shards 'laion/{000..999}.tar'
-      cpp-pipe embed --shards photos/ --model ViT-B-32 --pretrained openai
+      cpp-pipe embed --shards 's3://bucket/laion/*.tar' --model ViT-B-32
+      cpp-pipe embed --table 'beans/data/train-*.parquet'
       cpp-pipe embed --shards a.tar --model-config my.json --pretrained my.safetensors
     """
     named = [*(shards or []), *(more or [])]
@@ -73,33 +108,81 @@ def embed(
         sets,
         device=device,
         workers=workers,
+        worker=worker,
+        wait=wait,
+        engine=engine,
+        address=address,
         batch_size=batch_size,
         max_skipped=max_skipped,
         allow_partial=allow_partial,
+        progress=progress,
         begins=True,
-        data={"shards": options.anchored(named) if named else None},
+        data=data_table(named, images, table, image_column),
         embed=options.embed_table(model, pretrained, model_config),
     )
-    if not plan.settings.data.shards and not plan.settings.data.builtin:
-        raise ConfigError("no shards are named: --shards 'FOLDER/{000..999}.tar' names them")
-    print_counts(plan.make("embeddings"))
+    if not plan.settings.data.is_named:
+        raise ConfigError(
+            "nothing to embed is named: --images FOLDER, --shards 'FOLDER/{000..999}.tar' or "
+            "--table FILE.parquet names it"
+        )
+    with options.or_left_to_others():
+        embeddings = plan.make("embeddings")
+    options.sum_up(skipped_by_reason(embeddings))
+    print_counts(embeddings)
+
+
+def skipped_by_reason(embeddings: Artifact) -> Counter[str]:
+    """How many samples were skipped, by reason."""
+    reasons: Counter[str] = Counter()
+    for part in embeddings.parts:
+        reasons.update(part.facts["skipped"])
+    return reasons
+
+
+def data_table(
+    shards: list[str] | None,
+    images: list[str] | None,
+    tables: list[str] | None,
+    image_column: str | None,
+) -> dict[str, Any]:
+    """The flags that name what to embed, as values of the table `data`.
+
+    What is named takes the place of all that was named before, of whatever kind.
+    """
+    if not (shards or images or tables):
+        return {"image_column": image_column}
+    return {
+        "shards": options.anchored(shards or []),
+        "images": options.anchored(images or []),
+        "tables": options.anchored(tables or []),
+        "image_column": image_column or "",
+        "builtin": "",
+    }
 
 
 def print_counts(embeddings: Artifact) -> None:
     """Prints that every sample is accounted for: seen = embedded + skipped."""
-    reasons: Counter[str] = Counter()
-    seen = embedded = 0
-    for part in embeddings.parts:
-        seen += part.facts["seen"]
-        embedded += part.facts["embedded"]
-        reasons.update(part.facts["skipped"])
+    reasons = skipped_by_reason(embeddings)
+    seen = sum(part.facts["seen"] for part in embeddings.parts)
+    embedded = sum(part.facts["embedded"] for part in embeddings.parts)
     why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     typer.echo(
         f"seen {seen:,} = embedded {embedded:,} + skipped {seen - embedded:,}"
         + (f" ({why})" if why else "")
     )
+    if reasons["remote"]:
+        typer.echo(
+            f"remote: {reasons['remote']:,} pictures are addresses, which are not downloaded: "
+            "img2dataset makes tar shards of such a table"
+        )
     for part in embeddings.parts:
         facts = part.facts
+        told = facts.get("stats_successes", facts["seen"])
+        if told != facts["seen"]:
+            typer.echo(
+                f"counts differ: img2dataset wrote {told:,} samples into {facts['shard']} by its "
+                f"stats file, {facts['seen']:,} are there"
+            )
         lost = sum(facts["skipped"].values())
         if facts["is_partial"]:
             typer.echo(
@@ -149,7 +232,7 @@ def import_(
         max_skipped=max_skipped,
         begins=True,
         embed=options.embed_table(model, pretrained, model_config),
-        data={"shards": (), "builtin": ""},
+        data={"shards": (), "images": (), "tables": (), "builtin": ""},
     )
     made = plan.take_over(
         Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name),
@@ -191,6 +274,10 @@ def train(
 @app.command()
 def project(
     workers: WorkersFlag = _WORKERS,
+    worker: WorkerFlag = ALONE,
+    wait: WaitFlag = True,
+    engine: EngineFlag = "local",
+    address: AddressFlag = None,
     device: DeviceFlag = "auto",
     config: ConfigFlag = None,
     sets: SetFlag = None,
@@ -202,15 +289,25 @@ def project(
     \b
       cpp-pipe project
     """
-    open_plan(store, run, config, sets, device=device, workers=workers).make("features")
+    plan = open_plan(
+        store,
+        run,
+        config,
+        sets,
+        device=device,
+        workers=workers,
+        worker=worker,
+        wait=wait,
+        engine=engine,
+        address=address,
+    )
+    with options.or_left_to_others():
+        plan.make("features")
 
 
 @app.command()
 def caption(
-    vocabulary: Annotated[
-        str | None,
-        typer.Option("--vocabulary", help="imagenet, coco, a text file, or .npz of embeddings."),
-    ] = None,
+    vocabulary: VocabularyFlag = None,
     template: Annotated[
         list[str] | None,
         typer.Option("--template", help="A prompt with {}, or imagenet-7, or imagenet-80."),

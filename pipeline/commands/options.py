@@ -1,7 +1,10 @@
 """Flags that commands share, and the plan that they make together."""
 
+import contextlib
 import os
+import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +12,7 @@ import typer
 
 from ...store import ConfigError, Store
 from ..engines import torchrun
-from ..progress import ProgressLine
+from ..progress import progress_named
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -36,6 +39,22 @@ DeviceFlag = Annotated[
 WorkersFlag = Annotated[
     int, typer.Option("--workers", min=1, help="Processes that make parts side by side.")
 ]
+WorkerFlag = Annotated[
+    str,
+    typer.Option(
+        "--worker", metavar="I/N", help="Which of N that share the parts this is, from 0 to N-1."
+    ),
+]
+WaitFlag = Annotated[
+    bool,
+    typer.Option("--wait/--no-wait", help="For parts that others are still making at the end."),
+]
+EngineFlag = Annotated[
+    str, typer.Option("--engine", help="Where parts are made: local, or ray (a cluster).")
+]
+AddressFlag = Annotated[
+    str | None, typer.Option("--address", help="Of the Ray cluster, if this machine is not in it.")
+]
 BatchFlag = Annotated[
     int, typer.Option("--batch-size", min=1, help="Images that the frozen model sees at once.")
 ]
@@ -46,6 +65,9 @@ SkippedFlag = Annotated[
 PartialFlag = Annotated[
     bool,
     typer.Option("--allow-partial", help="Go on without missing shards, and with cut ones."),
+]
+ProgressFlag = Annotated[
+    str, typer.Option("--progress", help="line, json (an object a line, on stderr), or none.")
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 ModelFlag = Annotated[
@@ -61,6 +83,9 @@ ModelConfigFlag = Annotated[
 
 DEFAULT_STORE = Path("artifacts")
 DEFAULT_RUN = "default"
+DEFAULT_PROGRESS = "line"
+ALONE = "0/1"
+"""The worker that shares the parts with none."""
 
 _EMBEDDED = ("data", "embed")
 """Tables that say what is embedded, and by which model."""
@@ -72,10 +97,16 @@ def say(line: str) -> None:
     Of the processes of torchrun only the first one speaks.
     """
     if torchrun.rank() == 0:
-        _progress.tell(line)
+        _shown["progress"].tell(line)
 
 
-_progress = ProgressLine()
+def sum_up(skipped: Mapping[str, int]) -> None:
+    """Tells what the command's last count took; `skipped` counts what it left out, by reason."""
+    _shown["progress"].sum_up(skipped)
+
+
+_shown = {"progress": progress_named(DEFAULT_PROGRESS)}
+"""Where the command that runs tells how far it is."""
 
 
 def open_plan(
@@ -86,9 +117,14 @@ def open_plan(
     *,
     device: str = "auto",
     workers: int = 1,
+    worker: str = ALONE,
+    wait: bool = True,
+    engine: str = "local",
+    address: str | None = None,
     batch_size: int = 64,
     max_skipped: float = 0.1,
     allow_partial: bool = False,
+    progress: str = DEFAULT_PROGRESS,
     begins: bool = False,
     **tables: dict[str, Any],
 ) -> "Plan":
@@ -100,8 +136,11 @@ def open_plan(
     """
     from ...stages.contract import Runtime, Silent
     from ..config import Settings, find_config, read_tables
+    from ..engines.engine import find_engine
     from ..plan import Plan
 
+    _shown["progress"] = progress_named(progress)
+    find_engine(engine)
     opened = Store(store)
     record = opened.runs.read(run)
     settings = Settings.from_tables(record.settings, f"run {run}")
@@ -120,12 +159,38 @@ def open_plan(
     runtime = Runtime(
         device=device,
         workers=workers,
+        worker=parse_worker(worker),
+        wait=wait,
+        engine=engine,
+        address=address,
         batch_size=batch_size,
         max_skipped=max_skipped,
         allow_partial=allow_partial,
-        progress=_progress if torchrun.rank() == 0 else Silent(),
+        progress=_shown["progress"] if torchrun.rank() == 0 else Silent(),
     )
     return Plan(opened, run, settings, runtime, say)
+
+
+def parse_worker(text: str) -> tuple[int, int]:
+    """The i and the n of `--worker i/n`."""
+    matched = re.fullmatch(r"(\d+)/(\d+)", text)
+    number, count = (int(one) for one in matched.groups()) if matched else (0, 0)
+    if number >= count:
+        allowed = f"0/{count} to {count - 1}/{count} are" if count else "I/N is, as 0/8 to 7/8"
+        raise ConfigError(f"--worker {text!r} is not allowed: {allowed}")
+    return number, count
+
+
+@contextlib.contextmanager
+def or_left_to_others() -> Iterator[None]:
+    """Ends a command well where `--no-wait` leaves parts to others: says how many, and exits."""
+    from ..work import LeftToOthers
+
+    try:
+        yield
+    except LeftToOthers as left:
+        say(str(left))
+        raise typer.Exit from left
 
 
 def _apply(settings: "Settings", assignment: str) -> "Settings":

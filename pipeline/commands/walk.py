@@ -1,23 +1,36 @@
 """Commands that walk the whole path: run and demo."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ...store import ConfigError
 from ..plan import Plan
 from . import options
 from .app import subcommands
 from .ask import draw_hits, evaluation_table, open_run, prepare_search, print_hits, score
 from .cluster import curve_lines
-from .make import print_captions, print_counts
+from .make import (
+    ColumnFlag,
+    ImagesFlag,
+    TablesFlag,
+    VocabularyFlag,
+    data_table,
+    print_captions,
+    print_counts,
+)
 from .options import (
     DEFAULT_STORE,
     BatchFlag,
     DeviceFlag,
+    ModelConfigFlag,
+    ModelFlag,
     PartialFlag,
+    PretrainedFlag,
     SetFlag,
     SkippedFlag,
     StoreFlag,
@@ -30,27 +43,42 @@ app = subcommands()
 
 @app.command(name="run")
 def run_(
-    config: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped config.")],
+    config: Annotated[
+        str | None, typer.Argument(help="A TOML file, or the name of a shipped config.")
+    ] = None,
+    images: ImagesFlag = None,
     shards: Annotated[list[str] | None, typer.Option("--shards", help="As in embed.")] = None,
+    table: TablesFlag = None,
+    image_column: ColumnFlag = None,
+    model: ModelFlag = None,
+    pretrained: PretrainedFlag = None,
+    model_config: ModelConfigFlag = None,
+    vocabulary: VocabularyFlag = None,
     max_skipped: SkippedFlag = 0.1,
     allow_partial: PartialFlag = False,
     batch_size: BatchFlag = 64,
     workers: WorkersFlag = 1,
     device: DeviceFlag = "auto",
     sets: SetFlag = None,
-    run: Annotated[str | None, typer.Option("--run", help="The config's name if absent.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="If absent, named like the config or the folder.")
+    ] = None,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Walk the whole path for a config, from shards to captions and search.
+    """Walk the whole path, from pictures to captions and search.
+
+    For a folder of pictures nothing else is needed; a config names data and settings.
 
     \b
+      cpp-pipe run --images photos/
+      cpp-pipe run --images photos/ --model ViT-B-32 --pretrained openai --vocabulary words.txt
       cpp-pipe run digits
       cpp-pipe run cifar10 --shards 'cifar10/{00..49}.tar'
-      cpp-pipe run my.toml
     """
+    name = run or run_name(config, images, shards, table)
     plan = open_plan(
         store,
-        run or Path(config).stem,
+        name,
         config,
         sets,
         device=device,
@@ -59,11 +87,62 @@ def run_(
         max_skipped=max_skipped,
         allow_partial=allow_partial,
         begins=True,
-        data={"shards": options.anchored(shards) if shards else None},
+        data=data_table(shards, images, table, image_column),
+        embed=options.embed_table(model, pretrained, model_config),
+        caption={"vocabulary": options.anchored_file(vocabulary)},
     )
     walk(plan)
     if _has_labels(plan):
         typer.echo("\n" + evaluation_table(score(plan)))
+    typer.echo("\n" + _what_next(plan, store))
+
+
+def run_name(
+    config: str | None, images: list[str] | None, shards: list[str] | None, tables: list[str] | None
+) -> str:
+    """The name of a run that is not named: that of its config, its folder or its table."""
+    from ..config import CONFIGS
+
+    is_shipped = config is not None and (CONFIGS / f"{config}.toml").is_file()
+    if config is not None and Path(config).is_dir() and not is_shipped:
+        raise ConfigError(
+            f"{config!r} is a folder: cpp-pipe run --images {config!r} takes the pictures in it, "
+            "--shards its tar shards, and a config is a TOML file"
+        )
+    if config is not None:
+        return Path(config).stem
+    if images:
+        name = Path(images[0]).expanduser().resolve().name
+    elif shards or tables:
+        first = Path((shards or tables or [])[0].lstrip("@"))
+        name = first.parent.name if first.suffix else first.name
+    else:
+        raise ConfigError(
+            "nothing to run is named: cpp-pipe run --images FOLDER takes a folder of pictures, "
+            "cpp-pipe run CONFIG a TOML file or the name of a shipped config, as digits"
+        )
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "images"
+
+
+def _what_next(plan: Plan, store: Path) -> str:
+    """The commands that one goes on with."""
+    where = f" --run {plan.run}" + (f" --store {store}" if store != DEFAULT_STORE else "")
+    lines = [
+        f"  cpp-pipe search --text 'a red car' --sheet hits.png{where}",
+        f"  cpp-pipe search --query img.jpg{where}",
+        f"  cpp-pipe report{where}",
+    ]
+    if len(_folders(plan)) > 1:
+        lines.append(f"  cpp-pipe eval --label folder{where}   # do clusters follow the folders?")
+    return "\n".join(["next:", *lines])
+
+
+def _folders(plan: Plan) -> set[str]:
+    """The folders that the pictures of the run came from."""
+    embeddings = plan.make("embeddings", asked_by="run")
+    return {
+        part.facts["shard"] for part in embeddings.parts if part.facts.get("source") == "images"
+    }
 
 
 def walk(plan: Plan) -> None:
@@ -113,7 +192,8 @@ def demo(
     _show_query(plan, store)
     seconds = time.monotonic() - began
     typer.echo(
-        "\nNow with your own images (tar shards, in the WebDataset format):\n"
+        "\nNow with your own images, all of it or step by step:\n"
+        "  cpp-pipe run --images FOLDER\n"
         "  cpp-pipe embed --shards 'FOLDER/{000..999}.tar' --model ViT-B-32 --pretrained openai\n"
         "  cpp-pipe train\n"
         "  cpp-pipe search --query img.jpg --sheet hits.png\n"

@@ -1,118 +1,119 @@
 """Making parts on this machine: one after another, or side by side in processes."""
 
 import os
+import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing import get_context
-from typing import Any
+from multiprocessing import active_children, get_context, parent_process
 
-from ...stages.contract import Inputs, Part, Runtime, Silent, Stage
+from ...stages.contract import Inputs, Part, Runtime, Stage
 from ...store import Draft, StoreError
+from .. import device
 from ..memory import keep_freed_memory
+from ..progress_of_workers import gathered
+from .engine import PartMaker, in_turn, until_there
+
+
+def find_device(runtime: Runtime) -> str:
+    """A torch device of this machine; ConfigError where the one wanted is not there."""
+    return device.find_device(runtime.device)
 
 
 def make_parts(
     stage: Stage, draft: Draft, parts: Sequence[Part], inputs: Inputs, runtime: Runtime
-) -> None:
-    """Makes the parts that are not finished; any number of processes may do so at once."""
+) -> list[Part]:
+    """Makes the parts that are not finished; any number of processes may do so at once.
+
+    Returns those that others are still making, none where the runtime waits for them.
+    """
     finished = draft.finished()
-    todo = [part for part in parts if part.name not in finished]
+    todo = [part for part in in_turn(parts, runtime.worker) if part.name not in finished]
     if not todo:
-        return
+        return []
     keep_freed_memory()
     if runtime.workers > 1 and len(todo) > 1:
-        _side_by_side(stage, draft, todo, inputs, runtime)
-    else:
-        _one_by_one(stage, draft, todo, inputs, runtime)
+        return _side_by_side(stage, draft, todo, inputs, runtime)
+    maker = PartMaker(stage, draft, inputs, runtime)
+    return until_there(todo, maker.attempt_all, runtime)
 
 
-def _one_by_one(
-    stage: Stage, draft: Draft, todo: Sequence[Part], inputs: Inputs, runtime: Runtime
-) -> None:
-    prepared = stage.prepare(inputs, runtime)
-    held_elsewhere = []
-    for part in todo:
-        if not _make(stage, draft, part, prepared, inputs, runtime, wait=False):
-            held_elsewhere.append(part)
-    for part in held_elsewhere:
-        _make(stage, draft, part, prepared, inputs, runtime, wait=True)
-
-
-def _make(
-    stage: Stage,
-    draft: Draft,
-    part: Part,
-    prepared: Any,
-    inputs: Inputs,
-    runtime: Runtime,
-    *,
-    wait: bool,
-) -> bool:
-    """Whether the part is there now; False when another process is making it."""
-    with draft.claim(part.name, wait=wait) as is_held:
-        if not is_held:
-            return False
-        if draft.find_part(part.name) is None:
-            draft.make_part(
-                part.name,
-                lambda scratch: stage.make(part, prepared, inputs, runtime, scratch),
-            )
-        return True
-
-
-_worker: dict[str, Any] = {}
+_worker: dict[str, PartMaker] = {}
 """What a worker process keeps between its parts."""
 
 
-def _start_worker(
-    stage: Stage, draft: Draft, inputs: Inputs, runtime: Runtime, threads: int
-) -> None:
+def _start_worker(maker: PartMaker, threads: int) -> None:
+    # Ctrl-C reaches all processes of a terminal: the one that the user started ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    _worker.update(stage=stage, draft=draft, inputs=inputs, runtime=runtime)
+    _worker["maker"] = maker
 
 
-def _work(part: Part) -> int:
-    """Makes a part in a worker process; returns how many of its samples were skipped."""
-    if "prepared" not in _worker:
-        _worker["prepared"] = _worker["stage"].prepare(_worker["inputs"], _worker["runtime"])
-    _make(
-        _worker["stage"],
-        _worker["draft"],
-        part,
-        _worker["prepared"],
-        _worker["inputs"],
-        _worker["runtime"],
-        wait=True,
-    )
-    record = _worker["draft"].find_part(part.name)
-    assert record is not None
-    return sum(record.facts.get("skipped", {}).values())
+def _end_with_parent() -> None:
+    """Ends a worker whose parent was killed: it would wait for work, and hold a model, for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _attempt(part: Part) -> bool:
+    """Whether a part is there now; False while another process is making it."""
+    return _worker["maker"].attempt(part) is not None
 
 
 def _side_by_side(
     stage: Stage, draft: Draft, todo: Sequence[Part], inputs: Inputs, runtime: Runtime
-) -> None:
+) -> list[Part]:
+    with gathered(runtime.progress) as told:
+        maker = PartMaker(stage, draft, inputs, replace(runtime, progress=told))
+        return _in_processes(maker, todo, runtime)
+
+
+def _in_processes(maker: PartMaker, todo: Sequence[Part], runtime: Runtime) -> list[Part]:
     workers = min(runtime.workers, len(todo))
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    quiet = replace(runtime, progress=Silent())
+    others = active_children()
     pool = ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
         initializer=_start_worker,
-        initargs=(stage, draft, inputs, quiet, threads),
+        initargs=(maker, max(1, _cores() // workers)),
     )
-    runtime.progress.start(stage.name, len(todo), "parts")
+    there = 0
+
+    def attempt_all(parts: Sequence[Part]) -> list[Part]:
+        nonlocal there
+        held = []
+        asked = {pool.submit(_attempt, part): part for part in parts}
+        for done in as_completed(asked):
+            if done.result():
+                there += 1
+                runtime.progress.parts(there, len(todo))
+            else:
+                held.append(asked[done])
+        return held
+
     try:
-        with pool:
-            for done in as_completed([pool.submit(_work, part) for part in todo]):
-                runtime.progress.advance(1, skipped=done.result())
+        return until_there(todo, attempt_all, runtime)
     except BrokenProcessPool as error:
         raise StoreError(
-            f"a worker process died while making {draft.kind.name} (out of memory?): run the same "
+            f"a worker process died while making {maker.what} (out of memory?): run the same "
             "command again, with fewer --workers where memory is short; finished parts are kept"
         ) from error
+    except KeyboardInterrupt:
+        for process in active_children():
+            if process not in others:
+                process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Those that this process may use: a scheduler gives a job some of a machine's."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from benchmarks.chaos import Chaos
 from cpp_pipe import Run
 
 from ..stages.shards import write_shards
@@ -58,6 +60,15 @@ def test_an_embedding_that_was_killed_ends_with_the_same_content(tmp_path):
     assert one.version == other.version
     assert one.content == other.content
     assert one.rows == 480
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_nothing_is_lost_or_mixed(tmp_path):
+    chaos = Chaos.prepare(tmp_path, shards=8)
+    rounds = list(chaos.rounds(3, seed=0))
+    assert all(one.is_equal for one in rounds)
+    assert [one.lost for one in rounds] == [0, 0, 0]
+    assert any(one.kills for one in rounds)
 
 
 def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):

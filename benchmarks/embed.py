@@ -1,0 +1,441 @@
+"""Images a second of `cpp-pipe embed`, beside the most that could be, and beside a user's loop.
+
+    python -m benchmarks.embed                                    # 20 shards of 256 px, mnv2-clip
+    python -m benchmarks.embed --images 64 --shards 1,3 --workers 1      # a look, in a minute
+    python -m benchmarks.embed --model ViT-B-32 --sizes 256,512
+    python -m benchmarks.embed --sizes 2000 --images 60 --scaled-jpeg
+    python -m benchmarks.embed --model ViT-L-14 --precision bf16 --batch 256     # wants a GPU
+
+Shards hold made photographs: gradients, shapes and noise, of the bytes that photographs have. Every
+way runs in a process of its own, timed from when the model is loaded, files in the page cache. The
+limit: on a CPU the seconds that one thread alone takes to read, decode and encode an image, added
+up and shared by the cores; on a GPU the slower of the encoder alone and of all cores decoding. The
+loop is the one that people write: webdataset, a DataLoader, open_clip. CPU seconds leave out what
+other programs take: where the machine is not quiet, the last column is the one to believe.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cpp_pipe.stages.contract import Silent, Spent
+
+from .measure import machine, result_and_peak
+
+MOBILE = Path(__file__).resolve().parents[2] / "shared" / "models" / "mnv2-clip"
+"""A small real model that may lie beside the project."""
+UNIQUE = 48
+"""Photographs that are made; shards repeat them, as decoding does not know."""
+UNIQUE_LARGE = 12
+LARGE = 1500
+"""Pixels of a side from which a photograph takes a second to be made."""
+PIECES = 64
+"""Images on which the steps are timed one by one."""
+RSS_EVERY_SECONDS = 0.2
+SPENT = ("read", "decode", "encode", "write")
+ENCODING_SECONDS = 3.0
+IN_FLIGHT = 4
+"""Batches that a GPU has at once, so that it never waits for the next."""
+
+
+def photograph(seed: int, side: int) -> bytes:
+    """A JPEG whose longer side has so many pixels: 12 KB at 256, 40 at 512, 500 at 2000."""
+    rng = np.random.default_rng(seed)
+    shape = (side, side * 3 // 4)
+    width, height = shape if rng.random() < 0.7 else shape[::-1]
+
+    def octave(cells: int) -> np.ndarray:
+        size = max(2, cells * height // side), max(2, cells * width // side), 3
+        small = Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8))
+        return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32) - 128
+
+    # As in photographs, half the contrast at each octave.
+    canvas = 128 + sum(share * octave(cells) for cells, share in [(3, 0.5), (8, 0.25), (24, 0.12)])
+    image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    for _ in range(12):
+        x, y, r = (int(rng.integers(end)) for end in (width, height, side // 5))
+        colour = tuple(int(one) for one in rng.integers(0, 256, 3))
+        shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
+        shape((x - r, y - r, x + r, y + r), fill=colour)
+    noise = rng.normal(0, 4, (height, width, 1))
+    stream = io.BytesIO()
+    pixels = np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=88)
+    return stream.getvalue()
+
+
+def write_shards(folder: Path, side: int, shards: int, images: int) -> list[Path]:
+    """Shards as img2dataset writes them: a JPEG, a caption and a JSON a sample."""
+    from webdataset.writer import TarWriter
+
+    folder.mkdir()
+    unique = min(UNIQUE_LARGE if side >= LARGE else UNIQUE, images)
+    made = [photograph(seed, side) for seed in range(unique)]
+    paths = [folder / f"{number:05d}.tar" for number in range(shards)]
+    for number, path in enumerate(paths):
+        with TarWriter(str(path)) as writer:
+            for row in range(images):
+                key = f"{number:05d}{row:04d}"
+                sample = {"jpg": made[row % unique], "txt": f"picture {key}", "json": {"key": key}}
+                writer.write({"__key__": key, **sample})
+    return paths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A model, and how it is to embed."""
+
+    model: str
+    files: Mapping[str, Path]
+    """`weights`, and `model_config` where the model is none of open_clip's."""
+    device: str
+    batch: int
+    settings: Mapping[str, Any]
+    """Of the stage: `precision`, `scaled_jpeg`; only where they are not the default."""
+
+    def load(self) -> Any:
+        """The encoder of the command."""
+        from cpp_pipe.stages.encoder import load_encoder
+
+        name = self.files["weights"].name
+        return load_encoder(self.model, name, files=self.files, device=self.device, **self.settings)
+
+
+class Watch(Silent):
+    """Progress that remembers when the model was there, and what the time went to."""
+
+    def __init__(self) -> None:
+        self.began = self.cpu_began = 0.0
+        self.spent: Counter[str] = Counter()
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Notes when the first count begins."""
+        self.began = self.began or time.perf_counter()
+        self.cpu_began = self.cpu_began or cpu_seconds()
+
+    def advance(
+        self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
+    ) -> None:
+        """Adds up what is told."""
+        self.spent.update(spent or {})
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def steps(bench: Bench, path: Path) -> dict[str, float]:
+    """CPU seconds an image that one thread alone takes for each step; on a GPU seconds of encoding.
+
+    Of decoding also whole JPEGs, where the command decodes them at a fraction.
+    """
+    import torch
+
+    from cpp_pipe.pipeline.memory import keep_freed_memory
+    from cpp_pipe.stages.sources.images import decode
+    from cpp_pipe.stages.sources.tar_shards import open_tar
+
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    encoder = bench.load()
+    found: dict[str, float] = {}
+    began = time.process_time()
+    with open_tar(path, None) as opened:
+        encoded = [one.read_image() for one in opened.samples]
+        for one in opened.samples:
+            one.fields()
+        opened.sha256()
+    found["read"] = (time.process_time() - began) / len(encoded)
+    encoded = encoded[:PIECES]
+
+    def decode_all(at_least: int | None) -> torch.Tensor:
+        pictures = [decode(one, at_least=at_least).rgb for one in encoded]
+        return torch.stack([encoder.preprocess(one) for one in pictures])
+
+    for name, at_least in (("decode", encoder.at_least), ("decode_whole", None)):
+        decode_all(at_least)
+        began = time.process_time()
+        decode_all(at_least)
+        found[name] = (time.process_time() - began) / len(encoded)
+    pixels = decode_all(encoder.at_least)
+    pixels = pixels.repeat(-(-bench.batch // len(pixels)), 1, 1, 1)[: bench.batch]
+    found["encode"] = encoding_seconds(encoder, pixels)
+    return found
+
+
+def encoding_seconds(encoder: Any, pixels: Any) -> float:
+    """Seconds that the encoder alone takes an image of ready tensors; CPU seconds on a CPU."""
+    is_cpu = encoder.device == "cpu"
+    clock = time.process_time if is_cpu else time.perf_counter
+    # As the command has them in the end: channels last.
+    ready = pixels.to(encoder.device).permute(0, 3, 1, 2).float().div_(255)
+    at_once = 1 if is_cpu else IN_FLIGHT
+    encoder.images(ready)
+    batches, began = 0, clock()
+    while (seconds := clock() - began) < ENCODING_SECONDS:
+        for wait in [encoder.launch(ready) for _ in range(at_once)]:
+            wait()
+        batches += at_once
+    return seconds / batches / len(ready)
+
+
+def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
+    """What `cpp-pipe embed` does, in this process; its time from when the model is there."""
+    from cpp_pipe.pipeline.commands.options import embed_table, open_plan
+
+    config = bench.files.get("model_config")
+    flags = None if config else bench.model, str(bench.files["weights"]), config and str(config)
+    watch = Watch()
+    with tempfile.TemporaryDirectory(prefix="cpp-pipe-embed-") as store, watched_bytes() as peak:
+        plan = open_plan(
+            Path(store),
+            "benchmark",
+            device=bench.device,
+            workers=workers,
+            batch_size=bench.batch,
+            begins=True,
+            data={"shards": tuple(map(str, paths))},
+            embed={**embed_table(*flags), **bench.settings},
+        )
+        plan = replace(plan, runtime=replace(plan.runtime, progress=watch), say=lambda line: None)
+        found = rates(plan.make("embeddings").rows, watch.began, watch.cpu_began)
+    return {**found, "spent": dict(watch.spent), "peak_bytes": peak[0]}
+
+
+@contextmanager
+def watched_bytes() -> Iterator[list[int]]:
+    """The most bytes that this process and those below it hold together while the block lasts."""
+    peak = [0]
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(RSS_EVERY_SECONDS):
+            peak[0] = max(peak[0], tree_bytes(os.getpid()))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def tree_bytes(root: int) -> int:
+    """Bytes that a process and all below it hold; what they share counts for each of them."""
+    held = resident(root)
+    for task in Path(f"/proc/{root}/task").iterdir():
+        try:
+            children = (task / "children").read_text(encoding="ascii").split()
+        except OSError:
+            continue  # it has ended
+        held += sum(tree_bytes(int(child)) for child in children)
+    return held
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process holds; none where it has ended."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def loop(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
+    """What people write: webdataset, a DataLoader, open_clip; as many processes as they name."""
+    import open_clip
+    import torch
+    from torch.utils.data import DataLoader
+    from webdataset.compat import WebDataset
+
+    if "model_config" in bench.files:
+        open_clip.add_model_config(bench.files["model_config"])
+    network, _, preprocess = open_clip.create_model_and_transforms(
+        bench.model, pretrained=str(bench.files["weights"]), device=bench.device
+    )
+    network.eval()
+    # A worker without a shard is an error by default.
+    dataset = WebDataset(list(map(str, paths)), shardshuffle=False, empty_check=False)
+    dataset = dataset.decode("pilrgb").to_tuple("jpg", "__key__").map_tuple(preprocess, str)
+    kind = torch.device(bench.device).type
+    rows, keys = [], []
+    began, cpu_began = time.perf_counter(), cpu_seconds()
+    batches: Any = dataset.batched(bench.batch)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=kind == "cuda",
+    )
+    is_coarse = bench.settings.get("precision") == "bf16"
+    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=is_coarse):
+        for pixels, some in loader:
+            found = network.encode_image(pixels.to(bench.device, non_blocking=True))
+            rows.append((found / found.norm(dim=-1, keepdim=True)).half().cpu().numpy())
+            keys += some
+    with tempfile.TemporaryFile() as file:
+        np.save(file, np.concatenate(rows))
+    return rates(len(keys), began, cpu_began)
+
+
+def rates(images: int, began: float, cpu_began: float) -> dict[str, Any]:
+    """Images a second, and CPU seconds an image, up to now."""
+    return {
+        "images": images,
+        "per_second": images / (time.perf_counter() - began),
+        "cpu_seconds": (cpu_seconds() - cpu_began) / images,
+    }
+
+
+def random_weights(model: str, folder: Path) -> Path:
+    """Weights that were never trained, for the time that they take."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    network = open_clip.create_model(model)
+    path = folder / f"{model}.safetensors"
+    save_file({name: one.contiguous() for name, one in network.state_dict().items()}, path)
+    return path
+
+
+HEADER = f"{'way':>24} {'images/s':>9} {'of limit':>9} {'MiB':>6} {'CPU ms':>7} {'bare/CPU':>8}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """What is possible at most."""
+
+    per_second: float
+    cpu_seconds: float
+    """That an image takes in any case."""
+
+    def row(self, way: str, found: dict[str, Any], peak: int) -> str:
+        """A line under the header; shares of what the time went to, where that is told."""
+        rate, used = found["per_second"], found["cpu_seconds"]
+        spent = {name: found.get("spent", {}).get(name, 0.0) for name in SPENT}
+        in_all = sum(spent.values())
+        shares = [f"{name} {one / in_all:.1%}" for name, one in spent.items() if in_all]
+        return (
+            f"{way:>24} {rate:>9.1f} {rate / self.per_second:>9.3f} {peak >> 20:>6}"
+            f" {used * 1e3:>7.2f} {self.cpu_seconds / used:>8.3f}  {', '.join(shares)}"
+        )
+
+
+def measure(bench: Bench, side: int, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """All ways on photographs of one size."""
+    import torch
+
+    counts = [int(one) for one in asked.shards.split(",")]
+    paths = write_shards(folder / str(side), side, max(counts), asked.images)
+    size, cores = paths[0].stat().st_size, torch.get_num_threads()
+    print(f"\n{side} px, {len(paths)} shards of {asked.images}, {size / 2**20:.1f} MiB each")
+    alone, _ = result_and_peak(steps, bench, paths[0])
+    for name, seconds in alone.items():
+        print(f"{name:>24} {seconds * 1e3:>9.2f} ms an image, by one thread alone")
+    cpu = alone["read"] + alone["decode"] + alone["encode"]
+    rate = cores / cpu
+    if bench.device != "cpu":
+        cpu = alone["read"] + alone["decode"]
+        rate = min(1 / alone["encode"], cores / alone["decode"])
+    limit = Limit(per_second=rate, cpu_seconds=cpu)
+    print(f"{'limit':>24} {rate:>9.1f} images/s, {cores} core(s)\n{HEADER}", flush=True)
+    ours: dict[tuple[int, int], dict[str, Any]] = {}
+    for workers in map(int, asked.workers.split(",")):
+        for count in counts:
+            one, _ = result_and_peak(command, bench, paths[:count], workers)
+            ours[workers, count] = one
+            print(limit.row(f"embed, {workers} by {count}", one, one["peak_bytes"]), flush=True)
+    loops = []
+    for workers in map(int, asked.loop_workers.split(",")):
+        one, peak = result_and_peak(loop, bench, paths, workers)
+        loops.append(one["per_second"])
+        print(limit.row(f"loop, {workers}", one, peak), flush=True)
+    on_all = [one for (_, count), one in ours.items() if count == max(counts)]
+    best = max(on_all, key=lambda one: one["per_second"])
+    return {
+        "side": side,
+        "limit_per_second": round(rate, 2),
+        "per_second": round(best["per_second"], 2),
+        "loop_per_second": round(max(loops), 2),
+        "efficiency": round(best["per_second"] / rate, 3),
+        "cpu_efficiency": round(cpu / best["cpu_seconds"], 3),
+        "vs_loop": round(best["per_second"] / max(loops), 3),
+        "rss_mib": {f"{w} by {n}": one["peak_bytes"] >> 20 for (w, n), one in ours.items()},
+        "alone_ms": {name: round(seconds * 1e3, 3) for name, seconds in alone.items()},
+    }
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--model", help="of open_clip; mnv2-clip where it lies beside the project")
+    parser.add_argument("--model-config", type=Path, help="of a local model, with --pretrained")
+    parser.add_argument("--pretrained", type=Path, help="a local file; otherwise random weights")
+    parser.add_argument("--sizes", default="256", help="longer sides in pixels, with commas")
+    parser.add_argument("--images", type=int, default=250, help="a shard")
+    parser.add_argument("--shards", default="1,20", help="how many, with commas: is memory flat?")
+    parser.add_argument("--workers", default="1,2", help="of the command, with commas")
+    parser.add_argument("--loop-workers", default="0,2", help="of the DataLoader, with commas")
+    parser.add_argument("--batch", type=int, default=64)
+    there = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=there)
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--scaled-jpeg", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prints the tables and the JSON line."""
+    asked = arguments()
+    with tempfile.TemporaryDirectory(prefix="cpp-pipe-embed-") as name:
+        folder = Path(name)
+        config, weights = asked.model_config, asked.pretrained
+        if asked.model is None and config is None and MOBILE.is_dir():
+            config = MOBILE / f"{MOBILE.name}.json"
+            weights = weights or config.with_suffix(".safetensors")
+        model = config.stem if config else asked.model or "ViT-B-32"
+        files = {"weights": weights or random_weights(model, folder)}
+        settings: dict[str, Any] = {"scaled_jpeg": True} if asked.scaled_jpeg else {}
+        bench = Bench(
+            model=model,
+            files={**files, "model_config": config} if config else files,
+            device=asked.device,
+            batch=asked.batch,
+            settings={**settings, "precision": "bf16"} if asked.precision != "fp32" else settings,
+        )
+        print(f"{model}, {asked.precision}, batches of {asked.batch}, {asked.device}\n{machine()}")
+        runs = [measure(bench, int(side), asked, folder) for side in asked.sizes.split(",")]
+    line = {
+        "efficiency": min(one["efficiency"] for one in runs),
+        "vs_loop": min(one["vs_loop"] for one in runs),
+        "rss_mib": max(max(one["rss_mib"].values()) for one in runs),
+        "model": model,
+        "runs": runs,
+    }
+    print(json.dumps(line))
+
+
+if __name__ == "__main__":
+    main()

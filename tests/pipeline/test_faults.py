@@ -1,0 +1,353 @@
+"""Disks that fill, stores that become read-only, processes that die, shards that change."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chaos import finish, start
+from cpp_pipe.stages.contract import Spent
+from cpp_pipe.stages.sources.digits import write_digit_shards
+from cpp_pipe.store import Artifact, ShardError, Store, StoreError
+from cpp_pipe.store.kinds import EMBEDDINGS
+from cpp_pipe.store.upkeep import verify
+
+from ..stages.shards import write_shards
+from ..stages.world import plan_of
+from .cli import DIGITS, embed, fail
+
+_PATIENCE_SECONDS = 120
+
+
+_BATCH = "4"
+"""Of another size the last bits of float16 may differ; so small, there is time to interrupt."""
+
+
+def words(shards: Path) -> list[str]:
+    """The words of an embed command."""
+    return ["embed", "--shards", str(shards), *DIGITS, "--batch-size", _BATCH]
+
+
+def begin(shards: Path, store: Path, told: Path, *more: str) -> ForkServerProcess:
+    """Starts an embed command in a process of its own; what it tells goes to a file."""
+    return start([*words(shards), *more, "--store", store], told)
+
+
+def resume(store: Path, shards: Path) -> str:
+    """Runs the same command to its end in this process; what it tells."""
+    return embed(store, shards, more=["--batch-size", _BATCH]).err
+
+
+def embedded(store: Path) -> Artifact:
+    """What the default run holds; no byte of it is wrong."""
+    opened = Store(store)
+    found = opened.open(EMBEDDINGS, opened.runs.read("default").versions["embeddings"])
+    assert list(verify(found)) == []
+    return found
+
+
+def parts_there(store: Path) -> int:
+    return len(list(store.rglob("*.part.json")))
+
+
+def wait_until(is_time: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not is_time():
+        assert time.monotonic() - began < _PATIENCE_SECONDS
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder of 12 shards, and the content of their embeddings."""
+    folder = tmp_path_factory.mktemp("many")
+    write_digit_shards(folder / "shards", 12)
+    resume(folder / "store", folder / "shards")
+    return folder / "shards", embedded(folder / "store").content
+
+
+# The disk and the store.
+
+
+def test_a_file_that_may_not_grow_is_one_line_and_finished_parts_are_kept(tmp_path: Path):
+    shards = tmp_path / "shards"
+    write_shards(shards, shards=2, size=10)
+    write_shards(tmp_path / "large", shards=1, size=400, first=20)[0].rename(shards / "002.tar")
+    store, told = tmp_path / "store", tmp_path / "told.txt"
+    process = begin(shards, store, told)
+    assert process.pid is not None
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
+    assert finish(process) == 2
+    assert "no space left while writing" in told.read_text().splitlines()[-1]
+    assert parts_there(store) == 2
+    assert not list(store.rglob(".tmp-*"))
+    assert "2 of 3 parts are there already" in resume(store, shards)
+    assert embedded(store).rows == 420
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 128 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a disk that is small")
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+    small_disk: Path, many: tuple[Path, str]
+):
+    shards, content = many
+    store = small_disk / "store"
+    line = fail(store, *words(shards))
+    assert "no space left while writing" in line and "run the same command again" in line
+    kept = parts_there(store)
+    assert 0 < kept < 12
+    assert Store(store).artifacts() == []
+    command = ["mount", "-o", "remount,size=16m", str(small_disk)]
+    subprocess.run(command, check=True)
+    assert f"{kept} of 12 parts are there already" in resume(store, shards)
+    assert embedded(store).content == content
+
+
+class Meddler:
+    """Progress that does something to the world, once, after some samples."""
+
+    def __init__(self, after: int, meddle: Callable[[], object]) -> None:
+        self._left, self._meddle = after, meddle
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        """Ignored."""
+
+    def revise(self, total: int) -> None:
+        """Ignored."""
+
+    def advance(
+        self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
+    ) -> None:
+        """Counts down to the deed."""
+        self._left -= done
+        if self._left <= 0 < self._left + done:
+            self._meddle()
+
+    def parts(self, done: int, total: int) -> None:
+        """Ignored."""
+
+    def tell(self, line: str) -> None:
+        """Ignored."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
+def test_a_store_that_becomes_read_only_half_way_keeps_what_is_finished(
+    tmp_path: Path, many: tuple[Path, str]
+):
+    _, content = many
+    shards = shutil.copytree(many[0], tmp_path / "shards")
+    store = tmp_path / "store"
+    store.mkdir(mode=0o777)
+    store.chmod(0o777)
+    for folder in [one for one in tmp_path.parents if one.stat().st_mode & 0o777 == 0o700]:
+        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+
+    def close() -> None:
+        for folder in store.rglob("parts"):
+            folder.chmod(0o555)
+
+    os.seteuid(65534)
+    try:
+        with pytest.raises(StoreError, match=r"not allowed to write while writing .*--store"):
+            plan_of(Store(store), shards, progress=Meddler(300, close), batch_size=4).make(
+                "embeddings"
+            )
+        kept = parts_there(store)
+        for folder in store.rglob("parts"):
+            folder.chmod(0o755)
+        assert 0 < kept < 12
+        made = plan_of(Store(store), shards, batch_size=4).make("embeddings")
+    finally:
+        os.seteuid(0)
+    assert made.content == content
+    assert list(verify(made)) == []
+
+
+# Processes.
+
+
+def children(process: int) -> list[int]:
+    """The worker processes that a process has spawned."""
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [
+        int(child)
+        for child in listed
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="worker processes are found in /proc"
+)
+def test_of_processes_side_by_side_any_may_be_killed(tmp_path: Path, many: tuple[Path, str]):
+    shards, content = many
+    store, told = tmp_path / "store", tmp_path / "told.txt"
+    # The one that the user started: the others end by themselves.
+    process = begin(shards, store, told, "--workers", "2")
+    assert process.pid is not None
+    wait_until(lambda: parts_there(store) >= 1)
+    workers = children(process.pid)
+    process.kill()
+    process.join()
+    assert len(workers) == 2
+    wait_until(lambda: not any(map(is_running, workers)))
+    # One of the others: the command says so, and keeps what is finished.
+    kept = parts_there(store)
+    assert kept < 11
+    process = begin(shards, store, told, "--workers", "2")
+    assert process.pid is not None
+    wait_until(lambda: parts_there(store) > kept)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    assert finish(process) == 2
+    assert "a worker process died while making embeddings" in told.read_text().splitlines()[-1]
+    assert Store(store).artifacts() == []
+    assert "parts are there already" in resume(store, shards)
+    assert embedded(store).content == content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(
+    tmp_path: Path, many: tuple[Path, str], workers: str
+):
+    shards, content = many
+    store = tmp_path / "store"
+    command = [*words(shards), "--workers", workers, "--store", str(store)]
+    # In a session of its own, all of whose processes a terminal tells of Ctrl-C.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cpp_pipe", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: parts_there(store) >= 1)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 130, told
+    assert told.splitlines()[-1] == (
+        "cpp-pipe: stopped; what was finished is kept, the same command goes on from there"
+    )
+    assert "Traceback" not in told
+    assert printed == ""
+    assert Store(store).artifacts() == []
+    assert "parts are there already" in resume(store, shards)
+    assert embedded(store).content == content
+
+
+def test_two_commands_at_once_on_one_store_both_end_well(tmp_path: Path, many: tuple[Path, str]):
+    shards, content = many
+    store = tmp_path / "store"
+    tolds = [tmp_path / "one.txt", tmp_path / "other.txt"]
+    processes = [begin(shards, store, told) for told in tolds]
+    assert [finish(process) for process in processes] == [0, 0]
+    assert all("seen 896 = embedded 896 + skipped 0" in told.read_text() for told in tolds)
+    assert embedded(store).content == content
+
+
+# Shards that change.
+
+
+@pytest.fixture
+def shards(tmp_path: Path, digit_shards: Path) -> Path:
+    """Shards of one's own, to be changed."""
+    return shutil.copytree(digit_shards, tmp_path / "shards")
+
+
+def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Path, shards: Path):
+    store = tmp_path / "store"
+    resume(store, shards)
+    before = embedded(store)
+    # As many bytes, under the same name, with another picture in one place.
+    path = shards / "001.tar"
+    data = path.read_bytes()
+    other = (shards / "002.tar").read_bytes()
+    write_shards(tmp_path / "others", shards=1, size=20, first=300)
+    assert len(other) == len(data)
+    path.write_bytes(other)
+    assert "2 of 3 parts are there already" in resume(store, shards)
+    after = embedded(store)
+    assert after.version != before.version
+    assert list(verify(before)) == []
+    changed = after.table(after.parts[1].name).to_pylist()
+    assert {row["shard"] for row in changed} == {"001.tar"}
+    assert [row["key"] for row in changed] == after.table(after.parts[2].name)["key"].to_pylist()
+    # New shards beside old ones cost only themselves, and so does the old one put back.
+    path.write_bytes(data)
+    (tmp_path / "others" / "000.tar").rename(shards / "003.tar")
+    assert "3 of 4 parts are there already" in resume(store, shards)
+    assert embedded(store).rows == 80
+    assert [part.content for part in embedded(store).parts[:3]] == [
+        part.content for part in before.parts
+    ]
+
+
+CHANGES: dict[str, Callable[[Path, bytes], object]] = {
+    "grows": lambda path, data: path.write_bytes(data + bytes(512)),
+    "shrinks": lambda path, data: path.write_bytes(data[: len(data) // 2]),
+    "has other bytes": lambda path, data: path.write_bytes(data[::-1]),
+    "is replaced by another file": lambda path, data: (
+        path.with_suffix(".new").write_bytes(data[:-512]),
+        path.with_suffix(".new").replace(path),
+    ),
+    "is touched in its middle": lambda path, data: path.write_bytes(
+        data[: len(data) // 2] + b"!" + data[len(data) // 2 + 1 :]
+    ),
+    "is removed": lambda path, data: path.unlink(),
+}
+
+
+BEFORE, WHILE = 10, 30
+"""Samples after which the second of three shards of 20 is changed."""
+
+
+@pytest.mark.parametrize(
+    ("change", "after"),
+    # What is changed in the middle alone, and before it is read, is the same shard by its edges.
+    [
+        (change, after)
+        for change in CHANGES
+        for after in (BEFORE, WHILE)
+        if (change, after) != ("is touched in its middle", BEFORE)
+    ],
+)
+def test_a_shard_that_changes_is_no_part(tmp_path: Path, shards: Path, change: str, after: int):
+    store, path = Store(tmp_path / "store"), shards / "001.tar"
+    data = path.read_bytes()
+    meddler = Meddler(after, lambda: CHANGES[change](path, data))
+    with pytest.raises(ShardError, match=r"001\.tar .*(changed while|cannot be read|not a tar)"):
+        plan_of(store, shards, progress=meddler, batch_size=5).make("embeddings")
+    assert [one.name[:3] for one in tmp_path.rglob("*.part.json")] == ["000"]
+    assert not list(tmp_path.rglob(".tmp-*"))
+    path.write_bytes(data)
+    assert plan_of(store, shards).make("embeddings").rows == 60

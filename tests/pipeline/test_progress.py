@@ -1,0 +1,286 @@
+"""Progress: rates by a clock, what the time went to, and workers that are heard while they work."""
+
+import io
+import json
+import re
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from cpp_pipe.pipeline.commands.options import open_plan, say
+from cpp_pipe.pipeline.progress import (
+    Count,
+    JsonProgress,
+    NoProgress,
+    ProgressLine,
+    Summary,
+    progress_named,
+)
+from cpp_pipe.pipeline.progress_of_workers import QueueProgress, gathered
+from cpp_pipe.stages.contract import Progress
+from cpp_pipe.store import ConfigError
+
+
+class Clock:
+    """Seconds that pass when one says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.now += seconds
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
+def test_the_rate_now_is_of_the_last_ten_seconds_and_the_average_of_all():
+    clock = Clock()
+    count = Count("embed", 10_000, "images", clock())
+    for _ in range(60):
+        clock.sleep(1)
+        count.add(10, 0, "", None, clock())
+    for _ in range(20):
+        clock.sleep(1)
+        count.add(100, 0, "", None, clock())
+    look = count.look(clock())
+    assert look.done == 2600
+    assert look.per_second_now == pytest.approx(100)
+    assert look.per_second == pytest.approx(2600 / 80)
+    assert look.seconds_left == pytest.approx(7400 / (2600 / 80))
+
+
+def test_the_rate_now_of_a_count_that_has_just_begun_is_its_average():
+    clock = Clock()
+    count = Count("embed", 100, "images", clock())
+    assert count.look(clock()).per_second_now == 0
+    assert count.look(clock()).seconds_left is None
+    clock.sleep(2)
+    count.add(10, 0, "", None, clock())
+    assert count.look(clock()).per_second_now == count.look(clock()).per_second == 5
+
+
+def test_a_step_every_millisecond_keeps_no_more_marks_than_a_slow_one():
+    clock = Clock()
+    count = Count("embed", 100_000, "images", clock())
+    for _ in range(30_000):
+        clock.sleep(0.001)
+        count.add(1, 0, "", None, clock())
+    assert len(count._marks) < 25
+    assert count.look(clock()).per_second_now == pytest.approx(1000, rel=0.01)
+
+
+def test_the_line_says_rates_parts_time_left_skipped_and_waiting():
+    clock, stream = Clock(), io.StringIO()
+    line = ProgressLine(stream, clock)
+    line.parts(2, 20)
+    line.start("embed", 40_000, "images")
+    clock.sleep(100)
+    line.advance(10_000, skipped=3, spent={"encode": 90, "waited": 10})
+    assert stream.getvalue() == (
+        "embed: 10,000 of 40,000 images (25%), 100.0 a second now, 100.0 on average, 5:00 left, "
+        "2 of 20 parts, 3 skipped, 10% waiting for data\n"
+    )
+
+
+def test_a_count_of_which_nothing_else_is_known_says_nothing_else():
+    clock, stream = Clock(), io.StringIO()
+    line = ProgressLine(stream, clock)
+    line.parts(0, 1)
+    line.start("train", 100, "steps")
+    clock.sleep(10)
+    line.advance(50, note="rate 12.1")
+    assert stream.getvalue() == (
+        "train: 50 of 100 steps (50%), 5.0 a second now, 5.0 on average, 0:10 left, rate 12.1\n"
+    )
+
+
+def test_a_terminal_is_drawn_over_and_wiped_before_a_line_that_stands_alone():
+    clock, stream = Clock(), Terminal()
+    line = ProgressLine(stream, clock)
+    line.start("embed", 10, "images")
+    for _ in range(8):
+        clock.sleep(0.125)
+        line.advance(1)
+    line.tell("done")
+    drawn = stream.getvalue().split("\r\x1b[2K")
+    assert len(drawn) == 6  # nothing, four drawings in a second, and what stands alone
+    assert drawn[-1] == "done\n"
+
+
+def test_a_log_gets_a_line_every_ten_seconds():
+    clock, stream = Clock(), io.StringIO()
+    line = ProgressLine(stream, clock)
+    line.start("embed", 100, "images")
+    for _ in range(61):
+        clock.sleep(0.5)
+        line.advance(1)
+    assert stream.getvalue().count("\n") == 3
+
+
+def test_json_has_every_field_on_one_line():
+    clock, stream = Clock(), io.StringIO()
+    progress = JsonProgress(stream, clock)
+    progress.parts(1, 4)
+    progress.start("embed", 0, "images")
+    progress.revise(200)
+    clock.sleep(4)
+    progress.advance(50, skipped=2, note="x", spent={"encode": 3, "waited": 1, "read": 0.5})
+    progress.tell("a message")
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert told == [
+        {
+            "what": "embed",
+            "done": 50,
+            "total": 200,
+            "unit": "images",
+            "per_second_now": 12.5,
+            "per_second": 12.5,
+            "seconds_left": 12.0,
+            "skipped": 2,
+            "parts_done": 1,
+            "parts": 4,
+            "waiting_share": 0.25,
+            "note": "x",
+        },
+        {"message": "a message"},
+    ]
+
+
+def test_json_knows_no_rate_before_the_first_second_is_over():
+    clock, stream = Clock(), io.StringIO()
+    progress = JsonProgress(stream, clock)
+    progress.start("embed", 10, "images")
+    clock.sleep(1)
+    progress.advance(0)
+    told = json.loads(stream.getvalue())
+    assert told["seconds_left"] is None
+    assert told["waiting_share"] is None
+
+
+def test_the_end_of_a_run_is_one_table_that_says_what_limits_it():
+    clock, stream = Clock(), io.StringIO()
+    line = ProgressLine(stream, clock)
+    line.start("embed", 900, "images")
+    spent = {"read": 1, "decode": 9, "encode": 89, "write": 1, "waited": 10}
+    line.advance(900, skipped=3, spent=spent)
+    clock.sleep(90)
+    line.sum_up({"undecodable": 2, "too_large": 1})
+    assert stream.getvalue().splitlines() == [
+        "embed: images  seconds  a second  read  decode  encode  write  waiting  skipped",
+        "embed:    900     90.0      10.0  1.0%    9.0%   89.0%   1.0%    10.1%        3",
+        "embed: limited by the encoder",
+        "embed: skipped: undecodable 2, too_large 1",
+    ]
+
+
+def test_the_table_is_json_too():
+    clock, stream = Clock(), io.StringIO()
+    progress = JsonProgress(stream, clock)
+    progress.start("embed", 900, "images")
+    progress.advance(900, spent={"decode": 3, "encode": 1})
+    clock.sleep(90)
+    progress.sum_up({})
+    last, table = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert last["done"] == last["total"] == 900
+    assert table["summary"]["per_second"] == 10
+    assert table["summary"]["shares"] == {"read": 0, "decode": 0.75, "encode": 0.25, "write": 0}
+    assert table["summary"]["limit"].startswith("decoding")
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("read", "reading"), ("decode", "scaled_jpeg=true"), ("encode", "encoder"), ("write", "disk")],
+)
+def test_what_the_most_time_goes_to_is_the_limit(name: str, limit: str):
+    count = Count("embed", 1, "images", 0.0)
+    count.add(1, 0, "", {"read": 1, "decode": 1, "encode": 1, "write": 1, "waited": 9}, 1.0)
+    count.add(1, 0, "", {name: 1}, 1.0)
+    summary = Summary.of(count, {}, 2.0)
+    assert summary is not None
+    assert limit in summary.limit
+
+
+def test_a_count_that_tells_nothing_of_its_time_has_no_table():
+    stream = io.StringIO()
+    line = ProgressLine(stream, Clock())
+    line.sum_up({})
+    line.start("train", 100, "steps")
+    line.advance(100)
+    line.sum_up({})
+    assert stream.getvalue() == ""
+
+
+def test_no_progress_still_says_lines():
+    clock, stream = Clock(), io.StringIO()
+    progress = NoProgress(stream, clock)
+    progress.start("embed", 10, "images")
+    clock.sleep(1000)
+    progress.advance(10, spent={"encode": 1})
+    progress.sum_up({})
+    progress.tell("a line")
+    assert stream.getvalue() == "a line\n"
+
+
+def test_a_way_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match="line, json, none are"):
+        progress_named("bar")
+
+
+def test_a_command_chooses_the_way_and_the_next_one_chooses_anew(tmp_path, capsys):
+    plan = open_plan(tmp_path, "default", progress="json")
+    say("hello")
+    assert json.loads(capsys.readouterr().err) == {"message": "hello"}
+    assert isinstance(plan.runtime.progress, JsonProgress)
+    open_plan(tmp_path, "default")
+    say("hello")
+    assert capsys.readouterr().err == "hello\n"
+
+
+_worker: dict[str, Progress] = {}
+
+
+def begin(progress: QueueProgress) -> None:
+    """Starts a worker process."""
+    _worker["progress"] = progress
+
+
+def work(part: int) -> None:
+    """Makes a part of ten images."""
+    progress = _worker["progress"]
+    progress.start("embed", 0, "images")
+    progress.revise(100 + part)
+    for _ in range(5):
+        progress.advance(2, skipped=1, spent={"encode": 0.5})
+    progress.parts(7, 7)
+    if part == 0:
+        progress.tell("hello")
+
+
+def test_what_workers_tell_reaches_the_one_that_started_them():
+    clock, stream = Clock(), io.StringIO()
+    line = ProgressLine(stream, clock)
+    line.parts(3, 4)
+    context = get_context("spawn")
+    with gathered(line) as told:
+        pool = ProcessPoolExecutor(2, mp_context=context, initializer=begin, initargs=(told,))
+        with pool:
+            assert len(list(pool.map(work, range(4)))) == 4
+    assert line._count is not None
+    look = line._count.look(clock())
+    assert (look.what, look.unit, look.done, look.skipped) == ("embed", "images", 40, 20)
+    assert 100 <= look.total <= 103
+    assert (look.parts_done, look.parts) == (3, 4)
+    assert line._count.spent["encode"] == 10
+    assert re.fullmatch("hello\n", stream.getvalue())

@@ -1,0 +1,98 @@
+"""Parts as tasks of a Ray cluster: the same content, with a node that dies half-way."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cpp_pipe.stages.sources.digits import write_digit_shards
+from cpp_pipe.store import Artifact, Store
+from cpp_pipe.store.kinds import EMBEDDINGS
+from cpp_pipe.store.upkeep import verify
+
+from .cli import DIGITS, embed
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install ray"),
+]
+
+SHARDS = 40
+_PATIENCE_SECONDS = 240
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of one node with a processor."""
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    yield made
+    made.shutdown()
+
+
+def begin(store: Path, shards: Path, *flags: str) -> subprocess.Popen[str]:
+    """An embed command on Ray, in a process of its own."""
+    command = [sys.executable, "-m", "cpp_pipe", "embed", "--shards", str(shards), *DIGITS]
+    return subprocess.Popen(
+        [*command, "--engine", "ray", *flags, "--store", str(store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def embedded(store: Path) -> Artifact:
+    """What the default run holds; no byte of it is wrong."""
+    opened = Store(store)
+    found = opened.open(EMBEDDINGS, opened.runs.read("default").versions["embeddings"])
+    assert list(verify(found)) == []
+    return found
+
+
+def test_a_node_that_is_killed_half_way_changes_nothing(cluster: Any, tmp_path: Path):
+    shards, store = tmp_path / "shards", tmp_path / "store"
+    write_digit_shards(shards, SHARDS)
+    node = cluster.add_node(num_cpus=1)
+    process = begin(store, shards, "--address", cluster.address, "--batch-size", "1")
+    began = time.monotonic()
+    # Two parts under way at once: each node is making one.
+    while len(list(store.rglob("parts/.tmp-*"))) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() - began < _PATIENCE_SECONDS
+        time.sleep(0.005)
+    cluster.remove_node(node, allow_graceful=False)
+    there = len(list(store.rglob("*.part.json")))
+    printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 0, told
+    assert there < SHARDS - 2
+    assert "ray: 2 nodes with 2 CPUs and 0 GPUs" in told
+    assert "seen 896 = embedded 896 + skipped 0" in printed
+    embed(tmp_path / "local", shards, more=["--batch-size", "1"])
+    assert embedded(store).content == embedded(tmp_path / "local").content
+
+
+def test_what_a_task_raises_is_one_line(cluster: Any, tmp_path: Path):
+    shards = tmp_path / "shards"
+    write_digit_shards(shards, 2)
+    (shards / "00001.tar").write_text("no tar at all, " * 100)
+    process = begin(tmp_path / "store", shards, "--address", cluster.address)
+    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 2, told
+    last = told.splitlines()[-1]
+    assert last.startswith("cpp-pipe: the shard ") and "00001.tar is not a tar" in last
+    assert "Traceback" not in told
+
+
+def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path):
+    shards = tmp_path / "shards"
+    write_digit_shards(shards, 2)
+    process = begin(tmp_path / "store", shards, "--address", "localhost:1")
+    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 2, told
+    assert "--address 'localhost:1' is no Ray cluster that can be reached" in told.splitlines()[-1]

@@ -1,0 +1,253 @@
+"""`--worker i/n`: processes that share the parts of one store, whatever becomes of some of them."""
+
+import random
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.chaos import finish, start
+from cpp_pipe.pipeline.engines.engine import in_turn
+from cpp_pipe.pipeline.engines.local import make_parts
+from cpp_pipe.stages.contract import Part, Runtime, Stage
+from cpp_pipe.stages.sources.digits import write_digit_shards
+from cpp_pipe.store import Artifact, Draft, Product, Scratch, Store
+from cpp_pipe.store.files import lock
+from cpp_pipe.store.kinds import FEATURES, KINDS, Kind
+from cpp_pipe.store.upkeep import verify
+
+from ..store.stores import recipe, write_features
+from .cli import DIGITS, SMALL, embed, fail, succeed
+
+SHARDS = 12
+_PATIENCE_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of shards, and a store in which one process has made all that two will share."""
+    folder = tmp_path_factory.mktemp("alone")
+    write_digit_shards(folder / "shards", SHARDS)
+    embed(folder / "store", folder / "shards")
+    succeed(folder / "store", "train", *SMALL)
+    shutil.copytree(folder / "store", folder / "trained")
+    succeed(folder / "store", "assign", "--k", "10")
+    return folder
+
+
+def made(store: Path, slot: str) -> Artifact:
+    """What the default run holds; no byte of it is wrong."""
+    opened = Store(store)
+    found = opened.open(KINDS[slot], opened.runs.read("default").versions[slot])
+    assert list(verify(found)) == []
+    return found
+
+
+def words(alone: Path, worker: str) -> list[str]:
+    """The words of an embed command of one worker."""
+    return ["embed", "--shards", str(alone / "shards"), *DIGITS, "--worker", worker]
+
+
+def embed_as(worker: str, alone: Path, store: Path) -> ForkServerProcess:
+    """Starts one worker in a process of its own; what it tells goes to a file beside the store."""
+    told = store.parent / f"{worker[0]}.txt"
+    return start([*words(alone, worker), "--store", store], told)
+
+
+def parts_there(store: Path) -> list[Path]:
+    """The small files of all finished parts, the oldest first."""
+    return sorted(store.rglob("*.part.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def wait_until(is_time: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not is_time():
+        assert time.monotonic() - began < _PATIENCE_SECONDS
+        time.sleep(0.01)
+
+
+# Who takes which part.
+
+
+@given(st.integers(0, 30), st.integers(1, 9))
+def test_workers_begin_with_shares_that_make_up_all_and_then_help_with_the_rest(parts, workers):
+    all_parts = [Part(name=str(number), sources={}) for number in range(parts)]
+    turns = [in_turn(all_parts, (worker, workers)) for worker in range(workers)]
+    shares = [all_parts[worker::workers] for worker in range(workers)]
+    for turn, share in zip(turns, shares, strict=True):
+        assert turn[: len(share)] == share
+        assert sorted(one.name for one in turn) == sorted(one.name for one in all_parts)
+
+
+def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    succeed(store, *words(alone, "1/3"))
+    order = [path.name for path in parts_there(store)]
+    assert order[: SHARDS // 3] == sorted(order)[1::3]
+    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+
+
+@pytest.mark.parametrize(
+    ("worker", "allowed"),
+    [
+        ("8/8", "0/8 to 7/8 are"),
+        ("-1/2", "I/N is, as 0/8 to 7/8"),
+        ("0/0", "I/N is"),
+        ("1", "I/N is"),
+        ("one/two", "I/N is"),
+        ("", "I/N is"),
+    ],
+)
+def test_what_is_no_worker_says_what_is_allowed(tmp_path: Path, worker: str, allowed: str):
+    line = fail(tmp_path, "project", "--worker", worker)
+    assert f"--worker {worker!r} is not allowed" in line and allowed in line
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_engine_that_is_not_there_is_told_before_any_work(tmp_path: Path):
+    assert "--engine 'spark' is not allowed" in fail(tmp_path, "project", "--engine", "spark")
+    if find_spec("ray") is None:
+        line = fail(tmp_path, "project", "--engine", "ray")
+        assert "pip install 'cpp-pipe[ray]'" in line
+
+
+# Several at once.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_any_number_of_workers_makes_the_same_content(alone: Path, tmp_path: Path, count: int):
+    store = tmp_path / "store"
+    workers = [embed_as(f"{number}/{count}", alone, store) for number in range(count)]
+    assert [finish(worker) for worker in workers] == [0] * count
+    for number in range(count):
+        told = (tmp_path / f"{number}.txt").read_text()
+        assert "seen 896 = embedded 896 + skipped 0" in told
+    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_leaves_its_parts_to_the_others(alone: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    workers = [embed_as(f"{number}/3", alone, store) for number in range(3)]
+    wait_until(lambda: len(parts_there(store)) >= 2)
+    workers[1].kill()
+    workers[1].join()
+    assert workers[1].exitcode != 0
+    assert len(parts_there(store)) < SHARDS
+    assert [finish(workers[0]), finish(workers[2])] == [0, 0]
+    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+
+
+@pytest.mark.slow
+def test_two_workers_refine_and_assign_as_one_does(alone: Path, tmp_path: Path):
+    store = shutil.copytree(alone / "trained", tmp_path / "store")
+    workers = [
+        start(
+            ["assign", "--k", "10", "--worker", f"{number}/2", "--store", store],
+            tmp_path / f"{number}.txt",
+        )
+        for number in range(2)
+    ]
+    assert [finish(worker) for worker in workers] == [0, 0]
+    for slot in ("features", "spectrum", "assignments"):
+        assert made(store, slot).content == made(alone / "store", slot).content
+    for number in range(2):
+        assert "896 rows in 10 clusters" in (tmp_path / f"{number}.txt").read_text()
+
+
+# Parts that others hold.
+
+
+def lock_of_a_part(alone: Path, store: Path) -> Path:
+    """The lock of the last part of the embeddings that a store is to hold."""
+    whole = made(alone / "store", "embeddings")
+    return store / "embeddings" / whole.version / "locks" / whole.parts[-1].name
+
+
+def test_without_waiting_a_worker_leaves_what_is_held_to_the_last_one(alone: Path, tmp_path: Path):
+    store = tmp_path / "store"
+    left = [*words(alone, "0/2"), "--no-wait"]
+    with lock(lock_of_a_part(alone, store)):
+        done = succeed(store, *left)
+    assert "1 of 12 parts of embeddings are still being made elsewhere" in done.err
+    assert "the last one to finish publishes" in done.err
+    assert done.out == ""
+    assert Store(store).artifacts() == []
+    assert "half done" in succeed(store, "status").out
+    assert "seen 896" in succeed(store, *left).out
+    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+
+
+def hold(path: Path, told: Path) -> None:
+    """Holds a lock until it is killed."""
+    with lock(path):
+        told.touch()
+        time.sleep(_PATIENCE_SECONDS)
+
+
+def test_a_part_of_a_peer_that_dies_is_taken_over(alone: Path, tmp_path: Path):
+    store, told = tmp_path / "store", tmp_path / "0.txt"
+    path, is_held = lock_of_a_part(alone, store), tmp_path / "held"
+    peer = get_context("forkserver").Process(target=hold, args=(path, is_held))
+    peer.start()
+    wait_until(is_held.exists)
+    worker = embed_as("0/2", alone, store)
+    wait_until(lambda: told.is_file() and "waiting for 1 part(s)" in told.read_text())
+    assert len(parts_there(store)) == SHARDS - 1
+    time.sleep(0.5)
+    assert worker.is_alive()
+    peer.kill()
+    peer.join()
+    assert finish(worker) == 0
+    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow(Stage):
+    """A stage whose parts take a few milliseconds."""
+
+    name: ClassVar[str] = "test"
+    kind: ClassVar[Kind] = FEATURES
+    revision: ClassVar[int] = 1
+
+    def make(
+        self, part: Part, prepared: None, inputs: object, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Writes one part after a while; FileExistsError where it was made before."""
+        time.sleep(random.Random(f"{part.name}{runtime.worker}").uniform(0, 0.004))
+        (scratch.checkpoints.parent / f"made-{part.name}").touch(exist_ok=False)
+        return write_features(scratch)
+
+
+@pytest.mark.parametrize(("wait", "rounds"), [(False, 20), (True, 3)])
+def test_of_workers_that_end_together_one_at_least_sees_that_all_is_there(
+    tmp_path: Path, wait: bool, rounds: int
+):
+    names = tuple(f"part-{number}" for number in range(7))
+    for number in range(rounds):
+        made_so = recipe(parts=names, config={"round": number})
+        parts = [Part(name=name, sources=made_so.parts[name]) for name in names]
+
+        def work(worker: int, made_so=made_so, parts=parts) -> tuple[Draft, list[Part]]:
+            draft = Store(tmp_path).draft(made_so)
+            runtime = Runtime(worker=(worker, 4), wait=wait)
+            return draft, make_parts(Slow(), draft, parts, {}, runtime)
+
+        with ThreadPoolExecutor(4) as pool:
+            ended = list(pool.map(work, range(4)))
+        draft = ended[0][0]
+        assert sorted(draft.finished()) == sorted(names)
+        left = [parts for _, parts in ended]
+        assert [] in left
+        assert not wait or left == [[]] * 4

@@ -146,7 +146,8 @@ def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
     by_k = {row["k"]: row for row in rows}
     shortest = by_k[chosen]["coding_length_nats"]
     saved = 1 - shortest / facts["one_cluster_nats"]
-    lines = [f"{chosen} clusters make the shortest code, {saved:.1%} shorter than none at all"]
+    side = "shorter" if saved >= 0 else "longer"
+    lines = [f"{chosen} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"]
     good = [row["k"] for row in rows if row["as_good"]]
     if facts["resamples"]:
         votes = round(by_k[chosen]["votes"] * facts["resamples"])
@@ -175,7 +176,9 @@ def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
     if chosen == facts["k_max"]:
         lines.append(f"the code is still getting shorter at k = {chosen}: raise spectrum.k_max")
     if saved < _HARDLY:
-        lines.append("that is hardly shorter: the code sees no clear number; give --k to assign")
+        lines.append(
+            "so the code sees no clear number in these rows: give one, as `cpp-pipe assign --k 20`"
+        )
     return lines
 
 

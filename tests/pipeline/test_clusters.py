@@ -157,3 +157,14 @@ def test_the_paper_s_membership_can_be_asked_for(tmp_path, digit_shards):
     assert "linked by membership" in out
     succeed(store, "assign", "--k", "5")
     assert set(clusters(store)) == set(range(5))
+
+
+def test_a_code_that_clusters_do_not_shorten_is_called_longer_and_the_way_out_is_told(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((80, 24))
+    np.savez(tmp_path / "noise.npz", x=rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    store = tmp_path / "artifacts"
+    succeed(store, "import", tmp_path / "noise.npz", "--model", "ViT-B-32")
+    succeed(store, "train", *SMALL)
+    out = succeed(store, "select-k", "--resamples", "0").out
+    assert re.search(r"make the shortest code, \d+\.\d% longer than none at all", out), out
+    assert "`cpp-pipe assign --k 20`" in out

@@ -10,8 +10,9 @@ Shards hold made photographs: gradients, shapes and noise, of the bytes that pho
 way runs in a process of its own, timed from when the model is loaded, files in the page cache. The
 limit: on a CPU the seconds that one thread alone takes to read, decode and encode an image, added
 up and shared by the cores; on a GPU the slower of the encoder alone and of all cores decoding. The
-loop is the one that people write: webdataset, a DataLoader, open_clip. CPU seconds leave out what
-other programs take: where the machine is not quiet, the last column is the one to believe.
+busy limit is the same of threads that work at once, one a core: they share a cache and the way to
+memory. The loop is the one that people write: webdataset, a DataLoader, open_clip. CPU seconds
+leave out what other programs take, for a machine that is not quiet.
 """
 
 import argparse
@@ -23,9 +24,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,58 +144,86 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def steps(bench: Bench, path: Path) -> dict[str, float]:
-    """CPU seconds an image that one thread alone takes for each step; on a GPU seconds of encoding.
+def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
+    """CPU seconds an image that a thread takes for each step, of so many that do it at once.
 
-    Of decoding also whole JPEGs, where the command decodes them at a fraction.
+    Of decoding also whole JPEGs, where the command decodes them at a fraction; of encoding also
+    the batches of the command, where a core takes fewer. On a GPU seconds of encoding.
     """
     import torch
 
     from cpp_pipe.pipeline.memory import keep_freed_memory
+    from cpp_pipe.stages.decoding import BATCH_OF_A_CORE
     from cpp_pipe.stages.sources.images import decode
     from cpp_pipe.stages.sources.tar_shards import open_tar
 
-    torch.set_num_threads(1)
     keep_freed_memory()
-    encoder = bench.load()
-    found: dict[str, float] = {}
-    began = time.process_time()
+    torch.set_num_threads(1)
+    encoder, is_cpu = bench.load(), bench.device == "cpu"
     with open_tar(path, None) as opened:
-        encoded = [one.read_image() for one in opened.samples]
-        for one in opened.samples:
-            one.fields()
-        opened.sha256()
-    found["read"] = (time.process_time() - began) / len(encoded)
-    encoded = encoded[:PIECES]
+        encoded = [one.read_image() for one in opened.samples][:PIECES]
 
-    def decode_all(at_least: int | None) -> torch.Tensor:
-        pictures = [decode(one, at_least=at_least).rgb for one in encoded]
-        return torch.stack([encoder.preprocess(one) for one in pictures])
+    def read() -> int:
+        with open_tar(path, None) as opened:
+            for one in opened.samples:
+                one.read_image()
+                one.fields()
+            opened.sha256()
+            return len(opened.samples)
 
-    for name, at_least in (("decode", encoder.at_least), ("decode_whole", None)):
-        decode_all(at_least)
-        began = time.process_time()
-        decode_all(at_least)
-        found[name] = (time.process_time() - began) / len(encoded)
-    pixels = decode_all(encoder.at_least)
-    pixels = pixels.repeat(-(-bench.batch // len(pixels)), 1, 1, 1)[: bench.batch]
-    found["encode"] = encoding_seconds(encoder, pixels)
-    return found
+    def decode_all(at_least: int | None) -> int:
+        for one in encoded:
+            encoder.preprocess(decode(one, at_least=at_least).rgb)
+        return len(encoded)
 
-
-def encoding_seconds(encoder: Any, pixels: Any) -> float:
-    """Seconds that the encoder alone takes an image of ready tensors; CPU seconds on a CPU."""
-    is_cpu = encoder.device == "cpu"
-    clock = time.process_time if is_cpu else time.perf_counter
+    found = {
+        "read": thread_seconds(read, at_once),
+        "decode": thread_seconds(partial(decode_all, encoder.at_least), at_once),
+        "decode_whole": thread_seconds(partial(decode_all, None), at_once),
+    }
+    pictures = [decode(one, at_least=encoder.at_least).rgb for one in encoded]
+    pixels = torch.stack([encoder.preprocess(one) for one in pictures])
     # As the command has them in the end: channels last.
     ready = pixels.to(encoder.device).permute(0, 3, 1, 2).float().div_(255)
-    at_once = 1 if is_cpu else IN_FLIGHT
+
+    def encode(size: int) -> float:
+        batch = ready.repeat(-(-size // len(ready)), 1, 1, 1)[:size]
+        if not is_cpu:
+            return seconds_on_device(encoder, batch)
+        return thread_seconds(lambda: len(encoder.images(batch)), at_once, ENCODING_SECONDS)
+
+    sizes = {bench.batch, min(bench.batch, BATCH_OF_A_CORE)} if is_cpu else {bench.batch}
+    by_size = {f"encode by {size}": encode(size) for size in sorted(sizes)}
+    return {**found, **by_size, "encode": min(by_size.values())}
+
+
+def thread_seconds(step: Callable[[], int], at_once: int, at_least: float = 0.5) -> float:
+    """CPU seconds of an image in threads that all do a step, again and again, at the same time.
+
+    `step` returns of how many images it was; the first time is not counted.
+    """
+    start = threading.Barrier(at_once)
+
+    def repeat(_: int) -> float:
+        step()
+        start.wait()
+        images, began, cpu_began = 0, time.perf_counter(), time.thread_time()
+        while time.perf_counter() - began < at_least:
+            images += step()
+        return (time.thread_time() - cpu_began) / images
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return sum(pool.map(repeat, range(at_once))) / at_once
+
+
+def seconds_on_device(encoder: Any, ready: Any) -> float:
+    """Seconds that the encoder alone takes an image of ready tensors on a GPU."""
     encoder.images(ready)
-    batches, began = 0, clock()
-    while (seconds := clock() - began) < ENCODING_SECONDS:
-        for wait in [encoder.launch(ready) for _ in range(at_once)]:
+    batches, began = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - began) < ENCODING_SECONDS:
+        for wait in [encoder.launch(ready) for _ in range(IN_FLIGHT)]:
             wait()
-        batches += at_once
+        batches += IN_FLIGHT
     return seconds / batches / len(ready)
 
 
@@ -341,6 +372,16 @@ class Limit:
         )
 
 
+def limit_of(bench: Bench, seconds: Mapping[str, float], cores: int) -> Limit:
+    """What the bare steps allow."""
+    cpu = seconds["read"] + seconds["decode"]
+    if bench.device == "cpu":
+        cpu += seconds["encode"]
+        return Limit(per_second=cores / cpu, cpu_seconds=cpu)
+    rate = min(1 / seconds["encode"], cores / seconds["decode"])
+    return Limit(per_second=rate, cpu_seconds=cpu)
+
+
 def measure(bench: Bench, side: int, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All ways on photographs of one size."""
     import torch
@@ -349,16 +390,14 @@ def measure(bench: Bench, side: int, asked: argparse.Namespace, folder: Path) ->
     paths = write_shards(folder / str(side), side, max(counts), asked.images)
     size, cores = paths[0].stat().st_size, torch.get_num_threads()
     print(f"\n{side} px, {len(paths)} shards of {asked.images}, {size / 2**20:.1f} MiB each")
-    alone, _ = result_and_peak(steps, bench, paths[0])
+    alone, _ = result_and_peak(steps, bench, paths[0], 1)
+    busy, _ = result_and_peak(steps, bench, paths[0], cores)
     for name, seconds in alone.items():
-        print(f"{name:>24} {seconds * 1e3:>9.2f} ms an image, by one thread alone")
-    cpu = alone["read"] + alone["decode"] + alone["encode"]
-    rate = cores / cpu
-    if bench.device != "cpu":
-        cpu = alone["read"] + alone["decode"]
-        rate = min(1 / alone["encode"], cores / alone["decode"])
-    limit = Limit(per_second=rate, cpu_seconds=cpu)
-    print(f"{'limit':>24} {rate:>9.1f} images/s, {cores} core(s)\n{HEADER}", flush=True)
+        also = f", {busy[name] * 1e3:.2f} with all cores at it"
+        print(f"{name:>24} {seconds * 1e3:>9.2f} ms an image by one thread alone{also}")
+    limit, of_busy = limit_of(bench, alone, cores), limit_of(bench, busy, cores)
+    print(f"{'limit':>24} {limit.per_second:>9.1f} images/s, {cores} core(s)")
+    print(f"{'all cores at it':>24} {of_busy.per_second:>9.1f} images/s\n{HEADER}", flush=True)
     ours: dict[tuple[int, int], dict[str, Any]] = {}
     for workers in map(int, asked.workers.split(",")):
         for count in counts:
@@ -374,14 +413,16 @@ def measure(bench: Bench, side: int, asked: argparse.Namespace, folder: Path) ->
     best = max(on_all, key=lambda one: one["per_second"])
     return {
         "side": side,
-        "limit_per_second": round(rate, 2),
+        "limit_per_second": round(limit.per_second, 2),
+        "busy_limit_per_second": round(of_busy.per_second, 2),
         "per_second": round(best["per_second"], 2),
         "loop_per_second": round(max(loops), 2),
-        "efficiency": round(best["per_second"] / rate, 3),
-        "cpu_efficiency": round(cpu / best["cpu_seconds"], 3),
+        "efficiency": round(best["per_second"] / limit.per_second, 3),
+        "of_busy_limit": round(best["per_second"] / of_busy.per_second, 3),
         "vs_loop": round(best["per_second"] / max(loops), 3),
         "rss_mib": {f"{w} by {n}": one["peak_bytes"] >> 20 for (w, n), one in ours.items()},
         "alone_ms": {name: round(seconds * 1e3, 3) for name, seconds in alone.items()},
+        "busy_ms": {name: round(seconds * 1e3, 3) for name, seconds in busy.items()},
     }
 
 
@@ -429,6 +470,7 @@ def main() -> None:
         runs = [measure(bench, int(side), asked, folder) for side in asked.sizes.split(",")]
     line = {
         "efficiency": min(one["efficiency"] for one in runs),
+        "of_busy_limit": min(one["of_busy_limit"] for one in runs),
         "vs_loop": min(one["vs_loop"] for one in runs),
         "rss_mib": max(max(one["rss_mib"].values()) for one in runs),
         "model": model,

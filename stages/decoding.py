@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 
-_BATCH_OF_A_CORE = 16
+BATCH_OF_A_CORE = 16
 """The most images that a core embeds at once: more are no faster, and hold more memory.
 
 Of a MobileNetV2 a core embeds an image in 15.8 ms by 8, 14.1 by 16, and 13.8 to 14.5 by 64.
@@ -94,7 +94,7 @@ class Embedder:
         self._cores = torch.get_num_threads()
         if decoders is None:
             decoders = 0 if torch.device(encoder.device).type == "cpu" else self._cores
-        self._batch_size = batch_size if decoders else min(batch_size, _BATCH_OF_A_CORE)
+        self._batch_size = batch_size if decoders else min(batch_size, BATCH_OF_A_CORE)
         self._decoders = _Decoders(decoders, encoder) if decoders else None
 
     def embed(self, entries: Sequence[Entry]) -> Iterator[Batch]:
@@ -349,34 +349,3 @@ def _single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
     finally:
         # What one thread sets, threads that come later begin with.
         torch.set_num_threads(threads)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decoded:
-    """One sample of `decode_batches`: its embedding under the name `pixels`, or why it has none."""
-
-    entry: Entry
-    pixels: "np.ndarray | None"
-    width: int
-    height: int
-    reason: str
-    detail: str
-
-
-def decode_batches(
-    samples: Sequence[Entry], encoder: Encoder, batch_size: int
-) -> Iterator[list[Decoded]]:
-    """What `Embedder` does, a sample at a time, for callers that keep no Embedder."""
-    for batch in Embedder(encoder, batch_size).embed(samples):
-        rows = iter(batch.embeddings)
-        yield [
-            Decoded(entry=entry, pixels=None if fate.reason else next(rows), **asdict(fate))
-            for entry, fate in zip(batch.entries, batch.fates, strict=True)
-        ]
-
-
-def embed_batch(encoder: Encoder, decoded: Sequence[Decoded]) -> "np.ndarray":
-    """Embeddings (b, d) of those that have one."""
-    import numpy as np
-
-    return np.stack([one.pixels for one in decoded if one.pixels is not None])

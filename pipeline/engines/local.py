@@ -12,7 +12,7 @@ from multiprocessing import active_children, get_context, parent_process
 from ...stages.contract import Inputs, Part, Runtime, Stage
 from ...store import Draft, StoreError
 from .. import device
-from ..memory import keep_freed_memory
+from ..memory import give_back_freed_memory, keep_freed_memory
 from ..progress_of_workers import gathered
 from .engine import PartMaker, in_turn, until_there
 
@@ -37,7 +37,10 @@ def make_parts(
     if runtime.workers > 1 and len(todo) > 1:
         return _side_by_side(stage, draft, todo, inputs, runtime)
     maker = PartMaker(stage, draft, inputs, runtime)
-    return until_there(todo, maker.attempt_all, runtime)
+    try:
+        return until_there(todo, maker.attempt_all, runtime)
+    finally:
+        give_back_freed_memory()
 
 
 _worker: dict[str, PartMaker] = {}

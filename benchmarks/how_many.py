@@ -1,4 +1,4 @@
-"""How many clusters: what the coding length takes, where the number is known, and what rivals take.
+"""How many clusters: what `select-k` takes, where the number is known, and what rivals take.
 
     python -m benchmarks.how_many                         # planted subspaces, three sets of photos
     python -m benchmarks.how_many --planted "" --untrained my.npz
@@ -24,6 +24,7 @@ from typing import Any
 from numpy import ndarray
 from sklearn.cluster import KMeans
 
+from cpp_pipe.stages.algorithms.clustering.choice import Choice
 from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy, ari
 from cpp_pipe.stages.algorithms.recipe import Recipe
@@ -31,7 +32,7 @@ from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
 
 from .measure import machine
-from .ours import SETS, Curve, Features, Fitted, load, start, train
+from .ours import SETS, Features, Fitted, load, start, train
 from .planted import planted
 from .rules import equal_ratios, number_of_clusters
 
@@ -45,9 +46,9 @@ SHARES = (2, 4)
 """Of the rows one in so many is a landmark."""
 
 
-def _range(curve: Curve) -> str:
-    as_good = curve.verdict.as_good
-    return f"{as_good[0]}..{as_good[-1]}" if curve.verdict.is_flat else "-"
+def _range(found: Choice) -> str:
+    as_good = found.verdict.as_good
+    return f"{as_good[0]}..{as_good[-1]}" if found.verdict.is_flat else "-"
 
 
 def on_planted(groups: Sequence[int], rows: int, resamples: int) -> dict[str, Any]:
@@ -63,22 +64,24 @@ def on_planted(groups: Sequence[int], rows: int, resamples: int) -> dict[str, An
             x, y = planted(k, rows, outliers=share, seed=SEED)
             began = time.perf_counter()
             told = Fitted.of(Features(x, x, x), Spectrum(seed=SEED))
-            curve = told.curve(resamples)
+            found = told.choice(resamples)
             seconds = time.perf_counter() - began
-            chosen, inside = curve.verdict.chosen, y >= 0
+            chosen, inside = found.k, y >= 0
             acc = accuracy(y[inside], told.labels(chosen)[inside])
             line[f"{k}, outliers {share:g}"] = {
                 "k": chosen,
-                "loose": curve.loose,
-                "groups": chosen - curve.loose,
-                "as_good": list(curve.verdict.as_good),
+                "rule": found.rule,
+                "saved": round(found.saved, 3),
+                "loose": found.loose,
+                "groups": chosen - found.loose,
+                "as_good": list(found.verdict.as_good),
                 "affinity": told.affinity,
                 "acc": round(acc, 4),
                 "seconds": round(seconds, 1),
             }
             print(
-                f"{k:>7} {share:>9.0%} {chosen:>5} {curve.loose:>6} {chosen - curve.loose:>7} "
-                f"{_range(curve):>9} {told.affinity:>11} {acc:>6.3f} {seconds:>8.1f}",
+                f"{k:>7} {share:>9.0%} {chosen:>5} {found.loose:>6} {chosen - found.loose:>7} "
+                f"{_range(found):>9} {told.affinity:>11} {acc:>6.3f} {seconds:>8.1f}",
                 flush=True,
             )
     return line
@@ -91,21 +94,23 @@ def on_set(path: Path, resamples: int, *, is_trained: bool) -> dict[str, Any]:
     print(f"\n{path.stem}: {len(x):,} rows, {true_k} classes")
     features = train(x, Recipe(seed=SEED)) if is_trained else start(x, SEED)
     told = Fitted.of(features, Spectrum(seed=SEED), true_k)
-    curve = told.curve(resamples)
+    choice = told.choice(resamples)
     name = "ours" if is_trained else "ours, untrained"
     print(
-        f"{name}: kept {features.kept}; {told.affinity}; {curve.loose} loose; "
-        f"as good: {_range(curve)}"
+        f"{name}: kept {features.kept}; {told.affinity}; the code saves {choice.saved:.1%}; "
+        f"{choice.rule} decides; {choice.loose} loose; "
+        f"as good: {_range(choice)}"
     )
     unit = centred_unit_rows(x)
 
     def by_kmeans(k: int) -> float:
         return accuracy(y, KMeans(max(1, k), n_init=10, random_state=SEED).fit_predict(unit))
 
-    chosen = curve.verdict.chosen
+    code = choice.verdict.chosen
     rivals = number_of_clusters(unit, equal_ratios(min(MOST, len(x) // 4)), SEED)
     rows = [
-        (name, chosen, accuracy(y, told.labels(chosen))),
+        (name, choice.k, accuracy(y, told.labels(choice.k))),
+        (f"{name}, the shortest code", code, accuracy(y, told.labels(code))),
         *((rule, k, by_kmeans(k)) for rule, k in rivals.items()),
         (f"{name}, the true k", true_k, accuracy(y, told.labels(true_k))),
         ("k-means, the true k", true_k, by_kmeans(true_k)),
@@ -117,8 +122,10 @@ def on_set(path: Path, resamples: int, *, is_trained: bool) -> dict[str, Any]:
         rule: {"k": k, "ratio": round(k / true_k, 3), "acc": round(acc, 4)} for rule, k, acc in rows
     }
     found[name] |= {
-        "loose": curve.loose,
-        "as_good": list(curve.verdict.as_good),
+        "decided_by": choice.rule,
+        "saved": round(choice.saved, 3),
+        "loose": choice.loose,
+        "as_good": list(choice.verdict.as_good),
         "affinity": told.affinity,
         "kept": features.kept,
     }

@@ -1,6 +1,5 @@
 """Our clusters as the stages make them, without a store; and the sets that they are scored on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,8 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from cpp_pipe.stages.algorithms.clustering.code_lengths import Ruler, explore, resampled_curves
+from cpp_pipe.stages.algorithms.clustering.choice import Choice, Rule, choose
+from cpp_pipe.stages.algorithms.clustering.code_lengths import Ruler
 from cpp_pipe.stages.algorithms.clustering.consensus import Consensus
 from cpp_pipe.stages.algorithms.clustering.hierarchy import (
     Criterion,
@@ -30,7 +30,6 @@ from cpp_pipe.stages.algorithms.clustering.sampling import (
     choose_landmarks,
     choose_rows,
 )
-from cpp_pipe.stages.algorithms.clustering.verdict import Verdict, judge
 from cpp_pipe.stages.algorithms.coding_length import second_moments
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.stopping import train_trials
@@ -80,16 +79,6 @@ def start(x: ndarray, seed: int) -> Features:
 def _project(x: ndarray, trainer: Trainer, kept: str) -> Features:
     z, c = project(trainer.finish(), trainer.x, _ROWS)
     return Features(x, z.float().numpy(), c.float().numpy(), kept)
-
-
-class Curve(NamedTuple):
-    """Coding lengths over k, and what is read off them."""
-
-    grid: Sequence[int]
-    lengths: Sequence[float]
-    verdict: Verdict
-    loose: int
-    """Of the chosen clusters."""
 
 
 class Levels(NamedTuple):
@@ -160,16 +149,12 @@ class Fitted:
         z, points = self.features.z[sample], self.points[sample]
         return Ruler.of(self.landmarks, z, points, total=n, eps_sq=stage.eps_sq)
 
-    def curve(self, resamples: int) -> Curve:
-        """The curve of `select-k` over its own grid, with so many resampled ones."""
+    def choice(self, resamples: int, rule: Rule = "auto") -> Choice:
+        """What `select-k` finds over its own grid, with so many resampled curves."""
         ruler = self.ruler()
-        found = dict(explore(ruler.length, len(self.landmarks.values)))
-        grid = sorted(found)
         sample = choose_rows(len(self.points), len(ruler.z), self.seed)
-        curves = list(resampled_curves(ruler, self.points[sample], grid, resamples, self.seed))
-        lengths = [found[k] for k in grid]
-        verdict = judge(grid, lengths, np.array(curves, float).reshape(len(curves), len(grid)))
-        return Curve(grid, lengths, verdict, ruler.loose(verdict.chosen))
+        points, x = self.points[sample], self.features.x[sample]
+        return choose(ruler, points, x, resamples=resamples, seed=self.seed, rule=rule)
 
     def levels(self, criterion: Criterion | None = None) -> Levels:
         """The hierarchy of `merge`, by its own criterion or another."""

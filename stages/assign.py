@@ -40,7 +40,7 @@ class Assign(Stage):
 
     k: int | tuple[int, ...] | Literal["auto"] = "auto"
     """How many clusters; of several the first is that of the run, the others are more columns.
-    `auto` takes the number with the shortest code."""
+    `auto` takes the number that `select-k` found."""
     method: Literal["spectral", "hierarchy"] = "spectral"
     """`hierarchy` cuts the hierarchy at level k: clusters of any two k are nested then."""
 
@@ -95,7 +95,7 @@ class Assign(Stage):
         )
 
     def _partition(self, landmarks: "Landmarks", k: int, inputs: Inputs) -> "Partition":
-        """Clusters of the landmarks; k = 0 stands for the number with the shortest code."""
+        """Clusters of the landmarks; k = 0 stands for the number that was found."""
         if self.method == "hierarchy":
             hierarchy = inputs["hierarchy"]
             return cut_hierarchy(hierarchy, k or int(hierarchy.facts["shortest"]))

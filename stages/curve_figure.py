@@ -51,8 +51,12 @@ def draw_curve_on(panel: "Axes", columns: Mapping[str, Sequence[Any]]) -> None:
         panel.axvspan(
             good[0], good[-1], color=_GREEN, alpha=0.15, label=f"as good: {good[0]} to {good[-1]}"
         )
-    chosen = next(one for one, is_it in zip(k, columns["chosen"], strict=True) if is_it)
-    panel.axvline(chosen, color=_ORANGE, linestyle="--", linewidth=1.2, label=f"chosen: {chosen}")
+    marked: dict[int, str] = {}
+    for name in ("shortest", "chosen"):
+        one = next(one for one, is_it in zip(k, columns[name], strict=True) if is_it)
+        marked[one] = f"{marked[one]} and {name}" if one in marked else name
+    for (one, name), style in zip(marked.items(), ("--", "-."), strict=False):
+        panel.axvline(one, color=_ORANGE, linestyle=style, linewidth=1.2, label=f"{name}: {one}")
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter(ScalarFormatter())

@@ -1,18 +1,17 @@
-"""Features and spectrum in, a curve of coding lengths out, and the k where it is least."""
+"""Features and spectrum in, a curve of coding lengths out, and how many clusters to take."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import K_CURVE, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
 from .curve_figure import draw_curve
 from .embedding_rows import write_table
-from .landmarks import gather_features, open_landmarks
+from .landmarks import gather_embeddings, gather_features, open_landmarks
 
 if TYPE_CHECKING:
-    from .algorithms.clustering.code_lengths import Ruler
+    from .algorithms.clustering.choice import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,18 +19,23 @@ class SelectK(Stage):
     """Coding length L(k) of all rows for each k of a grid (arXiv 2306.05272).
 
     All k are read off the same eigenvectors; nothing is trained again. Curves of other landmarks
-    and seeds tell how sure the choice is.
+    and seeds tell how sure the choice is. Where clusters hardly shorten the code, it is no guide:
+    then the BIC of k-means (Pelleg and Moore, 2000) of the embeddings decides.
     """
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()
     """The k that are tried; none means from 2 to the spectrum's k_max, denser where it matters."""
     eps_sq: float = 0.1
     """ε², the squared distortion."""
+    rule: Literal["auto", "code", "bic"] = "auto"
+    """What decides: the shortest code, the highest BIC, or `auto`: the code where it is clear."""
+    clear: float = 0.1
+    """The share of nats that clusters must save for the code to be clear."""
     rows: int = 50_000
     """Rows whose code is measured, at most; a larger set is told by so many of them."""
     resamples: int = 8
@@ -48,68 +52,46 @@ class SelectK(Stage):
     @property
     def needs(self) -> tuple[str, ...]:
         """Whose code is measured, and what tells clusters."""
-        return ("features", "spectrum")
+        return ("embeddings", "features", "spectrum")
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Measures the codes, and judges."""
-        import numpy as np
-
-        from .algorithms.clustering.code_lengths import Ruler, explore, resampled_curves
+        from .algorithms.clustering.choice import choose
+        from .algorithms.clustering.code_lengths import Ruler
         from .algorithms.clustering.sampling import choose_rows
-        from .algorithms.clustering.verdict import judge
 
         total = inputs["features"].rows
         landmarks = open_landmarks(inputs["spectrum"], runtime.device)
-        k_max = len(landmarks.values)
-        self._check_grid(k_max)
+        self._check_grid(len(landmarks.values))
         sample = choose_rows(total, self.rows, self.seed)
         z, points = gather_features(inputs["features"], sample)
-        ruler = Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq)
-        progress = runtime.progress
-        progress.start("select-k", len(self.grid) or 30, "values of k")
-        found = {}
-        fixed = ((k, ruler.length(k)) for k in sorted(set(self.grid)))
-        for k, length in fixed if self.grid else explore(ruler.length, k_max):
-            found[k] = length
-            progress.advance(1, note=f"k {k}: {length:,.0f} nats")
-        grid = sorted(found)
-        progress.start("select-k", self.resamples, "resampled curves")
-        curves = []
-        for curve in resampled_curves(ruler, points, grid, self.resamples, self.seed):
-            curves.append(curve)
-            progress.advance(1)
-        resampled = np.array(curves, np.float64).reshape(len(curves), len(grid))
-        lengths = [found[k] for k in grid]
-        verdict = judge(grid, lengths, resampled)
-        band = {
-            "low_nats": resampled.min(0).tolist() if curves else [None] * len(grid),
-            "high_nats": resampled.max(0).tolist() if curves else [None] * len(grid),
-            "votes": list(verdict.votes) if curves else [None] * len(grid),
-        }
-        columns = {
-            "k": grid,
-            "coding_length_nats": lengths,
-            **band,
-            "as_good": [k in verdict.as_good for k in grid],
-            "chosen": [k == verdict.chosen for k in grid],
-        }
-        _write(scratch, columns)
-        facts = self._facts(ruler, verdict.chosen, verdict.runners_up)
-        return Product(rows=len(grid), shared=facts)
-
-    def _facts(self, ruler: "Ruler", chosen: int, runners_up: Sequence[int]) -> dict[str, Any]:
-        return {
-            "chosen": chosen,
-            "runners_up": list(runners_up),
-            "one_cluster_nats": ruler.length(1),
-            "loose": ruler.loose(chosen),
-            "k_max": len(ruler.landmarks.values),
-            "rows_measured": len(ruler.z),
-            "rows_in_all": ruler.total,
+        found = choose(
+            Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq),
+            points,
+            gather_embeddings(inputs["embeddings"], sample),
+            resamples=self.resamples,
+            seed=self.seed,
+            grid=self.grid,
+            rule=self.rule,
+            clear=self.clear,
+            steps=runtime.progress,
+        )
+        _write(scratch, columns(found))
+        facts = {
+            "chosen": found.k,
+            "shortest": found.verdict.chosen,
+            "decided_by": found.rule,
+            "runners_up": list(found.verdict.runners_up),
+            "one_cluster_nats": found.one_cluster,
+            "loose": found.loose,
+            "k_max": len(landmarks.values),
+            "rows_measured": len(sample),
+            "rows_in_all": total,
             "resamples": self.resamples,
         }
+        return Product(rows=len(found.grid), shared=facts)
 
     def _check_grid(self, k_max: int) -> None:
         beyond = [k for k in self.grid if not 1 <= k <= k_max]
@@ -120,10 +102,26 @@ class SelectK(Stage):
             )
 
 
-def _write(scratch: Scratch, columns: dict[str, list[Any]]) -> None:
+def columns(found: "Choice") -> dict[str, list[Any]]:
+    """The columns of a k_curve."""
+    curves, verdict, empty = found.resampled, found.verdict, [None] * len(found.grid)
+    has_band = len(curves) > 0
+    return {
+        "k": list(found.grid),
+        "coding_length_nats": list(found.lengths),
+        "low_nats": curves.min(0).tolist() if has_band else empty,
+        "high_nats": curves.max(0).tolist() if has_band else empty,
+        "votes": list(verdict.votes) if has_band else empty,
+        "as_good": [k in verdict.as_good for k in found.grid],
+        "shortest": [k == verdict.chosen for k in found.grid],
+        "chosen": [k == found.k for k in found.grid],
+    }
+
+
+def _write(scratch: Scratch, curve: dict[str, list[Any]]) -> None:
     import pyarrow as pa
 
     spec = K_CURVE.files["rows"]
     assert isinstance(spec, Table)
-    write_table(scratch, "rows", pa.Table.from_pydict(columns, schema=spec.schema()))
-    draw_curve(scratch.path("picture"), columns)
+    write_table(scratch, "rows", pa.Table.from_pydict(curve, schema=spec.schema()))
+    draw_curve(scratch.path("picture"), curve)

@@ -195,7 +195,7 @@ SPECTRUM = Kind(
 
 K_CURVE = Kind(
     name="k_curve",
-    format=2,
+    format=3,
     files={
         "rows": Table(
             suffix=".parquet",
@@ -206,6 +206,7 @@ K_CURVE = Kind(
                 Column(name="high_nats", type="float64", nullable=True, unit="nats"),
                 Column(name="votes", type="float32", nullable=True, unit="share of resamples"),
                 Column(name="as_good", type="bool"),
+                Column(name="shortest", type="bool"),
                 Column(name="chosen", type="bool"),
             ),
         ),

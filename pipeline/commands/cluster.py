@@ -28,9 +28,6 @@ from .options import (
 
 _BAR = 40
 """Characters of the longest bar of a curve."""
-_HARDLY = 0.02
-"""Where the best code saves less than this, it sees hardly any clusters: three real sets of some
-thousand rows, where people see 37 to 101, save 0.2 to 9 %."""
 
 app = subcommands()
 
@@ -78,6 +75,9 @@ def select_k(
     resamples: Annotated[
         int | None, typer.Option("--resamples", min=0, help="Curves that make the band.")
     ] = None,
+    rule: Annotated[
+        str | None, typer.Option("--rule", help="What decides: auto, code or bic.")
+    ] = None,
     device: DeviceFlag = "auto",
     config: ConfigFlag = None,
     sets: SetFlag = None,
@@ -87,13 +87,15 @@ def select_k(
     """Find how many clusters there are: the k with the shortest code.
 
     Nothing is trained again. The curve comes with a band of curves from resampled landmarks, and
-    says which other k would do as well.
+    says which other k would do as well. Where clusters hardly shorten the code, BIC of k-means
+    decides; --rule makes one of them decide in any case.
 
     \b
       cpp-pipe select-k
       cpp-pipe select-k --grid 5,10,20,40
+      cpp-pipe select-k --rule bic
     """
-    flags = {"grid": _numbers("--grid", grid), "resamples": resamples}
+    flags = {"grid": _numbers("--grid", grid), "resamples": resamples, "rule": rule}
     plan = open_plan(store, run, config, sets, device=device, select_k=flags)
     print_curve(plan.make("k_curve"))
 
@@ -135,22 +137,23 @@ def _print_bars(rows: Sequence[dict[str, Any]]) -> None:
         if row["low_nats"] is not None:
             for at in range(place(row["low_nats"]), place(row["high_nats"]) + 1):
                 bar[at] = "." if bar[at] == " " else bar[at]
-        mark = " <- shortest" if row["chosen"] else " as good" if row["as_good"] else ""
+        mark = " <- shortest" if row["shortest"] else " as good" if row["as_good"] else ""
+        mark += " <- chosen" if row["chosen"] and not row["shortest"] else ""
         vote = f" {row['votes']:.0%}" if row["votes"] else ""
         typer.echo(f"{row['k']:>6}  {length:>16,.1f}  {''.join(bar)}{vote}{mark}".rstrip())
 
 
 def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
     """What a curve says, in sentences."""
-    facts, chosen = curve.facts, int(curve.facts["chosen"])
+    facts, best = curve.facts, int(curve.facts["shortest"])
     by_k = {row["k"]: row for row in rows}
-    shortest = by_k[chosen]["coding_length_nats"]
+    shortest = by_k[best]["coding_length_nats"]
     saved = 1 - shortest / facts["one_cluster_nats"]
     side = "shorter" if saved >= 0 else "longer"
-    lines = [f"{chosen} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"]
+    lines = [f"{best} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"]
     good = [row["k"] for row in rows if row["as_good"]]
     if facts["resamples"]:
-        votes = round(by_k[chosen]["votes"] * facts["resamples"])
+        votes = round(by_k[best]["votes"] * facts["resamples"])
         lines.append(
             f"{votes} of {facts['resamples']} resampled curves are the lowest there"
             + (
@@ -166,18 +169,21 @@ def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(f"runners-up: {', '.join(others)}")
     if facts["loose"]:
         lines.append(
-            f"{facts['loose']} of the {chosen} hold rows that are less alike than all rows are: "
+            f"{facts['loose']} of the {best} hold rows that are less alike than all rows are: "
             "outliers, not groups"
         )
     if facts["rows_measured"] < facts["rows_in_all"]:
         lines.append(
             f"measured on {facts['rows_measured']:,} of {facts['rows_in_all']:,} rows, drawn evenly"
         )
-    if chosen == facts["k_max"]:
-        lines.append(f"the code is still getting shorter at k = {chosen}: raise spectrum.k_max")
-    if saved < _HARDLY:
+    if best == facts["k_max"]:
+        lines.append(f"the code is still getting shorter at k = {best}: raise spectrum.k_max")
+    if facts["decided_by"] == "bic":
+        clear = curve.manifest.config["clear"]
+        why = f"that is less than {clear:.0%} shorter, so the code is no guide: " * (saved < clear)
         lines.append(
-            "so the code sees no clear number in these rows: give one, as `cpp-pipe assign --k 20`"
+            f"{why}{facts['chosen']} clusters have the highest BIC of k-means, and are chosen; "
+            "give another number where you know it, as `cpp-pipe assign --k 20`"
         )
     return lines
 

@@ -22,8 +22,11 @@ class Curve:
     votes: Sequence[float | None]
     """Share of the resamples in which the code is the shortest at this k."""
     as_good: Sequence[bool]
-    """Whether the code is longer than that of the chosen k by no more than they vary."""
-    chosen: int
+    """Whether the code is longer than the shortest by no more than they vary."""
+    shortest: int
+    """The k with the shortest code."""
+    is_guide: bool = True
+    """Whether that was taken for the number of clusters."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,13 +47,13 @@ def _panels(rows: int = 1, ratios: Sequence[float] = (1,)) -> "tuple[Figure, Seq
 def draw_curve(curve: Curve, used: int) -> "Figure":
     """Coding length by k above its least, its band, the k that are as good, and the votes.
 
-    `used`, the number of clusters that the run has, is marked where it is not the chosen one.
+    `used`, the number of clusters that the run has, is marked where it is not the shortest.
     """
     has_votes = any(vote is not None for vote in curve.votes)
     figure, panels = _panels(2, (3, 1)) if has_votes else _panels()
     panel = panels[0]
     _draw_lengths(panel, curve)
-    if used != curve.chosen and min(curve.k) <= used <= max(curve.k):
+    if used != curve.shortest and min(curve.k) <= used <= max(curve.k):
         _mark_used(panel, curve, used)
     panel.set_ylabel("nats above the shortest")
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -82,22 +82,22 @@ def _draw_lengths(panel: "Axes", curve: Curve) -> None:
         panel.fill_between(ks, low, high, color=LIGHT["blue"], alpha=0.22, linewidth=0)
     above = [nats - least for nats in curve.nats]
     panel.plot(curve.k, above, color=LIGHT["blue"], linewidth=1.8)
-    at = curve.chosen, above[list(curve.k).index(curve.chosen)]
+    at = curve.shortest, above[list(curve.k).index(curve.shortest)]
     panel.plot(*at, "o", color=LIGHT["orange"], markersize=7, zorder=5)
     panel.annotate(
-        f"k = {curve.chosen}",
+        f"k = {curve.shortest}",
         at,
         xytext=(0, -8),
         textcoords="offset points",
         color=LIGHT["orange"],
-        ha="left" if curve.chosen == min(curve.k) else "center",
+        ha="left" if curve.shortest == min(curve.k) else "center",
         va="top",
         fontweight="bold",
     )
 
 
 def _mark_used(panel: "Axes", curve: Curve, used: int) -> None:
-    side = 1 if used > curve.chosen else -1  # where the chosen k is not
+    side = 1 if used > curve.shortest else -1  # where the shortest is not
     panel.axvline(used, color=LIGHT["muted"], linestyle=":", linewidth=1.2)
     panel.annotate(
         f"this run: {used}",

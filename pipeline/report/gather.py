@@ -124,7 +124,8 @@ def _curve(run: Run, missing: dict[str, Missing]) -> Curve | None:
         high=rows["high_nats"],
         votes=rows["votes"],
         as_good=rows["as_good"],
-        chosen=rows["k"][rows["chosen"].index(True)],
+        shortest=rows["k"][rows["shortest"].index(True)],
+        is_guide=found.facts["decided_by"] == "code",
     )
 
 

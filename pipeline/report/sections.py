@@ -59,16 +59,18 @@ def _curve(curve: Curve, contents: Contents) -> Html:
         else "given how much the curve varies, no other is as good"
     )
     alt = (
-        f"Line chart of the coding length for k from {min(curve.k)} to {max(curve.k)}: chosen is "
-        f"{_name(curve.chosen)}, {good}."
+        f"Line chart of the coding length for k from {min(curve.k)} to {max(curve.k)}: the "
+        f"shortest is at {_name(curve.shortest)}, {good}."
     )
     has_band = any(low is not None for low in curve.low)
     band = " The band holds the curves of all resamples." if has_band else ""
     has_votes = any(vote is not None for vote in curve.votes)
     votes = " Below: the share of resamples in which each k is the shortest." if has_votes else ""
-    used = f" This run has {contents.k} clusters." if contents.k != curve.chosen else ""
+    used = f" This run has {contents.k} clusters." if contents.k != curve.shortest else ""
+    doubt = "" if curve.is_guide else " It is too little shorter than without clusters to decide."
     caption = (
-        f"Lower is better. The dot is the chosen {_name(curve.chosen)}; {good}.{band}{votes}{used}"
+        f"Lower is better. The dot is the shortest, {_name(curve.shortest)}; {good}.{doubt}{band}"
+        f"{votes}{used}"
     )
     drawn = inline("curve", alt, draw_curve, curve, contents.k)
     return captioned("Coding length by number of clusters", drawn, caption)

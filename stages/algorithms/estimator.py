@@ -18,7 +18,8 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...store.errors import ConfigError
-from .clustering.code_lengths import Ruler, explore, resampled_curves
+from .clustering.choice import Choice, choose
+from .clustering.code_lengths import Ruler
 from .clustering.consensus import Consensus
 from .clustering.landmarks import (
     Assigner,
@@ -30,7 +31,6 @@ from .clustering.landmarks import (
 )
 from .clustering.novelty import fit_known, novelty
 from .clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
-from .clustering.verdict import judge
 from .recipe import Recipe
 from .stopping import train_trials
 from .training import project
@@ -62,9 +62,9 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     Parameters
     ----------
     n_clusters : int or "auto"
-        "auto" takes the number with the shortest code, from 2: where rows are few, often fewer
-        than people would name. A given number comes out smaller where the affinity does not tell
-        so many apart, as among rows of which fewer are distinct.
+        "auto" takes the number with the shortest code, from 2; where that saves less than a tenth
+        of the nats, the one with the highest BIC of k-means. A given number comes out smaller
+        where the affinity does not tell so many apart, as among rows of which fewer are distinct.
     features : int
         Columns of the refined rows, as many as `X` has at most.
     hidden : int
@@ -100,7 +100,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     k_curve_ : dict of arrays, or None where `n_clusters` is a number
         A column a key, as in `pandas.DataFrame(k_curve_)`: `k`; `coding_length_nats`; `low_nats`,
         `high_nats` and `votes` of the resampled curves (NaN without any); whether the k is
-        `as_good` as the chosen one; and whether it is `chosen`.
+        `as_good` as the one with the `shortest` code; and whether it is the `chosen` one.
     affinity_ : "consensus" or "membership"
         What links rows.
     n_features_in_, feature_names_in_
@@ -169,7 +169,8 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         z, c = self._project(x)
         landmarks = self._fit_landmarks(x, z, c, seed)
         if self.n_clusters == "auto":
-            k, self.k_curve_ = _measure(landmarks, z, c, int(self.resamples), seed)
+            found = _measure(landmarks, x, z, c, int(self.resamples), seed)
+            k, self.k_curve_ = found.k, _curve(found)
         else:
             k, self.k_curve_ = min(int(self.n_clusters), len(landmarks.values)), None
         partition = landmarks.partition(k)
@@ -290,29 +291,29 @@ def unit_float16(x: Float32[ndarray, "n d"]) -> Float16[ndarray, "n d"]:
 
 
 def _measure(
-    landmarks: Landmarks, z: ndarray, c: ndarray, resamples: int, seed: int
-) -> tuple[int, dict[str, ndarray]]:
-    """The number of clusters, and the curve that tells it."""
+    landmarks: Landmarks, x: ndarray, z: ndarray, c: ndarray, resamples: int, seed: int
+) -> Choice:
+    """The number of clusters, and what tells it."""
     sample = choose_rows(len(z), MEASURED, seed)
     points = clustering_rows(z[sample], c[sample])
     rows = z[sample].astype(np.float32)
     ruler = Ruler.of(landmarks, rows, points, total=len(z), eps_sq=EPS_SQ)
-    found = dict(explore(ruler.length, len(landmarks.values)))
-    grid = sorted(found)
-    lengths = [found[k] for k in grid]
-    curves = list(resampled_curves(ruler, points, grid, resamples, seed))
-    resampled = np.array(curves, np.float64).reshape(len(curves), len(grid))
-    verdict = judge(grid, lengths, resampled)
-    # A curve of NaN where there is none.
-    band = resampled if curves else np.full((1, len(grid)), np.nan)
-    return verdict.chosen, {
-        "k": np.array(grid),
-        "coding_length_nats": np.array(lengths),
+    return choose(ruler, points, x[sample].astype(np.float32), resamples=resamples, seed=seed)
+
+
+def _curve(found: Choice) -> dict[str, ndarray]:
+    """The columns of `k_curve_`; a band of NaN where there is none."""
+    has_band = len(found.resampled) > 0
+    band = found.resampled if has_band else np.full((1, len(found.grid)), np.nan)
+    return {
+        "k": np.array(found.grid),
+        "coding_length_nats": np.array(found.lengths),
         "low_nats": band.min(0),
         "high_nats": band.max(0),
-        "votes": np.array(verdict.votes) if curves else band[0],
-        "as_good": np.isin(grid, verdict.as_good),
-        "chosen": np.equal(grid, verdict.chosen),
+        "votes": np.array(found.verdict.votes) if has_band else band[0],
+        "as_good": np.isin(found.grid, found.verdict.as_good),
+        "shortest": np.equal(found.grid, found.verdict.chosen),
+        "chosen": np.equal(found.grid, found.k),
     }
 
 

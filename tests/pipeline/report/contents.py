@@ -17,7 +17,7 @@ CURVE = Curve(
     high=(910.0, 710.0, 620.0, 605.0, 650.0, 810.0, 1210.0),
     votes=(0.0, 0.0, 0.25, 0.75, 0.0, 0.0, 0.0),
     as_good=(False, False, True, True, False, False, False),
-    chosen=5,
+    shortest=5,
 )
 
 MISSING = {

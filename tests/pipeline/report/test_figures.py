@@ -90,7 +90,7 @@ def test_the_curve_marks_the_chosen_k_the_flat_range_and_the_votes():
 
 def test_a_curve_without_resamples_has_no_band_no_votes_and_no_shade():
     nothing = [None] * len(CURVE.k)
-    alone = tuple(k == CURVE.chosen for k in CURVE.k)
+    alone = tuple(k == CURVE.shortest for k in CURVE.k)
     bare = replace(CURVE, low=nothing, high=nothing, votes=nothing, as_good=alone)
     (panel,) = figures.draw_curve(bare, used=5).axes
     assert not panel.patches and not panel.collections

@@ -67,7 +67,7 @@ def test_what_the_run_gained_is_shown_and_what_is_of_other_clusters_is_not(train
     page = read(trained)
     assert "captions are of earlier clusters. cpp-pipe caption adds them" in page.text
     assert "captions, by share of votes" not in page.text
-    assert "This run has 4 clusters" in page.text or "dot is the chosen k\xa0=\xa04" in page.text
+    assert "This run has 4 clusters" in page.text or "dot is the shortest, k\xa0=\xa04" in page.text
     succeed(trained, "assign", "--k", "5")
 
 

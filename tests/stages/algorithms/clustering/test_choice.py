@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.cluster import KMeans
+
+from cpp_pipe.stages.algorithms.clustering.choice import CLEAR, Choice, bic, choose, saved
+from cpp_pipe.stages.algorithms.clustering.code_lengths import Ruler
+from cpp_pipe.stages.algorithms.clustering.landmarks import clustering_rows
+from cpp_pipe.stages.select_k import SelectK
+
+from .test_code_lengths import GROUPS, landmarks_of, planted
+
+EPS_SQ = 0.1
+
+
+def blobs(groups: int, each: int, d: int, spread: float, seed: int = 0) -> np.ndarray:
+    """Unit rows about so many random directions, by turns."""
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((groups, d)) / d**0.5
+    x = (
+        np.tile(centres, (each, 1))
+        + spread * generator.standard_normal((groups * each, d)) / d**0.5
+    )
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def choice(x: np.ndarray, k_max: int, **how: object) -> Choice:
+    points, landmarks = clustering_rows(x, x), landmarks_of(x, k_max)
+    ruler = Ruler.of(landmarks, x, points, total=len(x), eps_sq=EPS_SQ)
+    return choose(ruler, points, x, **{"resamples": 2, "seed": 0, **how})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_bic_is_that_of_the_gaussians_which_it_stands_for(k: int) -> None:
+    x = np.random.default_rng(1).standard_normal((60, 4))
+    fit = KMeans(k, n_init=1, random_state=0).fit(x)
+    variance = fit.inertia_ / (4 * (60 - k))
+    shares = np.bincount(fit.labels_) / 60
+    likelihood = sum(
+        np.log(shares[label])
+        + multivariate_normal.logpdf(row, fit.cluster_centers_[label], variance)
+        for row, label in zip(x, fit.labels_, strict=True)
+    )
+    # k centres, k - 1 shares and one variance are free.
+    free = k * 4 + (k - 1) + 1
+    assert bic(x, k, total=60, seed=0) == pytest.approx(likelihood - free / 2 * np.log(60))
+
+
+def test_rows_stand_for_as_many_as_there_are_in_all() -> None:
+    x = blobs(5, 40, 16, 0.5)
+    twice = np.concatenate([x, x])
+    assert bic(x, 5, total=400, seed=0) == pytest.approx(bic(twice, 5, total=400, seed=0), rel=0.02)
+
+
+def test_of_equal_rows_bic_takes_the_fewest() -> None:
+    x = np.ones((30, 3), np.float32)
+    found = [bic(x, k, total=30, seed=0) for k in (1, 2, 5)]
+    assert found == sorted(found, reverse=True)
+
+
+def test_where_clusters_make_the_code_much_shorter_it_decides() -> None:
+    found = choice(planted(), 16)
+    assert (found.rule, found.k, found.verdict.chosen) == ("code", GROUPS, GROUPS)
+    assert found.saved > CLEAR
+    assert found.saved == saved(min(found.lengths), found.one_cluster)
+
+
+def test_where_the_code_sees_little_bic_finds_what_is_there() -> None:
+    found = choice(blobs(20, 15, 64, 1.0), 40)
+    assert found.saved < CLEAR
+    assert found.rule == "bic"
+    assert found.k == pytest.approx(20, abs=2)
+    assert found.verdict.chosen < 10
+    # The curve has the number that was taken, too.
+    assert found.k in found.grid and len(found.lengths) == len(found.grid)
+    assert found.resampled.shape == (2, len(found.grid))
+
+
+def test_a_rule_that_is_named_decides() -> None:
+    rows = blobs(20, 15, 64, 1.0)
+    by_code = choice(rows, 40, rule="code")
+    assert (by_code.rule, by_code.k) == ("code", by_code.verdict.chosen)
+    assert choice(planted(), 16, rule="bic").rule == "bic"
+    assert choice(planted(), 16, clear=1.0).rule == "bic"
+
+
+def test_bic_keeps_to_the_grid_that_is_given() -> None:
+    found = choice(blobs(20, 15, 64, 1.0), 40, grid=(5, 12, 30), rule="bic")
+    assert found.grid == (5, 12, 30)
+    assert found.k in found.grid
+
+
+def test_the_default_of_the_stage_is_this_one() -> None:
+    assert SelectK().clear == CLEAR

@@ -19,8 +19,9 @@ class SelectK(Stage):
     """Coding length L(k) of all rows for each k of a grid (arXiv 2306.05272).
 
     All k are read off the same eigenvectors; nothing is trained again. Curves of other landmarks
-    and seeds tell how sure the choice is. Where clusters hardly shorten the code, it is no guide:
-    then the BIC of k-means (Pelleg and Moore, 2000) of the embeddings decides.
+    and seeds tell how sure the choice is. Clusters that have fewer rows than features have
+    dimensions make no code shorter: where it is little shorter, and the BIC of k-means (Pelleg and
+    Moore, 2000) of the embeddings sees such clusters, BIC decides.
     """
 
     name: ClassVar[str] = "select-k"
@@ -33,8 +34,9 @@ class SelectK(Stage):
     eps_sq: float = 0.1
     """ε², the squared distortion."""
     rule: Literal["auto", "code", "bic"] = "auto"
-    """What decides: the shortest code, the highest BIC, or `auto`: the code where it is clear."""
-    clear: float = 0.1
+    """What decides: the shortest code, the highest BIC, or `auto`: the code, but where it is not
+    clear and BIC's clusters have fewer rows than features have dimensions, BIC."""
+    clear: float = 0.3
     """The share of nats that clusters must save for the code to be clear."""
     rows: int = 50_000
     """Rows whose code is measured, at most; a larger set is told by so many of them."""

@@ -62,9 +62,10 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     Parameters
     ----------
     n_clusters : int or "auto"
-        "auto" takes the number with the shortest code, from 2; where that saves less than a tenth
-        of the nats, the one with the highest BIC of k-means. A given number comes out smaller
-        where the affinity does not tell so many apart, as among rows of which fewer are distinct.
+        "auto" takes the number with the shortest code, from 2; or that with the highest BIC of
+        k-means, where the code saves little and these clusters have too few rows for it to see. A
+        given number comes out smaller where the affinity does not tell so many apart, as among
+        rows of which fewer are distinct.
     features : int
         Columns of the refined rows, as many as `X` has at most.
     hidden : int

@@ -1,7 +1,8 @@
-"""How many clusters: the shortest code, or where that tells little, the BIC of k-means.
+"""How many clusters: the shortest code, or where that cannot tell, the BIC of k-means.
 
-On unions of subspaces the code is right and saves nearly half; on photographs, where it saves less
-than a tenth, it finds a handful of clusters where people name a hundred, and BIC comes far nearer.
+A cluster's code pays for every dimension of the features, so clusters of fewer rows than that make
+no code shorter, however real they are. Of a hundred classes in 4,114 photographs it finds 15, and
+BIC 94. Where clusters are subspaces of few dimensions, they save so much that the code is right.
 `benchmarks.how_many` has both.
 """
 
@@ -22,9 +23,9 @@ from .verdict import Verdict, judge
 
 Rule = Literal["auto", "code", "bic"]
 
-CLEAR = 0.1
-"""The share of nats that clusters save, from which the code decides by itself: digits and planted
-subspaces save 30 to 60 %, three sets of photographs 0 to 9 %."""
+CLEAR = 0.3
+"""The share of nats that clusters save, from which the code decides by itself: planted subspaces save
+68 %, digits 45 %, three sets of photographs 14 to 21 %. Taken with these in view."""
 BIC_ROWS = 5000
 """Embeddings on which BIC is measured, at most; a larger set is told by so many of them."""
 
@@ -95,7 +96,7 @@ def choose(
 
     `points` and `x` are what the sample is clustered by, and its embeddings; an empty `grid` gets
     denser where the curve is low. With `auto` BIC decides where clusters save a share of the nats
-    that is less than `clear`.
+    that is less than `clear`, and its own have fewer rows than features have dimensions.
     """
     steps = steps or _Untold()
     k_max = len(ruler.landmarks.values)
@@ -109,6 +110,8 @@ def choose(
     is_clear = saved(min(found.values()), one_cluster) >= clear
     if rule == "bic" or (rule == "auto" and not is_clear):
         by_bic = _highest_bic(x, grid, k_max, ruler.total, seed, steps)
+        if rule == "auto" and by_bic and ruler.total / by_bic >= ruler.z.shape[1]:
+            by_bic = None  # clusters of so many rows a code would have seen
     if by_bic and by_bic not in found:
         found[by_bic] = ruler.length(by_bic)
     tried = sorted(found)

@@ -76,12 +76,18 @@ def test_where_the_code_sees_little_bic_finds_what_is_there() -> None:
     assert found.resampled.shape == (2, len(found.grid))
 
 
+def test_clusters_of_more_rows_than_dimensions_are_left_to_the_code() -> None:
+    rows = blobs(4, 200, 16, 0.9)
+    found = choice(rows, 40)
+    assert found.saved < CLEAR
+    assert (found.rule, found.k) == ("code", found.verdict.chosen)
+
+
 def test_a_rule_that_is_named_decides() -> None:
     rows = blobs(20, 15, 64, 1.0)
     by_code = choice(rows, 40, rule="code")
     assert (by_code.rule, by_code.k) == ("code", by_code.verdict.chosen)
     assert choice(planted(), 16, rule="bic").rule == "bic"
-    assert choice(planted(), 16, clear=1.0).rule == "bic"
 
 
 def test_bic_keeps_to_the_grid_that_is_given() -> None:

@@ -24,8 +24,8 @@ from .verdict import Verdict, judge
 Rule = Literal["auto", "code", "bic"]
 
 CLEAR = 0.3
-"""The share of nats that clusters save, from which the code decides by itself: planted subspaces save
-68 %, digits 45 %, three sets of photographs 14 to 21 %. Taken with these in view."""
+"""The share of nats that clusters save, from which the code decides by itself: planted subspaces
+save 68 %, digits 45 %, three sets of photographs 14 to 21 %. Taken with these in view."""
 BIC_ROWS = 5000
 """Embeddings on which BIC is measured, at most; a larger set is told by so many of them."""
 

@@ -2,6 +2,7 @@
 #   make demo                        real digits to named clusters
 #   make test ARGS='-k store'        the tests, or some of them
 #   make lint                        style, types, layers, and what the wheel holds
+#   make docs                        the site of docs/, in build/site; a warning is an error
 #   make demo PYTHON=python3.12      with another interpreter; `make clean` forgets the last one
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ space := $() $()
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test lint install style types layers wheel clean
+.PHONY: demo test docs lint install style types layers wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.has-cpu
@@ -26,6 +27,10 @@ demo: $(VENV)/.has-cpu
 
 test: $(VENV)/.has-test
 	$(BIN)/python -m pytest $(ARGS)
+
+# The variable keeps Material from advertising its successor: it is supported until May 2027.
+docs: $(VENV)/.has-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 install: $(VENV)/.has-lint
 
@@ -62,9 +67,11 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.has-cpu: EXTRAS := cpu
-$(VENV)/.has-test: EXTRAS := cpu test
-$(VENV)/.has-lint: EXTRAS := cpu test lint
-$(VENV)/.has-cpu $(VENV)/.has-test $(VENV)/.has-lint: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.has-test: EXTRAS := cpu serve map test
+$(VENV)/.has-docs: EXTRAS := cpu docs
+$(VENV)/.has-lint: EXTRAS := cpu serve map test docs lint
+$(VENV)/.has-cpu $(VENV)/.has-test $(VENV)/.has-docs $(VENV)/.has-lint: \
+    $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing into $(VENV): the first time a few minutes and 6 GB, most of it torch"
 	$(PIP_INSTALL) -c constraints.txt -e '.[$(subst $(space),$(comma),$(EXTRAS))]'
 	@touch $(addprefix $(VENV)/.has-,$(EXTRAS))

@@ -192,7 +192,7 @@ def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
             return seconds_on_device(encoder, batch)
         return thread_seconds(lambda: len(encoder.images(batch)), at_once, ENCODING_SECONDS)
 
-    sizes = {bench.batch, min(bench.batch, BATCH_OF_A_CORE)} if is_cpu else {bench.batch}
+    sizes = {bench.batch, BATCH_OF_A_CORE} if is_cpu else {bench.batch}
     by_size = {f"encode by {size}": encode(size) for size in sorted(sizes)}
     return {**found, **by_size, "encode": min(by_size.values())}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from ..stages.assign import Assign
+from ..stages.indexing.factory import Factory
 from ..stages.merge import Merge
 from ..stages.select_k import SelectK
 from ..stages.spectrum import Spectrum
@@ -65,11 +66,35 @@ class EmbedSettings:
 class CaptionSettings:
     """What clusters may be called."""
 
-    vocabulary: str = "imagenet"
-    """`imagenet`, `coco`, a text file with a phrase a line, or .npz of names and embeddings."""
+    vocabulary: str | tuple[str, ...] = "imagenet"
+    """`imagenet`, `coco`, `wordnet`, a text file with a phrase a line, a Parquet table of phrases,
+    or .npz of names and embeddings; or several of these."""
     templates: tuple[str, ...] = ()
     """Prompts with {} for the phrase; none means those that the vocabulary is known for."""
+    rule: Literal["contrast", "vote"] = "contrast"
+    """Words that fit a cluster more than others, or those with most votes: the paper's rule."""
     top: int = 5
+    """Words that an image votes for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexSettings:
+    """What search is fast by."""
+
+    factory: str = "auto"
+    """A FAISS factory string, as IVF4096,SQ8; `auto` chooses by the number of rows."""
+    target_recall: float = 0.95
+    """The share of true neighbours that a search is wide enough to find."""
+    seed: int = 0
+    """Draws the rows that lists are fitted to, and those that recall is measured on."""
+
+    def __post_init__(self) -> None:
+        if self.factory != "auto":
+            Factory.parse(self.factory)
+        if not 0 < self.target_recall <= 1:
+            raise ConfigError(
+                f"index.target_recall = {self.target_recall} is not allowed: above 0, to 1, is"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +109,7 @@ class Settings:
     merge: Merge = field(default_factory=Merge)
     assign: Assign = field(default_factory=Assign)
     caption: CaptionSettings = field(default_factory=CaptionSettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], where: str) -> Self:

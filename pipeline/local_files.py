@@ -13,10 +13,7 @@ from ..stages.sources.tables import TableFile
 from ..stages.sources.tar_shards import TarShard
 from ..store import ConfigError, ShardError
 from ..store.digest import digest_file
-from .config import CONFIGS, SHIPPED, CaptionSettings, Data, EmbedSettings
-
-VOCABULARIES = ("imagenet", "coco")
-"""Vocabularies that libraries carry."""
+from .config import CONFIGS, SHIPPED, Data, EmbedSettings
 
 
 def find_sources(
@@ -157,19 +154,6 @@ def _model_files(settings: EmbedSettings) -> tuple[Path | None, Path | None]:
     if settings.model_config:
         model_config = _existing(settings.model_config, "--model-config")
     return weights, model_config
-
-
-def caption_fields(settings: CaptionSettings) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The fields of `Caption` that settings give, and where the vocabulary's file lies."""
-    name = settings.vocabulary
-    fields = {"vocabulary": name, "templates": settings.templates, "top": settings.top}
-    if name in VOCABULARIES:
-        return fields, {}
-    path = CONFIGS / name
-    if not (path.is_file() and path.suffix == ".txt" and Path(name).name == name):
-        path = _existing(name, f"--vocabulary, which is {', '.join(VOCABULARIES)} or a file: ")
-    digest = digest_file(path)
-    return {**fields, "vocabulary": path.name, "vocabulary_sha256": digest}, {"vocabulary": path}
 
 
 def _existing(name: str, flag: str) -> Path:

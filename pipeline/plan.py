@@ -7,13 +7,14 @@ from ..stages.caption import Caption
 from ..stages.contract import Inputs, Runtime, Source, Stage
 from ..stages.embed import Embed
 from ..stages.import_embeddings import Import
-from ..stages.index import Index
 from ..stages.project import Project
 from ..stages.spectrum import Spectrum
 from ..store import Artifact, MissingError, Store
 from ..store.kinds import KINDS
 from . import local_files
 from .config import Settings
+from .indexing import INDEX_KINDS, index_stage
+from .vocabularies import words_stage
 from .work import Job, find_or_make
 
 
@@ -59,11 +60,16 @@ class Plan:
             return self._embedding_job(asked_by)
         settings, files = self.settings, local_files.model_files(self.settings.embed)
         stage: Stage
-        if slot == "captions":
-            fields, vocabulary = local_files.caption_fields(settings.caption)
-            stage, files = Caption(**fields), {**files, **vocabulary}
-        elif slot.startswith("index/"):
-            stage = Index.of(slot.removeprefix("index/"))
+        if slot in ("words", "captions"):
+            # Looked for before anything is made, so that a file that is missing costs no work.
+            stage, vocabularies = words_stage(settings.caption)
+            files = {**files, **vocabularies}
+            if slot == "captions":
+                stage = self._caption_stage()
+        elif slot.partition("/")[0] in INDEX_KINDS:
+            space = slot.partition("/")[2]
+            source = self.make(space, asked_by=asked_by or slot)
+            stage = index_stage(slot, settings.index, source, self.find(f"quantizer/{space}"))
         else:
             stage = {
                 "heads": settings.train,
@@ -78,6 +84,10 @@ class Plan:
             stage = self._wide_enough(stage, inputs)
         runtime = replace(self.runtime, files={**self.runtime.files, **files})
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
+
+    def _caption_stage(self) -> Caption:
+        caption, levels = self.settings.caption, self.settings.assign.method == "hierarchy"
+        return Caption(rule=caption.rule, top=caption.top, levels=levels)
 
     def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
         """Keeps enough eigenvectors for the number of clusters that the user wants."""
@@ -107,7 +117,7 @@ class Plan:
             )
         fields, files = local_files.embed_fields(self.settings.embed)
         sources = local_files.find_sources(
-            data, self.store.root, self.say, allow_missing=self.runtime.allow_partial
+            data, self.store.local_folder, self.say, allow_missing=self.runtime.allow_partial
         )
         runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
         stage = Embed(**fields)
@@ -122,22 +132,19 @@ class Plan:
         is_same = (manifest.stage, manifest.revision) == (job.stage.name, job.stage.revision)
         if not is_same or dict(manifest.config) != job.stage.config():
             return None
-        grown = False
+        change = ""
         for kind, used in manifest.inputs.items():
             now = job.inputs[kind]
             if now.content != used.content:
                 old = self.store.find(KINDS[kind], used.version)
-                if old is None or not _holds(now, old):
+                if old is None or not job.stage.serves(now, old):
                     return None
-                grown = True
-        if grown:
+                there = {part.content for part in now.parts}
+                is_whole = all(part.content in there for part in old.parts)
+                change = "added" if is_whole else "removed"
+        if change:
             self.say(
-                f"{job.slot} {before.version} was fitted before rows were added and is kept: "
-                f"`cpp-pipe {job.stage.name}` fits it anew"
+                f"{job.slot} {before.version} was fitted before rows were {change} and is kept: "
+                f"`{job.stage.refit or f'cpp-pipe {job.stage.name}'}` fits it anew"
             )
         return before
-
-
-def _holds(now: Artifact, old: Artifact) -> bool:
-    contents = {part.content for part in now.parts}
-    return all(part.content in contents for part in old.parts)

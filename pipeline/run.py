@@ -1,21 +1,27 @@
 """A run, as Python sees it: its artifacts, and search over them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from ..store import Artifact, ConfigError, MissingError, QueryError, RunRecord, Store
+from ..store import Artifact, MissingError, RunRecord, Store
 from ..store.kinds import KINDS
+from ..store.paths import StorePath
 from . import local_files
+from .asking import open_searcher, search_run
 from .config import Settings
 from .device import find_device
-from .search import Hit, describe_rows, has_faiss, nearest
+from .query import Question, examples
+from .search import Hit, Searcher
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
     from ..stages.encoder import Encoder
+
+Picture: TypeAlias = "str | Path | bytes | Image.Image"
+"""A path, a file:// URL, `-` for standard input, encoded bytes, or what Pillow opened."""
 
 
 class Run:
@@ -26,10 +32,16 @@ class Run:
         self.record = record
         self.device = device
         self._encoder: Encoder | None = None
+        self._searchers: dict[str, Searcher] = {}
 
     @classmethod
-    def open(cls, store: Store | str | Path, name: str = "default", device: str = "auto") -> Self:
-        """Opens a run by its name; MissingError when the store has none of that name."""
+    def open(
+        cls, store: "Store | str | StorePath", name: str = "default", device: str = "auto"
+    ) -> Self:
+        """Opens a run by its name; MissingError when the store has none of that name.
+
+        `store` may be a path, or an address such as s3://bucket/path.
+        """
         store = store if isinstance(store, Store) else Store(store)
         if name not in store.runs.names():
             there = ", ".join(store.runs.names()) or "none"
@@ -79,68 +91,42 @@ class Run:
     def search(
         self,
         *,
-        image: "str | Path | Image.Image | None" = None,
-        text: str | None = None,
-        key: str | None = None,
+        image: "Picture | Sequence[Picture] | None" = None,
+        text: str | Sequence[str] | None = None,
+        key: str | Sequence[str] | None = None,
         vector: "Sequence[float] | np.ndarray | None" = None,
+        unlike: Mapping[str, Any] | None = None,
         space: str | None = None,
         n: int = 10,
+        cluster: int | Sequence[int] = (),
+        min_confidence: float | None = None,
+        target_recall: float | None = None,
     ) -> list[Hit]:
-        """The n rows that are nearest to one query, best first.
+        """The n rows that are nearest to what is given, best first.
 
-        `space` is `features` (refined; the default, but for texts) or `embeddings` (raw, where
-        texts are). A vector must have the size of the space. Raises QueryError for a query that
+        Each of image, text, key and vector is one, or several in a list; a vector has the size of
+        the space. `unlike` holds examples by the same names that hits are kept away from:
+        `unlike={"text": "a drawing"}`. `space` is `features` (refined; the default, but for texts)
+        or `embeddings` (raw, where texts are). `cluster` and `min_confidence` say which rows may be
+        found. An index stays open from one search to the next. Raises QueryError for a query that
         cannot be answered.
         """
-        given = [one for one in (image, text, key, vector) if one is not None]
-        if len(given) != 1:
-            raise QueryError(f"one query is needed, {len(given)} were given")
-        if n < 1:
-            raise ConfigError(f"n = {n} is not allowed: 1 or more is")
-        space = space or ("embeddings" if text is not None else "features")
-        if text is not None and space != "embeddings":
-            raise QueryError("a text has no refined features: it is looked for in `embeddings`")
-        source = self.current(space)
-        if source is None:
-            self.artifact(space)
-            raise MissingError(
-                f"the {space} of run {self.record.name!r} are older than the embeddings or heads "
-                "that it has now: `cpp-pipe project` makes them anew"
-            )
-        query = self._vector(image, text, key, vector, space)
-        index = self.current(f"index/{space}") if has_faiss() else None
-        role = "z" if space == "features" else "embedding"
-        similarities, rows = nearest(query, source, role, index, n)
-        return describe_rows(
-            rows.tolist(),
-            similarities.tolist(),
-            self.artifact("embeddings"),
-            self.current("assignments"),
-            self.current("captions"),
+        question = Question(
+            like=examples({"image": image, "text": text, "key": key, "vector": vector}),
+            unlike=examples(unlike or {}),
+            space=space,
+            n=n,
+            clusters=(cluster,) if isinstance(cluster, int) else tuple(cluster),
+            min_confidence=min_confidence,
+            target_recall=target_recall,
         )
+        return search_run(self, question, self.searcher(question.where))
 
-    def _vector(
-        self, image: Any, text: str | None, key: str | None, vector: Any, space: str
-    ) -> "np.ndarray":
-        import numpy as np
-
-        from ..stages.gather import EMBEDDING, gather_rows
-        from . import query
-
-        embeddings = self.artifact("embeddings")
-        if text is not None:
-            return self.encoder.texts([text])
-        if key is not None:
-            row = query.row_of_key(embeddings, key)
-            role = "z" if space == "features" else EMBEDDING
-            return gather_rows(self.artifact(space), role, [row])
-        if vector is not None:
-            return _check_vector(np.asarray(vector, np.float32), self.artifact(space), space)
-        picture = query.read_picture(image, self.encoder.at_least)
-        embedding = query.embed_picture(self.encoder, picture)
-        if space == "embeddings":
-            return embedding
-        return query.refine_query(self.artifact("heads"), embedding, find_device(self.device))
+    def searcher(self, space: str) -> Searcher:
+        """What finds rows of a space, opened once; raises what `open_searcher` does."""
+        if space not in self._searchers:
+            self._searchers[space] = open_searcher(self, space)
+        return self._searchers[space]
 
     def picture(self, row: int) -> "Image.Image":
         """The picture of a row, read out of its shard."""
@@ -149,22 +135,8 @@ class Run:
         return open_row(self.artifact("embeddings"), self.record.sources, row)
 
 
-def _check_vector(vector: "np.ndarray", source: Artifact, space: str) -> "np.ndarray":
-    import numpy as np
-
-    facts = source.facts
-    size = facts["feature_size"] if space == "features" else facts["model"]["embedding_size"]
-    length = float(np.linalg.norm(vector))
-    if vector.shape != (size,) or not np.isfinite(length) or length == 0:
-        raise QueryError(
-            f"a vector of shape {vector.shape} and length {length:g} is no query: ({size},) is "
-            f"the shape of {space}, and its length must be finite and not 0"
-        )
-    return (vector / length)[None]
-
-
 def search(
-    *, store: Store | str | Path = "artifacts", run: str = "default", **query: Any
+    *, store: "Store | str | StorePath" = "artifacts", run: str = "default", **query: Any
 ) -> list[Hit]:
     """Searches a run: `search(text="a red car", n=5)`; see `Run.search` for the queries."""
     return Run.open(store, run).search(**query)

@@ -1,15 +1,27 @@
 """Searching a run: the rows that are nearest to a query, with what is known of each."""
 
 import importlib.util
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from ..stages.gather import iterate
-from ..store import Artifact
+from ..stages.indexing.factory import Factory
+from ..stages.indexing.opened import OpenedIndex, curve_of, recall_at, width_for
+from ..stages.indexing.rows import VectorRows
+from ..stages.indexing.truth import NEIGHBOURS
+from ..store import Artifact, MissingError, QueryError, StoreError
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
+
+FEW_ROWS = 50_000
+"""Where no more may be found, each is compared: 128 wide, that takes 10 ms."""
+
+_READ_ROWS = 16_384
+
+TARGET_RECALL = 0.95
+"""Where nothing else is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +39,20 @@ class Hit:
     confidence: float | None = None
     caption: str | None = None
     """Of its cluster, where clusters are captioned."""
+    open_picture: "Callable[[int], Image.Image] | None" = field(
+        default=None, repr=False, compare=False
+    )
+
+    def image(self) -> "Image.Image":
+        """Its picture, read where it lies; MissingError when it is not there."""
+        if self.open_picture is None:
+            raise MissingError(f"{self.key} of {self.shard} was found without a run: no picture")
+        return self.open_picture(self.row)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        names = [one.name for one in fields(self) if one.name != "open_picture"]
+        return {name: getattr(self, name) for name in names}
 
 
 def has_faiss() -> bool:
@@ -38,46 +60,139 @@ def has_faiss() -> bool:
     return importlib.util.find_spec("faiss") is not None
 
 
+class Searcher:
+    """Nearest rows of one space: by its index, or by comparing every row. Any thread may ask."""
+
+    def __init__(
+        self, source: Artifact, index: Artifact | None = None, *, few_rows: int = FEW_ROWS
+    ) -> None:
+        self.rows = VectorRows(source)
+        self._total = source.rows
+        self._few_rows = few_rows
+        self._index = None if index is None else open_index(index, self.rows)
+        self._curve = [(1, 1.0)] if index is None else curve_of(index.facts)
+        self._shape = None if index is None else Factory.parse(index.facts["factory"]).shape
+
+    def nearest(
+        self,
+        query: "np.ndarray",
+        n: int,
+        *,
+        target_recall: float = TARGET_RECALL,
+        allowed: "np.ndarray | None" = None,
+    ) -> "tuple[np.ndarray, np.ndarray]":
+        """Similarities and rows of the n nearest to a query (1, d), best first; of all if there are
+        no more.
+
+        `allowed`, bool over all rows, are those that may be found. Few of them are compared one by
+        one; of many, as many more lists are visited as there are rows for each that may be found.
+        More lists are visited, too, until there are n rows.
+        """
+        import numpy as np
+
+        query = np.ascontiguousarray(query, np.float32)
+        passing = self._total if allowed is None else int(np.count_nonzero(allowed))
+        n = min(n, passing)
+        is_filtered = passing < self._total
+        is_few = is_filtered and (passing <= self._few_rows or self._shape != "lists")
+        if self._index is None or is_few or not n:
+            return self._exact(query[0], n, allowed)
+        width = self._width(n, target_recall)
+        if is_filtered:
+            width = min(self._index.most_wide, -(-width * self._total // passing))
+        while True:
+            found = self._index.search(query, n, width, allowed if is_filtered else None)
+            similarities, rows = found.similarities[0], found.rows[0]
+            if rows[-1] >= 0:
+                return similarities, rows
+            if width >= self._index.most_wide:
+                return similarities[rows >= 0], rows[rows >= 0]
+            width *= 2
+
+    def nearest_to_each(
+        self, queries: "np.ndarray", n: int, *, target_recall: float = TARGET_RECALL
+    ) -> "tuple[np.ndarray, np.ndarray]":
+        """Similarities and rows (q, n) of the nearest to many queries (q, d), by all threads.
+
+        Row -1 stands where there are no more.
+        """
+        import numpy as np
+
+        queries = np.ascontiguousarray(queries, np.float32)
+        if self._index is not None:
+            found = self._index.search(queries, n, self._width(n, target_recall))
+            return found.similarities, found.rows
+        similarities = np.full((len(queries), n), -np.inf, np.float32)
+        rows = np.full((len(queries), n), -1, np.int64)
+        for place, query in enumerate(queries):
+            best, which = self._exact(query, n, None)
+            similarities[place, : len(best)], rows[place, : len(which)] = best, which
+        return similarities, rows
+
+    def _width(self, n: int, target_recall: float) -> int:
+        # Recall was measured on ten neighbours: more of them lie in more lists.
+        return width_for(self._curve, target_recall) * max(1, n // NEIGHBOURS)
+
+    def expected_recall(self, target: float) -> float:
+        """recall@10 that was measured with the width that a search for it takes; 1 where exact."""
+        return recall_at(self._curve, width_for(self._curve, target))
+
+    def _exact(
+        self, query: "np.ndarray", n: int, allowed: "np.ndarray | None"
+    ) -> "tuple[np.ndarray, np.ndarray]":
+        import numpy as np
+
+        best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
+        for part in self.rows.source.parts:
+            start = self.rows.source.starts[part.name]
+            for first in range(0, part.rows, _READ_ROWS):
+                count = min(_READ_ROWS, part.rows - first)
+                numbers = np.arange(start + first, start + first + count)
+                if allowed is not None:
+                    numbers = numbers[allowed[numbers]]
+                if not len(numbers):
+                    continue
+                is_whole = len(numbers) == count
+                block = (
+                    self.rows.read(part.name, first, count) if is_whole else self.rows.take(numbers)
+                )
+                best = np.concatenate([best, block.astype(np.float32) @ query])
+                rows = np.concatenate([rows, numbers])
+                keep = np.argsort(-best, kind="stable")[:n]
+                best, rows = best[keep], rows[keep]
+        return best, rows
+
+
+def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
+    """An index of a space, open; QueryError when it was made of other rows or by another model."""
+    source, facts = rows.source, index.facts
+    space = source.kind.name
+    used = index.manifest.inputs[space]
+    if used.content != source.content:
+        raise QueryError(
+            f"index/{space} {index.version} was made from {space} {used.version}, and the run "
+            f"holds {space} {source.version}: `cpp-pipe index` makes one of these"
+        )
+    if facts["model"] != dict(source.facts["model"]):
+        raise QueryError(
+            f"index/{space} {index.version} holds rows of another model than {space} "
+            f"{source.version}: use another run (--run) for each"
+        )
+    path = index.path(index.parts[0].name, "index")
+    try:
+        return OpenedIndex(path, Factory.parse(facts["factory"]), rows)
+    except RuntimeError as error:
+        raise StoreError(
+            f"{path} is not the index that was written there: `cpp-pipe verify` names what is "
+            "damaged, and without its folder `cpp-pipe index` makes it again"
+        ) from error
+
+
 def nearest(
     query: "np.ndarray", source: Artifact, role: str, index: Artifact | None, n: int
 ) -> "tuple[np.ndarray, np.ndarray]":
-    """Similarities (n,) and rows (n,) of the nearest to a query (1, d), best first.
-
-    With an index its own search, else every row is compared: exact, a part at a time.
-    """
-    n = min(n, source.rows)
-    return _by_index(query, index, n) if index is not None else _exact(query, source, role, n)
-
-
-def _by_index(query: "np.ndarray", index: Artifact, n: int) -> "tuple[np.ndarray, np.ndarray]":
-    import os
-
-    import numpy as np
-
-    from ..stages.index import import_faiss, set_search_width
-
-    faiss = import_faiss()
-    path = index.path(index.parts[0].name, "index")
-    opened = faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
-    set_search_width(faiss, opened, max(index.facts["search_width"], n))
-    similarity, rows = opened.search(np.ascontiguousarray(query, np.float32), n)
-    found = rows[0] >= 0
-    return similarity[0][found], rows[0][found]
-
-
-def _exact(
-    query: "np.ndarray", source: Artifact, role: str, n: int
-) -> "tuple[np.ndarray, np.ndarray]":
-    import numpy as np
-
-    wanted = query[0].astype(np.float32)
-    best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
-    for name, block in iterate(source, role):
-        best = np.concatenate([best, block.astype(np.float32) @ wanted])
-        rows = np.concatenate([rows, np.arange(len(block)) + source.starts[name]])
-        keep = np.argsort(-best, kind="stable")[:n]
-        best, rows = best[keep], rows[keep]
-    return best, rows
+    """Similarities and rows of the n nearest to one query (1, d), by an index or exact."""
+    return Searcher(source, index).nearest(query, n)
 
 
 def describe_rows(
@@ -86,30 +201,41 @@ def describe_rows(
     embeddings: Artifact,
     assignments: Artifact | None,
     captions: Artifact | None,
+    open_picture: "Callable[[int], Image.Image] | None" = None,
 ) -> list[Hit]:
     """What is known of rows: key, shard, cluster and caption, read from their parts alone."""
     names = first_captions(captions) if captions is not None else {}
+    located = [embeddings.locate(int(row)) for row in rows]
+    told = _look_up(embeddings, located, ["key", "shard"])
+    known = _look_up(assignments, located, ["cluster", "confidence"]) if assignments else {}
     hits = []
     for rank, (row, similarity) in enumerate(zip(rows, similarities, strict=True), start=1):
-        part, inside = embeddings.locate(int(row))
-        told = embeddings.table(part, columns=["key", "shard"]).slice(inside, 1).to_pylist()[0]
-        cluster = confidence = None
-        if assignments is not None and part in assignments.part_names:
-            found = assignments.table(part).slice(inside, 1).to_pylist()[0]
-            cluster, confidence = found["cluster"], found["confidence"]
+        of_cluster = known.get(located[rank - 1], {})
         hits.append(
             Hit(
                 rank=rank,
                 # Rows are rounded to float16, so that a row with itself can come out above 1.
                 similarity=min(1.0, float(similarity)),
                 row=int(row),
-                cluster=cluster,
-                confidence=confidence,
-                caption=names.get(cluster) if cluster is not None else None,
-                **told,
+                caption=names.get(of_cluster.get("cluster", -1)),
+                open_picture=open_picture,
+                **told[located[rank - 1]],
+                **of_cluster,
             )
         )
     return hits
+
+
+def _look_up(
+    artifact: Artifact, located: Sequence[tuple[str, int]], columns: Sequence[str]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Some columns of rows, by part and number in it; each part that has any is read once."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for name in {part for part, _ in located if part in artifact.part_names}:
+        inside = sorted({row for part, row in located if part == name})
+        told = artifact.table(name, columns=columns).take(inside).to_pylist()
+        found |= {(name, row): one for row, one in zip(inside, told, strict=True)}
+    return found
 
 
 def first_captions(captions: Artifact) -> Mapping[int, str]:

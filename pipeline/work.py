@@ -1,5 +1,6 @@
 """One stage's work in a store: found, finished, or made; and written down in the run."""
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from typing import Any
 
 from ..stages.contract import Inputs, Runtime, Stage
 from ..store import Artifact, Store
+from ..store.paths import is_in_bucket
 from .device import find_device
 from .engines import torchrun
 from .engines.engine import find_engine
@@ -68,10 +70,13 @@ def _make_together(job: Job, store: Store, say: Callable[[str], None]) -> Artifa
     """The first process makes the artifact while the others take part."""
     with torchrun.group(find_device(job.runtime.device)) as device:
         job = replace(job, runtime=replace(job.runtime, device=device))
-        if torchrun.rank() == 0:
-            return _make_alone(job, store, say)
         recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
         draft = store.draft(recipe)
+        if is_in_bucket(store.root) and not torchrun.is_on_one_machine():
+            # Checkpoints lie on the machine of the first process; the others would begin elsewhere.
+            shutil.rmtree(draft.checkpoints, ignore_errors=True)
+        if torchrun.rank() == 0:
+            return _make_alone(job, store, say)
         job.stage.follow(job.inputs, job.runtime, draft.checkpoints)
     return store.open(job.stage.kind, recipe.version)
 

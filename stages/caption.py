@@ -1,112 +1,191 @@
-"""Embeddings and assignments in, words for every cluster out."""
+"""Embeddings, assignments and words in, captions for every cluster out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
 from .embedding_rows import write_table
-from .encoder import load_encoder_of
-from .gather import iterate
-from .vocabulary import embed_vocabulary, read_vocabulary
+from .gather import blocks_of
+from .sources.phrases import first_of_each
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
+
+    from .algorithms.voting import Opinions
 
 _RANKS = 5
 """Captions that are kept for each cluster."""
 
+_ROWS = 32_768
+"""Rows that are read at once: bounds the memory."""
+
+
+class _Words(NamedTuple):
+    """Candidates that differ."""
+
+    names: list[str]
+    t: "torch.Tensor"
+    """(m, d) in float32, of unit length, on the device."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Caption(Stage):
-    """Names clusters by the votes of their images (arXiv 2306.05272).
+    """Names clusters by the words that fit their images.
 
-    Each image gives its `top` best names its softmax of 100 times the cosine; the names with most
-    votes caption the cluster. The data set's own class names are candidates only where the user's
-    vocabulary holds them.
+    `vote` is the rule of arXiv 2306.05272: each image gives its `top` best words its softmax of 100
+    times the cosine, and the words with most votes win. `contrast` asks which words fit a cluster
+    more than others: `algorithms.naming`. Where clusters share their first word by either rule, a
+    second one tells them apart.
     """
 
     name: ClassVar[str] = "caption"
     kind: ClassVar[Kind] = CAPTIONS
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
-    vocabulary: str
-    vocabulary_sha256: str = ""
-    """Of a vocabulary that is a file."""
-    templates: tuple[str, ...] = ()
+    rule: Literal["contrast", "vote"] = "contrast"
     top: int = 5
+    """Words that an image votes for."""
+    levels: bool = False
+    """Whether the clusters are a cut of a hierarchy, whose coarser levels are named too."""
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise ConfigError(f"caption.top = {self.top} is not allowed: 1 or more is")
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Text lives in the space of the raw embeddings."""
-        return ("embeddings", "assignments")
+        always = ("embeddings", "assignments", "words")
+        return (*always, "hierarchy") if self.levels else always
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Lets every image vote."""
+        """Hears every image once, and names the clusters of each level."""
+        words = _read_words(inputs["words"], runtime.device)
+        assignments = inputs["assignments"]
+        k = int(assignments.facts["k"])
+        finest, column = _finest(assignments) if self.levels else (k, "cluster")
+        heard = self._hear(inputs["embeddings"], (assignments, column), finest, words, runtime)
+        levels: list[dict[str, Any]] = []
+        if self.levels:
+            for level, group in _coarser(inputs["hierarchy"], finest):
+                named = self._captions(heard.merged(group, level), words)
+                levels += [{"level": level, **one} for one in named]
+            rows = [one for one in levels if one["level"] == k]
+        else:
+            rows = self._captions(heard, words)
+        _write(scratch, "rows", rows)
+        _write(scratch, "levels", levels)
+        facts = {"words": len(words.names), "images": int(heard.counts.sum())}
+        return Product(rows=len(rows), facts=facts, shared={"k": k, "rule": self.rule})
+
+    def _hear(
+        self,
+        embeddings: Artifact,
+        clusters: tuple[Artifact, str],
+        k: int,
+        words: _Words,
+        runtime: Runtime,
+    ) -> "Opinions":
         import torch
 
-        from .algorithms.voting import caption_votes
+        from .algorithms.voting import hear, no_opinions
 
-        embeddings, assignments = inputs["embeddings"], inputs["assignments"]
-        names, t = self._words(embeddings, runtime)
-        k = int(assignments.facts["k"])
-        votes = torch.zeros(k, len(names))
-        text = torch.from_numpy(t).to(runtime.device)
-        runtime.progress.start("caption: votes", embeddings.rows, "images")
-        for name, x in iterate(embeddings):
-            clusters = assignments.table(name, columns=["cluster"]).column(0).to_numpy()
-            votes += caption_votes(
-                torch.tensor(x, device=runtime.device).float(),
-                text,
-                torch.tensor(clusters, device=runtime.device).long(),
-                k,
-                top=min(self.top, len(names)),
-            ).cpu()
+        runtime.progress.start("caption", embeddings.rows, "images")
+        heard = no_opinions(k, words.t.shape[1], len(words.names))
+        for x, cluster in _rows(embeddings, *clusters):
+            rows = torch.from_numpy(x).to(runtime.device).float()
+            heard = heard.plus(hear(rows, words.t, cluster, k, top=self.top))
             runtime.progress.advance(len(x))
-        rows = _ranked(votes, names)
-        spec = CAPTIONS.files["rows"]
-        assert isinstance(spec, Table)
-        import pyarrow as pa
+        return heard
 
-        write_table(scratch, "rows", pa.Table.from_pylist(rows, schema=spec.schema()))
-        return Product(rows=len(rows), facts={"names": len(names)}, shared={"k": k})
+    def _captions(self, heard: "Opinions", words: _Words) -> list[dict[str, Any]]:
+        """Rows of captions, the best first in each cluster that has an image."""
+        from .algorithms.naming import NONE, rank_by_contrast, rank_by_votes, second_words
 
-    def _words(
-        self, embeddings: Artifact, runtime: Runtime
-    ) -> "tuple[tuple[str, ...], np.ndarray]":
-        vocabulary = read_vocabulary(self.vocabulary, runtime.files.get("vocabulary"))
-        size = embeddings.facts["model"]["embedding_size"]
-        t = vocabulary.embeddings
-        if t is None:
-            encoder = load_encoder_of(embeddings, runtime.files, runtime.device)
-            t = embed_vocabulary(vocabulary.names, self.templates, encoder, runtime.progress)
-        if t.shape[1] != size:
-            raise ConfigError(
-                f"the vocabulary {self.vocabulary} has embeddings of size {t.shape[1]}, the "
-                f"images' have {size}: they are of another model"
-            )
-        return vocabulary.names, t
+        by_votes = self.rule == "vote"
+        ranking = rank_by_votes(heard) if by_votes else rank_by_contrast(heard, words.t)
+        second = second_words(ranking, heard, words.t)
+        rows = []
+        for cluster, found in enumerate(ranking.words[:, :_RANKS]):
+            for place, word in enumerate(found[found != NONE]):
+                caption = words.names[word]
+                if place == 0 and second[cluster] != NONE:
+                    caption = f"{caption}, {words.names[second[cluster]]}"
+                rows.append(
+                    {
+                        "cluster": cluster,
+                        "rank": place + 1,
+                        "caption": caption,
+                        "score": float(ranking.shares[cluster, place]),
+                        "votes": float(ranking.votes[cluster, place]),
+                    }
+                )
+        return rows
 
 
-def _ranked(votes: Any, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _read_words(words: Artifact, device: str) -> _Words:
+    """The words of all vocabularies; one that stands in several is that of the first."""
+    import numpy as np
     import torch
 
-    rows = []
-    for cluster, row in enumerate(votes):
-        # A stable sort gives equal votes to the word that stands first in the vocabulary.
-        order = torch.argsort(row, descending=True, stable=True)[:_RANKS].tolist()
-        total = max(float(row.sum()), 1e-12)
-        for rank, index in enumerate(order, start=1):
-            rows.append(
-                {
-                    "cluster": cluster,
-                    "rank": rank,
-                    "caption": names[index],
-                    "score": float(row[index]) / total,
-                    "votes": float(row[index]),
-                }
-            )
-    return rows
+    names, blocks = words.column("name"), [words.embeddings(part.name) for part in words.parts]
+    kept = first_of_each(names)
+    t = torch.from_numpy(np.concatenate(blocks)[kept].astype(np.float32))
+    t = torch.nn.functional.normalize(t, dim=1)
+    return _Words([names[place] for place in kept], t.to(device))
+
+
+def _finest(assignments: Artifact) -> tuple[int, str]:
+    """The most clusters that a hierarchy was cut into, and the column that they stand in."""
+    k, asked = int(assignments.facts["k"]), assignments.manifest.config["k"]
+    finest = max(asked) if isinstance(asked, list) else k
+    return finest, "cluster" if finest == k else f"cluster_{finest}"
+
+
+def _coarser(hierarchy: Artifact, finest: int) -> "Iterator[tuple[int, np.ndarray]]":
+    """From that level on, each level and the cluster there of each cluster of the finest one."""
+    import numpy as np
+
+    from .algorithms.clustering.hierarchy import cut
+
+    merged = hierarchy.table(hierarchy.parts[0].name).slice(1)
+    left, right = (merged.column(side).to_numpy() for side in ("left", "right"))
+    leaf = np.unique(cut(left, right, finest), return_index=True)[1]  # one of each cluster
+    for level in range(finest, 0, -1):
+        yield level, cut(left, right, level)[leaf]
+
+
+def _rows(
+    embeddings: Artifact, assignments: Artifact, column: str
+) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    """Block by block the embeddings of rows and their clusters."""
+    import numpy as np
+
+    clusters = np.concatenate(
+        [
+            np.empty(0, np.int32),
+            *(
+                assignments.table(part.name, columns=[column]).column(0).to_numpy()
+                for part in embeddings.parts
+            ),
+        ]
+    )
+    width, blocks = blocks_of(embeddings, most_rows=_ROWS)
+    for block in blocks:
+        x = np.empty((block.rows, width), np.float16)
+        block.read(x)
+        yield x, clusters[block.start : block.start + block.rows]
+
+
+def _write(scratch: Scratch, role: str, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+
+    spec = CAPTIONS.files[role]
+    assert isinstance(spec, Table)
+    write_table(scratch, role, pa.Table.from_pylist(rows, schema=spec.schema()))

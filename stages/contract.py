@@ -102,8 +102,8 @@ class Runtime:
 
     device: str = "cpu"
     """A torch device that is there."""
-    workers: int = 1
-    """Processes that make parts side by side."""
+    workers: int | None = None
+    """Processes that make parts side by side; None is one a GPU, and one where there is none."""
     worker: tuple[int, int] = (0, 1)
     """Which of how many, counted from 0, that make the parts together: each begins elsewhere."""
     wait: bool = True
@@ -113,7 +113,7 @@ class Runtime:
     address: str | None = None
     """Of the Ray cluster; None is the one that this machine belongs to, or one of its own."""
     batch_size: int = 64
-    """Images or rows that a frozen model sees at once."""
+    """Images or rows that a frozen model sees at once on a GPU; cores take their own."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     """Where shards and tables lie, by the name of the part that each becomes."""
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -145,6 +145,8 @@ class Stage:
     revision: ClassVar[int]
     is_fit: ClassVar[bool] = False
     """Whether it learns from all rows; then it is not redone because rows were added."""
+    refit: ClassVar[str] = ""
+    """The command that fits it anew, where it is not named after the stage."""
     is_collective: ClassVar[bool] = False
     """Whether the processes of torchrun make its part together: the first makes, others follow."""
 
@@ -152,6 +154,11 @@ class Stage:
     def needs(self) -> tuple[str, ...]:
         """The kinds that it reads."""
         return ()
+
+    def serves(self, now: Artifact, old: Artifact) -> bool:
+        """Whether what was fitted to `old` serves an input as it is now: no row of it went."""
+        there = {part.content for part in now.parts}
+        return all(part.content in there for part in old.parts)
 
     def config(self) -> dict[str, Any]:
         """The configuration as JSON values."""

@@ -24,7 +24,7 @@ class Embed(Stage):
 
     name: ClassVar[str] = "embed"
     kind: ClassVar[Kind] = EMBEDDINGS
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     model: str
     pretrained: str

@@ -86,9 +86,11 @@ def blocks_of(
     blocks of more than `most_rows`: a row group each. StoreError when parts differ in width.
     """
     cut = _cut_table if role == EMBEDDING else _cut_array
+    file = "rows" if role == EMBEDDING else role
+    artifact.fetch(file)
     width, blocks = 0, []
     for part in artifact.parts:
-        path = artifact.path(part.name, "rows" if role == EMBEDDING else role)
+        path = artifact.path(part.name, file)
         found, some = cut(path, artifact.starts[part.name], most_rows)
         if part is not artifact.parts[0] and found != width:
             raise StoreError(

@@ -1,154 +1,220 @@
-"""Features or embeddings in, a FAISS index out."""
+"""Features or embeddings in, one FAISS index out, with the recall that was measured."""
 
 import json
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..store import Artifact, MissingError, Product, Scratch
+from ..store import Artifact, Product, Scratch
 from ..store.kinds import INDEX, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .gather import EMBEDDING, gather_rows, iterate
+from .indexing.estimate import require_memory
+from .indexing.factory import EXACT_ROWS, Factory
+from .indexing.library import import_faiss, one_thread, side_by_side
+from .indexing.opened import Curve, OpenedIndex
+from .indexing.rows import VectorRows
+from .indexing.truth import NEIGHBOURS, QUERIES, Nearest, merge, nearest_of, none_yet, recall
 
 if TYPE_CHECKING:
     import numpy as np
 
-_HNSW_LINKS = 32
 _EF_CONSTRUCTION = 80
-_QUERIES = 500
-"""Rows of the index's own on which recall is measured."""
+_ROWS = 8192
 
-_TRAINING_ROWS = 64
-"""Rows for each list that an inverted file is trained on; FAISS asks for 39 at least."""
+_ENOUGH = 0.999
+"""Recall beyond which no wider search is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index(Stage):
-    """Builds an index by inner product of unit rows: exact for few rows, approximate for many."""
+    """Builds an index by inner product of unit rows.
+
+    Inverted lists are merged from those of all parts. An exact index and a graph are built at once:
+    they are for rows so few that this takes no longer than a minute.
+    """
 
     name: ClassVar[str] = "index"
     kind: ClassVar[Kind] = INDEX
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
-    space: Literal["features", "embeddings"] = "features"
-    """Refined features, or raw embeddings, where texts can be looked for."""
-    exact_rows: int = 10_000
-    """Up to so many rows search is exact."""
-    hnsw_rows: int = 200_000
-    """Up to so many rows the index is a graph, beyond that an inverted file."""
-    search_width: int = 128
-    """Candidates that a graph keeps (efSearch), or lists that an inverted file visits (nprobe)."""
+    space: Literal["features", "embeddings"]
+    factory: str
+    """A FAISS factory string."""
     seed: int = 0
+    """Draws the rows on which a graph is measured."""
 
-    @classmethod
-    def of(cls, space: str) -> Self:
-        """The index of a space by its name."""
-        return cls(space="embeddings") if space == "embeddings" else cls()
+    @property
+    def is_merged(self) -> bool:
+        """Whether it is made of inverted lists."""
+        return Factory.parse(self.factory).shape == "lists"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The space that is indexed."""
-        return (self.space,)
+        """The space that is indexed, and its lists."""
+        if not self.is_merged:
+            return (self.space,)
+        return (self.space, f"quantizer/{self.space}", f"lists/{self.space}")
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One, of all rows; ConfigError where the rows cannot be indexed so."""
+        rows = VectorRows(inputs[self.space])
+        Factory.parse(self.factory).check(rows.source.rows, rows.width)
+        sources = {slot: inputs[slot].content for slot in self.needs}
+        return (Part(name=self.kind.name, sources=sources),)
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Builds the index, measures its recall, and writes both."""
-        import numpy as np
-
-        faiss = import_faiss()
+        """Writes the index, and measures how much of the truth each search width finds."""
         source = inputs[self.space]
-        role = EMBEDDING if self.space == "embeddings" else "z"
-        blocks = [block for _, block in iterate(source, role)]
-        width = blocks[0].shape[1]
-        runtime.progress.start(f"index {self.space}", source.rows, "rows")
-        threads = faiss.omp_get_max_threads()
-        factory = self._factory(source.rows)
-        index = faiss.index_factory(width, factory, faiss.METRIC_INNER_PRODUCT)
-        if factory.startswith("HNSW"):
-            # More threads would link rows in an order that changes from run to run.
-            faiss.omp_set_num_threads(1)
-            index.hnsw.efConstruction = _EF_CONSTRUCTION
-        self._train(index, source, role)
-        for block in blocks:
-            index.add(np.ascontiguousarray(block, np.float32))
-            runtime.progress.advance(len(block))
-        faiss.omp_set_num_threads(threads)
-        set_search_width(faiss, index, self.search_width)
+        path, rows = scratch.path("index"), VectorRows(source)
+        if self.is_merged:
+            self._merge(path, inputs, runtime)
+            curve = self._measure(path, rows, *_held_out(inputs, self.space))
+        else:
+            self._build(path, rows, runtime)
+            curve = self._measure(path, rows, *self._drawn(rows))
         facts = {
             "space": self.space,
-            "factory": factory,
+            "factory": self.factory,
             "metric": "inner product of unit rows",
             "rows": source.rows,
-            "search_width": self.search_width,
-            "recall_at_10": self._recall(faiss, index, source, role, blocks),
+            "width": rows.width,
+            "curve": [[width, round(found, 4)] for width, found in curve],
             "source_version": source.version,
+            "source_content": source.content,
             "model": dict(source.facts["model"]),
         }
-        faiss.write_index(index, os.fspath(scratch.path("index")))
         scratch.path("facts").write_text(json.dumps(facts, indent=1), encoding="utf-8")
         return Product(rows=source.rows, shared=facts)
 
-    def _factory(self, rows: int) -> str:
-        if rows <= self.exact_rows:
-            return "Flat"
-        if rows <= self.hnsw_rows:
-            return f"HNSW{_HNSW_LINKS},Flat"
-        lists = 1 << max(8, round(rows**0.5 * 2).bit_length())
-        return f"IVF{lists},Flat"
+    def _merge(self, path: Path, inputs: Inputs, runtime: Runtime) -> None:
+        from .indexing.lists import PartLists, write_merged
 
-    def _train(self, index: Any, source: Artifact, role: str) -> None:
+        fitted, listed = inputs[f"quantizer/{self.space}"], inputs[f"lists/{self.space}"]
+        source = inputs[self.space]
+        trained = fitted.path(fitted.parts[0].name, "index")
+        runtime.progress.start(f"merge {self.space}", 1, "index")
+        parts = [
+            PartLists(
+                *(listed.array(part.name, role) for role in ("codes", "rows", "lists")),
+                start=source.starts[part.name],
+            )
+            for part in listed.parts
+        ]
+        write_merged(path, trained.read_bytes(), parts)
+        runtime.progress.advance(1)
+
+    def _build(self, path: Path, rows: VectorRows, runtime: Runtime) -> None:
+        """An exact index, or a graph that one thread links: more would link in another order."""
+        from .indexing.rates import seconds_to_build
+
+        faiss = import_faiss()
+        factory, source = Factory.parse(self.factory), rows.source
+        wanted = require_memory(factory, source.rows, rows.width)
+        index = faiss.index_factory(rows.width, self.factory, faiss.METRIC_INNER_PRODUCT)
+        if factory.shape == "graph":
+            index.hnsw.efConstruction = _EF_CONSTRUCTION
+        if source.rows > EXACT_ROWS:
+            line = wanted.line(f"index/{self.space}", source.rows, rows.width)
+            seconds = seconds_to_build(factory, rows)
+            runtime.progress.tell(f"{line}, {seconds:.0f} s with one thread")
+        runtime.progress.start(f"index {self.space}", source.rows, "rows")
+        with one_thread(faiss):
+            for _, block in _blocks(rows):
+                if not index.is_trained:
+                    index.train(block)
+                index.add(block)
+                runtime.progress.advance(len(block))
+        faiss.write_index(index, str(path))
+
+    def _drawn(self, rows: VectorRows) -> "tuple[np.ndarray, Nearest, np.ndarray]":
+        """Rows that look for others than themselves, the others, and their own numbers."""
         import numpy as np
 
-        if index.is_trained:
-            return
-        rows = source.rows
-        wanted = min(rows, index.nlist * _TRAINING_ROWS)
-        chosen = np.sort(np.random.default_rng(self.seed).choice(rows, wanted, replace=False))
-        index.train(gather_rows(source, role, chosen).astype(np.float32))
+        total = rows.source.rows
+        count = min(QUERIES, total) if Factory.parse(self.factory).shape == "graph" else 0
+        own = np.sort(np.random.default_rng(self.seed).choice(total, count, replace=False))
+        queries = rows.take(own).astype(np.float32)
+        truth = none_yet(count)
 
-    def _recall(
-        self, faiss: Any, index: Any, source: Artifact, role: str, blocks: "list[np.ndarray]"
-    ) -> float:
-        """recall@10 against exact search, of rows that look for others than themselves."""
-        import numpy as np
+        def look(block: "tuple[int, np.ndarray]") -> Nearest:
+            return nearest_of(queries, block[1], block[0], own)
 
-        rows = source.rows
-        if rows <= self.exact_rows:
-            return 1.0
-        count = min(_QUERIES, rows)
-        chosen = np.sort(np.random.default_rng(self.seed + 1).choice(rows, count, replace=False))
-        queries = gather_rows(source, role, chosen).astype(np.float32)
-        n = min(11, rows)
-        exact = faiss.IndexFlatIP(queries.shape[1])
-        for block in blocks:
-            exact.add(np.ascontiguousarray(block, np.float32))
-        _, truth = exact.search(queries, n)
-        _, found = index.search(queries, n)
-        hits = total = 0
-        for own, right, got in zip(chosen, truth, found, strict=True):
-            wanted = set(right.tolist()) - {int(own)}
-            hits += len(wanted & set(got.tolist()))
-            total += len(wanted)
-        return hits / total
+        for one in side_by_side(look, _blocks(rows) if count else ()):
+            truth = merge(truth, one)
+        return queries, truth, own
+
+    def _measure(
+        self, path: Path, rows: VectorRows, queries: "np.ndarray", truth: Nearest, own: "np.ndarray"
+    ) -> Curve:
+        """recall@10 of wider and wider searches, until no more is to be found."""
+        factory = Factory.parse(self.factory)
+        opened = OpenedIndex(path, factory, rows)
+        if factory.shape == "exact" or not len(queries):
+            return [(opened.most_wide, 1.0)]
+        curve: list[tuple[int, float]] = []
+        for width in _widths(opened.most_wide, 16 if factory.shape == "graph" else 1):
+            # One more than is wanted: the first may be the query itself.
+            found = opened.search(queries, NEIGHBOURS + 1, width)
+            curve.append((width, recall(found, truth, own)))
+            if _is_enough([found for _, found in curve]):
+                break
+        return curve
 
 
-def set_search_width(faiss: Any, index: Any, width: int) -> None:
-    """How wide an approximate index looks; an exact one has no such setting."""
-    inner = faiss.downcast_index(index)
-    if hasattr(inner, "hnsw"):
-        inner.hnsw.efSearch = width
-    elif hasattr(inner, "nprobe"):
-        inner.nprobe = min(width, inner.nlist)
+def _is_enough(recalls: list[float]) -> bool:
+    """Whether wider searches have hardly anything more to find: codes may hide the rest."""
+    if recalls[-1] >= _ENOUGH:
+        return True
+    return len(recalls) > 2 and 0.5 < recalls[-1] < recalls[-3] + 1 - _ENOUGH
 
 
-def import_faiss() -> Any:
-    """The module `faiss`; MissingError says how to install it."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingError(
-            "no FAISS is installed: pip install 'cpp-pipe[cpu]', or 'cpp-pipe[gpu]' on a machine "
-            "with CUDA, never both; `search` works without it, exact and slower"
-        ) from error
-    return faiss
+def _widths(most: int, first: int) -> Iterator[int]:
+    """Widths that grow by a third or a half, up to the most thorough one."""
+    width = first
+    while width < most:
+        yield width
+        width += max(1, width // (3 if width & (width - 1) else 2))
+    yield most
+
+
+def _blocks(rows: VectorRows) -> "Iterator[tuple[int, np.ndarray]]":
+    """All rows in float32, some at a time, with the number of each block's first row."""
+    import numpy as np
+
+    for part in rows.source.parts:
+        for first in range(0, part.rows, _ROWS):
+            block = rows.read(part.name, first, min(_ROWS, part.rows - first))
+            start = rows.source.starts[part.name] + first
+            yield start, np.ascontiguousarray(block, np.float32)
+
+
+def _held_out(inputs: Inputs, space: str) -> "tuple[np.ndarray, Nearest, np.ndarray]":
+    """The held-out rows, their neighbours over all parts, and their own numbers, -1 where gone."""
+    import numpy as np
+
+    source, listed = inputs[space], inputs[f"lists/{space}"]
+    fitted = inputs[f"quantizer/{space}"]
+    held_out = fitted.tensors(fitted.parts[0].name, "held_out")
+    own = _numbers(source, held_out)
+    truth = none_yet(len(own))
+    for part in listed.parts:
+        some = listed.tensors(part.name, "nearest")
+        rows = some["rows"].astype(np.int64)
+        start = source.starts[part.name]
+        truth = merge(truth, Nearest(some["similarities"], np.where(rows >= 0, rows + start, -1)))
+    return held_out["vectors"].astype(np.float32), truth, own
+
+
+def _numbers(source: Artifact, held_out: "dict[str, Any]") -> "np.ndarray":
+    """Numbers of held-out rows over all parts; -1 where their part is not there any more."""
+    import numpy as np
+
+    starts = {part.content: source.starts[part.name] for part in source.parts}
+    numbers = [
+        starts[part.tobytes().hex()] + int(row) if part.tobytes().hex() in starts else -1
+        for part, row in zip(held_out["part_digests"], held_out["rows"], strict=True)
+    ]
+    return np.array(numbers, np.int64)

@@ -1,17 +1,34 @@
 """Words that clusters may be called by, and the prompts that they stand in."""
 
+import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store import ConfigError
+from ..store.digest import digest_file, digest_json
+from ..store.files import store_errors, sync, temporary_sibling
 from .encoder import Encoder
+from .sources.phrases import (
+    COCO,
+    IMAGENET,
+    WORDNET,
+    Phrases,
+    of_file,
+    of_library,
+    of_wordnet,
+    wordnet_lexicon,
+)
+from .sources.shards import part_name
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .contract import Progress
+
+LIBRARIES = {IMAGENET: "open_clip_torch", COCO: "torchvision"}
+"""Vocabularies that come with a package, whose version says which words they hold."""
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 """CLIP's own prompt for names (arXiv 2103.00020, section 3.1.4)."""
@@ -22,68 +39,55 @@ NAMED_TEMPLATES = ("imagenet-7", "imagenet-80")
 _TEXTS = 256
 """Texts that are encoded at once."""
 
+_KEPT_BATCHES = 8
+"""Batches of texts that an encoding which is killed loses at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Candidate names, with embeddings where the file brought them along."""
+    """A list of words, known before it is read."""
 
-    names: tuple[str, ...]
-    embeddings: "np.ndarray | None" = None
-    """(m, d), of the same model as the images'."""
+    name: str
+    """Of a library's list, or of a file without its folders."""
+    identity: str
+    """What decides its words: a package's version, a lexicon, or the digest of a file."""
 
+    @classmethod
+    def of(cls, name: str, path: Path | None = None) -> "Vocabulary":
+        """A vocabulary by its name, or a file of the user's; ConfigError where there is none."""
+        if path is not None:
+            return cls(name=path.name, identity=digest_file(path))
+        if name in LIBRARIES:
+            package = LIBRARIES[name]
+            return cls(name=name, identity=f"{package} {importlib.metadata.version(package)}")
+        lexicon = wordnet_lexicon(name)
+        return cls(name=f"{WORDNET}:{lexicon}", identity=lexicon)
 
-def read_vocabulary(name: str, path: Path | None) -> Vocabulary:
-    """A vocabulary by the name of the library's list, or from a file of the user's.
+    @property
+    def part_name(self) -> str:
+        """The name of the part that its words become."""
+        return part_name(self.name, digest_json(self.identity))
 
-    A text file holds a phrase a line, lines that begin with # are comments; an .npz file holds
-    `name` (m,) and their text embeddings `t` (m, d). ConfigError for anything else.
-    """
-    if path is not None:
-        return _from_npz(path) if path.suffix == ".npz" else _from_text(path)
-    if name == "imagenet":
-        from open_clip import IMAGENET_CLASSNAMES
-
-        return Vocabulary(names=tuple(dict.fromkeys(IMAGENET_CLASSNAMES)))
-    assert name == "coco"
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
-
-    names = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-    return Vocabulary(names=tuple(one for one in names if one not in ("__background__", "N/A")))
-
-
-def _from_text(path: Path) -> Vocabulary:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the vocabulary {path} cannot be read as text: {error}") from error
-    phrases = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not phrases:
-        raise ConfigError(f"the vocabulary {path} holds no phrase: write one a line")
-    return Vocabulary(names=tuple(dict.fromkeys(phrases)))
+    def read(self, path: Path | None) -> Phrases:
+        """Its words; `path` is where its file lies. ConfigError where they cannot be read."""
+        if path is not None:
+            return of_file(path)
+        return of_library(self.name) if self.name in LIBRARIES else of_wordnet(self.identity)
 
 
-def _from_npz(path: Path) -> Vocabulary:
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names, embeddings = file["name"], file["t"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"the vocabulary {path} is not an .npz with `name` and `t`: {error}"
-        ) from error
-    if names.ndim != 1 or embeddings.ndim != 2 or len(names) != len(embeddings):
-        raise ConfigError(
-            f"the vocabulary {path} holds name {names.shape} and t {embeddings.shape}: "
-            "(m,) and (m, d) are needed"
-        )
-    return Vocabulary(
-        names=tuple(str(one) for one in names), embeddings=embeddings.astype(np.float32)
-    )
+def check_templates(templates: Sequence[str]) -> None:
+    """ConfigError for one that is no prompt with one {} and no name of a list."""
+    for one in templates:
+        if one not in NAMED_TEMPLATES and one.count("{}") != 1:
+            raise ConfigError(
+                f"the template {one!r} is not allowed: a text with one {{}} for the phrase is, or "
+                f"{' or '.join(NAMED_TEMPLATES)}"
+            )
 
 
 def expand_templates(templates: Sequence[str]) -> list[str]:
     """Prompts, each with one {} for the phrase; names of open_clip's lists become their prompts."""
+    check_templates(templates)
     prompts: list[str] = []
     for one in templates or DEFAULT_TEMPLATES:
         if one in NAMED_TEMPLATES:
@@ -94,30 +98,59 @@ def expand_templates(templates: Sequence[str]) -> list[str]:
                 "imagenet-80": open_clip.OPENAI_IMAGENET_TEMPLATES,
             }
             prompts += [make("{}") for make in named[one]]
-        elif one.count("{}") == 1:
-            prompts.append(one)
         else:
-            raise ConfigError(
-                f"the template {one!r} is not allowed: a text with one {{}} for the phrase is, or "
-                f"{' or '.join(NAMED_TEMPLATES)}"
-            )
+            prompts.append(one)
     return prompts
 
 
-def embed_vocabulary(
-    names: Sequence[str], templates: Sequence[str], encoder: Encoder, progress: "Progress"
+def embed_phrases(
+    names: Sequence[str],
+    templates: Sequence[str],
+    encoder: Encoder,
+    progress: "Progress",
+    kept: Path,
 ) -> "np.ndarray":
-    """Text embeddings (m, d) of names: the unit mean over the prompts, each of unit length."""
+    """Text embeddings (m, d) of names: the unit mean over the prompts, each of unit length.
+
+    What is encoded is kept in the folder `kept`, block by block, and found there again.
+    """
     import numpy as np
 
     prompts = expand_templates(templates)
-    progress.start("caption: words", len(names), "phrases")
-    rows = []
+    progress.start("words", len(names), "phrases")
     step = max(1, _TEXTS // len(prompts))
-    for start in range(0, len(names), step):
-        some = names[start : start + step]
-        texts = [prompt.replace("{}", name) for name in some for prompt in prompts]
-        embedded = encoder.texts(texts).reshape(len(some), len(prompts), -1).mean(axis=1)
-        rows.append(embedded / np.linalg.norm(embedded, axis=1, keepdims=True))
-        progress.advance(len(some))
-    return np.concatenate(rows)
+    blocks = []
+    for start in range(0, len(names), step * _KEPT_BATCHES):
+        some, path = names[start : start + step * _KEPT_BATCHES], kept / f"{start}.npy"
+        if path.is_file():
+            blocks.append(np.load(path, allow_pickle=False))
+            progress.advance(len(some))
+            continue
+        rows = []
+        for at in range(0, len(some), step):
+            rows.append(_embed(some[at : at + step], prompts, encoder))
+            progress.advance(len(rows[-1]))
+        blocks.append(np.concatenate(rows))
+        _save(path, blocks[-1])
+    return np.concatenate(blocks)
+
+
+def _embed(names: Sequence[str], prompts: Sequence[str], encoder: Encoder) -> "np.ndarray":
+    import numpy as np
+
+    texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
+    rows = encoder.texts(texts).reshape(len(names), len(prompts), -1).mean(axis=1)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _save(path: Path, rows: "np.ndarray") -> None:
+    """Writes what is encoded so far, whole or not at all."""
+    import numpy as np
+
+    with store_errors(f"writing {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_sibling(path)
+        with temporary.open("wb") as file:
+            np.save(file, rows, allow_pickle=False)
+        sync(temporary)
+        temporary.replace(path)

@@ -6,25 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import StoreError
-from .files import read_json
 from .kinds import KINDS, Kind
-from .manifest import Manifest, PartRecord
+from .manifest import MANIFEST, PARTS, Manifest, PartRecord
+from .paths import Room, StorePath, room_of
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-MANIFEST = "manifest.json"
-PARTS = "parts"
-PART_SUFFIX = ".part.json"
-"""Of the small file that says that a part is there."""
-
 
 class Artifact:
     """A published version of a kind, in a folder of the store; nothing in it ever changes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: StorePath) -> None:
         self.folder = folder
+
+    @property
+    def _room(self) -> Room[Any]:
+        return room_of(self.folder)
 
     def __repr__(self) -> str:
         return f"Artifact({self.kind.name}/{self.version}, {self.rows} rows)"
@@ -33,7 +32,7 @@ class Artifact:
     def manifest(self) -> Manifest:
         """What the artifact is and was made from; StoreError for a format we cannot read."""
         path = self.folder / MANIFEST
-        value = read_json(path)
+        value = self._room.read_json(path)
         kind = KINDS.get(value.get("kind"))
         if kind is None or value.get("format") != kind.format:
             known = ", ".join(f"{kind.name} {kind.format}" for kind in KINDS.values())
@@ -97,8 +96,13 @@ class Artifact:
         raise IndexError(f"row {row} of {self.rows}")
 
     def path(self, part: str, role: str) -> Path:
-        """The file that plays a role in a part."""
-        return self.folder / PARTS / self.part_names[part].files[role].name
+        """The file that plays a role in a part; of a bucket, a copy on this machine."""
+        file = self.part_names[part].files[role]
+        return self._room.local_path(self.folder / PARTS / file.name, file)
+
+    def fetch(self, role: str) -> None:
+        """Copies the files of all parts that are not on this machine yet, side by side."""
+        self._room.each(lambda part: self.path(part.name, role), self.parts)
 
     def table(
         self, part: str, role: str = "rows", columns: Sequence[str] | None = None

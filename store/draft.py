@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .artifact import MANIFEST, PART_SUFFIX, PARTS, Artifact
+from .artifact import Artifact
 from .check import check_file
-from .digest import digest_file
 from .errors import StoreError
-from .files import TEMPORARY_PREFIX, link_or_copy, lock, read_json, store_errors, sync, write_json
 from .kinds import Kind
-from .manifest import FileRecord, Input, Manifest, PartRecord, Recipe
+from .manifest import MANIFEST, PART_SUFFIX, PARTS, Input, Manifest, PartRecord, Recipe
+from .paths import Room, StorePath, room_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,64 +44,63 @@ class Scratch:
 class Draft:
     """A version that is being made. Nobody sees it as an artifact before `publish`."""
 
-    def __init__(self, folder: Path, kind: Kind, recipe: Recipe) -> None:
+    def __init__(self, folder: StorePath, kind: Kind, recipe: Recipe) -> None:
         self.folder = folder
         self.kind = kind
         self.recipe = recipe
 
     @property
-    def _parts(self) -> Path:
+    def _room(self) -> Room[Any]:
+        return room_of(self.folder)
+
+    @property
+    def _parts(self) -> StorePath:
         return self.folder / PARTS
 
     @property
     def checkpoints(self) -> Path:
-        """A folder for what lets half a part resume; gone once the version is published."""
-        return self.folder / "checkpoints"
+        """A folder for what lets half a part resume; gone once the version is published.
+
+        Of a store in a bucket it lies on this machine, and another one does not see it.
+        """
+        return self._room.checkpoints(self.folder)
 
     def find_part(self, name: str) -> PartRecord | None:
         """A part that is there; one of another recipe does not count."""
-        path = self._parts / f"{name}{PART_SUFFIX}"
-        if not path.is_file():
-            return None
-        record = PartRecord.from_json(read_json(path))
-        return record if record.recipe == self.recipe.of_part(name) else None
+        found = self._room.find_json(self._parts / f"{name}{PART_SUFFIX}")
+        record = None if found is None else PartRecord.from_json(found)
+        return record if record and record.recipe == self.recipe.of_part(name) else None
 
     def finished(self) -> dict[str, PartRecord]:
         """The parts that are there, by name."""
-        found = {name: self.find_part(name) for name in self.recipe.parts}
-        return {name: record for name, record in found.items() if record is not None}
+        return {
+            record.name: record
+            for record in self._room.part_records(self._parts, self.recipe.parts)
+            if record.recipe == self.recipe.of_part(record.name)
+        }
 
-    def adopt(self, others: Iterable[Path]) -> int:
-        """Links the parts that other versions of this kind have made by the same recipe."""
+    def adopt(self, others: Iterable[StorePath]) -> int:
+        """Takes the parts that other versions of this kind have made by the same recipe."""
         wanted = {self.recipe.of_part(name): name for name in self.recipe.parts}
         for name in self.finished():
             wanted.pop(self.recipe.of_part(name))
-        adopted = 0
+        found: list[tuple[StorePath, PartRecord]] = []
         for folder in others:
             if not wanted:
                 break
-            for path in sorted((folder / PARTS).glob(f"*{PART_SUFFIX}")):
-                record = PartRecord.from_json(read_json(path))
-                name = wanted.get(record.recipe)
-                if name == record.name and self._link(folder, record):
+            if folder == self.folder:
+                continue
+            for record in self._room.part_records(folder / PARTS, sorted(wanted.values())):
+                if wanted.get(record.recipe) == record.name:
                     del wanted[record.recipe]
-                    adopted += 1
-        return adopted
-
-    def _link(self, folder: Path, record: PartRecord) -> bool:
-        if folder == self.folder:
-            return False
-        with store_errors(f"writing {self._parts}"):
-            self._parts.mkdir(parents=True, exist_ok=True)
-        for file in record.files.values():
-            link_or_copy(folder / PARTS / file.name, self._parts / file.name)
-        write_json(self._parts / f"{record.name}{PART_SUFFIX}", record.to_json())
-        return True
+                    found.append((folder / PARTS, record))
+        self._room.each(lambda one: self._room.adopt(*one, self._parts), found)
+        return len(found)
 
     @contextlib.contextmanager
     def claim(self, name: str, *, wait: bool) -> Iterator[bool]:
         """Holds a part for this process; False when another holds it and we do not `wait`."""
-        with lock(self.folder / "locks" / name, wait=wait) as is_held:
+        with self._room.lock(self.folder / "locks" / name, wait=wait) as is_held:
             yield is_held
 
     def make_part(self, name: str, make: Callable[[Scratch], Product]) -> PartRecord:
@@ -110,54 +108,36 @@ class Draft:
 
         Raises StoreError where a file is not what the kind declares; then nothing is kept.
         """
-        scratch_folder = self._parts / f"{TEMPORARY_PREFIX}{name}"
-        with store_errors(f"writing {self._parts}"):
-            shutil.rmtree(scratch_folder, ignore_errors=True)
-            scratch_folder.mkdir(parents=True)
-        try:
-            with store_errors(f"writing {self._parts / name}"):
-                scratch = Scratch(scratch_folder, name, self.kind, self.checkpoints)
-                product = make(scratch)
-                return self._seal(name, scratch, product)
-        finally:
-            shutil.rmtree(scratch_folder, ignore_errors=True)
+        with self._room.scratch(self._parts, name) as folder:
+            scratch = Scratch(folder, name, self.kind, self.checkpoints)
+            return self._seal(name, scratch, make(scratch))
 
     def _seal(self, name: str, scratch: Scratch, product: Product) -> PartRecord:
-        files = {}
+        files = {role: scratch.path(role) for role in self.kind.files}
         for role, spec in self.kind.files.items():
-            path = scratch.path(role)
             try:
-                check_file(path, spec, rows=product.rows)
+                check_file(files[role], spec, rows=product.rows)
             except StoreError as error:
                 where = f"{self.kind.name}/{self.recipe.version}, part {name}"
                 raise StoreError(f"{where}: {error}; nothing was kept") from error
-            sync(path)
-            record = FileRecord(name=path.name, sha256=digest_file(path), bytes=path.stat().st_size)
-            files[role] = record
-        for role in files:
-            scratch.path(role).replace(self._parts / files[role].name)
-        sync(self._parts)
         record = PartRecord(
             name=name,
             rows=product.rows,
             recipe=self.recipe.of_part(name),
-            files=files,
+            files=self._room.take_in(name, files, self._parts),
             facts=product.facts,
             shared=product.shared,
         )
-        write_json(self._parts / f"{name}{PART_SUFFIX}", record.to_json())
-        return record
+        return self._room.keep_part(self._parts / f"{name}{PART_SUFFIX}", record)
 
     def publish(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Artifact:
         """Writes the manifest, once; of several finishers at once the first one wins.
 
         StoreError when a part is missing, or when parts disagree on what they must share.
         """
-        with lock(self.folder / "locks" / "publish"):
-            manifest_path = self.folder / MANIFEST
-            if not manifest_path.is_file():
-                write_json(manifest_path, self._manifest(inputs, made_by).to_json())
-                shutil.rmtree(self.checkpoints, ignore_errors=True)
+        path = self.folder / MANIFEST
+        self._room.write_once(path, lambda: self._manifest(inputs, made_by).to_json())
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
         return Artifact(self.folder)
 
     def _manifest(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Manifest:

@@ -14,13 +14,18 @@ from typing import Any
 from .errors import StoreError
 
 TEMPORARY_PREFIX = ".tmp-"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""Of disks that are mounted without locks: Lustre by default, NFS 3 without its daemon."""
 
 
 @contextlib.contextmanager
-def store_errors(doing: str) -> Iterator[None]:
+def store_errors(
+    doing: str, allow: str = "make the store writable or name another with --store"
+) -> Iterator[None]:
     """Turns the operating system's refusals into a StoreError that says what to do next.
 
-    `doing` is what was under way and where, as in "writing artifacts/heads/12ab".
+    `doing` is what was under way and where, as in "writing artifacts/heads/12ab"; `allow` says what
+    helps where that is not allowed.
     """
     try:
         yield
@@ -33,10 +38,7 @@ def store_errors(doing: str) -> Iterator[None]:
                 "finished parts are kept"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise StoreError(
-                f"not allowed to write while {doing}: make the store writable or name another "
-                "with --store"
-            ) from error
+            raise StoreError(f"not allowed to write while {doing}: {allow}") from error
         raise
 
 
@@ -54,27 +56,41 @@ def temporary_sibling(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, and survives a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that the file is there whole or not at all, and survives a crash."""
+    """Writes JSON, whole or not at all."""
     with store_errors(f"writing {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_sibling(path)
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(value, file, indent=1, allow_nan=False)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """A JSON value as the small files of the store hold it; NaN is refused."""
+    return f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode()
 
 
 def read_json(path: Path) -> Any:
     """The JSON value in a file of the store; StoreError names a file that is not whole."""
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(content: bytes, path: object) -> Any:
+    """The JSON value in the bytes of a file; StoreError names a file that is not whole."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(content.decode())
     except ValueError as error:
         raise StoreError(
             f"{path} is not the JSON it should be ({error}): restore it or remove its folder"
@@ -114,6 +130,13 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
             is_held = True
         except BlockingIOError:
             is_held = False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise StoreError(
+                f"the disk of {path} has no locks ({error.strerror}): have it mounted with them "
+                "(Lustre: flock; NFS: version 4, or lockd), or name a store elsewhere with --store"
+            ) from error
         yield is_held
     finally:
         os.close(handle)

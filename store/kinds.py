@@ -254,27 +254,113 @@ ASSIGNMENTS = Kind(
     },
 )
 
-CAPTIONS = Kind(
-    name="captions",
+DUPLICATES = Kind(
+    name="duplicates",
     format=1,
     files={
+        # A row for each picture of a group of near-duplicates, the kept one first in its group.
         "rows": Table(
             suffix=".parquet",
             columns=(
-                Column(name="cluster", type="int32"),
-                Column(name="rank", type="int32", unit="1 is best"),
-                Column(name="caption", type="string"),
-                Column(name="score", type="float32", unit="share of the cluster's votes"),
-                Column(name="votes", type="float32"),
+                Column(name="group", type="int32"),
+                Column(name="row", type="int64", unit="row of the embeddings, over all parts"),
+                Column(name="key", type="string"),
+                Column(name="shard", type="string"),
+                Column(name="width", type="int32", nullable=True, unit="pixels"),
+                Column(name="height", type="int32", nullable=True, unit="pixels"),
+                Column(name="kept", type="bool"),
+                Column(name="similarity", type="float32", unit="cosine with the kept one"),
             ),
         ),
     },
 )
 
+WORDS = Kind(
+    name="words",
+    format=1,
+    files={
+        # One part a vocabulary.
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="name", type="string"),
+                Column(name="vocabulary", type="string"),
+                Column(name="embedding", type="vector", unit="unit length"),
+            ),
+        ),
+    },
+)
+
+_CAPTION = (
+    Column(name="rank", type="int32", unit="1 is best"),
+    Column(name="caption", type="string"),
+    Column(name="score", type="float32", unit="share of what the cluster gives to all words"),
+    Column(name="votes", type="float32"),
+)
+
+CAPTIONS = Kind(
+    name="captions",
+    format=2,
+    files={
+        "rows": Table(suffix=".parquet", columns=(Column(name="cluster", type="int32"), *_CAPTION)),
+        # Of clusters that a hierarchy was cut for, and of all its coarser levels; else empty.
+        "levels": Table(
+            suffix=".levels.parquet",
+            is_aligned=False,
+            columns=(
+                Column(name="level", type="int32", unit="clusters"),
+                Column(name="cluster", type="int32"),
+                *_CAPTION,
+            ),
+        ),
+    },
+)
+
+QUANTIZER = Kind(
+    name="quantizer",
+    format=1,
+    files={
+        # A FAISS inverted file without lists: what rows are put into lists and made codes by.
+        "index": Blob(suffix=".faiss"),
+        # Rows that it was not fitted to, float16 (q, d), their numbers within their parts, and the
+        # digests of these parts, uint8 (q, 32).
+        "held_out": Tensors(
+            suffix=".held-out.safetensors", names=("vectors", "rows", "part_digests")
+        ),
+    },
+)
+
+LISTS = Kind(
+    name="lists",
+    format=1,
+    files={
+        # The rows of a part in the order of the lists that they are in, then of their numbers.
+        "codes": Array(suffix=".codes.npy", dtype="uint8", ndim=2),
+        "rows": Array(suffix=".rows.npy", dtype="int32", ndim=1),
+        "lists": Array(suffix=".lists.npy", dtype="int32", ndim=1),
+        # Those of the part's rows that are nearest to each held-out row, best first; -1 is none.
+        "nearest": Tensors(suffix=".nearest.safetensors", names=("similarities", "rows")),
+    },
+)
+
 INDEX = Kind(
     name="index",
-    format=1,
+    format=2,
     files={"index": Blob(suffix=".faiss"), "facts": Blob(suffix=".facts.json")},
+)
+
+PROJECTION = Kind(
+    name="projection",
+    format=1,
+    files={
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="x", type="float32", unit="-1 to 1"),
+                Column(name="y", type="float32", unit="-1 to 1"),
+            ),
+        ),
+    },
 )
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -288,8 +374,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             K_CURVE,
             HIERARCHY,
             ASSIGNMENTS,
+            DUPLICATES,
+            WORDS,
             CAPTIONS,
+            QUANTIZER,
+            LISTS,
             INDEX,
+            PROJECTION,
         )
     }
 )

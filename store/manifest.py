@@ -6,6 +6,11 @@ from typing import Any, Self
 
 from .digest import digest_json
 
+MANIFEST = "manifest.json"
+PARTS = "parts"
+PART_SUFFIX = ".part.json"
+"""Of the small file that says that a part is there."""
+
 VERSION_DIGITS = 16
 """Hex digits of a version's name: 64 bits, enough to tell any store's versions apart."""
 

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, StoreError
-from .files import lock, read_json, write_json
+from .paths import StorePath, room_of
 
 RUN_FORMAT = 1
 
@@ -30,10 +29,11 @@ class RunRecord:
 class Runs:
     """The runs of a store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: StorePath) -> None:
         self._folder = folder
+        self._room = room_of(folder)
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> StorePath:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise ConfigError(
                 f"--run {name!r} is no name for a run: letters, digits, dots, dashes and "
@@ -43,14 +43,15 @@ class Runs:
 
     def names(self) -> list[str]:
         """The runs that there are, sorted."""
-        return sorted(path.parent.name for path in self._folder.glob("*/run.json"))
+        found = self._room.folders(self._folder)
+        return [path.name for path in found if self._room.is_file(path / "run.json")]
 
     def read(self, name: str) -> RunRecord:
         """A run as it stands; a new one is empty."""
         path = self._path(name)
-        if not path.is_file():
+        value = self._room.find_json(path)
+        if value is None:
             return RunRecord(name=name)
-        value = read_json(path)
         if value.pop("format", None) != RUN_FORMAT:
             raise StoreError(f"{path} is not of format {RUN_FORMAT}: use another --run or --store")
         return RunRecord(**value)
@@ -60,12 +61,13 @@ class Runs:
 
         An entry whose value is None is removed. Where nothing changes, nothing is written.
         """
+        path = self._path(name)
         record = self.read(name)
-        if _merge(record, changes) == record and self._path(name).is_file():
+        if _merge(record, changes) == record and self._room.is_file(path):
             return record
-        with lock(self._path(name).with_name("lock")):
+        with self._room.lock(path.with_name("lock")):
             changed = _merge(self.read(name), changes)
-            write_json(self._path(name), {"format": RUN_FORMAT, **asdict(changed)})
+            self._room.write_json(path, {"format": RUN_FORMAT, **asdict(changed)})
         return changed
 
 

@@ -1,15 +1,15 @@
-"""The store: a folder of published artifacts, drafts and runs."""
+"""The store: published artifacts, drafts and runs, in a folder or in a bucket."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from .artifact import MANIFEST, Artifact
+from .artifact import Artifact
 from .draft import Draft
 from .errors import MissingError, StoreError
-from .files import lock, read_json, write_json
 from .kinds import KINDS, Kind
-from .manifest import Recipe
+from .manifest import MANIFEST, Recipe
+from .paths import StorePath, room_of, store_path
 from .runs import Runs
 
 STORE_FORMAT = 1
@@ -17,10 +17,15 @@ STORE_FILE = "store.json"
 
 
 class Store:
-    """Versioned artifacts under a folder; made by the first write, never by a read."""
+    """Versioned artifacts under a folder; made by the first write, never by a read.
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+    `root` is a path, or an address with `://` such as s3://bucket/path. ConfigError where no store
+    can lie; StoreError where there is one that cannot be read.
+    """
+
+    def __init__(self, root: "str | StorePath") -> None:
+        self.root = store_path(root)
+        self._room = room_of(self.root)
         self.runs = Runs(self.root / "runs")
         self._check_format()
 
@@ -28,10 +33,10 @@ class Store:
         return f"Store({str(self.root)!r})"
 
     def _check_format(self) -> None:
-        path = self.root / STORE_FILE
-        if not path.is_file():
+        told = self._room.find_json(self.root / STORE_FILE)
+        if told is None:
             return
-        found = read_json(path).get("format")
+        found = told.get("format")
         if found != STORE_FORMAT:
             raise StoreError(
                 f"the store {self.root} has the format {found!r}, this version of cpp-pipe reads "
@@ -41,19 +46,31 @@ class Store:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Says that artifacts are being made, so that `gc` keeps away; makes the store."""
-        with lock(self.root / "lock", shared=True):
-            if not (self.root / STORE_FILE).is_file():
-                write_json(self.root / STORE_FILE, {"format": STORE_FORMAT})
+        path = self.root / STORE_FILE
+        with self._room.writing(self.root):
+            if not self._room.is_file(path):
+                self._room.write_json(path, {"format": STORE_FORMAT})
             yield
 
-    def folder(self, kind: Kind, version: str) -> Path:
+    @property
+    def local_folder(self) -> Path:
+        """A folder of this machine for what belongs to no artifact: on a disk the store itself."""
+        return self._room.local_folder(self.root)
+
+    def write(self, name: str, content: bytes) -> StorePath:
+        """Writes a file that belongs to no artifact, whole or not at all; returns where it lies."""
+        path = self.root / name
+        self._room.write_whole(path, content)
+        return path
+
+    def folder(self, kind: Kind, version: str) -> StorePath:
         """Where a version lies, whether it is there or not."""
         return self.root / kind.name / version
 
     def find(self, kind: Kind, version: str) -> Artifact | None:
         """A published artifact, or None."""
         folder = self.folder(kind, version)
-        return Artifact(folder) if (folder / MANIFEST).is_file() else None
+        return Artifact(folder) if self._room.is_file(folder / MANIFEST) else None
 
     def open(self, kind: Kind, version: str) -> Artifact:
         """A published artifact; MissingError when it is not there."""
@@ -67,25 +84,19 @@ class Store:
 
     def artifacts(self) -> list[Artifact]:
         """All published artifacts, in the order of data flow."""
-        return [
-            Artifact(folder)
-            for kind in KINDS.values()
-            for folder in self._folders(kind)
-            if (folder / MANIFEST).is_file()
-        ]
+        return [Artifact(one) for one in self._versions() if self._room.is_file(one / MANIFEST)]
 
-    def drafts(self) -> list[Path]:
+    def drafts(self) -> list[StorePath]:
         """Folders of versions that were begun and not published."""
-        return [
-            folder
-            for kind in KINDS.values()
-            for folder in self._folders(kind)
-            if not (folder / MANIFEST).is_file()
-        ]
+        return [one for one in self._versions() if not self._room.is_file(one / MANIFEST)]
 
-    def _folders(self, kind: Kind) -> list[Path]:
-        root = self.root / kind.name
-        return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    def _versions(self) -> list[StorePath]:
+        there = {one.name for one in self._room.folders(self.root)}
+        kinds = [kind for kind in KINDS.values() if kind.name in there]
+        return [folder for kind in kinds for folder in self._folders(kind)]
+
+    def _folders(self, kind: Kind) -> list[StorePath]:
+        return self._room.folders(self.root / kind.name)
 
     def draft(self, recipe: Recipe) -> Draft:
         """The version that a recipe makes, with every part that any version has made already."""

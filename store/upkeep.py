@@ -1,16 +1,14 @@
 """Keeping a store: finding damage, removing what no run refers to."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from .artifact import MANIFEST, PART_SUFFIX, PARTS, Artifact
+from .artifact import Artifact
 from .digest import digest_file
 from .errors import StoreError
-from .files import TEMPORARY_PREFIX, lock, read_json
 from .kinds import KINDS
-from .manifest import PartRecord
+from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
+from .paths import StorePath, is_in_bucket, room_of
 from .store import Store
 
 
@@ -18,45 +16,52 @@ from .store import Store
 class Fault:
     """One file that is not what the store says it is."""
 
-    path: Path
+    path: StorePath
     what: str
 
 
 def verify(artifact: Artifact) -> Iterator[Fault]:
     """Reads every byte of an artifact and yields what differs from its manifest."""
+    room = room_of(artifact.folder)
     path = artifact.folder / MANIFEST
-    written = read_json(path)
-    if written.get("content") != artifact.content:
+    if room.read_json(path).get("content") != artifact.content:
         yield Fault(path=path, what="its content digest is not that of its parts")
-    for part in artifact.parts:
-        yield from _verify_part(artifact, part)
+    for faults in room.each(lambda part: list(_verify_part(artifact, part)), artifact.parts):
+        yield from faults
     for name, used in artifact.manifest.inputs.items():
-        source = artifact.folder.parent.parent / used.kind / used.version / MANIFEST
-        if source.is_file() and Artifact(source.parent).content != used.content:
-            yield Fault(path=source, what=f"was changed since {artifact.kind.name} used it: {name}")
+        source = artifact.folder.parent.parent / used.kind / used.version
+        if room.is_file(source / MANIFEST) and Artifact(source).content != used.content:
+            what = f"was changed since {artifact.kind.name} used it: {name}"
+            yield Fault(path=source / MANIFEST, what=what)
 
 
 def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
+    room = room_of(artifact.folder)
     small = artifact.folder / PARTS / f"{part.name}{PART_SUFFIX}"
-    if not small.is_file():
+    found = room.find_json(small)
+    if found is None:
         yield Fault(path=small, what="is missing")
-    elif PartRecord.from_json(read_json(small)) != part:
+    elif PartRecord.from_json(found) != part:
         yield Fault(path=small, what="differs from the manifest")
     for file in part.files.values():
         path = artifact.folder / PARTS / file.name
-        if not path.is_file():
+        size = room.size(path)
+        if size is None:
             yield Fault(path=path, what="is missing")
-        elif path.stat().st_size != file.bytes:
-            yield Fault(path=path, what=f"has {path.stat().st_size} bytes instead of {file.bytes}")
-        elif digest_file(path) != file.sha256:
+        elif size != file.bytes:
+            yield Fault(path=path, what=f"has {size} bytes instead of {file.bytes}")
+        elif room.digest(path) != file.sha256:
             yield Fault(path=path, what="has other bytes than were written")
+        copy = room.find_copy(file)
+        if copy is not None and digest_file(copy) != file.sha256:
+            yield Fault(path=copy, what=f"is no copy of {path} any more: remove it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
     """A folder that no run refers to."""
 
-    path: Path
+    path: StorePath
     bytes: int
     what: str
 
@@ -72,48 +77,45 @@ def find_garbage(store: Store) -> list[Garbage]:
         if folder not in kept:
             garbage.append(_measure(folder, "an unfinished version that no run refers to"))
     known = {one.path for one in garbage}
-    for path in sorted(store.root.rglob(f"{TEMPORARY_PREFIX}*")):
+    for path, what in room_of(store.root).leftovers(store.root, kept):
         if not known.intersection(path.parents):
-            garbage.append(_measure(path, "left behind by a process that was stopped"))
+            garbage.append(_measure(path, what))
     return garbage
 
 
 def collect(store: Store) -> list[Garbage]:
     """Removes the garbage; StoreError while another command is writing to the store."""
-    with lock(store.root / "lock", wait=False) as is_held:
+    with room_of(store.root).collecting(store.root) as is_held:
         if not is_held:
+            killed = ", or a minute after it was killed" if is_in_bucket(store.root) else ""
             raise StoreError(
-                f"another command is writing to the store {store.root}: run gc when it is done"
+                f"another command is writing to the store {store.root}: run gc when it is "
+                f"done{killed}"
             )
         garbage = find_garbage(store)
         for one in garbage:
-            (one.path / MANIFEST).unlink(missing_ok=True)
-            if one.path.is_dir():
-                shutil.rmtree(one.path)
-            else:
-                one.path.unlink(missing_ok=True)
+            room_of(one.path).remove(one.path)
         return garbage
 
 
-def _referred(store: Store) -> set[Path]:
-    waiting = []
+def _referred(store: Store) -> set[StorePath]:
+    waiting: list[StorePath] = []
     for name in store.runs.names():
         record = store.runs.read(name)
         for versions in (record.versions, record.making):
             for slot, version in versions.items():
                 waiting.append(store.root / slot.partition("/")[0] / version)
-    kept: set[Path] = set()
+    kept: set[StorePath] = set()
     while waiting:
         folder = waiting.pop()
         if folder in kept:
             continue
         kept.add(folder)
-        if (folder / MANIFEST).is_file():
+        if room_of(folder).is_file(folder / MANIFEST):
             for used in Artifact(folder).manifest.inputs.values():
                 waiting.append(store.folder(KINDS[used.kind], used.version))
     return kept
 
 
-def _measure(path: Path, what: str) -> Garbage:
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return Garbage(path=path, bytes=sum(one.stat().st_size for one in files), what=what)
+def _measure(path: StorePath, what: str) -> Garbage:
+    return Garbage(path=path, bytes=room_of(path).bytes_under(path), what=what)

@@ -34,19 +34,46 @@ if TYPE_CHECKING:
 
 app = subcommands()
 
+RecallFlag = Annotated[
+    float | None,
+    typer.Option(
+        "--target-recall",
+        min=0,
+        max=1,
+        help="The share of true neighbours to find, as 0.95: more takes longer.",
+    ),
+]
+
 _WORST = 5
 """Clusters and mistakes that are printed."""
 
 
 @app.command()
 def search(
-    query: Annotated[Path | None, typer.Option("--query", help="A picture.")] = None,
-    text: Annotated[str | None, typer.Option("--text", help="Words.")] = None,
-    key: Annotated[str | None, typer.Option("--key", help="KEY or SHARD:KEY of a row.")] = None,
+    query: Annotated[
+        list[str] | None,
+        typer.Option("--query", help="A picture: its path, its file:// URL, or - (from a pipe)."),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", help="Words.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="KEY or SHARD:KEY of a row.")
+    ] = None,
+    unlike: Annotated[
+        list[str] | None,
+        typer.Option("--not", help="What hits shall be unlike: a picture, words, or key:KEY."),
+    ] = None,
+    cluster: Annotated[
+        list[int] | None, typer.Option("--cluster", help="Rows of this cluster alone.")
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option("--min-confidence", min=0, max=1, help="Rows that are so sure of theirs."),
+    ] = None,
     space: Annotated[
         str | None, typer.Option("--space", help="features (default) or embeddings (for texts).")
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
+    target_recall: RecallFlag = None,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Draw query and hits into this picture.")
     ] = None,
@@ -57,36 +84,54 @@ def search(
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Find the images that are nearest to a picture, to words, or to a key.
+    """Find the images that are nearest to pictures, to words, or to keys.
 
-    Pictures are compared by refined features, words by the raw embeddings.
+    Pictures are compared by refined features, words by the raw embeddings. Several examples are
+    looked for at once, and what is given with --not is kept away from; words there, too, make it a
+    search among the raw embeddings. Filters say which rows may be found, before any are chosen.
 
     \b
       cpp-pipe search --query img.jpg
       cpp-pipe search --text 'a red car' -n 20 --sheet hits.png
       cpp-pipe search --key 000123 --json
+      cpp-pipe search --query a.jpg --query b.jpg --not 'a drawing' --not key:000124
+      cpp-pipe search --text 'a red car' --cluster 3 --min-confidence 0.5
+      curl -s https://example.com/a.jpg | cpp-pipe search --query -
     """
-    given = [one for one in (query, text, key) if one is not None]
-    if len(given) != 1:
-        raise QueryError("one of --query, --text and --key is needed, and only one")
-    space = space or ("embeddings" if text is not None else "features")
-    if space not in ("features", "embeddings"):
-        raise ConfigError(f"--space {space!r} is not allowed: features or embeddings is")
-    if query is not None:
-        from ..query import read_picture
+    from ..asking import search_run
+    from ..query import Example, Question, picture_example, unlike_example
 
-        read_picture(query)
+    like = (
+        *map(picture_example, query or []),
+        *(Example(kind="text", value=one) for one in text or []),
+        *(Example(kind="key", value=one) for one in key or []),
+    )
+    if not like:
+        raise QueryError("nothing is looked for: give --query FILE, --text WORDS or --key KEY")
+    question = Question(
+        like=like,
+        unlike=tuple(map(unlike_example, unlike or [])),
+        space=space,
+        n=n,
+        clusters=tuple(cluster or ()),
+        min_confidence=min_confidence,
+        target_recall=target_recall,
+    )
+    for one in question.unlike:
+        say(f"kept away from: {one.kind} {one.name or repr(one.value)}")
     plan = open_plan(
         store,
         run,
         device=device,
         embed=options.embed_table(None, pretrained, model_config),
     )
-    prepare_search(plan, space)
+    prepare_search(plan, question.where)
     opened = open_run(plan)
-    hits = opened.search(image=query, text=text, key=key, space=space, n=n)
+    hits = search_run(opened, question)
     if sheet is not None:
-        draw_hits(opened, query, text or key or "", hits, sheet)
+        shown = next((one for one in like if one.kind == "image"), like[0])
+        picture = shown.value if shown.kind == "image" else None
+        draw_hits(opened, picture, shown.name or str(shown.value), hits, sheet)
     if as_json:
         typer.echo(json.dumps([hit.to_json() for hit in hits], indent=1))
     else:
@@ -121,12 +166,19 @@ def print_hits(hits: "Sequence[Hit]") -> None:
         )
 
 
-def draw_hits(run: Run, query: Path | None, words: str, hits: "Sequence[Hit]", path: Path) -> None:
+def draw_hits(
+    run: Run,
+    query: "str | Path | bytes | None",
+    words: str,
+    hits: "Sequence[Hit]",
+    path: Path,
+) -> None:
     """Draws the query and its hits as a contact sheet, pictures read out of their shards."""
     from ..contact_sheet import draw_sheet
     from ..query import read_picture
 
-    first = (read_picture(query) if query is not None else None, ["query", words or str(query)])
+    name = "a picture" if isinstance(query, bytes) else str(query)
+    first = (read_picture(query) if query is not None else None, ["query", words or name])
     tiles = [
         (
             run.picture(hit.row),

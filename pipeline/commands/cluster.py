@@ -29,6 +29,9 @@ from .options import (
 _BAR = 40
 """Characters of the longest bar of a curve."""
 
+_HARDLY = 0.02
+"""Where the best code saves less than this, it sees hardly any clusters."""
+
 app = subcommands()
 
 
@@ -185,6 +188,10 @@ def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
             f"{why}{facts['chosen']} clusters have the highest BIC of k-means, and are chosen; "
             "give another number where you know it, as `cpp-pipe assign --k 20`"
         )
+    elif saved < _HARDLY:
+        lines.append(
+            "so the code sees no clear number in these rows: give one, as `cpp-pipe assign --k 20`"
+        )
     return lines
 
 
@@ -226,7 +233,7 @@ def assign(
     level: Annotated[
         str | None, typer.Option("--level", help="Levels of the hierarchy, or auto.")
     ] = None,
-    workers: WorkersFlag = 1,
+    workers: WorkersFlag = None,
     worker: WorkerFlag = ALONE,
     wait: WaitFlag = True,
     engine: EngineFlag = "local",

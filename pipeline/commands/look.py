@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
-from ...store.files import store_errors, sync, temporary_sibling
+from ...store.files import write_whole
 from ..run import Run
 from .app import subcommands
 from .options import DEFAULT_RUN, DEFAULT_STORE, RunFlag, StoreFlag, open_plan, say
@@ -50,30 +50,13 @@ def report(
     contents = gather_contents(
         Run.open(plan.store, run), plan.settings.data.label, labels, must_score=must_score
     )
-    page = write_page(contents)
-    path = out or store / "reports" / f"{run}.html"
+    # What UTF-8 cannot hold, as half a pair of a label in JSON, becomes a question mark.
+    page = write_page(contents).encode(errors="replace")
     if out is None:
-        with store_errors(f"writing {path}"):
-            _write(path, page)
-    else:
-        try:
-            _write(path, page)
-        except OSError as error:
-            raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
-    typer.echo(str(path))
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a file so that it is there whole or not at all.
-
-    A character that UTF-8 cannot hold, as half a pair of a label in JSON, becomes a question mark.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_sibling(path)
+        typer.echo(str(plan.store.write(f"reports/{run}.html", page)))
+        return
     try:
-        temporary.write_text(text, encoding="utf-8", errors="replace")
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_whole(out, page)
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
+    typer.echo(str(out))

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from ...store import Artifact, ConfigError
-from ..plan import Plan
 from . import options
 from .app import subcommands
+from .indexing import index
 from .options import (
     ALONE,
     DEFAULT_PROGRESS,
@@ -35,8 +35,6 @@ from .options import (
     open_plan,
 )
 
-_WORKERS = 1
-
 ImagesFlag = Annotated[
     list[str] | None,
     typer.Option("--images", help="A folder of pictures, with all folders below it."),
@@ -47,10 +45,6 @@ TablesFlag = Annotated[
 ]
 ColumnFlag = Annotated[
     str | None, typer.Option("--image-column", help="Of a table, where it is not the usual one.")
-]
-VocabularyFlag = Annotated[
-    str | None,
-    typer.Option("--vocabulary", help="imagenet, coco, a text file, or .npz of embeddings."),
 ]
 
 app = subcommands()
@@ -76,7 +70,7 @@ def embed(
     max_skipped: SkippedFlag = 0.1,
     allow_partial: PartialFlag = False,
     batch_size: BatchFlag = 64,
-    workers: WorkersFlag = _WORKERS,
+    workers: WorkersFlag = None,
     worker: WorkerFlag = ALONE,
     wait: WaitFlag = True,
     engine: EngineFlag = "local",
@@ -273,7 +267,7 @@ def train(
 
 @app.command()
 def project(
-    workers: WorkersFlag = _WORKERS,
+    workers: WorkersFlag = None,
     worker: WorkerFlag = ALONE,
     wait: WaitFlag = True,
     engine: EngineFlag = "local",
@@ -305,78 +299,4 @@ def project(
         plan.make("features")
 
 
-@app.command()
-def caption(
-    vocabulary: VocabularyFlag = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option("--template", help="A prompt with {}, or imagenet-7, or imagenet-80."),
-    ] = None,
-    pretrained: PretrainedFlag = None,
-    model_config: ModelConfigFlag = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
-) -> None:
-    """Name every cluster in words, by the votes of its images.
-
-    \b
-      cpp-pipe caption
-      cpp-pipe caption --vocabulary words.txt --template 'a photo of a {}.'
-    """
-    plan = open_plan(
-        store,
-        run,
-        config,
-        sets,
-        device=device,
-        embed=options.embed_table(None, pretrained, model_config),
-        caption={
-            "vocabulary": options.anchored_file(vocabulary),
-            "templates": tuple(template) if template else None,
-        },
-    )
-    print_captions(plan)
-
-
-def print_captions(plan: Plan, *, asked_by: str = "") -> None:
-    """Prints a line for each cluster: its size and its best captions."""
-    captions = plan.make("captions", asked_by=asked_by)
-    assignments = plan.find("assignments")
-    assert assignments is not None
-    sizes = Counter(assignments.column("cluster"))
-    words: dict[int, list[str]] = {}
-    for row in captions.table(captions.parts[0].name).to_pylist():
-        words.setdefault(row["cluster"], []).append(f"{row['caption']} {row['score']:.0%}")
-    typer.echo("cluster    size  captions (share of votes)")
-    for cluster, some in sorted(words.items()):
-        typer.echo(f"{cluster:>7} {sizes[cluster]:>7,}  {', '.join(some[:3])}")
-
-
-@app.command()
-def index(
-    space: Annotated[
-        str, typer.Option("--space", help="features (refined), embeddings (raw), or both.")
-    ] = "both",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
-) -> None:
-    """Build FAISS indexes: of features for images, of embeddings for texts.
-
-    \b
-      cpp-pipe index
-    """
-    spaces = {"both": ("features", "embeddings")}.get(space, (space,))
-    if not set(spaces) <= {"features", "embeddings"}:
-        raise ConfigError(f"--space {space!r} is not allowed: features, embeddings or both is")
-    plan = open_plan(store, run, config, sets)
-    for one in spaces:
-        facts = plan.make(f"index/{one}").facts
-        typer.echo(
-            f"{one}: {facts['rows']:,} rows, {facts['factory']}, "
-            f"recall@10 {facts['recall_at_10']:.3f}"
-        )
+app.command()(index)

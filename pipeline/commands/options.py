@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from ..plan import Plan
 
 StoreFlag = Annotated[
-    Path,
-    typer.Option("--store", envvar="CPP_PIPE_STORE", help="The folder that holds the artifacts."),
+    str,
+    typer.Option(
+        "--store",
+        envvar="CPP_PIPE_STORE",
+        help="The folder that holds the artifacts, or s3://bucket/path.",
+    ),
 ]
 RunFlag = Annotated[
     str, typer.Option("--run", help="The run: a name for settings and versions that go together.")
@@ -37,7 +41,8 @@ DeviceFlag = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps.")
 ]
 WorkersFlag = Annotated[
-    int, typer.Option("--workers", min=1, help="Processes that make parts side by side.")
+    int | None,
+    typer.Option("--workers", min=1, help="Processes that make parts side by side, one a GPU."),
 ]
 WorkerFlag = Annotated[
     str,
@@ -56,7 +61,8 @@ AddressFlag = Annotated[
     str | None, typer.Option("--address", help="Of the Ray cluster, if this machine is not in it.")
 ]
 BatchFlag = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Images that the frozen model sees at once.")
+    int,
+    typer.Option("--batch-size", min=1, help="Images that a GPU embeds at once; cores take 16."),
 ]
 SkippedFlag = Annotated[
     float,
@@ -81,7 +87,7 @@ ModelConfigFlag = Annotated[
     str | None, typer.Option("--model-config", help="A JSON file that describes a local model.")
 ]
 
-DEFAULT_STORE = Path("artifacts")
+DEFAULT_STORE = "artifacts"
 DEFAULT_RUN = "default"
 DEFAULT_PROGRESS = "line"
 ALONE = "0/1"
@@ -110,13 +116,13 @@ _shown = {"progress": progress_named(DEFAULT_PROGRESS)}
 
 
 def open_plan(
-    store: Path,
+    store: str | Path,
     run: str,
     config: str | None = None,
     sets: list[str] | None = None,
     *,
     device: str = "auto",
-    workers: int = 1,
+    workers: int | None = None,
     worker: str = ALONE,
     wait: bool = True,
     engine: str = "local",

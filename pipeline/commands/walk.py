@@ -13,16 +13,9 @@ from ..plan import Plan
 from . import options
 from .app import subcommands
 from .ask import draw_hits, evaluation_table, open_run, prepare_search, print_hits, score
+from .caption import VocabularyFlag, print_captions, vocabulary_setting
 from .cluster import curve_lines
-from .make import (
-    ColumnFlag,
-    ImagesFlag,
-    TablesFlag,
-    VocabularyFlag,
-    data_table,
-    print_captions,
-    print_counts,
-)
+from .make import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
 from .options import (
     DEFAULT_STORE,
     BatchFlag,
@@ -57,7 +50,7 @@ def run_(
     max_skipped: SkippedFlag = 0.1,
     allow_partial: PartialFlag = False,
     batch_size: BatchFlag = 64,
-    workers: WorkersFlag = 1,
+    workers: WorkersFlag = None,
     device: DeviceFlag = "auto",
     sets: SetFlag = None,
     run: Annotated[
@@ -89,7 +82,7 @@ def run_(
         begins=True,
         data=data_table(shards, images, table, image_column),
         embed=options.embed_table(model, pretrained, model_config),
-        caption={"vocabulary": options.anchored_file(vocabulary)},
+        caption={"vocabulary": vocabulary_setting(vocabulary)},
     )
     walk(plan)
     if _has_labels(plan):
@@ -124,7 +117,7 @@ def run_name(
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "images"
 
 
-def _what_next(plan: Plan, store: Path) -> str:
+def _what_next(plan: Plan, store: str) -> str:
     """The commands that one goes on with."""
     where = f" --run {plan.run}" + (f" --store {store}" if store != DEFAULT_STORE else "")
     lines = [
@@ -189,7 +182,7 @@ def demo(
     walk(plan)
     found = score(plan)
     typer.echo("\n" + evaluation_table(found))
-    _show_query(plan, store)
+    _show_query(plan)
     seconds = time.monotonic() - began
     typer.echo(
         "\nNow with your own images, all of it or step by step:\n"
@@ -212,9 +205,9 @@ def demo(
     typer.echo(json.dumps(figures))
 
 
-def _show_query(plan: Plan, store: Path) -> None:
+def _show_query(plan: Plan) -> None:
     run = open_run(plan)
-    folder = store / "demo"
+    folder = plan.store.local_folder / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "query.png"
     run.picture(0).save(picture)

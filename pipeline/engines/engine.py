@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -60,6 +61,11 @@ class PartMaker:
     def what(self) -> str:
         """The kind of artifact whose parts it makes."""
         return self._draft.kind.name
+
+    def on(self, device: str) -> "PartMaker":
+        """One that makes the same parts on a device."""
+        runtime = replace(self._runtime, device=device)
+        return PartMaker(self._stage, self._draft, self._inputs, runtime)
 
     @cached_property
     def _prepared(self) -> Any:

@@ -1,4 +1,4 @@
-"""Making parts on this machine: one after another, or side by side in processes."""
+"""Making parts on this machine: one after another, or side by side in processes, one a GPU."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import active_children, get_context, parent_process
+from typing import TYPE_CHECKING
 
 from ...stages.contract import Inputs, Part, Runtime, Stage
 from ...store import Draft, StoreError
@@ -15,6 +16,9 @@ from .. import device
 from ..memory import give_back_freed_memory, keep_freed_memory
 from ..progress_of_workers import gathered
 from .engine import PartMaker, in_turn, until_there
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
 
 
 def find_device(runtime: Runtime) -> str:
@@ -34,8 +38,11 @@ def make_parts(
     if not todo:
         return []
     keep_freed_memory()
-    if runtime.workers > 1 and len(todo) > 1:
-        return _side_by_side(stage, draft, todo, inputs, runtime)
+    gpus = device.count_gpus(runtime.device)
+    workers = min(runtime.workers or gpus or 1, len(todo))
+    if workers > 1:
+        shares = device.share_out(workers, runtime.device, gpus=gpus, cores=_cores())
+        return side_by_side(stage, draft, todo, inputs, runtime, shares)
     maker = PartMaker(stage, draft, inputs, runtime)
     try:
         return until_there(todo, maker.attempt_all, runtime)
@@ -47,13 +54,15 @@ _worker: dict[str, PartMaker] = {}
 """What a worker process keeps between its parts."""
 
 
-def _start_worker(maker: PartMaker, threads: int) -> None:
+def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None:
     # Ctrl-C reaches all processes of a terminal: the one that the user started ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    _worker["maker"] = maker
+    share = shares.get()
+    os.environ["OMP_NUM_THREADS"] = str(share.threads)
+    device.settle_on(share.device)
+    _worker["maker"] = maker.on(share.device)
 
 
 def _end_with_parent() -> None:
@@ -69,22 +78,35 @@ def _attempt(part: Part) -> bool:
     return _worker["maker"].attempt(part) is not None
 
 
-def _side_by_side(
-    stage: Stage, draft: Draft, todo: Sequence[Part], inputs: Inputs, runtime: Runtime
+def side_by_side(
+    stage: Stage,
+    draft: Draft,
+    todo: Sequence[Part],
+    inputs: Inputs,
+    runtime: Runtime,
+    shares: Sequence[device.Share],
 ) -> list[Part]:
+    """Makes parts in a process for each share of this machine; returns those that others hold."""
+    devices = dict.fromkeys(share.device for share in shares)
+    if len(devices) > 1:
+        runtime.progress.tell(f"{len(shares)} processes on {', '.join(devices)}")
     with gathered(runtime.progress) as told:
         maker = PartMaker(stage, draft, inputs, replace(runtime, progress=told))
-        return _in_processes(maker, todo, runtime)
+        return _in_processes(maker, todo, runtime, shares)
 
 
-def _in_processes(maker: PartMaker, todo: Sequence[Part], runtime: Runtime) -> list[Part]:
-    workers = min(runtime.workers, len(todo))
+def _in_processes(
+    maker: PartMaker, todo: Sequence[Part], runtime: Runtime, shares: Sequence[device.Share]
+) -> list[Part]:
     others = active_children()
+    context = get_context("spawn")
+    # Each process takes one when it starts; none starts twice, as the pool ends with its first
+    # process that dies.
+    waiting = context.SimpleQueue()
+    for share in shares:
+        waiting.put(share)
     pool = ProcessPoolExecutor(
-        workers,
-        mp_context=get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(maker, max(1, _cores() // workers)),
+        len(shares), mp_context=context, initializer=_start_worker, initargs=(maker, waiting)
     )
     there = 0
 

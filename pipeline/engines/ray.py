@@ -1,4 +1,7 @@
-"""Making parts on a Ray cluster whose nodes share the file system of the store: a task a part."""
+"""Making parts on a Ray cluster whose nodes all reach the store: a task a part.
+
+A store on a disk lies on a file system that they share; one in a bucket needs none.
+"""
 
 import importlib
 import importlib.util
@@ -11,6 +14,7 @@ from typing import Any
 
 from ...stages.contract import Inputs, Part, Runtime, Silent, Stage
 from ...store import Artifact, ConfigError, CppPipeError, Draft, StoreError
+from ...store.paths import anchored, is_in_bucket
 from .. import device
 from ..memory import keep_freed_memory
 from .engine import PartMaker, in_turn, until_there
@@ -57,8 +61,8 @@ def make_parts(
     if not todo:
         return []
     ray = _connect(runtime)
-    there = Draft(draft.folder.resolve(), draft.kind, draft.recipe)
-    found = {kind: Artifact(one.folder.resolve()) for kind, one in inputs.items()}
+    there = Draft(anchored(draft.folder), draft.kind, draft.recipe)
+    found = {kind: Artifact(anchored(one.folder)) for kind, one in inputs.items()}
     quiet = replace(runtime, progress=Silent())
     # In a list it stays a reference: a process opens it once, and not for each of its tasks.
     shared = [ray.put((stage, there, found, quiet, Path.cwd()))]
@@ -146,14 +150,16 @@ def _attempt(shared: list[Any], part: Part) -> int | None:
 
 def _open(stage: Stage, draft: Draft, inputs: Inputs, runtime: Runtime, cwd: Path) -> PartMaker:
     """A maker on this node; StoreError where it does not see the folders of the command."""
-    store = draft.folder.parent.parent
-    absent = [str(folder) for folder in (store, cwd) if not folder.is_dir()]
+    needed = () if is_in_bucket(draft.folder) else (draft.folder.parent.parent, cwd)
+    absent = [str(folder) for folder in needed if not folder.is_dir()]
     if absent:
         raise StoreError(
             f"a node of the Ray cluster has no folder {absent[0]}: the store, the shards and the "
-            "folder of the command must lie on a file system that all nodes share"
+            "folder of the command must lie on a file system that all nodes share, or the store "
+            "and the shards in a bucket"
         )
-    os.chdir(cwd)  # what is named relative to it means the same here
+    if cwd.is_dir():
+        os.chdir(cwd)  # what is named relative to it means the same here
     keep_freed_memory()
     runtime = replace(runtime, device=device.find_device(runtime.device))
     return PartMaker(stage, draft, inputs, runtime)

@@ -19,6 +19,11 @@ def size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_on_one_machine() -> bool:
+    """Whether all of the processes are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", size())) == size()
+
+
 @contextmanager
 def group(device: str) -> Iterator[str]:
     """Joins the processes: NCCL on GPUs, one for each, else gloo. Yields this one's device.

@@ -1,4 +1,4 @@
-"""Near-duplicates among unit rows: which rows to keep, and for every other row the one that stays.
+"""Near-duplicates by cosine: which rows to keep, and for every other row the one that stays.
 
 A row is dropped where a row that is kept, and comes before it in the order of preference, is at
 least as similar as a threshold. SemDeDup (Abbas et al., arXiv 2303.09540, section 3) drops a row
@@ -91,8 +91,9 @@ def coarse_rows(
     are as many directions as make the whole comparison cheapest, measured on a sample.
     """
     sample = _unit(rows[:: max(1, math.ceil(len(rows) / _SAMPLE))].to(device))
-    moments = sample.double().T @ sample.double()
-    directions = torch.linalg.eigh(moments).eigenvectors.flip(1).float()
+    # Not every device has float64, and one matrix (d, d) costs the processor little.
+    doubled = sample.cpu().double()
+    directions = torch.linalg.eigh(doubled.T @ doubled).eigenvectors.flip(1).float().to(device)
     costs = {}
     for r in [one for one in _TRIED if one < rows.shape[1]]:
         bounds = _coarse(sample, directions[:, :r])

@@ -3,6 +3,7 @@
 Distances in the plane say which rows are near one another, and little about how far others are.
 """
 
+import importlib
 from typing import Literal
 
 import numpy as np
@@ -29,36 +30,46 @@ def fit_plane(z: Float32[ndarray, "m p"], method: Method, seed: int) -> Float32[
 
     `pca` takes the two leading principal directions, `tsne` the neighbourhoods of van der Maaten
     and Hinton (JMLR 2008), `umap` those of McInnes and others (arXiv 1802.03426). All three begin
-    at principal directions. Fewer than four rows have no neighbourhoods: they get `pca`.
+    at principal directions. Fewer than four rows have no neighbourhoods, nor have rows that are all
+    the same: they get `pca`.
     """
-    from sklearn.decomposition import PCA
+    if not len(z):
+        return np.zeros((0, 2), np.float32)
+    if len(z) < 4 or np.ptp(z, axis=0).max() == 0 or method == "pca":
+        return centred(_principal(z, 2))
+    return centred(_tsne(z, seed) if method == "tsne" else _umap(z, seed))
 
-    if len(z) < 2:
-        return np.zeros((len(z), 2), np.float32)
-    if method == "pca" or len(z) < 4:
-        kept = min(2, *z.shape)
-        found = PCA(kept, svd_solver="full").fit_transform(z)
-        return centred(np.pad(found, ((0, 0), (0, 2 - kept))))
-    if method == "tsne":
-        return centred(_tsne(z, seed))
-    return centred(_umap(z, seed))
+
+def _principal(z: Float32[ndarray, "m p"], kept: int) -> ndarray:
+    """Places of rows along their leading principal directions, (m, kept); 0 where there are fewer.
+
+    Each direction points to where its largest part is positive, so that equal rows give equal
+    places.
+    """
+    x = z - z.mean(0, dtype=np.float64)
+    _, directions = np.linalg.eigh(x.T @ x)
+    directions = directions[:, ::-1][:, :kept]
+    largest = np.abs(directions).argmax(0)
+    directions = directions * np.sign(directions[largest, np.arange(directions.shape[1])])
+    places = x @ directions
+    return np.pad(places, ((0, 0), (0, kept - places.shape[1])))
 
 
 def _tsne(z: Float32[ndarray, "m p"], seed: int) -> ndarray:
-    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    kept = min(KEPT, *z.shape)
-    narrow = PCA(kept, svd_solver="randomized", random_state=seed).fit_transform(z)
+    narrow = _principal(z, min(KEPT, z.shape[1])).astype(np.float32)
     perplexity = min(PERPLEXITY, (len(z) - 1) / 3)
-    init = "pca" if kept >= 2 else "random"
-    return TSNE(perplexity=perplexity, init=init, random_state=seed).fit_transform(narrow)
+    start = narrow[:, :2] if narrow.shape[1] > 1 else np.pad(narrow, ((0, 0), (0, 1)))
+    # As scikit-learn scales principal directions that it finds itself.
+    start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
+    return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(narrow)
 
 
 def _umap(z: Float32[ndarray, "m p"], seed: int) -> ndarray:
-    from umap import UMAP
-
-    return UMAP(
+    # An extra of its own: it brings a compiler along.
+    umap = importlib.import_module("umap")
+    return umap.UMAP(
         n_neighbors=min(15, len(z) - 1),
         min_dist=0.1,
         init="pca",

@@ -16,8 +16,15 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlparse
 
 from ...store.errors import ConfigError, CppPipeError, ShardError
+from ...store.remote_errors import (
+    is_bucket_missing,
+    is_our_disk,
+    is_passing,
+    lacks_credentials,
+    remote_errors,
+    why,
+)
 from ..contract import Place
-from .remote_errors import is_our_disk, is_passing, remote_errors, why
 from .shards import (
     EDGE_BYTES,
     Identified,
@@ -121,24 +128,39 @@ def _find(url: str) -> list[str] | None:
     files, path = _open(address)
     # A question mark in an address of the web begins its query.
     if "*" in url or (glob.has_magic(url) and not url.startswith("http")):
-        return _tars(files, _patiently(lambda: files.glob(path), address))
+        tars = _tars(files, _patiently(lambda: files.glob(path), address))
+        if not tars:
+            # A glob in a bucket that is not there finds nothing, too; a question for a name tells.
+            _patiently(lambda: _find_info(files, path), address)
+        return tars
     if not url.endswith("/"):
         info = _patiently(lambda: _find_info(files, path), address)
         if info is None or info["type"] == "file":
             return None if info is None else [url]
-    tars = _tars(files, _patiently(lambda: files.ls(path, detail=False), address))
+    tars = _tars(files, _patiently(lambda: _list(files, path), address))
     if not tars:
         raise ShardError(f"{url!r} finds no shard: no .tar is in that folder")
     return tars
 
 
 def _find_info(files: Any, path: str) -> dict[str, Any] | None:
+    """What is known of a file; None where it is not in its bucket, which must be there."""
     try:
         return files.info(path)
     except FileNotFoundError as error:
-        if is_passing(error):
+        if is_passing(error) or is_bucket_missing(error):
             raise
         return None
+
+
+def _list(files: Any, path: str) -> list[str]:
+    """The paths in a folder, none where it is not there."""
+    try:
+        return files.ls(path, detail=False)
+    except FileNotFoundError as error:
+        if is_passing(error) or is_bucket_missing(error):
+            raise
+        return []
 
 
 def _tars(files: Any, paths: list[str]) -> list[str]:
@@ -180,28 +202,40 @@ def _read_edges(address: Address) -> tuple[int, str]:
 
 
 def _read(address: Address, offset: int, size: int) -> bytes:
-    """Some bytes, asked for as a file is read: a server that knows no ranges is told at once."""
+    """Some bytes; ShardError where there are fewer."""
     files, path = _open(address)
     if size == 0:
         return b""
-    try:
-        with files.open(path, "rb", block_size=size, cache_type="none") as file:
-            file.seek(offset)
-            piece = file.read(size)
-    except ValueError as error:
-        raise ShardError(
-            f"{address} cannot be read in pieces, as its server knows no ranges: download it first"
-        ) from error
+    if address.url.startswith("http"):
+        piece = _read_web(files, address, offset, size)
+    else:
+        # A file that is opened would ask for its size once more.
+        piece = files.cat_file(path, start=offset, end=offset + size)
     if len(piece) != size:
         raise ShardError(f"{address} ends before byte {offset + size}: it was changed")
     return piece
 
 
+def _read_web(files: Any, address: Address, offset: int, size: int) -> bytes:
+    """Some bytes, asked for as a file is read: a server that knows no ranges is told at once."""
+    try:
+        with files.open(address.url, "rb", block_size=size, cache_type="none") as file:
+            file.seek(offset)
+            return file.read(size)
+    except ValueError as error:
+        raise ShardError(
+            f"{address} cannot be read in pieces, as its server knows no ranges: download it first"
+        ) from error
+
+
 def _fetch(address: Address, local: Path, size: int) -> None:
     files, path = _open(address)
     files.get_file(path, str(local))
-    if local.stat().st_size != size:
-        raise ConnectionError(f"{local.stat().st_size} of {size} bytes came")
+    came = local.stat().st_size
+    if came != size:
+        files.invalidate_cache()
+        require_unchanged(address, files.info(path)["size"] == size)
+        raise ConnectionError(f"{came} of {size} bytes came")
 
 
 def _find_stats(address: Address) -> bytes | None:
@@ -234,6 +268,32 @@ def _patiently(act: Callable[[], T], address: Address) -> T:
                 raise
             passes = is_passing(error)
             if not (passes and pauses):
-                tries = f" after {len(PAUSES_SECONDS) + 1} tries" if passes else ""
-                raise ShardError(f"{address} cannot be read{tries}: {why(error)}") from error
+                tries = len(PAUSES_SECONDS) + 1 if passes else 1
+                raise ShardError(_explain(error, address, tries)) from error
             time.sleep(pauses.pop(0))
+        except ValueError as error:
+            # botocore says so of AWS_ENDPOINT_URL; anything else is a fault of ours.
+            if "endpoint" not in str(error):
+                raise
+            raise ConfigError(f"{address} cannot be reached: {error}") from error
+
+
+def _explain(error: Exception, address: Address, tries: int) -> str:
+    """What went wrong with an address, and what to do about it."""
+    if lacks_credentials(error):
+        return (
+            f"no credentials for {address} ({why(error)}): AWS_ACCESS_KEY_ID with "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, hold those of s3://, and "
+            "GOOGLE_APPLICATION_CREDENTIALS those of gs://; for a public bucket of S3 set "
+            "FSSPEC_S3_ANON=true"
+        )
+    if is_bucket_missing(error):
+        bucket = address.url.split("/")[2]
+        return f"{address} cannot be read: there is no bucket {bucket!r}; check its name"
+    if isinstance(error, PermissionError):
+        return (
+            f"{address} may not be read ({why(error)}): check whose credentials these are; they "
+            "need the rights to list and to read"
+        )
+    after = f" after {tries} tries" if tries > 1 else ""
+    return f"{address} cannot be read{after}: {why(error)}"

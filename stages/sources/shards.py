@@ -122,7 +122,8 @@ def _expand_pattern(
     if is_remote(pattern):
         if wanted.expand_remote is None or pattern.startswith("pipe:"):
             raise ShardError(
-                f"{pattern!r} is not on this machine: only local {wanted.noun}s can be read"
+                f"{pattern!r} is not on this machine: only local {wanted.noun}s can be read; "
+                "download it first"
             )
         return wanted.expand_remote(pattern)
     if pattern.startswith("@"):

@@ -26,7 +26,7 @@ class Outcome:
     err: str
 
 
-def call(store: Path | None, *arguments: str | Path) -> Outcome:
+def call(store: Path | str | None, *arguments: str | Path) -> Outcome:
     """Runs one command, on a store where it takes one; a bug is raised."""
     words = [str(one) for one in arguments]
     where = [] if store is None else ["--store", str(store)]
@@ -36,14 +36,14 @@ def call(store: Path | None, *arguments: str | Path) -> Outcome:
     return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
-def succeed(store: Path, *arguments: str | Path) -> Outcome:
+def succeed(store: Path | str, *arguments: str | Path) -> Outcome:
     """Runs a command that must work."""
     done = call(store, *arguments)
     assert done.code == 0, f"{arguments}: {done.err or done.out}"
     return done
 
 
-def fail(store: Path, *arguments: str | Path) -> str:
+def fail(store: Path | str, *arguments: str | Path) -> str:
     """Runs a command that must fail with exit code 2; returns the one line that says why."""
     done = call(store, *arguments)
     assert done.code == 2, f"{arguments} ended with {done.code}: {done.out} {done.err}"
@@ -52,7 +52,7 @@ def fail(store: Path, *arguments: str | Path) -> str:
     return lines[0]
 
 
-def embed(store: Path, *shards: str | Path, more: Sequence[str] = ()) -> Outcome:
+def embed(store: Path | str, *shards: str | Path, more: Sequence[str] = ()) -> Outcome:
     """Embeds shards with the small CLIP."""
     named = [word for shard in shards for word in ("--shards", str(shard))]
     return succeed(store, "embed", *named, *DIGITS, *more)

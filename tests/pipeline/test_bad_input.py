@@ -166,7 +166,7 @@ def test_a_query_that_is_no_image_is_refused_before_any_work(store, shards, tmp_
     text.write_text("no picture")
     assert "is no picture" in fail(store, "search", "--query", text)
     assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
-    assert "only one" in fail(store, "search", "--text", "a", "--key", "b")
+    assert "nothing is looked for" in fail(store, "search")
     assert [one.kind.name for one in Store(store).artifacts()] == ["embeddings"]
 
 

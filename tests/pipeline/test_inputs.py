@@ -380,7 +380,7 @@ def test_a_tar_shard_is_known_by_what_it_was_always_known_by(store, tmp_path):
         "kind": "embeddings",
         "format": 1,
         "stage": "embed",
-        "revision": 2,
+        "revision": 3,
         "config": dict(artifact.manifest.config),
         "sources": {"shard": identity},
     }

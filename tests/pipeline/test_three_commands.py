@@ -141,8 +141,8 @@ def test_python_finds_what_the_command_line_finds(walked):
     assert run.search(vector=vector, n=1)[0].similarity > 0.999
     with pytest.raises(QueryError, match="shape of features"):
         run.search(vector=[1.0, 2.0])
-    with pytest.raises(QueryError, match="one query is needed, 2 were given"):
-        run.search(text="a", key="b")
+    with pytest.raises(QueryError, match="nothing is looked for"):
+        run.search(n=3)
 
 
 def test_a_caption_of_other_clusters_is_never_shown(walked):

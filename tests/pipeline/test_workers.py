@@ -1,11 +1,13 @@
-"""`--worker i/n`: processes that share the parts of one store, whatever becomes of some of them."""
+"""Processes that share the parts of one store: by `--worker i/n`, and by `--workers` one a GPU."""
 
+import os
 import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -17,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.chaos import finish, start
+from cpp_pipe.pipeline.device import Share, share_out
 from cpp_pipe.pipeline.engines.engine import in_turn
-from cpp_pipe.pipeline.engines.local import make_parts
+from cpp_pipe.pipeline.engines.local import make_parts, side_by_side
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Artifact, Draft, Product, Scratch, Store
@@ -119,6 +122,66 @@ def test_an_engine_that_is_not_there_is_told_before_any_work(tmp_path: Path):
     if find_spec("ray") is None:
         line = fail(tmp_path, "project", "--engine", "ray")
         assert "pip install 'cpp-pipe[ray]'" in line
+
+
+# Which device each has.
+
+
+@given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 70))
+def test_processes_have_the_gpus_in_turn_and_all_cores_among_them(workers, gpus, cores):
+    shares = share_out(workers, "cuda", gpus=gpus, cores=cores)
+    assert [one.device for one in shares] == [f"cuda:{n % gpus}" for n in range(workers)]
+    used = Counter(one.device for one in shares)
+    assert len(used) == min(workers, gpus)
+    assert max(used.values()) - min(used.values()) <= 1
+    threads = [one.threads for one in shares]
+    assert max(threads) - min(threads) <= 1
+    assert sum(threads) == max(cores, workers)
+
+
+@pytest.mark.parametrize("name", ["cpu", "mps", "cuda:1"])
+def test_a_device_that_is_named_is_everyones(name: str):
+    shares = share_out(4, name, gpus=8 if name == "cuda:1" else 0, cores=16)
+    assert shares == (Share(device=name, threads=4),) * 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling(Stage):
+    """A stage whose parts tell who made them; each process waits until all have begun."""
+
+    name: ClassVar[str] = "test"
+    kind: ClassVar[Kind] = FEATURES
+    revision: ClassVar[int] = 1
+    processes: int
+
+    def make(
+        self, part: Part, prepared: None, inputs: object, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Writes one part, with the process' number, its device and its threads."""
+        begun = scratch.checkpoints.parent / "begun"
+        begun.mkdir(exist_ok=True)
+        (begun / str(os.getpid())).touch()
+        wait_until(lambda: len(list(begun.iterdir())) >= self.processes)
+        told = {
+            "process": os.getpid(),
+            "device": runtime.device,
+            "threads": os.environ["OMP_NUM_THREADS"],
+        }
+        return replace(write_features(scratch), facts=told)
+
+
+def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
+    shares = tuple(Share(device=f"cpu:{number}", threads=number + 1) for number in range(2))
+    made_so = recipe(parts=tuple(f"part-{number}" for number in range(6)))
+    parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
+    draft = Store(tmp_path).draft(made_so)
+    assert side_by_side(Telling(processes=2), draft, parts, {}, Runtime(), shares) == []
+    told = [record.facts for record in draft.finished().values()]
+    assert len(told) == 6
+    by_process = {one["process"]: (one["device"], one["threads"]) for one in told}
+    assert all(by_process[one["process"]] == (one["device"], one["threads"]) for one in told)
+    assert sorted(by_process.values()) == [("cpu:0", "1"), ("cpu:1", "2")]
+    assert os.getpid() not in by_process
 
 
 # Several at once.

@@ -17,11 +17,13 @@ import torch
 from PIL import Image
 
 from cpp_pipe.configs import __file__ as configs
-from cpp_pipe.stages.decoding import Batch, Embedder
+from cpp_pipe.stages.decoding import BATCH_OF_A_CORE, Batch, Embedder
 from cpp_pipe.stages.encoder import Encoder, load_encoder
 from cpp_pipe.stages.sources.images import UndecodableImage
 from cpp_pipe.stages.sources.samples import SampleFields
-from cpp_pipe.store import ShardError, StoreError
+from cpp_pipe.store import ShardError, Store, StoreError
+
+from .world import plan_of
 
 FILES = {
     "weights": Path(configs).parent / "digits-clip.safetensors",
@@ -89,7 +91,7 @@ def torch_threads(count: int) -> Iterator[None]:
 def embedder(request: pytest.FixtureRequest, encoder: Encoder) -> Embedder:
     """Either way to embed, for all sources of these tests."""
     with torch_threads(2):
-        return Embedder(encoder, 10, decoders=request.param)
+        return Embedder(encoder, BATCH_OF_A_CORE, decoders=request.param)
 
 
 def expected_rows(numbers: Sequence[int]) -> np.ndarray:
@@ -114,7 +116,7 @@ def test_every_sample_has_one_fate_in_order_and_open_clips_embedding(embedder):
     given[17] = Sample("17", UndecodableImage("unreadable", "gone"))
     given[44] = Sample("44", b"")
     batches = list(embedder.embed(given))
-    assert [len(one.entries) for one in batches] == [10, 10, 10, 10, 5]
+    assert [len(one.entries) for one in batches] == [16, 16, 13]
     assert [entry.key for one in batches for entry in one.entries] == [one.key for one in given]
     fates = [fate for one in batches for fate in one.fates]
     reasons = {number: fate.reason for number, fate in enumerate(fates) if fate.reason}
@@ -125,7 +127,7 @@ def test_every_sample_has_one_fate_in_order_and_open_clips_embedding(embedder):
     assert [(fates[n].width, fates[n].height) for n in good] == [(40, 32 + n % 7) for n in good]
     assert np.abs(all_rows(batches) - expected_rows(good)).max() < 1e-6
     # The same object takes another source.
-    again = list(embedder.embed(given[:10]))
+    again = list(embedder.embed(given[:16]))
     assert np.array_equal(all_rows(again), batches[0].embeddings)
 
 
@@ -136,13 +138,46 @@ def test_samples_without_a_picture_at_all_give_no_rows(embedder, encoder):
     assert list(embedder.embed([])) == []
 
 
-def test_on_a_cpu_neither_cores_nor_a_larger_batch_change_a_bit(encoder):
+def test_an_embedding_depends_on_no_other_image_of_its_batch(embedder):
+    given = samples(40)
+    rows = all_rows(list(embedder.embed(given)))
+    for count in (1, 2, 3, 15, 17, 33):
+        assert np.array_equal(all_rows(list(embedder.embed(given[:count]))), rows[:count])
+    given[1:15] = [Sample(one.key, b"no picture") for one in given[1:15]]
+    (first, *_) = embedder.embed(given)
+    assert np.array_equal(first.embeddings, rows[[0, 15]])
+
+
+def test_nor_does_that_of_a_convolutional_network(shared):
+    folder = shared / "models" / "mnv2-clip"
+    files = {
+        "weights": folder / "mnv2-clip.safetensors",
+        "model_config": folder / "mnv2-clip.json",
+    }
+    mobile = load_encoder("mnv2-clip", "local", files=files, device="cpu")
+    given = samples(18)
+    with torch_threads(1):  # with more, PyTorch leaves all convolutions to oneDNN
+        embedder = Embedder(mobile, 64)
+        rows = [all_rows(list(embedder.embed(given[:count]))) for count in (18, 2, 1)]
+    assert all(np.array_equal(rows[0][: len(one)], one) for one in rows[1:])
+
+
+def test_on_a_cpu_neither_cores_nor_the_batch_size_change_a_bit(encoder):
     given = samples(50)
     rows = []
-    for cores, size in [(1, 16), (2, 16), (2, 64), (3, 500)]:
+    for cores, size in [(1, 16), (1, 1), (1, 3), (2, 16), (2, 64), (3, 500)]:
         with torch_threads(cores):
             rows.append(all_rows(list(Embedder(encoder, size).embed(given))))
     assert all(np.array_equal(rows[0], one) for one in rows[1:])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_content_does_not_depend_on_the_batch_size(digit_shards, tmp_path, batch_size):
+    by_16, other = (
+        plan_of(Store(tmp_path / str(size)), digit_shards, batch_size=size).make("embeddings")
+        for size in (16, batch_size)
+    )
+    assert by_16.content == other.content
 
 
 def test_samples_are_read_in_order_and_some_batches_ahead_only(embedder):
@@ -155,8 +190,8 @@ def test_samples_are_read_in_order_and_some_batches_ahead_only(embedder):
         time.sleep(0.3)
         if len(read) == before:
             break
-    assert len(read) <= 10 * 7
-    assert len(list(batches)) == 39
+    assert len(read) <= BATCH_OF_A_CORE * 7
+    assert len(list(batches)) == 24
     assert [key for key, _ in read] == [one.key for one in given]
     assert threading.current_thread().name not in {thread for _, thread in read}
 

@@ -1,88 +1,335 @@
 """Indexes: exact for few rows, approximate for many, recall told as it is."""
 
+from typing import Any
+
+import faiss
 import numpy as np
 import pytest
 
-from cpp_pipe.pipeline.search import nearest
-from cpp_pipe.pipeline.work import Job, find_or_make
+from benchmarks.measure import result_and_peak
+from cpp_pipe.pipeline.engines.local import make_parts
+from cpp_pipe.pipeline.search import Searcher, nearest
 from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
-from cpp_pipe.store import Draft, Product, Recipe, Store
-from cpp_pipe.store.kinds import FEATURES
+from cpp_pipe.stages.indexing.factory import Factory
+from cpp_pipe.stages.indexing.library import has_gpu
+from cpp_pipe.stages.indexing.lists import PartLists, trained_bytes, write_merged
+from cpp_pipe.stages.indexing.opened import OpenedIndex, curve_of, width_for
+from cpp_pipe.stages.indexing.rows import VectorRows
+from cpp_pipe.stages.quantize import Quantize
+from cpp_pipe.store import ConfigError, QueryError, Store, StoreError
 
-ROWS, SIZE, PARTS = 3000, 16, 3
+from .indexes import (
+    SIZE,
+    fit,
+    index_of,
+    made_rows,
+    make,
+    make_features,
+    neighbours,
+    share,
+    split,
+)
+
+ROWS = 3000
+
+FACTORIES = [
+    "Flat",
+    "HNSW32,Flat",
+    "HNSW16,SQfp16",
+    "HNSW16,SQ8",
+    "IVF64,Flat",
+    "IVF64,SQfp16",
+    "IVF64,SQ8",
+    "IVF64,SQ4",
+    "IVF64,PQ8",
+    "IVF300,SQfp16",
+    "IVF64_HNSW8,SQ8",
+]
 
 
-def make_features(store: Store):
-    """Features around a hundred directions, in three parts."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(100, SIZE))
-    z = centres[rng.integers(100, size=ROWS)] + 0.4 * rng.normal(size=(ROWS, SIZE))
-    z = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float16)
-    names = [f"part-{number}" for number in range(PARTS)]
-    recipe = Recipe(
-        kind="features",
-        format=1,
-        stage="project",
-        revision=1,
-        config={},
-        parts={name: {"embeddings": name} for name in names},
+def recall_of(searcher: Searcher, z: np.ndarray, target: float) -> float:
+    """The share of the ten nearest of some rows that a search finds, rows themselves included."""
+    shares = []
+    for query in z[::50]:
+        rows = searcher.nearest(query[None], 10, target_recall=target)[1]
+        shares.append(share(rows.tolist(), neighbours(z, query, 10)))
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_an_index_finds_what_it_says_of_what_comparing_every_row_finds(tmp_path, factory):
+    z = made_rows(ROWS)
+    features = make_features(Store(tmp_path / "one"), split(z, 3))
+    index = index_of(Store(tmp_path / "one"), features, factory)
+    assert index.facts["factory"] == factory and index.rows == ROWS
+    searcher = Searcher(features, index)
+    for target in (0.8, 0.95):
+        told = searcher.expected_recall(target)
+        assert told >= target
+        # Told of other rows than those that are asked for here.
+        assert recall_of(searcher, z, target) >= told - 0.04
+    other = make_features(Store(tmp_path / "two"), split(z, 3))
+    assert index_of(Store(tmp_path / "two"), other, factory).content == index.content
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_similarities_are_those_of_the_rows_whatever_the_codes(tmp_path, factory):
+    z = made_rows(ROWS)
+    store = Store(tmp_path)
+    features = make_features(store, split(z, 3))
+    searcher = Searcher(features, index_of(store, features, factory))
+    similarities, rows = searcher.nearest(z[1234][None], 20)
+    is_lossless_graph = factory == "HNSW16,SQfp16"
+    assert rows[0] == 1234 and (np.diff(similarities) <= 0).all()
+    exact = z[rows].astype(np.float32) @ z[1234].astype(np.float32)
+    assert np.abs(similarities - exact).max() < (1e-5 if is_lossless_graph else 2e-6)
+
+
+def test_a_wider_search_finds_no_less(tmp_path):
+    store = Store(tmp_path)
+    features = make_features(store, split(made_rows(ROWS), 2))
+    curve = curve_of(index_of(store, features, "IVF300,SQfp16").facts)
+    widths, recalls = zip(*curve, strict=True)
+    assert list(widths) == sorted(set(widths)) and list(recalls) == sorted(recalls)
+    assert recalls[0] < 0.9 < recalls[-1]
+    assert width_for(curve, 0.9) == next(w for w, r in curve if r >= 0.9)
+    assert width_for([(1, 0.5), (2, 0.7), (4, 0.7)], 0.9) == 2
+
+
+@pytest.mark.parametrize("factory", ["IVF64,SQfp16", "IVF64,SQ8", "IVF64_HNSW8,PQ8"])
+def test_parts_listed_apart_make_the_index_that_all_rows_make_at_once(tmp_path, factory):
+    z = made_rows(ROWS)
+    files = []
+    for parts in (1, 4):
+        store = Store(tmp_path / str(parts))
+        index = index_of(store, make_features(store, split(z, parts)), factory)
+        files.append(index.path("index", "index").read_bytes())
+        curve = index.facts["curve"]
+    assert files[0] == files[1]
+    assert curve[-1][1] > 0.99
+
+
+def test_faiss_reads_the_merged_file_by_itself(tmp_path):
+    z = made_rows(ROWS)
+    store = Store(tmp_path)
+    index = index_of(store, make_features(store, split(z, 3)), "IVF64,SQfp16")
+    opened: Any = faiss.read_index(str(index.path("index", "index")))
+    assert opened.ntotal == ROWS
+    opened.nprobe = 64
+    _, rows = opened.search(z[:50].astype(np.float32), 10)
+    assert [row.tolist() for row in rows] == [neighbours(z, query, 10) for query in z[:50]]
+
+
+def test_the_same_bytes_come_out_of_any_number_of_threads(tmp_path):
+    z = made_rows(ROWS)
+    contents = []
+    before = faiss.omp_get_max_threads()
+    try:
+        for threads in (1, 2, 3):
+            faiss.omp_set_num_threads(threads)
+            store = Store(tmp_path / str(threads))
+            features = make_features(store, split(z, 2))
+            contents.append(index_of(store, features, "IVF300,PQ8").content)
+    finally:
+        faiss.omp_set_num_threads(before)
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_two_processes_list_the_parts_as_one_does(tmp_path):
+    features = make_features(Store(tmp_path / "one"), split(made_rows(ROWS), 4))
+    quantizer = fit(Store(tmp_path / "one"), features, "IVF64,SQ8")
+    inputs = {"features": features, "quantizer/features": quantizer}
+    stage = Quantize(space="features")
+    alone = make(stage, Store(tmp_path / "one"), inputs)
+    parts = stage.parts(inputs, Runtime())
+    draft = Store(tmp_path / "two").draft(stage.recipe(parts))
+    assert make_parts(stage, draft, parts, inputs, Runtime(workers=2)) == []
+    assert draft.publish(inputs, {}).content == alone.content
+
+
+def test_new_parts_are_listed_alone_and_removed_rows_are_gone(tmp_path):
+    store = Store(tmp_path)
+    old, new = split(made_rows(ROWS), 3), made_rows(500, seed=7)
+    before = make_features(store, old)
+    quantizer = fit(store, before, "IVF64,SQfp16")
+    index_of(store, before, "IVF64,SQfp16", quantizer)
+    kept = {"part-0": old["part-0"], "part-2": old["part-2"], "part-9": new}
+    after = make_features(store, kept)
+    inputs = {"features": after, "quantizer/features": quantizer}
+    listed = make(Quantize(space="features"), store, inputs)
+    versions = [one for one in store.artifacts() if one.kind.name == "lists"]
+    (other,) = [one for one in versions if one.version != listed.version]
+    for name in ("part-0", "part-2"):
+        assert listed.path(name, "codes").samefile(other.path(name, "codes"))
+    index = index_of(store, after, "IVF64,SQfp16", quantizer)
+    z = np.concatenate(list(kept.values()))
+    searcher = Searcher(after, index)
+    found = [searcher.nearest(query[None], 10, target_recall=1)[1].tolist() for query in new[:50]]
+    assert (
+        np.mean([share(f, neighbours(z, q, 10)) for f, q in zip(found, new, strict=False)]) > 0.99
     )
-    draft: Draft = store.draft(recipe)
+    # Of the removed part no row is left, and recall is measured on held-out rows that went, too.
+    assert index.rows == len(z)
+    assert curve_of(index.facts)[-1][1] > 0.99
 
-    def writer(block):
-        def write(scratch):
-            np.save(scratch.path("z"), block)
-            np.save(scratch.path("c"), block)
-            return Product(rows=len(block), shared={"feature_size": SIZE, "model": {}})
 
-        return write
+def test_a_quantizer_serves_while_half_of_its_rows_are_there(tmp_path):
+    store, parts = Store(tmp_path), split(made_rows(ROWS), 4)
+    old = make_features(store, parts)
+    stage = FitQuantizer(space="features", factory="IVF64,SQ8")
+    names = list(parts)
+    for kept, serves in ((4, True), (2, True), (1, False)):
+        now = make_features(store, {name: parts[name] for name in names[:kept]})
+        assert stage.serves(now, old) is serves
+    more = make_features(store, {**parts, "part-9": made_rows(5000, seed=3)})
+    assert stage.serves(more, old)
 
-    for name, block in zip(names, np.split(z, PARTS), strict=True):
-        draft.make_part(name, writer(block))
-    return draft.publish({}, {}), z
+
+def test_an_index_of_other_rows_or_of_another_model_is_refused(tmp_path):
+    store = Store(tmp_path)
+    one = make_features(store, split(made_rows(ROWS), 2))
+    index = index_of(store, one, "IVF64,SQ8")
+    other = make_features(store, split(made_rows(ROWS, seed=5), 2))
+    with pytest.raises(QueryError, match="`cpp-pipe index` makes one of these"):
+        Searcher(other, index)
+    same_rows = make_features(store, split(made_rows(ROWS), 2), {"model": "another"})
+    with pytest.raises(QueryError, match="rows of another model"):
+        Searcher(same_rows, index)
+
+
+def test_a_damaged_index_says_what_to_do(tmp_path):
+    store = Store(tmp_path)
+    features = make_features(store, split(made_rows(ROWS), 2))
+    index = index_of(store, features, "IVF64,SQ8")
+    path = index.path("index", "index")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(StoreError, match="cpp-pipe verify"):
+        Searcher(features, index)
 
 
 @pytest.mark.parametrize(
-    ("stage", "factory", "least"),
+    ("factory", "why"),
     [
-        (Index(), "Flat", 1.0),
-        (Index(exact_rows=100), "HNSW32,Flat", 0.98),
-        (Index(exact_rows=100, hnsw_rows=200, search_width=32), "IVF256,Flat", 0.9),
+        ("IVF2900,SQ8", "too many lists for 3,000 rows: Flat suits them"),
+        ("IVF64,PQ5", "PQ1, PQ2, PQ4, PQ8, PQ16"),
     ],
 )
-def test_an_index_finds_what_comparing_every_row_finds(tmp_path, stage, factory, least):
+def test_what_cannot_be_built_of_these_rows_is_told_before_any_work(tmp_path, factory, why):
     store = Store(tmp_path)
-    features, z = make_features(store)
-    job = Job(
-        slot="index/features",
-        stage=stage,
-        inputs={FEATURES.name: features},
-        runtime=Runtime(),
-    )
-    index = find_or_make(job, store, "test", {}, lambda line: None)
-    assert index.facts["factory"] == factory
-    assert index.facts["recall_at_10"] >= least
-    hits = 0
-    queries = z[::100]
-    for query in queries:
-        exact = nearest(query[None], features, "z", None, 10)[1]
-        found = nearest(query[None], features, "z", index, 10)[1]
-        hits += len(set(exact.tolist()) & set(found.tolist()))
-    assert hits / (10 * len(queries)) >= least - 0.03
-    again = find_or_make(job, Store(tmp_path / "again"), "test", {}, lambda line: None)
-    assert again.content == index.content
+    features = make_features(store, split(made_rows(ROWS), 2))
+    with pytest.raises(ConfigError, match=why):
+        fit(store, features, factory)
+    assert [one.kind.name for one in store.artifacts()] == ["features"]
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF2,SQfp16"])
+def test_parts_without_rows_and_rows_that_are_few_are_indexed(tmp_path, factory):
+    store, z = Store(tmp_path), made_rows(7)
+    parts = {"a": z[:0], "b": z, "c": z[:0]}
+    features = make_features(store, parts)
+    searcher = Searcher(features, index_of(store, features, factory))
+    rows = searcher.nearest(z[3][None], 100)[1]
+    assert sorted(rows.tolist()) == list(range(7)) and rows[0] == 3
+
+
+def open_merged(folder, rows: int) -> int:
+    """Opens an index that lies in a folder, in a process of its own; tells how many rows it has."""
+    store = Store(folder)
+    (features,) = store.artifacts()
+    opened = OpenedIndex(folder / "big.faiss", Factory.parse("IVF64,SQfp16"), VectorRows(features))
+    assert opened.rows == rows
+    return opened.rows
+
+
+def test_opening_an_index_reads_no_rows(tmp_path):
+    rows, store = 2_000_000, Store(tmp_path)
+    make_features(store, {"a": made_rows(1000)})
+    trained = faiss.index_factory(SIZE, "IVF64,SQfp16", faiss.METRIC_INNER_PRODUCT)
+    trained.train(made_rows(1000).astype(np.float32))
+    codes = np.zeros((rows, 2 * SIZE), np.uint8)
+    lists = np.sort(np.random.default_rng(0).integers(64, size=rows)).astype(np.int32)
+    part = PartLists(codes, np.arange(rows, dtype=np.int32), lists, start=0)
+    path = tmp_path / "big.faiss"
+    write_merged(path, trained_bytes(trained), [part])
+    small = tmp_path / "small"
+    few = PartLists(codes[:64], np.arange(64, dtype=np.int32), np.arange(64, dtype=np.int32), 0)
+    make_features(Store(small), {"a": made_rows(1000)})
+    write_merged(small / "big.faiss", trained_bytes(trained), [few])
+    assert path.stat().st_size > 75 * 2**20
+    _, peak = result_and_peak(open_merged, tmp_path, rows)
+    _, usual = result_and_peak(open_merged, small, 64)
+    assert peak - usual < 10 * 2**20
 
 
 def test_exact_search_without_an_index_gives_rows_best_first(tmp_path):
-    features, z = make_features(Store(tmp_path))
+    z = made_rows(ROWS)
+    features = make_features(Store(tmp_path), split(z, 3))
     similarity, rows = nearest(z[1234][None], features, "z", None, 20)
     assert rows[0] == 1234
     assert (np.diff(similarity) <= 0).all()
-    full = z.astype(np.float32) @ z[1234].astype(np.float32)
-    assert set(rows.tolist()) == set(np.argsort(-full)[:20].tolist())
+    assert rows.tolist() == neighbours(z, z[1234], 20)
 
 
 def test_more_hits_than_rows_are_all_rows(tmp_path):
-    features, z = make_features(Store(tmp_path))
+    z = made_rows(ROWS)
+    features = make_features(Store(tmp_path), split(z, 3))
     assert len(nearest(z[:1], features, "z", None, 10_000)[1]) == ROWS
+
+
+@pytest.mark.parametrize("factory", ["HNSW16,SQ8", "IVF300,SQfp16", "IVF300,PQ8"])
+def test_as_many_hits_as_are_asked_for_come_out_of_lists_that_are_shorter(tmp_path, factory):
+    z, store = made_rows(ROWS), Store(tmp_path)
+    features = make_features(store, split(z, 2))
+    searcher = Searcher(features, index_of(store, features, factory))
+    similarities, rows = searcher.nearest(z[7][None], 900, target_recall=0.1)
+    assert len(rows) == len(set(rows.tolist())) == 900
+    assert (np.diff(similarities) <= 0).all()
+    assert share(rows.tolist(), neighbours(z, z[7], 900)) > 0.6
+
+
+@pytest.mark.parametrize("factory", [None, "Flat", "HNSW16,SQ8", "IVF64,SQfp16", "IVF64,PQ8"])
+@pytest.mark.parametrize("kept", [0.001, 0.05, 0.5, 0.97])
+def test_filters_find_the_nearest_of_the_rows_that_may_be_found(tmp_path, factory, kept):
+    z, store = made_rows(ROWS), Store(tmp_path)
+    features = make_features(store, split(z, 3))
+    index = index_of(store, features, factory) if factory else None
+    # So that inverted lists are asked even for few rows.
+    searcher = Searcher(features, index, few_rows=50)
+    allowed = np.random.default_rng(1).random(ROWS) < kept
+    numbers = np.flatnonzero(allowed)
+    shares = []
+    for query in z[::100]:
+        rows = searcher.nearest(query[None], 10, allowed=allowed)[1].tolist()
+        assert len(rows) == min(10, len(numbers)) and allowed[rows].all()
+        shares.append(share(rows, numbers[neighbours(z[allowed], query, 10)].tolist()))
+    assert np.mean(shares) >= (0.95 if factory in ("IVF64,SQfp16", "IVF64,PQ8") else 1.0)
+
+
+def test_an_index_that_is_of_no_lists_needs_no_quantizer():
+    assert Index(space="features", factory="HNSW32,Flat").needs == ("features",)
+    assert Index(space="embeddings", factory="IVF64,SQ8").needs == (
+        "embeddings", "quantizer/embeddings", "lists/embeddings",
+    )  # fmt: skip
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_gpu(faiss), reason="no FAISS with a GPU is here")
+def test_a_gpu_builds_an_index_with_the_same_recall(tmp_path):
+    z = made_rows(40_000)
+    curves = []
+    for device in ("cpu", "cuda"):
+        store = Store(tmp_path / device)
+        inputs = {"features": make_features(store, split(z, 3))}
+        stages = (
+            FitQuantizer(space="features", factory="IVF512,SQfp16"),
+            Quantize(space="features"),
+            Index(space="features", factory="IVF512,SQfp16"),
+        )
+        for stage in stages:
+            made = make(stage, store, inputs, device=device)
+            inputs[f"{stage.kind.name}/features"] = made
+        curves.append(dict(curve_of(inputs["index/features"].facts)))
+    for width in set(curves[0]) & set(curves[1]):
+        assert curves[0][width] == pytest.approx(curves[1][width], abs=0.03)

@@ -109,7 +109,12 @@ def test_lineage_leads_back_to_the_embeddings(world):
             found |= ancestors(store.open(KINDS[used.kind], used.version))
         return found
 
-    assert ancestors(world["captions"].artifact) == set(KINDS) - {"hierarchy", "index"}
+    assert ancestors(world["captions"].artifact) == set(KINDS) - {
+        "hierarchy",
+        "quantizer",
+        "lists",
+        "index",
+    }
 
 
 def test_shards_that_were_moved_are_not_embedded_again(world, digit_shards, tmp_path):

@@ -49,6 +49,7 @@ SLOTS = (
     "k_curve",
     "hierarchy",
     "assignments",
+    "words",
     "captions",
     "index/features",
     "index/embeddings",

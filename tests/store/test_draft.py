@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from cpp_pipe.store import Product, Store, StoreError
 from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
+from cpp_pipe.store.upkeep import verify
 
 from .stores import (
     PARTS,
@@ -22,8 +24,8 @@ from .stores import (
 )
 
 
-def test_nothing_is_visible_before_publish(tmp_path):
-    store = Store(tmp_path)
+def test_nothing_is_visible_before_publish(root):
+    store = Store(root)
     draft = store.draft(recipe())
     for name in PARTS:
         assert store.find(FEATURES, recipe().version) is None
@@ -35,8 +37,8 @@ def test_nothing_is_visible_before_publish(tmp_path):
     assert found is not None and found.rows == 9
 
 
-def test_a_published_artifact_reads_back_what_was_written(tmp_path):
-    artifact = publish(Store(tmp_path))
+def test_a_published_artifact_reads_back_what_was_written(root):
+    artifact = publish(Store(root))
     assert [part.name for part in artifact.parts] == list(PARTS)
     assert artifact.array("b-01", "z").tolist() == [[1, 1]] * 3
     assert artifact.starts == {"a-00": 0, "b-01": 3, "c-02": 6}
@@ -46,8 +48,8 @@ def test_a_published_artifact_reads_back_what_was_written(tmp_path):
         artifact.locate(9)
 
 
-def test_a_part_that_fails_half_way_leaves_nothing(tmp_path):
-    draft = Store(tmp_path).draft(recipe())
+def test_a_part_that_fails_half_way_leaves_nothing(root):
+    draft = Store(root).draft(recipe())
 
     def fail(scratch):
         np.save(scratch.path("z"), np.ones((3, 2), np.float16))
@@ -56,40 +58,41 @@ def test_a_part_that_fails_half_way_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draft.make_part("a-00", fail)
     assert draft.finished() == {}
-    assert list(parts_folder(Store(tmp_path), draft).iterdir()) == []
+    parts = parts_folder(Store(root), draft)
+    assert list(parts.rglob("*")) == []
 
 
-def test_publishing_without_a_part_names_it(tmp_path):
-    draft = Store(tmp_path).draft(recipe())
+def test_publishing_without_a_part_names_it(root):
+    draft = Store(root).draft(recipe())
     draft.make_part("a-00", write_features)
     with pytest.raises(StoreError, match="without its parts b-01, c-02"):
         draft.publish({}, {})
 
 
-def test_wrong_rows_are_refused(tmp_path):
-    draft = Store(tmp_path).draft(recipe())
+def test_wrong_rows_are_refused(root):
+    draft = Store(root).draft(recipe())
     with pytest.raises(StoreError, match=r"part a-00: a-00\.z\.npy has 4 rows, its part has 3"):
         draft.make_part("a-00", lambda scratch: write_features(scratch, 3, z_rows=4))
     assert draft.finished() == {}
 
 
-def test_a_wrong_type_of_number_is_refused(tmp_path):
+def test_a_wrong_type_of_number_is_refused(root):
     def write(scratch):
         np.save(scratch.path("z"), np.ones((3, 2), np.float32))
         np.save(scratch.path("c"), np.ones((3, 2), np.float16))
         return Product(rows=3)
 
-    draft = Store(tmp_path).draft(recipe())
+    draft = Store(root).draft(recipe())
     with pytest.raises(StoreError, match="float32 with 2 axes, the kind declares float16"):
         draft.make_part("a-00", write)
 
 
-def test_a_file_that_is_missing_is_refused(tmp_path):
+def test_a_file_that_is_missing_is_refused(root):
     def write(scratch):
         np.save(scratch.path("z"), np.ones((3, 2), np.float16))
         return Product(rows=3)
 
-    draft = Store(tmp_path).draft(recipe())
+    draft = Store(root).draft(recipe())
     with pytest.raises(StoreError, match=r"wrote no a-00\.c\.npy"):
         draft.make_part("a-00", write)
 
@@ -104,8 +107,8 @@ def test_a_file_that_is_missing_is_refused(tmp_path):
     ],
     ids=["a column less", "a column more", "another name", "another type"],
 )
-def test_a_wrong_schema_is_refused(tmp_path, change):
-    draft = Store(tmp_path).draft(recipe(kind=ASSIGNMENTS.name))
+def test_a_wrong_schema_is_refused(root, change):
+    draft = Store(root).draft(recipe(kind=ASSIGNMENTS.name))
     with pytest.raises(StoreError, match="the kind declares"):
         draft.make_part(
             "a-00", lambda scratch: write_assignments(scratch, change(assignments_table()))
@@ -115,7 +118,7 @@ def test_a_wrong_schema_is_refused(tmp_path, change):
     assert list(draft.finished()) == ["a-00"]
 
 
-def test_parts_that_differ_in_what_they_must_share_are_never_published(tmp_path):
+def test_parts_that_differ_in_what_they_must_share_are_never_published(root):
     def write(size):
         def write_part(scratch):
             np.save(scratch.path("z"), np.ones((1, size), np.float16))
@@ -124,31 +127,49 @@ def test_parts_that_differ_in_what_they_must_share_are_never_published(tmp_path)
 
         return write_part
 
-    draft = Store(tmp_path).draft(recipe(parts=("a", "b")))
+    draft = Store(root).draft(recipe(parts=("a", "b")))
     draft.make_part("a", write(2))
     draft.make_part("b", write(3))
     with pytest.raises(StoreError, match="would mix parts that differ"):
         draft.publish({}, {})
 
 
-def test_a_part_that_another_version_made_is_linked_not_copied(tmp_path):
-    store = Store(tmp_path)
+def test_a_part_that_another_version_made_is_not_made_again(root):
+    store = Store(root)
     first = publish(store, recipe(parts=PARTS[:2]))
     draft = store.draft(recipe(parts=PARTS))
     assert sorted(draft.finished()) == list(PARTS[:2])
-    old = first.path("a-00", "z")
-    new = parts_folder(store, draft) / old.name
-    assert os.path.samefile(old, new)
+    assert [one.sha256 for one in draft.finished()["a-00"].files.values()] == [
+        one.sha256 for one in first.part_names["a-00"].files.values()
+    ]
 
 
-def test_a_part_of_another_recipe_is_not_taken(tmp_path):
+def test_a_part_that_another_version_made_takes_no_room_on_a_disk(tmp_path):
     store = Store(tmp_path)
+    first = publish(store, recipe(parts=PARTS[:2]))
+    draft = store.draft(recipe(parts=PARTS))
+    old = first.path("a-00", "z")
+    assert os.path.samefile(old, str(parts_folder(store, draft) / old.name))
+
+
+def test_a_part_that_another_version_made_is_copied_within_its_bucket(bucket, tmp_path):
+    store = Store(bucket)
+    publish(store, recipe(parts=PARTS[:2]))
+    shutil.rmtree(tmp_path / "cache")
+    draft = store.draft(recipe(parts=PARTS))
+    assert not (tmp_path / "cache").exists()
+    draft.make_part("c-02", write_features)
+    assert list(verify(draft.publish({}, {}))) == []
+
+
+def test_a_part_of_another_recipe_is_not_taken(root):
+    store = Store(root)
     publish(store, recipe(config={"gamma": 1.0}))
     assert store.draft(recipe(config={"gamma": 2.0})).finished() == {}
 
 
-def test_many_finishers_at_once_publish_one_manifest(tmp_path):
-    store = Store(tmp_path)
+def test_many_finishers_at_once_publish_one_manifest(root):
+    store = Store(root)
     draft = store.draft(recipe())
     for name in PARTS:
         draft.make_part(name, write_features)
@@ -157,8 +178,8 @@ def test_many_finishers_at_once_publish_one_manifest(tmp_path):
     assert len({json.dumps(dict(one.manifest.made_by)) for one in made}) == 1
 
 
-def test_a_claimed_part_is_not_made_by_another(tmp_path):
-    draft = Store(tmp_path).draft(recipe())
+def test_a_claimed_part_is_not_made_by_another(root):
+    draft = Store(root).draft(recipe())
     with draft.claim("a-00", wait=False) as mine:
         assert mine
         with draft.claim("a-00", wait=False) as theirs:

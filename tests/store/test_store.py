@@ -1,8 +1,9 @@
-"""The store as a whole: versions, formats, runs, verify, gc."""
+"""The store as a whole, on a disk and in a bucket: versions, formats, runs, verify, gc."""
 
 import json
 import resource
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from cpp_pipe.store import ConfigError, MissingError, Store, StoreError
 from cpp_pipe.store.artifact import Artifact
 from cpp_pipe.store.digest import digest_json
-from cpp_pipe.store.files import lock
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
+from cpp_pipe.store.paths import room_of
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from .stores import publish, recipe, write_features
@@ -55,57 +56,62 @@ def test_a_version_changes_with_whatever_changes_the_numbers(change):
     assert type(old)(**{**fields, **changed}).version != old.version
 
 
-def test_a_manifest_reads_back_as_it_was_written(tmp_path):
-    manifest = publish(Store(tmp_path)).manifest
+def test_a_manifest_reads_back_as_it_was_written(root):
+    manifest = publish(Store(root)).manifest
     assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
     part = manifest.parts[0]
     assert PartRecord.from_json(json.loads(json.dumps(part.to_json()))) == part
 
 
-def test_reading_an_empty_store_makes_nothing(tmp_path):
-    store = Store(tmp_path / "artifacts")
+def test_reading_an_empty_store_makes_nothing(root):
+    store = Store(root)
     assert store.artifacts() == [] and store.runs.names() == []
     assert store.runs.read("default").versions == {}
     assert not store.root.exists()
 
 
-def test_a_store_of_another_format_is_refused(tmp_path):
-    (tmp_path / "store.json").write_text('{"format": 99}')
+def test_a_store_of_another_format_is_refused(root):
+    Store(root).write("store.json", b'{"format": 99}')
     with pytest.raises(StoreError, match="has the format 99, this version of cpp-pipe reads"):
-        Store(tmp_path)
+        Store(root)
 
 
-def test_an_artifact_of_another_format_is_refused(tmp_path):
-    artifact = publish(Store(tmp_path))
+def test_an_artifact_of_another_format_is_refused(root):
+    artifact = publish(Store(root))
     path = artifact.folder / "manifest.json"
     path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
     with pytest.raises(StoreError, match="in format 7"):
         _ = Artifact(artifact.folder).manifest
 
 
-def test_an_absent_version_says_where_to_look(tmp_path):
+def test_an_absent_version_says_where_to_look(root):
     with pytest.raises(MissingError, match="cpp-pipe status"):
-        Store(tmp_path).open(FEATURES, "0" * 16)
+        Store(root).open(FEATURES, "0" * 16)
 
 
-def test_verify_finds_nothing_in_a_sound_store(tmp_path):
-    assert list(verify(publish(Store(tmp_path)))) == []
+def test_verify_finds_nothing_in_a_sound_store(root):
+    assert list(verify(publish(Store(root)))) == []
 
 
-def test_verify_names_the_file_of_a_flipped_byte(tmp_path):
-    artifact = publish(Store(tmp_path))
-    victim = artifact.path("b-01", "z")
+def file_of(artifact: Artifact, part: str, role: str):
+    """Where a file of an artifact lies in its store."""
+    return artifact.folder / "parts" / artifact.part_names[part].files[role].name
+
+
+def test_verify_names_the_file_of_a_flipped_byte(root):
+    artifact = publish(Store(root))
+    victim = file_of(artifact, "b-01", "z")
     data = bytearray(victim.read_bytes())
     data[-1] ^= 1
-    victim.write_bytes(data)
+    victim.write_bytes(bytes(data))
     faults = list(verify(Artifact(artifact.folder)))
     assert [fault.path for fault in faults] == [victim]
     assert "other bytes" in faults[0].what
 
 
-def test_verify_names_files_that_are_missing_or_cut(tmp_path):
-    artifact = publish(Store(tmp_path))
-    gone, cut = artifact.path("a-00", "z"), artifact.path("c-02", "c")
+def test_verify_names_files_that_are_missing_or_cut(root):
+    artifact = publish(Store(root))
+    gone, cut = file_of(artifact, "a-00", "z"), file_of(artifact, "c-02", "c")
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-4])
     found = {fault.path: fault.what for fault in verify(Artifact(artifact.folder))}
@@ -113,8 +119,8 @@ def test_verify_names_files_that_are_missing_or_cut(tmp_path):
     assert "instead of" in found[cut]
 
 
-def test_gc_never_removes_what_a_run_refers_to(tmp_path):
-    store = Store(tmp_path)
+def test_gc_never_removes_what_a_run_refers_to(root):
+    store = Store(root)
     kept = publish(store, recipe(config={"gamma": 1.0}))
     lost = publish(store, recipe(config={"gamma": 2.0}))
     half = store.draft(recipe(config={"gamma": 3.0}))
@@ -131,8 +137,8 @@ def test_gc_never_removes_what_a_run_refers_to(tmp_path):
     assert find_garbage(store) == []
 
 
-def test_gc_keeps_the_inputs_of_what_a_run_refers_to(tmp_path):
-    store = Store(tmp_path)
+def test_gc_keeps_the_inputs_of_what_a_run_refers_to(root):
+    store = Store(root)
     source = publish(store, recipe(config={"gamma": 1.0}))
     draft = store.draft(recipe(config={"gamma": 2.0}))
     for name in draft.recipe.parts:
@@ -142,24 +148,26 @@ def test_gc_keeps_the_inputs_of_what_a_run_refers_to(tmp_path):
     assert find_garbage(store) == []
 
 
-def test_gc_keeps_away_while_another_command_writes(tmp_path):
-    store = Store(tmp_path)
+def test_gc_keeps_away_while_another_command_writes(root):
+    store = Store(root)
     with store.writing(), pytest.raises(StoreError, match="another command is writing"):
         collect(store)
     assert collect(store) == []
 
 
-def test_gc_finds_what_a_killed_process_left(tmp_path):
+def test_gc_finds_what_a_killed_process_left_on_a_disk(tmp_path):
     store = Store(tmp_path)
     artifact = publish(store)
     store.runs.update("mine", versions={"features": artifact.version})
     left = artifact.folder / "parts" / ".tmp-a-00.z.npy-123-abcd"
     left.write_bytes(b"half")
     assert [one.path for one in find_garbage(store)] == [left]
+    assert [one.bytes for one in collect(store)] == [4]
+    assert not left.exists() and find_garbage(store) == []
 
 
-def test_a_run_keeps_what_is_merged_into_it(tmp_path):
-    runs = Store(tmp_path).runs
+def test_a_run_keeps_what_is_merged_into_it(root):
+    runs = Store(root).runs
     runs.update("mine", versions={"heads": "a"}, settings={"train": {"lr": 1.0}})
     runs.update("mine", versions={"features": "b"}, making={"heads": "c"})
     runs.update("mine", making={"heads": None}, settings={"train": {"lr": 2.0}})
@@ -170,22 +178,31 @@ def test_a_run_keeps_what_is_merged_into_it(tmp_path):
     assert runs.names() == ["mine"]
 
 
+def test_what_many_enter_into_a_run_at_once_is_all_there(root):
+    runs = Store(root).runs
+    slots = [f"index/{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(slots)) as pool:
+        list(pool.map(lambda slot: runs.update("mine", versions={slot: "x"}), slots))
+    assert sorted(runs.read("mine").versions) == slots
+
+
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
-def test_a_run_has_a_name_that_cannot_leave_its_folder(tmp_path, name):
+def test_a_run_has_a_name_that_cannot_leave_its_folder(root, name):
     with pytest.raises(ConfigError, match="is no name for a run"):
-        Store(tmp_path).runs.read(name)
+        Store(root).runs.read(name)
 
 
-def test_a_lock_is_free_again_when_its_owner_is_done(tmp_path):
-    path = tmp_path / "lock"
+def test_a_lock_is_free_again_when_its_owner_is_done(root):
+    path = Store(root).root / "lock"
+    lock = room_of(path).lock
     with lock(path) as first, lock(path, wait=False) as second:
         assert first and not second
     with lock(path, wait=False) as third:
         assert third
 
 
-def test_a_full_disk_is_one_line_and_keeps_finished_parts(tmp_path):
-    draft = Store(tmp_path).draft(recipe())
+def test_a_full_disk_is_one_line_and_keeps_finished_parts(root):
+    draft = Store(root).draft(recipe())
     draft.make_part("a-00", write_features)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -9,7 +9,7 @@ BIC 94. Where clusters are subspaces of few dimensions, they save so much that t
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -30,6 +30,7 @@ BIC_ROWS = 5000
 """Embeddings on which BIC is measured, at most; a larger set is told by so many of them."""
 
 
+@runtime_checkable
 class Steps(Protocol):
     """Where it is told how far the work is."""
 

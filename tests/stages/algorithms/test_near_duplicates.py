@@ -120,6 +120,14 @@ def test_coarse_rows_of_few_directions_are_few_numbers():
     assert coarse_rows(x, 0.95, "cpu").shape[1] < 64
 
 
+def test_equal_rows_are_duplicates_at_a_similarity_of_one():
+    x = clumps(60, 48, 3)[:20].half()
+    twice = torch.cat([x, x])
+    found = near_duplicates(twice, torch.arange(40), 1.0)
+    assert (found.kept[20:] != NONE).all()
+    assert (found.similarity <= 1).all()
+
+
 def test_progress_counts_every_row_and_no_rows_are_no_duplicates():
     heard: list[int] = []
     near_duplicates(clumps(2500, 4, 1), torch.arange(2500), 0.9, tell=heard.append)
@@ -132,6 +140,7 @@ def test_float16_rows_are_compared_in_float32():
     x = clumps(300, 32, 2)
     half = near_duplicates(x.half(), torch.arange(300), 0.9)
     dropped = np.flatnonzero(half.kept != NONE)
-    exact = (x[dropped].half().double() * x[half.kept[dropped]].half().double()).sum(1)
+    unit = torch.nn.functional.normalize(x.half().double(), dim=1)
+    exact = (unit[dropped] * unit[half.kept[dropped]]).sum(1)
     assert len(dropped) > 50
     np.testing.assert_allclose(half.similarity[dropped], exact, atol=1e-6)

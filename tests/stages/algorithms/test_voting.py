@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.algorithms.voting import caption_votes
+from cpp_pipe.stages.algorithms.voting import Opinions, caption_votes, hear, no_opinions
 
 from ...strategies import random_unit_rows, seeds
 from .closeness import relative_error
@@ -24,7 +24,7 @@ def test_votes_and_winners_match_golden(
     g = golden("caption_voting")
     x, t = (torch.tensor(g[prefix + name], dtype=dtype) for name in ("image", "text"))
     k = len(g[prefix + "votes"])
-    votes = caption_votes(x, t, torch.tensor(g[prefix + "cluster"]), k, chunk=chunk)
+    votes = caption_votes(x, t, g[prefix + "cluster"], k, chunk=chunk).toarray()
     bound = 1e-11 if dtype == torch.float64 else 5e-6
     assert relative_error(votes, g[prefix + "votes"]) < bound
     assert votes.argmax(1).tolist() == g[prefix + "winner"].tolist()
@@ -36,20 +36,52 @@ def test_each_image_hands_out_its_largest_scores_and_no_more_than_one_vote(
 ) -> None:
     k = 3
     x, t = random_unit_rows(n, 4, seed), random_unit_rows(m, 4, seed ^ 1)
-    cluster = torch.arange(n) % k
-    votes = caption_votes(x, t, cluster, k, top=top, scale=10.0, chunk=5)
+    cluster = np.arange(n) % k
+    votes = caption_votes(x, t, cluster, k, top=top, scale=10.0, chunk=5).toarray()
     scores = torch.softmax(10 * x @ t.T, 1)
     expected = np.zeros((k, m))
-    for row, own in zip(scores.numpy(), cluster.tolist(), strict=True):
+    for row, own in zip(scores.numpy(), cluster, strict=True):
         for name in np.argsort(row)[-top:]:
             expected[own, name] += row[name]
     np.testing.assert_allclose(votes, expected, atol=1e-12)
-    assert (votes.sum(1) <= cluster.bincount(minlength=k).double() + 1e-9).all()
+    assert (votes.sum(1) <= np.bincount(cluster, minlength=k) + 1e-9).all()
 
 
 def test_the_length_of_an_image_vector_does_not_matter() -> None:
     x, t = random_unit_rows(6, 4, 0), random_unit_rows(5, 4, 1)
-    cluster = torch.zeros(6, dtype=torch.long)
-    torch.testing.assert_close(
-        caption_votes(17 * x, t, cluster, 1), caption_votes(x, t, cluster, 1)
-    )
+    longer, usual = hear(17 * x, t, np.zeros(6, int), 1), hear(x, t, np.zeros(6, int), 1)
+    np.testing.assert_allclose(longer.votes.toarray(), usual.votes.toarray())
+    np.testing.assert_allclose(longer.means, usual.means)
+
+
+@given(st.integers(0, 20), st.integers(0, 20), seeds)
+def test_opinions_of_two_heaps_are_those_of_one(n: int, other: int, seed: int) -> None:
+    k, t = 4, random_unit_rows(7, 5, seed ^ 1)
+    x, cluster = random_unit_rows(n + other, 5, seed), np.arange(n + other) % k
+    whole = hear(x, t, cluster, k, top=3)
+    some = no_opinions(k, 5, 7).plus(hear(x[:n], t, cluster[:n], k, top=3))
+    both = some.plus(hear(x[n:], t, cluster[n:], k, top=3))
+    assert_same(both, whole)
+    for one in np.unique(cluster):
+        np.testing.assert_allclose(whole.means[one], x[cluster == one].mean(0), atol=1e-12)
+
+
+@given(st.integers(1, 30), seeds)
+def test_opinions_of_merged_clusters_are_those_of_their_images(n: int, seed: int) -> None:
+    x, t = random_unit_rows(n, 5, seed), random_unit_rows(7, 5, seed ^ 1)
+    cluster, group = np.arange(n) % 5, np.array([1, 0, 1, 2, 0])
+    assert_same(hear(x, t, cluster, 5).merged(group, 3), hear(x, t, group[cluster], 3))
+
+
+def test_votes_that_no_image_gives_are_not_held() -> None:
+    """Ten thousand clusters and words: a table of all pairs would take 800 MB."""
+    x, t = random_unit_rows(40, 16, 0), random_unit_rows(10_000, 16, 1)
+    heard = hear(x, t, 250 * np.arange(40), 10_000)
+    assert heard.votes.shape == (10_000, 10_000) and heard.votes.nnz == 200
+
+
+def assert_same(some: Opinions, others: Opinions) -> None:
+    """Equal but for the order in which numbers were added."""
+    assert (some.counts == others.counts).all()
+    np.testing.assert_allclose(some.sums, others.sums, atol=1e-12)
+    np.testing.assert_allclose(some.votes.toarray(), others.votes.toarray(), atol=1e-12)

@@ -27,6 +27,7 @@ from cpp_pipe.stages.sources.tar import scan
 from cpp_pipe.store import Artifact, ShardError
 
 from ...pipeline.cli import DIGITS, fail, succeed
+from .damage import EDITS, damaged
 from .test_images import COLOURS, HOSTILE, SOUND, as_in_training, encoded, png_header
 from .test_tar import SAMPLES, end_mark, tar_bytes
 
@@ -295,38 +296,6 @@ def test_a_bomb_of_400_megapixels_takes_no_memory():
     assert peak_bytes_of(refuse_bomb, 20_000) < 8 << 20
 
 
-EDITS = st.lists(
-    st.tuples(
-        st.sampled_from(["flip", "cut", "insert", "swap"]),
-        st.integers(0, 1 << 16),
-        st.integers(0, 1 << 16),
-        st.binary(min_size=1, max_size=600),
-    ),
-    min_size=1,
-    max_size=6,
-)
-
-
-def edited(whole: bytes, edits: list[tuple[str, int, int, bytes]]) -> bytes:
-    """Bytes with bits flipped, pieces cut out or put in, and blocks of 512 exchanged."""
-    damaged = bytearray(whole)
-    for how, one, other, new in edits:
-        at = one % (len(damaged) + 1)
-        if how == "flip" and at < len(damaged):
-            damaged[at] ^= 1 << other % 8
-        elif how == "cut":
-            del damaged[at : at + other % 1500]
-        elif how == "insert":
-            damaged[at:at] = new
-        elif how == "swap" and len(damaged) >= 512:
-            blocks = len(damaged) // 512
-            first, second = (
-                slice(512 * (n % blocks), 512 * (n % blocks) + 512) for n in (one, other)
-            )
-            damaged[first], damaged[second] = damaged[second], damaged[first]
-    return bytes(damaged)
-
-
 # The deadline is what tells of a hang: a listing takes a millisecond.
 @settings(deadline=timedelta(seconds=5), max_examples=300)
 @given(
@@ -340,9 +309,9 @@ def test_of_a_damaged_tar_no_sample_is_made_up(
 ):
     names = "" if layout == tarfile.USTAR_FORMAT else "long/" * 25
     whole = tar_bytes([(names + name, content) for name, content in SAMPLES], layout)
-    damaged = edited(whole[: end_mark(whole) + 1024], edits)
+    content = damaged(whole[: end_mark(whole) + 1024], edits)
     path = tmp_path_factory.getbasetemp() / "damaged.tar"
-    path.write_bytes(damaged)
+    path.write_bytes(content)
     try:
         listing = scan(path)
     except ShardError:
@@ -352,12 +321,12 @@ def test_of_a_damaged_tar_no_sample_is_made_up(
         for sample in listing.samples:
             for suffix, span in sample.members.items():
                 # Its bytes are those in its place, all of them inside the file.
-                content = damaged[span.offset : span.offset + span.size]
-                assert len(content) == span.size
-                assert shard.read(span) == content
+                member = content[span.offset : span.offset + span.size]
+                assert len(member) == span.size
+                assert shard.read(span) == member
                 # Its name stands in the header right before them, or, where long, before that.
-                header = damaged[span.offset - 512 : span.offset]
-                before = damaged[: span.offset].decode("utf-8", "backslashreplace").lower()
+                header = content[span.offset - 512 : span.offset]
+                before = content[: span.offset].decode("utf-8", "backslashreplace").lower()
                 assert tarfile.TarInfo.frombuf(header, "utf-8", "backslashreplace").isreg()
                 assert f"{sample.key}.{suffix}".lower() in before or "\\x" in sample.key
                 spans.append((span.offset - 512, span.offset + span.size))

@@ -280,11 +280,8 @@ def end_mark(content: bytes) -> int:
         return tar.offset
 
 
-@pytest.mark.parametrize(
-    ("layout", "step"),
-    [(tarfile.USTAR_FORMAT, 1), (tarfile.GNU_FORMAT, 7), (tarfile.PAX_FORMAT, 7)],
-)
-def test_every_cut_is_seen_and_never_gives_half_a_sample(tmp_path: Path, layout: int, step: int):
+@pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_cut_is_seen_and_never_gives_half_a_sample(tmp_path: Path, layout: int):
     folder = "" if layout == tarfile.USTAR_FORMAT else "ä" * 60 + "/"
     names = [("a.jpg", b"j" * 600), ("a.txt", b"one"), ("b.jpg", b"k" * 512), ("c.jpg", b"l" * 9)]
     whole = tar_bytes([(folder + name, content) for name, content in names], layout)
@@ -293,8 +290,7 @@ def test_every_cut_is_seen_and_never_gives_half_a_sample(tmp_path: Path, layout:
     expected = contents(path, scan(path))
     keys = list(expected)
     assert len(keys) == 3
-    near_blocks = {at + by for at in range(0, end + 1024, 512) for by in (-1, 0, 1)}
-    for cut in sorted({*range(0, end + 1024, step), *near_blocks} - {-1}, reverse=True):
+    for cut in reversed(range(end + 1024)):
         os.truncate(path, cut)
         try:
             listing = scan(path)

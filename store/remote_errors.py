@@ -7,12 +7,13 @@ _CLASSES = (
     ("aiohttp", "ClientError"),
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
+    ("botocore.parsers", "ResponseParserError"),
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
 )
 """Errors that are no OSError, of libraries that may not be installed."""
 
-_LASTING = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
 _OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -38,7 +39,20 @@ def is_passing(error: BaseException) -> bool:
     status = getattr(error, "status", None)
     if isinstance(status, int):
         return status in (408, 429) or status >= 500
-    return type(error).__name__ not in _LASTING
+    return not lacks_credentials(error)
+
+
+def lacks_credentials(error: BaseException) -> bool:
+    """Whether nothing was found that says who asks."""
+    return type(error).__name__ in _NO_CREDENTIALS
+
+
+def is_bucket_missing(error: BaseException) -> bool:
+    """Whether not only the object is not there, but nothing that could hold it.
+
+    S3 and Google's servers say it in the same words.
+    """
+    return isinstance(error, FileNotFoundError) and "bucket does not exist" in str(error)
 
 
 def is_our_disk(error: BaseException) -> bool:
@@ -47,6 +61,6 @@ def is_our_disk(error: BaseException) -> bool:
 
 
 def why(error: BaseException) -> str:
-    """What went wrong, in a few words."""
+    """What went wrong, in a few words on one line."""
     told = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
-    return f"{type(told).__name__}: {told}".strip(": ")[:200]
+    return " ".join(f"{type(told).__name__}: {told}".strip(": ").split())[:200]

@@ -1,0 +1,242 @@
+"""A store to serve: planted rows in clusters and a hierarchy, with pictures in tars."""
+
+import io
+import tarfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from cpp_pipe.pipeline.config import IndexSettings
+from cpp_pipe.pipeline.indexing import make_index
+from cpp_pipe.pipeline.serve.tree import LEVELS, Tree
+from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
+from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.embedding_rows import write_table
+from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
+from cpp_pipe.store.kinds import (
+    ASSIGNMENTS,
+    CAPTIONS,
+    EMBEDDINGS,
+    FEATURES,
+    HIERARCHY,
+    Kind,
+    Table,
+)
+
+from .planted import planted
+
+RUN = "served"
+PART_ROWS = 10_000
+LEAVES, CLUSTERS = 200, 100
+PICTURES = 1_000
+"""Pictures of a tar, which stand for all rows of its part."""
+
+
+def make_store(folder: Path, rows: int, p: int = 128) -> None:
+    """Writes a run with all that is served; its features are its embeddings."""
+    x, leaf = planted(LEAVES, rows, p=p, noise=0.3)
+    store = Store(folder / "store")
+    names = {f"part-{start // PART_ROWS:05d}": start for start in range(0, rows, PART_ROWS)}
+    tars = {name: _make_tar(folder / f"{name}.tar", number) for number, name in enumerate(names)}
+    sources = {name: str(folder / f"{name}.tar") for name in names}
+    made: dict[str, Artifact] = {}
+
+    def make(slot: str, kind: Kind, inputs: tuple[str, ...], write: Callable[..., Product]) -> None:
+        whole = kind in (HIERARCHY, CAPTIONS)
+        parts = {kind.name: 0} if whole else names
+        draft = store.draft(
+            Recipe(
+                kind=kind.name,
+                format=kind.format,
+                stage="benchmark",
+                revision=1,
+                config={"slot": slot},
+                parts={name: {"planted": name} for name in parts},
+            )
+        )
+        for name, start in parts.items():
+            block = slice(start, min(rows, start + PART_ROWS))
+            draft.make_part(name, partial(_turned, write, name, block))
+        made[slot] = draft.publish({one: made[one] for one in inputs}, {"device": "cpu"})
+
+    left, right = _mergings()
+    levels = Tree(left, right).kept_levels
+    confidence = np.random.default_rng(1).beta(5, 1.5, rows).astype(np.float32)
+
+    def assignments(scratch: Scratch, block: slice, ks: tuple[int, ...]) -> Product:
+        clusters = [cut(np.array(left), np.array(right), k)[leaf[block]] for k in ks]
+        return _write_assignments(scratch, block, ks, clusters, confidence[block])
+
+    def embeddings(scratch: Scratch, name: str, block: slice) -> Product:
+        return _write_embeddings(scratch, name, x[block].astype(np.float16), tars[name])
+
+    def features(scratch: Scratch, _: str, block: slice) -> Product:
+        return _write_features(scratch, x[block])
+
+    make("embeddings", EMBEDDINGS, (), embeddings)
+    make("features", FEATURES, ("embeddings",), features)
+    make("hierarchy", HIERARCHY, ("features",), lambda one, *_: _write_hierarchy(one, left, right))
+    both = ("embeddings", "features")
+    make(
+        "assignments", ASSIGNMENTS, both, lambda one, _, block: assignments(one, block, (CLUSTERS,))
+    )
+    make(
+        LEVELS,
+        ASSIGNMENTS,
+        (*both, "hierarchy"),
+        lambda one, _, block: assignments(one, block, levels),
+    )
+    make("captions", CAPTIONS, ("embeddings", "assignments"), lambda one, *_: _write_captions(one))
+    versions = {slot: one.version for slot, one in made.items()}
+    store.runs.update(RUN, versions=versions, sources=sources)
+    for space in ("features", "embeddings"):
+        make_index(
+            made[space],
+            store=store,
+            run=RUN,
+            settings=IndexSettings(),
+            runtime=Runtime(device="cpu"),
+            say=lambda line: None,
+        )
+
+
+def _turned(write: Callable[..., Product], name: str, block: slice, scratch: Scratch) -> Product:
+    return write(scratch, name, block)
+
+
+def _make_tar(path: Path, seed: int) -> list[tuple[int, int]]:
+    """A tar of smooth random pictures of 320 x 240; where the bytes of each lie, and how many."""
+    generator = np.random.default_rng(seed)
+    with tarfile.open(path, "w") as tar:
+        for number in range(PICTURES):
+            few = Image.fromarray(generator.integers(0, 256, (9, 12, 3), np.uint8))
+            written = io.BytesIO()
+            few.resize((320, 240), Image.Resampling.BICUBIC).save(written, "JPEG", quality=88)
+            entry = tarfile.TarInfo(f"{number:06d}.jpg")
+            entry.size = len(written.getvalue())
+            written.seek(0)
+            tar.addfile(entry, written)
+    with tarfile.open(path) as tar:
+        return [(one.offset_data, one.size) for one in tar]
+
+
+def _mergings() -> tuple[list[int], list[int]]:
+    """Random mergings of the leaves, two at a time."""
+    generator = np.random.default_rng(2)
+    alive, left, right = list(range(LEAVES)), [], []
+    for parent in range(LEAVES, 2 * LEAVES - 1):
+        first, second = sorted(generator.choice(len(alive), 2, replace=False).tolist())
+        pair = sorted((alive[first], alive[second]))
+        left.append(pair[0])
+        right.append(pair[1])
+        alive = [one for one in alive if one not in pair] + [parent]
+    return left, right
+
+
+def _table(kind: Kind, role: str = "rows") -> Table:
+    found = kind.files[role]
+    assert isinstance(found, Table)
+    return found
+
+
+def _write_embeddings(
+    scratch: Scratch, name: str, x: np.ndarray, tar: list[tuple[int, int]]
+) -> Product:
+    schema = _table(EMBEDDINGS).schema(vector_size=x.shape[1])
+    places = [tar[row % PICTURES] for row in range(len(x))]
+    known: Mapping[str, list[Any]] = {
+        "key": [f"{name}-{row:06d}" for row in range(len(x))],
+        "shard": [f"{name}.tar"] * len(x),
+        "offset": [offset for offset, _ in places],
+        "size": [size for _, size in places],
+        "width": [320] * len(x),
+        "height": [240] * len(x),
+        "caption": [
+            f"a caption of picture {row} of {name}, as long as many" for row in range(len(x))
+        ],
+        "url": [f"https://example.com/{name}/{row:06d}.jpg" for row in range(len(x))],
+        "extra": ['{"punsafe": 0.01, "similarity": 0.3}'] * len(x),
+    }
+    columns = [
+        pa.array(known.get(field.name, [None] * len(x)), type=field.type)
+        for field in list(schema)[:-1]
+    ]
+    columns.append(
+        pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), type=schema.types[-1])
+    )
+    write_table(scratch, "rows", pa.Table.from_arrays(columns, schema=schema))
+    lost = _table(EMBEDDINGS, "skipped").schema()
+    write_table(scratch, "skipped", pa.Table.from_pylist([], schema=lost))
+    facts = {"shard": f"{name}.tar", "seen": len(x), "skipped": {}, "source": "tar"}
+    return Product(rows=len(x), facts=facts, shared={"model": _model(x.shape[1])})
+
+
+def _model(size: int) -> dict[str, Any]:
+    return {"model": "planted", "pretrained": "none", "embedding_size": size}
+
+
+def _write_features(scratch: Scratch, x: np.ndarray) -> Product:
+    for role in FEATURES.files:
+        np.save(scratch.path(role), x.astype(np.float16))
+    shared = {"feature_size": x.shape[1], "model": _model(x.shape[1])}
+    return Product(rows=len(x), shared=shared)
+
+
+def _write_hierarchy(scratch: Scratch, left: list[int], right: list[int]) -> Product:
+    from safetensors.numpy import save_file
+
+    levels = list(range(LEAVES, 0, -1))
+    columns = {
+        "level": levels,
+        "parent": [None, *range(LEAVES, 2 * LEAVES - 1)],
+        "left": [None, *left],
+        "right": [None, *right],
+        "coding_length_nats": [1e6 + (level - 30) ** 2 for level in levels],
+    }
+    table = pa.Table.from_pydict(columns, schema=_table(HIERARCHY).schema())
+    write_table(scratch, "rows", table)
+    save_file(
+        {"centroids": np.zeros((LEAVES, 2), np.float32), "pieces": np.arange(LEAVES)},
+        scratch.path("leaves"),
+    )
+    return Product(rows=LEAVES, shared={"finest": LEAVES, "shortest": 30})
+
+
+def _write_assignments(
+    scratch: Scratch,
+    block: slice,
+    ks: tuple[int, ...],
+    clusters: list[np.ndarray],
+    confidence: np.ndarray,
+) -> Product:
+    keys = pa.array([str(row) for row in range(block.start, block.stop)])
+    arrays = [keys, pa.array(clusters[0].astype(np.int32)), pa.array(confidence)]
+    arrays.append(pa.array(np.zeros(len(confidence), np.float32)))
+    for found in clusters[1:]:
+        arrays += [pa.array(found.astype(np.int32)), pa.array(confidence)]
+    schema = _table(ASSIGNMENTS).schema(numbers=ks[1:])
+    write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=schema))
+    return Product(rows=len(keys), shared={"k": ks[0], "clusters": {str(k): k for k in ks}})
+
+
+def _write_captions(scratch: Scratch) -> Product:
+    rows = [
+        {
+            "cluster": one,
+            "rank": rank,
+            "caption": f"word {one} {rank}",
+            "score": 0.5 / rank,
+            "votes": 1,
+        }
+        for one in range(CLUSTERS)
+        for rank in range(1, 6)
+    ]
+    write_table(scratch, "rows", pa.Table.from_pylist(rows, schema=_table(CAPTIONS).schema()))
+    levels = _table(CAPTIONS, "levels").schema()
+    write_table(scratch, "levels", pa.Table.from_pylist([], schema=levels))
+    return Product(rows=len(rows), shared={"k": CLUSTERS})

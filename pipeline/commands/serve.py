@@ -1,0 +1,163 @@
+"""Commands that show a run in a browser: serve and map."""
+
+import importlib.util
+import secrets
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+from urllib.parse import quote
+
+import typer
+
+from ...store import ConfigError, MissingError
+from ..run import Run
+from .app import subcommands
+from .ask import open_run
+from .options import (
+    DEFAULT_RUN,
+    DEFAULT_STORE,
+    DeviceFlag,
+    RunFlag,
+    StoreFlag,
+    open_plan,
+    say,
+)
+
+if TYPE_CHECKING:
+    from ...stages.map import Method
+    from ..plan import Plan
+
+app = subcommands()
+
+_MIB = 2**20
+_LIBRARIES = ("fastapi", "uvicorn", "plotly")
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", help="The address to answer at; any but this machine's own wants --token."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")
+    ] = 8117,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", help="Asked of everyone; `new` makes one up."),
+    ] = None,
+    make: Annotated[
+        bool, typer.Option("--make/--no-make", help="What the run lacks, before it is served.")
+    ] = True,
+    with_map: Annotated[
+        bool, typer.Option("--map", help="Make the map first, where the run has none.")
+    ] = False,
+    thumbnails: Annotated[
+        int, typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small pictures.")
+    ] = 64,
+    device: DeviceFlag = "auto",
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Show a run in a browser: clusters, pictures, search and a map.
+
+    Nothing is changed by looking, and nothing comes from elsewhere. What the run lacks for it is
+    made first: clusters, indexes, a hierarchy.
+
+    \b
+      cpp-pipe serve
+      cpp-pipe serve --run pets --port 0
+      cpp-pipe serve --map
+      cpp-pipe serve --host 0.0.0.0 --token new
+    """
+    _require_server()
+    from ..serve.app import make_app
+    from ..serve.opened import Current, opener
+    from ..serve.serving import LOCAL, address_of, bind, is_local, serve_until_told
+
+    if token == "new":
+        token = secrets.token_urlsafe(24)
+    if not is_local(host) and not token:
+        raise ConfigError(
+            f"--host {host} lets other machines in, and they could see every picture: give --token "
+            "new, or a token of your own"
+        )
+    if make or with_map:
+        _prepare(open_plan(store, run, device=device), make=make, with_map=with_map)
+    opened = Run.open(store, run, device).store
+    with bind(host, port) as listening:
+        current = Current(opener(opened, run, device), most_bytes=thumbnails * _MIB)
+        address = address_of(listening, host)
+        if not is_local(host):
+            say(
+                f"serve: {host} can be reached from other machines, and what is sent can be read "
+                "on its way: serve it through a proxy with TLS where you do not trust the network"
+            )
+        typer.echo(f"{address}?token={quote(token, safe='')}" if token else address)
+        try:
+            serve_until_told(make_app(current, token=token, hosts=(*LOCAL, host)), listening)
+        finally:
+            current.close()
+
+
+def _require_server() -> None:
+    absent = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if absent:
+        raise MissingError(
+            f"{' and '.join(absent)} are not installed: pip install 'cpp-pipe[serve]'"
+        )
+
+
+def _prepare(plan: "Plan", *, make: bool, with_map: bool) -> None:
+    from ...stages.map import Map
+    from ..serve.preparing import make_map, prepare
+
+    if make:
+        prepare(plan)
+    if with_map and open_run(plan).current("projection") is None:
+        make_map(plan, Map(), asked_by="serve")
+
+
+@app.command(name="map")
+def map_(
+    method: Annotated[
+        str, typer.Option("--method", help="tsne, umap (an extra: cpp-pipe[map]) or pca.")
+    ] = "tsne",
+    space: Annotated[
+        str, typer.Option("--space", help="features (refined), or embeddings (raw).")
+    ] = "features",
+    rows: Annotated[
+        int, typer.Option("--rows", min=2, help="Rows that the plane is fitted on, at most.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", help="Of the fit.")] = 0,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Put every image in a plane, so that what is alike lies together.
+
+    `cpp-pipe serve` shows the plane as a map. It is fitted on some rows; all others are put beside
+    those that they are most like.
+
+    \b
+      cpp-pipe map
+      cpp-pipe map --method umap --rows 50000
+    """
+    from ...stages.map import Map
+    from ..serve.preparing import make_map
+
+    for flag, value, allowed in (
+        ("--method", method, ("tsne", "umap", "pca")),
+        ("--space", space, ("features", "embeddings")),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{flag} {value!r} is not allowed: {', '.join(allowed)} are")
+    made = make_map(
+        open_plan(store, run),
+        Map(
+            method=cast("Method", method),
+            space=cast("Literal['features', 'embeddings']", space),
+            rows=rows,
+            seed=seed,
+        ),
+    )
+    typer.echo(f"{made.rows:,} rows in the plane, fitted on {made.facts['fitted']:,} by {method}")

@@ -1,0 +1,53 @@
+"""Files and folders of the user's that are there whole or not at all."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...store import ConfigError, CppPipeError
+from ...store.files import sync, temporary_sibling
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write a file under, which is `path` once the block ends well."""
+    if path.is_dir():
+        raise ConfigError(f"--out {path} is a folder: name a file in it")
+    with _renamed(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder to write into, which is `path` once the block ends well.
+
+    ConfigError where `path` holds anything.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"--out {path} is there already: name a new one, nothing is overwritten")
+    with _renamed(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rmdir()
+
+
+@contextlib.contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    temporary = temporary_sibling(path)
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.absolute().parent)
+    except CppPipeError:
+        raise
+    except OSError as error:
+        raise ConfigError(f"--out {path} cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)

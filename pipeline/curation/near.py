@@ -1,0 +1,24 @@
+"""Near-duplicates of a run, found once for each similarity."""
+
+from ...stages.duplicates import Duplicates, default_threshold
+from ...store import Artifact
+from ..plan import Plan
+from ..work import Job, find_or_make
+
+
+def make_duplicates(plan: Plan, threshold: float | None, *, asked_by: str = "") -> Artifact:
+    """The groups of near-duplicates of a run; None takes the threshold of its model.
+
+    Without `asked_by` the user has named it. Embeddings are made where they are missing.
+    """
+    embeddings = plan.make("embeddings", asked_by=asked_by or "duplicates")
+    if threshold is None:
+        threshold = default_threshold(embeddings.facts["model"])
+    job = Job(
+        slot="duplicates",
+        stage=Duplicates(threshold=threshold),
+        inputs={"embeddings": embeddings},
+        runtime=plan.runtime,
+        asked_by=asked_by,
+    )
+    return find_or_make(job, plan.store, plan.run, plan.settings.tables(), plan.say)

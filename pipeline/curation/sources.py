@@ -1,0 +1,113 @@
+"""What a run was embedded from, found again where it lies, and known to be what it was."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+from ...stages.contract import Source
+from ...stages.sources.folders import find_runs
+from ...stages.sources.images import UndecodableImage
+from ...stages.sources.remote import Address, RemoteShard
+from ...stages.sources.shards import is_remote
+from ...stages.sources.source import Entry, SampleSource
+from ...stages.sources.tables import TableFile
+from ...stages.sources.tar_shards import TarShard
+from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
+
+_SHOWN = 5
+"""Places that an error lists."""
+
+_FLAGS = {"tar": "--shards", "images": "--images", "table": "--table"}
+
+
+def find_again(
+    embeddings: Artifact, places: Mapping[str, str], parts: Iterable[str]
+) -> dict[str, Source]:
+    """The sources of some parts, by the names of these parts.
+
+    `places` says where each lay when it was embedded. MissingError names those that are gone, or
+    hold other bytes than then, before anything is read for good.
+    """
+    find_folder = cache(_folder)
+    found: dict[str, Source] = {}
+    faults: list[str] = []
+    flags: set[str] = set()
+    for name in parts:
+        part = embeddings.part_names[name]
+        kind = source_kind(part, embeddings)
+        if kind not in _FLAGS or name not in places:
+            raise MissingError(
+                f"{part.facts['shard']} was imported without pictures: there is nothing to copy"
+            )
+        try:
+            source = _find(kind, places[name], part, find_folder)
+        except (ConfigError, ShardError) as error:
+            faults.append(str(error))
+            flags.add(_FLAGS[kind])
+            continue
+        if source is None:
+            faults.append(f"{places[name]} is not what was embedded: it was changed since")
+            flags.add(_FLAGS[kind])
+        else:
+            found[name] = source
+    if faults:
+        faults = list(dict.fromkeys(faults))
+        more = f"; and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
+        raise MissingError(
+            f"{'; '.join(faults[:_SHOWN])}{more}: put it back, or run `cpp-pipe embed "
+            f"{' '.join(sorted(flags))}` with what there is now; nothing is embedded twice"
+        )
+    return found
+
+
+def read_pictures(embeddings: Artifact, places: Mapping[str, str]) -> Iterator[bytes]:
+    """The encoded picture of every row, in row order, each source opened once.
+
+    MissingError, before the first one, where a source is gone or was changed.
+    """
+    sources = find_again(embeddings, places, [one.name for one in embeddings.parts if one.rows])
+    with tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch:
+        for name, source in sources.items():
+            keys = embeddings.table(name, columns=["key"]).column(0).to_pylist()
+            with cast(SampleSource, source).open(Path(scratch)) as opened:
+                entries = {entry.key: entry for entry in opened.samples}
+                for key in keys:
+                    yield _read(entries, key, source)
+
+
+def _read(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:
+    try:
+        return entries[key].read_image()
+    except (KeyError, UndecodableImage) as error:
+        raise MissingError(f"{source.path} has no {key} any more: embed it again") from error
+
+
+def source_kind(part: PartRecord, embeddings: Artifact) -> str:
+    """`tar`, `images` or `table`; empty where embeddings were imported."""
+    if "source" in part.facts or not part.rows:
+        return part.facts.get("source", "")
+    # Parts that were made before there were other sources than tars do not name theirs.
+    offset = embeddings.table(part.name, columns=["offset"]).column(0)
+    return "tar" if offset.null_count < len(offset) else ""
+
+
+def _find(
+    kind: str, place: str, part: PartRecord, find_folder: Callable[[str], Mapping[str, Source]]
+) -> Source | None:
+    """The source of a part, or None where what lies there is another one."""
+    source: Source | None
+    if kind == "images":
+        return find_folder(place).get(part.name)
+    if kind == "table":
+        source = TableFile.of(Path(place), part.facts["image_column"])
+    elif is_remote(place):
+        source = RemoteShard.of(Address(place))
+    else:
+        source = TarShard.of(Path(place))
+    return source if source.part_name == part.name else None
+
+
+def _folder(root: str) -> Mapping[str, Source]:
+    return {run.part_name: run for run in find_runs(Path(root))}

@@ -1,0 +1,161 @@
+"""Chosen samples as new tar shards in a new folder, with a table of what went where."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ...stages.contract import Source
+from ...stages.sources.tar import BLOCK
+from ...store import Artifact
+from ...store.files import sync
+from .files import whole_folder
+from .members import Copier, Row, Sample
+from .sources import find_again
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MANIFEST = "manifest.parquet"
+_RECORD = 20 * BLOCK
+"""What a tar's size is a multiple of: POSIX's and GNU's record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curated:
+    """What was written."""
+
+    shards: tuple[Path, ...]
+    samples: int
+    bytes: int
+    """Of all shards."""
+    links: int
+    """Members that were links, and were not copied."""
+
+
+def write_shards(
+    rows: "np.ndarray",
+    embeddings: Artifact,
+    places: Mapping[str, str],
+    out: Path,
+    *,
+    samples_per_shard: int = 1000,
+    prefix: str = "",
+    tell: Callable[[int], None] = lambda samples: None,
+) -> Curated:
+    """Copies the samples of some rows, in their order, into shards in a new folder `out`.
+
+    Members of tar shards are copied with their headers, block for block; pictures of folders and
+    tables become samples as `pack` makes them. As a key is unique in its shard alone, a shard ends
+    early where a key comes again. All is there at once or not at all. ConfigError where `out` holds
+    anything or cannot be written, MissingError where a source is gone or was changed.
+    """
+    by_part = _rows_by_part(rows, embeddings)
+    with whole_folder(out) as folder:
+        copier = Copier(folder)
+        sources = find_again(embeddings, places, by_part)
+        with _Shards(folder, prefix, samples_per_shard) as shards:
+            for part, sample in _samples(copier, sources, by_part):
+                shards.add(embeddings.part_names[part].facts["shard"], sample)
+                tell(1)
+        assert len(shards.rows) == len(rows), f"{len(shards.rows)} of {len(rows)} were copied"
+        _write_manifest(folder / MANIFEST, shards.rows)
+    return Curated(
+        shards=tuple(out / path.name for path in shards.paths),
+        samples=len(shards.rows),
+        bytes=shards.bytes,
+        links=copier.links,
+    )
+
+
+def _rows_by_part(rows: "np.ndarray", embeddings: Artifact) -> dict[str, list[Row]]:
+    """The chosen rows of each part that has any."""
+    columns = ["key", "offset", "size"]
+    found: dict[str, list[Row]] = {}
+    for part in embeddings.parts:
+        start = embeddings.starts[part.name]
+        own = rows[(rows >= start) & (rows < start + part.rows)] - start
+        if len(own):
+            told = embeddings.table(part.name, columns=columns).take(own).to_pylist()
+            numbers = (own + start).tolist()
+            found[part.name] = [
+                Row(number=number, **one) for number, one in zip(numbers, told, strict=True)
+            ]
+    return found
+
+
+def _samples(
+    copier: Copier, sources: Mapping[str, Source], by_part: Mapping[str, list[Row]]
+) -> Iterator[tuple[str, Sample]]:
+    for part, rows in by_part.items():
+        for sample in copier.copy(sources[part], rows):
+            yield part, sample
+
+
+class _Shards:
+    """Tars that are filled one after another."""
+
+    def __init__(self, folder: Path, prefix: str, samples_per_shard: int) -> None:
+        self.paths: list[Path] = []
+        self.rows: list[dict[str, Any]] = []
+        """Of the manifest."""
+        self.bytes = 0
+        self._folder, self._prefix, self._most = folder, prefix, samples_per_shard
+        self._file: BinaryIO | None = None
+        self._keys: set[str] = set()
+        self._position = 0
+
+    def __enter__(self) -> "_Shards":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        with ExitStack() as stack:
+            if self._file is not None:
+                stack.callback(self._file.close)
+            if raised[0] is None:
+                self._finish()
+
+    def add(self, shard: str, sample: Sample) -> None:
+        """Writes a sample of a shard into the current one, or into the next."""
+        if len(self._keys) == self._most or sample.key in self._keys:
+            self._finish()
+        if self._file is None:
+            self.paths.append(self._folder / f"{self._prefix}{len(self.paths):05d}.tar")
+            self._file = self.paths[-1].open("xb")
+        self.rows.append(
+            {
+                "row": sample.row.number,
+                "key": sample.row.key,
+                "shard": shard,
+                "new_key": sample.key,
+                "new_shard": self.paths[-1].name,
+                "offset": self._position + sample.offset,
+                "size": sample.size,
+            }
+        )
+        self._file.write(sample.blocks)
+        self._keys.add(sample.key)
+        self._position += len(sample.blocks)
+
+    def _finish(self) -> None:
+        """Ends the current shard with two empty blocks, filled up to a whole record."""
+        if self._file is None:
+            return
+        end = -(-(self._position + 2 * BLOCK) // _RECORD) * _RECORD
+        self._file.write(bytes(end - self._position))
+        self._file.close()
+        sync(self.paths[-1])
+        self.bytes += end
+        self._file, self._position = None, 0
+        self._keys.clear()
+
+
+def _write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"row": pa.int64(), "offset": pa.int64(), "size": pa.int64()}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in rows[0]])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    sync(path)

@@ -1,0 +1,204 @@
+"""Search as a server needs it: indexes stay open, and the model is loaded by the first query."""
+
+import base64
+import binascii
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...store import ConfigError, CppPipeError, MissingError, QueryError
+from ..device import find_device
+from ..run import Run
+from ..search import Searcher, has_faiss
+from .models import ModelState, Space
+from .reading import reading
+from .resident import Resident
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...stages.algorithms.heads import Heads
+
+MOST_UPLOAD = 16 * 2**20
+"""Bytes of a picture that is looked for: a photograph of 50 megapixels has less."""
+
+MOST_PIXELS = 50_000_000
+"""Pixels of it: 150 MB of RGB while it is decoded."""
+
+_KEPT_TEXTS = 256
+
+_ROLES: dict[Space, str] = {"features": "z", "embeddings": "rows"}
+"""The file of a part that holds the vectors of a space."""
+
+
+class ModelTrouble(CppPipeError, RuntimeError):
+    """The model that made the embeddings cannot be loaded here."""
+
+
+class Model:
+    """The model and the heads of a run, loaded when first needed; one query at a time."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._heads: Heads | None = None
+        self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._state: Literal["not loaded", "loading", "ready", "failed"] = "not loaded"
+        self._detail = ""
+
+    @property
+    def state(self) -> ModelState:
+        """Whether it is in memory; answers at once."""
+        return ModelState(state=self._state, detail=self._detail)
+
+    def text(self, text: str) -> "np.ndarray":
+        """The embedding (1, d) of a text."""
+        with self._lock:
+            found = self._texts.pop(text, None)
+            if found is None:
+                found = self._encoder().texts([text])
+            self._texts[text] = found
+            while len(self._texts) > _KEPT_TEXTS:
+                self._texts.popitem(last=False)
+            return found
+
+    def picture(self, data: bytes, space: Space) -> "np.ndarray":
+        """The embedding (1, d) of an encoded picture, or its features (1, p)."""
+        from ...stages.sources.images import UndecodableImage, decode
+        from ..query import embed_picture
+
+        with self._lock:
+            encoder = self._encoder()
+            try:
+                picture = decode(data, max_pixels=MOST_PIXELS, at_least=encoder.at_least).rgb
+            except UndecodableImage as error:
+                raise QueryError(
+                    f"what was sent is no picture that can be decoded ({error.reason}: "
+                    f"{error.detail}): JPEG, PNG, WebP, GIF, BMP and TIFF are"
+                ) from error
+            embedding = embed_picture(encoder, picture)
+            return embedding if space == "embeddings" else self._refine(embedding)
+
+    def _refine(self, embedding: "np.ndarray") -> "np.ndarray":
+        from ...stages.project import load_heads, refine
+
+        device = find_device(self._run.device)
+        if self._heads is None:
+            self._heads = load_heads(self._run.artifact("heads"), device)
+        z, _ = refine(self._heads, embedding, device)
+        return z
+
+    def _encoder(self) -> Any:
+        if self._state != "ready":
+            self._state, self._detail = "loading", ""
+            try:
+                encoder = self._run.encoder
+            except BaseException as error:
+                self._state, self._detail = "failed", str(error)
+                if isinstance(error, ConfigError):
+                    raise ModelTrouble(str(error)) from error
+                raise
+            self._state, self._detail = "ready", str(encoder.identity["model"])
+        return self._run.encoder
+
+
+class Finder:
+    """Nearest rows in both spaces of a run. Any thread may ask."""
+
+    def __init__(self, run: Run, resident: Resident) -> None:
+        self._run = run
+        self._resident = resident
+        self.model = Model(run)
+        self._lock = threading.Lock()
+        self._searchers: dict[Space, Searcher] = {}
+        spaces: tuple[Space, ...] = ("features", "embeddings")
+        self.spaces: list[Space] = [one for one in spaces if run.current(one) is not None]
+        """Where can be searched."""
+
+    def size(self, space: Space) -> int:
+        """Numbers of a vector of a space."""
+        return self._searcher(space).rows.width
+
+    def read(self, rows: "np.ndarray", space: Space) -> "np.ndarray":
+        """Vectors (m, d) of rows, float16, in any order."""
+        searcher = self._searcher(space)
+        with reading(searcher.rows.source):
+            return searcher.rows.take(rows)
+
+    def of_row(self, row: int, space: Space) -> "np.ndarray":
+        """The vector (1, d) of a row; QueryError where there is no such row."""
+        import numpy as np
+
+        rows = self._searcher(space).rows.source.rows
+        if not 0 <= row < rows:
+            raise QueryError(f"row {row} is not allowed: 0 to {rows - 1} are")
+        return self.read(np.array([row]), space)
+
+    def of_token(self, token: str, space: Space) -> "np.ndarray":
+        """The vector (1, d) that `to_token` wrote; QueryError for any other text."""
+        import numpy as np
+
+        size = self.size(space)
+        try:
+            data = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+        except (ValueError, binascii.Error) as error:
+            raise QueryError("vector is not the base64 of anything") from error
+        if len(data) != 2 * size:
+            raise QueryError(
+                f"vector holds {len(data)} bytes, those of {space} have {size} numbers of two bytes"
+            )
+        vector = np.frombuffer(data, "<f2").astype(np.float32)
+        return self.check(vector, space)
+
+    def check(self, vector: "np.ndarray", space: Space) -> "np.ndarray":
+        """A vector as a unit row (1, d); QueryError for one that cannot be looked for."""
+        import numpy as np
+
+        size = self.size(space)
+        with np.errstate(over="ignore", invalid="ignore"):
+            length = float(np.linalg.norm(vector.astype(np.float64)))
+        if vector.shape != (size,) or not np.isfinite(length) or length == 0:
+            raise QueryError(
+                f"a vector of shape {vector.shape} and length {length:g} is no query: ({size},) is "
+                f"the shape of {space}, and its length must be finite and not 0"
+            )
+        return (vector.astype(np.float64) / length).astype(np.float32)[None]
+
+    def nearest(
+        self, vector: "np.ndarray", space: Space, n: int
+    ) -> "tuple[np.ndarray, np.ndarray, float]":
+        """Similarities and rows of the n nearest, best first, and the seconds that it took."""
+        import numpy as np
+
+        began = time.perf_counter()
+        searcher = self._searcher(space)
+        with reading(searcher.rows.source):
+            similarities, rows = searcher.nearest(vector, n)
+        self._resident.bound()
+        # Rows are rounded to float16, so that a row with itself can come out above 1.
+        return np.minimum(similarities, 1), rows, time.perf_counter() - began
+
+    def _searcher(self, space: Space) -> Searcher:
+        """What finds rows of a space: opened once, with its index mapped."""
+        if space not in self.spaces:
+            raise MissingError(f"the run has no {space} of its embeddings and heads of now")
+        with self._lock:
+            if space not in self._searchers:
+                self._searchers[space] = self._open(space)
+            return self._searchers[space]
+
+    def _open(self, space: Space) -> Searcher:
+        source = self._run.current(space)
+        assert source is not None, "it is one of the spaces"
+        index = self._run.current(f"index/{space}") if has_faiss() else None
+        with reading(source if index is None else index):
+            self._resident.add(source.path(source.parts[0].name, _ROLES[space]).parent)
+            if index is not None:
+                self._resident.add(index.path(index.parts[0].name, "index").parent)
+            return Searcher(source, index)
+
+
+def to_token(vector: "np.ndarray") -> str:
+    """A vector (1, d) as text for an address: base64 of its float16 numbers."""
+    return base64.b64encode(vector[0].astype("<f2").tobytes(), altchars=b"-_").decode()

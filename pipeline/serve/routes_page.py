@@ -1,0 +1,83 @@
+"""Routes of the page's files: all of them come with the package."""
+
+import hashlib
+import re
+from importlib import resources
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..report.theme import DARK, LIGHT, variables
+from .answers import Workers
+from .guard import MAP_PAGE
+from .opened import Current
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+VIEWS = ("/", "/cluster", "/image", "/search", "/run", "/docs", MAP_PAGE)
+"""Addresses of the page's views: one file, which looks at where it is."""
+
+_PLOTLY = "plotly.min.js"
+
+
+def add_page_routes(app: FastAPI, current: Current, workers: Workers) -> None:
+    """Adds them to the application."""
+    files = _read_files()
+
+    async def view(request: Request) -> Response:
+        return _file(request, *files["index.html"])
+
+    for address in VIEWS:
+        app.add_api_route(address, view, methods=["GET"], include_in_schema=False)
+
+    @app.get("/static/{name}", include_in_schema=False)
+    async def static(name: str, request: Request) -> Response:
+        if name == _PLOTLY:
+            return await workers.run(_plotly, request)
+        if name not in files:
+            return Response("there is no such file\n", 404, media_type="text/plain")
+        return _file(request, *files[name])
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon(request: Request) -> Response:
+        return _file(request, *files["icon.svg"])
+
+
+def _read_files() -> dict[str, tuple[bytes, str]]:
+    """The page's files by name, with their types: a few, which are kept."""
+    folder = Path(__file__).parent / "page"
+    found = {
+        path.name: (path.read_bytes(), _TYPES[path.suffix])
+        for path in sorted(folder.iterdir())
+        if path.suffix in _TYPES
+    }
+    theme = (
+        f":root {{ color-scheme: light; {variables(LIGHT)} }}\n"
+        f":root[data-theme=dark] {{ color-scheme: dark; {variables(DARK)} }}\n"
+        "@media (prefers-color-scheme: dark) {\n"
+        f"  :root:not([data-theme=light]) {{ color-scheme: dark; {variables(DARK)} }}\n}}\n"
+    )
+    found["theme.css"] = (theme.encode(), _TYPES[".css"])
+    return found
+
+
+def _plotly(request: Request) -> Response:
+    """The drawing library of the map, out of its Python package."""
+    path = resources.files("plotly") / "package_data" / _PLOTLY
+    return _file(request, path.read_bytes(), _TYPES[".js"])
+
+
+def _file(request: Request, data: bytes, media_type: str) -> Response:
+    tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    given = re.split(r",\s*", request.headers.get("if-none-match", ""))
+    if tag in given:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=media_type, headers=headers)

@@ -1,0 +1,124 @@
+"""Features or embeddings in, a quantizer out: the lists and codes of an index, without rows."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from ..store import Artifact, Product, Scratch
+from ..store.kinds import QUANTIZER, Kind
+from .contract import Inputs, Part, Runtime, Stage
+from .indexing.estimate import Estimate, require_memory
+from .indexing.factory import HELD_OUT_SHARE, Factory
+from .indexing.library import has_gpu, import_faiss
+from .indexing.rows import VectorRows
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_LEAST_KEPT = 0.5
+"""The share of its rows that must still be there for a quantizer to be kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitQuantizer(Stage):
+    """Fits the centroids of inverted lists, and the words of codes, to a sample of rows.
+
+    Rows that come later are put into the same lists: they need no other ones, and neither do those
+    that stay when some go.
+    """
+
+    name: ClassVar[str] = "fit-quantizer"
+    kind: ClassVar[Kind] = QUANTIZER
+    revision: ClassVar[int] = 1
+    is_fit: ClassVar[bool] = True
+    refit: ClassVar[str] = "cpp-pipe index --refit"
+
+    space: Literal["features", "embeddings"]
+    factory: str
+    """A FAISS factory string with inverted lists."""
+    seed: int = 0
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The space that is indexed."""
+        return (self.space,)
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One; ConfigError where the rows cannot be indexed so."""
+        rows = VectorRows(inputs[self.space])
+        Factory.parse(self.factory).check(rows.source.rows, rows.width)
+        return super().parts(inputs, runtime)
+
+    def serves(self, now: Artifact, old: Artifact) -> bool:
+        """Whether a quantizer that was fitted to `old` rows serves those of now: half are there."""
+        there = {part.content for part in now.parts}
+        kept = sum(part.rows for part in old.parts if part.content in there)
+        return kept >= _LEAST_KEPT * old.rows
+
+    def make(
+        self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Draws the sample and the held-out rows, and fits."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        from .indexing.lists import trained_bytes
+        from .indexing.rates import seconds_to_list
+        from .indexing.training import train
+
+        source, factory = inputs[self.space], Factory.parse(self.factory)
+        rows = VectorRows(source)
+        wanted = require_memory(factory, source.rows, rows.width)
+        held_out, sampled = self._draw(source.rows, factory)
+        sample = rows.take(sampled)
+        _tell(runtime, wanted, source, rows.width, seconds_to_list(factory, sample, source.rows))
+        runtime.progress.start(f"fit {self.factory}", 1, "quantizer")
+        trained = train(factory, sample, self.seed, runtime.device)
+        scratch.path("index").write_bytes(trained_bytes(trained))
+        located = [source.locate(row) for row in held_out.tolist()]
+        digests = [bytes.fromhex(source.part_names[name].content) for name, _ in located]
+        save_file(
+            {
+                "vectors": rows.take(held_out),
+                "rows": np.array([row for _, row in located], np.int64),
+                "part_digests": np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
+            },
+            scratch.path("held_out"),
+        )
+        runtime.progress.advance(1)
+        facts = {
+            "space": self.space,
+            "factory": self.factory,
+            "width": rows.width,
+            "model": dict(source.facts["model"]),
+        }
+        return Product(rows=len(sampled), shared=facts)
+
+    def _draw(self, total: int, factory: Factory) -> "tuple[np.ndarray, np.ndarray]":
+        """Numbers of held-out rows in order, and of the sample's, in none: spread over all rows."""
+        import numpy as np
+
+        from .indexing.training import ROWS_A_LIST
+        from .indexing.truth import QUERIES
+
+        queries = min(QUERIES, total // HELD_OUT_SHARE)
+        wanted = min(total, queries + factory.lists * ROWS_A_LIST)
+        generator = np.random.default_rng(self.seed)
+        # One row of each stretch: in order, none twice, and no list of all rows is held.
+        edges = np.arange(wanted + 1, dtype=np.int64) * total // wanted
+        drawn = generator.integers(edges[:-1], edges[1:])
+        generator.shuffle(drawn)
+        return np.sort(drawn[:queries]), drawn[queries:]
+
+
+def _tell(runtime: Runtime, wanted: Estimate, source: Artifact, width: int, seconds: float) -> None:
+    faiss = import_faiss()
+    threads = faiss.omp_get_max_threads()
+    runtime.progress.tell(
+        f"{wanted.line(f'index/{source.kind.name}', source.rows, width)}, {seconds:.0f} s with "
+        f"{threads} thread(s)"
+    )
+    if runtime.device.startswith("cuda") and not has_gpu(faiss):
+        runtime.progress.tell(
+            "the FAISS that is installed knows no GPU, so the index is built without: "
+            "pip install 'cpp-pipe[gpu]' in a new environment has one that does"
+        )

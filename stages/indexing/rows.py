@@ -1,0 +1,172 @@
+"""Rows of features or embeddings read a few at a time, out of files of any length."""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...store import Artifact
+from ...store.pages import Page, find_pages, read_pages
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Space = str
+"""`features` (refined) or `embeddings` (raw)."""
+
+SPACES = ("features", "embeddings")
+
+_DENSE = 16
+"""Where every so manieth row of a part is wanted, all are read: one copy beats many seeks."""
+
+_READ_ROWS = 16_384
+"""Rows that are read at once where all of a part are wanted."""
+
+
+class _Group(NamedTuple):
+    """A row group of a Parquet file."""
+
+    start: int
+    rows: int
+    pages: list[Page] | None
+    """Where its numbers lie; None where Arrow must decode them."""
+
+
+class _Table:
+    """The vectors of a Parquet file, read where they lie."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._path = path
+        with pq.ParquetFile(path) as file:
+            field = file.schema_arrow.field("embedding")
+            self.width = int(field.type.list_size)
+            is_full = not (field.nullable or field.type.value_field.nullable)
+            self._groups: list[_Group] = []
+            start = 0
+            for number in range(file.metadata.num_row_groups):
+                group = file.metadata.row_group(number)
+                pages = find_pages(path, group, self.width) if is_full else None
+                self._groups.append(_Group(start, group.num_rows, pages))
+                start += group.num_rows
+        self._starts = [group.start for group in self._groups]
+
+    def read(self, first: int, count: int) -> "np.ndarray":
+        import numpy as np
+
+        out = np.empty((count, self.width), np.float16)
+        done = 0
+        while done < count:
+            number = bisect_right(self._starts, first + done) - 1
+            group = self._groups[number]
+            inside = first + done - group.start
+            some = out[done : done + min(count - done, group.rows - inside)]
+            if group.pages is None:
+                some[:] = self._decoded(number)[inside : inside + len(some)]
+            else:
+                read_pages(self._path, group.pages, inside * self.width, some)
+            done += len(some)
+        return out
+
+    def pick(self, rows: "np.ndarray") -> "np.ndarray":
+        import numpy as np
+
+        return np.concatenate([self.read(row, 1) for row in rows.tolist()])
+
+    def _decoded(self, number: int) -> "np.ndarray":
+        """A row group that is compressed or has a dictionary, as no stage writes it."""
+        import numpy as np
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self._path) as file:
+            column = file.read_row_group(number, columns=["embedding"]).column(0).combine_chunks()
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return np.asarray(flat, np.float16).reshape(-1, self.width)
+
+
+class _Array:
+    """The vectors of a NumPy file: mapped to pick some, read where they are neighbours."""
+
+    def __init__(self, path: Path) -> None:
+        import numpy as np
+
+        self._path = path
+        self._mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        self.width = int(self._mapped.shape[1])
+
+    def read(self, first: int, count: int) -> "np.ndarray":
+        import numpy as np
+
+        at = self._mapped.offset + 2 * self.width * first
+        flat = np.fromfile(self._path, np.float16, count=count * self.width, offset=at)
+        return flat.reshape(-1, self.width)
+
+    def pick(self, rows: "np.ndarray") -> "np.ndarray":
+        return self._mapped[rows]
+
+
+class VectorRows:
+    """The vectors of a space by row; files are opened when a row of theirs is first wanted.
+
+    Any thread may read.
+    """
+
+    def __init__(self, source: Artifact) -> None:
+        self.source = source
+        self._opened: dict[str, _Table | _Array] = {}
+        self._lock = threading.Lock()
+        self._names = [part.name for part in source.parts]
+        self._starts = [source.starts[name] for name in self._names]
+
+    @property
+    def width(self) -> int:
+        """Numbers of a row."""
+        facts = self.source.facts
+        if "feature_size" in facts:
+            return int(facts["feature_size"])
+        return int(facts["model"]["embedding_size"])
+
+    def read(self, part: str, first: int, count: int) -> "np.ndarray":
+        """Neighbouring rows of a part: float16 (count, d)."""
+        return self._open(part).read(first, count)
+
+    def take(self, rows: "Sequence[int] | np.ndarray") -> "np.ndarray":
+        """Rows by their numbers over all parts, in any order: float16 (m, d)."""
+        import numpy as np
+
+        wanted = np.asarray(rows, np.int64)
+        out = np.empty((len(wanted), self.width), np.float16)
+        if not len(wanted):
+            return out
+        order = np.argsort(wanted, kind="stable")
+        parts = np.searchsorted(self._starts, wanted[order], side="right") - 1
+        for number in np.unique(parts):
+            places = order[parts == number]
+            self._fill(self._names[number], wanted[places] - self._starts[number], places, out)
+        return out
+
+    def _fill(
+        self, name: str, inside: "np.ndarray", places: "np.ndarray", out: "np.ndarray"
+    ) -> None:
+        """Copies rows of one part, their numbers ascending, to places of the output."""
+        import numpy as np
+
+        part, total = self._open(name), self.source.part_names[name].rows
+        if len(inside) * _DENSE < total:
+            out[places] = part.pick(inside)
+            return
+        for first in range(0, total, _READ_ROWS):
+            a, b = np.searchsorted(inside, [first, first + _READ_ROWS])
+            if a < b:
+                block = part.read(first, min(_READ_ROWS, total - first))
+                out[places[a:b]] = block[inside[a:b] - first]
+
+    def _open(self, name: str) -> "_Table | _Array":
+        with self._lock:
+            if name not in self._opened:
+                is_table = "rows" in self.source.kind.files
+                path = self.source.path(name, "rows" if is_table else "z")
+                self._opened[name] = _Table(path) if is_table else _Array(path)
+            return self._opened[name]

@@ -1,0 +1,174 @@
+"""Features or embeddings and a quantizer in, inverted lists out: a map over parts."""
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from ..store import Artifact, Product, Scratch
+from ..store.kinds import LISTS, Kind
+from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .indexing.factory import Factory
+from .indexing.library import import_faiss, on_gpu, side_by_side
+from .indexing.lists import read_trained
+from .indexing.rows import VectorRows
+from .indexing.truth import Nearest, merge, nearest_of, none_yet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ROWS = 8192
+"""Rows that one thread reads, lists and compares at once."""
+
+
+class _Fit(NamedTuple):
+    """What is the same for all rows."""
+
+    index: Any
+    on_gpu: Any
+    """The centroids on a GPU, where there is one and they are in no graph; else None."""
+    code_size: int
+    vectors: "np.ndarray"
+    """Of held-out rows, float32 (q, d)."""
+    rows: "np.ndarray"
+    part_digests: "np.ndarray"
+    reader: VectorRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize(Stage):
+    """Puts every row into the list of the nearest centroid, and makes a code of it.
+
+    Rows are counted within their part, so that a part is the same among whatever other ones. Those
+    that are nearest to the held-out rows are kept: all parts together tell the true neighbours.
+    """
+
+    name: ClassVar[str] = "quantize"
+    kind: ClassVar[Kind] = LISTS
+    revision: ClassVar[int] = 1
+
+    space: Literal["features", "embeddings"]
+
+    @property
+    def quantizer(self) -> str:
+        """The slot of what says which list a row is in."""
+        return f"quantizer/{self.space}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The rows, and what lists them."""
+        return (self.space, self.quantizer)
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One for each part of the space."""
+        return parts_like(inputs[self.space], {"quantizer": inputs[self.quantizer].content})
+
+    def prepare(self, inputs: Inputs, runtime: Runtime) -> _Fit:
+        """The quantizer and the held-out rows."""
+        import numpy as np
+
+        faiss = import_faiss()
+        fitted = inputs[self.quantizer]
+        part = fitted.parts[0].name
+        index = read_trained(fitted.path(part, "index").read_bytes())
+        factory = Factory.parse(fitted.facts["factory"])
+        held_out = fitted.tensors(part, "held_out")
+        runtime.progress.start(f"list {self.space}", inputs[self.space].rows, "rows")
+        return _Fit(
+            index=index,
+            on_gpu=None if factory.links else on_gpu(faiss, index.quantizer, runtime.device),
+            code_size=int(index.code_size),
+            vectors=np.ascontiguousarray(held_out["vectors"], np.float32),
+            rows=held_out["rows"],
+            part_digests=held_out["part_digests"],
+            reader=VectorRows(inputs[self.space]),
+        )
+
+    def make(
+        self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Lists the rows of one part."""
+        import numpy as np
+        from safetensors.numpy import save_file
+
+        total = inputs[self.space].part_names[part.name].rows
+        lists, nearest = self._assign(part, prepared, inputs[self.space], runtime)
+        order = np.argsort(lists, kind="stable").astype(np.int32)
+        np.save(scratch.path("rows"), order)
+        np.save(scratch.path("lists"), lists[order])
+        # In a file from the start: the codes of one part may be larger than memory.
+        codes = np.lib.format.open_memmap(
+            scratch.path("codes"), mode="w+", dtype=np.uint8, shape=(total, prepared.code_size)
+        )
+        places = np.empty(total, np.int64)
+        places[order] = np.arange(total)
+
+        def encode(first: int) -> None:
+            block = _read(prepared.reader, part.name, first, total)
+            own = np.ascontiguousarray(lists[first : first + len(block)], np.int64)
+            codes[places[first : first + len(block)]] = _encode(prepared, block, own)
+
+        for _ in side_by_side(encode, range(0, total, _ROWS)):
+            pass
+        codes.flush()
+        save_file(
+            {"similarities": nearest.similarities, "rows": nearest.rows.astype(np.int32)},
+            scratch.path("nearest"),
+        )
+        return Product(rows=total, shared=dict(inputs[self.quantizer].facts))
+
+    def _assign(
+        self, part: Part, prepared: _Fit, source: Artifact, runtime: Runtime
+    ) -> "tuple[np.ndarray, Nearest]":
+        """The list of each row, and the rows that are nearest to those held out."""
+        import numpy as np
+
+        record = source.part_names[part.name]
+        is_here = (prepared.part_digests == _digest(record.content)).all(1)
+        own = np.where(is_here, prepared.rows, -1)
+        lists = np.empty(record.rows, np.int32)
+
+        def look(first: int) -> Nearest:
+            block = _read(prepared.reader, part.name, first, record.rows)
+            lists[first : first + len(block)] = _lists_of(prepared, block)
+            runtime.progress.advance(len(block))
+            return nearest_of(prepared.vectors, block, first, own)
+
+        nearest = none_yet(len(prepared.vectors))
+        for one in side_by_side(look, range(0, record.rows, _ROWS)):
+            nearest = merge(nearest, one)
+        return lists, nearest
+
+
+def _lists_of(prepared: _Fit, block: "np.ndarray") -> "np.ndarray":
+    if prepared.on_gpu is None:
+        return prepared.index.quantizer.search(block, 1)[1][:, 0]
+    with _gpu:  # which one thread may use at a time
+        return prepared.on_gpu.search(block, 1)[1][:, 0]
+
+
+_gpu = threading.Lock()
+
+
+def _read(reader: VectorRows, part: str, first: int, total: int) -> "np.ndarray":
+    import numpy as np
+
+    rows = reader.read(part, first, min(_ROWS, total - first))
+    return np.ascontiguousarray(rows, np.float32)
+
+
+def _encode(prepared: _Fit, block: "np.ndarray", lists: "np.ndarray") -> "np.ndarray":
+    """The codes of rows whose lists are known: uint8 (n, code size)."""
+    import numpy as np
+
+    faiss = import_faiss()
+    codes = np.empty((len(block), prepared.code_size), np.uint8)
+    prepared.index.encode_vectors(
+        len(block), faiss.swig_ptr(block), faiss.swig_ptr(lists), faiss.swig_ptr(codes)
+    )
+    return codes
+
+
+def _digest(content: str) -> "np.ndarray":
+    import numpy as np
+
+    return np.frombuffer(bytes.fromhex(content), np.uint8)

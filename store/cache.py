@@ -1,0 +1,141 @@
+"""What this machine keeps of stores in buckets: copies of files, scratch, checkpoints.
+
+All of it may be removed while no command runs: it is copied, or made, again.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import objects
+from .digest import digest_file, digest_json
+from .errors import StoreError
+from .files import TEMPORARY_PREFIX, lock, store_errors, temporary_sibling
+from .manifest import FileRecord
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+UNUSED_SECONDS = 30 * 24 * 3600.0
+"""After which `gc` removes a copy, or the checkpoints of a training that did not go on."""
+_JUST_BEGUN_SECONDS = 3600.0
+"""For which `gc` leaves a scratch folder alone, whose owner may not have locked it yet."""
+
+_LOCK = ".lock"
+_ABANDONED = "left behind on this machine by a process that was stopped"
+
+
+def folder() -> Path:
+    """Where it lies: CPP_PIPE_CACHE, or cpp-pipe among what the user's programs cache."""
+    named = os.environ.get("CPP_PIPE_CACHE")
+    if named:
+        return Path(named).expanduser().absolute()
+    caches = os.environ.get("XDG_CACHE_HOME")
+    return (Path(caches) if caches else Path.home() / ".cache") / "cpp-pipe"
+
+
+def _errors(doing: str) -> contextlib.AbstractContextManager[None]:
+    return store_errors(doing, "name another folder for copies with CPP_PIPE_CACHE")
+
+
+def _entry(file: FileRecord) -> Path:
+    name = f"{file.sha256}{Path(file.name).suffix}"
+    return folder() / "files" / file.sha256[:2] / name
+
+
+def find(file: FileRecord) -> Path | None:
+    """The copy of a file, if it is there and whole; it counts as used."""
+    entry = _entry(file)
+    if not entry.is_file() or entry.stat().st_size != file.bytes:
+        return None
+    with contextlib.suppress(PermissionError):  # of another user, who shares the folder
+        os.utime(entry)
+    return entry
+
+
+def fetch(path: "UPath", file: FileRecord) -> Path:
+    """A copy of a file of a bucket, made where it is not there.
+
+    StoreError where the bytes are not those that were written.
+    """
+    found = find(file)
+    if found is not None:
+        return found
+    entry = _entry(file)
+    # One of the processes of this machine copies what all of them need.
+    held = lock(folder() / "locks" / file.sha256[:2])
+    with _errors(f"copying {path} to {entry.parent}"), held:
+        return find(file) or _copy(path, file, entry)
+
+
+def _copy(path: "UPath", file: FileRecord, entry: Path) -> Path:
+    temporary = temporary_sibling(entry)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary.touch()
+        objects.download(path, temporary)
+        size = temporary.stat().st_size
+        if size != file.bytes or digest_file(temporary) != file.sha256:
+            raise StoreError(
+                f"{path} has other bytes than were written, {size:,} instead of {file.bytes:,}: "
+                "restore it, or remove the folder of its version and run the command again"
+            )
+        temporary.replace(entry)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return entry
+
+
+def keep(local: Path, file: FileRecord) -> None:
+    """Keeps a file that was just written as the copy of what was made of it."""
+    entry = _entry(file)
+    with _errors(f"writing {entry.parent}"):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        local.replace(entry)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder that is this process' alone, and gone afterwards."""
+    made = folder() / "scratch" / secrets.token_hex(8)
+    with _errors(f"writing {made}"):
+        made.mkdir(parents=True)
+        try:
+            with lock(made / _LOCK):
+                yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def folder_for(path: "UPath", purpose: str) -> Path:
+    """A folder for what belongs to an address and is no copy of it."""
+    return folder() / purpose / digest_json(str(path))[:16]
+
+
+def leftovers() -> Iterator[tuple[Path, str]]:
+    """What was not used for long, and what a process that was stopped has left behind."""
+    for path in sorted(folder().glob("files/*/*")):
+        if path.name.startswith(TEMPORARY_PREFIX) and _age_seconds(path) > _JUST_BEGUN_SECONDS:
+            yield path, _ABANDONED
+        elif _age_seconds(path) > UNUSED_SECONDS:
+            yield path, "a copy on this machine that was not used for long"
+    for path in sorted(folder().glob("checkpoints/*")):
+        if min(map(_age_seconds, [path, *path.glob("*")])) > UNUSED_SECONDS:
+            yield path, "checkpoints on this machine that were not used for long"
+    for path in sorted(folder().glob("scratch/*")):
+        if _age_seconds(path) > _JUST_BEGUN_SECONDS:
+            with lock(path / _LOCK, wait=False) as is_free:
+                if is_free:
+                    yield path, _ABANDONED
+
+
+def _age_seconds(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,0 +1,166 @@
+"""A store on a disk: files appear by renaming, and locks are the operating system's."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .digest import digest_file
+from .files import (
+    TEMPORARY_PREFIX,
+    link_or_copy,
+    lock,
+    read_json,
+    store_errors,
+    sync,
+    write_json,
+)
+from .files import write_whole as replace_whole
+from .manifest import MANIFEST, PART_SUFFIX, PARTS, FileRecord, PartRecord
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+digest = digest_file
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there."""
+    return path.is_file()
+
+
+def size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def folders(path: Path) -> list[Path]:
+    """The folders in a folder, sorted; none where it is not there."""
+    return sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else []
+
+
+def find_json(path: Path) -> Any | None:
+    """The JSON value in a small file; None where there is none."""
+    return read_json(path) if path.is_file() else None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    with store_errors(f"writing {path}"):
+        replace_whole(path, content)
+
+
+def write_once(path: Path, make: Callable[[], Any]) -> None:
+    """Writes a small file that is not there; of several writers at once the first one wins."""
+    with lock(path.parent / "locks" / "publish"):
+        if not path.is_file():
+            write_json(path, make())
+
+
+def writing(root: Path) -> contextlib.AbstractContextManager[object]:
+    """Keeps `collecting` away from a store; any number of processes may."""
+    return lock(root / "lock", shared=True)
+
+
+def collecting(root: Path) -> contextlib.AbstractContextManager[bool]:
+    """Keeps writers away from a store; False where one is at work."""
+    return lock(root / "lock", wait=False)
+
+
+@contextlib.contextmanager
+def scratch(parts: Path, name: str) -> Iterator[Path]:
+    """A folder beside the parts for one that is being made; gone afterwards."""
+    folder = parts / f"{TEMPORARY_PREFIX}{name}"
+    with store_errors(f"writing {parts}"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    try:
+        with store_errors(f"writing {parts / name}"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def take_in(name: str, files: Mapping[str, Path], parts: Path) -> dict[str, FileRecord]:
+    """Moves the files of a part, by role, from its scratch folder to where parts lie."""
+    records = {}
+    for role, path in files.items():
+        sync(path)
+        length = path.stat().st_size
+        records[role] = FileRecord(name=path.name, sha256=digest_file(path), bytes=length)
+    for path in files.values():
+        path.replace(parts / path.name)
+    sync(parts)
+    return records
+
+
+def keep_part(path: Path, record: PartRecord) -> PartRecord:
+    """Writes a part's small file; who made the part holds it, so that nobody else was first."""
+    write_json(path, record.to_json())
+    return record
+
+
+def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
+    """Those of the named parts that are there."""
+    for name in names:
+        found = find_json(parts / f"{name}{PART_SUFFIX}")
+        if found is not None:
+            yield PartRecord.from_json(found)
+
+
+def adopt(others: Path, record: PartRecord, parts: Path) -> None:
+    """Links a part of another version; copies it where the disk knows no links."""
+    with store_errors(f"writing {parts}"):
+        parts.mkdir(parents=True, exist_ok=True)
+    for file in record.files.values():
+        link_or_copy(others / file.name, parts / file.name)
+    write_json(parts / f"{record.name}{PART_SUFFIX}", record.to_json())
+
+
+def local_path(path: Path, file: FileRecord) -> Path:
+    """Where this machine reads a file of a part: where it lies."""
+    return path
+
+
+def find_copy(file: FileRecord) -> None:
+    """No copy: files are read where they lie."""
+    return
+
+
+def local_folder(root: Path) -> Path:
+    """A folder of this machine for what belongs to a store: the store itself."""
+    return root
+
+
+def checkpoints(version: Path) -> Path:
+    """A folder for what lets half a part of a version resume."""
+    return version / "checkpoints"
+
+
+def bytes_under(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return sum(one.stat().st_size for one in files)
+
+
+def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """Temporary files and folders."""
+    for path in sorted(root.rglob(f"{TEMPORARY_PREFIX}*")):
+        yield path, "left behind by a process that was stopped"
+
+
+def remove(path: Path) -> None:
+    """Removes a file, or a folder with all in it. What says that something is there goes first."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    (path / MANIFEST).unlink(missing_ok=True)
+    for small in (path / PARTS).glob(f"*{PART_SUFFIX}"):
+        small.unlink(missing_ok=True)
+    shutil.rmtree(path)
+
+
+def each(act: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    """What `act` gives for each, one after another."""
+    return [act(one) for one in items]

@@ -1,0 +1,129 @@
+"""duplicates and curate as a person types them."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ...stages.sources.pictures import png
+from ..cli import embed, fail, succeed
+from .world import artifact, members, plain_tar, rows_by_key, walk
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, digit_shards) -> Path:
+    return walk(tmp_path_factory.mktemp("curate") / "artifacts", digit_shards)
+
+
+@pytest.fixture
+def twins(tmp_path) -> Path:
+    """A store of pictures of which three are there twice."""
+    content = {f"{n:02d}.png": png(n) for n in range(20)}
+    content |= {f"twin-{n:02d}.png": png(n) for n in range(3)}
+    embed(tmp_path / "store", plain_tar(tmp_path / "twins.tar", content))
+    return tmp_path / "store"
+
+
+def test_duplicates_lists_groups_and_removes_nothing(twins, tmp_path):
+    out, sheet = tmp_path / "groups.parquet", tmp_path / "groups.png"
+    flags = ("--above", "0.9999", "--out", out, "--sheet", sheet)
+    done = succeed(twins, "duplicates", *flags)
+    assert "3 groups of near-duplicates (cosine 0.9999 or more) among 23 pictures: 3" in done.out
+    table = pq.read_table(out)
+    assert table.column("key").to_pylist() == ["00", "twin-00", "01", "twin-01", "02", "twin-02"]
+    assert artifact(twins, "embeddings").rows == 23
+    with Image.open(sheet) as drawn:
+        assert drawn.height > 3 * 160
+
+
+def test_duplicates_as_json_holds_what_the_table_shows(twins):
+    told = json.loads(succeed(twins, "duplicates", "--above", "0.9999", "-n", "2", "--json").out)
+    assert (told["groups"], told["dropped"], told["largest"], told["rows"]) == (3, 3, 2, 23)
+    assert [[row["kept"] for row in group] for group in told["largest_groups"]] == [
+        [True, False],
+        [True, False],
+    ]
+
+
+def test_curate_drops_duplicates_and_counts_add_up(twins, tmp_path):
+    flags = ("--drop-duplicates", "--above", "0.9999")
+    done = succeed(twins, "curate", *flags, "--out", tmp_path / "out")
+    assert "seen 23 = chosen 20 + 3 near-duplicates of one that stays" in done.out
+    assert set(members(tmp_path / "out" / "00000.tar")) == {f"{n:02d}.png" for n in range(20)}
+
+
+def test_a_dry_run_counts_and_writes_nothing(twins, tmp_path):
+    for flags in (("--dry-run",), ("--dry-run", "--out", tmp_path / "out")):
+        assert succeed(twins, "curate", *flags).out == "seen 23 = chosen 23\n"
+    assert not (tmp_path / "out").exists()
+    assert "--dry-run only counts" in fail(twins, "curate")
+
+
+def test_curate_by_cluster_and_confidence_makes_what_is_missing(store, tmp_path):
+    clusters = artifact(store, "assignments").column("cluster")
+    confidence = artifact(store, "assignments").column("confidence")
+    wanted = sorted(set(clusters))[:2]
+    least = sorted(confidence)[len(confidence) // 4]
+    numbers = ("--cluster", str(wanted[0]), "--cluster", f"{wanted[1]},{wanted[0]}")
+    flags = (*numbers, "--min-confidence", str(least))
+    succeed(store, "curate", *flags, "--out", tmp_path / "out", "--samples-per-shard", "5")
+    embed(tmp_path / "again", tmp_path / "out")
+    keys = artifact(store, "embeddings").column("key")
+    expected = {
+        key
+        for key, cluster, sure in zip(keys, clusters, confidence, strict=True)
+        if cluster in wanted and sure >= least
+    }
+    assert set(rows_by_key(tmp_path / "again")) == expected
+
+
+def test_curate_by_caption(store, tmp_path):
+    succeed(store, "curate", "--caption", "*", "--out", tmp_path / "out")
+    assert len(members(*(tmp_path / "out").glob("*.tar"))) == 4 * 60
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (("--cluster", "one"), "numbers with commas, as 3,17, are"),
+        (("--above", "0.9"), "it needs --drop-duplicates"),
+        (("--drop-duplicates", "--above", "2"), "a similarity of 2 is not allowed"),
+        (("--min-confidence", "7"), "0 to 1 is"),
+    ],
+)
+def test_flags_that_cannot_be_meant_are_refused(store, tmp_path, flags, line):
+    assert line in fail(store, "curate", *flags, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [("duplicates", "--above", "0.8"), ("outliers",)])
+def test_a_sheet_or_a_table_that_cannot_be_written_is_refused(store, tmp_path, command):
+    where = tmp_path / "no" / "such" / "folder.png"
+    assert "cannot be written" in fail(store, *command, "--sheet", where)
+    assert "is a folder" in fail(store, *command, "--out", tmp_path)
+
+
+def test_outliers_draws_and_lists_what_is_far(store, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    done = succeed(store, "outliers", "-n", "4", "--sheet", sheet)
+    told = json.loads(succeed(store, "outliers", "-n", "4", "--json").out)
+    listed = [line.split()[2] for line in done.out.splitlines()[1:5]]
+    assert listed == [row["key"] for row in told["outliers"]]
+    assert told["outliers"][0]["distance"] >= told["quantiles"]["0.99"]
+    with Image.open(sheet) as drawn:
+        assert drawn.width > 3 * 160
+
+
+def test_a_sheet_of_no_duplicates_is_not_drawn_and_that_is_said(store, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    done = succeed(store, "duplicates", "--above", "1", "--sheet", sheet)
+    assert done.out.startswith("0 groups of near-duplicates")
+    assert "nothing to draw" in done.err
+    assert not sheet.exists()
+
+
+def test_nothing_embedded_says_how_to_begin(tmp_path):
+    for command in (("duplicates",), ("outliers",), ("curate", "--out", tmp_path / "out")):
+        assert "nothing is embedded" in fail(tmp_path / "empty", *command)

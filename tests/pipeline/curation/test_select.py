@@ -1,0 +1,132 @@
+"""Which rows are chosen, and that every other one is counted once, by why it is not."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from cpp_pipe.pipeline.curation.near import make_duplicates
+from cpp_pipe.pipeline.curation.select import Chosen, Wanted, choose
+from cpp_pipe.pipeline.plan import Plan
+from cpp_pipe.pipeline.search import first_captions
+from cpp_pipe.store import ConfigError, Store
+
+from ...stages.world import make_world, plan_of
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, digit_shards) -> SimpleNamespace:
+    """What a run of digits holds, and its near-duplicates at a low similarity."""
+    store = Store(tmp_path_factory.mktemp("select"))
+    made = make_world(store, digit_shards)
+    plan: Plan = plan_of(store, digit_shards)
+    held = {slot: made[slot].artifact for slot in ("embeddings", "assignments", "captions")}
+    near = make_duplicates(plan, 0.9)
+    assert near.facts["dropped"] > 5
+    return SimpleNamespace(**held, duplicates=near)
+
+
+def chosen(world: SimpleNamespace, **wanted) -> Chosen:
+    return choose(
+        Wanted(**wanted), world.embeddings, world.assignments, world.captions, world.duplicates
+    )
+
+
+def column(world: SimpleNamespace, name: str) -> np.ndarray:
+    return np.array(world.assignments.column(name))
+
+
+def test_without_conditions_every_row_is_chosen(world):
+    found = chosen(world)
+    assert found.rows.tolist() == list(range(world.embeddings.rows))
+    assert found.left_out == {}
+
+
+def test_clusters_and_confidence_must_both_hold(world):
+    cluster, confidence = column(world, "cluster"), column(world, "confidence")
+    wanted, least = (int(cluster[0]), int(cluster[-1])), float(np.median(confidence))
+    found = chosen(world, clusters=wanted, min_confidence=least)
+    expected = np.isin(cluster, wanted) & (confidence.astype(np.float32) >= np.float32(least))
+    assert found.rows.tolist() == np.flatnonzero(expected).tolist()
+    others, unsure = found.left_out.values()
+    assert others == (~np.isin(cluster, wanted)).sum()
+    assert unsure == (np.isin(cluster, wanted) & ~expected).sum()
+    assert found.seen == world.embeddings.rows
+    assert found.describe().startswith(f"seen {found.seen} = chosen {len(found.rows)} + {others} ")
+
+
+def test_captions_name_clusters_in_any_case_and_with_stars(world):
+    names = first_captions(world.captions)
+    cluster = column(world, "cluster")
+    one = names[int(cluster[0])]
+    alike = [number for number, name in names.items() if name == one]
+    expected = np.flatnonzero(np.isin(cluster, alike)).tolist()
+    assert chosen(world, captions=(one.upper(),)).rows.tolist() == expected
+    assert set(expected) <= set(chosen(world, captions=(f"*{one[1:]}",)).rows.tolist())
+    assert len(chosen(world, captions=("*",)).rows) == world.embeddings.rows
+
+
+def test_keys_choose_and_leave_out(world, tmp_path):
+    keys, shards = world.embeddings.column("key"), world.embeddings.column("shard")
+    wanted, unwanted = tmp_path / "keys.txt", tmp_path / "not.txt"
+    wanted.write_text(f"{keys[3]}\n\n  {shards[7]}:{keys[7]}  \n{keys[11]}\n")
+    unwanted.write_text(f"{keys[11]}\n{keys[12]}\n")
+    assert chosen(world, keys=wanted).rows.tolist() == [3, 7, 11]
+    found = chosen(world, keys=wanted, not_keys=unwanted)
+    assert found.rows.tolist() == [3, 7]
+    assert list(found.left_out.values()) == [len(keys) - 3, 1]
+
+
+def test_of_each_group_of_duplicates_one_stays(world):
+    rows = world.duplicates.table(world.duplicates.parts[0].name).to_pylist()
+    dropped = {row["row"] for row in rows if not row["kept"]}
+    found = chosen(world, is_deduplicated=True)
+    assert set(found.rows.tolist()) == set(range(world.embeddings.rows)) - dropped
+
+
+def test_a_group_whose_kept_one_is_not_chosen_keeps_the_one_most_like_it(world, tmp_path):
+    rows = world.duplicates.table(world.duplicates.parts[0].name).to_pylist()
+    group = max({row["group"] for row in rows}, key=[row["group"] for row in rows].count)
+    own = [row for row in rows if row["group"] == group]
+    assert len(own) > 2
+    unwanted = tmp_path / "not.txt"
+    unwanted.write_text(f"{own[0]['shard']}:{own[0]['key']}\n")
+    found = set(chosen(world, not_keys=unwanted, is_deduplicated=True).rows.tolist())
+    best = max(own[1:], key=lambda row: row["similarity"])
+    assert found & {row["row"] for row in own} == {best["row"]}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        ({"clusters": (0, 999)}, "--cluster 999 is not there: clusters are 0 to"),
+        ({"captions": ("no such thing",)}, "names no cluster: captions are"),
+    ],
+)
+def test_what_finds_nothing_is_refused(world, wanted, line):
+    with pytest.raises(ConfigError, match=line):
+        chosen(world, **wanted)
+
+
+def test_conditions_that_leave_nothing_are_refused_with_their_counts(world, tmp_path):
+    path = tmp_path / "keys.txt"
+    path.write_text(world.embeddings.column("key")[0] + "\n")
+    line = r"nothing is chosen \(seen 60 = chosen 0 \+ 59 not among the keys \+ 1 named to be left"
+    with pytest.raises(ConfigError, match=line):
+        chosen(world, keys=path, not_keys=path)
+
+
+def test_a_key_that_no_row_has_is_refused(world, tmp_path):
+    path = tmp_path / "keys.txt"
+    path.write_text("nobody\n")
+    with pytest.raises(ConfigError, match=r"names nobody, which no row has"):
+        chosen(world, keys=path)
+    with pytest.raises(ConfigError, match="cannot be read as lines of text"):
+        chosen(world, keys=Path(tmp_path))
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1])
+def test_a_confidence_outside_its_range_is_refused(least):
+    with pytest.raises(ConfigError, match="0 to 1"):
+        Wanted(min_confidence=least)

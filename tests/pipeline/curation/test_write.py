@@ -1,0 +1,311 @@
+"""New shards of chosen samples: byte for byte, whole or not at all, and what was embedded."""
+
+import json
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cpp_pipe.pipeline.curation.write import MANIFEST, write_shards
+from cpp_pipe.store import Artifact, ConfigError, MissingError, Store
+
+from ...stages.shards import write_shards as write_digit_shards
+from ...stages.sources.pictures import png, write_folder, write_picture
+from ..cli import DIGITS, embed, fail, succeed
+from .world import artifact, headers, members, plain_tar, rows_by_key
+
+
+def places(store: Path) -> dict[str, str]:
+    return dict(Store(store).runs.read("default").sources)
+
+
+def copy(store: Path, out: Path, rows=None, **how) -> list[Path]:
+    """Copies rows of a run, all of them if none are named."""
+    embeddings = artifact(store, "embeddings")
+    rows = np.arange(embeddings.rows) if rows is None else np.array(rows)
+    return list(write_shards(rows, embeddings, places(store), out, **how).shards)
+
+
+def nothing_was_written(out: Path) -> bool:
+    """Whether neither the folder nor anything half-written is there."""
+    return not [one for one in out.parent.iterdir() if out.name in one.name]
+
+
+@pytest.fixture
+def embedded(tmp_path) -> tuple[Path, Path]:
+    """A store of two shards of digits, and the folder of the shards."""
+    shards = tmp_path / "shards"
+    write_digit_shards(shards, shards=2, size=6)
+    embed(tmp_path / "store", shards)
+    return tmp_path / "store", shards
+
+
+def test_members_are_copied_byte_for_byte_with_their_headers(embedded, tmp_path):
+    store, shards = embedded
+    chosen = [1, 2, 7, 11]
+    made = copy(store, tmp_path / "out", chosen, samples_per_shard=3)
+    keys = [artifact(store, "embeddings").column("key")[row] for row in chosen]
+    expected = {
+        name: one
+        for name, one in members(*shards.glob("*.tar")).items()
+        if name.partition(".")[0] in keys
+    }
+    assert members(*made) == expected
+    assert len(expected) == 4 * len(chosen)
+    old = headers(*shards.glob("*.tar"))
+    assert headers(*made) == {name: old[name] for name in expected}
+    assert [len(members(one)) // 4 for one in made] == [3, 1]
+
+
+def test_curated_shards_embed_to_the_same_rows(embedded, tmp_path):
+    store, _ = embedded
+    copy(store, tmp_path / "out", [0, 3, 8])
+    embed(tmp_path / "again", tmp_path / "out")
+    old, new = rows_by_key(store), rows_by_key(tmp_path / "again")
+    assert len(new) == 3
+    assert new == {key: old[key] for key in new}
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_long_names_folders_and_extra_members_come_along(form, tmp_path):
+    folder = "a/" * 60 if form == tarfile.USTAR_FORMAT else "ä long folder/" * 20
+    names = {
+        f"{folder}x.png": png(0),
+        f"{folder}x.seg.PNG": b"no picture at all",
+        f"{folder}x.txt": "words, ünd möre".encode(),
+        "./y.JSON": b'{"a": 1}',
+        "./y.png": png(1),
+        "z.png": png(2),
+        "lonely.txt": b"no picture beside it",
+    }
+    shard = plain_tar(tmp_path / "shards" / "odd.tar", names, form)
+    store = tmp_path / "store"
+    embed(store, shard, more=["--max-skipped", "0.5"])
+    made = copy(store, tmp_path / "out")
+    expected = {name: one for name, one in names.items() if name != "lonely.txt"}
+    assert members(*made) == expected
+    old = headers(shard)
+    assert headers(*made) == {name: old[name] for name in expected}
+    embed(tmp_path / "again", tmp_path / "out")
+    assert rows_by_key(tmp_path / "again") == rows_by_key(store)
+
+
+def test_members_of_a_sample_that_stand_apart_come_together(tmp_path):
+    content = {"a.png": png(0), "b.png": png(1), "a.txt": b"one", "b.txt": b"two"}
+    embed(tmp_path / "store", plain_tar(tmp_path / "mixed.tar", content))
+    (made,) = copy(tmp_path / "store", tmp_path / "out")
+    assert list(members(made)) == ["a.png", "a.txt", "b.png", "b.txt"]
+    assert members(made) == content
+
+
+def test_a_shard_ends_where_a_key_comes_again(tmp_path):
+    for name, first in (("one", 0), ("two", 3)):
+        plain_tar(tmp_path / f"{name}.tar", {f"{n}.png": png(first + n) for n in range(3)})
+    store = tmp_path / "store"
+    embed(store, tmp_path / "one.tar", tmp_path / "two.tar")
+    made = copy(store, tmp_path / "out")
+    assert [sorted(members(one)) for one in made] == [["0.png", "1.png", "2.png"]] * 2
+    pictures = [picture for one in made for picture in members(one).values()]
+    assert sorted(pictures) == sorted(png(n) for n in range(6))
+
+
+def test_a_member_that_stands_twice_is_copied_as_it_was_embedded(tmp_path):
+    shard = tmp_path / "twice.tar"
+    with tarfile.open(shard, "w") as tar:
+        for name, one in (("a.png", png(0)), ("a.png", png(1)), ("b.png", png(2))):
+            plain_tar(tmp_path / "one.tar", {name: one})
+            with tarfile.open(tmp_path / "one.tar") as single:
+                header = single.getmember(name)
+                tar.addfile(header, single.extractfile(header))
+    embed(tmp_path / "store", shard, more=["--max-skipped", "0.5"])
+    (made,) = copy(tmp_path / "store", tmp_path / "out")
+    assert members(made) == {"a.png": png(0), "b.png": png(2)}
+
+
+def test_links_are_not_copied_and_are_counted(tmp_path):
+    shard = tmp_path / "links.tar"
+    plain_tar(shard, {"a.png": png(0), "b.png": png(1)})
+    with tarfile.open(shard, "a") as tar:
+        header = tarfile.TarInfo("a.txt")
+        header.type, header.linkname = tarfile.LNKTYPE, "b.png"
+        tar.addfile(header)
+    store = tmp_path / "store"
+    embed(store, shard)
+    done = succeed(store, "curate", "--out", tmp_path / "out")
+    assert "1 members are links, and were not copied" in done.err
+    assert members(tmp_path / "out" / "00000.tar") == {"a.png": png(0), "b.png": png(1)}
+
+
+def test_the_manifest_says_what_went_where(embedded, tmp_path):
+    store, _ = embedded
+    chosen = [0, 5, 6, 9]
+    copy(store, tmp_path / "out", chosen, samples_per_shard=3, prefix="new-")
+    rows = pq.read_table(tmp_path / "out" / MANIFEST).to_pylist()
+    embeddings = artifact(store, "embeddings")
+    assert [row["row"] for row in rows] == chosen
+    assert [row["key"] for row in rows] == [embeddings.column("key")[row] for row in chosen]
+    assert [row["shard"] for row in rows] == [embeddings.column("shard")[row] for row in chosen]
+    assert [row["new_shard"] for row in rows] == ["new-00000.tar"] * 3 + ["new-00001.tar"]
+    for row in rows:
+        data = (tmp_path / "out" / row["new_shard"]).read_bytes()
+        picture = members(tmp_path / "out" / row["new_shard"])[f"{row['new_key']}.png"]
+        assert data[row["offset"] : row["offset"] + row["size"]] == picture
+
+
+def test_a_folder_that_holds_anything_is_refused_and_left_alone(embedded, tmp_path):
+    store, _ = embedded
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    assert "is there already" in fail(store, "curate", "--out", out)
+    assert [one.name for one in out.iterdir()] == ["mine.txt"]
+    (out / "mine.txt").unlink()
+    succeed(store, "curate", "--out", out)
+    assert members(out / "00000.tar")
+
+
+def test_a_shard_that_is_gone_is_named_before_anything_is_written(embedded, tmp_path):
+    store, shards = embedded
+    (shards / "001.tar").unlink()
+    out = tmp_path / "out"
+    line = fail(store, "curate", "--out", out)
+    assert "001.tar cannot be read" in line
+    assert "cpp-pipe embed --shards" in line
+    assert nothing_was_written(out)
+    copy(store, out, [0, 1])  # what is asked for lies in the other one
+
+
+@pytest.mark.parametrize("cut", ["behind the last byte", "inside the last sample"])
+def test_a_shard_that_was_cut_when_it_was_embedded_gives_what_was_embedded(tmp_path, cut):
+    whole = plain_tar(tmp_path / "whole.tar", {f"{n}.png": png(n) for n in range(4)})
+    with tarfile.open(whole) as tar:
+        last = tar.getmember("3.png")
+    shard = tmp_path / "cut.tar"
+    end = last.offset_data + last.size - (0 if cut == "behind the last byte" else 9)
+    shard.write_bytes(whole.read_bytes()[:end])
+    store = tmp_path / "store"
+    embed(store, shard, more=["--allow-partial", "--max-skipped", "0.5"])
+    found = members(*copy(store, tmp_path / "out"))
+    kept = 4 if cut == "behind the last byte" else 3
+    assert found == {f"{n}.png": png(n) for n in range(kept)}
+
+
+@pytest.mark.parametrize("change", ["grown", "replaced"])
+def test_a_shard_that_was_changed_is_named(embedded, tmp_path, change):
+    store, shards = embedded
+    if change == "grown":
+        with (shards / "000.tar").open("ab") as file:
+            file.write(bytes(10_240))
+    else:
+        shutil.copy(shards / "001.tar", shards / "000.tar")
+    assert "000.tar is not what was embedded" in fail(store, "curate", "--out", tmp_path / "out")
+    assert nothing_was_written(tmp_path / "out")
+
+
+def test_a_change_between_the_edges_of_a_shard_is_noticed(tmp_path):
+    content = {f"{n:03d}.png": png(n) + bytes(4000) for n in range(60)}
+    shard = plain_tar(tmp_path / "large.tar", content)
+    store = tmp_path / "store"
+    embed(store, shard)
+    data = bytearray(shard.read_bytes())
+    at = data.index(b"030.png")
+    data[at : at + 7] = b"030.txt"
+    header = bytearray(data[at : at + 512])
+    header[148:156] = b" " * 8
+    data[at + 148 : at + 156] = f"{sum(header):06o}\0 ".encode()
+    shard.write_bytes(data)
+    line = fail(store, "curate", "--out", tmp_path / "out")
+    assert "has no 030 where it was embedded from" in line
+    assert nothing_was_written(tmp_path / "out")
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(embedded, tmp_path, monkeypatch):
+    store, _ = embedded
+    monkeypatch.setattr(os, "fsync", _no_space)
+    with pytest.raises(ConfigError, match="No space left"):
+        copy(store, tmp_path / "out", samples_per_shard=2)
+    assert nothing_was_written(tmp_path / "out")
+
+
+def _no_space(handle: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_imported_embeddings_have_nothing_to_copy(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.eye(4, dtype=np.float32))
+    store = tmp_path / "store"
+    succeed(store, "import", tmp_path / "x.npz", "--model", "ViT-B-32", "--pretrained", "openai")
+    line = fail(store, "curate", "--out", tmp_path / "out")
+    assert "imported without pictures" in line
+
+
+def test_pictures_of_a_folder_become_samples_with_what_stands_beside_them(tmp_path):
+    root = write_folder(tmp_path / "photos", 8)
+    first = min(root.rglob("*.png"))
+    first.with_suffix(".txt").write_text("a caption")
+    write_picture(root / "no.1" / "dots. and blanks.png", 9)
+    write_picture(root / "no.1" / "dots_ and blanks.PNG", 10)
+    store = tmp_path / "store"
+    succeed(store, "embed", "--images", root, *DIGITS)
+    made = copy(store, tmp_path / "out")
+    pictures = {one.read_bytes() for one in root.rglob("*") if one.suffix in (".png", ".PNG")}
+    found = members(*made)
+    assert {one for name, one in found.items() if name.endswith("png")} == pictures
+    assert [one for name, one in found.items() if name.endswith(".txt")] == [b"a caption"]
+    embed(tmp_path / "again", tmp_path / "out")
+    assert vectors(tmp_path / "again") == vectors(store)
+
+
+def test_rows_of_a_table_become_samples_with_their_fields(tmp_path):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table(
+        {
+            "image": pa.array([{"bytes": png(n), "path": f"{n}.png"} for n in range(5)], kind),
+            "caption": [f"number {n}" for n in range(5)],
+            "label": ["odd" if n % 2 else "even" for n in range(5)],
+            "url": [f"https://example.org/{n}" for n in range(5)],
+            "colour": ["red"] * 5,
+        }
+    )
+    pq.write_table(table, tmp_path / "rows.parquet")
+    store = tmp_path / "store"
+    succeed(store, "embed", "--table", tmp_path / "rows.parquet", *DIGITS)
+    copy(store, tmp_path / "out", [0, 2, 3])
+    embed(tmp_path / "again", tmp_path / "out")
+    old, new = rows_by_key(store), rows_by_key(tmp_path / "again")
+    assert list(new) == ["0", "2", "3"]
+    for key, row in new.items():
+        for name in ("caption", "label", "url", "width", "height", "size", "embedding"):
+            assert row[name] == old[key][name], name
+        assert json.loads(row["extra"])["colour"] == "red"
+
+
+def test_shards_in_a_bucket_are_copied_from_there(tmp_path):
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+    shards = tmp_path / "local"
+    write_digit_shards(shards, shards=1, size=5)
+    files.pipe_file("/bucket/000.tar", (shards / "000.tar").read_bytes())
+    store = tmp_path / "store"
+    embed(store, "memory://bucket/000.tar")
+    made = copy(store, tmp_path / "out", [1, 4])
+    old = members(shards / "000.tar")
+    assert members(*made) == {name: old[name] for name in members(*made)}
+    assert len(members(*made)) == 8
+    files.store.clear()
+    with pytest.raises(MissingError, match=r"memory://bucket/000\.tar"):
+        copy(store, tmp_path / "later", [1])
+
+
+def vectors(store: Path) -> list[tuple]:
+    """The embeddings of a run without their keys, in an order of their own."""
+    embeddings: Artifact = artifact(store, "embeddings")
+    found = [embeddings.embeddings(part.name) for part in embeddings.parts]
+    return sorted(map(tuple, np.concatenate(found).tolist()))

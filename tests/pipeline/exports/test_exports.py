@@ -1,0 +1,326 @@
+"""What other tools open: opened by them where they are installed, else held to their layouts."""
+
+import base64
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from cpp_pipe import Run
+from cpp_pipe.pipeline.exports.embedding_atlas import neighbours, project
+from cpp_pipe.stages.gather import gather
+
+from ..cli import fail, succeed
+from ..curation.world import artifact, walk
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, digit_shards) -> Path:
+    """A run of digits with all that can be exported."""
+    walked = walk(tmp_path_factory.mktemp("exports") / "artifacts", digit_shards)
+    succeed(walked, "duplicates", "--above", "0.9")
+    return walked
+
+
+@pytest.fixture(scope="module")
+def exported(store, tmp_path_factory):
+    """Writes a format once, and says where."""
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def export(form: str, name: str, *flags: str) -> Path:
+        if name not in made:
+            succeed(store, "export", form, "--out", folder / name, *flags)
+            made[name] = folder / name
+        return made[name]
+
+    return export
+
+
+def column(store: Path, slot: str, name: str) -> list:
+    return artifact(store, slot).column(name)
+
+
+def run_elsewhere(code: str, *arguments: str | Path) -> str:
+    """What Python code prints in a process of its own."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# Parquet.
+
+
+def test_parquet_has_a_row_a_picture_with_all_that_is_known(store, exported):
+    table = pq.read_table(exported("parquet", "rows.parquet"))
+    assert table.column("row").to_pylist() == list(range(ROWS))
+    for name in ("key", "label", "caption", "shard", "extra", "width"):
+        assert table.column(name).to_pylist() == column(store, "embeddings", name)
+    for name in ("cluster", "confidence", "novelty"):
+        assert table.column(name).to_pylist() == column(store, "assignments", name)
+    vectors = np.stack(table.column("embedding").to_numpy())
+    np.testing.assert_array_equal(vectors, gather(artifact(store, "embeddings")))
+    features = np.stack(table.column("feature").to_numpy())
+    np.testing.assert_array_equal(features, gather(artifact(store, "features"), "z"))
+    captions = artifact(store, "captions").table("captions").to_pylist()
+    first = {row["cluster"]: row["caption"] for row in captions if row["rank"] == 1}
+    for row in table.select(["cluster", "cluster_caption"]).to_pylist():
+        assert row["cluster_caption"] == first[row["cluster"]]
+
+
+def test_duplicates_point_to_the_row_that_is_kept(store, exported):
+    found = pq.read_table(exported("parquet", "rows.parquet")).column("duplicate_of").to_pylist()
+    rows = artifact(store, "duplicates").table("duplicates").to_pylist()
+    kept = {row["group"]: row["row"] for row in rows if row["kept"]}
+    expected = {row["row"]: kept[row["group"]] for row in rows if not row["kept"]}
+    assert expected
+    assert {row: one for row, one in enumerate(found) if one is not None} == expected
+
+
+def test_a_run_that_is_only_embedded_exports_what_there_is(tmp_path, digit_shards):
+    from ..cli import embed
+
+    embed(tmp_path / "store", digit_shards)
+    done = succeed(tmp_path / "store", "export", "parquet", "--out", tmp_path / "x.parquet")
+    assert "with embeddings alone" in done.out
+    names = pq.read_table(tmp_path / "x.parquet").column_names
+    assert "embedding" in names
+    assert not {"cluster", "feature", "duplicate_of"} & set(names)
+
+
+# clip-retrieval.
+
+
+def test_clip_retrieval_has_pairs_of_embeddings_and_metadata(store, exported):
+    folder = exported("clip-retrieval", "clip-retrieval", "--texts")
+    names = [f"{number:04d}" for number in range(3)]
+    for kind, suffix in (("img_emb", "npy"), ("text_emb", "npy"), ("metadata", "parquet")):
+        found = sorted(one.name for one in (folder / kind).iterdir())
+        assert found == [f"{kind}_{name}.{suffix}" for name in names]
+    blocks = [np.load(folder / "img_emb" / f"img_emb_{name}.npy") for name in names]
+    tables = [pq.read_table(folder / "metadata" / f"metadata_{name}.parquet") for name in names]
+    assert [len(one) for one in blocks] == [len(one) for one in tables] == [20, 20, 20]
+    assert blocks[0].dtype == np.float16
+    np.testing.assert_array_equal(np.concatenate(blocks), gather(artifact(store, "embeddings")))
+    keys = [key for table in tables for key in table.column("image_path").to_pylist()]
+    assert keys == column(store, "embeddings", "key")
+
+
+def test_clip_retrieval_texts_are_the_captions(store, exported):
+    folder = exported("clip-retrieval", "clip-retrieval", "--texts")
+    found = np.load(folder / "text_emb" / "text_emb_0001.npy")
+    captions = column(store, "embeddings", "caption")[20:40]
+    expected = Run.open(store).encoder.texts(captions)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_clip_retrieval_comes_back_by_import(store, exported, tmp_path):
+    folder = exported("clip-retrieval", "clip-retrieval", "--texts")
+    model = ("--model", "digits-clip", "--pretrained", "shipped")
+    succeed(tmp_path / "store", "import", folder, *model)
+    old, new = artifact(store, "embeddings"), artifact(tmp_path / "store", "embeddings")
+    for name in ("key", "caption", "label"):
+        assert new.column(name) == old.column(name)
+    # Rows are made unit again, in float32, and rounded again.
+    one, other = gather(new).astype(np.float32), gather(old).astype(np.float32)
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+# LanceDB.
+
+
+def test_lancedb_opens_its_table_and_finds_a_row_by_its_vector(store, exported):
+    lancedb = pytest.importorskip("lancedb", reason="the extra lancedb is not installed")
+    folder = exported("lancedb", "rows.lancedb")
+    table = lancedb.connect(str(folder)).open_table("images")
+    assert table.count_rows() == ROWS
+    x, keys = gather(artifact(store, "embeddings")), column(store, "embeddings", "key")
+    hits = table.search(x[7].astype(np.float32)).distance_type("cosine").limit(3).to_list()
+    assert hits[0]["key"] == keys[7]
+    expected = np.argsort(-(x.astype(np.float32) @ x[7].astype(np.float32)))[:3]
+    assert [hit["row"] for hit in hits] == expected.tolist()
+    assert hits[0]["cluster"] == column(store, "assignments", "cluster")[7]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lancedb") is not None, reason="LanceDB is there")
+def test_without_lancedb_its_export_says_what_to_install(store, tmp_path):
+    line = fail(store, "export", "lancedb", "--out", tmp_path / "out")
+    assert "pip install 'cpp-pipe[lancedb]'" in line
+    assert not (tmp_path / "out").exists()
+
+
+# embedding-atlas.
+
+
+def test_atlas_has_places_neighbours_and_small_pictures(store, exported):
+    table = pq.read_table(exported("embedding-atlas", "atlas.parquet", "--thumbnails", "24"))
+    z = gather(artifact(store, "features"), "z").astype(np.float32)
+    x_y = np.stack([table.column(name).to_numpy() for name in ("projection_x", "projection_y")], 1)
+    reference = PCA(2, svd_solver="full").fit_transform(z)
+    signs = np.sign((x_y * reference).sum(0))
+    np.testing.assert_allclose(x_y * signs, reference, atol=1e-4)
+    near = table.column("neighbors").to_pylist()
+    assert {len(one["ids"]) for one in near} == {len(one["distances"]) for one in near} == {15}
+    for picture, key in zip(
+        table.column("image").to_pylist(), column(store, "embeddings", "key"), strict=True
+    ):
+        assert picture["path"] == key
+        with Image.open(io.BytesIO(picture["bytes"])) as opened:
+            assert opened.size == (24, 24)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1, 0), (2, 1), (40, 15), (1500, 4)])
+def test_neighbours_are_the_nearest_others(n, k):
+    x = np.random.default_rng(n).standard_normal((n, 12)).astype(np.float32)
+    ids, distances = neighbours(x, k)
+    assert ids.shape == distances.shape == (n, k)
+    if k:
+        told = NearestNeighbors(n_neighbors=k, metric="cosine").fit(x).kneighbors()
+        np.testing.assert_allclose(distances, told[0], atol=1e-5)
+        assert (ids == told[1]).mean() > 0.999
+        assert not (ids == np.arange(n)[:, None]).any()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("umap") is not None, reason="umap-learn is there")
+def test_without_umap_its_projection_says_what_to_install(store, tmp_path):
+    out = tmp_path / "atlas.parquet"
+    line = fail(store, "export", "embedding-atlas", "--projection", "umap", "--out", out)
+    assert "pip install 'cpp-pipe[atlas]'" in line
+    assert not out.exists()
+
+
+def test_umap_places_every_row():
+    pytest.importorskip("umap", reason="the extra atlas is not installed")
+    code = (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "import numpy as np\n"
+        "from cpp_pipe.pipeline.exports.embedding_atlas import project\n"
+        "x = np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)\n"
+        "print(project(x, 'umap').shape, np.isfinite(project(x, 'umap')).all())"
+    )
+    assert run_elsewhere(code).split("\n")[-2] == "(60, 2) True"
+    assert project(np.eye(3, dtype=np.float32), "pca").shape == (3, 2)
+
+
+def test_embedding_atlas_builds_its_page_from_it(exported, tmp_path):
+    if importlib.util.find_spec("embedding_atlas") is None:
+        pytest.skip("the extra atlas is not installed")
+    table = exported("embedding-atlas", "atlas.parquet", "--thumbnails", "24")
+    page = tmp_path / "page"
+    code = "import sys; from embedding_atlas.cli import main; main(sys.argv[1:])"
+    columns = ("--x", "projection_x", "--y", "projection_y", "--neighbors", "neighbors")
+    run_elsewhere(code, table, *columns, "--image", "image", "--export-application", page)
+    props = json.loads((page / "data" / "metadata.json").read_text())["props"]["data"]
+    assert props["projection"] == {"x": "projection_x", "y": "projection_y"}
+    assert (props["neighbors"], props["image"]) == ("neighbors", "image")
+    shown = pq.read_table(page / "data" / "dataset.parquet")
+    assert shown.column("key").to_pylist() == pq.read_table(table).column("key").to_pylist()
+
+
+# FiftyOne.
+
+
+def test_fiftyone_has_pictures_samples_and_the_types_of_fields(store, exported):
+    folder = exported("fiftyone", "fiftyone")
+    samples = json.loads((folder / "samples.json").read_text())["samples"]
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert "version" not in metadata  # what says that samples are plain
+    assert set(metadata["sample_fields"]) == set(samples[0])
+    x = gather(artifact(store, "embeddings"))
+    run, clusters = Run.open(store), column(store, "assignments", "cluster")
+    for row, sample in enumerate(samples):
+        with Image.open(folder / sample["filepath"]) as opened:
+            assert opened.convert("RGB").tobytes() == run.picture(row).tobytes()
+        size = (folder / sample["filepath"]).stat().st_size
+        assert sample["metadata"]["size_bytes"] == size
+        stored = base64.b64decode(sample["embedding"]["$binary"]["base64"])
+        vector = np.load(io.BytesIO(zlib.decompress(stored)), allow_pickle=False)
+        np.testing.assert_array_equal(vector, x[row].astype(np.float32))
+        assert sample["cluster"]["label"].split()[0] == str(clusters[row])
+    dropped = {one["row"] for one in samples if "duplicate" in one["tags"]}
+    assert len(dropped) == artifact(store, "duplicates").facts["dropped"]
+
+
+_OPEN = """
+import sys
+import fiftyone as fo
+made = fo.Dataset.from_dir(sys.argv[1], dataset_type=fo.types.FiftyOneDataset)
+made.compute_metadata(overwrite=True)
+told = [
+    [one.key, one.cluster.label, one.cluster.confidence, one.ground_truth.label, len(one.embedding),
+     one.metadata.width, one.tags]
+    for one in made
+]
+made.delete()
+import json
+print("told", json.dumps(told))
+"""
+
+
+def test_fiftyone_opens_it_as_a_dataset(store, exported):
+    if importlib.util.find_spec("fiftyone") is None:
+        pytest.skip("the extra fiftyone is not installed")
+    spec = importlib.util.find_spec("fiftyone")
+    assert spec is not None
+    assert spec.origin is not None
+    if not (Path(spec.origin).parent / "db" / "bin" / "mongod").is_file():
+        pytest.skip("FiftyOne is there without its database")
+    told = run_elsewhere(_OPEN, exported("fiftyone", "fiftyone")).split("told ")[-1]
+    rows = json.loads(told)
+    assert [row[0] for row in rows] == column(store, "embeddings", "key")
+    assert [row[3] for row in rows] == column(store, "embeddings", "label")
+    clusters = column(store, "assignments", "cluster")
+    assert [int(row[1].split()[0]) for row in rows] == clusters
+    confidence = column(store, "assignments", "confidence")
+    np.testing.assert_allclose([row[2] for row in rows], confidence, atol=1e-6)
+    assert {tuple(row[4:6]) for row in rows} == {(32, 32)}
+
+
+# What is asked for wrongly.
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("csv",), "the format 'csv' is not known: parquet, clip-retrieval, lancedb"),
+        (("parquet", "--texts"), "--texts goes with export clip-retrieval, not with parquet"),
+        (("fiftyone", "--thumbnails", "9"), "--thumbnails goes with export embedding-atlas"),
+        (("parquet", "--projection", "umap"), "--projection goes with export embedding-atlas"),
+        (("embedding-atlas", "--projection", "tsne"), "pca or umap is"),
+    ],
+)
+def test_flags_that_cannot_be_meant_are_refused(store, tmp_path, words, line):
+    assert line in fail(store, "export", *words, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_anything_is_refused(store, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert "is there already" in fail(store, "export", "clip-retrieval", "--out", tmp_path)
+    assert "is a folder" in fail(store, "export", "parquet", "--out", tmp_path)
+    assert [one.name for one in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_pictures_that_are_gone_leave_no_half_export(tmp_path):
+    from ...stages.shards import write_shards
+    from ..cli import embed
+
+    write_shards(tmp_path / "shards", shards=1, size=5)
+    embed(tmp_path / "store", tmp_path / "shards")
+    (tmp_path / "shards" / "000.tar").unlink()
+    for form in (("fiftyone",), ("embedding-atlas", "--thumbnails", "16")):
+        line = fail(tmp_path / "store", "export", *form, "--out", tmp_path / "out")
+        assert "000.tar cannot be read" in line
+    assert not [one for one in tmp_path.iterdir() if "out" in one.name]

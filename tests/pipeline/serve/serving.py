@@ -1,0 +1,93 @@
+"""A real run, and a real server over it in a thread of the tests."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from cpp_pipe.pipeline.commands.options import open_plan
+from cpp_pipe.pipeline.serve.app import make_app
+from cpp_pipe.pipeline.serve.opened import Current, opener
+from cpp_pipe.pipeline.serve.preparing import prepare
+from cpp_pipe.pipeline.serve.serving import LOCAL, bind, make_server
+from cpp_pipe.store import Store
+
+from ..cli import SMALL, embed, succeed
+
+WORDS = "digits-words.txt"
+
+
+def make_run(store: Path, *shards: Path) -> Path:
+    """Digits through every stage, with all that the page can show."""
+    embed(store, *shards)
+    succeed(store, "train", *SMALL)
+    succeed(store, "spectrum", "--k-max", "12")
+    succeed(store, "select-k", "--resamples", "3")
+    succeed(store, "merge", "--finest", "8")
+    succeed(store, "assign", "--k", "5,3")
+    succeed(store, "caption", "--vocabulary", WORDS)
+    prepare(open_plan(store, "default", device="cpu"))
+    succeed(store, "map", "--method", "pca")
+    return store
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that answers, and what asks it."""
+
+    client: httpx.Client
+    current: Current
+    server: uvicorn.Server
+    port: int
+
+    def get(self, path: str, **parameters: Any) -> httpx.Response:
+        """An answer, whatever it is."""
+        return self.client.get(path, params=parameters or None)
+
+    def json(self, path: str, **parameters: Any) -> Any:
+        """The JSON of an answer that must be one."""
+        found = self.get(path, **parameters)
+        assert found.status_code == 200, f"{path}: {found.status_code} {found.text[:300]}"
+        return found.json()
+
+
+@contextlib.contextmanager
+def serve(store: Path, *, token: str | None = None, run: str = "default") -> Iterator[Served]:
+    """A server over a run, on a port that is free, until the end of the block."""
+    current = Current(opener(Store(store), run, "cpu"))
+    with bind("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        server = make_server(make_app(current, token=token, hosts=LOCAL))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        wait_until(lambda: server.started, "the server began")
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                yield Served(client, current, server, port)
+        finally:
+            server.should_exit = True
+            thread.join(timeout=20)
+            current.close()
+            assert not thread.is_alive(), "the server ends when it is told to"
+
+
+def wait_until(claim, what: str, seconds: float = 20) -> None:
+    """Waits for a claim to become true."""
+    end = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < end, f"waited {seconds:g} seconds in vain until {what}"
+        time.sleep(0.02)
+
+
+def connect(port: int) -> socket.socket:
+    """A bare connection."""
+    made = socket.create_connection(("127.0.0.1", port), timeout=20)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made

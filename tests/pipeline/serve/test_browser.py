@@ -1,0 +1,422 @@
+"""The page in a real browser, as a person uses it: by pointer, by keys, wide and on a phone."""
+
+import re
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from cpp_pipe import Run
+
+from .browsing import DESKTOP, PHONE, visit
+from .nasty import SCRIPT, key_of
+from .serving import serve
+
+expect.set_options(timeout=20_000)  # milliseconds: other work may be going on beside the tests
+
+SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+LOOKS = pytest.mark.parametrize(
+    "size, scheme", [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop-light", "phone-dark"]
+)
+
+VIEWS = {
+    "overview": "",
+    "level": "?level=4",
+    "cluster": "cluster?cluster=1",
+    "node": "cluster?grouping=tree&cluster=9",
+    "image": "image?row=7",
+    "search": "search",
+    "found": "search?text=the%20number%20seven",
+    "like": "search?row=7",
+    "map": "map",
+    "run": "run",
+    "docs": "docs",
+}
+
+
+@LOOKS
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_whole_has_no_faults_of_access_and_fits(served, browser, view, size, scheme):
+    with visit(browser, served.port, size, scheme) as seen:
+        seen.open(VIEWS[view])
+        if view == "map":
+            seen.page.wait_for_selector("[data-drawn]")
+        if view == "found":
+            seen.page.wait_for_selector(".results .tile")
+            seen.settle()
+        seen.shoot(view)
+        assert seen.page.locator("h1").count() == 1
+        assert seen.page.title().endswith("default · cpp-pipe")
+        # Nothing is wider than the screen.
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        found = Axe().run(seen.page)
+        told = [
+            f"{one['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
+            for one in found.response["violations"]
+            for node in one["nodes"]
+        ]
+        assert told == []
+
+
+@SIZES
+def test_from_the_overview_to_a_picture_and_back(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("")
+        expect(page.locator("h1")).to_have_text("60 pictures in 5 clusters")
+        expect(page.locator(".card")).to_have_count(5)
+        card = page.locator(".card").nth(1)
+        name = card.locator(".card-title").inner_text()
+        card.click()
+        expect(page.locator("h1")).to_have_text(name)
+        expect(page).to_have_url(re.compile(r"/cluster\?cluster=\d+$"))
+        tile = page.locator(".tile").first
+        key = tile.locator(".key").text_content()
+        tile.click()
+        expect(page.locator("h1")).to_have_text(key or "")
+        expect(page).to_have_url(re.compile(r"/image\?shard=.*&key="))
+        expect(page.get_by_role("heading", name="CLIP")).to_be_visible()
+        expect(page.get_by_role("heading", name="Refined")).to_be_visible()
+        expect(page.locator(".spaces .tile")).to_have_count(24)
+        # The address alone shows the same.
+        with visit(browser, served.port, size) as other:
+            other.open(page.url.removeprefix(seen.base))
+            expect(other.page.locator("h1")).to_have_text(key or "")
+        page.go_back()
+        expect(page.locator("h1")).to_have_text(name)
+        page.go_back()
+        expect(page.locator(".card")).to_have_count(5)
+
+
+def test_a_view_that_one_comes_back_to_is_as_it_was_left(served, browser):
+    with visit(browser, served.port, PHONE) as seen:
+        page = seen.page
+        seen.open("cluster?cluster=0")
+        page.evaluate("window.scrollTo(0, 500)")
+        tile = page.locator(".tile").nth(4)
+        tile.scroll_into_view_if_needed()
+        before = page.evaluate("scrollY")
+        tile.click()
+        expect(page).to_have_url(re.compile("/image"))
+        page.go_back()
+        expect(page).to_have_url(re.compile("/cluster"))
+        page.wait_for_function(f"Math.abs(scrollY - {before}) < 3")
+
+
+@SIZES
+def test_words_find_pictures(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("")
+        page.get_by_label("Search by words").fill("the number seven")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(r"/search\?text=the\+number\+seven$"))
+        expect(page.locator(".results .tile")).to_have_count(60)
+        expect(page.locator("#said")).to_have_text("60 pictures found")
+        first = page.locator(".results .tile .key").first.text_content()
+        expected = served.json("/api/search", text="the number seven")["hits"][0]["key"]
+        assert first == expected
+
+
+@SIZES
+def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_path, size):
+    Run.open(finished).picture(12).save(tmp_path / "query.png")
+    key = served.json("/api/images/12")["key"]
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("search")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_text("Choose a picture").click()
+        chooser.value.set_files(tmp_path / "query.png")
+        expect(page.locator(".results .tile")).to_have_count(60)
+        assert page.locator(".results .tile .key").first.text_content() == key
+        expect(page).to_have_url(re.compile(r"/search\?vector=.+&space=features$"))
+        seen.settle()
+        seen.shoot("uploaded")
+        page.get_by_role("button", name="CLIP").click()
+        expect(page).to_have_url(re.compile("space=embeddings"))
+        shared = page.url
+        # Somebody else, who never had the picture, sees the same by the address.
+        with visit(browser, served.port, size) as other:
+            other.open(shared.removeprefix(other.base))
+            expect(other.page.locator(".results .tile")).to_have_count(60)
+            assert other.page.locator(".results .tile .key").first.text_content() == key
+
+
+@pytest.mark.parametrize("how", ["drop", "paste"])
+def test_a_picture_that_is_dropped_or_pasted_finds_itself(served, browser, finished, tmp_path, how):
+    Run.open(finished).picture(20).save(tmp_path / "query.png")
+    data = list((tmp_path / "query.png").read_bytes())
+    hand_over = """([data, how]) => {
+      const file = new File([new Uint8Array(data)], "query.png", {type: "image/png"});
+      const carried = new DataTransfer();
+      carried.items.add(file);
+      const made = how === "drop"
+        ? [new DragEvent("dragover", {dataTransfer: carried, bubbles: true, cancelable: true}),
+           new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})]
+        : [new ClipboardEvent("paste", {clipboardData: carried, bubbles: true})];
+      made.forEach((event) => document.body.dispatchEvent(event));
+    }"""
+    with visit(browser, served.port) as seen:
+        seen.open("run")
+        seen.page.evaluate(hand_over, [data, how])
+        expect(seen.page.locator(".results .tile")).to_have_count(60)
+        expected = served.json("/api/images/20")["key"]
+        assert seen.page.locator(".results .tile .key").first.text_content() == expected
+
+
+def test_what_is_no_picture_is_said_on_the_page(served, browser, tmp_path):
+    (tmp_path / "not.png").write_bytes(b"<svg><script>alert(1)</script></svg>")
+    with visit(browser, served.port, may_fail=True) as seen:
+        seen.open("search")
+        with seen.page.expect_file_chooser() as chooser:
+            seen.page.get_by_text("Choose a picture").click()
+        chooser.value.set_files(tmp_path / "not.png")
+        expect(seen.page.locator(".results")).to_contain_text("no picture that can be decoded")
+
+
+def drag(page, slider, fraction: float) -> None:
+    """Drags the handle to a place of the plot."""
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * fraction, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+
+
+@SIZES
+def test_moving_along_the_curve_regroups_the_cards(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("")
+        slider = page.get_by_role("slider", name="Number of clusters")
+        slider.focus()
+        page.keyboard.press("Home")
+        expect(page.locator(".card")).to_have_count(1)
+        expect(page.locator("h1")).to_have_text("60 pictures in 1 cluster")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".card")).to_have_count(2)
+        expect(slider).to_have_attribute("aria-valuetext", "2 clusters")
+        expect(page).to_have_url(re.compile(r"\?level=2$"))
+        page.keyboard.press("End")
+        finest = served.json("/api/run")["tree"]["finest"]
+        expect(page.locator(".level output")).to_have_text(str(finest))
+        drag(page, slider, 0.14)
+        expect(page.locator(".card")).to_have_count(1)
+        page.locator("h1").click()
+        page.keyboard.press("]")
+        page.keyboard.press("]")
+        expect(page.locator(".card")).to_have_count(3)
+        seen.settle()
+        seen.shoot("regrouped")
+        sizes = [int(one) for one in page.locator(".card-facts .number").all_inner_texts()]
+        nodes = served.json("/api/tree")["nodes"]
+        there = [one["size"] for one in nodes if one["coarsest"] <= 3 <= one["finest"]]
+        assert sizes == sorted(there, reverse=True)
+        page.get_by_role("button", name="k = 3").click()
+        expect(page).to_have_url(re.compile(r"\?grouping=k-3$"))
+        page.get_by_role("button", name="k = 5").click()
+        expect(page.locator(".card")).to_have_count(5)
+
+
+def test_cards_are_sorted_and_filtered_and_the_address_keeps_it(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.get_by_label("First the").select_option("name")
+        names = page.locator(".card-title").all_inner_texts()
+        assert names == sorted(names, key=str.lower)
+        word = names[0]
+        page.get_by_label("Captions with").fill(word)
+        expect(page.locator(".tools .count")).to_contain_text("shown")
+        page.wait_for_url(re.compile("filter="))
+        shown = page.locator(".card").count()
+        cards = served.json("/api/clusters")["cards"]
+        assert shown == sum(any(word in one["caption"] for one in c["names"]) for c in cards)
+        page.reload()
+        expect(page.locator(".card")).to_have_count(shown)
+        page.get_by_label("Captions with").fill("no such caption")
+        expect(page.locator(".cards")).to_contain_text("No caption holds these words")
+
+
+@SIZES
+def test_a_click_on_the_map_shows_the_picture(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("map")
+        page.wait_for_selector("[data-drawn='60']")
+        place = """(point) => {
+          const plot = document.querySelector("[data-drawn]");
+          const {xaxis, yaxis, _size} = plot._fullLayout;
+          const box = plot.getBoundingClientRect();
+          const trace = plot._fullData[0];
+          return [box.left + _size.l + xaxis.l2p(trace.x[point]),
+                  box.top + _size.t + yaxis.l2p(trace.y[point])];
+        }"""
+        # The point that is farthest from all others: where several lie, which is hit is open.
+        import numpy as np
+
+        data = served.get("/api/map/points").content
+        places = np.frombuffer(data[: 8 * 60], "<f4").reshape(60, 2)
+        apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9 * np.eye(60)
+        point = int(apart.min(1).argmax())
+        page.locator("[data-drawn]").scroll_into_view_if_needed()
+        x, y = page.evaluate(place, point)
+        page.mouse.move(x, y)
+        page.wait_for_timeout(300)
+        page.mouse.click(x, y)
+        key = served.json(f"/api/images/{point}")["key"]
+        expect(page.locator(".shown")).to_contain_text(key)
+        seen.settle()
+        seen.shoot("map-clicked")
+        before = page.evaluate("document.querySelector('[data-drawn]')._fullLayout.xaxis.range")
+        page.get_by_role("button", name="Closer").click()
+        page.wait_for_function(
+            "(before) => { const [a, b] ="
+            " document.querySelector('[data-drawn]')._fullLayout.xaxis.range;"
+            " return b - a < before[1] - before[0]; }",
+            arg=before,
+        )
+        page.get_by_label("Level of the hierarchy").focus()
+        page.keyboard.press("Home")
+        expect(page.locator(".swatches li")).to_have_count(1)
+        page.get_by_role("combobox", name="Coloured by").select_option("k-3")
+        expect(page.locator(".swatches li")).to_have_count(3)
+        page.locator(".swatches button").first.click()
+        expect(page.locator(".swatches button").first).to_have_attribute("aria-pressed", "true")
+        page.locator(".shown a").last.click()
+        expect(page).to_have_url(re.compile("/cluster"))
+
+
+def test_the_keyboard_alone_is_enough(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.keyboard.press("Tab")
+        expect(page.get_by_text("Skip to the content")).to_be_focused()
+        page.keyboard.press("/")
+        expect(page.get_by_label("Search by words")).to_be_focused()
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_be_hidden()
+        page.locator(".card").first.focus()
+        page.keyboard.press("ArrowRight")
+        expect(page.locator(".card").nth(1)).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile("/cluster"))
+        tiles = page.locator(".tile")
+        tiles.first.focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowLeft")
+        columns = page.evaluate(
+            "getComputedStyle(document.querySelector('.grid'))"
+            ".gridTemplateColumns.split(' ').length"
+        )
+        place = columns - 1 if tiles.count() > columns else 0
+        expect(tiles.nth(place)).to_be_focused()
+        first, second = (tiles.nth(one).locator(".key").text_content() for one in (0, 1))
+        tiles.first.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text(first or "")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("h1")).to_have_text(second or "")
+        page.keyboard.press("Escape")
+        expect(page).to_have_url(re.compile("/cluster"))
+        page.keyboard.press("Escape")
+        expect(page.locator(".card")).to_have_count(5)
+
+
+def test_the_theme_is_chosen_and_kept(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        colour = "getComputedStyle(document.body).backgroundColor"
+        light = page.evaluate(colour)
+        page.get_by_role("button", name="Theme: as the system").click()
+        page.get_by_role("button", name="Theme: light").click()
+        dark = page.evaluate(colour)
+        assert dark != light
+        page.reload()
+        seen.settle()
+        assert page.evaluate(colour) == dark
+
+
+def test_the_run_is_scored_while_one_looks(served, browser):
+    with visit(browser, served.port) as seen:
+        seen.open("run")
+        page = seen.page
+        expect(page.get_by_text("k-means on the embeddings")).to_be_visible(timeout=60_000)
+        seen.shoot("scored")
+        for slot in ("embeddings", "heads", "assignments/levels", "projection"):
+            expect(page.locator(".flow .slot", has_text=slot).first).to_be_visible()
+        page.locator(".flow summary").nth(1).click()
+        expect(page.locator(".flow pre").nth(1)).to_contain_text('"hidden": 32')
+
+
+def test_markup_is_shown_and_does_nothing(nasty, browser):
+    with serve(nasty) as found, visit(browser, found.port) as seen:
+        page = seen.page
+        row = 3
+        shard = found.json(f"/api/images/{row}")["shard"]
+        paths = ["", "?level=2", "cluster?cluster=0", f"image?row={row}", "run", "search"]
+        for path in paths:
+            seen.open(path)
+            page.wait_for_timeout(200)
+            assert page.evaluate("window.caught") is None
+            assert page.locator("main script, main i, main b, main img[src='x']").count() == 0
+        seen.open("")
+        expect(page.locator(".card-title").first).to_have_text(re.compile("onerror|passwd|evil"))
+        seen.open(f"image?row={row}")
+        expect(page.locator("h1")).to_have_text(key_of(row))
+        expect(page.locator(".fields")).to_contain_text(SCRIPT)
+        expect(page.locator(".fields")).to_contain_text(shard)
+        # What is no address of the web is no link.
+        assert page.locator("a[href^='javascript']").count() == 0
+        seen.open("cluster?cluster=0")
+        page.locator(".tile").first.click()
+        expect(page.locator("h1")).to_have_text(re.compile(re.escape("a&b=<i>")))
+        page.reload()
+        expect(page.locator("h1")).to_have_text(re.compile(re.escape("a&b=<i>")))
+
+
+def test_pictures_that_are_gone_are_said_to_be(moved, browser):
+    with serve(moved) as found:
+        gone = Path(found.json("/api/images/25")["source"])
+        gone.unlink()
+        with visit(browser, found.port, may_fail=True) as seen:
+            seen.open("image?row=25")
+            expect(seen.page.locator(".stage [role=alert]")).to_contain_text("put it back")
+            seen.open("cluster?cluster=0")
+            expect(seen.page.locator(".gone").first).to_be_visible()
+            seen.shoot("gone")
+
+
+def test_addresses_of_nothing_say_so(served, browser):
+    with visit(browser, served.port, may_fail=True) as seen:
+        for path, words in (
+            ("cluster?cluster=99", "has no cluster 99"),
+            ("cluster?grouping=k-9&cluster=0", "there is no grouping"),
+            ("cluster", "names no cluster"),
+            ("cluster?cluster=-1", "names no cluster"),
+            ("image", "names no picture"),
+            ("image?key=nobody", "no picture has the key nobody"),
+            ("image?row=60", "there is no row 60"),
+        ):
+            seen.page.goto(seen.base + path)
+            expect(seen.page.locator(".trouble")).to_contain_text(words)
+
+
+def test_a_server_that_is_gone_is_said_to_be(finished, browser):
+    with serve(finished) as found:
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{found.port}/")
+        page.wait_for_selector(".card")
+    page.get_by_role("link", name="Search", exact=True).click()
+    page.wait_for_selector("main h1, main .trouble")
+    page.locator("main input[type=search]").fill("a")
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("still running")
+    page.close()

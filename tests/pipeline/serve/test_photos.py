@@ -1,0 +1,90 @@
+"""The page over photographs: the last of the Caltech-101 shards, in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from cpp_pipe import Run
+from cpp_pipe.pipeline.commands.options import open_plan
+from cpp_pipe.pipeline.serve.preparing import prepare
+
+from ..cli import succeed
+from .browsing import DESKTOP, PHONE, visit
+from .serving import serve
+
+ROWS = 114
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, shared):
+    """A store with a run of photographs."""
+    folder = tmp_path_factory.mktemp("photos")
+    store, model = folder / "artifacts", shared / "models" / "mnv2-clip"
+    (folder / "words.txt").write_text("airplane\nmotorbike\nface\nwatch\nleopard\nsailboat\n")
+    succeed(
+        store, "embed",
+        "--shards", shared / "data" / "caltech101" / "00008.tar",
+        "--model-config", model / "mnv2-clip.json",
+        "--pretrained", model / "mnv2-clip.safetensors",
+    )  # fmt: skip
+    succeed(store, "train", "--set", "train.hidden=128", "--set", "train.epochs=2")
+    succeed(store, "select-k", "--resamples", "2", "--grid", "2,5,10,20")
+    succeed(store, "assign", "--k", "12", "--set", "data.label=label")
+    succeed(store, "caption", "--vocabulary", folder / "words.txt")
+    prepare(open_plan(store, "default", device="cpu"))
+    succeed(store, "map")
+    with serve(store) as found:
+        yield found, store
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_photographs_are_walked_through(photos, browser, tmp_path, size):
+    served, store = photos
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("")
+        expect(page.locator("h1")).to_have_text(f"{ROWS} pictures in 12 clusters")
+        seen.shoot("photos-overview")
+        slider = page.get_by_role("slider", name="Number of clusters")
+        slider.focus()
+        page.keyboard.press("Home")
+        for _ in range(5):
+            page.keyboard.press("ArrowRight")
+        expect(page.locator(".card")).to_have_count(6)
+        seen.settle()
+        seen.shoot("photos-level")
+        page.get_by_role("button", name="k = 12").click()
+        page.locator(".card").first.click()
+        expect(page).to_have_url(re.compile("/cluster"))
+        expect(page.get_by_text("most frequent label")).to_be_visible()
+        seen.settle()
+        seen.shoot("photos-cluster")
+        page.locator(".tile").first.click()
+        expect(page.locator(".spaces .tile")).to_have_count(24)
+        seen.settle()
+        seen.shoot("photos-image")
+        page.get_by_label("Search by words").fill("a motorbike")
+        page.keyboard.press("Enter")
+        expect(page.locator(".results .tile")).to_have_count(60)
+        best = page.locator(".results .tile .key").first.text_content()
+        assert best is not None and best.startswith("motorbike")
+        seen.settle()
+        seen.shoot("photos-words")
+        page.goto(seen.base + "search")
+        Run.open(store).picture(30).save(tmp_path / "query.jpg", quality=90)
+        with page.expect_file_chooser() as chooser:
+            page.get_by_text("Choose a picture").click()
+        chooser.value.set_files(tmp_path / "query.jpg")
+        expect(page.locator(".results .tile")).to_have_count(60)
+        key = served.json("/api/images/30")["key"]
+        assert page.locator(".results .tile .key").first.text_content() == key
+        seen.settle()
+        seen.shoot("photos-upload")
+        seen.open("map")
+        page.wait_for_selector(f"[data-drawn='{ROWS}']")
+        seen.shoot("photos-map")
+        seen.open("run")
+        expect(page.get_by_text("k-means on the embeddings")).to_be_visible()
+        seen.shoot("photos-run")

@@ -1,0 +1,79 @@
+"""The API keeps what its OpenAPI description promises, whatever it is asked."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+OPERATIONS = [
+    ("GET", "/api/run"),
+    ("GET", "/api/state"),
+    ("GET", "/api/skipped"),
+    ("GET", "/api/evaluation"),
+    ("GET", "/api/clusters"),
+    ("GET", "/api/tree"),
+    ("GET", "/api/clusters/{cluster}"),
+    ("GET", "/api/clusters/{cluster}/rows"),
+    ("GET", "/api/images/{row}"),
+    ("GET", "/api/images/{row}/neighbours"),
+    ("GET", "/api/rows"),
+    ("GET", "/api/pictures/{row}"),
+    ("GET", "/api/pictures/{row}/original"),
+    ("GET", "/api/search"),
+    ("POST", "/api/search"),
+    ("GET", "/api/map"),
+    ("GET", "/api/map/points"),
+    ("GET", "/api/map/clusters"),
+    ("POST", "/knn-service"),
+    ("POST", "/metadata-service"),
+    ("GET", "/indices-list"),
+]
+
+
+@pytest.fixture(scope="session")
+def described(served):
+    """The description, as the server gives it."""
+    return schemathesis.openapi.from_url(f"http://127.0.0.1:{served.port}/openapi.json")
+
+
+@pytest.mark.parametrize("method, path", OPERATIONS)
+def test_no_question_is_answered_by_a_bug(described, method, path):
+    @given(case=described[path][method].as_strategy())
+    @settings(
+        max_examples=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    def ask(case):
+        case.call_and_validate(checks=CHECKS)
+
+    ask()
+
+
+def test_every_route_is_described(served):
+    told = served.json("/openapi.json")
+    there = {(method.upper(), path) for path, one in told["paths"].items() for method in one}
+    assert there == set(OPERATIONS)
+    for path, methods in told["paths"].items():
+        for route in methods.values():
+            assert route["description"], path
+
+
+def test_the_pages_of_the_description_come_from_here_alone(served):
+    for view in ("/docs", "/openapi.json", "/"):
+        text = served.get(view).text
+        assert "cdn" not in text.lower() and "https://" not in text

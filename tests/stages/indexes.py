@@ -1,0 +1,93 @@
+"""Made vectors in parts, and indexes of them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cpp_pipe.pipeline.work import Job, find_or_make
+from cpp_pipe.stages.contract import Runtime, Stage
+from cpp_pipe.stages.fit_quantizer import FitQuantizer
+from cpp_pipe.stages.index import Index
+from cpp_pipe.stages.indexing.factory import Factory
+from cpp_pipe.stages.quantize import Quantize
+from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
+
+SIZE = 16
+MODEL = {"model": "made"}
+
+
+def made_rows(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
+    """Unit rows around a hundred directions, float16."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(100, size))
+    z = centres[rng.integers(100, size=count)] + 0.4 * rng.normal(size=(count, size))
+    return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float16)
+
+
+def make_features(
+    store: Store, parts: Mapping[str, np.ndarray], model: Mapping[str, str] = MODEL
+) -> Artifact:
+    """Features with the given rows, a part each; made by the heads of a model."""
+    recipe = Recipe(
+        kind="features",
+        format=1,
+        stage="project",
+        revision=1,
+        config={"model": dict(model)},
+        parts={name: {"embeddings": f"{name}, {z.tobytes().hex()}"} for name, z in parts.items()},
+    )
+    draft = store.draft(recipe)
+
+    def writer(z: np.ndarray):
+        def write(scratch: Scratch) -> Product:
+            np.save(scratch.path("z"), z)
+            np.save(scratch.path("c"), z)
+            shared = {"feature_size": z.shape[1], "model": dict(model)}
+            return Product(rows=len(z), shared=shared)
+
+        return write
+
+    for name, z in parts.items():
+        draft.make_part(name, writer(z))
+    return draft.publish({}, {})
+
+
+def split(z: np.ndarray, parts: int) -> dict[str, np.ndarray]:
+    """Rows in parts, named in their order."""
+    return {f"part-{number}": some for number, some in enumerate(np.array_split(z, parts))}
+
+
+def make(stage: Stage, store: Store, inputs: Mapping[str, Artifact], **how) -> Artifact:
+    """What a stage makes of its inputs."""
+    slot = f"{stage.kind.name}/features"
+    job = Job(slot=slot, stage=stage, inputs=inputs, runtime=Runtime(**how))
+    return find_or_make(job, store, "test", {}, lambda line: None)
+
+
+def fit(store: Store, features: Artifact, factory: str) -> Artifact:
+    """A quantizer."""
+    stage = FitQuantizer(space="features", factory=factory)
+    return make(stage, store, {"features": features})
+
+
+def index_of(
+    store: Store, features: Artifact, factory: str, quantizer: Artifact | None = None
+) -> Artifact:
+    """An index; its lists are those of a quantizer that may have been fitted before."""
+    inputs = {"features": features}
+    if Factory.parse(factory).shape == "lists":
+        quantizer = quantizer or fit(store, features, factory)
+        inputs["quantizer/features"] = quantizer
+        inputs["lists/features"] = make(Quantize(space="features"), store, inputs)
+    return make(Index(space="features", factory=factory), store, inputs)
+
+
+def neighbours(z: np.ndarray, query: np.ndarray, n: int) -> list[int]:
+    """The n nearest rows by comparing all, best first."""
+    similarities = z.astype(np.float32) @ query.astype(np.float32)
+    return np.argsort(-similarities, kind="stable")[:n].tolist()
+
+
+def share(found: Sequence[int], wanted: Sequence[int]) -> float:
+    """The share of what is wanted that was found."""
+    return len(set(found) & set(wanted)) / len(wanted)

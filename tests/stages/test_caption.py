@@ -1,0 +1,248 @@
+"""Captions of clusters that were made: by both rules, of several vocabularies, of every level."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from cpp_pipe.pipeline.work import Job, find_or_make
+from cpp_pipe.stages import caption as captions
+from cpp_pipe.stages.caption import Caption
+from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.embedding_rows import EmbeddingRows, write_table
+from cpp_pipe.store import Artifact, ConfigError, Product, Recipe, Store
+from cpp_pipe.store.kinds import ASSIGNMENTS, HIERARCHY, WORDS, Kind, Table
+
+from .world import SETTINGS, plan_of
+
+NAMES = ("cat", "dog", "car", "animal", "close-up", "outdoors")
+CAT, DOG, CAR, ANIMAL, CLOSE, OUTDOORS = np.eye(6)
+PARTS = ("a", "b")
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def publish(store: Store, kind: Kind, config: dict, parts: dict) -> Artifact:
+    """An artifact of parts that functions write, as a stage would have made it."""
+    recipe = Recipe(
+        kind=kind.name, format=kind.format, stage="test", revision=1, config=config,
+        parts={name: {} for name in parts},
+    )  # fmt: skip
+    draft = store.draft(recipe)
+    for name, write in parts.items():
+        draft.make_part(name, write)
+    return draft.publish({}, {})
+
+
+def embeddings_of(store: Store, x: Sequence[np.ndarray]) -> Artifact:
+    """Unit rows in parts."""
+    from cpp_pipe.store.kinds import EMBEDDINGS
+
+    def writer(name, rows):
+        def write(scratch):
+            told = EmbeddingRows(shard=name, size=6)
+            told.rows = [{"key": f"{name}{row}", "extra": "{}"} for row in range(len(rows))]
+            told.embeddings = [rows / np.linalg.norm(rows, axis=1, keepdims=True)]
+            return told.write(scratch, {}, {"model": "m", "embedding_size": 6})
+
+        return write
+
+    parts = dict(zip(PARTS, x, strict=False))
+    return publish(store, EMBEDDINGS, {}, {name: writer(name, one) for name, one in parts.items()})
+
+
+def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
+    """Each word is a direction, by its place among `NAMES`."""
+
+    def writer(vocabulary, names):
+        def write(scratch):
+            places = [[one.lower() for one in NAMES].index(name.lower()) for name in names]
+            rows = np.eye(6, dtype=np.float16)[places]
+            table = WORDS.files["rows"]
+            assert isinstance(table, Table)
+            schema = table.schema(vector_size=6)
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=schema.types[2])
+            arrays = [pa.array(names), pa.array([vocabulary] * len(names)), flat]
+            write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=schema))
+            return Product(rows=len(names), shared={"size": 6})
+
+        return write
+
+    parts = {name: writer(name, names) for name, names in vocabularies.items()}
+    return publish(store, WORDS, {}, parts)
+
+
+def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Artifact:
+    """Clusters of rows; those of other numbers stand in columns of their own."""
+    config = {"k": int(max(one.max() for one in clusters)) + 1, "method": "spectral", **config}
+    asked = config["k"] if isinstance(config["k"], list) else [config["k"]]
+
+    def writer(rows):
+        def write(scratch):
+            rows_of = rows if rows.ndim == 2 else rows[:, None]
+            table = ASSIGNMENTS.files["rows"]
+            assert isinstance(table, Table)
+            sure = np.ones(len(rows), np.float32)
+            columns = [[str(one) for one in range(len(rows))], rows_of[:, 0], sure, sure]
+            for other in rows_of.T[1:]:
+                columns += [other, sure]
+            arrays = [pa.array(one) for one in columns]
+            schema = table.schema(numbers=asked[1:])
+            arrays = [one.cast(kind) for one, kind in zip(arrays, schema.types, strict=True)]
+            write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=schema))
+            return Product(rows=len(rows), shared={"k": asked[0]})
+
+        return write
+
+    parts = dict(zip(PARTS, clusters, strict=False))
+    return publish(store, ASSIGNMENTS, config, {name: writer(one) for name, one in parts.items()})
+
+
+def make(store: Store, stage: Caption, *inputs: Artifact) -> Artifact:
+    """What the stage makes of artifacts."""
+    given = {one.kind.name: one for one in inputs}
+    job = Job(slot="captions", stage=stage, inputs=given, runtime=Runtime())
+    return find_or_make(job, store, "test", {}, lambda line: None)
+
+
+def rows(made: Artifact, role: str = "rows") -> list[dict]:
+    """All rows of a file."""
+    return made.table(made.parts[0].name, role).to_pylist()
+
+
+def firsts(table: list[dict]) -> list[str]:
+    """The first captions, by cluster."""
+    return [row["caption"] for row in table if row["rank"] == 1]
+
+
+X = np.stack([CAT + 0.4 * CLOSE, CAT + 0.4 * OUTDOORS, CAR, DOG + 0.1 * ANIMAL])
+
+
+@pytest.mark.parametrize("rule", ["vote", "contrast"])
+def test_clusters_get_the_words_that_fit_and_a_second_one_where_they_share_it(store, rule):
+    made = make(
+        store,
+        Caption(rule=rule),
+        embeddings_of(store, [X.repeat(3, 0), X[:2]]),
+        words_of(store, {"words": NAMES}),
+        assignments_of(store, [np.arange(4).repeat(3), np.arange(2)]),
+    )
+    table = rows(made)
+    assert firsts(table) == ["cat, close-up", "cat, outdoors", "car", "dog"]
+    assert rows(made, "levels") == []
+    assert made.facts["rule"] == rule
+    for cluster, size in enumerate([4, 4, 3, 3]):
+        mine = [row for row in table if row["cluster"] == cluster]
+        assert [row["rank"] for row in mine] == list(range(1, len(mine) + 1))
+        assert mine[0]["votes"] == pytest.approx(size, rel=0.05)
+        assert mine[0]["score"] > 0.9 and sum(row["score"] for row in mine) <= 1 + 1e-6
+
+
+def test_a_cluster_without_images_has_no_caption(store):
+    made = make(
+        store,
+        Caption(),
+        embeddings_of(store, [X]),
+        words_of(store, {"words": NAMES}),
+        assignments_of(store, [np.array([0, 0, 3, 3])]),
+    )
+    assert {row["cluster"] for row in rows(made)} == {0, 3}
+
+
+def test_a_word_that_stands_in_two_vocabularies_is_one(store):
+    x, clusters = embeddings_of(store, [X]), assignments_of(store, [np.arange(4)])
+    apart = words_of(store, {"a": NAMES[:3], "b": ("Cat", "DOG", *NAMES[3:])})
+    once = words_of(store, {"words": NAMES})
+    both = [make(store, Caption(), x, words, clusters) for words in (apart, once)]
+    assert both[0].version != both[1].version
+    assert rows(both[0]) == rows(both[1])
+
+
+def test_rows_that_are_read_in_blocks_give_the_same_captions(store, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = embeddings_of(store, [rng.normal(size=(23, 6)), rng.normal(size=(11, 6))])
+    words = words_of(store, {"words": NAMES})
+    clusters = assignments_of(store, [rng.integers(3, size=23), rng.integers(3, size=11)])
+    whole = make(store, Caption(), x, words, clusters)
+    monkeypatch.setattr(captions, "_ROWS", 4)
+    again = make(Store(store.root / "other"), Caption(), x, words, clusters)
+    for one, other in zip(rows(whole), rows(again), strict=True):
+        assert one["caption"] == other["caption"]
+        assert one["votes"] == pytest.approx(other["votes"])
+
+
+def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
+    """A hierarchy whose leaves are merged so; what it was cut from does not matter here."""
+    finest = len(mergings) + 1
+
+    def write(scratch):
+        from safetensors.numpy import save_file
+
+        table = HIERARCHY.files["rows"]
+        assert isinstance(table, Table)
+        columns = {
+            "level": list(range(finest, 0, -1)),
+            "parent": [None, *range(finest, finest + len(mergings))],
+            "left": [None, *(left for left, _ in mergings)],
+            "right": [None, *(right for _, right in mergings)],
+            "coding_length_nats": [0.0] * finest,
+        }
+        write_table(scratch, "rows", pa.Table.from_pydict(columns, schema=table.schema()))
+        nothing = np.zeros(1, np.float32)
+        save_file({"centroids": nothing, "pieces": nothing}, scratch.path("leaves"))
+        return Product(rows=finest, shared={"finest": finest})
+
+    return publish(store, HIERARCHY, {}, {"hierarchy": write})
+
+
+@pytest.mark.parametrize("rule", ["vote", "contrast"])
+def test_every_level_of_a_hierarchy_has_words(store, rule):
+    """Cats close by (0) and outdoors (3) merge first, then dogs (1) join them; cars (2) last."""
+    x = np.stack([CAT + ANIMAL + 0.4 * CLOSE, DOG + ANIMAL, CAR, CAT + ANIMAL + 0.4 * OUTDOORS])
+    # The run's clusters are level 3, numbered by the leaves that they begin with.
+    clusters = np.array([[0, 0], [1, 1], [2, 2], [0, 3]])
+    words = words_of(store, {"words": NAMES})
+    made = make(
+        store,
+        Caption(rule=rule, levels=True),
+        embeddings_of(store, [x]),
+        words,
+        assignments_of(store, [clusters], k=[3, 4], method="hierarchy"),
+        hierarchy_of(store, [(0, 3), (1, 4), (2, 5)]),
+    )
+    levels = {
+        level: [row for row in rows(made, "levels") if row["level"] == level]
+        for level in (4, 3, 2, 1)
+    }
+    assert sum(map(len, levels.values())) == len(rows(made, "levels"))
+    level_of = {name: [row[name] for row in levels[3]] for name in ("cluster", "caption", "votes")}
+    assert level_of == {name: [row[name] for row in rows(made)] for name in level_of}
+    heads = {
+        level: [one.split(", ")[0] for one in firsts(table)] for level, table in levels.items()
+    }
+    for level, table in levels.items():
+        assert len(set(firsts(table))) == len(firsts(table)) == level
+    assert heads[2] == ["animal", "car"]
+    assert {"cat", "dog"} <= {row["caption"] for row in levels[3]} | set(heads[3])
+
+
+def test_a_cut_of_a_real_hierarchy_is_named_from_its_level_to_one_cluster(tmp_path, digit_shards):
+    settings = SETTINGS.override("assign", k=(3, 5), method="hierarchy")
+    plan = plan_of(Store(tmp_path), digit_shards, settings)
+    made = plan.make("captions")
+    levels = rows(made, "levels")
+    assert {row["level"] for row in levels} == set(range(1, 6))
+    assert {row["cluster"] for row in rows(made)} == set(range(3))
+    # Levels are those that `assign` cuts: naming a coarser cut gives the same captions.
+    coarser = plan_of(Store(tmp_path), digit_shards, SETTINGS.override(
+        "assign", k=2, method="hierarchy")).make("captions")  # fmt: skip
+    assert firsts([row for row in levels if row["level"] == 2]) == firsts(rows(coarser))
+
+
+def test_a_number_of_votes_below_one_is_refused():
+    with pytest.raises(ConfigError, match=r"caption\.top = 0"):
+        Caption(top=0)

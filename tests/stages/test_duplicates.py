@@ -1,0 +1,130 @@
+"""The stage that finds near-duplicates: which picture of a group is kept, and its contract."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from webdataset.writer import TarWriter
+
+from cpp_pipe.pipeline.curation.near import make_duplicates
+from cpp_pipe.pipeline.plan import Plan
+from cpp_pipe.stages.duplicates import THRESHOLD, Duplicates, default_threshold
+from cpp_pipe.stages.sources.digits import digit_halves, digit_image
+from cpp_pipe.store import ConfigError, Store
+
+from .world import plan_of
+
+ORIGINALS = 12
+ABOVE = 0.99
+
+
+def encoded(picture: Image.Image, form: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form)
+    return buffer.getvalue()
+
+
+def write(folder: Path) -> Path:
+    """Digits, the odd ones with a larger copy and a copy that was encoded again."""
+    folder.mkdir(parents=True)
+    with TarWriter(str(folder / "000.tar")) as tar:
+        for number in range(ORIGINALS):
+            picture = digit_image(int(digit_halves()[1][number]))
+            tar.write({"__key__": f"{number:02d}", "png": encoded(picture)})
+            if number % 2:
+                large = picture.resize((128, 128), Image.Resampling.NEAREST)
+                tar.write({"__key__": f"{number:02d}-large", "png": encoded(large)})
+                tar.write({"__key__": f"{number:02d}-again", "webp": encoded(picture, "WEBP")})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory) -> Plan:
+    folder = tmp_path_factory.mktemp("duplicates")
+    return plan_of(Store(folder / "store"), write(folder / "shards"))
+
+
+def groups(found) -> dict[str, dict[str, float]]:
+    """By the key that is kept, the similarity of the others."""
+    rows = found.table(found.parts[0].name).to_pylist()
+    kept = {row["group"]: row["key"] for row in rows if row["kept"]}
+    told: dict[str, dict[str, float]] = {one: {} for one in kept.values()}
+    for row in rows:
+        if not row["kept"]:
+            told[kept[row["group"]]][row["key"]] = row["similarity"]
+    return told
+
+
+def test_the_largest_picture_of_a_group_is_kept(plan):
+    found = groups(make_duplicates(plan, ABOVE))
+    assert set(found) >= {f"{number:02d}-large" for number in range(1, ORIGINALS, 2)}
+    for number in range(1, ORIGINALS, 2):
+        others = found[f"{number:02d}-large"]
+        assert {f"{number:02d}", f"{number:02d}-again"} <= set(others)
+        assert min(others.values()) >= ABOVE
+
+
+def test_rows_point_into_the_embeddings_and_a_group_begins_with_the_kept_one(plan):
+    found = make_duplicates(plan, ABOVE)
+    embeddings = plan.make("embeddings", asked_by="test")
+    keys, table = embeddings.column("key"), found.table(found.parts[0].name).to_pylist()
+    assert [keys[row["row"]] for row in table] == [row["key"] for row in table]
+    assert len({row["row"] for row in table}) == len(table) == found.rows
+    x = embeddings.embeddings(embeddings.parts[0].name).astype(np.float32)
+    leader = {}
+    for row in table:
+        assert row["kept"] == (row["group"] not in leader)
+        leader.setdefault(row["group"], row["row"])
+        one, other = x[row["row"]], x[leader[row["group"]]]
+        cosine = float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+        assert row["similarity"] == pytest.approx(cosine, abs=1e-5)
+    assert found.facts["groups"] == len(leader)
+    assert found.facts["dropped"] == len(table) - len(leader)
+    assert found.facts["rows_in_all"] == embeddings.rows
+
+
+def test_of_equally_large_pictures_the_first_key_is_kept(tmp_path):
+    picture = encoded(digit_image(3))
+    (tmp_path / "shards").mkdir()
+    with TarWriter(str(tmp_path / "shards" / "000.tar")) as tar:
+        for key in ("c", "a", "b"):
+            tar.write({"__key__": key, "png": picture})
+    found = make_duplicates(plan_of(Store(tmp_path / "store"), tmp_path / "shards"), 1.0)
+    assert groups(found) == {"a": {"b": pytest.approx(1), "c": pytest.approx(1)}}
+
+
+def test_a_second_run_is_idle_and_another_similarity_is_another_version(plan):
+    first = make_duplicates(plan, ABOVE)
+    assert make_duplicates(plan, ABOVE).version == first.version
+    assert make_duplicates(plan, 0.5).version != first.version
+    assert make_duplicates(plan, 0.5).facts["dropped"] > first.facts["dropped"]
+
+
+def test_the_same_pictures_elsewhere_give_the_same_bytes(plan, tmp_path):
+    elsewhere = plan_of(Store(tmp_path / "store"), write(tmp_path / "moved"))
+    made = make_duplicates(elsewhere, ABOVE)
+    assert made.content == make_duplicates(plan, ABOVE).content
+
+
+def test_without_a_number_the_similarity_is_that_of_the_model(plan):
+    found = make_duplicates(plan, None)
+    assert found.facts["threshold"] == default_threshold({"model": "digits-clip"})
+    assert default_threshold({"model": "a model that nobody measured"}) == THRESHOLD
+
+
+def test_no_duplicates_are_an_empty_table(tmp_path):
+    (tmp_path / "shards").mkdir()
+    with TarWriter(str(tmp_path / "shards" / "000.tar")) as tar:
+        tar.write({"__key__": "one", "png": encoded(digit_image(3))})
+        mirrored = ImageOps.mirror(digit_image(4))
+        tar.write({"__key__": "two", "png": encoded(mirrored)})
+    found = make_duplicates(plan_of(Store(tmp_path / "store"), tmp_path / "shards"), 1.0)
+    assert found.rows == found.facts["groups"] == found.facts["largest"] == 0
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.5, 1.01])
+def test_a_similarity_that_no_two_pictures_have_is_refused(threshold):
+    with pytest.raises(ConfigError, match="not allowed for duplicates"):
+        Duplicates(threshold=threshold)

@@ -1,0 +1,154 @@
+"""Words are encoded once: for any images of one model, beside any other vocabulary."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import save_file
+
+from cpp_pipe.configs import __file__ as configs
+from cpp_pipe.pipeline.config import Settings
+from cpp_pipe.stages.contract import Silent
+from cpp_pipe.stages.encoder import Encoder, load_encoder
+from cpp_pipe.stages.vocabulary import embed_phrases
+from cpp_pipe.store import ConfigError, Store
+
+from .world import SETTINGS, plan_of
+
+MODEL = {
+    "weights": Path(configs).parent / "digits-clip.safetensors",
+    "model_config": Path(configs).parent / "digits-clip.json",
+}
+DIGITS = ("zero", "one", "two", "three", "four")
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[str, str]:
+    """Vocabularies as files: text, a table, and embeddings of the small CLIP's size."""
+    (tmp_path / "digits.txt").write_text("\n".join(DIGITS))
+    pq.write_table(pa.table({"name": ["Four", "letter_A"]}), tmp_path / "more.parquet")
+    np.savez(tmp_path / "own.npz", name=np.array(["mine"]), t=np.eye(1, 32))
+    return {path.suffix[1:]: str(path) for path in tmp_path.iterdir()}
+
+
+def naming(*vocabularies: str, **caption) -> Settings:
+    """The settings of the small world with other words."""
+    return SETTINGS.override("caption", vocabulary=vocabularies, **caption)
+
+
+def test_words_stand_beside_their_embeddings_and_where_they_come_from(
+    tmp_path, digit_shards, files
+):
+    plan = plan_of(Store(tmp_path / "s"), digit_shards, naming(files["txt"], files["parquet"]))
+    words = plan.make("words")
+    names, told = words.column("name"), words.column("vocabulary")
+    found = dict(zip(names, told, strict=True))
+    assert found == {**dict.fromkeys(DIGITS, "digits.txt"),
+                     "Four": "more.parquet", "letter A": "more.parquet"}  # fmt: skip
+    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    for part in words.parts:
+        there = words.table(part.name).column("name").to_pylist()
+        expected = encoder.texts([f"a photo of a {name}." for name in there])
+        np.testing.assert_allclose(words.embeddings(part.name), expected, atol=1e-3)
+
+
+def test_a_vocabulary_that_is_encoded_is_taken_over_beside_another(tmp_path, digit_shards, files):
+    store = Store(tmp_path / "s")
+    alone = plan_of(store, digit_shards, naming(files["txt"])).make("words")
+    both = plan_of(store, digit_shards, naming(files["parquet"], files["txt"])).make("words")
+    name = alone.parts[0].name
+    assert len(both.parts) == 2 and both.version != alone.version
+    assert os.path.samefile(alone.path(name, "rows"), both.path(name, "rows"))
+    other = plan_of(store, digit_shards, naming(files["txt"], templates=("a {}",))).make("words")
+    assert not os.path.samefile(alone.path(name, "rows"), other.path(name, "rows"))
+
+
+def test_more_images_of_the_same_model_need_no_other_words(tmp_path, digit_shards, files):
+    store, settings = Store(tmp_path / "s"), naming(files["txt"])
+    some = plan_of(store, digit_shards / "000.tar", settings)
+    every = plan_of(store, digit_shards, settings)
+    before = some.make("words")
+    assert every.make("embeddings").version != some.make("embeddings").version
+    assert every.make("words").version == before.version
+
+
+def test_other_clusters_are_named_without_the_model(tmp_path, digit_shards, files):
+    """Its weights are destroyed between: what needs the model fails, and captions do not."""
+    local = {role: str(shutil.copy(path, tmp_path)) for role, path in MODEL.items()}
+    embed = {"pretrained": local["weights"], "model_config": local["model_config"]}
+    store = Store(tmp_path / "s")
+    settings = naming(files["txt"]).override("embed", model="digits-clip", **embed)
+    first = plan_of(store, digit_shards, settings.override("assign", k=5)).make("captions")
+    save_file({"nothing": np.zeros(1)}, local["weights"])
+    plan = plan_of(store, digit_shards, settings.override("assign", k=4))
+    again = plan.make("captions")
+    assert set(again.column("cluster")) == set(range(4)) != set(first.column("cluster"))
+    assert again.manifest.inputs["words"] == first.manifest.inputs["words"]
+    more = replace(plan, settings=plan.settings.override("caption", templates=("a {}",)))
+    with pytest.raises(ConfigError, match="do not fit the model"):
+        more.make("captions")
+
+
+def test_embeddings_that_come_along_need_no_model_but_its_size(tmp_path, digit_shards, files):
+    store = Store(tmp_path / "s")
+    words = plan_of(store, digit_shards, naming(files["npz"])).make("words")
+    assert words.column("name") == ["mine"]
+    np.testing.assert_array_equal(words.embeddings(words.parts[0].name), np.eye(1, 32))
+    np.savez(files["npz"], name=np.array(["mine"]), t=np.eye(1, 8))
+    with pytest.raises(ConfigError, match="embeddings of size 8, the images' have 32"):
+        plan_of(store, digit_shards, naming(files["npz"])).make("words")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"vocabulary": "no-such.txt"}, "is no file that is there"),
+        ({"vocabulary": ()}, "no vocabulary is named"),
+        ({"templates": ("no place",)}, "is not allowed"),
+    ],
+)
+def test_a_vocabulary_that_is_not_there_is_told_before_any_work(
+    tmp_path, digit_shards, settings, said
+):
+    plan = plan_of(Store(tmp_path / "s"), digit_shards, SETTINGS.override("caption", **settings))
+    with pytest.raises(ConfigError, match=said):
+        plan.make("captions")
+    assert not (tmp_path / "s").exists()
+
+
+class Stopped(Silent):
+    """Progress of a command that is stopped after so many phrases."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def advance(self, done: int, **more: object) -> None:
+        self.left -= done
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_an_encoding_that_is_stopped_goes_on_where_it_was(tmp_path):
+    encoded: list[str] = []
+    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    counting = replace(encoder, tokenizer=lambda texts: _note(texts, encoded, encoder))
+    names = [f"phrase {number}" for number in range(60)]
+    templates = ["imagenet-80", "a {}"]  # 81 texts a phrase: 3 phrases at once, 24 in a block
+    with pytest.raises(KeyboardInterrupt):
+        embed_phrases(names, templates, counting, Stopped(50), tmp_path / "kept")
+    before = len(encoded)
+    found = embed_phrases(names, templates, counting, Silent(), tmp_path / "kept")
+    assert len(encoded) - before == (60 - 48) * 81
+    whole = embed_phrases(names, templates, encoder, Silent(), tmp_path / "other")
+    np.testing.assert_array_equal(found, whole)
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-6)
+
+
+def _note(texts: list[str], encoded: list[str], encoder: Encoder):
+    encoded += texts
+    return encoder.tokenizer(texts)

@@ -1,0 +1,355 @@
+"""A store in a bucket: what a disk does not have, from leases to copies on this machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cpp_pipe.store import Artifact, Product, Store, StoreError, cache, leases
+from cpp_pipe.store import bucket as room
+from cpp_pipe.store.kinds import FEATURES
+from cpp_pipe.store.upkeep import collect, find_garbage, verify
+
+from ..buckets import below, change_json, in_bucket
+from .stores import PARTS, parts_folder, publish, recipe, write_features
+
+
+def lease_of(draft, name="a-00"):
+    """Where the lease of a part lies."""
+    return draft.folder / "locks" / f"{name}{leases.SUFFIX}"
+
+
+def names(store, draft) -> list[str]:
+    """The names of all objects among the parts of a draft."""
+    return sorted(path.name for path in below(parts_folder(store, draft)))
+
+
+def wait_until(is_time) -> None:
+    began = time.monotonic()
+    while not is_time():
+        assert time.monotonic() - began < 60
+        time.sleep(0.02)
+
+
+# Two that make one part.
+
+
+def test_files_of_two_writers_of_one_part_are_never_mixed(bucket):
+    store = Store(bucket)
+    draft = store.draft(recipe(parts=("a-00",)))
+    both = threading.Barrier(2)
+
+    def write(number):
+        def make(scratch):
+            np.save(scratch.path("z"), np.full((3, 2), number, np.float16))
+            np.save(scratch.path("c"), np.full((3, 2), number, np.float16))
+            both.wait()
+            return Product(rows=3)
+
+        return draft.make_part("a-00", make)
+
+    with ThreadPoolExecutor(2) as pool:
+        records = list(pool.map(write, (1, 2)))
+    assert records[0] == records[1]
+    made = draft.publish({}, {})
+    z, c = made.array("a-00", "z"), made.array("a-00", "c")
+    assert z.tolist() == c.tolist()
+    assert list(verify(made)) == []
+    # What the slower one uploaded is gone: two files and the small one are there.
+    assert len(names(store, draft)) == 3
+
+
+def test_a_reader_sees_all_of_a_part_and_of_a_version_or_nothing(bucket):
+    store = Store(bucket)
+    is_done = threading.Event()
+    seen: set[int] = set()
+
+    def read() -> int:
+        looks = 0
+        while not is_done.is_set():
+            looks += 1
+            there = Store(bucket).draft(recipe()).finished()
+            seen.add(len(there))
+            for record in there.values():
+                for file in record.files.values():
+                    path = parts_folder(store, store.draft(recipe())) / file.name
+                    assert path.stat().st_size == file.bytes
+            found = store.find(FEATURES, recipe().version)
+            assert found is None or list(verify(found)) == []
+        return looks
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(read)
+        wait_until(lambda: 0 in seen or looking.done())
+        publish(store)
+        wait_until(lambda: 3 in seen or looking.done())
+        is_done.set()
+        assert looking.result() > 1
+
+
+# Writers that die.
+
+_KILLED = """
+import os, signal, sys
+from cpp_pipe.store import Store
+from cpp_pipe.store import bucket as room
+from tests.store.stores import recipe, write_features
+from cpp_pipe.store import Scratch
+
+store = Store(sys.argv[1])
+with store.writing():
+    draft = store.draft(recipe())
+    draft.make_part("b-01", write_features)
+    with draft.claim("a-00", wait=False) as is_held:
+        assert is_held
+
+        def make(scratch: Scratch):
+            write_features(scratch)
+            files = {role: scratch.path(role) for role in draft.kind.files}
+            room.take_in("a-00", files, draft.folder / "parts")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        draft.make_part("a-00", make)
+"""
+
+
+@pytest.fixture
+def killed(bucket) -> Store:
+    """A store whose writer was killed after it uploaded a part, before the small file."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, bucket], cwd=Path(__file__).parents[2], check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    return Store(bucket)
+
+
+def test_a_part_of_a_killed_writer_is_free_once_its_lease_is_over(killed, monkeypatch):
+    draft = killed.draft(recipe())
+    killed.runs.update("mine", making={"features": draft.recipe.version})
+    assert list(draft.finished()) == ["b-01"]
+    with draft.claim("a-00", wait=False) as is_held:
+        assert not is_held
+    with pytest.raises(StoreError, match="another command is writing"):
+        collect(killed)
+    (writer,) = below(killed.root / "writers")
+    for path in (writer, lease_of(draft)):
+        change_json(path, expires=time.time() - 1)
+    left = [name for name in names(killed, draft) if name.startswith("a-00.")]
+    assert len(left) == 2
+    with draft.claim("a-00", wait=False) as is_held:
+        assert is_held
+        # Young files may be those of a part that somebody is uploading.
+        assert {one.path for one in find_garbage(killed)} == {writer}
+        monkeypatch.setattr(room, "ORPHAN_SECONDS", 0)
+        time.sleep(1)
+        removed = {one.path.name for one in collect(killed)}
+        assert removed == {writer.name, *left}
+        draft.make_part("a-00", write_features)
+    draft.make_part("c-02", write_features)
+    assert list(verify(draft.publish({}, {}))) == []
+    assert collect(killed) == []
+
+
+def test_of_many_that_see_a_lease_end_one_takes_it_over(bucket):
+    draft = Store(bucket).draft(recipe())
+    all_of_them = threading.Barrier(8)
+    leases.objects.write_json(
+        in_bucket(lease_of(draft)), {"owner": "dead", "host": "there", "process": 1, "expires": 0.0}
+    )
+
+    def claim(number: int) -> bool:
+        all_of_them.wait()
+        with draft.claim("a-00", wait=False) as is_held:
+            all_of_them.wait()
+            return is_held
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(claim, range(8))) == 1
+    assert not below(draft.folder / "locks")
+
+
+def test_who_saw_a_lease_end_before_another_took_it_over_does_not_get_it(bucket, monkeypatch):
+    draft = Store(bucket).draft(recipe())
+    leases.objects.write_json(
+        in_bucket(lease_of(draft)), {"owner": "dead", "host": "there", "process": 1, "expires": 0.0}
+    )
+    find, others = leases.objects.find_json, []
+
+    def find_and_be_overtaken(path):
+        found = find(path)
+        if not others:
+            others.append(draft.claim("a-00", wait=False))
+            assert others[0].__enter__()
+        return found
+
+    monkeypatch.setattr(leases.objects, "find_json", find_and_be_overtaken)
+    with draft.claim("a-00", wait=False) as is_held:
+        assert others and not is_held
+    others[0].__exit__(None, None, None)
+
+
+def test_a_lease_is_renewed_while_its_owner_lives(bucket, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 2.0)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.2)
+    draft = Store(bucket).draft(recipe())
+    with draft.claim("a-00", wait=False):
+        began = time.monotonic()
+        while time.monotonic() - began < 3:
+            with draft.claim("a-00", wait=False) as is_held:
+                assert not is_held
+            time.sleep(0.2)
+
+
+def test_an_owner_that_stood_still_leaves_the_lease_to_who_took_it_over(bucket, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.3)
+    draft = Store(bucket).draft(recipe())
+    with draft.claim("a-00", wait=False):
+        time.sleep(0.4)
+        monkeypatch.setattr(leases, "LEASE_SECONDS", 60)
+        taken = draft.claim("a-00", wait=False)
+        assert taken.__enter__()
+    with draft.claim("a-00", wait=False) as is_held:
+        assert not is_held
+    taken.__exit__(None, None, None)
+    with draft.claim("a-00", wait=False) as is_held:
+        assert is_held
+
+
+def test_a_writer_that_begins_while_gc_runs_waits_for_it(bucket):
+    store = Store(bucket)
+    order = []
+
+    def write() -> None:
+        with store.writing():
+            order.append("written")
+
+    with ThreadPoolExecutor(1) as pool:
+        with room.collecting(in_bucket(store.root)) as is_held:
+            assert is_held
+            waiting = pool.submit(write)
+            wait_until(lambda: below(store.root / "writers") or waiting.done())
+            time.sleep(0.3)
+            order.append("collected")
+        waiting.result()
+    assert order == ["collected", "written"]
+
+
+# Copies of a whole store.
+
+
+def test_a_store_that_is_copied_into_a_bucket_and_back_goes_on(bucket, tmp_path):
+    here, there, back = tmp_path / "here", Store(bucket), tmp_path / "back"
+    root = in_bucket(there.root)
+    publish(Store(here), recipe(parts=PARTS[:1]))
+    root.fs.put(str(here), root.path, recursive=True)
+    made = publish(there, recipe(parts=PARTS[:2]))
+    assert list(verify(made)) == []
+    root.fs.get(root.path, str(back), recursive=True)
+    assert len(Store(back).artifacts()) == 2
+    draft = Store(back).draft(recipe(parts=PARTS))
+    assert sorted(draft.finished()) == list(PARTS[:2])
+    draft.make_part(PARTS[2], write_features)
+    draft.publish({}, {})
+    assert [list(verify(one)) for one in Store(back).artifacts()] == [[]] * 3
+
+
+# Copies on this machine.
+
+
+def copy_of(artifact: Artifact) -> Path:
+    """The copy of a file, which was made."""
+    return artifact.path("a-00", "z")
+
+
+def test_what_was_made_here_is_not_fetched_again(bucket, tmp_path):
+    artifact = publish(Store(bucket))
+    gone = parts_folder(Store(bucket), Store(bucket).draft(recipe()))
+    before = copy_of(artifact).read_bytes()
+    room.remove(in_bucket(gone))
+    assert copy_of(artifact).read_bytes() == before
+    assert not list((tmp_path / "cache" / "scratch").iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_copy_that_was_cut_is_fetched_again(bucket, size):
+    artifact = publish(Store(bucket))
+    path = copy_of(artifact)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:size])
+    assert copy_of(artifact).read_bytes() == whole
+
+
+def test_other_bytes_in_the_bucket_are_refused_and_not_kept(bucket, tmp_path):
+    artifact = publish(Store(bucket))
+    path = copy_of(artifact)
+    path.unlink()
+    name = artifact.part_names["a-00"].files["z"].name
+    theirs = artifact.folder / "parts" / name
+    theirs.write_bytes(bytes(theirs.stat().st_size))
+    for _ in range(2):
+        with pytest.raises(StoreError, match=f"{name} has other bytes than were written.*restore"):
+            copy_of(artifact)
+    theirs.unlink()
+    with pytest.raises(StoreError, match=f"{name} is missing: restore it"):
+        copy_of(artifact)
+    assert not list((tmp_path / "cache").rglob(".tmp-*"))
+
+
+def test_verify_names_a_copy_that_is_none_any_more(bucket):
+    artifact = publish(Store(bucket))
+    path = copy_of(artifact)
+    path.write_bytes(bytes(path.stat().st_size))
+    # The three parts hold the same bytes, and so share the copy.
+    faults = list(verify(artifact))
+    assert {fault.path for fault in faults} == {path}
+    assert all("is no copy of s3://" in fault.what for fault in faults)
+
+
+def test_all_files_of_a_role_are_fetched_before_they_are_read(bucket, tmp_path):
+    artifact = publish(Store(bucket))
+    shutil.rmtree(tmp_path / "cache")
+    artifact.fetch("z")
+    # All parts hold the same bytes.
+    (copy,) = (tmp_path / "cache" / "files").glob("*/*")
+    assert copy == copy_of(artifact)
+
+
+def test_many_at_once_fetch_a_file_one_time(bucket, tmp_path, monkeypatch):
+    artifact = publish(Store(bucket))
+    copy_of(artifact).unlink()
+    fetched = []
+    download = cache.objects.download
+    monkeypatch.setattr(
+        cache.objects, "download", lambda *names: (fetched.append(names), download(*names))
+    )
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: copy_of(artifact), range(8)))
+    assert len(set(paths)) == 1 and len(fetched) == 1
+
+
+def test_gc_removes_copies_that_were_not_used_for_long(bucket, tmp_path):
+    store = Store(bucket)
+    artifact = publish(store)
+    store.runs.update("mine", versions={"features": artifact.version})
+    old = copy_of(artifact)
+    left = tmp_path / "cache" / "scratch" / "left"
+    training = store.draft(recipe(config={})).checkpoints
+    for path in (left, training):
+        path.mkdir(parents=True)
+        (path / "some").touch()
+    long_ago = time.time() - cache.UNUSED_SECONDS - 1
+    kept = artifact.path("a-00", "c")
+    for path in (old, training / "some", training, left):
+        os.utime(path, (long_ago, long_ago))
+    assert {one.path for one in collect(store)} == {old, training, left}
+    assert not any(path.exists() for path in (old, training, left))
+    assert kept.is_file()
+    assert artifact.path("a-00", "z").is_file()

@@ -1,0 +1,354 @@
+"""The site says what the program does: what is made for it is whole, and what is written runs."""
+
+import html
+import importlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import typer
+
+from cpp_pipe.pipeline.commands.app import COMMANDS, app
+from cpp_pipe.pipeline.config import CONFIGS, Settings
+from cpp_pipe.stages.algorithms.objective import Objective
+from cpp_pipe.store.kinds import KINDS, Table, Tensors
+from tools.docs_checks import foreign_loads, loads_of_site
+from tools.docs_commands import commands_page, help_markdown
+from tools.docs_console import CommandFailed, Console
+from tools.docs_kinds import kinds_section
+from tools.docs_notebook import notebook_page
+from tools.docs_settings import field_docs, settings_page
+
+from .pipeline.cli import call
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+NOTEBOOK = DOCS / "cpp_pipe.ipynb"
+PAGES = sorted(DOCS.glob("*.md"))
+
+WARNINGS_ARE_ERRORS = """
+import warnings
+for ours in ("cpp_pipe", "__main__"):
+    warnings.filterwarnings("error", module=ours)
+"""
+
+
+def extra(name: str) -> Any:
+    """A package of the extra `docs`; in CI it must be there."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        reason = f"{name} is not installed: pip install -c constraints.txt -e '.[docs]'"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def sections(markdown: str) -> dict[str, str]:
+    """What stands below each heading of the second level, by its text."""
+    parts = re.split(r"^## (.+)$", markdown, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def fences(markdown: str) -> Iterator[tuple[str, str]]:
+    """What stands behind the opening fence, and the code, of each block of code."""
+    for found in re.finditer(r"^```([^\n]*)\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL):
+        yield found[1], found[2]
+
+
+@pytest.fixture(scope="module")
+def group() -> Any:
+    return typer.main.get_command(app)
+
+
+# Pages that are made.
+
+
+def test_every_flag_that_a_command_helps_with_stands_in_its_section(group):
+    told = sections(commands_page(group))
+    assert list(told) == list(COMMANDS)
+    for name, section in told.items():
+        flags = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", call(None, name, "--help").out))
+        rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        shown = {flag for row in rows for flag in re.findall(r"`(-[^`]+)`", row)}
+        assert shown <= flags, f"{name} has no such flag"
+        # Examples in the help name flags of other programs too.
+        options = {flag for one in group.get_command(None, name).params for flag in one.opts}
+        assert {flag for flag in options if flag.startswith("-")} <= shown, name
+
+
+def test_examples_of_a_help_text_become_commands_and_brackets_stay():
+    made = help_markdown("Do it, with [train] and *.tar.\n\n\b\n  cpp-pipe do --it")
+    assert made == "Do it, with \\[train\\] and \\*.tar.\n\n```console\n$ cpp-pipe do --it\n```"
+
+
+def test_every_setting_stands_in_its_table_with_its_default():
+    told = sections(settings_page(Settings, CONFIGS, others=(Objective,)))
+    for name, table in Settings().tables().items():
+        rows = [line.split(" | ") for line in told[f"`[{name}]`"].splitlines()]
+        written = {
+            row[0].strip("|` "): row[2].strip("`") for row in rows if row[0].startswith("| `")
+        }
+        assert list(written) == list(table), name
+        for key, default in table.items():
+            assert tomllib.loads(f"value = {written[key]}")["value"] == default, f"{name}.{key}"
+
+
+def test_every_shipped_config_stands_on_the_page_as_it_is():
+    page = settings_page(Settings, CONFIGS)
+    shown = [tomllib.loads(code) for kind, code in fences(page) if kind == "toml"]
+    assert all(tomllib.loads(path.read_text()) in shown for path in CONFIGS.glob("*.toml"))
+
+
+def test_what_stands_below_a_field_is_told_of_bases_too():
+    @dataclass
+    class Base:
+        first: int = 0
+        """Of the base."""
+
+    @dataclass
+    class Child(Base):
+        second: int = 0
+        third: int = 0
+        """Two
+        lines."""
+
+    assert field_docs(Child) == {"first": "Of the base.", "third": "Two lines."}
+
+
+def test_every_column_of_every_kind_is_told():
+    parts = re.split(r"^### `(\w+)`, format (\d+)$", kinds_section(KINDS.values()), flags=re.M)
+    assert [(name, int(number)) for name, number in zip(parts[1::3], parts[2::3], strict=True)] == [
+        (kind.name, kind.format) for kind in KINDS.values()
+    ]
+    for kind, text in zip(KINDS.values(), parts[3::3], strict=True):
+        for spec in kind.files.values():
+            assert f"`PART{spec.suffix}`" in text
+            names = spec.names if isinstance(spec, Tensors) else ()
+            columns = spec.columns if isinstance(spec, Table) else ()
+            assert all(f"`{name}`" in text for name in names)
+            assert all(f"| `{column.name}` |" in text for column in columns)
+
+
+def test_the_history_of_formats_ends_with_the_present_ones():
+    history: dict[str, list[int]] = {}
+    for kind, number in re.findall(r"^\| (\w+) \| (\d+) \|", (DOCS / "store.md").read_text(), re.M):
+        history.setdefault(kind, []).append(int(number))
+    present = {kind.name: list(range(1, kind.format + 1)) for kind in KINDS.values()}
+    assert history == present, "tell what changed in docs/store.md, version by version"
+
+
+# Formulas, and what a page may load.
+
+
+def test_formulas_become_mathml_and_code_stays():
+    markdown, math = extra("markdown"), extra("tools.docs_math")
+    source = "Sizes \\(a < b\\).\n\n$$\n\\frac{p}{n}\n$$\n\n`\\(c\\)`\n"
+    arithmatex = {"pymdownx.arithmatex": {"generic": True}}
+    page = math.to_mathml(
+        markdown.markdown(source, extensions=["pymdownx.arithmatex"], extension_configs=arithmatex)
+    )
+    assert page.count("<math") == 2
+    assert page.count('display="block"') == 1
+    assert "<mfrac>" in page and "<mo><</mo>" in html.unescape(page)
+    assert r"<code>\(c\)</code>" in page and "arithmatex" not in page
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<script src="https://a.example/x.js"></script>',
+        '<link rel="stylesheet" href="//a.example/x.css">',
+        '<link rel="preconnect" href="https://a.example">',
+        '<img alt="" src="HTTP://a.example/x.png">',
+        '<img srcset="https://a.example/x.png 2x">',
+        "<style>body { background: url('https://a.example/x.png') }</style>",
+        '<p style="background: url(https://a.example/x.png)">',
+        "<style>@import 'https://a.example/x.css';</style>",
+    ],
+)
+def test_what_a_page_loads_from_another_host_is_found(page: str):
+    assert len(foreign_loads(page)) == 1
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<a href="https://a.example">there</a>',
+        '<link rel="canonical" href="https://a.example/page.html">',
+        '<img src="pictures/x.png">',
+        '<script src="/assets/x.js"></script>',
+        "<p>url(https://a.example/x.png)</p>",
+    ],
+)
+def test_links_and_own_files_are_no_loads(page: str):
+    assert foreign_loads(page) == []
+
+
+def test_style_sheets_and_pages_of_a_site_are_searched(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.css").write_text("a { background: url(https://a.example/x.png) }")
+    (tmp_path / "x.html").write_text('<img src="https://a.example/y.png">')
+    (tmp_path / "x.txt").write_text('<img src="https://a.example/z.png">')
+    assert list(loads_of_site(tmp_path)) == [
+        "a/x.css loads https://a.example/x.png",
+        "x.html loads https://a.example/y.png",
+    ]
+
+
+# Commands in pages.
+
+
+def test_a_block_shows_what_its_commands_print_each_run_once(tmp_path):
+    console = Console(tmp_path)
+    filled = console.fill(
+        "One:\n\n```console run\n$ cpp-pipe status\n```\n\n```console\n$ x\n```\n"
+    )
+    said = "the store artifacts is empty: `cpp-pipe embed --shards ...` begins a run"
+    assert filled == f"One:\n\n```console\n$ cpp-pipe status\n{said}\n```\n\n```console\n$ x\n```\n"
+    (tmp_path / "artifacts").write_text("no folder")
+    assert console.run("cpp-pipe status").strip() == said
+
+
+@pytest.mark.parametrize("line", ["$ ls", "cpp-pipe status", "$ cpp-pipe lineage captions"])
+def test_a_block_with_anything_that_fails_is_an_error(line: str, tmp_path):
+    with pytest.raises(CommandFailed, match=re.escape(line.removeprefix("$ "))):
+        Console(tmp_path).fill(f"```console run\n{line}\n```\n")
+
+
+def commands_of(markdown: str) -> Iterator[list[str]]:
+    """The words of each command of cpp-pipe in the blocks of code of a page."""
+    for kind, code in fences(markdown):
+        if not kind.startswith(("console", "bash")):
+            continue
+        for line in code.replace("\\\n", " ").splitlines():
+            found = re.match(r"(?:\$ )?(?:torchrun .*-m cpp_pipe|cpp-pipe) +(.+)", line)
+            if found:
+                yield shlex.split(found[1], comments=True)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_commands_in_pages_have_the_flags_that_they_are_given(path: Path, group):
+    for name, *words in commands_of(path.read_text()):
+        command = group.get_command(None, name)
+        assert command is not None, f"{name} is no command"
+        known = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+        given = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
+        assert set(given) <= known, f"{name} {' '.join(words)}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_settings_in_pages_are_known(path: Path):
+    for table, key in re.findall(r"--set (\w+)\.(\w+)=", path.read_text()):
+        settings = getattr(Settings(), table)
+        assert key in {one.name for one in fields(settings)}, f"{table}.{key}"
+
+
+# The notebook.
+
+
+def test_the_notebook_is_stored_without_outputs():
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+def test_the_page_of_the_notebook_shows_every_cell():
+    page = notebook_page(NOTEBOOK)
+    assert page.startswith("# ")
+    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+        assert "".join(cell["source"]).strip() in page
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    nbformat, nbclient = extra("nbformat"), extra("nbclient")
+    monkeypatch.delenv("CPP_PIPE_STORE", raising=False)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(WARNINGS_ARE_ERRORS))
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=240, resources=where).execute()
+    shown = {cell["id"]: cell.outputs for cell in notebook.cells if cell["cell_type"] == "code"}
+    agreement = float(shown[notebook.cells[-1]["id"]][0]["data"]["text/plain"])
+    assert agreement > 0.8
+    pictures = [
+        one for outputs in shown.values() for one in outputs if "image/png" in one.get("data", {})
+    ]
+    assert len(pictures) == 2
+
+
+# The stage that a page adds.
+
+
+def apply_diff(path: Path, diff: str) -> None:
+    """Puts the lines that a block `diff` adds where the lines around them stand."""
+    lines = diff.splitlines()
+    old = "\n".join(line[1:] for line in lines if line[:1] in ("", " "))
+    new = "\n".join(line[1:] for line in lines)
+    text = path.read_text()
+    assert text.count(old) == 1, f"{path.name} does not hold, once:\n{old}"
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.slow
+def test_the_stage_that_a_page_adds_works_in_a_copy_of_the_program(tmp_path, digit_shards):
+    copy = tmp_path / "program"
+    shutil.copytree(ROOT / "cpp_pipe", copy / "cpp_pipe")
+    for folder in ("configs", "pipeline", "stages", "store"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, copy / "cpp_pipe" / folder, ignore=ignored)
+    for kind, code in fences((DOCS / "add-a-stage.md").read_text()):
+        language, title = re.fullmatch(r'(\w+) title="(.+)"', kind).groups()  # pyright: ignore[reportOptionalMemberAccess]
+        path = copy / "cpp_pipe" / title
+        if language == "diff":
+            apply_diff(path, code)
+        else:
+            assert not path.exists(), f"{title} is there already"
+            path.write_text(code)
+    store = tmp_path / "artifacts"
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", "cpp_pipe", *words, "--store", str(store)]
+        env = {**os.environ, "PYTHONPATH": str(copy)}
+        done = subprocess.run(
+            command, cwd=copy, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    small = (
+        "train.hidden=32",
+        "train.features=16",
+        "train.batch=64",
+        "train.epochs=1",
+        "assign.k=5",
+    )
+    sets = [word for one in small for word in ("--set", one)]
+    run("embed", str(digit_shards), "--model", "digits-clip", "--pretrained", "shipped", *sets)
+    assert re.match(r"60 rows; the least typical is digit_\d+ \(", run("typicality"))
+
+    def column(kind: str, name: str) -> np.ndarray:
+        paths = sorted(store.glob(f"{kind}/*/parts/*.parquet"))
+        tables = [pq.read_table(path) for path in paths if ".skipped." not in path.name]
+        return np.array([value for one in tables for value in one.column(name).to_pylist()])
+
+    x, clusters = column("embeddings", "embedding"), column("assignments", "cluster")
+    means = np.stack([x[clusters == one].mean(0) for one in range(clusters.max() + 1)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    expected = (x * means[clusters]).sum(1)
+    assert column("typicality", "typicality") == pytest.approx(expected, abs=2e-3)
+    assert column("typicality", "key").tolist() == column("embeddings", "key").tolist()

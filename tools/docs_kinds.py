@@ -1,0 +1,51 @@
+"""What the store's kinds hold, in Markdown, from the schemas that the store declares."""
+
+from collections.abc import Iterable, Iterator
+
+from cpp_pipe.store.kinds import Array, Blob, Column, FileSpec, Kind, Table, Tensors
+
+
+def kinds_section(kinds: Iterable[Kind]) -> str:
+    """Markdown that tells the files of every kind, and the columns, types and tensors in them."""
+    return "\n".join(line for kind in kinds for line in _kind(kind))
+
+
+def _kind(kind: Kind) -> Iterator[str]:
+    yield f"### `{kind.name}`, format {kind.format}\n"
+    for role, spec in kind.files.items():
+        yield f"{_file(role, spec)}\n"
+        if isinstance(spec, Table):
+            yield from _columns(spec)
+
+
+def _file(role: str, spec: FileSpec) -> str:
+    named = f"`PART{spec.suffix}` plays the role `{role}`"
+    if isinstance(spec, Table):
+        rows = (
+            "one row for each row of its part" if spec.is_aligned else "as many rows as there are"
+        )
+        return f"{named}: Parquet, {rows}."
+    if isinstance(spec, Array):
+        return f"{named}: NumPy, {spec.dtype}, {spec.ndim} axes, one row for each row of its part."
+    if isinstance(spec, Tensors):
+        names = ", ".join(f"`{name}`" for name in spec.names)
+        return f"{named}: safetensors" + (f" that holds at least {names}." if names else ".")
+    assert isinstance(spec, Blob)
+    return f"{named}."
+
+
+def _columns(spec: Table) -> Iterator[str]:
+    yield "| column | type | may be null | unit |"
+    yield "|---|---|---|---|"
+    for column in spec.columns:
+        yield _column(column, column.name)
+    for column in spec.repeated:
+        yield _column(column, f"{column.name.format('K')}, for each further K")
+    yield ""
+
+
+def _column(column: Column, name: str) -> str:
+    kind = "fixed-size list of float16" if column.type == "vector" else column.type
+    code, comma, rest = name.partition(",")
+    cells = (f"`{code}`{comma}{rest}", kind, "yes" if column.nullable else "no", column.unit)
+    return f"| {' | '.join(cells)} |"

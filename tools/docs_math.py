@@ -1,0 +1,22 @@
+"""Formulas of the pages as MathML, made while the site is built: no script draws them."""
+
+import html
+import re
+
+from latex2mathml.converter import convert
+
+_MARKED = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex">\\(?P<open>[(\[])(?P<latex>.*?)\\[)\]]</(?P=tag)>',
+    re.DOTALL,
+)
+
+
+def to_mathml(page: str) -> str:
+    """HTML in which every formula that pymdownx.arithmatex marked became MathML."""
+    return _MARKED.sub(_replace, page)
+
+
+def _replace(found: re.Match[str]) -> str:
+    display = "block" if found["open"] == "[" else "inline"
+    formula = convert(html.unescape(found["latex"]).strip(), display=display)
+    return f'<div class="formula">{formula}</div>' if display == "block" else formula

@@ -70,6 +70,6 @@ def make_index(
     return made[last]
 
 
-def is_listed(stage: Stage) -> bool:
-    """Whether an index is merged from lists, so that there is a quantizer to fit anew."""
-    return isinstance(stage, Index) and Factory.parse(stage.factory).shape == "lists"
+def is_listed(settings: IndexSettings, source: Artifact) -> bool:
+    """Whether the rows' index is merged from lists, so that there is a quantizer to fit anew."""
+    return Factory.parse(_factory(settings, source, None)).shape == "lists"

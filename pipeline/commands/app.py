@@ -21,7 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "assign": ("cluster", "Put every image in a cluster, with a confidence."),
     "caption": ("caption", "Name every cluster in words that fit it, and fit others less."),
     "index": ("make", "Build FAISS indexes: of features for images, of embeddings for texts."),
-    "search": ("ask", "Find the images that are nearest to a picture, to words, or to a key."),
+    "search": ("ask", "Find the images that are nearest to pictures, to words, or to keys."),
     "duplicates": ("curate", "Find near-duplicates, and the one to keep of each group."),
     "outliers": ("curate", "Rank pictures that are far from every cluster, the farthest first."),
     "curate": ("curate", "Copy chosen samples into new tar shards, byte for byte as they were."),

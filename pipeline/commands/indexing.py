@@ -82,7 +82,7 @@ def index(
     )
     with options.or_left_to_others():
         for one in spaces:
-            if refit and is_listed(plan.job(f"index/{one}", asked_by="index").stage):
+            if refit and is_listed(plan.settings.index, plan.make(one, asked_by="index")):
                 plan.make(f"quantizer/{one}")
             typer.echo(index_line(one, plan.make(f"index/{one}"), plan.settings.index))
 

@@ -111,6 +111,8 @@ def test_lineage_leads_back_to_the_embeddings(world):
 
     assert ancestors(world["captions"].artifact) == set(KINDS) - {
         "hierarchy",
+        "projection",
+        "duplicates",
         "quantizer",
         "lists",
         "index",

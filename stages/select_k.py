@@ -26,7 +26,7 @@ class SelectK(Stage):
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
     is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()
@@ -35,7 +35,8 @@ class SelectK(Stage):
     """ε², the squared distortion."""
     rule: Literal["auto", "code", "bic"] = "auto"
     """What decides: the shortest code, the highest BIC, or `auto`: the code, but where it is not
-    clear and BIC's clusters have fewer rows than features have dimensions, BIC."""
+    clear and BIC's clusters have fewer rows than features have dimensions, BIC. One that is still
+    rising at k_max decides nothing."""
     clear: float = 0.3
     """The share of nats that clusters must save for the code to be clear."""
     rows: int = 50_000

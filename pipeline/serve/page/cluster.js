@@ -1,5 +1,6 @@
 // One cluster: its pictures by confidence, its words, and what is around it.
 
+import { keeper } from "./address.js";
 import { Failed, get, once, query } from "./api.js";
 import { captions, mini } from "./cards.js";
 import { figure, histogram, singularValues } from "./charts.js";
@@ -11,6 +12,7 @@ import { tile } from "./pictures.js";
 const SMALL = window.matchMedia("(max-width: 70rem)");
 
 export async function show(parameters, { facts }) {
+  const keep = keeper();
   const grouping = parameters.grouping ?? facts.groupings[0].name;
   if (!/^\d{1,9}$/.test(parameters.cluster ?? "")) throw new Failed(404, "the address names no cluster by its number");
   const number = Number(parameters.cluster);
@@ -29,7 +31,7 @@ export async function show(parameters, { facts }) {
   fill();
   const pick = choices("Order", [["sure", "Surest first"], ["doubtful", "Most doubtful first"]], order, (chosen) => {
     order = chosen;
-    history.replaceState(history.state, "", `cluster${query({ ...parameters, order: order === "sure" ? null : order })}`);
+    keep(`cluster${query({ ...parameters, order: order === "sure" ? null : order })}`);
     fill();
   });
   const root = h("div", null,

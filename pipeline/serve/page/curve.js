@@ -42,7 +42,7 @@ export function curvePanel({ curve, tree, own }, level, move) {
   const legend = h("p", { class: "legend" },
     curve.length ? h("span", null, "clusters by themselves") : null,
     levels ? h("span", { class: "of-2" }, "levels of the hierarchy") : null,
-    chosen ? h("span", { class: "of-dot" }, `shortest: ${chosen.k}`) : null,
+    chosen ? h("span", { class: "of-dot" }, `chosen: ${chosen.k}`) : null,
     curve.filter((one) => one.as_good).length > 1 ? h("span", { class: "of-shade" }, "as good") : null);
   const plot = h("div", { class: "plot-area" }, drawn);
   const root = h("figure", { class: "figure curve" }, plot, legend);
@@ -120,6 +120,6 @@ function heights(least, most) {
 
 function describe(curve, chosen, own) {
   const ks = curve.map((one) => one.k);
-  const shortest = chosen ? `Coding length for k from ${Math.min(...ks)} to ${Math.max(...ks)}; it is the shortest at ${chosen.k}.` : "Coding lengths of the levels of the hierarchy.";
+  const shortest = chosen ? `Coding length for k from ${Math.min(...ks)} to ${Math.max(...ks)}; ${chosen.k} is chosen.` : "Coding lengths of the levels of the hierarchy.";
   return `${shortest}${own ? ` This run has ${own} clusters.` : ""}`;
 }

@@ -1,5 +1,6 @@
 // The plane of all pictures, coloured by cluster: zoomed by wheel, a click shows the picture.
 
+import { keeper } from "./address.js";
 import { get, once, query } from "./api.js";
 import { counted, decimal, h, tell, trouble } from "./dom.js";
 import { TREE, cardName, clusterLink, groupingName, imageLink } from "./links.js";
@@ -31,6 +32,7 @@ function hasGpuDrawing() {
 
 export async function show(parameters, { facts }) {
   if (!facts.has_map) return { title: "Map", root: trouble("There is no map yet", "`cpp-pipe map` makes it; `cpp-pipe serve --map` does so first.") };
+  const replace = keeper();
   const [told, data, plotly] = await Promise.all([get("map"), numbers("map/points"), library()]);
   let shown = told.shown;
   if (!hasGpuDrawing()) shown = Math.min(shown, DRAWN_WITHOUT_GPU);
@@ -149,7 +151,7 @@ export async function show(parameters, { facts }) {
     keep();
   } } }, facts.groupings.map((one) => h("option", { value: one.name, selected: state.level === null && one.name === state.grouping }, groupingName(one.name))),
   levels ? h("option", { value: TREE, selected: state.level !== null }, "hierarchy") : null);
-  const keep = () => history.replaceState(history.state, "", `map${query({ level: state.level, grouping: state.level === null && state.grouping !== facts.groupings[0].name ? state.grouping : null })}`);
+  const keep = () => replace(`map${query({ level: state.level, grouping: state.level === null && state.grouping !== facts.groupings[0].name ? state.grouping : null })}`);
 
   const less = shown < facts.rows ? `, ${counted(shown, "point")} of them` : "";
   const root = h("div", null,

@@ -1,5 +1,6 @@
 // All clusters as cards, and the curve along which they are regrouped.
 
+import { keeper } from "./address.js";
 import { once, query } from "./api.js";
 import { SORTS, arrange, card } from "./cards.js";
 import { curvePanel } from "./curve.js";
@@ -10,6 +11,7 @@ const WAIT = 250; // ms until an address follows the handle: browsers count chan
 const AT_ONCE = 60; // cards that are drawn before the rest, so that the first are there at once
 
 export async function show(parameters, { facts }) {
+  const keep = keeper();
   const own = facts.groupings[0];
   const levels = facts.tree?.has_rows ? facts.tree.finest : 0;
   const state = {
@@ -63,7 +65,7 @@ export async function show(parameters, { facts }) {
     timer = setTimeout(() => {
       const { level, sort, filter } = state;
       const grouping = state.grouping === own.name ? null : state.grouping;
-      if (root.isConnected) history.replaceState(history.state, "", `./${query({ level, grouping, sort: sort === "size" ? null : sort, filter })}`);
+      keep(`./${query({ level, grouping, sort: sort === "size" ? null : sort, filter })}`);
       tell(`${number.textContent} clusters`);
     }, WAIT);
   }
@@ -129,8 +131,10 @@ function lead(facts) {
   const lost = facts.seen - facts.embedded;
   const skipped = lost ? `, ${count(lost)} of ${count(facts.seen)} skipped` : "";
   const chosen = facts.curve.find((one) => one.chosen);
-  const votes = chosen?.votes === null || chosen?.votes === undefined ? "" : ` (${percent(chosen.votes)} of resampled curves agree)`;
-  return `Embedded with ${facts.model}${skipped}.${chosen ? ` The code is the shortest with ${chosen.k} clusters${votes}.` : ""}`;
+  const votes = chosen?.votes ? ` (${percent(chosen.votes)} of resampled curves agree)` : "";
+  const isShortest = chosen && chosen.nats <= Math.min(...facts.curve.map((one) => one.nats));
+  const why = isShortest ? `The code is the shortest with ${chosen.k} clusters${votes}.` : `select-k chose ${chosen?.k} clusters.`;
+  return `Embedded with ${facts.model}${skipped}.${chosen ? ` ${why}` : ""}`;
 }
 
 function hint(facts, levels) {

@@ -1,5 +1,6 @@
 // Search by words, by a picture of one's own, or by a row.
 
+import { keeper } from "./address.js";
 import { get, once } from "./api.js";
 import { choices, counted, decimal, h, tell } from "./dom.js";
 import { fixed } from "./grid.js";
@@ -11,6 +12,7 @@ const HITS = 60;
 const PATIENCE = 600; // ms until the page says what one waits for
 
 export async function show(parameters, { facts, go }) {
+  const keep = keeper();
   const mine = handed(parameters);
   const state = { space: parameters.space ?? "features" };
   const results = h("section", { class: "results", "aria-label": "Results", "aria-busy": "false" });
@@ -26,7 +28,7 @@ export async function show(parameters, { facts, go }) {
     const note = waiting(results);
     try {
       const found = await answer(parameters, mine, state.space);
-      if (mine) history.replaceState(history.state, "", searchLink({ vector: found.vector, space: found.space }));
+      if (mine) keep(searchLink({ vector: found.vector, space: found.space }));
       results.replaceChildren(...shown(found));
       tell(`${counted(found.hits.length, "picture")} found`);
     } catch (error) {

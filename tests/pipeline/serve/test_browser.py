@@ -1,6 +1,7 @@
 """The page in a real browser, as a person uses it: by pointer, by keys, wide and on a phone."""
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,27 @@ def test_moving_along_the_curve_regroups_the_cards(served, browser, size):
         expect(page).to_have_url(re.compile(r"\?grouping=k-3$"))
         page.get_by_role("button", name="k = 5").click()
         expect(page.locator(".card")).to_have_count(5)
+
+
+def answer_later(route) -> None:
+    """Keeps a view waiting for longer than an address does."""
+    time.sleep(0.6)
+    route.continue_()
+
+
+def test_an_address_is_not_changed_by_a_view_that_was_left(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.route(re.compile("/api/clusters/"), answer_later)
+        # At once: what is chosen reaches the address a moment later.
+        page.evaluate(
+            "document.querySelector('.choices button:last-child').click();"
+            "document.querySelector('.card').click();"
+        )
+        expect(page.locator("main .facts")).to_be_visible()
+        expect(page).to_have_url(re.compile("/cluster"))
+        expect(page.locator(".tile").first).to_be_visible()
 
 
 def test_cards_are_sorted_and_filtered_and_the_address_keeps_it(served, browser):

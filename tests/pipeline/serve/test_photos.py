@@ -65,7 +65,7 @@ def test_photographs_are_walked_through(photos, browser, tmp_path, size):
         expect(page.locator(".spaces .tile")).to_have_count(24)
         seen.settle()
         seen.shoot("photos-image")
-        page.get_by_label("Search by words").fill("a motorbike")
+        page.get_by_label("Search by words").fill("a motorcycle")
         page.keyboard.press("Enter")
         expect(page.locator(".results .tile")).to_have_count(60)
         best = page.locator(".results .tile .key").first.text_content()

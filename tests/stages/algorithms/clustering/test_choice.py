@@ -83,6 +83,14 @@ def test_clusters_of_more_rows_than_dimensions_are_left_to_the_code() -> None:
     assert (found.rule, found.k) == ("code", found.verdict.chosen)
 
 
+def test_a_bic_that_rises_to_the_end_decides_nothing() -> None:
+    rows = blobs(40, 8, 64, 0.5)
+    found = choice(rows, 20)
+    assert found.saved < CLEAR
+    assert (found.rule, found.k) == ("code", found.verdict.chosen)
+    assert choice(rows, 20, rule="bic").k == 20
+
+
 def test_a_rule_that_is_named_decides() -> None:
     rows = blobs(20, 15, 64, 1.0)
     by_code = choice(rows, 40, rule="code")

@@ -265,11 +265,20 @@ def _in_two(preprocess: Any, device: str) -> dict[str, Any]:
 
 
 def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
+
     try:
         network, _, preprocess = open_clip.create_model_and_transforms(
             name, pretrained=source, device=device
         )
-    except (OSError, RuntimeError, ValueError, KeyError, AttributeError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
         if Path(source).is_file():
             raise ConfigError(
                 f"the weights in {source} do not fit the model {name}: {_first_line(error)}"

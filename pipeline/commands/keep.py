@@ -35,12 +35,12 @@ def status(
         return
     for name, rows in told.items():
         typer.echo(f"run {name}")
-        typer.echo(f"  {'what':<18} {'version':<16}  {'rows':>12}  {'MiB':>9}  made")
+        typer.echo(f"  {'what':<20} {'version':<16}  {'rows':>12}  {'MiB':>9}  made")
         for row in rows:
             size = "-" if row["bytes"] is None else f"{row['bytes'] / 2**20:,.1f}"
             count = "-" if row["rows"] is None else f"{row['rows']:,}"
             typer.echo(
-                f"  {row['slot']:<18} {row['version']:<16}  {count:>12}  {size:>9}  {row['state']}"
+                f"  {row['slot']:<20} {row['version']:<16}  {count:>12}  {size:>9}  {row['state']}"
             )
 
 

@@ -123,7 +123,7 @@ def _require_clusters(numbers: Sequence[int], cluster: "np.ndarray") -> None:
 
 
 def _captioned(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
-    """The clusters whose first caption one of the patterns matches."""
+    """The clusters whose first caption one of the patterns matches, its second word apart or not."""
     if not patterns:
         return []
     if captions is None:
@@ -133,7 +133,11 @@ def _captioned(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
     names = {cluster: name.lower() for cluster, name in first_captions(captions).items()}
     numbers: list[int] = []
     for pattern in patterns:
-        found = [one for one, name in names.items() if fnmatch.fnmatch(name, pattern.lower())]
+        found = [
+            one
+            for one, name in names.items()
+            if fnmatch.filter((name, name.partition(", ")[0]), pattern.lower())
+        ]
         if not found:
             there = sorted(set(names.values()))
             more = f" and {len(there) - _SHOWN:,} more" if len(there) > _SHOWN else ""

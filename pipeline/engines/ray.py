@@ -101,7 +101,7 @@ def _connect(runtime: Runtime) -> Any:
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"--address {runtime.address!r} is no Ray cluster that can be reached: "
-                f"{_first_line(error)}"
+                f"{_first_line(error)}; where it asks for a token, set RAY_AUTH_MODE=token"
             ) from error
     return ray
 

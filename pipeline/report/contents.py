@@ -135,7 +135,7 @@ class Contents:
     refined: Space
     curve: Curve | None = None
     captions: Mapping[int, Sequence[tuple[str, float]]] = field(default_factory=dict)
-    """For each cluster its captions, best first, with the share of votes."""
+    """For each cluster its captions, best first, with their share."""
     evaluation: "Evaluation | None" = None
     missing: Mapping[str, Missing] = field(default_factory=dict)
     """By what is absent: curve, captions or labels."""

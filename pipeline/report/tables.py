@@ -38,7 +38,7 @@ def clusters_table(contents: Contents) -> Html:
     has_captions, purities = bool(contents.captions), _purities(contents)
     head = [
         _head("cluster", is_number=True),
-        *([_head("captions, by share of votes")] if has_captions else []),
+        *([_head("captions, by share")] if has_captions else []),
         _head("pictures", is_number=True),
         _head(""),
         *([_head("largest class"), _head("its share", is_number=True)] if purities else []),

@@ -28,7 +28,7 @@ _PATIENCE_SECONDS = 120
 
 
 _BATCH = "4"
-"""Of another size the last bits of float16 may differ; so small, there is time to interrupt."""
+"""So small that there is time to interrupt."""
 
 
 def words(shards: Path) -> list[str]:

@@ -203,6 +203,13 @@ def test_a_query_is_embedded_as_the_embeddings_were(tmp_path, settings):
     assert np.array_equal(found.images(pixels), made.images(pixels))
 
 
+def test_damaged_weights_are_told(tmp_path):
+    weights = tmp_path / "digits-clip.safetensors"
+    weights.write_bytes(FILES["weights"].read_bytes()[:1000])
+    with pytest.raises(ConfigError, match="do not fit the model digits-clip"):
+        load_encoder("digits-clip", "shipped", files={**FILES, "weights": weights}, device="cpu")
+
+
 def test_another_model_is_refused(tmp_path, encoder):
     other = replace(encoder, identity={**encoder.identity, "weights_digest": "0"})
     with pytest.raises(ConfigError, match="its weights_digest is"):

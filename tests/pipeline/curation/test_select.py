@@ -63,6 +63,10 @@ def test_captions_name_clusters_in_any_case_and_with_stars(world):
     alike = [number for number, name in names.items() if name == one]
     expected = np.flatnonzero(np.isin(cluster, alike)).tolist()
     assert chosen(world, captions=(one.upper(),)).rows.tolist() == expected
+    word = one.partition(", ")[0]
+    alike = [number for number, name in names.items() if name.partition(", ")[0] == word]
+    by_word = np.flatnonzero(np.isin(cluster, alike)).tolist()
+    assert chosen(world, captions=(word,)).rows.tolist() == by_word
     assert set(expected) <= set(chosen(world, captions=(f"*{one[1:]}",)).rows.tolist())
     assert len(chosen(world, captions=("*",)).rows) == world.embeddings.rows
 

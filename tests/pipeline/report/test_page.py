@@ -124,7 +124,7 @@ def test_what_is_absent_names_the_command_that_adds_it(bare):
     for command in ("cpp-pipe select-k adds it", "cpp-pipe caption adds them"):
         assert command in bare.text
     assert "cpp-pipe report --labels F adds scores" in bare.text
-    assert "captions, by share of votes" not in bare.text and "largest class" not in bare.text
+    assert "captions, by share" not in bare.text and "largest class" not in bare.text
 
 
 def test_scores_stand_beside_k_means_and_chance(page):

@@ -62,11 +62,11 @@ def test_what_the_run_gained_is_shown_and_what_is_of_other_clusters_is_not(train
     succeed(trained, "caption", "--vocabulary", "digits-words.txt")
     page = read(trained)
     assert "Lower is better" in page.text and "select-k adds it" not in page.text
-    assert "captions, by share of votes" in page.text and "digit" in page.text
+    assert "captions, by share" in page.text and "digit" in page.text
     succeed(trained, "assign", "--k", "4")
     page = read(trained)
     assert "captions are of earlier clusters. cpp-pipe caption adds them" in page.text
-    assert "captions, by share of votes" not in page.text
+    assert "captions, by share" not in page.text
     assert "This run has 4 clusters" in page.text or "dot is the shortest, k\xa0=\xa04" in page.text
     succeed(trained, "assign", "--k", "5")
 

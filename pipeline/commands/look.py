@@ -25,18 +25,22 @@ def report(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
     ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Show members of clusters.")
+    ] = True,
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Draw a run as one page: clusters, how many, and how sure.
+    """Draw a run as one page: clusters in pictures, how many, and how sure.
 
-    The page is one file that needs no network. It shows what the run holds, and says which commands
-    would add captions, the curve of coding lengths, or scores against labels.
+    The page is one file below 20 MB that needs no network. It shows what the run holds, and says
+    which commands would add captions, the curve of coding lengths, or scores against labels.
 
     \b
       cpp-pipe report
       cpp-pipe report --run pets --out pets.html
       cpp-pipe report --labels labels.csv
+      cpp-pipe report --no-pictures
     """
     from ..report.gather import gather_contents
     from ..report.page import write_page
@@ -48,7 +52,11 @@ def report(
     must_score = label is not None or labels is not None
     say("report: gathering counts and samples")
     contents = gather_contents(
-        Run.open(plan.store, run), plan.settings.data.label, labels, must_score=must_score
+        Run.open(plan.store, run),
+        plan.settings.data.label,
+        labels,
+        must_score=must_score,
+        progress=plan.runtime.progress if pictures else None,
     )
     # What UTF-8 cannot hold, as half a pair of a label in JSON, becomes a question mark.
     page = write_page(contents).encode(errors="replace")

@@ -123,6 +123,7 @@ def _what_next(plan: Plan, store: str) -> str:
     lines = [
         f"  cpp-pipe search --text 'a red car' --sheet hits.png{where}",
         f"  cpp-pipe search --query img.jpg{where}",
+        f"  cpp-pipe serve{where}   # a page; pip install 'cpp-pipe[serve]'",
         f"  cpp-pipe report{where}",
     ]
     if len(_folders(plan)) > 1:

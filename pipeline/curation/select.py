@@ -123,7 +123,7 @@ def _require_clusters(numbers: Sequence[int], cluster: "np.ndarray") -> None:
 
 
 def _captioned(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
-    """The clusters whose first caption one of the patterns matches, its second word apart or not."""
+    """The clusters whose first caption a pattern matches, with its second word or without."""
     if not patterns:
         return []
     if captions is None:

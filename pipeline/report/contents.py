@@ -94,6 +94,42 @@ class Space:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A picture of the page."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mosaic:
+    """Pictures of one cluster, drawn as one."""
+
+    cluster: int
+    drawn: Drawn
+    surest: int
+    doubtful: int
+    """How many of each there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbourhood:
+    """A row, and the rows nearest to it in either space."""
+
+    key: str
+    cluster: int
+    picture: Drawn
+    before: Drawn
+    after: Drawn
+    of: int
+    """How many are nearest in each."""
+    same_before: int
+    same_after: int
+    """How many of them are in the same cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Missing:
     """Something that the page could show, and the command that would add it."""
 
@@ -138,8 +174,11 @@ class Contents:
     """For each cluster its captions, best first, with their share."""
     evaluation: "Evaluation | None" = None
     missing: Mapping[str, Missing] = field(default_factory=dict)
-    """By what is absent: curve, captions or labels."""
+    """By what is absent: curve, captions, labels or pictures."""
     versions: Sequence[VersionRow] = ()
+    mosaics: Sequence[Mosaic] = ()
+    """Of clusters, the largest first."""
+    neighbourhoods: Sequence[Neighbourhood] = ()
 
     @property
     def k(self) -> int:

@@ -93,6 +93,46 @@ def sample_clusters(
     return {cluster: rows for cluster, (_, rows) in drawn.items()}
 
 
+def surest_and_doubtful(
+    parts: "Iterable[tuple[np.ndarray, np.ndarray]]", wanted: Sequence[int], most: int, few: int
+) -> dict[int, tuple[list[int], list[int]]]:
+    """For each wanted cluster its surest rows and its most doubtful ones, both from the ends on.
+
+    `parts` hold clusters and confidences of rows, in row order; of equals the first row counts as
+    surer. No row is in both.
+    """
+    import numpy as np
+
+    clusters = np.asarray(wanted)
+    ends = {one: (np.empty(0, np.float32), np.empty(0, np.int64)) for one in wanted}
+    start = 0
+    for cluster, confidence in parts:
+        order = np.lexsort((-confidence, cluster))
+        sorted_clusters = cluster[order]
+        first = np.searchsorted(sorted_clusters, clusters, "left")
+        last = np.searchsorted(sorted_clusters, clusters, "right")
+        for one, low, high in zip(wanted, first.tolist(), last.tolist(), strict=True):
+            inside = _both_ends(order[low:high], most, few)
+            held, rows = ends[one]
+            held = np.concatenate([held, confidence[inside]])
+            rows = np.concatenate([rows, inside + start])
+            keep = _both_ends(np.argsort(-held, kind="stable"), most, few)
+            ends[one] = held[keep], rows[keep]
+        start += len(cluster)
+    return {
+        one: (rows[:most].tolist(), rows[most:][::-1].tolist()) for one, (_, rows) in ends.items()
+    }
+
+
+def _both_ends(order: "np.ndarray", most: int, few: int) -> "np.ndarray":
+    """The first so many and the last few; all, where there are no more."""
+    import numpy as np
+
+    if len(order) <= most + few:
+        return order
+    return np.concatenate([order[:most], order[len(order) - few :]])
+
+
 def draw_sample(
     overall: "np.ndarray", of_cluster: "Mapping[int, np.ndarray]", pictured: int
 ) -> Sample:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...stages.contract import Progress
 from ...stages.gather import EMBEDDING
 from ...store import Artifact
 from ...store.kinds import KINDS
@@ -14,6 +15,7 @@ from ..evaluate import evaluate
 from ..run import Run
 from .contents import Contents, Curve, Missing, Sample, Tally, VersionRow
 from .counting import count, draw_sample, sample_clusters, sample_overall
+from .pictured import gather_mosaics, gather_neighbourhoods
 from .rows import measure
 
 if TYPE_CHECKING:
@@ -37,11 +39,17 @@ MOST_SCORED = 2_000_000
 
 
 def gather_contents(
-    run: Run, label: str = "cls", table: Path | None = None, *, must_score: bool = False
+    run: Run,
+    label: str = "cls",
+    table: Path | None = None,
+    *,
+    must_score: bool = False,
+    progress: Progress | None = None,
 ) -> Contents:
     """What the page of a run with assignments says; what it lacks, and which command adds that.
 
     `label` and `table` say where labels are. MissingError when no row has one and they must score.
+    Pictures are read and drawn where there is a `progress` to tell of it.
     """
     embeddings, assignments = run.artifact("embeddings"), run.artifact("assignments")
     features = run.artifact("features")
@@ -71,6 +79,8 @@ def gather_contents(
         ),
         missing=missing,
         versions=_versions(run),
+        mosaics=gather_mosaics(run, tally, missing, progress) if progress else (),
+        neighbourhoods=gather_neighbourhoods(run, sample) if progress else (),
     )
 
 

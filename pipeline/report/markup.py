@@ -3,7 +3,7 @@
 import re
 from html import escape
 
-_VOID = {"br", "meta", "wbr"}
+_VOID = {"br", "img", "meta", "wbr"}
 _LINES = {"body", "dl", "figure", "head", "header", "main", "section", "style", "table", "tr"}
 """Elements after which a line ends."""
 

@@ -1,6 +1,7 @@
 """The page of a run: HTML that stands alone, and asks nothing of any network."""
 
 from .contents import Contents
+from .galleries import neighbours, what_is_in_them
 from .markup import Child, Html, join, tag
 from .refining import what_refining_did
 from .sections import against_labels, how_many, how_sure, section, the_clusters
@@ -28,7 +29,9 @@ def write_page(contents: Contents) -> str:
         "main",
         _header(contents),
         how_many(contents),
+        what_is_in_them(contents),
         what_refining_did(contents),
+        neighbours(contents),
         how_sure(contents),
         against_labels(contents),
         the_clusters(contents),

@@ -60,6 +60,25 @@ figure svg { display: block; width: 100%; max-width: 38rem; height: auto; margin
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; }
 figcaption { font-size: 0.92rem; line-height: 1.5; margin-top: 0.7rem; text-wrap: pretty; }
+.mosaics {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr));
+  gap: 1.25rem; margin-top: 1.25rem;
+}
+.mosaics figure { padding: 0; overflow: hidden; }
+.mosaics figcaption { padding: 0 1rem 0.9rem; display: grid; overflow-wrap: anywhere; }
+.mosaics strong { color: var(--ink); font-size: 1.05rem; }
+img { display: block; max-width: 100%; height: auto; }
+.mosaics img { width: 100%; }
+.neighbours {
+  display: grid; grid-template-columns: 1fr 6fr 6fr; gap: 0.5rem 1.25rem; margin-top: 1.25rem;
+  align-items: end;
+}
+.neighbours h3 { grid-column: 1 / -1; margin: 0; font-weight: 600; }
+.neighbours img { width: 100%; border-radius: 3px; }
+.neighbours h4 {
+  margin: 0 0 0.35rem; font-size: 0.85rem; font-weight: 550; color: var(--muted);
+  overflow-wrap: anywhere;
+}
 .absent { display: grid; align-content: center; min-height: 9rem; border-style: dashed; }
 .absent p { margin: 0; }
 .scroll {
@@ -93,6 +112,10 @@ th[scope="row"] { font-weight: 600; }
 details summary { cursor: pointer; color: var(--muted); white-space: nowrap; }
 details pre { margin: 0.4rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; color: var(--muted); font-size: 0.88rem; }
+@media (max-width: 46rem) {
+  .neighbours { grid-template-columns: 1fr; }
+  .neighbours .first { max-width: 16.6%; }
+}
 @media (max-width: 32rem) {
   th, td { padding: 0.45rem 0.5rem; font-size: 0.86rem; }
   thead th { font-size: 0.8rem; }
@@ -106,6 +129,7 @@ footer { margin-top: 3rem; color: var(--muted); font-size: 0.88rem; }
   .scroll, .card > .scroll { overflow: visible; max-height: none; }
   .bar span { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   thead th { position: static; }
+  .mosaics { grid-template-columns: 1fr 1fr; }
   figure, .card, .pair, .facts, tr { break-inside: avoid; }
   h2, .lead { break-after: avoid; break-inside: avoid; }
   figure, .card, .scroll, .facts, .facts div { background: none; }

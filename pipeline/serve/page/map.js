@@ -7,6 +7,7 @@ import { TREE, cardName, clusterLink, groupingName, imageLink } from "./links.js
 import { image } from "./pictures.js";
 import { NONE, colour, scaleOf } from "./palette.js";
 
+const METHODS = { tsne: "t-SNE", umap: "UMAP" };
 const DRAWN_WITHOUT_GPU = 20_000; // points that SVG draws in a bearable time
 
 async function numbers(path, parameters = {}) {
@@ -156,7 +157,7 @@ export async function show(parameters, { facts }) {
   const less = shown < facts.rows ? `, ${counted(shown, "point")} of them` : "";
   const root = h("div", null,
     h("h1", null, "Map"),
-    h("p", { class: "lead" }, `${counted(facts.rows, "picture")}${less}, by ${told.method} of the ${told.space === "features" ? "refined features" : "CLIP embeddings"}. Near points are alike; how far apart groups lie means little.`),
+    h("p", { class: "lead" }, `${counted(facts.rows, "picture")}${less}, by ${METHODS[told.method] ?? told.method} of the ${told.space === "features" ? "refined features" : "CLIP embeddings"}. Near points are alike; how far apart groups lie means little.`),
     h("div", { class: "map" },
       h("div", { class: "plot" }, plot, h("div", { class: "plot-tools" },
         h("button", { class: "icon-button", type: "button", "aria-label": "Closer", on: { click: () => zoom(0.6) } }, "+"),

@@ -127,7 +127,7 @@ def some_evaluation(k: int, rows: int, label: str = "cat") -> Evaluation:
 class Page(HTMLParser):
     """A page taken apart: its elements with their attributes, and its text."""
 
-    VOID = ("br", "meta", "wbr")
+    VOID = ("br", "img", "meta", "wbr")
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)

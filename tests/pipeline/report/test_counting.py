@@ -13,6 +13,7 @@ from cpp_pipe.pipeline.report.counting import (
     draw_sample,
     sample_clusters,
     sample_overall,
+    surest_and_doubtful,
 )
 
 K = 5
@@ -90,3 +91,24 @@ def test_a_sample_is_of_different_ascending_rows():
 def test_a_small_cluster_is_pictured_whole_and_a_large_one_by_its_share():
     of_cluster = {4: np.arange(100), 2: np.arange(3)}
     assert draw_sample(np.arange(103), of_cluster, 40).pictured == {4: 20, 2: 3}
+
+
+@given(
+    st.integers(1, 60),
+    st.integers(0, 99),
+    st.integers(1, 4),
+    st.integers(0, 3),
+    st.lists(st.integers(0, 60), max_size=3),
+)
+def test_members_are_the_ends_of_the_whole_order(n, seed, most, few, cuts):
+    cluster, confidence, _ = columns(n, seed)
+    confidence = np.round(confidence, 1)  # some are equal
+    edges = [0, *sorted(min(one, n) for one in cuts), n]
+    parts = [(cluster[low:high], confidence[low:high]) for low, high in pairwise(edges)]
+    found = surest_and_doubtful(parts, [3, 1], most, few)
+    assert list(found) == [3, 1]
+    for one, (surest, doubtful) in found.items():
+        inside = np.flatnonzero(cluster == one)
+        order = inside[np.argsort(-confidence[inside], kind="stable")].tolist()
+        assert surest == order[:most]
+        assert doubtful == order[most:][::-1][:few]

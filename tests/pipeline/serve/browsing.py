@@ -80,9 +80,15 @@ class Visit:
               return !isSeen || one.complete;
             })"""
         )
+        # Complete pictures are decoded aside, and drawn after that.
+        self.page.evaluate(
+            "Promise.all([...document.images].filter((one) => one.complete)"
+            ".map((one) => one.decode().catch(() => {})))"
+        )
 
     def shoot(self, name: str) -> None:
-        """Keeps a picture of what is seen."""
+        """Keeps a picture of what is seen, once it is all there."""
+        self.settle()
         SCREENS.mkdir(parents=True, exist_ok=True)
         width = "desktop" if self.size == DESKTOP else "phone"
         self.page.screenshot(path=SCREENS / f"{name}-{width}-{self.scheme}.png")

@@ -45,8 +45,7 @@ def test_every_view_is_whole_has_no_faults_of_access_and_fits(served, browser, v
             seen.page.wait_for_selector("[data-drawn]")
         if view == "found":
             seen.page.wait_for_selector(".results .tile")
-            seen.settle()
-        seen.shoot(view)
+            seen.shoot(view)
         assert seen.page.locator("h1").count() == 1
         assert seen.page.title().endswith("default · cpp-pipe")
         # Nothing is wider than the screen.
@@ -133,7 +132,6 @@ def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_pa
         expect(page.locator(".results .tile")).to_have_count(60)
         assert page.locator(".results .tile .key").first.text_content() == key
         expect(page).to_have_url(re.compile(r"/search\?vector=.+&space=features$"))
-        seen.settle()
         seen.shoot("uploaded")
         page.get_by_role("button", name="CLIP").click()
         expect(page).to_have_url(re.compile("space=embeddings"))
@@ -209,7 +207,6 @@ def test_moving_along_the_curve_regroups_the_cards(served, browser, size):
         page.keyboard.press("]")
         page.keyboard.press("]")
         expect(page.locator(".card")).to_have_count(3)
-        seen.settle()
         seen.shoot("regrouped")
         sizes = [int(one) for one in page.locator(".card-facts .number").all_inner_texts()]
         nodes = served.json("/api/tree")["nodes"]
@@ -290,7 +287,6 @@ def test_a_click_on_the_map_shows_the_picture(served, browser, size):
         page.mouse.click(x, y)
         key = served.json(f"/api/images/{point}")["key"]
         expect(page.locator(".shown")).to_contain_text(key)
-        seen.settle()
         seen.shoot("map-clicked")
         before = page.evaluate("document.querySelector('[data-drawn]')._fullLayout.xaxis.range")
         page.get_by_role("button", name="Closer").click()

@@ -44,7 +44,7 @@ class Caption(Stage):
 
     name: ClassVar[str] = "caption"
     kind: ClassVar[Kind] = CAPTIONS
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     rule: Literal["contrast", "vote"] = "contrast"
     top: int = 5

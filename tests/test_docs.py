@@ -259,6 +259,12 @@ def test_settings_in_pages_are_known(path: Path):
 # The notebook.
 
 
+def test_the_pictures_of_the_readme_are_there_and_small():
+    places = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(places) == 2
+    assert sum((ROOT / place).stat().st_size for place in places) < 1_000_000
+
+
 def test_the_notebook_is_stored_without_outputs():
     cells = json.loads(NOTEBOOK.read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]

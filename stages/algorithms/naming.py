@@ -14,6 +14,10 @@ from .voting import CHUNK_NUMBERS, SCALE, Opinions
 NEIGHBOURS = 10
 """Clusters that a word's nearness is a mean over: the number of arXiv 1710.04087."""
 
+HUBNESS = 0.5
+"""How much of a word's nearness to clusters is taken away. All of it, as in arXiv 1710.04087, is
+too much where clusters are few: its ten nearest are all then, its own one among them."""
+
 CANDIDATES = 20
 """Words that are kept for a cluster: its captions, and second words for those that share one."""
 
@@ -55,10 +59,10 @@ def rank_by_contrast(
 
     Cross-domain similarity local scaling (Conneau et al., "Word Translation Without Parallel Data",
     arXiv 1710.04087, section 2.3), which keeps words that are near to everything from naming
-    everything: 2 cos(cluster, word) − r(word), where r is the word's mean cosine with its ten
-    nearest clusters. Where we differ: the cosine is the mean over a cluster's images, and the
-    cluster's own r is left out, which changes no order of words. A share is of the softmax of
-    `SCALE` times that. `t` are unit rows; `chunk` words are compared at a time.
+    everything: 2 cos(cluster, word) − r(word) / 2, where r is the word's mean cosine with its ten
+    nearest clusters. Where we differ: r counts half (`HUBNESS`), the cosine is the mean over a
+    cluster's images, and the cluster's own r is left out, which changes no order of words. A share
+    is of the softmax of `SCALE` times that. `t` are unit rows; `chunk` words are compared at once.
     """
     there = np.flatnonzero(opinions.counts)
     k, m = len(opinions.counts), len(t)
@@ -73,7 +77,7 @@ def rank_by_contrast(
     for start in range(0, m, chunk):
         cosine = means @ t[start : start + chunk].mT
         near = cosine.topk(min(NEIGHBOURS, len(there)), dim=0).values.mean(0)
-        fit = SCALE * (2 * cosine - near)
+        fit = SCALE * (2 * cosine - HUBNESS * near)
         total = torch.logaddexp(total, fit.logsumexp(1, keepdim=True))
         number = torch.arange(start, start + fit.shape[1], device=t.device)
         found = torch.cat([found, number.expand(len(there), -1)], 1)

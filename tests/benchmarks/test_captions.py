@@ -18,7 +18,7 @@ def table(shared: Path) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def test_contrast_names_no_set_worse_than_votes_do(table):
-    assert len(table) == 4
+    assert len(table) == 8
     for row in table.values():
         assert row["contrast"]["first"] >= row["vote"]["first"]
         assert row["contrast"]["five"] >= row["vote"]["five"]

@@ -61,6 +61,8 @@ def test_photographs_are_walked_through(photos, browser, tmp_path, size):
         seen.shoot("photos-cluster")
         page.locator(".tile").first.click()
         expect(page.locator(".spaces .tile")).to_have_count(24)
+        box = page.locator(".spaces .tile img").first.bounding_box()
+        assert box is not None and abs(box["width"] - box["height"]) < 2
         seen.shoot("photos-image")
         page.get_by_label("Search by words").fill("a motorcycle")
         page.keyboard.press("Enter")
@@ -81,5 +83,5 @@ def test_photographs_are_walked_through(photos, browser, tmp_path, size):
         page.wait_for_selector(f"[data-drawn='{ROWS}']")
         seen.shoot("photos-map")
         seen.open("run")
-        expect(page.get_by_text("k-means on the embeddings")).to_be_visible()
+        expect(page.get_by_text("k-means on the embeddings")).to_be_visible(timeout=60_000)
         seen.shoot("photos-run")

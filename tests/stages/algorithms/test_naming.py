@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.naming import (
     CANDIDATES,
+    HUBNESS,
     NEIGHBOURS,
     NONE,
     Ranking,
@@ -42,7 +43,7 @@ def test_contrast_is_the_formula_of_its_paper(n: int, m: int, k: int, seed: int)
         scores = []
         for word in range(m):
             nearest = sorted((cosine[other][word] for other in there), reverse=True)[:NEIGHBOURS]
-            scores.append(2 * cosine[one][word] - sum(nearest) / len(nearest))
+            scores.append(2 * cosine[one][word] - HUBNESS * sum(nearest) / len(nearest))
         weight = np.exp(SCALE * (np.array(scores) - max(scores)))
         expected = weight / weight.sum()
         assert sorted(ranking.words[one].tolist()) == list(range(m))

@@ -1,0 +1,64 @@
+"""The README's screenshots: the page of the digits, as Chromium shows it.
+
+    make demo && .venv/bin/python tools/screenshots.py
+
+Makes what the run lacks for the page, serves it, and writes docs/assets/page-*.png. Needs the
+extras serve and test, and Chromium (apt-get install chromium).
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Page, ViewportSize, sync_playwright
+
+ASSETS = Path(__file__).resolve().parents[1] / "docs" / "assets"
+VIEWS: dict[str, Literal["light", "dark"]] = {"overview": "light", "map": "dark"}
+SIZE: ViewportSize = {"width": 1280, "height": 800}
+_ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+def main() -> None:
+    """Serves the run, and draws what a browser shows."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--store", default="artifacts")
+    parser.add_argument("--run", default="digits")
+    parser.add_argument("--out", type=Path, default=ASSETS)
+    args = parser.parse_args()
+    browser = shutil.which("chromium")
+    if browser is None:
+        sys.exit("no Chromium is installed: apt-get install chromium")
+    command = [sys.executable, "-m", "cpp_pipe", "serve", "--map", "--port", "0"]
+    command += ["--store", args.store, "--run", args.run]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            if not address:
+                sys.exit("the server did not begin: see above")
+            with sync_playwright() as playwright:
+                made = playwright.chromium.launch(executable_path=browser, args=_ARGUMENTS)
+                for name in VIEWS:
+                    page = made.new_page(viewport=SIZE, reduced_motion="reduce")
+                    page.emulate_media(color_scheme=VIEWS[name])
+                    show(page, address, name)
+                    path = args.out / f"page-{name}.png"
+                    page.screenshot(path=path)
+                    print(f"{path}: {path.stat().st_size / 1000:,.0f} kB")
+        finally:
+            server.terminate()
+
+
+def show(page: Page, address: str, name: str) -> None:
+    """Opens a view, and waits until it is drawn."""
+    page.goto(address + ("map" if name == "map" else ""))
+    page.wait_for_selector("[data-drawn]" if name == "map" else ".card")
+    page.wait_for_load_state("networkidle")
+    page.evaluate("Promise.all([...document.images].map((one) => one.decode().catch(() => {})))")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import objects
 from .digest import digest_file, digest_json
-from .errors import StoreError
+from .errors import ConfigError, StoreError
 from .files import TEMPORARY_PREFIX, lock, store_errors, temporary_sibling
 from .manifest import FileRecord
 
@@ -26,6 +26,12 @@ UNUSED_SECONDS = 30 * 24 * 3600.0
 _JUST_BEGUN_SECONDS = 3600.0
 """For which `gc` leaves a scratch folder alone, whose owner may not have locked it yet."""
 
+SPARE_BYTES = 2 * 2**30
+"""Of a disk that copies leave free."""
+IN_USE_SECONDS = 600.0
+"""For which a copy stays that was asked for: whoever did may not have opened it yet."""
+
+_LIMIT = "CPP_PIPE_CACHE_GIB"
 _LOCK = ".lock"
 _ABANDONED = "left behind on this machine by a process that was stopped"
 
@@ -76,6 +82,7 @@ def fetch(path: "UPath", file: FileRecord) -> Path:
 def _copy(path: "UPath", file: FileRecord, entry: Path) -> Path:
     temporary = temporary_sibling(entry)
     entry.parent.mkdir(parents=True, exist_ok=True)
+    _make_room(file.bytes)
     try:
         temporary.touch()
         objects.download(path, temporary)
@@ -97,6 +104,45 @@ def keep(local: Path, file: FileRecord) -> None:
     with _errors(f"writing {entry.parent}"):
         entry.parent.mkdir(parents=True, exist_ok=True)
         local.replace(entry)
+        _make_room(0)
+
+
+def _make_room(wanted: int) -> None:
+    """Removes the copies that were not used for longest, until there is room for so many bytes.
+
+    They are within CPP_PIPE_CACHE_GIB then, and leave `SPARE_BYTES` of the disk free; but none is
+    removed that was asked for within `IN_USE_SECONDS`. One that is mapped into memory stays there.
+    """
+    limit = _limit()
+    over = wanted + SPARE_BYTES - shutil.disk_usage(folder()).free
+    if limit is None and over <= 0:
+        return
+    copies = []
+    for path in folder().glob("files/*/*"):
+        with contextlib.suppress(FileNotFoundError):
+            told = path.stat()
+            copies.append((told.st_mtime, told.st_size, path))
+    if limit is not None:
+        over = max(over, wanted + sum(size for _, size, _ in copies) - limit)
+    for used, size, path in sorted(copies):
+        if over <= 0 or time.time() - used < IN_USE_SECONDS:
+            return
+        path.unlink(missing_ok=True)
+        over -= size
+
+
+def _limit() -> int | None:
+    """The bytes that copies may take together; None where nothing limits them but the disk."""
+    text = os.environ.get(_LIMIT)
+    if not text:
+        return None
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < float("inf"):
+        raise ConfigError(f"{_LIMIT}={text} is not allowed: a number above 0 is, as 50")
+    return int(limit * 2**30)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpp_pipe.store import Artifact, Product, Store, StoreError, cache, leases
+from cpp_pipe.store import Artifact, ConfigError, Product, Store, StoreError, cache, leases
 from cpp_pipe.store import bucket as room
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
@@ -333,6 +333,52 @@ def test_many_at_once_fetch_a_file_one_time(bucket, tmp_path, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: copy_of(artifact), range(8)))
     assert len(set(paths)) == 1 and len(fetched) == 1
+
+
+def aged(path: Path, seconds: float) -> Path:
+    """A copy that was last used so long ago."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+@pytest.mark.parametrize("bound", ["limit", "disk"])
+def test_copies_make_room_for_others_the_longest_unused_first(bucket, monkeypatch, bound):
+    artifact = publish(Store(bucket))
+    z, c = (artifact.path("a-00", role) for role in ("z", "c"))
+    rows = z.read_bytes()
+    size = z.stat().st_size
+    if bound == "limit":
+        monkeypatch.setenv("CPP_PIPE_CACHE_GIB", str(1.5 * size / 2**30))
+    else:
+        free = shutil.disk_usage(cache.folder()).free
+        monkeypatch.setattr(cache, "SPARE_BYTES", free + 2**40)
+    aged(z, cache.IN_USE_SECONDS + 60)
+    aged(c, cache.IN_USE_SECONDS - 60)
+    c.unlink()
+    assert artifact.path("a-00", "c").is_file()
+    assert not z.exists(), "it was not used for longest"
+    assert artifact.path("a-00", "z").read_bytes() == rows, "what is needed again is fetched again"
+    assert c.is_file(), "what was just used stays, over the bound"
+
+
+def test_copies_within_the_bound_stay_however_old(bucket, monkeypatch):
+    artifact = publish(Store(bucket))
+    monkeypatch.setenv("CPP_PIPE_CACHE_GIB", "1")
+    z, c = (artifact.path("a-00", role) for role in ("z", "c"))
+    aged(z, cache.UNUSED_SECONDS)
+    c.unlink()
+    artifact.path("a-00", "c")
+    assert z.is_file()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "nan", "inf"])
+def test_a_bound_that_is_none_is_refused(bucket, monkeypatch, text):
+    artifact = publish(Store(bucket))
+    copy_of(artifact).unlink()
+    monkeypatch.setenv("CPP_PIPE_CACHE_GIB", text)
+    with pytest.raises(ConfigError, match="CPP_PIPE_CACHE_GIB"):
+        copy_of(artifact)
 
 
 def test_gc_removes_copies_that_were_not_used_for_long(bucket, tmp_path):

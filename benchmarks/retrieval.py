@@ -5,10 +5,11 @@
     python -m benchmarks.retrieval --cache heads/       # trains nothing that it has trained before
 
 Every row is a query once, and looks for all other rows by cosine; what has its label is right.
-`features` are what `search --query` compares: z of heads trained by default settings (the digits by
-their shipped config), which see no label. `embeddings` are the raw ones. Two more tell where a
-difference comes from: embeddings less their mean, and features of the heads as they start. `by
-class` is mean average precision where each class counts alike, and not each query.
+`features` are what `search --query` compares: z and c, side by side, of heads trained by default
+settings (the digits by their shipped config), which see no label. `embeddings` are the raw ones.
+More tell where a difference comes from: z and c alone, embeddings less their mean, and features of
+the heads as they start. `by class` is mean average precision where each class counts alike, and not
+each query.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.gather import gather
+from cpp_pipe.stages.indexing.rows import side_by_side
 from cpp_pipe.store import Store
 
 from .measure import machine
@@ -37,7 +39,7 @@ DIGITS = "digits"
 NEAREST = 10
 _BLOCK = 512
 """Queries that are ranked at once."""
-SPACES = ("features", "embeddings", "centred", "untrained")
+SPACES = ("features", "embeddings", "z", "c", "centred", "untrained")
 
 Spaces = Mapping[str, ndarray]
 """Rows (n, d) of each space, in the order of the labels."""
@@ -84,8 +86,8 @@ def retrieval(z: ndarray, y: ndarray, nearest: int = NEAREST) -> Found:
 def spaces_of(path: Path, seed: int) -> tuple[Spaces, ndarray]:
     """The spaces of a set of embeddings, its heads trained by default settings; and its labels."""
     x, y = load(path)
-    z = train(x, Recipe(seed=seed)).z
-    return _all_spaces(x, z, start(x, seed).z), y
+    trained = train(x, Recipe(seed=seed))
+    return _all_spaces(x, trained.z, trained.c, seed), y
 
 
 def spaces_of_digits(seed: int) -> tuple[Spaces, ndarray]:
@@ -95,14 +97,17 @@ def spaces_of_digits(seed: int) -> tuple[Spaces, ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(Store(folder), DIGITS, settings, Runtime(), lambda line: None)
         embeddings, features = plan.make("embeddings"), plan.make("features")
-        x, z = gather(embeddings).astype(np.float32), gather(features, "z").astype(np.float32)
+        x = gather(embeddings).astype(np.float32)
+        z, c = (gather(features, role).astype(np.float32) for role in ("z", "c"))
         y = np.unique(embeddings.column("label"), return_inverse=True)[1]
-    return _all_spaces(x, z, start(x, seed).z), y
+    return _all_spaces(x, z, c, seed), y
 
 
-def _all_spaces(x: ndarray, z: ndarray, untrained: ndarray) -> Spaces:
+def _all_spaces(x: ndarray, z: ndarray, c: ndarray, seed: int) -> Spaces:
     """Rounded as the store rounds them."""
-    spaces = (z, x, centred_unit_rows(x), untrained)
+    untrained = start(x, seed)
+    before = side_by_side(untrained.z, untrained.c)
+    spaces = (side_by_side(z, c), x, z, c, centred_unit_rows(x), before)
     return {
         name: one.astype(np.float16).astype(np.float32)
         for name, one in zip(SPACES, spaces, strict=True)

@@ -76,9 +76,9 @@ def make_store(folder: Path, rows: int) -> None:
 
     def writer(x: np.ndarray) -> Callable[[Scratch], Product]:
         def write(scratch: Scratch) -> Product:
-            np.save(scratch.path("z"), x)
-            np.save(scratch.path("c"), x[:, :1])
-            return Product(rows=len(x), shared={"feature_size": WIDTH, "model": {}})
+            for role, half in zip(("z", "c"), np.split(x, 2, axis=1), strict=True):
+                np.save(scratch.path(role), np.float16(2**0.5) * half)
+            return Product(rows=len(x), shared={"feature_size": WIDTH // 2, "model": {}})
 
         return write
 

@@ -181,9 +181,10 @@ def _model(size: int) -> dict[str, Any]:
 
 
 def _write_features(scratch: Scratch, x: np.ndarray) -> Product:
-    for role in FEATURES.files:
-        np.save(scratch.path(role), x.astype(np.float16))
-    shared = {"feature_size": x.shape[1], "model": _model(x.shape[1])}
+    halves = np.split((2**0.5 * x).astype(np.float16), 2, axis=1)
+    for role, half in zip(FEATURES.files, halves, strict=True):
+        np.save(scratch.path(role), half)
+    shared = {"feature_size": halves[0].shape[1], "model": _model(x.shape[1])}
     return Product(rows=len(x), shared=shared)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from ..stages.encoder import Encoder
+from ..stages.indexing.rows import side_by_side
 from ..stages.project import load_heads, refine
 from ..store import Artifact, ConfigError, QueryError
 
@@ -202,9 +203,8 @@ def embed_picture(encoder: Encoder, picture: "Image.Image") -> "np.ndarray":
 
 
 def refine_query(heads: Artifact, embedding: "np.ndarray", device: str) -> "np.ndarray":
-    """The features (1, p) of an embedding (1, d)."""
-    z, _ = refine(load_heads(heads, device), embedding, device)
-    return z
+    """What an embedding (1, d) is compared by in `features` (1, 2p)."""
+    return side_by_side(*refine(load_heads(heads, device), embedding, device))
 
 
 def row_of_key(embeddings: Artifact, key: str) -> int:

@@ -188,13 +188,6 @@ def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
         ) from error
 
 
-def nearest(
-    query: "np.ndarray", source: Artifact, role: str, index: Artifact | None, n: int
-) -> "tuple[np.ndarray, np.ndarray]":
-    """Similarities and rows of the n nearest to one query (1, d), by an index or exact."""
-    return Searcher(source, index).nearest(query, n)
-
-
 def describe_rows(
     rows: Sequence[int],
     similarities: Sequence[float],

@@ -28,7 +28,7 @@ class FitQuantizer(Stage):
 
     name: ClassVar[str] = "fit-quantizer"
     kind: ClassVar[Kind] = QUANTIZER
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     is_fit: ClassVar[bool] = True
     refit: ClassVar[str] = "cpp-pipe index --refit"
 

@@ -36,7 +36,7 @@ class Index(Stage):
 
     name: ClassVar[str] = "index"
     kind: ClassVar[Kind] = INDEX
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     space: Literal["features", "embeddings"]
     factory: str

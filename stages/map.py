@@ -8,7 +8,7 @@ from ..store import ConfigError, MissingError, Product, Scratch
 from ..store.kinds import PROJECTION, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
 from .embedding_rows import write_table
-from .gather import EMBEDDING, gather_rows, iterate
+from .indexing.rows import VectorRows
 
 Method = Literal["pca", "tsne", "umap"]
 
@@ -25,7 +25,7 @@ class Map(Stage):
 
     name: ClassVar[str] = "map"
     kind: ClassVar[Kind] = PROJECTION
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     space: Literal["features", "embeddings"] = "features"
     """What is alike: refined features, or raw embeddings."""
@@ -56,17 +56,18 @@ class Map(Stage):
 
         _require(self.method)
         source = inputs[self.space]
-        role = EMBEDDING if self.space == "embeddings" else "z"
+        vectors = VectorRows(source)
         chosen = choose_rows(source.rows, self.rows, self.seed)
-        fitted = gather_rows(source, role, chosen).astype(np.float32)
+        fitted = vectors.take(chosen).astype(np.float32)
         runtime.progress.tell(f"map: fitting {len(chosen):,} rows by {self.method}")
         xy = fit_plane(fitted, self.method, self.seed)
         places = np.empty((source.rows, 2), np.float32)
         runtime.progress.start("map", source.rows, "rows")
-        for name, rows in iterate(source, role):
-            for first in range(0, len(rows), _ROWS):
-                block = rows[first : first + _ROWS].astype(np.float32)
-                start = source.starts[name] + first
+        for one in source.parts:
+            for first in range(0, one.rows, _ROWS):
+                block = vectors.read(one.name, first, min(_ROWS, one.rows - first))
+                block = block.astype(np.float32)
+                start = source.starts[one.name] + first
                 places[start : start + len(block)] = extend_plane(fitted, xy, block)
                 runtime.progress.advance(len(block))
         # What was fitted is where it was fitted, whatever its neighbours are.

@@ -44,7 +44,7 @@ class Quantize(Stage):
 
     name: ClassVar[str] = "quantize"
     kind: ClassVar[Kind] = LISTS
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     space: Literal["features", "embeddings"]
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # Everything here is small: more threads would wait for one another longer than they work.
@@ -21,6 +22,10 @@ _CHECKED = (
 install_import_hook(
     [f"cpp_pipe.stages.algorithms.{name}" for name in _CHECKED], "beartype.beartype"
 )
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 

@@ -31,7 +31,7 @@ def report(
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Draw a run as one page: clusters in pictures, how many, and how sure.
+    """Draw a run as one page: clusters, how many, and how sure.
 
     The page is one file below 20 MB that needs no network. It shows what the run holds, and says
     which commands would add captions, the curve of coding lengths, or scores against labels.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...stages.gather import EMBEDDING, gather
+from ...stages.indexing.rows import VectorRows
 from ...store import MissingError
 from ..curation.files import whole
 from ..curation.sources import read_pictures
@@ -41,8 +41,8 @@ def export_embedding_atlas(
     """
     import numpy as np
 
-    source, role = (rows.embeddings, EMBEDDING) if rows.features is None else (rows.features, "z")
-    x = gather(source, role).astype(np.float32)
+    source = rows.embeddings if rows.features is None else rows.features
+    x = VectorRows(source).take(np.arange(source.rows)).astype(np.float32)
     with whole(out) as temporary:
         places_of = project(x, projection)
         near = neighbours(x, min(NEIGHBOURS, len(x) - 1))

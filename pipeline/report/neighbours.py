@@ -2,42 +2,39 @@
 
 from typing import TYPE_CHECKING
 
-from ...stages.gather import blocks_of
+from ...stages.indexing.rows import VectorRows
 from ...store import Artifact
-from .rows import wanted_rows
+
+_AT_ONCE = 16_384
+"""Rows that are compared at once."""
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def nearest(artifact: Artifact, role: str, rows: "np.ndarray", most: int) -> "np.ndarray":
+def nearest(artifact: Artifact, rows: "np.ndarray", most: int) -> "np.ndarray":
     """(m, most) numbers of the rows nearest to each of m rows, the nearest first, itself left out.
 
-    Of equal cosines the lower number comes first. Fewer columns where there are fewer rows. Never
-    more than one block of rows is held.
+    `artifact` are embeddings or features. Of equal cosines the lower number comes first. Fewer
+    columns where there are fewer rows. Few rows are held at a time.
     """
     import numpy as np
 
-    width, blocks = blocks_of(artifact, role)
-    queries = np.empty((len(rows), width), np.float32)
-    ascending, place = np.unique(rows, return_inverse=True)
-    for found, values in wanted_rows(artifact, role, ascending):
-        is_found = np.isin(rows, found)
-        queries[is_found] = values[np.searchsorted(found, ascending[place[is_found]])]
-    queries = _unit(queries)
+    vectors = VectorRows(artifact)
+    queries = _unit(vectors.take(rows))
     most = min(most, artifact.rows - 1)
     cosines = np.empty((len(rows), 0), np.float32)
     numbers = np.empty((len(rows), 0), np.int64)
-    for block in blocks:
-        values = np.empty((block.rows, width), np.float16)
-        block.read(values)
-        own = np.arange(block.start, block.start + block.rows)
-        new = np.where(own == rows[:, None], -np.inf, queries @ _unit(values).T)
-        cosines = np.concatenate([cosines, new], axis=1)
-        numbers = np.concatenate([numbers, np.broadcast_to(own, new.shape)], axis=1)
-        best = np.argsort(-cosines, axis=1, kind="stable")[:, :most]
-        cosines = np.take_along_axis(cosines, best, 1)
-        numbers = np.take_along_axis(numbers, best, 1)
+    for part in artifact.parts:
+        for first in range(0, part.rows, _AT_ONCE):
+            block = vectors.read(part.name, first, min(_AT_ONCE, part.rows - first))
+            own = artifact.starts[part.name] + first + np.arange(len(block))
+            new = np.where(own == rows[:, None], -np.inf, queries @ _unit(block).T)
+            cosines = np.concatenate([cosines, new], axis=1)
+            numbers = np.concatenate([numbers, np.broadcast_to(own, new.shape)], axis=1)
+            best = np.argsort(-cosines, axis=1, kind="stable")[:, :most]
+            cosines = np.take_along_axis(cosines, best, 1)
+            numbers = np.take_along_axis(numbers, best, 1)
     return numbers
 
 

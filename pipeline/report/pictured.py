@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...stages.contract import Progress
-from ...stages.gather import EMBEDDING
 from ...store import Artifact
 from ..run import Run
 from .contents import Missing, Mosaic, Neighbourhood, Sample, Tally
@@ -68,11 +67,7 @@ def gather_neighbourhoods(run: Run, sample: Sample) -> list[Neighbourhood]:
     first = [int(rows[0]) for rows in sample.of_cluster.values()][:_NEIGHBOURHOODS]
     if embeddings.rows < 2:
         return []
-    spaces = [
-        nearest(artifact, role, np.array(first), _NEIGHBOURS)
-        for artifact, role in ((embeddings, EMBEDDING), (features, "z"))
-    ]
-    before, after = spaces
+    before, after = (nearest(one, np.array(first), _NEIGHBOURS) for one in (embeddings, features))
     told = _look_up(run.artifact("assignments"), [*first, *before.ravel(), *after.ravel()])
     tiles, found = Tiles(run), []
     for row, *near in zip(first, before.tolist(), after.tolist(), strict=True):

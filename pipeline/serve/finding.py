@@ -64,7 +64,7 @@ class Model:
             return found
 
     def picture(self, data: bytes, space: Space) -> "np.ndarray":
-        """The embedding (1, d) of an encoded picture, or its features (1, p)."""
+        """The embedding (1, d) of an encoded picture, or its features (1, 2p)."""
         from ...stages.sources.images import UndecodableImage, decode
         from ..query import embed_picture
 
@@ -81,13 +81,13 @@ class Model:
             return embedding if space == "embeddings" else self._refine(embedding)
 
     def _refine(self, embedding: "np.ndarray") -> "np.ndarray":
+        from ...stages.indexing.rows import side_by_side
         from ...stages.project import load_heads, refine
 
         device = find_device(self._run.device)
         if self._heads is None:
             self._heads = load_heads(self._run.artifact("heads"), device)
-        z, _ = refine(self._heads, embedding, device)
-        return z
+        return side_by_side(*refine(self._heads, embedding, device))
 
     def _encoder(self) -> Any:
         if self._state != "ready":

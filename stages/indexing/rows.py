@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Space = str
-"""`features` (refined) or `embeddings` (raw)."""
+"""`features` (refined: z and c side by side) or `embeddings` (raw)."""
 
 SPACES = ("features", "embeddings")
 
@@ -107,6 +107,33 @@ class _Array:
         return self._mapped[rows]
 
 
+class _Pair:
+    """Two NumPy files of as many rows, side by side."""
+
+    def __init__(self, z: Path, c: Path) -> None:
+        self._z, self._c = _Array(z), _Array(c)
+        self.width = self._z.width + self._c.width
+
+    def read(self, first: int, count: int) -> "np.ndarray":
+        return side_by_side(self._z.read(first, count), self._c.read(first, count))
+
+    def pick(self, rows: "np.ndarray") -> "np.ndarray":
+        return side_by_side(self._z.pick(rows), self._c.pick(rows))
+
+
+def side_by_side(z: "np.ndarray", c: "np.ndarray") -> "np.ndarray":
+    """What is compared in `features`: unit rows z and c (n, p) as unit rows (n, 2p), float16.
+
+    So a cosine is the mean of both cosines. Rows are clustered by the same. Either one alone finds
+    less of the same kind than raw embeddings on some set (`benchmarks.retrieval`): z spreads a
+    large group over directions at right angles, and c draws together what it cannot tell apart.
+    """
+    import numpy as np
+
+    both = np.concatenate([z, c], axis=1).astype(np.float32)
+    return (both * np.float32(0.5**0.5)).astype(np.float16)
+
+
 class VectorRows:
     """The vectors of a space by row; files are opened when a row of theirs is first wanted.
 
@@ -115,7 +142,7 @@ class VectorRows:
 
     def __init__(self, source: Artifact) -> None:
         self.source = source
-        self._opened: dict[str, _Table | _Array] = {}
+        self._opened: dict[str, _Table | _Pair] = {}
         self._lock = threading.Lock()
         self._names = [part.name for part in source.parts]
         self._starts = [source.starts[name] for name in self._names]
@@ -125,7 +152,7 @@ class VectorRows:
         """Numbers of a row."""
         facts = self.source.facts
         if "feature_size" in facts:
-            return int(facts["feature_size"])
+            return 2 * int(facts["feature_size"])
         return int(facts["model"]["embedding_size"])
 
     def read(self, part: str, first: int, count: int) -> "np.ndarray":
@@ -163,10 +190,12 @@ class VectorRows:
                 block = part.read(first, min(_READ_ROWS, total - first))
                 out[places[a:b]] = block[inside[a:b] - first]
 
-    def _open(self, name: str) -> "_Table | _Array":
+    def _open(self, name: str) -> "_Table | _Pair":
         with self._lock:
             if name not in self._opened:
-                is_table = "rows" in self.source.kind.files
-                path = self.source.path(name, "rows" if is_table else "z")
-                self._opened[name] = _Table(path) if is_table else _Array(path)
+                if "rows" in self.source.kind.files:
+                    self._opened[name] = _Table(self.source.path(name, "rows"))
+                else:
+                    z, c = (self.source.path(name, role) for role in ("z", "c"))
+                    self._opened[name] = _Pair(z, c)
             return self._opened[name]

@@ -18,6 +18,7 @@ from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.commands.app import app
 from cpp_pipe.pipeline.query import Question, combine, examples, row_of_key
 from cpp_pipe.pipeline.search import Searcher
+from cpp_pipe.stages.indexing.rows import side_by_side
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, QueryError
 from cpp_pipe.store.kinds import KINDS
@@ -250,7 +251,7 @@ def test_index_tells_what_it_makes_and_what_a_search_of_it_finds(store):
     done = succeed(store, "index", "--refit", *IVF)
     assert "is there already: nothing to do" in done.err
     done = succeed(store, "index", "--factory", "IVF5,SQ8", "--space", "features")
-    assert "index/features: 120 rows of 16 numbers as IVF5,SQ8: about" in done.err
+    assert "index/features: 120 rows of 32 numbers as IVF5,SQ8: about" in done.err
     assert " of memory and " in done.err and " s with " in done.err
     assert "features: 120 rows, IVF5,SQ8, recall@10 " in done.out and "lists visited" in done.out
     assert "index.factory = 'IVF5,PQ7'" in fail(store, "index", "--factory", "IVF5,PQ7")
@@ -332,4 +333,8 @@ def test_two_workers_build_the_index_that_one_builds(made, tmp_path):
 
 def _vectors(run: Run) -> np.ndarray:
     features = run.artifact("features")
-    return np.vstack([features.array(part.name, "z") for part in features.parts]).astype(np.float32)
+    z, c = (
+        np.vstack([features.array(part.name, role) for part in features.parts])
+        for role in ("z", "c")
+    )
+    return side_by_side(z, c).astype(np.float32)

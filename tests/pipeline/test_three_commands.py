@@ -137,7 +137,8 @@ def test_python_finds_what_the_command_line_finds(walked):
     assert [hit.to_json() for hit in hits] == said
     assert run.picture(hits[0].row).size == (32, 32)
     assert search(store=store, image=Image.open(picture), n=3) == hits
-    vector = run.artifact("features").array(run.artifact("features").parts[0].name, "z")[0]
+    features = run.artifact("features")
+    vector = np.hstack([features.array(features.parts[0].name, role)[0] for role in ("z", "c")])
     assert run.search(vector=vector, n=1)[0].similarity > 0.999
     with pytest.raises(QueryError, match="shape of features"):
         run.search(vector=[1.0, 2.0])

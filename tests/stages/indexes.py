@@ -9,6 +9,7 @@ from cpp_pipe.stages.contract import Runtime, Stage
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.indexing.factory import Factory
+from cpp_pipe.stages.indexing.rows import side_by_side
 from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 
@@ -21,7 +22,17 @@ def made_rows(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(100, size))
     z = centres[rng.integers(100, size=count)] + 0.4 * rng.normal(size=(count, size))
-    return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float16)
+    z = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float16)
+    # Rounded as features come back, so that they are exactly these.
+    return side_by_side(*halves(z))
+
+
+def halves(z: np.ndarray) -> list[np.ndarray]:
+    """Features and cluster features that are these rows, side by side."""
+    return [
+        (np.float32(2**0.5) * one.astype(np.float32)).astype(np.float16)
+        for one in np.split(z, 2, axis=1)
+    ]
 
 
 def make_features(
@@ -40,9 +51,9 @@ def make_features(
 
     def writer(z: np.ndarray):
         def write(scratch: Scratch) -> Product:
-            np.save(scratch.path("z"), z)
-            np.save(scratch.path("c"), z)
-            shared = {"feature_size": z.shape[1], "model": dict(model)}
+            for role, half in zip(("z", "c"), halves(z), strict=True):
+                np.save(scratch.path(role), half)
+            shared = {"feature_size": z.shape[1] // 2, "model": dict(model)}
             return Product(rows=len(z), shared=shared)
 
         return write

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.measure import result_and_peak
 from cpp_pipe.pipeline.engines.local import make_parts
-from cpp_pipe.pipeline.search import Searcher, nearest
+from cpp_pipe.pipeline.search import Searcher
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
@@ -94,7 +94,8 @@ def test_a_wider_search_finds_no_less(tmp_path):
     widths, recalls = zip(*curve, strict=True)
     assert list(widths) == sorted(set(widths)) and list(recalls) == sorted(recalls)
     assert recalls[0] < 0.9 < recalls[-1]
-    assert width_for(curve, 0.9) == next(w for w, r in curve if r >= 0.9)
+    # A fifth less is asked to be lost than the target allows.
+    assert width_for(curve, 0.9) == next(w for w, r in curve if r >= 0.92)
     assert width_for([(1, 0.5), (2, 0.7), (4, 0.7)], 0.9) == 2
 
 
@@ -266,7 +267,7 @@ def test_opening_an_index_reads_no_rows(tmp_path):
 def test_exact_search_without_an_index_gives_rows_best_first(tmp_path):
     z = made_rows(ROWS)
     features = make_features(Store(tmp_path), split(z, 3))
-    similarity, rows = nearest(z[1234][None], features, "z", None, 20)
+    similarity, rows = Searcher(features).nearest(z[1234][None], 20)
     assert rows[0] == 1234
     assert (np.diff(similarity) <= 0).all()
     assert rows.tolist() == neighbours(z, z[1234], 20)
@@ -275,7 +276,7 @@ def test_exact_search_without_an_index_gives_rows_best_first(tmp_path):
 def test_more_hits_than_rows_are_all_rows(tmp_path):
     z = made_rows(ROWS)
     features = make_features(Store(tmp_path), split(z, 3))
-    assert len(nearest(z[:1], features, "z", None, 10_000)[1]) == ROWS
+    assert len(Searcher(features).nearest(z[:1], 10_000)[1]) == ROWS
 
 
 @pytest.mark.parametrize("factory", ["HNSW16,SQ8", "IVF300,SQfp16", "IVF300,PQ8"])

@@ -227,7 +227,7 @@ def test_what_is_not_there_is_said_with_what_is(served):
         ("/api/search", {"row": 60}, 400, "0 to 59 are"),
         ("/api/search", {"text": "a", "space": "features"}, 400, "no refined features"),
         ("/api/search", {"text": "  "}, 400, "an empty text"),
-        ("/api/search", {"vector": "AAAA"}, 400, "have 16 numbers"),
+        ("/api/search", {"vector": "AAAA"}, 400, "have 32 numbers"),
         ("/api/search", {"vector": "A" * 42 + "=="}, 400, "vector"),
         ("/api/search", {"vector": "é"}, 400, "not the base64"),
         ("/api/search", {"row": 1, "n": 0}, 422, "n: "),

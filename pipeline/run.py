@@ -105,7 +105,7 @@ class Run:
         """The n rows that are nearest to what is given, best first.
 
         Each of image, text, key and vector is one, or several in a list; a vector has the size of
-        the space. `unlike` holds examples by the same names that hits are kept away from:
+        the space, which of features is that of z and c side by side. `unlike` holds examples by the same names that hits are kept away from:
         `unlike={"text": "a drawing"}`. `space` is `features` (refined; the default, but for texts)
         or `embeddings` (raw, where texts are). `cluster` and `min_confidence` say which rows may be
         found. An index stays open from one search to the next. Raises QueryError for a query that

@@ -104,12 +104,12 @@ class Run:
     ) -> list[Hit]:
         """The n rows that are nearest to what is given, best first.
 
-        Each of image, text, key and vector is one, or several in a list; a vector has the size of
-        the space, which of features is that of z and c side by side. `unlike` holds examples by the same names that hits are kept away from:
-        `unlike={"text": "a drawing"}`. `space` is `features` (refined; the default, but for texts)
-        or `embeddings` (raw, where texts are). `cluster` and `min_confidence` say which rows may be
-        found. An index stays open from one search to the next. Raises QueryError for a query that
-        cannot be answered.
+        Each of image, text, key and vector is one, or several in a list. `unlike` holds examples by
+        the same names that hits are kept away from: `unlike={"text": "a drawing"}`. `space` is
+        `features` (refined: z and c side by side; the default, but for texts) or `embeddings` (raw,
+        where texts are), whose size a vector has. `cluster` and `min_confidence` say which rows may
+        be found. An index stays open from one search to the next. Raises QueryError for a query
+        that cannot be answered.
         """
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),

@@ -91,6 +91,17 @@ def test_with_all_rows_in_the_buffer_every_row_is_first_equally_often(tmp_path):
     assert np.abs(np.bincount(first, minlength=5) - epochs / 5).max() < 45
 
 
+def peak_of_an_epoch(artifact) -> int:
+    """Bytes that Python and NumPy hold at most, in this process."""
+    tracemalloc.start()
+    try:
+        for _ in shuffled_batches(artifact, batch=256, buffer_rows=1024, seed=0, epoch=0):
+            pass
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("rewrite", "held_rows"),
     [
@@ -102,13 +113,8 @@ def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_r
     width = 128
     artifact, _ = make_embeddings(tmp_path, (8000, 8000), width, rewrite=rewrite)
     batches_of(artifact, batch=256, buffer_rows=1024)  # what imports keep is not the epoch's
-    tracemalloc.start()
-    try:
-        for _ in shuffled_batches(artifact, batch=256, buffer_rows=1024, seed=0, epoch=0):
-            pass
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    # Threads that other tests left behind allocate too, now and then.
+    peak = min(peak_of_an_epoch(artifact) for _ in range(3))
     # The batch is there twice while the next one is drawn, and the moves take a fourth.
     assert peak < 2 * width * (held_rows + 256 + 1024 // 4) + 150_000
     assert peak < 2 * width * artifact.rows / 4

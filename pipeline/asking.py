@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..stages.project import load_heads
 from ..store import MissingError
 from .device import find_device
 from .filters import allowed_rows
@@ -89,4 +90,5 @@ def _vector(run: "Run", example: Example, space: str, searcher: Searcher) -> "np
     embedding = embed_picture(run.encoder, picture)
     if space == "embeddings":
         return embedding
-    return refine_query(run.artifact("heads"), embedding, find_device(run.device))
+    device = find_device(run.device)
+    return refine_query(load_heads(run.artifact("heads"), device), embedding, device)

@@ -72,11 +72,20 @@ _SOURCES: Mapping[str, tuple[str, Callable[[str, Row], bytes]]] = {
 """For each kind of source the flag that names it, and how a picture is read again."""
 
 
-def open_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> "Image.Image":
-    """The picture of a row, RGB; MissingError when its bytes are no longer what was embedded."""
-    data = read_row(embeddings, sources, row)
+def open_row(
+    embeddings: Artifact, sources: Mapping[str, str], row: int, at_least: int | None = None
+) -> "Image.Image":
+    """The picture of a row, RGB; raises what `read_row` and `decode_row` do."""
+    return decode_row(read_row(embeddings, sources, row), row, at_least)
+
+
+def decode_row(data: bytes, row: int, at_least: int | None = None) -> "Image.Image":
+    """The bytes of a row as a picture, RGB; of a JPEG, `at_least` so many pixels a side will do.
+
+    MissingError when they are no longer what was embedded.
+    """
     try:
-        return decode(data).rgb
+        return decode(data, at_least=at_least).rgb
     except UndecodableImage as error:
         raise MissingError(
             f"the bytes of row {row} are no picture any more: what held it was changed since; "

@@ -96,7 +96,8 @@ class Searcher:
         is_filtered = passing < self._total
         is_few = is_filtered and (passing <= self._few_rows or self._shape != "lists")
         if self._index is None or is_few or not n:
-            return self._exact(query[0], n, allowed)
+            similarities, rows = self._exact(query, n, allowed)
+            return similarities[0], rows[0]
         width = self._width(n, target_recall)
         if is_filtered:
             width = min(self._index.most_wide, -(-width * self._total // passing))
@@ -122,12 +123,12 @@ class Searcher:
         if self._index is not None:
             found = self._index.search(queries, n, self._width(n, target_recall))
             return found.similarities, found.rows
-        similarities = np.full((len(queries), n), -np.inf, np.float32)
-        rows = np.full((len(queries), n), -1, np.int64)
-        for place, query in enumerate(queries):
-            best, which = self._exact(query, n, None)
-            similarities[place, : len(best)], rows[place, : len(which)] = best, which
-        return similarities, rows
+        similarities, rows = self._exact(queries, n, None)
+        more = ((0, 0), (0, n - rows.shape[1]))
+        return (
+            np.pad(similarities, more, constant_values=-np.inf),
+            np.pad(rows, more, constant_values=-1),
+        )
 
     def _width(self, n: int, target_recall: float) -> int:
         # Recall was measured on ten neighbours: more of them lie in more lists.
@@ -138,11 +139,13 @@ class Searcher:
         return recall_at(self._curve, width_for(self._curve, target))
 
     def _exact(
-        self, query: "np.ndarray", n: int, allowed: "np.ndarray | None"
+        self, queries: "np.ndarray", n: int, allowed: "np.ndarray | None"
     ) -> "tuple[np.ndarray, np.ndarray]":
+        """Similarities and rows (q, n or as many as there are), in one pass over all rows."""
         import numpy as np
 
-        best, rows = np.empty(0, np.float32), np.empty(0, np.int64)
+        best = np.empty((len(queries), 0), np.float32)
+        rows = np.empty((len(queries), 0), np.int64)
         for part in self.rows.source.parts:
             start = self.rows.source.starts[part.name]
             for first in range(0, part.rows, _READ_ROWS):
@@ -156,10 +159,12 @@ class Searcher:
                 block = (
                     self.rows.read(part.name, first, count) if is_whole else self.rows.take(numbers)
                 )
-                best = np.concatenate([best, block.astype(np.float32) @ query])
-                rows = np.concatenate([rows, numbers])
-                keep = np.argsort(-best, kind="stable")[:n]
-                best, rows = best[keep], rows[keep]
+                found = queries @ block.astype(np.float32).T
+                best = np.concatenate([best, found], axis=1)
+                rows = np.concatenate([rows, np.broadcast_to(numbers, found.shape)], axis=1)
+                keep = np.argsort(-best, axis=1, kind="stable")[:, :n]
+                best = np.take_along_axis(best, keep, axis=1)
+                rows = np.take_along_axis(rows, keep, axis=1)
         return best, rows
 
 

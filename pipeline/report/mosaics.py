@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ...store import MissingError
-from ..pictures import read_row
+from ..pictures import open_row
 from ..run import Run
 from .contents import Drawn
 
@@ -52,11 +52,9 @@ class Tiles:
     def _tile(self, row: int, side: int) -> "Image.Image | None":
         from PIL import Image, ImageOps
 
-        from ...stages.sources.images import UndecodableImage, decode
-
         try:
-            picture = decode(read_row(self._embeddings, self._sources, row), at_least=side).rgb
-        except (MissingError, UndecodableImage) as error:
+            picture = open_row(self._embeddings, self._sources, row, at_least=side)
+        except MissingError as error:
             self.trouble = str(error)
             return None
         is_small = min(picture.size) < _FEW

@@ -81,13 +81,13 @@ class Model:
             return embedding if space == "embeddings" else self._refine(embedding)
 
     def _refine(self, embedding: "np.ndarray") -> "np.ndarray":
-        from ...stages.indexing.rows import side_by_side
-        from ...stages.project import load_heads, refine
+        from ...stages.project import load_heads
+        from ..query import refine_query
 
         device = find_device(self._run.device)
         if self._heads is None:
             self._heads = load_heads(self._run.artifact("heads"), device)
-        return side_by_side(*refine(self._heads, embedding, device))
+        return refine_query(self._heads, embedding, device)
 
     def _encoder(self) -> Any:
         if self._state != "ready":

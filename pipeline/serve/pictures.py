@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ...store import Artifact, MissingError
-from ..pictures import read_row
+from ..pictures import decode_row, read_row
 from ..run import Run
 
 if TYPE_CHECKING:
@@ -98,15 +98,7 @@ class Pictures:
 
 
 def _draw(data: bytes, size: int, row: int) -> tuple[bytes, str]:
-    from ...stages.sources.images import UndecodableImage, decode
-
-    try:
-        picture = decode(data, at_least=size).rgb
-    except UndecodableImage as error:
-        raise MissingError(
-            f"the bytes of row {row} are no picture any more: what held it was changed since; "
-            "embed it again"
-        ) from error
+    picture = decode_row(data, row, at_least=size)
     picture = _fit(picture, size) if size == _LARGE else _fill(picture, size)
     written = io.BytesIO()
     # What is drawn with few pixels is shown as it is: JPEG would blur it.

@@ -3,6 +3,7 @@
     python -m benchmarks.how_many                         # planted subspaces, three sets of photos
     python -m benchmarks.how_many --planted "" --untrained my.npz
     python -m benchmarks.how_many --landmarks             # and what fewer landmarks cost
+    python -m benchmarks.how_many --settings-only         # only fewer rows and fewer classes
 
 Planted: unions of subspaces whose sizes go from 1 to 10, without and with outliers. `groups` are
 the clusters that are not loose: outliers, like nothing else, should all end up in loose ones.
@@ -12,29 +13,38 @@ embeddings. ACC is of our clusters at our k, and of k-means at each other k.
 
 Landmarks: clusters of all rows by the membership of some, against those by the membership of all,
 at the true k, as adjusted Rand index. That of two seeds of the latter bounds what can be expected.
+
+Settings: of each set all rows, half of them, and all rows of some classes drawn at random; heads as
+they start. Leiden sees whitened embeddings, BIC of k-means centred ones.
 """
 
 import argparse
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from numpy import ndarray
 from sklearn.cluster import KMeans
 
 from cpp_pipe.stages.algorithms.clustering.choice import Choice
-from cpp_pipe.stages.algorithms.heads import centred_unit_rows
+from cpp_pipe.stages.algorithms.clustering.communities import count_communities
+from cpp_pipe.stages.algorithms.clustering.sampling import choose_rows
+from cpp_pipe.stages.algorithms.heads import centred_unit_rows, unit_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy, ari
 from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
 
 from .measure import machine
 from .ours import SETS, Features, Fitted, load, start, train
 from .planted import planted
-from .rules import equal_ratios, number_of_clusters
+from .rules import RESTARTS, bic, equal_ratios, number_of_clusters
 
 PLANTED = "5,20,100"
 OUTLIERS = (0.0, 0.1)
@@ -44,6 +54,9 @@ SEED = 0
 LANDMARK_GROUPS = 20
 SHARES = (2, 4)
 """Of the rows one in so many is a landmark."""
+FEWER_CLASSES = (10, 20, 50)
+WHITENED = 128
+"""Directions of the whitened embeddings."""
 
 
 def _range(found: Choice) -> str:
@@ -164,6 +177,71 @@ def on_landmarks(path: Path, rows: int) -> dict[str, dict[str, float]]:
     return line
 
 
+def settings_of(y: ndarray) -> Iterator[tuple[str, ndarray]]:
+    """All rows, half of them, and the rows of fewer classes: a name and the row numbers."""
+    n, classes = len(y), int(y.max()) + 1
+    yield "all rows", np.arange(n)
+    yield "half of the rows", choose_rows(n, n // 2, SEED)
+    for count in FEWER_CLASSES:
+        if count < classes:
+            kept = choose_rows(classes, count, SEED)
+            yield f"{count} classes", np.flatnonzero(np.isin(y, kept))
+
+
+def whiten(x: ndarray) -> ndarray:
+    """Unit rows of embeddings along the directions of neighbour whitening."""
+    rows = torch.from_numpy(x)
+    mean, directions = neighbour_directions(rows, WHITENED, seed=SEED)
+    return unit_rows((rows - mean) @ directions.mT).numpy()
+
+
+def in_a_setting(x: ndarray) -> dict[str, int]:
+    """The k of each rule; without Leiden's where igraph is not installed."""
+    ours = Fitted.of(start(x, SEED), Spectrum(seed=SEED)).choice(0).k
+    unit, grid = centred_unit_rows(x), equal_ratios(min(MOST, len(x) // 4))
+    by_bic = bic(unit, [KMeans(k, n_init=RESTARTS, random_state=SEED).fit(unit) for k in grid])
+    found = {"ours, untrained": ours, "BIC of k-means": by_bic}
+    communities = count_communities(whiten(x), SEED)
+    if communities is not None:
+        found["Leiden"] = communities
+        found["BIC and Leiden"] = round(math.sqrt(by_bic * communities))
+    return found
+
+
+def on_settings(paths: Sequence[Path]) -> dict[str, Any]:
+    """Prints the k of each rule in each setting; `BIC and Leiden` is their geometric mean."""
+    line: dict[str, Any] = {}
+    ratios: dict[str, list[float]] = {}
+    print("\nfewer rows and fewer classes")
+    for path in paths:
+        x, y = load(path)
+        for name, rows in settings_of(y):
+            true_k, found = len(np.unique(y[rows])), in_a_setting(x[rows])
+            if not line:
+                print(f"{'set':<16}{'setting':<18}{'rows':>6}{'true k':>8}" + _cells(found))
+            print(
+                f"{path.stem:<16}{name:<18}{len(rows):>6,}{true_k:>8}" + _cells(found.values()),
+                flush=True,
+            )
+            line[f"{path.stem}, {name}"] = {"rows": len(rows), "true_k": true_k, "k": found}
+            for rule, k in found.items():
+                ratios.setdefault(rule, []).append(k / true_k)
+    errors = mean_abs_log2(ratios)
+    print(f"{'mean |log2(k / true k)|':<48}" + _cells(f"{one:.2f}" for one in errors.values()))
+    return {"settings": line, "mean_abs_log2": errors}
+
+
+def mean_abs_log2(ratios: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """How far k is off on average by rule, in doublings."""
+    return {
+        rule: round(float(np.abs(np.log2(values)).mean()), 3) for rule, values in ratios.items()
+    }
+
+
+def _cells(values: Iterable[object]) -> str:
+    return "".join(f"{value!s:>17}" for value in values)
+
+
 def main() -> None:
     """Prints the tables and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -174,17 +252,22 @@ def main() -> None:
     parser.add_argument("--untrained", action="store_true", help="heads as they start")
     parser.add_argument("--landmarks", action="store_true", help="compare fewer with all")
     parser.add_argument("--landmark-rows", type=int, default=15_000, help="planted ones, for that")
+    parser.add_argument("--settings-only", action="store_true", help="fewer rows and classes alone")
     asked = parser.parse_args()
     print(f"the number of clusters, unknown\n{machine()}")
+    paths = asked.paths or SETS
+    if asked.settings_only:
+        print(json.dumps(on_settings(paths)))
+        return
     line: dict[str, Any] = {}
     groups = [int(one) for one in asked.planted.split(",") if one]
     if groups:
         line["planted"] = on_planted(groups, asked.rows, asked.resamples)
-    paths = asked.paths or SETS
     for path in paths:
         line[path.stem] = on_set(path, asked.resamples, is_trained=not asked.untrained)
     if asked.landmarks:
         line["landmarks"] = on_landmarks(paths[0], asked.landmark_rows)
+    line |= on_settings(paths)
     print(json.dumps(line))
 
 

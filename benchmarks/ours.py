@@ -32,7 +32,7 @@ from cpp_pipe.stages.algorithms.clustering.sampling import (
 )
 from cpp_pipe.stages.algorithms.coding_length import second_moments
 from cpp_pipe.stages.algorithms.recipe import Recipe
-from cpp_pipe.stages.algorithms.stopping import train_trials
+from cpp_pipe.stages.algorithms.stopping import train as train_heads
 from cpp_pipe.stages.algorithms.training import Trainer, project
 from cpp_pipe.stages.merge import Merge
 from cpp_pipe.stages.select_k import SelectK
@@ -65,14 +65,16 @@ class Features(NamedTuple):
 
 def train(x: ndarray, recipe: Recipe) -> Features:
     """Features of the heads that the recipe's trainings keep."""
-    trainer, watch = train_trials(torch.from_numpy(x), recipe, "cpu")
-    return _project(x, trainer, f"eta {trainer.recipe.eta}, step {watch.kept_step}")
+    trainer, watch = train_heads(torch.from_numpy(x), recipe, "cpu")
+    return _project(x, trainer, f"step {watch.kept_step}")
 
 
 def start(x: ndarray, seed: int) -> Features:
-    """Features of the heads as they start: principal projections of the embeddings."""
+    """Features of heads at the principal directions, neither whitened nor trained."""
     return _project(
-        x, Trainer(torch.from_numpy(x), Recipe(seed=seed).trials[0], "cpu"), "untrained"
+        x,
+        Trainer(torch.from_numpy(x), Recipe(seed=seed, start="principal"), "cpu"),
+        "principal directions",
     )
 
 

@@ -28,15 +28,16 @@ class _Fit(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Assign(Stage):
-    """Puts every row into the cluster whose centroid is nearest among the leading eigenvectors.
+    """Puts every row into the cluster whose centroid is nearest.
 
-    A row's place there follows from its links to the landmarks, and so does its confidence. Nothing
-    is left out: doubt is a number, and so is how far a row is from all that was fitted.
+    Centroids lie among the refined features, or, for a membership or a hierarchy, among leading
+    eigenvectors, where a row's place follows from its links to the landmarks. Nothing is left out:
+    doubt is a number, and so is how far a row is from all that was fitted.
     """
 
     name: ClassVar[str] = "assign"
     kind: ClassVar[Kind] = ASSIGNMENTS
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     k: int | tuple[int, ...] | Literal["auto"] = "auto"
     """How many clusters; of several the first is that of the run, the others are more columns.
@@ -108,7 +109,6 @@ class Assign(Stage):
         import numpy as np
         import pyarrow as pa
 
-        from .algorithms.clustering.landmarks import clustering_rows
         from .algorithms.clustering.novelty import novelty
 
         z, c = (inputs["features"].array(part.name, role) for role in ("z", "c"))
@@ -117,7 +117,8 @@ class Assign(Stage):
         blocks: list[list[tuple[np.ndarray, np.ndarray]]] = []
         for start in range(0, len(z), _ROWS):
             block = slice(start, start + _ROWS)
-            blocks.append(prepared.assigner.assign(clustering_rows(z[block], c[block])))
+            points = prepared.assigner.points_of(z[block], c[block])
+            blocks.append(prepared.assigner.assign(points))
             novelties[block] = novelty(x[block].astype(np.float32), prepared.known)
             runtime.progress.advance(len(z[block]))
         columns = [

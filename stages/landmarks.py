@@ -20,6 +20,7 @@ def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndar
     affinity = landmarks.affinity
     tensors = {
         "landmark_rows": rows,
+        "landmark_points": np.ascontiguousarray(landmarks.points, np.float32),
         "landmark_z": landmarks.z.astype(np.float16),
         "landmark_x": landmarks.x.astype(np.float16),
         "eigenvalues": landmarks.values.astype(np.float32),
@@ -34,7 +35,6 @@ def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndar
         }
     return {
         **tensors,
-        "landmark_points": affinity.points,
         "potentials": affinity.potentials,
         "eta": np.array([affinity.eta]),
     }
@@ -62,6 +62,7 @@ def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
         affinity = Consensus(cells=cells, found=tensors["landmark_cells"])
     return Landmarks(
         affinity=affinity,
+        points=tensors["landmark_points"],
         z=tensors["landmark_z"].astype(np.float32),
         x=tensors["landmark_x"].astype(np.float32),
         values=tensors["eigenvalues"],

@@ -1,11 +1,12 @@
 """Embeddings and heads in, features out: a map over parts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import Artifact, Product, Scratch, StoreError
 from ..store.kinds import FEATURES, Kind
+from .algorithms.recipe import Recipe
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Project(Stage):
 
     name: ClassVar[str] = "project"
     kind: ClassVar[Kind] = FEATURES
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -59,14 +60,15 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
     from .algorithms.heads import Heads
 
     config: Mapping[str, Any] = heads.manifest.config
+    recipe = Recipe(**{one.name: config[one.name] for one in fields(Recipe)})
     part = heads.parts[0].name
     state = load_file(heads.path(part, "weights"), device=device)
     network = Heads(
         d=int(heads.facts["embedding_size"]),
-        h=config["hidden"],
-        p=config["features"],
-        shared_heads=config["shared_heads"],
-        skip=config["start"] == "principal",
+        h=recipe.width,
+        p=recipe.features,
+        shared_heads=recipe.shared_heads,
+        skip=recipe.has_skip,
     ).to(device)
     network.load_state_dict(state)
     return network.eval()
@@ -81,7 +83,7 @@ def refine(heads: "Heads", x: Any, device: str) -> tuple[Any, Any]:
 
     from .algorithms.training import project
 
-    size = heads.pre_feature[0].in_features
+    size = heads.embedding_size
     if x.shape[1] != size:
         raise StoreError(
             f"the heads take embeddings of size {size}, these have {x.shape[1]}: "

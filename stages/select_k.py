@@ -21,12 +21,14 @@ class SelectK(Stage):
     All k are read off the same eigenvectors; nothing is trained again. Curves of other landmarks
     and seeds tell how sure the choice is. Clusters that have fewer rows than features have
     dimensions make no code shorter: where it is little shorter, and the BIC of k-means (Pelleg and
-    Moore, 2000) of the embeddings sees such clusters, BIC decides.
+    Moore, 2000) of the embeddings sees such clusters, BIC decides. Where the code is not
+    clear, the number of communities that Leiden (Traag, Waltman and van Eck, 2019) finds is a
+    second opinion, if igraph is installed.
     """
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 5
+    revision: ClassVar[int] = 6
     is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()
@@ -79,6 +81,7 @@ class SelectK(Stage):
             grid=self.grid,
             rule=self.rule,
             clear=self.clear,
+            second_opinion=True,
             steps=runtime.progress,
         )
         _write(scratch, columns(found))
@@ -86,6 +89,10 @@ class SelectK(Stage):
             "chosen": found.k,
             "shortest": found.verdict.chosen,
             "decided_by": found.rule,
+            "bic": found.bic,
+            "communities": found.communities,
+            "span_low": found.span[0],
+            "span_high": found.span[1],
             "runners_up": list(found.verdict.runners_up),
             "one_cluster_nats": found.one_cluster,
             "loose": found.loose,

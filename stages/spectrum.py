@@ -25,7 +25,7 @@ class Spectrum(Stage):
 
     name: ClassVar[str] = "spectrum"
     kind: ClassVar[Kind] = SPECTRUM
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     is_fit: ClassVar[bool] = True
 
     landmarks: int = 10_000

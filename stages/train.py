@@ -1,7 +1,7 @@
 """Embeddings in, heads out: training on the rate-reduction objective (arXiv 2306.05272)."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,11 +37,15 @@ _TERMS = ("rate", "conditional_rate", "regulariser", "loss")
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Stage, Recipe):
-    """Trains a feature head and a cluster head on frozen embeddings."""
+    """Starts a feature head and a cluster head on frozen embeddings, and trains them where asked.
+
+    They start whitened by near neighbours, in closed form (`algorithms.whitening`). With epochs
+    they are trained on the rate-reduction objective, and kept only where that is clearly better.
+    """
 
     name: ClassVar[str] = "train"
     kind: ClassVar[Kind] = HEADS
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     is_fit: ClassVar[bool] = True
     is_collective: ClassVar[bool] = True
 
@@ -64,26 +68,24 @@ class Train(Stage, Recipe):
         """Trains from the last checkpoint where there is one, and keeps the most stable heads."""
         from safetensors.torch import save_file
 
-        trainings = self._train(inputs, runtime, scratch.checkpoints, writes=True)
-        best = max(trainings, key=lambda one: one.watch.best)
-        trainer, watch = best.trainer, best.watch
-        _tell_kept(best, runtime.progress)
+        training = self._train(inputs, runtime, scratch.checkpoints, writes=True)
+        trainer, watch = training.trainer, training.watch
+        _tell_kept(training, runtime.progress)
         watch.restore()
         state = trainer.finish().state_dict()
         save_file(
             {name: one.cpu().contiguous() for name, one in state.items()}, scratch.path("weights")
         )
-        terms = _columns(best.history[: trainer.step_number])
+        terms = _columns(training.history[: trainer.step_number])
         looks = [
-            Look(one.eta, step, found, one is best and step == watch.kept_step)
-            for one in trainings
-            for step, found in zip(one.watch.steps, one.watch.stabilities, strict=True)
+            Look(self.eta, step, found, step == watch.kept_step)
+            for step, found in zip(watch.steps, watch.stabilities, strict=True)
         ]
-        write_history(scratch, terms, looks, best.eta, watch.kept_step, self.warmup_steps)
+        write_history(scratch, terms, looks, self.eta, watch.kept_step, self.warmup_steps)
         shared = {
             "embedding_size": trainer.x.shape[1],
             "kept_step": watch.kept_step,
-            "eta": best.eta,
+            "eta": self.eta,
         }
         return Product(rows=len(trainer.x), shared=shared)
 
@@ -93,28 +95,30 @@ class Train(Stage, Recipe):
 
     def _train(
         self, inputs: Inputs, runtime: Runtime, checkpoints: Path, *, writes: bool
-    ) -> "list[_Training]":
+    ) -> "_Training":
         import torch
 
         from .algorithms.stopping import Watch
         from .algorithms.training import Trainer
 
         embeddings = inputs["embeddings"]
-        if 0 < self.buffer_rows < embeddings.rows:
+        # A start looks at some rows only, so that there is no need to hold all.
+        is_streamed = self.epochs == 0 or 0 < self.buffer_rows < embeddings.rows
+        if is_streamed:
             x = StreamedRows(embeddings, self.buffer_rows, self.seed)
         else:
             x = _beside(torch.from_numpy(gather(embeddings)), torch.device(runtime.device))
-        trainings = []
-        for recipe in self.trials:
-            trainer = Trainer(x, recipe, torch.device(runtime.device))
-            training = _Training(trainer, Watch(recipe, trainer), runtime.progress)
-            checkpoint = _Checkpoint(checkpoints / f"eta-{training.eta}.safetensors", writes)
-            if checkpoint.load(training):
-                step = f"step {trainer.step_number} of {trainer.total_steps}"
-                runtime.progress.tell(f"train: goes on at eta {training.eta}, {step}")
-            training.run(checkpoint)
-            trainings.append(training)
-        return trainings
+        recipe = Recipe(**{one.name: getattr(self, one.name) for one in fields(Recipe)})
+        trainer = Trainer(x, recipe, torch.device(runtime.device))
+        training = _Training(trainer, Watch(recipe, trainer), runtime.progress)
+        if trainer.total_steps == 0:
+            return training
+        checkpoint = _Checkpoint(checkpoints / "training.safetensors", writes)
+        if checkpoint.load(training):
+            step = f"step {trainer.step_number} of {trainer.total_steps}"
+            runtime.progress.tell(f"train: goes on at {step}")
+        training.run(checkpoint)
+        return training
 
 
 def _beside(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
@@ -136,18 +140,13 @@ class _Training:
         steps = trainer.total_steps
         self.history = torch.full((steps, len(_TERMS)), float("nan"), dtype=torch.float64)
 
-    @property
-    def eta(self) -> float:
-        """The temperature of its membership."""
-        return float(self.trainer.recipe.eta)
-
     def run(self, checkpoint: "_Checkpoint") -> None:
         """Steps to the end, or until the watch sees no hope."""
         import torch
 
         trainer, watch = self.trainer, self.watch
         self._began, self._first = time.monotonic(), trainer.step_number
-        self._progress.start(f"train, eta {self.eta}", trainer.total_steps, "steps")
+        self._progress.start("train", trainer.total_steps, "steps")
         self._progress.advance(trainer.step_number)
         waiting: list[torch.Tensor] = []
         while True:
@@ -189,21 +188,26 @@ def _columns(history: "torch.Tensor") -> dict[str, list[float]]:
     return dict(zip(_TERMS, history.T.tolist(), strict=True))
 
 
-def _tell_kept(best: _Training, progress: Progress) -> None:
-    watch, trainer = best.watch, best.trainer
+def _tell_kept(training: _Training, progress: Progress) -> None:
+    watch, trainer = training.watch, training.trainer
+    if trainer.total_steps == 0:
+        start = trainer.recipe.start
+        progress.tell(
+            f"train: kept the heads as they start ({start}); --epochs trains them further"
+        )
+        return
     if not watch.steps:
         return
     first = watch.stabilities[0]
     if watch.kept_step == watch.steps[0]:
         progress.tell(
-            f"train: no step made the clusters more stable than they were ({first:.3f}): the "
-            "heads are kept as they started"
+            f"train: no step made clusters clearly more stable than the start ({first:.3f}) and "
+            "kept its neighbours: kept the heads as they started"
         )
     else:
         progress.tell(
-            f"train: kept the heads of eta {best.eta}, step {watch.kept_step} of "
-            f"{trainer.total_steps}, whose clusters are the most stable ({watch.best:.3f}; at the "
-            f"start {first:.3f})"
+            f"train: kept the heads of step {watch.kept_step} of {trainer.total_steps}, whose "
+            f"clusters are the most stable ({watch.best:.3f}; at the start {first:.3f})"
         )
 
 

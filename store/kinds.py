@@ -178,12 +178,13 @@ FEATURES = Kind(
 
 SPECTRUM = Kind(
     name="spectrum",
-    format=3,
+    format=4,
     files={
         # What the affinity needs for other rows is there too: see `algorithms.clustering.affinity`.
         "tensors": Tensors(
             names=(
                 "landmark_rows",
+                "landmark_points",
                 "landmark_z",
                 "landmark_x",
                 "eigenvalues",

@@ -341,20 +341,22 @@ def pins() -> dict[str, Version]:
 
 
 def test_dependencies_have_lower_bounds_alone():
-    for requirement in requirements("cpu", "gpu", "serve", "map", "docs", "test", "lint"):
+    for requirement in requirements("cpu", "gpu", "leiden", "serve", "map", "docs", "test", "lint"):
         assert [bound.operator for bound in requirement.specifier] == [">="], requirement
 
 
 def test_every_direct_dependency_is_pinned_within_its_bounds():
     # Both own the module faiss; what is tested is the one for CPUs.
-    for requirement in requirements("cpu", "serve", "map", "docs", "test", "lint"):
+    for requirement in requirements("cpu", "leiden", "serve", "map", "docs", "test", "lint"):
         pinned = pins().get(canonicalize_name(requirement.name))
         assert pinned is not None, f"constraints.txt does not pin {requirement.name}"
         assert requirement.specifier.contains(pinned), requirement
 
 
 def test_every_import_is_a_declared_dependency():
-    declared = {canonicalize_name(one.name) for one in requirements("cpu", "serve", "map")}
+    declared = {
+        canonicalize_name(one.name) for one in requirements("cpu", "leiden", "map", "serve")
+    }
     providers = importlib.metadata.packages_distributions()
     undeclared = [
         f"{path}:{line}: {name}"

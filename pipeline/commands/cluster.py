@@ -1,7 +1,7 @@
 """Commands that find clusters: spectrum, select-k, merge and assign."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -91,7 +91,8 @@ def select_k(
 
     Nothing is trained again. The curve comes with a band of curves from resampled landmarks, and
     says which other k would do as well. Where clusters hardly shorten the code, BIC of k-means
-    decides; --rule makes one of them decide in any case.
+    decides; --rule makes one of them decide in any case. There the number of Leiden communities is
+    a second opinion, if igraph is installed (the extra leiden).
 
     \b
       cpp-pipe select-k
@@ -192,7 +193,21 @@ def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(
             "so the code sees no clear number in these rows: give one, as `cpp-pipe assign --k 20`"
         )
-    return lines
+    return [*lines, *_second_opinion(facts)]
+
+
+def _second_opinion(facts: Mapping[str, Any]) -> list[str]:
+    """One sentence on the number of communities, where it was counted."""
+    k, communities = facts["chosen"], facts.get("communities")
+    if communities is None:
+        return []
+    first = "BIC of k-means" if facts["decided_by"] == "bic" else "the shortest code"
+    if communities == k:
+        return [f"{first} says {k}, and so does a second opinion (Leiden communities)"]
+    return [
+        f"{first} says {k}; a second opinion (Leiden communities) says {communities}: take a "
+        f"number from {facts['span_low']} to {facts['span_high']}"
+    ]
 
 
 @app.command()

@@ -29,10 +29,11 @@ from .clustering.landmarks import (
     fit_landmarks,
     usual_k_max,
 )
+from .clustering.memberships import Memberships
 from .clustering.novelty import fit_known, novelty
 from .clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
 from .recipe import Recipe
-from .stopping import train_trials
+from .stopping import train
 from .training import project
 
 CLUSTERINGS = 24
@@ -52,9 +53,10 @@ ROUNDED = 1e-3
 class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """Clusters of embeddings by the principle of rate reduction, and how many there are.
 
-    Two small heads are trained on the rows; clusters are read off the leading eigenvectors of an
-    affinity of refined rows, and their number is the one that makes the shortest code. The command
-    line does the same with a store: equal settings and rows give equal clusters.
+    Rows are whitened by their near neighbours, and two small heads may be trained from there;
+    clusters are what several k-means of refined rows agree on, or are read off the paper's
+    membership. Their number is the one that makes the shortest code, or has the highest BIC. The command line
+    does the same with a store: equal settings and rows give equal clusters.
 
     Rows are told apart by their directions, as embeddings of CLIP are. Columns of other kinds want
     a `StandardScaler` in front. A row of zeros is allowed.
@@ -69,12 +71,12 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     features : int
         Columns of the refined rows, as many as `X` has at most.
     hidden : int
-        Width of the heads' trunk.
+        Width of the heads' trunk, if they are trained.
     epochs, batch, lr
-        Length of the training, rows of a step, and learning rate of both heads. The heads that
-        are kept are those whose clusters were the most stable, perhaps the ones at the start.
-    eta : float or "auto"
-        Temperature of the membership in training; "auto" tries two.
+        Length of the training, rows of a step, and learning rate of both heads. With no epochs the
+        heads stay where they start; trained ones are kept only where that is clearly better.
+    eta : float
+        Temperature of the membership in training.
     affinity : {"auto", "consensus", "membership"}
         What links rows: how often base clusterings put them together, or the paper's membership.
         "auto" takes the one that makes the shorter code.
@@ -134,7 +136,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         epochs: int = Recipe.epochs,
         batch: int = Recipe.batch,
         lr: float = Recipe.lr,
-        eta: float | Literal["auto"] = Recipe.eta,
+        eta: float = Recipe.eta,
         affinity: Kind = "auto",
         landmarks: int = 10_000,
         resamples: int = 8,
@@ -164,7 +166,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         self._check(len(X))
         x, seed = self._directions(X), _seed(self.random_state)
-        trainer, _ = train_trials(torch.from_numpy(x), self._recipe(x.shape[1], seed), self.device)
+        trainer, _ = train(torch.from_numpy(x), self._recipe(x.shape[1], seed), self.device)
         self._heads = trainer.finish()
         self._heads.zero_grad()  # gradients would be as large as the weights
         z, c = self._project(x)
@@ -173,7 +175,9 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
             found = _measure(landmarks, x, z, c, int(self.resamples), seed)
             k, self.k_curve_ = found.k, _curve(found)
         else:
-            k, self.k_curve_ = min(int(self.n_clusters), len(landmarks.values)), None
+            k, self.k_curve_ = int(self.n_clusters), None
+            if isinstance(landmarks.affinity, Memberships):
+                k = min(k, len(landmarks.values))
         partition = landmarks.partition(k)
         self._assigner = Assigner(landmarks, [partition])
         self._known = fit_known(landmarks.x, seed)
@@ -242,7 +246,8 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
 
     def _assign(self, z: ndarray, c: ndarray) -> tuple[ndarray, ndarray]:
         blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)]
-        made = [self._assigner.assign(clustering_rows(z[one], c[one]))[0] for one in blocks]
+        assigner = self._assigner
+        made = [assigner.assign(assigner.points_of(z[one], c[one]))[0] for one in blocks]
         clusters, confidences = zip(*made, strict=True)
         return np.concatenate(clusters), np.concatenate(confidences)
 
@@ -262,6 +267,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
             eta=ETA,
             seed=seed,
             device=self.device,
+            has_k=self.n_clusters != "auto",
         )
         # Rounded as in the store.
         vectors = np.ascontiguousarray(found.vectors, np.float32)

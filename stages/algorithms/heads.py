@@ -18,8 +18,9 @@ class Heads(nn.Module):
     Names and numbers are the reference's where `skip` is false. With `skip`, both heads add a
     linear map of the centred embedding, and `start_from` makes it the whole head at first: the
     reference's randomly started trunk throws the embedding's structure away before the first step.
-    With `shared_heads`, as in the reference's ImageNet recipe, there is no cluster head and `c` is
-    `z`. Weights follow torch's default distributions, drawn from `generator`.
+    Where `h` is 0 there is no trunk, and that linear map is all. With `shared_heads`, as in the
+    reference's ImageNet recipe, there is no cluster head and `c` is `z`. Weights follow torch's
+    default distributions, drawn from `generator`.
     """
 
     center: Tensor
@@ -35,17 +36,20 @@ class Heads(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.skip, self.shared_heads = skip, shared_heads
-        self.pre_feature = nn.Sequential(
-            _linear(d, h, generator),
-            GlobalBatchNorm(h),
-            nn.ReLU(),
-            _linear(h, h, generator),
-            nn.ReLU(),
-        )
-        self.subspace = nn.Sequential(_linear(h, p, generator))  # as the reference names it
-        if not shared_heads:
-            self.cluster = nn.Sequential(_linear(h, p, generator))
+        assert skip or h > 0, "heads without a trunk need a skip"
+        self.skip, self.shared_heads, self.embedding_size = skip, shared_heads, d
+        self.has_trunk = h > 0
+        if self.has_trunk:
+            self.pre_feature = nn.Sequential(
+                _linear(d, h, generator),
+                GlobalBatchNorm(h),
+                nn.ReLU(),
+                _linear(h, h, generator),
+                nn.ReLU(),
+            )
+            self.subspace = nn.Sequential(_linear(h, p, generator))  # as the reference names it
+            if not shared_heads:
+                self.cluster = nn.Sequential(_linear(h, p, generator))
         if skip:
             self.register_buffer("center", torch.zeros(d))
             self.subspace_skip = _linear(d, p, generator, bias=False)
@@ -56,17 +60,22 @@ class Heads(nn.Module):
         """Features and cluster features, rows of unit length; a zero row stays zero."""
         if self.skip:
             x = x - self.center
-        hidden = self.pre_feature(x)
-        z = self.subspace(hidden)
+        hidden = self.pre_feature(x) if self.has_trunk else None
+        z = self._head("subspace", x, hidden)
+        return z, z if self.shared_heads else self._head("cluster", x, hidden)
+
+    def _head(self, name: str, x: Tensor, hidden: Tensor | None) -> Float[Tensor, "n p"]:
+        parts = []
+        if hidden is not None:
+            parts.append(self.get_submodule(name)(hidden))
         if self.skip:
-            z = z + self.subspace_skip(x)
-        z = unit_rows(z)
-        if self.shared_heads:
-            return z, z
-        c = self.cluster(hidden)
-        if self.skip:
-            c = c + self.cluster_skip(x)
-        return z, unit_rows(c)
+            parts.append(self.get_submodule(f"{name}_skip")(x))
+        return unit_rows(sum(parts[1:], parts[0]))
+
+    @property
+    def weight(self) -> Float[Tensor, "p in"]:
+        """Of the feature head, which tells its size, type and device."""
+        return self.get_parameter("subspace.0.weight" if self.has_trunk else "subspace_skip.weight")
 
     def before_batchnorm(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n h"]:
         """What the trunk's BatchNorm sees."""
@@ -78,19 +87,21 @@ class Heads(nn.Module):
 
         Needs `skip`. The trunk stays as drawn, and speaks once its heads have left zero.
         """
-        assert self.skip, "only heads with a skip can start from principal directions"
+        assert self.skip, "only heads with a skip can start from directions"
         self.center.copy_(mean)
         for name in ("subspace",) if self.shared_heads else ("subspace", "cluster"):
             self.get_parameter(f"{name}_skip.weight").copy_(components)
-            self.get_parameter(f"{name}.0.weight").zero_()
-            self.get_parameter(f"{name}.0.bias").zero_()
+            if self.has_trunk:
+                self.get_parameter(f"{name}.0.weight").zero_()
+                self.get_parameter(f"{name}.0.bias").zero_()
 
     @torch.no_grad()
     def copy_feature_head_to_cluster_head(self) -> None:
         """What the end of the warm-up does; nothing where the heads are shared."""
         if self.shared_heads:
             return
-        self.cluster.load_state_dict(self.subspace.state_dict())
+        if self.has_trunk:
+            self.cluster.load_state_dict(self.subspace.state_dict())
         if self.skip:
             self.cluster_skip.load_state_dict(self.subspace_skip.state_dict())
 
@@ -135,12 +146,25 @@ def principal_directions(
     for rows in chunks:
         centred = x[rows].to(device, dtype) - mean
         moment += centred.mT @ centred
+    return mean, _leading_eigenvectors(moment, p, dtype)
+
+
+def leading_directions(rows: Float[Tensor, "n d"], p: int) -> Float[Tensor, "p d"]:
+    """The `p` leading principal directions of rows in memory; signs and zero rows as above."""
+    centred = rows - rows.mean(0)
+    return _leading_eigenvectors((centred.mT @ centred).double(), p, rows.dtype)
+
+
+def _leading_eigenvectors(
+    moment: Float[Tensor, "d d"], p: int, dtype: torch.dtype
+) -> Float[Tensor, "p d"]:
+    """Those of the largest eigenvalues, their signs fixed; zero rows beyond the rank."""
     values, vectors = torch.linalg.eigh(moment)
     values, leading = values.flip(0)[:p], vectors.mT.flip(0)[:p]
     leading = leading * (values > 10 * torch.finfo(dtype).eps * values[0])[:, None]
     largest = leading.gather(1, leading.abs().argmax(1, keepdim=True))
     leading = torch.where(largest < 0, -leading, leading).to(dtype)
-    return mean, torch.nn.functional.pad(leading, (0, 0, 0, p - len(leading)))
+    return torch.nn.functional.pad(leading, (0, 0, 0, p - len(leading)))
 
 
 def _linear(

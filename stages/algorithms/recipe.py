@@ -9,29 +9,28 @@ from ...store.errors import ConfigError
 if TYPE_CHECKING:
     from .objective import Objective
 
-WHOLE_AND_POSITIVE = ("hidden", "features", "epochs", "half_iterations")
-WHOLE = ("warmup_steps", "columns", "checks", "patience", "seed")
-POSITIVE = ("lr", "lr_cluster", "eps_sq")
-ETAS = (0.1, 0.175)
-"""Temperatures that `auto` tries: of the paper's, the lowest and the highest."""
-
+WHOLE_AND_POSITIVE = ("hidden", "features", "half_iterations")
+WHOLE = ("epochs", "warmup_steps", "columns", "checks", "patience", "seed")
+POSITIVE = ("lr", "lr_cluster", "eta", "eps_sq")
 NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi_reg")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How heads are trained. The defaults start at the embedding's principal directions.
+    """How heads are trained. By default they stay where they start, whitened by near neighbours.
 
     `REFERENCE` holds what to change for the paper's own recipe.
     """
 
     hidden: int = 2048
-    """h, the width of the trunk."""
+    """h, the width of the trunk, which heads that are not trained do not have."""
     features: int = 128
     """p, the feature size."""
     batch: int = 1024
     """Rows a step; sets with fewer rows train on all of them at each step."""
-    epochs: int = 12
+    epochs: int = 0
+    """0 keeps the heads as they start: on real embeddings no training that was tried made clusters
+    better on every set (docs/what-we-learned.md)."""
     warmup_steps: int = 0
     """Steps that maximise the rate alone. After the last, the cluster head becomes a copy of the
     feature head. The reference's setting W runs W + 1 such steps."""
@@ -43,13 +42,13 @@ class Recipe:
     momentum: float = 0.9
     """Of SGD, without Nesterov; Adam ignores it."""
     optimizer: Literal["sgd", "adam"] = "adam"
-    start: Literal["random", "principal"] = "principal"
-    """`principal`: both heads get a linear skip that starts as the principal projection."""
+    start: Literal["random", "principal", "neighbours"] = "neighbours"
+    """Where the heads begin. All but `random` give both heads a linear skip: `neighbours` starts it
+    at the whitening by near neighbours, `principal` at the principal directions."""
     shared_heads: bool = False
     """The features serve as cluster features too, as in the paper's ImageNet recipe."""
-    eta: float | Literal["auto"] = "auto"
-    """Temperature of the membership; `auto` trains once at each of `ETAS` and keeps the heads whose
-    clusters are the most stable."""
+    eta: float = 0.175
+    """Temperature of the membership."""
     gamma: float = 1.0
     pi_reg: float = 0.05
     eps_sq: float = 0.1
@@ -58,8 +57,9 @@ class Recipe:
     columns: int = 128
     """Columns of the membership that a step's conditional rate is estimated from; 0 takes all."""
     checks: int = 12
-    """How often the stability of clusters is looked at, in equal steps after the start; the heads
-    that were the most stable are kept, the starting ones too. 0 keeps the last heads unseen."""
+    """How often the stability of clusters is looked at, in equal steps after the start. Heads that
+    are clearly more stable than the start, and keep its neighbours, are kept; else the start. 0
+    keeps the last heads unseen."""
     patience: int = 4
     """Training ends when so many looks one after another found nothing more stable; 0 never."""
     seed: int = 0
@@ -76,19 +76,18 @@ class Recipe:
                 self._require(name, is_whole and value >= least, f"a whole number from {least}")
         for name in POSITIVE:
             self._require(name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
-        etas = 0 if self.eta == "auto" else self.eta
-        self._require("eta", self.eta == "auto" or 0 < etas < math.inf, "auto or a number above 0")
-        if self.eta == "auto":
-            self._require("checks", self.checks > 0, "a whole number from 1 where eta is auto")
         for name in NOT_NEGATIVE:
             self._require(name, 0 <= getattr(self, name) < math.inf, "a finite number from 0")
 
     @property
-    def trials(self) -> "tuple[Recipe, ...]":
-        """The recipes that are tried, each with its temperature."""
-        etas = ETAS if self.eta == "auto" else (self.eta,)
-        settings = {one.name: getattr(self, one.name) for one in fields(Recipe)}
-        return tuple(Recipe(**{**settings, "eta": eta}) for eta in etas)
+    def has_skip(self) -> bool:
+        """Whether the heads add a linear map of the embedding, where they begin."""
+        return self.start != "random"
+
+    @property
+    def width(self) -> int:
+        """Of the heads' trunk; 0 where heads are linear, because they stay where they start."""
+        return 0 if self.has_skip and self.epochs == 0 else self.hidden
 
     @property
     def objective(self) -> "Objective":

@@ -1,7 +1,9 @@
-"""When to stop training, and which heads to keep: those whose clusters are the most stable."""
+"""When to stop training, and which heads to keep: never any that are worse than the start."""
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int
+from numpy import ndarray
 from torch import Tensor
 
 from ...store.errors import NumericError
@@ -15,46 +17,56 @@ ROWS = 4096
 """Rows that stability is measured on, at most: √ROWS clusters in each half."""
 SPLITS = 3
 """Random halves whose stability is averaged."""
+MARGIN = 0.05
+"""By how much clusters must be more stable than at the start. Trainings that made them worse gained
+up to 0.02 (docs/what-we-learned.md)."""
+NEIGHBOURS = 10
+LEAST_KEPT = 0.75
+"""Share of the nearest rows at the start that must be among the nearest still: clusters of rows
+that have collapsed are stable, and their neighbours are others."""
 
 
 class Watch:
     """Looks at a training now and then, keeps the best heads, and says when there is no hope.
 
-    The first look is before the first step, so heads that training made worse are never kept.
+    The first look is before the first step. Heads count as better only where their clusters are
+    more stable than those of the start by `MARGIN`, and `LEAST_KEPT` of the neighbours are the
+    same; from a random start there is nothing to lose, and the most stable heads are kept.
     """
 
     def __init__(self, recipe: Recipe, trainer: Trainer) -> None:
         self._recipe, self._trainer = recipe, trainer
         n = len(trainer.x)
         rows = torch.arange(n) if n <= ROWS else torch.linspace(0, n - 1, ROWS).long()
-        self._sample = trainer.x[rows.to(trainer.x.device)] if recipe.checks else None
         total = trainer.total_steps
+        self._sample = trainer.x[rows.to(trainer.x.device)] if recipe.checks and total else None
         first = recipe.warmup_steps if recipe.start == "random" else 0
         looks = {round(i * total / recipe.checks) for i in range(1, recipe.checks + 1)}
-        self._due = sorted({min(first, total), *looks} if recipe.checks else ())
+        self._due = sorted({min(first, total), *looks} if recipe.checks and total else ())
         self.steps: list[int] = []
         self.stabilities: list[float] = []
+        self._kept: int | None = None
+        """The number of the look whose heads are kept."""
+        self._nearest: Int[ndarray, "r m"] | None = None
+        """The nearest rows at the start."""
         self._best: dict[str, Tensor] = {}
 
     @property
     def best(self) -> float:
-        """The highest stability so far; −1 before the first look."""
-        return max(self.stabilities, default=-1.0)
+        """The stability of the kept heads; −1 before the first look."""
+        return -1.0 if self._kept is None else self.stabilities[self._kept]
 
     @property
     def kept_step(self) -> int:
         """The step after which the kept heads stood."""
-        if not self.steps:
-            return self._trainer.step_number
-        return self.steps[self.stabilities.index(self.best)]
+        return self._trainer.step_number if self._kept is None else self.steps[self._kept]
 
     @property
     def is_hopeless(self) -> bool:
         """Whether the last `patience` looks found nothing better."""
-        if not self.steps or not self._recipe.patience:
+        if self._kept is None or not self._recipe.patience:
             return False
-        since = len(self.steps) - 1 - self.stabilities.index(self.best)
-        return since >= self._recipe.patience
+        return len(self.steps) - 1 - self._kept >= self._recipe.patience
 
     @property
     def is_over(self) -> bool:
@@ -83,11 +95,23 @@ class Watch:
             )
         is_first = rank_and_size()[0] == 0
         found = from_first(stability(rows, self._recipe.seed, splits=SPLITS) if is_first else 0.0)
-        if found > self.best:
+        is_better = from_first(float(self._is_better(found, rows)) if is_first else 0.0)
+        if is_better:
             self._best = {k: v.detach().clone() for k, v in trainer.heads.state_dict().items()}
+            self._kept = len(self.steps)
         self.steps.append(trainer.step_number)
         self.stabilities.append(found)
         return found
+
+    def _is_better(self, found: float, rows: Float32[ndarray, "m q"]) -> bool:
+        if self._kept is None:
+            self._nearest = nearest_rows(rows)
+            return True
+        if found <= self.best or not self._recipe.has_skip:
+            return found > self.best
+        assert self._nearest is not None, "the first look has seen the neighbours"
+        kept = share_kept(self._nearest, nearest_rows(rows))
+        return found >= self.stabilities[0] + MARGIN and kept >= LEAST_KEPT
 
     def restore(self) -> None:
         """Puts the kept heads into the trainer."""
@@ -98,12 +122,19 @@ class Watch:
         """All that continuing needs."""
         best = {f"best.{k}": v.to("cpu", copy=True) for k, v in self._best.items()}
         looks = torch.tensor([self.steps, self.stabilities], dtype=torch.float64)
-        return {**best, "looks": looks}
+        state = {**best, "looks": looks}
+        if self._kept is not None:
+            state["kept_look"] = torch.tensor(self._kept)
+        if self._nearest is not None:
+            state["nearest"] = torch.from_numpy(self._nearest)
+        return state
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continues where `state` was taken."""
         steps, values = state["looks"].tolist()
         self.steps, self.stabilities = [int(step) for step in steps], values
+        self._kept = int(state["kept_look"]) if "kept_look" in state else None
+        self._nearest = state["nearest"].numpy() if "nearest" in state else None
         prefix = "best."
         self._best = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
@@ -118,18 +149,26 @@ def train_watched(trainer: Trainer, watch: Watch) -> None:
         trainer.step()
 
 
-def train_trials(x: Rows, recipe: Recipe, device: torch.device | str) -> tuple[Trainer, Watch]:
-    """The training, of all trials of a recipe, whose clusters were the most stable; heads are kept.
+def nearest_rows(rows: Float32[ndarray, "m q"]) -> Int[ndarray, "m n"]:
+    """The nearest rows of each by cosine, itself left out; at most `NEIGHBOURS`, in no order."""
+    count = min(NEIGHBOURS, len(rows) - 1)
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.argpartition(-cosines, count - 1, axis=1)[:, :count].astype(np.int64)
 
-    Every trial is trained to its end. Call `finish` of the trainer before its heads project.
+
+def share_kept(before: Int[ndarray, "m n"], after: Int[ndarray, "m n"]) -> float:
+    """The share of each row's nearest rows that are among its nearest still."""
+    return float((before[:, :, None] == after[:, None, :]).any(2).mean())
+
+
+def train(x: Rows, recipe: Recipe, device: torch.device | str) -> tuple[Trainer, Watch]:
+    """A training to its end, and who watched it; the trainer has the heads that are kept.
+
+    Call `finish` of the trainer before its heads project.
     """
-    best: tuple[Trainer, Watch] | None = None
-    for trial in recipe.trials:
-        trainer = Trainer(x, trial, device)
-        watch = Watch(trial, trainer)
-        train_watched(trainer, watch)
-        if best is None or watch.best > best[1].best:
-            best = trainer, watch
-    assert best is not None, "a recipe has a trial"
-    best[1].restore()
-    return best
+    trainer = Trainer(x, recipe, device)
+    watch = Watch(recipe, trainer)
+    train_watched(trainer, watch)
+    watch.restore()
+    return trainer, watch

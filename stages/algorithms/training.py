@@ -14,6 +14,7 @@ from .objective import Terms, first_non_finite, terms
 from .recipe import REFERENCE, Recipe
 from .rows import Rows
 from .together import gather_batch, rank_and_size, sum_gradients, sum_over
+from .whitening import neighbour_directions
 
 __all__ = [
     "REFERENCE",
@@ -88,6 +89,8 @@ def settle_batchnorm(heads: Heads, x: Rows, batch: int) -> None:
     A short training leaves them near where they started: the initial variance of 1 is some thousand
     times that of a projected unit row, and after 50 steps still outweighs it.
     """
+    if not heads.has_trunk:
+        return
     norm = cast(nn.BatchNorm1d, heads.pre_feature[1])
     total = torch.zeros_like(norm.get_buffer("running_mean"), dtype=torch.float64)
     squares = torch.zeros_like(total)
@@ -110,7 +113,7 @@ def project(heads: Heads, x: Rows, batch: int) -> tuple[Float[Tensor, "n p"], Fl
     """
     was_training = heads.training
     heads.eval()
-    weight = cast(Tensor, heads.subspace[0].weight)
+    weight = heads.weight
     z = torch.empty(len(x), weight.shape[0], dtype=torch.float16)
     c = z if heads.shared_heads else torch.empty_like(z)
     for rows in _blocks(len(x), batch):
@@ -133,8 +136,6 @@ class Trainer:
 
     def __init__(self, x: Rows, recipe: Recipe, device: torch.device | str) -> None:
         n, d = x.shape
-        if recipe.eta == "auto":
-            raise ConfigError("eta is auto: a training has one temperature; see Recipe.trials")
         self._rank, self._size = rank_and_size()
         if n < 2 * self._size:
             raise ConfigError(
@@ -143,15 +144,14 @@ class Trainer:
         self.x, self.recipe, self.device = x, recipe, torch.device(device)
         self.heads = Heads(
             d=d,
-            h=recipe.hidden,
+            h=recipe.width,
             p=recipe.features,
             shared_heads=recipe.shared_heads,
-            skip=recipe.start == "principal",
+            skip=recipe.has_skip,
             generator=_generator(recipe.seed, WEIGHTS, 0),
         )
-        if recipe.start == "principal":
-            mean, components = principal_directions(x, recipe.features, device=self.device)
-            self.heads.start_from(mean, components)
+        if recipe.has_skip:
+            self.heads.start_from(*_directions(x, recipe, self.device))
         self.heads.to(self.device)
         self.optimizer = build_optimizer(self.heads, recipe)
         self.step_number = 0
@@ -228,6 +228,13 @@ class Trainer:
         mine = self.batch // self._size
         start = place * self.batch + self._rank * mine
         return self._order[1][start : start + mine].to(self.x.device)
+
+
+def _directions(x: Rows, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean of the rows, and the directions (p, d) that the heads start from."""
+    if recipe.start == "principal":
+        return principal_directions(x, recipe.features, device=device)
+    return neighbour_directions(x, recipe.features, seed=recipe.seed, device=device)
 
 
 def _generator(seed: int, purpose: int, number: int) -> torch.Generator:

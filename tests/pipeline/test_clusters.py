@@ -1,6 +1,7 @@
 """select-k, merge and assign as a person types them: on digits, and on vectors that came later."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,18 @@ def imported(tmp_path_factory) -> tuple[Path, Path, Path]:
     succeed(store, "train", *SMALL)
     succeed(store, "assign", "--k", "4")
     return store, folder / "first.npz", folder / "later.npz"
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory) -> Path:
+    """A store of rows without clusters, and heads."""
+    folder = tmp_path_factory.mktemp("noise")
+    rows = np.random.default_rng(0).standard_normal((80, 24))
+    np.savez(folder / "noise.npz", x=rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    store = folder / "artifacts"
+    succeed(store, "import", folder / "noise.npz", "--model", "ViT-B-32")
+    succeed(store, "train", *SMALL)
+    return store
 
 
 def clusters(store: Path, column: str = "cluster") -> np.ndarray:
@@ -159,12 +172,27 @@ def test_the_paper_s_membership_can_be_asked_for(tmp_path, digit_shards):
     assert set(clusters(store)) == set(range(5))
 
 
-def test_a_code_that_clusters_do_not_shorten_is_called_longer_and_the_way_out_is_told(tmp_path):
-    rows = np.random.default_rng(0).standard_normal((80, 24))
-    np.savez(tmp_path / "noise.npz", x=rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    store = tmp_path / "artifacts"
-    succeed(store, "import", tmp_path / "noise.npz", "--model", "ViT-B-32")
-    succeed(store, "train", *SMALL)
-    out = succeed(store, "select-k", "--resamples", "0").out
+def test_a_code_that_clusters_do_not_shorten_is_called_longer_and_the_way_out_is_told(noise):
+    out = succeed(noise, "select-k", "--resamples", "0").out
     assert re.search(r"make the shortest code, \d+\.\d% longer than none at all", out), out
     assert "`cpp-pipe assign --k 20`" in out
+
+
+def test_where_the_code_is_not_clear_a_second_opinion_is_printed_and_recorded(noise):
+    out = succeed(noise, "select-k", "--resamples", "0").out
+    facts = Run.open(noise).artifact("k_curve").facts
+    k, communities = facts["chosen"], facts["communities"]
+    assert (facts["span_low"], facts["span_high"]) == tuple(sorted((k, communities)))
+    assert facts["bic"] >= 2
+    assert f"a second opinion (Leiden communities) says {communities}: take a number from " in out
+
+
+def test_without_igraph_the_second_opinion_is_absent_and_k_is_the_same(noise, monkeypatch):
+    succeed(noise, "select-k", "--resamples", "0")
+    k = Run.open(noise).artifact("k_curve").facts["chosen"]
+    monkeypatch.setitem(sys.modules, "igraph", None)
+    out = succeed(noise, "select-k", "--resamples", "1").out
+    facts = Run.open(noise).artifact("k_curve").facts
+    assert "second opinion" not in out
+    assert facts["communities"] is None
+    assert facts["span_low"] == facts["span_high"] == facts["chosen"] == k

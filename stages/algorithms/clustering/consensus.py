@@ -12,16 +12,25 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Int
 from numpy import ndarray
-from scipy import sparse
+from scipy import linalg, sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from .spectral import inverse_of_eigenvalues, leading_eigenpairs
+from .kmeans import breathing_kmeans, lloyd, means, nearest
+from .spectral import few_distinct, inverse_of_eigenvalues, leading_eigenpairs, spectral_rows
 
 SUBSET = 0.7
 """Share of the rows that a base clustering is fitted on."""
 ITERATIONS = 20
 """Of Lloyd's algorithm for a base clustering: they need not be good, only many."""
+RUNS = 6
+"""Clusterings that decide together on k clusters: more change nothing."""
+RUN_SUBSET = 0.8
+"""Share of the rows that each of them sees."""
+MOST_CELL = 128
+"""Rows that a cell of such a run holds on average at most: larger clusters are no balls."""
+ATTEMPTS = 10
+"""How often centroids that have lost all rows are replaced."""
 LEAST_CELL = 8
 """Rows that a cell holds on average at least, so that a cell means something."""
 
@@ -102,6 +111,19 @@ class Consensus:
         affinity = sparse.csr_array(incidence @ incidence.T / self.found.shape[1])
         return leading_eigenpairs(affinity, k_max, seed)
 
+    def leading_vectors(self, k: int) -> Float[ndarray, "m k2"]:
+        """Leading eigenvectors of the normalised affinity, by way of the cells.
+
+        Cheaper than `eigenpairs` where cells are far fewer than rows; at most as many as cells.
+        """
+        incidence = self._incidence()
+        degree = incidence @ np.asarray(incidence.sum(0)).ravel()
+        normal = sparse.diags_array(1 / np.sqrt(degree)) @ incidence
+        gram = (normal.T @ normal).toarray()
+        q = len(gram)
+        values, vectors = linalg.eigh(gram, subset_by_index=[max(0, q - k), q - 1])
+        return normal @ (vectors[:, ::-1] * inverse_of_eigenvalues(values[::-1]) ** 0.5)
+
     def placing(
         self, values: Float[ndarray, " k"], vectors: Float[ndarray, "m k"]
     ) -> Float32[ndarray, "q k"]:
@@ -155,3 +177,42 @@ class Consensus:
         ones = np.ones(m * clusterings)
         shape = (m, len(self.cells.centroids))
         return sparse.csr_array((ones, self.found.ravel(), starts), shape=shape)
+
+
+def cluster_points(points: Float32[ndarray, "m q"], k: int, seed: int) -> Float32[ndarray, "k2 q"]:
+    """Centroids of k clusters on which several runs of k-means agree.
+
+    Each run breathes (`kmeans`) on a random subset of the rows; the clusters are read off their
+    agreement spectrally, and settled by Lloyd's algorithm. No cluster is empty; there are fewer
+    than k only where fewer rows differ.
+    """
+    m = len(points)
+    distinct, _ = few_distinct(points, k)
+    if distinct is not None:
+        return distinct
+    generator = np.random.default_rng(seed)
+    size, count = max(k, round(RUN_SUBSET * m)), max(k, m // MOST_CELL)
+    runs = []
+    for _ in range(RUNS if k > 1 else 1):
+        subset = np.sort(generator.choice(m, size, replace=False))
+        runs.append(breathing_kmeans(points[subset], count, int(generator.integers(2**31))))
+    cells = Cells(np.concatenate(runs), np.cumsum([0, *map(len, runs)]))
+    agreement = Consensus(cells=cells, found=find_cells(points, cells))
+    rows = spectral_rows(agreement.leading_vectors(k), k).astype(np.float32)
+    labels = nearest(rows, breathing_kmeans(rows, k, seed))
+    none = np.zeros((int(labels.max()) + 1, points.shape[1]), np.float32)
+    return _settle(points, means(points, labels, none), k)
+
+
+def _settle(points: ndarray, centroids: ndarray, k: int) -> Float32[ndarray, "k q"]:
+    """Centroids by Lloyd's algorithm; far rows stand in for those that lack or lose all rows."""
+    for _ in range(ATTEMPTS):
+        centroids, _ = lloyd(points, centroids)
+        labels = nearest(points, centroids)
+        centroids = centroids[np.bincount(labels, minlength=len(centroids)) > 0]
+        if len(centroids) == k:
+            break
+        distance = ((points - centroids[nearest(points, centroids)]) ** 2).sum(1)
+        far = np.argsort(-distance, kind="stable")[: k - len(centroids)]
+        centroids = np.concatenate([centroids, points[far]])
+    return centroids[np.bincount(nearest(points, centroids), minlength=len(centroids)) > 0]

@@ -13,9 +13,11 @@ from numpy import ndarray
 from ....store.errors import ConfigError
 from ..coding_length import coding_length
 from ..heads import centred_unit_rows
-from .consensus import Consensus, cell_counts
+from .confidence import confidence, fit_sharpness
+from .consensus import Consensus, cell_counts, cluster_points
+from .kmeans import breathing_kmeans, nearest
 from .memberships import Memberships
-from .merging import cluster_and_join
+from .merging import join_pieces
 from .sampling import choose_rows
 from .spectral import NO_EIGENVALUE, cluster_rows, spectral_rows
 
@@ -46,6 +48,8 @@ class Landmarks:
     """Landmarks, an affinity among them, and its leading eigenpairs."""
 
     affinity: Affinity
+    points: Float32[ndarray, "m q"]
+    """Unit rows that they are clustered by: features, or features and cluster features."""
     z: Float32[ndarray, "m p"]
     """Their features."""
     x: Float32[ndarray, "m d"]
@@ -71,13 +75,30 @@ class Landmarks:
         vectors = self.vectors * (np.abs(self.values) > NO_EIGENVALUE)
         return cluster_rows(spectral_rows(vectors, k), k, self.seed + first, restarts)
 
+    def points_of(
+        self, z: Shaped[ndarray, "n p"], c: Shaped[ndarray, "n p"]
+    ) -> Float32[ndarray, "n q"]:
+        """What rows are clustered by: features alone where both kinds are the same."""
+        if self.points.shape[1] == z.shape[1]:
+            return z.astype(np.float32)
+        return clustering_rows(z, c)
+
     def partition(self, k: int) -> "Partition":
         """k clusters. Where rows are linked by a consensus, pieces of one group are joined."""
         if isinstance(self.affinity, Memberships):
             labels, centroids = self.cluster(k)
             return Partition(labels, centroids, np.arange(len(centroids)))
-        x = centred_unit_rows(self.x)
-        return Partition(*cluster_and_join(x, self.cluster, k, len(self.values), self.seed))
+        centroids = cluster_points(self.points, k, self.seed)
+        group = np.arange(len(centroids))
+        if k > 1:
+            labels, x = nearest(self.points, centroids), centred_unit_rows(self.x)
+            joined = join_pieces(x, labels, self._pieces, self.points, k, self.seed)
+            centroids, group = joined or (centroids, group)
+        sharpness = fit_sharpness(self.points, centroids, group, self.seed)
+        return Partition(nearest(self.points, centroids), centroids, group, sharpness)
+
+    def _pieces(self, count: int) -> Float32[ndarray, "q2 q"]:
+        return breathing_kmeans(self.points, count, self.seed)
 
     def place(self, points: Float32[ndarray, "n q"], k: int) -> Float32[ndarray, "n k"]:
         """Places of rows among the k leading eigenvectors, but for the length of each row."""
@@ -91,6 +112,7 @@ class Landmarks:
         values, vectors = affinity.eigenpairs(min(len(self.values), len(rows)), seed)
         return Landmarks(
             affinity=affinity,
+            points=self.points[rows],
             z=self.z[rows],
             x=self.x[rows],
             values=values,
@@ -111,21 +133,27 @@ class Partition(NamedTuple):
     pieces: Int[ndarray, " m"]
     """The piece of each landmark."""
     centroids: Float[ndarray, "q e"]
-    """Of each piece, among unit rows of e leading eigenvectors."""
+    """Of each piece: among unit rows of e leading eigenvectors, or among points."""
     group: Int[ndarray, " q"]
     """The cluster of each piece."""
+    sharpness: float | None = None
+    """Of the confidence, where centroids lie among points; None where among eigenvectors."""
 
     @property
     def k(self) -> int:
         """How many clusters there are."""
         return int(self.group.max()) + 1
 
+    @property
+    def is_by_points(self) -> bool:
+        """Whether centroids lie among points."""
+        return self.sharpness is not None
+
     def nearest(self, places: Float32[ndarray, "n e2"]) -> Int[ndarray, " n"]:
-        """The cluster of rows by their places among e or more eigenvectors."""
-        rows = spectral_rows(places, self.centroids.shape[1])
+        """The cluster of rows by their places among e or more eigenvectors, or by their points."""
+        rows = places if self.is_by_points else spectral_rows(places, self.centroids.shape[1])
         # Centroids are shorter than unit rows, so the nearest one needs its own length too.
-        distance = (self.centroids**2).sum(1) - 2 * rows @ self.centroids.T
-        return self.group[distance.argmin(1)]
+        return self.group[nearest(rows, self.centroids)]
 
 
 class Assigner:
@@ -135,9 +163,12 @@ class Assigner:
         self._landmarks = landmarks
         self._partitions = partitions
         affinity = landmarks.affinity
-        kept = max(one.centroids.shape[1] for one in partitions)
+        spectral = [one for one in partitions if not one.is_by_points]
+        kept = max((one.centroids.shape[1] for one in spectral), default=0)
         self._placing = affinity.placing(landmarks.values[:kept], landmarks.vectors[:, :kept])
-        self._sharing = [affinity.sharing(one.group[one.pieces], one.k) for one in partitions]
+        self._sharing = {
+            id(one): affinity.sharing(one.group[one.pieces], one.k) for one in spectral
+        }
 
     def assign(
         self, points: Float32[ndarray, "n q"]
@@ -146,19 +177,32 @@ class Assigner:
 
         Every row gets a cluster; a row that nothing is linked to has confidence 0.
         """
-        affinity = self._landmarks.affinity
         made = [
-            (np.empty(len(points), np.int32), np.empty(len(points), np.float32))
-            for _ in self._partitions
+            self._by_points(points, one)
+            if one.is_by_points
+            else (np.empty(len(points), np.int32), np.empty(len(points), np.float32))
+            for one in self._partitions
         ]
-        for block, links in self._landmarks._links(points):
-            places = affinity.average(links, self._placing)
-            for one, sharing, (clusters, confidences) in zip(
-                self._partitions, self._sharing, made, strict=True
-            ):
-                clusters[block] = found = one.nearest(places)
-                confidences[block] = affinity.confidence(links, sharing, found)
+        for block, links in self._landmarks._links(points) if self._sharing else ():
+            places = self._landmarks.affinity.average(links, self._placing)
+            for one, (clusters, confidences) in zip(self._partitions, made, strict=True):
+                if not one.is_by_points:
+                    clusters[block] = found = one.nearest(places)
+                    confidences[block] = self._landmarks.affinity.confidence(
+                        links, self._sharing[id(one)], found
+                    )
         return made
+
+    def points_of(
+        self, z: Shaped[ndarray, "n p"], c: Shaped[ndarray, "n p"]
+    ) -> Float32[ndarray, "n q"]:
+        """What rows with these features are clustered by."""
+        return self._landmarks.points_of(z, c)
+
+    def _by_points(self, points: ndarray, partition: Partition) -> tuple[ndarray, ndarray]:
+        assert partition.sharpness is not None
+        sure = confidence(points, partition.centroids, partition.group, partition.sharpness)
+        return partition.nearest(points).astype(np.int32), sure
 
 
 def clustering_rows(
@@ -166,8 +210,11 @@ def clustering_rows(
 ) -> Float32[ndarray, "n q"]:
     """What rows are clustered by: features and cluster features side by side, of unit length.
 
-    Features alone keep what training did not separate, cluster features alone can collapse.
+    Features alone keep what training did not separate, cluster features alone can collapse. Where
+    both are the same, as before a training, features alone give the same distances.
     """
+    if len(z) and np.array_equal(z, c):
+        return z.astype(np.float32)
     return np.hstack([z, c]).astype(np.float32) / np.sqrt(np.float32(2))
 
 
@@ -192,19 +239,24 @@ def fit_landmarks(
     eta: float,
     seed: int,
     device: str = "cpu",
+    has_k: bool = False,
 ) -> Landmarks:
     """Landmarks by their points (unit rows), features z and embeddings x, and k_max eigenpairs.
 
-    `auto` takes the affinity that lets the landmarks' features be told by the shorter code.
+    `auto` takes the affinity that lets the landmarks' features be told by the shorter code. A
+    consensus into a k that is known (`has_k`) needs no eigenpairs: then there is one.
     """
     if affinity == "auto":
         affinity = _choose(points, z, x, eta, seed, device)
     if affinity == "membership":
         linked: Affinity = Memberships.fit(points, eta=eta, device=device)
     else:
-        linked = Consensus.fit(points, cell_counts(len(points), k_max, clusterings), seed)
+        counts = [1] if has_k else cell_counts(len(points), k_max, clusterings)
+        linked, k_max = Consensus.fit(points, counts, seed), 1 if has_k else k_max
     values, vectors = linked.eigenpairs(k_max, seed)
-    return Landmarks(affinity=linked, z=z, x=x, values=values, vectors=vectors, seed=seed)
+    return Landmarks(
+        affinity=linked, points=points, z=z, x=x, values=values, vectors=vectors, seed=seed
+    )
 
 
 def _choose(points: ndarray, z: ndarray, x: ndarray, eta: float, seed: int, device: str) -> Kind:

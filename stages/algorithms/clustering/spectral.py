@@ -80,7 +80,7 @@ def cluster_rows(
     There are `k` clusters and none is empty, unless there are fewer distinct rows than `k`: then
     every distinct row is a cluster.
     """
-    distinct, inverse = _few_distinct(rows, k)
+    distinct, inverse = few_distinct(rows, k)
     if distinct is not None and inverse is not None:
         return inverse, distinct
     model = KMeans(n_clusters=k, n_init=restarts, random_state=seed)
@@ -138,7 +138,7 @@ def _inverse_root(degrees: ndarray) -> Float[ndarray, " m"]:
     return np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
 
 
-def _few_distinct(rows: ndarray, k: int) -> tuple[ndarray, ndarray] | tuple[None, None]:
+def few_distinct(rows: ndarray, k: int) -> tuple[ndarray, ndarray] | tuple[None, None]:
     """The distinct rows and which of them each row is, if there are at most `k`."""
     rounded = np.round(rows, SAME_ROW) + 0.0  # turns -0 into 0
     place: dict[bytes, int] = {}

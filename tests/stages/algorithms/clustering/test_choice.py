@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 from sklearn.cluster import KMeans
 
+from cpp_pipe.stages.algorithms.clustering import choice as choosing
 from cpp_pipe.stages.algorithms.clustering.choice import CLEAR, Choice, bic, choose, saved
 from cpp_pipe.stages.algorithms.clustering.code_lengths import Ruler
 from cpp_pipe.stages.algorithms.clustering.landmarks import clustering_rows
@@ -102,6 +105,37 @@ def test_bic_keeps_to_the_grid_that_is_given() -> None:
     found = choice(blobs(20, 15, 64, 1.0), 40, grid=(5, 12, 30), rule="bic")
     assert found.grid == (5, 12, 30)
     assert found.k in found.grid
+
+
+def test_the_second_opinion_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = blobs(20, 15, 64, 1.0)
+    alone = choice(rows, 40)
+    assert alone.communities is None
+    for count in (None, 2, 3000):
+        monkeypatch.setattr(choosing, "count_communities", lambda z, seed, count=count: count)
+        found = choice(rows, 40, second_opinion=True)
+        assert (found.k, found.rule, found.bic) == (alone.k, alone.rule, alone.bic)
+        assert (found.grid, found.lengths) == (alone.grid, alone.lengths)
+        assert found.communities == count
+
+
+def test_the_span_reaches_from_k_to_the_second_opinion() -> None:
+    found = choice(blobs(20, 15, 64, 1.0), 40, second_opinion=True)
+    assert found.communities == pytest.approx(20, abs=3)
+    for count, span in ((None, (94, 94)), (94, (94, 94)), (71, (71, 94)), (120, (94, 120))):
+        assert replace(found, k=94, communities=count).span == span
+
+
+def test_where_the_code_is_clear_nobody_asks_for_a_second_opinion() -> None:
+    found = choice(planted(), 16, second_opinion=True)
+    assert found.saved > CLEAR
+    assert (found.communities, found.bic, found.span) == (None, None, (GROUPS, GROUPS))
+
+
+def test_a_bic_that_does_not_decide_is_still_kept() -> None:
+    found = choice(blobs(40, 8, 64, 0.5), 20)
+    assert (found.rule, found.bic) == ("code", 20)
+    assert choice(blobs(20, 15, 64, 1.0), 40, rule="code").bic is None
 
 
 def test_the_default_of_the_stage_is_this_one() -> None:

@@ -1,0 +1,88 @@
+"""How sure the cluster of a row is, calibrated by how far clusterings of halves agree.
+
+Confidence is a softmax of cosines with the clusters, whose sharpness is set so that its mean over
+the landmarks is the share of rows that stay in their cluster when clusters are found anew on either
+half. No label enters. On three sets it rises with accuracy and is within 0.1 of it.
+"""
+
+import numpy as np
+from jaxtyping import Float, Float32, Int
+from numpy import ndarray
+from scipy.optimize import linear_sum_assignment
+
+from .kmeans import breathing_kmeans, nearest
+
+SHARPEST = 1000.0
+"""The softmax is taken for the maximum from here on."""
+HALVINGS = 40
+"""Of the interval that the sharpness is searched in."""
+
+
+def confidence(
+    points: Float32[ndarray, "n q"],
+    centroids: Float32[ndarray, "pieces q"],
+    group: Int[ndarray, " pieces"],
+    sharpness: float,
+) -> Float32[ndarray, " n"]:
+    """1 over the number of clusters where all are equally near, 1 where one alone is near.
+
+    A cluster is as near as the nearest of its pieces.
+    """
+    near = _nearness(points, centroids, group)
+    near -= near.max(1, keepdims=True)
+    return 1 / np.exp(np.float32(sharpness) * near).sum(1)
+
+
+def fit_sharpness(
+    points: Float32[ndarray, "m q"],
+    centroids: Float32[ndarray, "pieces q"],
+    group: Int[ndarray, " pieces"],
+    seed: int,
+) -> float:
+    """The sharpness by which the mean confidence of the points is their `agreement`."""
+    labels = group[nearest(points, centroids)]
+    wanted = agreement(points, labels, seed)
+    low, high = 1 / SHARPEST, SHARPEST
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        if confidence(points, centroids, group, middle).mean() < wanted:
+            low = middle
+        else:
+            high = middle
+    return (low * high) ** 0.5
+
+
+def agreement(points: Float32[ndarray, "m q"], labels: Int[ndarray, " m"], seed: int) -> float:
+    """Share of rows that both halves of the rows, clustered by themselves, put where they are.
+
+    Clusters are matched one to one (Kuhn and Munkres). 1 where there are too few rows for halves.
+    """
+    m, k = len(points), int(labels.max()) + 1
+    if m < 4 * k or k == 1:
+        return 1.0
+    order = np.random.default_rng(seed).permutation(m)
+    stays = np.ones(m, bool)
+    for number, half in enumerate((order[: m // 2], order[m // 2 :])):
+        centroids = breathing_kmeans(points[np.sort(half)], k, seed + number)
+        found = nearest(points, centroids)
+        counts = np.zeros((len(centroids), k), np.int64)
+        np.add.at(counts, (found, labels), 1)
+        match = np.full(len(centroids), -1)
+        theirs, ours = linear_sum_assignment(-counts)
+        match[theirs] = ours
+        stays &= match[found] == labels
+    return float(stays.mean())
+
+
+def _nearness(points: ndarray, centroids: ndarray, group: ndarray) -> Float[ndarray, "n k"]:
+    """The largest cosine with a piece of each cluster; 0 for a row of zeros."""
+    lengths = np.linalg.norm(centroids, axis=1)
+    unit = centroids / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
+    cosines = points @ unit.T
+    k = int(group.max()) + 1
+    if len(group) == k:
+        return cosines[:, np.argsort(group)]
+    near = np.full((len(points), k), -1, np.float32)
+    for piece, cluster in enumerate(group):
+        np.maximum(near[:, cluster], cosines[:, piece], out=near[:, cluster])
+    return near

@@ -1,0 +1,128 @@
+"""k-means that gets out of poor optima: breathing k-means (Fritzke, arXiv 2006.15666).
+
+Centroids are added where the error is large and taken away where they are of little use, again and
+again, a few at a time. One start of it is below the best of ten plain starts, in less time.
+"""
+
+import numpy as np
+from jaxtyping import Float32, Int
+from numpy import ndarray
+from scipy import sparse
+from sklearn.cluster import kmeans_plusplus
+
+AT_ONCE = 5
+"""Centroids that the first breaths add."""
+ITERATIONS = 60
+"""Of Lloyd's algorithm, at most; most runs end by themselves."""
+BETWEEN = 10
+"""Of Lloyd's algorithm between two breaths, which need no better."""
+IMPROVEMENT = 1e-4
+"""Share of the error that a breath must save to count."""
+NEIGHBOURHOOD = 1.1
+"""Centroids nearer to one that is taken away than this many mean distances are left alone."""
+OFFSET = 0.01
+"""How far a new centroid starts from its model, in root mean square errors."""
+
+
+def breathing_kmeans(rows: Float32[ndarray, "m q"], k: int, seed: int) -> Float32[ndarray, "k2 q"]:
+    """Centroids of k clusters; fewer where fewer rows differ."""
+    generator = np.random.default_rng(seed)
+    k = min(k, len(rows))
+    centroids, _ = kmeans_plusplus(rows, k, random_state=int(generator.integers(2**31)))
+    best, error = lloyd(rows, centroids, BETWEEN)
+    added = min(AT_ONCE, k - 1)
+    while added:
+        more, _ = lloyd(rows, _breathe_in(rows, best, added, error, generator), BETWEEN)
+        found, found_error = lloyd(rows, _breathe_out(rows, more, len(best)), BETWEEN)
+        if found_error < error * (1 - IMPROVEMENT):
+            best, error = found, found_error
+        else:
+            added -= 1
+    best, _ = lloyd(rows, best)
+    return best[np.bincount(nearest(rows, best), minlength=len(best)) > 0]
+
+
+def lloyd(
+    rows: Float32[ndarray, "m q"], centroids: Float32[ndarray, "k q"], iterations: int = ITERATIONS
+) -> tuple[Float32[ndarray, "k q"], float]:
+    """Centroids after Lloyd's iteration, and the sum of squared distances to the nearest.
+
+    A centroid without rows stays where it is.
+    """
+    labels = np.full(len(rows), -1)
+    for _ in range(iterations):
+        found = nearest(rows, centroids)
+        if (found == labels).all():
+            break
+        labels = found
+        centroids = means(rows, labels, centroids)
+    least = _distances(rows, centroids).min(1)
+    return centroids, float(np.vdot(rows, rows)) + float(least.sum(dtype=np.float64))
+
+
+def nearest(
+    rows: Float32[ndarray, "n q"], centroids: Float32[ndarray, "k q"]
+) -> Int[ndarray, " n"]:
+    """The nearest centroid of each row; the first of equals."""
+    return _distances(rows, centroids).argmin(1)
+
+
+def means(
+    rows: Float32[ndarray, "m q"], labels: Int[ndarray, " m"], otherwise: Float32[ndarray, "k q"]
+) -> Float32[ndarray, "k q"]:
+    """The mean of each cluster's rows; `otherwise` where it has none."""
+    m, k = len(rows), len(otherwise)
+    members = sparse.csr_array((np.ones(m, np.float32), (labels, np.arange(m))), shape=(k, m))
+    counts = np.bincount(labels, minlength=k)[:, None]
+    return np.where(counts > 0, members @ rows / np.maximum(counts, 1), otherwise).astype(
+        np.float32
+    )
+
+
+def _distances(rows: ndarray, centroids: ndarray) -> Float32[ndarray, "n k"]:
+    """Squared distances, but for the squared length of each row."""
+    out = rows @ (-2 * centroids.T)
+    out += (centroids**2).sum(1)
+    return out
+
+
+def _breathe_in(
+    rows: ndarray, centroids: ndarray, count: int, error: float, generator: np.random.Generator
+) -> ndarray:
+    """Adds centroids beside those with the largest error."""
+    distances = _distances(rows, centroids)
+    labels = distances.argmin(1)
+    errors = distances.min(1) + (rows**2).sum(1)
+    largest = np.argsort(-np.bincount(labels, errors, minlength=len(centroids)), kind="stable")
+    models = centroids[largest[:count]]
+    offsets = generator.standard_normal(models.shape, dtype=np.float32)
+    offsets *= np.float32(OFFSET * (error / len(rows)) ** 0.5)
+    return np.concatenate([centroids, models + offsets])
+
+
+def _breathe_out(rows: ndarray, centroids: ndarray, k: int) -> ndarray:
+    """Takes away the centroids of least use, never two that are near one another, until k are left.
+
+    A centroid's use is the error that its rows would add at the second nearest.
+    """
+    distances = _distances(rows, centroids)
+    labels = distances.argmin(1)
+    two = np.partition(distances, 1, axis=1)[:, :2]
+    use = np.bincount(labels, two[:, 1] - two[:, 0], minlength=len(centroids))
+    lengths = (centroids**2).sum(1)
+    between = np.sqrt(np.maximum(lengths[:, None] + lengths - 2 * centroids @ centroids.T, 0))
+    np.fill_diagonal(between, np.inf)
+    is_near = between < NEIGHBOURHOOD * between.min(1).mean()
+    gone: list[int] = []
+    is_kept = np.zeros(len(centroids), bool)
+    for candidate in np.argsort(use, kind="stable"):
+        if len(gone) == len(centroids) - k:
+            break
+        if is_kept[candidate]:
+            continue
+        gone.append(int(candidate))
+        neighbours = is_kept | is_near[candidate]
+        if neighbours.sum() <= k:
+            is_kept = neighbours
+    left = np.setdiff1d(np.arange(len(centroids)), gone)
+    return centroids[left[:k]]

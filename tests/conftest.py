@@ -13,8 +13,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 _CHECKED = (
     "coding_length", "heads", "metrics", "naming", "near_duplicates", "objective", "rates",
     "sinkhorn", "stability", "stopping", "symmetric", "together", "training", "voting",
+    "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
-    "clustering.consensus", "clustering.hierarchy", "clustering.krylov", "clustering.landmarks",
+    "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.kmeans",
+    "clustering.krylov", "clustering.landmarks",
     "clustering.memberships", "clustering.merging", "clustering.novelty", "clustering.sampling",
     "clustering.spectral", "clustering.verdict",
 )  # fmt: skip

@@ -205,8 +205,8 @@ def _second_opinion(facts: Mapping[str, Any]) -> list[str]:
     if communities == k:
         return [f"{first} says {k}, and so does a second opinion (Leiden communities)"]
     return [
-        f"{first} says {k}; a second opinion (Leiden communities) says {communities}: take a "
-        f"number from {facts['span_low']} to {facts['span_high']}"
+        f"{first} says {k}; a second opinion (Leiden communities) says {communities}; the "
+        f"two span {facts['span_low']} to {facts['span_high']}"
     ]
 
 

@@ -55,8 +55,8 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
 
     Rows are whitened by their near neighbours, and two small heads may be trained from there;
     clusters are what several k-means of refined rows agree on, or are read off the paper's
-    membership. Their number is the one that makes the shortest code, or has the highest BIC. The command line
-    does the same with a store: equal settings and rows give equal clusters.
+    membership. Their number is the one that makes the shortest code, or has the highest BIC. The
+    command line does the same with a store: equal settings and rows give equal clusters.
 
     Rows are told apart by their directions, as embeddings of CLIP are. Columns of other kinds want
     a `StandardScaler` in front. A row of zeros is allowed.
@@ -267,7 +267,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
             eta=ETA,
             seed=seed,
             device=self.device,
-            has_k=self.n_clusters != "auto",
+            has_k=bool(self.n_clusters != "auto"),
         )
         # Rounded as in the store.
         vectors = np.ascontiguousarray(found.vectors, np.float32)

@@ -35,9 +35,9 @@ def neighbour_directions(
 
     S, the mean of (c_i − c_j)(c_i − c_j)ᵀ over near neighbours of the centred unit rows c, is
     shrunk towards a multiple of I; the directions are the leading principal ones of c S^-½. All of
-    it is fitted to at most `ROWS` rows, drawn evenly. Directions have unit length on average, their signs
-    are fixed, and those beyond the rank are zero rows. Where no row has a neighbour that differs,
-    these are the principal directions of c.
+    it is fitted to at most `ROWS` rows, drawn evenly. Directions have unit length on average, their
+    signs are fixed, and those beyond the rank are zero rows. Where no row has a neighbour that
+    differs, these are the principal directions of c.
     """
     n = len(x)
     device = x.device if device is None else device

@@ -156,31 +156,27 @@ def test_new_shards_cost_only_themselves(both: Both, tmp_path: Path):
 
 
 class Told(Silent):
-    """Progress that is stopped when a count begins, the n-th of all."""
+    """Progress that is stopped when a line holds some words."""
 
-    def __init__(self, stop_at: int) -> None:
+    def __init__(self, stop_at: str = "") -> None:
         self.lines: list[str] = []
-        self._left = stop_at
-
-    def start(self, what: str, total: int, unit: str) -> None:
-        """Begins a count; KeyboardInterrupt at the n-th."""
-        self._left -= 1
-        if self._left == 0:
-            raise KeyboardInterrupt
+        self._stop_at = stop_at
 
     def tell(self, line: str) -> None:
-        """Keeps what is said."""
+        """Keeps what is said; KeyboardInterrupt at the words."""
+        if self._stop_at and self._stop_at in line:
+            raise KeyboardInterrupt
         self.lines.append(line)
 
 
 def test_a_training_goes_on_from_the_checkpoint_that_this_machine_keeps(both: Both):
     store = Store(both.bucket)
-    stopped, whole = Told(stop_at=2), Told(stop_at=-1)
+    stopped, whole = Told(stop_at="kept the heads"), Told()
     with pytest.raises(KeyboardInterrupt):
         plan_of(store, both.shards, progress=stopped).make("heads", asked_by="test")
-    assert len(list((both.cache / "checkpoints").glob("*/eta-*.safetensors"))) == 1
+    assert len(list((both.cache / "checkpoints").glob("*/training.safetensors"))) == 1
     heads = plan_of(store, both.shards, progress=whole).make("heads", asked_by="test")
-    assert [line for line in whole.lines if line.startswith("train: goes on at eta")]
+    assert [line for line in whole.lines if line.startswith("train: goes on at step")]
     assert not list((both.cache / "checkpoints").iterdir())
     undisturbed = plan_of(Store(both.disk), both.shards).make("heads", asked_by="test")
     assert heads.content == undisturbed.content

@@ -184,7 +184,7 @@ def test_where_the_code_is_not_clear_a_second_opinion_is_printed_and_recorded(no
     k, communities = facts["chosen"], facts["communities"]
     assert (facts["span_low"], facts["span_high"]) == tuple(sorted((k, communities)))
     assert facts["bic"] >= 2
-    assert f"a second opinion (Leiden communities) says {communities}: take a number from " in out
+    assert f"a second opinion (Leiden communities) says {communities}; the two span " in out
 
 
 def test_without_igraph_the_second_opinion_is_absent_and_k_is_the_same(noise, monkeypatch):

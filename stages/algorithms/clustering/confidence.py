@@ -30,7 +30,7 @@ def confidence(
     """
     near = _nearness(points, centroids, group)
     near -= near.max(1, keepdims=True)
-    return 1 / np.exp(np.float32(sharpness) * near).sum(1)
+    return (1 / np.exp(sharpness * near).sum(1)).astype(np.float32)
 
 
 def fit_sharpness(
@@ -75,14 +75,17 @@ def agreement(points: Float32[ndarray, "m q"], labels: Int[ndarray, " m"], seed:
 
 
 def _nearness(points: ndarray, centroids: ndarray, group: ndarray) -> Float[ndarray, "n k"]:
-    """The largest cosine with a piece of each cluster; 0 for a row of zeros."""
-    lengths = np.linalg.norm(centroids, axis=1)
-    unit = centroids / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
-    cosines = points @ unit.T
+    """The largest cosine with a piece of each cluster; 0 for a row of zeros.
+
+    In float64, so that a row's confidence does not depend on the rows that it is computed with.
+    """
+    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
+    unit = centroids.astype(np.float64) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    cosines = points.astype(np.float64) @ unit.T
     k = int(group.max()) + 1
     if len(group) == k:
         return cosines[:, np.argsort(group)]
-    near = np.full((len(points), k), -1, np.float32)
+    near = np.full((len(points), k), -1.0)
     for piece, cluster in enumerate(group):
         np.maximum(near[:, cluster], cosines[:, piece], out=near[:, cluster])
     return near

@@ -198,7 +198,7 @@ def cluster_points(points: Float32[ndarray, "m q"], k: int, seed: int) -> Float3
         runs.append(breathing_kmeans(points[subset], count, int(generator.integers(2**31))))
     cells = Cells(np.concatenate(runs), np.cumsum([0, *map(len, runs)]))
     agreement = Consensus(cells=cells, found=find_cells(points, cells))
-    rows = spectral_rows(agreement.leading_vectors(k), k).astype(np.float32)
+    rows = spectral_rows(agreement.leading_vectors(k), k)
     labels = nearest(rows, breathing_kmeans(rows, k, seed))
     none = np.zeros((int(labels.max()) + 1, points.shape[1]), np.float32)
     return _settle(points, means(points, labels, none), k)

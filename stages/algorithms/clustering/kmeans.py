@@ -2,10 +2,13 @@
 
 Centroids are added where the error is large and taken away where they are of little use, again and
 again, a few at a time. One start of it is below the best of ten plain starts, in less time.
+
+Distances are float64, so that no tie depends on how many threads multiply matrices: every process
+that clusters the same rows finds the same clusters.
 """
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float, Float32, Float64, Int
 from numpy import ndarray
 from scipy import sparse
 from sklearn.cluster import kmeans_plusplus
@@ -24,11 +27,12 @@ OFFSET = 0.01
 """How far a new centroid starts from its model, in root mean square errors."""
 
 
-def breathing_kmeans(rows: Float32[ndarray, "m q"], k: int, seed: int) -> Float32[ndarray, "k2 q"]:
+def breathing_kmeans(rows: Float[ndarray, "m q"], k: int, seed: int) -> Float32[ndarray, "k2 q"]:
     """Centroids of k clusters; fewer where fewer rows differ."""
     generator = np.random.default_rng(seed)
-    k = min(k, len(rows))
+    rows, k = rows.astype(np.float64), min(k, len(rows))
     centroids, _ = kmeans_plusplus(rows, k, random_state=int(generator.integers(2**31)))
+    centroids = centroids.astype(np.float32)
     best, error = lloyd(rows, centroids, BETWEEN)
     added = min(AT_ONCE, k - 1)
     while added:
@@ -43,12 +47,13 @@ def breathing_kmeans(rows: Float32[ndarray, "m q"], k: int, seed: int) -> Float3
 
 
 def lloyd(
-    rows: Float32[ndarray, "m q"], centroids: Float32[ndarray, "k q"], iterations: int = ITERATIONS
+    rows: Float[ndarray, "m q"], centroids: Float32[ndarray, "k q"], iterations: int = ITERATIONS
 ) -> tuple[Float32[ndarray, "k q"], float]:
     """Centroids after Lloyd's iteration, and the sum of squared distances to the nearest.
 
     A centroid without rows stays where it is.
     """
+    rows = rows.astype(np.float64, copy=False)
     labels = np.full(len(rows), -1)
     for _ in range(iterations):
         found = nearest(rows, centroids)
@@ -57,31 +62,31 @@ def lloyd(
         labels = found
         centroids = means(rows, labels, centroids)
     least = _distances(rows, centroids).min(1)
-    return centroids, float(np.vdot(rows, rows)) + float(least.sum(dtype=np.float64))
+    error = float(np.vdot(rows, rows) + least.sum())
+    return centroids, max(0.0, error)  # rounding can leave less than nothing
 
 
-def nearest(
-    rows: Float32[ndarray, "n q"], centroids: Float32[ndarray, "k q"]
-) -> Int[ndarray, " n"]:
+def nearest(rows: Float[ndarray, "n q"], centroids: Float[ndarray, "k q"]) -> Int[ndarray, " n"]:
     """The nearest centroid of each row; the first of equals."""
     return _distances(rows, centroids).argmin(1)
 
 
 def means(
-    rows: Float32[ndarray, "m q"], labels: Int[ndarray, " m"], otherwise: Float32[ndarray, "k q"]
+    rows: Float[ndarray, "m q"], labels: Int[ndarray, " m"], otherwise: Float32[ndarray, "k q"]
 ) -> Float32[ndarray, "k q"]:
     """The mean of each cluster's rows; `otherwise` where it has none."""
     m, k = len(rows), len(otherwise)
-    members = sparse.csr_array((np.ones(m, np.float32), (labels, np.arange(m))), shape=(k, m))
+    members = sparse.csr_array((np.ones(m), (labels, np.arange(m))), shape=(k, m))
     counts = np.bincount(labels, minlength=k)[:, None]
     return np.where(counts > 0, members @ rows / np.maximum(counts, 1), otherwise).astype(
         np.float32
     )
 
 
-def _distances(rows: ndarray, centroids: ndarray) -> Float32[ndarray, "n k"]:
+def _distances(rows: ndarray, centroids: ndarray) -> Float64[ndarray, "n k"]:
     """Squared distances, but for the squared length of each row."""
-    out = rows @ (-2 * centroids.T)
+    centroids = centroids.astype(np.float64)
+    out = rows.astype(np.float64, copy=False) @ (-2 * centroids.T)
     out += (centroids**2).sum(1)
     return out
 

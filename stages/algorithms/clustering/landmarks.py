@@ -166,9 +166,10 @@ class Assigner:
         spectral = [one for one in partitions if not one.is_by_points]
         kept = max((one.centroids.shape[1] for one in spectral), default=0)
         self._placing = affinity.placing(landmarks.values[:kept], landmarks.vectors[:, :kept])
-        self._sharing = {
-            id(one): affinity.sharing(one.group[one.pieces], one.k) for one in spectral
-        }
+        self._sharing = [
+            None if one.is_by_points else affinity.sharing(one.group[one.pieces], one.k)
+            for one in partitions
+        ]
 
     def assign(
         self, points: Float32[ndarray, "n q"]
@@ -183,14 +184,17 @@ class Assigner:
             else (np.empty(len(points), np.int32), np.empty(len(points), np.float32))
             for one in self._partitions
         ]
-        for block, links in self._landmarks._links(points) if self._sharing else ():
-            places = self._landmarks.affinity.average(links, self._placing)
-            for one, (clusters, confidences) in zip(self._partitions, made, strict=True):
-                if not one.is_by_points:
+        if all(one.is_by_points for one in self._partitions):
+            return made
+        affinity = self._landmarks.affinity
+        for block, links in self._landmarks._links(points):
+            places = affinity.average(links, self._placing)
+            for one, sharing, (clusters, confidences) in zip(
+                self._partitions, self._sharing, made, strict=True
+            ):
+                if sharing is not None:
                     clusters[block] = found = one.nearest(places)
-                    confidences[block] = self._landmarks.affinity.confidence(
-                        links, self._sharing[id(one)], found
-                    )
+                    confidences[block] = affinity.confidence(links, sharing, found)
         return made
 
     def points_of(
@@ -213,7 +217,7 @@ def clustering_rows(
     Features alone keep what training did not separate, cluster features alone can collapse. Where
     both are the same, as before a training, features alone give the same distances.
     """
-    if len(z) and np.array_equal(z, c):
+    if z is c or (len(z) and np.array_equal(z, c)):
         return z.astype(np.float32)
     return np.hstack([z, c]).astype(np.float32) / np.sqrt(np.float32(2))
 

@@ -42,8 +42,11 @@ def fit_known(x: Float32[ndarray, "m d"], seed: int) -> Known:
 
 
 def novelty(x: Float32[ndarray, "n d"], known: Known) -> Float32[ndarray, " n"]:
-    """1 − the largest cosine with what is known, over the limit: above 1 is far from all of it."""
-    cosine = _unit(x - known.center) @ known.rows.T
+    """1 − the largest cosine with what is known, over the limit: above 1 is far from all of it.
+
+    In float64, so that a row's novelty does not depend on the rows that it is computed with.
+    """
+    cosine = _unit(x - known.center).astype(np.float64) @ known.rows.T.astype(np.float64)
     return ((1 - cosine.max(1)) / known.limit).astype(np.float32)
 
 

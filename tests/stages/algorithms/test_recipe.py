@@ -12,6 +12,7 @@ from cpp_pipe.store.errors import ConfigError
         {"hidden": 0},
         {"features": 1.5},
         {"epochs": True},
+        {"epochs": -1},
         {"batch": 1},
         {"warmup_steps": -1},
         {"columns": -3},

@@ -6,8 +6,15 @@ import torch
 
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.stability import stability
-from cpp_pipe.stages.algorithms.stopping import Watch, train_watched
-from cpp_pipe.stages.algorithms.training import Trainer
+from cpp_pipe.stages.algorithms.stopping import (
+    LEAST_KEPT,
+    MARGIN,
+    Watch,
+    nearest_rows,
+    share_kept,
+    train_watched,
+)
+from cpp_pipe.stages.algorithms.training import Trainer, project
 
 from ...strategies import random_unit_rows
 
@@ -37,8 +44,10 @@ def test_a_handful_of_rows_or_equal_ones_have_a_stability_too() -> None:
     assert stability(np.ones((9, 2), np.float32), 0) < 0.5
 
 
-def test_the_most_stable_heads_are_kept() -> None:
-    trainer, watch = watched(epochs=6, checks=6, patience=0, lr=0.05, lr_cluster=0.05)
+def test_of_heads_that_start_at_random_the_most_stable_are_kept() -> None:
+    trainer, watch = watched(
+        start="random", epochs=6, checks=6, patience=0, lr=0.05, lr_cluster=0.05
+    )
     train_watched(trainer, watch)
     assert watch.steps == [0, 4, 8, 12, 16, 20, 24]
     best = watch.stabilities.index(max(watch.stabilities))
@@ -60,6 +69,41 @@ def test_a_training_that_makes_clusters_worse_hands_back_its_start() -> None:
     watch.restore()
     kept = trainer.heads.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in start.items())
+
+
+@pytest.mark.parametrize("harm", [{"lr": 0.1, "lr_cluster": 0.1}, {"eta": 0.01}, {"gamma": 5.0}])
+def test_heads_that_are_kept_have_clearly_more_stable_clusters_and_the_start_s_neighbours(
+    harm: dict[str, Any],
+) -> None:
+    trainer, watch = watched(**{"epochs": 8, "checks": 8, "patience": 0} | harm)
+    start = features(trainer)
+    train_watched(trainer, watch)
+    watch.restore()
+    assert watch.steps[0] == 0
+    if watch.kept_step:
+        assert watch.best >= watch.stabilities[0] + MARGIN
+        assert share_kept(nearest_rows(start), nearest_rows(features(trainer))) >= LEAST_KEPT
+    else:
+        np.testing.assert_array_equal(features(trainer), start)
+
+
+def features(trainer: Trainer) -> np.ndarray:
+    z, c = project(trainer.heads, trainer.x, 64)
+    return torch.cat([z, c], dim=1).float().numpy()
+
+
+def test_neighbours_are_kept_by_a_rotation_and_lost_by_chance() -> None:
+    rows = random_unit_rows(200, 12, 0).float().numpy()
+    other = random_unit_rows(200, 12, 1).float().numpy()
+    turned = rows @ np.linalg.qr(other[:12].T)[0].astype(np.float32)
+    assert share_kept(nearest_rows(rows), nearest_rows(turned)) > 0.99
+    assert share_kept(nearest_rows(rows), nearest_rows(other)) < 0.2
+
+
+def test_heads_without_epochs_are_never_looked_at() -> None:
+    trainer, watch = watched(epochs=0)
+    train_watched(trainer, watch)
+    assert watch.steps == [] and watch.kept_step == 0
 
 
 def test_rows_that_collapse_into_two_places_are_not_called_stable() -> None:

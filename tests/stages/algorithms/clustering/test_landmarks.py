@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from cpp_pipe.stages.algorithms.clustering import landmarks as module
 from cpp_pipe.stages.algorithms.clustering import memberships
 from cpp_pipe.stages.algorithms.clustering.consensus import Consensus
+from cpp_pipe.stages.algorithms.clustering.kmeans import nearest
 from cpp_pipe.stages.algorithms.clustering.landmarks import (
     Assigner,
     Kind,
@@ -137,7 +138,7 @@ def test_no_row_is_no_error(kind: Kind) -> None:
     landmarks = fit(z, kind)
     partitions = [landmarks.partition(3), landmarks.partition(5)]
     for clusters, confidence in Assigner(landmarks, partitions).assign(
-        np.empty((0, 18), np.float32)
+        np.empty((0, landmarks.points.shape[1]), np.float32)
     ):
         assert clusters.dtype == np.int32 and confidence.dtype == np.float32
         assert len(clusters) == len(confidence) == 0
@@ -147,9 +148,13 @@ def test_no_row_is_no_error(kind: Kind) -> None:
 def test_more_clusters_than_eigenvectors_are_refused(kind: Kind) -> None:
     landmarks = fit(planted(3, 20, 0.5)[0], kind, k_max=5)
     message = r"k = 6 is more than the 5 eigenvectors .* raise spectrum\.k_max, up to its 60"
-    for cluster in (landmarks.cluster, landmarks.partition):
+    with pytest.raises(ConfigError, match=message):
+        landmarks.cluster(6)
+    if kind == "membership":
         with pytest.raises(ConfigError, match=message):
-            cluster(6)
+            landmarks.partition(6)
+    else:
+        assert landmarks.partition(6).k == 6
 
 
 @each_kind
@@ -176,16 +181,28 @@ def test_some_of_the_landmarks_alone_have_eigenpairs_of_their_own(kind: Kind) ->
     assert len(few.values) == 4
 
 
-def test_pieces_that_a_consensus_joins_are_one_cluster_for_every_row() -> None:
-    labels = np.repeat(np.arange(6), [600, 40, 40, 40, 40, 40])
-    noise = 0.8 * random_rows(800, 18, 0)
-    z = unit(np.eye(6, 18)[labels] + noise)
+def test_a_group_much_larger_than_others_is_one_cluster_for_every_row() -> None:
+    labels = np.repeat(np.arange(20), [300] + [30] * 19)
+    z = unit(np.eye(20, 40)[labels] + 0.8 * random_rows(870, 40, 0))
     landmarks = fit(z, "consensus", k_max=20)
-    partition = landmarks.partition(6)
-    assert partition.k == 6
-    assert sorted(set(own(partition).tolist())) == list(range(6))
+    partition = landmarks.partition(20)
+    assert partition.k == 20
+    assert sorted(set(own(partition).tolist())) == list(range(20))
     assert accuracy(labels, own(partition)) == 1
     assert accuracy(labels, assign(landmarks, partition, z)) == 1
+
+
+def test_pieces_of_one_cluster_are_one_cluster_for_every_row() -> None:
+    z, labels = planted(6, 40, 0.7)
+    landmarks = fit(z, "consensus")
+    whole = landmarks.partition(6)
+    halves = np.concatenate([whole.centroids, whole.centroids + np.float32(0.01)])
+    pieces = nearest(landmarks.points, halves)
+    cut = Partition(pieces, halves, np.arange(12) % 6, whole.sharpness)
+    assert cut.k == 6 and accuracy(labels, own(cut)) == accuracy(labels, own(whole))
+    ((one, sure), (other, as_sure)) = Assigner(landmarks, [whole, cut]).assign(landmarks.points)
+    assert np.array_equal(one, other)
+    np.testing.assert_allclose(sure, as_sure, atol=0.05)
 
 
 # Little to cluster.

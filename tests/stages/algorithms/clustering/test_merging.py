@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.cluster import KMeans
 
-from cpp_pipe.stages.algorithms.clustering.merging import (
-    cluster_and_join,
-    join,
-    overlap,
-    overlap_of_halves,
-)
+from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
+from cpp_pipe.stages.algorithms.clustering.merging import join, join_pieces, overlap
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
 from ....strategies import random_unit_rows, seeds
@@ -69,33 +64,33 @@ def test_joining_numbers_the_clusters_without_a_gap(k: int, seed: int) -> None:
     assert sorted(set(group.tolist())) == list(range(k))
 
 
+def pieces_of(x: np.ndarray, k: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """The k clusters of k-means, and the pieces that join into better ones, if there are any."""
+    points = x.astype(np.float32)
+    labels = nearest(points, breathing_kmeans(points, k, 0))
+    return labels, join_pieces(
+        points, labels, lambda n: breathing_kmeans(points, n, 0), points, k, 0
+    )
+
+
 def test_a_group_that_k_means_cuts_is_made_whole_again() -> None:
     x, labels = groups([600] + [60] * 9, 0.8)
-
-    def cluster(k: int) -> tuple[np.ndarray, np.ndarray]:
-        model = KMeans(k, n_init=10, random_state=0).fit(x)
-        return model.labels_.astype(np.int64), model.cluster_centers_
-
-    cut = accuracy(labels, cluster(10)[0])
-    pieces, centroids, group = cluster_and_join(x, cluster, 10, 14, 0)
+    cut, joined = pieces_of(x, 10)
+    assert accuracy(labels, cut) < 0.8
+    assert joined is not None
+    centroids, group = joined
     assert len(centroids) == len(group) > 10
     assert set(group.tolist()) == set(range(10))
-    assert accuracy(labels, group[pieces]) > cut
+    assert accuracy(labels, group[nearest(x.astype(np.float32), centroids)]) == 1
 
 
 def test_clusters_that_differ_are_left_alone() -> None:
     x, labels = groups([40] * 6, 0.5)
-
-    def cluster(k: int) -> tuple[np.ndarray, np.ndarray]:
-        model = KMeans(k, n_init=10, random_state=0).fit(x)
-        return model.labels_.astype(np.int64), model.cluster_centers_
-
-    pieces, _, group = cluster_and_join(x, cluster, 6, 6, 0)
-    assert accuracy(labels, group[pieces]) == 1
-    assert np.array_equal(group, np.arange(6))
+    found, joined = pieces_of(x, 6)
+    assert joined is None
+    assert accuracy(labels, found) == 1
 
 
-def test_halves_of_clusters_too_small_to_cut_count_as_one() -> None:
-    x = np.eye(6)
-    assert overlap_of_halves(x, np.arange(6) // 2, 3, 0) == 1.0
-    assert overlap_of_halves(np.ones((8, 2)) / np.sqrt(2), np.arange(8) // 4, 2, 0) == 1.0
+@pytest.mark.parametrize("k", [1, 2, 5, 6])
+def test_few_rows_have_no_pieces_to_join(k: int) -> None:
+    assert pieces_of(np.eye(6), k)[1] is None

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpp_pipe.stages.algorithms.clustering.confidence import (
+    agreement,
+    confidence,
+    fit_sharpness,
+)
+from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
+from cpp_pipe.stages.algorithms.metrics import accuracy
+
+from ....strategies import random_unit_rows, seeds
+
+
+def blobs(k: int, each: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.arange(k * each) % k
+    rows = np.eye(k, 24)[labels] + spread * random_unit_rows(k * each, 24, 0).numpy()
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def fitted(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centroids, their clusters, and how sure each row's is."""
+    centroids = breathing_kmeans(rows, k, 0)
+    group = np.arange(len(centroids))
+    return (
+        centroids,
+        group,
+        confidence(rows, centroids, group, fit_sharpness(rows, centroids, group, 0)),
+    )
+
+
+@given(st.integers(1, 8), st.floats(0.01, 1000), seeds)
+def test_confidence_is_between_an_even_share_and_one(k: int, sharpness: float, seed: int) -> None:
+    rows = random_unit_rows(30, 6, seed).float().numpy()
+    sure = confidence(rows, rows[:k].copy(), np.arange(k), sharpness)
+    assert ((sure >= 1 / k - 1e-5) & (sure <= 1 + 1e-6)).all()
+
+
+def test_the_mean_confidence_is_how_far_halves_agree() -> None:
+    rows, _ = blobs(8, 40, 1.6)
+    centroids, group, sure = fitted(rows, 8)
+    labels = group[nearest(rows, centroids)]
+    assert sure.mean() == pytest.approx(agreement(rows, labels, 0), abs=1e-3)
+
+
+@pytest.mark.parametrize("spread", [0.8, 1.2, 1.6])
+def test_confidence_is_near_accuracy_without_having_seen_a_label(spread: float) -> None:
+    rows, labels = blobs(8, 120, spread)
+    centroids, group, sure = fitted(rows, 8)
+    found = group[nearest(rows, centroids)]
+    assert sure.mean() == pytest.approx(accuracy(labels, found), abs=0.12)
+    is_sure = sure >= np.median(sure)
+    assert accuracy(labels[is_sure], found[is_sure]) >= accuracy(labels, found)
+
+
+def test_noise_is_less_certain_than_groups() -> None:
+    noise = random_unit_rows(400, 24, 3).float().numpy()
+    assert fitted(noise, 8)[2].mean() < 0.5
+    assert fitted(blobs(8, 50, 0.3)[0], 8)[2].mean() > 0.99
+
+
+def test_pieces_of_one_cluster_do_not_compete() -> None:
+    rows, _ = blobs(4, 50, 0.5)
+    centroids = breathing_kmeans(rows, 4, 0)
+    halves = np.concatenate([centroids, centroids + 1e-4])
+    whole = confidence(rows, centroids, np.arange(4), 8.0)
+    cut = confidence(rows, halves, np.arange(8) % 4, 8.0)
+    np.testing.assert_allclose(cut, whole, atol=1e-2)
+
+
+def test_one_cluster_and_too_few_rows_for_halves_are_certain() -> None:
+    rows = np.eye(6, dtype=np.float32)
+    assert agreement(rows, np.zeros(6, np.int64), 0) == 1
+    assert agreement(rows, np.arange(6), 0) == 1
+    assert (confidence(rows, rows[:1].copy(), np.zeros(1, np.int64), 5.0) == 1).all()

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+
+from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, lloyd, means, nearest
+from cpp_pipe.stages.algorithms.metrics import accuracy
+
+from ....strategies import random_unit_rows, seeds
+
+
+def blobs(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.arange(k * each) % k
+    centres = random_unit_rows(k, 16, seed).numpy()
+    rows = centres[labels] + spread * random_unit_rows(k * each, 16, seed + 1).numpy()
+    return rows.astype(np.float32), labels
+
+
+def error(rows: np.ndarray, centroids: np.ndarray) -> float:
+    return float(((rows[:, None] - centroids) ** 2).sum(2).min(1).sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_start_is_no_worse_than_the_best_of_ten_plain_ones(seed: int) -> None:
+    rows, _ = blobs(40, 30, 0.6, seed)
+    plain = KMeans(40, n_init=10, random_state=seed).fit(rows)
+    assert error(rows, breathing_kmeans(rows, 40, seed)) <= plain.inertia_ * 1.001
+
+
+def test_separated_blobs_are_found() -> None:
+    rows, labels = blobs(12, 20, 0.1)
+    assert accuracy(labels, nearest(rows, breathing_kmeans(rows, 12, 0))) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 12), seeds)
+def test_every_cluster_has_rows_and_its_mean_as_centroid(k: int, seed: int) -> None:
+    rows = random_unit_rows(40, 5, seed).float().numpy()
+    centroids = breathing_kmeans(rows, k, seed)
+    labels = nearest(rows, centroids)
+    assert (np.bincount(labels, minlength=len(centroids)) > 0).all()
+    np.testing.assert_allclose(means(rows, labels, centroids), centroids, atol=1e-4)
+
+
+def test_more_clusters_than_rows_that_differ_give_fewer() -> None:
+    rows = np.eye(3, dtype=np.float32)[np.arange(30) % 3]
+    assert len(breathing_kmeans(rows, 5, 0)) == 3
+    assert len(breathing_kmeans(rows[:2], 5, 0)) == 2
+    assert len(breathing_kmeans(np.ones((9, 2), np.float32), 4, 0)) == 1
+
+
+def test_equal_seeds_give_equal_centroids() -> None:
+    rows, _ = blobs(9, 30, 0.7)
+    one, other = (breathing_kmeans(rows, 9, 4) for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+def test_lloyd_never_raises_the_error_and_tells_it() -> None:
+    rows, _ = blobs(6, 30, 0.7)
+    start = rows[:6].copy()
+    centroids, told = lloyd(rows, start)
+    assert told <= error(rows, start)
+    assert told == pytest.approx(error(rows, centroids), rel=1e-4)
+
+
+def test_a_centroid_without_rows_stays_where_it_is() -> None:
+    rows, _ = blobs(3, 10, 0.2)
+    far = np.full((1, 16), 50, np.float32)
+    centroids, _ = lloyd(rows, np.concatenate([rows[:3], far]))
+    assert np.array_equal(centroids[3:], far)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..store import Artifact, MissingError, RunRecord, Store
 from ..store.kinds import KINDS
+from ..store.manifest import Input
 from ..store.paths import StorePath
 from . import local_files
 from .asking import open_searcher, search_run
@@ -68,13 +69,21 @@ class Run:
         return found
 
     def current(self, slot: str) -> Artifact | None:
-        """What a slot holds, if it was made from what the run's other slots hold now."""
+        """What a slot holds, if it was made from what the run's other slots hold now.
+
+        Contents count, and not versions: the same bytes may have been made in two ways.
+        """
         found = self.find(slot)
         if found is None:
             return None
-        now = self.record.versions
         inputs = found.manifest.inputs
-        return found if all(now.get(kind) == inputs[kind].version for kind in inputs) else None
+        return found if all(self._holds(kind, inputs[kind]) for kind in inputs) else None
+
+    def _holds(self, slot: str, used: Input) -> bool:
+        if self.record.versions.get(slot) == used.version:
+            return True
+        held = self.find(slot)
+        return held is not None and held.content == used.content
 
     @property
     def encoder(self) -> "Encoder":

@@ -237,8 +237,11 @@ def import_(
 
 @app.command()
 def train(
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1)] = None,
-    lr: Annotated[float | None, typer.Option("--lr")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=0, help="Train so long; 0 keeps the heads as they start."),
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of both heads.")] = None,
     eta: Annotated[float | None, typer.Option("--eta", help="Temperature of Π.")] = None,
     features: Annotated[int | None, typer.Option("--features", help="p, feature size.")] = None,
     seed: Annotated[int | None, typer.Option("--seed")] = None,
@@ -248,21 +251,24 @@ def train(
     run: RunFlag = DEFAULT_RUN,
     store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Train heads on the embeddings with the rate-reduction objective.
+    """Fit heads to the embeddings: whitening by near neighbours, and training where asked.
 
-    It stops when clusters get no more stable, and keeps the heads where they were the most stable;
-    no label enters. A killed training goes on from its last checkpoint. All settings are in the
-    table [train]: --set train.KEY=VALUE changes any of them, --config reference takes the paper's.
+    By default heads stay where they start, whitened by near neighbours, which takes seconds. With
+    --epochs they are trained from there on the rate-reduction objective, until clusters get no more
+    stable, and kept only where clusters are clearly more stable than at the start. No label enters.
+    A killed training goes on from its last checkpoint. All settings are in the table [train]:
+    --set train.KEY=VALUE changes any of them, --config reference takes the paper's.
 
     \b
       cpp-pipe train
-      cpp-pipe train --epochs 20 --set train.hidden=2048
+      cpp-pipe train --epochs 12 --set train.hidden=2048
       torchrun --nproc-per-node 2 -m cpp_pipe train
     """
     flags = {"epochs": epochs, "lr": lr, "eta": eta, "features": features, "seed": seed}
     plan = open_plan(store, run, config, sets, device=device, train=flags)
     heads = plan.make("heads")
-    typer.echo(f"history: {heads.path(heads.parts[0].name, 'picture')}")
+    if heads.table(heads.parts[0].name, "history").num_rows:
+        typer.echo(f"history: {heads.path(heads.parts[0].name, 'picture')}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """CPP as an estimator of scikit-learn: what the stages do one after another, without a store."""
 
+import time
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, Literal, get_args
@@ -91,6 +92,8 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         An int is the seed of the stages.
     device : str
         Where torch computes.
+    verbose : bool
+        Prints what is being done, and the seconds that it took.
 
     Attributes
     ----------
@@ -143,6 +146,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         normalize: bool = True,
         random_state: int | np.random.RandomState | None = None,
         device: str = "cpu",
+        verbose: bool = False,
     ) -> None:
         self.n_clusters: int | Literal["auto"] = n_clusters
         self.features = features
@@ -157,6 +161,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         self.normalize = normalize
         self.random_state = random_state
         self.device = device
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> "CPP":
         """Trains the heads on the rows of X, and clusters these; `y` is ignored.
@@ -166,19 +171,24 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         self._check(len(X))
         x, seed = self._directions(X), _seed(self.random_state)
-        trainer, _ = train(torch.from_numpy(x), self._recipe(x.shape[1], seed), self.device)
+        said = _Said(bool(self.verbose))
+        trainer, watch = train(torch.from_numpy(x), self._recipe(x.shape[1], seed), self.device)
         self._heads = trainer.finish()
+        said.done(f"heads of {len(x):,} rows, kept from step {watch.kept_step}")
         self._heads.zero_grad()  # gradients would be as large as the weights
         z, c = self._project(x)
         landmarks = self._fit_landmarks(x, z, c, seed)
+        said.done(f"{len(landmarks.z):,} landmarks")
         if self.n_clusters == "auto":
             found = _measure(landmarks, x, z, c, int(self.resamples), seed)
             k, self.k_curve_ = found.k, _curve(found)
+            said.done(f"the number of clusters, {k} by {found.rule}")
         else:
             k, self.k_curve_ = int(self.n_clusters), None
             if isinstance(landmarks.affinity, Memberships):
                 k = min(k, len(landmarks.values))
         partition = landmarks.partition(k)
+        said.done(f"{partition.k} clusters")
         self._assigner = Assigner(landmarks, [partition])
         self._known = fit_known(landmarks.x, seed)
         self._n_features_out = z.shape[1]
@@ -280,6 +290,20 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         # Some more, so that pieces of one group can be told from clusters.
         k = int(self.n_clusters)
         return min(k + k // 2, n, int(self.landmarks))
+
+
+class _Said:
+    """Prints steps and their seconds, where it is asked for."""
+
+    def __init__(self, is_asked: bool) -> None:
+        self._is_asked, self._since = is_asked, time.monotonic()
+
+    def done(self, what: str) -> None:
+        """A step that is done."""
+        now = time.monotonic()
+        if self._is_asked:
+            print(f"[CPP] {what}: {now - self._since:.1f} s")
+        self._since = now
 
 
 def unit_float16(x: Float32[ndarray, "n d"]) -> Float16[ndarray, "n d"]:

@@ -70,13 +70,27 @@ def test_what_is_not_allowed_is_said(store):
 
 def test_new_features_want_a_new_map(store, digit_shards):
     succeed(store, "map", "--method", "pca")
-    succeed(store, "train", *SMALL, "--set", "train.seed=1")
+    succeed(store, "train", *SMALL, "--set", "train.start=principal")
     succeed(store, "project")
     run = Run.open(store)
     assert run.find("projection") is not None and run.current("projection") is None
     plan = open_plan(store, "default", device="cpu")
     make_map(plan, Map(method="pca"), asked_by="serve")
     assert Run.open(store).current("projection") is not None
+
+
+def test_the_same_features_made_in_another_way_keep_their_map(store, digit_shards):
+    # Steps of no length: heads differ by how their trunk was drawn, which no feature hears of.
+    flags = [*SMALL, "--lr", "1e-30", "--set", "train.lr_cluster=1e-30"]
+    succeed(store, "train", *flags)
+    succeed(store, "map", "--method", "pca")
+    features = Run.open(store).artifact("features")
+    succeed(store, "train", *flags, "--set", "train.seed=1")
+    succeed(store, "project")
+    run = Run.open(store)
+    assert run.artifact("features").version != features.version
+    assert run.artifact("features").content == features.content
+    assert run.current("projection") is not None
 
 
 def test_serve_makes_what_is_missing_and_names_clusters_that_changed(tmp_path, digit_shards):

@@ -202,6 +202,17 @@ def test_settings_may_be_numbers_of_numpy() -> None:
     assert model.transform(x).shape == (20, 3)
 
 
+def test_verbose_prints_each_step_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    x, _ = blobs(60)
+    silent = CPP(3, **QUICK).fit(x)
+    assert capsys.readouterr().out == ""
+    told = CPP(3, **QUICK, verbose=True).fit(x)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith("[CPP] ") for line in lines] == [True] * 3
+    assert lines[-1].startswith("[CPP] 3 clusters: ")
+    assert np.array_equal(silent.labels_, told.labels_)
+
+
 def test_a_training_that_diverges_says_so() -> None:
     x, _ = blobs(40)
     with pytest.raises(NumericError, match=r"after training step \d of 4 features are not finite"):

@@ -248,7 +248,7 @@ def fit_landmarks(
     """Landmarks by their points (unit rows), features z and embeddings x, and k_max eigenpairs.
 
     `auto` takes the affinity that lets the landmarks' features be told by the shorter code. A
-    consensus into a k that is known (`has_k`) needs no eigenpairs: then there is one.
+    consensus into a k that is known (`has_k`) needs no eigenpairs: then there are none.
     """
     if affinity == "auto":
         affinity = _choose(points, z, x, eta, seed, device)
@@ -256,8 +256,11 @@ def fit_landmarks(
         linked: Affinity = Memberships.fit(points, eta=eta, device=device)
     else:
         counts = [1] if has_k else cell_counts(len(points), k_max, clusterings)
-        linked, k_max = Consensus.fit(points, counts, seed), 1 if has_k else k_max
-    values, vectors = linked.eigenpairs(k_max, seed)
+        linked = Consensus.fit(points, counts, seed)
+    if has_k and affinity == "consensus":
+        values, vectors = np.zeros(0), np.zeros((len(points), 0))
+    else:
+        values, vectors = linked.eigenpairs(k_max, seed)
     return Landmarks(
         affinity=linked, points=points, z=z, x=x, values=values, vectors=vectors, seed=seed
     )

@@ -27,22 +27,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy import ndarray
 from sklearn.cluster import KMeans
 
 from cpp_pipe.stages.algorithms.clustering.choice import Choice
 from cpp_pipe.stages.algorithms.clustering.communities import count_communities
 from cpp_pipe.stages.algorithms.clustering.sampling import choose_rows
-from cpp_pipe.stages.algorithms.heads import centred_unit_rows, unit_rows
+from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy, ari
 from cpp_pipe.stages.algorithms.recipe import Recipe
-from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
 
 from .measure import machine
-from .ours import SETS, Features, Fitted, load, start, train
+from .ours import SETS, Features, Fitted, load, start, train, whitened
 from .planted import planted
 from .rules import RESTARTS, bic, equal_ratios, number_of_clusters
 
@@ -55,8 +53,6 @@ LANDMARK_GROUPS = 20
 SHARES = (2, 4)
 """Of the rows one in so many is a landmark."""
 FEWER_CLASSES = (10, 20, 50)
-WHITENED = 128
-"""Directions of the whitened embeddings."""
 
 
 def _range(found: Choice) -> str:
@@ -188,20 +184,13 @@ def settings_of(y: ndarray) -> Iterator[tuple[str, ndarray]]:
             yield f"{count} classes", np.flatnonzero(np.isin(y, kept))
 
 
-def whiten(x: ndarray) -> ndarray:
-    """Unit rows of embeddings along the directions of neighbour whitening."""
-    rows = torch.from_numpy(x)
-    mean, directions = neighbour_directions(rows, WHITENED, seed=SEED)
-    return unit_rows((rows - mean) @ directions.mT).numpy()
-
-
 def in_a_setting(x: ndarray) -> dict[str, int]:
     """The k of each rule; without Leiden's where igraph is not installed."""
     ours = Fitted.of(start(x, SEED), Spectrum(seed=SEED)).choice(0).k
     unit, grid = centred_unit_rows(x), equal_ratios(min(MOST, len(x) // 4))
     by_bic = bic(unit, [KMeans(k, n_init=RESTARTS, random_state=SEED).fit(unit) for k in grid])
     found = {"ours, untrained": ours, "BIC of k-means": by_bic}
-    communities = count_communities(whiten(x), SEED)
+    communities = count_communities(whitened(x, SEED), SEED)
     if communities is not None:
         found["Leiden"] = communities
         found["BIC and Leiden"] = round(math.sqrt(by_bic * communities))

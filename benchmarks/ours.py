@@ -31,9 +31,11 @@ from cpp_pipe.stages.algorithms.clustering.sampling import (
     choose_rows,
 )
 from cpp_pipe.stages.algorithms.coding_length import second_moments
+from cpp_pipe.stages.algorithms.heads import unit_rows
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.stopping import train as train_heads
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 from cpp_pipe.stages.merge import Merge
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
@@ -76,6 +78,13 @@ def start(x: ndarray, seed: int) -> Features:
         Trainer(torch.from_numpy(x), Recipe(seed=seed, start="principal"), "cpu"),
         "principal directions",
     )
+
+
+def whitened(x: ndarray, seed: int) -> ndarray:
+    """Unit rows of embeddings along the directions of neighbour whitening: z of untrained heads."""
+    rows = torch.from_numpy(x)
+    mean, directions = neighbour_directions(rows, Recipe.features, seed=seed)
+    return unit_rows((rows - mean) @ directions.mT).numpy()
 
 
 def _project(x: ndarray, trainer: Trainer, kept: str) -> Features:

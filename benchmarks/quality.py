@@ -27,14 +27,13 @@ from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 from cpp_pipe.stages.algorithms import metrics
 from cpp_pipe.stages.algorithms.clustering import spectral
 from cpp_pipe.stages.algorithms.clustering.landmarks import RESTARTS, Partition
-from cpp_pipe.stages.algorithms.heads import centred_unit_rows, unit_rows
+from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.recipe import REFERENCE, Recipe
 from cpp_pipe.stages.algorithms.sinkhorn import membership
-from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 from cpp_pipe.stages.spectrum import Spectrum
 
 from .measure import machine
-from .ours import SETS, Features, Fitted, load, start, train
+from .ours import SETS, Features, Fitted, load, start, train, whitened
 
 ETA = 0.1
 """Temperature of the untrained doubly stochastic baseline: the better one of those in method.md."""
@@ -90,18 +89,12 @@ def ward(x: np.ndarray, k: int, seed: int) -> Labels:
 
 def whitened_kmeans(x: np.ndarray, k: int, seed: int) -> Labels:
     """k-means on embeddings whitened by near neighbours, the best of ten starts."""
-    return KMeans(k, n_init=10, random_state=seed).fit_predict(_whitened(x, seed))
+    return KMeans(k, n_init=10, random_state=seed).fit_predict(whitened(x, seed))
 
 
 def whitened_ward(x: np.ndarray, k: int, seed: int) -> Labels:
     """Ward's criterion on the same."""
-    return AgglomerativeClustering(k).fit_predict(_whitened(x, seed))
-
-
-def _whitened(x: np.ndarray, seed: int) -> np.ndarray:
-    rows = torch.from_numpy(x)
-    mean, directions = neighbour_directions(rows, Recipe.features, seed=seed)
-    return unit_rows((rows - mean) @ directions.mT).numpy()
+    return AgglomerativeClustering(k).fit_predict(whitened(x, seed))
 
 
 def doubly_stochastic(x: np.ndarray, k: int, seed: int) -> Labels:
@@ -231,11 +224,11 @@ def score(
         table[f"{name}, k unknown"]["k"] = float(np.mean(chosen))
         print(f"{'':<24}k found: {', '.join(map(str, chosen))}")
     if "ours" in methods:
-        tenths, told = _by_confidence(x, y, k, seeds)
+        tenths, ece = _by_confidence(x, y, k, seeds)
         table["ours"]["acc_by_confidence"] = [round(one, 3) for one in tenths]
-        table["ours"]["ece"] = round(told, 4)
+        table["ours"]["ece"] = round(ece, 4)
         print("ours, ACC by tenths of confidence, the least sure first:")
-        print(f"{'':<24}{' '.join(f'{one:.3f}' for one in tenths)}   ECE {told:.3f}", flush=True)
+        print(f"{'':<24}{' '.join(f'{one:.3f}' for one in tenths)}   ECE {ece:.3f}", flush=True)
     return table
 
 

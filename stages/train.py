@@ -1,7 +1,7 @@
 """Embeddings in, heads out: training on the rate-reduction objective (arXiv 2306.05272)."""
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -108,9 +108,8 @@ class Train(Stage, Recipe):
             x = StreamedRows(embeddings, self.buffer_rows, self.seed)
         else:
             x = _beside(torch.from_numpy(gather(embeddings)), torch.device(runtime.device))
-        recipe = Recipe(**{one.name: getattr(self, one.name) for one in fields(Recipe)})
-        trainer = Trainer(x, recipe, torch.device(runtime.device))
-        training = _Training(trainer, Watch(recipe, trainer), runtime.progress)
+        trainer = Trainer(x, self, torch.device(runtime.device))
+        training = _Training(trainer, Watch(self, trainer), runtime.progress)
         if trainer.total_steps == 0:
             return training
         checkpoint = _Checkpoint(checkpoints / "training.safetensors", writes)

@@ -11,7 +11,8 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _CHECKED = (
-    "coding_length", "heads", "metrics", "naming", "near_duplicates", "objective", "rates",
+    "coding_length", "heads", "metrics", "naming", "near_duplicates", "neighbours",
+    "objective", "rates",
     "sinkhorn", "stability", "stopping", "symmetric", "together", "training", "voting",
     "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",

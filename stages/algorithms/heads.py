@@ -65,12 +65,10 @@ class Heads(nn.Module):
         return z, z if self.shared_heads else self._head("cluster", x, hidden)
 
     def _head(self, name: str, x: Tensor, hidden: Tensor | None) -> Float[Tensor, "n p"]:
-        parts = []
-        if hidden is not None:
-            parts.append(self.get_submodule(name)(hidden))
-        if self.skip:
-            parts.append(self.get_submodule(f"{name}_skip")(x))
-        return unit_rows(sum(parts[1:], parts[0]))
+        if hidden is None:
+            return unit_rows(self.get_submodule(f"{name}_skip")(x))
+        out = self.get_submodule(name)(hidden)
+        return unit_rows(out + self.get_submodule(f"{name}_skip")(x) if self.skip else out)
 
     @property
     def weight(self) -> Float[Tensor, "p in"]:

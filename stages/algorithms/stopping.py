@@ -7,6 +7,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ...store.errors import NumericError
+from .neighbours import nearest_rows
 from .recipe import Recipe
 from .rows import Rows
 from .stability import stability
@@ -18,8 +19,8 @@ ROWS = 4096
 SPLITS = 3
 """Random halves whose stability is averaged."""
 MARGIN = 0.05
-"""By how much clusters must be more stable than at the start. Trainings that made them worse gained
-up to 0.02 (docs/what-we-learned.md)."""
+"""By how much clusters must be more stable than at the start. A training that made them worse
+gained 0.005 (docs/what-we-learned.md)."""
 NEIGHBOURS = 10
 LEAST_KEPT = 0.75
 """Share of the nearest rows at the start that must be among the nearest still: clusters of rows
@@ -39,10 +40,11 @@ class Watch:
         n = len(trainer.x)
         rows = torch.arange(n) if n <= ROWS else torch.linspace(0, n - 1, ROWS).long()
         total = trainer.total_steps
-        self._sample = trainer.x[rows.to(trainer.x.device)] if recipe.checks and total else None
+        checks = recipe.checks if total else 0
+        self._sample = trainer.x[rows.to(trainer.x.device)] if checks else None
         first = recipe.warmup_steps if recipe.start == "random" else 0
-        looks = {round(i * total / recipe.checks) for i in range(1, recipe.checks + 1)}
-        self._due = sorted({min(first, total), *looks} if recipe.checks and total else ())
+        looks = {round(i * total / checks) for i in range(1, checks + 1)}
+        self._due = sorted({min(first, total), *looks} if checks else ())
         self.steps: list[int] = []
         self.stabilities: list[float] = []
         self._kept: int | None = None
@@ -105,12 +107,12 @@ class Watch:
 
     def _is_better(self, found: float, rows: Float32[ndarray, "m q"]) -> bool:
         if self._kept is None:
-            self._nearest = nearest_rows(rows)
+            self._nearest = nearest_rows(rows, NEIGHBOURS)
             return True
         if found <= self.best or not self._recipe.has_skip:
             return found > self.best
         assert self._nearest is not None, "the first look has seen the neighbours"
-        kept = share_kept(self._nearest, nearest_rows(rows))
+        kept = share_kept(self._nearest, nearest_rows(rows, NEIGHBOURS))
         return found >= self.stabilities[0] + MARGIN and kept >= LEAST_KEPT
 
     def restore(self) -> None:
@@ -147,14 +149,6 @@ def train_watched(trainer: Trainer, watch: Watch) -> None:
         if watch.is_over:
             return
         trainer.step()
-
-
-def nearest_rows(rows: Float32[ndarray, "m q"]) -> Int[ndarray, "m n"]:
-    """The nearest rows of each by cosine, itself left out; at most `NEIGHBOURS`, in no order."""
-    count = min(NEIGHBOURS, len(rows) - 1)
-    cosines = rows @ rows.T
-    np.fill_diagonal(cosines, -np.inf)
-    return np.argpartition(-cosines, count - 1, axis=1)[:, :count].astype(np.int64)
 
 
 def share_kept(before: Int[ndarray, "m n"], after: Int[ndarray, "m n"]) -> float:

@@ -14,7 +14,7 @@ from .heads import leading_directions, unit_rows
 from .rows import Rows
 
 ROWS = 20_000
-"""Rows that are looked at, at most: more change nothing (docs/what-we-learned.md)."""
+"""Rows that are looked at, at most: bounds the time, which grows with their square."""
 NEIGHBOURS = 5
 """Nearest rows that a row is compared with."""
 FEW_ROWS, FEW_NEIGHBOURS = 1500, 3

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from numpy import ndarray
 
+from ..neighbours import nearest_rows
 from .sampling import choose_rows
 
 ROWS = 20_000
@@ -20,8 +21,6 @@ RESOLUTION = 2.0
 """γ of modularity; `benchmarks.how_many` measures the count at this value alone."""
 FEWEST = 3
 """Rows of a community that counts."""
-BLOCK = 512
-"""Rows whose cosines to all others are held at once."""
 
 
 def count_communities(z: Float32[ndarray, "n p"], seed: int) -> int | None:
@@ -50,19 +49,6 @@ def count_communities(z: Float32[ndarray, "n p"], seed: int) -> int | None:
 
 def neighbour_pairs(z: Float32[ndarray, "n p"]) -> Int[ndarray, "pairs 2"]:
     """Each pair of rows of which at least one is among the other's nearest, once, in order."""
-    n = len(z)
-    m = min(NEIGHBOURS, n - 1)
-    if m < 1:
-        return np.empty((0, 2), np.int64)
-    nearest = np.concatenate([_nearest(z, start, m) for start in range(0, n, BLOCK)])
-    pairs = np.stack([np.repeat(np.arange(n), m), nearest.reshape(-1)], axis=1)
+    nearest = nearest_rows(z, NEIGHBOURS)
+    pairs = np.stack([np.repeat(np.arange(len(z)), nearest.shape[1]), nearest.reshape(-1)], axis=1)
     return np.unique(np.sort(pairs, axis=1), axis=0)
-
-
-def _nearest(z: Float32[ndarray, "n p"], start: int, m: int) -> Int[ndarray, "b m"]:
-    """The m rows of the highest cosine for each row of a block, without itself."""
-    block = z[start : start + BLOCK]
-    cosines = block @ z.T
-    every = np.arange(len(block))
-    cosines[every, every + start] = -np.inf
-    return np.argpartition(cosines, -m, axis=1)[:, -m:]

@@ -24,7 +24,7 @@ SUBSET = 0.7
 ITERATIONS = 20
 """Of Lloyd's algorithm for a base clustering: they need not be good, only many."""
 RUNS = 6
-"""Clusterings that decide together on k clusters: more change nothing."""
+"""Clusterings that decide together on k clusters; eight gave the same accuracy."""
 RUN_SUBSET = 0.8
 """Share of the rows that each of them sees."""
 MOST_CELL = 128
@@ -73,13 +73,9 @@ def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Ce
 
 def find_cells(rows: Float32[ndarray, "n p"], cells: Cells) -> Int[ndarray, "n r"]:
     """The nearest cell of every base clustering for each row; ties go to the lower number."""
-    lengths = (cells.centroids**2).sum(1)
-    found = []
-    for a, b in zip(cells.starts[:-1], cells.starts[1:], strict=True):
-        # One base clustering at a time: all distances together would be many times the rows.
-        distance = lengths[a:b] - 2 * rows @ cells.centroids[a:b].T
-        found.append(distance.argmin(1) + a)
-    return np.stack(found, axis=1)
+    # One base clustering at a time: all distances together would be many times the rows.
+    bounds = zip(cells.starts[:-1], cells.starts[1:], strict=True)
+    return np.stack([nearest(rows, cells.centroids[a:b]) + a for a, b in bounds], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +207,7 @@ def _settle(points: ndarray, centroids: ndarray, k: int) -> Float32[ndarray, "k 
         labels = nearest(points, centroids)
         centroids = centroids[np.bincount(labels, minlength=len(centroids)) > 0]
         if len(centroids) == k:
-            break
+            return centroids
         distance = ((points - centroids[nearest(points, centroids)]) ** 2).sum(1)
         far = np.argsort(-distance, kind="stable")[: k - len(centroids)]
         centroids = np.concatenate([centroids, points[far]])

@@ -15,7 +15,7 @@ from ..coding_length import coding_length
 from ..heads import centred_unit_rows
 from .confidence import confidence, fit_sharpness
 from .consensus import Consensus, cell_counts, cluster_points
-from .kmeans import breathing_kmeans, nearest
+from .kmeans import nearest
 from .memberships import Memberships
 from .merging import join_pieces
 from .sampling import choose_rows
@@ -92,13 +92,10 @@ class Landmarks:
         group = np.arange(len(centroids))
         if k > 1:
             labels, x = nearest(self.points, centroids), centred_unit_rows(self.x)
-            joined = join_pieces(x, labels, self._pieces, self.points, k, self.seed)
+            joined = join_pieces(x, self.points, labels, k, self.seed)
             centroids, group = joined or (centroids, group)
         sharpness = fit_sharpness(self.points, centroids, group, self.seed)
         return Partition(nearest(self.points, centroids), centroids, group, sharpness)
-
-    def _pieces(self, count: int) -> Float32[ndarray, "q2 q"]:
-        return breathing_kmeans(self.points, count, self.seed)
 
     def place(self, points: Float32[ndarray, "n q"], k: int) -> Float32[ndarray, "n k"]:
         """Places of rows among the k leading eigenvectors, but for the length of each row."""

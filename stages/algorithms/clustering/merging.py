@@ -3,14 +3,12 @@
 k-means, and spectral clustering after it, cut a large group into pieces of the size of the others.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float, Float32, Int
 from numpy import ndarray
 from sklearn.metrics import silhouette_score
 
-from .kmeans import nearest
+from .kmeans import breathing_kmeans, nearest
 from .sampling import choose_rows
 
 LEAST_OVERLAP = 0.77
@@ -68,25 +66,26 @@ def join(
 
 def join_pieces(
     x: Float32[ndarray, "m d"],
-    labels: Int[ndarray, " m"],
-    cluster: Callable[[int], Float32[ndarray, "more q"]],
     points: Float32[ndarray, "m q"],
+    labels: Int[ndarray, " m"],
     k: int,
     seed: int,
 ) -> tuple[Float32[ndarray, "more q"], Int[ndarray, " more"]] | None:
     """Pieces of k clusters, as centroids and the cluster of each; None where joining does not pay.
 
-    `cluster(n)` gives centroids of n pieces, and `labels` are the k clusters to be better than.
-    Joined pieces must overlap by `LEAST_OVERLAP`, and the silhouette (Rousseeuw, 1987) of the
-    embeddings must gain a share of `GAIN`: so it does where classes are of very unequal size, and
-    not where two of equal size are taken for one. `x` are unit rows about the mean of all.
+    `labels` are the k clusters of the points to be better than. Joined pieces must overlap by
+    `LEAST_OVERLAP`, and the silhouette (Rousseeuw, 1987) of the embeddings must gain a share of
+    `GAIN`: so it does where classes are of very unequal size, and not where two of equal size are
+    taken for one. `x` are unit rows about the mean of all.
     """
     before = _silhouette(x, labels, seed)
+    if before is None:
+        return None
     for share in SURPLUS:
         pieces = k + round(share * k)
-        if before is None or pieces <= k or pieces >= len(x):
+        if not k < pieces < len(x):
             continue
-        centroids = cluster(pieces)
+        centroids = breathing_kmeans(points, pieces, seed)
         if len(centroids) <= k:
             continue
         found = nearest(points, centroids)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from cpp_pipe.stages.algorithms.neighbours import nearest_rows
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.stability import stability
 from cpp_pipe.stages.algorithms.stopping import (
     LEAST_KEPT,
     MARGIN,
+    NEIGHBOURS,
     Watch,
-    nearest_rows,
     share_kept,
     train_watched,
 )
@@ -82,7 +83,10 @@ def test_heads_that_are_kept_have_clearly_more_stable_clusters_and_the_start_s_n
     assert watch.steps[0] == 0
     if watch.kept_step:
         assert watch.best >= watch.stabilities[0] + MARGIN
-        assert share_kept(nearest_rows(start), nearest_rows(features(trainer))) >= LEAST_KEPT
+        assert (
+            share_kept(nearest_rows(start, NEIGHBOURS), nearest_rows(features(trainer), NEIGHBOURS))
+            >= LEAST_KEPT
+        )
     else:
         np.testing.assert_array_equal(features(trainer), start)
 
@@ -96,8 +100,8 @@ def test_neighbours_are_kept_by_a_rotation_and_lost_by_chance() -> None:
     rows = random_unit_rows(200, 12, 0).float().numpy()
     other = random_unit_rows(200, 12, 1).float().numpy()
     turned = rows @ np.linalg.qr(other[:12].T)[0].astype(np.float32)
-    assert share_kept(nearest_rows(rows), nearest_rows(turned)) > 0.99
-    assert share_kept(nearest_rows(rows), nearest_rows(other)) < 0.2
+    assert share_kept(nearest_rows(rows, NEIGHBOURS), nearest_rows(turned, NEIGHBOURS)) > 0.99
+    assert share_kept(nearest_rows(rows, NEIGHBOURS), nearest_rows(other, NEIGHBOURS)) < 0.2
 
 
 def test_heads_without_epochs_are_never_looked_at() -> None:

@@ -5,6 +5,7 @@ import igraph
 import numpy as np
 import pytest
 
+from cpp_pipe.stages.algorithms import neighbours
 from cpp_pipe.stages.algorithms.clustering import communities
 from cpp_pipe.stages.algorithms.clustering.communities import (
     NEIGHBOURS,
@@ -70,7 +71,7 @@ def test_too_few_rows_for_a_community_give_no_count(n: int) -> None:
 def test_pairs_are_those_of_all_cosines_at_once(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(communities, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "BLOCK", block)
     z = unit_rows(150, 8)
     cosines = z.astype(np.float64) @ z.T
     np.fill_diagonal(cosines, -np.inf)

@@ -56,12 +56,12 @@ def test_equal_seeds_give_equal_centroids() -> None:
     assert np.array_equal(one, other)
 
 
-def test_lloyd_never_raises_the_error_and_tells_it() -> None:
+def test_lloyd_never_raises_the_error_and_returns_it() -> None:
     rows, _ = blobs(6, 30, 0.7)
     start = rows[:6].copy()
-    centroids, told = lloyd(rows, start)
-    assert told <= error(rows, start)
-    assert told == pytest.approx(error(rows, centroids), rel=1e-4)
+    centroids, returned = lloyd(rows, start)
+    assert returned <= error(rows, start)
+    assert returned == pytest.approx(error(rows, centroids), rel=1e-4)
 
 
 def test_a_centroid_without_rows_stays_where_it_is() -> None:

@@ -68,9 +68,7 @@ def pieces_of(x: np.ndarray, k: int) -> tuple[np.ndarray, tuple[np.ndarray, np.n
     """The k clusters of k-means, and the pieces that join into better ones, if there are any."""
     points = x.astype(np.float32)
     labels = nearest(points, breathing_kmeans(points, k, 0))
-    return labels, join_pieces(
-        points, labels, lambda n: breathing_kmeans(points, n, 0), points, k, 0
-    )
+    return labels, join_pieces(points, points, labels, k, 0)
 
 
 def test_a_group_that_k_means_cuts_is_made_whole_again() -> None:

@@ -88,7 +88,9 @@ def digits() -> LabelledSet:
     )
     rows = digit_halves()[1].tolist()
     pixels = torch.stack([encoder.preprocess(digit_image(row).convert("RGB")) for row in rows])
-    stage, files = words_stage(settings.caption)
+    stage, files = words_stage(
+        settings.caption.vocabulary, settings.caption.templates, "--vocabulary"
+    )
     (vocabulary,) = stage.vocabularies
     names = vocabulary.read(files[vocabulary.part_name]).names
     with TemporaryDirectory() as kept:

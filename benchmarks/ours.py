@@ -68,12 +68,12 @@ class Features(NamedTuple):
 def train(x: ndarray, recipe: Recipe) -> Features:
     """Features of the heads that the recipe's trainings keep."""
     trainer, watch = train_heads(torch.from_numpy(x), recipe, "cpu")
-    return _project(x, trainer, f"step {watch.kept_step}")
+    return features_of(x, trainer, f"step {watch.kept_step}")
 
 
 def start(x: ndarray, seed: int) -> Features:
     """Features of heads at the principal directions, neither whitened nor trained."""
-    return _project(
+    return features_of(
         x,
         Trainer(torch.from_numpy(x), Recipe(seed=seed, start="principal"), "cpu"),
         "principal directions",
@@ -87,7 +87,7 @@ def whitened(x: ndarray, seed: int) -> ndarray:
     return unit_rows((rows - mean) @ directions.mT).numpy()
 
 
-def _project(x: ndarray, trainer: Trainer, kept: str) -> Features:
+def features_of(x: ndarray, trainer: Trainer, kept: str) -> Features:
     z, c = project(trainer.finish(), trainer.x, _ROWS)
     return Features(x, z.float().numpy(), c.float().numpy(), kept)
 

@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..stages.project import load_heads
 from ..store import MissingError
-from .device import find_device
 from .filters import allowed_rows
 from .query import (
     Example,
@@ -13,7 +11,6 @@ from .query import (
     combine,
     embed_picture,
     read_picture,
-    refine_query,
     row_of_key,
 )
 from .search import TARGET_RECALL, Hit, Searcher, describe_rows, has_faiss
@@ -88,7 +85,4 @@ def _vector(run: "Run", example: Example, space: str, searcher: Searcher) -> "np
         return check_vector(example.value, searcher.rows.width, space)
     picture = read_picture(example.value, run.encoder.at_least, example.name)
     embedding = embed_picture(run.encoder, picture)
-    if space == "embeddings":
-        return embedding
-    device = find_device(run.device)
-    return refine_query(load_heads(run.artifact("heads"), device), embedding, device)
+    return embedding if space == "embeddings" else run.refiner.refine(picture, embedding)

@@ -63,6 +63,31 @@ class EmbedSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewSettings:
+    """What heads see of an image beside its embedding; by default nothing."""
+
+    guide: str | tuple[str, ...] = ""
+    """Words that pull images towards what they name: a vocabulary as for captions, or several."""
+    guide_share: float = 0.3
+    """Of the similarity of two images, what the guide decides."""
+    templates: tuple[str, ...] = ()
+    """Prompts with {} for the words of the guide."""
+    beside: tuple[str, ...] = ()
+    """Other runs of the store, whose models see the same images."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.guide_share < 1:
+            raise ConfigError(
+                f"views.guide_share must be above 0 and below 1, got {self.guide_share}"
+            )
+
+    @property
+    def is_any(self) -> bool:
+        """Whether heads see more than embeddings."""
+        return bool(self.guide or self.beside)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptionSettings:
     """What clusters may be called."""
 
@@ -103,6 +128,7 @@ class Settings:
 
     data: Data = field(default_factory=Data)
     embed: EmbedSettings = field(default_factory=EmbedSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
     train: Train = field(default_factory=Train)
     spectrum: Spectrum = field(default_factory=Spectrum)
     select_k: SelectK = field(default_factory=SelectK)

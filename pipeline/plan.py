@@ -7,10 +7,12 @@ from ..stages.caption import Caption
 from ..stages.contract import Inputs, Runtime, Source, Stage
 from ..stages.embed import Embed
 from ..stages.import_embeddings import Import
-from ..stages.project import Project
+from ..stages.project import Project, ProjectViews
 from ..stages.spectrum import Spectrum
-from ..store import Artifact, MissingError, Store
-from ..store.kinds import KINDS
+from ..stages.train import TrainOnViews
+from ..stages.views import GUIDE, OTHER, Views
+from ..store import Artifact, ConfigError, MissingError, Store
+from ..store.kinds import EMBEDDINGS, KINDS
 from . import local_files
 from .config import Settings
 from .indexing import INDEX_KINDS, index_stage
@@ -42,6 +44,8 @@ class Plan:
             found = self._embedded()
             if found is not None:
                 return found
+        if slot.startswith(OTHER):
+            return self._beside(slot)
         job = self.job(slot, asked_by=asked_by)
         kept = self._fitted_before(job) if asked_by and job.stage.is_fit else None
         return kept or self._work(job)
@@ -60,20 +64,30 @@ class Plan:
             return self._embedding_job(asked_by)
         settings, files = self.settings, local_files.model_files(self.settings.embed)
         stage: Stage
+        # Words are looked for before anything is made, so that a missing file costs no work.
         if slot in ("words", "captions"):
-            # Looked for before anything is made, so that a file that is missing costs no work.
-            stage, vocabularies = words_stage(settings.caption)
+            caption = settings.caption
+            stage, vocabularies = words_stage(caption.vocabulary, caption.templates, "--vocabulary")
             files = {**files, **vocabularies}
             if slot == "captions":
                 stage = self._caption_stage()
+        elif slot in (GUIDE, "views"):
+            stage = self._views_stage()
+            if settings.views.guide:
+                words, vocabularies = words_stage(
+                    settings.views.guide, settings.views.templates, "--guide"
+                )
+                files = {**files, **vocabularies}
+                stage = words if slot == GUIDE else stage
         elif slot.partition("/")[0] in INDEX_KINDS:
             space = slot.partition("/")[2]
             source = self.make(space, asked_by=asked_by or slot)
             stage = index_stage(slot, settings.index, source, self.find(f"quantizer/{space}"))
         else:
+            on_views = settings.views.is_any
             stage = {
-                "heads": settings.train,
-                "features": Project(),
+                "heads": TrainOnViews(**vars(settings.train)) if on_views else settings.train,
+                "features": ProjectViews() if on_views else Project(),
                 "spectrum": settings.spectrum,
                 "k_curve": settings.select_k,
                 "hierarchy": settings.merge,
@@ -84,6 +98,30 @@ class Plan:
             stage = self._wide_enough(stage, inputs)
         runtime = replace(self.runtime, files={**self.runtime.files, **files})
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
+
+    def _views_stage(self) -> Views:
+        views = self.settings.views
+        share = views.guide_share if views.guide else 0.0
+        return Views(guide_share=share, beside=views.beside)
+
+    def _beside(self, slot: str) -> Artifact:
+        """The embeddings of another run, which this run refers to from now on."""
+        name, runs = slot.removeprefix(OTHER), self.store.runs
+        if name == self.run or name not in runs.names():
+            others = ", ".join(one for one in runs.names() if one != self.run) or "none"
+            raise ConfigError(
+                f"--beside {name!r} is not another run of the store {self.store.root}; the others "
+                f"are: {others}"
+            )
+        record = runs.read(name)
+        version = record.versions.get("embeddings")
+        found = self.store.find(EMBEDDINGS, version) if version else None
+        if found is None:
+            raise MissingError(
+                f"nothing is embedded in run {name!r} yet: cpp-pipe embed --run {name}"
+            )
+        runs.update(self.run, versions={slot: found.version})
+        return found
 
     def _caption_stage(self) -> Caption:
         caption, levels = self.settings.caption, self.settings.assign.method == "hierarchy"
@@ -136,7 +174,7 @@ class Plan:
         for kind, used in manifest.inputs.items():
             now = job.inputs[kind]
             if now.content != used.content:
-                old = self.store.find(KINDS[kind], used.version)
+                old = self.store.find(KINDS[used.kind], used.version)
                 if old is None or not job.stage.serves(now, old):
                     return None
                 there = {part.content for part in now.parts}

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from ..stages.encoder import Encoder
-from ..stages.indexing.rows import side_by_side
-from ..stages.project import refine
 from ..store import Artifact, ConfigError, QueryError
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
-
-    from ..stages.algorithms.heads import Heads
 
 ExampleKind = Literal["image", "text", "key", "vector"]
 
@@ -202,11 +198,6 @@ def embed_picture(encoder: Encoder, picture: "Image.Image") -> "np.ndarray":
     import numpy as np
 
     return encoder.images(encoder.preprocess(picture)[None]).astype(np.float16)
-
-
-def refine_query(heads: "Heads", embedding: "np.ndarray", device: str) -> "np.ndarray":
-    """What an embedding (1, d) is compared by in `features` (1, 2p)."""
-    return side_by_side(*refine(heads, embedding, device))
 
 
 def row_of_key(embeddings: Artifact, key: str) -> int:

@@ -1,6 +1,7 @@
 """A run, as Python sees it: its artifacts, and search over them."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..stages.encoder import Encoder
+    from .refiner import Refiner
 
 Picture: TypeAlias = "str | Path | bytes | Image.Image"
 """A path, a file:// URL, `-` for standard input, encoded bytes, or what Pillow opened."""
@@ -80,10 +82,12 @@ class Run:
         return found if all(self._holds(kind, inputs[kind]) for kind in inputs) else None
 
     def _holds(self, slot: str, used: Input) -> bool:
+        # Views follow from other slots alone: of what these hold no more, nothing is current.
+        is_old = slot == "views" and self.current(slot) is None
         if self.record.versions.get(slot) == used.version:
-            return True
+            return not is_old
         held = self.find(slot)
-        return held is not None and held.content == used.content
+        return not is_old and held is not None and held.content == used.content
 
     @property
     def encoder(self) -> "Encoder":
@@ -96,6 +100,13 @@ class Run:
             device = find_device(self.device)
             self._encoder = load_encoder_of(self.artifact("embeddings"), files, device)
         return self._encoder
+
+    @cached_property
+    def refiner(self) -> "Refiner":
+        """The heads of the run, loaded on first use."""
+        from .refiner import Refiner
+
+        return Refiner(self.store, self.artifact("heads"), find_device(self.device))
 
     def search(
         self,

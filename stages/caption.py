@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
 from .embedding_rows import write_table
 from .gather import blocks_of
-from .sources.phrases import first_of_each
+from .vocabulary import Candidates, read_words
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
     from .algorithms.voting import Opinions
 
@@ -22,14 +21,6 @@ _RANKS = 5
 
 _ROWS = 32_768
 """Rows that are read at once: bounds the memory."""
-
-
-class _Words(NamedTuple):
-    """Candidates that differ."""
-
-    names: list[str]
-    t: "torch.Tensor"
-    """(m, d) in float32, of unit length, on the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +57,7 @@ class Caption(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Hears every image once, and names the clusters of each level."""
-        words = _read_words(inputs["words"], runtime.device)
+        words = read_words(inputs["words"], runtime.device)
         assignments = inputs["assignments"]
         k = int(assignments.facts["k"])
         finest, column = _finest(assignments) if self.levels else (k, "cluster")
@@ -89,7 +80,7 @@ class Caption(Stage):
         embeddings: Artifact,
         clusters: tuple[Artifact, str],
         k: int,
-        words: _Words,
+        words: Candidates,
         runtime: Runtime,
     ) -> "Opinions":
         import torch
@@ -104,7 +95,7 @@ class Caption(Stage):
             runtime.progress.advance(len(x))
         return heard
 
-    def _captions(self, heard: "Opinions", words: _Words) -> list[dict[str, Any]]:
+    def _captions(self, heard: "Opinions", words: Candidates) -> list[dict[str, Any]]:
         """Rows of captions, the best first in each cluster that has an image."""
         from .algorithms.naming import NONE, rank_by_contrast, rank_by_votes, second_words
 
@@ -127,18 +118,6 @@ class Caption(Stage):
                     }
                 )
         return rows
-
-
-def _read_words(words: Artifact, device: str) -> _Words:
-    """The words of all vocabularies; one that stands in several is that of the first."""
-    import numpy as np
-    import torch
-
-    names, blocks = words.column("name"), [words.embeddings(part.name) for part in words.parts]
-    kept = first_of_each(names)
-    t = torch.from_numpy(np.concatenate(blocks)[kept].astype(np.float32))
-    t = torch.nn.functional.normalize(t, dim=1)
-    return _Words([names[place] for place in kept], t.to(device))
 
 
 def _finest(assignments: Artifact) -> tuple[int, str]:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..store import Artifact, StoreError
+from ..store.kinds import EMBEDDINGS
 from ..store.pages import find_pages, read_pages
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from .algorithms.views import View
 
 EMBEDDING = "embedding"
 """Names the vectors of an embeddings artifact where an array of features would be named."""
@@ -27,8 +30,28 @@ _MOST_THREADS = 8
 def iterate(artifact: Artifact, role: str = EMBEDDING):
     """Part by part, in row order: the part's name and its float16 rows."""
     for part in artifact.parts:
-        rows = artifact.embeddings(part.name) if role == EMBEDDING else None
-        yield part.name, artifact.array(part.name, role) if rows is None else rows
+        yield part.name, _read_role(artifact, part.name, role)
+
+
+def read_part(artifact: Artifact, part: str) -> "np.ndarray":
+    """What heads take of one part: float16 (n, d)."""
+    return _read_role(artifact, part, vectors_role(artifact))
+
+
+def _read_role(artifact: Artifact, part: str, role: str) -> "np.ndarray":
+    return artifact.embeddings(part) if role == EMBEDDING else artifact.array(part, role)
+
+
+def vectors_role(artifact: Artifact) -> str:
+    """Names the rows of what heads take: embeddings, or several views of each image."""
+    return EMBEDDING if artifact.kind is EMBEDDINGS else "x"
+
+
+def views_of(source: Artifact) -> "list[View]":
+    """How a row of what heads take is divided; empty where it is an embedding alone."""
+    from .algorithms.views import View
+
+    return [View(one["size"], one["share"]) for one in source.facts.get("views", ())]
 
 
 def gather(

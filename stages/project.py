@@ -8,6 +8,7 @@ from ..store import Artifact, Product, Scratch, StoreError
 from ..store.kinds import FEATURES, Kind
 from .algorithms.recipe import Recipe
 from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .gather import read_part
 
 if TYPE_CHECKING:
     from .algorithms.heads import Heads
@@ -23,19 +24,21 @@ class Project(Stage):
     name: ClassVar[str] = "project"
     kind: ClassVar[Kind] = FEATURES
     revision: ClassVar[int] = 2
+    source: ClassVar[str] = "embeddings"
+    """The kind whose rows the heads take."""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """What is refined, and by what."""
-        return ("embeddings", "heads")
+        return (self.source, "heads")
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each part of the embeddings."""
-        return parts_like(inputs["embeddings"], {"heads": inputs["heads"].content})
+        return parts_like(inputs[self.source], {"heads": inputs["heads"].content})
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "Heads":
         """The heads."""
-        runtime.progress.start("project", inputs["embeddings"].rows, "rows")
+        runtime.progress.start("project", inputs[self.source].rows, "rows")
         return load_heads(inputs["heads"], runtime.device)
 
     def make(
@@ -44,13 +47,21 @@ class Project(Stage):
         """Projects one part."""
         import numpy as np
 
-        x = inputs["embeddings"].embeddings(part.name)
+        source = inputs[self.source]
+        x = read_part(source, part.name)
         z, c = refine(prepared, x, runtime.device)
         np.save(scratch.path("z"), z)
         np.save(scratch.path("c"), c)
         runtime.progress.advance(len(z))
-        model = dict(inputs["embeddings"].facts["model"])
+        model = dict(source.facts["model"])
         return Product(rows=len(z), shared={"feature_size": int(z.shape[1]), "model": model})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectViews(Project):
+    """The same for several views of each image."""
+
+    source: ClassVar[str] = "views"
 
 
 def load_heads(heads: Artifact, device: str) -> "Heads":
@@ -66,7 +77,7 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
     network = Heads(
         d=int(heads.facts["embedding_size"]),
         h=recipe.width,
-        p=recipe.features,
+        p=int(heads.facts.get("feature_size", recipe.features)),
         shared_heads=recipe.shared_heads,
         skip=recipe.has_skip,
     ).to(device)

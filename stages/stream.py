@@ -1,11 +1,11 @@
-"""Batches of embeddings that do not fit into memory, in a new order each epoch."""
+"""Batches of rows that do not fit into memory, in a new order each epoch."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..store import Artifact, ConfigError
-from .gather import Block, blocks_of
+from .gather import Block, blocks_of, vectors_role
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,14 +40,15 @@ def shuffled_batches(
     import numpy as np
 
     buffer_rows = min(buffer_rows, artifact.rows)
-    width, blocks = blocks_of(artifact, most_rows=max(1, buffer_rows // _BLOCKS_OF_BUFFER))
+    most_rows = max(1, buffer_rows // _BLOCKS_OF_BUFFER)
+    width, blocks = blocks_of(artifact, vectors_role(artifact), most_rows)
     generator = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
     order = generator.permutation(len(blocks))
     return _draw([blocks[i] for i in order], width, batch, buffer_rows, generator)
 
 
 class StreamedRows:
-    """Embeddings of an artifact, read when a training asks for them (`algorithms.rows`)."""
+    """Embeddings, or views, that are read when a training asks for them (`algorithms.rows`)."""
 
     dtype: "torch.dtype"
     device: "torch.device"
@@ -56,7 +57,7 @@ class StreamedRows:
         import torch
 
         self._artifact, self._buffer_rows, self._seed = artifact, buffer_rows, seed
-        width, self._blocks = blocks_of(artifact, most_rows=_ROWS_AT_ONCE)
+        width, self._blocks = blocks_of(artifact, vectors_role(artifact), _ROWS_AT_ONCE)
         self.shape = (artifact.rows, width)
         self.dtype, self.device = torch.float16, torch.device("cpu")
         self._held: tuple[int, np.ndarray] | None = None

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..store import NumericError, Product, Scratch
+from ..store import Artifact, NumericError, Product, Scratch
 from ..store.files import store_errors, sync, temporary_sibling
 from ..store.kinds import HEADS, Kind
 from .algorithms.recipe import Recipe
 from .contract import Inputs, Part, Progress, Runtime, Stage
-from .gather import gather
+from .gather import gather, vectors_role, views_of
 from .history import Look, write_history
 from .stream import StreamedRows
 
@@ -48,6 +48,8 @@ class Train(Stage, Recipe):
     revision: ClassVar[int] = 3
     is_fit: ClassVar[bool] = True
     is_collective: ClassVar[bool] = True
+    source: ClassVar[str] = "embeddings"
+    """The kind whose rows the heads take."""
 
     buffer_rows: int = 0
     """0 holds all embeddings in memory. Else, where there are more, each epoch reads them anew and
@@ -59,8 +61,8 @@ class Train(Stage, Recipe):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The frozen embeddings."""
-        return ("embeddings",)
+        """The frozen embeddings, or several views of each image."""
+        return (self.source,)
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
@@ -84,6 +86,7 @@ class Train(Stage, Recipe):
         write_history(scratch, terms, looks, self.eta, watch.kept_step, self.warmup_steps)
         shared = {
             "embedding_size": trainer.x.shape[1],
+            "feature_size": trainer.heads.weight.shape[0],
             "kept_step": watch.kept_step,
             "eta": self.eta,
         }
@@ -101,14 +104,15 @@ class Train(Stage, Recipe):
         from .algorithms.stopping import Watch
         from .algorithms.training import Trainer
 
-        embeddings = inputs["embeddings"]
+        source = inputs[self.source]
+        views = views_of(source)
         # A start looks at some rows only, so that there is no need to hold all.
-        is_streamed = self.epochs == 0 or 0 < self.buffer_rows < embeddings.rows
+        is_streamed = self.epochs == 0 or 0 < self.buffer_rows < source.rows
         if is_streamed:
-            x = StreamedRows(embeddings, self.buffer_rows, self.seed)
+            x = StreamedRows(source, self.buffer_rows, self.seed)
         else:
-            x = _beside(torch.from_numpy(gather(embeddings)), torch.device(runtime.device))
-        trainer = Trainer(x, self, torch.device(runtime.device))
+            x = _beside(_tensor(source), torch.device(runtime.device))
+        trainer = Trainer(x, self, torch.device(runtime.device), views)
         training = _Training(trainer, Watch(self, trainer), runtime.progress)
         if trainer.total_steps == 0:
             return training
@@ -118,6 +122,19 @@ class Train(Stage, Recipe):
             runtime.progress.tell(f"train: goes on at {step}")
         training.run(checkpoint)
         return training
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOnViews(Train):
+    """The same on several views of each image."""
+
+    source: ClassVar[str] = "views"
+
+
+def _tensor(source: Artifact) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(gather(source, vectors_role(source)))
 
 
 def _beside(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":

@@ -4,9 +4,9 @@ import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..store import ConfigError
+from ..store import Artifact, ConfigError
 from ..store.digest import digest_file, digest_json
 from ..store.files import store_errors, sync, temporary_sibling
 from .encoder import Encoder
@@ -15,6 +15,7 @@ from .sources.phrases import (
     IMAGENET,
     WORDNET,
     Phrases,
+    first_of_each,
     of_file,
     of_library,
     of_wordnet,
@@ -24,6 +25,7 @@ from .sources.shards import part_name
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from .contract import Progress
 
@@ -154,3 +156,23 @@ def _save(path: Path, rows: "np.ndarray") -> None:
             np.save(file, rows, allow_pickle=False)
         sync(temporary)
         temporary.replace(path)
+
+
+class Candidates(NamedTuple):
+    """Words that differ."""
+
+    names: list[str]
+    t: "torch.Tensor"
+    """(m, d) in float32, of unit length, on the device."""
+
+
+def read_words(words: Artifact, device: str) -> Candidates:
+    """The words of all vocabularies; one that stands in several is that of the first."""
+    import numpy as np
+    import torch
+
+    names, blocks = words.column("name"), [words.embeddings(part.name) for part in words.parts]
+    kept = first_of_each(names)
+    t = torch.from_numpy(np.concatenate(blocks)[kept].astype(np.float32))
+    t = torch.nn.functional.normalize(t, dim=1)
+    return Candidates([names[place] for place in kept], t.to(device))

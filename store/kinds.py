@@ -136,6 +136,13 @@ EMBEDDINGS = Kind(
     },
 )
 
+VIEWS = Kind(
+    name="views",
+    format=1,
+    # What heads see of each image where that is more than its embedding: several vectors in one.
+    files={"x": Array(suffix=".npy", dtype="float16", ndim=2)},
+)
+
 HEADS = Kind(
     name="heads",
     format=2,
@@ -369,6 +376,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         kind.name: kind
         for kind in (
             EMBEDDINGS,
+            VIEWS,
             HEADS,
             FEATURES,
             SPECTRUM,

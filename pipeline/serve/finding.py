@@ -8,7 +8,6 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...store import ConfigError, CppPipeError, MissingError, QueryError
-from ..device import find_device
 from ..run import Run
 from ..search import Searcher, has_faiss
 from .models import ModelState, Space
@@ -17,8 +16,6 @@ from .resident import Resident
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from ...stages.algorithms.heads import Heads
 
 MOST_UPLOAD = 16 * 2**20
 """Bytes of a picture that is looked for: a photograph of 50 megapixels has less."""
@@ -42,7 +39,6 @@ class Model:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._lock = threading.Lock()
-        self._heads: Heads | None = None
         self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
         self._state: Literal["not loaded", "loading", "ready", "failed"] = "not loaded"
         self._detail = ""
@@ -78,16 +74,9 @@ class Model:
                     f"{error.detail}): JPEG, PNG, WebP, GIF, BMP and TIFF are"
                 ) from error
             embedding = embed_picture(encoder, picture)
-            return embedding if space == "embeddings" else self._refine(embedding)
-
-    def _refine(self, embedding: "np.ndarray") -> "np.ndarray":
-        from ...stages.project import load_heads
-        from ..query import refine_query
-
-        device = find_device(self._run.device)
-        if self._heads is None:
-            self._heads = load_heads(self._run.artifact("heads"), device)
-        return refine_query(self._heads, embedding, device)
+            if space == "embeddings":
+                return embedding
+            return self._run.refiner.refine(picture, embedding)
 
     def _encoder(self) -> Any:
         if self._state != "ready":

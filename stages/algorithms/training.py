@@ -1,6 +1,6 @@
 """Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, resuming, projecting."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
@@ -9,12 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...store.errors import ConfigError
+from .clustering.sampling import choose_rows
 from .heads import Heads, principal_directions
 from .objective import Terms, first_non_finite, terms
 from .recipe import REFERENCE, Recipe
 from .rows import Rows
 from .together import gather_batch, rank_and_size, sum_gradients, sum_over
-from .whitening import neighbour_directions
+from .views import Directions, View, view_directions
+from .whitening import ROWS, neighbour_directions
 
 __all__ = [
     "REFERENCE",
@@ -131,10 +133,17 @@ class Trainer:
     The rows of a batch and the sampled columns follow from the seed and the step's number alone.
     A last batch that would be short is dropped. Among several processes each takes its share of
     every batch, which is shortened to a multiple of their number. Raises ConfigError below 2 rows,
-    or below 2 for each process.
+    or below 2 for each process. Rows may hold several `views`, which start side by side, with the
+    recipe's number of features each.
     """
 
-    def __init__(self, x: Rows, recipe: Recipe, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        x: Rows,
+        recipe: Recipe,
+        device: torch.device | str,
+        views: Sequence[View] = (),
+    ) -> None:
         n, d = x.shape
         self._rank, self._size = rank_and_size()
         if n < 2 * self._size:
@@ -145,13 +154,13 @@ class Trainer:
         self.heads = Heads(
             d=d,
             h=recipe.width,
-            p=recipe.features,
+            p=recipe.features * max(1, len(views)),
             shared_heads=recipe.shared_heads,
             skip=recipe.has_skip,
             generator=_generator(recipe.seed, WEIGHTS, 0),
         )
         if recipe.has_skip:
-            self.heads.start_from(*_directions(x, recipe, self.device))
+            self.heads.start_from(*_directions(x, recipe, self.device, views))
         self.heads.to(self.device)
         self.optimizer = build_optimizer(self.heads, recipe)
         self.step_number = 0
@@ -230,8 +239,15 @@ class Trainer:
         return self._order[1][start : start + mine].to(self.x.device)
 
 
-def _directions(x: Rows, recipe: Recipe, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean of the rows, and the directions (p, d) that the heads start from."""
+def _directions(x: Rows, recipe: Recipe, device: torch.device, views: Sequence[View]) -> Directions:
+    """Mean of the rows, and the directions (p, d) that the heads start from.
+
+    With several views both are those of the rows that whitening looks at.
+    """
+    if len(views) > 1:
+        sample = x[torch.from_numpy(choose_rows(len(x), ROWS, recipe.seed)).to(x.device)]
+        rows = sample.to(device, torch.float32)
+        return view_directions(rows, views, lambda part: _directions(part, recipe, device, ()))
     if recipe.start == "principal":
         return principal_directions(x, recipe.features, device=device)
     return neighbour_directions(x, recipe.features, seed=recipe.seed, device=device)

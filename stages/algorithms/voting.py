@@ -110,6 +110,23 @@ def caption_votes(
     return csr_array((vote.ravel(), place), shape=(k, m))
 
 
+def guide_rows(
+    x: Float[Tensor, "n d"], t: Float[Tensor, "m d"], *, scale: float = SCALE
+) -> Float[Tensor, "n d"]:
+    """The mean word of each image: the words of a guide, weighted by softmax(scale · cos(x, t)).
+
+    Words count as unit vectors about their mean, so that what all have in common is left out. `x`
+    is normalised here; the rows of `t` are unit rows already.
+    """
+    words = unit_rows(t - t.mean(0))
+    chunk = max(1, CHUNK_NUMBERS // len(t))
+    blocks = [
+        torch.softmax(scale * (unit_rows(x[start : start + chunk]) @ t.mT), 1) @ words
+        for start in range(0, len(x), chunk)
+    ]
+    return torch.cat(blocks) if blocks else x.new_empty(0, t.shape[1])
+
+
 def members(cluster: Int[ndarray, " n"], k: int) -> csr_array:
     """Membership (k, n): times what rows have, its sums over clusters."""
     n = len(cluster)

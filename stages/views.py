@@ -1,0 +1,202 @@
+"""Embeddings, those of other runs and words of a guide in; several views of each image out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from ..store import Artifact, ConfigError, PartRecord, Product, Scratch
+from ..store.kinds import VIEWS, Kind
+from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .vocabulary import read_words
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+OWN, GUIDE, OTHER = "embeddings", "words/guide", "embeddings/"
+"""Slots of what views are made of: embeddings, words, and embeddings/RUN of another run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views(Stage):
+    """Puts several views of each image side by side, in one row that heads take.
+
+    Views are its embedding, its embeddings in other runs (by other models), found by key, and what
+    the words of a guide say of it: `algorithms.voting.guide_rows`. Each is whitened by itself when
+    heads start. The views of images have equal shares of what a guide leaves.
+    """
+
+    name: ClassVar[str] = "views"
+    kind: ClassVar[Kind] = VIEWS
+    revision: ClassVar[int] = 1
+
+    guide_share: float = 0.0
+    """Of the similarity of two images, what the guide decides; 0 is without one."""
+    beside: tuple[str, ...] = ()
+    """Runs of the store whose embeddings stand beside."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.guide_share < 1:
+            raise ConfigError(f"guide_share must be at least 0 and below 1, got {self.guide_share}")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Slots of all that is looked at."""
+        guide = (GUIDE,) if self.guide_share else ()
+        return (OWN, *(f"{OTHER}{run}" for run in self.beside), *guide)
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One for each part of the embeddings."""
+        others = {name: one.content for name, one in inputs.items() if name != OWN}
+        return parts_like(inputs[OWN], others)
+
+    def prepare(self, inputs: Inputs, runtime: Runtime) -> "torch.Tensor | None":
+        """The words of the guide."""
+        runtime.progress.start("views", inputs[OWN].rows, "rows")
+        return read_guide(inputs.get(GUIDE), runtime.device)
+
+    def make(
+        self,
+        part: Part,
+        prepared: "torch.Tensor | None",
+        inputs: Inputs,
+        runtime: Runtime,
+        scratch: Scratch,
+    ) -> Product:
+        """Writes the views of one part, and counts rows that other runs do not hold."""
+        import numpy as np
+
+        embeddings = inputs[OWN]
+        x = embeddings.embeddings(part.name)
+        others, missing = [], {}
+        for run in self.beside:
+            rows, count = _rows_beside(embeddings, part.name, inputs[f"{OTHER}{run}"], run)
+            others.append(rows)
+            missing[run] = count
+        views = side_by_side(x, others, prepared, runtime.device)
+        np.save(scratch.path("x"), views)
+        runtime.progress.advance(len(x))
+        sizes = [one.shape[1] for one in (x, *others)]
+        return Product(
+            rows=len(x),
+            facts={"missing": missing},
+            shared={
+                "views": [
+                    {"slot": slot, "size": size, "share": share}
+                    for slot, size, share in self._layout(sizes)
+                ],
+                "model": dict(embeddings.facts["model"]),
+            },
+        )
+
+    def _layout(self, sizes: Sequence[int]) -> list[tuple[str, int, float]]:
+        share = (1 - self.guide_share) / len(sizes)
+        slots = (OWN, *(f"{OTHER}{run}" for run in self.beside))
+        layout = [(slot, size, share) for slot, size in zip(slots, sizes, strict=True)]
+        return [*layout, (GUIDE, sizes[0], self.guide_share)] if self.guide_share else layout
+
+    def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
+        """Raises ConfigError where another run lacks more rows than may be skipped."""
+        rows = sum(record.rows for record in records)
+        for run in self.beside:
+            missing = sum(record.facts["missing"][run] for record in records)
+            if missing > runtime.max_skipped * rows:
+                raise ConfigError(
+                    f"run {run!r} holds no embedding of {missing:,} of {rows:,} images (looked for "
+                    f"by key): embed them with --run {run} too, or train with --beside '' to leave "
+                    "that run out"
+                )
+            if missing:
+                runtime.progress.tell(
+                    f"views: run {run!r} holds no embedding of {missing:,} of {rows:,} images; "
+                    "its mean stands in for them"
+                )
+
+
+def read_guide(words: Artifact | None, device: str) -> "torch.Tensor | None":
+    """The words of a guide (m, d); ConfigError where one word alone pulls nowhere."""
+    if words is None:
+        return None
+    found = read_words(words, device)
+    if len(found.names) < 2:
+        raise ConfigError("a guide must name at least 2 different words, got 1")
+    return found.t
+
+
+def side_by_side(
+    x: "np.ndarray",
+    others: "Sequence[np.ndarray]",
+    guide: "torch.Tensor | None",
+    device: str,
+) -> "np.ndarray":
+    """Views of images: their embeddings (n, d), those of other models, and what the guide says."""
+    import numpy as np
+    import torch
+
+    from .algorithms.voting import guide_rows
+
+    views = [x, *others]
+    if guide is not None:
+        rows = torch.from_numpy(np.asarray(x, np.float32)).to(device)
+        views.append(guide_rows(rows, guide).cpu().numpy())
+    return np.concatenate(views, axis=1).astype(np.float16)
+
+
+class _Found(NamedTuple):
+    """Where keys of one part are in another artifact."""
+
+    here: "np.ndarray"
+    """Numbers of rows of the part."""
+    vectors: "np.ndarray"
+    """Their embeddings there."""
+
+
+def _rows_beside(
+    embeddings: Artifact, part: str, other: Artifact, run: str
+) -> "tuple[np.ndarray, int]":
+    """Another run's embeddings (n, d) of the images of a part, and how many it does not hold.
+
+    A part of the same name holds the same shard. Elsewhere a key must stand in one part alone.
+    """
+    import numpy as np
+
+    names = [part] if part in other.part_names else [one.name for one in other.parts]
+    n, is_found = embeddings.part_names[part].rows, None
+    keys = embeddings.table(part, columns=["key"]).column(0)
+    rows = np.zeros((n, 0), np.float16)
+    for name in names:
+        found = _find(keys, other, name)
+        if is_found is None:
+            rows = np.zeros((n, found.vectors.shape[1]), np.float16)
+            is_found = np.zeros(n, bool)
+        again = found.here[is_found[found.here]]
+        if len(again):
+            raise ConfigError(
+                f"the key {keys[int(again[0])].as_py()!r} stands in several shards of run {run!r}: "
+                "embed the same shards in both runs"
+            )
+        rows[found.here] = found.vectors
+        is_found[found.here] = True
+    if is_found is None:
+        return rows, n
+    if is_found.any():
+        rows[~is_found] = rows[is_found].mean(0, dtype=np.float32)
+    return rows, int((~is_found).sum())
+
+
+def _find(keys: Any, other: Artifact, part: str) -> _Found:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    there = other.table(part, columns=["key"]).column(0).combine_chunks()
+    places = pc.index_in(keys, value_set=there)
+    here = np.flatnonzero(pc.is_valid(places).to_numpy())
+    at = pc.drop_null(places).to_numpy().astype(np.int64)
+    return _Found(here, other.embeddings(part)[at])
+
+
+def encoders_needed(views: Artifact) -> Mapping[str, str]:
+    """Versions of the embeddings of other runs that a row of views holds, by run, in order."""
+    inputs = views.manifest.inputs
+    slots = [one["slot"] for one in views.facts["views"] if one["slot"].startswith(OTHER)]
+    return {slot.removeprefix(OTHER): inputs[slot].version for slot in slots}

@@ -25,8 +25,9 @@ export PYTHONNOUSERSITE := 1
 demo: $(VENV)/.has-cpu
 	$(BIN)/cpp-pipe demo
 
+# Several processes side by side, a file in one of them, and one thread in each.
 test: $(VENV)/.has-test
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 # The variable keeps Material from advertising its successor: it is supported until May 2027.
 docs: $(VENV)/.has-docs

@@ -31,7 +31,7 @@ from cpp_pipe.stages.algorithms.views import View
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.gather import gather
 from cpp_pipe.stages.spectrum import Spectrum
-from cpp_pipe.stages.views import side_by_side
+from cpp_pipe.stages.views import join_views
 from cpp_pipe.store import Store
 
 from .measure import machine
@@ -70,7 +70,7 @@ def guided(x: ndarray, share: float, vocabulary: str) -> tuple[ndarray, list[Vie
     """Rows beside what the words of a vocabulary say of them."""
     with np.load(SHARED / f"text_{vocabulary}.npz", allow_pickle=False) as file:
         words = torch.nn.functional.normalize(torch.from_numpy(file["t"].astype(np.float32)))
-    rows = side_by_side(x, [], words, "cpu").astype(np.float32)
+    rows = join_views(x, [], words, "cpu").astype(np.float32)
     return rows, [View(x.shape[1], 1 - share), View(x.shape[1], share)]
 
 
@@ -88,7 +88,7 @@ def settings_of(path: Path) -> Iterator[tuple[str, ndarray, list[View]]]:
             place = {key: row for row, key in enumerate(keys)}
             other = other[[place[key] for key in file["key"].tolist()]]
         yield f"{model.name} alone", other, [View(other.shape[1], 1.0)]
-        both = side_by_side(x, [other], None, "cpu").astype(np.float32)
+        both = join_views(x, [other], None, "cpu").astype(np.float32)
         yield f"beside {model.name}", both, [View(x.shape[1], 0.5), View(other.shape[1], 0.5)]
 
 

@@ -4,9 +4,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..stages.encoder import Encoder, load_encoder_of
-from ..stages.indexing.rows import side_by_side as compared_by
+from ..stages.indexing.rows import side_by_side
 from ..stages.project import load_heads, refine
-from ..stages.views import GUIDE, encoders_needed, read_guide, side_by_side
+from ..stages.views import GUIDE, encoders_needed, join_views, read_guide
 from ..store import Artifact, MissingError, Store
 from ..store.kinds import EMBEDDINGS, VIEWS, WORDS
 from . import local_files
@@ -34,8 +34,8 @@ class Refiner:
         """
         if self._views is not None:
             others = [embed_picture(encoder, picture) for encoder in self._encoders]
-            embedding = side_by_side(embedding, others, self._guide, self._device)
-        return compared_by(*refine(self._heads, embedding, self._device))
+            embedding = join_views(embedding, others, self._guide, self._device)
+        return side_by_side(*refine(self._heads, embedding, self._device))
 
     @cached_property
     def _heads(self) -> "Heads":

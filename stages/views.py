@@ -73,7 +73,7 @@ class Views(Stage):
             rows, count = _rows_beside(embeddings, part.name, inputs[f"{OTHER}{run}"], run)
             others.append(rows)
             missing[run] = count
-        views = side_by_side(x, others, prepared, runtime.device)
+        views = join_views(x, others, prepared, runtime.device)
         np.save(scratch.path("x"), views)
         runtime.progress.advance(len(x))
         sizes = [one.shape[1] for one in (x, *others)]
@@ -123,7 +123,7 @@ def read_guide(words: Artifact | None, device: str) -> "torch.Tensor | None":
     return found.t
 
 
-def side_by_side(
+def join_views(
     x: "np.ndarray",
     others: "Sequence[np.ndarray]",
     guide: "torch.Tensor | None",

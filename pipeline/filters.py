@@ -1,4 +1,4 @@
-"""Which rows a search may find: those of some clusters, or that are in theirs for sure."""
+"""Which rows a search may find: those of some clusters, or with enough confidence."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,25 +14,20 @@ def allowed_rows(
     assignments: Artifact | None,
     clusters: Sequence[int],
     min_confidence: float | None,
-) -> "np.ndarray | None":
-    """Whether each row may be found, bool (n,); None where all may.
+) -> "np.ndarray":
+    """Whether each row may be found, bool (n,).
 
-    A row that no cluster is known of may not, once anything is asked of it. QueryError without
-    clusters, or for one that is not there.
+    A row without a known cluster may not. QueryError without clusters, or for a cluster that does
+    not exist.
     """
     import numpy as np
 
-    if not clusters and min_confidence is None:
-        return None
     if assignments is None:
-        raise QueryError(
-            "the rows of the run are in no clusters yet, by which hits could be chosen: "
-            "`cpp-pipe assign` puts them there"
-        )
+        raise QueryError("the run has no current clusters to filter by: run `cpp-pipe assign`")
     k = int(assignments.facts["k"])
     unknown = [str(one) for one in clusters if not 0 <= one < k]
     if unknown:
-        raise QueryError(f"--cluster {unknown[0]} is none of the {k} clusters: 0 to {k - 1} are")
+        raise QueryError(f"cluster must be from 0 to {k - 1}, got {unknown[0]}")
     allowed = np.zeros(source.rows, bool)
     for part in source.parts:
         if part.name not in assignments.part_names:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from ..stages.encoder import Encoder
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-ExampleKind = Literal["image", "text", "key", "vector"]
+ExampleKind = Literal["image", "text", "key", "row", "vector"]
 
 STANDARD_INPUT = "-"
 
@@ -27,7 +27,7 @@ _PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", "
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One picture, text, key or vector that hits shall be like, or unlike."""
+    """One image, text, key, row number or vector that hits must be like, or unlike."""
 
     kind: ExampleKind
     value: Any
@@ -53,18 +53,25 @@ class Question:
 
     def __post_init__(self) -> None:
         if not self.like:
-            raise QueryError("nothing is looked for: give a picture, a text, a key or a vector")
+            raise QueryError("nothing to search for: give an image, a text, a key or a vector")
         if self.n < 1:
-            raise ConfigError(f"n = {self.n} is not allowed: 1 or more is")
+            raise ConfigError(f"n must be at least 1, got {self.n}")
         if self.space not in (None, "features", "embeddings"):
-            raise ConfigError(f"space {self.space!r} is not allowed: features or embeddings is")
+            raise ConfigError(f"space must be 'features' or 'embeddings', got {self.space!r}")
         has_text = any(one.kind == "text" for one in (*self.like, *self.unlike))
         if has_text and self.space == "features":
-            raise QueryError("a text has no refined features: it is looked for in `embeddings`")
+            raise QueryError("a text has no features: search for it in `embeddings`")
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise ConfigError(f"confidence {self.min_confidence} is not allowed: 0 to 1 is")
+            raise ConfigError(f"min_confidence must be from 0 to 1, got {self.min_confidence}")
         if self.target_recall is not None and not 0 < self.target_recall <= 1:
-            raise ConfigError(f"recall {self.target_recall} is not allowed: above 0, to 1, is")
+            raise ConfigError(
+                f"target_recall must be above 0 and at most 1, got {self.target_recall}"
+            )
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some rows must not be found."""
+        return bool(self.clusters) or self.min_confidence is not None
 
     @property
     def where(self) -> str:
@@ -78,9 +85,11 @@ def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
     import numpy as np
 
     made: list[Example] = []
-    for kind, value in given.items():
-        if kind not in ("image", "text", "key", "vector"):
-            raise QueryError(f"{kind!r} is no kind of example: image, text, key and vector are")
+    kinds: dict[str, ExampleKind] = {kind: kind for kind in get_args(ExampleKind)}
+    for name, value in given.items():
+        if name not in kinds:
+            raise QueryError(f"{name!r} is not a kind of example, which are {', '.join(kinds)}")
+        kind = kinds[name]
         if value is None:
             continue
         if kind == "vector":
@@ -183,14 +192,15 @@ def check_vector(vector: "np.ndarray", width: int, space: str) -> "np.ndarray":
     """A vector as a unit row (1, d); QueryError for one that cannot be looked for."""
     import numpy as np
 
-    vector = np.asarray(vector, np.float32)
-    length = float(np.linalg.norm(vector))
+    vector = np.asarray(vector)
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = float(np.linalg.norm(vector.astype(np.float64)))
     if vector.shape != (width,) or not np.isfinite(length) or length == 0:
         raise QueryError(
-            f"a vector of shape {vector.shape} and length {length:g} is no query: ({width},) is "
-            f"the shape of {space}, and its length must be finite and not 0"
+            f"a vector for {space} must have shape ({width},) and a finite length above 0, got "
+            f"shape {vector.shape} and length {length:g}"
         )
-    return (vector / length)[None]
+    return (vector.astype(np.float64) / length).astype(np.float32)[None]
 
 
 def embed_picture(encoder: Encoder, picture: "Image.Image") -> "np.ndarray":

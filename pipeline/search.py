@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ..stages.indexing.factory import Factory
-from ..stages.indexing.opened import OpenedIndex, curve_of, recall_at, width_for
+from ..stages.indexing.opened import OpenedIndex, curve_of, width_for
 from ..stages.indexing.rows import VectorRows
 from ..stages.indexing.truth import NEIGHBOURS
 from ..store import Artifact, MissingError, QueryError, StoreError
@@ -85,8 +85,8 @@ class Searcher:
         no more.
 
         `allowed`, bool over all rows, are those that may be found. Few of them are compared one by
-        one; of many, as many more lists are visited as there are rows for each that may be found.
-        More lists are visited, too, until there are n rows.
+        one; with many, total/allowed times as many lists are visited, and more until there are n
+        rows.
         """
         import numpy as np
 
@@ -134,10 +134,6 @@ class Searcher:
         # Recall was measured on ten neighbours: more of them lie in more lists.
         return width_for(self._curve, target_recall) * max(1, n // NEIGHBOURS)
 
-    def expected_recall(self, target: float) -> float:
-        """recall@10 that was measured with the width that a search for it takes; 1 where exact."""
-        return recall_at(self._curve, width_for(self._curve, target))
-
     def _exact(
         self, queries: "np.ndarray", n: int, allowed: "np.ndarray | None"
     ) -> "tuple[np.ndarray, np.ndarray]":
@@ -175,8 +171,8 @@ def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
     used = index.manifest.inputs[space]
     if used.content != source.content:
         raise QueryError(
-            f"index/{space} {index.version} was made from {space} {used.version}, and the run "
-            f"holds {space} {source.version}: `cpp-pipe index` makes one of these"
+            f"index/{space} {index.version} is out of date: it is of {space} {used.version}, and "
+            f"the run holds {space} {source.version}: run `cpp-pipe index`"
         )
     if facts["model"] != dict(source.facts["model"]):
         raise QueryError(
@@ -212,8 +208,7 @@ def describe_rows(
         hits.append(
             Hit(
                 rank=rank,
-                # Rows are rounded to float16, so that a row with itself can come out above 1.
-                similarity=min(1.0, float(similarity)),
+                similarity=float(similarity),
                 row=int(row),
                 caption=names.get(of_cluster.get("cluster", -1)),
                 open_picture=open_picture,

@@ -3,13 +3,15 @@
 import base64
 import binascii
 import threading
-import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...stages.indexing.rows import VectorRows
 from ...store import ConfigError, CppPipeError, MissingError, QueryError
+from ..asking import Answer, answer
+from ..query import Question
 from ..run import Run
-from ..search import Searcher, has_faiss
+from ..search import Searcher
 from .models import ModelState, Space
 from .reading import reading
 from .resident import Resident
@@ -25,7 +27,7 @@ MOST_PIXELS = 50_000_000
 
 _KEPT_TEXTS = 256
 
-_ROLES: dict[Space, str] = {"features": "z", "embeddings": "rows"}
+_ROLES: dict[str, str] = {"features": "z", "embeddings": "rows"}
 """The file of a part that holds the vectors of a space."""
 
 
@@ -93,42 +95,29 @@ class Model:
 
 
 class Finder:
-    """Nearest rows in both spaces of a run. Any thread may ask."""
+    """Answers to questions about a run whose files stay open. Any thread may ask."""
 
     def __init__(self, run: Run, resident: Resident) -> None:
         self._run = run
         self._resident = resident
         self.model = Model(run)
         self._lock = threading.Lock()
-        self._searchers: dict[Space, Searcher] = {}
+        self._vectors: dict[str, VectorRows] = {}
         spaces: tuple[Space, ...] = ("features", "embeddings")
         self.spaces: list[Space] = [one for one in spaces if run.current(one) is not None]
         """Where can be searched."""
 
-    def size(self, space: Space) -> int:
-        """Numbers of a vector of a space."""
-        return self._searcher(space).rows.width
-
     def read(self, rows: "np.ndarray", space: Space) -> "np.ndarray":
         """Vectors (m, d) of rows, float16, in any order."""
-        searcher = self._searcher(space)
-        with reading(searcher.rows.source):
-            return searcher.rows.take(rows)
-
-    def of_row(self, row: int, space: Space) -> "np.ndarray":
-        """The vector (1, d) of a row; QueryError where there is no such row."""
-        import numpy as np
-
-        rows = self._searcher(space).rows.source.rows
-        if not 0 <= row < rows:
-            raise QueryError(f"row {row} is not allowed: 0 to {rows - 1} are")
-        return self.read(np.array([row]), space)
+        vectors = self._rows(space)
+        with reading(vectors.source):
+            return vectors.take(rows)
 
     def of_token(self, token: str, space: Space) -> "np.ndarray":
-        """The vector (1, d) that `to_token` wrote; QueryError for any other text."""
+        """The vector (d,) that `to_token` wrote; QueryError for any other text."""
         import numpy as np
 
-        size = self.size(space)
+        size = self._rows(space).width
         try:
             data = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error) as error:
@@ -137,55 +126,37 @@ class Finder:
             raise QueryError(
                 f"vector holds {len(data)} bytes, those of {space} have {size} numbers of two bytes"
             )
-        vector = np.frombuffer(data, "<f2").astype(np.float32)
-        return self.check(vector, space)
+        return np.frombuffer(data, "<f2").astype(np.float32)
 
-    def check(self, vector: "np.ndarray", space: Space) -> "np.ndarray":
-        """A vector as a unit row (1, d); QueryError for one that cannot be looked for."""
-        import numpy as np
-
-        size = self.size(space)
-        with np.errstate(over="ignore", invalid="ignore"):
-            length = float(np.linalg.norm(vector.astype(np.float64)))
-        if vector.shape != (size,) or not np.isfinite(length) or length == 0:
-            raise QueryError(
-                f"a vector of shape {vector.shape} and length {length:g} is no query: ({size},) is "
-                f"the shape of {space}, and its length must be finite and not 0"
-            )
-        return (vector.astype(np.float64) / length).astype(np.float32)[None]
-
-    def nearest(
-        self, vector: "np.ndarray", space: Space, n: int
-    ) -> "tuple[np.ndarray, np.ndarray, float]":
-        """Similarities and rows of the n nearest, best first, and the seconds that it took."""
-        import numpy as np
-
-        began = time.perf_counter()
-        searcher = self._searcher(space)
+    def answer(self, question: Question) -> Answer:
+        """The rows that answer a question, as `Run.search` finds them."""
+        searcher = self._searcher(question.where)
         with reading(searcher.rows.source):
-            similarities, rows = searcher.nearest(vector, n)
+            found = answer(self._run, question, searcher)
         self._resident.bound()
-        # Rows are rounded to float16, so that a row with itself can come out above 1.
-        return np.minimum(similarities, 1), rows, time.perf_counter() - began
+        return found
 
-    def _searcher(self, space: Space) -> Searcher:
-        """What finds rows of a space: opened once, with its index mapped."""
+    def _rows(self, space: str) -> VectorRows:
+        """The vectors of a space: opened once, whether or not its index can be used."""
         if space not in self.spaces:
-            raise MissingError(f"the run has no {space} of its embeddings and heads of now")
+            raise MissingError(f"the {space} of the run are out of date: run `cpp-pipe project`")
         with self._lock:
-            if space not in self._searchers:
-                self._searchers[space] = self._open(space)
-            return self._searchers[space]
+            if space not in self._vectors:
+                source = self._run.current(space)
+                assert source is not None, "it is one of the spaces"
+                with reading(source):
+                    self._resident.add(source.path(source.parts[0].name, _ROLES[space]).parent)
+                    self._vectors[space] = VectorRows(source)
+            return self._vectors[space]
 
-    def _open(self, space: Space) -> Searcher:
-        source = self._run.current(space)
-        assert source is not None, "it is one of the spaces"
-        index = self._run.current(f"index/{space}") if has_faiss() else None
-        with reading(source if index is None else index):
-            self._resident.add(source.path(source.parts[0].name, _ROLES[space]).parent)
+    def _searcher(self, space: str) -> Searcher:
+        """What finds rows of a space: opened once, with its index mapped."""
+        vectors = self._rows(space)
+        with self._lock, reading(vectors.source):
+            index = self._run.find(f"index/{space}")
             if index is not None:
                 self._resident.add(index.path(index.parts[0].name, "index").parent)
-            return Searcher(source, index)
+            return self._run.searcher(space)
 
 
 def to_token(vector: "np.ndarray") -> str:

@@ -9,8 +9,48 @@ Space = Literal["features", "embeddings"]
 MOST_ROWS = 200
 """Rows of one answer."""
 
+MOST_EXAMPLES = 16
+"""Images or texts that a search avoids."""
+
 MOST_TEXT = 1_000
 """Characters of a text to look for: no text tower reads more than some hundred."""
+
+
+class Asked(BaseModel):
+    """How a search is narrowed: the same for every kind of query."""
+
+    space: Space | None = Field(
+        default=None, description="`embeddings` for texts, else `features` if absent."
+    )
+    n: int = Field(default=24, ge=1, le=MOST_ROWS, description="How many rows.")
+    not_text: list[Annotated[str, Field(max_length=MOST_TEXT)]] = Field(
+        default=[], max_length=MOST_EXAMPLES, description="Avoid images that these words fit."
+    )
+    not_row: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        default=[], max_length=MOST_EXAMPLES, description="Avoid images like these rows."
+    )
+    cluster: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        default=[], max_length=MOST_ROWS, description="Only rows of these clusters."
+    )
+    min_confidence: float | None = Field(
+        default=None, ge=0, le=1, description="Only rows at least this confident."
+    )
+    target_recall: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of true neighbours to find; the run's if absent.",
+    )
+
+
+class AskedByAddress(Asked):
+    """A query that an address holds."""
+
+    text: str | None = Field(default=None, max_length=MOST_TEXT, description="Words.")
+    row: int | None = Field(default=None, ge=0, lt=2**31, description="A row.")
+    vector: str | None = Field(
+        default=None, max_length=32_768, description="What another search gave as its `vector`."
+    )
 
 
 class Answer(BaseModel):

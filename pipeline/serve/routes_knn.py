@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import QueryError
+from ..query import Example, Question
 from .answers import TROUBLES, Workers, json_response
 from .bodies import read_json
 from .finding import MOST_UPLOAD
@@ -93,7 +94,7 @@ def add_knn_routes(app: FastAPI, current: Current, workers: Workers) -> None:
         return json_response(_dump(await workers.run(work)))
 
     async def _vector(opened: Opened, asked: dict[str, Any]):
-        model, finder = opened.finder.model, opened.finder
+        model = opened.finder.model
         text, image = asked.get("text"), asked.get("image")
         if asked.get("image_url"):
             raise QueryError("image_url is not fetched: send the picture itself as `image`")
@@ -104,7 +105,7 @@ def add_knn_routes(app: FastAPI, current: Current, workers: Workers) -> None:
         if image:
             return await workers.run(model.picture, _decode(image), "embeddings", kind="model")
         if asked.get("embedding_input"):
-            return finder.check(_numbers(asked["embedding_input"]), "embeddings")
+            return _numbers(asked["embedding_input"])[None]
         raise QueryError("one of text, image and embedding_input is needed")
 
 
@@ -154,7 +155,8 @@ def _numbers(value: Any):
 def _search(opened: Opened, vector, n: int, deduplicate: bool) -> list[dict[str, Any]]:
     import numpy as np
 
-    similarities, rows, _ = opened.finder.nearest(vector, "embeddings", n)
+    like = (Example(kind="vector", value=vector[0]),)
+    similarities, rows, _ = opened.finder.answer(Question(like=like, space="embeddings", n=n))
     if deduplicate and len(rows):
         x = opened.finder.read(rows, "embeddings").astype(np.float32)
         kept = _without_copies(x @ x.T)

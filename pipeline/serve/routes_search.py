@@ -1,23 +1,21 @@
 """Routes of images, their pictures and neighbours, and of search."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Literal
+import time
+from typing import Annotated, Literal, cast
 
 from fastapi import FastAPI, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import QueryError
+from ..query import Example, Question
 from .answers import TROUBLES, Workers, answer, json_response
 from .bodies import read_body
 from .detail import describe_image, list_found
 from .finding import MOST_UPLOAD, to_token
-from .models import MOST_ROWS, MOST_TEXT, Hits, ImageFacts, Space
+from .models import MOST_ROWS, Asked, AskedByAddress, Hits, ImageFacts, Space
 from .opened import Current, Opened
 from .pictures import MEDIA_TYPES
-
-if TYPE_CHECKING:
-    import numpy as np
 
 RowPath = Annotated[int, Path(ge=0, lt=2**31)]
 CountFlag = Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many rows.")]
@@ -72,8 +70,9 @@ def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
 
         def work() -> bytes:
             describe_image(opened, row)
-            vector = opened.finder.of_row(row, space)
-            return answer(_hits(opened, vector, space, n, without=row))
+            like = (Example(kind="row", value=row),)
+            question = Question(like=like, space=space, n=n + 1)
+            return answer(_hits(opened, question, without=row))
 
         return json_response(await workers.run(work))
 
@@ -132,36 +131,22 @@ def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
         return Response(data, media_type=media_type, headers=headers)
 
     @app.get("/api/search", response_model=Hits, responses=TROUBLES, tags=["search"])
-    async def search(
-        text: Annotated[str | None, Query(max_length=MOST_TEXT, description="Words.")] = None,
-        row: Annotated[int | None, Query(ge=0, lt=2**31, description="A row.")] = None,
-        vector: Annotated[
-            str | None,
-            Query(max_length=32_768, description="What another search gave as its `vector`."),
-        ] = None,
-        space: Annotated[
-            Space | None,
-            Query(description="`embeddings` for texts, else `features` if absent."),
-        ] = None,
-        n: CountFlag = 24,
-    ) -> Response:
-        """The rows that are nearest to one query: a text, a row, or a vector."""
-        given = [one for one in (text, row, vector) if one is not None]
+    async def search(asked: Annotated[AskedByAddress, Query()]) -> Response:
+        """The rows that are nearest to a text, a row, or a vector."""
+        text, row, vector = asked.text, asked.row, asked.vector
+        given = [value for value in (text, row, vector) if value is not None]
         if len(given) != 1:
             raise QueryError(f"one of text, row and vector is needed, {len(given)} were given")
-        opened, finder = current.opened, current.opened.finder
+        opened = current.opened
+        space = _space_of(asked, has_text=text is not None)
         if text is not None:
-            if space == "features":
-                raise QueryError("a text has no refined features: it is looked for in `embeddings`")
-            if not text.strip():
-                raise QueryError("an empty text is no query")
-            query = await workers.run(finder.model.text, text.strip(), kind="model")
-            return await _answered(opened, lambda: query, "embeddings", n)
-        wanted: Space = space or "features"
-        if row is not None:
-            return await _answered(opened, lambda: finder.of_row(row, wanted), wanted, n)
-        assert vector is not None, "one of three is given"
-        return await _answered(opened, lambda: finder.of_token(vector, wanted), wanted, n)
+            like = await _of_text(opened, text)
+        elif row is not None:
+            like = Example(kind="row", value=row)
+        else:
+            assert vector is not None, "one of three is given"
+            like = Example(kind="vector", value=opened.finder.of_token(vector, space))
+        return await _answered(opened, like, space, asked)
 
     @app.post(
         "/api/search",
@@ -170,34 +155,54 @@ def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
         tags=["search"],
         openapi_extra=_UPLOAD,
     )
-    async def search_picture(
-        request: Request, space: SpaceFlag = "features", n: CountFlag = 24
-    ) -> Response:
+    async def search_picture(request: Request, asked: Annotated[Asked, Query()]) -> Response:
         """The rows that are nearest to a picture: its bytes are the body, and are not kept."""
         data = await read_body(request, MOST_UPLOAD)
-        opened = current.opened
-        query = await workers.run(opened.finder.model.picture, data, space, kind="model")
-        return await _answered(opened, lambda: query, space, n)
+        opened, space = current.opened, _space_of(asked)
+        picture = await workers.run(opened.finder.model.picture, data, space, kind="model")
+        return await _answered(opened, Example(kind="vector", value=picture[0]), space, asked)
 
-    async def _answered(
-        opened: Opened, query: "Callable[[], np.ndarray]", space: Space, n: int
-    ) -> Response:
-        found = await workers.run(lambda: answer(_hits(opened, query(), space, n)))
-        return json_response(found)
+    async def _of_text(opened: Opened, text: str) -> Example:
+        """A text as the vector that the model makes of it."""
+        if not text.strip():
+            raise QueryError("a text must not be empty")
+        found = await workers.run(opened.finder.model.text, text.strip(), kind="model")
+        return Example(kind="vector", value=found[0])
+
+    async def _answered(opened: Opened, like: Example, space: Space, asked: Asked) -> Response:
+        unlike = [Example(kind="row", value=number) for number in asked.not_row]
+        unlike += [await _of_text(opened, one) for one in asked.not_text]
+        question = Question(
+            like=(like,),
+            unlike=tuple(unlike),
+            space=space,
+            n=asked.n,
+            clusters=tuple(asked.cluster),
+            min_confidence=asked.min_confidence,
+            target_recall=asked.target_recall,
+        )
+        return json_response(await workers.run(lambda: answer(_hits(opened, question))))
 
 
-def _hits(
-    opened: Opened, vector: "np.ndarray", space: Space, n: int, without: int | None = None
-) -> Hits:
-    """The nearest rows, but for one."""
-    more = n if without is None else n + 1
-    similarities, rows, seconds = opened.finder.nearest(vector, space, more)
+def _space_of(asked: Asked, *, has_text: bool = False) -> Space:
+    """The space that is searched: texts are in one alone."""
+    has_text = has_text or bool(asked.not_text)
+    if has_text and asked.space == "features":
+        raise QueryError("a text has no features: search for it in `embeddings`")
+    return asked.space or ("embeddings" if has_text else "features")
+
+
+def _hits(opened: Opened, question: Question, without: int | None = None) -> Hits:
+    """The rows that answer a question, but for one."""
+    began = time.perf_counter()
+    similarities, rows, query = opened.finder.answer(question)
+    seconds = time.perf_counter() - began
     if without is not None:
         kept = rows != without
-        similarities, rows = similarities[kept][:n], rows[kept][:n]
+        similarities, rows = similarities[kept][: question.n - 1], rows[kept][: question.n - 1]
     return Hits(
-        space=space,
+        space=cast(Space, question.where),
         hits=list_found(opened, rows, similarities),
         seconds=round(seconds, 5),
-        vector=to_token(vector) if without is None else None,
+        vector=to_token(query) if without is None else None,
     )

@@ -20,9 +20,10 @@ export function handed({ picture, vector }) {
   return Object.values(held.answers).some((one) => one.vector === vector) ? held : null;
 }
 
-/** What is like it in a space. */
-export async function find(space, n, signal) {
+/** What is like it in a space, or where the server looks if it is null, among what `narrow` allows. */
+export async function find(space, n, narrow = {}, signal = undefined) {
   if (held.file.size > MOST) throw new Error(`the picture has ${held.file.size.toLocaleString("en-US")} bytes: ${MOST.toLocaleString("en-US")} are allowed`);
-  held.answers[space] ??= await post("search", { space, n }, held.file, signal);
-  return held.answers[space];
+  const name = JSON.stringify([space, narrow]);
+  held.answers[name] ??= await post("search", { space, n, ...narrow }, held.file, signal);
+  return held.answers[name];
 }

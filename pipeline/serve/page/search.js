@@ -10,25 +10,29 @@ import { image, tile } from "./pictures.js";
 
 const HITS = 60;
 const PATIENCE = 600; // ms until the page says what one waits for
+const NARROW = ["not_text", "cluster", "min_confidence"]; // what an address says beside the query
 
 export async function show(parameters, { facts, go }) {
   const keep = keeper();
   const mine = handed(parameters);
+  const narrow = narrowing(parameters);
   const state = { space: parameters.space ?? "features" };
   const results = h("section", { class: "results", "aria-label": "Results", "aria-busy": "false" });
   const input = h("input", { type: "search", name: "text", "aria-label": "Words to look for", placeholder: "a red car", value: parameters.text ?? "", maxlength: 1000, autocomplete: "off", enterkeyhint: "search" });
   const chosen = h("input", { type: "file", accept: "image/*", class: "hidden", id: "picture-file", on: { change: (event) => event.target.files.length && go(take(event.target.files[0])) } });
   const form = h("form", { class: "ask", on: { submit: (event) => {
     event.preventDefault();
-    if (input.value.trim()) go(searchLink({ text: input.value.trim() }));
-  } } }, input, h("button", { class: "button main" }, "Search"));
+    const { text: _, row, vector, picture } = parameters;
+    const query = input.value.trim() ? { text: input.value.trim() } : { row, vector, picture };
+    if (Object.values(query).some((value) => value !== undefined)) go(searchLink({ ...query, ...chosenFilters(form) }));
+  } } }, input, h("button", { class: "button main" }, "Search"), await filters(parameters, facts));
 
   async function ask() {
     results.setAttribute("aria-busy", "true");
     const note = waiting(results);
     try {
-      const found = await answer(parameters, mine, state.space);
-      if (mine) keep(searchLink({ vector: found.vector, space: found.space }));
+      const found = await answer(parameters, mine, state.space, narrow);
+      if (mine && !Object.keys(narrow).length) keep(searchLink({ vector: found.vector, space: found.space }));
       results.replaceChildren(...shown(found));
       tell(`${counted(found.hits.length, "picture")} found`);
     } catch (error) {
@@ -40,7 +44,7 @@ export async function show(parameters, { facts, go }) {
   }
 
   const isAsked = ["text", "row", "vector"].some((name) => parameters[name] !== undefined) || mine;
-  const canSwitch = isAsked && parameters.text === undefined && (mine || parameters.row !== undefined) && facts.spaces.length > 1;
+  const canSwitch = isAsked && parameters.text === undefined && (mine || parameters.row !== undefined) && narrow.not_text === undefined && facts.spaces.length > 1;
   const root = h("div", null,
     h("h1", null, "Search"),
     form,
@@ -56,10 +60,28 @@ export async function show(parameters, { facts, go }) {
   return { title: parameters.text ? `“${parameters.text}”` : "Search", root, shown: () => isAsked || input.focus() };
 }
 
-function answer(parameters, mine, space) {
-  if (mine) return find(space, HITS);
+function answer(parameters, mine, space, narrow) {
   const { text, row, vector } = parameters;
-  return get("search", { text, row, vector, space: text === undefined ? space : null, n: HITS });
+  const where = text === undefined && narrow.not_text === undefined ? space : null; // words are in one space alone
+  if (mine) return find(where, HITS, narrow);
+  return get("search", { text, row, vector, space: where, n: HITS, ...narrow });
+}
+
+const narrowing = (parameters) => Object.fromEntries(NARROW.filter((name) => parameters[name]).map((name) => [name, parameters[name]]));
+
+const chosenFilters = (form) => narrowing(Object.fromEntries(new FormData(form)));
+
+/** What may be found: fields that are kept in the address. */
+async function filters(parameters, facts) {
+  const { cards } = await once("clusters", { grouping: facts.groupings[0].name });
+  const named = [...cards].sort((a, b) => b.size - a.size);
+  const cluster = h("select", { name: "cluster" }, h("option", { value: "" }, "any"), named.map((card) => h("option", { value: card.id, selected: String(card.id) === parameters.cluster }, cardName(card))));
+  const avoid = h("input", { name: "not_text", type: "text", value: parameters.not_text ?? "", maxlength: 1000, placeholder: "a drawing", autocomplete: "off" });
+  const confidence = h("input", { name: "min_confidence", type: "number", min: 0, max: 1, step: "any", value: parameters.min_confidence ?? "", placeholder: "0 to 1" });
+  const fields = [["Avoid images like", avoid], ["Only in cluster", cluster], ["At least this confident", confidence]];
+  return h("details", { class: "narrow", open: Object.keys(narrowing(parameters)).length > 0 },
+    h("summary", null, "Narrow the search"),
+    h("div", { class: "fields" }, fields.map(([label, field]) => h("label", null, h("span", null, label), field))));
 }
 
 /** Says what one waits for when it takes long: the first query loads the model. */

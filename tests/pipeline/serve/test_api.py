@@ -1,10 +1,16 @@
 """The JSON API over a real run: what it says is what the store holds."""
 
+import json
+
 import numpy as np
 import pytest
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.models import MOST_ROWS
+from cpp_pipe.store import QueryError
+
+from ..cli import SMALL, succeed
+from .serving import serve
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +175,67 @@ def test_neighbours_are_those_of_the_library_without_the_row_itself(served, run,
     assert [one["cluster"] for one in told] == [hit.cluster for hit in expected]
 
 
+QUESTIONS = (
+    {"row": 3},
+    {"row": 3, "space": "embeddings"},
+    {"row": 3, "not_row": [7, 8]},
+    {"row": 3, "cluster": [1, 2]},
+    {"row": 3, "min_confidence": 0.5},
+    {"row": 3, "cluster": [0], "min_confidence": 0.3, "not_row": [5], "target_recall": 1.0},
+    {"text": "the digit seven"},
+    {"text": "the digit seven", "not_text": ["the digit one"], "cluster": [0, 3]},
+    {"row": 3, "not_text": ["the digit one"]},
+)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=str)
+def test_command_python_and_page_give_the_same_rows(served, run, finished, question):
+    def key(row: int) -> str:
+        return run.artifact("embeddings").column("key")[row]
+
+    flags: list[str] = []
+    like: dict[str, object] = {"n": 7, "space": question.get("space")}
+    unlike: dict[str, list[str]] = {}
+    for name, value in question.items():
+        if name == "row":
+            flags += ["--key", key(value)]
+            like["key"] = key(value)
+        elif name == "not_row":
+            flags += [word for row in value for word in ("--not", f"key:{key(row)}")]
+            unlike["key"] = [key(row) for row in value]
+        elif name == "not_text":
+            flags += [word for text in value for word in ("--not", f"text:{text}")]
+            unlike["text"] = value
+        elif name == "cluster":
+            flags += [word for one in value for word in ("--cluster", str(one))]
+            like["cluster"] = value
+        else:
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+            like[name] = value
+    by_page = [hit["row"] for hit in served.json("/api/search", n=7, **question)["hits"]]
+    by_python = [hit.row for hit in run.search(**like, unlike=unlike)]
+    printed = succeed(finished, "search", *flags, "-n", "7", "--json").out
+    by_command = [hit["row"] for hit in json.loads(printed)]
+    assert by_page == by_python == by_command and len(by_page) > 0
+
+
+def test_an_index_that_is_out_of_date_is_refused_alike_until_the_command_makes_it(moved):
+    key = Run.open(moved).artifact("embeddings").column("key")[3]
+    succeed(moved, "train", *SMALL, "--set", "train.start=principal")
+    succeed(moved, "assign", "--k", "5")
+    with pytest.raises(QueryError, match=r"out of date.*run `cpp-pipe index`") as refused:
+        Run.open(moved).search(key=key)
+    with serve(moved) as served:
+        found = served.get("/api/search", row=3)
+        assert (found.status_code, found.json()["detail"]) == (400, str(refused.value))
+        assert served.get("/api/clusters/0").status_code == 200
+    printed = succeed(moved, "search", "--key", key, "--json").out
+    rows = [hit["row"] for hit in json.loads(printed)]
+    assert [hit.row for hit in Run.open(moved).search(key=key)] == rows
+    with serve(moved) as served:
+        assert [hit["row"] for hit in served.json("/api/search", row=3, n=10)["hits"]] == rows
+
+
 def test_a_text_finds_what_the_library_finds_and_the_model_waits_for_it(served, run):
     told = served.json("/api/search", text="the digit seven", n=12)
     expected = run.search(text="the digit seven", n=12)
@@ -224,9 +291,13 @@ def test_what_is_not_there_is_said_with_what_is(served):
         ("/api/images/60/neighbours", {}, 404, "there are 0 to 59"),
         ("/api/pictures/60", {}, 404, "there are 0 to 59"),
         ("/api/search", {}, 400, "one of text, row and vector is needed, 0 were given"),
-        ("/api/search", {"row": 60}, 400, "0 to 59 are"),
-        ("/api/search", {"text": "a", "space": "features"}, 400, "no refined features"),
-        ("/api/search", {"text": "  "}, 400, "an empty text"),
+        ("/api/search", {"row": 60}, 400, "row must be from 0 to 59, got 60"),
+        ("/api/search", {"text": "a", "space": "features"}, 400, "a text has no features"),
+        ("/api/search", {"text": "  "}, 400, "must not be empty"),
+        ("/api/search", {"row": 1, "not_row": 60}, 400, "row must be from 0 to 59, got 60"),
+        ("/api/search", {"row": 1, "cluster": 5}, 400, "cluster must be from 0 to 4, got 5"),
+        ("/api/search", {"row": 1, "min_confidence": 2}, 422, "min_confidence"),
+        ("/api/search", {"row": 1, "target_recall": 0}, 422, "target_recall"),
         ("/api/search", {"vector": "AAAA"}, 400, "have 32 numbers"),
         ("/api/search", {"vector": "A" * 42 + "=="}, 400, "vector"),
         ("/api/search", {"vector": "é"}, 400, "not the base64"),

@@ -120,6 +120,25 @@ def test_words_find_pictures(served, browser, size):
 
 
 @SIZES
+def test_a_search_is_narrowed_and_its_address_says_how(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("search?row=7")
+        expect(page.locator(".results .tile")).to_have_count(60)
+        page.get_by_text("Narrow the search").click()
+        page.get_by_label("Only in cluster").select_option(value="0")
+        page.get_by_label("At least this confident").fill("0.1")
+        page.get_by_role("button", name="Search", exact=True).click()
+        expect(page).to_have_url(re.compile(r"/search\?row=7&cluster=0&min_confidence=0.1$"))
+        expected = served.json("/api/search", row=7, cluster=0, min_confidence=0.1, n=60)["hits"]
+        expect(page.locator(".results .tile")).to_have_count(len(expected))
+        seen.shoot("narrowed")
+        page.get_by_label("Avoid images like").fill("the number one")
+        page.get_by_role("button", name="Search", exact=True).click()
+        expect(page.locator(".results")).to_contain_text("CLIP embeddings")
+
+
+@SIZES
 def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_path, size):
     Run.open(finished).picture(12).save(tmp_path / "query.png")
     key = served.json("/api/images/12")["key"]

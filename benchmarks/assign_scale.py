@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from cpp_pipe.pipeline.work import Job, find_or_make
+from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.stages.assign import Assign
 from cpp_pipe.stages.contract import Runtime, Stage

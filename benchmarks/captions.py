@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from cpp_pipe.pipeline.config import Settings, find_config, read_tables
-from cpp_pipe.pipeline.local_files import model_files
-from cpp_pipe.pipeline.vocabularies import words_stage
+from cpp_pipe.pipeline.making.sources import model_files
+from cpp_pipe.pipeline.making.vocabularies import words_stage
 from cpp_pipe.stages.algorithms.naming import Ranking, rank_by_contrast, rank_by_votes
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.voting import hear

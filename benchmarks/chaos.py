@@ -30,7 +30,7 @@ from cpp_pipe.store.upkeep import verify
 
 from .measure import machine
 
-_PRELOADED = ("torch", "open_clip", "pyarrow.parquet", "cpp_pipe.pipeline.plan")
+_PRELOADED = ("torch", "open_clip", "pyarrow.parquet", "cpp_pipe.pipeline.making.plan")
 _UNDISTURBED = 3
 _MOST_KILLS = 3
 _PATIENCE_SECONDS = 300

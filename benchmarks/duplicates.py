@@ -30,7 +30,7 @@ from webdataset.writer import TarWriter
 
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.curation.near import make_duplicates
-from cpp_pipe.pipeline.plan import Plan
+from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.near_duplicates import NONE, near_duplicates
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.duplicates import default_threshold

@@ -24,7 +24,7 @@ import numpy as np
 from numpy import ndarray
 
 from cpp_pipe.pipeline.config import Settings, find_config, read_tables
-from cpp_pipe.pipeline.plan import Plan
+from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.contract import Runtime

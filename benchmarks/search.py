@@ -26,8 +26,8 @@ import faiss
 import numpy as np
 
 from cpp_pipe.pipeline.config import IndexSettings
-from cpp_pipe.pipeline.indexing import make_index
-from cpp_pipe.pipeline.search import TARGET_RECALL, Searcher
+from cpp_pipe.pipeline.making.indexing import make_index
+from cpp_pipe.pipeline.view.searcher import TARGET_RECALL, Searcher
 from cpp_pipe.stages.contract import Runtime, Silent
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 

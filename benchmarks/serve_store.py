@@ -12,7 +12,7 @@ import pyarrow as pa
 from PIL import Image
 
 from cpp_pipe.pipeline.config import IndexSettings
-from cpp_pipe.pipeline.indexing import make_index
+from cpp_pipe.pipeline.making.indexing import make_index
 from cpp_pipe.pipeline.serve.tree import LEVELS, Tree
 from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 from cpp_pipe.stages.contract import Runtime

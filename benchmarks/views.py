@@ -23,7 +23,7 @@ from numpy import ndarray
 from sklearn.metrics import normalized_mutual_info_score
 
 from cpp_pipe.pipeline.config import Settings
-from cpp_pipe.pipeline.plan import Plan
+from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer

@@ -9,19 +9,19 @@ from ..store import Artifact, MissingError, RunRecord, Store
 from ..store.kinds import KINDS
 from ..store.manifest import Input
 from ..store.paths import StorePath
-from . import local_files
-from .asking import open_searcher, search_run
 from .config import Settings
 from .device import find_device
-from .query import Question, examples
-from .search import Hit, Searcher
+from .making.sources import model_files
+from .view.answer import open_searcher, search_run
+from .view.query import Question, examples
+from .view.searcher import Hit, Searcher
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
     from ..stages.encoder import Encoder
-    from .refiner import Refiner
+    from .view.refiner import Refiner
 
 Picture: TypeAlias = "str | Path | bytes | Image.Image"
 """A path, a file:// URL, `-` for standard input, encoded bytes, or what Pillow opened."""
@@ -96,7 +96,7 @@ class Run:
 
         if self._encoder is None:
             settings = Settings.from_tables(self.record.settings, f"run {self.record.name}")
-            files = local_files.model_files(settings.embed)
+            files = model_files(settings.embed)
             device = find_device(self.device)
             self._encoder = load_encoder_of(self.artifact("embeddings"), files, device)
         return self._encoder
@@ -104,7 +104,7 @@ class Run:
     @cached_property
     def refiner(self) -> "Refiner":
         """The heads of the run, loaded on first use."""
-        from .refiner import Refiner
+        from .view.refiner import Refiner
 
         return Refiner(self.store, self.artifact("heads"), find_device(self.device))
 
@@ -150,7 +150,7 @@ class Run:
 
     def picture(self, row: int) -> "Image.Image":
         """The picture of a row, read out of its shard."""
-        from .pictures import open_row
+        from .view.images import open_row
 
         return open_row(self.artifact("embeddings"), self.record.sources, row)
 

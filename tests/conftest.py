@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 _CHECKED = (
     "coding_length", "heads", "metrics", "naming", "near_duplicates", "neighbours",
     "objective", "rates",
-    "sinkhorn", "stability", "stopping", "symmetric", "together", "training", "views", "voting",
+    "sinkhorn", "stability", "stopping", "symmetric", "distributed", "training", "views", "voting",
     "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
     "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.kmeans",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..plan import Plan
+from ..making.plan import Plan
 from . import options
 from .app import subcommands
 from .options import (

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...store import ConfigError, Store
-from ..engines import torchrun
-from ..progress import progress_named
+from ..making.engines import torchrun
+from ..making.progress import progress_named
 
 if TYPE_CHECKING:
     from ..config import Settings
-    from ..plan import Plan
+    from ..making.plan import Plan
 
 StoreFlag = Annotated[
     str,
@@ -142,8 +142,8 @@ def open_plan(
     """
     from ...stages.contract import Runtime, Silent
     from ..config import Settings, find_config, read_tables
-    from ..engines.engine import find_engine
-    from ..plan import Plan
+    from ..making.engines.engine import find_engine
+    from ..making.plan import Plan
 
     _shown["progress"] = progress_named(progress)
     find_engine(engine)
@@ -187,10 +187,22 @@ def parse_worker(text: str) -> tuple[int, int]:
     return number, count
 
 
+def parse_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    """Whole numbers with commas between them."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(number) for number in text.split(",") if number.strip())
+    except ValueError as error:
+        raise ConfigError(
+            f"{flag} must be whole numbers with commas, such as 5,10,20, got {text!r}"
+        ) from error
+
+
 @contextlib.contextmanager
 def or_left_to_others() -> Iterator[None]:
     """Ends a command well where `--no-wait` leaves parts to others: says how many, and exits."""
-    from ..work import LeftToOthers
+    from ..making.jobs import LeftToOthers
 
     try:
         yield

@@ -1,8 +1,8 @@
-"""Commands that show a run in a browser: serve and map."""
+"""The command that shows a run in a browser: serve."""
 
 import importlib.util
 import secrets
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -10,7 +10,6 @@ import typer
 from ...store import ConfigError, MissingError
 from ..run import Run
 from .app import subcommands
-from .ask import open_run
 from .options import (
     DEFAULT_RUN,
     DEFAULT_STORE,
@@ -20,15 +19,17 @@ from .options import (
     open_plan,
     say,
 )
+from .search import open_run
 
 if TYPE_CHECKING:
-    from ...stages.map import Method
-    from ..plan import Plan
+    from ..making.plan import Plan
 
-app = subcommands()
+_LIBRARIES = ("fastapi", "uvicorn", "plotly")
+
 
 _MIB = 2**20
-_LIBRARIES = ("fastapi", "uvicorn", "plotly")
+
+app = subcommands()
 
 
 @app.command()
@@ -110,54 +111,9 @@ def _require_server() -> None:
 
 def _prepare(plan: "Plan", *, make: bool, with_map: bool) -> None:
     from ...stages.map import Map
-    from ..serve.preparing import make_map, prepare
+    from ..serve.preparation import make_map, prepare
 
     if make:
         prepare(plan)
     if with_map and open_run(plan).current("projection") is None:
         make_map(plan, Map(), asked_by="serve")
-
-
-@app.command(name="map")
-def map_(
-    method: Annotated[
-        str, typer.Option("--method", help="tsne, umap (an extra: cpp-pipe[map]) or pca.")
-    ] = "tsne",
-    space: Annotated[
-        str, typer.Option("--space", help="features (refined), or embeddings (raw).")
-    ] = "features",
-    rows: Annotated[
-        int, typer.Option("--rows", min=2, help="Rows that the plane is fitted on, at most.")
-    ] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the fit.")] = 0,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
-) -> None:
-    """Put every image in a plane, so that what is alike lies together.
-
-    `cpp-pipe serve` shows the plane as a map. It is fitted on some rows; all others are put beside
-    those that they are most like.
-
-    \b
-      cpp-pipe map
-      cpp-pipe map --method umap --rows 50000
-    """
-    from ...stages.map import Map
-    from ..serve.preparing import make_map
-
-    for flag, value, allowed in (
-        ("--method", method, ("tsne", "umap", "pca")),
-        ("--space", space, ("features", "embeddings")),
-    ):
-        if value not in allowed:
-            raise ConfigError(f"{flag} {value!r} is not allowed: {', '.join(allowed)} are")
-    made = make_map(
-        open_plan(store, run),
-        Map(
-            method=cast("Method", method),
-            space=cast("Literal['features', 'embeddings']", space),
-            rows=rows,
-            seed=seed,
-        ),
-    )
-    typer.echo(f"{made.rows:,} rows in the plane, fitted on {made.facts['fitted']:,} by {method}")

@@ -2,8 +2,8 @@
 
 from ...stages.duplicates import Duplicates, default_threshold
 from ...store import Artifact
-from ..plan import Plan
-from ..work import Job, find_or_make
+from ..making.jobs import Job, find_or_make
+from ..making.plan import Plan
 
 
 def make_duplicates(plan: Plan, threshold: float | None, *, asked_by: str = "") -> Artifact:

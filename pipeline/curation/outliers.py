@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...stages.gather import iterate
 from ...store import Artifact
-from ..search import first_captions
+from ..view.searcher import first_captions
 
 if TYPE_CHECKING:
     import numpy as np

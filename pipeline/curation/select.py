@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...store import Artifact, ConfigError, MissingError
-from ..search import first_captions
+from ..view.searcher import first_captions
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact
 from ..run import Run
-from ..search import first_captions
+from ..view.searcher import first_captions
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..evaluate import Evaluation
+    from ..view.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..evaluate import Decile
+    from ..view.evaluation import Decile
 
 _WIDTH, _HEIGHT = 4.6, 3.0
 """Inches."""

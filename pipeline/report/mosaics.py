@@ -7,8 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ...store import MissingError
-from ..pictures import open_row
 from ..run import Run
+from ..view.images import open_row
 from .contents import Drawn
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...store import Artifact
-from ..search import Searcher
+from ..view.searcher import Searcher
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,6 +1,6 @@
 """Sections of the page: each a heading, its figures, and a sentence on how to read each."""
 
-from ..evaluate import Evaluation
+from ..view.evaluation import Evaluation
 from .contents import Contents, Curve, Missing
 from .counting import FAR
 from .figures import (

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from ..evaluate import Evaluation, Scores
+from ..view.evaluation import Evaluation, Scores
 from .contents import Contents, VersionRow
 from .markup import Child, Html, breakable, join, tag
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from ...store import ConfigError, MissingError, QueryError, StoreError
 from .bodies import TooLarge, TooSlow
-from .finding import ModelTrouble
+from .finder import ModelTrouble
 from .models import Trouble
 from .plain import plain
 

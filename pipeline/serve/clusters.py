@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact, MissingError
 from .columns import Column, overlaps
+from .damage import reading
 from .models import Card, Grouping, Member, Name, NodeCard
-from .reading import reading
 from .tree import Node, Tree
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..report.spectra import second_moment, singular_values
-from .alike import cosines, of_unions
 from .columns import Column, overlaps
 from .models import (
     Card,
@@ -21,6 +20,7 @@ from .models import (
 )
 from .opened import Opened, spread
 from .plain import plain
+from .similarity import cosines, of_unions
 from .tree import Node, Tree
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...store import Artifact, MissingError, Store, StoreError
-from ..labels import read_labels
 from ..run import Run
-from .alike import moment_products
+from ..view.labels import read_labels
 from .answers import Packed
 from .clusters import Clusters
 from .columns import Column
-from .finding import Finder
+from .damage import reading
+from .finder import Finder
 from .pictures import MOST_BYTES, Pictures
-from .reading import reading
 from .resident import Resident
 from .rows import Rows
+from .similarity import moment_products
 from .tree import LEVELS
 
 if TYPE_CHECKING:

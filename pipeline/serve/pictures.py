@@ -7,8 +7,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ...store import Artifact, MissingError
-from ..pictures import decode_row, read_row
 from ..run import Run
+from ..view.images import decode_row, read_row
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .answers import TROUBLES, Packed, Workers, answer, json_response
-from .describing import describe_run, list_skipped
 from .detail import TREE, describe_cluster, list_cluster
 from .evaluating import Evaluating
+from .facts import describe_run, list_skipped
 from .models import (
     MOST_ROWS,
     Cards,

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import QueryError
-from ..query import Example, Question
+from ..view.query import Example, Question
 from .answers import TROUBLES, Workers, json_response
 from .bodies import read_json
-from .finding import MOST_UPLOAD
+from .finder import MOST_UPLOAD
 from .models import MOST_ROWS, MOST_TEXT
 from .opened import Current, Opened
 

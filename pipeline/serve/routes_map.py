@@ -7,10 +7,10 @@ from starlette.responses import Response
 
 from ...store import Artifact, MissingError
 from .answers import TROUBLES, Workers, answer, json_response
+from .damage import reading
 from .detail import TREE
 from .models import MapFacts
 from .opened import Current, Opened, spread
-from .reading import reading
 
 MOST_POINTS = 200_000
 """Points that are sent, at most: more than a screen has places for."""

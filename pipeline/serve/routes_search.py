@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import QueryError
-from ..query import Example, Question
+from ..view.query import Example, Question
 from .answers import TROUBLES, Workers, answer, json_response
 from .bodies import read_body
 from .detail import describe_image, list_found
-from .finding import MOST_UPLOAD, to_token
+from .finder import MOST_UPLOAD, to_token
 from .models import MOST_ROWS, Asked, AskedByAddress, Hits, ImageFacts, Space
 from .opened import Current, Opened
 from .pictures import MEDIA_TYPES

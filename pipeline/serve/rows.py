@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact
-from .reading import reading
+from .damage import reading
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor, nn
 
+from .distributed import GlobalBatchNorm
 from .rows import Rows
-from .together import GlobalBatchNorm
 
 
 class Heads(nn.Module):

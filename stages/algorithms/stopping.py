@@ -7,11 +7,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from ...store.errors import NumericError
+from .distributed import from_first, rank_and_size
 from .neighbours import nearest_rows
 from .recipe import Recipe
 from .rows import Rows
 from .stability import stability
-from .together import from_first, rank_and_size
 from .training import Trainer, project, settle_batchnorm
 
 ROWS = 4096

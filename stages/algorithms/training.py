@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ...store.errors import ConfigError
 from .clustering.sampling import choose_rows
+from .distributed import gather_batch, rank_and_size, sum_gradients, sum_over
 from .heads import Heads, principal_directions
 from .objective import Terms, first_non_finite, terms
 from .recipe import REFERENCE, Recipe
 from .rows import Rows
-from .together import gather_batch, rank_and_size, sum_gradients, sum_over
 from .views import Directions, View, view_directions
 from .whitening import ROWS, neighbour_directions
 

@@ -32,7 +32,7 @@ def loaded_by(code: str) -> set[str]:
     [
         "import cpp_pipe; cpp_pipe.Store",
         "from cpp_pipe import Run, search",
-        "import cpp_pipe.pipeline.commands.keep, cpp_pipe.pipeline.commands.app",
+        "import cpp_pipe.pipeline.commands.status, cpp_pipe.pipeline.commands.app",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code):

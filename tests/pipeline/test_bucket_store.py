@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cpp_pipe import Run, Store, search
-from cpp_pipe.pipeline.engines import ray
+from cpp_pipe.pipeline.making.engines import ray
 from cpp_pipe.stages.contract import Runtime, Silent
 from cpp_pipe.store import StoreError
 from cpp_pipe.store.kinds import EMBEDDINGS

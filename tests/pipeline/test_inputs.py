@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.commands.walk import run_name
-from cpp_pipe.pipeline.pictures import read_row
+from cpp_pipe.pipeline.commands.run import run_name
+from cpp_pipe.pipeline.view.images import read_row
 from cpp_pipe.store import Artifact, MissingError
 from cpp_pipe.store.digest import digest_json
 

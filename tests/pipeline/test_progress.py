@@ -9,7 +9,7 @@ from multiprocessing import get_context
 import pytest
 
 from cpp_pipe.pipeline.commands.options import open_plan, say
-from cpp_pipe.pipeline.progress import (
+from cpp_pipe.pipeline.making.progress import (
     Count,
     JsonProgress,
     NoProgress,
@@ -17,7 +17,7 @@ from cpp_pipe.pipeline.progress import (
     Summary,
     progress_named,
 )
-from cpp_pipe.pipeline.progress_of_workers import QueueProgress, gathered
+from cpp_pipe.pipeline.making.worker_progress import QueueProgress, gathered
 from cpp_pipe.stages.contract import Progress
 from cpp_pipe.store import ConfigError
 

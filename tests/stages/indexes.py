@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cpp_pipe.pipeline.work import Job, find_or_make
+from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages.contract import Runtime, Stage
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index

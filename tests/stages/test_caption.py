@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cpp_pipe.pipeline.work import Job, find_or_make
+from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages import caption as captions
 from cpp_pipe.stages.caption import Caption
 from cpp_pipe.stages.contract import Runtime

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from webdataset.writer import TarWriter
 
 from cpp_pipe.pipeline.curation.near import make_duplicates
-from cpp_pipe.pipeline.plan import Plan
+from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.duplicates import THRESHOLD, Duplicates, default_threshold
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, Store

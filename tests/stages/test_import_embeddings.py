@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.evaluate import evaluate
+from cpp_pipe.pipeline.view.evaluation import evaluate
 
 from ..pipeline.cli import fail, succeed
 

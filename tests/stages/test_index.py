@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import result_and_peak
-from cpp_pipe.pipeline.engines.local import make_parts
-from cpp_pipe.pipeline.search import Searcher
+from cpp_pipe.pipeline.making.engines.local import make_parts
+from cpp_pipe.pipeline.view.searcher import Searcher
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cpp_pipe.pipeline.engines.local import make_parts
-from cpp_pipe.pipeline.plan import Plan
-from cpp_pipe.pipeline.work import find_or_make
+from cpp_pipe.pipeline.making.engines.local import make_parts
+from cpp_pipe.pipeline.making.jobs import find_or_make
+from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.store import Store
 from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.upkeep import find_garbage, verify
@@ -111,6 +111,7 @@ def test_lineage_leads_back_to_the_embeddings(world):
 
     assert ancestors(world["captions"].artifact) == set(KINDS) - {
         "hierarchy",
+        "views",
         "projection",
         "duplicates",
         "quantizer",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpp_pipe.pipeline.config import Settings
-from cpp_pipe.pipeline.plan import Plan
-from cpp_pipe.pipeline.work import Job
+from cpp_pipe.pipeline.making.jobs import Job
+from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.store import Artifact, Store
 

@@ -8,8 +8,8 @@ import pytest
 
 from cpp_pipe.pipeline.curation.near import make_duplicates
 from cpp_pipe.pipeline.curation.select import Chosen, Wanted, choose
-from cpp_pipe.pipeline.plan import Plan
-from cpp_pipe.pipeline.search import first_captions
+from cpp_pipe.pipeline.making.plan import Plan
+from cpp_pipe.pipeline.view.searcher import first_captions
 from cpp_pipe.store import ConfigError, Store
 
 from ...stages.world import make_world, plan_of

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cpp_pipe.pipeline.evaluate import ClusterRow, Decile, Evaluation, Mistake, Scores
 from cpp_pipe.pipeline.report import counting, spectra
 from cpp_pipe.pipeline.report.contents import Contents, Curve, Missing, Sample, Space, VersionRow
+from cpp_pipe.pipeline.view.evaluation import ClusterRow, Decile, Evaluation, Mistake, Scores
 
 CURVE = Curve(
     k=(2, 3, 4, 5, 8, 12, 20),

@@ -7,7 +7,7 @@ from pathlib import Path
 from webdataset.writer import TarWriter
 
 from cpp_pipe.pipeline.commands.options import open_plan
-from cpp_pipe.pipeline.serve.preparing import prepare
+from cpp_pipe.pipeline.serve.preparation import prepare
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 
 from ..cli import SMALL, embed, succeed

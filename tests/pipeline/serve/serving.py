@@ -15,7 +15,7 @@ import uvicorn
 from cpp_pipe.pipeline.commands.options import open_plan
 from cpp_pipe.pipeline.serve.app import make_app
 from cpp_pipe.pipeline.serve.opened import Current, opener
-from cpp_pipe.pipeline.serve.preparing import prepare
+from cpp_pipe.pipeline.serve.preparation import prepare
 from cpp_pipe.pipeline.serve.serving import LOCAL, bind, make_server
 from cpp_pipe.store import Store
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.pipeline.serve.alike import cosines, moment_products, of_unions
+from cpp_pipe.pipeline.serve.similarity import cosines, moment_products, of_unions
 
 
 def samples(counts, p=5, seed=0):

@@ -80,7 +80,7 @@ def test_a_run_that_is_not_there_is_said(finished, tmp_path):
 
 def test_nothing_of_the_server_is_loaded_for_a_map_or_for_help():
     code = (
-        "import sys; import cpp_pipe.pipeline.commands.serve, cpp_pipe.pipeline.serve.preparing;"
+        "import sys; import cpp_pipe.pipeline.commands.serve, cpp_pipe.pipeline.serve.preparation;"
         "print({'fastapi', 'pydantic', 'uvicorn', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from cpp_pipe.pipeline.serve import bodies, serving
-from cpp_pipe.pipeline.serve.finding import MOST_UPLOAD
+from cpp_pipe.pipeline.serve.finder import MOST_UPLOAD
 
 from .nasty import ROWS, SCRIPT, key_of
 from .serving import connect, serve, wait_until

@@ -5,7 +5,7 @@ import pytest
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.options import open_plan
-from cpp_pipe.pipeline.serve.preparing import make_map, prepare
+from cpp_pipe.pipeline.serve.preparation import make_map, prepare
 from cpp_pipe.stages.map import Map
 from cpp_pipe.store import ConfigError, Store
 from cpp_pipe.store.upkeep import verify

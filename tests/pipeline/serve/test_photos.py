@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.options import open_plan
-from cpp_pipe.pipeline.serve.preparing import prepare
+from cpp_pipe.pipeline.serve.preparation import prepare
 
 from ..cli import succeed
 from .browsing import DESKTOP, PHONE, visit

@@ -1,0 +1,156 @@
+"""The command that finds how many clusters there are: select-k."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ...store import Artifact
+from .app import subcommands
+from .options import (
+    DEFAULT_RUN,
+    DEFAULT_STORE,
+    ConfigFlag,
+    DeviceFlag,
+    RunFlag,
+    SetFlag,
+    StoreFlag,
+    open_plan,
+    parse_numbers,
+)
+
+_BAR = 40
+"""Characters of the longest bar of a curve."""
+
+_HARDLY = 0.02
+"""Where the best code saves less than this, it sees hardly any clusters."""
+
+
+app = subcommands()
+
+
+@app.command(name="select-k")
+def select_k(
+    grid: Annotated[str | None, typer.Option("--grid", help="Values of k, as 5,10,20.")] = None,
+    resamples: Annotated[
+        int | None, typer.Option("--resamples", min=0, help="Curves that make the band.")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option("--rule", help="What decides: auto, code or bic.")
+    ] = None,
+    device: DeviceFlag = "auto",
+    config: ConfigFlag = None,
+    sets: SetFlag = None,
+    run: RunFlag = DEFAULT_RUN,
+    store: StoreFlag = DEFAULT_STORE,
+) -> None:
+    """Find how many clusters there are: the k with the shortest code.
+
+    Nothing is trained again. The curve comes with a band of curves from resampled landmarks, and
+    says which other k would do as well. Where clusters hardly shorten the code, BIC of k-means
+    decides; --rule makes one of them decide in any case. There the number of Leiden communities is
+    a second opinion, if igraph is installed (the extra leiden).
+
+    \b
+      cpp-pipe select-k
+      cpp-pipe select-k --grid 5,10,20,40
+      cpp-pipe select-k --rule bic
+    """
+    flags = {"grid": parse_numbers("--grid", grid), "resamples": resamples, "rule": rule}
+    plan = open_plan(store, run, config, sets, device=device, select_k=flags)
+    print_curve(plan.make("k_curve"))
+
+
+def print_curve(curve: Artifact) -> None:
+    """Prints the curve with its band, and what it says."""
+    rows = curve.table(curve.parts[0].name).to_pylist()
+    _print_bars(rows)
+    for line in curve_lines(curve, rows):
+        typer.echo(line)
+    typer.echo(f"drawn in {curve.path(curve.parts[0].name, 'picture')}")
+
+
+def _print_bars(rows: Sequence[dict[str, Any]]) -> None:
+    """A bar a k; dots behind it show the band."""
+    ends = [row["high_nats"] or row["coding_length_nats"] for row in rows]
+    starts = [row["low_nats"] or row["coding_length_nats"] for row in rows]
+    lengths = [row["coding_length_nats"] for row in rows]
+    low, high = min(*starts, *lengths), max(*ends, *lengths)
+
+    def place(nats: float) -> int:
+        return round((_BAR - 1) * (nats - low) / (high - low)) if high > low else 0
+
+    typer.echo(f"{'k':>6}  {'nats':>16}")
+    for row in rows:
+        length = row["coding_length_nats"]
+        bar = ["#"] * (place(length) + 1) + [" "] * (_BAR - 1 - place(length))
+        if row["low_nats"] is not None:
+            for at in range(place(row["low_nats"]), place(row["high_nats"]) + 1):
+                bar[at] = "." if bar[at] == " " else bar[at]
+        mark = " <- shortest" if row["shortest"] else " as good" if row["as_good"] else ""
+        mark += " <- chosen" if row["chosen"] and not row["shortest"] else ""
+        vote = f" {row['votes']:.0%}" if row["votes"] else ""
+        typer.echo(f"{row['k']:>6}  {length:>16,.1f}  {''.join(bar)}{vote}{mark}".rstrip())
+
+
+def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What a curve says, in sentences."""
+    facts, best = curve.facts, int(curve.facts["shortest"])
+    by_k = {row["k"]: row for row in rows}
+    shortest = by_k[best]["coding_length_nats"]
+    saved = 1 - shortest / facts["one_cluster_nats"]
+    side = "shorter" if saved >= 0 else "longer"
+    lines = [f"{best} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"]
+    good = [row["k"] for row in rows if row["as_good"]]
+    if facts["resamples"]:
+        votes = round(by_k[best]["votes"] * facts["resamples"])
+        lines.append(
+            f"{votes} of {facts['resamples']} resampled curves are the lowest there"
+            + (
+                f"; the curve is flat between {good[0]} and {good[-1]}: their codes differ by less "
+                "than they vary"
+                if len(good) > 1
+                else "; no other k of the grid is as good"
+            )
+        )
+    if facts["runners_up"]:
+        longer = {k: by_k[k]["coding_length_nats"] / shortest - 1 for k in facts["runners_up"]}
+        others = [f"{k} ({share:+.2%})" for k, share in longer.items()]
+        lines.append(f"runners-up: {', '.join(others)}")
+    if facts["loose"]:
+        lines.append(
+            f"{facts['loose']} of the {best} hold rows that are less alike than all rows are: "
+            "outliers, not groups"
+        )
+    if facts["rows_measured"] < facts["rows_in_all"]:
+        lines.append(
+            f"measured on {facts['rows_measured']:,} of {facts['rows_in_all']:,} rows, drawn evenly"
+        )
+    if best == facts["k_max"]:
+        lines.append(f"the code is still getting shorter at k = {best}: raise spectrum.k_max")
+    if facts["decided_by"] == "bic":
+        clear = curve.manifest.config["clear"]
+        why = f"that is less than {clear:.0%} shorter, so the code is no guide: " * (saved < clear)
+        lines.append(
+            f"{why}{facts['chosen']} clusters have the highest BIC of k-means, and are chosen; "
+            "give another number where you know it, as `cpp-pipe assign --k 20`"
+        )
+    elif saved < _HARDLY:
+        lines.append(
+            "so the code sees no clear number in these rows: give one, as `cpp-pipe assign --k 20`"
+        )
+    return [*lines, *_second_opinion(facts)]
+
+
+def _second_opinion(facts: Mapping[str, Any]) -> list[str]:
+    """One sentence on the number of communities, where it was counted."""
+    k, communities = facts["chosen"], facts.get("communities")
+    if communities is None:
+        return []
+    first = "BIC of k-means" if facts["decided_by"] == "bic" else "the shortest code"
+    if communities == k:
+        return [f"{first} says {k}, and so does a second opinion (Leiden communities)"]
+    return [
+        f"{first} says {k}; a second opinion (Leiden communities) says {communities}; the "
+        f"two span {facts['span_low']} to {facts['span_high']}"
+    ]

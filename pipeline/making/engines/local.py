@@ -1,0 +1,144 @@
+"""Making parts on this machine: one after another, or side by side in processes, one a GPU."""
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing import active_children, get_context, parent_process
+from typing import TYPE_CHECKING
+
+from ....stages.contract import Inputs, Part, Runtime, Stage
+from ....store import Draft, StoreError
+from ... import device
+from ..memory import give_back_freed_memory, keep_freed_memory
+from ..worker_progress import gathered
+from .engine import PartMaker, in_turn, until_there
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+
+def find_device(runtime: Runtime) -> str:
+    """A torch device of this machine; ConfigError where the one wanted is not there."""
+    return device.find_device(runtime.device)
+
+
+def make_parts(
+    stage: Stage, draft: Draft, parts: Sequence[Part], inputs: Inputs, runtime: Runtime
+) -> list[Part]:
+    """Makes the parts that are not finished; any number of processes may do so at once.
+
+    Returns those that others are still making, none where the runtime waits for them.
+    """
+    finished = draft.finished()
+    todo = [part for part in in_turn(parts, runtime.worker) if part.name not in finished]
+    if not todo:
+        return []
+    keep_freed_memory()
+    gpus = device.count_gpus(runtime.device)
+    workers = min(runtime.workers or gpus or 1, len(todo))
+    if workers > 1:
+        shares = device.share_out(workers, runtime.device, gpus=gpus, cores=_cores())
+        return side_by_side(stage, draft, todo, inputs, runtime, shares)
+    maker = PartMaker(stage, draft, inputs, runtime)
+    try:
+        return until_there(todo, maker.attempt_all, runtime)
+    finally:
+        give_back_freed_memory()
+
+
+_worker: dict[str, PartMaker] = {}
+"""What a worker process keeps between its parts."""
+
+
+def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None:
+    # Ctrl-C reaches all processes of a terminal: the one that the user started ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
+    share = shares.get()
+    os.environ["OMP_NUM_THREADS"] = str(share.threads)
+    device.settle_on(share.device)
+    _worker["maker"] = maker.on(share.device)
+
+
+def _end_with_parent() -> None:
+    """Ends a worker whose parent was killed: it would wait for work, and hold a model, for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _attempt(part: Part) -> bool:
+    """Whether a part is there now; False while another process is making it."""
+    return _worker["maker"].attempt(part) is not None
+
+
+def side_by_side(
+    stage: Stage,
+    draft: Draft,
+    todo: Sequence[Part],
+    inputs: Inputs,
+    runtime: Runtime,
+    shares: Sequence[device.Share],
+) -> list[Part]:
+    """Makes parts in a process for each share of this machine; returns those that others hold."""
+    devices = dict.fromkeys(share.device for share in shares)
+    if len(devices) > 1:
+        runtime.progress.tell(f"{len(shares)} processes on {', '.join(devices)}")
+    with gathered(runtime.progress) as told:
+        maker = PartMaker(stage, draft, inputs, replace(runtime, progress=told))
+        return _in_processes(maker, todo, runtime, shares)
+
+
+def _in_processes(
+    maker: PartMaker, todo: Sequence[Part], runtime: Runtime, shares: Sequence[device.Share]
+) -> list[Part]:
+    others = active_children()
+    context = get_context("spawn")
+    # Each process takes one when it starts; none starts twice, as the pool ends with its first
+    # process that dies.
+    waiting = context.SimpleQueue()
+    for share in shares:
+        waiting.put(share)
+    pool = ProcessPoolExecutor(
+        len(shares), mp_context=context, initializer=_start_worker, initargs=(maker, waiting)
+    )
+    there = 0
+
+    def attempt_all(parts: Sequence[Part]) -> list[Part]:
+        nonlocal there
+        held = []
+        asked = {pool.submit(_attempt, part): part for part in parts}
+        for done in as_completed(asked):
+            if done.result():
+                there += 1
+                runtime.progress.parts(there, len(todo))
+            else:
+                held.append(asked[done])
+        return held
+
+    try:
+        return until_there(todo, attempt_all, runtime)
+    except BrokenProcessPool as error:
+        raise StoreError(
+            f"a worker process died while making {maker.what} (out of memory?): run the same "
+            "command again, with fewer --workers where memory is short; finished parts are kept"
+        ) from error
+    except KeyboardInterrupt:
+        for process in active_children():
+            if process not in others:
+                process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Those that this process may use: a scheduler gives a job some of a machine's."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -1,0 +1,188 @@
+"""From what the store holds to what a command needs: makes what is missing, and says so."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ...stages.caption import Caption
+from ...stages.contract import Inputs, Runtime, Source, Stage
+from ...stages.embed import Embed
+from ...stages.import_embeddings import Import
+from ...stages.project import Project, ProjectViews
+from ...stages.spectrum import Spectrum
+from ...stages.train import TrainOnViews
+from ...stages.views import GUIDE, OTHER, Views
+from ...store import Artifact, ConfigError, MissingError, Store
+from ...store.kinds import EMBEDDINGS, KINDS
+from ..config import Settings
+from .indexing import INDEX_KINDS, index_stage
+from .jobs import Job, find_or_make
+from .sources import embed_fields, find_sources, model_files
+from .vocabularies import words_stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one command does for one run."""
+
+    store: Store
+    run: str
+    settings: Settings
+    runtime: Runtime
+    say: Callable[[str], None]
+
+    def find(self, slot: str) -> Artifact | None:
+        """What the run refers to in a slot (a kind, or `index/SPACE`), if it is there."""
+        version = self.store.runs.read(self.run).versions.get(slot)
+        return self.store.find(KINDS[slot.partition("/")[0]], version) if version else None
+
+    def make(self, slot: str, *, asked_by: str = "") -> Artifact:
+        """The artifact of a slot as the settings want it, made if it is not there.
+
+        Without `asked_by` the user has named it: then what was fitted on other rows is fitted anew.
+        """
+        if slot == "embeddings" and asked_by:
+            found = self._embedded()
+            if found is not None:
+                return found
+        if slot.startswith(OTHER):
+            return self._beside(slot)
+        job = self.job(slot, asked_by=asked_by)
+        kept = self._fitted_before(job) if asked_by and job.stage.is_fit else None
+        return kept or self._work(job)
+
+    def take_over(self, stage: Import, sources: Mapping[str, Source]) -> Artifact:
+        """The embeddings that files of the user's hold."""
+        runtime = replace(self.runtime, sources=sources)
+        return self._work(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
+
+    def _work(self, job: Job) -> Artifact:
+        return find_or_make(job, self.store, self.run, self.settings.tables(), self.say)
+
+    def job(self, slot: str, *, asked_by: str = "") -> Job:
+        """What would make a slot; its inputs are made where they are missing."""
+        if slot == "embeddings":
+            return self._embedding_job(asked_by)
+        settings, files = self.settings, model_files(self.settings.embed)
+        stage: Stage
+        # Words are looked for before anything is made, so that a missing file costs no work.
+        if slot in ("words", "captions"):
+            caption = settings.caption
+            stage, vocabularies = words_stage(caption.vocabulary, caption.templates, "--vocabulary")
+            files = {**files, **vocabularies}
+            if slot == "captions":
+                stage = self._caption_stage()
+        elif slot in (GUIDE, "views"):
+            stage = self._views_stage()
+            if settings.views.guide:
+                words, vocabularies = words_stage(
+                    settings.views.guide, settings.views.templates, "--guide"
+                )
+                files = {**files, **vocabularies}
+                stage = words if slot == GUIDE else stage
+        elif slot.partition("/")[0] in INDEX_KINDS:
+            space = slot.partition("/")[2]
+            source = self.make(space, asked_by=asked_by or slot)
+            stage = index_stage(slot, settings.index, source, self.find(f"quantizer/{space}"))
+        else:
+            on_views = settings.views.is_any
+            stage = {
+                "heads": TrainOnViews(**vars(settings.train)) if on_views else settings.train,
+                "features": ProjectViews() if on_views else Project(),
+                "spectrum": settings.spectrum,
+                "k_curve": settings.select_k,
+                "hierarchy": settings.merge,
+                "assignments": settings.assign,
+            }[slot]
+        inputs = {kind: self.make(kind, asked_by=asked_by or slot) for kind in stage.needs}
+        if isinstance(stage, Spectrum):
+            stage = self._wide_enough(stage, inputs)
+        runtime = replace(self.runtime, files={**self.runtime.files, **files})
+        return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
+
+    def _views_stage(self) -> Views:
+        views = self.settings.views
+        share = views.guide_share if views.guide else 0.0
+        return Views(guide_share=share, beside=views.beside)
+
+    def _beside(self, slot: str) -> Artifact:
+        """The embeddings of another run, which this run refers to from now on."""
+        name, runs = slot.removeprefix(OTHER), self.store.runs
+        if name == self.run or name not in runs.names():
+            others = ", ".join(one for one in runs.names() if one != self.run) or "none"
+            raise ConfigError(
+                f"--beside {name!r} is not another run of the store {self.store.root}; the others "
+                f"are: {others}"
+            )
+        record = runs.read(name)
+        version = record.versions.get("embeddings")
+        found = self.store.find(EMBEDDINGS, version) if version else None
+        if found is None:
+            raise MissingError(
+                f"nothing is embedded in run {name!r} yet: cpp-pipe embed --run {name}"
+            )
+        runs.update(self.run, versions={slot: found.version})
+        return found
+
+    def _caption_stage(self) -> Caption:
+        caption, levels = self.settings.caption, self.settings.assign.method == "hierarchy"
+        return Caption(rule=caption.rule, top=caption.top, levels=levels)
+
+    def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
+        """Keeps enough eigenvectors for the number of clusters that the user wants."""
+        assign, rows = self.settings.assign, inputs["features"].rows
+        k = max(assign.numbers, default=0) if assign.method == "spectral" else 0
+        if k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
+            return stage
+        # Some more than k, so that pieces of one group can be told from clusters.
+        return replace(stage, k_max=min(k + k // 2, rows, stage.landmarks))
+
+    def _embedded(self) -> Artifact | None:
+        """What was embedded or imported, unless the last embedding is only half done."""
+        record = self.store.runs.read(self.run)
+        is_half_done = "embeddings" in record.making
+        return None if is_half_done else self.find("embeddings")
+
+    def _embedding_job(self, asked_by: str) -> Job:
+        data = self.settings.data
+        if not data.is_named:
+            others = ", ".join(self.store.runs.names())
+            hint = f", or name one of its runs with --run: {others}" if others else ""
+            raise MissingError(
+                f"nothing is embedded in run {self.run!r} of the store {self.store.root}: begin "
+                "with `cpp-pipe embed --images FOLDER`, `cpp-pipe embed --shards 'FOLDER/*.tar'` "
+                "or `cpp-pipe import FILE.npz`"
+                f"{hint}"
+            )
+        fields, files = embed_fields(self.settings.embed)
+        sources = find_sources(
+            data, self.store.local_folder, self.say, allow_missing=self.runtime.allow_partial
+        )
+        runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
+        stage = Embed(**fields)
+        return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)
+
+    def _fitted_before(self, job: Job) -> Artifact | None:
+        """What was fitted on rows that are all still there: rows that came later do not refit."""
+        before = self.find(job.slot)
+        if before is None:
+            return None
+        manifest = before.manifest
+        is_same = (manifest.stage, manifest.revision) == (job.stage.name, job.stage.revision)
+        if not is_same or dict(manifest.config) != job.stage.config():
+            return None
+        change = ""
+        for kind, used in manifest.inputs.items():
+            now = job.inputs[kind]
+            if now.content != used.content:
+                old = self.store.find(KINDS[used.kind], used.version)
+                if old is None or not job.stage.serves(now, old):
+                    return None
+                there = {part.content for part in now.parts}
+                is_whole = all(part.content in there for part in old.parts)
+                change = "added" if is_whole else "removed"
+        if change:
+            self.say(
+                f"{job.slot} {before.version} was fitted before rows were {change} and is kept: "
+                f"`{job.stage.refit or f'cpp-pipe {job.stage.name}'}` fits it anew"
+            )
+        return before

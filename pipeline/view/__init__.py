@@ -1,0 +1,1 @@
+"""All that reads a run: queries, searchers, hits, labels, evaluation, images."""

@@ -140,9 +140,9 @@ def test_python_finds_what_the_command_line_finds(walked):
     features = run.artifact("features")
     vector = np.hstack([features.array(features.parts[0].name, role)[0] for role in ("z", "c")])
     assert run.search(vector=vector, n=1)[0].similarity > 0.999
-    with pytest.raises(QueryError, match="shape of features"):
+    with pytest.raises(QueryError, match="vector for features must have shape"):
         run.search(vector=[1.0, 2.0])
-    with pytest.raises(QueryError, match="nothing is looked for"):
+    with pytest.raises(QueryError, match="nothing to search for"):
         run.search(n=3)
 
 

@@ -194,7 +194,7 @@ def test_an_index_of_other_rows_or_of_another_model_is_refused(tmp_path):
     one = make_features(store, split(made_rows(ROWS), 2))
     index = index_of(store, one, "IVF64,SQ8")
     other = make_features(store, split(made_rows(ROWS, seed=5), 2))
-    with pytest.raises(QueryError, match="`cpp-pipe index` makes one of these"):
+    with pytest.raises(QueryError, match="run `cpp-pipe index`"):
         Searcher(other, index)
     same_rows = make_features(store, split(made_rows(ROWS), 2), {"model": "another"})
     with pytest.raises(QueryError, match="rows of another model"):

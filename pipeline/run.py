@@ -82,12 +82,13 @@ class Run:
         return found if all(self._holds(kind, inputs[kind]) for kind in inputs) else None
 
     def _holds(self, slot: str, used: Input) -> bool:
-        # Views follow from other slots alone: of what these hold no more, nothing is current.
-        is_old = slot == "views" and self.current(slot) is None
+        # Views follow from other slots alone, and are out of date when these hold something else.
+        if slot == "views" and self.current(slot) is None:
+            return False
         if self.record.versions.get(slot) == used.version:
-            return not is_old
+            return True
         held = self.find(slot)
-        return not is_old and held is not None and held.content == used.content
+        return held is not None and held.content == used.content
 
     @property
     def encoder(self) -> "Encoder":

@@ -27,22 +27,19 @@ _MOST_THREADS = 8
 """Reading is copying: a few threads use all of the memory's bandwidth, more only switch."""
 
 
-def iterate(artifact: Artifact, role: str = EMBEDDING):
+def iterate(artifact: Artifact, role: str | None = None):
     """Part by part, in row order: the part's name and its float16 rows."""
     for part in artifact.parts:
-        yield part.name, _read_role(artifact, part.name, role)
+        yield part.name, read_part(artifact, part.name, role)
 
 
-def read_part(artifact: Artifact, part: str) -> "np.ndarray":
-    """What heads take of one part: float16 (n, d)."""
-    return _read_role(artifact, part, vectors_role(artifact))
-
-
-def _read_role(artifact: Artifact, part: str, role: str) -> "np.ndarray":
+def read_part(artifact: Artifact, part: str, role: str | None = None) -> "np.ndarray":
+    """The float16 rows (n, d) of one part."""
+    role = role or _own_role(artifact)
     return artifact.embeddings(part) if role == EMBEDDING else artifact.array(part, role)
 
 
-def vectors_role(artifact: Artifact) -> str:
+def _own_role(artifact: Artifact) -> str:
     """Names the rows of what heads take: embeddings, or several views of each image."""
     return EMBEDDING if artifact.kind is EMBEDDINGS else "x"
 
@@ -55,9 +52,9 @@ def views_of(source: Artifact) -> "list[View]":
 
 
 def gather(
-    artifact: Artifact, role: str = EMBEDDING, *, threads: int | None = None
+    artifact: Artifact, role: str | None = None, *, threads: int | None = None
 ) -> "np.ndarray":
-    """All rows of an artifact: float16 (N, d) embeddings, or an array of its features.
+    """All rows of an artifact: float16 (N, d) embeddings or views, or an array of its features.
 
     Read in blocks by several threads, straight into the array: nothing is held twice.
     """
@@ -101,13 +98,14 @@ class Block:
 
 
 def blocks_of(
-    artifact: Artifact, role: str = EMBEDDING, most_rows: int | None = None
+    artifact: Artifact, role: str | None = None, most_rows: int | None = None
 ) -> tuple[int, list[Block]]:
     """The width d, 0 without parts, and all rows as blocks in row order.
 
     Only a Parquet file that is compressed or has a dictionary, as no stage writes it, comes in
     blocks of more than `most_rows`: a row group each. StoreError when parts differ in width.
     """
+    role = role or _own_role(artifact)
     cut = _cut_table if role == EMBEDDING else _cut_array
     file = "rows" if role == EMBEDDING else role
     artifact.fetch(file)

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..store import Artifact, ConfigError
-from .gather import Block, blocks_of, vectors_role
+from .gather import Block, blocks_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def shuffled_batches(
 
     buffer_rows = min(buffer_rows, artifact.rows)
     most_rows = max(1, buffer_rows // _BLOCKS_OF_BUFFER)
-    width, blocks = blocks_of(artifact, vectors_role(artifact), most_rows)
+    width, blocks = blocks_of(artifact, most_rows=most_rows)
     generator = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
     order = generator.permutation(len(blocks))
     return _draw([blocks[i] for i in order], width, batch, buffer_rows, generator)
@@ -57,7 +57,7 @@ class StreamedRows:
         import torch
 
         self._artifact, self._buffer_rows, self._seed = artifact, buffer_rows, seed
-        width, self._blocks = blocks_of(artifact, vectors_role(artifact), _ROWS_AT_ONCE)
+        width, self._blocks = blocks_of(artifact, most_rows=_ROWS_AT_ONCE)
         self.shape = (artifact.rows, width)
         self.dtype, self.device = torch.float16, torch.device("cpu")
         self._held: tuple[int, np.ndarray] | None = None

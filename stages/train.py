@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..store import Artifact, NumericError, Product, Scratch
+from ..store import NumericError, Product, Scratch
 from ..store.files import store_errors, sync, temporary_sibling
 from ..store.kinds import HEADS, Kind
 from .algorithms.recipe import Recipe
 from .contract import Inputs, Part, Progress, Runtime, Stage
-from .gather import gather, vectors_role, views_of
+from .gather import gather, views_of
 from .history import Look, write_history
 from .stream import StreamedRows
 
@@ -111,7 +111,7 @@ class Train(Stage, Recipe):
         if is_streamed:
             x = StreamedRows(source, self.buffer_rows, self.seed)
         else:
-            x = _beside(_tensor(source), torch.device(runtime.device))
+            x = _beside(torch.from_numpy(gather(source)), torch.device(runtime.device))
         trainer = Trainer(x, self, torch.device(runtime.device), views)
         training = _Training(trainer, Watch(self, trainer), runtime.progress)
         if trainer.total_steps == 0:
@@ -129,12 +129,6 @@ class TrainOnViews(Train):
     """The same on several views of each image."""
 
     source: ClassVar[str] = "views"
-
-
-def _tensor(source: Artifact) -> "torch.Tensor":
-    import torch
-
-    return torch.from_numpy(gather(source, vectors_role(source)))
 
 
 def _beside(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import Artifact, ConfigError, PartRecord, Product, Scratch
 from ..store.kinds import VIEWS, Kind
@@ -43,7 +43,11 @@ class Views(Stage):
     def needs(self) -> tuple[str, ...]:
         """Slots of all that is looked at."""
         guide = (GUIDE,) if self.guide_share else ()
-        return (OWN, *(f"{OTHER}{run}" for run in self.beside), *guide)
+        return (OWN, *self._others, *guide)
+
+    @property
+    def _others(self) -> tuple[str, ...]:
+        return tuple(f"{OTHER}{run}" for run in self.beside)
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each part of the embeddings."""
@@ -69,8 +73,8 @@ class Views(Stage):
         embeddings = inputs[OWN]
         x = embeddings.embeddings(part.name)
         others, missing = [], {}
-        for run in self.beside:
-            rows, count = _rows_beside(embeddings, part.name, inputs[f"{OTHER}{run}"], run)
+        for run, slot in zip(self.beside, self._others, strict=True):
+            rows, count = _rows_beside(embeddings, part.name, inputs[slot], run)
             others.append(rows)
             missing[run] = count
         views = join_views(x, others, prepared, runtime.device)
@@ -91,7 +95,7 @@ class Views(Stage):
 
     def _layout(self, sizes: Sequence[int]) -> list[tuple[str, int, float]]:
         share = (1 - self.guide_share) / len(sizes)
-        slots = (OWN, *(f"{OTHER}{run}" for run in self.beside))
+        slots = (OWN, *self._others)
         layout = [(slot, size, share) for slot, size in zip(slots, sizes, strict=True)]
         return [*layout, (GUIDE, sizes[0], self.guide_share)] if self.guide_share else layout
 
@@ -142,15 +146,6 @@ def join_views(
     return np.concatenate(views, axis=1).astype(np.float16)
 
 
-class _Found(NamedTuple):
-    """Where keys of one part are in another artifact."""
-
-    here: "np.ndarray"
-    """Numbers of rows of the part."""
-    vectors: "np.ndarray"
-    """Their embeddings there."""
-
-
 def _rows_beside(
     embeddings: Artifact, part: str, other: Artifact, run: str
 ) -> "tuple[np.ndarray, int]":
@@ -161,38 +156,35 @@ def _rows_beside(
     import numpy as np
 
     names = [part] if part in other.part_names else [one.name for one in other.parts]
-    n, is_found = embeddings.part_names[part].rows, None
+    n, size = embeddings.part_names[part].rows, int(other.facts["model"]["embedding_size"])
     keys = embeddings.table(part, columns=["key"]).column(0)
-    rows = np.zeros((n, 0), np.float16)
+    rows, is_found = np.zeros((n, size), np.float16), np.zeros(n, bool)
     for name in names:
-        found = _find(keys, other, name)
-        if is_found is None:
-            rows = np.zeros((n, found.vectors.shape[1]), np.float16)
-            is_found = np.zeros(n, bool)
-        again = found.here[is_found[found.here]]
+        here, there = _find(keys, other, name)
+        if not len(here):
+            continue
+        again = here[is_found[here]]
         if len(again):
             raise ConfigError(
                 f"the key {keys[int(again[0])].as_py()!r} stands in several shards of run {run!r}: "
                 "embed the same shards in both runs"
             )
-        rows[found.here] = found.vectors
-        is_found[found.here] = True
-    if is_found is None:
-        return rows, n
+        rows[here] = other.embeddings(name)[there]
+        is_found[here] = True
     if is_found.any():
         rows[~is_found] = rows[is_found].mean(0, dtype=np.float32)
     return rows, int((~is_found).sum())
 
 
-def _find(keys: Any, other: Artifact, part: str) -> _Found:
+def _find(keys: Any, other: Artifact, part: str) -> "tuple[np.ndarray, np.ndarray]":
+    """Which keys stand in a part of another artifact, and in which of its rows."""
     import numpy as np
     import pyarrow.compute as pc
 
     there = other.table(part, columns=["key"]).column(0).combine_chunks()
     places = pc.index_in(keys, value_set=there)
     here = np.flatnonzero(pc.is_valid(places).to_numpy())
-    at = pc.drop_null(places).to_numpy().astype(np.int64)
-    return _Found(here, other.embeddings(part)[at])
+    return here, pc.drop_null(places).to_numpy().astype(np.int64)
 
 
 def encoders_needed(views: Artifact) -> Mapping[str, str]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ..curation.select import Chosen, Wanted
     from ..making.plan import Plan
 
-
 app = subcommands()
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-
 _ACROSS = 6
 """Images of a group on a sheet: as many as stand side by side."""
 

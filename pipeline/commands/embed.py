@@ -47,7 +47,6 @@ ColumnFlag = Annotated[
     str | None, typer.Option("--image-column", help="Of a table, where it is not the usual one.")
 ]
 
-
 app = subcommands()
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _WORST = 5
 """Clusters and mistakes that are printed."""
 
-
 app = subcommands()
 
 

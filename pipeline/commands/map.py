@@ -17,7 +17,6 @@ from .options import (
 if TYPE_CHECKING:
     from ...stages.map import Method
 
-
 app = subcommands()
 
 

@@ -1,7 +1,7 @@
 """The command that ranks images far from every cluster: outliers."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,10 +17,6 @@ from .options import (
     open_plan,
 )
 from .output import OutFlag, SheetFlag, draw_tiles, write_table
-
-if TYPE_CHECKING:
-    pass
-
 
 app = subcommands()
 

@@ -40,7 +40,6 @@ RecallFlag = Annotated[
     ),
 ]
 
-
 app = subcommands()
 
 

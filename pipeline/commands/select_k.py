@@ -25,7 +25,6 @@ _BAR = 40
 _HARDLY = 0.02
 """Where the best code saves less than this, it sees hardly any clusters."""
 
-
 app = subcommands()
 
 

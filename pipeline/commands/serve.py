@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("fastapi", "uvicorn", "plotly")
 
-
 _MIB = 2**20
 
 app = subcommands()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ...stages.caption import Caption
 from ...stages.contract import Inputs, Runtime, Source, Stage
@@ -11,6 +12,7 @@ from ...stages.project import Project, ProjectViews
 from ...stages.spectrum import Spectrum
 from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, OTHER, Views
+from ...stages.words import Words
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
 from ..config import Settings
@@ -71,14 +73,11 @@ class Plan:
             files = {**files, **vocabularies}
             if slot == "captions":
                 stage = self._caption_stage()
-        elif slot in (GUIDE, "views"):
+        elif slot == GUIDE:
+            stage, vocabularies = self._guide_stage()
+            files = {**files, **vocabularies}
+        elif slot == "views":
             stage = self._views_stage()
-            if settings.views.guide:
-                words, vocabularies = words_stage(
-                    settings.views.guide, settings.views.templates, "--guide"
-                )
-                files = {**files, **vocabularies}
-                stage = words if slot == GUIDE else stage
         elif slot.partition("/")[0] in INDEX_KINDS:
             space = slot.partition("/")[2]
             source = self.make(space, asked_by=asked_by or slot)
@@ -101,8 +100,14 @@ class Plan:
 
     def _views_stage(self) -> Views:
         views = self.settings.views
+        if views.guide:
+            self._guide_stage()
         share = views.guide_share if views.guide else 0.0
         return Views(guide_share=share, beside=views.beside)
+
+    def _guide_stage(self) -> tuple[Words, dict[str, Path]]:
+        views = self.settings.views
+        return words_stage(views.guide, views.templates, "--guide")
 
     def _beside(self, slot: str) -> Artifact:
         """The embeddings of another run, which this run refers to from now on."""

@@ -103,6 +103,7 @@ class Finder:
         self.model = Model(run)
         self._lock = threading.Lock()
         self._vectors: dict[str, VectorRows] = {}
+        self._searchers: dict[str, Searcher] = {}
         spaces: tuple[Space, ...] = ("features", "embeddings")
         self.spaces: list[Space] = [one for one in spaces if run.current(one) is not None]
         """Where can be searched."""
@@ -153,10 +154,13 @@ class Finder:
         """What finds rows of a space: opened once, with its index mapped."""
         vectors = self._rows(space)
         with self._lock, reading(vectors.source):
-            index = self._run.find(f"index/{space}")
-            if index is not None:
-                self._resident.add(index.path(index.parts[0].name, "index").parent)
-            return self._run.searcher(space)
+            if space not in self._searchers:
+                searcher = self._run.searcher(space)
+                index = self._run.find(f"index/{space}")
+                if index is not None:
+                    self._resident.add(index.path(index.parts[0].name, "index").parent)
+                self._searchers[space] = searcher
+            return self._searchers[space]
 
 
 def to_token(vector: "np.ndarray") -> str:

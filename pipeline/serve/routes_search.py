@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import QueryError
-from ..view.query import Example, Question
+from ..view.query import Example, Question, space_for
 from .answers import TROUBLES, Workers, answer, json_response
 from .bodies import read_body
 from .detail import describe_image, list_found
@@ -138,7 +138,8 @@ def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
         if len(given) != 1:
             raise QueryError(f"one of text, row and vector is needed, {len(given)} were given")
         opened = current.opened
-        space = _space_of(asked, has_text=text is not None)
+        has_text = text is not None or bool(asked.not_text)
+        space = cast(Space, space_for(asked.space, has_text=has_text))
         if text is not None:
             like = await _of_text(opened, text)
         elif row is not None:
@@ -158,7 +159,8 @@ def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
     async def search_picture(request: Request, asked: Annotated[Asked, Query()]) -> Response:
         """The rows that are nearest to a picture: its bytes are the body, and are not kept."""
         data = await read_body(request, MOST_UPLOAD)
-        opened, space = current.opened, _space_of(asked)
+        opened = current.opened
+        space = cast(Space, space_for(asked.space, has_text=bool(asked.not_text)))
         picture = await workers.run(opened.finder.model.picture, data, space, kind="model")
         return await _answered(opened, Example(kind="vector", value=picture[0]), space, asked)
 
@@ -182,14 +184,6 @@ def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
             target_recall=asked.target_recall,
         )
         return json_response(await workers.run(lambda: answer(_hits(opened, question))))
-
-
-def _space_of(asked: Asked, *, has_text: bool = False) -> Space:
-    """The space that is searched: texts are in one alone."""
-    has_text = has_text or bool(asked.not_text)
-    if has_text and asked.space == "features":
-        raise QueryError("a text has no features: search for it in `embeddings`")
-    return asked.space or ("embeddings" if has_text else "features")
 
 
 def _hits(opened: Opened, question: Question, without: int | None = None) -> Hits:

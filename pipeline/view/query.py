@@ -58,9 +58,7 @@ class Question:
             raise ConfigError(f"n must be at least 1, got {self.n}")
         if self.space not in (None, "features", "embeddings"):
             raise ConfigError(f"space must be 'features' or 'embeddings', got {self.space!r}")
-        has_text = any(one.kind == "text" for one in (*self.like, *self.unlike))
-        if has_text and self.space == "features":
-            raise QueryError("a text has no features: search for it in `embeddings`")
+        space_for(self.space, has_text=self._has_text)
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise ConfigError(f"min_confidence must be from 0 to 1, got {self.min_confidence}")
         if self.target_recall is not None and not 0 < self.target_recall <= 1:
@@ -76,8 +74,18 @@ class Question:
     @property
     def where(self) -> str:
         """The space that is searched."""
-        has_text = any(one.kind == "text" for one in (*self.like, *self.unlike))
-        return self.space or ("embeddings" if has_text else "features")
+        return space_for(self.space, has_text=self._has_text)
+
+    @property
+    def _has_text(self) -> bool:
+        return any(example.kind == "text" for example in (*self.like, *self.unlike))
+
+
+def space_for(wanted: str | None, *, has_text: bool) -> str:
+    """The space that a query is compared in; QueryError for a text among features."""
+    if has_text and wanted == "features":
+        raise QueryError("a text has no features: search for it in `embeddings`")
+    return wanted or ("embeddings" if has_text else "features")
 
 
 def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:

@@ -22,7 +22,9 @@ def embeddings(store: Store, parts: dict[str, list[str]], width: int, name: str)
         rows = EmbeddingRows(shard=part, size=width)
         rows.rows = [{"key": key, "extra": "{}"} for key in keys]
         rows.embeddings = [np.array([[float(key)] * width for key in keys]).reshape(-1, width)]
-        draft.make_part(part, lambda scratch, rows=rows: rows.write(scratch, {}, {"model": name}))
+        draft.make_part(
+            part, lambda scratch, rows=rows: rows.write(scratch, {}, {"embedding_size": width})
+        )
     return draft.publish({}, {})
 
 

@@ -115,7 +115,7 @@ def draw_embeddings(digits: Digits) -> Figure:
     shown = digits.some_of_each(14)
     axes.scatter(places[:, 0], places[:, 1], s=3, color="#cccccc")
     for place in shown:
-        ink = np.asarray(digits.run.picture(int(digits.rows[place])).convert("L"))
+        ink = np.asarray(digits.run.image(int(digits.rows[place])).convert("L"))
         # Black, and as opaque as there is ink: digits that overlap stay legible.
         picture = np.zeros((*ink.shape, 4), np.uint8)
         picture[..., 3] = ink
@@ -227,7 +227,7 @@ def draw_clusters(digits: Digits) -> Figure:
         for axes, place in zip(row, chosen, strict=True):
             axes.axis("off")
             if place is not None:
-                axes.imshow(digits.run.picture(int(digits.rows[place])).convert("L"), cmap="gray")
+                axes.imshow(digits.run.image(int(digits.rows[place])).convert("L"), cmap="gray")
         row[0].text(
             -0.25, 0.5, words[one][0][0], ha="right", va="center", transform=row[0].transAxes
         )

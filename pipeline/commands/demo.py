@@ -65,7 +65,7 @@ def _show_query(plan: Plan) -> None:
     folder = plan.store.local_folder / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "query.png"
-    run.picture(0).save(picture)
+    run.image(0).save(picture)
     for what, query, words in (("picture", picture, None), ("text", None, "the number seven")):
         hits = run.search(image=query, text=words, n=5)
         flag = f"--query {query}" if query else f"--text '{words}'"

@@ -123,7 +123,7 @@ def _group_tiles(run: Run, group: "Sequence[dict[str, Any]]") -> list[Any]:
     """A row of a sheet."""
     tiles: list[Any] = [
         (
-            run.picture(row["row"]),
+            run.image(row["row"]),
             [
                 "kept" if row["kept"] else f"{row['similarity']:.4f}",
                 row["key"],

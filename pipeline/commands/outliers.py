@@ -56,7 +56,7 @@ def outliers(
     if sheet is not None:
         tiles = [
             (
-                opened.picture(row["row"]),
+                opened.image(row["row"]),
                 [
                     f"{row['rank']}.  {row['distance']:.3f}",
                     row["key"],

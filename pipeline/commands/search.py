@@ -175,7 +175,7 @@ def draw_hits(
     first = (read_picture(query) if query is not None else None, ["query", words or name])
     tiles = [
         (
-            run.picture(hit.row),
+            run.image(hit.row),
             [
                 f"{hit.rank}.  {hit.similarity:.3f}",
                 hit.key,

@@ -2,7 +2,6 @@
 
 from ...stages.duplicates import Duplicates, default_threshold
 from ...store import Artifact
-from ..making.jobs import Job, find_or_make
 from ..making.plan import Plan
 
 
@@ -14,11 +13,4 @@ def make_duplicates(plan: Plan, threshold: float | None, *, asked_by: str = "") 
     embeddings = plan.make("embeddings", asked_by=asked_by or "duplicates")
     if threshold is None:
         threshold = default_threshold(embeddings.facts["model"])
-    job = Job(
-        slot="duplicates",
-        stage=Duplicates(threshold=threshold),
-        inputs={"embeddings": embeddings},
-        runtime=plan.runtime,
-        asked_by=asked_by,
-    )
-    return find_or_make(job, plan.store, plan.run, plan.settings.tables(), plan.say)
+    return plan.make("duplicates", stage=Duplicates(threshold=threshold), asked_by=asked_by)

@@ -2,24 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ...stages.caption import Caption
 from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...stages.embed import Embed
 from ...stages.import_embeddings import Import
-from ...stages.project import Project, ProjectViews
 from ...stages.spectrum import Spectrum
-from ...stages.train import TrainOnViews
-from ...stages.views import GUIDE, OTHER, Views
-from ...stages.words import Words
+from ...stages.views import OTHER
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
 from ..config import Settings
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
+from .slots import Filling, filling_of
 from .sources import embed_fields, find_sources, model_files
-from .vocabularies import words_stage
 
 
 @dataclass(frozen=True)
@@ -37,10 +32,11 @@ class Plan:
         version = self.store.runs.read(self.run).versions.get(slot)
         return self.store.find(KINDS[slot.partition("/")[0]], version) if version else None
 
-    def make(self, slot: str, *, asked_by: str = "") -> Artifact:
-        """The artifact of a slot as the settings want it, made if it is not there.
+    def make(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Artifact:
+        """The artifact of a slot as the settings ask for it, made if it is missing.
 
-        Without `asked_by` the user has named it: then what was fitted on other rows is fitted anew.
+        `stage` replaces the stage that the settings ask for. Without `asked_by` the user asked for
+        this slot: then what was fitted to other rows is fitted again.
         """
         if slot == "embeddings" and asked_by:
             found = self._embedded()
@@ -48,7 +44,7 @@ class Plan:
                 return found
         if slot.startswith(OTHER):
             return self._beside(slot)
-        job = self.job(slot, asked_by=asked_by)
+        job = self.job(slot, stage=stage, asked_by=asked_by)
         kept = self._fitted_before(job) if asked_by and job.stage.is_fit else None
         return kept or self._work(job)
 
@@ -60,54 +56,26 @@ class Plan:
     def _work(self, job: Job) -> Artifact:
         return find_or_make(job, self.store, self.run, self.settings.tables(), self.say)
 
-    def job(self, slot: str, *, asked_by: str = "") -> Job:
+    def job(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Job:
         """What would make a slot; its inputs are made where they are missing."""
         if slot == "embeddings":
             return self._embedding_job(asked_by)
-        settings, files = self.settings, model_files(self.settings.embed)
-        stage: Stage
-        # Words are looked for before anything is made, so that a missing file costs no work.
-        if slot in ("words", "captions"):
-            caption = settings.caption
-            stage, vocabularies = words_stage(caption.vocabulary, caption.templates, "--vocabulary")
-            files = {**files, **vocabularies}
-            if slot == "captions":
-                stage = self._caption_stage()
-        elif slot == GUIDE:
-            stage, vocabularies = self._guide_stage()
-            files = {**files, **vocabularies}
-        elif slot == "views":
-            stage = self._views_stage()
-        elif slot.partition("/")[0] in INDEX_KINDS:
-            space = slot.partition("/")[2]
-            source = self.make(space, asked_by=asked_by or slot)
-            stage = index_stage(slot, settings.index, source, self.find(f"quantizer/{space}"))
-        else:
-            on_views = settings.views.is_any
-            stage = {
-                "heads": TrainOnViews(**vars(settings.train)) if on_views else settings.train,
-                "features": ProjectViews() if on_views else Project(),
-                "spectrum": settings.spectrum,
-                "k_curve": settings.select_k,
-                "hierarchy": settings.merge,
-                "assignments": settings.assign,
-            }[slot]
-        inputs = {kind: self.make(kind, asked_by=asked_by or slot) for kind in stage.needs}
+        files = model_files(self.settings.embed)
+        if stage is None:
+            stage, files = self._filling(slot, asked_by or slot)
+        inputs = {need: self.make(need, asked_by=asked_by or slot) for need in stage.needs}
         if isinstance(stage, Spectrum):
             stage = self._wide_enough(stage, inputs)
         runtime = replace(self.runtime, files={**self.runtime.files, **files})
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
 
-    def _views_stage(self) -> Views:
-        views = self.settings.views
-        if views.guide:
-            self._guide_stage()
-        share = views.guide_share if views.guide else 0.0
-        return Views(guide_share=share, beside=views.beside)
-
-    def _guide_stage(self) -> tuple[Words, dict[str, Path]]:
-        views = self.settings.views
-        return words_stage(views.guide, views.templates, "--guide")
+    def _filling(self, slot: str, asked_by: str) -> Filling:
+        kind, _, space = slot.partition("/")
+        if kind not in INDEX_KINDS:
+            return filling_of(slot, self.settings)
+        source = self.make(space, asked_by=asked_by)
+        stage = index_stage(slot, self.settings.index, source, self.find(f"quantizer/{space}"))
+        return Filling(stage, {})
 
     def _beside(self, slot: str) -> Artifact:
         """The embeddings of another run, which this run refers to from now on."""
@@ -127,10 +95,6 @@ class Plan:
             )
         runs.update(self.run, versions={slot: found.version})
         return found
-
-    def _caption_stage(self) -> Caption:
-        caption, levels = self.settings.caption, self.settings.assign.method == "hierarchy"
-        return Caption(rule=caption.rule, top=caption.top, levels=levels)
 
     def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
         """Keeps enough eigenvectors for the number of clusters that the user wants."""

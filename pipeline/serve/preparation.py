@@ -3,7 +3,6 @@
 from ...stages.assign import Assign
 from ...stages.map import Map
 from ...store import Artifact, ConfigError, MissingError
-from ..making.jobs import Job, find_or_make
 from ..making.plan import Plan
 from ..view.searcher import has_faiss
 from .tree import LEVELS, Tree
@@ -35,11 +34,7 @@ def _renew_captions(plan: Plan) -> None:
 
 def make_map(plan: Plan, stage: Map, *, asked_by: str = "") -> Artifact:
     """The projection of a run: that of the stage, made if it is not there."""
-    inputs = {kind: plan.make(kind, asked_by=asked_by or "map") for kind in stage.needs}
-    job = Job(
-        slot="projection", stage=stage, inputs=inputs, runtime=plan.runtime, asked_by=asked_by
-    )
-    return find_or_make(job, plan.store, plan.run, plan.settings.tables(), plan.say)
+    return plan.make("projection", stage=stage, asked_by=asked_by)
 
 
 def _put_rows_into(plan: Plan, hierarchy: Artifact) -> None:
@@ -47,6 +42,4 @@ def _put_rows_into(plan: Plan, hierarchy: Artifact) -> None:
     merged = hierarchy.table(hierarchy.parts[0].name).slice(1)
     tree = Tree(merged.column("left").to_pylist(), merged.column("right").to_pylist())
     stage = Assign(k=tree.kept_levels, method="hierarchy")
-    inputs = {kind: plan.make(kind, asked_by="serve") for kind in stage.needs}
-    job = Job(slot=LEVELS, stage=stage, inputs=inputs, runtime=plan.runtime, asked_by="serve")
-    find_or_make(job, plan.store, plan.run, plan.settings.tables(), plan.say)
+    plan.make(LEVELS, stage=stage, asked_by="serve")

@@ -4,13 +4,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import MissingError, QueryError
 from .filters import allowed_rows
+from .opened_run import OpenedRun
 from .query import Example, Question, check_vector, combine, embed_picture, read_picture, row_of_key
 from .searcher import TARGET_RECALL, Hit, Searcher, describe_rows, has_faiss
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from ..run import Run
 
 
 class Answer(NamedTuple):
@@ -24,7 +23,7 @@ class Answer(NamedTuple):
     """(1, d), what they were compared with."""
 
 
-def open_searcher(run: "Run", space: str) -> Searcher:
+def open_searcher(run: OpenedRun, space: str) -> Searcher:
     """What finds rows of a space.
 
     Without an index, or without FAISS, every row is compared. MissingError where the features are
@@ -39,7 +38,7 @@ def open_searcher(run: "Run", space: str) -> Searcher:
     return Searcher(source, run.find(f"index/{space}") if has_faiss() else None)
 
 
-def answer(run: "Run", question: Question, searcher: Searcher | None = None) -> Answer:
+def answer(run: OpenedRun, question: Question, searcher: Searcher | None = None) -> Answer:
     """The rows that answer a question; QueryError where it cannot be answered."""
     import numpy as np
 
@@ -67,7 +66,7 @@ def answer(run: "Run", question: Question, searcher: Searcher | None = None) -> 
     return Answer(np.minimum(similarities, 1), rows, query)
 
 
-def search_run(run: "Run", question: Question, searcher: Searcher | None = None) -> list[Hit]:
+def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = None) -> list[Hit]:
     """The rows that answer a question, best first, with what is known of each."""
     found = answer(run, question, searcher)
     return describe_rows(
@@ -76,16 +75,16 @@ def search_run(run: "Run", question: Question, searcher: Searcher | None = None)
         run.artifact("embeddings"),
         run.current("assignments"),
         run.current("captions"),
-        run.picture,
+        run.image,
     )
 
 
-def _usual_recall(run: "Run") -> float:
+def _usual_recall(run: OpenedRun) -> float:
     """That of the run's settings; runs that were begun before there was one have the default."""
     return float(run.record.settings.get("index", {}).get("target_recall", TARGET_RECALL))
 
 
-def _vector(run: "Run", example: Example, space: str, searcher: Searcher) -> "np.ndarray":
+def _vector(run: OpenedRun, example: Example, space: str, searcher: Searcher) -> "np.ndarray":
     """The vector (1, d) of one example in a space."""
     if example.kind == "text":
         return run.encoder.texts([example.value])

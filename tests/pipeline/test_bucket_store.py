@@ -95,7 +95,7 @@ def test_queries_find_the_same(both: Both):
             succeed(both.disk, *words).out
         )
     assert search(store=both.bucket, key=key, n=2) == disk.search(key=key, n=2)
-    assert bucket.picture(0).tobytes() == disk.picture(0).tobytes()
+    assert bucket.image(0).tobytes() == disk.image(0).tobytes()
 
 
 def test_commands_that_look_at_a_store_look_at_a_bucket(both: Both):

@@ -165,10 +165,10 @@ def test_a_picture_that_is_gone_or_damaged_is_one_clear_error(store, photos):
     (photos / keys[0]).write_bytes(b"no picture")
     (photos / keys[1]).unlink()
     with pytest.raises(MissingError, match="are no picture any more"):
-        run.picture(0)
+        run.image(0)
     with pytest.raises(MissingError, match=rf"{keys[1]} cannot be read from .*No such file"):
-        run.picture(1)
-    assert run.picture(2).size == (32, 32)
+        run.image(1)
+    assert run.image(2).size == (32, 32)
 
 
 def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_path, photos):
@@ -404,7 +404,7 @@ def test_embeddings_that_were_imported_have_no_pictures(store, tmp_path):
     np.save(tmp_path / "a.npy", np.eye(3, dtype=np.float32))
     succeed(store, "import", tmp_path / "a.npy", "--model", "ViT-B-32")
     with pytest.raises(MissingError, match="its embedding was imported"):
-        Run.open(store).picture(0)
+        Run.open(store).image(0)
 
 
 # What is named, and what it is.

@@ -135,7 +135,7 @@ def test_python_finds_what_the_command_line_finds(walked):
     hits = run.search(image=picture, n=3)
     said = json.loads(succeed(store, "search", "--query", picture, "--json", "-n", "3").out)
     assert [hit.to_json() for hit in hits] == said
-    assert run.picture(hits[0].row).size == (32, 32)
+    assert run.image(hits[0].row).size == (32, 32)
     assert search(store=store, image=Image.open(picture), n=3) == hits
     features = run.artifact("features")
     vector = np.hstack([features.array(features.parts[0].name, role)[0] for role in ("z", "c")])

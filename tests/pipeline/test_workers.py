@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from benchmarks.chaos import finish, start
 from cpp_pipe.pipeline.device import Share, share_out
-from cpp_pipe.pipeline.making.engines.engine import in_turn
 from cpp_pipe.pipeline.making.engines.local import make_parts, side_by_side
+from cpp_pipe.pipeline.making.engines.part_maker import in_turn
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Artifact, Draft, Product, Scratch, Store

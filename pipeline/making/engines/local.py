@@ -15,7 +15,7 @@ from ....store import Draft, StoreError
 from ... import device
 from ..memory import give_back_freed_memory, keep_freed_memory
 from ..worker_progress import gathered
-from .engine import PartMaker, in_turn, until_there
+from .part_maker import PartMaker, in_turn, until_there
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

@@ -17,7 +17,7 @@ from ....store import Artifact, ConfigError, CppPipeError, Draft, StoreError
 from ....store.paths import anchored, is_in_bucket
 from ... import device
 from ..memory import keep_freed_memory
-from .engine import PartMaker, in_turn, until_there
+from .part_maker import PartMaker, in_turn, until_there
 
 _MAX_RETRIES = 5
 """Of a part whose process or node died; a part that raises is not tried again."""

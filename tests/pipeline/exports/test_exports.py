@@ -243,7 +243,7 @@ def test_fiftyone_has_pictures_samples_and_the_types_of_fields(store, exported):
     run, clusters = Run.open(store), column(store, "assignments", "cluster")
     for row, sample in enumerate(samples):
         with Image.open(folder / sample["filepath"]) as opened:
-            assert opened.convert("RGB").tobytes() == run.picture(row).tobytes()
+            assert opened.convert("RGB").tobytes() == run.image(row).tobytes()
         size = (folder / sample["filepath"]).stat().st_size
         assert sample["metadata"]["size_bytes"] == size
         stored = base64.b64decode(sample["embedding"]["$binary"]["base64"])

@@ -138,7 +138,7 @@ def test_a_row_is_drawn_from_where_it_lies(store):
     run = Run.open(store)
     (tile,) = Tiles(run).read([5], 64)
     assert tile is not None and tile.size == (64, 64)
-    original = run.picture(5).resize((64, 64), Image.Resampling.NEAREST)
+    original = run.image(5).resize((64, 64), Image.Resampling.NEAREST)
     assert np.array_equal(np.asarray(tile), np.asarray(original))
 
 

@@ -245,7 +245,7 @@ def test_a_text_finds_what_the_library_finds_and_the_model_waits_for_it(served, 
 
 
 def test_a_picture_finds_itself_and_its_vector_finds_the_same_again(served, run, tmp_path):
-    run.picture(3).save(tmp_path / "query.png")
+    run.image(3).save(tmp_path / "query.png")
     data = (tmp_path / "query.png").read_bytes()
     for space in ("features", "embeddings"):
         found = served.client.post("/api/search", params={"space": space, "n": 9}, content=data)

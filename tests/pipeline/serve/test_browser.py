@@ -140,7 +140,7 @@ def test_a_search_is_narrowed_and_its_address_says_how(served, browser, size):
 
 @SIZES
 def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_path, size):
-    Run.open(finished).picture(12).save(tmp_path / "query.png")
+    Run.open(finished).image(12).save(tmp_path / "query.png")
     key = served.json("/api/images/12")["key"]
     with visit(browser, served.port, size) as seen:
         page = seen.page
@@ -164,7 +164,7 @@ def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_pa
 
 @pytest.mark.parametrize("how", ["drop", "paste"])
 def test_a_picture_that_is_dropped_or_pasted_finds_itself(served, browser, finished, tmp_path, how):
-    Run.open(finished).picture(20).save(tmp_path / "query.png")
+    Run.open(finished).image(20).save(tmp_path / "query.png")
     data = list((tmp_path / "query.png").read_bytes())
     hand_over = """([data, how]) => {
       const file = new File([new Uint8Array(data)], "query.png", {type: "image/png"});

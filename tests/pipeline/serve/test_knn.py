@@ -54,7 +54,7 @@ def test_a_text_finds_rows_with_what_is_known_of_each(served, run):
 
 
 def test_a_picture_and_an_embedding_find_themselves(served, run, tmp_path):
-    run.picture(9).save(tmp_path / "nine.png")
+    run.image(9).save(tmp_path / "nine.png")
     image = base64.b64encode((tmp_path / "nine.png").read_bytes()).decode()
     assert ask(served, image=image).json()[0]["id"] == 9
     row = run.artifact("embeddings").embeddings(run.artifact("embeddings").parts[0].name)[9]

@@ -71,7 +71,7 @@ def test_photographs_are_walked_through(photos, browser, tmp_path, size):
         assert best is not None and best.startswith("motorbike")
         seen.shoot("photos-words")
         page.goto(seen.base + "search")
-        Run.open(store).picture(30).save(tmp_path / "query.jpg", quality=90)
+        Run.open(store).image(30).save(tmp_path / "query.jpg", quality=90)
         with page.expect_file_chooser() as chooser:
             page.get_by_text("Choose a picture").click()
         chooser.value.set_files(tmp_path / "query.jpg")

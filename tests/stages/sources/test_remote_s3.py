@@ -110,7 +110,7 @@ def test_what_was_embedded_from_the_disk_is_not_embedded_again_from_a_bucket(
 def test_a_picture_is_read_out_of_its_shard(bucket: Any, shards: Path, tmp_path: Path):
     embed(tmp_path / "there", ALL)
     embed(tmp_path / "here", shards)
-    there, here = (Run.open(tmp_path / one).picture(25) for one in ("there", "here"))
+    there, here = (Run.open(tmp_path / one).image(25) for one in ("there", "here"))
     assert there.tobytes() == here.tobytes()
 
 

@@ -1,0 +1,82 @@
+"""The slots of a run and the stage that fills each of them, as the settings ask for it.
+
+Three slots need more than settings and are decided by the plan: `embeddings` (the sources),
+`embeddings/RUN` (another run) and those of an index (the number of rows).
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ...stages.caption import Caption
+from ...stages.contract import Stage
+from ...stages.map import Map
+from ...stages.project import Project, ProjectViews
+from ...stages.train import TrainOnViews
+from ...stages.views import GUIDE, Views
+from ..config import Settings
+from .sources import model_files
+from .vocabularies import words_stage
+
+
+class Filling(NamedTuple):
+    """The stage that fills a slot, and the local files that it reads."""
+
+    stage: Stage
+    files: Mapping[str, Path]
+    """By the names that `Runtime.files` has."""
+
+
+def filling_of(slot: str, settings: Settings) -> Filling:
+    """What fills a slot; ConfigError where a file that the settings name does not exist."""
+    stage, files = FILLINGS[slot](settings)
+    return Filling(stage, {**model_files(settings.embed), **files})
+
+
+def _words(settings: Settings) -> Filling:
+    caption = settings.caption
+    return Filling(*words_stage(caption.vocabulary, caption.templates, "--vocabulary"))
+
+
+def _guide(settings: Settings) -> Filling:
+    views = settings.views
+    return Filling(*words_stage(views.guide, views.templates, "--guide"))
+
+
+def _captions(settings: Settings) -> Filling:
+    _, files = _words(settings)  # so that a missing file costs no work
+    caption, levels = settings.caption, settings.assign.method == "hierarchy"
+    return Filling(Caption(rule=caption.rule, top=caption.top, levels=levels), files)
+
+
+def _views(settings: Settings) -> Filling:
+    views = settings.views
+    if views.guide:
+        _guide(settings)  # so that a missing file costs no work
+    return Filling(
+        Views(guide_share=views.guide_share if views.guide else 0.0, beside=views.beside), {}
+    )
+
+
+def _heads(settings: Settings) -> Filling:
+    train = settings.train
+    return Filling(TrainOnViews(**vars(train)) if settings.views.is_any else train, {})
+
+
+def _features(settings: Settings) -> Filling:
+    return Filling(ProjectViews() if settings.views.is_any else Project(), {})
+
+
+FILLINGS: Mapping[str, Callable[[Settings], Filling]] = {
+    GUIDE: _guide,
+    "views": _views,
+    "heads": _heads,
+    "features": _features,
+    "spectrum": lambda settings: Filling(settings.spectrum, {}),
+    "k_curve": lambda settings: Filling(settings.select_k, {}),
+    "hierarchy": lambda settings: Filling(settings.merge, {}),
+    "assignments": lambda settings: Filling(settings.assign, {}),
+    "words": _words,
+    "captions": _captions,
+    "projection": lambda settings: Filling(Map(), {}),
+}

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from ..store import Artifact, MissingError, RunRecord, Store
-from ..store.kinds import KINDS
 from ..store.manifest import Input
 from ..store.paths import StorePath
+from ..store.runs import kind_of
 from .config import Settings
 from .device import find_device
 from .making.sources import model_files
@@ -57,8 +57,7 @@ class Run:
     def find(self, slot: str) -> Artifact | None:
         """What the run refers to in a slot (`embeddings`, `index/features`), or None."""
         version = self.record.versions.get(slot)
-        kind = KINDS[slot.partition("/")[0]]
-        return self.store.find(kind, version) if version else None
+        return self.store.find(kind_of(slot), version) if version else None
 
     def artifact(self, slot: str) -> Artifact:
         """What the run refers to in a slot; MissingError where there is nothing yet."""

@@ -15,6 +15,7 @@ from ...stages.views import GUIDE, OTHER, Views
 from ...stages.words import Words
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
+from ...store.runs import kind_of, split_slot
 from ..config import Settings
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
@@ -35,7 +36,7 @@ class Plan:
     def find(self, slot: str) -> Artifact | None:
         """What the run refers to in a slot (a kind, or `index/SPACE`), if it is there."""
         version = self.store.runs.read(self.run).versions.get(slot)
-        return self.store.find(KINDS[slot.partition("/")[0]], version) if version else None
+        return self.store.find(kind_of(slot), version) if version else None
 
     def make(self, slot: str, *, asked_by: str = "") -> Artifact:
         """The artifact of a slot as the settings want it, made if it is not there.
@@ -78,8 +79,8 @@ class Plan:
             files = {**files, **vocabularies}
         elif slot == "views":
             stage = self._views_stage()
-        elif slot.partition("/")[0] in INDEX_KINDS:
-            space = slot.partition("/")[2]
+        elif split_slot(slot)[0] in INDEX_KINDS:
+            space = split_slot(slot)[1]
             source = self.make(space, asked_by=asked_by or slot)
             stage = index_stage(slot, settings.index, source, self.find(f"quantizer/{space}"))
         else:

@@ -127,7 +127,7 @@ def original(key: str) -> tuple[str | None, str]:
 
 def score(found: Artifact, keys: list[str]) -> dict[str, Any]:
     """Recall by kind and precision of what one similarity finds."""
-    rows = found.table(found.parts[0].name).to_pylist()
+    rows = found.table(found.only_part).to_pylist()
     group_of = {row["key"]: row["group"] for row in rows}
     kept = {row["group"]: row["key"] for row in rows if row["kept"]}
     hits, seen = Counter(), Counter()

@@ -18,13 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from cpp_pipe.stages.embedding_rows import write_table
 from cpp_pipe.stages.gather import gather
 from cpp_pipe.stages.stream import shuffled_batches
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
-from cpp_pipe.store.kinds import EMBEDDINGS, Table
+from cpp_pipe.store.kinds import EMBEDDINGS
 
 from .measure import machine
 
@@ -43,21 +41,14 @@ def unit_rows(rows: int, width: int, seed: int) -> np.ndarray:
 
 def make_part(scratch: Scratch, x: np.ndarray, part: str) -> Product:
     """Writes a part whose samples have a key and nothing else."""
-    rows, skipped = EMBEDDINGS.files["rows"], EMBEDDINGS.files["skipped"]
-    assert isinstance(rows, Table) and isinstance(skipped, Table)
-    schema = rows.schema(vector_size=x.shape[1])
-    known: dict[str, list[Any]] = {
+    columns = {
         "key": [f"{part}-{row}" for row in range(len(x))],
         "shard": [part] * len(x),
         "extra": ["{}"] * len(x),
+        "embedding": x,
     }
-    columns = [
-        pa.array(known.get(field.name, [None] * len(x)), type=field.type)
-        for field in list(schema)[:-1]
-    ]
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), type=schema.types[-1])
-    write_table(scratch, "rows", pa.Table.from_arrays([*columns, vectors], schema=schema))
-    write_table(scratch, "skipped", pa.Table.from_pylist([], schema=skipped.schema()))
+    scratch.write_table("rows", columns)
+    scratch.write_table("skipped", [])
     return Product(rows=len(x))
 
 

@@ -2,13 +2,12 @@
 
 import io
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 
 from cpp_pipe.pipeline.config import IndexSettings
@@ -16,7 +15,6 @@ from cpp_pipe.pipeline.making.indexing import make_index
 from cpp_pipe.pipeline.serve.tree import LEVELS, Tree
 from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.embedding_rows import write_table
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import (
     ASSIGNMENTS,
@@ -25,7 +23,6 @@ from cpp_pipe.store.kinds import (
     FEATURES,
     HIERARCHY,
     Kind,
-    Table,
 )
 
 from .planted import planted
@@ -138,18 +135,11 @@ def _mergings() -> tuple[list[int], list[int]]:
     return left, right
 
 
-def _table(kind: Kind, role: str = "rows") -> Table:
-    found = kind.files[role]
-    assert isinstance(found, Table)
-    return found
-
-
 def _write_embeddings(
     scratch: Scratch, name: str, x: np.ndarray, tar: list[tuple[int, int]]
 ) -> Product:
-    schema = _table(EMBEDDINGS).schema(vector_size=x.shape[1])
     places = [tar[row % PICTURES] for row in range(len(x))]
-    known: Mapping[str, list[Any]] = {
+    columns = {
         "key": [f"{name}-{row:06d}" for row in range(len(x))],
         "shard": [f"{name}.tar"] * len(x),
         "offset": [offset for offset, _ in places],
@@ -161,17 +151,10 @@ def _write_embeddings(
         ],
         "url": [f"https://example.com/{name}/{row:06d}.jpg" for row in range(len(x))],
         "extra": ['{"punsafe": 0.01, "similarity": 0.3}'] * len(x),
+        "embedding": x,
     }
-    columns = [
-        pa.array(known.get(field.name, [None] * len(x)), type=field.type)
-        for field in list(schema)[:-1]
-    ]
-    columns.append(
-        pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), type=schema.types[-1])
-    )
-    write_table(scratch, "rows", pa.Table.from_arrays(columns, schema=schema))
-    lost = _table(EMBEDDINGS, "skipped").schema()
-    write_table(scratch, "skipped", pa.Table.from_pylist([], schema=lost))
+    scratch.write_table("rows", columns)
+    scratch.write_table("skipped", [])
     facts = {"shard": f"{name}.tar", "seen": len(x), "skipped": {}, "source": "tar"}
     return Product(rows=len(x), facts=facts, shared={"model": _model(x.shape[1])})
 
@@ -199,8 +182,7 @@ def _write_hierarchy(scratch: Scratch, left: list[int], right: list[int]) -> Pro
         "right": [None, *right],
         "coding_length_nats": [1e6 + (level - 30) ** 2 for level in levels],
     }
-    table = pa.Table.from_pydict(columns, schema=_table(HIERARCHY).schema())
-    write_table(scratch, "rows", table)
+    scratch.write_table("rows", columns)
     save_file(
         {"centroids": np.zeros((LEAVES, 2), np.float32), "pieces": np.arange(LEAVES)},
         scratch.path("leaves"),
@@ -215,14 +197,16 @@ def _write_assignments(
     clusters: list[np.ndarray],
     confidence: np.ndarray,
 ) -> Product:
-    keys = pa.array([str(row) for row in range(block.start, block.stop)])
-    arrays = [keys, pa.array(clusters[0].astype(np.int32)), pa.array(confidence)]
-    arrays.append(pa.array(np.zeros(len(confidence), np.float32)))
-    for found in clusters[1:]:
-        arrays += [pa.array(found.astype(np.int32)), pa.array(confidence)]
-    schema = _table(ASSIGNMENTS).schema(numbers=ks[1:])
-    write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=schema))
-    return Product(rows=len(keys), shared={"k": ks[0], "clusters": {str(k): k for k in ks}})
+    columns = {
+        "key": [str(row) for row in range(block.start, block.stop)],
+        "cluster": clusters[0],
+        "confidence": confidence,
+        "novelty": np.zeros(len(confidence), np.float32),
+    }
+    for k, labels in zip(ks[1:], clusters[1:], strict=True):
+        columns |= {f"cluster_{k}": labels, f"confidence_{k}": confidence}
+    scratch.write_table("rows", columns, numbers=ks[1:])
+    return Product(rows=len(confidence), shared={"k": ks[0], "clusters": {str(k): k for k in ks}})
 
 
 def _write_captions(scratch: Scratch) -> Product:
@@ -237,7 +221,6 @@ def _write_captions(scratch: Scratch) -> Product:
         for one in range(CLUSTERS)
         for rank in range(1, 6)
     ]
-    write_table(scratch, "rows", pa.Table.from_pylist(rows, schema=_table(CAPTIONS).schema()))
-    levels = _table(CAPTIONS, "levels").schema()
-    write_table(scratch, "levels", pa.Table.from_pylist([], schema=levels))
+    scratch.write_table("rows", rows)
+    scratch.write_table("levels", [])
     return Product(rows=len(rows), shared={"k": CLUSTERS})

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from ..store import ConfigError, Product, Scratch
-from ..store.kinds import ASSIGNMENTS, Kind, Table
+from ..store.kinds import ASSIGNMENTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .embedding_rows import write_table
 from .landmarks import cut_hierarchy, open_landmarks
 
 if TYPE_CHECKING:
@@ -107,7 +106,6 @@ class Assign(Stage):
     ) -> Product:
         """Assigns the rows of one part."""
         import numpy as np
-        import pyarrow as pa
 
         from .algorithms.clustering.novelty import novelty
 
@@ -126,12 +124,11 @@ class Assign(Stage):
             for number in range(len(prepared.clusters))
             for side, dtype in enumerate((np.int32, np.float32))
         ]
-        spec = ASSIGNMENTS.files["rows"]
-        assert isinstance(spec, Table)
         keys = inputs["embeddings"].table(part.name, columns=["key"]).column(0)
-        arrays = [keys, *map(pa.array, (*columns[:2], novelties, *columns[2:]))]
-        schema = spec.schema(numbers=self.numbers[1:])
-        write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=schema))
+        names = ASSIGNMENTS.table().schema(numbers=self.numbers[1:]).names
+        arrays = (keys, *columns[:2], novelties, *columns[2:])
+        table = dict(zip(names, arrays, strict=True))
+        scratch.write_table("rows", table, numbers=self.numbers[1:])
         asked = self.numbers or (prepared.clusters[0],)
         counts = {str(k): count for k, count in zip(asked, prepared.clusters, strict=True)}
         return Product(rows=len(z), shared={"k": prepared.clusters[0], "clusters": counts})

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..store import Artifact, ConfigError, Product, Scratch
-from ..store.kinds import CAPTIONS, Kind, Table
+from ..store.kinds import CAPTIONS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .gather import blocks_of
 from .vocabulary import Candidates, read_words
 
@@ -70,8 +69,8 @@ class Caption(Stage):
             rows = [one for one in levels if one["level"] == k]
         else:
             rows = self._captions(heard, words)
-        _write(scratch, "rows", rows)
-        _write(scratch, "levels", levels)
+        scratch.write_table("rows", rows)
+        scratch.write_table("levels", levels)
         facts = {"words": len(words.names), "images": int(heard.counts.sum())}
         return Product(rows=len(rows), facts=facts, shared={"k": k, "rule": self.rule})
 
@@ -133,7 +132,7 @@ def _coarser(hierarchy: Artifact, finest: int) -> "Iterator[tuple[int, np.ndarra
 
     from .algorithms.clustering.hierarchy import cut
 
-    merged = hierarchy.table(hierarchy.parts[0].name).slice(1)
+    merged = hierarchy.table(hierarchy.only_part).slice(1)
     left, right = (merged.column(side).to_numpy() for side in ("left", "right"))
     leaf = np.unique(cut(left, right, finest), return_index=True)[1]  # one of each cluster
     for level in range(finest, 0, -1):
@@ -160,11 +159,3 @@ def _rows(
         x = np.empty((block.rows, width), np.float16)
         block.read(x)
         yield x, clusters[block.start : block.start + block.rows]
-
-
-def _write(scratch: Scratch, role: str, rows: list[dict[str, Any]]) -> None:
-    import pyarrow as pa
-
-    spec = CAPTIONS.files[role]
-    assert isinstance(spec, Table)
-    write_table(scratch, role, pa.Table.from_pylist(rows, schema=spec.schema()))

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import Artifact, ConfigError, Product, Scratch
-from ..store.kinds import DUPLICATES, Kind, Table
+from ..store.kinds import DUPLICATES, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .gather import gather
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ class Duplicates(Stage):
     ) -> Product:
         """Compares all pictures with all that are kept, and writes the groups."""
         import numpy as np
-        import pyarrow as pa
         import torch
 
         from .algorithms.near_duplicates import NONE, near_duplicates
@@ -85,12 +83,7 @@ class Duplicates(Stage):
         rows, group, is_kept = rows[order], group[order], is_kept[order]
         columns = told.take(rows).to_pydict()
         arrays = {"group": group, "row": rows, "kept": is_kept, "similarity": similarity[rows]}
-        spec = DUPLICATES.files["rows"]
-        assert isinstance(spec, Table)
-        schema = spec.schema()
-        values = {**columns, **arrays}
-        table = pa.table([pa.array(values[one.name], one.type) for one in schema], schema=schema)
-        write_table(scratch, "rows", table)
+        scratch.write_table("rows", {**columns, **arrays})
         sizes = np.bincount(group, minlength=1)
         return Product(
             rows=len(rows),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..store import Product, Scratch
-from ..store.kinds import EMBEDDINGS, Table
+from ..store.kinds import EMBEDDINGS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,24 +35,17 @@ class EmbeddingRows:
     ) -> Product:
         """Writes both tables; the product's facts count every sample: seen = embedded + skipped."""
         import numpy as np
-        import pyarrow as pa
 
         blocks = [np.empty((0, self.size), np.float16), *self.embeddings]
         vectors = np.concatenate([block.astype(np.float16) for block in blocks])
-        table = EMBEDDINGS.files["rows"]
-        assert isinstance(table, Table)
         assert len(vectors) == len(self.rows)
-        schema = table.schema(vector_size=self.size)
-        columns = [
-            pa.array([{"shard": self.shard, **row}.get(name) for row in self.rows], type=kind)
-            for name, kind in zip(schema.names[:-1], schema.types[:-1], strict=True)
-        ]
-        flat = pa.array(vectors.reshape(-1))
-        columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.types[-1]))
-        write_table(scratch, "rows", pa.Table.from_arrays(columns, schema=schema))
-        lost = EMBEDDINGS.files["skipped"]
-        assert isinstance(lost, Table)
-        write_table(scratch, "skipped", pa.Table.from_pylist(self.skipped, schema=lost.schema()))
+        columns = {
+            column.name: [{"shard": self.shard, **row}.get(column.name) for row in self.rows]
+            for column in EMBEDDINGS.table().columns
+            if column.name != "embedding"
+        }
+        scratch.write_table("rows", {**columns, "embedding": vectors})
+        scratch.write_table("skipped", self.skipped)
         return Product(
             rows=len(self.rows),
             facts={
@@ -64,17 +57,3 @@ class EmbeddingRows:
             },
             shared={"model": dict(model)},
         )
-
-
-def write_table(scratch: Scratch, role: str, table: Any) -> None:
-    """Writes a Parquet file that any reader can map: vectors plain, nothing compressed."""
-    import pyarrow.parquet as pq
-
-    plain = [name for name in table.schema.names if name != "embedding"]
-    pq.write_table(
-        table,
-        scratch.path(role),
-        use_dictionary=False,
-        compression="none",
-        write_statistics=plain,  # pyright: ignore[reportArgumentType]
-    )

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..store import Scratch
-from ..store.kinds import HEADS, Table
-from .embedding_rows import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,20 +51,12 @@ def write_history(
     for name in ("conditional_rate_nats", "regulariser"):
         known = zip(history["is_warmup"], history[name], strict=True)
         history[name] = [None if is_warmup else value for is_warmup, value in known]
-    _write(scratch, "history", history)
+    scratch.write_table("history", history)
     columns = zip(*looks, strict=True) if looks else [()] * len(Look._fields)
-    _write(scratch, "checks", dict(zip(Look._fields, map(list, columns), strict=True)))
+    scratch.write_table("checks", dict(zip(Look._fields, map(list, columns), strict=True)))
     own = [look for look in looks if look.eta == eta]
     checks = {"step": [one.step for one in own], "stability": [one.stability for one in own]}
     draw_history(scratch.path("picture"), history, checks, kept_step)
-
-
-def _write(scratch: Scratch, role: str, columns: Mapping[str, Sequence[Any]]) -> None:
-    import pyarrow as pa
-
-    spec = HEADS.files[role]
-    assert isinstance(spec, Table)
-    write_table(scratch, role, pa.Table.from_pydict(dict(columns), schema=spec.schema()))
 
 
 def draw_history(

@@ -94,7 +94,7 @@ class Index(Stage):
 
         fitted, listed = inputs[f"quantizer/{self.space}"], inputs[f"lists/{self.space}"]
         source = inputs[self.space]
-        trained = fitted.path(fitted.parts[0].name, "index")
+        trained = fitted.path(fitted.only_part, "index")
         runtime.progress.start(f"merge {self.space}", 1, "index")
         parts = [
             PartLists(
@@ -197,7 +197,7 @@ def _held_out(inputs: Inputs, space: str) -> "tuple[np.ndarray, Nearest, np.ndar
 
     source, listed = inputs[space], inputs[f"lists/{space}"]
     fitted = inputs[f"quantizer/{space}"]
-    held_out = fitted.tensors(fitted.parts[0].name, "held_out")
+    held_out = fitted.tensors(fitted.only_part, "held_out")
     own = _numbers(source, held_out)
     truth = none_yet(len(own))
     for part in listed.parts:

@@ -48,7 +48,7 @@ def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
     from .algorithms.clustering.landmarks import Affinity, Landmarks
     from .algorithms.clustering.memberships import Memberships
 
-    tensors = spectrum.tensors(spectrum.parts[0].name, "tensors")
+    tensors = spectrum.tensors(spectrum.only_part, "tensors")
     affinity: Affinity
     if "potentials" in tensors:
         affinity = Memberships(
@@ -93,7 +93,7 @@ def cut_hierarchy(hierarchy: Artifact, level: int) -> "Partition":
     from .algorithms.clustering.hierarchy import cut
     from .algorithms.clustering.landmarks import Partition
 
-    finest, name = int(hierarchy.facts["finest"]), hierarchy.parts[0].name
+    finest, name = int(hierarchy.facts["finest"]), hierarchy.only_part
     if not 1 <= level <= finest:
         raise ConfigError(
             f"the hierarchy has no level {level}: 1 to {finest} is allowed (merge.finest)"

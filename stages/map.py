@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ..store import ConfigError, MissingError, Product, Scratch
-from ..store.kinds import PROJECTION, Kind, Table
+from ..store.kinds import PROJECTION, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .indexing.rows import VectorRows
 
 Method = Literal["pca", "tsne", "umap"]
@@ -49,7 +48,6 @@ class Map(Stage):
     ) -> Product:
         """Fits the plane, and puts all rows into it."""
         import numpy as np
-        import pyarrow as pa
 
         from .algorithms.clustering.sampling import choose_rows
         from .algorithms.plane import extend_plane, fit_plane
@@ -72,10 +70,7 @@ class Map(Stage):
                 runtime.progress.advance(len(block))
         # What was fitted is where it was fitted, whatever its neighbours are.
         places[chosen] = xy
-        spec = PROJECTION.files["rows"]
-        assert isinstance(spec, Table)
-        arrays = [pa.array(places[:, side]) for side in (0, 1)]
-        write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=spec.schema()))
+        scratch.write_table("rows", {"x": places[:, 0], "y": places[:, 1]})
         return Product(rows=source.rows, shared={"fitted": len(chosen)})
 
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from ..store import ConfigError, Product, Scratch
-from ..store.kinds import HIERARCHY, Kind, Table
+from ..store.kinds import HIERARCHY, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .landmarks import gather_features, open_landmarks
 
 
@@ -50,7 +49,6 @@ class Merge(Stage):
     ) -> Product:
         """Finds the finest clusters, and merges them down to one."""
         import numpy as np
-        import pyarrow as pa
         import torch
         from safetensors.numpy import save_file
 
@@ -76,9 +74,7 @@ class Merge(Stage):
             "right": [None, *(one.right for one in found.mergings)],
             "coding_length_nats": [found.finest_length, *(one.length for one in found.mergings)],
         }
-        spec = HIERARCHY.files["rows"]
-        assert isinstance(spec, Table)
-        write_table(scratch, "rows", pa.Table.from_pydict(columns, schema=spec.schema()))
+        scratch.write_table("rows", columns)
         tensors = {"centroids": np.ascontiguousarray(centroids, np.float32), "pieces": pieces}
         save_file(tensors, scratch.path("leaves"))
         runtime.progress.advance(1)

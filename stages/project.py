@@ -72,7 +72,7 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
 
     config: Mapping[str, Any] = heads.manifest.config
     recipe = Recipe(**{one.name: config[one.name] for one in fields(Recipe)})
-    part = heads.parts[0].name
+    part = heads.only_part
     state = load_file(heads.path(part, "weights"), device=device)
     network = Heads(
         d=int(heads.facts["embedding_size"]),

@@ -68,7 +68,7 @@ class Quantize(Stage):
 
         faiss = import_faiss()
         fitted = inputs[self.quantizer]
-        part = fitted.parts[0].name
+        part = fitted.only_part
         index = read_trained(fitted.path(part, "index").read_bytes())
         factory = Factory.parse(fitted.facts["factory"])
         held_out = fitted.tensors(part, "held_out")

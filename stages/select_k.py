@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..store import ConfigError, Product, Scratch
-from ..store.kinds import K_CURVE, Kind, Table
+from ..store.kinds import K_CURVE, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .curve_figure import draw_curve
-from .embedding_rows import write_table
 from .landmarks import gather_embeddings, gather_features, open_landmarks
 
 if TYPE_CHECKING:
@@ -84,7 +83,9 @@ class SelectK(Stage):
             second_opinion=True,
             steps=runtime.progress,
         )
-        _write(scratch, columns(found))
+        curve = columns(found)
+        scratch.write_table("rows", curve)
+        draw_curve(scratch.path("picture"), curve)
         facts = {
             "chosen": found.k,
             "shortest": found.verdict.chosen,
@@ -126,12 +127,3 @@ def columns(found: "Choice") -> dict[str, list[Any]]:
         "shortest": [k == verdict.chosen for k in found.grid],
         "chosen": [k == found.k for k in found.grid],
     }
-
-
-def _write(scratch: Scratch, curve: dict[str, list[Any]]) -> None:
-    import pyarrow as pa
-
-    spec = K_CURVE.files["rows"]
-    assert isinstance(spec, Table)
-    write_table(scratch, "rows", pa.Table.from_pydict(curve, schema=spec.schema()))
-    draw_curve(scratch.path("picture"), curve)

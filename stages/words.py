@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.digest import digest_file, digest_json
-from ..store.kinds import WORDS, Kind, Table
+from ..store.kinds import WORDS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .encoder import Encoder, load_encoder_of
 from .vocabulary import Vocabulary, check_templates, embed_phrases
 
@@ -101,16 +100,5 @@ def _identity(model: Mapping[str, Any], runtime: Runtime) -> str:
 
 
 def _write(scratch: Scratch, name: str, names: tuple[str, ...], t: "np.ndarray") -> None:
-    import numpy as np
-    import pyarrow as pa
-
-    spec = WORDS.files["rows"]
-    assert isinstance(spec, Table)
-    schema = spec.schema(vector_size=t.shape[1])
-    flat = pa.array(t.astype(np.float16).reshape(-1))
-    columns = [
-        pa.array(names, type=schema.types[0]),
-        pa.array([name] * len(names), type=schema.types[1]),
-        pa.FixedSizeListArray.from_arrays(flat, type=schema.types[2]),
-    ]
-    write_table(scratch, "rows", pa.Table.from_arrays(columns, schema=schema))
+    columns = {"name": names, "vocabulary": [name] * len(names), "embedding": t}
+    scratch.write_table("rows", columns)

@@ -73,6 +73,12 @@ class Artifact:
         """Its parts, in the order in which rows are counted."""
         return self.manifest.parts
 
+    @property
+    def only_part(self) -> str:
+        """The name of its part; for kinds that always have one."""
+        assert len(self.parts) == 1, f"{self} has {len(self.parts)} parts"
+        return self.parts[0].name
+
     @cached_property
     def part_names(self) -> Mapping[str, PartRecord]:
         """Parts by name."""

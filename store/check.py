@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import StoreError
-from .kinds import VECTOR, Array, Blob, FileSpec, Table, Tensors
+from .specs import VECTOR, Array, Blob, FileSpec, Table, Tensors
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,29 @@ class Scratch:
     def path(self, role: str) -> Path:
         """Where the stage writes the file that plays a role."""
         return self.folder / f"{self._part}{self._kind.files[role].suffix}"
+
+    def write_table(
+        self,
+        role: str,
+        values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        numbers: Sequence[int] = (),
+    ) -> None:
+        """Writes columns by name, or a list of rows, as the table of a role: see `Table.to_arrow`.
+
+        Any reader can map the file: nothing is compressed.
+        """
+        import pyarrow.parquet as pq
+
+        table = self._kind.table(role).to_arrow(values, numbers=numbers)
+        scalars = [name for name in table.schema.names if name != "embedding"]
+        pq.write_table(
+            table,
+            self.path(role),
+            use_dictionary=False,
+            compression="none",
+            write_statistics=scalars,  # pyright: ignore[reportArgumentType]
+        )
 
 
 class Draft:

@@ -3,94 +3,11 @@
 Stages meet here and nowhere else. When the layout of a kind's bytes changes, raise its `format`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-VECTOR = "vector"
-"""The type of a column that holds a fixed-size list of float16; its size is known from the data."""
-
-ColumnType = Literal["string", "int32", "int64", "float32", "float64", "bool", "vector"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One column of a Parquet file."""
-
-    name: str
-    type: ColumnType
-    nullable: bool = False
-    unit: str = ""
-    """What its numbers count or measure; written into the field's metadata."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A Parquet file with exactly these columns, in this order."""
-
-    suffix: str
-    columns: tuple[Column, ...]
-    is_aligned: bool = True
-    """Whether it has one row for each row of its part."""
-    repeated: tuple[Column, ...] = ()
-    """Columns that follow once for each of any numbers; their names hold {} for the number."""
-
-    def schema(self, *, vector_size: int | None = None, numbers: Sequence[int] = ()) -> "pa.Schema":
-        """The Arrow schema; `vector_size` is needed where a column is a vector.
-
-        `numbers` are those for which the repeated columns follow.
-        """
-        import pyarrow as pa
-
-        again = [
-            replace(column, name=column.name.format(number))
-            for number in numbers
-            for column in self.repeated
-        ]
-
-        def field_of(column: Column) -> "pa.Field":
-            if column.type == VECTOR:
-                if vector_size is None:
-                    raise ValueError(f"column {column.name} needs its vector size")
-                arrow = pa.list_(pa.field("element", pa.float16(), nullable=False), vector_size)
-            else:
-                arrow = {"bool": pa.bool_, "string": pa.string}.get(column.type)
-                arrow = arrow() if arrow else getattr(pa, column.type)()
-            metadata = {"unit": column.unit} if column.unit else None
-            return pa.field(column.name, arrow, nullable=column.nullable, metadata=metadata)
-
-        return pa.schema([field_of(column) for column in (*self.columns, *again)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Array:
-    """A NumPy file, memory-mapped when it is read: one row for each row of its part."""
-
-    suffix: str
-    dtype: str
-    ndim: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tensors:
-    """A safetensors file; `names` are the tensors that it must hold, others may be there too."""
-
-    suffix: str = ".safetensors"
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blob:
-    """A file whose inside another library defines."""
-
-    suffix: str
-
-
-FileSpec = Table | Array | Tensors | Blob
+from .specs import Array, Blob, Column, FileSpec, Table, Tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +17,12 @@ class Kind:
     name: str
     format: int
     files: Mapping[str, FileSpec]
+
+    def table(self, role: str = "rows") -> Table:
+        """The declared table of a role that a Parquet file plays."""
+        spec = self.files[role]
+        assert isinstance(spec, Table), f"{role} of {self.name} is not a table"
+        return spec
 
 
 EMBEDDINGS = Kind(

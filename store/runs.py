@@ -1,11 +1,12 @@
 """A run: a named set of settings and versions, by which commands find each other."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .errors import ConfigError, StoreError
+from .kinds import KINDS, Kind
 from .paths import StorePath, room_of
 
 RUN_FORMAT = 1
@@ -24,6 +25,23 @@ class RunRecord:
     """Versions that were begun: kept from `gc`, so that they can be resumed."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where the shards lay when they were embedded: part name to path."""
+
+
+def split_slot(slot: str) -> tuple[str, str]:
+    """The name of a slot's kind, and what follows the slash: a space, a run, or nothing."""
+    kind, _, name = slot.partition("/")
+    return kind, name
+
+
+def kind_of(slot: str) -> Kind:
+    """The kind of artifact that a slot holds."""
+    return KINDS[split_slot(slot)[0]]
+
+
+def sorted_slots(slots: Iterable[str]) -> list[str]:
+    """Slots in the order in which data flows, then by name."""
+    order = list(KINDS)
+    return sorted(slots, key=lambda slot: (order.index(split_slot(slot)[0]), slot))
 
 
 class Runs:

@@ -9,6 +9,7 @@ from .errors import StoreError
 from .kinds import KINDS
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
 from .paths import StorePath, is_in_bucket, room_of
+from .runs import split_slot
 from .store import Store
 
 
@@ -104,7 +105,7 @@ def _referred(store: Store) -> set[StorePath]:
         record = store.runs.read(name)
         for versions in (record.versions, record.making):
             for slot, version in versions.items():
-                waiting.append(store.root / slot.partition("/")[0] / version)
+                waiting.append(store.root / split_slot(slot)[0] / version)
     kept: set[StorePath] = set()
     while waiting:
         folder = waiting.pop()

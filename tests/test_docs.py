@@ -23,7 +23,8 @@ import typer
 from cpp_pipe.pipeline.commands.app import COMMANDS, app
 from cpp_pipe.pipeline.config import CONFIGS, Settings
 from cpp_pipe.stages.algorithms.objective import Objective
-from cpp_pipe.store.kinds import KINDS, Table, Tensors
+from cpp_pipe.store.kinds import KINDS
+from cpp_pipe.store.specs import Table, Tensors
 from tools.docs_checks import foreign_loads, loads_of_site
 from tools.docs_commands import commands_page, help_markdown
 from tools.docs_console import CommandFailed, Console

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from cpp_pipe.store.kinds import Array, Blob, Column, FileSpec, Kind, Table, Tensors
+from cpp_pipe.store.kinds import Kind
+from cpp_pipe.store.specs import Array, Blob, Column, FileSpec, Table, Tensors
 
 
 def kinds_section(kinds: Iterable[Kind]) -> str:

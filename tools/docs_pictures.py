@@ -101,7 +101,7 @@ class Digits:
         """Each cluster's captions with their shares of its votes, the best first."""
         captions = self.run.artifact("captions")
         words: dict[int, list[tuple[str, float]]] = {}
-        for row in captions.table(captions.parts[0].name).to_pylist():
+        for row in captions.table(captions.only_part).to_pylist():
             words.setdefault(row["cluster"], []).append((row["caption"], row["score"]))
         return words
 
@@ -261,7 +261,7 @@ def draw_hierarchy(digits: Digits) -> Figure:
     The run's clusters must be the finest level: then a cluster's number is that of its leaf.
     """
     hierarchy = digits.run.artifact("hierarchy")
-    rows = hierarchy.table(hierarchy.parts[0].name).to_pylist()
+    rows = hierarchy.table(hierarchy.only_part).to_pylist()
     leaves, mergings = rows[0]["level"], rows[1:]
     children = {row["parent"]: (row["left"], row["right"]) for row in mergings}
     heights = {row["parent"]: leaves - row["level"] for row in mergings}

@@ -68,7 +68,7 @@ class Workshop:
         drawn = draw_all(run, Run.open(self.store, "levels"))
         made = {"training": run.artifact("heads"), "curve": run.artifact("k_curve")}
         for name, artifact in made.items():
-            drawn[f"{name}.png"] = artifact.path(artifact.parts[0].name, "picture").read_bytes()
+            drawn[f"{name}.png"] = artifact.path(artifact.only_part, "picture").read_bytes()
         for name in ("picture-sheet", "text-sheet"):
             drawn[f"{name}.png"] = (self.store / "demo" / f"{name}.png").read_bytes()
         return drawn

@@ -89,13 +89,13 @@ def print_captions(plan: Plan) -> None:
     assert assignments is not None
     sizes = Counter(assignments.column("cluster"))
     words: dict[int, list[str]] = {}
-    for row in captions.table(captions.parts[0].name).to_pylist():
+    for row in captions.table(captions.only_part).to_pylist():
         words.setdefault(row["cluster"], []).append(f"{row['caption']} {row['score']:.0%}")
     typer.echo(f"cluster    size  captions (share by {captions.facts['rule']})")
     for cluster, some in sorted(words.items()):
         typer.echo(f"{cluster:>7} {sizes[cluster]:>7,}  {'; '.join(some[:3])}")
     if plan.settings.assign.method == "hierarchy":
-        name = captions.parts[0].name
+        name = captions.only_part
         levels = captions.table(name, "levels", ["level"]).column(0).to_pylist()
         typer.echo(
             f"words for all levels from {max(levels)} to {min(levels)} clusters: "

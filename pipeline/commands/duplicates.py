@@ -62,7 +62,7 @@ def duplicates(
 
     plan = open_plan(store, run, device=device, progress=progress)
     found = make_duplicates(plan, above)
-    table = found.table(found.parts[0].name)
+    table = found.table(found.only_part)
     groups = _largest_groups(table, n)
     if out is not None:
         write_table(table, out)
@@ -108,7 +108,7 @@ def _print_groups(
             f"{kept['group']:>6}  {len(group):>8,}  {last['similarity']:>13.4f}  "
             f"{kept['key']:<{width}}  {size}"
         )
-    typer.echo(f"all of them: {found.path(found.parts[0].name, 'rows')}")
+    typer.echo(f"all of them: {found.path(found.only_part, 'rows')}")
     above = f" --above {facts['threshold']:g}"
     typer.echo(f"next: cpp-pipe curate --drop-duplicates{above} --out shards/{where}")
 

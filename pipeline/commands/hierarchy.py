@@ -41,7 +41,7 @@ def merge(
     """
     plan = open_plan(store, run, config, sets, device=device, merge={"finest": finest})
     made = plan.make("hierarchy")
-    rows = made.table(made.parts[0].name).to_pylist()
+    rows = made.table(made.only_part).to_pylist()
     lengths = {row["level"]: row["coding_length_nats"] for row in rows}
     shortest = int(made.facts["shortest"])
     typer.echo(f"{'level':>6}  {'nats':>16}")

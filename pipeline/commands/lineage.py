@@ -7,6 +7,7 @@ import typer
 
 from ...store import MissingError, Store
 from ...store.kinds import KINDS
+from ...store.runs import split_slot
 from .app import subcommands
 from .options import DEFAULT_RUN, DEFAULT_STORE, JsonFlag, RunFlag, StoreFlag
 
@@ -30,7 +31,7 @@ def lineage(
     if slot not in versions:
         there = ", ".join(versions) or "nothing"
         raise MissingError(f"run {run!r} holds no {slot!r}, it holds {there}")
-    tree = _lineage(opened, slot.partition("/")[0], versions[slot])
+    tree = _lineage(opened, split_slot(slot)[0], versions[slot])
     if as_json:
         typer.echo(json.dumps(tree, indent=1))
     else:

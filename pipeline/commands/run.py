@@ -145,7 +145,7 @@ def walk(plan: Plan) -> None:
         plan.make(slot)
     if "k_curve" in plan.settings.assign.needs:
         curve = plan.make("k_curve")
-        rows = curve.table(curve.parts[0].name).to_pylist()
+        rows = curve.table(curve.only_part).to_pylist()
         for line in curve_lines(curve, rows):
             typer.echo(line)
     plan.make("assignments")

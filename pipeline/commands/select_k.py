@@ -62,11 +62,11 @@ def select_k(
 
 def print_curve(curve: Artifact) -> None:
     """Prints the curve with its band, and what it says."""
-    rows = curve.table(curve.parts[0].name).to_pylist()
+    rows = curve.table(curve.only_part).to_pylist()
     _print_bars(rows)
     for line in curve_lines(curve, rows):
         typer.echo(line)
-    typer.echo(f"drawn in {curve.path(curve.parts[0].name, 'picture')}")
+    typer.echo(f"drawn in {curve.path(curve.only_part, 'picture')}")
 
 
 def _print_bars(rows: Sequence[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ...store import Store
-from ...store.kinds import KINDS
+from ...store.runs import kind_of, sorted_slots
 from .app import subcommands
 from .options import DEFAULT_STORE, JsonFlag, StoreFlag
 
@@ -46,10 +46,9 @@ def status(
 
 def _run_status(store: Store, name: str) -> list[dict]:
     record = store.runs.read(name)
-    order = {kind: number for number, kind in enumerate(KINDS)}
     rows = []
     for slot, version in record.versions.items():
-        found = store.find(KINDS[slot.partition("/")[0]], version)
+        found = store.find(kind_of(slot), version)
         rows.append(
             {
                 "slot": slot,
@@ -71,4 +70,5 @@ def _run_status(store: Store, name: str) -> list[dict]:
                 "content": None,
             }
         )
-    return sorted(rows, key=lambda row: (order[row["slot"].partition("/")[0]], row["slot"]))
+    order = sorted_slots({*record.versions, *record.making})
+    return sorted(rows, key=lambda row: order.index(row["slot"]))

@@ -78,5 +78,5 @@ def train(
     }
     plan = open_plan(store, run, config, sets, device=device, train=flags, views=views)
     heads = plan.make("heads")
-    if heads.table(heads.parts[0].name, "history").num_rows:
-        typer.echo(f"history: {heads.path(heads.parts[0].name, 'picture')}")
+    if heads.table(heads.only_part, "history").num_rows:
+        typer.echo(f"history: {heads.path(heads.only_part, 'picture')}")

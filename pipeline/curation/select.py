@@ -181,7 +181,7 @@ def _spare(duplicates: Artifact, is_chosen: "np.ndarray") -> "np.ndarray":
     import numpy as np
 
     is_spare = np.zeros(len(is_chosen), bool)
-    table = duplicates.table(duplicates.parts[0].name, columns=["group", "row"])
+    table = duplicates.table(duplicates.only_part, columns=["group", "row"])
     group, row = table.column("group").to_numpy(), table.column("row").to_numpy()
     inside = is_chosen[row]
     group, row = group[inside], row[inside]

@@ -95,7 +95,7 @@ class Rows:
         if self.duplicates is None:
             return None
         rows = self.duplicates.table(
-            self.duplicates.parts[0].name, columns=["group", "row", "kept"]
+            self.duplicates.only_part, columns=["group", "row", "kept"]
         ).to_pylist()
         leader = {row["group"]: row["row"] for row in rows if row["kept"]}
         return {row["row"]: leader[row["group"]] for row in rows if not row["kept"]}

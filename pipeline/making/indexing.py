@@ -10,6 +10,7 @@ from ...stages.indexing.factory import Factory, choose_factory, still_suits
 from ...stages.indexing.rows import SPACES, VectorRows
 from ...stages.quantize import Quantize
 from ...store import Artifact, Store
+from ...store.runs import split_slot
 from ..config import IndexSettings
 from .jobs import Job, find_or_make
 
@@ -25,7 +26,7 @@ def index_stage(
     `quantizer` is what the run holds for the space: while it suits the rows, so does its factory,
     and nothing is listed again because rows were added.
     """
-    kind, _, name = slot.partition("/")
+    kind, name = split_slot(slot)
     assert kind in INDEX_KINDS and name in SPACES, slot
     space = cast(Literal["features", "embeddings"], name)
     factory = _factory(settings, source, quantizer)

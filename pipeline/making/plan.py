@@ -10,6 +10,7 @@ from ...stages.spectrum import Spectrum
 from ...stages.views import OTHER
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
+from ...store.runs import kind_of, split_slot
 from ..config import Settings
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
@@ -30,7 +31,7 @@ class Plan:
     def find(self, slot: str) -> Artifact | None:
         """What the run refers to in a slot (a kind, or `index/SPACE`), if it is there."""
         version = self.store.runs.read(self.run).versions.get(slot)
-        return self.store.find(KINDS[slot.partition("/")[0]], version) if version else None
+        return self.store.find(kind_of(slot), version) if version else None
 
     def make(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Artifact:
         """The artifact of a slot as the settings ask for it, made if it is missing.
@@ -70,7 +71,7 @@ class Plan:
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
 
     def _filling(self, slot: str, asked_by: str) -> Filling:
-        kind, _, space = slot.partition("/")
+        kind, space = split_slot(slot)
         if kind not in INDEX_KINDS:
             return filling_of(slot, self.settings)
         source = self.make(space, asked_by=asked_by)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...stages.contract import Progress
 from ...stages.gather import EMBEDDING
 from ...store import Artifact
-from ...store.kinds import KINDS
+from ...store.runs import sorted_slots
 from ..run import Run
 from ..view.evaluation import evaluate
 from .contents import Contents, Curve, Missing, Sample, Tally, VersionRow
@@ -126,7 +126,7 @@ def _curve(run: Run, missing: dict[str, Missing]) -> Curve | None:
         what = what if found is None else "the curve of coding lengths is of earlier features"
         missing["k_curve"] = Missing(what=what, command=_command(run, "select-k"), adds="it")
         return None
-    rows = found.table(found.parts[0].name).sort_by("k").to_pydict()
+    rows = found.table(found.only_part).sort_by("k").to_pydict()
     return Curve(
         k=rows["k"],
         nats=rows["coding_length_nats"],
@@ -143,7 +143,7 @@ def _captions(run: Run, missing: dict[str, Missing]) -> dict[int, Sequence[tuple
     found = run.current("captions")
     words: dict[int, list[tuple[str, float]]] = {}
     if found is not None:
-        for row in found.table(found.parts[0].name).sort_by("rank").to_pylist():
+        for row in found.table(found.only_part).sort_by("rank").to_pylist():
             words.setdefault(row["cluster"], []).append((row["caption"], row["score"]))
         return dict(words)
     is_old = run.find("captions") is not None
@@ -177,10 +177,8 @@ def _has_label(embeddings: Artifact, part: str, label: str) -> bool:
 
 def _versions(run: Run) -> list[VersionRow]:
     """The run's artifacts in the order of data flow."""
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    slots = sorted(run.record.versions, key=lambda slot: (order[slot.partition("/")[0]], slot))
     rows = []
-    for slot in slots:
+    for slot in sorted_slots(run.record.versions):
         found = run.find(slot)
         if found is None:
             continue

@@ -62,7 +62,7 @@ class Clusters:
         if self._hierarchy is None or self._levels is None:
             return None
         with reading(self._hierarchy):
-            merged = self._hierarchy.table(self._hierarchy.parts[0].name).slice(1)
+            merged = self._hierarchy.table(self._hierarchy.only_part).slice(1)
         return Tree(merged.column("left").to_pylist(), merged.column("right").to_pylist())
 
     def need_tree(self) -> Tree:
@@ -149,7 +149,7 @@ class Clusters:
         captions = self._captions
         assert captions is not None, "it was looked for"
         with reading(captions):
-            rows = captions.table(captions.parts[0].name, role).sort_by("rank").to_pylist()
+            rows = captions.table(captions.only_part, role).sort_by("rank").to_pylist()
         found: dict[tuple[int, int], list[Name]] = {}
         for row in rows:
             one = Name(caption=row["caption"], score=row["score"])

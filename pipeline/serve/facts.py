@@ -2,9 +2,8 @@
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Sequence
 
-from ...store.kinds import KINDS
+from ...store.runs import sorted_slots
 from .damage import reading
 from .models import (
     Absent,
@@ -59,7 +58,7 @@ def _curve(opened: Opened) -> list[CurvePoint]:
     if found is None or found.manifest.inputs.get("spectrum") != spectrum:
         return []
     with reading(found):
-        rows = found.table(found.parts[0].name).sort_by("k").to_pylist()
+        rows = found.table(found.only_part).sort_by("k").to_pylist()
     return [
         CurvePoint(
             k=row["k"],
@@ -79,7 +78,7 @@ def _tree(opened: Opened) -> TreeFacts | None:
     if found is None:
         return None
     with reading(found):
-        table = found.table(found.parts[0].name).sort_by("level")
+        table = found.table(found.only_part).sort_by("level")
     return TreeFacts(
         finest=int(found.facts["finest"]),
         shortest=int(found.facts["shortest"]),
@@ -106,12 +105,8 @@ def _absent(opened: Opened, has_curve: bool) -> list[Absent]:
 
 def _made(opened: Opened) -> list[Made]:
     """The run's artifacts in the order of data flow."""
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    slots: Sequence[str] = sorted(
-        opened.run.record.versions, key=lambda slot: (order[slot.partition("/")[0]], slot)
-    )
     rows = []
-    for slot in slots:
+    for slot in sorted_slots(opened.run.record.versions):
         found = find_readable(opened.run, slot)
         if found is None:
             continue

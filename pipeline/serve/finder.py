@@ -158,7 +158,7 @@ class Finder:
                 searcher = self._run.searcher(space)
                 index = self._run.find(f"index/{space}")
                 if index is not None:
-                    self._resident.add(index.path(index.parts[0].name, "index").parent)
+                    self._resident.add(index.path(index.only_part, "index").parent)
                 self._searchers[space] = searcher
             return self._searchers[space]
 

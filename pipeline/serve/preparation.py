@@ -39,7 +39,7 @@ def make_map(plan: Plan, stage: Map, *, asked_by: str = "") -> Artifact:
 
 def _put_rows_into(plan: Plan, hierarchy: Artifact) -> None:
     """Assigns all rows at the finest level of the hierarchy, and at some coarser ones."""
-    merged = hierarchy.table(hierarchy.parts[0].name).slice(1)
+    merged = hierarchy.table(hierarchy.only_part).slice(1)
     tree = Tree(merged.column("left").to_pylist(), merged.column("right").to_pylist())
     stage = Assign(k=tree.kept_levels, method="hierarchy")
     plan.make(LEVELS, stage=stage, asked_by="serve")

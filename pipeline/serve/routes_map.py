@@ -86,7 +86,7 @@ def _points(opened: Opened) -> bytes:
 
     found, rows = need_map(opened), _shown(opened)
     with reading(found):
-        table = found.table(found.parts[0].name)
+        table = found.table(found.only_part)
     places = np.column_stack([table.column(side).to_numpy() for side in ("x", "y")])
     return places[rows].astype("<f4").tobytes() + rows.astype("<i4").tobytes()
 

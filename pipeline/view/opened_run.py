@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Self
 
 from ...stages.encoder import load_encoder_of
 from ...store import Artifact, MissingError, RunRecord, Store
-from ...store.kinds import KINDS
 from ...store.manifest import Input
 from ...store.paths import StorePath
+from ...store.runs import kind_of
 from ..config import Settings
 from ..device import find_device
 from ..making.sources import model_files
@@ -49,8 +49,7 @@ class OpenedRun:
     def find(self, slot: str) -> Artifact | None:
         """What the run refers to in a slot (`embeddings`, `index/features`), or None."""
         version = self.record.versions.get(slot)
-        kind = KINDS[slot.partition("/")[0]]
-        return self.store.find(kind, version) if version else None
+        return self.store.find(kind_of(slot), version) if version else None
 
     def artifact(self, slot: str) -> Artifact:
         """What the run refers to in a slot; MissingError where there is nothing yet."""

@@ -179,7 +179,7 @@ def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
             f"index/{space} {index.version} holds rows of another model than {space} "
             f"{source.version}: use another run (--run) for each"
         )
-    path = index.path(index.parts[0].name, "index")
+    path = index.path(index.only_part, "index")
     try:
         return OpenedIndex(path, Factory.parse(facts["factory"]), rows)
     except RuntimeError as error:
@@ -235,6 +235,6 @@ def first_captions(captions: Artifact) -> Mapping[int, str]:
     """The best caption of each cluster."""
     return {
         row["cluster"]: row["caption"]
-        for row in captions.table(captions.parts[0].name).to_pylist()
+        for row in captions.table(captions.only_part).to_pylist()
         if row["rank"] == 1
     }

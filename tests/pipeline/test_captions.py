@@ -21,7 +21,7 @@ def trained(tmp_path_factory, digit_shards):
 def captions(store) -> dict[int, str]:
     """The first caption of each cluster."""
     found = Run.open(store).artifact("captions")
-    rows = found.table(found.parts[0].name).to_pylist()
+    rows = found.table(found.only_part).to_pylist()
     return {row["cluster"]: row["caption"] for row in rows if row["rank"] == 1}
 
 

@@ -71,15 +71,15 @@ def test_the_curve_is_printed_with_its_band_and_what_it_says(store):
     assert f"\n{chosen:>6}  " in "\n" + out
     assert "of 3 resampled curves are the lowest there" in out
     curve = Run.open(store).artifact("k_curve")
-    assert curve.path(curve.parts[0].name, "picture").read_bytes().startswith(b"\x89PNG")
-    for row in curve.table(curve.parts[0].name).to_pylist():
+    assert curve.path(curve.only_part, "picture").read_bytes().startswith(b"\x89PNG")
+    for row in curve.table(curve.only_part).to_pylist():
         assert row["low_nats"] <= row["high_nats"]
 
 
 def test_a_grid_that_is_named_is_the_grid(store):
     succeed(store, "select-k", "--grid", "3,5,9", "--resamples", "0")
     curve = Run.open(store).artifact("k_curve")
-    rows = curve.table(curve.parts[0].name).to_pylist()
+    rows = curve.table(curve.only_part).to_pylist()
     assert [row["k"] for row in rows] == [3, 5, 9]
     assert all(row["votes"] is None and row["low_nats"] is None for row in rows)
     succeed(store, "select-k", "--set", "select_k.grid=[]")

@@ -14,7 +14,8 @@ from cpp_pipe.pipeline.view.evaluation import evaluate
 from cpp_pipe.pipeline.view.labels import Scope, fitted_parts
 from cpp_pipe.stages.embedding_rows import EmbeddingRows
 from cpp_pipe.store import ConfigError, MissingError, Product, Recipe, Store
-from cpp_pipe.store.kinds import ASSIGNMENTS, KINDS, Blob, Table, Tensors
+from cpp_pipe.store.kinds import ASSIGNMENTS, KINDS
+from cpp_pipe.store.specs import Blob, Table, Tensors
 
 from ..stages.shards import write_shards
 from .cli import SMALL, embed, fail, succeed
@@ -72,9 +73,7 @@ def embeddings_of(store, *parts):
 
 def assignments_of(store, *inputs):
     """Clusters of both parts, and their parity as a second clustering."""
-    spec = ASSIGNMENTS.files["rows"]
-    assert isinstance(spec, Table)
-    schema = spec.schema(numbers=[2])
+    schema = ASSIGNMENTS.table().schema(numbers=[2])
 
     def write(scratch, name):
         clusters = np.array(CLUSTERS[name])

@@ -86,6 +86,6 @@ def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):
     one, other = Run.open(killed).artifact("heads"), Run.open(whole).artifact("heads")
     assert one.content == other.content
     assert not any(killed.rglob("checkpoints/*"))
-    table = one.table(one.parts[0].name, "history")
+    table = one.table(one.only_part, "history")
     assert table.num_rows == 200
     assert np.isfinite(table.column("loss").to_numpy()).all()

@@ -46,7 +46,7 @@ def test_two_processes_train_the_heads_of_one(rows: Path, tmp_path: Path) -> Non
         said.append(run(store, "train", *flags, processes=processes))
     one, two = (Run.open(tmp_path / name).artifact("heads") for name in ("one", "two"))
     assert one.version == two.version
-    part = one.parts[0].name
+    part = one.only_part
     for role, column in (("history", "loss"), ("checks", "stability")):
         ours, theirs = (a.table(part, role)[column].to_numpy() for a in (two, one))
         np.testing.assert_allclose(ours, theirs, atol=1e-4)

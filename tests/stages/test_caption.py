@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages import caption as captions
 from cpp_pipe.stages.caption import Caption
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.embedding_rows import EmbeddingRows, write_table
+from cpp_pipe.stages.embedding_rows import EmbeddingRows
 from cpp_pipe.store import Artifact, ConfigError, Product, Recipe, Store
-from cpp_pipe.store.kinds import ASSIGNMENTS, HIERARCHY, WORDS, Kind, Table
+from cpp_pipe.store.kinds import ASSIGNMENTS, HIERARCHY, WORDS, Kind
 
 from .world import SETTINGS, plan_of
 
@@ -62,12 +61,8 @@ def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
         def write(scratch):
             places = [[one.lower() for one in NAMES].index(name.lower()) for name in names]
             rows = np.eye(6, dtype=np.float16)[places]
-            table = WORDS.files["rows"]
-            assert isinstance(table, Table)
-            schema = table.schema(vector_size=6)
-            flat = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=schema.types[2])
-            arrays = [pa.array(names), pa.array([vocabulary] * len(names)), flat]
-            write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=schema))
+            columns = {"name": names, "vocabulary": [vocabulary] * len(names), "embedding": rows}
+            scratch.write_table("rows", columns)
             return Product(rows=len(names), shared={"size": 6})
 
         return write
@@ -84,16 +79,13 @@ def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Ar
     def writer(rows):
         def write(scratch):
             rows_of = rows if rows.ndim == 2 else rows[:, None]
-            table = ASSIGNMENTS.files["rows"]
-            assert isinstance(table, Table)
             sure = np.ones(len(rows), np.float32)
             columns = [[str(one) for one in range(len(rows))], rows_of[:, 0], sure, sure]
             for other in rows_of.T[1:]:
                 columns += [other, sure]
-            arrays = [pa.array(one) for one in columns]
-            schema = table.schema(numbers=asked[1:])
-            arrays = [one.cast(kind) for one, kind in zip(arrays, schema.types, strict=True)]
-            write_table(scratch, "rows", pa.Table.from_arrays(arrays, schema=schema))
+            names = ASSIGNMENTS.table().schema(numbers=asked[1:]).names
+            table = dict(zip(names, columns, strict=True))
+            scratch.write_table("rows", table, numbers=asked[1:])
             return Product(rows=len(rows), shared={"k": asked[0]})
 
         return write
@@ -111,7 +103,7 @@ def make(store: Store, stage: Caption, *inputs: Artifact) -> Artifact:
 
 def rows(made: Artifact, role: str = "rows") -> list[dict]:
     """All rows of a file."""
-    return made.table(made.parts[0].name, role).to_pylist()
+    return made.table(made.only_part, role).to_pylist()
 
 
 def firsts(table: list[dict]) -> list[str]:
@@ -182,8 +174,6 @@ def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
     def write(scratch):
         from safetensors.numpy import save_file
 
-        table = HIERARCHY.files["rows"]
-        assert isinstance(table, Table)
         columns = {
             "level": list(range(finest, 0, -1)),
             "parent": [None, *range(finest, finest + len(mergings))],
@@ -191,7 +181,7 @@ def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
             "right": [None, *(right for _, right in mergings)],
             "coding_length_nats": [0.0] * finest,
         }
-        write_table(scratch, "rows", pa.Table.from_pydict(columns, schema=table.schema()))
+        scratch.write_table("rows", columns)
         nothing = np.zeros(1, np.float32)
         save_file({"centroids": nothing, "pieces": nothing}, scratch.path("leaves"))
         return Product(rows=finest, shared={"finest": finest})

@@ -48,7 +48,7 @@ def plan(tmp_path_factory) -> Plan:
 
 def groups(found) -> dict[str, dict[str, float]]:
     """By the key that is kept, the similarity of the others."""
-    rows = found.table(found.parts[0].name).to_pylist()
+    rows = found.table(found.only_part).to_pylist()
     kept = {row["group"]: row["key"] for row in rows if row["kept"]}
     told: dict[str, dict[str, float]] = {one: {} for one in kept.values()}
     for row in rows:
@@ -69,7 +69,7 @@ def test_the_largest_picture_of_a_group_is_kept(plan):
 def test_rows_point_into_the_embeddings_and_a_group_begins_with_the_kept_one(plan):
     found = make_duplicates(plan, ABOVE)
     embeddings = plan.make("embeddings", asked_by="test")
-    keys, table = embeddings.column("key"), found.table(found.parts[0].name).to_pylist()
+    keys, table = embeddings.column("key"), found.table(found.only_part).to_pylist()
     assert [keys[row["row"]] for row in table] == [row["key"] for row in table]
     assert len({row["row"] for row in table}) == len(table) == found.rows
     x = embeddings.embeddings(embeddings.parts[0].name).astype(np.float32)

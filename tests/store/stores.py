@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cpp_pipe.store import Draft, Product, Recipe, Scratch, Store
-from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES, Table
+from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
 
 PARTS = ("a-00", "b-01", "c-02")
 
@@ -42,15 +42,13 @@ def write_assignments(scratch: Scratch, table: pa.Table) -> Product:
 
 def assignments_table(rows: int = 3) -> pa.Table:
     """A table as the kind declares it."""
-    spec = ASSIGNMENTS.files["rows"]
-    assert isinstance(spec, Table)
     columns = {
         "key": [f"k{i}" for i in range(rows)],
         "cluster": list(range(rows)),
         "confidence": [0.5] * rows,
         "novelty": [0.25] * rows,
     }
-    return pa.Table.from_pydict(columns, schema=spec.schema())
+    return ASSIGNMENTS.table().to_arrow(columns)
 
 
 def publish(store: Store, made: Recipe | None = None, rows: int = 3):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cpp_pipe.store import Store, StoreError
 from cpp_pipe.store.check import check_file
-from cpp_pipe.store.kinds import ASSIGNMENTS, Column, Table
+from cpp_pipe.store.kinds import ASSIGNMENTS
+from cpp_pipe.store.specs import Column, Table
 
 from .stores import recipe, write_assignments
 
@@ -125,9 +126,7 @@ def test_a_repeated_table_s_rows_are_counted_too(tmp_path):
 
 
 def test_a_draft_takes_assignments_of_several_numbers_and_refuses_a_pair_cut_in_two(tmp_path):
-    spec = ASSIGNMENTS.files["rows"]
-    assert isinstance(spec, Table)
-    table = empty_columns(spec.schema(numbers=[20, 3]))
+    table = empty_columns(ASSIGNMENTS.table().schema(numbers=[20, 3]))
     draft = Store(tmp_path).draft(recipe(kind=ASSIGNMENTS.name))
     with pytest.raises(StoreError, match="the kind declares"):
         draft.make_part(

@@ -83,14 +83,14 @@ def test_keys_choose_and_leave_out(world, tmp_path):
 
 
 def test_of_each_group_of_duplicates_one_stays(world):
-    rows = world.duplicates.table(world.duplicates.parts[0].name).to_pylist()
+    rows = world.duplicates.table(world.duplicates.only_part).to_pylist()
     dropped = {row["row"] for row in rows if not row["kept"]}
     found = chosen(world, is_deduplicated=True)
     assert set(found.rows.tolist()) == set(range(world.embeddings.rows)) - dropped
 
 
 def test_a_group_whose_kept_one_is_not_chosen_keeps_the_one_most_like_it(world, tmp_path):
-    rows = world.duplicates.table(world.duplicates.parts[0].name).to_pylist()
+    rows = world.duplicates.table(world.duplicates.only_part).to_pylist()
     group = max({row["group"] for row in rows}, key=[row["group"] for row in rows].count)
     own = [row for row in rows if row["group"] == group]
     assert len(own) > 2

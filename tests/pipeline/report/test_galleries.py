@@ -76,7 +76,7 @@ def pixels(drawn: Drawn) -> Image.Image:
 def test_every_cluster_is_shown_with_its_caption_and_its_members(store):
     page = page_of(store)
     captions = Run.open(store).artifact("captions")
-    table = captions.table(captions.parts[0].name).to_pylist()
+    table = captions.table(captions.only_part).to_pylist()
     first = {row["cluster"]: row["caption"] for row in table if row["rank"] == 0}
     mosaics = [one for one in pictures(page) if "surest pictures" in one["alt"]]
     assert len(mosaics) == 4

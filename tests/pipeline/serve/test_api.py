@@ -52,7 +52,7 @@ def test_cards_count_the_rows_of_their_clusters(served, run, grouping, column):
 
 def test_captions_are_those_of_the_clusters(served, run):
     captions = run.artifact("captions")
-    table = captions.table(captions.parts[0].name).to_pylist()
+    table = captions.table(captions.only_part).to_pylist()
     best = {row["cluster"]: row["caption"] for row in table if row["rank"] == 1}
     cards = served.json("/api/clusters")["cards"]
     assert {card["id"]: card["names"][0]["caption"] for card in cards} == best

@@ -1,14 +1,12 @@
 """Some rows of an artifact, in any order, out of any kind of file."""
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.stages.embedding_rows import write_table
 from cpp_pipe.stages.indexing.rows import VectorRows
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
-from cpp_pipe.store.kinds import EMBEDDINGS, Table
+from cpp_pipe.store.kinds import EMBEDDINGS
 
 from ..indexes import SIZE, made_rows, make_features, split
 
@@ -17,9 +15,6 @@ ROWS = 700
 
 def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) -> Artifact:
     """Embeddings as the stages write them, or as any writer may: cut into groups, compressed."""
-    rows, skipped = EMBEDDINGS.files["rows"], EMBEDDINGS.files["skipped"]
-    assert isinstance(rows, Table) and isinstance(skipped, Table)
-    schema, lost = rows.schema(vector_size=SIZE), skipped.schema()
     recipe = Recipe(
         kind="embeddings",
         format=1,
@@ -32,24 +27,18 @@ def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) 
 
     def writer(name: str, x: np.ndarray):
         def write(scratch: Scratch) -> Product:
-            known = {
+            columns = {
                 "key": [f"{name}-{row}" for row in range(len(x))],
                 "shard": [name] * len(x),
                 "extra": ["{}"] * len(x),
+                "embedding": x,
             }
-            columns = [
-                pa.array(known.get(one.name, [None] * len(x)), type=one.type)
-                for one in list(schema)[:-1]
-            ]
-            vectors = pa.FixedSizeListArray.from_arrays(
-                pa.array(x.reshape(-1)), type=schema.types[-1]
-            )
-            table = pa.Table.from_arrays([*columns, vectors], schema=schema)
             if plain:
-                write_table(scratch, "rows", table)
+                scratch.write_table("rows", columns)
             else:
+                table = EMBEDDINGS.table().to_arrow(columns)
                 pq.write_table(table, scratch.path("rows"), row_group_size=97, compression="zstd")
-            write_table(scratch, "skipped", pa.Table.from_pylist([], schema=lost))
+            scratch.write_table("skipped", [])
             model = {"embedding_size": SIZE}
             return Product(rows=len(x), shared={"model": model})
 

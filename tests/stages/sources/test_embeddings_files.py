@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as npst
 from cpp_pipe.stages.sources.embedding_rows import FIELD_NAMES, to_rows, unit_rows
 from cpp_pipe.stages.sources.embeddings_files import ImportPart, sniff
 from cpp_pipe.store.errors import ShardError
-from cpp_pipe.store.kinds import EMBEDDINGS, Table
+from cpp_pipe.store.kinds import EMBEDDINGS
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 UNIT = X / np.linalg.norm(X, axis=1, keepdims=True)
@@ -56,10 +56,9 @@ def test_real_embeddings_come_in_with_keys_labels_and_names(shared: Path):
 
 
 def test_the_columns_are_those_of_the_kind(tmp_path: Path):
-    table = EMBEDDINGS.files["rows"]
-    assert isinstance(table, Table)
     rows = only(save(tmp_path / "a.npz", x=X)).load()
-    assert set(rows.columns) | {"shard", "offset", "size"} == {c.name for c in table.columns}
+    declared = {column.name for column in EMBEDDINGS.table().columns}
+    assert set(rows.columns) | {"shard", "offset", "size"} == declared
     assert set(FIELD_NAMES) < set(rows.columns)
 
 

@@ -33,15 +33,22 @@ class Artifact:
         """What the artifact is and was made from; StoreError for a format we cannot read."""
         path = self.folder / MANIFEST
         value = self._room.read_json(path)
-        kind = KINDS.get(value.get("kind"))
-        if kind is None or value.get("format") != kind.format:
+        told = value if isinstance(value, Mapping) else {}
+        kind = KINDS.get(str(told.get("kind")))
+        if kind is None or told.get("format") != kind.format:
             known = ", ".join(f"{kind.name} {kind.format}" for kind in KINDS.values())
             raise StoreError(
-                f"{path} is of kind {value.get('kind')!r} in format {value.get('format')!r}, "
+                f"{path} is of kind {told.get('kind')!r} in format {told.get('format')!r}, "
                 f"this version of cpp-pipe reads {known}: use the version that wrote it, "
                 "or another store"
             )
-        return Manifest.from_json(value)
+        manifest = Manifest.from_json(value, path)
+        if (manifest.kind, manifest.version) != (self.folder.parent.name, self.folder.name):
+            raise StoreError(
+                f"{path} is that of {manifest.kind}/{manifest.version}: move the folder back, or "
+                "remove it and run the same command again"
+            )
+        return manifest
 
     @property
     def kind(self) -> Kind:

@@ -16,7 +16,7 @@ from .errors import StoreError
 from .leases import collecting as collecting
 from .leases import lock as lock
 from .leases import writing as writing
-from .manifest import MANIFEST, PART_SUFFIX, PARTS, FileRecord, PartRecord
+from .manifest import MANIFEST, PART_SUFFIX, PARTS, FileRecord, Manifest, PartRecord
 from .objects import digest as digest
 from .objects import each as each
 from .objects import find_json as find_json
@@ -86,7 +86,7 @@ def keep_part(path: "UPath", record: PartRecord) -> PartRecord:
     """Creates a part's small file; the record that stands there, where another was first."""
     if objects.create_json(path, record.to_json()):
         return record
-    first = PartRecord.from_json(read_json(path))
+    first = PartRecord.from_json(read_json(path), path)
     if first.recipe != record.recipe:
         write_json(path, record.to_json())
         return record
@@ -100,13 +100,15 @@ def part_records(parts: "UPath", names: Collection[str]) -> Iterator[PartRecord]
     """Those of the named parts that are there: by one manifest, or by their small files."""
     manifest = find_json(parts.parent / MANIFEST)
     if manifest is not None:
-        yield from (PartRecord.from_json(one) for one in manifest["parts"] if one["name"] in names)
+        published = Manifest.from_json(manifest, parts.parent / MANIFEST).parts
+        yield from (record for record in published if record.name in names)
         return
     there = {path.name for path in objects.sizes(parts)}
     wanted = [parts / f"{name}{PART_SUFFIX}" for name in names]
-    for value in each(find_json, [path for path in wanted if path.name in there]):
+    present = [path for path in wanted if path.name in there]
+    for path, value in zip(present, each(find_json, present), strict=True):
         if value is not None:
-            yield PartRecord.from_json(value)
+            yield PartRecord.from_json(value, path)
 
 
 def adopt(others: "UPath", record: PartRecord, parts: "UPath") -> None:

@@ -104,9 +104,10 @@ def keep_part(path: Path, record: PartRecord) -> PartRecord:
 def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
     """Those of the named parts that are there."""
     for name in names:
-        found = find_json(parts / f"{name}{PART_SUFFIX}")
+        path = parts / f"{name}{PART_SUFFIX}"
+        found = find_json(path)
         if found is not None:
-            yield PartRecord.from_json(found)
+            yield PartRecord.from_json(found, path)
 
 
 def adopt(others: Path, record: PartRecord, parts: Path) -> None:

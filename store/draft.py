@@ -90,8 +90,9 @@ class Draft:
 
     def find_part(self, name: str) -> PartRecord | None:
         """A part that is there; one of another recipe does not count."""
-        found = self._room.find_json(self._parts / f"{name}{PART_SUFFIX}")
-        record = None if found is None else PartRecord.from_json(found)
+        path = self._parts / f"{name}{PART_SUFFIX}"
+        found = self._room.find_json(path)
+        record = None if found is None else PartRecord.from_json(found, path)
         return record if record and record.recipe == self.recipe.of_part(name) else None
 
     def finished(self) -> dict[str, PartRecord]:

@@ -2,14 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from .digest import digest_json
+from .parsing import Fields
 
 MANIFEST = "manifest.json"
 PARTS = "parts"
 PART_SUFFIX = ".part.json"
 """Of the small file that says that a part is there."""
+
+
+class StoreFile(Protocol):
+    """A file of the store, on a disk or in a bucket."""
+
+    @property
+    def name(self) -> str:
+        """Its last component."""
+        ...
+
 
 VERSION_DIGITS = 16
 """Hex digits of a version's name: 64 bits, enough to tell any store's versions apart."""
@@ -55,6 +66,15 @@ class FileRecord:
     sha256: str
     bytes: int
 
+    @classmethod
+    def of(cls, fields: Fields) -> Self:
+        """The record that a small file of the store gives."""
+        return cls(
+            name=fields.plain_name("name"),
+            sha256=fields.digest("sha256"),
+            bytes=fields.count("bytes"),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartRecord:
@@ -80,11 +100,28 @@ class PartRecord:
         return {**asdict(self), "content": self.content}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The record that `to_json` wrote."""
-        files = {role: FileRecord(**record) for role, record in value["files"].items()}
-        known = {name: value[name] for name in ("name", "rows", "recipe", "facts", "shared")}
-        return cls(files=files, **known)
+    def from_json(cls, value: object, path: StoreFile) -> Self:
+        """The record that `to_json` wrote to the file `path`; StoreError where it is damaged."""
+        fields = Fields(value, path)
+        record = cls.of(fields)
+        name = path.name.removesuffix(PART_SUFFIX)
+        fields.require(record.name == name, "name", f"{name!r}, as the file's")
+        return record
+
+    @classmethod
+    def of(cls, fields: Fields) -> Self:
+        """The record that a small file of the store gives."""
+        record = cls(
+            name=fields.plain_name("name"),
+            rows=fields.count("rows"),
+            recipe=fields.digest("recipe"),
+            files={role: FileRecord.of(file) for role, file in fields.objects("files").items()},
+            facts=fields.mapping("facts"),
+            shared=fields.mapping("shared"),
+        )
+        is_right = fields.digest("content") == record.content
+        fields.require(is_right, "content", "the digest of its files")
+        return record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +131,15 @@ class Input:
     kind: str
     version: str
     content: str
+
+    @classmethod
+    def of(cls, fields: Fields) -> Self:
+        """The input that a manifest gives."""
+        return cls(
+            kind=fields.plain_name("kind"),
+            version=fields.version("version"),
+            content=fields.digest("content"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +183,21 @@ class Manifest:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The manifest that `to_json` wrote."""
-        told = ("kind", "format", "version", "stage", "revision", "config", "facts", "made_by")
-        return cls(
-            inputs={name: Input(**one) for name, one in value["inputs"].items()},
-            parts=tuple(PartRecord.from_json(part) for part in value["parts"]),
-            **{name: value[name] for name in told},
+    def from_json(cls, value: object, path: StoreFile) -> Self:
+        """The manifest that `to_json` wrote to the file `path`; StoreError where it is damaged."""
+        fields = Fields(value, path)
+        manifest = cls(
+            kind=fields.plain_name("kind"),
+            format=fields.count("format"),
+            version=fields.version("version"),
+            stage=fields.text("stage"),
+            revision=fields.count("revision"),
+            config=fields.mapping("config"),
+            inputs={slot: Input.of(used) for slot, used in fields.objects("inputs").items()},
+            parts=tuple(PartRecord.of(part) for part in fields.elements("parts")),
+            facts=fields.mapping("facts"),
+            made_by=fields.mapping("made_by"),
         )
+        is_right = fields.digest("content") == manifest.content
+        fields.require(is_right, "content", "the digest of its parts")
+        return manifest

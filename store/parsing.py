@@ -73,6 +73,14 @@ class Fields:
         value = self._required(name, "an object")
         return dict(value) if isinstance(value, Mapping) else self._refuse(name, "an object")
 
+    def texts(self, name: str) -> dict[str, str]:
+        """An object of texts."""
+        values = self.mapping(name)
+        for key, value in values.items():
+            if not isinstance(value, str):
+                raise self._damaged(f"{self._path(name)}.{key}", "a text", value)
+        return values
+
     def objects(self, name: str) -> dict[str, "Fields"]:
         """An object of objects."""
         values = self.mapping(name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from .errors import ConfigError, StoreError
 from .kinds import KINDS, Kind
+from .parsing import Fields, is_plain_name, is_version
 from .paths import StorePath, room_of
 
 RUN_FORMAT = 1
@@ -70,9 +71,7 @@ class Runs:
         value = self._room.find_json(path)
         if value is None:
             return RunRecord(name=name)
-        if value.pop("format", None) != RUN_FORMAT:
-            raise StoreError(f"{path} is not of format {RUN_FORMAT}: use another --run or --store")
-        return RunRecord(**value)
+        return _parse(value, path)
 
     def update(self, name: str, **changes: Mapping[str, Any]) -> RunRecord:
         """Merges entries into the run's mappings; `settings` is replaced as a whole.
@@ -87,6 +86,28 @@ class Runs:
             changed = _merge(self.read(name), changes)
             self._room.write_json(path, {"format": RUN_FORMAT, **asdict(changed)})
         return changed
+
+
+def _parse(value: object, path: StorePath) -> RunRecord:
+    fields = Fields(value, path)
+    if fields.count("format") != RUN_FORMAT:
+        raise StoreError(f"{path} is not of format {RUN_FORMAT}: use another --run or --store")
+    record = RunRecord(
+        name=fields.plain_name("name"),
+        settings=fields.mapping("settings"),
+        versions=fields.texts("versions"),
+        making=fields.texts("making"),
+        sources=fields.texts("sources"),
+    )
+    fields.require(
+        record.name == path.parent.name, "name", f"{path.parent.name!r}, as the folder's"
+    )
+    for name in ("versions", "making"):
+        for slot, version in getattr(record, name).items():
+            kind, rest = split_slot(slot)
+            is_slot = kind in KINDS and (is_plain_name(rest) or slot == kind)
+            fields.require(is_slot and is_version(version), name, "versions by slot")
+    return record
 
 
 def _merge(record: RunRecord, changes: Mapping[str, Mapping[str, Any]]) -> RunRecord:

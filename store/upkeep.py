@@ -25,11 +25,14 @@ def verify(artifact: Artifact) -> Iterator[Fault]:
     """Reads every byte of an artifact and yields what differs from its manifest."""
     room = room_of(artifact.folder)
     path = artifact.folder / MANIFEST
-    if room.read_json(path).get("content") != artifact.content:
-        yield Fault(path=path, what="its content digest is not that of its parts")
+    try:
+        manifest = artifact.manifest
+    except StoreError as error:
+        yield _fault_of(error, path)
+        return
     for faults in room.each(lambda part: list(_verify_part(artifact, part)), artifact.parts):
         yield from faults
-    for name, used in artifact.manifest.inputs.items():
+    for name, used in manifest.inputs.items():
         source = artifact.folder.parent.parent / used.kind / used.version
         if room.is_file(source / MANIFEST) and Artifact(source).content != used.content:
             what = f"was changed since {artifact.kind.name} used it: {name}"
@@ -39,11 +42,14 @@ def verify(artifact: Artifact) -> Iterator[Fault]:
 def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
     room = room_of(artifact.folder)
     small = artifact.folder / PARTS / f"{part.name}{PART_SUFFIX}"
-    found = room.find_json(small)
-    if found is None:
-        yield Fault(path=small, what="is missing")
-    elif PartRecord.from_json(found) != part:
-        yield Fault(path=small, what="differs from the manifest")
+    try:
+        found = room.find_json(small)
+        if found is None:
+            yield Fault(path=small, what="is missing")
+        elif PartRecord.from_json(found, small) != part:
+            yield Fault(path=small, what="differs from the manifest")
+    except StoreError as error:
+        yield _fault_of(error, small)
     for file in part.files.values():
         path = artifact.folder / PARTS / file.name
         size = room.size(path)
@@ -56,6 +62,10 @@ def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
         copy = room.find_copy(file)
         if copy is not None and digest_file(copy) != file.sha256:
             yield Fault(path=copy, what=f"is no copy of {path} any more: remove it")
+
+
+def _fault_of(error: StoreError, path: StorePath) -> Fault:
+    return Fault(path=path, what=str(error).removeprefix(f"{path} "))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,10 +57,11 @@ def test_a_version_changes_with_whatever_changes_the_numbers(change):
 
 
 def test_a_manifest_reads_back_as_it_was_written(root):
-    manifest = publish(Store(root)).manifest
-    assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
-    part = manifest.parts[0]
-    assert PartRecord.from_json(json.loads(json.dumps(part.to_json()))) == part
+    artifact = publish(Store(root))
+    manifest, path = artifact.manifest, artifact.folder / "manifest.json"
+    assert Manifest.from_json(json.loads(json.dumps(manifest.to_json())), path) == manifest
+    part, path = manifest.parts[0], artifact.folder / "parts" / "a-00.part.json"
+    assert PartRecord.from_json(json.loads(json.dumps(part.to_json())), path) == part
 
 
 def test_reading_an_empty_store_makes_nothing(root):

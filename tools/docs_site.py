@@ -32,7 +32,6 @@ from cpp_pipe.stages.algorithms.objective import Objective
 from cpp_pipe.store.kinds import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 NOTEBOOK = "cpp_pipe.ipynb"
 
@@ -40,7 +39,7 @@ PATH = (
     "cpp-pipe demo",
     "cpp-pipe report --run digits",
     "cpp-pipe embed --config digits --run levels",
-    "cpp-pipe merge --finest 20 --run levels",
+    "cpp-pipe hierarchy --finest 20 --run levels",
     "cpp-pipe assign --level 20 --run levels",
     "cpp-pipe caption --run levels",
     "cpp-pipe embed --config digits --run several",
@@ -143,10 +142,6 @@ def _section(path: Path, title: str) -> str:
     return sections[title].strip()
 
 
-def _section_of_readme(title: str) -> str:
-    return _section(README, title)
-
-
 def _table_of_results(title: str) -> str:
     """The first table of a section of the results."""
     found = re.search(r"(?:^\|.*\n?)+", _section(RESULTS, title), re.MULTILINE)
@@ -183,7 +178,6 @@ MAKERS: Mapping[str, Callable[[str], str]] = {
     "files": _files,
     "kinds": _tables_of_kinds,
     "manifest": _manifest,
-    "readme": _section_of_readme,
     "results": _table_of_results,
 }
 """What a line `<!-- made: NAME OF -->` of a page stands for."""

@@ -15,9 +15,9 @@ HEAD = """\
 
 Settings say what a run does, with a table for each stage. They come from a TOML file
 (`--config FILE.toml`, or `cpp-pipe run FILE.toml`), from a shipped config by its name
-(`--config reference`), and from flags: `--set train.epochs=20` changes any setting, and a flag such
-as `--epochs 20` is a short form. The run records every setting that was used. An unknown table or key
-is an error that names the known ones.
+(`--config reference`), and from flags: `--set train.epochs=20` changes any setting, and a flag
+such as `--epochs 20` is a short form. The run records every setting that was used. An unknown table
+or key is an error that names the known ones.
 
 ```toml
 [train]
@@ -35,7 +35,7 @@ is built.
 
 
 def settings_page(settings: type, configs: Path, *, others: Sequence[type] = ()) -> str:
-    """Markdown that describes every table of `settings`, a dataclass of dataclasses, and each config.
+    """Markdown of every table of `settings`, a dataclass of dataclasses, and of each config.
 
     A key without docs of its own takes those of the field of the same name in one of the `others`.
     """

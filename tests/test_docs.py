@@ -1,4 +1,4 @@
-"""The site says what the program does: what is made for it is whole, and what is written runs."""
+"""The site says what the program does: generated pages are complete, and what is written runs."""
 
 import html
 import importlib
@@ -36,18 +36,19 @@ from .pipeline.cli import call
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
+README = ROOT / "README.md"
 NOTEBOOK = DOCS / "cpp_pipe.ipynb"
 PAGES = sorted(DOCS.glob("*.md"))
 
 WARNINGS_ARE_ERRORS = """
 import warnings
-for ours in ("cpp_pipe", "__main__"):
-    warnings.filterwarnings("error", module=ours)
+for module in ("cpp_pipe", "__main__"):
+    warnings.filterwarnings("error", module=module)
 """
 
 
 def extra(name: str) -> Any:
-    """A package of the extra `docs`; in CI it must be there."""
+    """A package of the extra `docs`; skips the test without it, and fails in CI."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
@@ -58,15 +59,15 @@ def extra(name: str) -> Any:
 
 
 def sections(markdown: str) -> dict[str, str]:
-    """What stands below each heading of the second level, by its text."""
+    """The text below each heading of the second level, by heading."""
     parts = re.split(r"^## (.+)$", markdown, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def fences(markdown: str) -> Iterator[tuple[str, str]]:
-    """What stands behind the opening fence, and the code, of each block of code."""
-    for found in re.finditer(r"^```([^\n]*)\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL):
-        yield found[1], found[2]
+    """Each block of code: the words after its opening fence, and the code."""
+    for block in re.finditer(r"^```([^\n]*)\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL):
+        yield block[1], block[2]
 
 
 @pytest.fixture(scope="module")
@@ -74,31 +75,32 @@ def group() -> Any:
     return typer.main.get_command(app)
 
 
-# Pages that are made.
+# Generated pages.
 
 
-def test_every_flag_that_a_command_helps_with_stands_in_its_section(group):
-    told = sections(commands_page(group))
-    assert list(told) == list(COMMANDS)
-    for name, section in told.items():
+def test_the_page_of_commands_shows_every_flag(group):
+    shown_sections = sections(commands_page(group))
+    assert list(shown_sections) == list(COMMANDS)
+    for name, section in shown_sections.items():
         flags = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", call(None, name, "--help").out))
         rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
         shown = {flag for row in rows for flag in re.findall(r"`(-[^`]+)`", row)}
         assert shown <= flags, f"{name} has no such flag"
         # Examples in the help name flags of other programs too.
-        options = {flag for one in group.get_command(None, name).params for flag in one.opts}
+        parameters = group.get_command(None, name).params
+        options = {flag for parameter in parameters for flag in parameter.opts}
         assert {flag for flag in options if flag.startswith("-")} <= shown, name
 
 
 def test_examples_of_a_help_text_become_commands_and_brackets_stay():
-    made = help_markdown("Do it, with [train] and *.tar.\n\n\b\n  cpp-pipe do --it")
-    assert made == "Do it, with \\[train\\] and \\*.tar.\n\n```console\n$ cpp-pipe do --it\n```"
+    markdown = help_markdown("Do it, with [train] and *.tar.\n\n\b\n  cpp-pipe do --it")
+    assert markdown == "Do it, with \\[train\\] and \\*.tar.\n\n```console\n$ cpp-pipe do --it\n```"
 
 
-def test_every_setting_stands_in_its_table_with_its_default():
-    told = sections(settings_page(Settings, CONFIGS, others=(Objective,)))
+def test_the_page_of_settings_shows_every_setting_with_its_default():
+    shown = sections(settings_page(Settings, CONFIGS, others=(Objective,)))
     for name, table in Settings().tables().items():
-        rows = [line.split(" | ") for line in told[f"`[{name}]`"].splitlines()]
+        rows = [line.split(" | ") for line in shown[f"`[{name}]`"].splitlines()]
         written = {
             row[0].strip("|` "): row[2].strip("`") for row in rows if row[0].startswith("| `")
         }
@@ -107,13 +109,13 @@ def test_every_setting_stands_in_its_table_with_its_default():
             assert tomllib.loads(f"value = {written[key]}")["value"] == default, f"{name}.{key}"
 
 
-def test_every_shipped_config_stands_on_the_page_as_it_is():
+def test_the_page_of_settings_shows_every_shipped_config():
     page = settings_page(Settings, CONFIGS)
     shown = [tomllib.loads(code) for kind, code in fences(page) if kind == "toml"]
     assert all(tomllib.loads(path.read_text()) in shown for path in CONFIGS.glob("*.toml"))
 
 
-def test_what_stands_below_a_field_is_told_of_bases_too():
+def test_docs_of_fields_include_those_of_base_classes():
     @dataclass
     class Base:
         first: int = 0
@@ -129,7 +131,7 @@ def test_what_stands_below_a_field_is_told_of_bases_too():
     assert field_docs(Child) == {"first": "Of the base.", "third": "Two lines."}
 
 
-def test_every_column_of_every_kind_is_told():
+def test_the_page_of_kinds_shows_every_column():
     parts = re.split(r"^### `(\w+)`, format (\d+)$", kinds_section(KINDS.values()), flags=re.M)
     assert [(name, int(number)) for name, number in zip(parts[1::3], parts[2::3], strict=True)] == [
         (kind.name, kind.format) for kind in KINDS.values()
@@ -143,12 +145,12 @@ def test_every_column_of_every_kind_is_told():
             assert all(f"| `{column.name}` |" in text for column in columns)
 
 
-def test_the_history_of_formats_ends_with_the_present_ones():
+def test_the_history_of_formats_ends_with_the_current_ones():
     history: dict[str, list[int]] = {}
     for kind, number in re.findall(r"^\| (\w+) \| (\d+) \|", (DOCS / "store.md").read_text(), re.M):
         history.setdefault(kind, []).append(int(number))
-    present = {kind.name: list(range(1, kind.format + 1)) for kind in KINDS.values()}
-    assert history == present, "tell what changed in docs/store.md, version by version"
+    current = {kind.name: list(range(1, kind.format + 1)) for kind in KINDS.values()}
+    assert history == current, "say in docs/store.md what each format changed"
 
 
 # Formulas, and what a page may load.
@@ -180,7 +182,7 @@ def test_formulas_become_mathml_and_code_stays():
         "<style>@import 'https://a.example/x.css';</style>",
     ],
 )
-def test_what_a_page_loads_from_another_host_is_found(page: str):
+def test_a_load_from_another_host_is_found(page: str):
     assert len(foreign_loads(page)) == 1
 
 
@@ -194,11 +196,11 @@ def test_what_a_page_loads_from_another_host_is_found(page: str):
         "<p>url(https://a.example/x.png)</p>",
     ],
 )
-def test_links_and_own_files_are_no_loads(page: str):
+def test_links_and_own_files_are_not_foreign_loads(page: str):
     assert foreign_loads(page) == []
 
 
-def test_style_sheets_and_pages_of_a_site_are_searched(tmp_path):
+def test_style_sheets_and_pages_of_a_site_are_checked(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.css").write_text("a { background: url(https://a.example/x.png) }")
     (tmp_path / "x.html").write_text('<img src="https://a.example/y.png">')
@@ -212,58 +214,77 @@ def test_style_sheets_and_pages_of_a_site_are_searched(tmp_path):
 # Commands in pages.
 
 
-def test_a_block_shows_what_its_commands_print_each_run_once(tmp_path):
+def test_a_block_shows_what_its_commands_print_and_runs_each_once(tmp_path):
     console = Console(tmp_path)
     filled = console.fill(
         "One:\n\n```console run\n$ cpp-pipe status\n```\n\n```console\n$ x\n```\n"
     )
-    said = "the store artifacts is empty: `cpp-pipe embed --shards ...` begins a run"
-    assert filled == f"One:\n\n```console\n$ cpp-pipe status\n{said}\n```\n\n```console\n$ x\n```\n"
+    printed = "the store artifacts is empty: `cpp-pipe embed --shards ...` begins a run"
+    assert (
+        filled == f"One:\n\n```console\n$ cpp-pipe status\n{printed}\n```\n\n```console\n$ x\n```\n"
+    )
     (tmp_path / "artifacts").write_text("no folder")
-    assert console.run("cpp-pipe status").strip() == said
+    assert console.run("cpp-pipe status").strip() == printed
 
 
 @pytest.mark.parametrize("line", ["$ ls", "cpp-pipe status", "$ cpp-pipe lineage captions"])
-def test_a_block_with_anything_that_fails_is_an_error(line: str, tmp_path):
+def test_a_block_with_a_line_that_fails_is_an_error(line: str, tmp_path):
     with pytest.raises(CommandFailed, match=re.escape(line.removeprefix("$ "))):
         Console(tmp_path).fill(f"```console run\n{line}\n```\n")
 
 
 def commands_of(markdown: str) -> Iterator[list[str]]:
-    """The words of each command of cpp-pipe in the blocks of code of a page."""
+    """The words of each cpp-pipe command in the blocks of code of a page."""
     for kind, code in fences(markdown):
         if not kind.startswith(("console", "bash")):
             continue
         for line in code.replace("\\\n", " ").splitlines():
-            found = re.match(r"(?:\$ )?(?:torchrun .*-m cpp_pipe|cpp-pipe) +(.+)", line)
-            if found:
-                yield shlex.split(found[1], comments=True)
+            command = re.match(r"(?:\$ )?(?:torchrun .*-m cpp_pipe|cpp-pipe) +(.+)", line)
+            if command:
+                yield shlex.split(command[1], comments=True)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_commands_in_pages_have_the_flags_that_they_are_given(path: Path, group):
+def test_commands_in_pages_exist_and_have_their_flags(path: Path, group):
     for name, *words in commands_of(path.read_text()):
         command = group.get_command(None, name)
-        assert command is not None, f"{name} is no command"
-        known = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+        assert command is not None, f"{name} is not a command"
+        known = {
+            flag
+            for parameter in command.params
+            for flag in (*parameter.opts, *parameter.secondary_opts)
+        }
         given = [word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)]
         assert set(given) <= known, f"{name} {' '.join(words)}"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_settings_in_pages_are_known(path: Path):
+def test_settings_in_pages_exist(path: Path):
     for table, key in re.findall(r"--set (\w+)\.(\w+)=", path.read_text()):
         settings = getattr(Settings(), table)
-        assert key in {one.name for one in fields(settings)}, f"{table}.{key}"
+        assert key in {field.name for field in fields(settings)}, f"{table}.{key}"
+
+
+# The README.
+
+
+def test_the_images_of_the_readme_exist_and_are_small():
+    paths = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README.read_text())
+    assert len(paths) == 2
+    assert sum((ROOT / path).stat().st_size for path in paths) < 1_000_000
+
+
+def test_the_files_that_the_readme_names_exist():
+    text = README.read_text()
+    paths = {
+        *re.findall(r"\]\(([^):#]+)\)", text),
+        *re.findall(r"`([\w./-]+\.(?:md|ipynb))`", text),
+    }
+    assert len(paths) > 10
+    assert [path for path in sorted(paths) if not (ROOT / path).is_file()] == []
 
 
 # The notebook.
-
-
-def test_the_pictures_of_the_readme_are_there_and_small():
-    places = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
-    assert len(places) == 2
-    assert sum((ROOT / place).stat().st_size for place in places) < 1_000_000
 
 
 def test_the_notebook_is_stored_without_outputs():
@@ -287,27 +308,33 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(WARNINGS_ARE_ERRORS))
-    where = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=240, resources=where).execute()
-    shown = {cell["id"]: cell.outputs for cell in notebook.cells if cell["cell_type"] == "code"}
-    agreement = float(shown[notebook.cells[-1]["id"]][0]["data"]["text/plain"])
+    folder = {"metadata": {"path": str(tmp_path)}}
+    client = nbclient.NotebookClient(notebook, kernel_name="python3", timeout=240, resources=folder)
+    client.execute()
+    outputs_of = {
+        cell["id"]: cell.outputs for cell in notebook.cells if cell["cell_type"] == "code"
+    }
+    agreement = float(outputs_of[notebook.cells[-1]["id"]][0]["data"]["text/plain"])
     assert agreement > 0.8
-    pictures = [
-        one for outputs in shown.values() for one in outputs if "image/png" in one.get("data", {})
+    images = [
+        output
+        for outputs in outputs_of.values()
+        for output in outputs
+        if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == 2
+    assert len(images) == 2
 
 
 # The stage that a page adds.
 
 
 def apply_diff(path: Path, diff: str) -> None:
-    """Puts the lines that a block `diff` adds where the lines around them stand."""
+    """Inserts the lines that a `diff` block adds between the lines that surround them."""
     lines = diff.splitlines()
     old = "\n".join(line[1:] for line in lines if line[:1] in ("", " "))
     new = "\n".join(line[1:] for line in lines)
     text = path.read_text()
-    assert text.count(old) == 1, f"{path.name} does not hold, once:\n{old}"
+    assert text.count(old) == 1, f"{path.name} must hold this exactly once:\n{old}"
     path.write_text(text.replace(old, new))
 
 
@@ -324,7 +351,7 @@ def test_the_stage_that_a_page_adds_works_in_a_copy_of_the_program(tmp_path, dig
         if language == "diff":
             apply_diff(path, code)
         else:
-            assert not path.exists(), f"{title} is there already"
+            assert not path.exists(), f"{title} exists already"
             path.write_text(code)
     store = tmp_path / "artifacts"
 
@@ -344,17 +371,17 @@ def test_the_stage_that_a_page_adds_works_in_a_copy_of_the_program(tmp_path, dig
         "train.epochs=1",
         "assign.k=5",
     )
-    sets = [word for one in small for word in ("--set", one)]
+    sets = [word for setting in small for word in ("--set", setting)]
     run("embed", str(digit_shards), "--model", "digits-clip", "--pretrained", "shipped", *sets)
     assert re.match(r"60 rows; the least typical is digit_\d+ \(", run("typicality"))
 
     def column(kind: str, name: str) -> np.ndarray:
         paths = sorted(store.glob(f"{kind}/*/parts/*.parquet"))
         tables = [pq.read_table(path) for path in paths if ".skipped." not in path.name]
-        return np.array([value for one in tables for value in one.column(name).to_pylist()])
+        return np.array([value for table in tables for value in table.column(name).to_pylist()])
 
     x, clusters = column("embeddings", "embedding"), column("assignments", "cluster")
-    means = np.stack([x[clusters == one].mean(0) for one in range(clusters.max() + 1)])
+    means = np.stack([x[clusters == cluster].mean(0) for cluster in range(clusters.max() + 1)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     expected = (x * means[clusters]).sum(1)
     assert column("typicality", "typicality") == pytest.approx(expected, abs=2e-3)

@@ -145,6 +145,22 @@ def test_every_package_on_disk_is_listed_and_mapped():
         assert (ROOT / folder / "__init__.py").is_file(), f"{folder} has no __init__.py"
 
 
+def test_the_page_on_the_layout_names_every_folder_of_code():
+    page = (ROOT / "docs" / "layout.md").read_text()
+    named = set(re.findall(r"`([\w./-]+)/`", page))
+    code = {path.parent for path in tracked() if path.suffix not in (".md", ".png", ".svg")}
+    # A folder of tests is named by the folder that it mirrors.
+    mirrors = {Path("tests") / folder for folder in code}
+    folders = {folder.as_posix() for folder in code - mirrors if folder != Path(".")}
+    assert folders <= named, "say in docs/layout.md what these folders are for"
+    rooms = re.findall(r"^\*\*`([\w./-]+)/`\*\*", page, flags=re.MULTILINE)
+    gone = [room for room in rooms if not (ROOT / room).is_dir()]
+    assert not gone, "docs/layout.md describes folders that do not exist"
+    files = re.findall(r"`([\w./-]+/[\w-]+\.(?:py|md))`", page)
+    missing = [file for file in files if not (ROOT / file).is_file()]
+    assert not missing, "docs/layout.md names files that do not exist"
+
+
 def test_every_file_of_a_package_is_installed():
     data = PROJECT["tool"]["setuptools"]["package-data"]
     package_of = {folder: package for package, folder in PACKAGE_DIR.items()}

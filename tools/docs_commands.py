@@ -1,39 +1,51 @@
 """The page of all commands, in Markdown, from the application that runs them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import dedent
+from types import MappingProxyType
 from typing import Any
 
-import click
+import typer
 
 HEAD = """\
 # Commands
 
-Every command tells the same with `--help`. This page is made from the program itself whenever the
-site is built.
+`--help` of a command says the same. This page is generated from the program each time the site is
+built.
 
-A command makes what is missing between what the store holds and what it needs, and says so. An
-error is one line on standard error that says what to do, with exit code 2. A command that was
-stopped (Ctrl-C) ends with 130, and goes on where it was when it is given again.
+A command makes what is missing between what the store holds and what it needs, and says so. `--run`
+may be left out where the store holds one run.
+
+| exit code | what it means |
+|---|---|
+| 0 | The command did what was asked. |
+| 1 | `verify` found damage, or `doctor` a fault. From any other command: a bug, with a traceback. |
+| 2 | An error that you can act on: one line on standard error says what is wrong and what to do. |
+| 130 | Stopped by Ctrl-C. What was finished is kept; the same command goes on from there. |
 """
 
+TYPE_WORDS: Mapping[str, str] = MappingProxyType({"Path": "path", "int": "integer", "str": "text"})
+"""Python's names of types in the words of a user; newer versions of typer use Python's."""
 
-def commands_page(group: click.Group) -> str:
-    """Markdown that tells every command of a group: what it does, its usage and its flags."""
-    with click.Context(group, info_name="cpp-pipe") as parent:
+
+def commands_page(group: Any) -> str:
+    """Markdown that describes every command of a group: what it does, its usage and its flags."""
+    # typer 0.20 builds its commands from click, 0.29 from a copy of its own: only typer's names
+    # fit both, and only what both kinds of parameters have is read here.
+    with typer.Context(group, info_name="cpp-pipe") as parent:
         names = group.list_commands(parent)
         commands = {name: _command(group, parent, name) for name in names}
         return "\n".join([HEAD, *_contents(commands), *_sections(commands, parent)])
 
 
-def _command(group: click.Group, parent: click.Context, name: str) -> click.Command:
-    found = group.get_command(parent, name)
-    assert found is not None, f"{name} is listed, and is no command"
-    return found
+def _command(group: Any, parent: typer.Context, name: str) -> Any:
+    command = group.get_command(parent, name)
+    assert command is not None, f"{name} is listed but is not a command"
+    return command
 
 
-def _contents(commands: dict[str, click.Command]) -> Iterator[str]:
+def _contents(commands: Mapping[str, Any]) -> Iterator[str]:
     yield "| command | what it does |"
     yield "|---|---|"
     for name, command in commands.items():
@@ -41,12 +53,12 @@ def _contents(commands: dict[str, click.Command]) -> Iterator[str]:
     yield ""
 
 
-def _sections(commands: dict[str, click.Command], parent: click.Context) -> Iterator[str]:
+def _sections(commands: Mapping[str, Any], parent: typer.Context) -> Iterator[str]:
     for name, command in commands.items():
-        context = click.Context(command, info_name=name, parent=parent)
-        usage = command.get_usage(context).removeprefix("Usage: ")
+        context = typer.Context(command, info_name=name, parent=parent)
+        arguments = [_argument(each) for each in command.params if _is_argument(each)]
         yield f"## {name}\n"
-        yield f"```text\n{' '.join(usage.split())}\n```\n"
+        yield f"```text\n{' '.join([context.command_path, '[OPTIONS]', *arguments])}\n```\n"
         yield f"{help_markdown(command.help or '')}\n"
         yield from _parameters(command, context)
 
@@ -68,56 +80,79 @@ def _typed(lines: str) -> str:
     return "\n".join(f"$ {line}" if line.strip() else line for line in lines.splitlines())
 
 
-def _parameters(command: click.Command, context: click.Context) -> Iterator[str]:
-    shown = [one for one in command.params if not getattr(one, "hidden", False)]
-    shown = [one for one in shown if "--help" not in one.opts]
+def _parameters(command: Any, context: typer.Context) -> Iterator[str]:
+    shown = [
+        parameter
+        for parameter in command.params
+        if "--help" not in parameter.opts and not getattr(parameter, "hidden", False)
+    ]
     if not shown:
         return
-    yield "| flag | takes | default | what it says |"
+    yield "| flag | takes | default | what it does |"
     yield "|---|---|---|---|"
-    for one in shown:
-        cells = (_names(one, context), _takes(one), _default(one), _help(one))
+    for parameter in shown:
+        cells = (
+            _names(parameter),
+            _takes(parameter, context),
+            _default(parameter),
+            _help(parameter),
+        )
         yield f"| {' | '.join(map(_cell, cells))} |"
     yield ""
 
 
-def _names(one: click.Parameter, context: click.Context) -> str:
-    if isinstance(one, click.Argument):
-        return f"`{one.make_metavar(context)}`"
-    names = [*one.opts, *one.secondary_opts]
+def _is_argument(parameter: Any) -> bool:
+    return parameter.param_type_name == "argument"
+
+
+def _argument(parameter: Any) -> str:
+    """An argument as a usage line shows it: `DIR`, `[CONFIG]`, `PATHS...`."""
+    name = (parameter.metavar or parameter.name.upper()).removesuffix("...").strip("[]")
+    name = name if parameter.required else f"[{name}]"
+    return f"{name}..." if parameter.nargs == -1 else name
+
+
+def _names(parameter: Any) -> str:
+    if _is_argument(parameter):
+        return f"`{_argument(parameter)}`"
+    names = [*parameter.opts, *parameter.secondary_opts]
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _takes(one: click.Parameter) -> str:
-    if isinstance(one, click.Option) and one.is_flag:
+def _takes(parameter: Any, context: typer.Context) -> str:
+    if getattr(parameter, "is_flag", False):
         return ""
-    word = one.metavar if one.metavar and isinstance(one, click.Option) else _type_name(one.type)
-    return f"{word}, several times" if one.multiple or one.nargs == -1 else word
+    metavar = None if _is_argument(parameter) else parameter.metavar
+    word = metavar or _type_name(parameter, context)
+    return f"{word}, several times" if parameter.multiple or parameter.nargs == -1 else word
 
 
-def _type_name(kind: click.ParamType) -> str:
-    if not isinstance(kind, click.IntRange | click.FloatRange):
-        return kind.name
-    name = kind.name.removesuffix(" range")
-    ends = (("from", kind.min), ("to", kind.max))
-    return " ".join([name, *(f"{word} {end}" for word, end in ends if end is not None)])
+def _type_name(parameter: Any, context: typer.Context) -> str:
+    if hasattr(parameter, "type"):  # click's: the type knows its name and its range
+        name, bounds = parameter.type.name, parameter.type
+    else:  # typer's own: `<list[int range]>`, and the range is the parameter's
+        name, bounds = parameter.display_type(context).strip("<>"), parameter
+    name = name.removeprefix("list[").removesuffix("]").removesuffix(" range")
+    ends = (("from", getattr(bounds, "min", None)), ("to", getattr(bounds, "max", None)))
+    range_words = [f"{word} {end}" for word, end in ends if end is not None]
+    return " ".join([TYPE_WORDS.get(name, name), *range_words])
 
 
-def _default(one: click.Parameter) -> str:
-    default: Any = one.default
-    if isinstance(one, click.Option) and one.secondary_opts:
-        default = one.opts[0] if default else one.secondary_opts[0]
-    if one.required:
-        return "needed"
+def _default(parameter: Any) -> str:
+    default: Any = parameter.default
+    if not _is_argument(parameter) and parameter.secondary_opts:
+        default = parameter.opts[0] if default else parameter.secondary_opts[0]
+    if parameter.required:
+        return "required"
     is_absent = callable(default) or default is None or default is False
     return "" if is_absent or default == "" else f"`{default}`"
 
 
-def _help(one: click.Parameter) -> str:
-    said = getattr(one, "help", None) or ""
-    variables: str | Sequence[str] = one.envvar or ()
+def _help(parameter: Any) -> str:
+    text = getattr(parameter, "help", None) or ""
+    variables: str | Sequence[str] = parameter.envvar or ()
     names = [variables] if isinstance(variables, str) else variables
-    return " ".join([escape(said), *(f"Environment: `{name}`." for name in names)])
+    return " ".join([escape(text), *(f"Environment: `{name}`." for name in names)])
 
 
 def escape(text: str) -> str:

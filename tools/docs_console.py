@@ -1,4 +1,4 @@
-"""Commands in the pages: run while the site is built, so that what is shown is what they print."""
+"""Commands in the pages, run while the site is built, so that it shows what they really print."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ _PROMPT = "$ "
 
 
 class CommandFailed(RuntimeError):
-    """A command of a page did not end well."""
+    """A command of a page failed."""
 
 
 class Console:
@@ -26,9 +26,9 @@ class Console:
         self._printed: dict[str, str] = {}
 
     def run(self, line: str) -> str:
-        """What a command prints, errors in between; CommandFailed when it does not end with 0.
+        """What a command prints, with its errors; CommandFailed unless it exits with 0.
 
-        A command that was run already is not run again: it prints what it printed then.
+        A command runs once: the second time, its first output is returned.
         """
         if line not in self._printed:
             self._printed[line] = self._run(line)
@@ -37,8 +37,8 @@ class Console:
     def _run(self, line: str) -> str:
         name, *words = shlex.split(line)
         if name != "cpp-pipe":
-            raise CommandFailed(f"{line!r} is no command of cpp-pipe: no other runs in a page")
-        # A store of the caller's must not take what the pages make.
+            raise CommandFailed(f"{line!r} must be a command of cpp-pipe: pages run no other")
+        # What the pages make must not go into the store of the caller.
         with contextlib.chdir(self.folder):
             done = CliRunner(env={"CPP_PIPE_STORE": None}).invoke(app, words)
         if done.exit_code != 0:
@@ -55,6 +55,6 @@ class Console:
         shown = []
         for line in lines.splitlines():
             if not line.startswith(_PROMPT):
-                raise CommandFailed(f"{line!r} is no command: it does not begin with {_PROMPT!r}")
+                raise CommandFailed(f"{line!r} must begin with {_PROMPT!r}")
             shown += [line, self.run(line.removeprefix(_PROMPT)).rstrip("\n")]
-        return "\n".join(["```console", *(one for one in shown if one), "```"])
+        return "\n".join(["```console", *(text for text in shown if text), "```"])

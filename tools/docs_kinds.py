@@ -1,4 +1,4 @@
-"""What the store's kinds hold, in Markdown, from the schemas that the store declares."""
+"""What the kinds of the store hold, in Markdown, from the schemas that the store declares."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,7 +7,7 @@ from cpp_pipe.store.specs import Array, Blob, Column, FileSpec, Table, Tensors
 
 
 def kinds_section(kinds: Iterable[Kind]) -> str:
-    """Markdown that tells the files of every kind, and the columns, types and tensors in them."""
+    """Markdown that describes the files of every kind: their columns, types and tensors."""
     return "\n".join(line for kind in kinds for line in _kind(kind))
 
 
@@ -20,7 +20,7 @@ def _kind(kind: Kind) -> Iterator[str]:
 
 
 def _file(role: str, spec: FileSpec) -> str:
-    named = f"`PART{spec.suffix}` plays the role `{role}`"
+    named = f"`PART{spec.suffix}`, role `{role}`"
     if isinstance(spec, Table):
         rows = (
             "one row for each row of its part" if spec.is_aligned else "as many rows as there are"

@@ -12,11 +12,11 @@ _MARKED = re.compile(
 
 
 def to_mathml(page: str) -> str:
-    """HTML in which every formula that pymdownx.arithmatex marked became MathML."""
+    """HTML with MathML for every formula that pymdownx.arithmatex marked."""
     return _MARKED.sub(_replace, page)
 
 
-def _replace(found: re.Match[str]) -> str:
-    display = "block" if found["open"] == "[" else "inline"
-    formula = convert(html.unescape(found["latex"]).strip(), display=display)
+def _replace(marked: re.Match[str]) -> str:
+    display = "block" if marked["open"] == "[" else "inline"
+    formula = convert(html.unescape(marked["latex"]).strip(), display=display)
     return f'<div class="formula">{formula}</div>' if display == "block" else formula

@@ -12,9 +12,7 @@ def notebook_page(path: Path) -> str:
 
 
 def _blocks(cells: list[dict], name: str) -> Iterator[str]:
-    link = (
-        f"[Download the notebook]({name}): its first cell installs cpp-pipe where it runs on Colab."
-    )
+    link = f"[Download the notebook]({name}). On Colab its first cell installs cpp-pipe."
     for number, cell in enumerate(cells):
         source = "".join(cell["source"]).strip()
         if cell["cell_type"] == "markdown":

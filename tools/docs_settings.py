@@ -13,11 +13,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 HEAD = """\
 # Settings
 
-A run is told what to do by settings, a table a stage. They come from a TOML file
-(`--config FILE.toml`, or `cpp-pipe run FILE.toml`), from the name of a config that ships
-(`--config reference`), and from flags: `--set train.epochs=20` changes any of them, and a flag as
-`--epochs 20` is a short form. What was used is recorded in full in the run. An unknown table or key
-is an error that names the known ones.
+Settings say what a run does, with a table for each stage. They come from a TOML file
+(`--config FILE.toml`, or `cpp-pipe run FILE.toml`), from a shipped config by its name
+(`--config reference`), and from flags: `--set train.epochs=20` changes any setting, and a flag
+such as `--epochs 20` is a short form. The run records every setting that was used. An unknown table
+or key is an error that names the known ones.
 
 ```toml
 [train]
@@ -28,22 +28,22 @@ eta = 0.13
 k = [20, 50, 100]
 ```
 
-How the work is done (device, workers, batch size of the frozen model) is no setting: it changes no
-result, so it stands in flags alone. This page is made from the program itself whenever the site is
-built.
+How the work is done (device, workers, batch size of the frozen model) is not a setting: it changes
+no result, so it is given by flags alone. This page is generated from the program each time the site
+is built.
 """
 
 
 def settings_page(settings: type, configs: Path, *, others: Sequence[type] = ()) -> str:
-    """Markdown that tells every table of `settings`, a dataclass of dataclasses, and each config.
+    """Markdown of every table of `settings`, a dataclass of dataclasses, and of each config.
 
-    Where a table says nothing of a key, one of the `others` may, which have a field of that name.
+    A key without docs of its own takes those of the field of the same name in one of the `others`.
     """
     hints = get_type_hints(settings)
     spare = {key: text for kind in others for key, text in field_docs(kind).items()}
     lines = [HEAD]
-    for one in fields(settings):
-        lines += _table(one.name, hints[one.name], spare)
+    for table in fields(settings):
+        lines += _table(table.name, hints[table.name], spare)
     return "\n".join([*lines, *_configs(configs)])
 
 
@@ -51,12 +51,12 @@ def _table(name: str, kind: type, spare: Mapping[str, str]) -> Iterator[str]:
     assert is_dataclass(kind)
     yield f"## `[{name}]`\n"
     yield f"{_first_paragraph(kind)}\n"
-    hints, said = get_type_hints(kind), {**spare, **field_docs(kind)}
-    yield "| key | allowed | default | what it says |"
+    hints, docs = get_type_hints(kind), {**spare, **field_docs(kind)}
+    yield "| key | allowed | default | what it does |"
     yield "|---|---|---|---|"
-    for one in fields(kind):
-        default = f"`{_toml(_default(one))}`"
-        cells = (f"`{one.name}`", _allowed(hints[one.name]), default, said.get(one.name, ""))
+    for field in fields(kind):
+        name, default = field.name, f"`{_toml(_default(field))}`"
+        cells = (f"`{name}`", _allowed(hints[name]), default, docs.get(name, ""))
         yield f"| {' | '.join(_cell(text) for text in cells)} |"
     yield ""
 
@@ -66,7 +66,7 @@ def _first_paragraph(kind: type) -> str:
 
 
 def field_docs(kind: type) -> dict[str, str]:
-    """The text that stands below each field of a dataclass, of its bases too."""
+    """The text below each field of a dataclass, including those of its bases."""
     docs: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if not is_dataclass(base):
@@ -87,30 +87,30 @@ def _text(node: ast.stmt) -> str | None:
     return None
 
 
-def _default(one: Field) -> Any:
-    return one.default_factory() if one.default_factory is not MISSING else one.default
+def _default(field: Field) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def _toml(value: Any) -> str:
-    """A default as one would write it in TOML."""
+    """A default as TOML writes it."""
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
 def _allowed(hint: Any) -> str:
-    """A type in the words of a person who writes TOML."""
+    """A type in the words of someone who writes TOML."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return " or ".join(_allowed(one) for one in arguments)
+        return " or ".join(_allowed(argument) for argument in arguments)
     if origin is Literal:
-        return " or ".join(f"`{_toml(one)}`" for one in arguments)
+        return " or ".join(f"`{_toml(argument)}`" for argument in arguments)
     if origin is tuple:
         return f"list, each {_allowed(arguments[0])}"
     return {int: "whole number", float: "number", str: "text", bool: "`true` or `false`"}[hint]
 
 
 def _configs(folder: Path) -> Iterator[str]:
-    yield "## Configs that ship\n"
-    yield "`cpp-pipe run NAME` takes one whole; `--config NAME` gives its settings to a command.\n"
+    yield "## Shipped configs\n"
+    yield "`cpp-pipe run NAME` runs one; `--config NAME` gives its settings to a command.\n"
     for path in sorted(folder.glob("*.toml")):
         yield f"### {path.stem}\n"
         yield f"```toml\n{path.read_text().strip()}\n```\n"

@@ -1,7 +1,7 @@
-"""Hooks of MkDocs: what the site is made of beside the pages in docs/, and what it must not do.
+"""Hooks of MkDocs: what the site holds beside the pages in docs/, and what it must not load.
 
-The digits are walked through once, in a folder that is thrown away. Their pictures and what
-commands print go into the pages, so that both are of the program as it is now.
+The demo of the digits runs once, in a temporary folder. Its images and what commands print go into
+the pages, so that both show the current program.
 """
 
 import json
@@ -32,7 +32,6 @@ from cpp_pipe.stages.algorithms.objective import Objective
 from cpp_pipe.store.kinds import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 NOTEBOOK = "cpp_pipe.ipynb"
 
@@ -40,19 +39,19 @@ PATH = (
     "cpp-pipe demo",
     "cpp-pipe report --run digits",
     "cpp-pipe embed --config digits --run levels",
-    "cpp-pipe merge --finest 20 --run levels",
+    "cpp-pipe hierarchy --finest 20 --run levels",
     "cpp-pipe assign --level 20 --run levels",
     "cpp-pipe caption --run levels",
     "cpp-pipe embed --config digits --run several",
 )
-"""Commands whose runs and pictures the pages show."""
+"""Commands whose runs and images the pages show."""
 
 _MADE = re.compile(r"^<!-- made: (?P<what>\w+)(?: (?P<of>.+))? -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """The folder in which the digits were walked through."""
+    """The folder in which the demo of the digits ran."""
 
     console: Console
     kept: tempfile.TemporaryDirectory
@@ -63,7 +62,7 @@ class Workshop:
         return self.console.folder / "artifacts"
 
     def pictures(self) -> dict[str, bytes]:
-        """Every picture of the pages by its file's name."""
+        """Every generated image of the pages, by file name."""
         run = Run.open(self.store, "digits")
         drawn = draw_all(run, Run.open(self.store, "levels"))
         made = {"training": run.artifact("heads"), "curve": run.artifact("k_curve")}
@@ -76,7 +75,7 @@ class Workshop:
 
 @cache
 def workshop() -> Workshop:
-    """The digits, walked through once for all builds of this process."""
+    """The demo of the digits, run once for all builds of this process."""
     kept = tempfile.TemporaryDirectory(prefix="cpp-pipe-docs-")
     made = Workshop(Console(Path(kept.name).resolve()), kept)
     for line in PATH:
@@ -85,18 +84,18 @@ def workshop() -> Workshop:
 
 
 def on_startup(command: str, dirty: bool) -> None:
-    """Says that these hooks outlive one build, as `mkdocs serve` makes many."""
+    """Tells MkDocs that these hooks outlive one build: `mkdocs serve` makes many."""
 
 
 def on_shutdown() -> None:
-    """Throws the folder of the digits away."""
+    """Removes the folder of the digits."""
     if workshop.cache_info().currsize:
         workshop().kept.cleanup()
         workshop.cache_clear()
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages and pictures that are made."""
+    """Adds the generated pages and images."""
     made = workshop()
     contents: dict[str, str | bytes] = {
         f"pictures/{name}": picture for name, picture in made.pictures().items()
@@ -118,15 +117,15 @@ def _group() -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Puts in what is made, and what commands print."""
-    filled = _MADE.sub(lambda found: _made(found["what"], found["of"], page), markdown)
+    """Inserts what is generated, and what commands print."""
+    filled = _MADE.sub(lambda line: _made(line["what"], line["of"], page), markdown)
     return workshop().console.fill(filled)
 
 
 def _made(what: str, of: str | None, page: Any) -> str:
     if what not in MAKERS:
         known = ", ".join(MAKERS)
-        raise PluginError(f"{page.file.src_uri}: nothing makes {what!r}, only {known}")
+        raise PluginError(f"{page.file.src_uri}: `made: {what}` must be one of {known}")
     return MAKERS[what](of or "")
 
 
@@ -139,24 +138,20 @@ def _section(path: Path, title: str) -> str:
     parts = re.split(r"^## (.+)$", path.read_text(), flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
     if title not in sections:
-        raise PluginError(f"{path.name} has no section {title!r}, only {', '.join(sections)}")
+        raise PluginError(f"{path.name} has no section {title!r}; it has {', '.join(sections)}")
     return sections[title].strip()
-
-
-def _section_of_readme(title: str) -> str:
-    return _section(README, title)
 
 
 def _table_of_results(title: str) -> str:
     """The first table of a section of the results."""
-    found = re.search(r"(?:^\|.*\n?)+", _section(RESULTS, title), re.MULTILINE)
-    if found is None:
+    table = re.search(r"(?:^\|.*\n?)+", _section(RESULTS, title), re.MULTILINE)
+    if table is None:
         raise PluginError(f"the section {title!r} of {RESULTS.name} has no table")
-    return found[0]
+    return table[0]
 
 
 def _manifest(slot: str) -> str:
-    """The manifest of the digits' artifact in a slot, digests cut short."""
+    """The manifest of the digits' artifact in a slot, with digests cut short."""
     text = _shortened(_folder(slot) / "manifest.json")
     return f"```json\n{text}\n```"
 
@@ -183,10 +178,9 @@ MAKERS: Mapping[str, Callable[[str], str]] = {
     "files": _files,
     "kinds": _tables_of_kinds,
     "manifest": _manifest,
-    "readme": _section_of_readme,
     "results": _table_of_results,
 }
-"""What a line `<!-- made: NAME OF -->` of a page stands for."""
+"""What the line `<!-- made: NAME OF -->` of a page inserts."""
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
@@ -195,7 +189,7 @@ def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
 
 
 def on_post_build(config: Any) -> None:
-    """PluginError where a page loads anything from another host."""
-    found = list(loads_of_site(Path(config.site_dir)))
-    if found:
-        raise PluginError("\n".join(found))
+    """Raises PluginError if a page loads anything from another host."""
+    loads = list(loads_of_site(Path(config.site_dir)))
+    if loads:
+        raise PluginError("\n".join(loads))

@@ -7,22 +7,46 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .digest import digest_file
+from .errors import StoreError
 from .files import (
     TEMPORARY_PREFIX,
     link_or_copy,
-    lock,
     read_json,
     store_errors,
     sync,
-    write_json,
 )
+from .files import lock as lock_file
+from .files import write_json as replace_json
 from .files import write_whole as replace_whole
-from .manifest import MANIFEST, PART_SUFFIX, PARTS, FileRecord, PartRecord
+from .manifest import MANIFEST, PART_SUFFIX, PARTS, STORE_FILE, FileRecord, PartRecord
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 digest = digest_file
+
+_DEPTH = 5
+"""The root of a store, a kind, a version, its parts, and a scratch folder among these."""
+
+
+def _refuse_links(folder: Path) -> None:
+    """StoreError where a folder, or one between it and the root of its store, is a link.
+
+    A store that was copied may hold links to anywhere: nothing is written or removed through one.
+    """
+    links = []
+    for place in (folder, *folder.parents)[:_DEPTH]:
+        if (place / STORE_FILE).is_file():
+            break
+        if place.is_symlink():
+            links.append(place)
+    else:
+        return  # no store, so no root below which to look
+    if links:
+        raise StoreError(
+            f"{links[0]} is a link, and nothing is written through a link in a store: put the "
+            "folder itself there"
+        )
 
 
 def is_file(path: Path) -> bool:
@@ -47,8 +71,23 @@ def find_json(path: Path) -> Any | None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file, whole or not at all."""
+    _refuse_links(path.parent)
     with store_errors(f"writing {path}"):
         replace_whole(path, content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a small file, whole or not at all."""
+    _refuse_links(path.parent)
+    replace_json(path, value)
+
+
+def lock(
+    path: Path, *, shared: bool = False, wait: bool = True
+) -> contextlib.AbstractContextManager[bool]:
+    """Holds a lock of the operating system; without `wait` tells at once whether it does."""
+    _refuse_links(path.parent)
+    return lock_file(path, shared=shared, wait=wait)
 
 
 def write_once(path: Path, make: Callable[[], Any]) -> None:
@@ -71,6 +110,7 @@ def collecting(root: Path) -> contextlib.AbstractContextManager[bool]:
 @contextlib.contextmanager
 def scratch(parts: Path, name: str) -> Iterator[Path]:
     """A folder beside the parts for one that is being made; gone afterwards."""
+    _refuse_links(parts)
     folder = parts / f"{TEMPORARY_PREFIX}{name}"
     with store_errors(f"writing {parts}"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -112,6 +152,8 @@ def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
 
 def adopt(others: Path, record: PartRecord, parts: Path) -> None:
     """Links a part of another version; copies it where the disk knows no links."""
+    _refuse_links(parts)
+    _refuse_links(others)
     with store_errors(f"writing {parts}"):
         parts.mkdir(parents=True, exist_ok=True)
     for file in record.files.values():
@@ -141,8 +183,8 @@ def checkpoints(version: Path) -> Path:
 
 def bytes_under(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files)
+    paths = [path] if path.is_symlink() or not path.is_dir() else [*path.rglob("*")]
+    return sum(one.lstat().st_size for one in paths if one.is_symlink() or one.is_file())
 
 
 def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
@@ -153,12 +195,14 @@ def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 
 def remove(path: Path) -> None:
     """Removes a file, or a folder with all in it. What says that something is there goes first."""
-    if not path.is_dir():
+    _refuse_links(path.parent)
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
     (path / MANIFEST).unlink(missing_ok=True)
-    for small in (path / PARTS).glob(f"*{PART_SUFFIX}"):
-        small.unlink(missing_ok=True)
+    if not (path / PARTS).is_symlink():
+        for small in (path / PARTS).glob(f"*{PART_SUFFIX}"):
+            small.unlink(missing_ok=True)
     shutil.rmtree(path)
 
 

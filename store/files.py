@@ -39,6 +39,8 @@ def store_errors(
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StoreError(f"not allowed to write while {doing}: {allow}") from error
+        if error.errno == errno.ELOOP:
+            raise StoreError(f"a link stands in the way while {doing}: remove the link") from error
         raise
 
 
@@ -122,7 +124,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
     """
     with store_errors(f"locking {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:

@@ -7,6 +7,8 @@ from typing import Any, Protocol, Self
 from .digest import digest_json
 from .parsing import Fields
 
+STORE_FILE = "store.json"
+"""In the root of a store."""
 MANIFEST = "manifest.json"
 PARTS = "parts"
 PART_SUFFIX = ".part.json"

@@ -8,12 +8,12 @@ from .artifact import Artifact
 from .draft import Draft
 from .errors import MissingError, StoreError
 from .kinds import KINDS, Kind
-from .manifest import MANIFEST, Recipe
+from .manifest import MANIFEST, STORE_FILE, Recipe
+from .parsing import Fields
 from .paths import StorePath, room_of, store_path
 from .runs import Runs
 
 STORE_FORMAT = 1
-STORE_FILE = "store.json"
 
 
 class Store:
@@ -33,10 +33,11 @@ class Store:
         return f"Store({str(self.root)!r})"
 
     def _check_format(self) -> None:
-        told = self._room.find_json(self.root / STORE_FILE)
+        path = self.root / STORE_FILE
+        told = self._room.find_json(path)
         if told is None:
             return
-        found = told.get("format")
+        found = Fields(told, path).count("format")
         if found != STORE_FORMAT:
             raise StoreError(
                 f"the store {self.root} has the format {found!r}, this version of cpp-pipe reads "

@@ -128,7 +128,7 @@ def test_gc_never_removes_what_a_run_refers_to(root):
     half.make_part("a-00", write_features)
     dropped = store.draft(recipe(config={"gamma": 4.0}))
     dropped.make_part("a-00", write_features)
-    begun = {"heads": "x", "features": half.recipe.version}
+    begun = {"heads": "0" * 16, "features": half.recipe.version}
     store.runs.update("mine", versions={"features": kept.version}, making=begun)
     assert {one.path for one in find_garbage(store)} == {lost.folder, dropped.folder}
     collect(store)
@@ -169,11 +169,12 @@ def test_gc_finds_what_a_killed_process_left_on_a_disk(tmp_path):
 
 def test_a_run_keeps_what_is_merged_into_it(root):
     runs = Store(root).runs
-    runs.update("mine", versions={"heads": "a"}, settings={"train": {"lr": 1.0}})
-    runs.update("mine", versions={"features": "b"}, making={"heads": "c"})
+    a, b, c = ("0123456789abcde" + last for last in "abc")
+    runs.update("mine", versions={"heads": a}, settings={"train": {"lr": 1.0}})
+    runs.update("mine", versions={"features": b}, making={"heads": c})
     runs.update("mine", making={"heads": None}, settings={"train": {"lr": 2.0}})
     record = runs.read("mine")
-    assert record.versions == {"heads": "a", "features": "b"}
+    assert record.versions == {"heads": a, "features": b}
     assert record.making == {}
     assert record.settings == {"train": {"lr": 2.0}}
     assert runs.names() == ["mine"]
@@ -183,7 +184,7 @@ def test_what_many_enter_into_a_run_at_once_is_all_there(root):
     runs = Store(root).runs
     slots = [f"index/{number}" for number in range(8)]
     with ThreadPoolExecutor(len(slots)) as pool:
-        list(pool.map(lambda slot: runs.update("mine", versions={slot: "x"}), slots))
+        list(pool.map(lambda slot: runs.update("mine", versions={slot: "0" * 16}), slots))
     assert sorted(runs.read("mine").versions) == slots
 
 

@@ -111,7 +111,7 @@ def blocks_of(
     artifact.fetch(file)
     width, blocks = 0, []
     for part in artifact.parts:
-        path = artifact.path(part.name, file)
+        path = artifact.path(part.name, file, is_read_whole=True)
         found, some = cut(path, artifact.starts[part.name], most_rows)
         if part is not artifact.parts[0] and found != width:
             raise StoreError(

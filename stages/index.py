@@ -94,7 +94,7 @@ class Index(Stage):
 
         fitted, listed = inputs[f"quantizer/{self.space}"], inputs[f"lists/{self.space}"]
         source = inputs[self.space]
-        trained = fitted.path(fitted.only_part, "index")
+        trained = fitted.path(fitted.only_part, "index", is_read_whole=True)
         runtime.progress.start(f"merge {self.space}", 1, "index")
         parts = [
             PartLists(

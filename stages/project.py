@@ -73,7 +73,8 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
     config: Mapping[str, Any] = heads.manifest.config
     recipe = Recipe(**{one.name: config[one.name] for one in fields(Recipe)})
     part = heads.only_part
-    state = load_file(heads.path(part, "weights"), device=device)
+    path = heads.path(part, "weights", is_read_whole=True)
+    state = load_file(path, device=device)
     network = Heads(
         d=int(heads.facts["embedding_size"]),
         h=recipe.width,

@@ -69,7 +69,8 @@ class Quantize(Stage):
         faiss = import_faiss()
         fitted = inputs[self.quantizer]
         part = fitted.only_part
-        index = read_trained(fitted.path(part, "index").read_bytes())
+        path = fitted.path(part, "index", is_read_whole=True)
+        index = read_trained(path.read_bytes())
         factory = Factory.parse(fitted.facts["factory"])
         held_out = fitted.tensors(part, "held_out")
         runtime.progress.start(f"list {self.space}", inputs[self.space].rows, "rows")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import StoreError
+from .integrity import is_whole, require_whole
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, PARTS, Manifest, PartRecord
 from .paths import Room, StorePath, room_of
@@ -108,10 +109,20 @@ class Artifact:
                 return part.name, row - start
         raise IndexError(f"row {row} of {self.rows}")
 
-    def path(self, part: str, role: str) -> Path:
-        """The file that plays a role in a part; of a bucket, a copy on this machine."""
+    def path(self, part: str, role: str, *, is_read_whole: bool = False) -> Path:
+        """The file that plays a role in a part; of a bucket, a copy on this machine.
+
+        StoreError where it is missing or damaged, as far as `integrity` looks: further where it is
+        going to be read whole.
+        """
         file = self.part_names[part].files[role]
-        return self._room.local_path(self.folder / PARTS / file.name, file)
+        where = self.folder / PARTS / file.name
+        path = self._room.local_path(where, file)
+        if path != where and not is_whole(path, file, is_read_whole=is_read_whole):
+            path.unlink(missing_ok=True)  # a copy of what is in a bucket, which is copied again
+            path = self._room.local_path(where, file)
+        require_whole(path, file, is_read_whole=is_read_whole)
+        return path
 
     def fetch(self, role: str) -> None:
         """Copies the files of all parts that are not on this machine yet, side by side."""
@@ -123,7 +134,8 @@ class Artifact:
         """A Parquet file of a part, or some of its columns."""
         import pyarrow.parquet as pq
 
-        return pq.read_table(self.path(part, role), columns=columns, partitioning=None)
+        path = self.path(part, role, is_read_whole=columns is None)
+        return pq.read_table(path, columns=columns, partitioning=None)
 
     def column(self, name: str, role: str = "rows") -> list[Any]:
         """One column of all parts as Python values, in row order."""
@@ -143,12 +155,13 @@ class Artifact:
         """The tensors of a safetensors file as NumPy arrays."""
         from safetensors.numpy import load_file
 
-        return load_file(self.path(part, role))
+        return load_file(self.path(part, role, is_read_whole=True))
 
     def embeddings(self, part: str) -> "np.ndarray":
         """The embeddings of a part: float16 (n, d), unit rows, without a copy."""
         import numpy as np
 
+        self.path(part, "rows", is_read_whole=True)
         column = self.table(part, columns=["embedding"]).column(0).combine_chunks()
         flat = column.flatten().to_numpy(zero_copy_only=False)
         return np.asarray(flat, dtype=np.float16).reshape(-1, column.type.list_size)

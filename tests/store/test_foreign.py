@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.store import Artifact, Store, StoreError
+from cpp_pipe.store import Artifact, ConfigError, Store, StoreError
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.parsing import is_plain_name
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
@@ -206,3 +207,64 @@ def test_the_root_of_a_store_may_be_a_link(tmp_path):
         made = publish(store)
     assert store.find(FEATURES, made.version) is not None
     assert list(verify(made)) == []
+
+
+# Damage.
+
+
+@pytest.mark.parametrize("role", ["z", "c"])
+@pytest.mark.parametrize("damage", ["cut", "grown", "flipped", "gone"])
+def test_a_damaged_file_is_named_when_it_is_read(artifact, role, damage):
+    path = artifact.path("a-00", role)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    changes: dict[str, Any] = {
+        "cut": lambda: path.write_bytes(content[:-4]),
+        "grown": lambda: path.write_bytes(content + b"\0"),
+        "flipped": lambda: path.write_bytes(content),
+        "gone": path.unlink,
+    }
+    changes[damage]()
+    with pytest.raises(StoreError, match=re.escape(str(path))) as raised:
+        artifact.array("a-00", role)
+    assert "run the same command again" in str(raised.value)
+
+
+def test_a_file_is_digested_once_unless_it_was_touched(artifact):
+    path = artifact.path("b-01", "z")
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    artifact.array("b-01", "z")
+    path.touch()
+    with pytest.raises(StoreError, match="other bytes"):
+        artifact.array("b-01", "z")
+
+
+def test_a_limit_leaves_mapped_files_to_their_size_and_never_those_read_whole(
+    artifact, monkeypatch
+):
+    monkeypatch.setenv("CPP_PIPE_CHECK_MIB", "0")
+    path = artifact.path("c-02", "z")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    artifact.array("c-02", "z")
+    with pytest.raises(StoreError, match="other bytes"):
+        artifact.path("c-02", "z", is_read_whole=True)
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "many"])
+def test_a_limit_that_is_no_number_is_refused(artifact, monkeypatch, value):
+    monkeypatch.setenv("CPP_PIPE_CHECK_MIB", value)
+    with pytest.raises(ConfigError, match="CPP_PIPE_CHECK_MIB must be"):
+        artifact.array("a-00", "z")
+
+
+def test_what_was_damaged_can_be_made_again_once_its_folder_is_gone(artifact):
+    store = Store(artifact.folder.parent.parent)
+    content = artifact.content
+    artifact.path("a-00", "z").unlink()
+    collect(store)
+    assert publish(store).content == content

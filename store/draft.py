@@ -1,8 +1,9 @@
 """Writing an artifact part by part, and publishing it whole."""
 
 import contextlib
+import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from .errors import StoreError
 from .kinds import Kind
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, Input, Manifest, PartRecord, Recipe
 from .paths import Room, StorePath, room_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +117,29 @@ class Draft:
                 break
             if folder == self.folder:
                 continue
-            for record in self._room.part_records(folder / PARTS, sorted(wanted.values())):
+            for record in self._readable(folder / PARTS, sorted(wanted.values())):
                 if wanted.get(record.recipe) == record.name:
                     del wanted[record.recipe]
                     found.append((folder / PARTS, record))
-        self._room.each(lambda one: self._room.adopt(*one, self._parts), found)
-        return len(found)
+        taken = self._room.each(lambda one: self._adopt(*one), found)
+        return sum(taken)
+
+    def _readable(self, parts: StorePath, names: Collection[str]) -> list[PartRecord]:
+        """The named parts of another version; none where its small files are damaged."""
+        try:
+            return list(self._room.part_records(parts, names))
+        except StoreError as error:
+            log.warning("%s; its parts are made again", error)
+            return []
+
+    def _adopt(self, others: StorePath, record: PartRecord) -> bool:
+        """Takes a part of another version; False where that one has lost a file of it."""
+        for file in record.files.values():
+            if self._room.size(others / file.name) != file.bytes:
+                log.warning("%s is damaged, so its part is made again", others / file.name)
+                return False
+        self._room.adopt(others, record, self._parts)
+        return True
 
     @contextlib.contextmanager
     def claim(self, name: str, *, wait: bool) -> Iterator[bool]:

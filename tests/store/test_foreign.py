@@ -268,3 +268,18 @@ def test_what_was_damaged_can_be_made_again_once_its_folder_is_gone(artifact):
     artifact.path("a-00", "z").unlink()
     collect(store)
     assert publish(store).content == content
+
+
+@pytest.mark.parametrize("damage", ["a file is gone", "a file is cut", "a small file is no JSON"])
+def test_a_damaged_old_version_does_not_stop_a_new_one(artifact, damage):
+    store = Store(artifact.folder.parent.parent)
+    path = artifact.path("a-00", "z")
+    if damage == "a file is gone":
+        path.unlink()
+    elif damage == "a file is cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        (artifact.folder / "parts" / "a-00.part.json").write_text("{")
+    wider = publish(store, recipe(parts=("a-00", "b-01", "c-02", "d-03")))
+    assert [fault.path for fault in verify(wider)] == []
+    assert wider.rows == 12

@@ -1,4 +1,4 @@
-"""Settings: what a run is told, by a TOML file, its record and flags; checked before work."""
+"""Settings of a run, from a TOML file, its record and flags; checked before any work."""
 
 import difflib
 import tomllib
@@ -17,7 +17,7 @@ from ..stages.train import Train
 from ..store import ConfigError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-"""The configs that ship with the package; `cpp-pipe run NAME` finds them."""
+"""The configs that are shipped with the package; `cpp-pipe run NAME` finds them."""
 
 SHIPPED = "shipped"
 """The value of `embed.pretrained` that means the weights beside the configs."""
@@ -25,24 +25,24 @@ SHIPPED = "shipped"
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Where the pictures are and where their labels stand; changes no model."""
+    """Where the images and their labels are; changes no model."""
 
     shards: tuple[str, ...] = ()
     """Patterns of tar shards, on this machine or at addresses."""
     images: tuple[str, ...] = ()
-    """Folders of pictures."""
+    """Folders of images."""
     tables: tuple[str, ...] = ()
     """Patterns of Parquet tables."""
     image_column: str = ""
-    """The column of pictures in tables; found by its type and name if empty."""
+    """The column of images in tables; found by its type and name if empty."""
     builtin: Literal["", "digits"] = ""
-    """A data set that comes with a dependency, written as shards into the store on first use."""
+    """A data set of a dependency, written as shards into the store on first use."""
     label: str = "cls"
     """`cls` for the shards' .cls members, or the name of a JSON field; only `eval` reads it."""
 
     @property
     def is_named(self) -> bool:
-        """Whether there is anything to embed."""
+        """Whether any input is named."""
         return bool(self.shards or self.images or self.tables or self.builtin)
 
 
@@ -56,24 +56,23 @@ class EmbedSettings:
     model_config: str = ""
     """A local JSON file that describes the model."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """What the model's products are computed in; bf16 is for GPUs that have it."""
+    """The precision of the model's matrix products; bf16 needs a GPU that supports it."""
     scaled_jpeg: bool = False
-    """Whether large JPEGs are decoded at a fraction of their size: faster, and pixels differ a
-    little."""
+    """Decode large JPEGs at a fraction of their size: faster, with slightly different pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """What heads see of an image beside its embedding; by default nothing."""
+    """What clusters depend on besides the embeddings; by default nothing."""
 
     guide: str | tuple[str, ...] = ""
-    """Words that pull images towards what they name: a vocabulary as for captions, or several."""
+    """Vocabularies, as for captions, that pull images towards what their words name."""
     guide_share: float = 0.3
-    """Of the similarity of two images, what the guide decides."""
+    """The share of the similarity of two images that the guide decides."""
     templates: tuple[str, ...] = ()
-    """Prompts with {} for the words of the guide."""
+    """Prompts with {} in place of a word of the guide."""
     beside: tuple[str, ...] = ()
-    """Other runs of the store, whose models see the same images."""
+    """Other runs of the store, whose models embedded the same images."""
 
     def __post_init__(self) -> None:
         if not 0 < self.guide_share < 1:
@@ -83,48 +82,48 @@ class ViewSettings:
 
     @property
     def is_any(self) -> bool:
-        """Whether heads see more than embeddings."""
+        """Whether there is a guide or another model."""
         return bool(self.guide or self.beside)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionSettings:
-    """What clusters may be called."""
+    """How clusters are named."""
 
     vocabulary: str | tuple[str, ...] = "imagenet"
-    """`imagenet`, `coco`, `wordnet`, a text file with a phrase a line, a Parquet table of phrases,
-    or .npz of names and embeddings; or several of these."""
+    """`imagenet`, `coco`, `wordnet`, a text file with one phrase per line, a Parquet table of
+    phrases, or an .npz of names and embeddings; or several of these."""
     templates: tuple[str, ...] = ()
-    """Prompts with {} for the phrase; none means those that the vocabulary is known for."""
+    """Prompts with {} in place of a phrase; if empty, the usual ones of the vocabulary."""
     rule: Literal["contrast", "vote"] = "contrast"
-    """Words that fit a cluster more than others, or those with most votes: the paper's rule."""
+    """`contrast`: words that fit a cluster more than others. `vote`: most votes (the paper)."""
     top: int = 5
-    """Words that an image votes for."""
+    """Words that each image votes for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexSettings:
-    """What search is fast by."""
+    """The index that makes search fast."""
 
     factory: str = "auto"
-    """A FAISS factory string, as IVF4096,SQ8; `auto` chooses by the number of rows."""
+    """A FAISS factory string such as IVF4096,SQ8; `auto` chooses by the number of rows."""
     target_recall: float = 0.95
-    """The share of true neighbours that a search is wide enough to find."""
+    """The share of true neighbours that a search should find."""
     seed: int = 0
-    """Draws the rows that lists are fitted to, and those that recall is measured on."""
+    """Seed for the rows that the index is fitted to, and those that recall is measured on."""
 
     def __post_init__(self) -> None:
         if self.factory != "auto":
             Factory.parse(self.factory)
         if not 0 < self.target_recall <= 1:
             raise ConfigError(
-                f"index.target_recall = {self.target_recall} is not allowed: above 0, to 1, is"
+                f"index.target_recall must be above 0 and at most 1, got {self.target_recall}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that a run is told: a table a stage."""
+    """All settings of a run, one table per stage."""
 
     data: Data = field(default_factory=Data)
     embed: EmbedSettings = field(default_factory=EmbedSettings)
@@ -140,18 +139,18 @@ class Settings:
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], where: str) -> Self:
         """Settings from tables of plain values; ConfigError names an unknown table or key."""
-        known = {one.name: one for one in fields(cls)}
+        known = {field.name: field for field in fields(cls)}
         made = {}
         for name, table in tables.items():
             if name not in known:
                 raise ConfigError(_unknown(f"table [{name}]", name, known, where))
             if not isinstance(table, Mapping):
-                raise ConfigError(f"{where}: {name} is a table: write [{name}]")
+                raise ConfigError(f"{where}: {name} must be a table: write [{name}]")
             made[name] = _build(known[name].type, table, f"{where}, table [{name}]")
         return cls(**made)
 
     def with_tables_of(self, other: Self, names: Iterable[str]) -> Self:
-        """These settings with some tables of others in place of their own."""
+        """These settings with some tables replaced by those of `other`."""
         return replace(self, **{name: getattr(other, name) for name in names})
 
     def tables(self) -> dict[str, Any]:
@@ -159,7 +158,7 @@ class Settings:
         return {name: _plain(table) for name, table in asdict(self).items()}
 
     def override(self, table: str, **values: Any) -> Self:
-        """These settings with some keys of one table replaced; None leaves a key as it is."""
+        """These settings with some keys of one table replaced; None keeps a key."""
         given = {key: value for key, value in values.items() if value is not None}
         if not given:
             return self
@@ -169,32 +168,32 @@ class Settings:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file as they stand there; ConfigError when it is none."""
+    """The tables of a TOML file, unchecked; ConfigError if it is not TOML."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is no TOML: {error}") from error
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
 
 
 def find_config(name: str) -> Path:
-    """A TOML file by its path, or a config that ships with the package by its name."""
+    """A TOML file by its path, or a shipped config by its name."""
     path = Path(name)
     if path.is_file():
         return path
     shipped = CONFIGS / f"{name}.toml"
     if shipped.is_file():
         return shipped
-    known = sorted(one.stem for one in CONFIGS.glob("*.toml"))
+    known = sorted(path.stem for path in CONFIGS.glob("*.toml"))
     raise ConfigError(
-        f"{name!r} is no file and no config of cpp-pipe, which are {', '.join(known)}"
+        f"{name!r} is neither a file nor a shipped config; shipped are {', '.join(known)}"
     )
 
 
 def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: list(one) if isinstance(one, tuple) else one for key, one in table.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
 
 
 def _unknown(what: str, name: str, known: Mapping[str, Any], where: str) -> str:
@@ -205,7 +204,7 @@ def _unknown(what: str, name: str, known: Mapping[str, Any], where: str) -> str:
 
 def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
     hints = get_type_hints(kind)
-    known = {one.name: one for one in fields(kind)}
+    known = {field.name: field for field in fields(kind)}
     values = {}
     for key, value in table.items():
         if key not in known:
@@ -215,12 +214,12 @@ def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the type that a field declares; ConfigError says what is allowed."""
+    """`value` as the type that a field declares; ConfigError if it is not of that type."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        for one in arguments:
+        for argument in arguments:
             try:
-                return _convert(value, one, where)
+                return _convert(value, argument, where)
             except ConfigError:
                 continue
     elif origin is Literal:
@@ -228,20 +227,20 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             return value
     elif origin is tuple:
         if isinstance(value, Sequence) and not isinstance(value, str):
-            return tuple(_convert(one, arguments[0], where) for one in value)
+            return tuple(_convert(element, arguments[0], where) for element in value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    raise ConfigError(f"{where}: {value!r} is not allowed, {_allowed(hint)} is")
+    raise ConfigError(f"{where}: must be {_allowed(hint)}, got {value!r}")
 
 
 def _allowed(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(_allowed(one) for one in arguments)
+        return " or ".join(_allowed(argument) for argument in arguments)
     if origin is Literal:
-        return " or ".join(repr(one) for one in arguments)
+        return " or ".join(map(repr, arguments))
     if origin is tuple:
-        return f"a list, each {_allowed(arguments[0])}"
-    return {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}[hint]
+        return f"a list with each element {_allowed(arguments[0])}"
+    return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}[hint]

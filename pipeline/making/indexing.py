@@ -1,4 +1,4 @@
-"""Which stage makes a slot of an index: settings and the number of rows decide."""
+"""The stages of an index, chosen by settings and the number of rows."""
 
 from collections.abc import Callable
 from typing import Literal, cast
@@ -15,7 +15,7 @@ from ..config import IndexSettings
 from .jobs import Job, find_or_make
 
 INDEX_KINDS = ("quantizer", "lists", "index")
-"""Kinds of which a run holds one for each space."""
+"""A run holds one of each kind for each space."""
 
 
 def index_stage(

@@ -1,4 +1,4 @@
-"""One stage's work in a store: found, finished, or made; and written down in the run."""
+"""One stage's work in a store: its artifact is found or made, and recorded in the run."""
 
 import shutil
 import time
@@ -18,21 +18,21 @@ _PACKAGES = ("cpp-pipe", "torch", "open_clip_torch", "numpy", "pyarrow", "scikit
 
 
 class LeftToOthers(Exception):
-    """Parts are being made elsewhere and are not waited for: no fault, but no artifact yet."""
+    """Other workers are still making parts, and the runtime does not wait for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A stage with all that it needs, for one slot of a run."""
+    """A stage and its inputs, for one slot of a run."""
 
     slot: str
-    """A kind's name, or `index/SPACE` for one of several."""
+    """A kind's name, or e.g. `index/SPACE` for one of several."""
     stage: Stage
     inputs: Inputs
     runtime: Runtime
-    """Its device may still be `auto`: it is looked for when there is work."""
+    """Its device may be `auto`, which is resolved when there is work."""
     asked_by: str = ""
-    """The command that needs it, where the user has not named it."""
+    """The command that needs it; empty if the user asked for this slot."""
 
 
 def find_or_make(
@@ -40,24 +40,24 @@ def find_or_make(
 ) -> Artifact:
     """The artifact that a job makes; the run refers to it afterwards.
 
-    `settings` go into the run's record when they have proved to work, and only for what the user
-    has named. Raises LeftToOthers where the runtime does not wait for parts that others make.
+    `settings` go into the run's record once they have worked, and only if the user asked for this
+    slot. Raises LeftToOthers where the runtime does not wait for parts that others make.
     """
     parts = job.stage.parts(job.inputs, job.runtime)
     version = job.stage.recipe(parts).version
-    where = {name: str(one.path.resolve()) for name, one in job.runtime.sources.items()}
-    named = {} if job.asked_by else {"settings": settings}
-    found = store.find(job.stage.kind, version)
-    if found is None:
+    where = {part: str(source.path.resolve()) for part, source in job.runtime.sources.items()}
+    record = {} if job.asked_by else {"settings": settings}
+    artifact = store.find(job.stage.kind, version)
+    if artifact is None:
         with store.writing():
-            store.runs.update(run, making={job.slot: version}, sources=where, **named)
-            found = _make(job, store, say)
+            store.runs.update(run, making={job.slot: version}, sources=where, **record)
+            artifact = _make(job, store, say)
     elif not job.asked_by:
         say(f"{job.slot} {version} is there already: nothing to do")
     store.runs.update(
-        run, versions={job.slot: version}, making={job.slot: None}, sources=where, **named
+        run, versions={job.slot: version}, making={job.slot: None}, sources=where, **record
     )
-    return found
+    return artifact
 
 
 def _make(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
@@ -73,7 +73,7 @@ def _make_together(job: Job, store: Store, say: Callable[[str], None]) -> Artifa
         recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
         draft = store.draft(recipe)
         if is_in_bucket(store.root) and not torchrun.is_on_one_machine():
-            # Checkpoints lie on the machine of the first process; the others would begin elsewhere.
+            # Only the machine of the first process has the checkpoints.
             shutil.rmtree(draft.checkpoints, ignore_errors=True)
         if torchrun.rank() == 0:
             return _make_alone(job, store, say)
@@ -90,24 +90,25 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     say(f"{stage.name}: making {job.slot} {draft.recipe.version}{why}")
     if finished:
         say(f"{stage.name}: {len(finished)} of {len(parts)} parts are there already")
-    # What learns from all rows is no map over parts, and is made here.
+    # A fit needs all rows at once, so it runs here.
     engine = find_engine("local" if stage.is_fit else runtime.engine)
     device = engine.find_device(runtime) if len(finished) < len(parts) else "none"
     started = time.monotonic()
-    # Of the shards only those that are still to be read, so that progress counts them alone.
-    todo = {name: one for name, one in runtime.sources.items() if name not in finished}
+    # Only the sources that are still to be read, so that progress counts them alone.
+    todo = {part: source for part, source in runtime.sources.items() if part not in finished}
     runtime = replace(runtime, device=device, sources=todo)
-    left = engine.make_parts(stage, draft, parts, job.inputs, runtime)
-    if left:
+    held = engine.make_parts(stage, draft, parts, job.inputs, runtime)
+    if held:
         raise LeftToOthers(
-            f"{stage.name}: {len(left)} of {len(parts)} parts of {job.slot} are still being made "
-            "elsewhere, and the last one to finish publishes them"
+            f"{stage.name}: other workers are still making {len(held)} of {len(parts)} parts of "
+            f"{job.slot}; the last to finish publishes them"
         )
     stage.review(list(draft.finished().values()), runtime)
     seconds = time.monotonic() - started
-    made = draft.publish(job.inputs, _made_by(device, seconds))
-    say(f"{stage.name}: {made.rows:,} rows in {len(parts):,} part(s), {seconds:.1f} s on {device}")
-    return made
+    artifact = draft.publish(job.inputs, _made_by(device, seconds))
+    size = f"{artifact.rows:,} rows in {len(parts):,} part(s)"
+    say(f"{stage.name}: {size}, {seconds:.1f} s on {device}")
+    return artifact
 
 
 def _made_by(device: str, seconds: float) -> dict[str, Any]:
@@ -115,9 +116,11 @@ def _made_by(device: str, seconds: float) -> dict[str, Any]:
 
     from ..doctor import find_version
 
-    versions = {name: find_version(name) for name in _PACKAGES}
+    versions = {package: find_version(package) for package in _PACKAGES}
     return {
-        "packages": {name: one for name, one in versions.items() if one is not None},
+        "packages": {
+            package: version for package, version in versions.items() if version is not None
+        },
         "python": platform.python_version(),
         "device": device,
         "seconds": round(seconds, 3),

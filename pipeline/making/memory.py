@@ -1,4 +1,4 @@
-"""How this process holds memory."""
+"""How this process keeps freed memory."""
 
 import ctypes
 
@@ -9,12 +9,12 @@ _MOST_BYTES = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep freed blocks for reuse instead of handing them back to the system.
+    """Lets the C library keep freed blocks for reuse instead of returning them to the system.
 
-    A network frees and asks for tens of MiB at each layer, and pages that come back from the
-    system are zeroed again: of a MobileNetV2 that embeds 16 images at once, 5 of 20 ms an image.
-    All threads share one arena, since those of their own take no block above 64 MiB. To be called
-    before there are other threads. Does nothing where the C library is not glibc.
+    A network allocates and frees tens of MiB at each layer, and the system zeroes pages before it
+    hands them out again: with a MobileNetV2 and batches of 16 that takes 5 of 20 ms an image. All
+    threads share one arena, because an arena of a thread's own holds no block above 64 MiB. Call it
+    before other threads start. Does nothing where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -24,7 +24,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Hands what is free back to the system, as after work whose memory the next need not have."""
+    """Returns freed memory to the system, when the next task needs less."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

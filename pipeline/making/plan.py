@@ -1,4 +1,4 @@
-"""From what the store holds to what a command needs: makes what is missing, and says so."""
+"""Makes the artifacts that a command needs and the store lacks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from .sources import embed_fields, find_sources, model_files
 
 @dataclass(frozen=True)
 class Plan:
-    """What one command does for one run."""
+    """The work of one command on one run."""
 
     store: Store
     run: str
@@ -29,7 +29,7 @@ class Plan:
     say: Callable[[str], None]
 
     def find(self, slot: str) -> Artifact | None:
-        """What the run refers to in a slot (a kind, or `index/SPACE`), if it is there."""
+        """The artifact in a slot of the run (a kind, or e.g. `index/SPACE`), or None."""
         version = self.store.runs.read(self.run).versions.get(slot)
         return self.store.find(kind_of(slot), version) if version else None
 
@@ -50,7 +50,7 @@ class Plan:
         return kept or self._work(job)
 
     def take_over(self, stage: Import, sources: Mapping[str, Source]) -> Artifact:
-        """The embeddings that files of the user's hold."""
+        """Imports embeddings from the user's files."""
         runtime = replace(self.runtime, sources=sources)
         return self._work(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
 
@@ -79,38 +79,38 @@ class Plan:
         return Filling(stage, {})
 
     def _beside(self, slot: str) -> Artifact:
-        """The embeddings of another run, which this run refers to from now on."""
+        """The embeddings of another run; this run refers to them from now on."""
         name, runs = slot.removeprefix(OTHER), self.store.runs
         if name == self.run or name not in runs.names():
-            others = ", ".join(one for one in runs.names() if one != self.run) or "none"
+            others = ", ".join(run for run in runs.names() if run != self.run) or "none"
             raise ConfigError(
-                f"--beside {name!r} is not another run of the store {self.store.root}; the others "
-                f"are: {others}"
+                f"--beside must name another run of the store {self.store.root}, got {name!r}; the "
+                f"other runs are: {others}"
             )
         record = runs.read(name)
         version = record.versions.get("embeddings")
         found = self.store.find(EMBEDDINGS, version) if version else None
         if found is None:
             raise MissingError(
-                f"nothing is embedded in run {name!r} yet: cpp-pipe embed --run {name}"
+                f"run {name!r} has no embeddings yet: run cpp-pipe embed --run {name}"
             )
         runs.update(self.run, versions={slot: found.version})
         return found
 
     def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
-        """Keeps enough eigenvectors for the number of clusters that the user wants."""
+        """The stage with enough eigenvectors for the number of clusters that the user asks for."""
         assign, rows = self.settings.assign, inputs["features"].rows
         k = max(assign.numbers, default=0) if assign.method == "spectral" else 0
         if k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
             return stage
-        # Some more than k, so that pieces of one group can be told from clusters.
+        # More than k, so that pieces of one group can be told from clusters.
         return replace(stage, k_max=min(k + k // 2, rows, stage.landmarks))
 
     def _embedded(self) -> Artifact | None:
-        """What was embedded or imported, unless the last embedding is only half done."""
+        """The run's embeddings, unless an embedding was begun and is unfinished."""
         record = self.store.runs.read(self.run)
-        is_half_done = "embeddings" in record.making
-        return None if is_half_done else self.find("embeddings")
+        is_unfinished = "embeddings" in record.making
+        return None if is_unfinished else self.find("embeddings")
 
     def _embedding_job(self, asked_by: str) -> Job:
         data = self.settings.data
@@ -118,7 +118,7 @@ class Plan:
             others = ", ".join(self.store.runs.names())
             hint = f", or name one of its runs with --run: {others}" if others else ""
             raise MissingError(
-                f"nothing is embedded in run {self.run!r} of the store {self.store.root}: begin "
+                f"run {self.run!r} of the store {self.store.root} has no embeddings yet: start "
                 "with `cpp-pipe embed --images FOLDER`, `cpp-pipe embed --shards 'FOLDER/*.tar'` "
                 "or `cpp-pipe import FILE.npz`"
                 f"{hint}"
@@ -132,7 +132,7 @@ class Plan:
         return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)
 
     def _fitted_before(self, job: Job) -> Artifact | None:
-        """What was fitted on rows that are all still there: rows that came later do not refit."""
+        """The artifact in a slot if all rows that it was fitted to still exist."""
         before = self.find(job.slot)
         if before is None:
             return None
@@ -152,7 +152,7 @@ class Plan:
                 change = "added" if is_whole else "removed"
         if change:
             self.say(
-                f"{job.slot} {before.version} was fitted before rows were {change} and is kept: "
-                f"`{job.stage.refit or f'cpp-pipe {job.stage.name}'}` fits it anew"
+                f"{job.slot} {before.version} was fitted before rows were {change} and is kept; "
+                f"`{job.stage.refit or f'cpp-pipe {job.stage.name}'}` fits it again"
             )
         return before

@@ -1,4 +1,4 @@
-"""Progress on standard error: how many, how fast, how long still, and what the time goes to."""
+"""Progress on standard error: counts, rates, the time left, and what the time is spent on."""
 
 import json
 import math
@@ -14,15 +14,15 @@ from ...stages.contract import Spent
 from ...store import ConfigError
 
 _EVERY_SECONDS = 0.2
-"""Least time between two drawings on a terminal."""
+"""Between two updates on a terminal."""
 
 _EVERY_SECONDS_IN_A_LOG = 10.0
-"""Least time between two lines where the output is no terminal."""
+"""Between two lines where standard error is not a terminal."""
 
 _EVERY_SECONDS_IN_JSON = 1.0
 
 _NOW_SECONDS = 10.0
-"""What "now" is in images a second now."""
+"""The window of the current rate."""
 
 _LIMITS = {
     "read": "reading: the disk or the network that the images lie on",
@@ -30,12 +30,12 @@ _LIMITS = {
     "encode": "the encoder",
     "write": "writing: the disk of the store",
 }
-"""What limits a run, by what the most time goes to."""
+"""What limits a stage, by what takes the most time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """How far a count is."""
+class Snapshot:
+    """The state of a count at one moment."""
 
     what: str
     done: int
@@ -45,18 +45,18 @@ class Look:
     """Over the last ten seconds."""
     per_second: float
     seconds_left: float | None
-    """At the average rate; None while there is none."""
+    """At the average rate; None while there is no rate."""
     skipped: int
     parts_done: int
     parts: int
-    """0 where nobody has said how many."""
+    """0 if unknown."""
     waiting_share: float | None
-    """Of the time in which there could have been encoding; None where none is told of."""
+    """Share of the encoder's time that it waited for data; None if nothing was encoded."""
     note: str
 
 
 class Count:
-    """What is counted since a start, and what the time went to."""
+    """Units done since the start, and the seconds spent by step."""
 
     def __init__(self, what: str, total: int, unit: str, now: float) -> None:
         self.what, self.total, self.unit = what, total, unit
@@ -67,23 +67,23 @@ class Count:
         self._marks = deque([(now, 0)])
 
     def add(self, done: int, skipped: int, note: str, spent: Spent | None, now: float) -> None:
-        """One step further."""
+        """Adds finished units."""
         self.done += done
         self.skipped += skipped
         self.note = note or self.note
         self.spent.update(spent or {})
         if now - self._marks[-1][0] >= _NOW_SECONDS / 20:
             self._marks.append((now, self.done))
-        # The oldest mark is the last one that is not younger than "now" reaches.
+        # Keep one mark at or before the start of the window.
         while len(self._marks) > 1 and now - self._marks[1][0] >= _NOW_SECONDS:
             self._marks.popleft()
 
-    def look(self, now: float) -> Look:
-        """How far it is."""
+    def snapshot(self, now: float) -> Snapshot:
+        """Its state now."""
         began, done_then = self._marks[0]
         per_second = _rate(self.done, now - self.began)
         could_encode = self.spent["waited"] + self.spent["encode"]
-        return Look(
+        return Snapshot(
             what=self.what,
             done=self.done,
             total=self.total,
@@ -101,7 +101,7 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a whole run of counting took."""
+    """What a finished count took."""
 
     what: str
     unit: str
@@ -109,7 +109,7 @@ class Summary:
     seconds: float
     per_second: float
     shares: Mapping[str, float]
-    """Of reading, decoding, encoding and writing in the time that went to these four."""
+    """Shares of reading, decoding, encoding and writing in the time that these four took."""
     waiting_share: float | None
     skipped: Mapping[str, int]
     """By reason."""
@@ -117,26 +117,26 @@ class Summary:
 
     @classmethod
     def of(cls, count: Count, skipped: Mapping[str, int], now: float) -> "Summary | None":
-        """The summary of a count; None where nobody told what its time went to."""
+        """The summary of a count; None if its stage did not report how time was spent."""
         spent = {name: count.spent[name] for name in _LIMITS}
-        in_all = sum(spent.values())
-        if not in_all:
+        total = sum(spent.values())
+        if not total:
             return None
-        look = count.look(now)
+        snapshot = count.snapshot(now)
         return cls(
             what=count.what,
             unit=count.unit,
             done=count.done,
             seconds=now - count.began,
-            per_second=look.per_second,
-            shares={name: one / in_all for name, one in spent.items()},
-            waiting_share=look.waiting_share,
+            per_second=snapshot.per_second,
+            shares={name: seconds / total for name, seconds in spent.items()},
+            waiting_share=snapshot.waiting_share,
             skipped={reason: count for reason, count in skipped.items() if count},
             limit=_LIMITS[max(spent, key=spent.__getitem__)],
         )
 
     def table(self) -> str:
-        """A table of one row, and what limits the run."""
+        """A table with one row, and what limits the stage."""
         cells = {
             self.unit: f"{self.done:,}",
             "seconds": f"{self.seconds:,.1f}",
@@ -157,7 +157,7 @@ class Summary:
 
 
 class _Counting:
-    """Progress that is counted; how it is shown is left to others."""
+    """Counts progress; subclasses show it."""
 
     def __init__(
         self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
@@ -173,7 +173,7 @@ class _Counting:
         return self._given or sys.stderr
 
     def start(self, what: str, total: int, unit: str) -> None:
-        """Begins a new count."""
+        """Starts a new count."""
         with self._lock:
             self.close()
             self._shown = self._clock()
@@ -181,7 +181,7 @@ class _Counting:
             self._count.parts_done, self._count.parts = self._parts
 
     def revise(self, total: int) -> None:
-        """Replaces a total that was not known well at the start."""
+        """Replaces an estimated total."""
         with self._lock:
             if self._count is not None:
                 self._count.total = total
@@ -189,7 +189,7 @@ class _Counting:
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
-        """Adds to the count, and shows it when it is time to."""
+        """Adds to the count, and shows it if an update is due."""
         with self._lock:
             if self._count is None:
                 return
@@ -197,30 +197,30 @@ class _Counting:
             self._count.add(done, skipped, note, spent, now)
             if now - self._shown >= self._every():
                 self._shown = now
-                self._show(self._count.look(now))
+                self._show(self._count.snapshot(now))
 
     def parts(self, done: int, total: int) -> None:
-        """Says how many parts are there, of how many; a later count is of the same, until told."""
+        """Reports how many of all parts exist; later counts show the same until the next call."""
         with self._lock:
             self._parts = done, total
             if self._count is not None:
                 self._count.parts_done, self._count.parts = done, total
 
     def sum_up(self, skipped: Mapping[str, int]) -> None:
-        """Shows what the last count took, where its stage told what its time went to."""
+        """Shows what the last count took, if its stage reported how time was spent."""
         with self._lock:
-            made = self._count and Summary.of(self._count, skipped, self._clock())
-            if made is not None:
-                self._show_summary(made)
+            summary = self._count and Summary.of(self._count, skipped, self._clock())
+            if summary is not None:
+                self._show_summary(summary)
 
     def tell(self, line: str) -> None:
-        """Prints a line that stands by itself."""
+        """Prints a message on a line of its own."""
         with self._lock:
             self.close()
             self._write(line + "\n")
 
     def close(self) -> None:
-        """Makes room for what is printed next."""
+        """Clears what was drawn, so that other output can follow."""
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
@@ -229,87 +229,87 @@ class _Counting:
     def _every(self) -> float:
         return math.inf
 
-    def _show(self, look: Look) -> None:
-        """Shows how far the count is."""
+    def _show(self, snapshot: Snapshot) -> None:
+        """Shows the state of the count."""
 
     def _show_summary(self, summary: Summary) -> None:
-        """Shows what it took."""
+        """Shows what the count took."""
 
 
 class NoProgress(_Counting):
-    """Nothing but the lines that stand by themselves."""
+    """Prints messages only."""
 
 
 class ProgressLine(_Counting):
-    """One line that is drawn over on a terminal, or a line now and then in a log."""
+    """Redraws one line on a terminal; prints a line every few seconds elsewhere."""
 
     _is_drawn = False
 
     def _every(self) -> float:
         return _EVERY_SECONDS if self._stream.isatty() else _EVERY_SECONDS_IN_A_LOG
 
-    def _show(self, look: Look) -> None:
+    def _show(self, snapshot: Snapshot) -> None:
         self._is_drawn = self._stream.isatty()
-        line = line_of(look)
+        line = line_of(snapshot)
         self._write(f"\r\x1b[2K{line[:160]}" if self._is_drawn else line + "\n")
 
     def _show_summary(self, summary: Summary) -> None:
         self.tell(summary.table())
 
     def close(self) -> None:
-        """Wipes the line, so that what is printed next stands alone."""
+        """Clears the line."""
         if self._is_drawn:
             self._write("\r\x1b[2K")
             self._is_drawn = False
 
 
 class JsonProgress(_Counting):
-    """One JSON object a line: a count with the fields of Look, a summary, or a message."""
+    """Prints JSON lines: counts with the fields of Snapshot, summaries and messages."""
 
     def _every(self) -> float:
         return _EVERY_SECONDS_IN_JSON
 
-    def _show(self, look: Look) -> None:
-        self._write(json.dumps(_rounded(asdict(look))) + "\n")
+    def _show(self, snapshot: Snapshot) -> None:
+        self._write(json.dumps(_rounded(asdict(snapshot))) + "\n")
 
     def _show_summary(self, summary: Summary) -> None:
         assert self._count is not None
-        self._show(self._count.look(self._clock()))
+        self._show(self._count.snapshot(self._clock()))
         self._write(json.dumps({"summary": _rounded(asdict(summary))}) + "\n")
 
     def tell(self, line: str) -> None:
-        """Writes a message."""
+        """Prints a message."""
         with self._lock:
             self._write(json.dumps({"message": line}) + "\n")
 
 
 PROGRESS = {"line": ProgressLine, "json": JsonProgress, "none": NoProgress}
-"""The ways to show progress, by name."""
+"""The values of `--progress`."""
 
 
 def progress_named(name: str) -> "ProgressLine | JsonProgress | NoProgress":
-    """Progress as `--progress` wants it; ConfigError for a way that there is not."""
+    """The progress that a value of `--progress` names; ConfigError if it names none."""
     if name not in PROGRESS:
-        raise ConfigError(f"--progress {name!r} is not allowed: {', '.join(PROGRESS)} are")
+        raise ConfigError(f"--progress must be {' or '.join(PROGRESS)}, got {name!r}")
     return PROGRESS[name]()
 
 
-def line_of(look: Look) -> str:
-    """What a person wants to know of a count, in one line."""
-    share = look.done / look.total if look.total else 1.0
+def line_of(snapshot: Snapshot) -> str:
+    """A count in one line: done, rates, time left, parts, skipped."""
+    share = snapshot.done / snapshot.total if snapshot.total else 1.0
     pieces = [
-        f"{look.what}: {look.done:,} of {look.total:,} {look.unit} ({share:.0%})",
-        f"{look.per_second_now:,.1f} a second now, {look.per_second:,.1f} on average",
-        f"{_duration(look.seconds_left)} left",
+        f"{snapshot.what}: {snapshot.done:,} of {snapshot.total:,} {snapshot.unit} ({share:.0%})",
+        f"{snapshot.per_second_now:,.1f} a second now, {snapshot.per_second:,.1f} on average",
+        f"{_duration(snapshot.seconds_left)} left",
     ]
-    if look.parts > 1:
-        pieces.append(f"{look.parts_done:,} of {look.parts:,} parts")
-    if look.skipped:
-        pieces.append(f"{look.skipped:,} skipped")
-    if look.waiting_share is not None:
-        pieces.append(f"{look.waiting_share:.0%} waiting for data")
-    if look.note:
-        pieces.append(look.note)
+    if snapshot.parts > 1:
+        pieces.append(f"{snapshot.parts_done:,} of {snapshot.parts:,} parts")
+    if snapshot.skipped:
+        pieces.append(f"{snapshot.skipped:,} skipped")
+    if snapshot.waiting_share is not None:
+        pieces.append(f"{snapshot.waiting_share:.0%} waiting for data")
+    if snapshot.note:
+        pieces.append(snapshot.note)
     return ", ".join(pieces)
 
 
@@ -318,14 +318,13 @@ def _rate(done: int, seconds: float) -> float:
 
 
 def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _rounded(one)
-        if isinstance(one, Mapping)
-        else round(one, 4)
-        if isinstance(one, float)
-        else one
-        for name, one in values.items()
-    }
+    return {name: _round(value) for name, value in values.items()}
+
+
+def _round(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _rounded(value)
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _duration(seconds: float | None) -> str:

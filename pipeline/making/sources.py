@@ -1,4 +1,4 @@
-"""Local files that settings name: found before any work, and known to versions by their digests."""
+"""Finds the inputs and local files that settings name, before any work starts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,25 +19,25 @@ from ..config import CONFIGS, SHIPPED, Data, EmbedSettings
 def find_sources(
     data: Data, store: Path, say: Callable[[str], None], *, allow_missing: bool = False
 ) -> dict[str, Source]:
-    """What the settings name, by the part that each becomes; says what was found.
+    """The sources that the settings name, by the part that each becomes; says what was found.
 
-    ShardError when some that are spelt out are missing, unless that is allowed; ConfigError when
-    something is of another kind than its flag.
+    ShardError if named files are missing, unless that is allowed; ConfigError if a file is not of
+    the type that its flag takes.
     """
-    named: dict[str, Source] = {}
+    by_part: dict[str, Source] = {}
     copies: dict[str, None] = {}
-    found = (
+    sources = (
         *_shards(data, store, say, allow_missing),
         *_folder_runs(data.images, say),
         *_tables(data, say, allow_missing),
     )
-    for source in found:
-        first = named.setdefault(source.part_name, source)
+    for source in sources:
+        first = by_part.setdefault(source.part_name, source)
         if first is not source:
             copies[f"{source.path} is a copy of {first.path}: read once"] = None
     for line in copies:
         say(line)
-    return named
+    return by_part
 
 
 def _shards(
@@ -49,7 +49,7 @@ def _shards(
 
         patterns = [str(path) for path in write_digit_shards(store / "shards" / data.builtin)]
     places = _expand(patterns, Wanted(expand_remote=expand_remote), say, allow_missing)
-    remote = iter(look_at([one for one in places if isinstance(one, Address)]))
+    remote = iter(look_at([place for place in places if isinstance(place, Address)]))
     sources: list[Source] = []
     for place in places:
         if isinstance(place, Path):
@@ -64,21 +64,21 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
     for name in images:
         if is_remote(name):
             raise ConfigError(
-                f"--images {name!r} is not on this machine: of what lies elsewhere only tar shards "
-                "are read, which cpp-pipe pack makes"
+                f"--images must name a folder of this machine, got {name!r}: from elsewhere only "
+                "tar shards are read, which cpp-pipe pack makes"
             )
     roots = {Path(name).expanduser().resolve(): Path(name).expanduser() for name in images}
     for real, root in roots.items():
-        around = next((roots[one] for one in real.parents if one in roots), None)
-        if around is not None:
-            raise ConfigError(f"--images {str(root)!r} lies in {str(around)!r}: name one of them")
+        outer = next((roots[parent] for parent in real.parents if parent in roots), None)
+        if outer is not None:
+            raise ConfigError(f"--images {str(root)!r} is inside {str(outer)!r}: name only one")
     sources: list[Source] = []
     for root in roots.values():
-        say(f"looking at the pictures in {root}")
+        say(f"listing the images in {root}")
         runs = find_runs(root)
         folders = len({run.folder for run in runs})
-        pictures = sum(len(run.pictures) for run in runs)
-        say(f"found {pictures:,} pictures in {folders:,} folder(s) of {root}")
+        count = sum(len(run.pictures) for run in runs)
+        say(f"found {count:,} images in {folders:,} folder(s) of {root}")
         sources += runs
     return sources
 
@@ -96,7 +96,7 @@ def _tables(data: Data, say: Callable[[str], None], allow_missing: bool) -> list
 def _expand(
     patterns: Sequence[str], wanted: Wanted, say: Callable[[str], None], allow_missing: bool
 ) -> Sequence[Place]:
-    """What patterns find, which is said; ShardError where some is missing and must not be."""
+    """The files that patterns name, reported; ShardError if one is missing and must not be."""
     if not patterns:
         return ()
     found = expand(patterns, wanted)
@@ -104,16 +104,16 @@ def _expand(
         say(line)
     if found.missing and not allow_missing:
         raise ShardError(
-            f"{found.describe().splitlines()[0]}: put them in their place, or go on without them "
-            "with --allow-partial"
+            f"{found.describe().splitlines()[0]}: restore them, or go on without them with "
+            "--allow-partial"
         )
     return found.found
 
 
 def embed_fields(settings: EmbedSettings) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The fields of `Embed` that settings give, and where the model's local files lie.
+    """The fields of `Embed` that settings give, and the paths of the model's local files.
 
-    Raises ConfigError for a file that is not there or is no safetensors.
+    ConfigError if a file does not exist, or if weights are not safetensors.
     """
     weights, model_config = _model_files(settings)
     fields: dict[str, Any] = {
@@ -138,17 +138,17 @@ def _model_files(settings: EmbedSettings) -> tuple[Path | None, Path | None]:
     if settings.pretrained == SHIPPED:
         weights = CONFIGS / f"{settings.model}.safetensors"
         if not weights.is_file():
-            known = ", ".join(sorted(one.stem for one in CONFIGS.glob("*.safetensors")))
-            raise ConfigError(f"no weights of {settings.model!r} are shipped, only of {known}")
+            known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.safetensors")))
+            raise ConfigError(f"no weights are shipped for {settings.model!r}, only for {known}")
         return weights, CONFIGS / f"{settings.model}.json"
     weights = None
     if settings.pretrained.endswith((".safetensors", ".pt", ".pth", ".bin", ".ckpt")):
         weights = _existing(settings.pretrained, "--pretrained")
         if weights.suffix != ".safetensors":
             raise ConfigError(
-                f"--pretrained {weights} is not .safetensors: other files of weights can run code "
-                "when they are opened; load it with torch where you trust it and write it again "
-                "with safetensors.torch.save_file"
+                f"--pretrained must be a .safetensors file, got {weights}: loading other formats "
+                "can run code; if you trust the file, load it with torch and save it with "
+                "safetensors.torch.save_file"
             )
     model_config = None
     if settings.model_config:
@@ -159,12 +159,12 @@ def _model_files(settings: EmbedSettings) -> tuple[Path | None, Path | None]:
 def _existing(name: str, flag: str) -> Path:
     path = Path(name).expanduser()
     if not path.is_file():
-        raise ConfigError(f"{flag} {name!r} is no file that is there")
+        raise ConfigError(f"{flag}: {name!r} does not exist")
     return path.resolve()
 
 
 def model_files(settings: EmbedSettings) -> Mapping[str, Path]:
-    """Where the local files of a run's model lie, without reading them."""
+    """The paths of the local files of a run's model; nothing is read."""
     weights, model_config = _model_files(settings)
-    found = {"weights": weights, "model_config": model_config}
-    return {name: path for name, path in found.items() if path is not None}
+    paths = {"weights": weights, "model_config": model_config}
+    return {name: path for name, path in paths.items() if path is not None}

@@ -1,4 +1,4 @@
-"""The vocabularies that settings name: found before any work, and where their files lie."""
+"""Finds the vocabularies that settings name, before any work starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,29 +15,26 @@ _ALLOWED = f"{', '.join(LIBRARIES)}, {WORDNET} or a file"
 def words_stage(
     named: str | Sequence[str], templates: tuple[str, ...], flag: str
 ) -> tuple[Words, dict[str, Path]]:
-    """The stage that encodes named vocabularies, and where files lie, by the part they become.
+    """The stage that encodes named vocabularies, and the paths of their files by part.
 
-    Raises ConfigError, which names the flag, for a file that is not there, or a WordNet that is not
-    installed.
+    ConfigError, which names the flag, if a file does not exist or a WordNet is not installed.
     """
     vocabularies: dict[str, Vocabulary] = {}
     files: dict[str, Path] = {}
     for name in (named,) if isinstance(named, str) else named:
         path = _find_file(name, flag)
-        found = Vocabulary.of(name, path)
-        vocabularies[found.part_name] = found
+        vocabulary = Vocabulary.of(name, path)
+        vocabularies[vocabulary.part_name] = vocabulary
         if path is not None:
-            files[found.part_name] = path
+            files[vocabulary.part_name] = path
     if not vocabularies:
-        raise ConfigError(
-            f"no vocabulary is named: {flag}, which is {_ALLOWED}, such as {flag} words.txt"
-        )
+        raise ConfigError(f"{flag} must name a vocabulary ({_ALLOWED}), e.g. {flag} words.txt")
     stage = Words(templates=templates, vocabularies=tuple(vocabularies.values()))
     return stage, files
 
 
 def _find_file(name: str, flag: str) -> Path | None:
-    """The file of a vocabulary, None where a library carries it."""
+    """The file of a vocabulary; None if a library provides it."""
     if name in LIBRARIES or name.partition(":")[0] == WORDNET:
         return None
     shipped = CONFIGS / name
@@ -45,5 +42,5 @@ def _find_file(name: str, flag: str) -> Path | None:
         return shipped
     path = Path(name).expanduser()
     if not path.is_file():
-        raise ConfigError(f"{flag}, which is {_ALLOWED}: {name!r} is no file that is there")
+        raise ConfigError(f"{flag} must be {_ALLOWED}: {name!r} does not exist")
     return path.resolve()

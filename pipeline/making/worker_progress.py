@@ -1,4 +1,4 @@
-"""Progress of worker processes, told in the process that started them."""
+"""Progress of worker processes, reported by the process that started them."""
 
 import os
 import queue
@@ -13,69 +13,69 @@ if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
 _EVERY_SECONDS = 0.2
-"""Between two looks at whether the workers have ended."""
+"""Between two checks whether the workers have ended."""
 
 _PATIENCE_SECONDS = 5.0
-"""For what workers have told when they have ended; only one that was killed leaves half a word."""
+"""To read what ended workers still have queued; only a killed worker leaves a partial message."""
 
 
 class QueueProgress:
-    """Progress of a worker process, told to the process that started it."""
+    """Progress in a worker process, sent to the process that started it."""
 
-    def __init__(self, told: "Queue[Any]") -> None:
-        self._told = told
+    def __init__(self, messages: "Queue[Any]") -> None:
+        self._messages = messages
 
     def start(self, what: str, total: int, unit: str) -> None:
-        """Begins a count; of what all workers begin, the first counts."""
-        self._tell("start", what, total, unit)
+        """Starts a count; only the first start of all workers counts."""
+        self._send("start", what, total, unit)
 
     def revise(self, total: int) -> None:
-        """Replaces the total by the mean of what the workers think."""
-        self._tell("revise", total)
+        """Replaces the total by the mean of the workers' estimates."""
+        self._send("revise", total)
 
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
         """Adds to the count."""
-        self._tell("advance", done, skipped=skipped, note=note, spent=dict(spent or {}))
+        self._send("advance", done, skipped=skipped, note=note, spent=dict(spent or {}))
 
     def parts(self, done: int, total: int) -> None:
-        """Ignored: who shares out the parts knows better."""
+        """Ignored: the starting process counts parts itself."""
 
     def tell(self, line: str) -> None:
-        """Says a line."""
-        self._tell("tell", line)
+        """Prints a message."""
+        self._send("tell", line)
 
-    def _tell(self, name: str, *values: Any, **named: Any) -> None:
-        self._told.put((os.getpid(), name, values, named))
+    def _send(self, name: str, *values: Any, **named: Any) -> None:
+        self._messages.put((os.getpid(), name, values, named))
 
 
 @contextmanager
 def gathered(progress: Progress) -> Iterator[QueueProgress]:
-    """Progress that worker processes may be started with, and that ends up in `progress`.
+    """Progress that worker processes can be given, and that is passed on to `progress`.
 
-    The workers must have ended before the block does, so that all they told is there.
+    The workers must have ended before the block does, so that no message is lost.
     """
     from multiprocessing import get_context
 
-    told: Queue[Any] = get_context("spawn").Queue()
+    messages: Queue[Any] = get_context("spawn").Queue()
     is_over = threading.Event()
-    thread = threading.Thread(target=_drain, args=(told, progress, is_over), daemon=True)
+    thread = threading.Thread(target=_drain, args=(messages, progress, is_over), daemon=True)
     thread.start()
     try:
-        yield QueueProgress(told)
+        yield QueueProgress(messages)
     finally:
         is_over.set()
         thread.join(_PATIENCE_SECONDS)
 
 
-def _drain(told: "Queue[Any]", progress: Progress, is_over: threading.Event) -> None:
-    """Passes on what workers tell, until they have ended and nothing is left."""
+def _drain(messages: "Queue[Any]", progress: Progress, is_over: threading.Event) -> None:
+    """Passes messages on until the workers have ended and the queue is empty."""
     totals: dict[int, int] = {}
     is_started = False
     while True:
         try:
-            worker, name, values, named = told.get(timeout=_EVERY_SECONDS)
+            worker, name, values, named = messages.get(timeout=_EVERY_SECONDS)
         except queue.Empty:
             if is_over.is_set():
                 return

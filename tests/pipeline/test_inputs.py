@@ -70,7 +70,7 @@ def test_a_folder_of_pictures_is_embedded_as_it_is(store, photos):
     (photos / "7" / "broken.jpg").write_bytes(b"no picture")
     (photos / "7" / "empty.jpg").touch()
     done = embed_images(store, photos)
-    assert "found 23 pictures in 11 folder(s)" in done.err
+    assert "found 23 images in 11 folder(s)" in done.err
     assert "seen 23 = embedded 21 + skipped 2" in done.out
     artifact = embeddings(store)
     found = rows(artifact)
@@ -176,7 +176,7 @@ def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_
     embed_images(store, photos, other, other)
     assert len(rows(embeddings(store))) == 21
     line = fail(store, "embed", "--images", photos, "--images", photos / "7", *DIGITS)
-    assert "lies in" in line and "name one of them" in line
+    assert "is inside" in line and "name only one" in line
 
 
 def test_processes_side_by_side_give_the_same_from_every_kind_of_input(store, tmp_path, photos):

@@ -54,7 +54,7 @@ def test_the_rate_now_is_of_the_last_ten_seconds_and_the_average_of_all():
     for _ in range(20):
         clock.sleep(1)
         count.add(100, 0, "", None, clock())
-    look = count.look(clock())
+    look = count.snapshot(clock())
     assert look.done == 2600
     assert look.per_second_now == pytest.approx(100)
     assert look.per_second == pytest.approx(2600 / 80)
@@ -64,11 +64,11 @@ def test_the_rate_now_is_of_the_last_ten_seconds_and_the_average_of_all():
 def test_the_rate_now_of_a_count_that_has_just_begun_is_its_average():
     clock = Clock()
     count = Count("embed", 100, "images", clock())
-    assert count.look(clock()).per_second_now == 0
-    assert count.look(clock()).seconds_left is None
+    assert count.snapshot(clock()).per_second_now == 0
+    assert count.snapshot(clock()).seconds_left is None
     clock.sleep(2)
     count.add(10, 0, "", None, clock())
-    assert count.look(clock()).per_second_now == count.look(clock()).per_second == 5
+    assert count.snapshot(clock()).per_second_now == count.snapshot(clock()).per_second == 5
 
 
 def test_a_step_every_millisecond_keeps_no_more_marks_than_a_slow_one():
@@ -78,7 +78,7 @@ def test_a_step_every_millisecond_keeps_no_more_marks_than_a_slow_one():
         clock.sleep(0.001)
         count.add(1, 0, "", None, clock())
     assert len(count._marks) < 25
-    assert count.look(clock()).per_second_now == pytest.approx(1000, rel=0.01)
+    assert count.snapshot(clock()).per_second_now == pytest.approx(1000, rel=0.01)
 
 
 def test_the_line_says_rates_parts_time_left_skipped_and_waiting():
@@ -278,7 +278,7 @@ def test_what_workers_tell_reaches_the_one_that_started_them():
         with pool:
             assert len(list(pool.map(work, range(4)))) == 4
     assert line._count is not None
-    look = line._count.look(clock())
+    look = line._count.snapshot(clock())
     assert (look.what, look.unit, look.done, look.skipped) == ("embed", "images", 40, 20)
     assert 100 <= look.total <= 103
     assert (look.parts_done, look.parts) == (3, 4)

@@ -95,4 +95,4 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path):
     process = begin(tmp_path / "store", shards, "--address", "localhost:1")
     _, told = process.communicate(timeout=_PATIENCE_SECONDS)
     assert process.returncode == 2, told
-    assert "--address 'localhost:1' is no Ray cluster that can be reached" in told.splitlines()[-1]
+    assert "--address: no Ray cluster can be reached at 'localhost:1'" in told.splitlines()[-1]

@@ -278,7 +278,7 @@ def test_shards_that_come_and_go_cost_only_themselves(store, made, tmp_path):
     embed(store, *old, tmp_path / "more")
     done = succeed(store, "index", "--space", "embeddings")
     assert "quantizer/embeddings" in done.err and "rows were added and is kept" in done.err
-    assert "`cpp-pipe index --refit` fits it anew" in done.err
+    assert "`cpp-pipe index --refit` fits it again" in done.err
     assert "4 of 5 parts are there already" in done.err
     assert "embeddings: 160 rows, IVF4,SQfp16" in done.out
     new = key_of(205)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from benchmarks.chaos import finish, start
 from cpp_pipe.pipeline.device import Share, share_out
-from cpp_pipe.pipeline.making.engines.local import make_parts, side_by_side
+from cpp_pipe.pipeline.making.engines.local import make_in_parallel, make_parts
 from cpp_pipe.pipeline.making.engines.part_maker import in_turn
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
@@ -175,7 +175,7 @@ def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
     made_so = recipe(parts=tuple(f"part-{number}" for number in range(6)))
     parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
     draft = Store(tmp_path).draft(made_so)
-    assert side_by_side(Telling(processes=2), draft, parts, {}, Runtime(), shares) == []
+    assert make_in_parallel(Telling(processes=2), draft, parts, {}, Runtime(), shares) == []
     told = [record.facts for record in draft.finished().values()]
     assert len(told) == 6
     by_process = {one["process"]: (one["device"], one["threads"]) for one in told}
@@ -243,7 +243,7 @@ def test_without_waiting_a_worker_leaves_what_is_held_to_the_last_one(alone: Pat
     left = [*words(alone, "0/2"), "--no-wait"]
     with lock(lock_of_a_part(alone, store)):
         done = succeed(store, *left)
-    assert "1 of 12 parts of embeddings are still being made elsewhere" in done.err
+    assert "other workers are still making 1 of 12 parts of embeddings" in done.err
     assert "the last one to finish publishes" in done.err
     assert done.out == ""
     assert Store(store).artifacts() == []

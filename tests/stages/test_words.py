@@ -107,7 +107,7 @@ def test_embeddings_that_come_along_need_no_model_but_its_size(tmp_path, digit_s
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"vocabulary": "no-such.txt"}, "is no file that is there"),
+        ({"vocabulary": "no-such.txt"}, "does not exist"),
         ({"vocabulary": ()}, "no vocabulary is named"),
         ({"templates": ("no place",)}, "is not allowed"),
     ],

@@ -1,4 +1,4 @@
-"""Engines, which make the parts of a draft, and how one is found by its name."""
+"""What an engine is, and the engine of a name."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,27 +11,27 @@ ENGINES = ("local", "ray")
 
 
 class Engine(Protocol):
-    """Where the parts of a draft are made; a module of this package is one."""
+    """Makes the parts of a draft; `local` and `ray` are modules with these functions."""
 
     def find_device(self, runtime: Runtime) -> str:
-        """The torch device that makes the parts; ConfigError where the one wanted is not there."""
+        """The torch device that makes the parts; ConfigError if the requested one is missing."""
         ...
 
     def make_parts(
         self, stage: Stage, draft: Draft, parts: Sequence[Part], inputs: Inputs, runtime: Runtime
     ) -> list[Part]:
-        """Makes the parts that are not there; any number of engines may work on a draft at once.
+        """Makes the missing parts; any number of engines may work on one draft at once.
 
-        Returns those that others are still making, none where the runtime waits for them.
+        Returns the parts that others are still making; none if the runtime waits for them.
         """
         ...
 
 
 def find_engine(name: str) -> Engine:
-    """The engine of a name; ConfigError for one that is not known, or not installed."""
+    """The engine of a name; ConfigError if it is unknown or not installed."""
     if name == "local":
         return local
     if name == "ray":
         ray.require()
         return ray
-    raise ConfigError(f"--engine {name!r} is not allowed: {' or '.join(ENGINES)} is")
+    raise ConfigError(f"--engine must be {' or '.join(ENGINES)}, got {name!r}")

@@ -1,4 +1,4 @@
-"""Making parts on this machine: one after another, or side by side in processes, one a GPU."""
+"""Making parts on this machine: one after another, or in parallel processes, one a GPU."""
 
 import os
 import signal
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def find_device(runtime: Runtime) -> str:
-    """A torch device of this machine; ConfigError where the one wanted is not there."""
+    """A torch device of this machine; ConfigError if the requested one is missing."""
     return device.find_device(runtime.device)
 
 
 def make_parts(
     stage: Stage, draft: Draft, parts: Sequence[Part], inputs: Inputs, runtime: Runtime
 ) -> list[Part]:
-    """Makes the parts that are not finished; any number of processes may do so at once.
+    """Makes the missing parts; any number of processes may do so at once.
 
-    Returns those that others are still making, none where the runtime waits for them.
+    Returns the parts that others are still making; none if the runtime waits for them.
     """
     finished = draft.finished()
     todo = [part for part in in_turn(parts, runtime.worker) if part.name not in finished]
@@ -42,7 +42,7 @@ def make_parts(
     workers = min(runtime.workers or gpus or 1, len(todo))
     if workers > 1:
         shares = device.share_out(workers, runtime.device, gpus=gpus, cores=_cores())
-        return side_by_side(stage, draft, todo, inputs, runtime, shares)
+        return make_in_parallel(stage, draft, todo, inputs, runtime, shares)
     maker = PartMaker(stage, draft, inputs, runtime)
     try:
         return until_there(todo, maker.attempt_all, runtime)
@@ -51,11 +51,11 @@ def make_parts(
 
 
 _worker: dict[str, PartMaker] = {}
-"""What a worker process keeps between its parts."""
+"""Kept in a worker process from one part to the next."""
 
 
 def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None:
-    # Ctrl-C reaches all processes of a terminal: the one that the user started ends the others.
+    # Ctrl-C reaches all processes of a terminal: the one that the user started stops the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
@@ -66,7 +66,7 @@ def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None
 
 
 def _end_with_parent() -> None:
-    """Ends a worker whose parent was killed: it would wait for work, and hold a model, for ever."""
+    """Ends a worker whose parent was killed; it would wait, and hold a model, forever."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -74,11 +74,11 @@ def _end_with_parent() -> None:
 
 
 def _attempt(part: Part) -> bool:
-    """Whether a part is there now; False while another process is making it."""
+    """Whether a part exists now; False while another process is making it."""
     return _worker["maker"].attempt(part) is not None
 
 
-def side_by_side(
+def make_in_parallel(
     stage: Stage,
     draft: Draft,
     todo: Sequence[Part],
@@ -86,12 +86,12 @@ def side_by_side(
     runtime: Runtime,
     shares: Sequence[device.Share],
 ) -> list[Part]:
-    """Makes parts in a process for each share of this machine; returns those that others hold."""
+    """Makes parts in one process per share of this machine; returns those that others hold."""
     devices = dict.fromkeys(share.device for share in shares)
     if len(devices) > 1:
         runtime.progress.tell(f"{len(shares)} processes on {', '.join(devices)}")
-    with gathered(runtime.progress) as told:
-        maker = PartMaker(stage, draft, inputs, replace(runtime, progress=told))
+    with gathered(runtime.progress) as progress:
+        maker = PartMaker(stage, draft, inputs, replace(runtime, progress=progress))
         return _in_processes(maker, todo, runtime, shares)
 
 
@@ -100,26 +100,26 @@ def _in_processes(
 ) -> list[Part]:
     others = active_children()
     context = get_context("spawn")
-    # Each process takes one when it starts; none starts twice, as the pool ends with its first
-    # process that dies.
-    waiting = context.SimpleQueue()
+    # Each process takes one share when it starts. None is started twice, because the pool ends
+    # with the first process that dies.
+    queue = context.SimpleQueue()
     for share in shares:
-        waiting.put(share)
+        queue.put(share)
     pool = ProcessPoolExecutor(
-        len(shares), mp_context=context, initializer=_start_worker, initargs=(maker, waiting)
+        len(shares), mp_context=context, initializer=_start_worker, initargs=(maker, queue)
     )
-    there = 0
+    done = 0
 
     def attempt_all(parts: Sequence[Part]) -> list[Part]:
-        nonlocal there
+        nonlocal done
         held = []
-        asked = {pool.submit(_attempt, part): part for part in parts}
-        for done in as_completed(asked):
-            if done.result():
-                there += 1
-                runtime.progress.parts(there, len(todo))
+        futures = {pool.submit(_attempt, part): part for part in parts}
+        for future in as_completed(futures):
+            if future.result():
+                done += 1
+                runtime.progress.parts(done, len(todo))
             else:
-                held.append(asked[done])
+                held.append(futures[future])
         return held
 
     try:
@@ -127,7 +127,7 @@ def _in_processes(
     except BrokenProcessPool as error:
         raise StoreError(
             f"a worker process died while making {maker.what} (out of memory?): run the same "
-            "command again, with fewer --workers where memory is short; finished parts are kept"
+            "command again, with fewer --workers if memory is short; finished parts are kept"
         ) from error
     except KeyboardInterrupt:
         for process in active_children():
@@ -139,6 +139,6 @@ def _in_processes(
 
 
 def _cores() -> int:
-    """Those that this process may use: a scheduler gives a job some of a machine's."""
+    """The cores that this process may use; a scheduler may give a job only some of them."""
     has_affinity = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""Making parts on a Ray cluster whose nodes all reach the store: a task a part.
+"""Making parts on a Ray cluster, one task per part. All nodes must reach the store.
 
-A store on a disk lies on a file system that they share; one in a bucket needs none.
+A store on a disk must be on a file system that the nodes share; a store in a bucket needs none.
 """
 
 import importlib
@@ -20,10 +20,10 @@ from ..memory import keep_freed_memory
 from .part_maker import PartMaker, in_turn, until_there
 
 _MAX_RETRIES = 5
-"""Of a part whose process or node died; a part that raises is not tried again."""
+"""For a part whose process or node died; a part that raises is not tried again."""
 
 _MOST_IN_FLIGHT = 1000
-"""Tasks that Ray knows of at once: more than a cluster runs, and few enough to wait on."""
+"""Tasks submitted at once: more than a cluster runs, and few enough to wait on."""
 
 _KNOCK_SECONDS = 10.0
 
@@ -35,12 +35,14 @@ def require() -> None:
 
 
 def find_device(runtime: Runtime) -> str:
-    """The torch device of every task: `auto` is a GPU for each where the cluster has any."""
+    """The torch device of every task: `auto` is a GPU each if the cluster has any."""
     ray = _connect(runtime)
-    nodes = sum(bool(one["Alive"]) for one in ray.nodes())
-    has = ray.cluster_resources()
-    gpus = has.get("GPU", 0)
-    runtime.progress.tell(f"ray: {nodes} nodes with {has.get('CPU', 0):g} CPUs and {gpus:g} GPUs")
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    resources = ray.cluster_resources()
+    gpus = resources.get("GPU", 0)
+    runtime.progress.tell(
+        f"ray: {nodes} nodes with {resources.get('CPU', 0):g} CPUs and {gpus:g} GPUs"
+    )
     if runtime.device == "auto":
         return "cuda" if gpus else "cpu"
     if runtime.device.startswith("cuda") and not gpus:
@@ -51,22 +53,22 @@ def find_device(runtime: Runtime) -> str:
 def make_parts(
     stage: Stage, draft: Draft, parts: Sequence[Part], inputs: Inputs, runtime: Runtime
 ) -> list[Part]:
-    """Makes the parts that are not finished; each task claims and makes one.
+    """Makes the missing parts; each task claims and makes one.
 
-    A part is made again elsewhere when its node dies. Returns the parts that others are still
-    making, none where the runtime waits for them.
+    When a node dies, its part is made on another. Returns the parts that others are still making;
+    none if the runtime waits for them.
     """
     finished = draft.finished()
     todo = [part for part in in_turn(parts, runtime.worker) if part.name not in finished]
     if not todo:
         return []
     ray = _connect(runtime)
-    there = Draft(anchored(draft.folder), draft.kind, draft.recipe)
-    found = {kind: Artifact(anchored(one.folder)) for kind, one in inputs.items()}
+    anchored_draft = Draft(anchored(draft.folder), draft.kind, draft.recipe)
+    anchored_inputs = {slot: Artifact(anchored(used.folder)) for slot, used in inputs.items()}
     quiet = replace(runtime, progress=Silent())
-    # In a list it stays a reference: a process opens it once, and not for each of its tasks.
-    shared = [ray.put((stage, there, found, quiet, Path.cwd()))]
-    # A task on a GPU would otherwise end its process, and the next one load the model anew.
+    # In a list it stays a reference, so a process opens it once and not for each task.
+    shared = [ray.put((stage, anchored_draft, anchored_inputs, quiet, Path.cwd()))]
+    # By default a task on a GPU ends its process, and the next task would load the model again.
     task = ray.remote(
         num_cpus=1,
         num_gpus=int(runtime.device.startswith("cuda")),
@@ -74,8 +76,8 @@ def make_parts(
         max_retries=_MAX_RETRIES,
     )(_attempt)
 
-    def attempt_all(some: Sequence[Part]) -> list[Part]:
-        return _attempt_all(ray, task, shared, some, runtime)
+    def attempt_all(parts: Sequence[Part]) -> list[Part]:
+        return _attempt_all(ray, task, shared, parts, runtime)
 
     runtime.progress.start(stage.name, len(todo), "parts")
     try:
@@ -92,7 +94,7 @@ def make_parts(
 
 
 def _connect(runtime: Runtime) -> Any:
-    """Ray, connected to the cluster; a connection that this process has is used."""
+    """Ray, connected to the cluster, by the connection of this process if it has one."""
     ray = importlib.import_module("ray")
     if not ray.is_initialized():
         try:
@@ -100,14 +102,14 @@ def _connect(runtime: Runtime) -> Any:
             ray.init(address=runtime.address, log_to_driver=False, logging_level="error")
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"--address {runtime.address!r} is no Ray cluster that can be reached: "
-                f"{_first_line(error)}; where it asks for a token, set RAY_AUTH_MODE=token"
+                f"--address: no Ray cluster can be reached at {runtime.address!r} "
+                f"({_first_line(error)}); if the cluster needs a token, set RAY_AUTH_MODE=token"
             ) from error
     return ray
 
 
 def _knock(address: str) -> None:
-    """OSError where nobody answers at host:port, which Ray itself tries for minutes."""
+    """OSError if nothing answers at host:port; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
@@ -116,50 +118,50 @@ def _knock(address: str) -> None:
 def _attempt_all(
     ray: Any, task: Any, shared: list[Any], parts: Sequence[Part], runtime: Runtime
 ) -> list[Part]:
-    """Those of the parts that others hold; all others are there."""
+    """Makes or finds the parts; returns those that others hold."""
     held: list[Part] = []
     waiting = iter(parts)
-    asked: dict[Any, Part] = {}
+    running: dict[Any, Part] = {}
     while True:
         for part in waiting:
-            asked[task.remote(shared, part)] = part
-            if len(asked) == _MOST_IN_FLIGHT:
+            running[task.remote(shared, part)] = part
+            if len(running) == _MOST_IN_FLIGHT:
                 break
-        if not asked:
+        if not running:
             return held
-        (done,), _ = ray.wait(list(asked))
-        part, skipped = asked.pop(done), ray.get(done)
+        (done,), _ = ray.wait(list(running))
+        part, skipped = running.pop(done), ray.get(done)
         if skipped is None:
             held.append(part)
         else:
             runtime.progress.advance(1, skipped=skipped)
 
 
-_made: dict[Any, PartMaker] = {}
-"""What a process of Ray keeps between its tasks, by the reference to what they share."""
+_makers: dict[Any, PartMaker] = {}
+"""Kept in a Ray process between its tasks, by the reference to what the tasks share."""
 
 
 def _attempt(shared: list[Any], part: Part) -> int | None:
-    """How many samples of a part were skipped; None while another process is making it."""
-    if shared[0] not in _made:
-        _made.clear()
-        _made[shared[0]] = _open(*importlib.import_module("ray").get(shared[0]))
-    record = _made[shared[0]].attempt(part)
+    """The number of skipped samples of a part; None while another process is making it."""
+    if shared[0] not in _makers:
+        _makers.clear()
+        _makers[shared[0]] = _open(*importlib.import_module("ray").get(shared[0]))
+    record = _makers[shared[0]].attempt(part)
     return None if record is None else sum(record.facts.get("skipped", {}).values())
 
 
 def _open(stage: Stage, draft: Draft, inputs: Inputs, runtime: Runtime, cwd: Path) -> PartMaker:
-    """A maker on this node; StoreError where it does not see the folders of the command."""
+    """A maker on this node; StoreError if it does not see the folders of the command."""
     needed = () if is_in_bucket(draft.folder) else (draft.folder.parent.parent, cwd)
-    absent = [str(folder) for folder in needed if not folder.is_dir()]
-    if absent:
+    missing = [str(folder) for folder in needed if not folder.is_dir()]
+    if missing:
         raise StoreError(
-            f"a node of the Ray cluster has no folder {absent[0]}: the store, the shards and the "
-            "folder of the command must lie on a file system that all nodes share, or the store "
+            f"a node of the Ray cluster has no folder {missing[0]}: the store, the shards and the "
+            "folder of the command must be on a file system that all nodes share, or the store "
             "and the shards in a bucket"
         )
     if cwd.is_dir():
-        os.chdir(cwd)  # what is named relative to it means the same here
+        os.chdir(cwd)  # so that relative paths mean the same here
     keep_freed_memory()
     runtime = replace(runtime, device=device.find_device(runtime.device))
     return PartMaker(stage, draft, inputs, runtime)

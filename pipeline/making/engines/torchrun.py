@@ -1,4 +1,4 @@
-"""One training over the processes that torchrun started: the first makes, the others follow."""
+"""Training in processes that torchrun started: the first makes the artifact, the others follow."""
 
 import os
 from collections.abc import Iterator
@@ -6,27 +6,27 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 _PATIENCE = timedelta(minutes=30)
-"""How long a process waits for the others; the first one also writes what it made."""
+"""How long a process waits for the others, while the first one also writes the artifact."""
 
 
 def rank() -> int:
-    """This process' number; 0 where torchrun started nothing."""
+    """The rank of this process; 0 without torchrun."""
     return int(os.environ.get("RANK", "0"))
 
 
 def size() -> int:
-    """How many processes there are; 1 where torchrun started nothing."""
+    """The number of processes; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def is_on_one_machine() -> bool:
-    """Whether all of the processes are on this machine."""
+    """Whether all processes run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", size())) == size()
 
 
 @contextmanager
 def group(device: str) -> Iterator[str]:
-    """Joins the processes: NCCL on GPUs, one for each, else gloo. Yields this one's device.
+    """Connects the processes, by NCCL on a GPU each, else by gloo. Yields this process' device.
 
     At the end each process waits for all others.
     """

@@ -5,10 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .backend import Backend, backend_of
 from .errors import StoreError
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, PARTS, Manifest, PartRecord
-from .paths import Room, StorePath, room_of
+from .paths import StorePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +23,8 @@ class Artifact:
         self.folder = folder
 
     @property
-    def _room(self) -> Room[Any]:
-        return room_of(self.folder)
+    def _backend(self) -> Backend[Any]:
+        return backend_of(self.folder)
 
     def __repr__(self) -> str:
         return f"Artifact({self.kind.name}/{self.version}, {self.rows} rows)"
@@ -32,7 +33,7 @@ class Artifact:
     def manifest(self) -> Manifest:
         """What the artifact is and was made from; StoreError for a format we cannot read."""
         path = self.folder / MANIFEST
-        value = self._room.read_json(path)
+        value = self._backend.read_json(path)
         kind = KINDS.get(value.get("kind"))
         if kind is None or value.get("format") != kind.format:
             known = ", ".join(f"{kind.name} {kind.format}" for kind in KINDS.values())
@@ -104,11 +105,11 @@ class Artifact:
     def path(self, part: str, role: str) -> Path:
         """The file that plays a role in a part; of a bucket, a copy on this machine."""
         file = self.part_names[part].files[role]
-        return self._room.local_path(self.folder / PARTS / file.name, file)
+        return self._backend.local_path(self.folder / PARTS / file.name, file)
 
     def fetch(self, role: str) -> None:
         """Copies the files of all parts that are not on this machine yet, side by side."""
-        self._room.each(lambda part: self.path(part.name, role), self.parts)
+        self._backend.each(lambda part: self.path(part.name, role), self.parts)
 
     def table(
         self, part: str, role: str = "rows", columns: Sequence[str] | None = None

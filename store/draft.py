@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from .artifact import Artifact
+from .backend import Backend, backend_of
 from .check import check_file
 from .errors import StoreError
 from .kinds import Kind
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, Input, Manifest, PartRecord, Recipe
-from .paths import Room, StorePath, room_of
+from .paths import StorePath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,8 @@ class Draft:
         self.recipe = recipe
 
     @property
-    def _room(self) -> Room[Any]:
-        return room_of(self.folder)
+    def _backend(self) -> Backend[Any]:
+        return backend_of(self.folder)
 
     @property
     def _parts(self) -> StorePath:
@@ -86,11 +87,11 @@ class Draft:
 
         Of a store in a bucket it lies on this machine, and another one does not see it.
         """
-        return self._room.checkpoints(self.folder)
+        return self._backend.checkpoints(self.folder)
 
     def find_part(self, name: str) -> PartRecord | None:
         """A part that is there; one of another recipe does not count."""
-        found = self._room.find_json(self._parts / f"{name}{PART_SUFFIX}")
+        found = self._backend.find_json(self._parts / f"{name}{PART_SUFFIX}")
         record = None if found is None else PartRecord.from_json(found)
         return record if record and record.recipe == self.recipe.of_part(name) else None
 
@@ -98,7 +99,7 @@ class Draft:
         """The parts that are there, by name."""
         return {
             record.name: record
-            for record in self._room.part_records(self._parts, self.recipe.parts)
+            for record in self._backend.part_records(self._parts, self.recipe.parts)
             if record.recipe == self.recipe.of_part(record.name)
         }
 
@@ -113,17 +114,17 @@ class Draft:
                 break
             if folder == self.folder:
                 continue
-            for record in self._room.part_records(folder / PARTS, sorted(wanted.values())):
+            for record in self._backend.part_records(folder / PARTS, sorted(wanted.values())):
                 if wanted.get(record.recipe) == record.name:
                     del wanted[record.recipe]
                     found.append((folder / PARTS, record))
-        self._room.each(lambda one: self._room.adopt(*one, self._parts), found)
+        self._backend.each(lambda one: self._backend.adopt(*one, self._parts), found)
         return len(found)
 
     @contextlib.contextmanager
     def claim(self, name: str, *, wait: bool) -> Iterator[bool]:
         """Holds a part for this process; False when another holds it and we do not `wait`."""
-        with self._room.lock(self.folder / "locks" / name, wait=wait) as is_held:
+        with self._backend.lock(self.folder / "locks" / name, wait=wait) as is_held:
             yield is_held
 
     def make_part(self, name: str, make: Callable[[Scratch], Product]) -> PartRecord:
@@ -131,7 +132,7 @@ class Draft:
 
         Raises StoreError where a file is not what the kind declares; then nothing is kept.
         """
-        with self._room.scratch(self._parts, name) as folder:
+        with self._backend.scratch(self._parts, name) as folder:
             scratch = Scratch(folder, name, self.kind, self.checkpoints)
             return self._seal(name, scratch, make(scratch))
 
@@ -147,11 +148,11 @@ class Draft:
             name=name,
             rows=product.rows,
             recipe=self.recipe.of_part(name),
-            files=self._room.take_in(name, files, self._parts),
+            files=self._backend.take_in(name, files, self._parts),
             facts=product.facts,
             shared=product.shared,
         )
-        return self._room.keep_part(self._parts / f"{name}{PART_SUFFIX}", record)
+        return self._backend.keep_part(self._parts / f"{name}{PART_SUFFIX}", record)
 
     def publish(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Artifact:
         """Writes the manifest, once; of several finishers at once the first one wins.
@@ -159,7 +160,7 @@ class Draft:
         StoreError when a part is missing, or when parts disagree on what they must share.
         """
         path = self.folder / MANIFEST
-        self._room.write_once(path, lambda: self._manifest(inputs, made_by).to_json())
+        self._backend.write_once(path, lambda: self._manifest(inputs, made_by).to_json())
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         return Artifact(self.folder)
 

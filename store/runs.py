@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .backend import backend_of
 from .errors import ConfigError, StoreError
 from .kinds import KINDS, Kind
-from .paths import StorePath, room_of
+from .paths import StorePath
 
 RUN_FORMAT = 1
 
@@ -49,7 +50,7 @@ class Runs:
 
     def __init__(self, folder: StorePath) -> None:
         self._folder = folder
-        self._room = room_of(folder)
+        self._backend = backend_of(folder)
 
     def _path(self, name: str) -> StorePath:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
@@ -61,13 +62,13 @@ class Runs:
 
     def names(self) -> list[str]:
         """The runs that there are, sorted."""
-        found = self._room.folders(self._folder)
-        return [path.name for path in found if self._room.is_file(path / "run.json")]
+        found = self._backend.folders(self._folder)
+        return [path.name for path in found if self._backend.is_file(path / "run.json")]
 
     def read(self, name: str) -> RunRecord:
         """A run as it stands; a new one is empty."""
         path = self._path(name)
-        value = self._room.find_json(path)
+        value = self._backend.find_json(path)
         if value is None:
             return RunRecord(name=name)
         if value.pop("format", None) != RUN_FORMAT:
@@ -81,11 +82,11 @@ class Runs:
         """
         path = self._path(name)
         record = self.read(name)
-        if _merge(record, changes) == record and self._room.is_file(path):
+        if _merge(record, changes) == record and self._backend.is_file(path):
             return record
-        with self._room.lock(path.with_name("lock")):
+        with self._backend.lock(path.with_name("lock")):
             changed = _merge(self.read(name), changes)
-            self._room.write_json(path, {"format": RUN_FORMAT, **asdict(changed)})
+            self._backend.write_json(path, {"format": RUN_FORMAT, **asdict(changed)})
         return changed
 
 

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .artifact import Artifact
+from .backend import backend_of
 from .draft import Draft
 from .errors import MissingError, StoreError
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, Recipe
-from .paths import StorePath, room_of, store_path
+from .paths import StorePath, store_path
 from .runs import Runs
 
 STORE_FORMAT = 1
@@ -25,7 +26,7 @@ class Store:
 
     def __init__(self, root: "str | StorePath") -> None:
         self.root = store_path(root)
-        self._room = room_of(self.root)
+        self._backend = backend_of(self.root)
         self.runs = Runs(self.root / "runs")
         self._check_format()
 
@@ -33,7 +34,7 @@ class Store:
         return f"Store({str(self.root)!r})"
 
     def _check_format(self) -> None:
-        told = self._room.find_json(self.root / STORE_FILE)
+        told = self._backend.find_json(self.root / STORE_FILE)
         if told is None:
             return
         found = told.get("format")
@@ -47,20 +48,20 @@ class Store:
     def writing(self) -> Iterator[None]:
         """Says that artifacts are being made, so that `gc` keeps away; makes the store."""
         path = self.root / STORE_FILE
-        with self._room.writing(self.root):
-            if not self._room.is_file(path):
-                self._room.write_json(path, {"format": STORE_FORMAT})
+        with self._backend.writing(self.root):
+            if not self._backend.is_file(path):
+                self._backend.write_json(path, {"format": STORE_FORMAT})
             yield
 
     @property
     def local_folder(self) -> Path:
         """A folder of this machine for what belongs to no artifact: on a disk the store itself."""
-        return self._room.local_folder(self.root)
+        return self._backend.local_folder(self.root)
 
     def write(self, name: str, content: bytes) -> StorePath:
         """Writes a file that belongs to no artifact, whole or not at all; returns where it lies."""
         path = self.root / name
-        self._room.write_whole(path, content)
+        self._backend.write_whole(path, content)
         return path
 
     def folder(self, kind: Kind, version: str) -> StorePath:
@@ -70,7 +71,7 @@ class Store:
     def find(self, kind: Kind, version: str) -> Artifact | None:
         """A published artifact, or None."""
         folder = self.folder(kind, version)
-        return Artifact(folder) if self._room.is_file(folder / MANIFEST) else None
+        return Artifact(folder) if self._backend.is_file(folder / MANIFEST) else None
 
     def open(self, kind: Kind, version: str) -> Artifact:
         """A published artifact; MissingError when it is not there."""
@@ -84,19 +85,19 @@ class Store:
 
     def artifacts(self) -> list[Artifact]:
         """All published artifacts, in the order of data flow."""
-        return [Artifact(one) for one in self._versions() if self._room.is_file(one / MANIFEST)]
+        return [Artifact(one) for one in self._versions() if self._backend.is_file(one / MANIFEST)]
 
     def drafts(self) -> list[StorePath]:
         """Folders of versions that were begun and not published."""
-        return [one for one in self._versions() if not self._room.is_file(one / MANIFEST)]
+        return [one for one in self._versions() if not self._backend.is_file(one / MANIFEST)]
 
     def _versions(self) -> list[StorePath]:
-        there = {one.name for one in self._room.folders(self.root)}
+        there = {one.name for one in self._backend.folders(self.root)}
         kinds = [kind for kind in KINDS.values() if kind.name in there]
         return [folder for kind in kinds for folder in self._folders(kind)]
 
     def _folders(self, kind: Kind) -> list[StorePath]:
-        return self._room.folders(self.root / kind.name)
+        return self._backend.folders(self.root / kind.name)
 
     def draft(self, recipe: Recipe) -> Draft:
         """The version that a recipe makes, with every part that any version has made already."""

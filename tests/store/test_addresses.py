@@ -42,13 +42,15 @@ def test_an_address_keeps_what_it_says_of_its_server():
 
 
 @pytest.mark.parametrize("address", ["nothing://bucket/path", "https://host/path", "s3://"])
-def test_where_no_store_can_lie_is_told(address):
-    with pytest.raises(ConfigError, match=r"no store can lie at .* s3://bucket/path"):
+def test_an_address_that_cannot_hold_a_store_is_refused(address):
+    with pytest.raises(ConfigError, match=r"a store cannot lie at .* s3://bucket/path"):
         Store(address)
 
 
 def test_an_address_that_was_made_a_path_is_refused():
-    with pytest.raises(ConfigError, match=r"was an address before .* Store\('s3://bucket/path'\)"):
+    with pytest.raises(
+        ConfigError, match=r"is an address that was turned .* Store\('s3://bucket/path'\)"
+    ):
         Store(Path("s3://bucket/path"))
     assert not Path("s3:").exists()
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cpp_pipe.store import Artifact, ConfigError, Product, Store, StoreError, cache, leases
-from cpp_pipe.store import bucket as room
+from cpp_pipe.store import bucket as bucket_backend
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
@@ -100,7 +100,7 @@ def test_a_reader_sees_all_of_a_part_and_of_a_version_or_nothing(bucket):
 _KILLED = """
 import os, signal, sys
 from cpp_pipe.store import Store
-from cpp_pipe.store import bucket as room
+from cpp_pipe.store import bucket as bucket_backend
 from tests.store.stores import recipe, write_features
 from cpp_pipe.store import Scratch
 
@@ -114,7 +114,7 @@ with store.writing():
         def make(scratch: Scratch):
             write_features(scratch)
             files = {role: scratch.path(role) for role in draft.kind.files}
-            room.take_in("a-00", files, draft.folder / "parts")
+            bucket_backend.take_in("a-00", files, draft.folder / "parts")
             os.kill(os.getpid(), signal.SIGKILL)
 
         draft.make_part("a-00", make)
@@ -148,7 +148,7 @@ def test_a_part_of_a_killed_writer_is_free_once_its_lease_is_over(killed, monkey
         assert is_held
         # Young files may be those of a part that somebody is uploading.
         assert {one.path for one in find_garbage(killed)} == {writer}
-        monkeypatch.setattr(room, "ORPHAN_SECONDS", 0)
+        monkeypatch.setattr(bucket_backend, "ORPHAN_SECONDS", 0)
         time.sleep(1)
         removed = {one.path.name for one in collect(killed)}
         assert removed == {writer.name, *left}
@@ -232,7 +232,7 @@ def test_a_writer_that_begins_while_gc_runs_waits_for_it(bucket):
             order.append("written")
 
     with ThreadPoolExecutor(1) as pool:
-        with room.collecting(in_bucket(store.root)) as is_held:
+        with bucket_backend.collecting(in_bucket(store.root)) as is_held:
             assert is_held
             waiting = pool.submit(write)
             wait_until(lambda: below(store.root / "writers") or waiting.done())
@@ -273,7 +273,7 @@ def test_what_was_made_here_is_not_fetched_again(bucket, tmp_path):
     artifact = publish(Store(bucket))
     gone = parts_folder(Store(bucket), Store(bucket).draft(recipe()))
     before = copy_of(artifact).read_bytes()
-    room.remove(in_bucket(gone))
+    bucket_backend.remove(in_bucket(gone))
     assert copy_of(artifact).read_bytes() == before
     assert not list((tmp_path / "cache" / "scratch").iterdir())
 

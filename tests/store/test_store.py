@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from cpp_pipe.store import ConfigError, MissingError, Store, StoreError
 from cpp_pipe.store.artifact import Artifact
+from cpp_pipe.store.backend import backend_of
 from cpp_pipe.store.digest import digest_json
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
-from cpp_pipe.store.paths import room_of
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from .stores import publish, recipe, write_features
@@ -194,7 +194,7 @@ def test_a_run_has_a_name_that_cannot_leave_its_folder(root, name):
 
 def test_a_lock_is_free_again_when_its_owner_is_done(root):
     path = Store(root).root / "lock"
-    lock = room_of(path).lock
+    lock = backend_of(path).lock
     with lock(path) as first, lock(path, wait=False) as second:
         assert first and not second
     with lock(path, wait=False) as third:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Artifact:
-    """A published version of a kind, in a folder of the store; nothing in it ever changes."""
+    """A published version of a kind, in a folder of the store. It never changes."""
 
     def __init__(self, folder: StorePath) -> None:
         self.folder = folder
@@ -31,7 +31,7 @@ class Artifact:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the artifact is and was made from; StoreError for a format we cannot read."""
+        """What the artifact is and what it was made from; StoreError for an unknown format."""
         path = self.folder / MANIFEST
         value = self._backend.read_json(path)
         kind = KINDS.get(value.get("kind"))
@@ -46,48 +46,48 @@ class Artifact:
 
     @property
     def kind(self) -> Kind:
-        """What its files are."""
+        """The kind, which declares the artifact's files."""
         return KINDS[self.manifest.kind]
 
     @property
     def version(self) -> str:
-        """The name that its recipe gives it."""
+        """The artifact's name, which follows from its recipe."""
         return self.manifest.version
 
     @cached_property
     def content(self) -> str:
-        """Digest of all its bytes."""
+        """Digest of the bytes of all files."""
         return self.manifest.content
 
     @property
     def rows(self) -> int:
-        """Rows of all parts together."""
+        """Rows over all parts."""
         return self.manifest.rows
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What its parts have in common, as the model that made embeddings."""
+        """What all parts share, e.g. the model that made embeddings."""
         return self.manifest.facts
 
     @property
     def parts(self) -> Sequence[PartRecord]:
-        """Its parts, in the order in which rows are counted."""
+        """The parts, in the order of their rows."""
         return self.manifest.parts
 
     @property
     def only_part(self) -> str:
-        """The name of its part; for kinds that always have one."""
+        """The name of the part of an artifact that has exactly one."""
         assert len(self.parts) == 1, f"{self} has {len(self.parts)} parts"
         return self.parts[0].name
 
     @cached_property
     def part_names(self) -> Mapping[str, PartRecord]:
-        """Parts by name."""
+        """The parts by name."""
         return {part.name: part for part in self.parts}
 
     @cached_property
     def starts(self) -> Mapping[str, int]:
-        """The number of the first row of each part, counted over the whole artifact."""
+        """The first row of each part, counted over all parts."""
         starts, row = {}, 0
         for part in self.parts:
             starts[part.name] = row
@@ -95,7 +95,7 @@ class Artifact:
         return starts
 
     def locate(self, row: int) -> tuple[str, int]:
-        """The part that holds a row of the artifact, and the row's number in that part."""
+        """The part that holds a row, and the row's number within the part."""
         for part in self.parts:
             start = self.starts[part.name]
             if start <= row < start + part.rows:
@@ -103,24 +103,24 @@ class Artifact:
         raise IndexError(f"row {row} of {self.rows}")
 
     def path(self, part: str, role: str) -> Path:
-        """The file that plays a role in a part; of a bucket, a copy on this machine."""
+        """The file of a role in a part; of a bucket, a copy on this machine."""
         file = self.part_names[part].files[role]
         return self._backend.local_path(self.folder / PARTS / file.name, file)
 
     def fetch(self, role: str) -> None:
-        """Copies the files of all parts that are not on this machine yet, side by side."""
+        """Copies a role's files of all parts to this machine where they are not, in parallel."""
         self._backend.each(lambda part: self.path(part.name, role), self.parts)
 
     def table(
         self, part: str, role: str = "rows", columns: Sequence[str] | None = None
     ) -> "pa.Table":
-        """A Parquet file of a part, or some of its columns."""
+        """A Parquet file of a part, or only some columns of it."""
         import pyarrow.parquet as pq
 
         return pq.read_table(self.path(part, role), columns=columns, partitioning=None)
 
     def column(self, name: str, role: str = "rows") -> list[Any]:
-        """One column of all parts as Python values, in row order."""
+        """A column over all parts as Python values, in row order."""
         return [
             value
             for part in self.parts

@@ -58,8 +58,7 @@ class Backend(Protocol[P]):
         ...
 
     def lock(self, path: P, *, wait: bool = True) -> AbstractContextManager[bool]:
-        """Holds what one process at a time may hold; yields False where another does and we do not
-        `wait`."""
+        """Holds a lock of one process; yields False without `wait` where another holds it."""
         ...
 
     def writing(self, root: P) -> AbstractContextManager[object]:

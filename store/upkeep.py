@@ -1,4 +1,4 @@
-"""Keeping a store: finding damage, removing what no run refers to."""
+"""Damage in a store, and files that no run refers to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from .store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One file that is not what the store says it is."""
+    """A file that differs from its record."""
 
     path: StorePath
     what: str
 
 
 def verify(artifact: Artifact) -> Iterator[Fault]:
-    """Reads every byte of an artifact and yields what differs from its manifest."""
+    """Reads every byte of an artifact and yields the files that differ from its manifest."""
     backend = backend_of(artifact.folder)
     path = artifact.folder / MANIFEST
     if backend.read_json(path).get("content") != artifact.content:
@@ -39,12 +39,12 @@ def verify(artifact: Artifact) -> Iterator[Fault]:
 
 def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
     backend = backend_of(artifact.folder)
-    small = artifact.folder / PARTS / f"{part.name}{PART_SUFFIX}"
-    found = backend.find_json(small)
-    if found is None:
-        yield Fault(path=small, what="is missing")
-    elif PartRecord.from_json(found) != part:
-        yield Fault(path=small, what="differs from the manifest")
+    small_file = artifact.folder / PARTS / f"{part.name}{PART_SUFFIX}"
+    value = backend.find_json(small_file)
+    if value is None:
+        yield Fault(path=small_file, what="is missing")
+    elif PartRecord.from_json(value) != part:
+        yield Fault(path=small_file, what="differs from the manifest")
     for file in part.files.values():
         path = artifact.folder / PARTS / file.name
         size = backend.size(path)
@@ -56,12 +56,12 @@ def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
             yield Fault(path=path, what="has other bytes than were written")
         copy = backend.find_copy(file)
         if copy is not None and digest_file(copy) != file.sha256:
-            yield Fault(path=copy, what=f"is no copy of {path} any more: remove it")
+            yield Fault(path=copy, what=f"is no longer a copy of {path}: remove it")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """A folder that no run refers to."""
+    """A file or a folder that no run refers to."""
 
     path: StorePath
     bytes: int
@@ -70,7 +70,7 @@ class Garbage:
 
 def find_garbage(store: Store) -> list[Garbage]:
     """Versions and drafts that no run refers to, directly or through inputs; temporary files."""
-    kept = _referred(store)
+    kept = _referred_folders(store)
     garbage = []
     for artifact in store.artifacts():
         if artifact.folder not in kept:
@@ -78,7 +78,7 @@ def find_garbage(store: Store) -> list[Garbage]:
     for folder in store.drafts():
         if folder not in kept:
             garbage.append(_measure(folder, "an unfinished version that no run refers to"))
-    known = {one.path for one in garbage}
+    known = {item.path for item in garbage}
     for path, what in backend_of(store.root).leftovers(store.root, kept):
         if not known.intersection(path.parents):
             garbage.append(_measure(path, what))
@@ -86,7 +86,7 @@ def find_garbage(store: Store) -> list[Garbage]:
 
 
 def collect(store: Store) -> list[Garbage]:
-    """Removes the garbage; StoreError while another command is writing to the store."""
+    """Removes the garbage; StoreError while another command writes to the store."""
     with backend_of(store.root).collecting(store.root) as is_held:
         if not is_held:
             killed = ", or a minute after it was killed" if is_in_bucket(store.root) else ""
@@ -95,12 +95,12 @@ def collect(store: Store) -> list[Garbage]:
                 f"done{killed}"
             )
         garbage = find_garbage(store)
-        for one in garbage:
-            backend_of(one.path).remove(one.path)
+        for item in garbage:
+            backend_of(item.path).remove(item.path)
         return garbage
 
 
-def _referred(store: Store) -> set[StorePath]:
+def _referred_folders(store: Store) -> set[StorePath]:
     waiting: list[StorePath] = []
     for name in store.runs.names():
         record = store.runs.read(name)

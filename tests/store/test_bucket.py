@@ -310,7 +310,7 @@ def test_verify_names_a_copy_that_is_none_any_more(bucket):
     # The three parts hold the same bytes, and so share the copy.
     faults = list(verify(artifact))
     assert {fault.path for fault in faults} == {path}
-    assert all("is no copy of s3://" in fault.what for fault in faults)
+    assert all("is no longer a copy of s3://" in fault.what for fault in faults)
 
 
 def test_all_files_of_a_role_are_fetched_before_they_are_read(bucket, tmp_path):

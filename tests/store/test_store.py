@@ -188,7 +188,7 @@ def test_what_many_enter_into_a_run_at_once_is_all_there(root):
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
 def test_a_run_has_a_name_that_cannot_leave_its_folder(root, name):
-    with pytest.raises(ConfigError, match="is no name for a run"):
+    with pytest.raises(ConfigError, match="--run must begin with"):
         Store(root).runs.read(name)
 
 

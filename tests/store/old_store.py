@@ -25,7 +25,6 @@ from cpp_pipe.stages.import_embeddings import Import
 from cpp_pipe.stages.map import Map
 from cpp_pipe.stages.sources.embeddings_files import sniff
 from cpp_pipe.store import Store
-from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.manifest import Manifest
 
 RECORDED = Path(__file__).with_name("old_store.json")
@@ -169,14 +168,10 @@ def restore(store: Store, recorded: Mapping[str, Any]) -> None:
     """A store of the recorded manifests: its versions are there, and none of their files."""
     for value in recorded["artifacts"]:
         manifest = Manifest.from_json({**value, "made_by": {}})
-        folder = store.folder(KINDS[manifest.kind], manifest.version)
-        store.write(str(folder.relative_to(store.root) / "manifest.json"), _json(manifest))
+        name = f"{manifest.kind}/{manifest.version}/manifest.json"
+        store.write(name, json.dumps(manifest.to_json()).encode())
     for run, versions in recorded["runs"].items():
         store.runs.update(run, versions=versions)
-
-
-def _json(manifest: Manifest) -> bytes:
-    return json.dumps(manifest.to_json()).encode()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import pytest
 from cpp_pipe import Run
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages.contract import Stage
-from cpp_pipe.store import Store
+from cpp_pipe.store import Artifact, Store
 from cpp_pipe.store.manifest import Manifest, Recipe
+from cpp_pipe.store.runs import kind_of
 
 from .old_store import RECORDED, RUNS, SLOTS, job_of, plan_of, restore, vectors, write_inputs
 
@@ -37,6 +38,10 @@ class World(NamedTuple):
         """What makes a slot of a run today."""
         return job_of(plan_of(self.store, run, self.folder), slot, self.folder)
 
+    def old(self, run: str, slot: str) -> Artifact:
+        """The recorded artifact of a slot."""
+        return self.store.open(kind_of(slot), OLD["runs"][run][slot])
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> World:
@@ -44,14 +49,6 @@ def world(tmp_path_factory) -> World:
     write_inputs(folder)
     restore(store := Store(folder / "store"), OLD)
     return World(store, folder)
-
-
-def old_manifest(run: str, slot: str) -> Manifest:
-    """The recorded manifest of a slot."""
-    version = OLD["runs"][run][slot]
-    kind = slot.partition("/")[0]
-    (value,) = (one for one in OLD["artifacts"] if (one["kind"], one["version"]) == (kind, version))
-    return Manifest.from_json({**value, "made_by": {}})
 
 
 def differences(old: Manifest, new: Recipe) -> list[str]:
@@ -70,7 +67,7 @@ def differences(old: Manifest, new: Recipe) -> list[str]:
 
 
 def every_stage(base: type[Stage] = Stage) -> Iterator[type[Stage]]:
-    """Every class of a stage that has a name of its own."""
+    """Every class of a stage in the package."""
     for child in base.__subclasses__():
         if child.__module__.startswith("cpp_pipe."):
             yield child
@@ -78,7 +75,7 @@ def every_stage(base: type[Stage] = Stage) -> Iterator[type[Stage]]:
 
 
 def test_every_stage_is_recorded():
-    recorded = {one["stage"] for one in OLD["artifacts"]}
+    recorded = {value["stage"] for value in OLD["artifacts"]}
     assert {stage.name for stage in every_stage()} == recorded
 
 
@@ -86,7 +83,7 @@ def test_every_stage_is_recorded():
 def test_an_old_version_is_found_again(world, run, slot):
     job = world.job(run, slot)
     recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
-    old = old_manifest(run, slot)
+    old = world.old(run, slot).manifest
     changes = "\n".join(differences(old, recipe))
     assert recipe.version == old.version, (
         f"{slot} of stage {job.stage.name!r} gets another version:\n{changes}\n{WHAT_TO_DO}"
@@ -99,7 +96,7 @@ def test_an_old_version_is_found_again(world, run, slot):
 def test_an_old_artifact_is_current_and_its_content_the_same(world, run, slot):
     found = Run.open(world.store, run).current(slot)
     assert found is not None, f"{slot} is out of date"
-    (value,) = (one for one in OLD["artifacts"] if one["content"] == found.content)
+    (value,) = (value for value in OLD["artifacts"] if value["content"] == found.content)
     assert (value["kind"], value["version"]) == (found.kind.name, found.version)
 
 
@@ -114,5 +111,5 @@ def test_exact_numbers_are_made_again_byte_by_byte(world, tmp_path):
     rows = embeddings.embeddings(embeddings.only_part)
     np.testing.assert_array_equal(rows, (vectors() / 5).astype(np.float16))
     if pa.__version__ == OLD["pyarrow"]:  # Parquet files name the version that wrote them
-        assert embeddings.content == old_manifest("imported", "embeddings").content
-        assert duplicates.content == old_manifest("imported", "duplicates").content
+        assert embeddings.content == world.old("imported", "embeddings").content
+        assert duplicates.content == world.old("imported", "duplicates").content

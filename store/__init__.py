@@ -1,4 +1,4 @@
-"""Versioned artifacts on a disk or in a bucket. Knows nothing of stages, no heavy library."""
+"""Versioned artifacts on a disk or in a bucket. Knows no stage and loads no heavy library."""
 
 from .artifact import Artifact
 from .draft import Draft, Product, Scratch

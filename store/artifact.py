@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .backend import Backend, backend_of
 from .errors import StoreError
 from .integrity import is_whole, require_whole
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, PARTS, Manifest, PartRecord
-from .paths import Room, StorePath, room_of
+from .paths import StorePath
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
 
 
 class Artifact:
-    """A published version of a kind, in a folder of the store; nothing in it ever changes."""
+    """A published version of a kind, in a folder of the store. It never changes."""
 
     def __init__(self, folder: StorePath) -> None:
         self.folder = folder
 
     @property
-    def _room(self) -> Room[Any]:
-        return room_of(self.folder)
+    def _backend(self) -> Backend[Any]:
+        return backend_of(self.folder)
 
     def __repr__(self) -> str:
         return f"Artifact({self.kind.name}/{self.version}, {self.rows} rows)"
 
     @cached_property
     def manifest(self) -> Manifest:
-        """What the artifact is and was made from; StoreError for a format we cannot read."""
+        """What the artifact is and what it was made from; StoreError for an unknown format."""
         path = self.folder / MANIFEST
-        value = self._room.read_json(path)
+        value = self._backend.read_json(path)
         told = value if isinstance(value, Mapping) else {}
         kind = KINDS.get(str(told.get("kind")))
         if kind is None or told.get("format") != kind.format:
@@ -53,48 +54,48 @@ class Artifact:
 
     @property
     def kind(self) -> Kind:
-        """What its files are."""
+        """The kind, which declares the artifact's files."""
         return KINDS[self.manifest.kind]
 
     @property
     def version(self) -> str:
-        """The name that its recipe gives it."""
+        """The artifact's name, which follows from its recipe."""
         return self.manifest.version
 
     @cached_property
     def content(self) -> str:
-        """Digest of all its bytes."""
+        """Digest of the bytes of all files."""
         return self.manifest.content
 
     @property
     def rows(self) -> int:
-        """Rows of all parts together."""
+        """Rows over all parts."""
         return self.manifest.rows
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What its parts have in common, as the model that made embeddings."""
+        """What all parts share, e.g. the model that made embeddings."""
         return self.manifest.facts
 
     @property
     def parts(self) -> Sequence[PartRecord]:
-        """Its parts, in the order in which rows are counted."""
+        """The parts, in the order of their rows."""
         return self.manifest.parts
 
     @property
     def only_part(self) -> str:
-        """The name of its part; for kinds that always have one."""
+        """The name of the part of an artifact that has exactly one."""
         assert len(self.parts) == 1, f"{self} has {len(self.parts)} parts"
         return self.parts[0].name
 
     @cached_property
     def part_names(self) -> Mapping[str, PartRecord]:
-        """Parts by name."""
+        """The parts by name."""
         return {part.name: part for part in self.parts}
 
     @cached_property
     def starts(self) -> Mapping[str, int]:
-        """The number of the first row of each part, counted over the whole artifact."""
+        """The first row of each part, counted over all parts."""
         starts, row = {}, 0
         for part in self.parts:
             starts[part.name] = row
@@ -102,7 +103,7 @@ class Artifact:
         return starts
 
     def locate(self, row: int) -> tuple[str, int]:
-        """The part that holds a row of the artifact, and the row's number in that part."""
+        """The part that holds a row, and the row's number within the part."""
         for part in self.parts:
             start = self.starts[part.name]
             if start <= row < start + part.rows:
@@ -117,28 +118,28 @@ class Artifact:
         """
         file = self.part_names[part].files[role]
         where = self.folder / PARTS / file.name
-        path = self._room.local_path(where, file)
+        path = self._backend.local_path(where, file)
         if path != where and not is_whole(path, file, is_read_whole=is_read_whole):
             path.unlink(missing_ok=True)  # a copy of what is in a bucket, which is copied again
-            path = self._room.local_path(where, file)
+            path = self._backend.local_path(where, file)
         require_whole(path, file, is_read_whole=is_read_whole)
         return path
 
     def fetch(self, role: str) -> None:
-        """Copies the files of all parts that are not on this machine yet, side by side."""
-        self._room.each(lambda part: self.path(part.name, role), self.parts)
+        """Copies a role's files of all parts to this machine where they are not, in parallel."""
+        self._backend.each(lambda part: self.path(part.name, role), self.parts)
 
     def table(
         self, part: str, role: str = "rows", columns: Sequence[str] | None = None
     ) -> "pa.Table":
-        """A Parquet file of a part, or some of its columns."""
+        """A Parquet file of a part, or only some columns of it."""
         import pyarrow.parquet as pq
 
         path = self.path(part, role, is_read_whole=columns is None)
         return pq.read_table(path, columns=columns, partitioning=None)
 
     def column(self, name: str, role: str = "rows") -> list[Any]:
-        """One column of all parts as Python values, in row order."""
+        """A column over all parts as Python values, in row order."""
         return [
             value
             for part in self.parts

@@ -1,7 +1,7 @@
-"""A store in a bucket: no renames, so files get names that say what is in them.
+"""The backend for a bucket: a file's name holds the digest of its bytes.
 
-A name holds the digest of the file's bytes. So two processes that make one part, as a lease cannot
-wholly rule out, never mix theirs: the first small file that is written names the files of one.
+Objects cannot be renamed, and a lease cannot quite rule out that two processes make the same part.
+Their files never mix: the first small file that is written names the files of one process.
 """
 
 import contextlib
@@ -31,73 +31,73 @@ if TYPE_CHECKING:
     from .paths import StorePath
 
 ORPHAN_SECONDS = 3600.0
-"""For which `gc` leaves a file alone that no small file names: longer than clocks may differ by,
-which S3 refuses beyond 15 minutes."""
+"""Age below which `gc` keeps a file that no small file names: the part may still be uploading, and
+clocks may differ. S3 refuses clocks that differ by more than 15 minutes."""
 
 _NAME_DIGITS = 16
-"""Hex digits of a digest in a name: 64 bits, enough to tell the files of one part apart."""
+"""Hex digits of the digest in a name: 64 bits, enough for the files of one part."""
 
 
 def is_file(path: "UPath") -> bool:
-    """Whether an object is there."""
+    """Whether an object exists."""
     return size(path) is not None
 
 
 def read_json(path: "UPath") -> Any:
-    """The JSON value in an object that must be there."""
-    found = find_json(path)
-    if found is None:
+    """The JSON value in an object that must exist."""
+    value = find_json(path)
+    if value is None:
         raise StoreError(f"{path} is missing: restore it or remove its folder")
-    return found
+    return value
 
 
 def write_once(path: "UPath", make: Callable[[], Any]) -> None:
-    """Creates a small object; of several writers at once the first one wins."""
+    """Creates a small object; of several writers at once the first wins."""
     if not is_file(path):
         objects.create_json(path, make())
 
 
 def scratch(parts: "UPath", name: str) -> contextlib.AbstractContextManager[Path]:
-    """A folder of this machine for a part that is being made; gone afterwards."""
+    """A folder of this machine for one part while it is made; removed afterwards."""
     return cache.scratch()
 
 
 def take_in(name: str, files: Mapping[str, Path], parts: "UPath") -> dict[str, FileRecord]:
-    """Uploads the files of a part; what was written here need not be fetched to be read here."""
+    """Uploads the files of a part, and keeps them as copies on this machine."""
 
     def upload(role: str) -> FileRecord:
         local = files[role]
         sha256, length = digest_file(local), local.stat().st_size
         file = FileRecord(name=_named(name, local.name, sha256), sha256=sha256, bytes=length)
         objects.upload(local, parts / file.name)
-        cache.keep(local, file)
+        cache.add(local, file)
         return file
 
     return dict(zip(files, each(upload, files), strict=True))
 
 
 def _named(part: str, name: str, sha256: str) -> str:
-    """The name of a part's file with the digest of its bytes in it."""
+    """The name of a part's file, with the digest of its bytes."""
     mark = f".{sha256[:_NAME_DIGITS]}"
     return f"{part}{mark}{name.removeprefix(part).removeprefix(mark)}"
 
 
 def keep_part(path: "UPath", record: PartRecord) -> PartRecord:
-    """Creates a part's small file; the record that stands there, where another was first."""
+    """Creates a part's small file, and returns the record there: that of whoever was first."""
     if objects.create_json(path, record.to_json()):
         return record
     first = PartRecord.from_json(read_json(path), path)
     if first.recipe != record.recipe:
         write_json(path, record.to_json())
         return record
-    named = {file.name for file in first.files.values()}
+    theirs = {file.name for file in first.files.values()}
     ours = {file.name for file in record.files.values()}
-    objects.remove(path.with_name(name) for name in ours - named)
+    objects.remove(path.with_name(name) for name in ours - theirs)
     return first
 
 
 def part_records(parts: "UPath", names: Collection[str]) -> Iterator[PartRecord]:
-    """Those of the named parts that are there: by one manifest, or by their small files."""
+    """Records of those of the named parts that exist: from the manifest, or from small files."""
     manifest = find_json(parts.parent / MANIFEST)
     if manifest is not None:
         published = Manifest.from_json(manifest, parts.parent / MANIFEST).parts
@@ -123,52 +123,52 @@ def adopt(others: "UPath", record: PartRecord, parts: "UPath") -> None:
 
 
 def local_path(path: "UPath", file: FileRecord) -> Path:
-    """A copy on this machine, made when it is first asked for."""
+    """A copy on this machine, made on first use."""
     return cache.fetch(path, file)
 
 
 def find_copy(file: FileRecord) -> Path | None:
-    """The copy that this machine keeps, if it keeps one."""
+    """The copy that this machine keeps, if any."""
     return cache.find(file)
 
 
 def local_folder(root: "UPath") -> Path:
-    """A folder of this machine for what belongs to a store, but to none of its artifacts."""
+    """A folder of this machine for files of a store that belong to none of its artifacts."""
     return cache.folder_for(root, "stores")
 
 
 def checkpoints(version: "UPath") -> Path:
-    """A folder for what lets half a part resume: on this machine, for it alone."""
+    """A folder for checkpoints, on this machine and for it alone."""
     return cache.folder_for(version, "checkpoints")
 
 
 def bytes_under(path: "UPath") -> int:
-    """Bytes of an object, or of all below a path."""
+    """Bytes of an object, or of all objects below a path."""
     return sum(objects.sizes(path).values())
 
 
 def leftovers(root: "UPath", kept: Iterable["UPath"]) -> Iterator[tuple["StorePath", str]]:
-    """Uploads of parts that were not finished, leases that are over, and copies nobody uses."""
-    what = "left behind by a process that was stopped"
+    """Files of unfinished parts, expired leases, and copies that nobody uses."""
+    reason = "left behind by a process that was stopped"
     for path in objects.sizes(root):
-        if leases.is_over(path):
-            yield path, what
+        if leases.is_expired(path):
+            yield path, reason
     for version in kept:
-        there = list(objects.sizes(version / PARTS))
-        smalls = {path for path in there if path.name.endswith(PART_SUFFIX)}
-        names = [path.name.removesuffix(PART_SUFFIX) for path in smalls]
+        paths = list(objects.sizes(version / PARTS))
+        small_files = {path for path in paths if path.name.endswith(PART_SUFFIX)}
+        names = [path.name.removesuffix(PART_SUFFIX) for path in small_files]
         records = part_records(version / PARTS, names)
         needed = {file.name for record in records for file in record.files.values()}
-        for path in there:
-            is_orphan = path not in smalls and path.name not in needed
+        for path in paths:
+            is_orphan = path not in small_files and path.name not in needed
             if is_orphan and objects.age_seconds(path) > ORPHAN_SECONDS:
-                yield path, what
+                yield path, reason
     yield from cache.leftovers()
 
 
 def remove(path: "UPath") -> None:
-    """Removes an object, or all below a path. What says that something is there goes first."""
+    """Removes an object, or all below a path; manifests and small files of parts go first."""
     objects.remove([path / MANIFEST])
-    rest = list(objects.sizes(path))
-    objects.remove(one for one in rest if one.name.endswith(PART_SUFFIX))
-    objects.remove(one for one in rest if not one.name.endswith(PART_SUFFIX))
+    paths = list(objects.sizes(path))
+    objects.remove(below for below in paths if below.name.endswith(PART_SUFFIX))
+    objects.remove(below for below in paths if not below.name.endswith(PART_SUFFIX))

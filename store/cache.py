@@ -1,6 +1,6 @@
-"""What this machine keeps of stores in buckets: copies of files, scratch, checkpoints.
+"""What this machine keeps of stores in buckets: copies of files, scratch folders, checkpoints.
 
-All of it may be removed while no command runs: it is copied, or made, again.
+All of it may be removed while no command runs: it is then copied or made again.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from upath import UPath
 
 UNUSED_SECONDS = 30 * 24 * 3600.0
-"""After which `gc` removes a copy, or the checkpoints of a training that did not go on."""
+"""Time without use after which `gc` removes a copy, or the checkpoints of a training."""
 _JUST_BEGUN_SECONDS = 3600.0
-"""For which `gc` leaves a scratch folder alone, whose owner may not have locked it yet."""
+"""Age below which `gc` keeps a scratch folder: its owner may not have locked it yet."""
 
 SPARE_BYTES = 2 * 2**30
-"""Of a disk that copies leave free."""
+"""What copies leave free of a disk."""
 IN_USE_SECONDS = 600.0
-"""For which a copy stays that was asked for: whoever did may not have opened it yet."""
+"""Time for which a copy stays after its last use: its user may not have opened it yet."""
 
 _LIMIT = "CPP_PIPE_CACHE_GIB"
 _LOCK = ".lock"
@@ -37,7 +37,7 @@ _ABANDONED = "left behind on this machine by a process that was stopped"
 
 
 def folder() -> Path:
-    """Where it lies: CPP_PIPE_CACHE, or cpp-pipe among what the user's programs cache."""
+    """The cache's folder: CPP_PIPE_CACHE, or cpp-pipe in the user's cache folder."""
     named = os.environ.get("CPP_PIPE_CACHE")
     if named:
         return Path(named).expanduser().absolute()
@@ -55,25 +55,25 @@ def _entry(file: FileRecord) -> Path:
 
 
 def find(file: FileRecord) -> Path | None:
-    """The copy of a file, if it is there and whole; it counts as used."""
+    """The copy of a file, if there is a whole one; marks it as used."""
     entry = _entry(file)
     if not entry.is_file() or entry.stat().st_size != file.bytes:
         return None
-    with contextlib.suppress(PermissionError):  # of another user, who shares the folder
+    with contextlib.suppress(PermissionError):  # another user's, where several share the folder
         os.utime(entry)
     return entry
 
 
 def fetch(path: "UPath", file: FileRecord) -> Path:
-    """A copy of a file of a bucket, made where it is not there.
+    """A copy of a file of a bucket, made where there is none.
 
-    StoreError where the bytes are not those that were written.
+    StoreError where the bytes differ from those that were written.
     """
-    found = find(file)
-    if found is not None:
-        return found
+    copy = find(file)
+    if copy is not None:
+        return copy
     entry = _entry(file)
-    # One of the processes of this machine copies what all of them need.
+    # One process of this machine copies what all of them need.
     held = lock(folder() / "locks" / file.sha256[:2])
     with _errors(f"copying {path} to {entry.parent}"), held:
         return find(file) or _copy(path, file, entry)
@@ -98,8 +98,8 @@ def _copy(path: "UPath", file: FileRecord, entry: Path) -> Path:
     return entry
 
 
-def keep(local: Path, file: FileRecord) -> None:
-    """Keeps a file that was just written as the copy of what was made of it."""
+def add(local: Path, file: FileRecord) -> None:
+    """Moves a file that was just uploaded into the cache, as its copy."""
     entry = _entry(file)
     with _errors(f"writing {entry.parent}"):
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -108,10 +108,10 @@ def keep(local: Path, file: FileRecord) -> None:
 
 
 def _make_room(wanted: int) -> None:
-    """Removes the copies that were not used for longest, until there is room for so many bytes.
+    """Removes the least recently used copies until `wanted` more bytes fit.
 
-    They are within CPP_PIPE_CACHE_GIB then, and leave `SPARE_BYTES` of the disk free; but none is
-    removed that was asked for within `IN_USE_SECONDS`. One that is mapped into memory stays there.
+    They fit when copies stay within CPP_PIPE_CACHE_GIB and leave `SPARE_BYTES` of the disk free.
+    Copies used within `IN_USE_SECONDS` stay. A copy that is mapped into memory remains readable.
     """
     limit = _limit()
     over = wanted + SPARE_BYTES - shutil.disk_usage(folder()).free
@@ -120,8 +120,8 @@ def _make_room(wanted: int) -> None:
     copies = []
     for path in folder().glob("files/*/*"):
         with contextlib.suppress(FileNotFoundError):
-            told = path.stat()
-            copies.append((told.st_mtime, told.st_size, path))
+            status = path.stat()
+            copies.append((status.st_mtime, status.st_size, path))
     if limit is not None:
         over = max(over, wanted + sum(size for _, size, _ in copies) - limit)
     for used, size, path in sorted(copies):
@@ -132,7 +132,7 @@ def _make_room(wanted: int) -> None:
 
 
 def _limit() -> int | None:
-    """The bytes that copies may take together; None where nothing limits them but the disk."""
+    """The bytes that all copies may take; None where only the disk limits them."""
     text = os.environ.get(_LIMIT)
     if not text:
         return None
@@ -141,13 +141,13 @@ def _limit() -> int | None:
     except ValueError:
         limit = 0.0
     if not 0 < limit < float("inf"):
-        raise ConfigError(f"{_LIMIT}={text} is not allowed: a number above 0 is, as 50")
+        raise ConfigError(f"{_LIMIT} must be a number above 0, such as 50, got {text!r}")
     return int(limit * 2**30)
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is this process' alone, and gone afterwards."""
+    """A folder for this process alone; removed afterwards."""
     made = folder() / "scratch" / secrets.token_hex(8)
     with _errors(f"writing {made}"):
         made.mkdir(parents=True)
@@ -159,12 +159,12 @@ def scratch() -> Iterator[Path]:
 
 
 def folder_for(path: "UPath", purpose: str) -> Path:
-    """A folder for what belongs to an address and is no copy of it."""
+    """A folder for files that belong to an address but are not copies of its objects."""
     return folder() / purpose / digest_json(str(path))[:16]
 
 
 def leftovers() -> Iterator[tuple[Path, str]]:
-    """What was not used for long, and what a process that was stopped has left behind."""
+    """Files that were not used for long, and files that a stopped process left behind."""
     for path in sorted(folder().glob("files/*/*")):
         if path.name.startswith(TEMPORARY_PREFIX) and _age_seconds(path) > _JUST_BEGUN_SECONDS:
             yield path, _ABANDONED

@@ -1,4 +1,4 @@
-"""Whether a file that a stage wrote is what its kind declares, before anyone can read it."""
+"""Checks that a file of a stage is what its kind declares, before anyone can read it."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_file(path: Path, spec: FileSpec, *, rows: int) -> None:
-    """StoreError when a file's schema, type or number of rows is not the declared one."""
+    """StoreError where a file's schema, type or number of rows differs from the declared one."""
     if not path.is_file():
         raise StoreError(f"the stage wrote no {path.name}")
     if isinstance(spec, Table):
@@ -29,14 +29,14 @@ def _check_table(path: Path, spec: Table, rows: int) -> None:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        schema, found = file.schema_arrow, file.metadata.num_rows
+        schema, count = file.schema_arrow, file.metadata.num_rows
     expected = spec.schema(vector_size=_vector_size(schema, spec), numbers=_numbers(schema, spec))
     if not schema.equals(expected, check_metadata=False):
         raise StoreError(
             f"{path.name} has the schema {_line(schema)}, the kind declares {_line(expected)}"
         )
-    if spec.is_aligned and found != rows:
-        raise StoreError(f"{path.name} has {found} rows, its part has {rows}")
+    if spec.is_aligned and count != rows:
+        raise StoreError(f"{path.name} has {count} rows, its part has {rows}")
 
 
 def _vector_size(schema: "pa.Schema", spec: Table) -> int | None:
@@ -45,20 +45,20 @@ def _vector_size(schema: "pa.Schema", spec: Table) -> int | None:
     for column in spec.columns:
         if column.type == VECTOR:
             index = schema.get_field_index(column.name)
-            found = schema.field(index).type if index >= 0 else None
-            is_vector = found is not None and pa.types.is_fixed_size_list(found)
-            return found.list_size if is_vector else 1  # pyright: ignore[reportOptionalMemberAccess]
+            arrow = schema.field(index).type if index >= 0 else None
+            is_vector = arrow is not None and pa.types.is_fixed_size_list(arrow)
+            return arrow.list_size if is_vector else 1  # pyright: ignore[reportOptionalMemberAccess]
     return None
 
 
 def _numbers(schema: "pa.Schema", spec: Table) -> list[int]:
-    """The numbers for which the first of the repeated columns stands in a file."""
+    """The numbers in the names of the first repeated column."""
     if not spec.repeated:
         return []
     before, after = map(re.escape, spec.repeated[0].name.split("{}"))
-    named = [re.fullmatch(rf"{before}(\d+){after}", name) for name in schema.names]
-    # A number that stands twice is one number: what is there twice is then found to be too much.
-    return list(dict.fromkeys(int(one.group(1)) for one in named if one is not None))
+    matches = [re.fullmatch(rf"{before}(\d+){after}", name) for name in schema.names]
+    # A repeated number counts once, so that a column that is there twice is one too many.
+    return list(dict.fromkeys(int(match.group(1)) for match in matches if match is not None))
 
 
 def _line(schema: "pa.Schema") -> str:

@@ -1,4 +1,4 @@
-"""Digests: of files by their bytes, of values by their canonical JSON."""
+"""Digests of files by their bytes, and of values by their canonical JSON."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def digest_json(value: Any) -> str:
-    """SHA-256, in hex, of a JSON value; the order of keys does not matter, NaN is refused."""
+    """SHA-256, in hex, of a JSON value; ignores the order of keys, refuses NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

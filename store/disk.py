@@ -1,4 +1,4 @@
-"""A store on a disk: files appear by renaming, and locks are the operating system's."""
+"""The backend for a disk: files appear by renaming, and the operating system locks."""
 
 import contextlib
 import shutil
@@ -50,7 +50,7 @@ def _refuse_links(folder: Path) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there."""
+    """Whether a file exists."""
     return path.is_file()
 
 
@@ -60,8 +60,8 @@ def size(path: Path) -> int | None:
 
 
 def folders(path: Path) -> list[Path]:
-    """The folders in a folder, sorted; none where it is not there."""
-    return sorted(one for one in path.iterdir() if one.is_dir()) if path.is_dir() else []
+    """The folders in a folder, sorted; none where it does not exist."""
+    return sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
 
 
 def find_json(path: Path) -> Any | None:
@@ -91,25 +91,25 @@ def lock(
 
 
 def write_once(path: Path, make: Callable[[], Any]) -> None:
-    """Writes a small file that is not there; of several writers at once the first one wins."""
+    """Writes a small file that does not exist; of several writers at once the first wins."""
     with lock(path.parent / "locks" / "publish"):
         if not path.is_file():
             write_json(path, make())
 
 
 def writing(root: Path) -> contextlib.AbstractContextManager[object]:
-    """Keeps `collecting` away from a store; any number of processes may."""
+    """Keeps `collecting` away from a store; any number of processes may hold it."""
     return lock(root / "lock", shared=True)
 
 
 def collecting(root: Path) -> contextlib.AbstractContextManager[bool]:
-    """Keeps writers away from a store; False where one is at work."""
+    """Keeps writers away from a store; yields False where one is at work."""
     return lock(root / "lock", wait=False)
 
 
 @contextlib.contextmanager
 def scratch(parts: Path, name: str) -> Iterator[Path]:
-    """A folder beside the parts for one that is being made; gone afterwards."""
+    """A folder beside the parts for one that is being made; removed afterwards."""
     _refuse_links(parts)
     folder = parts / f"{TEMPORARY_PREFIX}{name}"
     with store_errors(f"writing {parts}"):
@@ -123,7 +123,7 @@ def scratch(parts: Path, name: str) -> Iterator[Path]:
 
 
 def take_in(name: str, files: Mapping[str, Path], parts: Path) -> dict[str, FileRecord]:
-    """Moves the files of a part, by role, from its scratch folder to where parts lie."""
+    """Moves the files of a part, by role, from its scratch folder to the parts' folder."""
     records = {}
     for role, path in files.items():
         sync(path)
@@ -136,13 +136,13 @@ def take_in(name: str, files: Mapping[str, Path], parts: Path) -> dict[str, File
 
 
 def keep_part(path: Path, record: PartRecord) -> PartRecord:
-    """Writes a part's small file; who made the part holds it, so that nobody else was first."""
+    """Writes a part's small file; the caller holds the part's lock, so nobody else was first."""
     write_json(path, record.to_json())
     return record
 
 
 def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
-    """Those of the named parts that are there."""
+    """Records of those of the named parts that exist."""
     for name in names:
         path = parts / f"{name}{PART_SUFFIX}"
         found = find_json(path)
@@ -151,7 +151,7 @@ def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
 
 
 def adopt(others: Path, record: PartRecord, parts: Path) -> None:
-    """Links a part of another version; copies it where the disk knows no links."""
+    """Links a part of another version, or copies it where the disk has no links."""
     _refuse_links(parts)
     _refuse_links(others)
     with store_errors(f"writing {parts}"):
@@ -162,29 +162,29 @@ def adopt(others: Path, record: PartRecord, parts: Path) -> None:
 
 
 def local_path(path: Path, file: FileRecord) -> Path:
-    """Where this machine reads a file of a part: where it lies."""
+    """Where this machine reads a file of a part: in the store itself."""
     return path
 
 
 def find_copy(file: FileRecord) -> None:
-    """No copy: files are read where they lie."""
+    """None: files are read from the store itself."""
     return
 
 
 def local_folder(root: Path) -> Path:
-    """A folder of this machine for what belongs to a store: the store itself."""
+    """A folder of this machine for files that belong to no artifact: the store itself."""
     return root
 
 
 def checkpoints(version: Path) -> Path:
-    """A folder for what lets half a part of a version resume."""
+    """A folder for checkpoints, from which an unfinished part resumes."""
     return version / "checkpoints"
 
 
 def bytes_under(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
     paths = [path] if path.is_symlink() or not path.is_dir() else [*path.rglob("*")]
-    return sum(one.lstat().st_size for one in paths if one.is_symlink() or one.is_file())
+    return sum(file.lstat().st_size for file in paths if file.is_symlink() or file.is_file())
 
 
 def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
@@ -194,18 +194,18 @@ def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, or a folder with all in it. What says that something is there goes first."""
+    """Removes a file or a folder; its manifest and the small files of parts go first."""
     _refuse_links(path.parent)
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
     (path / MANIFEST).unlink(missing_ok=True)
     if not (path / PARTS).is_symlink():
-        for small in (path / PARTS).glob(f"*{PART_SUFFIX}"):
-            small.unlink(missing_ok=True)
+        for small_file in (path / PARTS).glob(f"*{PART_SUFFIX}"):
+            small_file.unlink(missing_ok=True)
     shutil.rmtree(path)
 
 
 def each(act: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """What `act` gives for each, one after another."""
-    return [act(one) for one in items]
+    """The results of `act`, in order."""
+    return [act(item) for item in items]

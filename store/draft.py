@@ -9,38 +9,39 @@ from pathlib import Path
 from typing import Any
 
 from .artifact import Artifact
+from .backend import Backend, backend_of
 from .check import check_file
 from .errors import StoreError
 from .kinds import Kind
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, Input, Manifest, PartRecord, Recipe
-from .paths import Room, StorePath, room_of
+from .paths import StorePath
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """What a stage tells of the part that it has just written."""
+    """What a stage reports about the part that it has just written."""
 
     rows: int
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Of this part alone: counts, whether its shard was whole."""
+    """About this part alone, e.g. counts, or whether its shard was whole."""
     shared: Mapping[str, Any] = field(default_factory=dict)
-    """Must be equal in all parts; becomes the manifest's facts."""
+    """About the whole artifact: must be equal in all parts; becomes the manifest's facts."""
 
 
 class Scratch:
-    """A folder that belongs to one part while it is being made; its files become the part's."""
+    """A folder for one part while it is made; its files become the part's."""
 
     def __init__(self, folder: Path, part: str, kind: Kind, checkpoints: Path) -> None:
         self.folder = folder
         self.checkpoints = checkpoints
-        """A folder for what lets half a part resume; gone once the version is published."""
+        """A folder for checkpoints, from which an unfinished part resumes."""
         self._part = part
         self._kind = kind
 
     def path(self, role: str) -> Path:
-        """Where the stage writes the file that plays a role."""
+        """Where the stage writes the file of a role."""
         return self.folder / f"{self._part}{self._kind.files[role].suffix}"
 
     def write_table(
@@ -50,9 +51,9 @@ class Scratch:
         *,
         numbers: Sequence[int] = (),
     ) -> None:
-        """Writes columns by name, or a list of rows, as the table of a role: see `Table.to_arrow`.
+        """Writes the table of a role, from columns by name or a list of rows: `Table.to_arrow`.
 
-        Any reader can map the file: nothing is compressed.
+        Nothing is compressed, so that any reader can map vectors into memory.
         """
         import pyarrow.parquet as pq
 
@@ -68,7 +69,7 @@ class Scratch:
 
 
 class Draft:
-    """A version that is being made. Nobody sees it as an artifact before `publish`."""
+    """A version that is being made; it becomes an artifact with `publish`."""
 
     def __init__(self, folder: StorePath, kind: Kind, recipe: Recipe) -> None:
         self.folder = folder
@@ -76,8 +77,8 @@ class Draft:
         self.recipe = recipe
 
     @property
-    def _room(self) -> Room[Any]:
-        return room_of(self.folder)
+    def _backend(self) -> Backend[Any]:
+        return backend_of(self.folder)
 
     @property
     def _parts(self) -> StorePath:
@@ -85,33 +86,33 @@ class Draft:
 
     @property
     def checkpoints(self) -> Path:
-        """A folder for what lets half a part resume; gone once the version is published.
+        """A folder for checkpoints, from which an unfinished part resumes; removed on publishing.
 
-        Of a store in a bucket it lies on this machine, and another one does not see it.
+        For a store in a bucket it lies on this machine, where other machines do not see it.
         """
-        return self._room.checkpoints(self.folder)
+        return self._backend.checkpoints(self.folder)
 
     def find_part(self, name: str) -> PartRecord | None:
-        """A part that is there; one of another recipe does not count."""
+        """A finished part, unless it was made by another recipe."""
         path = self._parts / f"{name}{PART_SUFFIX}"
-        found = self._room.find_json(path)
+        found = self._backend.find_json(path)
         record = None if found is None else PartRecord.from_json(found, path)
         return record if record and record.recipe == self.recipe.of_part(name) else None
 
     def finished(self) -> dict[str, PartRecord]:
-        """The parts that are there, by name."""
+        """The finished parts, by name."""
         return {
             record.name: record
-            for record in self._room.part_records(self._parts, self.recipe.parts)
+            for record in self._backend.part_records(self._parts, self.recipe.parts)
             if record.recipe == self.recipe.of_part(record.name)
         }
 
     def adopt(self, others: Iterable[StorePath]) -> int:
-        """Takes the parts that other versions of this kind have made by the same recipe."""
+        """Takes parts that other versions made by the same recipe; returns how many."""
         wanted = {self.recipe.of_part(name): name for name in self.recipe.parts}
         for name in self.finished():
             wanted.pop(self.recipe.of_part(name))
-        found: list[tuple[StorePath, PartRecord]] = []
+        parts: list[tuple[StorePath, PartRecord]] = []
         for folder in others:
             if not wanted:
                 break
@@ -120,14 +121,14 @@ class Draft:
             for record in self._readable(folder / PARTS, sorted(wanted.values())):
                 if wanted.get(record.recipe) == record.name:
                     del wanted[record.recipe]
-                    found.append((folder / PARTS, record))
-        taken = self._room.each(lambda one: self._adopt(*one), found)
+                    parts.append((folder / PARTS, record))
+        taken = self._backend.each(lambda pair: self._adopt(*pair), parts)
         return sum(taken)
 
     def _readable(self, parts: StorePath, names: Collection[str]) -> list[PartRecord]:
         """The named parts of another version; none where its small files are damaged."""
         try:
-            return list(self._room.part_records(parts, names))
+            return list(self._backend.part_records(parts, names))
         except StoreError as error:
             log.warning("%s; its parts are made again", error)
             return []
@@ -135,24 +136,24 @@ class Draft:
     def _adopt(self, others: StorePath, record: PartRecord) -> bool:
         """Takes a part of another version; False where that one has lost a file of it."""
         for file in record.files.values():
-            if self._room.size(others / file.name) != file.bytes:
+            if self._backend.size(others / file.name) != file.bytes:
                 log.warning("%s is damaged, so its part is made again", others / file.name)
                 return False
-        self._room.adopt(others, record, self._parts)
+        self._backend.adopt(others, record, self._parts)
         return True
 
     @contextlib.contextmanager
     def claim(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Holds a part for this process; False when another holds it and we do not `wait`."""
-        with self._room.lock(self.folder / "locks" / name, wait=wait) as is_held:
+        """Holds a part for this process; yields False without `wait` where another holds it."""
+        with self._backend.lock(self.folder / "locks" / name, wait=wait) as is_held:
             yield is_held
 
     def make_part(self, name: str, make: Callable[[Scratch], Product]) -> PartRecord:
-        """Lets a stage write a part, checks it against its kind, and makes it visible.
+        """Calls `make` to write a part, checks its files against the kind, and makes it visible.
 
-        Raises StoreError where a file is not what the kind declares; then nothing is kept.
+        StoreError where a file is not what the kind declares; then nothing is kept.
         """
-        with self._room.scratch(self._parts, name) as folder:
+        with self._backend.scratch(self._parts, name) as folder:
             scratch = Scratch(folder, name, self.kind, self.checkpoints)
             return self._seal(name, scratch, make(scratch))
 
@@ -168,28 +169,28 @@ class Draft:
             name=name,
             rows=product.rows,
             recipe=self.recipe.of_part(name),
-            files=self._room.take_in(name, files, self._parts),
+            files=self._backend.take_in(name, files, self._parts),
             facts=product.facts,
             shared=product.shared,
         )
-        return self._room.keep_part(self._parts / f"{name}{PART_SUFFIX}", record)
+        return self._backend.keep_part(self._parts / f"{name}{PART_SUFFIX}", record)
 
     def publish(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Artifact:
-        """Writes the manifest, once; of several finishers at once the first one wins.
+        """Writes the manifest, once; of several finishing processes the first wins.
 
-        StoreError when a part is missing, or when parts disagree on what they must share.
+        StoreError where a part is missing, or where parts differ in what they must share.
         """
         path = self.folder / MANIFEST
-        self._room.write_once(path, lambda: self._manifest(inputs, made_by).to_json())
+        self._backend.write_once(path, lambda: self._manifest(inputs, made_by).to_json())
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         return Artifact(self.folder)
 
     def _manifest(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Manifest:
         where = f"{self.kind.name}/{self.recipe.version}"
         finished = self.finished()
-        absent = sorted(set(self.recipe.parts) - set(finished))
-        if absent:
-            raise StoreError(f"{where} cannot be published without its parts {', '.join(absent)}")
+        missing = sorted(set(self.recipe.parts) - set(finished))
+        if missing:
+            raise StoreError(f"{where} cannot be published without its parts {', '.join(missing)}")
         parts = tuple(finished[name] for name in sorted(finished))
         for part in parts:
             if part.shared != parts[0].shared:
@@ -206,8 +207,8 @@ class Draft:
             revision=self.recipe.revision,
             config=self.recipe.config,
             inputs={
-                name: Input(kind=one.kind.name, version=one.version, content=one.content)
-                for name, one in inputs.items()
+                name: Input(kind=used.kind.name, version=used.version, content=used.content)
+                for name, used in inputs.items()
             },
             parts=parts,
             facts=parts[0].shared if parts else {},
@@ -215,10 +216,10 @@ class Draft:
         )
 
 
-def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+def _difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     """The first entry that differs, as text."""
-    for key in sorted({*one, *other}):
-        left, right = one.get(key), other.get(key)
+    for key in sorted({*first, *second}):
+        left, right = first.get(key), second.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping) and left != right:
             return f"{key}.{_difference(left, right)}"
         if left != right:

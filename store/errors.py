@@ -1,4 +1,4 @@
-"""The errors that a user can act on; anything else is a bug and keeps its traceback."""
+"""Errors that a user can act on. Any other exception is a bug and keeps its traceback."""
 
 
 class CppPipeError(Exception):
@@ -10,21 +10,21 @@ class ConfigError(CppPipeError, ValueError):
 
 
 class StoreError(CppPipeError, OSError):
-    """The store cannot be read or written, or holds something that it must not."""
+    """A store that cannot be read or written, or that holds something invalid."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
 class MissingError(CppPipeError, FileNotFoundError):
-    """Something that a command needs and nothing can make."""
+    """Something that a command needs and cannot make."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
 
 
 class ShardError(CppPipeError, ValueError):
-    """A shard, a list of shards or a table that cannot be read as what it should be."""
+    """A shard, a list of shards or a table that cannot be read."""
 
 
 class QueryError(CppPipeError, ValueError):
@@ -32,4 +32,4 @@ class QueryError(CppPipeError, ValueError):
 
 
 class NumericError(CppPipeError, ArithmeticError):
-    """A number that is not finite, named by the step and the term where it first appeared."""
+    """A number that is not finite, with the step and the term where it first appeared."""

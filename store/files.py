@@ -1,4 +1,4 @@
-"""Writing so that a reader sees all of a file or nothing, and locks that die with their owner."""
+"""Files that readers see whole or not at all, and locks that end with their owner."""
 
 import contextlib
 import errno
@@ -15,17 +15,17 @@ from .errors import StoreError
 
 TEMPORARY_PREFIX = ".tmp-"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""Of disks that are mounted without locks: Lustre by default, NFS 3 without its daemon."""
+"""Errors of disks that are mounted without locks: Lustre by default, NFS 3 without lockd."""
 
 
 @contextlib.contextmanager
 def store_errors(
     doing: str, allow: str = "make the store writable or name another with --store"
 ) -> Iterator[None]:
-    """Turns the operating system's refusals into a StoreError that says what to do next.
+    """Turns errors of the operating system into a StoreError that says what to do.
 
-    `doing` is what was under way and where, as in "writing artifacts/heads/12ab"; `allow` says what
-    helps where that is not allowed.
+    `doing` is the work and its place, such as "writing artifacts/heads/12ab"; `allow` is what to do
+    where permission is denied.
     """
     try:
         yield
@@ -34,7 +34,7 @@ def store_errors(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StoreError(
-                f"no space left while {doing}: free some and run the same command again; "
+                f"no space left while {doing}: free some space and run the same command again; "
                 "finished parts are kept"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -54,12 +54,12 @@ def sync(path: Path) -> None:
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A name in the same folder that no reader looks at and `gc` may remove."""
+    """A name in the same folder that readers ignore and `gc` may remove."""
     return path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, and survives a crash."""
+    """Writes a file, whole or not at all, so that it survives a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(path)
     try:
@@ -80,27 +80,27 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A JSON value as the small files of the store hold it; NaN is refused."""
+    """A JSON value as the bytes of a small file; refuses NaN."""
     return f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode()
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file of the store; StoreError names a file that is not whole."""
+    """The JSON value in a file of the store; StoreError where it cannot be parsed."""
     return parse_json(path.read_bytes(), path)
 
 
 def parse_json(content: bytes, path: object) -> Any:
-    """The JSON value in the bytes of a file; StoreError names a file that is not whole."""
+    """The JSON value in the bytes of a file; StoreError where it cannot be parsed."""
     try:
         return json.loads(content.decode())
     except ValueError as error:
         raise StoreError(
-            f"{path} is not the JSON it should be ({error}): restore it or remove its folder"
+            f"{path} is not valid JSON ({error}): restore it or remove its folder"
         ) from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Makes the same bytes appear under a second name, without a copy where the disk allows."""
+    """Gives a file a second name: by a link, or by a copy where the disk has no links."""
     temporary = temporary_sibling(target)
     with store_errors(f"linking {target}"):
         try:
@@ -118,9 +118,9 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock that the operating system releases when its owner dies; tells if it is held.
+    """Holds a lock, which the operating system releases when its owner ends.
 
-    Without `wait` a lock that another process holds yields False at once.
+    Yields whether it is held: without `wait` False at once where another process holds it.
     """
     with store_errors(f"locking {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)

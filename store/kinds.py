@@ -1,6 +1,6 @@
-"""The kinds of artifact: what files a part of each has, and the one declared schema of each file.
+"""The kinds of artifact: which files a part of each has, and the declared schema of each file.
 
-Stages meet here and nowhere else. When the layout of a kind's bytes changes, raise its `format`.
+Stages meet here and nowhere else. Raise a kind's `format` when the layout of its bytes changes.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from .specs import Array, Blob, Column, FileSpec, Table, Tensors
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of artifact: `files` maps a role to the file that plays it in every part."""
+    """A kind of artifact; `files` declares the files of every part, by role."""
 
     name: str
     format: int
     files: Mapping[str, FileSpec]
 
     def table(self, role: str = "rows") -> Table:
-        """The declared table of a role that a Parquet file plays."""
+        """The declared table of a role."""
         spec = self.files[role]
         assert isinstance(spec, Table), f"{role} of {self.name} is not a table"
         return spec
@@ -62,7 +62,7 @@ EMBEDDINGS = Kind(
 VIEWS = Kind(
     name="views",
     format=1,
-    # What heads see of each image where that is more than its embedding: several vectors in one.
+    # What heads see of an image where that is more than its embedding: several vectors in a row.
     files={"x": Array(suffix=".npy", dtype="float16", ndim=2)},
 )
 
@@ -110,7 +110,7 @@ SPECTRUM = Kind(
     name="spectrum",
     format=4,
     files={
-        # What the affinity needs for other rows is there too: see `algorithms.clustering.affinity`.
+        # Each affinity adds what places other rows: see `algorithms.clustering.affinity`.
         "tensors": Tensors(
             names=(
                 "landmark_rows",
@@ -149,8 +149,8 @@ HIERARCHY = Kind(
     name="hierarchy",
     format=1,
     files={
-        # One row a level, from the finest clusters down to one. Clusters of the finest level are
-        # nodes 0 to level - 1; each merging makes the next node.
+        # One row a level, from the finest clusters to a single one. Clusters of the finest level
+        # are nodes 0 to level - 1; each merge makes the next node.
         "rows": Table(
             suffix=".parquet",
             columns=(
@@ -189,7 +189,7 @@ DUPLICATES = Kind(
     name="duplicates",
     format=1,
     files={
-        # A row for each picture of a group of near-duplicates, the kept one first in its group.
+        # A row for each image of a group of near-duplicates; the kept image is first in its group.
         "rows": Table(
             suffix=".parquet",
             columns=(
@@ -234,7 +234,7 @@ CAPTIONS = Kind(
     format=2,
     files={
         "rows": Table(suffix=".parquet", columns=(Column(name="cluster", type="int32"), *_CAPTION)),
-        # Of clusters that a hierarchy was cut for, and of all its coarser levels; else empty.
+        # Captions of the cut level of a hierarchy and of all coarser ones; empty without one.
         "levels": Table(
             suffix=".levels.parquet",
             is_aligned=False,
@@ -251,9 +251,9 @@ QUANTIZER = Kind(
     name="quantizer",
     format=1,
     files={
-        # A FAISS inverted file without lists: what rows are put into lists and made codes by.
+        # A trained FAISS inverted file without rows: it assigns rows to lists and encodes them.
         "index": Blob(suffix=".faiss"),
-        # Rows that it was not fitted to, float16 (q, d), their numbers within their parts, and the
+        # Rows held out of the fit, float16 (q, d), their numbers within their parts, and the
         # digests of these parts, uint8 (q, 32).
         "held_out": Tensors(
             suffix=".held-out.safetensors", names=("vectors", "rows", "part_digests")
@@ -265,11 +265,11 @@ LISTS = Kind(
     name="lists",
     format=1,
     files={
-        # The rows of a part in the order of the lists that they are in, then of their numbers.
+        # The rows of a part, sorted by their list and then by their number.
         "codes": Array(suffix=".codes.npy", dtype="uint8", ndim=2),
         "rows": Array(suffix=".rows.npy", dtype="int32", ndim=1),
         "lists": Array(suffix=".lists.npy", dtype="int32", ndim=1),
-        # Those of the part's rows that are nearest to each held-out row, best first; -1 is none.
+        # The part's rows nearest to each held-out row, best first; -1 where there is none.
         "nearest": Tensors(suffix=".nearest.safetensors", names=("similarities", "rows")),
     },
 )
@@ -316,4 +316,4 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         )
     }
 )
-"""Every kind by its name, in the order in which data flows."""
+"""Every kind by its name, in the order of data flow."""

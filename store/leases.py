@@ -1,8 +1,8 @@
-"""Locks in a bucket: an object that says who holds what, and until when unless it is renewed.
+"""Locks in a bucket: objects that name an owner and the time at which its lease expires.
 
-Clocks of machines may differ by less than what is left of a lease when it is renewed. Where they
-differ by more, or an owner stands still for longer than its lease lasts, two may hold one at once:
-what they make then must not mix, and does not, see `bucket`.
+An owner renews its lease while it lives. Two processes may hold one lease where their clocks differ
+by more than a lease has left when it is renewed, or where an owner is suspended for longer than its
+lease. What they make must not mix, and does not: see `bucket`.
 """
 
 import contextlib
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60.0
-"""How long after its owner's death something is held."""
+"""How long a lease outlives its owner."""
 RENEW_SECONDS = 15.0
-"""Three renewals may fail before a lease is over."""
+"""Three renewals may fail before a lease expires."""
 _PAUSE_SECONDS = 0.5
-"""Between two looks at what another process holds."""
+"""Between two attempts to take a lease that another process holds."""
 
 SUFFIX = ".lease"
 _GUARD = ".next"
-"""Added to the name of a lease that is over: who holds that may take it over."""
+"""Suffix of a second lease, whose holder may take over the expired one."""
 _WRITERS = "writers"
 _COLLECTOR = "gc"
 
 
 @contextlib.contextmanager
 def lock(path: "UPath", *, wait: bool = True) -> Iterator[bool]:
-    """Holds a lease while its owner lives; tells if it is held.
+    """Holds a lease, and renews it meanwhile.
 
-    Without `wait` a lease that another process holds yields False at once.
+    Yields whether it is held: without `wait` False at once where another process holds it.
     """
     lease = _Lease(path.with_name(f"{path.name}{SUFFIX}"))
     while not lease.take():
@@ -55,19 +55,19 @@ def lock(path: "UPath", *, wait: bool = True) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def writing(root: "UPath") -> Iterator[None]:
-    """Says that a process writes to a store; waits while `collecting` is held.
+    """Announces that a process writes to a store; waits while `collecting` is held.
 
     StoreError where the bucket lets two processes create the same object.
     """
     lease = _Lease(root / _WRITERS / f"{secrets.token_hex(8)}{SUFFIX}")
-    if not lease.take_unseen() or lease.take_unseen():
+    if not lease.create() or lease.create():
         lease.release()
         raise StoreError(
-            f"two processes could create one object of {root}, and would not see each other: its "
-            "server must honour If-None-Match, as S3, MinIO, R2 and Google's do"
+            f"the server of {root} lets two processes create the same object: use a server that "
+            "honours If-None-Match, such as S3, MinIO, R2 or Google's"
         )
     with lease.renewed():
-        # Each announces itself before it looks for the other, so that one at least sees the other.
+        # Both sides announce themselves before they look, so that at least one sees the other.
         while _is_held(root / f"{_COLLECTOR}{SUFFIX}"):
             time.sleep(_PAUSE_SECONDS)
         yield
@@ -75,30 +75,30 @@ def writing(root: "UPath") -> Iterator[None]:
 
 @contextlib.contextmanager
 def collecting(root: "UPath") -> Iterator[bool]:
-    """Keeps new writers of a store waiting; False where one is at work."""
+    """Makes new writers of a store wait; yields False where one is at work."""
     with lock(root / _COLLECTOR, wait=False) as is_held:
         yield is_held and not any(map(_is_held, objects.sizes(root / _WRITERS)))
 
 
-def is_over(path: "UPath") -> bool:
+def is_expired(path: "UPath") -> bool:
     """Whether a path is that of a lease whose owner is gone."""
     if not path.name.endswith((SUFFIX, _GUARD)):
         return False
-    found = objects.find_json(path)
-    return found is not None and _is_expired(found)
+    record = objects.find_json(path)
+    return record is not None and _has_expired(record)
 
 
 def _is_held(path: "UPath") -> bool:
-    found = objects.find_json(path)
-    return found is not None and not _is_expired(found)
+    record = objects.find_json(path)
+    return record is not None and not _has_expired(record)
 
 
-def _is_expired(record: dict[str, Any]) -> bool:
+def _has_expired(record: dict[str, Any]) -> bool:
     return record["expires"] <= time.time()
 
 
 class _Lease:
-    """One process' hold, or wish to hold, on one object."""
+    """A lease that this process holds or wants."""
 
     def __init__(self, path: "UPath") -> None:
         self._path = path
@@ -107,31 +107,31 @@ class _Lease:
         self._is_done = threading.Event()
 
     def take(self) -> bool:
-        """Whether it is held now. Of many that see an old one expired, one takes it over."""
-        found = objects.find_json(self._path)
-        if found is None:
-            return self.take_unseen()
-        if not _is_expired(found):
+        """Takes it where it is free or expired; of several that see it expire, one succeeds."""
+        seen = objects.find_json(self._path)
+        if seen is None:
+            return self.create()
+        if not _has_expired(seen):
             return False
         guard = _Lease(self._path.with_name(f"{self._path.name}{_GUARD}"))
         if not guard.take():
             return False
         try:
-            # Whoever held the guard before may have taken it over.
-            if objects.find_json(self._path) != found:
+            # An earlier holder of the guard may have taken it over.
+            if objects.find_json(self._path) != seen:
                 return False
             self._write()
             return True
         finally:
             guard.release()
 
-    def take_unseen(self) -> bool:
-        """Whether it is held now, where nobody holds it as far as one knows."""
+    def create(self) -> bool:
+        """Takes it by creating its object; False where the object exists."""
         record = self._record()
-        is_taken = objects.create_json(self._path, record)
-        if is_taken:
+        is_created = objects.create_json(self._path, record)
+        if is_created:
             self._expires = record["expires"]
-        return is_taken
+        return is_created
 
     def _write(self) -> None:
         record = self._record()
@@ -148,7 +148,7 @@ class _Lease:
 
     @contextlib.contextmanager
     def renewed(self) -> Iterator[None]:
-        """Renews it from a thread, and gives it back at the end."""
+        """Renews it from a thread, and releases it at the end."""
         thread = threading.Thread(target=self._renew, name=f"lease {self._path.name}", daemon=True)
         thread.start()
         try:
@@ -162,23 +162,23 @@ class _Lease:
         while not self._is_done.wait(RENEW_SECONDS):
             try:
                 if not self._is_ours():
-                    log.warning("%s was taken over while this process stood still", self._path)
+                    log.warning("%s was taken over while this process was suspended", self._path)
                     return
                 self._write()
             except StoreError as error:
-                log.warning("%s is not renewed yet: %s", self._path, error)
+                log.warning("%s could not be renewed yet: %s", self._path, error)
 
     def release(self) -> None:
-        """Lets others have it at once. Where that fails they wait until it is over."""
+        """Frees it at once; where that fails, others wait until it expires."""
         try:
             if self._is_ours():
                 objects.remove([self._path])
         except StoreError as error:
-            log.warning("%s stays until it is over: %s", self._path, error)
+            log.warning("%s stays until it expires: %s", self._path, error)
 
     def _is_ours(self) -> bool:
-        """Whether nobody took it over, which only what is over allows."""
+        """Whether nobody took it over, which is possible only once it has expired."""
         if time.time() < self._expires:
             return True
-        found = objects.find_json(self._path)
-        return found is not None and found["owner"] == self._owner
+        record = objects.find_json(self._path)
+        return record is not None and record["owner"] == self._owner

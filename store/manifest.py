@@ -1,4 +1,4 @@
-"""What the small files of the store say: recipes, parts and manifests, and their digests."""
+"""What the small files of the store hold: recipes, records of parts, manifests, their digests."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ STORE_FILE = "store.json"
 MANIFEST = "manifest.json"
 PARTS = "parts"
 PART_SUFFIX = ".part.json"
-"""Of the small file that says that a part is there."""
+"""Suffix of the small file that makes a part visible."""
 
 
 class StoreFile(Protocol):
@@ -25,12 +25,12 @@ class StoreFile(Protocol):
 
 
 VERSION_DIGITS = 16
-"""Hex digits of a version's name: 64 bits, enough to tell any store's versions apart."""
+"""Hex digits of a version's name: 64 bits, enough for the versions of any store."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides the numbers of an artifact, known before the work starts."""
+    """All that decides the numbers of an artifact; known before the work starts."""
 
     kind: str
     format: int
@@ -38,7 +38,7 @@ class Recipe:
     revision: int
     config: Mapping[str, Any]
     parts: Mapping[str, Mapping[str, str]]
-    """For each part the digests of what it is made from."""
+    """By part, the digests of what it is made from."""
 
     @property
     def version(self) -> str:
@@ -46,7 +46,7 @@ class Recipe:
         return digest_json(self._recipe_of(dict(self.parts)))[:VERSION_DIGITS]
 
     def of_part(self, name: str) -> str:
-        """Digest of one part's recipe: equal in every version that makes the part the same way."""
+        """Digest of a part's recipe: equal in every version that makes the part in the same way."""
         return digest_json(self._recipe_of(dict(self.parts[name])))
 
     def _recipe_of(self, sources: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
-    """One file of a part, as it was when it was written."""
+    """A file of a part, as it was written."""
 
     name: str
     sha256: str
@@ -80,7 +80,7 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class PartRecord:
-    """One finished part: it exists when its small file does."""
+    """A finished part; it exists once its small file does."""
 
     name: str
     rows: int
@@ -88,17 +88,17 @@ class PartRecord:
     files: Mapping[str, FileRecord]
     """By role."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What is told of this part alone; not hashed."""
+    """What the stage reported about this part alone; not hashed."""
     shared: Mapping[str, Any] = field(default_factory=dict)
     """What must be equal in all parts of an artifact; becomes the manifest's facts."""
 
     @property
     def content(self) -> str:
-        """Digest of the bytes that were made."""
+        """Digest of the bytes of its files."""
         return digest_json({role: record.sha256 for role, record in self.files.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object that stands in the part's small file."""
+        """The JSON object in the part's small file."""
         return {**asdict(self), "content": self.content}
 
     @classmethod
@@ -146,7 +146,7 @@ class Input:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """One published artifact: it exists when this is written, and never changes after."""
+    """A published artifact; it exists once this is written, and never changes."""
 
     kind: str
     format: int
@@ -158,16 +158,16 @@ class Manifest:
     parts: tuple[PartRecord, ...]
     facts: Mapping[str, Any]
     made_by: Mapping[str, Any]
-    """Package versions, device, seconds, date: told, never hashed."""
+    """Package versions, device, seconds and date; never hashed."""
 
     @property
     def rows(self) -> int:
-        """Rows of all parts together."""
+        """Rows over all parts."""
         return sum(part.rows for part in self.parts)
 
     @property
     def bytes(self) -> int:
-        """Bytes of all files together, links counted in full."""
+        """Bytes of all files, links counted in full."""
         return sum(file.bytes for part in self.parts for file in part.files.values())
 
     @property
@@ -176,7 +176,7 @@ class Manifest:
         return digest_json({part.name: part.content for part in self.parts})
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object that stands in `manifest.json`."""
+        """The JSON object in `manifest.json`."""
         return {
             **asdict(self),
             "parts": [part.to_json() for part in self.parts],

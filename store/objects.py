@@ -1,4 +1,4 @@
-"""Objects in a bucket, read and written whole; what goes wrong there is told in one line."""
+"""Objects in a bucket, read and written whole; failures become errors of one line."""
 
 import contextlib
 import hashlib
@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import ConfigError, CppPipeError, StoreError
 from .files import json_bytes, parse_json
-from .remote_errors import is_bucket_missing, is_our_disk, lacks_credentials, remote_errors, why
+from .remote_errors import (
+    is_bucket_missing,
+    is_local_disk_error,
+    lacks_credentials,
+    remote_errors,
+    why,
+)
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -19,25 +25,25 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _AT_ONCE = 16
-"""Requests side by side: each waits for the most part."""
+"""Requests in parallel: each mostly waits."""
 _BLOCK_BYTES = 2**23
-"""Of an object that is read through without being kept."""
+"""Read at a time where an object is only digested."""
 _PAUSES_SECONDS = (0.2, 1.0, 3.0)
-"""Before another try to create what another process was creating just then."""
+"""Before retries to create an object that another process is creating at the same time."""
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
 
 def each(act: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """What `act` gives for each, in order; side by side."""
+    """The results of `act`, in order; in parallel."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(act, items))
 
 
 @contextlib.contextmanager
-def told(doing: str, path: "UPath") -> Iterator[None]:
-    """Turns what the libraries behind fsspec raise into an error that says what to do next.
+def bucket_errors(doing: str, path: "UPath") -> Iterator[None]:
+    """Turns errors of the libraries behind fsspec into an error that says what to do.
 
-    `doing` is what was under way, as in "reading". Errors of this machine's disk pass.
+    `doing` is the work, such as "reading". Errors of this machine's disk pass unchanged.
     """
     try:
         yield
@@ -48,23 +54,23 @@ def told(doing: str, path: "UPath") -> Iterator[None]:
         package = f"pip install 'cpp-pipe[{extra}]'" if extra else str(error)
         raise ConfigError(f"the store {path} needs another package: {package}") from error
     except ValueError as error:
-        # botocore says so of AWS_ENDPOINT_URL; anything else is a fault of ours.
+        # So botocore rejects AWS_ENDPOINT_URL; any other ValueError is a bug.
         if "endpoint" not in str(error):
             raise
         raise ConfigError(f"{path} cannot be reached: {error}") from error
     except remote_errors() as error:
-        if is_our_disk(error):
+        if is_local_disk_error(error):
             raise
-        raise _explained(error, doing, path) from error
+        raise _explain(error, doing, path) from error
 
 
-def _explained(error: Exception, doing: str, path: "UPath") -> StoreError:
+def _explain(error: Exception, doing: str, path: "UPath") -> StoreError:
     bucket = str(path).split("/")[2]
     if lacks_credentials(error):
         return StoreError(
-            f"no credentials for {path}: AWS_PROFILE names some, AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY hold some, and so does what else the library behind "
-            f"{path.protocol}:// looks for ({why(error)})"
+            f"no credentials for {path} ({why(error)}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY, or whatever else the library behind "
+            f"{path.protocol}:// reads"
         )
     if is_bucket_missing(error):
         return StoreError(
@@ -72,8 +78,8 @@ def _explained(error: Exception, doing: str, path: "UPath") -> StoreError:
         )
     if isinstance(error, PermissionError):
         return StoreError(
-            f"not allowed while {doing} {path} ({why(error)}): a store needs the rights to list, "
-            "read, write and delete the objects under it; check whose credentials these are"
+            f"permission denied while {doing} {path} ({why(error)}): a store needs the rights to "
+            "list, read, write and delete the objects below it; check whose credentials are used"
         )
     if isinstance(error, FileNotFoundError):
         return StoreError(
@@ -81,16 +87,16 @@ def _explained(error: Exception, doing: str, path: "UPath") -> StoreError:
             "command again"
         )
     return StoreError(
-        f"{doing} {path} failed ({why(error)}): check the address and the way to its server, and "
-        "run the same command again; finished parts are kept"
+        f"{doing} {path} failed ({why(error)}): check the address and the network, and run the "
+        "same command again; finished parts are kept"
     )
 
 
 def find(path: "UPath") -> bytes | None:
-    """The bytes of an object; None where there is none, or nothing in it."""
-    with told("reading", path):
+    """The bytes of an object; None where there is none, or it is empty."""
+    with bucket_errors("reading", path):
         try:
-            # With a start s3fs does not ask for the size first, which would be another request.
+            # With `start` s3fs does not ask for the size first, which would be another request.
             return path.fs.cat_file(path.path, start=0)
         except FileNotFoundError as error:
             if is_bucket_missing(error):
@@ -105,8 +111,8 @@ def find_json(path: "UPath") -> Any | None:
 
 
 def write_whole(path: "UPath", content: bytes) -> None:
-    """Writes an object with one request: readers see what was there before, or all of it."""
-    with told("writing", path):
+    """Writes an object with one request: readers see the old bytes or all the new ones."""
+    with bucket_errors("writing", path):
         path.fs.pipe_file(path.path, content)
 
 
@@ -116,19 +122,19 @@ def write_json(path: "UPath", value: Any) -> None:
 
 
 def create_json(path: "UPath", value: Any) -> bool:
-    """Writes an object that is not there; False where one is, which stays."""
+    """Creates an object; False where one exists, which stays."""
     content = json_bytes(value)
     pauses = [*_PAUSES_SECONDS]
     while True:
-        with told("writing", path):
+        with bucket_errors("writing", path):
             try:
                 path.fs.pipe_file(path.path, content, mode="create")
                 return True
             except FileExistsError:
-                # It is ours where the answer to a first try was lost, and s3fs has tried again.
+                # It is our own where the answer to a first request was lost and s3fs tried again.
                 return find(path) == content
             except OSError as error:
-                # So S3 answers where another process is creating the same object just then.
+                # S3's answer where another process is creating the same object.
                 if not pauses or "ConditionalRequestConflict" not in str(error):
                     raise
         time.sleep(pauses.pop(0))
@@ -136,78 +142,81 @@ def create_json(path: "UPath", value: Any) -> bool:
 
 def upload(local: Path, path: "UPath") -> None:
     """Writes an object from a file."""
-    with told("writing", path):
+    with bucket_errors("writing", path):
         path.fs.put_file(str(local), path.path)
 
 
 def download(path: "UPath", local: Path) -> None:
     """Writes a file from an object."""
-    with told("reading", path):
+    with bucket_errors("reading", path):
         path.fs.get_file(path.path, str(local))
 
 
 def copy(source: "UPath", target: "UPath") -> None:
-    """Copies an object within its bucket; its bytes do not come to this machine."""
-    with told("copying", source):
+    """Copies an object within its bucket, without its bytes passing this machine."""
+    with bucket_errors("copying", source):
         source.fs.cp_file(source.path, target.path)
 
 
 def digest(path: "UPath") -> str:
-    """SHA-256, in hex, of the bytes of an object, read through."""
-    with told("reading", path), path.fs.open(path.path, "rb", block_size=_BLOCK_BYTES) as file:
+    """SHA-256, in hex, of the bytes of an object, which are all read."""
+    with (
+        bucket_errors("reading", path),
+        path.fs.open(path.path, "rb", block_size=_BLOCK_BYTES) as file,
+    ):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size(path: "UPath") -> int | None:
     """Bytes of an object; None where there is none."""
-    with told("reading", path):
+    with bucket_errors("reading", path):
         try:
-            found = path.fs.info(path.path)
+            entry = path.fs.info(path.path)
         except FileNotFoundError:
             return None
-    return found["size"] if found["type"] == "file" else None
+    return entry["size"] if entry["type"] == "file" else None
 
 
 def age_seconds(path: "UPath") -> float:
-    """How long ago an object was written, by the bucket's clock and this machine's."""
-    with told("reading", path):
+    """Seconds since an object was written, by the bucket's clock and this machine's."""
+    with bucket_errors("reading", path):
         return time.time() - path.stat().st_mtime
 
 
 def sizes(path: "UPath") -> dict["UPath", int]:
-    """Bytes of each object below a path, or of the one that lies there, sorted."""
-    with told("listing", path):
+    """Bytes of each object below a path, or of the object at the path; sorted by path."""
+    with bucket_errors("listing", path):
         try:
-            found = path.fs.find(path.path, detail=True)
+            entries = path.fs.find(path.path, detail=True)
         except FileNotFoundError as error:
             if is_bucket_missing(error):
                 raise
             return {}
     start = len(path.path.rstrip("/")) + 1
     return {
-        path / name[start:] if name[start:] else path: one["size"]
-        for name, one in sorted(found.items())
+        path / name[start:] if name[start:] else path: entry["size"]
+        for name, entry in sorted(entries.items())
     }
 
 
 def folders(path: "UPath") -> list["UPath"]:
-    """What the keys of objects below a path go on with, up to a slash; sorted."""
-    with told("listing", path):
+    """The folders directly below a path, sorted."""
+    with bucket_errors("listing", path):
         try:
-            found = path.fs.ls(path.path, detail=True)
+            entries = path.fs.ls(path.path, detail=True)
         except FileNotFoundError as error:
             if is_bucket_missing(error):
                 raise
             return []
-    names = [one["name"].rstrip("/") for one in found if one["type"] == "directory"]
+    names = [entry["name"].rstrip("/") for entry in entries if entry["type"] == "directory"]
     return [path / name.rpartition("/")[2] for name in sorted(names)]
 
 
 def remove(paths: Iterable["UPath"]) -> None:
-    """Removes objects; those that are gone already are no fault."""
+    """Removes objects; ignores those that are gone already."""
     each(_remove, paths)
 
 
 def _remove(path: "UPath") -> None:
-    with told("removing", path), contextlib.suppress(FileNotFoundError):
+    with bucket_errors("removing", path), contextlib.suppress(FileNotFoundError):
         path.fs.rm_file(path.path)

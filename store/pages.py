@@ -1,7 +1,7 @@
-"""Where plain float16 numbers lie in a Parquet file, and reading them from there.
+"""The pages of plain float16 numbers in a Parquet file, and reading them without Arrow.
 
-Arrow takes a nested column apart number by number, about ten times slower than a copy; see
-`benchmarks.read`. Whatever is not plain is left to Arrow.
+Arrow decodes a nested column number by number, about ten times slower than a copy; see
+`benchmarks.read`. Pages that are not plain are left to Arrow.
 """
 
 from bisect import bisect_right
@@ -16,28 +16,27 @@ if TYPE_CHECKING:
     import numpy as np
 
 _HEADER_BYTES = 256
-"""Enough for any page header: about 30 bytes, with statistics of float16 some 20 more."""
+"""Enough for any page header: about 30 bytes, and 20 more with statistics of float16."""
 
 
 class Page(NamedTuple):
-    """A run of float16 numbers that lie in a Parquet file as they lie in memory."""
+    """A run of float16 numbers that lie in a Parquet file as they do in memory."""
 
     first: int
-    """The number, among all of its row group, that it begins with; pages may cut rows."""
+    """The number of its row group that it begins with; a page may begin inside a row."""
     numbers: int
     offset: int
-    """In bytes, of its first number in the file."""
+    """Of its first number in the file, in bytes."""
 
 
 def find_pages(path: Path, row_group: Any, width: int) -> list[Page] | None:
-    """Where the embeddings of a row group lie; None when Arrow must decode them.
+    """The pages of a row group's embeddings; None where Arrow must decode them.
 
-    Arrow takes a nested column apart number by number, about ten times slower than a copy. But in
-    an uncompressed plain page the numbers are its last bytes, and since each row has `width` of
-    them, the levels before them say nothing new.
+    The numbers of an uncompressed plain page are its last bytes. The levels before them add
+    nothing, since each row has `width` numbers.
     """
     columns = map(row_group.column, range(row_group.num_columns))
-    column = next(one for one in columns if one.path_in_schema.startswith("embedding."))
+    column = next(column for column in columns if column.path_in_schema.startswith("embedding."))
     is_plain = column.compression == "UNCOMPRESSED" and set(column.encodings) <= {"PLAIN", "RLE"}
     if not is_plain or column.num_values != row_group.num_rows * width:
         return None
@@ -50,7 +49,7 @@ def find_pages(path: Path, row_group: Any, width: int) -> list[Page] | None:
                 header, length = _struct(file.read(_HEADER_BYTES), 0)
                 size, numbers = header[2], header[5][1]
             except (IndexError, KeyError, ValueError):
-                return None  # another kind of page, or damage: Arrow says which
+                return None  # another kind of page, or damage: Arrow reports which
             if not 0 < 2 * numbers <= size:
                 return None
             at += length + size
@@ -60,10 +59,10 @@ def find_pages(path: Path, row_group: Any, width: int) -> list[Page] | None:
 
 
 def _struct(raw: bytes, at: int) -> tuple[dict[int, Any], int]:
-    """The fields of a struct in Thrift's compact protocol by number, and where it ends.
+    """The fields of a struct in Thrift's compact protocol by number, and where the struct ends.
 
-    Of types only what stands in a page header: bool, int, binary and struct. Parquet's format
-    numbers the fields: 2 is the page's bytes, 5 the header of a data page, whose 1 counts values.
+    Knows the types of a page header: bool, int, binary and struct. In Parquet's format field 2
+    holds the page's bytes and field 5 the header of a data page, whose field 1 counts values.
     """
     fields: dict[int, Any] = {}
     number = 0
@@ -71,7 +70,9 @@ def _struct(raw: bytes, at: int) -> tuple[dict[int, Any], int]:
         step, kind = raw[at] >> 4, raw[at] & 15
         number, at = number + step, at + 1
         if step == 0:
-            raise ValueError("no field of a page header is numbered apart from the one before")
+            raise ValueError(
+                "a field of a page header must be numbered relative to the field before it"
+            )
         if kind in (1, 2):
             fields[number] = kind == 1
         elif kind in (4, 5, 6):
@@ -83,7 +84,7 @@ def _struct(raw: bytes, at: int) -> tuple[dict[int, Any], int]:
         elif kind == 12:
             fields[number], at = _struct(raw, at)
         else:
-            raise ValueError(f"no field of a page header is of Thrift's type {kind}")
+            raise ValueError(f"a field of a page header cannot be of Thrift's type {kind}")
     return fields, at + 1
 
 
@@ -98,7 +99,7 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 
 
 def read_pages(path: Path, pages: Sequence[Page], first: int, out: "np.ndarray") -> None:
-    """Numbers of a row group from number `first` on, as many as the array takes."""
+    """Fills an array with the numbers of a row group from number `first` on."""
     target = out.data.cast("B")
     index = bisect_right(pages, first, key=attrgetter("first")) - 1
     done = 0

@@ -1,4 +1,4 @@
-"""What the libraries behind fsspec raise, and what of it may pass by itself."""
+"""Errors of the libraries behind fsspec, and which of them are transient."""
 
 import errno
 import sys
@@ -11,29 +11,28 @@ _CLASSES = (
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
 )
-"""Errors that are no OSError, of libraries that may not be installed."""
+"""Errors that are not an OSError, of libraries that may not be installed."""
 
 _NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
-_OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def remote_errors() -> tuple[type[Exception], ...]:
-    """All that reading an address may raise, of the libraries that are loaded by now."""
+    """What reading an address may raise, by the libraries that are loaded."""
     loaded = [(sys.modules.get(module), name) for module, name in _CLASSES]
-    found = [getattr(module, name, None) for module, name in loaded]
-    return (OSError, *(one for one in found if one is not None))
+    classes = [getattr(module, name, None) for module, name in loaded]
+    return (OSError, *(error for error in classes if error is not None))
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether another try may go well: not where the server knows what is asked for and denies it.
+def is_transient(error: BaseException) -> bool:
+    """Whether another try may succeed: not where the server understood and refused.
 
-    fsspec's reader of the web says that an address is not found whatever went wrong there; why
-    stands behind it.
+    For the web fsspec raises FileNotFoundError whatever went wrong; its cause says what did.
     """
     cause = error.__cause__
     if isinstance(error, FileNotFoundError):
         is_web = type(cause).__module__.startswith("aiohttp") or isinstance(cause, TimeoutError)
-        return cause is not None and is_web and is_passing(cause)
+        return cause is not None and is_web and is_transient(cause)
     if isinstance(error, PermissionError | IsADirectoryError | NotADirectoryError):
         return False
     status = getattr(error, "status", None)
@@ -43,24 +42,24 @@ def is_passing(error: BaseException) -> bool:
 
 
 def lacks_credentials(error: BaseException) -> bool:
-    """Whether nothing was found that says who asks."""
+    """Whether no credentials were found."""
     return type(error).__name__ in _NO_CREDENTIALS
 
 
 def is_bucket_missing(error: BaseException) -> bool:
-    """Whether not only the object is not there, but nothing that could hold it.
+    """Whether the bucket does not exist, and not only the object.
 
-    S3 and Google's servers say it in the same words.
+    S3's and Google's servers word it alike.
     """
     return isinstance(error, FileNotFoundError) and "bucket does not exist" in str(error)
 
 
-def is_our_disk(error: BaseException) -> bool:
-    """Whether it is this machine that has no room, so that the address is not to blame."""
-    return isinstance(error, OSError) and error.errno in _OUR_DISK
+def is_local_disk_error(error: BaseException) -> bool:
+    """Whether this machine's disk is full or read-only, so that the address is not to blame."""
+    return isinstance(error, OSError) and error.errno in _LOCAL_DISK
 
 
 def why(error: BaseException) -> str:
-    """What went wrong, in a few words on one line."""
-    told = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
-    return " ".join(f"{type(told).__name__}: {told}".strip(": ").split())[:200]
+    """What went wrong, on one line, cut to a readable length."""
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
+    return " ".join(f"{type(cause).__name__}: {cause}".strip(": ").split())[:200]

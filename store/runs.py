@@ -1,31 +1,35 @@
-"""A run: a named set of settings and versions, by which commands find each other."""
+"""Runs: named sets of settings and versions, in which commands find each other's artifacts."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .backend import backend_of
 from .errors import ConfigError, StoreError
 from .kinds import KINDS, Kind
 from .parsing import Fields, is_plain_name, is_version
-from .paths import StorePath, room_of
+from .paths import StorePath
 
 RUN_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a run refers to. A slot is a kind's name, or `index/SPACE` for one of several."""
+    """What a run refers to.
+
+    A slot is a kind's name, or KIND/NAME where a run holds several of a kind: `index/features`.
+    """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What was used, in full: a table a stage."""
+    """The settings that were used, in full: a table a stage."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """The version in each slot."""
     making: Mapping[str, str] = field(default_factory=dict)
-    """Versions that were begun: kept from `gc`, so that they can be resumed."""
+    """Unfinished versions, by slot; `gc` keeps them, so that they can be resumed."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Where the shards lay when they were embedded: part name to path."""
+    """Where each part's shard lay when it was embedded."""
 
 
 def split_slot(slot: str) -> tuple[str, str]:
@@ -40,7 +44,7 @@ def kind_of(slot: str) -> Kind:
 
 
 def sorted_slots(slots: Iterable[str]) -> list[str]:
-    """Slots in the order in which data flows, then by name."""
+    """Slots in the order of data flow, then by name."""
     order = list(KINDS)
     return sorted(slots, key=lambda slot: (order.index(split_slot(slot)[0]), slot))
 
@@ -50,41 +54,41 @@ class Runs:
 
     def __init__(self, folder: StorePath) -> None:
         self._folder = folder
-        self._room = room_of(folder)
+        self._backend = backend_of(folder)
 
     def _path(self, name: str) -> StorePath:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise ConfigError(
-                f"--run {name!r} is no name for a run: letters, digits, dots, dashes and "
-                "underscores are allowed, the first a letter or a digit"
+                f"--run must begin with a letter or a digit, followed by letters, digits, dots, "
+                f"dashes and underscores, got {name!r}"
             )
         return self._folder / name / "run.json"
 
     def names(self) -> list[str]:
-        """The runs that there are, sorted."""
-        found = self._room.folders(self._folder)
-        return [path.name for path in found if self._room.is_file(path / "run.json")]
+        """The names of all runs, sorted."""
+        folders = self._backend.folders(self._folder)
+        return [path.name for path in folders if self._backend.is_file(path / "run.json")]
 
     def read(self, name: str) -> RunRecord:
-        """A run as it stands; a new one is empty."""
+        """A run's record; an empty one where there is no such run."""
         path = self._path(name)
-        value = self._room.find_json(path)
+        value = self._backend.find_json(path)
         if value is None:
             return RunRecord(name=name)
         return _parse(value, path)
 
     def update(self, name: str, **changes: Mapping[str, Any]) -> RunRecord:
-        """Merges entries into the run's mappings; `settings` is replaced as a whole.
+        """Merges entries into the run's mappings, but replaces `settings` as a whole.
 
-        An entry whose value is None is removed. Where nothing changes, nothing is written.
+        Removes entries whose value is None. Writes nothing where nothing changes.
         """
         path = self._path(name)
         record = self.read(name)
-        if _merge(record, changes) == record and self._room.is_file(path):
+        if _merge(record, changes) == record and self._backend.is_file(path):
             return record
-        with self._room.lock(path.with_name("lock")):
+        with self._backend.lock(path.with_name("lock")):
             changed = _merge(self.read(name), changes)
-            self._room.write_json(path, {"format": RUN_FORMAT, **asdict(changed)})
+            self._backend.write_json(path, {"format": RUN_FORMAT, **asdict(changed)})
         return changed
 
 
@@ -114,5 +118,5 @@ def _merge(record: RunRecord, changes: Mapping[str, Mapping[str, Any]]) -> RunRe
     merged = {}
     for name, change in changes.items():
         entries = {**({} if name == "settings" else getattr(record, name)), **change}
-        merged[name] = {key: one for key, one in entries.items() if one is not None}
+        merged[name] = {key: value for key, value in entries.items() if value is not None}
     return replace(record, **merged)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VECTOR = "vector"
-"""The type of a column that holds a fixed-size list of float16; its size is known from the data."""
+"""The type of a column of fixed-size lists of float16; the data decide their size."""
 
 ColumnType = Literal["string", "int32", "int64", "float32", "float64", "bool", "vector"]
 
@@ -21,7 +21,7 @@ class Column:
     type: ColumnType
     nullable: bool = False
     unit: str = ""
-    """What its numbers count or measure; written into the field's metadata."""
+    """What its numbers count or measure; stands in the field's metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +33,16 @@ class Table:
     is_aligned: bool = True
     """Whether it has one row for each row of its part."""
     repeated: tuple[Column, ...] = ()
-    """Columns that follow once for each of any numbers; their names hold {} for the number."""
+    """Columns that follow once for each of several numbers; {} in a name stands for the number."""
 
     def schema(self, *, vector_size: int | None = None, numbers: Sequence[int] = ()) -> "pa.Schema":
-        """The Arrow schema; `vector_size` is needed where a column is a vector.
+        """The Arrow schema, with the repeated columns for each of `numbers`.
 
-        `numbers` are those for which the repeated columns follow.
+        A table with a column of vectors needs their size.
         """
         import pyarrow as pa
 
-        again = [
+        repeated = [
             replace(column, name=column.name.format(number))
             for number in numbers
             for column in self.repeated
@@ -59,7 +59,7 @@ class Table:
             metadata = {"unit": column.unit} if column.unit else None
             return pa.field(column.name, arrow, nullable=column.nullable, metadata=metadata)
 
-        return pa.schema([field_of(column) for column in (*self.columns, *again)])
+        return pa.schema([field_of(column) for column in (*self.columns, *repeated)])
 
     def to_arrow(
         self,
@@ -67,10 +67,10 @@ class Table:
         *,
         numbers: Sequence[int] = (),
     ) -> "pa.Table":
-        """An Arrow table of columns by name, or of a list of rows, with the declared schema.
+        """An Arrow table with the declared schema, from columns by name or a list of rows.
 
-        A column of vectors is an array (n, d). Nullable columns may be left out. ValueError for a
-        column that is not declared, or that is missing.
+        A column of vectors is an array (n, d). Nullable columns may be left out. ValueError where
+        another column is missing, or one is not declared.
         """
         import pyarrow as pa
 
@@ -97,7 +97,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """A NumPy file, memory-mapped when it is read: one row for each row of its part."""
+    """A NumPy file with one row for each row of its part; readers map it into memory."""
 
     suffix: str
     dtype: str
@@ -106,7 +106,7 @@ class Array:
 
 @dataclass(frozen=True, kw_only=True)
 class Tensors:
-    """A safetensors file; `names` are the tensors that it must hold, others may be there too."""
+    """A safetensors file; it must hold the tensors in `names`, and may hold others."""
 
     suffix: str = ".safetensors"
     names: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Tensors:
 
 @dataclass(frozen=True, kw_only=True)
 class Blob:
-    """A file whose inside another library defines."""
+    """A file whose format another library defines."""
 
     suffix: str
 

@@ -5,27 +5,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .artifact import Artifact
+from .backend import backend_of
 from .draft import Draft
 from .errors import MissingError, StoreError
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, STORE_FILE, Recipe
 from .parsing import Fields
-from .paths import StorePath, room_of, store_path
+from .paths import StorePath, store_path
 from .runs import Runs
 
 STORE_FORMAT = 1
 
 
 class Store:
-    """Versioned artifacts under a folder; made by the first write, never by a read.
+    """Versioned artifacts below a folder, which the first write creates.
 
-    `root` is a path, or an address with `://` such as s3://bucket/path. ConfigError where no store
-    can lie; StoreError where there is one that cannot be read.
+    `root` is a path, or an address with `://` such as s3://bucket/path. ConfigError where a store
+    cannot lie; StoreError where there is one that cannot be read.
     """
 
     def __init__(self, root: "str | StorePath") -> None:
         self.root = store_path(root)
-        self._room = room_of(self.root)
+        self._backend = backend_of(self.root)
         self.runs = Runs(self.root / "runs")
         self._check_format()
 
@@ -34,73 +35,77 @@ class Store:
 
     def _check_format(self) -> None:
         path = self.root / STORE_FILE
-        told = self._room.find_json(path)
-        if told is None:
+        value = self._backend.find_json(path)
+        if value is None:
             return
-        found = Fields(told, path).count("format")
-        if found != STORE_FORMAT:
+        number = Fields(value, path).count("format")
+        if number != STORE_FORMAT:
             raise StoreError(
-                f"the store {self.root} has the format {found!r}, this version of cpp-pipe reads "
-                f"format {STORE_FORMAT}: use the version that wrote it, or another --store"
+                f"the store {self.root} has the format {number}, this version of "
+                f"cpp-pipe reads format {STORE_FORMAT}: use the version that wrote it, or another "
+                "--store"
             )
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Says that artifacts are being made, so that `gc` keeps away; makes the store."""
+        """Keeps `gc` away while artifacts are made; creates the store."""
         path = self.root / STORE_FILE
-        with self._room.writing(self.root):
-            if not self._room.is_file(path):
-                self._room.write_json(path, {"format": STORE_FORMAT})
+        with self._backend.writing(self.root):
+            if not self._backend.is_file(path):
+                self._backend.write_json(path, {"format": STORE_FORMAT})
             yield
 
     @property
     def local_folder(self) -> Path:
-        """A folder of this machine for what belongs to no artifact: on a disk the store itself."""
-        return self._room.local_folder(self.root)
+        """A folder of this machine for files of no artifact; on a disk the store itself."""
+        return self._backend.local_folder(self.root)
 
     def write(self, name: str, content: bytes) -> StorePath:
-        """Writes a file that belongs to no artifact, whole or not at all; returns where it lies."""
+        """Writes a file of no artifact, whole or not at all; returns its path."""
         path = self.root / name
-        self._room.write_whole(path, content)
+        self._backend.write_whole(path, content)
         return path
 
     def folder(self, kind: Kind, version: str) -> StorePath:
-        """Where a version lies, whether it is there or not."""
+        """The folder of a version, whether it exists or not."""
         return self.root / kind.name / version
 
     def find(self, kind: Kind, version: str) -> Artifact | None:
         """A published artifact, or None."""
         folder = self.folder(kind, version)
-        return Artifact(folder) if self._room.is_file(folder / MANIFEST) else None
+        return Artifact(folder) if self._is_published(folder) else None
 
     def open(self, kind: Kind, version: str) -> Artifact:
-        """A published artifact; MissingError when it is not there."""
-        found = self.find(kind, version)
-        if found is None:
+        """A published artifact; MissingError where there is none."""
+        artifact = self.find(kind, version)
+        if artifact is None:
             raise MissingError(
                 f"the store {self.root} holds no published {kind.name} of version {version}: "
                 "`cpp-pipe status` lists what there is"
             )
-        return found
+        return artifact
 
     def artifacts(self) -> list[Artifact]:
         """All published artifacts, in the order of data flow."""
-        return [Artifact(one) for one in self._versions() if self._room.is_file(one / MANIFEST)]
+        return [Artifact(folder) for folder in self._versions() if self._is_published(folder)]
 
     def drafts(self) -> list[StorePath]:
-        """Folders of versions that were begun and not published."""
-        return [one for one in self._versions() if not self._room.is_file(one / MANIFEST)]
+        """Folders of versions that are not published yet."""
+        return [folder for folder in self._versions() if not self._is_published(folder)]
+
+    def _is_published(self, folder: StorePath) -> bool:
+        return self._backend.is_file(folder / MANIFEST)
 
     def _versions(self) -> list[StorePath]:
-        there = {one.name for one in self._room.folders(self.root)}
-        kinds = [kind for kind in KINDS.values() if kind.name in there]
+        names = {folder.name for folder in self._backend.folders(self.root)}
+        kinds = [kind for kind in KINDS.values() if kind.name in names]
         return [folder for kind in kinds for folder in self._folders(kind)]
 
     def _folders(self, kind: Kind) -> list[StorePath]:
-        return self._room.folders(self.root / kind.name)
+        return self._backend.folders(self.root / kind.name)
 
     def draft(self, recipe: Recipe) -> Draft:
-        """The version that a recipe makes, with every part that any version has made already."""
+        """The version that a recipe makes, with the parts that other versions have made already."""
         kind = KINDS[recipe.kind]
         draft = Draft(self.folder(kind, recipe.version), kind, recipe)
         draft.adopt(self._folders(kind))

@@ -1,49 +1,50 @@
-"""Keeping a store: finding damage, removing what no run refers to."""
+"""Damage in a store, and files that no run refers to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .artifact import Artifact
+from .backend import backend_of
 from .digest import digest_file
 from .errors import StoreError
 from .kinds import KINDS
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
-from .paths import StorePath, is_in_bucket, room_of
+from .paths import StorePath, is_in_bucket
 from .runs import split_slot
 from .store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One file that is not what the store says it is."""
+    """A file that differs from its record."""
 
     path: StorePath
     what: str
 
 
 def verify(artifact: Artifact) -> Iterator[Fault]:
-    """Reads every byte of an artifact and yields what differs from its manifest."""
-    room = room_of(artifact.folder)
+    """Reads every byte of an artifact and yields the files that differ from its manifest."""
+    backend = backend_of(artifact.folder)
     path = artifact.folder / MANIFEST
     try:
         manifest = artifact.manifest
     except StoreError as error:
         yield _fault_of(error, path)
         return
-    for faults in room.each(lambda part: list(_verify_part(artifact, part)), artifact.parts):
+    for faults in backend.each(lambda part: list(_verify_part(artifact, part)), artifact.parts):
         yield from faults
     for name, used in manifest.inputs.items():
         source = artifact.folder.parent.parent / used.kind / used.version
-        if room.is_file(source / MANIFEST) and Artifact(source).content != used.content:
+        if backend.is_file(source / MANIFEST) and Artifact(source).content != used.content:
             what = f"was changed since {artifact.kind.name} used it: {name}"
             yield Fault(path=source / MANIFEST, what=what)
 
 
 def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
-    room = room_of(artifact.folder)
+    backend = backend_of(artifact.folder)
     small = artifact.folder / PARTS / f"{part.name}{PART_SUFFIX}"
     try:
-        found = room.find_json(small)
+        found = backend.find_json(small)
         if found is None:
             yield Fault(path=small, what="is missing")
         elif PartRecord.from_json(found, small) != part:
@@ -52,16 +53,16 @@ def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
         yield _fault_of(error, small)
     for file in part.files.values():
         path = artifact.folder / PARTS / file.name
-        size = room.size(path)
+        size = backend.size(path)
         if size is None:
             yield Fault(path=path, what="is missing")
         elif size != file.bytes:
             yield Fault(path=path, what=f"has {size} bytes instead of {file.bytes}")
-        elif room.digest(path) != file.sha256:
+        elif backend.digest(path) != file.sha256:
             yield Fault(path=path, what="has other bytes than were written")
-        copy = room.find_copy(file)
+        copy = backend.find_copy(file)
         if copy is not None and digest_file(copy) != file.sha256:
-            yield Fault(path=copy, what=f"is no copy of {path} any more: remove it")
+            yield Fault(path=copy, what=f"is no longer a copy of {path}: remove it")
 
 
 def _fault_of(error: StoreError, path: StorePath) -> Fault:
@@ -70,7 +71,7 @@ def _fault_of(error: StoreError, path: StorePath) -> Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """A folder that no run refers to."""
+    """A file or a folder that no run refers to."""
 
     path: StorePath
     bytes: int
@@ -79,7 +80,7 @@ class Garbage:
 
 def find_garbage(store: Store) -> list[Garbage]:
     """Versions and drafts that no run refers to, directly or through inputs; temporary files."""
-    kept = _referred(store)
+    kept = _referred_folders(store)
     garbage = []
     for artifact in store.artifacts():
         if artifact.folder not in kept:
@@ -87,16 +88,16 @@ def find_garbage(store: Store) -> list[Garbage]:
     for folder in store.drafts():
         if folder not in kept:
             garbage.append(_measure(folder, "an unfinished version that no run refers to"))
-    known = {one.path for one in garbage}
-    for path, what in room_of(store.root).leftovers(store.root, kept):
+    known = {item.path for item in garbage}
+    for path, what in backend_of(store.root).leftovers(store.root, kept):
         if not known.intersection(path.parents):
             garbage.append(_measure(path, what))
     return garbage
 
 
 def collect(store: Store) -> list[Garbage]:
-    """Removes the garbage; StoreError while another command is writing to the store."""
-    with room_of(store.root).collecting(store.root) as is_held:
+    """Removes the garbage; StoreError while another command writes to the store."""
+    with backend_of(store.root).collecting(store.root) as is_held:
         if not is_held:
             killed = ", or a minute after it was killed" if is_in_bucket(store.root) else ""
             raise StoreError(
@@ -104,12 +105,12 @@ def collect(store: Store) -> list[Garbage]:
                 f"done{killed}"
             )
         garbage = find_garbage(store)
-        for one in garbage:
-            room_of(one.path).remove(one.path)
+        for item in garbage:
+            backend_of(item.path).remove(item.path)
         return garbage
 
 
-def _referred(store: Store) -> set[StorePath]:
+def _referred_folders(store: Store) -> set[StorePath]:
     waiting: list[StorePath] = []
     for name in store.runs.names():
         record = store.runs.read(name)
@@ -122,11 +123,11 @@ def _referred(store: Store) -> set[StorePath]:
         if folder in kept:
             continue
         kept.add(folder)
-        if room_of(folder).is_file(folder / MANIFEST):
+        if backend_of(folder).is_file(folder / MANIFEST):
             for used in Artifact(folder).manifest.inputs.values():
                 waiting.append(store.folder(KINDS[used.kind], used.version))
     return kept
 
 
 def _measure(path: StorePath, what: str) -> Garbage:
-    return Garbage(path=path, bytes=room_of(path).bytes_under(path), what=what)
+    return Garbage(path=path, bytes=backend_of(path).bytes_under(path), what=what)

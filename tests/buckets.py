@@ -1,4 +1,4 @@
-"""A server of buckets on this machine, for tests: moto's, which knows S3's conditional writes."""
+"""A server of buckets for tests: moto, which supports S3's conditional writes."""
 
 import contextlib
 import json
@@ -28,15 +28,15 @@ def s3_server() -> Iterator[str]:
     try:
         yield f"http://{host}:{port}"
     finally:
-        # Another server may get the same port, and its client must not be one of this.
+        # Another server may get the same port, and must not get a client of this one.
         S3FileSystem.clear_instance_cache()
         server.stop()
 
 
 def use_server(patch: pytest.MonkeyPatch, address: str, folder: Path) -> None:
-    """Lets this process, and those that it starts, find the server and nothing else of S3.
+    """Points this process and its children at the server, away from any other S3.
 
-    Copies of what lies there go below `folder`.
+    Copies of objects go below `folder`.
     """
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION"):
         patch.delenv(name, raising=False)
@@ -60,7 +60,7 @@ def new_bucket() -> str:
 
 
 def in_bucket(path: StorePath) -> UPath:
-    """A path of a store, which lies in a bucket."""
+    """The path of a store, asserted to be in a bucket."""
     assert isinstance(path, UPath)
     return path
 
@@ -71,5 +71,5 @@ def below(path: StorePath) -> list[UPath]:
 
 
 def change_json(path: StorePath, **changes: Any) -> None:
-    """Changes entries of a small file, as nothing of ours does."""
+    """Changes entries of a small file in place."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -14,7 +14,7 @@ def random_unit_rows(n: int, p: int, seed: int) -> Tensor:
 
 
 def random_memberships(n: int, m: int, seed: int) -> Tensor:
-    """n rows over m groups, not negative, each with sum one, from even to nearly hard."""
+    """n rows over m groups, not negative, each with sum one, from uniform to nearly hard."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(n, m, generator=generator, dtype=torch.float64)
     return torch.softmax(logits * 4 * torch.rand(1, generator=generator, dtype=torch.float64), 1)

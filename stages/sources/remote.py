@@ -18,8 +18,8 @@ from urllib.parse import urlparse
 from ...store.errors import ConfigError, CppPipeError, ShardError
 from ...store.remote_errors import (
     is_bucket_missing,
-    is_our_disk,
-    is_passing,
+    is_local_disk_error,
+    is_transient,
     lacks_credentials,
     remote_errors,
     why,
@@ -148,7 +148,7 @@ def _find_info(files: Any, path: str) -> dict[str, Any] | None:
     try:
         return files.info(path)
     except FileNotFoundError as error:
-        if is_passing(error) or is_bucket_missing(error):
+        if is_transient(error) or is_bucket_missing(error):
             raise
         return None
 
@@ -158,7 +158,7 @@ def _list(files: Any, path: str) -> list[str]:
     try:
         return files.ls(path, detail=False)
     except FileNotFoundError as error:
-        if is_passing(error) or is_bucket_missing(error):
+        if is_transient(error) or is_bucket_missing(error):
             raise
         return []
 
@@ -264,9 +264,9 @@ def _patiently(act: Callable[[], T], address: Address) -> T:
         except CppPipeError:
             raise
         except remote_errors() as error:
-            if is_our_disk(error):
+            if is_local_disk_error(error):
                 raise
-            passes = is_passing(error)
+            passes = is_transient(error)
             if not (passes and pauses):
                 tries = len(PAUSES_SECONDS) + 1 if passes else 1
                 raise ShardError(_explain(error, address, tries)) from error

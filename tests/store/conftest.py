@@ -1,4 +1,4 @@
-"""Where the stores of tests lie: what a store does is told once, for a disk and for a bucket."""
+"""Where the stores of tests lie: the same tests run on a disk and in a bucket."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -16,7 +16,7 @@ PARTS = ("a-00", "b-01", "c-02")
 def recipe(
     *, kind: str = "features", config: Mapping[str, Any] | None = None, parts=PARTS
 ) -> Recipe:
-    """A recipe of parts that are each made from a source of their own."""
+    """A recipe whose parts are each made from a source of their own."""
     return Recipe(
         kind=kind,
         format=1,
@@ -28,20 +28,20 @@ def recipe(
 
 
 def write_features(scratch: Scratch, rows: int = 3, *, z_rows: int | None = None) -> Product:
-    """A part of features, as a stage would write it."""
+    """Writes a part of features as a stage would."""
     np.save(scratch.path("z"), np.ones((z_rows or rows, 2), np.float16))
     np.save(scratch.path("c"), np.zeros((rows, 2), np.float16))
     return Product(rows=rows, shared={"feature_size": 2})
 
 
 def write_assignments(scratch: Scratch, table: pa.Table) -> Product:
-    """A part of assignments with whatever table is given."""
+    """Writes a part of assignments with any table."""
     pq.write_table(table, scratch.path("rows"))
     return Product(rows=table.num_rows)
 
 
 def assignments_table(rows: int = 3) -> pa.Table:
-    """A table as the kind declares it."""
+    """A table with the declared schema."""
     columns = {
         "key": [f"k{i}" for i in range(rows)],
         "cluster": list(range(rows)),

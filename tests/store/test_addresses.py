@@ -1,4 +1,4 @@
-"""Addresses of stores: which are taken, and what is told where one cannot be used."""
+"""Addresses of stores: which are accepted, and the errors of those that cannot be used."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ Store("s3://bucket/path")
 """
 
 
-def test_a_path_is_a_path_and_an_address_is_none(tmp_path):
+def test_an_address_is_told_from_a_path(tmp_path):
     assert store_path("artifacts") == Path("artifacts")
     assert store_path(tmp_path) == tmp_path
     assert store_path(f"file://{tmp_path}") == tmp_path
@@ -35,25 +35,27 @@ def test_a_path_is_a_path_and_an_address_is_none(tmp_path):
     assert str(Store(tmp_path).root / "x") == str(tmp_path / "x")
 
 
-def test_an_address_keeps_what_it_says_of_its_server():
+def test_an_address_keeps_its_storage_options():
     path = in_bucket(store_path(UPath("s3://bucket/path", endpoint_url="http://localhost:1")))
     assert path.storage_options["endpoint_url"] == "http://localhost:1"
     assert (path / "more").storage_options == path.storage_options
 
 
 @pytest.mark.parametrize("address", ["nothing://bucket/path", "https://host/path", "s3://"])
-def test_where_no_store_can_lie_is_told(address):
-    with pytest.raises(ConfigError, match=r"no store can lie at .* s3://bucket/path"):
+def test_an_address_that_cannot_hold_a_store_is_refused(address):
+    with pytest.raises(ConfigError, match=r"a store cannot lie at .* s3://bucket/path"):
         Store(address)
 
 
-def test_an_address_that_was_made_a_path_is_refused():
-    with pytest.raises(ConfigError, match=r"was an address before .* Store\('s3://bucket/path'\)"):
+def test_an_address_turned_into_a_path_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"is an address that was turned .* Store\('s3://bucket/path'\)"
+    ):
         Store(Path("s3://bucket/path"))
     assert not Path("s3:").exists()
 
 
-def test_a_package_that_is_absent_is_named():
+def test_a_missing_package_is_named():
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False
     )
@@ -61,28 +63,28 @@ def test_a_package_that_is_absent_is_named():
     assert "pip install 'cpp-pipe[s3]'" in done.stderr
 
 
-def test_a_bucket_that_is_absent_is_named(bucket):
+def test_a_missing_bucket_is_named(bucket):
     with pytest.raises(StoreError, match="there is no bucket 'absent' for s3://absent/path"):
         Store("s3://absent/path")
 
 
-def test_nothing_is_read_without_credentials(bucket, monkeypatch):
+def test_missing_credentials_are_one_line(bucket, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
-    with pytest.raises(StoreError, match=r"no credentials for s3://.* AWS_PROFILE names some"):
+    with pytest.raises(StoreError, match=r"no credentials for s3://.* set AWS_PROFILE"):
         Store(bucket)
 
 
-def test_who_has_no_rights_is_told_which_are_needed(bucket, monkeypatch):
-    # The server then asks who somebody is, as a real one does.
+def test_a_refusal_names_the_rights_that_a_store_needs(bucket, monkeypatch):
+    # The server then checks credentials, as a real one does.
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
-    told = r"not allowed while reading .* list, read, write and delete"
-    with pytest.raises(StoreError, match=told):
+    message = r"permission denied while reading .* list, read, write and delete"
+    with pytest.raises(StoreError, match=message):
         Store(bucket)
 
 
-def test_a_server_that_is_not_there_is_told(bucket, monkeypatch):
+def test_an_unreachable_server_is_one_line(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
@@ -90,7 +92,7 @@ def test_a_server_that_is_not_there_is_told(bucket, monkeypatch):
         Store(bucket)
 
 
-def test_what_is_no_address_of_a_server_is_told(bucket, monkeypatch):
+def test_an_invalid_endpoint_is_one_line(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "nowhere at all")
     monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
     with pytest.raises(ConfigError, match="cannot be reached: Invalid endpoint: nowhere at all"):
@@ -106,7 +108,7 @@ def cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("CPP_PIPE_CACHE", str(tmp_path / "cache"))
 
 
-def test_whatever_fsspec_writes_to_may_hold_a_store(cache):
+def test_any_file_system_of_fsspec_can_hold_a_store(cache):
     store = Store("memory://some/store")
     with store.writing():
         store.runs.update("mine", versions={"features": publish(store).version})
@@ -117,20 +119,20 @@ def test_whatever_fsspec_writes_to_may_hold_a_store(cache):
 
 
 class Careless(MemoryFileSystem):
-    """A server that takes no notice of what must not be there yet."""
+    """A server that overwrites objects which must not exist yet."""
 
     protocol = "careless"
 
     def pipe_file(self, path, value, mode="overwrite", **kwargs):
-        """Writes, whatever is there."""
+        """Writes over any object."""
         super().pipe_file(path, value)
 
 
-# upath says so of any file system that it has no class of its own for.
+# upath warns about any file system for which it has no class of its own.
 @pytest.mark.filterwarnings("ignore:UPath .* filesystem not explicitly implemented:UserWarning")
-def test_a_server_that_lets_two_create_one_object_is_refused(cache):
+def test_a_server_that_lets_two_processes_create_one_object_is_refused(cache):
     fsspec.register_implementation("careless", Careless, clobber=True)
     store = Store("careless://some/store")
-    with pytest.raises(StoreError, match="must honour If-None-Match"), store.writing():
+    with pytest.raises(StoreError, match="honours If-None-Match"), store.writing():
         raise AssertionError("writers would not see each other")
     assert not store.root.exists()

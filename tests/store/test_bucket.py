@@ -1,4 +1,4 @@
-"""A store in a bucket: what a disk does not have, from leases to copies on this machine."""
+"""What only a store in a bucket has: leases, and copies on this machine."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cpp_pipe.store import Artifact, ConfigError, Product, Store, StoreError, cache, leases
-from cpp_pipe.store import bucket as room
+from cpp_pipe.store import bucket as bucket_backend
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
@@ -39,7 +39,7 @@ def wait_until(is_time) -> None:
         time.sleep(0.02)
 
 
-# Two that make one part.
+# Two processes that make one part.
 
 
 def test_files_of_two_writers_of_one_part_are_never_mixed(bucket):
@@ -63,28 +63,28 @@ def test_files_of_two_writers_of_one_part_are_never_mixed(bucket):
     z, c = made.array("a-00", "z"), made.array("a-00", "c")
     assert z.tolist() == c.tolist()
     assert list(verify(made)) == []
-    # What the slower one uploaded is gone: two files and the small one are there.
+    # The slower writer's files are gone: two files and the small file remain.
     assert len(names(store, draft)) == 3
 
 
-def test_a_reader_sees_all_of_a_part_and_of_a_version_or_nothing(bucket):
+def test_a_reader_sees_a_part_or_a_version_whole_or_not_at_all(bucket):
     store = Store(bucket)
     is_done = threading.Event()
     seen: set[int] = set()
 
     def read() -> int:
-        looks = 0
+        rounds = 0
         while not is_done.is_set():
-            looks += 1
-            there = Store(bucket).draft(recipe()).finished()
-            seen.add(len(there))
-            for record in there.values():
+            rounds += 1
+            finished = Store(bucket).draft(recipe()).finished()
+            seen.add(len(finished))
+            for record in finished.values():
                 for file in record.files.values():
                     path = parts_folder(store, store.draft(recipe())) / file.name
                     assert path.stat().st_size == file.bytes
             found = store.find(FEATURES, recipe().version)
             assert found is None or list(verify(found)) == []
-        return looks
+        return rounds
 
     with ThreadPoolExecutor(1) as pool:
         looking = pool.submit(read)
@@ -100,7 +100,7 @@ def test_a_reader_sees_all_of_a_part_and_of_a_version_or_nothing(bucket):
 _KILLED = """
 import os, signal, sys
 from cpp_pipe.store import Store
-from cpp_pipe.store import bucket as room
+from cpp_pipe.store import bucket as bucket_backend
 from tests.store.stores import recipe, write_features
 from cpp_pipe.store import Scratch
 
@@ -114,7 +114,7 @@ with store.writing():
         def make(scratch: Scratch):
             write_features(scratch)
             files = {role: scratch.path(role) for role in draft.kind.files}
-            room.take_in("a-00", files, draft.folder / "parts")
+            bucket_backend.take_in("a-00", files, draft.folder / "parts")
             os.kill(os.getpid(), signal.SIGKILL)
 
         draft.make_part("a-00", make)
@@ -131,7 +131,7 @@ def killed(bucket) -> Store:
     return Store(bucket)
 
 
-def test_a_part_of_a_killed_writer_is_free_once_its_lease_is_over(killed, monkeypatch):
+def test_a_part_of_a_killed_writer_is_free_once_its_lease_expires(killed, monkeypatch):
     draft = killed.draft(recipe())
     killed.runs.update("mine", making={"features": draft.recipe.version})
     assert list(draft.finished()) == ["b-01"]
@@ -146,9 +146,9 @@ def test_a_part_of_a_killed_writer_is_free_once_its_lease_is_over(killed, monkey
     assert len(left) == 2
     with draft.claim("a-00", wait=False) as is_held:
         assert is_held
-        # Young files may be those of a part that somebody is uploading.
+        # Recent files may belong to a part that is being uploaded.
         assert {one.path for one in find_garbage(killed)} == {writer}
-        monkeypatch.setattr(room, "ORPHAN_SECONDS", 0)
+        monkeypatch.setattr(bucket_backend, "ORPHAN_SECONDS", 0)
         time.sleep(1)
         removed = {one.path.name for one in collect(killed)}
         assert removed == {writer.name, *left}
@@ -158,17 +158,17 @@ def test_a_part_of_a_killed_writer_is_free_once_its_lease_is_over(killed, monkey
     assert collect(killed) == []
 
 
-def test_of_many_that_see_a_lease_end_one_takes_it_over(bucket):
+def test_one_of_many_takes_over_an_expired_lease(bucket):
     draft = Store(bucket).draft(recipe())
-    all_of_them = threading.Barrier(8)
+    all_claims = threading.Barrier(8)
     leases.objects.write_json(
         in_bucket(lease_of(draft)), {"owner": "dead", "host": "there", "process": 1, "expires": 0.0}
     )
 
     def claim(number: int) -> bool:
-        all_of_them.wait()
+        all_claims.wait()
         with draft.claim("a-00", wait=False) as is_held:
-            all_of_them.wait()
+            all_claims.wait()
             return is_held
 
     with ThreadPoolExecutor(8) as pool:
@@ -176,7 +176,7 @@ def test_of_many_that_see_a_lease_end_one_takes_it_over(bucket):
     assert not below(draft.folder / "locks")
 
 
-def test_who_saw_a_lease_end_before_another_took_it_over_does_not_get_it(bucket, monkeypatch):
+def test_a_lease_that_another_took_over_meanwhile_is_not_taken(bucket, monkeypatch):
     draft = Store(bucket).draft(recipe())
     leases.objects.write_json(
         in_bucket(lease_of(draft)), {"owner": "dead", "host": "there", "process": 1, "expires": 0.0}
@@ -208,7 +208,7 @@ def test_a_lease_is_renewed_while_its_owner_lives(bucket, monkeypatch):
             time.sleep(0.2)
 
 
-def test_an_owner_that_stood_still_leaves_the_lease_to_who_took_it_over(bucket, monkeypatch):
+def test_a_suspended_owner_leaves_its_lease_to_whoever_took_it_over(bucket, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_SECONDS", 0.3)
     draft = Store(bucket).draft(recipe())
     with draft.claim("a-00", wait=False):
@@ -232,7 +232,7 @@ def test_a_writer_that_begins_while_gc_runs_waits_for_it(bucket):
             order.append("written")
 
     with ThreadPoolExecutor(1) as pool:
-        with room.collecting(in_bucket(store.root)) as is_held:
+        with bucket_backend.collecting(in_bucket(store.root)) as is_held:
             assert is_held
             waiting = pool.submit(write)
             wait_until(lambda: below(store.root / "writers") or waiting.done())
@@ -245,7 +245,7 @@ def test_a_writer_that_begins_while_gc_runs_waits_for_it(bucket):
 # Copies of a whole store.
 
 
-def test_a_store_that_is_copied_into_a_bucket_and_back_goes_on(bucket, tmp_path):
+def test_a_store_copied_into_a_bucket_and_back_can_be_continued(bucket, tmp_path):
     here, there, back = tmp_path / "here", Store(bucket), tmp_path / "back"
     root = in_bucket(there.root)
     publish(Store(here), recipe(parts=PARTS[:1]))
@@ -265,7 +265,7 @@ def test_a_store_that_is_copied_into_a_bucket_and_back_goes_on(bucket, tmp_path)
 
 
 def copy_of(artifact: Artifact) -> Path:
-    """The copy of a file, which was made."""
+    """The copy of a file on this machine."""
     return artifact.path("a-00", "z")
 
 
@@ -273,13 +273,13 @@ def test_what_was_made_here_is_not_fetched_again(bucket, tmp_path):
     artifact = publish(Store(bucket))
     gone = parts_folder(Store(bucket), Store(bucket).draft(recipe()))
     before = copy_of(artifact).read_bytes()
-    room.remove(in_bucket(gone))
+    bucket_backend.remove(in_bucket(gone))
     assert copy_of(artifact).read_bytes() == before
     assert not list((tmp_path / "cache" / "scratch").iterdir())
 
 
 @pytest.mark.parametrize("size", [0, 100])
-def test_a_copy_that_was_cut_is_fetched_again(bucket, size):
+def test_a_truncated_copy_is_fetched_again(bucket, size):
     artifact = publish(Store(bucket))
     path = copy_of(artifact)
     whole = path.read_bytes()
@@ -303,14 +303,14 @@ def test_other_bytes_in_the_bucket_are_refused_and_not_kept(bucket, tmp_path):
     assert not list((tmp_path / "cache").rglob(".tmp-*"))
 
 
-def test_verify_names_a_copy_that_is_none_any_more(bucket):
+def test_verify_names_a_copy_with_other_bytes(bucket):
     artifact = publish(Store(bucket))
     path = copy_of(artifact)
     path.write_bytes(bytes(path.stat().st_size))
     # The three parts hold the same bytes, and so share the copy.
     faults = list(verify(artifact))
     assert {fault.path for fault in faults} == {path}
-    assert all("is no copy of s3://" in fault.what for fault in faults)
+    assert all("is no longer a copy of s3://" in fault.what for fault in faults)
 
 
 def test_all_files_of_a_role_are_fetched_before_they_are_read(bucket, tmp_path):
@@ -322,7 +322,7 @@ def test_all_files_of_a_role_are_fetched_before_they_are_read(bucket, tmp_path):
     assert copy == copy_of(artifact)
 
 
-def test_many_at_once_fetch_a_file_one_time(bucket, tmp_path, monkeypatch):
+def test_many_readers_at_once_fetch_a_file_once(bucket, tmp_path, monkeypatch):
     artifact = publish(Store(bucket))
     copy_of(artifact).unlink()
     fetched = []
@@ -336,14 +336,14 @@ def test_many_at_once_fetch_a_file_one_time(bucket, tmp_path, monkeypatch):
 
 
 def aged(path: Path, seconds: float) -> Path:
-    """A copy that was last used so long ago."""
+    """Marks a copy as last used that long ago."""
     then = time.time() - seconds
     os.utime(path, (then, then))
     return path
 
 
 @pytest.mark.parametrize("bound", ["limit", "disk"])
-def test_copies_make_room_for_others_the_longest_unused_first(bucket, monkeypatch, bound):
+def test_the_least_recently_used_copies_are_removed_first(bucket, monkeypatch, bound):
     artifact = publish(Store(bucket))
     z, c = (artifact.path("a-00", role) for role in ("z", "c"))
     rows = z.read_bytes()
@@ -357,12 +357,12 @@ def test_copies_make_room_for_others_the_longest_unused_first(bucket, monkeypatc
     aged(c, cache.IN_USE_SECONDS - 60)
     c.unlink()
     assert artifact.path("a-00", "c").is_file()
-    assert not z.exists(), "it was not used for longest"
-    assert artifact.path("a-00", "z").read_bytes() == rows, "what is needed again is fetched again"
-    assert c.is_file(), "what was just used stays, over the bound"
+    assert not z.exists(), "the least recently used copy goes"
+    assert artifact.path("a-00", "z").read_bytes() == rows, "it is fetched again when it is needed"
+    assert c.is_file(), "a copy just used stays, even over the bound"
 
 
-def test_copies_within_the_bound_stay_however_old(bucket, monkeypatch):
+def test_old_copies_within_the_bound_stay(bucket, monkeypatch):
     artifact = publish(Store(bucket))
     monkeypatch.setenv("CPP_PIPE_CACHE_GIB", "1")
     z, c = (artifact.path("a-00", role) for role in ("z", "c"))
@@ -373,7 +373,7 @@ def test_copies_within_the_bound_stay_however_old(bucket, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "many", "nan", "inf"])
-def test_a_bound_that_is_none_is_refused(bucket, monkeypatch, text):
+def test_an_invalid_bound_is_refused(bucket, monkeypatch, text):
     artifact = publish(Store(bucket))
     copy_of(artifact).unlink()
     monkeypatch.setenv("CPP_PIPE_CACHE_GIB", text)

@@ -1,4 +1,4 @@
-"""A file is what its kind declares, or the stage is told how it differs."""
+"""A file that differs from what its kind declares is refused, and the error says how."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ ROWS = 2
 def empty_columns(schema: pa.Schema) -> pa.Table:
     """Two rows of a schema, of zeros and empty strings."""
     values = {pa.string(): [""] * ROWS, pa.bool_(): [False] * ROWS}
-    arrays = [pa.array(values.get(one.type, [0] * ROWS), one.type) for one in schema]
+    arrays = [pa.array(values.get(field.type, [0] * ROWS), field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
@@ -87,7 +87,7 @@ def test_repeated_columns_are_accepted_for_any_numbers_in_any_order(tmp_path_fac
         "no confidence",
         "no cluster",
         "the last incomplete",
-        "a pair turned round",
+        "a pair in reverse order",
         "columns by name, not by number",
         "another number's confidence",
         "before the others",
@@ -95,9 +95,9 @@ def test_repeated_columns_are_accepted_for_any_numbers_in_any_order(tmp_path_fac
         "another type",
         "nullable",
         "a column that is not declared",
-        "no number",
-        "a number with a zero before it",
-        "a number below zero",
+        "not a number",
+        "a number with a leading zero",
+        "a negative number",
     ],
 )
 def test_repeated_columns_that_are_incomplete_or_out_of_order_are_refused(tmp_path, change):
@@ -108,24 +108,24 @@ def test_repeated_columns_that_are_incomplete_or_out_of_order_are_refused(tmp_pa
 
 
 def test_repeated_columns_of_one_number_twice_are_refused(tmp_path):
-    # A reader by name would not know which of them is meant.
+    # A reader could not pick one of them by name.
     with pytest.raises(StoreError, match=r"part\.parquet"):
         check(tmp_path, repeating(5, 5))
 
 
-def test_a_table_without_repeated_columns_takes_none(tmp_path):
+def test_a_table_without_repeated_columns_refuses_them(tmp_path):
     plain = Table(suffix=SPEC.suffix, columns=SPEC.columns)
     check(tmp_path, repeating(), plain)
     with pytest.raises(StoreError, match="the kind declares"):
         check(tmp_path, repeating(5), plain)
 
 
-def test_a_repeated_table_s_rows_are_counted_too(tmp_path):
+def test_the_rows_of_a_table_with_repeated_columns_are_counted_too(tmp_path):
     with pytest.raises(StoreError, match="has 1 rows, its part has 2"):
         check(tmp_path, repeating(5).slice(1))
 
 
-def test_a_draft_takes_assignments_of_several_numbers_and_refuses_a_pair_cut_in_two(tmp_path):
+def test_a_draft_takes_assignments_of_several_numbers_but_no_half_pair(tmp_path):
     table = empty_columns(ASSIGNMENTS.table().schema(numbers=[20, 3]))
     draft = Store(tmp_path).draft(recipe(kind=ASSIGNMENTS.name))
     with pytest.raises(StoreError, match="the kind declares"):

@@ -1,4 +1,4 @@
-"""Drafts: nothing half-written is ever read, nothing that is made is made twice."""
+"""Drafts: no half-written file is read, and no part is made twice."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_a_published_artifact_reads_back_what_was_written(root):
         artifact.locate(9)
 
 
-def test_a_part_that_fails_half_way_leaves_nothing(root):
+def test_a_part_that_fails_leaves_nothing(root):
     draft = Store(root).draft(recipe())
 
     def fail(scratch):
@@ -69,7 +69,7 @@ def test_publishing_without_a_part_names_it(root):
         draft.publish({}, {})
 
 
-def test_wrong_rows_are_refused(root):
+def test_a_wrong_number_of_rows_is_refused(root):
     draft = Store(root).draft(recipe())
     with pytest.raises(StoreError, match=r"part a-00: a-00\.z\.npy has 4 rows, its part has 3"):
         draft.make_part("a-00", lambda scratch: write_features(scratch, 3, z_rows=4))
@@ -87,7 +87,7 @@ def test_a_wrong_type_of_number_is_refused(root):
         draft.make_part("a-00", write)
 
 
-def test_a_file_that_is_missing_is_refused(root):
+def test_a_missing_file_is_refused(root):
     def write(scratch):
         np.save(scratch.path("z"), np.ones((3, 2), np.float16))
         return Product(rows=3)
@@ -105,7 +105,7 @@ def test_a_file_that_is_missing_is_refused(root):
         lambda table: table.rename_columns(["key", "group", "confidence", "novelty"]),
         lambda table: table.set_column(1, "cluster", pa.array([1] * table.num_rows, pa.int64())),
     ],
-    ids=["a column less", "a column more", "another name", "another type"],
+    ids=["a missing column", "an extra column", "another name", "another type"],
 )
 def test_a_wrong_schema_is_refused(root, change):
     draft = Store(root).draft(recipe(kind=ASSIGNMENTS.name))
@@ -118,7 +118,7 @@ def test_a_wrong_schema_is_refused(root, change):
     assert list(draft.finished()) == ["a-00"]
 
 
-def test_parts_that_differ_in_what_they_must_share_are_never_published(root):
+def test_parts_that_differ_in_what_they_must_share_are_not_published(root):
     def write(size):
         def write_part(scratch):
             np.save(scratch.path("z"), np.ones((1, size), np.float16))
@@ -139,12 +139,12 @@ def test_a_part_that_another_version_made_is_not_made_again(root):
     first = publish(store, recipe(parts=PARTS[:2]))
     draft = store.draft(recipe(parts=PARTS))
     assert sorted(draft.finished()) == list(PARTS[:2])
-    assert [one.sha256 for one in draft.finished()["a-00"].files.values()] == [
-        one.sha256 for one in first.part_names["a-00"].files.values()
+    assert [file.sha256 for file in draft.finished()["a-00"].files.values()] == [
+        file.sha256 for file in first.part_names["a-00"].files.values()
     ]
 
 
-def test_a_part_that_another_version_made_takes_no_room_on_a_disk(tmp_path):
+def test_a_part_that_another_version_made_is_linked_on_a_disk(tmp_path):
     store = Store(tmp_path)
     first = publish(store, recipe(parts=PARTS[:2]))
     draft = store.draft(recipe(parts=PARTS))
@@ -168,14 +168,14 @@ def test_a_part_of_another_recipe_is_not_taken(root):
     assert store.draft(recipe(config={"gamma": 2.0})).finished() == {}
 
 
-def test_many_finishers_at_once_publish_one_manifest(root):
+def test_many_processes_that_finish_at_once_publish_one_manifest(root):
     store = Store(root)
     draft = store.draft(recipe())
     for name in PARTS:
         draft.make_part(name, write_features)
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda i: store.draft(recipe()).publish({}, {"by": i}), range(8)))
-    assert len({json.dumps(dict(one.manifest.made_by)) for one in made}) == 1
+    assert len({json.dumps(dict(artifact.manifest.made_by)) for artifact in made}) == 1
 
 
 def test_a_claimed_part_is_not_made_by_another(root):

@@ -1,4 +1,4 @@
-"""What a store does on disks that lock nothing."""
+"""A store on disks without locks."""
 
 import errno
 import fcntl
@@ -12,7 +12,7 @@ from cpp_pipe.store.files import lock
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_disk_without_locks_is_told_with_the_way_out(
+def test_a_disk_without_locks_is_one_line_that_says_what_to_do(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(handle: int, mode: int) -> None:

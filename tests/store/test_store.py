@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from cpp_pipe.store import ConfigError, MissingError, Store, StoreError
 from cpp_pipe.store.artifact import Artifact
+from cpp_pipe.store.backend import backend_of
 from cpp_pipe.store.digest import digest_json
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
-from cpp_pipe.store.paths import room_of
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from .stores import publish, recipe, write_features
@@ -85,12 +85,12 @@ def test_an_artifact_of_another_format_is_refused(root):
         _ = Artifact(artifact.folder).manifest
 
 
-def test_an_absent_version_says_where_to_look(root):
+def test_the_error_of_a_missing_version_says_where_to_look(root):
     with pytest.raises(MissingError, match="cpp-pipe status"):
         Store(root).open(FEATURES, "0" * 16)
 
 
-def test_verify_finds_nothing_in_a_sound_store(root):
+def test_verify_finds_no_fault_in_a_sound_store(root):
     assert list(verify(publish(Store(root)))) == []
 
 
@@ -110,14 +110,14 @@ def test_verify_names_the_file_of_a_flipped_byte(root):
     assert "other bytes" in faults[0].what
 
 
-def test_verify_names_files_that_are_missing_or_cut(root):
+def test_verify_names_missing_and_truncated_files(root):
     artifact = publish(Store(root))
     gone, cut = file_of(artifact, "a-00", "z"), file_of(artifact, "c-02", "c")
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-4])
-    found = {fault.path: fault.what for fault in verify(Artifact(artifact.folder))}
-    assert found[gone] == "is missing"
-    assert "instead of" in found[cut]
+    faults = {fault.path: fault.what for fault in verify(Artifact(artifact.folder))}
+    assert faults[gone] == "is missing"
+    assert "instead of" in faults[cut]
 
 
 def test_gc_never_removes_what_a_run_refers_to(root):
@@ -149,14 +149,14 @@ def test_gc_keeps_the_inputs_of_what_a_run_refers_to(root):
     assert find_garbage(store) == []
 
 
-def test_gc_keeps_away_while_another_command_writes(root):
+def test_gc_refuses_while_another_command_writes(root):
     store = Store(root)
     with store.writing(), pytest.raises(StoreError, match="another command is writing"):
         collect(store)
     assert collect(store) == []
 
 
-def test_gc_finds_what_a_killed_process_left_on_a_disk(tmp_path):
+def test_gc_finds_files_that_a_killed_process_left_on_a_disk(tmp_path):
     store = Store(tmp_path)
     artifact = publish(store)
     store.runs.update("mine", versions={"features": artifact.version})
@@ -167,7 +167,7 @@ def test_gc_finds_what_a_killed_process_left_on_a_disk(tmp_path):
     assert not left.exists() and find_garbage(store) == []
 
 
-def test_a_run_keeps_what_is_merged_into_it(root):
+def test_updates_of_a_run_are_merged(root):
     runs = Store(root).runs
     a, b, c = ("0123456789abcde" + last for last in "abc")
     runs.update("mine", versions={"heads": a}, settings={"train": {"lr": 1.0}})
@@ -180,7 +180,7 @@ def test_a_run_keeps_what_is_merged_into_it(root):
     assert runs.names() == ["mine"]
 
 
-def test_what_many_enter_into_a_run_at_once_is_all_there(root):
+def test_concurrent_updates_of_a_run_are_all_kept(root):
     runs = Store(root).runs
     slots = [f"index/{number}" for number in range(8)]
     with ThreadPoolExecutor(len(slots)) as pool:
@@ -189,14 +189,14 @@ def test_what_many_enter_into_a_run_at_once_is_all_there(root):
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b"])
-def test_a_run_has_a_name_that_cannot_leave_its_folder(root, name):
-    with pytest.raises(ConfigError, match="is no name for a run"):
+def test_a_name_of_a_run_that_could_leave_its_folder_is_refused(root, name):
+    with pytest.raises(ConfigError, match="--run must begin with"):
         Store(root).runs.read(name)
 
 
-def test_a_lock_is_free_again_when_its_owner_is_done(root):
+def test_a_lock_is_free_once_its_owner_releases_it(root):
     path = Store(root).root / "lock"
-    lock = room_of(path).lock
+    lock = backend_of(path).lock
     with lock(path) as first, lock(path, wait=False) as second:
         assert first and not second
     with lock(path, wait=False) as third:
@@ -209,7 +209,7 @@ def test_a_full_disk_is_one_line_and_keeps_finished_parts(root):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        # The system refuses to let any file grow further, as a full disk does.
+        # The system lets no file grow further, like a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
         with pytest.raises(StoreError, match="no space left while writing"):
             draft.make_part("b-01", lambda scratch: write_features(scratch, rows=1000))

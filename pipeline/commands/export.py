@@ -56,7 +56,7 @@ def export(
       cpp-pipe export embedding-atlas --out atlas.parquet --thumbnails 96
       cpp-pipe export fiftyone --out fiftyone/
     """
-    from ..exports.rows import Rows
+    from ..exports.image_table import Rows
 
     if form not in _OPENED:
         raise ConfigError(f"the format {form!r} is not known: {', '.join(_OPENED)} are")

@@ -42,8 +42,8 @@ def report(
       cpp-pipe report --labels labels.csv
       cpp-pipe report --no-pictures
     """
-    from ..report.collection import gather_contents
     from ..report.page import write_page
+    from ..report.reader import gather_contents
 
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out} is a folder: name a file, as --out {out / 'report.html'}")

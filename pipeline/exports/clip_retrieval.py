@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..curation.files import whole_folder
-from .rows import Rows
+from .image_table import Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

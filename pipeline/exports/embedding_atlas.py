@@ -10,7 +10,7 @@ from ...stages.indexing.rows import VectorRows
 from ...store import MissingError
 from ..curation.files import whole
 from ..curation.sources import read_pictures
-from .rows import Rows, write_tables
+from .image_table import Rows, write_tables
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..curation.files import whole_folder
 from ..curation.members import suffix_of
 from ..curation.sources import read_pictures
-from .rows import EMBEDDING, Rows
+from .image_table import EMBEDDING, Rows
 
 if TYPE_CHECKING:
     import numpy as np

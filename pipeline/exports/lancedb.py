@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...store import MissingError
 from ..curation.files import whole_folder
-from .rows import EMBEDDING, Rows
+from .image_table import EMBEDDING, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

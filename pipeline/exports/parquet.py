@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..curation.files import whole
-from .rows import EMBEDDING, FEATURE, Rows, write_tables
+from .image_table import EMBEDDING, FEATURE, Rows, write_tables
 
 
 def export_parquet(rows: Rows, out: Path) -> None:

@@ -1,9 +1,9 @@
 """The page of a run: HTML that stands alone, and asks nothing of any network."""
 
 from .contents import Contents
-from .galleries import neighbours, what_is_in_them
+from .image_sections import neighbours, what_is_in_them
 from .markup import Child, Html, join, tag
-from .refining import what_refining_did
+from .refinement import what_refining_did
 from .sections import against_labels, how_many, how_sure, section, the_clusters
 from .style import CSS
 from .tables import day, versions_table

@@ -2,7 +2,7 @@
 
 from ..view.evaluation import Evaluation
 from .contents import Contents, Curve, Missing
-from .counting import FAR
+from .counts import FAR
 from .figures import (
     draw_confidence,
     draw_curve,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cpp_pipe.pipeline.report import counting, spectra
+from cpp_pipe.pipeline.report import counts, spectra
 from cpp_pipe.pipeline.report.contents import Contents, Curve, Missing, Sample, Space, VersionRow
 from cpp_pipe.pipeline.view.evaluation import ClusterRow, Decile, Evaluation, Mistake, Scores
 
@@ -60,11 +60,11 @@ def some_contents(k: int = 6, *, key: str = "key", rows: int = 400, **changes: A
     generator = np.random.default_rng(1)
     confidence = generator.random(rows).astype(np.float32)
     novelty = (2 * generator.random(rows)).astype(np.float32)
-    tally = counting.count([(cluster, confidence, novelty, lambda row: f"{key} {row}")], k)
+    tally = counts.count([(cluster, confidence, novelty, lambda row: f"{key} {row}")], k)
     largest = list(tally.largest_first)[:10]
-    sample = counting.draw_sample(
-        counting.sample_overall(rows, rows, 0),
-        counting.sample_clusters([cluster], largest, rows, 0),
+    sample = counts.draw_sample(
+        counts.sample_overall(rows, rows, 0),
+        counts.sample_clusters([cluster], largest, rows, 0),
         400,
     )
     space = some_space(x, sample)

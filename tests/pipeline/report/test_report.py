@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.report.collection import gather_contents
 from cpp_pipe.pipeline.report.contents import Sample
-from cpp_pipe.pipeline.report.rows import measure
+from cpp_pipe.pipeline.report.reader import gather_contents
+from cpp_pipe.pipeline.report.spaces import measure
 from cpp_pipe.stages.gather import EMBEDDING, gather
 
 from ..cli import SMALL, embed, fail, succeed

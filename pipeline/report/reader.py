@@ -14,9 +14,9 @@ from ...store.kinds import KINDS
 from ..run import Run
 from ..view.evaluation import evaluate
 from .contents import Contents, Curve, Missing, Sample, Tally, VersionRow
-from .counting import count, draw_sample, sample_clusters, sample_overall
-from .pictured import gather_mosaics, gather_neighbourhoods
-from .rows import measure
+from .counts import count, draw_sample, sample_clusters, sample_overall
+from .gallery import gather_mosaics, gather_neighbourhoods
+from .spaces import measure
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from ...stages.contract import Progress
 from ...store import Artifact
 from ..run import Run
 from .contents import Missing, Mosaic, Neighbourhood, Sample, Tally
-from .counting import surest_and_doubtful
+from .counts import surest_and_doubtful
 from .mosaics import TILE, Tiles, draw_mosaic, draw_strip
 from .neighbours import nearest
 

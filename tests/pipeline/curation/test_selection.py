@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cpp_pipe.pipeline.curation.near import make_duplicates
-from cpp_pipe.pipeline.curation.select import Chosen, Wanted, choose
+from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
+from cpp_pipe.pipeline.curation.selection import Chosen, Wanted, choose
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.pipeline.view.searcher import first_captions
 from cpp_pipe.store import ConfigError, Store

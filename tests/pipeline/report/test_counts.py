@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.pipeline.report.counting import (
+from cpp_pipe.pipeline.report.counts import (
     BINS,
     count,
     draw_sample,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.pipeline.curation.write import MANIFEST, write_shards
+from cpp_pipe.pipeline.curation.shard_writer import MANIFEST, write_shards
 from cpp_pipe.store import Artifact, ConfigError, MissingError, Store
 
 from ...stages.shards import write_shards as write_digit_shards

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.report import galleries
+from cpp_pipe.pipeline.report import image_sections
 from cpp_pipe.pipeline.report.contents import Drawn, Mosaic, Neighbourhood
 from cpp_pipe.pipeline.report.mosaics import TILE, Tiles, draw_mosaic, draw_strip
 from cpp_pipe.pipeline.report.neighbours import nearest
@@ -167,7 +167,7 @@ def test_a_page_stays_below_twenty_megabytes_and_says_what_is_left_out():
     contents = replace(some_contents(100, rows=1000), mosaics=many(100, 300_000))
     page = write_page(contents)
     assert len(page.encode()) < 20_000_000
-    shown = galleries.MOST_BYTES // 400_000
+    shown = image_sections.MOST_BYTES // 400_000
     assert f"The {shown} largest of 100 clusters are shown." in page
 
 

@@ -4,13 +4,13 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...store import Artifact, ConfigError, MissingError
-from ..view.searcher import first_captions
-
-if TYPE_CHECKING:
-    import numpy as np
+from ..view.captions import first_captions
+from ..view.columns import read_column
+from ..view.keys import match_keys
 
 _SHOWN = 5
 """Names that an error lists."""
@@ -18,34 +18,34 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What rows must be; each condition that is not given leaves all of them."""
+    """The conditions that chosen rows must meet; one that is not given leaves out no row."""
 
     clusters: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
-    """Captions of clusters, in any case; `*` and `?` stand for letters."""
+    """Captions of clusters, in upper or lower case; `*` and `?` are wildcards."""
     min_confidence: float = 0.0
     keys: Path | None = None
-    """A file with a KEY or SHARD:KEY a line: these rows alone."""
+    """A file with a KEY or SHARD:KEY a line: only these rows."""
     not_keys: Path | None = None
-    """The same, of rows that are left out."""
+    """The same: all but these rows."""
     is_deduplicated: bool = False
     """Whether one row of each group of near-duplicates is enough."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:
-            raise ConfigError(f"--min-confidence {self.min_confidence:g} is not allowed: 0 to 1 is")
+            raise ConfigError(f"--min-confidence must be from 0 to 1, got {self.min_confidence:g}")
 
     @property
     def asks_for_clusters(self) -> bool:
-        """Whether assignments are needed."""
+        """Whether the conditions need assignments."""
         return bool(self.clusters or self.captions or self.min_confidence)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """Rows that were chosen, and how many were not, by the first reason that applied to each."""
+    """Rows that were chosen, and how many were left out, by the first reason that applied."""
 
-    rows: "np.ndarray"
+    rows: np.ndarray
     """Row numbers over all parts of the embeddings, ascending."""
     left_out: dict[str, int]
 
@@ -67,63 +67,54 @@ def choose(
     captions: Artifact | None = None,
     duplicates: Artifact | None = None,
 ) -> Chosen:
-    """The rows that are wanted. Of near-duplicates the kept one stays where it is chosen itself.
+    """The rows that meet all conditions.
 
-    Where it is not, the one that is most like it stays. Raises ConfigError for a cluster, a caption
-    or a key that is not there, and where nothing is left.
+    Of a group of near-duplicates the kept row stays, or, if a condition leaves it out, the row most
+    like it. ConfigError for a cluster, caption or key that does not exist, and if no row is left.
     """
-    import numpy as np
-
     is_chosen = np.ones(embeddings.rows, bool)
     left_out: dict[str, int] = {}
 
-    def leave(why: str, is_wanted: "np.ndarray") -> None:
+    def leave(why: str, is_wanted: np.ndarray) -> None:
         nonlocal is_chosen
         left_out[why] = int((is_chosen & ~is_wanted).sum())
         is_chosen = is_chosen & is_wanted
 
     if wanted.asks_for_clusters:
-        assert assignments is not None, "clusters are asked for without assignments"
+        assert assignments is not None, "conditions on clusters need assignments"
         if wanted.clusters or wanted.captions:
-            numbers = [*wanted.clusters, *_captioned(wanted.captions, captions)]
-            cluster = _column(assignments, "cluster")
+            numbers = [*wanted.clusters, *_clusters_by_caption(wanted.captions, captions)]
+            cluster = read_column(assignments, "cluster")
             _require_clusters(wanted.clusters, cluster)
             leave("in other clusters", np.isin(cluster, numbers))
         if wanted.min_confidence:
-            confidence = _column(assignments, "confidence")
+            confidence = read_column(assignments, "confidence")
             why = f"below confidence {wanted.min_confidence:g}"
             leave(why, confidence >= np.float32(wanted.min_confidence))
     if wanted.keys is not None:
-        leave("not among the keys", _named(embeddings, wanted.keys, "--keys"))
+        leave("not among the keys", _match_file(embeddings, wanted.keys, "--keys"))
     if wanted.not_keys is not None:
-        leave("named to be left out", ~_named(embeddings, wanted.not_keys, "--not-keys"))
+        leave("named to be left out", ~_match_file(embeddings, wanted.not_keys, "--not-keys"))
     if wanted.is_deduplicated:
-        assert duplicates is not None, "duplicates are to be dropped without their groups"
-        leave("near-duplicates of one that stays", ~_spare(duplicates, is_chosen))
+        assert duplicates is not None, "dropping duplicates needs their groups"
+        leave("near-duplicates of one that stays", ~_find_spare(duplicates, is_chosen))
     chosen = Chosen(rows=is_chosen.nonzero()[0], left_out=left_out)
     if not len(chosen.rows):
-        raise ConfigError(f"nothing is chosen ({chosen.describe()}): ask for less at once")
+        raise ConfigError(f"no row meets all conditions ({chosen.describe()}): give fewer")
     return chosen
 
 
-def _column(artifact: Artifact, name: str) -> "np.ndarray":
-    import numpy as np
-
-    tables = [artifact.table(part.name, columns=[name]) for part in artifact.parts]
-    return np.concatenate([np.empty(0), *(one.column(0).to_numpy() for one in tables)])
-
-
-def _require_clusters(numbers: Sequence[int], cluster: "np.ndarray") -> None:
-    there = sorted(set(cluster.astype(int).tolist()))
-    absent = [str(one) for one in numbers if one not in there]
+def _require_clusters(numbers: Sequence[int], cluster: np.ndarray) -> None:
+    present = sorted(set(cluster.tolist()))
+    absent = [str(number) for number in numbers if number not in present]
     if absent:
         raise ConfigError(
-            f"--cluster {', '.join(absent)} is not there: clusters are {there[0]} to {there[-1]}"
+            f"--cluster must be from {present[0]} to {present[-1]}, got {', '.join(absent)}"
         )
 
 
-def _captioned(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
-    """The clusters whose first caption a pattern matches, with its second word or without."""
+def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
+    """The clusters whose first caption, or the part of it before a comma, matches a pattern."""
     if not patterns:
         return []
     if captions is None:
@@ -133,53 +124,45 @@ def _captioned(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
     names = {cluster: name.lower() for cluster, name in first_captions(captions).items()}
     numbers: list[int] = []
     for pattern in patterns:
-        found = [
-            one
-            for one, name in names.items()
+        matches = [
+            cluster
+            for cluster, name in names.items()
             if fnmatch.filter((name, name.partition(", ")[0]), pattern.lower())
         ]
-        if not found:
-            there = sorted(set(names.values()))
-            more = f" and {len(there) - _SHOWN:,} more" if len(there) > _SHOWN else ""
+        if not matches:
             raise ConfigError(
                 f"--caption {pattern!r} names no cluster: captions are "
-                f"{', '.join(there[:_SHOWN])}{more}; stars match anything, as '*{pattern}*'"
+                f"{_list_some(sorted(set(names.values())))}; stars match anything, e.g. "
+                f"'*{pattern}*'"
             )
-        numbers += found
+        numbers += matches
     return numbers
 
 
-def _named(embeddings: Artifact, path: Path, flag: str) -> "np.ndarray":
+def _match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
     """Whether each row is named in a file of keys; ConfigError for a key that no row has."""
-    import numpy as np
-
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{flag} {path} cannot be read as lines of text: {error}") from error
     names = {line.strip() for line in lines if line.strip()}
-    found: set[str] = set()
-    is_named: list[bool] = []
-    for part in embeddings.parts:
-        table = embeddings.table(part.name, columns=["key", "shard"]).to_pydict()
-        for key, shard in zip(table["key"], table["shard"], strict=True):
-            own = names & {key, f"{shard}:{key}"}
-            found |= own
-            is_named.append(bool(own))
-    absent = sorted(names - found)
-    if absent:
-        more = f" and {len(absent) - _SHOWN:,} more" if len(absent) > _SHOWN else ""
+    is_named, unknown = match_keys(embeddings, names)
+    if unknown:
         raise ConfigError(
-            f"{flag} {path} names {', '.join(absent[:_SHOWN])}{more}, which no row has: a line is "
-            "a KEY, or SHARD:KEY"
+            f"{flag} {path} names {_list_some(sorted(unknown))}, which no row has: a line must be "
+            "KEY or SHARD:KEY"
         )
-    return np.array(is_named, bool)
+    return is_named
 
 
-def _spare(duplicates: Artifact, is_chosen: "np.ndarray") -> "np.ndarray":
-    """Rows of groups whose first chosen row stands for them."""
-    import numpy as np
+def _list_some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
+
+def _find_spare(duplicates: Artifact, is_chosen: np.ndarray) -> np.ndarray:
+    """Whether each row has a near-duplicate that stays: the first chosen row of its group."""
     is_spare = np.zeros(len(is_chosen), bool)
     table = duplicates.table(duplicates.parts[0].name, columns=["group", "row"])
     group, row = table.column("group").to_numpy(), table.column("row").to_numpy()

@@ -1,44 +1,42 @@
-"""One pass over the clusters of all rows: what is counted, and which rows are drawn."""
+"""Counts over the clusters of all rows, and the rows that are drawn."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ..view.facts import FAR
 from .contents import Sample, Tally
 
-if TYPE_CHECKING:
-    import numpy as np
-
 BINS = 1000
-"""Steps of confidence, by which the median is known to a thousandth."""
+"""Steps of confidence, so that the median is known to a thousandth."""
 
 NOVELTY_BINS = 40
-FAR = 1.0
-"""Novelty above it is far from everything that was fitted."""
 
 
 def count(
-    parts: "Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[int], str]]]", k: int
+    parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[int], str]]], k: int
 ) -> Tally:
-    """Counts parts: clusters, confidences and novelties of rows, and what tells a row's key."""
-    import numpy as np
+    """Counts the rows of all parts in one pass.
 
+    A part is its rows' clusters, confidences and novelties, and a function from a row to its key.
+    """
     sizes, far = np.zeros(k, np.int64), np.zeros(k, np.int64)
     sums = np.zeros(k)
     bins, novelty_bins = np.zeros(BINS, np.int64), np.zeros(NOVELTY_BINS, np.int64)
     best = np.full(k, -1.0)
     surest: list[str | None] = [None] * k
-    for cluster, confidence, novelty, key_of in parts:
-        sizes += np.bincount(cluster, minlength=k)
-        far += np.bincount(cluster[novelty > FAR], minlength=k)
-        sums += np.bincount(cluster, weights=confidence, minlength=k)
+    for clusters, confidence, novelty, key_of in parts:
+        sizes += np.bincount(clusters, minlength=k)
+        far += np.bincount(clusters[novelty > FAR], minlength=k)
+        sums += np.bincount(clusters, weights=confidence, minlength=k)
         bins += _histogram(confidence, 1.0, BINS)
         novelty_bins += _histogram(novelty, 2 * FAR, NOVELTY_BINS)
-        # Clusters in order, and in each the surest row first; of equals the first one.
-        order = np.lexsort((-confidence, cluster))
-        present, first = np.unique(cluster[order], return_index=True)
-        for one, row in zip(present.tolist(), order[first].tolist(), strict=True):
-            if confidence[row] > best[one]:
-                best[one], surest[one] = float(confidence[row]), key_of(row)
+        # Clusters in order, the surest row of each first; of equals the first row.
+        order = np.lexsort((-confidence, clusters))
+        present, first = np.unique(clusters[order], return_index=True)
+        for cluster, row in zip(present.tolist(), order[first].tolist(), strict=True):
+            if confidence[row] > best[cluster]:
+                best[cluster], surest[cluster] = float(confidence[row]), key_of(row)
     with np.errstate(invalid="ignore"):
         confidence = sums / sizes
     return Tally(
@@ -51,33 +49,27 @@ def count(
     )
 
 
-def _histogram(values: "np.ndarray", end: float, bins: int) -> "np.ndarray":
-    """Counts in equal steps from 0; what lies beyond the end is in the last."""
-    import numpy as np
-
+def _histogram(values: np.ndarray, end: float, bins: int) -> np.ndarray:
+    """Counts in equal steps from 0 to the end; the last holds all beyond."""
     steps = np.clip(values / end * bins, 0, bins - 1)
     return np.bincount(steps.astype(np.int64), minlength=bins)
 
 
-def sample_overall(rows: int, most: int, seed: int) -> "np.ndarray":
-    """Ascending numbers of rows: all, or `most` of them without repeats."""
-    import numpy as np
-
+def sample_overall(rows: int, most: int, seed: int) -> np.ndarray:
+    """Ascending row numbers: all, or `most` of them, drawn without replacement."""
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False, shuffle=False))
 
 
 def sample_clusters(
-    parts: "Iterable[np.ndarray]", wanted: Sequence[int], most: int, seed: int
-) -> "dict[int, np.ndarray]":
-    """For each wanted cluster up to `most` of its rows, in random order.
+    parts: Iterable[np.ndarray], wanted: Sequence[int], most: int, seed: int
+) -> dict[int, np.ndarray]:
+    """Up to `most` rows of each wanted cluster, in random order.
 
     `parts` hold the clusters of rows, in row order. The draw does not depend on how rows are cut
-    into parts, and holds `most` rows a cluster in memory.
+    into parts. Memory holds `most` rows of each cluster.
     """
-    import numpy as np
-
     generator = np.random.default_rng(seed)
     drawn = {cluster: (np.empty(0), np.empty(0, np.int64)) for cluster in wanted}
     start = 0
@@ -94,52 +86,49 @@ def sample_clusters(
 
 
 def surest_and_doubtful(
-    parts: "Iterable[tuple[np.ndarray, np.ndarray]]", wanted: Sequence[int], most: int, few: int
+    parts: Iterable[tuple[np.ndarray, ...]], wanted: Sequence[int], most: int, few: int
 ) -> dict[int, tuple[list[int], list[int]]]:
-    """For each wanted cluster its surest rows and its most doubtful ones, both from the ends on.
+    """The surest `most` and the most doubtful `few` rows of each wanted cluster, extremes first.
 
-    `parts` hold clusters and confidences of rows, in row order; of equals the first row counts as
-    surer. No row is in both.
+    `parts` hold clusters and confidences of rows, in row order. Of equals, the first row counts as
+    surer. No row is in both lists.
     """
-    import numpy as np
-
-    clusters = np.asarray(wanted)
-    ends = {one: (np.empty(0, np.float32), np.empty(0, np.int64)) for one in wanted}
+    numbers = np.asarray(wanted)
+    ends = {cluster: (np.empty(0, np.float32), np.empty(0, np.int64)) for cluster in wanted}
     start = 0
-    for cluster, confidence in parts:
-        order = np.lexsort((-confidence, cluster))
-        sorted_clusters = cluster[order]
-        first = np.searchsorted(sorted_clusters, clusters, "left")
-        last = np.searchsorted(sorted_clusters, clusters, "right")
-        for one, low, high in zip(wanted, first.tolist(), last.tolist(), strict=True):
+    for clusters, confidence in parts:
+        order = np.lexsort((-confidence, clusters))
+        ordered = clusters[order]
+        first = np.searchsorted(ordered, numbers, "left")
+        last = np.searchsorted(ordered, numbers, "right")
+        for cluster, low, high in zip(wanted, first.tolist(), last.tolist(), strict=True):
             inside = _both_ends(order[low:high], most, few)
-            held, rows = ends[one]
+            held, rows = ends[cluster]
             held = np.concatenate([held, confidence[inside]])
             rows = np.concatenate([rows, inside + start])
             keep = _both_ends(np.argsort(-held, kind="stable"), most, few)
-            ends[one] = held[keep], rows[keep]
-        start += len(cluster)
+            ends[cluster] = held[keep], rows[keep]
+        start += len(clusters)
     return {
-        one: (rows[:most].tolist(), rows[most:][::-1].tolist()) for one, (_, rows) in ends.items()
+        cluster: (rows[:most].tolist(), rows[most:][::-1].tolist())
+        for cluster, (_, rows) in ends.items()
     }
 
 
-def _both_ends(order: "np.ndarray", most: int, few: int) -> "np.ndarray":
-    """The first so many and the last few; all, where there are no more."""
-    import numpy as np
-
+def _both_ends(order: np.ndarray, most: int, few: int) -> np.ndarray:
+    """The first `most` and the last `few`; all, if there are no more."""
     if len(order) <= most + few:
         return order
     return np.concatenate([order[:most], order[len(order) - few :]])
 
 
 def draw_sample(
-    overall: "np.ndarray", of_cluster: "Mapping[int, np.ndarray]", pictured: int
+    overall: np.ndarray, of_cluster: Mapping[int, np.ndarray], heat_map_rows: int
 ) -> Sample:
-    """The rows of all figures; `pictured` rows, at most, stand in the picture of cosines."""
-    each = max(1, pictured // max(1, len(of_cluster)))
+    """The rows of all figures; the heat map shows at most `heat_map_rows`."""
+    each = max(1, heat_map_rows // max(1, len(of_cluster)))
     return Sample(
         overall=overall,
         of_cluster=of_cluster,
-        pictured={cluster: min(each, len(rows)) for cluster, rows in of_cluster.items()},
+        heat_map_rows={cluster: min(each, len(rows)) for cluster, rows in of_cluster.items()},
     )

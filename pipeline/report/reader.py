@@ -1,44 +1,51 @@
-"""A run, read into what its page says: counts over every row, figures over a sample of them."""
+"""Reads a run into what its report shows: counts over all rows, figures over a sample of them."""
 
 import importlib.metadata
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...stages.contract import Progress
 from ...stages.gather import EMBEDDING
 from ...store import Artifact
-from ...store.kinds import KINDS
 from ..run import Run
+from ..view.captions import read_captions
+from ..view.columns import iterate_columns
+from ..view.curve import read_curve
 from ..view.evaluation import evaluate
-from .contents import Contents, Curve, Missing, Sample, Tally, VersionRow
+from ..view.facts import (
+    Absence,
+    command_for,
+    count_samples,
+    find_absences,
+    find_curve,
+    list_versions,
+    name_model,
+)
+from .contents import Contents, Sample, Tally
 from .counts import count, draw_sample, sample_clusters, sample_overall
-from .gallery import gather_mosaics, gather_neighbourhoods
-from .spaces import measure
-
-if TYPE_CHECKING:
-    import numpy as np
+from .gallery import read_mosaics, read_neighbourhoods
+from .spaces import measure_space
 
 SAMPLED_ROWS = 200_000
-"""Rows, of all clusters alike, over which singular values are taken."""
+"""Rows of all clusters over which singular values are taken."""
 
 SAMPLED_CLUSTERS = 10
 SAMPLED_OF_CLUSTER = 2_000
-"""Rows of each: more than any d in use, so that the sample cuts no singular value off."""
+"""Rows of each: more than any d in use, so that the sample cuts off no singular value."""
 
-PICTURED_ROWS = 400
-"""Rows that stand in the picture of cosines: a pixel or so for each."""
+HEAT_MAP_ROWS = 400
+"""Rows in the heat map of cosines: about a pixel each."""
+
+MOST_SCORED = 2_000_000
+"""Rows that are scored unasked: scoring holds every embedding in memory."""
 
 _SEED = 0
 
 
-MOST_SCORED = 2_000_000
-"""Rows that are scored without being asked for: scoring holds every embedding in memory."""
-
-
-def gather_contents(
+def read_contents(
     run: Run,
     label: str = "cls",
     table: Path | None = None,
@@ -46,125 +53,80 @@ def gather_contents(
     must_score: bool = False,
     progress: Progress | None = None,
 ) -> Contents:
-    """What the page of a run with assignments says; what it lacks, and which command adds that.
+    """What the report of a run with assignments shows, and what is absent.
 
-    `label` and `table` say where labels are. MissingError when no row has one and they must score.
-    Pictures are read and drawn where there is a `progress` to tell of it.
+    `label` and `table` say where labels are. MissingError if no row has one and `must_score`.
+    Images are read and drawn only with a `progress` to report it to.
     """
     embeddings, assignments = run.artifact("embeddings"), run.artifact("assignments")
     features = run.artifact("features")
     tally = count(_parts(assignments), int(assignments.facts["k"]))
     sample = _sample(assignments, tally)
-    missing: dict[str, Missing] = {}
-    skipped: Counter[str] = Counter()
-    for part in embeddings.parts:
-        skipped.update(part.facts["skipped"])
+    absences = find_absences(run)
+    unscored = None if must_score else _why_unscored(run, label)
+    if unscored is not None:
+        absences["labels"] = unscored
+    evaluation = evaluate(embeddings, assignments, label, table) if unscored is None else None
+    mosaics = []
+    if progress is not None:
+        mosaics, unreadable = read_mosaics(run, tally, progress)
+        if unreadable is not None:
+            absences["images"] = unreadable
+    curve = find_curve(run)
+    captions = None if "captions" in absences else run.current("captions")
     return Contents(
         run=run.record.name,
         cpp_pipe=importlib.metadata.version("cpp-pipe"),
-        model=_name_model(embeddings.facts["model"]),
-        seen=sum(part.facts["seen"] for part in embeddings.parts),
-        embedded=embeddings.rows,
-        skipped=dict(skipped.most_common()),
+        model=name_model(embeddings),
+        counts=count_samples(embeddings),
         tally=tally,
         sample=sample,
-        raw=measure(embeddings, EMBEDDING, sample),
-        refined=measure(features, "z", sample),
-        curve=_curve(run, missing),
-        captions=_captions(run, missing),
-        evaluation=(
-            evaluate(embeddings, assignments, label, table)
-            if must_score or _can_score(run, label, missing)
-            else None
-        ),
-        missing=missing,
-        versions=_versions(run),
-        mosaics=gather_mosaics(run, tally, missing, progress) if progress else (),
-        neighbourhoods=gather_neighbourhoods(run, sample) if progress else (),
+        raw=measure_space(embeddings, EMBEDDING, sample),
+        refined=measure_space(features, "z", sample),
+        curve=None if curve is None else read_curve(curve),
+        captions={} if captions is None else read_captions(captions),
+        evaluation=evaluation,
+        absences=absences,
+        versions=list_versions(run),
+        mosaics=mosaics,
+        neighbourhoods=read_neighbourhoods(run, sample) if progress else (),
     )
 
 
 def _parts(
     assignments: Artifact,
-) -> "Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[int], str]]]":
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[int], str]]]:
+    """What `count` takes."""
+    names = ["cluster", "confidence", "novelty"]
     for part in assignments.parts:
-        table = assignments.table(
-            part.name, columns=["key", "cluster", "confidence", "novelty"]
-        ).combine_chunks()
+        table = assignments.table(part.name, columns=["key", *names]).combine_chunks()
+        clusters, confidence, novelty = (table.column(name).to_numpy() for name in names)
         keys = table.column("key")
-        numbers = (table.column(one).to_numpy() for one in ("cluster", "confidence", "novelty"))
-        yield (*numbers, lambda row, keys=keys: keys[row].as_py())
+        yield clusters, confidence, novelty, lambda row, keys=keys: keys[row].as_py()
 
 
 def _sample(assignments: Artifact, tally: Tally) -> Sample:
-    largest = [one for one in tally.largest_first if tally.sizes[one]][:SAMPLED_CLUSTERS]
-    clusters = (
-        assignments.table(part.name, columns=["cluster"]).column(0).to_numpy()
-        for part in assignments.parts
-    )
+    filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
+    clusters = (column for (column,) in iterate_columns(assignments, ["cluster"]))
     return draw_sample(
         sample_overall(assignments.rows, SAMPLED_ROWS, _SEED),
-        sample_clusters(clusters, largest, SAMPLED_OF_CLUSTER, _SEED),
-        PICTURED_ROWS,
+        sample_clusters(clusters, filled[:SAMPLED_CLUSTERS], SAMPLED_OF_CLUSTER, _SEED),
+        HEAT_MAP_ROWS,
     )
 
 
-def _name_model(model: Mapping[str, object]) -> str:
-    return f"{model['model']} ({model['pretrained']})"
-
-
-def _command(run: Run, words: str) -> str:
-    """A command for this run, as a person types it."""
-    return f"cpp-pipe {words}" + (f" --run {run.record.name}" * (run.record.name != "default"))
-
-
-def _curve(run: Run, missing: dict[str, Missing]) -> Curve | None:
-    """The curve that was read off the same eigenvectors as the clusters."""
-    found, spectrum = run.find("k_curve"), run.artifact("assignments").manifest.inputs["spectrum"]
-    if found is None or found.manifest.inputs["spectrum"] != spectrum:
-        what = "there is no curve of coding lengths yet"
-        what = what if found is None else "the curve of coding lengths is of earlier features"
-        missing["k_curve"] = Missing(what=what, command=_command(run, "select-k"), adds="it")
-        return None
-    rows = found.table(found.parts[0].name).sort_by("k").to_pydict()
-    return Curve(
-        k=rows["k"],
-        nats=rows["coding_length_nats"],
-        low=rows["low_nats"],
-        high=rows["high_nats"],
-        votes=rows["votes"],
-        as_good=rows["as_good"],
-        shortest=rows["k"][rows["shortest"].index(True)],
-        is_guide=found.facts["decided_by"] == "code",
-    )
-
-
-def _captions(run: Run, missing: dict[str, Missing]) -> dict[int, Sequence[tuple[str, float]]]:
-    found = run.current("captions")
-    words: dict[int, list[tuple[str, float]]] = {}
-    if found is not None:
-        for row in found.table(found.parts[0].name).sort_by("rank").to_pylist():
-            words.setdefault(row["cluster"], []).append((row["caption"], row["score"]))
-        return dict(words)
-    is_old = run.find("captions") is not None
-    what = "captions are of earlier clusters" if is_old else "there are no captions yet"
-    missing["captions"] = Missing(what=what, command=_command(run, "caption"), adds="them")
-    return {}
-
-
-def _can_score(run: Run, label: str, missing: dict[str, Missing]) -> bool:
-    """Whether rows have labels, and are few enough; notes in `missing` where not."""
+def _why_unscored(run: Run, label: str) -> Absence | None:
+    """Why rows are not scored: too many, or none has a label; None if they are."""
     embeddings = run.artifact("embeddings")
     if embeddings.rows > MOST_SCORED:
-        what, flag = f"more than {MOST_SCORED:,} pictures are scored on demand", f"--label {label}"
+        reason = f"More than {MOST_SCORED:,} images are scored only on demand"
+        flag = f"--label {label}"
     elif not any(_has_label(embeddings, part.name, label) for part in embeddings.parts):
-        what = "no picture has a label" if label == "cls" else f"no picture has the field {label}"
+        reason = "No image has " + ("a label" if label == "cls" else f"the field {label}")
         flag = "--labels FILE.csv"
     else:
-        return True
-    command = _command(run, f"report {flag}")
-    missing["labels"] = Missing(what=what, command=command, adds="scores")
-    return False
+        return None
+    return Absence(what="scores", reason=reason, command=command_for(run, f"report {flag}"))
 
 
 def _has_label(embeddings: Artifact, part: str, label: str) -> bool:
@@ -173,30 +135,3 @@ def _has_label(embeddings: Artifact, part: str, label: str) -> bool:
         return column.null_count < len(column)
     extras = embeddings.table(part, columns=["extra"]).column(0).to_pylist()
     return any(json.loads(extra).get(label) is not None for extra in extras)
-
-
-def _versions(run: Run) -> list[VersionRow]:
-    """The run's artifacts in the order of data flow."""
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    slots = sorted(run.record.versions, key=lambda slot: (order[slot.partition("/")[0]], slot))
-    rows = []
-    for slot in slots:
-        found = run.find(slot)
-        if found is None:
-            continue
-        manifest = found.manifest
-        inputs = [f"{one.kind} {one.version}" for one in manifest.inputs.values()]
-        rows.append(
-            VersionRow(
-                slot=slot,
-                version=found.version,
-                stage=f"{manifest.stage}, revision {manifest.revision}",
-                rows=found.rows,
-                made_from=inputs,
-                date=str(manifest.made_by.get("date", "")),
-                seconds=manifest.made_by.get("seconds"),
-                device=str(manifest.made_by.get("device", "")),
-                settings=manifest.config,
-            )
-        )
-    return rows

@@ -1,14 +1,14 @@
 """Queries as vectors: pictures, texts, keys; what hits shall be like, and unlike."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from ...stages.encoder import Encoder
-from ...store import Artifact, ConfigError, QueryError
+from ...store import ConfigError, QueryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,46 +216,3 @@ def embed_picture(encoder: Encoder, picture: "Image.Image") -> "np.ndarray":
     import numpy as np
 
     return encoder.images(encoder.preprocess(picture)[None]).astype(np.float16)
-
-
-def row_of_key(embeddings: Artifact, key: str) -> int:
-    """The row of a key; QueryError when it is nowhere, or in several shards.
-
-    `SHARD:KEY` names the key of one shard. Row groups whose keys are all before or after it are
-    not read.
-    """
-    shard, _, rest = key.rpartition(":")
-    wanted = {key: None, **({rest: shard} if shard else {})}
-    found: list[tuple[int, str]] = []
-    for part in embeddings.parts:
-        for row, where in _rows_with_key(embeddings.path(part.name, "rows"), wanted):
-            found.append((embeddings.starts[part.name] + row, where))
-    if not found:
-        raise QueryError(f"--key {key!r} is in none of the {embeddings.rows} rows of the run")
-    if len(found) > 1:
-        shards = ", ".join(where for _, where in found[:5])
-        raise QueryError(f"--key {key!r} is in several shards ({shards}): write SHARD:{key}")
-    return found[0][0]
-
-
-def _rows_with_key(path: Path, wanted: Mapping[str, str | None]) -> Sequence[tuple[int, str]]:
-    """Rows of a Parquet file with one of some keys, each in any shard or in one; their shards."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    found: list[tuple[int, str]] = []
-    with pq.ParquetFile(path) as file:
-        column, start = file.schema_arrow.get_field_index("key"), 0
-        for number in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(number)
-            told = group.column(column).statistics
-            if not (told and told.has_min_max) or any(told.min <= k <= told.max for k in wanted):
-                table = file.read_row_group(number, columns=["key", "shard"])
-                is_wanted = pc.is_in(table.column("key"), value_set=pa.array(list(wanted)))
-                for row in pc.indices_nonzero(is_wanted).to_pylist():
-                    key, shard = (table.column(name)[row].as_py() for name in ("key", "shard"))
-                    if wanted[key] in (None, shard):
-                        found.append((start + row, shard))
-            start += group.num_rows
-    return found

@@ -1,7 +1,7 @@
 """Searching a run: the rows that are nearest to a query, with what is known of each."""
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,8 @@ from ...stages.indexing.opened import OpenedIndex, curve_of, width_for
 from ...stages.indexing.rows import VectorRows
 from ...stages.indexing.truth import NEIGHBOURS
 from ...store import Artifact, MissingError, QueryError, StoreError
+from .captions import first_captions
+from .columns import read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,42 +201,21 @@ def describe_rows(
 ) -> list[Hit]:
     """What is known of rows: key, shard, cluster and caption, read from their parts alone."""
     names = first_captions(captions) if captions is not None else {}
-    located = [embeddings.locate(int(row)) for row in rows]
-    told = _look_up(embeddings, located, ["key", "shard"])
-    known = _look_up(assignments, located, ["cluster", "confidence"]) if assignments else {}
-    hits = []
-    for rank, (row, similarity) in enumerate(zip(rows, similarities, strict=True), start=1):
-        of_cluster = known.get(located[rank - 1], {})
-        hits.append(
-            Hit(
-                rank=rank,
-                similarity=float(similarity),
-                row=int(row),
-                caption=names.get(of_cluster.get("cluster", -1)),
-                open_picture=open_picture,
-                **told[located[rank - 1]],
-                **of_cluster,
-            )
+    known = read_rows(embeddings, rows, ("key", "shard"))
+    clusters: list[dict[str, Any]] = [{}] * len(rows)
+    if assignments is not None:
+        clusters = read_rows(assignments, rows, ("cluster", "confidence"))
+    return [
+        Hit(
+            rank=rank,
+            similarity=float(similarity),
+            row=int(row),
+            caption=names.get(cluster.get("cluster", -1)),
+            open_picture=open_picture,
+            **columns,
+            **cluster,
         )
-    return hits
-
-
-def _look_up(
-    artifact: Artifact, located: Sequence[tuple[str, int]], columns: Sequence[str]
-) -> dict[tuple[str, int], dict[str, Any]]:
-    """Some columns of rows, by part and number in it; each part that has any is read once."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for name in {part for part, _ in located if part in artifact.part_names}:
-        inside = sorted({row for part, row in located if part == name})
-        told = artifact.table(name, columns=columns).take(inside).to_pylist()
-        found |= {(name, row): one for row, one in zip(inside, told, strict=True)}
-    return found
-
-
-def first_captions(captions: Artifact) -> Mapping[int, str]:
-    """The best caption of each cluster."""
-    return {
-        row["cluster"]: row["caption"]
-        for row in captions.table(captions.parts[0].name).to_pylist()
-        if row["rank"] == 1
-    }
+        for rank, (row, similarity, columns, cluster) in enumerate(
+            zip(rows, similarities, known, clusters, strict=True), start=1
+        )
+    ]

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from benchmarks.chaos import finish, start
 from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.commands.app import app
-from cpp_pipe.pipeline.view.query import Question, combine, examples, row_of_key
+from cpp_pipe.pipeline.view.keys import row_of_key
+from cpp_pipe.pipeline.view.query import Question, combine, examples
 from cpp_pipe.pipeline.view.searcher import Searcher
 from cpp_pipe.stages.indexing.rows import side_by_side
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image

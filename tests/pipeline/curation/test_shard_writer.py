@@ -163,7 +163,7 @@ def test_a_folder_that_holds_anything_is_refused_and_left_alone(embedded, tmp_pa
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    assert "is there already" in fail(store, "curate", "--out", out)
+    assert "exists already" in fail(store, "curate", "--out", out)
     assert [one.name for one in out.iterdir()] == ["mine.txt"]
     (out / "mine.txt").unlink()
     succeed(store, "curate", "--out", out)
@@ -204,7 +204,9 @@ def test_a_shard_that_was_changed_is_named(embedded, tmp_path, change):
             file.write(bytes(10_240))
     else:
         shutil.copy(shards / "001.tar", shards / "000.tar")
-    assert "000.tar is not what was embedded" in fail(store, "curate", "--out", tmp_path / "out")
+    assert "000.tar was changed since it was embedded" in fail(
+        store, "curate", "--out", tmp_path / "out"
+    )
     assert nothing_was_written(tmp_path / "out")
 
 
@@ -242,7 +244,7 @@ def test_imported_embeddings_have_nothing_to_copy(tmp_path):
     store = tmp_path / "store"
     succeed(store, "import", tmp_path / "x.npz", "--model", "ViT-B-32", "--pretrained", "openai")
     line = fail(store, "curate", "--out", tmp_path / "out")
-    assert "imported without pictures" in line
+    assert "imported without images" in line
 
 
 def test_pictures_of_a_folder_become_samples_with_what_stands_beside_them(tmp_path):

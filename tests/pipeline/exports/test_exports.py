@@ -309,7 +309,7 @@ def test_flags_that_cannot_be_meant_are_refused(store, tmp_path, words, line):
 
 def test_a_folder_that_holds_anything_is_refused(store, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    assert "is there already" in fail(store, "export", "clip-retrieval", "--out", tmp_path)
+    assert "exists already" in fail(store, "export", "clip-retrieval", "--out", tmp_path)
     assert "is a folder" in fail(store, "export", "parquet", "--out", tmp_path)
     assert [one.name for one in tmp_path.iterdir()] == ["mine.txt"]
 

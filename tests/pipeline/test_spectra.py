@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.pipeline.report.spectra import (
+from cpp_pipe.pipeline.view.spectra import (
     absolute_cosines,
     contrast,
     second_moment,

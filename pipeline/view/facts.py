@@ -116,7 +116,9 @@ def find_readable(run: "Run", slot: str, *, is_current: bool = False) -> Artifac
     For what a report or a page can do without.
     """
     try:
-        return run.current(slot) if is_current else run.find(slot)
+        artifact = run.current(slot) if is_current else run.find(slot)
+        # The manifest is only read here, and raises if this version does not know its format.
+        return artifact if artifact is not None and artifact.version else None
     except StoreError as error:
         log.warning("%s is left out: %s", slot, error)
         return None

@@ -1,4 +1,4 @@
-"""Searching a run: the rows that are nearest to a query, with what is known of each."""
+"""Searchers: the rows of a space nearest to a query, as hits."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FEW_ROWS = 50_000
-"""Where no more may be found, each is compared: 128 wide, that takes 10 ms."""
+"""If a filter allows no more rows, each is compared: with 128 numbers a row that takes 10 ms."""
 
 _READ_ROWS = 16_384
+"""Rows that are read and compared at once."""
 
 TARGET_RECALL = 0.95
-"""Where nothing else is asked for."""
+"""The share of true neighbours to find, by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One row that was found."""
+    """A row that was found."""
 
     rank: int
     similarity: float
@@ -36,34 +37,36 @@ class Hit:
     key: str
     shard: str
     row: int
-    """Its number over all parts."""
+    """Its number, counted over all parts."""
     cluster: int | None = None
     confidence: float | None = None
     caption: str | None = None
-    """Of its cluster, where clusters are captioned."""
+    """The first caption of its cluster, if it has one."""
     open_picture: "Callable[[int], Image.Image] | None" = field(
         default=None, repr=False, compare=False
     )
 
     def image(self) -> "Image.Image":
-        """Its picture, read where it lies; MissingError when it is not there."""
+        """The image, read from its source; MissingError if that is gone."""
         if self.open_picture is None:
-            raise MissingError(f"{self.key} of {self.shard} was found without a run: no picture")
+            raise MissingError(
+                f"{self.key} of {self.shard} was found without a run, so it has no image"
+            )
         return self.open_picture(self.row)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        names = [one.name for one in fields(self) if one.name != "open_picture"]
+        names = [field_.name for field_ in fields(self) if field_.name != "open_picture"]
         return {name: getattr(self, name) for name in names}
 
 
 def has_faiss() -> bool:
-    """Whether an index can be opened; without FAISS every row is compared."""
+    """Whether FAISS is installed, which opens indexes; without it every row is compared."""
     return importlib.util.find_spec("faiss") is not None
 
 
 class Searcher:
-    """Nearest rows of one space: by its index, or by comparing every row. Any thread may ask."""
+    """Finds nearest rows of one space by its index, or by comparing every row. Thread-safe."""
 
     def __init__(
         self, source: Artifact, index: Artifact | None = None, *, few_rows: int = FEW_ROWS
@@ -83,29 +86,28 @@ class Searcher:
         target_recall: float = TARGET_RECALL,
         allowed: "np.ndarray | None" = None,
     ) -> "tuple[np.ndarray, np.ndarray]":
-        """Similarities and rows of the n nearest to a query (1, d), best first; of all if there are
-        no more.
+        """Similarities and rows of the n nearest to a query (1, d), best first.
 
-        `allowed`, bool over all rows, are those that may be found. Few of them are compared one by
-        one; with many, total/allowed times as many lists are visited, and more until there are n
-        rows.
+        `allowed` says which rows may be found, bool (rows,). Few allowed rows are compared one by
+        one. With many, a search visits total/allowed times as many lists, then more until it has n
+        rows. Fewer than n are returned if no more are allowed.
         """
         import numpy as np
 
         query = np.ascontiguousarray(query, np.float32)
-        passing = self._total if allowed is None else int(np.count_nonzero(allowed))
-        n = min(n, passing)
-        is_filtered = passing < self._total
-        is_few = is_filtered and (passing <= self._few_rows or self._shape != "lists")
+        n_allowed = self._total if allowed is None else int(np.count_nonzero(allowed))
+        n = min(n, n_allowed)
+        is_filtered = n_allowed < self._total
+        is_few = is_filtered and (n_allowed <= self._few_rows or self._shape != "lists")
         if self._index is None or is_few or not n:
             similarities, rows = self._exact(query, n, allowed)
             return similarities[0], rows[0]
         width = self._width(n, target_recall)
         if is_filtered:
-            width = min(self._index.most_wide, -(-width * self._total // passing))
+            width = min(self._index.most_wide, -(-width * self._total // n_allowed))
         while True:
-            found = self._index.search(query, n, width, allowed if is_filtered else None)
-            similarities, rows = found.similarities[0], found.rows[0]
+            nearest = self._index.search(query, n, width, allowed if is_filtered else None)
+            similarities, rows = nearest.similarities[0], nearest.rows[0]
             if rows[-1] >= 0:
                 return similarities, rows
             if width >= self._index.most_wide:
@@ -115,31 +117,31 @@ class Searcher:
     def nearest_to_each(
         self, queries: "np.ndarray", n: int, *, target_recall: float = TARGET_RECALL
     ) -> "tuple[np.ndarray, np.ndarray]":
-        """Similarities and rows (q, n) of the nearest to many queries (q, d), by all threads.
+        """Similarities and rows (q, n) of the nearest to many queries (q, d), on all threads.
 
-        Row -1 stands where there are no more.
+        Where there are fewer than n rows, row -1 fills up.
         """
         import numpy as np
 
         queries = np.ascontiguousarray(queries, np.float32)
         if self._index is not None:
-            found = self._index.search(queries, n, self._width(n, target_recall))
-            return found.similarities, found.rows
+            nearest = self._index.search(queries, n, self._width(n, target_recall))
+            return nearest.similarities, nearest.rows
         similarities, rows = self._exact(queries, n, None)
-        more = ((0, 0), (0, n - rows.shape[1]))
+        padding = ((0, 0), (0, n - rows.shape[1]))
         return (
-            np.pad(similarities, more, constant_values=-np.inf),
-            np.pad(rows, more, constant_values=-1),
+            np.pad(similarities, padding, constant_values=-np.inf),
+            np.pad(rows, padding, constant_values=-1),
         )
 
     def _width(self, n: int, target_recall: float) -> int:
-        # Recall was measured on ten neighbours: more of them lie in more lists.
+        # Recall was measured on ten neighbours; more neighbours lie in more lists.
         return width_for(self._curve, target_recall) * max(1, n // NEIGHBOURS)
 
     def _exact(
         self, queries: "np.ndarray", n: int, allowed: "np.ndarray | None"
     ) -> "tuple[np.ndarray, np.ndarray]":
-        """Similarities and rows (q, n or as many as there are), in one pass over all rows."""
+        """Similarities and rows (q, n or as many as are allowed), in one pass over all rows."""
         import numpy as np
 
         best = np.empty((len(queries), 0), np.float32)
@@ -157,9 +159,9 @@ class Searcher:
                 block = (
                     self.rows.read(part.name, first, count) if is_whole else self.rows.take(numbers)
                 )
-                found = queries @ block.astype(np.float32).T
-                best = np.concatenate([best, found], axis=1)
-                rows = np.concatenate([rows, np.broadcast_to(numbers, found.shape)], axis=1)
+                cosines = queries @ block.astype(np.float32).T
+                best = np.concatenate([best, cosines], axis=1)
+                rows = np.concatenate([rows, np.broadcast_to(numbers, cosines.shape)], axis=1)
                 keep = np.argsort(-best, axis=1, kind="stable")[:, :n]
                 best = np.take_along_axis(best, keep, axis=1)
                 rows = np.take_along_axis(rows, keep, axis=1)
@@ -167,7 +169,7 @@ class Searcher:
 
 
 def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
-    """An index of a space, open; QueryError when it was made of other rows or by another model."""
+    """Opens an index of a space; QueryError if it is of other rows or of another model."""
     source, facts = rows.source, index.facts
     space = source.kind.name
     used = index.manifest.inputs[space]
@@ -179,15 +181,15 @@ def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
     if facts["model"] != dict(source.facts["model"]):
         raise QueryError(
             f"index/{space} {index.version} holds rows of another model than {space} "
-            f"{source.version}: use another run (--run) for each"
+            f"{source.version}: use a run (--run) for each model"
         )
     path = index.path(index.parts[0].name, "index")
     try:
         return OpenedIndex(path, Factory.parse(facts["factory"]), rows)
     except RuntimeError as error:
         raise StoreError(
-            f"{path} is not the index that was written there: `cpp-pipe verify` names what is "
-            "damaged, and without its folder `cpp-pipe index` makes it again"
+            f"{path} is damaged: `cpp-pipe verify` names what else is; remove the folder of the "
+            "index and run `cpp-pipe index` to make it again"
         ) from error
 
 
@@ -199,7 +201,7 @@ def describe_rows(
     captions: Artifact | None,
     open_picture: "Callable[[int], Image.Image] | None" = None,
 ) -> list[Hit]:
-    """What is known of rows: key, shard, cluster and caption, read from their parts alone."""
+    """Rows as hits, with key, shard, cluster and caption; reads only the parts that hold them."""
     names = first_captions(captions) if captions is not None else {}
     known = read_rows(embeddings, rows, ("key", "shard"))
     clusters: list[dict[str, Any]] = [{}] * len(rows)

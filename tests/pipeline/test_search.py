@@ -97,7 +97,7 @@ def test_a_picture_comes_by_path_by_url_or_from_a_pipe(made):
         (["--query", "nowhere.png"], "nowhere.png cannot be read"),
         (["--query", "https://example.com/a.png"], "is not on this machine"),
         (["--query", "file://elsewhere/a.png"], "is not on this machine"),
-        (["--query", __file__], "is no picture that can be decoded"),
+        (["--query", __file__], "must be a JPEG, PNG, WebP, GIF, BMP or TIFF"),
         ([], "nothing is looked for: give --query FILE"),
         (["--not", "a car"], "nothing is looked for"),
         (["--text", "seven", "--space", "features"], "a text has no features"),

@@ -111,24 +111,22 @@ class Copier:
             yield Sample(row=row, key=key, blocks=blocks, offset=offset, size=row.size)
 
     def _copy_folder(self, source: FolderRun, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
-        """Images and the texts beside them, byte for byte, under the keys of `pack`."""
+        """Images and the text files next to them, byte for byte, under the keys of `pack`."""
         wanted = {row.key: row for row in rows}
         folder = source.path / source.folder
         with source.open(self.scratch) as opened:
-            for entry, picture in zip(opened.samples, source.pictures, strict=True):
+            for entry, file in zip(opened.samples, source.pictures, strict=True):
                 if entry.key not in wanted:
                     continue
                 row = wanted[entry.key]
                 stem, _, suffix = entry.key.rpartition(".")
                 content = entry.read_image()
-                beside = {
-                    name: read_picture(folder / path) for name, path in picture.beside.items()
-                }
+                others = {name: read_picture(folder / path) for name, path in file.beside.items()}
                 if row.size is not None and len(content) != row.size:
                     raise MissingError(
-                        f"{folder / picture.name} was changed since it was embedded: embed it again"
+                        f"{folder / file.name} was changed since it was embedded: embed it again"
                     )
-                yield self._make(row, key_of(stem), suffix.lower(), content, beside)
+                yield self._make(row, key_of(stem), suffix.lower(), content, others)
 
     def _copy_table(self, source: TableFile, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """Images of rows, with their other columns as .txt, .cls and .json."""
@@ -142,13 +140,13 @@ class Copier:
                 extra = json.loads(fields.extra)
                 extra |= {} if fields.url is None else {"url": fields.url}
                 texts["json"] = json.dumps(extra, ensure_ascii=False) if extra else None
-                beside = {name: text.encode() for name, text in texts.items() if text is not None}
+                others = {name: text.encode() for name, text in texts.items() if text is not None}
                 content = entry.read_image()
                 suffix = suffix_of(content)
-                yield self._make(wanted[entry.key], key_of(entry.key), suffix, content, beside)
+                yield self._make(wanted[entry.key], key_of(entry.key), suffix, content, others)
 
     def _make(
-        self, row: ChosenRow, key: str, suffix: str, content: bytes, beside: dict[str, bytes]
+        self, row: ChosenRow, key: str, suffix: str, content: bytes, others: dict[str, bytes]
     ) -> Sample:
         """A sample with new headers, which hold no times and no users."""
         first, number = key, 1
@@ -156,7 +154,7 @@ class Copier:
             number += 1
             key = f"{first}-{number}"
         self._taken.add(key)
-        blocks = b"".join(_member(f"{key}.{name}", text) for name, text in beside.items())
+        blocks = b"".join(_member(f"{key}.{name}", text) for name, text in others.items())
         image = _member(f"{key}.{suffix}", content)
         offset = len(blocks) + len(image) - _padded(len(content))
         return Sample(row=row, key=key, blocks=blocks + image, offset=offset, size=len(content))

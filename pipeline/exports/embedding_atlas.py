@@ -33,12 +33,12 @@ def export_embedding_atlas(
     thumbnail: int = 0,
     places: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `projection_x`, `projection_y` and `neighbors` beside the columns of the table.
+    """Writes the columns of the table, `projection_x`, `projection_y` and `neighbors`.
 
-    All three are of the features if there are any, else of the embeddings. `neighbors` holds row
-    numbers and distances (1 − cosine), nearest first. `thumbnail` is the pixels a side of the JPEGs
-    in `image`, 0 for none; they need `places`, where each part's source lies. Every row is compared
-    with every other. MissingError if UMAP is wanted and not installed.
+    The latter three are of the features if there are any, else of the embeddings. `neighbors` holds
+    row numbers and distances (1 − cosine), nearest first. `thumbnail` is the pixels a side of the
+    JPEGs in `image`, 0 for none; they need `places`, where each part's source lies. Every row is
+    compared with every other. MissingError if UMAP is wanted and not installed.
     """
     source = images.embeddings if images.features is None else images.features
     x = VectorRows(source).take(np.arange(source.rows)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The report of a run as HTML that stands alone and needs no network."""
+"""The report of a run as one self-contained HTML file that needs no network."""
 
 from .contents import Contents
 from .image_sections import images_section, neighbours_section

@@ -1,4 +1,4 @@
-"""The section on what refining did: how rows lie among embeddings, and how among features."""
+"""The section that compares embeddings with features: before and after refining."""
 
 from math import isnan
 from typing import NamedTuple

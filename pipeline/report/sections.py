@@ -112,7 +112,7 @@ def confidence_section(contents: Contents) -> Html:
         f"{tally.median_confidence:.2f}."
     )
     caption = (
-        "Confidence is high if one cluster alone is near. It is scaled so that its mean is about "
+        "Confidence is high if only one cluster is near. It is scaled so that its mean is about "
         "the share of images that keep their cluster when clusters are found again on half of "
         f"them. The median is {tally.median_confidence:.2f}. The further right the bars, the "
         "clearer the clusters."

@@ -16,7 +16,7 @@ class Caption(NamedTuple):
 
 def read_captions(captions: Artifact) -> dict[int, list[Caption]]:
     """The captions of each cluster, best first."""
-    return {cluster: found for (_, cluster), found in _read(captions, "rows").items()}
+    return {cluster: named for (_, cluster), named in _read(captions, "rows").items()}
 
 
 def read_level_captions(captions: Artifact) -> dict[tuple[int, int], list[Caption]]:
@@ -26,13 +26,13 @@ def read_level_captions(captions: Artifact) -> dict[tuple[int, int], list[Captio
 
 def first_captions(captions: Artifact) -> Mapping[int, str]:
     """The best caption of each cluster."""
-    return {cluster: found[0].words for cluster, found in read_captions(captions).items()}
+    return {cluster: named[0].words for cluster, named in read_captions(captions).items()}
 
 
 def _read(captions: Artifact, role: str) -> dict[tuple[int, int], list[Caption]]:
     """Captions by level and cluster; the level is 0 where the file has none."""
-    found: dict[tuple[int, int], list[Caption]] = {}
+    by_place: dict[tuple[int, int], list[Caption]] = {}
     for row in captions.table(captions.parts[0].name, role).sort_by("rank").to_pylist():
         place = row.get("level", 0), row["cluster"]
-        found.setdefault(place, []).append(Caption(row["caption"], row["score"]))
-    return found
+        by_place.setdefault(place, []).append(Caption(row["caption"], row["score"]))
+    return by_place

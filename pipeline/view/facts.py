@@ -23,7 +23,7 @@ _SHOWN = (
     ("hierarchy", "the hierarchy, to move along", "serve", ("hierarchy", "assignments/levels")),
     ("projection", "the map", "map", ("projection",)),
 )
-"""What can be shown beside clusters: its name, what it is, its command and the slots it needs."""
+"""What can be shown apart from clusters: its name, a noun, its command and the slots it needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def count_samples(embeddings: Artifact) -> SampleCounts:
 
 
 def name_model(embeddings: Artifact) -> str:
-    """The model that made some embeddings, as "ViT-B-32 (openai)"."""
+    """The model that made some embeddings, e.g. "ViT-B-32 (openai)"."""
     model = embeddings.facts["model"]
     return f"{model['model']} ({model['pretrained']})"
 
@@ -133,7 +133,7 @@ def find_curve(run: "Run") -> Artifact | None:
 
 
 def find_absences(run: "Run") -> dict[str, Absence]:
-    """What can be shown beside the clusters of a run and is not there, by its name.
+    """What a report or a page of a run could show but the run lacks, by name.
 
     The names are `captions`, `k_curve`, `hierarchy` and `projection`.
     """

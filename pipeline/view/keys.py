@@ -1,4 +1,4 @@
-"""Rows by their keys. A key is unique in its shard; `SHARD:KEY` names one of one shard."""
+"""Rows by their keys. A key is unique in its shard only, so `SHARD:KEY` names the shard too."""
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 class _KeyRow(NamedTuple):
-    """A row of a key that was looked for."""
+    """A row whose key matches."""
 
     row: int
     shard: str
@@ -22,19 +22,19 @@ class _KeyRow(NamedTuple):
 
 def find_rows(embeddings: Artifact, key: str, shard: str | None = None) -> list[int]:
     """The rows of a key, in one shard or in all; empty where there are none."""
-    return [found.row for found in _find(embeddings, {key: shard})]
+    return [match.row for match in _find(embeddings, {key: shard})]
 
 
 def row_of_key(embeddings: Artifact, key: str) -> int:
     """The row of KEY or SHARD:KEY; QueryError if it is in no shard or in several."""
     shard, _, rest = key.rpartition(":")
-    found = list(_find(embeddings, {key: None, **({rest: shard} if shard else {})}))
-    if not found:
+    matches = list(_find(embeddings, {key: None, **({rest: shard} if shard else {})}))
+    if not matches:
         raise QueryError(f"--key {key!r} is in none of the {embeddings.rows} rows of the run")
-    if len(found) > 1:
-        shards = ", ".join(one.shard for one in found[:_SHOWN])
+    if len(matches) > 1:
+        shards = ", ".join(match.shard for match in matches[:_SHOWN])
         raise QueryError(f"--key {key!r} is in several shards ({shards}): write SHARD:{key}")
-    return found[0].row
+    return matches[0].row
 
 
 def match_keys(embeddings: Artifact, names: Collection[str]) -> "tuple[np.ndarray, frozenset[str]]":
@@ -57,8 +57,8 @@ def _find(embeddings: Artifact, wanted: Mapping[str, str | None]) -> Iterator[_K
     """The rows of some keys, each in one shard, or in any where its shard is None."""
     for part in embeddings.parts:
         start = embeddings.starts[part.name]
-        for found in _find_in_file(embeddings.path(part.name, "rows"), wanted):
-            yield _KeyRow(start + found.row, found.shard)
+        for match in _find_in_file(embeddings.path(part.name, "rows"), wanted):
+            yield _KeyRow(start + match.row, match.shard)
 
 
 def _find_in_file(path: Path, wanted: Mapping[str, str | None]) -> Iterator[_KeyRow]:

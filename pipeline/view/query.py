@@ -37,7 +37,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is looked for, where, and among which rows."""
+    """What to search for, where, and among which rows."""
 
     like: tuple[Example, ...]
     unlike: tuple[Example, ...] = ()

@@ -246,7 +246,7 @@ def draw_singular_values(space: Space) -> "Figure":
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.set_xlabel("singular value, largest first")
     panel.set_ylabel("share of the largest")
-    panel.legend(loc="upper right")
+    panel.legend(loc="best")
     return figure
 
 

@@ -58,9 +58,9 @@ class Scope:
         if self.part == "held-out" and not chosen.any():
             raise MissingError(
                 f"--part held-out has no rows: {_join_or(_FITS)} were fitted on each of the "
-                f"{embeddings.rows:,} rows of the run. Run `cpp-pipe embed` (or import) with the "
-                "old shards and new ones: new rows are held out until a command such as `cpp-pipe "
-                "train` fits again. Or name a split by --where FIELD=VALUE"
+                f"{embeddings.rows:,} rows of the run: `cpp-pipe embed` (or import) of the old "
+                "shards and new ones adds rows that are held out until a command such as `cpp-pipe "
+                "train` fits again; --where FIELD=VALUE names a split"
             )
         return chosen if self.where is None else chosen & self._rows_where(embeddings, chosen)
 

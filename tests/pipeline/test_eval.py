@@ -226,7 +226,7 @@ def test_a_split_without_field_or_value_is_refused(where):
 
 
 def test_a_part_that_is_unknown_is_refused():
-    with pytest.raises(ConfigError, match="'test' is not allowed: all, fitted, held-out are"):
+    with pytest.raises(ConfigError, match="--part must be all, fitted or held-out, got 'test'"):
         Scope(part="test")
 
 

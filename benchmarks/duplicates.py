@@ -29,7 +29,7 @@ from PIL import Image, ImageOps
 from webdataset.writer import TarWriter
 
 from cpp_pipe.pipeline.config import Settings
-from cpp_pipe.pipeline.curation.near import make_duplicates
+from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.near_duplicates import NONE, near_duplicates
 from cpp_pipe.stages.contract import Runtime

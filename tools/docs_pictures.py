@@ -19,7 +19,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.report.spectra import (
+from cpp_pipe.pipeline.view.spectra import (
     absolute_cosines,
     contrast,
     second_moment,

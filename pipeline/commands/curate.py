@@ -22,7 +22,7 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..curation.select import Chosen, Wanted
+    from ..curation.selection import Chosen, Wanted
     from ..making.plan import Plan
 
 app = subcommands()
@@ -77,7 +77,7 @@ def curate(
       cpp-pipe curate --caption '*dog*' --drop-duplicates --above 0.98 --out dogs/
       cpp-pipe curate --not-keys outliers.txt --dry-run
     """
-    from ..curation.select import Wanted
+    from ..curation.selection import Wanted
 
     if out is None and not dry_run:
         raise ConfigError("--out names a new folder for the shards; --dry-run only counts")
@@ -99,8 +99,8 @@ def curate(
 
 
 def _choose(plan: "Plan", wanted: "Wanted", above: float | None) -> "tuple[Chosen, Artifact]":
-    from ..curation.near import make_duplicates
-    from ..curation.select import choose
+    from ..curation.near_duplicates import make_duplicates
+    from ..curation.selection import choose
 
     def make(slot: str, is_needed: bool) -> Artifact | None:
         return plan.make(slot, asked_by="curate") if is_needed else None
@@ -120,7 +120,7 @@ def _copy(
     samples_per_shard: int,
     prefix: str,
 ) -> None:
-    from ..curation.write import MANIFEST, write_shards
+    from ..curation.shard_writer import MANIFEST, write_shards
 
     progress = plan.runtime.progress
     progress.start("curate", len(chosen.rows), "samples")

@@ -58,7 +58,7 @@ def duplicates(
       cpp-pipe duplicates --above 0.98 --sheet groups.png
       cpp-pipe duplicates --out duplicates.parquet
     """
-    from ..curation.near import make_duplicates
+    from ..curation.near_duplicates import make_duplicates
 
     plan = open_plan(store, run, device=device, progress=progress)
     found = make_duplicates(plan, above)

@@ -56,7 +56,7 @@ def export(
       cpp-pipe export embedding-atlas --out atlas.parquet --thumbnails 96
       cpp-pipe export fiftyone --out fiftyone/
     """
-    from ..exports.rows import Rows
+    from ..exports.image_table import ImageTable
 
     if form not in _OPENED:
         raise ConfigError(f"the format {form!r} is not known: {', '.join(_OPENED)} are")
@@ -71,39 +71,39 @@ def export(
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
     open_plan(store, run, device=device).make("embeddings", asked_by="export")
     opened = Run.open(store, run, device)
-    rows, places = Rows.of(opened), opened.record.sources
+    images, places = ImageTable.of(opened), opened.record.sources
     if form == "parquet":
         from ..exports.parquet import export_parquet
 
-        export_parquet(rows, out)
+        export_parquet(images, out)
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
 
-        export_clip_retrieval(rows, out, opened.encoder if texts else None)
+        export_clip_retrieval(images, out, opened.encoder if texts else None)
     elif form == "lancedb":
         from ..exports.lancedb import export_lancedb
 
-        export_lancedb(rows, out)
+        export_lancedb(images, out)
     elif form == "embedding-atlas":
         from ..exports.embedding_atlas import export_embedding_atlas
 
         how = "umap" if projection == "umap" else "pca"
-        export_embedding_atlas(rows, out, projection=how, thumbnail=thumbnails, places=places)
+        export_embedding_atlas(images, out, projection=how, thumbnail=thumbnails, places=places)
     else:
         from ..exports.fiftyone import export_fiftyone
 
-        export_fiftyone(rows, out, places)
+        export_fiftyone(images, out, places)
     held = [
         name
         for name, found in (
-            ("features", rows.features),
-            ("clusters", rows.assignments),
-            ("captions of clusters", rows.captions),
-            ("duplicates", rows.duplicates),
+            ("features", images.features),
+            ("clusters", images.assignments),
+            ("captions of clusters", images.captions),
+            ("duplicates", images.duplicates),
         )
         if found is not None
     ]
     typer.echo(
-        f"wrote {len(rows):,} pictures to {out}, with {', '.join(held) or 'embeddings alone'}"
+        f"wrote {len(images):,} pictures to {out}, with {', '.join(held) or 'embeddings alone'}"
     )
     typer.echo(f"next: {_OPENED[form](out)}")

@@ -24,9 +24,9 @@ def write_table(table: "pa.Table", path: Path) -> None:
     """Writes a Parquet file, whole or not at all."""
     import pyarrow.parquet as pq
 
-    from ..curation.files import whole
+    from ..curation.files import whole_file
 
-    with whole(path) as temporary:
+    with whole_file(path) as temporary:
         pq.write_table(table, temporary)
     say(f"wrote {path}")
 

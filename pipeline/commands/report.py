@@ -42,8 +42,8 @@ def report(
       cpp-pipe report --labels labels.csv
       cpp-pipe report --no-pictures
     """
-    from ..report.collection import gather_contents
     from ..report.page import write_page
+    from ..report.reader import read_contents
 
     if out is not None and out.is_dir():
         raise ConfigError(f"--out {out} is a folder: name a file, as --out {out / 'report.html'}")
@@ -51,7 +51,7 @@ def report(
     plan.make("assignments", asked_by="report")
     must_score = label is not None or labels is not None
     say("report: gathering counts and samples")
-    contents = gather_contents(
+    contents = read_contents(
         Run.open(plan.store, run),
         plan.settings.data.label,
         labels,

@@ -8,6 +8,7 @@ import typer
 
 from ...store import ConfigError
 from ..making.plan import Plan
+from ..view.curve import read_curve
 from . import options
 from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
@@ -145,8 +146,7 @@ def walk(plan: Plan) -> None:
         plan.make(slot)
     if "k_curve" in plan.settings.assign.needs:
         curve = plan.make("k_curve")
-        rows = curve.table(curve.only_part).to_pylist()
-        for line in curve_lines(curve, rows):
+        for line in curve_lines(curve, read_curve(curve).points):
             typer.echo(line)
     plan.make("assignments")
     print_captions(plan)

@@ -94,10 +94,10 @@ def search(
       curl -s https://example.com/a.jpg | cpp-pipe search --query -
     """
     from ..view.answer import search_run
-    from ..view.query import Example, Question, picture_example, unlike_example
+    from ..view.query import Example, Question, image_example, unlike_example
 
     like = (
-        *map(picture_example, query or []),
+        *map(image_example, query or []),
         *(Example(kind="text", value=one) for one in text or []),
         *(Example(kind="key", value=one) for one in key or []),
     )
@@ -169,10 +169,10 @@ def draw_hits(
     path: Path,
 ) -> None:
     """Draws the query and its hits as a contact sheet, pictures read out of their shards."""
-    from ..view.query import read_picture
+    from ..view.query import read_image
 
     name = "a picture" if isinstance(query, bytes) else str(query)
-    first = (read_picture(query) if query is not None else None, ["query", words or name])
+    first = (read_image(query) if query is not None else None, ["query", words or name])
     tiles = [
         (
             run.image(hit.row),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ...store import Artifact
+from ..view.curve import CurvePoint, read_curve
 from .app import subcommands
 from .options import (
     DEFAULT_RUN,
@@ -62,47 +63,47 @@ def select_k(
 
 def print_curve(curve: Artifact) -> None:
     """Prints the curve with its band, and what it says."""
-    rows = curve.table(curve.only_part).to_pylist()
-    _print_bars(rows)
-    for line in curve_lines(curve, rows):
+    points = read_curve(curve).points
+    _print_bars(points)
+    for line in curve_lines(curve, points):
         typer.echo(line)
     typer.echo(f"drawn in {curve.path(curve.only_part, 'picture')}")
 
 
-def _print_bars(rows: Sequence[dict[str, Any]]) -> None:
+def _print_bars(points: Sequence[CurvePoint]) -> None:
     """A bar a k; dots behind it show the band."""
-    ends = [row["high_nats"] or row["coding_length_nats"] for row in rows]
-    starts = [row["low_nats"] or row["coding_length_nats"] for row in rows]
-    lengths = [row["coding_length_nats"] for row in rows]
+    ends = [point.high or point.nats for point in points]
+    starts = [point.low or point.nats for point in points]
+    lengths = [point.nats for point in points]
     low, high = min(*starts, *lengths), max(*ends, *lengths)
 
     def place(nats: float) -> int:
         return round((_BAR - 1) * (nats - low) / (high - low)) if high > low else 0
 
     typer.echo(f"{'k':>6}  {'nats':>16}")
-    for row in rows:
-        length = row["coding_length_nats"]
+    for point in points:
+        length = point.nats
         bar = ["#"] * (place(length) + 1) + [" "] * (_BAR - 1 - place(length))
-        if row["low_nats"] is not None:
-            for at in range(place(row["low_nats"]), place(row["high_nats"]) + 1):
+        if point.low is not None and point.high is not None:
+            for at in range(place(point.low), place(point.high) + 1):
                 bar[at] = "." if bar[at] == " " else bar[at]
-        mark = " <- shortest" if row["shortest"] else " as good" if row["as_good"] else ""
-        mark += " <- chosen" if row["chosen"] and not row["shortest"] else ""
-        vote = f" {row['votes']:.0%}" if row["votes"] else ""
-        typer.echo(f"{row['k']:>6}  {length:>16,.1f}  {''.join(bar)}{vote}{mark}".rstrip())
+        mark = " <- shortest" if point.is_shortest else " as good" if point.is_as_good else ""
+        mark += " <- chosen" if point.is_chosen and not point.is_shortest else ""
+        vote = f" {point.votes:.0%}" if point.votes else ""
+        typer.echo(f"{point.k:>6}  {length:>16,.1f}  {''.join(bar)}{vote}{mark}".rstrip())
 
 
-def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
+def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
     """What a curve says, in sentences."""
     facts, best = curve.facts, int(curve.facts["shortest"])
-    by_k = {row["k"]: row for row in rows}
-    shortest = by_k[best]["coding_length_nats"]
+    by_k = {point.k: point for point in points}
+    shortest = by_k[best].nats
     saved = 1 - shortest / facts["one_cluster_nats"]
     side = "shorter" if saved >= 0 else "longer"
     lines = [f"{best} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"]
-    good = [row["k"] for row in rows if row["as_good"]]
+    good = [point.k for point in points if point.is_as_good]
     if facts["resamples"]:
-        votes = round(by_k[best]["votes"] * facts["resamples"])
+        votes = round((by_k[best].votes or 0) * facts["resamples"])
         lines.append(
             f"{votes} of {facts['resamples']} resampled curves are the lowest there"
             + (
@@ -113,7 +114,7 @@ def curve_lines(curve: Artifact, rows: Sequence[dict[str, Any]]) -> list[str]:
             )
         )
     if facts["runners_up"]:
-        longer = {k: by_k[k]["coding_length_nats"] / shortest - 1 for k in facts["runners_up"]}
+        longer = {k: by_k[k].nats / shortest - 1 for k in facts["runners_up"]}
         others = [f"{k} ({share:+.2%})" for k, share in longer.items()]
         lines.append(f"runners-up: {', '.join(others)}")
     if facts["loose"]:

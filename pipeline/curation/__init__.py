@@ -1,1 +1,1 @@
-"""Choosing samples: near-duplicates, outliers, and new shards of what is chosen."""
+"""Curation: near-duplicates, outliers, and new shards of selected samples."""

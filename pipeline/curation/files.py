@@ -1,4 +1,4 @@
-"""Files and folders of the user's that are there whole or not at all."""
+"""The user's files and folders, which appear whole or not at all."""
 
 import contextlib
 import shutil
@@ -10,8 +10,8 @@ from ...store.files import sync, temporary_sibling
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write a file under, which is `path` once the block ends well."""
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path to write a file to; it becomes `path` if the block ends without an error."""
     if path.is_dir():
         raise ConfigError(f"--out {path} is a folder: name a file in it")
     with _renamed(path) as temporary:
@@ -20,12 +20,12 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write into, which is `path` once the block ends well.
+    """A temporary folder to write into; it becomes `path` if the block ends without an error.
 
-    ConfigError where `path` holds anything.
+    ConfigError if `path` exists and is not an empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(f"--out {path} is there already: name a new one, nothing is overwritten")
+        raise ConfigError(f"--out {path} exists already: name a new one, nothing is overwritten")
     with _renamed(path) as temporary:
         temporary.mkdir()
         yield temporary

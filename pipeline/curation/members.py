@@ -1,4 +1,4 @@
-"""Chosen samples as bytes of a tar: copied with their headers, or made of files and table rows."""
+"""Samples as members of a tar: copied with their headers, or made of files and table rows."""
 
 import io
 import json
@@ -18,15 +18,15 @@ from ...stages.sources.tar import BLOCK, IMAGE_SUFFIXES, split_name
 from ...store import CppPipeError, MissingError
 
 _HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, EOFError)
-"""What the standard library's reader lets out where a shard is cut, behind its last good sample."""
+"""What the standard library's reader raises where a shard is cut, after its last good sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A row that was chosen."""
+class ChosenRow:
+    """A row of the embeddings whose sample is copied."""
 
     number: int
-    """Over all parts of the embeddings."""
+    """Counted over all parts."""
     key: str
     offset: int | None
     size: int | None
@@ -34,31 +34,31 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One sample as it will stand in a tar."""
+    """A sample as it is written into a tar."""
 
-    row: Row
+    row: ChosenRow
     key: str
     """In the new shard."""
     blocks: bytes
-    """Headers and contents of all its members, each padded to whole blocks."""
+    """Headers and contents of its members, each padded to whole blocks."""
     offset: int
-    """Where in the blocks the bytes of the picture begin."""
+    """Where the image begins in the blocks."""
     size: int
-    """How many bytes the picture has."""
+    """Bytes of the image."""
 
 
 @dataclass
 class Copier:
-    """Reads chosen samples of sources; keys that it makes are unique over all of them."""
+    """Copies samples of sources. Keys that it makes are unique over all sources."""
 
     scratch: Path
-    """A folder for what is fetched."""
+    """A folder for fetched files."""
     links: int = 0
-    """Members that are links, which say nothing without what they point to: not copied."""
+    """Members that were links; they are not copied, as their targets may be missing."""
     _taken: set[str] = field(default_factory=set)
 
-    def copy(self, source: Source, rows: Sequence[Row]) -> Iterator[Sample]:
-        """The samples of some rows of a source. MissingError where one is no longer there."""
+    def copy(self, source: Source, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
+        """The samples of some rows of a source. MissingError if one is no longer there."""
         try:
             yield from self._copy(source, rows)
         except CppPipeError:
@@ -67,17 +67,19 @@ class Copier:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise MissingError(f"{source.path} cannot be read: {why}") from error
 
-    def _copy(self, source: Source, rows: Sequence[Row]) -> Iterator[Sample]:
+    def _copy(self, source: Source, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         if isinstance(source, FolderRun):
-            yield from self._of_folder(source, rows)
+            yield from self._copy_folder(source, rows)
         elif isinstance(source, TableFile):
-            yield from self._of_table(source, rows)
+            yield from self._copy_table(source, rows)
         else:
             with _open(source) as file:
-                yield from self._of_tar(source, file, rows)
+                yield from self._copy_tar(source, file, rows)
 
-    def _of_tar(self, source: Source, file: BinaryIO, rows: Sequence[Row]) -> Iterator[Sample]:
-        """Members with their own headers, in the order in which they stand."""
+    def _copy_tar(
+        self, source: Source, file: BinaryIO, rows: Sequence[ChosenRow]
+    ) -> Iterator[Sample]:
+        """Members with their own headers, in the order of the shard."""
         wanted = {row.key: row for row in rows}
         members: dict[str, dict[str, tarfile.TarInfo]] = {key: {} for key in wanted}
         for header in _headers(file):
@@ -86,14 +88,14 @@ class Copier:
                 continue
             key, suffix = split
             if header.isreg() and not header.issparse():
-                # As where it was embedded: what is there again is no part of the sample.
+                # The first of equal names counts, as when the sample was embedded.
                 members[key].setdefault(suffix, header)
             else:
                 self.links += 1
         for key, row in wanted.items():
             pieces: list[bytes] = []
             offset, length = None, 0
-            for suffix, header in sorted(members[key].items(), key=lambda one: one[1].offset):
+            for suffix, header in sorted(members[key].items(), key=lambda member: member[1].offset):
                 is_there = (header.offset_data, header.size) == (row.offset, row.size)
                 if is_there and suffix in IMAGE_SUFFIXES:
                     offset = length + header.offset_data - header.offset
@@ -101,59 +103,61 @@ class Copier:
                 length += len(pieces[-1])
             if offset is None:
                 raise MissingError(
-                    f"{source.path} has no {key} where it was embedded from: it was changed since; "
-                    "embed it again"
+                    f"{source.path} has no {key} where it was embedded from, as it was changed "
+                    "since: embed it again"
                 )
             assert row.size is not None
             blocks = b"".join(pieces)
             yield Sample(row=row, key=key, blocks=blocks, offset=offset, size=row.size)
 
-    def _of_folder(self, source: FolderRun, rows: Sequence[Row]) -> Iterator[Sample]:
-        """Pictures with the texts beside them, byte for byte, under the keys of `pack`."""
+    def _copy_folder(self, source: FolderRun, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
+        """Images and the text files next to them, byte for byte, under the keys of `pack`."""
         wanted = {row.key: row for row in rows}
         folder = source.path / source.folder
         with source.open(self.scratch) as opened:
-            for entry, picture in zip(opened.samples, source.pictures, strict=True):
+            for entry, file in zip(opened.samples, source.pictures, strict=True):
                 if entry.key not in wanted:
                     continue
                 row = wanted[entry.key]
                 stem, _, suffix = entry.key.rpartition(".")
                 content = entry.read_image()
-                beside = {one: read_picture(folder / at) for one, at in picture.beside.items()}
+                others = {name: read_picture(folder / path) for name, path in file.beside.items()}
                 if row.size is not None and len(content) != row.size:
-                    raise MissingError(f"{folder / picture.name} was changed: embed it again")
-                yield self._made(row, key_of(stem), suffix.lower(), content, beside)
+                    raise MissingError(
+                        f"{folder / file.name} was changed since it was embedded: embed it again"
+                    )
+                yield self._make(row, key_of(stem), suffix.lower(), content, others)
 
-    def _of_table(self, source: TableFile, rows: Sequence[Row]) -> Iterator[Sample]:
-        """Pictures of rows, and what other columns say as .txt, .cls and .json."""
+    def _copy_table(self, source: TableFile, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
+        """Images of rows, with their other columns as .txt, .cls and .json."""
         wanted = {row.key: row for row in rows}
         with source.open(self.scratch) as opened:
             for entry in opened.samples:
                 if entry.key not in wanted:
                     continue
-                told = entry.fields()
-                texts = {"txt": told.caption, "cls": told.label}
-                extra = json.loads(told.extra)
-                extra |= {} if told.url is None else {"url": told.url}
+                fields = entry.fields()
+                texts = {"txt": fields.caption, "cls": fields.label}
+                extra = json.loads(fields.extra)
+                extra |= {} if fields.url is None else {"url": fields.url}
                 texts["json"] = json.dumps(extra, ensure_ascii=False) if extra else None
-                beside = {name: one.encode() for name, one in texts.items() if one is not None}
+                others = {name: text.encode() for name, text in texts.items() if text is not None}
                 content = entry.read_image()
                 suffix = suffix_of(content)
-                yield self._made(wanted[entry.key], key_of(entry.key), suffix, content, beside)
+                yield self._make(wanted[entry.key], key_of(entry.key), suffix, content, others)
 
-    def _made(
-        self, row: Row, key: str, suffix: str, content: bytes, beside: dict[str, bytes]
+    def _make(
+        self, row: ChosenRow, key: str, suffix: str, content: bytes, others: dict[str, bytes]
     ) -> Sample:
-        """A sample with headers of our own, in which nothing of clocks or users stands."""
+        """A sample with new headers, which hold no times and no users."""
         first, number = key, 1
         while key in self._taken:
             number += 1
             key = f"{first}-{number}"
         self._taken.add(key)
-        blocks = b"".join(_member(f"{key}.{name}", one) for name, one in beside.items())
-        picture = _member(f"{key}.{suffix}", content)
-        offset = len(blocks) + len(picture) - _padded(len(content))
-        return Sample(row=row, key=key, blocks=blocks + picture, offset=offset, size=len(content))
+        blocks = b"".join(_member(f"{key}.{name}", text) for name, text in others.items())
+        image = _member(f"{key}.{suffix}", content)
+        offset = len(blocks) + len(image) - _padded(len(content))
+        return Sample(row=row, key=key, blocks=blocks + image, offset=offset, size=len(content))
 
 
 def _open(source: Source) -> Any:
@@ -166,7 +170,7 @@ def _open(source: Source) -> Any:
 
 
 def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar, as far as they can be read; names as `stages.sources.tar` has them."""
+    """The headers of a tar as far as they can be read; names are those of `stages.sources.tar`."""
     position = -1
     try:
         with tarfile.open(
@@ -182,13 +186,13 @@ def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
 
 
 def _read_member(file: BinaryIO, header: tarfile.TarInfo) -> bytes:
-    """Headers and content of a member, padded where the shard ends before the padding does."""
+    """Headers and content of a member, padded if the shard ends within the padding."""
     file.seek(header.offset)
-    whole = header.offset_data + _padded(header.size) - header.offset
-    found = file.read(whole)
-    if header.offset + len(found) < header.offset_data + header.size:
+    size = header.offset_data + _padded(header.size) - header.offset
+    blocks = file.read(size)
+    if header.offset + len(blocks) < header.offset_data + header.size:
         raise EOFError(f"it ends inside {header.name}")
-    return found.ljust(whole, b"\0")
+    return blocks.ljust(size, b"\0")
 
 
 def _padded(size: int) -> int:
@@ -204,9 +208,9 @@ def _member(name: str, content: bytes) -> bytes:
 
 
 def suffix_of(content: bytes) -> str:
-    """What a picture's file is named by, told from its bytes."""
+    """The suffix of an image's file, found from its bytes."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-        name = (picture.format or "").lower()
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        name = (image.format or "").lower()
     return {"jpeg": "jpg", "mpo": "jpg", "tiff": "tif"}.get(name, name)

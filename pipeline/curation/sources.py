@@ -1,4 +1,4 @@
-"""What a run was embedded from, found again where it lies, and known to be what it was."""
+"""The sources that a run was embedded from, found again and checked to be unchanged."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,21 +17,21 @@ from ...stages.sources.tar_shards import TarShard
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
 
 _SHOWN = 5
-"""Places that an error lists."""
+"""Faults that an error lists."""
 
 _FLAGS = {"tar": "--shards", "images": "--images", "table": "--table"}
 
 
-def find_again(
+def find_sources(
     embeddings: Artifact, places: Mapping[str, str], parts: Iterable[str]
 ) -> dict[str, Source]:
-    """The sources of some parts, by the names of these parts.
+    """The sources of some parts, by part name.
 
-    `places` says where each lay when it was embedded. MissingError names those that are gone, or
-    hold other bytes than then, before anything is read for good.
+    `places` says where each part's source lies. MissingError names those that are gone or were
+    changed since they were embedded.
     """
     find_folder = cache(_folder)
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     faults: list[str] = []
     flags: set[str] = set()
     for name in parts:
@@ -39,7 +39,7 @@ def find_again(
         kind = source_kind(part, embeddings)
         if kind not in _FLAGS or name not in places:
             raise MissingError(
-                f"{part.facts['shard']} was imported without pictures: there is nothing to copy"
+                f"{part.facts['shard']} was imported without images: there is nothing to copy"
             )
         try:
             source = _find(kind, places[name], part, find_folder)
@@ -48,10 +48,10 @@ def find_again(
             flags.add(_FLAGS[kind])
             continue
         if source is None:
-            faults.append(f"{places[name]} is not what was embedded: it was changed since")
+            faults.append(f"{places[name]} was changed since it was embedded")
             flags.add(_FLAGS[kind])
         else:
-            found[name] = source
+            sources[name] = source
     if faults:
         faults = list(dict.fromkeys(faults))
         more = f"; and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
@@ -59,15 +59,17 @@ def find_again(
             f"{'; '.join(faults[:_SHOWN])}{more}: put it back, or run `cpp-pipe embed "
             f"{' '.join(sorted(flags))}` with what there is now; nothing is embedded twice"
         )
-    return found
+    return sources
 
 
-def read_pictures(embeddings: Artifact, places: Mapping[str, str]) -> Iterator[bytes]:
-    """The encoded picture of every row, in row order, each source opened once.
+def read_images(embeddings: Artifact, places: Mapping[str, str]) -> Iterator[bytes]:
+    """The encoded image of every row, in row order; opens each source once.
 
-    MissingError, before the first one, where a source is gone or was changed.
+    MissingError, before the first image, if a source is gone or was changed.
     """
-    sources = find_again(embeddings, places, [one.name for one in embeddings.parts if one.rows])
+    sources = find_sources(
+        embeddings, places, [part.name for part in embeddings.parts if part.rows]
+    )
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch:
         for name, source in sources.items():
             keys = embeddings.table(name, columns=["key"]).column(0).to_pylist()
@@ -81,14 +83,14 @@ def _read(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:
     try:
         return entries[key].read_image()
     except (KeyError, UndecodableImage) as error:
-        raise MissingError(f"{source.path} has no {key} any more: embed it again") from error
+        raise MissingError(f"{source.path} no longer has {key}: embed it again") from error
 
 
 def source_kind(part: PartRecord, embeddings: Artifact) -> str:
-    """`tar`, `images` or `table`; empty where embeddings were imported."""
+    """`tar`, `images` or `table`; empty if embeddings were imported."""
     if "source" in part.facts or not part.rows:
         return part.facts.get("source", "")
-    # Parts that were made before there were other sources than tars do not name theirs.
+    # Older parts, made when tars were the only sources, do not name theirs.
     offset = embeddings.table(part.name, columns=["offset"]).column(0)
     return "tar" if offset.null_count < len(offset) else ""
 
@@ -96,7 +98,7 @@ def source_kind(part: PartRecord, embeddings: Artifact) -> str:
 def _find(
     kind: str, place: str, part: PartRecord, find_folder: Callable[[str], Mapping[str, Source]]
 ) -> Source | None:
-    """The source of a part, or None where what lies there is another one."""
+    """The source of a part, or None if it was changed."""
     source: Source | None
     if kind == "images":
         return find_folder(place).get(part.name)

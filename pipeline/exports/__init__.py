@@ -1,1 +1,1 @@
-"""What other tools open: a run as their files and folders."""
+"""Exports of a run in the formats of other tools."""

@@ -1,4 +1,4 @@
-"""A Parquet file for embedding-atlas: places on a map, neighbours, and small pictures if asked."""
+"""A Parquet file for embedding-atlas: places on a map, neighbours, and thumbnails if wanted."""
 
 import importlib
 import io
@@ -6,80 +6,76 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ...stages.indexing.rows import VectorRows
 from ...store import MissingError
-from ..curation.files import whole
-from ..curation.sources import read_pictures
-from .rows import Rows, write_tables
+from ..curation.files import whole_file
+from ..curation.sources import read_images
+from .image_table import ImageTable, write_tables
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 Projection = Literal["pca", "umap"]
 
 NEIGHBOURS = 15
-"""For each row, as embedding-atlas itself finds."""
+"""Of each row: as many as embedding-atlas itself finds."""
 _QUERIES = 1024
 """Rows that are compared with all others at once."""
 
 
 def export_embedding_atlas(
-    rows: Rows,
+    images: ImageTable,
     out: Path,
     *,
     projection: Projection = "pca",
     thumbnail: int = 0,
     places: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes `projection_x`, `projection_y` and `neighbors` beside the columns of `Rows.tables`.
+    """Writes the columns of the table, `projection_x`, `projection_y` and `neighbors`.
 
-    All three are of the features where there are any, else of the embeddings. `neighbors` holds row
-    numbers and distances (1 − cosine), nearest first. With a `thumbnail` of so many pixels a side
-    `image` holds JPEGs, for which `places` says where the sources lie. Every pair of rows is
-    compared. MissingError where UMAP is asked for and not there.
+    The latter three are of the features if there are any, else of the embeddings. `neighbors` holds
+    row numbers and distances (1 − cosine), nearest first. `thumbnail` is the pixels a side of the
+    JPEGs in `image`, 0 for none; they need `places`, where each part's source lies. Every row is
+    compared with every other. MissingError if UMAP is wanted and not installed.
     """
-    import numpy as np
-
-    source = rows.embeddings if rows.features is None else rows.features
+    source = images.embeddings if images.features is None else images.features
     x = VectorRows(source).take(np.arange(source.rows)).astype(np.float32)
-    with whole(out) as temporary:
-        places_of = project(x, projection)
-        near = neighbours(x, min(NEIGHBOURS, len(x) - 1))
-        pictures = read_pictures(rows.embeddings, places or {}) if thumbnail else None
-        tables = _tables(rows, places_of, near, pictures, thumbnail)
-        write_tables(temporary, tables)
+    with whole_file(out) as temporary:
+        x_y = project(x, projection)
+        nearest = find_neighbours(x, min(NEIGHBOURS, len(x) - 1))
+        encoded = read_images(images.embeddings, places or {}) if thumbnail else None
+        write_tables(temporary, _tables(images, x_y, nearest, encoded, thumbnail))
 
 
 def _tables(
-    rows: Rows,
-    x_y: "np.ndarray",
-    near: "tuple[np.ndarray, np.ndarray]",
-    pictures: Iterator[bytes] | None,
+    images: ImageTable,
+    x_y: np.ndarray,
+    nearest: tuple[np.ndarray, np.ndarray],
+    encoded: Iterator[bytes] | None,
     thumbnail: int,
 ) -> "Iterator[pa.Table]":
     import pyarrow as pa
 
     start = 0
-    for table in rows.tables(vectors=()):
+    for table in images.tables(vectors=()):
         own = slice(start, start + len(table))
         start += len(table)
         columns: dict[str, Any] = {
             "projection_x": pa.array(x_y[own, 0]),
             "projection_y": pa.array(x_y[own, 1]),
-            "neighbors": _as_structs(near[0][own], near[1][own]),
+            "neighbors": _as_structs(nearest[0][own], nearest[1][own]),
         }
-        if pictures is not None:
-            columns["image"] = _thumbnails(pictures, table, thumbnail)
+        if encoded is not None:
+            columns["image"] = _thumbnails(encoded, table, thumbnail)
         for name, column in columns.items():
             table = table.append_column(name, column)
         yield table
 
 
-def project(x: "np.ndarray", how: Projection) -> "np.ndarray":
+def project(x: np.ndarray, how: Projection) -> np.ndarray:
     """Rows (n, d) as points (n, 2) in float32: their leading principal directions, or UMAP's."""
-    import numpy as np
-
     if how == "umap":
         try:
             umap = importlib.import_module("umap")
@@ -94,44 +90,45 @@ def project(x: "np.ndarray", how: Projection) -> "np.ndarray":
     return (centred @ vectors[:, :-3:-1]).astype(np.float32)
 
 
-def neighbours(x: "np.ndarray", k: int) -> "tuple[np.ndarray, np.ndarray]":
+def find_neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (n, k) of the rows nearest to each row, itself left out, and 1 − their cosines."""
-    import numpy as np
-
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     ids, distances = np.empty((len(x), k), np.int64), np.empty((len(x), k), np.float32)
     for start in range(0, len(x), _QUERIES):
         queries = np.arange(start, min(start + _QUERIES, len(x)))
         cosine = unit[queries] @ unit.T
         cosine[queries - start, queries] = -np.inf
-        some = np.argpartition(-cosine, max(0, k - 1), axis=1)[:, :k]
-        near = np.take_along_axis(cosine, some, 1)
-        order = np.lexsort((some, -near), axis=1)
-        ids[queries] = np.take_along_axis(some, order, 1)
-        distances[queries] = np.maximum(0, 1 - np.take_along_axis(near, order, 1))
+        best = np.argpartition(-cosine, max(0, k - 1), axis=1)[:, :k]
+        best_cosine = np.take_along_axis(cosine, best, 1)
+        order = np.lexsort((best, -best_cosine), axis=1)
+        ids[queries] = np.take_along_axis(best, order, 1)
+        distances[queries] = np.maximum(0, 1 - np.take_along_axis(best_cosine, order, 1))
     return ids, distances
 
 
-def _as_structs(ids: "np.ndarray", distances: "np.ndarray") -> "pa.Array":
+def _as_structs(ids: np.ndarray, distances: np.ndarray) -> "pa.Array":
     import pyarrow as pa
 
     n, k = ids.shape
     ends = pa.array(range(0, (n + 1) * k, k) if k else [0] * (n + 1), pa.int32())
-    lists = [pa.ListArray.from_arrays(ends, pa.array(one.reshape(-1))) for one in (ids, distances)]
+    lists = [
+        pa.ListArray.from_arrays(ends, pa.array(numbers.reshape(-1)))
+        for numbers in (ids, distances)
+    ]
     return pa.StructArray.from_arrays(lists, ["ids", "distances"])
 
 
-def _thumbnails(pictures: Iterator[bytes], table: "pa.Table", side: int) -> "pa.Array":
+def _thumbnails(encoded: Iterator[bytes], table: "pa.Table", side: int) -> "pa.Array":
     """Small JPEGs as Hugging Face's struct of bytes and path."""
     import pyarrow as pa
 
     from ...stages.sources.images import decode
 
-    found = []
+    thumbnails = []
     for key in table.column("key").to_pylist():
-        picture = decode(next(pictures), at_least=side).rgb
-        picture.thumbnail((side, side))
+        image = decode(next(encoded), at_least=side).rgb
+        image.thumbnail((side, side))
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=85)
-        found.append({"bytes": buffer.getvalue(), "path": key})
-    return pa.array(found, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+        image.save(buffer, "JPEG", quality=85)
+        thumbnails.append({"bytes": buffer.getvalue(), "path": key})
+    return pa.array(thumbnails, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))

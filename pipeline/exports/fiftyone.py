@@ -1,7 +1,7 @@
-"""A folder that FiftyOne opens as `FiftyOneDataset`: pictures, and all that is known of them.
+"""A folder that FiftyOne opens as `FiftyOneDataset`: images, and all that is known of them.
 
-Its importer takes two layouts. One holds the document of a database of its own version; this is the
-other, without a version, which states plain samples and the types of their fields.
+Its importer takes two layouts. One is a database document of a certain version of FiftyOne. This is
+the other, without a version: plain samples and the types of their fields.
 """
 
 import base64
@@ -10,15 +10,14 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..curation.files import whole_folder
 from ..curation.members import suffix_of
-from ..curation.sources import read_pictures
-from .rows import EMBEDDING, Rows
-
-if TYPE_CHECKING:
-    import numpy as np
+from ..curation.sources import read_images
+from .image_table import EMBEDDING, ImageTable
 
 _MIME = {"jpg": "jpeg", "tif": "tiff"}
 _LABEL = "fiftyone.core.fields.EmbeddedDocumentField(fiftyone.core.labels.Classification)"
@@ -39,25 +38,25 @@ _FIELDS = {
 }
 
 
-def export_fiftyone(rows: Rows, out: Path, places: Mapping[str, str]) -> None:
+def export_fiftyone(images: ImageTable, out: Path, places: Mapping[str, str]) -> None:
     """Writes `data/`, `samples.json` and `metadata.json`.
 
-    Pictures are copied byte for byte, named by their rows; `places` says where the sources lie. The
-    sample's own label is `ground_truth`; `cluster` is a label with a confidence; what could be
-    dropped as a near-duplicate has the tag `duplicate`.
+    Images are copied byte for byte and named by their rows; `places` says where each part's source
+    lies. The sample's own label is `ground_truth`; `cluster` is a label with a confidence; an image
+    that could be dropped as a near-duplicate has the tag `duplicate`.
     """
-    pictures = read_pictures(rows.embeddings, places)
-    digits = len(str(len(rows)))
+    encoded_images = read_images(images.embeddings, places)
+    digits = len(str(len(images)))
     with whole_folder(out) as folder:
         (folder / "data").mkdir()
         with (folder / "samples.json").open("w", encoding="utf-8") as file:
             file.write('{"samples": [')
-            for table in rows.tables(vectors=(EMBEDDING,)):
-                told = table.drop_columns([EMBEDDING]).to_pylist()
+            for table in images.tables(vectors=(EMBEDDING,)):
+                rows = table.drop_columns([EMBEDDING]).to_pylist()
                 vectors = table.column(EMBEDDING).combine_chunks()
                 flat = vectors.flatten().to_numpy(zero_copy_only=False)
-                for row, vector in zip(told, flat.reshape(len(table), -1), strict=True):
-                    encoded = next(pictures)
+                for row, vector in zip(rows, flat.reshape(len(table), -1), strict=True):
+                    encoded = next(encoded_images)
                     suffix = suffix_of(encoded)
                     name = f"data/{row['row']:0{digits}d}.{suffix}"
                     (folder / name).write_bytes(encoded)
@@ -65,17 +64,17 @@ def export_fiftyone(rows: Rows, out: Path, places: Mapping[str, str]) -> None:
                     file.write(",\n" if row["row"] else "\n")
                     file.write(json.dumps(sample, ensure_ascii=False, allow_nan=False))
             file.write("\n]}\n")
-        known = {name: one for name, one in _FIELDS.items() if _has(rows, name)}
-        metadata = {"media_type": "image", "sample_fields": known, "info": {}}
+        fields = {name: type_ for name, type_ in _FIELDS.items() if _has_field(images, name)}
+        metadata = {"media_type": "image", "sample_fields": fields, "info": {}}
         (folder / "metadata.json").write_text(json.dumps(metadata, indent=1), encoding="utf-8")
 
 
-def _has(rows: Rows, name: str) -> bool:
-    return name not in ("cluster", "novelty") or rows.assignments is not None
+def _has_field(images: ImageTable, name: str) -> bool:
+    return name not in ("cluster", "novelty") or images.assignments is not None
 
 
 def _sample(
-    row: Mapping[str, Any], vector: "np.ndarray", name: str, suffix: str, size: int
+    row: Mapping[str, Any], vector: np.ndarray, name: str, suffix: str, size: int
 ) -> dict[str, Any]:
     sample: dict[str, Any] = {
         "filepath": name,
@@ -108,9 +107,8 @@ def _sample(
     return sample
 
 
-def _serialise(vector: "np.ndarray") -> str:
+def _serialise(vector: np.ndarray) -> str:
     """An array as FiftyOne stores it: a compressed .npy."""
-    import numpy as np
 
     buffer = io.BytesIO()
     np.save(buffer, vector.astype(np.float32), allow_pickle=False)

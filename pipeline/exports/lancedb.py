@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...store import MissingError
 from ..curation.files import whole_folder
-from .rows import EMBEDDING, Rows
+from .image_table import EMBEDDING, ImageTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 TABLE = "images"
 
 
-def export_lancedb(rows: Rows, out: Path) -> None:
-    """Writes a database that `lancedb.connect(out)` opens. MissingError where LanceDB is not there.
+def export_lancedb(images: ImageTable, out: Path) -> None:
+    """Writes a database that `lancedb.connect(out)` opens. MissingError without LanceDB.
 
     Vectors are float16 unit rows: search with `metric="dot"` or `"cosine"`.
     """
     lancedb = import_lancedb()
     with whole_folder(out) as folder:
-        tables = _tables(rows)
+        tables = _tables(images)
         first = next(tables)
         database = lancedb.connect(str(folder))
-        made = database.create_table(TABLE, first)
-        for table in tables:
-            made.add(table)
+        table = database.create_table(TABLE, first)
+        for rows in tables:
+            table.add(rows)
 
 
 def import_lancedb() -> Any:
@@ -40,8 +40,8 @@ def import_lancedb() -> Any:
         ) from error
 
 
-def _tables(rows: Rows) -> "Iterator[pa.Table]":
-    for table in rows.tables():
+def _tables(images: ImageTable) -> "Iterator[pa.Table]":
+    for table in images.tables():
         # LanceDB looks for vectors under this name.
         names = ["vector" if name == EMBEDDING else name for name in table.column_names]
         yield table.rename_columns(names)

@@ -1,1 +1,1 @@
-"""A run as one static page: gathered from the store, drawn, and written as HTML."""
+"""The report: a run drawn as one HTML file."""

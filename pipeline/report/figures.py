@@ -1,4 +1,4 @@
-"""Figures of the page: numbers in, one figure out of each function.
+"""Figures of the report, one a function.
 
 They are small, so that their text stays legible where a phone shrinks them.
 """
@@ -7,30 +7,31 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .contents import Curve, Space
+import numpy as np
+
+from ..view.curve import KCurve
+from ..view.evaluation import Decile
+from .contents import Space
 from .theme import HEAT, LIGHT
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from ..view.evaluation import Decile
 
 _WIDTH, _HEIGHT = 4.6, 3.0
 """Inches."""
 
 _MOST_BARS = 60
-"""Clusters whose sizes are drawn as bars; more make a curve."""
+"""Clusters drawn as bars; more are drawn as a curve."""
 
 _MOST_NAMES = 16
-"""Bars with the number of their cluster below."""
+"""Bars labelled with the number of their cluster; more are not labelled."""
 
 _HEAT_LEVELS = 64
-"""Steps of |cosine| that are told apart: fewer bytes, and no eye sees more."""
+"""Steps of |cosine|: no eye sees more, and fewer take fewer bytes."""
 
 FLOOR = 1e-3
-"""Of the axis of singular values."""
+"""Where the axis of singular values ends."""
 
 
 def _panels(rows: int = 1, ratios: Sequence[float] = (1,)) -> "tuple[Figure, Sequence[Axes]]":
@@ -44,16 +45,17 @@ def _panels(rows: int = 1, ratios: Sequence[float] = (1,)) -> "tuple[Figure, Seq
     return figure, list(panels)
 
 
-def draw_curve(curve: Curve, used: int) -> "Figure":
-    """Coding length by k above its least, its band, the k that are as good, and the votes.
+def draw_curve(curve: KCurve, used: int) -> "Figure":
+    """Coding length by k above the shortest, with its band, the k that are as good, and the votes.
 
-    `used`, the number of clusters that the run has, is marked where it is not the shortest.
+    `used` is the number of clusters in the run; it is marked if it is not the shortest.
     """
-    has_votes = any(vote is not None for vote in curve.votes)
+    has_votes = any(point.votes is not None for point in curve.points)
     figure, panels = _panels(2, (3, 1)) if has_votes else _panels()
     panel = panels[0]
+    ks = [point.k for point in curve.points]
     _draw_lengths(panel, curve)
-    if used != curve.shortest and min(curve.k) <= used <= max(curve.k):
+    if used != curve.shortest.k and min(ks) <= used <= max(ks):
         _mark_used(panel, curve, used)
     panel.set_ylabel("nats above the shortest")
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -62,42 +64,46 @@ def draw_curve(curve: Curve, used: int) -> "Figure":
     panel.set_ylim(low - 0.16 * (high - low), high)  # room for the words below the curve
     if has_votes:
         _draw_votes(panels[1], curve)
-    _label_k(panels[-1], curve.k)
+    _label_k(panels[-1], ks)
     figure.align_ylabels(panels)
     return figure
 
 
-def _draw_lengths(panel: "Axes", curve: Curve) -> None:
-    least = min(curve.nats)
-    for first, last in runs_of(curve.as_good) if sum(curve.as_good) > 1 else []:
-        left, right = _halfway(curve.k, first, -1), _halfway(curve.k, last, 1)
+def _draw_lengths(panel: "Axes", curve: KCurve) -> None:
+    ks = [point.k for point in curve.points]
+    least = min(point.nats for point in curve.points)
+    is_as_good = [point.is_as_good for point in curve.points]
+    for first, last in find_runs(is_as_good) if sum(is_as_good) > 1 else []:
+        left, right = _halfway(ks, first, -1), _halfway(ks, last, 1)
         panel.axvspan(left, right, color=LIGHT["shade"], zorder=0, linewidth=0)
     band = [
-        (k, low - least, high - least)
-        for k, low, high in zip(curve.k, curve.low, curve.high, strict=True)
-        if low is not None and high is not None
+        (point.k, point.low - least, point.high - least)
+        for point in curve.points
+        if point.low is not None and point.high is not None
     ]
     if band:
-        ks, low, high = zip(*band, strict=True)
-        panel.fill_between(ks, low, high, color=LIGHT["blue"], alpha=0.22, linewidth=0)
-    above = [nats - least for nats in curve.nats]
-    panel.plot(curve.k, above, color=LIGHT["blue"], linewidth=1.8)
-    at = curve.shortest, above[list(curve.k).index(curve.shortest)]
-    panel.plot(*at, "o", color=LIGHT["orange"], markersize=7, zorder=5)
+        band_ks, low, high = zip(*band, strict=True)
+        panel.fill_between(band_ks, low, high, color=LIGHT["blue"], alpha=0.22, linewidth=0)
+    panel.plot(
+        ks, [point.nats - least for point in curve.points], color=LIGHT["blue"], linewidth=1.8
+    )
+    shortest = curve.shortest
+    place = shortest.k, shortest.nats - least
+    panel.plot(*place, "o", color=LIGHT["orange"], markersize=7, zorder=5)
     panel.annotate(
-        f"k = {curve.shortest}",
-        at,
+        f"k = {shortest.k}",
+        place,
         xytext=(0, -8),
         textcoords="offset points",
         color=LIGHT["orange"],
-        ha="left" if curve.shortest == min(curve.k) else "center",
+        ha="left" if shortest.k == min(ks) else "center",
         va="top",
         fontweight="bold",
     )
 
 
-def _mark_used(panel: "Axes", curve: Curve, used: int) -> None:
-    side = 1 if used > curve.shortest else -1  # where the shortest is not
+def _mark_used(panel: "Axes", curve: KCurve, used: int) -> None:
+    side = 1 if used > curve.shortest.k else -1  # away from the shortest
     panel.axvline(used, color=LIGHT["muted"], linestyle=":", linewidth=1.2)
     panel.annotate(
         f"this run: {used}",
@@ -111,9 +117,9 @@ def _mark_used(panel: "Axes", curve: Curve, used: int) -> None:
     )
 
 
-def _draw_votes(panel: "Axes", curve: Curve) -> None:
-    votes = [vote or 0.0 for vote in curve.votes]
-    panel.vlines(curve.k, 0, votes, color=LIGHT["blue"], linewidth=3)
+def _draw_votes(panel: "Axes", curve: KCurve) -> None:
+    votes = [point.votes or 0.0 for point in curve.points]
+    panel.vlines([point.k for point in curve.points], 0, votes, color=LIGHT["blue"], linewidth=3)
     panel.set_ylim(0, max(*votes, 0.01) * 1.1)
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     panel.locator_params(axis="y", nbins=3)
@@ -121,7 +127,7 @@ def _draw_votes(panel: "Axes", curve: Curve) -> None:
 
 
 def _label_k(panel: "Axes", ks: Sequence[int]) -> None:
-    """Round numbers below a curve over k, on a scale of ratios where k grows tenfold."""
+    """Round numbers below a curve over k; the scale is logarithmic if k grows tenfold."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     panel.set_xlabel("k, clusters")
@@ -135,23 +141,23 @@ def _label_k(panel: "Axes", ks: Sequence[int]) -> None:
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
-def runs_of(claims: Sequence[bool]) -> list[tuple[int, int]]:
+def find_runs(claims: Sequence[bool]) -> list[tuple[int, int]]:
     """First and last place of each run of neighbours that are all true."""
     padded = [False, *claims, False]
-    edges = [place for place, (one, other) in enumerate(pairwise(padded)) if one != other]
+    edges = [place for place, (left, right) in enumerate(pairwise(padded)) if left != right]
     return [(first, last - 1) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _halfway(ks: Sequence[int], place: int, step: int) -> float:
-    """Between a k and its neighbour; at the end of the curve half a cluster beyond."""
+    """Halfway from a k to its neighbour; half a cluster beyond the end of the curve."""
     beyond = place + step
     return (ks[place] + ks[beyond]) / 2 if 0 <= beyond < len(ks) else ks[place] + 0.5 * step
 
 
-def draw_sizes(sizes: "np.ndarray", numbers: Sequence[int]) -> "Figure":
-    """Rows of each cluster, largest first: bars, or a curve on a scale of ratios.
+def draw_sizes(sizes: np.ndarray, numbers: Sequence[int]) -> "Figure":
+    """Rows of each cluster, largest first: bars, or a curve on a logarithmic scale.
 
-    `numbers` name the clusters in the order of the sizes.
+    `numbers` are the clusters in the order of the sizes.
     """
     from matplotlib.ticker import LogLocator
 
@@ -171,7 +177,7 @@ def draw_sizes(sizes: "np.ndarray", numbers: Sequence[int]) -> "Figure":
         panel.minorticks_off()
     panel.axhline(mean, color=LIGHT["orange"], linestyle="--", linewidth=1.2)
     panel.annotate(
-        "equal shares",
+        "mean",
         (1, mean),
         xycoords=("axes fraction", "data"),
         xytext=(0, 3),
@@ -180,7 +186,7 @@ def draw_sizes(sizes: "np.ndarray", numbers: Sequence[int]) -> "Figure":
         ha="right",
     )
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    panel.set_ylabel("pictures")
+    panel.set_ylabel("images")
     if len(sizes) <= _MOST_NAMES:
         panel.set_xticks(list(ranks), [str(number) for number in numbers])
         panel.set_xlabel("cluster")
@@ -189,18 +195,17 @@ def draw_sizes(sizes: "np.ndarray", numbers: Sequence[int]) -> "Figure":
     return figure
 
 
-def draw_cosines(cosines: "np.ndarray", pictured: Mapping[int, int]) -> "Figure":
-    """|cosine| between rows that stand cluster by cluster; `pictured` are rows by cluster."""
-    import numpy as np
+def draw_cosines(cosines: np.ndarray, row_counts: Mapping[int, int]) -> "Figure":
+    """|cosine| between rows, cluster by cluster; `row_counts` are how many rows each has."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, _WIDTH * 0.93), layout="constrained")
     panel, scale = figure.subplots(1, 2, width_ratios=(24, 1))
     levels = np.round(np.clip(cosines, 0, 1) * (_HEAT_LEVELS - 1)) / (_HEAT_LEVELS - 1)
     panel.imshow(levels, cmap=HEAT, vmin=0, vmax=1, interpolation="none")
-    ends = np.cumsum(list(pictured.values()))
-    middles = ends - np.array(list(pictured.values())) / 2 - 0.5
-    names = [str(cluster) for cluster in pictured]
+    ends = np.cumsum(list(row_counts.values()))
+    middles = ends - np.array(list(row_counts.values())) / 2 - 0.5
+    names = [str(cluster) for cluster in row_counts]
     panel.set_xticks(middles, names)
     panel.set_yticks(middles, names)
     panel.set_xlabel("cluster")
@@ -216,7 +221,7 @@ def draw_cosines(cosines: "np.ndarray", pictured: Mapping[int, int]) -> "Figure"
 
 
 def draw_singular_values(space: Space) -> "Figure":
-    """Singular values over the largest: of all rows, and of the rows of each sampled cluster."""
+    """Singular values over the largest, of all rows and of each sampled cluster."""
     figure, (panel,) = _panels()
     for number, values in enumerate(space.of_cluster):
         panel.plot(
@@ -232,7 +237,7 @@ def draw_singular_values(space: Space) -> "Figure":
         space.overall,
         color=LIGHT["orange"],
         linewidth=2.2,
-        label="all pictures",
+        label="all images",
     )
     panel.set_yscale("log")
     panel.set_ylim(FLOOR, 1.25)
@@ -241,7 +246,7 @@ def draw_singular_values(space: Space) -> "Figure":
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.set_xlabel("singular value, largest first")
     panel.set_ylabel("share of the largest")
-    panel.legend(loc="upper right")
+    panel.legend(loc="best")
     return figure
 
 
@@ -249,13 +254,13 @@ def _name_clusters(count: int) -> str:
     return "the largest cluster" if count == 1 else f"the {count} largest clusters"
 
 
-def draw_deciles(deciles: "Sequence[Decile]") -> "Figure":
+def draw_deciles(deciles: Sequence[Decile]) -> "Figure":
     """Accuracy and purity of each tenth of the rows, by their mean confidence."""
     figure, (panel,) = _panels()
-    confidence = [one.confidence for one in deciles]
+    confidence = [decile.confidence for decile in deciles]
     for values, colour, marker, label in (
-        ([one.purity for one in deciles], LIGHT["green"], "s", "purity"),
-        ([one.accuracy for one in deciles], LIGHT["blue"], "o", "accuracy"),
+        ([decile.purity for decile in deciles], LIGHT["green"], "s", "purity"),
+        ([decile.accuracy for decile in deciles], LIGHT["blue"], "o", "accuracy"),
     ):
         panel.plot(confidence, values, marker, color=colour, linestyle="-", label=label)
     panel.set_ylim(0, 1.05)
@@ -264,15 +269,15 @@ def draw_deciles(deciles: "Sequence[Decile]") -> "Figure":
     return figure
 
 
-def draw_confidence(bins: "np.ndarray", bars: int = 20) -> "Figure":
-    """Rows by confidence; `bins` are equal steps from 0 to 1, a multiple of the bars."""
+def draw_confidence(bins: np.ndarray, bars: int = 20) -> "Figure":
+    """Rows by confidence; `bins` count them in equal steps from 0 to 1, several to a bar."""
     figure, panel = _histogram(bins.reshape(bars, -1).sum(axis=1), 1.0)
     panel.set_xlabel("confidence")
     return figure
 
 
-def draw_novelty(bins: "np.ndarray", far: float) -> "Figure":
-    """Rows by novelty; `bins` are equal steps from 0 to twice what is far, and all beyond last."""
+def draw_novelty(bins: np.ndarray, far: float) -> "Figure":
+    """Rows by novelty; `bins` are equal steps from 0 to twice `far`, the last with all beyond."""
     figure, panel = _histogram(bins, 2 * far)
     for bar in panel.patches[len(bins) // 2 :]:
         bar.set_facecolor(LIGHT["orange"])
@@ -285,12 +290,12 @@ def draw_novelty(bins: "np.ndarray", far: float) -> "Figure":
     return figure
 
 
-def _histogram(counts: "np.ndarray", end: float) -> "tuple[Figure, Axes]":
+def _histogram(counts: np.ndarray, end: float) -> "tuple[Figure, Axes]":
     figure, (panel,) = _panels()
     step = end / len(counts)
     left = [step * bar for bar in range(len(counts))]
     panel.bar(left, counts, width=0.9 * step, align="edge", color=LIGHT["blue"])
     panel.set_xlim(0, end)
-    panel.set_ylabel("pictures")
+    panel.set_ylabel("images")
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     return figure, panel

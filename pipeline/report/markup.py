@@ -1,4 +1,4 @@
-"""HTML from Python values: the one place where text is escaped."""
+"""HTML from Python values. Text is escaped here and nowhere else."""
 
 import re
 from html import escape
@@ -11,7 +11,7 @@ _BREAKS = re.compile("(?<=[_/.:-])")
 
 
 class Html(str):
-    """Text that is markup already; every other text is escaped when it becomes part of some."""
+    """Text that is markup; any other text is escaped when it is put into markup."""
 
     __slots__ = ()
 
@@ -20,9 +20,9 @@ Child = str | int | Html | None
 
 
 def tag(name: str, /, *children: Child, **attributes: Child) -> Html:
-    """An element. A child or an attribute that is None is left out.
+    """An element, without children and attributes that are None.
 
-    `class_` means class, and `aria_label` aria-label.
+    `class_` means class, and `aria_label` means aria-label.
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
@@ -36,7 +36,7 @@ def tag(name: str, /, *children: Child, **attributes: Child) -> Html:
 
 
 def breakable(text: str) -> Html:
-    """A long name that may break after what joins its words."""
+    """A long name that may break after a separator."""
     return Html("<wbr>".join(map(escape, _BREAKS.split(text))))
 
 

@@ -1,23 +1,18 @@
-"""The rows that are nearest to a few, in either space, as `search` finds them among all."""
+"""The rows nearest to a few rows, as `search` finds them."""
 
-from typing import TYPE_CHECKING
+import numpy as np
 
 from ...store import Artifact
 from ..view.searcher import Searcher
 
-if TYPE_CHECKING:
-    import numpy as np
 
+def find_nearest(artifact: Artifact, rows: np.ndarray, most: int) -> np.ndarray:
+    """The row numbers (m, most) nearest to each of m rows, nearest first, the row itself left out.
 
-def nearest(artifact: Artifact, rows: "np.ndarray", most: int) -> "np.ndarray":
-    """(m, most) numbers of the rows nearest to each of m rows, the nearest first, itself left out.
-
-    `artifact` are embeddings or features; each row is compared with all. Of equal similarities the
-    lower number comes first. Fewer columns where there are fewer rows.
+    Each row is compared with all rows of the embeddings or features. Of equal similarities the
+    lower number comes first. There are fewer columns if there are fewer rows.
     """
-    import numpy as np
-
     searcher, most = Searcher(artifact), min(most, artifact.rows - 1)
-    found = searcher.nearest_to_each(searcher.rows.take(rows), most + 1)[1]
-    # A row that has many copies is not always among the nearest to itself.
-    return np.stack([near[near != row][:most] for near, row in zip(found, rows, strict=True)])
+    _, nearest = searcher.nearest_to_each(searcher.rows.take(rows), most + 1)
+    # A row with many copies is not always among the nearest to itself.
+    return np.stack([near[near != row][:most] for near, row in zip(nearest, rows, strict=True)])

@@ -1,23 +1,26 @@
-"""Sections of the page: each a heading, its figures, and a sentence on how to read each."""
+"""Sections of the report: a heading, figures, and a sentence on how to read each figure."""
 
+from ..view.curve import KCurve
 from ..view.evaluation import Evaluation
-from .contents import Contents, Curve, Missing
-from .counting import FAR
+from ..view.facts import FAR, Absence
+from .contents import Contents
 from .figures import (
     draw_confidence,
     draw_curve,
     draw_deciles,
     draw_novelty,
     draw_sizes,
-    runs_of,
+    find_runs,
 )
 from .markup import Child, Html, join, tag
-from .svg import inline
+from .svg import draw_svg
 from .tables import MOST_CLUSTERS, clusters_table, mistakes_table, scores_table
+
+_CURVE_TITLE = "Coding length by number of clusters"
 
 
 def section(title: str, lead: Child, *children: Child) -> Html:
-    """A part of the page under its heading."""
+    """A part of the report under its heading."""
     return tag("section", tag("h2", title), tag("p", lead, class_="lead"), *children)
 
 
@@ -26,54 +29,58 @@ def captioned(title: str, drawn: Html, caption: Child) -> Html:
     return tag("figure", tag("h3", title), drawn, tag("figcaption", caption))
 
 
-def _absent(title: str, missing: Missing) -> Html:
-    """What stands in place of a figure."""
-    told = tag("p", f"Nothing to show: {missing.what}. ", _adds(missing))
-    return tag("div", tag("h3", title), told, class_="card absent")
+def explain(absence: Absence) -> Html:
+    """Why something is not shown, and what to do."""
+    return join(f"{absence.reason}. Run ", tag("code", absence.command), ".")
 
 
-def _adds(missing: Missing) -> Html:
-    return join(tag("code", missing.command), f" adds {missing.adds}.")
+def _absent(title: str, absence: Absence) -> Html:
+    """A card in place of a figure."""
+    return tag("div", tag("h3", title), tag("p", explain(absence)), class_="card absent")
 
 
-def how_many(contents: Contents) -> Html:
-    """The curve of coding lengths and the sizes."""
-    title = "Coding length by number of clusters"
+def count_section(contents: Contents) -> Html:
+    """The curve of coding lengths and the sizes of clusters."""
     curve = contents.curve
-    left = _absent(title, contents.missing["k_curve"]) if curve is None else _curve(curve, contents)
-    lead = (
-        "The best number of clusters is the one with which the pictures' features take the "
-        "fewest nats to write down."
+    left = (
+        _absent(_CURVE_TITLE, contents.absences["k_curve"])
+        if curve is None
+        else _curve(curve, contents)
     )
-    return section("How many", lead, tag("div", left, _sizes(contents), class_="pair"))
+    lead = (
+        "The best number of clusters is the one with the shortest code: the fewest nats (1 nat is "
+        "1.44 bits) to write down the features of all images."
+    )
+    return section("How many clusters", lead, tag("div", left, _sizes(contents), class_="pair"))
 
 
-def _curve(curve: Curve, contents: Contents) -> Html:
+def _curve(curve: KCurve, contents: Contents) -> Html:
+    points, shortest = curve.points, curve.shortest.k
+    is_as_good = [point.is_as_good for point in points]
     flat = ", ".join(
-        f"{curve.k[first]}" if first == last else f"{curve.k[first]} to {curve.k[last]}"
-        for first, last in runs_of(curve.as_good)
+        f"{points[first].k}" if first == last else f"{points[first].k} to {points[last].k}"
+        for first, last in find_runs(is_as_good)
     )
     good = (
-        f"shaded are those that are as good, given how much the curve varies ({flat})"
-        if sum(curve.as_good) > 1
+        f"those as good, given how much the curve varies, are shaded ({flat})"
+        if sum(is_as_good) > 1
         else "given how much the curve varies, no other is as good"
     )
     alt = (
-        f"Line chart of the coding length for k from {min(curve.k)} to {max(curve.k)}: the "
-        f"shortest is at {_name(curve.shortest)}, {good}."
+        f"Line chart of the coding length for k from {points[0].k} to {points[-1].k}: the "
+        f"shortest is at {_name(shortest)}, {good}."
     )
-    has_band = any(low is not None for low in curve.low)
+    has_band = any(point.low is not None for point in points)
     band = " The band holds the curves of all resamples." if has_band else ""
-    has_votes = any(vote is not None for vote in curve.votes)
+    has_votes = any(point.votes is not None for point in points)
     votes = " Below: the share of resamples in which each k is the shortest." if has_votes else ""
-    used = f" This run has {contents.k} clusters." if contents.k != curve.shortest else ""
-    doubt = "" if curve.is_guide else " It is too little shorter than without clusters to decide."
+    used = f" This run has {contents.k} clusters." if contents.k != shortest else ""
+    doubt = "" if curve.is_guide else " It saves too little over no clusters at all to decide."
     caption = (
-        f"Lower is better. The dot is the shortest, {_name(curve.shortest)}; {good}.{doubt}{band}"
+        f"Lower is better. The dot is the shortest, {_name(shortest)}; {good}.{doubt}{band}"
         f"{votes}{used}"
     )
-    drawn = inline("curve", alt, draw_curve, curve, contents.k)
-    return captioned("Coding length by number of clusters", drawn, caption)
+    return captioned(_CURVE_TITLE, draw_svg("curve", alt, draw_curve, curve, contents.k), caption)
 
 
 def _name(k: int) -> str:
@@ -87,105 +94,108 @@ def _sizes(contents: Contents) -> Html:
     sizes = tally.sizes[order]
     alt = (
         f"Sizes of {contents.k} clusters, largest first: from {sizes[0]:,} down to {sizes[-1]:,} "
-        "pictures."
+        "images."
     )
     caption = (
-        f"Pictures in each cluster, from {sizes[0]:,} down to {sizes[-1]:,}. The steeper the "
-        "slope, the less equal the shares; the dashed line is what equal shares would be."
+        f"Images in each cluster, from {sizes[0]:,} down to {sizes[-1]:,}. The steeper the slope, "
+        "the less equal the clusters; the dashed line is their mean size."
     )
-    return captioned("Sizes", inline("sizes", alt, draw_sizes, sizes, order), caption)
+    return captioned("Sizes", draw_svg("sizes", alt, draw_sizes, sizes, order), caption)
 
 
-def how_sure(contents: Contents) -> Html:
-    """Confidence, and what is far from everything."""
+def confidence_section(contents: Contents) -> Html:
+    """Histograms of confidence and of novelty."""
     tally = contents.tally
     far = int(tally.far.sum())
     alt = (
-        f"Histogram of the confidence of {tally.rows:,} pictures: half of them are above "
+        f"Histogram of the confidence of {tally.rows:,} images, whose median is "
         f"{tally.median_confidence:.2f}."
     )
     caption = (
-        "A picture's confidence is the share of its links that lead to landmarks of its own "
-        f"cluster. Half of all pictures are above {tally.median_confidence:.2f}; the further "
-        "right the bars, the clearer the clusters."
+        "Confidence is high if only one cluster is near. It is scaled so that its mean is about "
+        "the share of images that keep their cluster when clusters are found again on half of "
+        f"them. The median is {tally.median_confidence:.2f}. The further right the bars, the "
+        "clearer the clusters."
     )
-    drawn = captioned("Confidence", inline("sure", alt, draw_confidence, tally.bins), caption)
+    confidence = captioned(
+        "Confidence", draw_svg("confidence", alt, draw_confidence, tally.bins), caption
+    )
     far_alt = (
-        f"Histogram of the novelty of {tally.rows:,} pictures: {far:,} of them are above {FAR:g}."
+        f"Histogram of the novelty of {tally.rows:,} images: {far:,} of them are above {FAR:g}."
     )
     far_caption = (
-        f"{far:,} of {tally.rows:,} pictures (right of the line) have a novelty above {FAR:g}: "
-        "they lie farther from every known embedding than nearly all that were fitted. They are "
-        "in the nearest cluster, but need not belong to any. Pictures that are known themselves "
-        "stand at 0; heights from 10 up are on a scale of ratios."
+        f"{far:,} of {tally.rows:,} images (right of the line) have a novelty above {FAR:g}: they "
+        "are farther from every known embedding than nearly all that clusters were fitted on. They "
+        "are in the nearest cluster, but may belong to none. Images that are known themselves are "
+        "at 0; the vertical scale is logarithmic from 10 up."
     )
-    told = captioned(
-        "Far from everything",
-        inline("far", far_alt, draw_novelty, tally.novelty_bins, FAR),
+    novelty = captioned(
+        "Novelty",
+        draw_svg("novelty", far_alt, draw_novelty, tally.novelty_bins, FAR),
         far_caption,
     )
     return section(
-        "How sure",
-        "How clearly each picture belongs to the cluster that it was put into.",
-        tag("div", drawn, told, class_="pair"),
+        "Confidence and novelty",
+        "How clearly each image belongs to its cluster.",
+        tag("div", confidence, novelty, class_="pair"),
     )
 
 
-def against_labels(contents: Contents) -> Html:
-    """Scores, where there are labels."""
-    title, found = "Against labels", contents.evaluation
-    if found is None:
-        return tag("section", tag("h2", title), _absent("Scores", contents.missing["labels"]))
-    left = f"; {found.unlabelled:,} without a label are left out" if found.unlabelled else ""
+def scores_section(contents: Contents) -> Html:
+    """Scores against labels, if there are labels."""
+    title, evaluation = "Scores against labels", contents.evaluation
+    if evaluation is None:
+        return tag("section", tag("h2", title), _absent("Scores", contents.absences["labels"]))
+    unlabelled = (
+        f"; {evaluation.unlabelled:,} without a label are left out" if evaluation.unlabelled else ""
+    )
     lead = (
-        f"Over {found.n:,} pictures of {found.classes:,} classes in {found.k:,} clusters{left}. "
-        "Labels took no part in training or clustering."
+        f"Over {evaluation.n:,} images of {evaluation.classes:,} classes in {evaluation.k:,} "
+        f"clusters{unlabelled}. Neither training nor clustering saw labels."
     )
     note = (
-        "Accuracy matches each cluster to one class, so with more clusters than classes some "
-        "pictures must count as wrong. NMI is mutual information, ARI agreement on pairs above "
-        "chance; 1 is best for all three."
+        "Accuracy matches each cluster with one class, so with more clusters than classes some "
+        "images must count as wrong. NMI is normalised mutual information. ARI is agreement on "
+        "pairs above chance. 1 is best for all three."
     )
     return section(
         title,
         lead,
-        scores_table(contents),
+        scores_table(evaluation),
         tag("p", note, class_="note"),
-        tag("div", _deciles(found), _mistakes(found), class_="pair"),
+        tag("div", _deciles(evaluation), _mistakes(evaluation), class_="pair"),
     )
 
 
-def _deciles(found: Evaluation) -> Html:
-    first, last = found.deciles[0], found.deciles[-1]
+def _deciles(evaluation: Evaluation) -> Html:
+    first, last = evaluation.deciles[0], evaluation.deciles[-1]
     alt = (
-        f"Accuracy by confidence: {first.accuracy:.2f} in the tenth with the least, "
-        f"{last.accuracy:.2f} in the tenth with the most."
+        f"Accuracy by confidence: {first.accuracy:.2f} in the least confident tenth, "
+        f"{last.accuracy:.2f} in the most confident tenth."
     )
     caption = (
-        "Each point is a tenth of the pictures. Where the lines rise, confidence can be trusted "
-        "to tell which pictures to look at first. Purity counts a picture right when it is of the "
-        "most frequent class of its cluster."
+        "Each point is a tenth of the images. Where the lines rise, low confidence finds the "
+        "images to check first. Purity is the share of images in the most frequent class of their "
+        "cluster."
     )
-    drawn = inline("deciles", alt, draw_deciles, found.deciles)
-    return captioned("Right, by confidence", drawn, caption)
+    drawn = draw_svg("deciles", alt, draw_deciles, evaluation.deciles)
+    return captioned("Accuracy by confidence", drawn, caption)
 
 
-def _mistakes(found: Evaluation) -> Html:
+def _mistakes(evaluation: Evaluation) -> Html:
     title = tag("h3", "The largest mistakes")
-    if not found.mistakes:
+    if not evaluation.mistakes:
         none = tag("p", "None: clusters and classes are the same.")
         return tag("div", title, none, class_="card")
-    return tag("div", title, mistakes_table(found), class_="card")
+    return tag("div", title, mistakes_table(evaluation), class_="card")
 
 
-def the_clusters(contents: Contents) -> Html:
+def clusters_section(contents: Contents) -> Html:
     """The table of clusters."""
-    lead = "Largest first. Far counts pictures that are far from everything that was fitted."
+    lead = "Largest first. “Far” counts images that are far from everything that was fitted."
     if contents.k > MOST_CLUSTERS:
         lead += f" The {MOST_CLUSTERS:,} largest of {contents.k:,} are shown."
     note = None
     if not contents.captions:
-        missing = contents.missing["captions"]
-        told = join(f"The clusters have no names here: {missing.what}. ", _adds(missing))
-        note = tag("p", told, class_="note")
-    return section("The clusters", lead, note, clusters_table(contents))
+        note = tag("p", explain(contents.absences["captions"]), class_="note")
+    return section("Clusters", lead, note, clusters_table(contents))

@@ -1,4 +1,4 @@
-"""How the page looks: on a phone and on a wide screen, in light and in dark, and on paper."""
+"""The style sheet of the report: for phone and wide screen, light and dark, and paper."""
 
 from .theme import DARK, LIGHT, variables
 

@@ -1,4 +1,4 @@
-"""A figure as markup that stands inside a page: no prologue, no date, colours of the page."""
+"""A figure as inline SVG: without prologue and date, in the colours of the report."""
 
 import io
 import re
@@ -33,30 +33,30 @@ _STYLE: "dict[RcKeyType, Any]" = {
     "legend.frameon": False,
     "image.composite_image": False,
 }
-"""DejaVu comes with matplotlib and is wider than most: what fits in it fits in other fonts."""
+"""DejaVu comes with matplotlib. It is wider than most, so what fits in it fits in other fonts."""
 
 
-def inline(name: str, alt: str, draw: "Callable[..., Figure]", *args: Any) -> Html:
-    """What `draw` draws, as an inline SVG. `name` keeps its ids apart from those of others.
+def draw_svg(name: str, alt: str, draw: "Callable[..., Figure]", *args: Any) -> Html:
+    """What `draw` draws, as inline SVG. `name` makes its ids unique in the report.
 
-    The bytes follow from the arguments and the version of matplotlib.
+    The same arguments and version of matplotlib give the same bytes.
     """
     import matplotlib
 
-    written = io.BytesIO()
+    buffer = io.BytesIO()
     with matplotlib.rc_context(_STYLE):
         figure = draw(*args)
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(written, format="svg", transparent=True, metadata=nothing)
-    return place(written.getvalue().decode(), name, alt)
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
+    return inline_svg(buffer.getvalue().decode(), name, alt)
 
 
-def place(svg: str, name: str, alt: str) -> Html:
-    """A file of matplotlib's as an element of a page."""
+def inline_svg(svg: str, name: str, alt: str) -> Html:
+    """An SVG file of matplotlib as an element of HTML."""
     opening = re.search(r"<svg\b[^>]*>", svg)
-    assert opening is not None, "matplotlib writes one svg element"
+    assert opening is not None, "matplotlib wrote no svg element"
     view_box = re.search(r'viewBox="([^"]*)"', opening.group())
-    assert view_box is not None, "and says how large it is"
+    assert view_box is not None, "matplotlib wrote an svg element without its size"
     inside = svg[opening.end() : svg.rindex("</svg>")]
     inside = re.sub(
         r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", inside, flags=re.DOTALL

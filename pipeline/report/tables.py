@@ -1,14 +1,15 @@
-"""Tables of the page: clusters, scores, and what the run is made of."""
+"""Tables of the report: clusters, scores, and versions."""
 
 import json
 from collections.abc import Mapping, Sequence
 
 from ..view.evaluation import Evaluation, Scores
-from .contents import Contents, VersionRow
+from ..view.facts import Version
+from .contents import Contents
 from .markup import Child, Html, breakable, join, tag
 
 MOST_CLUSTERS = 1000
-"""Rows of the table of clusters; the smallest are left out."""
+"""Clusters in the table; the smallest are left out."""
 
 _MOST_CAPTIONS = 3
 _MOST_MISTAKES = 12
@@ -18,8 +19,8 @@ def table(name: str, head: Sequence[Html], rows: Sequence[Sequence[Html]]) -> Ht
     """A table that scrolls inside itself, by touch and by keyboard."""
     top = tag("thead", tag("tr", *head))
     body = tag("tbody", *(tag("tr", *row) for row in rows))
-    made = tag("table", top, body)
-    return tag("div", made, class_="scroll", tabindex=0, role="region", aria_label=name)
+    element = tag("table", top, body)
+    return tag("div", element, class_="scroll", tabindex=0, role="region", aria_label=name)
 
 
 def _head(text: str, *, is_number: bool = False) -> Html:
@@ -35,16 +36,16 @@ def clusters_table(contents: Contents) -> Html:
     tally = contents.tally
     shown = tally.largest_first[:MOST_CLUSTERS]
     most = max(1, int(tally.sizes.max()))
-    has_captions, purities = bool(contents.captions), _purities(contents)
+    has_captions, purities = bool(contents.captions), _purities(contents.evaluation)
     head = [
         _head("cluster", is_number=True),
         *([_head("captions, by share")] if has_captions else []),
-        _head("pictures", is_number=True),
+        _head("images", is_number=True),
         _head(""),
         *([_head("largest class"), _head("its share", is_number=True)] if purities else []),
         _head("confidence", is_number=True),
         _head("far", is_number=True),
-        _head("surest picture"),
+        _head("surest image"),
     ]
     rows = []
     for cluster in shown:
@@ -70,31 +71,28 @@ def clusters_table(contents: Contents) -> Html:
                 tag("td", tag("code", breakable(tally.surest[cluster] or "–")), class_="key"),
             ]
         )
-    return table("The clusters", head, rows)
+    return table("Clusters", head, rows)
 
 
 def _captions_cell(contents: Contents, cluster: int) -> Html:
-    told = [f"{words} {share:.0%}" for words, share in contents.captions.get(cluster, ())]
-    if not told:
+    captions = [f"{words} {score:.0%}" for words, score in contents.captions.get(cluster, ())]
+    if not captions:
         return tag("td", "–", class_="words")
-    first, others = tag("strong", told[0]), ", ".join(told[1:_MOST_CAPTIONS])
+    first, others = tag("strong", captions[0]), ", ".join(captions[1:_MOST_CAPTIONS])
     return tag("td", first, tag("br"), tag("span", others, class_="quiet"), class_="words")
 
 
-def _purities(contents: Contents) -> Mapping[int, tuple[str, float]]:
-    found = contents.evaluation
-    rows = () if found is None else found.per_cluster
+def _purities(evaluation: Evaluation | None) -> Mapping[int, tuple[str, float]]:
+    rows = () if evaluation is None else evaluation.per_cluster
     return {row.cluster: (row.majority, row.purity) for row in rows}
 
 
-def scores_table(contents: Contents) -> Html:
+def scores_table(evaluation: Evaluation) -> Html:
     """Three rows of scores: the clusters, k-means, and chance."""
-    found = contents.evaluation
-    assert found is not None
     named = [
-        ("these clusters", found.clusters),
-        ("k-means on the embeddings", found.kmeans),
-        ("chance, with the same sizes", found.chance),
+        ("these clusters", evaluation.clusters),
+        ("k-means on the embeddings", evaluation.kmeans),
+        ("chance, with the same sizes", evaluation.chance),
     ]
     head = [
         _head(""),
@@ -105,8 +103,8 @@ def scores_table(contents: Contents) -> Html:
         [
             tag("th", name, scope="row"),
             *(
-                _number(_signed(one), "number best" if one == top else "number quiet")
-                for one, top in zip(_three(scores), best, strict=True)
+                _number(_signed(score), "number best" if score == top else "number quiet")
+                for score, top in zip(_three(scores), best, strict=True)
             ),
         ]
         for name, scores in named
@@ -114,28 +112,30 @@ def scores_table(contents: Contents) -> Html:
     return table("Scores against labels", head, rows)
 
 
-def mistakes_table(found: Evaluation) -> Html:
-    """The classes that went, in the largest numbers, into a cluster of another class."""
+def mistakes_table(evaluation: Evaluation) -> Html:
+    """The classes of which most images went into a cluster of another class."""
     head = [
         _head("class"),
         _head("went into", is_number=True),
         _head("matched with"),
-        _head("pictures", is_number=True),
+        _head("images", is_number=True),
     ]
     rows = [
         [
-            tag("th", breakable(one.label), scope="row", class_="key"),
-            _number(one.cluster),
-            tag("td", breakable(one.matched or "no class"), class_="key"),
-            _number(join(f"{one.rows:,} ", tag("span", f"{one.share:.0%}", class_="quiet"))),
+            tag("th", breakable(mistake.label), scope="row", class_="key"),
+            _number(mistake.cluster),
+            tag("td", breakable(mistake.matched or "no class"), class_="key"),
+            _number(
+                join(f"{mistake.rows:,} ", tag("span", f"{mistake.share:.0%}", class_="quiet"))
+            ),
         ]
-        for one in found.mistakes[:_MOST_MISTAKES]
+        for mistake in evaluation.mistakes[:_MOST_MISTAKES]
     ]
     return table("The largest mistakes", head, rows)
 
 
 def _signed(score: float) -> str:
-    """Three places, without a zero that has a sign."""
+    """Three decimals; zero has no sign."""
     return f"{round(score, 3) + 0.0:.3f}".replace("-", "−")
 
 
@@ -143,8 +143,8 @@ def _three(scores: Scores) -> tuple[float, float, float]:
     return scores.acc, scores.nmi, scores.ari
 
 
-def versions_table(versions: Sequence[VersionRow]) -> Html:
-    """What the run holds, in the order of data flow, and what each was made from."""
+def versions_table(versions: Sequence[Version]) -> Html:
+    """The artifacts of the run, in the order in which data flows, and what each was made from."""
     head = [
         _head("slot"),
         _head("version"),
@@ -153,24 +153,30 @@ def versions_table(versions: Sequence[VersionRow]) -> Html:
         _head("made from"),
         _head("made"),
     ]
-    return table("Versions of this run", head, [_version_cells(row) for row in versions])
+    return table("Versions of this run", head, [_version_cells(version) for version in versions])
 
 
-def _version_cells(row: VersionRow) -> list[Html]:
-    settings = json.dumps(row.settings, indent=1, sort_keys=True, ensure_ascii=False)
-    opened = tag("details", tag("summary", row.stage), tag("pre", tag("code", settings)))
-    sources = [piece for one in row.made_from for piece in (tag("code", one), tag("br"))]
-    seconds = "" if row.seconds is None else f"{row.seconds:,.1f} s on {row.device}"
+def _version_cells(version: Version) -> list[Html]:
+    settings = json.dumps(version.settings, indent=1, sort_keys=True, ensure_ascii=False)
+    details = tag("details", tag("summary", version.stage), tag("pre", tag("code", settings)))
+    inputs = [piece for name in version.inputs for piece in (tag("code", name), tag("br"))]
+    seconds = "" if version.seconds is None else f"{version.seconds:,.1f} s on {version.device}"
     return [
-        tag("th", row.slot, scope="row"),
-        tag("td", tag("code", row.version), class_="whole"),
-        _number(f"{row.rows:,}"),
-        tag("td", opened if row.settings else row.stage),
-        tag("td", join(*sources[:-1]) if sources else "files of the user", class_="whole"),
-        tag("td", day(row.date), tag("br"), tag("span", seconds, class_="quiet"), class_="whole"),
+        tag("th", version.slot, scope="row"),
+        tag("td", tag("code", version.version), class_="whole"),
+        _number(f"{version.rows:,}"),
+        tag("td", details if version.settings else version.stage),
+        tag("td", join(*inputs[:-1]) if inputs else "your files", class_="whole"),
+        tag(
+            "td",
+            format_date(version.date),
+            tag("br"),
+            tag("span", seconds, class_="quiet"),
+            class_="whole",
+        ),
     ]
 
 
-def day(date: str) -> str:
-    """A moment as people read it; what is no moment stays as it is."""
+def format_date(date: str) -> str:
+    """An ISO date to the minute; any other text as it is."""
     return date[:16].replace("T", " ") + (" UTC" if date.endswith("+00:00") else "")

@@ -1,4 +1,4 @@
-"""The colours of the page and of its figures, for light and for dark."""
+"""Colours of the report, its figures and the page, in light and in dark."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ LIGHT: Mapping[str, str] = {
     "green": "#009e73",
     "shade": "#cfe6da",
 }
-"""Blue, orange and green by Okabe and Ito, as in the history of a training."""
+"""Blue, orange and green are Okabe and Ito's, as in the history of a training."""
 
 DARK: Mapping[str, str] = {
     "page": "#14161a",
@@ -28,10 +28,10 @@ DARK: Mapping[str, str] = {
     "green": "#3cc79b",
     "shade": "#234438",
 }
-"""The same names, lighter by as much as a dark page asks for."""
+"""The same names, lighter for a dark background."""
 
 HEAT = "cividis"
-"""Matplotlib's map of |cosine| to colours: made to read the same to colour-blind eyes."""
+"""Matplotlib's colour map of |cosine|, which reads the same to colour-blind eyes."""
 
 
 def variables(colours: Mapping[str, str]) -> str:
@@ -40,7 +40,7 @@ def variables(colours: Mapping[str, str]) -> str:
 
 
 def themed(svg: str) -> str:
-    """Markup whose light colours became variables, so that they follow the page."""
+    """An SVG whose colours are variables instead of light ones, so that they follow the theme."""
     for name, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{name})")
     return svg

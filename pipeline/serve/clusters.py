@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact, MissingError
+from ..view.captions import Caption, read_captions, read_level_captions
+from ..view.columns import read_column
+from ..view.facts import FAR
 from .columns import Column, overlaps
 from .damage import reading
 from .models import Card, Grouping, Member, Name, NodeCard
@@ -22,9 +25,6 @@ MEMBERS = 12
 NAMES = 5
 """Captions of a card."""
 
-FAR = 1.0
-"""Novelty above it is far from everything that was fitted."""
-
 _KEPT_BYTES = 32 * 2**20
 """Of rows of nodes that are several clusters of their level, and were sorted together."""
 
@@ -34,14 +34,12 @@ class Clusters:
 
     def __init__(
         self,
-        embeddings: Artifact,
         assignments: Artifact,
         captions: Artifact | None,
         hierarchy: Artifact | None,
         levels: Artifact | None,
         folder: Path,
     ) -> None:
-        self._parts = [part.name for part in embeddings.parts]
         self._assignments = assignments
         self._captions = captions
         self._hierarchy = hierarchy
@@ -108,12 +106,9 @@ class Clusters:
         )
 
     def _gather(self, source: Artifact, name: str) -> "np.ndarray":
-        """One column of all rows, in the order of the embeddings."""
-        import numpy as np
-
+        """One column of all rows."""
         with reading(source):
-            tables = (source.table(part, columns=[name]) for part in self._parts)
-            return np.concatenate([one.column(0).to_numpy() for one in tables])
+            return read_column(source, name)
 
     @cached_property
     def novelty(self) -> "np.ndarray":
@@ -125,7 +120,9 @@ class Clusters:
         """Captions of the clusters of the first grouping, best first."""
         if self._captions is None:
             return {}
-        return {cluster: names for (_, cluster), names in self._read_names("rows").items()}
+        with reading(self._captions):
+            found = read_captions(self._captions)
+        return {cluster: _names(captions) for cluster, captions in found.items()}
 
     @cached_property
     def _node_names(self) -> Mapping[int, Sequence[Name]]:
@@ -136,24 +133,13 @@ class Clusters:
         own = self._assignments.manifest.inputs.get("hierarchy")
         if own is None or self._hierarchy is None or own.version != self._hierarchy.version:
             return {}
-        named = self._read_names("levels")
+        with reading(self._captions):
+            named = read_level_captions(self._captions)
         for level in sorted({level for level, _ in named}, reverse=True):
             # The coarsest level of a node comes last.
             for number, node in enumerate(tree.at(level)):
                 if (level, number) in named:
-                    found[node.number] = named[level, number]
-        return found
-
-    def _read_names(self, role: str) -> dict[tuple[int, int], list[Name]]:
-        """Captions by level and cluster, best first; the level is 0 where there is none."""
-        captions = self._captions
-        assert captions is not None, "it was looked for"
-        with reading(captions):
-            rows = captions.table(captions.only_part, role).sort_by("rank").to_pylist()
-        found: dict[tuple[int, int], list[Name]] = {}
-        for row in rows:
-            one = Name(caption=row["caption"], score=row["score"])
-            found.setdefault((row.get("level", 0), row["cluster"]), []).append(one)
+                    found[node.number] = _names(named[level, number])
         return found
 
     def _own(self) -> Column:
@@ -267,6 +253,10 @@ class Clusters:
                 scores[one.caption] = scores.get(one.caption, 0.0) + share * one.score
         best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
         return [Name(caption=caption, score=score) for caption, score in best[:NAMES]]
+
+
+def _names(captions: Sequence[Caption]) -> list[Name]:
+    return [Name(caption=words, score=score) for words, score in captions]
 
 
 def _members(rows: "np.ndarray", column: Column) -> list[Member]:

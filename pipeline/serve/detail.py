@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-from ..report.spectra import second_moment, singular_values
+from ..view.spectra import second_moment, singular_values
 from .columns import Column, overlaps
 from .models import (
     Card,

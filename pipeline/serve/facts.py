@@ -1,9 +1,9 @@
 """What a run says of itself: counts, curve, hierarchy, versions, and what it lacks."""
 
 import importlib.metadata
-from collections import Counter
 
-from ...store.runs import sorted_slots
+from ..view.curve import read_curve
+from ..view.facts import count_samples, find_absences, list_versions, name_model
 from .damage import reading
 from .models import (
     Absent,
@@ -15,61 +15,53 @@ from .models import (
     SkippedRows,
     TreeFacts,
 )
-from .opened import Opened, find_readable
+from .opened import Opened
 
 
 def describe_run(opened: Opened) -> RunFacts:
     """All that the page says of a run as a whole."""
     embeddings = opened.embeddings
-    counts: Counter[str] = Counter()
-    for part in embeddings.parts:
-        counts.update(part.facts.get("skipped", {}))
-    model = embeddings.facts["model"]
-    curve, tree = _curve(opened), _tree(opened)
+    counts = count_samples(embeddings)
     return RunFacts(
         name=opened.run.record.name,
         generation=opened.generation,
         cpp_pipe=importlib.metadata.version("cpp-pipe"),
-        model=f"{model['model']} ({model['pretrained']})",
+        model=name_model(embeddings),
         rows=embeddings.rows,
-        seen=sum(part.facts.get("seen", part.rows) for part in embeddings.parts),
-        embedded=embeddings.rows,
-        skipped=[Skipped(reason=reason, rows=rows) for reason, rows in counts.most_common()],
-        partial=[
-            str(part.facts.get("shard", part.name))
-            for part in embeddings.parts
-            if part.facts.get("is_partial")
-        ],
+        seen=counts.seen,
+        embedded=counts.embedded,
+        skipped=[Skipped(reason=reason, rows=rows) for reason, rows in counts.skipped.items()],
+        partial=list(counts.partial),
         groupings=opened.clusters.groupings,
-        tree=tree,
-        curve=curve,
+        tree=_tree(opened),
+        curve=_curve(opened),
         has_captions=opened.captions is not None,
         has_map=opened.projection is not None,
         spaces=opened.finder.spaces,
-        absent=_absent(opened, bool(curve)),
-        made=_made(opened),
+        absent=[
+            Absent(what=absence.what, command=absence.command)
+            for absence in find_absences(opened.run).values()
+        ],
+        made=[Made(**vars(version)) for version in list_versions(opened.run)],
     )
 
 
 def _curve(opened: Opened) -> list[CurvePoint]:
-    """The curve that was read off the same eigenvectors as the clusters."""
-    found = opened.curve
-    spectrum = opened.assignments.manifest.inputs.get("spectrum")
-    if found is None or found.manifest.inputs.get("spectrum") != spectrum:
+    if opened.curve is None:
         return []
-    with reading(found):
-        rows = found.table(found.only_part).sort_by("k").to_pylist()
+    with reading(opened.curve):
+        curve = read_curve(opened.curve)
     return [
         CurvePoint(
-            k=row["k"],
-            nats=row["coding_length_nats"],
-            low=row["low_nats"],
-            high=row["high_nats"],
-            votes=row["votes"],
-            as_good=row["as_good"],
-            chosen=row["chosen"],
+            k=point.k,
+            nats=point.nats,
+            low=point.low,
+            high=point.high,
+            votes=point.votes,
+            as_good=point.is_as_good,
+            chosen=point.is_chosen,
         )
-        for row in rows
+        for point in curve.points
     ]
 
 
@@ -85,46 +77,6 @@ def _tree(opened: Opened) -> TreeFacts | None:
         nats=table.column("coding_length_nats").to_pylist(),
         has_rows=opened.clusters.tree is not None,
     )
-
-
-def _absent(opened: Opened, has_curve: bool) -> list[Absent]:
-    name = opened.run.record.name
-    flag = "" if name == "default" else f" --run {name}"
-    wanted = [
-        (opened.captions is not None, "captions", "caption"),
-        (has_curve, "the curve of coding lengths", "select-k"),
-        (opened.clusters.tree is not None, "the hierarchy, to move along", "serve"),
-        (opened.projection is not None, "the map", "map"),
-    ]
-    return [
-        Absent(what=what, command=f"cpp-pipe {command}{flag}")
-        for is_there, what, command in wanted
-        if not is_there
-    ]
-
-
-def _made(opened: Opened) -> list[Made]:
-    """The run's artifacts in the order of data flow."""
-    rows = []
-    for slot in sorted_slots(opened.run.record.versions):
-        found = find_readable(opened.run, slot)
-        if found is None:
-            continue
-        manifest = found.manifest
-        rows.append(
-            Made(
-                slot=slot,
-                version=found.version,
-                stage=f"{manifest.stage}, revision {manifest.revision}",
-                rows=found.rows,
-                inputs=[f"{one.kind} {one.version}" for one in manifest.inputs.values()],
-                date=str(manifest.made_by.get("date", "")),
-                seconds=manifest.made_by.get("seconds"),
-                device=str(manifest.made_by.get("device", "")),
-                settings=dict(manifest.config),
-            )
-        )
-    return rows
 
 
 def list_skipped(opened: Opened, reason: str | None, offset: int, limit: int) -> SkippedRows:

@@ -64,7 +64,7 @@ class Model:
     def picture(self, data: bytes, space: Space) -> "np.ndarray":
         """The embedding (1, d) of an encoded picture, or its features (1, 2p)."""
         from ...stages.sources.images import UndecodableImage, decode
-        from ..view.query import embed_picture
+        from ..view.query import embed_image
 
         with self._lock:
             encoder = self._encoder()
@@ -75,7 +75,7 @@ class Model:
                     f"what was sent is no picture that can be decoded ({error.reason}: "
                     f"{error.detail}): JPEG, PNG, WebP, GIF, BMP and TIFF are"
                 ) from error
-            embedding = embed_picture(encoder, picture)
+            embedding = embed_image(encoder, picture)
             if space == "embeddings":
                 return embedding
             return self._run.refiner.refine(picture, embedding)

@@ -1,7 +1,6 @@
 """A run as it stood when the server looked: everything that answers are made of."""
 
 import contextlib
-import logging
 import shutil
 import tempfile
 import threading
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...store import Artifact, MissingError, Store, StoreError
 from ..run import Run
+from ..view.facts import find_curve, find_readable
 from ..view.labels import read_labels
 from .answers import Packed
 from .clusters import Clusters
@@ -26,8 +26,6 @@ from .tree import LEVELS
 
 if TYPE_CHECKING:
     import numpy as np
-
-log = logging.getLogger(__name__)
 
 _SAMPLED = 32
 """Rows of each cluster by which clusters are compared."""
@@ -50,11 +48,10 @@ class Opened:
         self.hierarchy = find_readable(run, "hierarchy", is_current=True)
         self.levels = find_readable(run, LEVELS, is_current=True)
         self.projection = find_readable(run, "projection", is_current=True)
-        self.curve = find_readable(run, "k_curve")
+        self.curve = find_curve(run)
         self._folder = Path(tempfile.mkdtemp(prefix="cpp-pipe-serve-"))
         self.rows = Rows(self.embeddings, self._folder)
         self.clusters = Clusters(
-            self.embeddings,
             self.assignments,
             self.captions,
             self.hierarchy,
@@ -140,18 +137,6 @@ class Opened:
             coded = coded.unify_dictionaries().combine_chunks()
         codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return codes.astype(np.int32), coded.dictionary.to_pylist()
-
-
-def find_readable(run: Run, slot: str, *, is_current: bool = False) -> Artifact | None:
-    """What a run refers to in a slot; None also where this version of cpp-pipe cannot read it.
-
-    Of what can be done without, a page shows all but that.
-    """
-    try:
-        return run.current(slot) if is_current else run.find(slot)
-    except StoreError as error:
-        log.warning("%s is left out: %s", slot, error)
-        return None
 
 
 def spread(rows: "np.ndarray", most: int) -> "np.ndarray":

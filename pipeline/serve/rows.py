@@ -2,11 +2,12 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact
+from ..view.keys import find_rows
 from .damage import reading
 
 if TYPE_CHECKING:
@@ -81,23 +82,5 @@ class Rows:
 
     def find(self, key: str, shard: str | None = None) -> list[int]:
         """The rows of a key, in one shard or in all; none where it is not there."""
-        import pyarrow.compute as pc
-
-        found = []
-        for part in self._embeddings.parts:
-            if not part.rows or not _may_hold(part.facts, shard):
-                continue
-            table = self.part(part.name)
-            mask = pc.equal(table.column("key"), key)  # pyright: ignore[reportAttributeAccessIssue]
-            inside = mask.to_numpy().nonzero()[0].tolist()
-            found += [
-                self._embeddings.starts[part.name] + row
-                for row in inside
-                if shard is None or table.column("shard")[row].as_py() == shard
-            ]
-        return found
-
-
-def _may_hold(facts: Mapping[str, Any], shard: str | None) -> bool:
-    """Whether a part can hold rows of a shard; one that does not say which it is of may."""
-    return shard is None or facts.get("shard", shard) == shard
+        with reading(self._embeddings):
+            return find_rows(self._embeddings, key, shard)

@@ -1,1 +1,1 @@
-"""All that reads a run: queries, searchers, hits, labels, evaluation, images."""
+"""All that reads a run: facts, columns, keys, queries, searchers, labels, evaluation, images."""

@@ -1,11 +1,12 @@
-"""Answers to questions about a run: the one path of a query, from command, page and Python."""
+"""Answers to questions about a run: the one path of a query from command, page and Python."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import MissingError, QueryError
 from .filters import allowed_rows
+from .keys import row_of_key
 from .opened_run import OpenedRun
-from .query import Example, Question, check_vector, combine, embed_picture, read_picture, row_of_key
+from .query import Example, Question, check_vector, combine, embed_image, read_image
 from .searcher import TARGET_RECALL, Hit, Searcher, describe_rows, has_faiss
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ class Answer(NamedTuple):
     rows: "np.ndarray"
     """(n,) numbers over all parts."""
     query: "np.ndarray"
-    """(1, d), what they were compared with."""
+    """(1, d): what they were compared with."""
 
 
 def open_searcher(run: OpenedRun, space: str) -> Searcher:
-    """What finds rows of a space.
+    """The searcher of a space.
 
-    Without an index, or without FAISS, every row is compared. MissingError where the features are
-    out of date, QueryError where the index is.
+    Without an index, or without FAISS, it compares every row. MissingError if the features are out
+    of date, QueryError if the index is.
     """
     source = run.current(space)
     if source is None:
@@ -39,7 +40,7 @@ def open_searcher(run: OpenedRun, space: str) -> Searcher:
 
 
 def answer(run: OpenedRun, question: Question, searcher: Searcher | None = None) -> Answer:
-    """The rows that answer a question; QueryError where it cannot be answered."""
+    """The rows that answer a question; QueryError if it cannot be answered."""
     import numpy as np
 
     space = question.where
@@ -59,19 +60,19 @@ def answer(run: OpenedRun, question: Question, searcher: Searcher | None = None)
     similarities, rows = searcher.nearest(
         query,
         question.n,
-        target_recall=question.target_recall or _usual_recall(run),
+        target_recall=question.target_recall or _default_recall(run),
         allowed=allowed,
     )
-    # Rows are rounded to float16, so that a row with itself can come out above 1.
+    # Rows are rounded to float16, so the cosine of a row with itself can exceed 1.
     return Answer(np.minimum(similarities, 1), rows, query)
 
 
 def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = None) -> list[Hit]:
-    """The rows that answer a question, best first, with what is known of each."""
-    found = answer(run, question, searcher)
+    """The hits that answer a question, best first."""
+    result = answer(run, question, searcher)
     return describe_rows(
-        found.rows.tolist(),
-        found.similarities.tolist(),
+        result.rows.tolist(),
+        result.similarities.tolist(),
         run.artifact("embeddings"),
         run.current("assignments"),
         run.current("captions"),
@@ -79,8 +80,8 @@ def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = N
     )
 
 
-def _usual_recall(run: OpenedRun) -> float:
-    """That of the run's settings; runs that were begun before there was one have the default."""
+def _default_recall(run: OpenedRun) -> float:
+    """The recall in the run's settings; older runs without it have the default."""
     return float(run.record.settings.get("index", {}).get("target_recall", TARGET_RECALL))
 
 
@@ -97,6 +98,6 @@ def _vector(run: OpenedRun, example: Example, space: str, searcher: Searcher) ->
         return searcher.rows.take([row])
     if example.kind == "vector":
         return check_vector(example.value, searcher.rows.width, space)
-    picture = read_picture(example.value, run.encoder.at_least, example.name)
-    embedding = embed_picture(run.encoder, picture)
-    return embedding if space == "embeddings" else run.refiner.refine(picture, embedding)
+    image = read_image(example.value, run.encoder.at_least, example.name)
+    embedding = embed_image(run.encoder, image)
+    return embedding if space == "embeddings" else run.refiner.refine(image, embedding)

@@ -1,23 +1,23 @@
-"""A contact sheet: a query and its hits as one picture."""
+"""A contact sheet: a query and its hits in one image."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
 TILE = 160
-"""Pixels a side of a picture on the sheet."""
+"""Pixels a side of each image."""
 
 _MARGIN = 8
 _LINE = 14
 _LINES = 3
-"""Lines of text under a picture."""
+"""Lines of text under an image."""
 _COLUMNS = 6
 
 
 def draw_sheet(tiles: "Sequence[tuple[Image.Image | None, Sequence[str]]]") -> "Image.Image":
-    """Pictures in rows of a grid, up to three lines of text under each; None is an empty frame."""
+    """Images in a grid with up to three lines of text under each; None leaves an empty frame."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=11)
@@ -27,11 +27,11 @@ def draw_sheet(tiles: "Sequence[tuple[Image.Image | None, Sequence[str]]]") -> "
     height = rows * (TILE + _LINES * _LINE + 2 * _MARGIN) + _MARGIN
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (picture, lines) in enumerate(tiles):
+    for number, (image, lines) in enumerate(tiles):
         left = _MARGIN + number % columns * (TILE + _MARGIN)
         top = _MARGIN + number // columns * (TILE + _LINES * _LINE + 2 * _MARGIN)
-        if picture is not None:
-            small = _fit(picture)
+        if image is not None:
+            small = _fit(image)
             sheet.paste(small, (left + (TILE - small.width) // 2, top + (TILE - small.height) // 2))
         # The first tile is the query.
         colour = "#c03000" if number == 0 else "#bbbbbb"
@@ -42,16 +42,17 @@ def draw_sheet(tiles: "Sequence[tuple[Image.Image | None, Sequence[str]]]") -> "
     return sheet
 
 
-def _fit(picture: "Image.Image") -> "Image.Image":
+def _fit(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
-    scale = TILE / max(picture.size)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    scale = TILE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     resample = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
-    return picture.resize(size, resample)
+    return image.resize(size, resample)
 
 
-def _shorten(draw, text: str, font) -> str:
+def _shorten(draw: "ImageDraw.ImageDraw", text: str, font: Any) -> str:
+    """A text that fits under an image, cut at the end."""
     short = text
     while short and draw.textlength(short + ("…" if short != text else ""), font=font) > TILE:
         short = short[:-1]

@@ -1,28 +1,28 @@
-"""How good clusters are against labels, beside chance and beside plain k-means."""
+"""Scores of clusters against labels, with those of chance and of plain k-means."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ...stages.gather import gather
 from ...store import Artifact, ConfigError, MissingError
-from .labels import Scope, fitted_rows, no_labels, read_labels
-
-if TYPE_CHECKING:
-    import numpy as np
+from .columns import read_column
+from .labels import Scope, explain_no_labels, fitted_rows, read_labels
 
 _EVERYTHING = Scope()
 
 _MINIBATCH_ROWS = 100_000
-"""Rows over which k-means is fitted on mini-batches."""
+"""With more rows, k-means is fitted on mini-batches."""
 
 _CHANCE_REPEATS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Accuracy (best matching of clusters to classes), and mutual information, both 0 to 1."""
+    """Accuracy (best matching of clusters to classes) and NMI, both 0 to 1, and ARI, at most 1."""
 
     acc: float
     nmi: float
@@ -31,24 +31,25 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterRow:
-    """One cluster, as far as its rows are scored."""
+    """The scored rows of one cluster."""
 
     cluster: int
     size: int
     purity: float
-    """Share of its rows that are of its majority class."""
+    """Share of its rows that are of its most frequent class."""
     majority: str
+    """Its most frequent class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """Rows of one class in a cluster that is not matched with it."""
+    """Rows of one class in a cluster that is matched with another class."""
 
     label: str
     """Their class."""
     cluster: int
     matched: str | None
-    """The class that the cluster is matched with; None where it is left over."""
+    """The class that the cluster is matched with, if any."""
     rows: int
     share: float
     """Of the rows of the class."""
@@ -62,7 +63,7 @@ class Decile:
     """The mean."""
     accuracy: float
     purity: float
-    """Share of rows that are of the majority class of their cluster."""
+    """Share of rows that are of the most frequent class of their cluster."""
     rows: int
 
 
@@ -74,21 +75,21 @@ class Evaluation:
     where: str | None
     n: int
     unlabelled: int
-    """Rows of the part without a label, which are left out."""
+    """Rows of the part without a label, which are not scored."""
     k: int
-    """Clusters that there are; fewer than were asked for where pieces were joined."""
+    """The number of clusters; fewer than were asked for if pieces were joined."""
     classes: int
     clusters: Scores
     chance: Scores
-    """The same cluster sizes dealt out blindly, mean of several deals."""
+    """Clusters of the same sizes drawn at random, mean of several draws."""
     kmeans: Scores
     """k-means with the same k on the centred raw embeddings."""
     per_cluster: tuple[ClusterRow, ...]
-    """Those that have rows, in rising order of their numbers."""
+    """Clusters with rows, by number."""
     mistakes: tuple[Mistake, ...]
-    """All of them, the largest first."""
+    """Largest first."""
     deciles: tuple[Decile, ...]
-    """In rising order of confidence; fewer than ten rows are a decile each."""
+    """By rising confidence; of fewer than ten rows each is a decile."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -106,26 +107,25 @@ def evaluate(
     scope: Scope = _EVERYTHING,
     fitted: Collection[str] | None = None,
 ) -> Evaluation:
-    """Scores the assignments; labels are the shards' own, or those of a table of the user's.
+    """Scores the assignments against the labels of the shards, or of a table of the user.
 
-    `fitted` names what the clusters were fitted on, as `fitted_parts` gives it: k-means is fitted
-    on the same rows, and without it on the rows that are scored. MissingError when no row has a
-    label, ConfigError when there is no column for `k`.
+    `fitted` is the parts that clusters were fitted on, from `fitted_parts`: k-means is fitted on
+    the same rows; if it is None, on the scored rows. MissingError if no row has a label,
+    ConfigError if there is no column for `k`.
     """
-    import numpy as np
-
     from ...stages.algorithms import metrics
 
     k, cluster, confidence = _columns(assignments, k)
     within = scope.rows(embeddings, fitted)
     labels = np.array(read_labels(embeddings, label, table), dtype=object)
-    scored = within & np.array([one is not None for one in labels])
+    scored = within & np.array([value is not None for value in labels])
     if not scored.any():
-        raise MissingError(no_labels(embeddings, label, table, int(within.sum())))
+        raise MissingError(explain_no_labels(embeddings, label, table, int(within.sum())))
     names = sorted(set(labels[scored]))
     number = {name: i for i, name in enumerate(names)}
-    y = np.array([number[one] for one in labels[scored]])
-    pred = np.array(assignments.column(cluster))[scored]
+    y = np.array([number[name] for name in labels[scored]])
+    pred = read_column(assignments, cluster)[scored].astype(np.int64)
+    sure = read_column(assignments, confidence)
     x = gather(embeddings)
     fit = scored if fitted is None else fitted_rows(embeddings, fitted)
     return Evaluation(
@@ -140,81 +140,79 @@ def evaluate(
         kmeans=_scores(y, _kmeans(x[fit], x[scored], k, seed)),
         per_cluster=_per_cluster(y, pred, names),
         mistakes=_mistakes(y, pred, names),
-        deciles=_deciles(y, pred, np.array(assignments.column(confidence))[scored]),
+        deciles=_deciles(y, pred, sure[scored].astype(np.float64)),
     )
 
 
 def _columns(assignments: Artifact, k: int | None) -> tuple[int, str, str]:
-    """How many clusters there are where k were asked for, and where clusters and confidences are.
-
-    None stands for the first k.
-    """
-    there = {int(asked): count for asked, count in assignments.facts["clusters"].items()}
-    first = next(iter(there))
+    """The number of clusters for a k, and its two columns; None is the first k."""
+    counts = {int(asked): count for asked, count in assignments.facts["clusters"].items()}
+    first = next(iter(counts))
     if k is None or k == first:
-        return there[first], "cluster", "confidence"
-    if k not in there:
+        return counts[first], "cluster", "confidence"
+    if k not in counts:
         raise ConfigError(
-            f"--k {k} is not allowed: the assignments {assignments.version} have columns for "
-            f"k = {', '.join(map(str, there))} (`cpp-pipe assign` with several k makes more)"
+            f"--k {k}: the assignments {assignments.version} have columns for "
+            f"k = {', '.join(map(str, counts))}; `cpp-pipe assign` with several k makes more"
         )
-    return there[k], f"cluster_{k}", f"confidence_{k}"
+    return counts[k], f"cluster_{k}", f"confidence_{k}"
 
 
-def _scores(y: "np.ndarray", pred: "np.ndarray") -> Scores:
+def _scores(y: np.ndarray, pred: np.ndarray) -> Scores:
     from ...stages.algorithms import metrics
 
     return Scores(acc=metrics.accuracy(y, pred), nmi=metrics.nmi(y, pred), ari=metrics.ari(y, pred))
 
 
-def _per_cluster(y: "np.ndarray", pred: "np.ndarray", names: list[str]) -> tuple[ClusterRow, ...]:
+def _per_cluster(y: np.ndarray, pred: np.ndarray, names: list[str]) -> tuple[ClusterRow, ...]:
     from ...stages.algorithms import metrics
 
-    found = metrics.by_cluster(y, pred)
+    clusters = metrics.by_cluster(y, pred)
     return tuple(
         ClusterRow(cluster=cluster, size=size, purity=purity, majority=names[majority])
         for cluster, size, purity, majority in _rows(
-            found.cluster, found.size, found.purity, found.majority
+            clusters.cluster, clusters.size, clusters.purity, clusters.majority
         )
     )
 
 
-def _mistakes(y: "np.ndarray", pred: "np.ndarray", names: list[str]) -> tuple[Mistake, ...]:
+def _mistakes(y: np.ndarray, pred: np.ndarray, names: list[str]) -> tuple[Mistake, ...]:
     from ...stages.algorithms import metrics
 
-    found = metrics.mistakes(y, pred)
+    mistakes = metrics.mistakes(y, pred)
     matched = {cluster: names[i] for cluster, i in metrics.matching(y, pred).items()}
     return tuple(
         Mistake(label=names[i], cluster=j, matched=matched.get(j), rows=count, share=share)
-        for i, j, count, share in _rows(found.label, found.cluster, found.count, found.share)
-    )
-
-
-def _deciles(y: "np.ndarray", pred: "np.ndarray", confidence: "np.ndarray") -> tuple[Decile, ...]:
-    from ...stages.algorithms import metrics
-
-    found = metrics.by_confidence(y, pred, confidence)
-    return tuple(
-        Decile(confidence=mean, accuracy=accuracy, purity=purity, rows=count)
-        for mean, accuracy, purity, count in _rows(
-            found.confidence, found.accuracy, found.purity, found.count
+        for i, j, count, share in _rows(
+            mistakes.label, mistakes.cluster, mistakes.count, mistakes.share
         )
     )
 
 
-def _rows(*columns: "np.ndarray") -> Iterator[tuple[Any, ...]]:
-    """Rows of plain values, as JSON can hold them."""
+def _deciles(y: np.ndarray, pred: np.ndarray, confidence: np.ndarray) -> tuple[Decile, ...]:
+    from ...stages.algorithms import metrics
+
+    deciles = metrics.by_confidence(y, pred, confidence)
+    return tuple(
+        Decile(confidence=mean, accuracy=accuracy, purity=purity, rows=count)
+        for mean, accuracy, purity, count in _rows(
+            deciles.confidence, deciles.accuracy, deciles.purity, deciles.count
+        )
+    )
+
+
+def _rows(*columns: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    """Columns as rows of plain values."""
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _kmeans(fit: "np.ndarray", x: "np.ndarray", k: int, seed: int) -> "np.ndarray":
-    """Clusters of the rows of x, by k-means that is fitted on other rows or on the same."""
-    import numpy as np
+def _kmeans(fit: np.ndarray, x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Clusters of the rows of x by k-means that was fitted on the rows of `fit`."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     mean = fit.mean(axis=0, dtype=np.float32)
 
-    def centred(rows: "np.ndarray") -> "np.ndarray":
+    def centred(rows: np.ndarray) -> np.ndarray:
         rows = rows.astype(np.float32) - mean
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 

@@ -1,4 +1,4 @@
-"""Pictures of rows, read again where they lie: in a shard, a folder or a table."""
+"""Images of rows, read again from their sources: a shard, a folder or a table."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from ...stages.sources.remote import read_range
 from ...stages.sources.shards import is_remote
 from ...stages.sources.tables import read_table_picture
 from ...store import Artifact, MissingError, ShardError
+from .columns import read_rows
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,30 +21,28 @@ Row = Mapping[str, Any]
 
 
 def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> bytes:
-    """The bytes of a row's picture, as they were embedded.
+    """The encoded image of a row, as it was embedded.
 
-    MissingError when the embeddings came without pictures, or these are not where they were.
+    MissingError if the embeddings were imported without images, or the source is gone.
     """
-    part, inside = embeddings.locate(row)
-    columns = ["key", "shard", "offset", "size"]
-    told = embeddings.table(part, columns=columns).slice(inside, 1).to_pylist()[0]
+    part, _ = embeddings.locate(row)
+    (columns,) = read_rows(embeddings, [row], ("key", "shard", "offset", "size"))
     facts = embeddings.part_names[part].facts
-    # Parts that were made before there were other sources than tars do not name theirs.
-    source = facts.get("source", "tar" if told["offset"] is not None else "")
+    # Older parts, made when tars were the only sources, do not name theirs.
+    source = facts.get("source", "tar" if columns["offset"] is not None else "")
     if source not in _SOURCES or part not in sources:
         raise MissingError(
-            f"{told['key']} of {told['shard']} has no picture in the store's reach: "
-            "its embedding was imported"
+            f"{columns['key']} of {columns['shard']} has no image: its embedding was imported"
         )
     flag, read = _SOURCES[source]
     try:
-        return read(sources[part], {**facts, **told})
+        return read(sources[part], {**facts, **columns})
     except MissingError:
         raise
     except (OSError, ShardError, UndecodableImage) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise MissingError(
-            f"{told['key']} cannot be read from {sources[part]} ({why}): put it back, or run "
+            f"{columns['key']} cannot be read from {sources[part]} ({why}): put it back, or run "
             f"`cpp-pipe embed {flag}` with where it lies now; nothing is embedded twice"
         ) from error
 
@@ -69,25 +68,24 @@ _SOURCES: Mapping[str, tuple[str, Callable[[str, Row], bytes]]] = {
     "images": ("--images", _from_folder),
     "table": ("--table", _from_table),
 }
-"""For each kind of source the flag that names it, and how a picture is read again."""
+"""For each kind of source its flag, and how to read an image of it."""
 
 
 def open_row(
     embeddings: Artifact, sources: Mapping[str, str], row: int, at_least: int | None = None
 ) -> "Image.Image":
-    """The picture of a row, RGB; raises what `read_row` and `decode_row` do."""
+    """The image of a row, RGB; raises what `read_row` and `decode_row` do."""
     return decode_row(read_row(embeddings, sources, row), row, at_least)
 
 
 def decode_row(data: bytes, row: int, at_least: int | None = None) -> "Image.Image":
-    """The bytes of a row as a picture, RGB; of a JPEG, `at_least` so many pixels a side will do.
+    """The encoded image of a row, decoded to RGB; MissingError if it cannot be decoded any more.
 
-    MissingError when they are no longer what was embedded.
+    A JPEG may be decoded smaller, to `at_least` pixels a side.
     """
     try:
         return decode(data, at_least=at_least).rgb
     except UndecodableImage as error:
         raise MissingError(
-            f"the bytes of row {row} are no picture any more: what held it was changed since; "
-            "embed it again"
+            f"row {row} is no longer an image, as its source was changed: embed it again"
         ) from error

@@ -1,16 +1,15 @@
-"""Which rows of a run are scored, and what they are labelled."""
+"""Labels of rows, and which rows are scored."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _FITS = tuple(kind.name for kind in (HEADS, SPECTRUM, K_CURVE, HIERARCHY))
 """Kinds that are learned from rows; all others follow row by row."""
@@ -26,67 +25,61 @@ class Scope:
     """Which rows are scored."""
 
     part: str = "all"
-    """`fitted` is every row that anything was fitted on, `held-out` every other row."""
+    """`fitted` are the rows that anything was fitted on, `held-out` all other rows."""
     where: str | None = None
-    """FIELD=VALUE leaves the rows whose JSON field has this value."""
+    """FIELD=VALUE keeps the rows whose JSON field has this value."""
 
     def __post_init__(self) -> None:
         if self.part not in _PARTS:
-            raise ConfigError(f"--part {self.part!r} is not allowed: {', '.join(_PARTS)} are")
+            raise ConfigError(f"--part must be {_join_or(_PARTS)}, got {self.part!r}")
         if self.where is not None and not all(self.where.partition("=")[:2]):
-            raise ConfigError(
-                f"--where {self.where!r} is not allowed: --where FIELD=VALUE is, as split=test"
-            )
+            raise ConfigError(f"--where must be FIELD=VALUE, e.g. split=test, got {self.where!r}")
 
     @property
     def is_everything(self) -> bool:
-        """Whether no row is left out."""
+        """Whether all rows are scored."""
         return self == Scope()
 
     @property
     def flags(self) -> str:
-        """The flags that ask for it; empty where no row is left out."""
+        """The flags that ask for it; empty if all rows are scored."""
         part = [] if self.part == "all" else [f"--part {self.part}"]
         return " ".join(part if self.where is None else [*part, f"--where {self.where}"])
 
-    def rows(self, embeddings: Artifact, fitted: Collection[str] | None) -> "np.ndarray":
-        """Whether each row is scored; MissingError where none is.
+    def rows(self, embeddings: Artifact, fitted: Collection[str] | None) -> np.ndarray:
+        """Whether each row is scored; MissingError if none is.
 
-        `fitted` is as `fitted_parts` gives it; None serves where no part is asked for.
+        `fitted` is from `fitted_parts`; it may be None if all parts are scored.
         """
-        import numpy as np
-
         chosen = np.ones(embeddings.rows, bool)
         if self.part != "all":
-            assert fitted is not None, f"what was fitted on is not known for --part {self.part}"
+            assert fitted is not None, f"--part {self.part} needs the fitted parts"
             chosen = fitted_rows(embeddings, fitted) == (self.part == "fitted")
         if self.part == "held-out" and not chosen.any():
             raise MissingError(
-                f"--part held-out has no rows, as {', '.join(_FITS[:-1])} or {_FITS[-1]} were "
-                f"fitted on each of the {embeddings.rows:,} rows of the run: `cpp-pipe embed` (or "
-                "import) of the old shards and further ones adds rows that are held out until a "
-                "command as `cpp-pipe train` fits anew, and --where FIELD=VALUE names a split"
+                f"--part held-out has no rows: {_join_or(_FITS)} were fitted on each of the "
+                f"{embeddings.rows:,} rows of the run: `cpp-pipe embed` (or import) of the old "
+                "shards and new ones adds rows that are held out until a command such as `cpp-pipe "
+                "train` fits again; --where FIELD=VALUE names a split"
             )
         return chosen if self.where is None else chosen & self._rows_where(embeddings, chosen)
 
-    def _rows_where(self, embeddings: Artifact, chosen: "np.ndarray") -> "np.ndarray":
-        import numpy as np
-
+    def _rows_where(self, embeddings: Artifact, chosen: np.ndarray) -> np.ndarray:
         assert self.where is not None
         field, _, wanted = self.where.partition("=")
         values = [_text(extra.get(field)) for extra in _extras(embeddings)]
-        found = np.array([value == wanted for value in values])
-        if not (found & chosen).any():
-            among = {value for value, is_in in zip(values, chosen, strict=True) if is_in}
-            there = sorted(value for value in among if value is not None)
-            more = f" and {len(there) - _MOST_VALUES:,} more" if len(there) > _MOST_VALUES else ""
-            has = f"{field} is {', '.join(there[:_MOST_VALUES])}{more}"
-            raise MissingError(f"{self.flags} has no rows: {has if there else _fields(embeddings)}")
-        return found
+        is_wanted = np.array([value == wanted for value in values])
+        if not (is_wanted & chosen).any():
+            of_chosen = {value for value, is_in in zip(values, chosen, strict=True) if is_in}
+            held = sorted(value for value in of_chosen if value is not None)
+            more = f" and {len(held) - _MOST_VALUES:,} more" if len(held) > _MOST_VALUES else ""
+            has = f"{field} is {', '.join(held[:_MOST_VALUES])}{more}"
+            raise MissingError(f"{self.flags} has no rows: {has if held else _fields(embeddings)}")
+        return is_wanted
 
 
 def fitted_parts(store: Store, assignments: Artifact) -> frozenset[str]:
-    """Contents of the parts of embeddings that something behind the assignments was fitted on."""
+    """Contents of the parts of embeddings that any ancestor of the assignments was fitted on."""
     return frozenset(
         part.content
         for fit in _ancestors(store, assignments)
@@ -99,21 +92,20 @@ def fitted_parts(store: Store, assignments: Artifact) -> frozenset[str]:
 
 def _ancestors(store: Store, artifact: Artifact) -> Iterator[Artifact]:
     for used in artifact.manifest.inputs.values():
-        found = store.open(KINDS[used.kind], used.version)
-        yield found
-        yield from _ancestors(store, found)
+        ancestor = store.open(KINDS[used.kind], used.version)
+        yield ancestor
+        yield from _ancestors(store, ancestor)
 
 
-def fitted_rows(embeddings: Artifact, fitted: Collection[str]) -> "np.ndarray":
-    """Whether each row lies in a part that something was fitted on."""
-    import numpy as np
+def fitted_rows(embeddings: Artifact, fitted: Collection[str]) -> np.ndarray:
+    """Whether each row lies in a fitted part."""
 
     parts = embeddings.parts
     return np.repeat([part.content in fitted for part in parts], [part.rows for part in parts])
 
 
 def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[str | None]:
-    """The label of each row: the shards' own, or that of a table of the user's."""
+    """The label of each row, from the shards or from a table of the user; None if it has none."""
     if table is not None:
         by_key = _labels_of(table)
         return [by_key.get(key) for key in embeddings.column("key")]
@@ -123,12 +115,12 @@ def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[st
     return [None if value is None else str(value) for value in values]
 
 
-def no_labels(embeddings: Artifact, label: str, table: Path | None, rows: int) -> str:
-    """Why none of the rows that are asked for has a label."""
+def explain_no_labels(embeddings: Artifact, label: str, table: Path | None, rows: int) -> str:
+    """Why none of the rows that were asked for has a label."""
     if table is not None:
-        return f"no key of {table} is among the {rows:,} rows that are asked for"
+        return f"no key of {table} is among the {rows:,} rows to score"
     return (
-        f"none of the {rows:,} rows that are asked for has the label {label!r}: --label cls reads "
+        f"none of the {rows:,} rows to score has the label {label!r}: --label cls reads "
         f".cls members, --label FIELD a JSON field ({_fields(embeddings)}), --labels FILE a table "
         "of key and label"
     )
@@ -149,8 +141,8 @@ def _labels_of(path: Path) -> Mapping[str, str]:
         raise ConfigError(f"--labels {path} cannot be read as a table: {error}") from error
     if not {"key", "label"} <= set(table.column_names):
         raise ConfigError(
-            f"--labels {path} has the columns {', '.join(table.column_names)}: "
-            "`key` and `label` are needed"
+            f"--labels {path} must have the columns key and label, got "
+            f"{', '.join(table.column_names)}"
         )
     keys, labels = table.column("key").to_pylist(), table.column("label").to_pylist()
     return {
@@ -162,11 +154,15 @@ def _extras(embeddings: Artifact) -> Iterator[Mapping[str, Any]]:
     return (json.loads(text) for text in embeddings.column("extra"))
 
 
+def _join_or(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 def _fields(embeddings: Artifact) -> str:
     fields = ", ".join(next(_extras(embeddings))) or "none"
     return f"the first row has the JSON fields {fields}"
 
 
 def _text(value: Any) -> str | None:
-    """A JSON value as one writes it on a command line."""
+    """A JSON value as it is written on a command line."""
     return value if value is None or isinstance(value, str) else json.dumps(value)

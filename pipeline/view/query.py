@@ -1,14 +1,14 @@
-"""Queries as vectors: pictures, texts, keys; what hits shall be like, and unlike."""
+"""Queries: the images, texts and keys that hits must be like, or unlike, as vectors."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from ...stages.encoder import Encoder
-from ...store import Artifact, ConfigError, QueryError
+from ...store import ConfigError, QueryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,10 +19,10 @@ ExampleKind = Literal["image", "text", "key", "row", "vector"]
 STANDARD_INPUT = "-"
 
 _UNLIKE_WEIGHT = 0.5
-"""Of the mean of what hits shall be unlike, beside that of what they shall be like (Rocchio, 1971):
-what both have in common counts for the latter."""
+"""Of the mean of the examples to avoid; the mean of those to be like has weight 1 (Rocchio, 1971).
+So what both have in common still counts."""
 
-_PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+_IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +32,24 @@ class Example:
     kind: ExampleKind
     value: Any
     name: str = ""
-    """Of a picture whose bytes were read."""
+    """The name of the file that an image was read from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is looked for, where, and among which rows."""
+    """What to search for, where, and among which rows."""
 
     like: tuple[Example, ...]
     unlike: tuple[Example, ...] = ()
     space: str | None = None
-    """`features`, or `embeddings`, where texts are; found by the examples if None."""
+    """`features` or `embeddings`; None is `embeddings` if there is a text, else `features`."""
     n: int = 10
     clusters: tuple[int, ...] = ()
-    """Rows of these clusters alone; of all if empty."""
+    """Only rows of these clusters; of all if empty."""
     min_confidence: float | None = None
-    """Rows that are in their cluster with no less confidence."""
+    """Only rows at least this confident."""
     target_recall: float | None = None
-    """The share of true neighbours to find; None is that of the run's settings."""
+    """The share of true neighbours to find; None is the run's setting."""
 
     def __post_init__(self) -> None:
         if not self.like:
@@ -89,14 +89,14 @@ def space_for(wanted: str | None, *, has_text: bool) -> str:
 
 
 def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
-    """Examples by kind, as keywords of Python give them: one value, several in a list, or None."""
+    """Examples from values by kind: one value, several in a list, or None."""
     import numpy as np
 
     made: list[Example] = []
     kinds: dict[str, ExampleKind] = {kind: kind for kind in get_args(ExampleKind)}
     for name, value in given.items():
         if name not in kinds:
-            raise QueryError(f"{name!r} is not a kind of example, which are {', '.join(kinds)}")
+            raise QueryError(f"{name!r} is not a kind of example: give {', '.join(kinds)}")
         kind = kinds[name]
         if value is None:
             continue
@@ -104,26 +104,26 @@ def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
             values = list(np.atleast_2d(np.asarray(value, np.float32)))
         else:
             values = value if isinstance(value, list | tuple) else [value]
-        made += [Example(kind=kind, value=one) for one in values]
+        made += [Example(kind=kind, value=value) for value in values]
     return tuple(made)
 
 
 def unlike_example(text: str) -> Example:
-    """What a value of `--not` means: key:KEY, the name of a picture, or else words."""
+    """The example that a value of `--not` is: key:KEY, the name of an image, or else words."""
     if text.startswith("key:"):
         return Example(kind="key", value=text.removeprefix("key:"))
     if text.startswith("text:"):
         return Example(kind="text", value=text.removeprefix("text:"))
-    is_picture = Path(text).suffix.lower() in _PICTURE_SUFFIXES or "://" in text
-    if text == STANDARD_INPUT or is_picture or Path(text).is_file():
-        return picture_example(text)
+    is_image = Path(text).suffix.lower() in _IMAGE_SUFFIXES or "://" in text
+    if text == STANDARD_INPUT or is_image or Path(text).is_file():
+        return image_example(text)
     return Example(kind="text", value=text)
 
 
-def picture_example(name: str) -> Example:
-    """A picture that is named on the command line, read once; QueryError when it is none."""
+def image_example(name: str) -> Example:
+    """An image named on the command line, read once; QueryError if it is not an image."""
     data = read_bytes(name)
-    read_picture(data, name=name)
+    read_image(data, name=name)
     return Example(kind="image", value=data, name=name)
 
 
@@ -136,8 +136,8 @@ def read_bytes(name: "str | Path") -> bytes:
         url = urlsplit(str(name))
         if url.scheme != "file" or url.netloc not in ("", "localhost"):
             raise QueryError(
-                f"--query {name} is not on this machine: paths, file:// URLs and - (standard "
-                "input) are read, as in `curl URL | cpp-pipe search --query -`"
+                f"--query {name} is not on this machine: give a path, a file:// URL, or - for "
+                "standard input, e.g. `curl URL | cpp-pipe search --query -`"
             )
         path = Path(unquote(url.path))
     try:
@@ -146,10 +146,10 @@ def read_bytes(name: "str | Path") -> bytes:
         raise QueryError(f"--query {name} cannot be read: {error.strerror}") from error
 
 
-def read_picture(
+def read_image(
     query: "str | Path | bytes | Image.Image", at_least: int | None = None, name: str = ""
 ) -> "Image.Image":
-    """The picture that a query names, or whose bytes it is; QueryError when it is none.
+    """A query image from its path, its bytes or Pillow; QueryError if it is not an image.
 
     `at_least` is that of the encoder that will see it.
     """
@@ -160,21 +160,21 @@ def read_picture(
     if isinstance(query, Image.Image):
         return query.convert("RGB")
     data = query if isinstance(query, bytes) else read_bytes(query)
-    named = name or ("of bytes" if isinstance(query, bytes) else str(query))
+    named = name or ("bytes" if isinstance(query, bytes) else str(query))
     try:
         return decode(data, at_least=at_least).rgb
     except UndecodableImage as error:
         raise QueryError(
-            f"--query {named} is no picture that can be decoded ({error.reason}: {error.detail}): "
-            "JPEG, PNG, WebP, GIF, BMP and TIFF are"
+            f"--query {named} cannot be decoded ({error.reason}: {error.detail}): it must be a "
+            "JPEG, PNG, WebP, GIF, BMP or TIFF image"
         ) from error
 
 
 def combine(like: "np.ndarray", unlike: "np.ndarray") -> "np.ndarray":
-    """One unit row, float32 (1, d), of examples that hits shall be like (m, d) and unlike (k, d).
+    """One unit row, float32 (1, d), of examples to be like (m, d) and to be unlike (k, d).
 
-    One example alone is what it is: a unit row, but for what rounding to float16 does to it.
-    QueryError where nothing is left of what hits shall be like.
+    A single example is returned as it is, a unit row within the rounding of float16. QueryError if
+    the examples cancel out.
     """
     import numpy as np
 
@@ -185,7 +185,7 @@ def combine(like: "np.ndarray", unlike: "np.ndarray") -> "np.ndarray":
         wanted = wanted - _UNLIKE_WEIGHT * _unit(unlike).mean(0)
     length = float(np.linalg.norm(wanted))
     if not length > 1e-3:
-        raise QueryError("the examples cancel out: what is looked for is what is not wanted")
+        raise QueryError("the examples cancel out: those to avoid are those to find")
     return (wanted / length).astype(np.float32)[None]
 
 
@@ -197,7 +197,7 @@ def _unit(rows: "np.ndarray") -> "np.ndarray":
 
 
 def check_vector(vector: "np.ndarray", width: int, space: str) -> "np.ndarray":
-    """A vector as a unit row (1, d); QueryError for one that cannot be looked for."""
+    """A vector as a unit row (1, d); QueryError for one of another size, or without a direction."""
     import numpy as np
 
     vector = np.asarray(vector)
@@ -211,51 +211,8 @@ def check_vector(vector: "np.ndarray", width: int, space: str) -> "np.ndarray":
     return (vector.astype(np.float64) / length).astype(np.float32)[None]
 
 
-def embed_picture(encoder: Encoder, picture: "Image.Image") -> "np.ndarray":
-    """The embedding (1, d) of a picture, as `embed` would have made it."""
+def embed_image(encoder: Encoder, image: "Image.Image") -> "np.ndarray":
+    """The embedding (1, d) of an image, as `embed` would make it."""
     import numpy as np
 
-    return encoder.images(encoder.preprocess(picture)[None]).astype(np.float16)
-
-
-def row_of_key(embeddings: Artifact, key: str) -> int:
-    """The row of a key; QueryError when it is nowhere, or in several shards.
-
-    `SHARD:KEY` names the key of one shard. Row groups whose keys are all before or after it are
-    not read.
-    """
-    shard, _, rest = key.rpartition(":")
-    wanted = {key: None, **({rest: shard} if shard else {})}
-    found: list[tuple[int, str]] = []
-    for part in embeddings.parts:
-        for row, where in _rows_with_key(embeddings.path(part.name, "rows"), wanted):
-            found.append((embeddings.starts[part.name] + row, where))
-    if not found:
-        raise QueryError(f"--key {key!r} is in none of the {embeddings.rows} rows of the run")
-    if len(found) > 1:
-        shards = ", ".join(where for _, where in found[:5])
-        raise QueryError(f"--key {key!r} is in several shards ({shards}): write SHARD:{key}")
-    return found[0][0]
-
-
-def _rows_with_key(path: Path, wanted: Mapping[str, str | None]) -> Sequence[tuple[int, str]]:
-    """Rows of a Parquet file with one of some keys, each in any shard or in one; their shards."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    found: list[tuple[int, str]] = []
-    with pq.ParquetFile(path) as file:
-        column, start = file.schema_arrow.get_field_index("key"), 0
-        for number in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(number)
-            told = group.column(column).statistics
-            if not (told and told.has_min_max) or any(told.min <= k <= told.max for k in wanted):
-                table = file.read_row_group(number, columns=["key", "shard"])
-                is_wanted = pc.is_in(table.column("key"), value_set=pa.array(list(wanted)))
-                for row in pc.indices_nonzero(is_wanted).to_pylist():
-                    key, shard = (table.column(name)[row].as_py() for name in ("key", "shard"))
-                    if wanted[key] in (None, shard):
-                        found.append((start + row, shard))
-            start += group.num_rows
-    return found
+    return encoder.images(encoder.preprocess(image)[None]).astype(np.float16)

@@ -1,7 +1,9 @@
-"""Pictures that are looked for, refined as the rows of a run were."""
+"""Query images, refined as the rows of a run were."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ...stages.encoder import Encoder, load_encoder_of
 from ...stages.indexing.rows import side_by_side
@@ -11,10 +13,9 @@ from ...store import Artifact, MissingError, Store
 from ...store.kinds import EMBEDDINGS, VIEWS, WORDS
 from ..config import Settings
 from ..making.sources import model_files
-from .query import embed_picture
+from .query import embed_image
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from PIL import Image
 
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
 
 
 class Refiner:
-    """The heads of a run, with all that they need to see of a picture beside its embedding."""
+    """The heads of a run, and the models whose views of an image they take."""
 
     def __init__(self, store: Store, heads: Artifact, device: str) -> None:
         self._store, self._artifact, self._device = store, heads, device
 
-    def refine(self, picture: "Image.Image", embedding: "np.ndarray") -> "np.ndarray":
-        """What a picture is compared by in `features` (1, 2p); `embedding` is its own (1, d).
+    def refine(self, image: "Image.Image", embedding: np.ndarray) -> np.ndarray:
+        """The features (1, 2p) of an image; `embedding` is its embedding (1, d).
 
-        ConfigError or MissingError where the model of another run is needed and not at hand.
+        ConfigError or MissingError if the model of another run is needed and cannot be loaded.
         """
         if self._views is not None:
-            others = [embed_picture(encoder, picture) for encoder in self._encoders]
+            others = [embed_image(encoder, image) for encoder in self._encoders]
             embedding = join_views(embedding, others, self._guide, self._device)
         return side_by_side(*refine(self._heads, embedding, self._device))
 
@@ -62,11 +63,11 @@ class Refiner:
         ]
 
     def _encoder(self, run: str, version: str) -> Encoder:
-        """The model that made some embeddings, whose local files the run that has them names."""
+        """The model that made the embeddings of a run; the run's settings name its local files."""
         if run not in self._store.runs.names():
             raise MissingError(
-                f"heads see pictures by the model of run {run!r} too, which the store "
-                f"{self._store.root} does not hold any more: search by --key or in embeddings"
+                f"the heads need the model of run {run!r}, which the store {self._store.root} no "
+                "longer holds: search by --key or in embeddings"
             )
         record = self._store.runs.read(run)
         settings = Settings.from_tables(record.settings, f"run {run}")

@@ -164,7 +164,7 @@ def test_a_picture_that_is_gone_or_damaged_is_one_clear_error(store, photos):
     keys = run.artifact("embeddings").column("key")
     (photos / keys[0]).write_bytes(b"no picture")
     (photos / keys[1]).unlink()
-    with pytest.raises(MissingError, match="are no picture any more"):
+    with pytest.raises(MissingError, match="is no longer an image"):
         run.image(0)
     with pytest.raises(MissingError, match=rf"{keys[1]} cannot be read from .*No such file"):
         run.image(1)

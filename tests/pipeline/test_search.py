@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from benchmarks.chaos import finish, start
 from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.commands.app import app
-from cpp_pipe.pipeline.view.query import Question, combine, examples, row_of_key
+from cpp_pipe.pipeline.view.keys import row_of_key
+from cpp_pipe.pipeline.view.query import Question, combine, examples
 from cpp_pipe.pipeline.view.searcher import Searcher
 from cpp_pipe.stages.indexing.rows import side_by_side
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
@@ -96,7 +97,7 @@ def test_a_picture_comes_by_path_by_url_or_from_a_pipe(made):
         (["--query", "nowhere.png"], "nowhere.png cannot be read"),
         (["--query", "https://example.com/a.png"], "is not on this machine"),
         (["--query", "file://elsewhere/a.png"], "is not on this machine"),
-        (["--query", __file__], "is no picture that can be decoded"),
+        (["--query", __file__], "must be a JPEG, PNG, WebP, GIF, BMP or TIFF"),
         ([], "nothing is looked for: give --query FILE"),
         (["--not", "a car"], "nothing is looked for"),
         (["--text", "seven", "--space", "features"], "a text has no features"),

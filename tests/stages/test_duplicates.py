@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 from webdataset.writer import TarWriter
 
-from cpp_pipe.pipeline.curation.near import make_duplicates
+from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.duplicates import THRESHOLD, Duplicates, default_threshold
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image

@@ -9,12 +9,12 @@ from PIL import Image
 
 from ...stages.sources.pictures import png
 from ..cli import embed, fail, succeed
-from .world import artifact, members, plain_tar, rows_by_key, walk
+from .world import artifact, make_run, members, plain_tar, rows_by_key
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, digit_shards) -> Path:
-    return walk(tmp_path_factory.mktemp("curate") / "artifacts", digit_shards)
+    return make_run(tmp_path_factory.mktemp("curate") / "artifacts", digit_shards)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_curate_by_caption(store, tmp_path):
         (("--cluster", "one"), "numbers with commas, as 3,17, are"),
         (("--above", "0.9"), "it needs --drop-duplicates"),
         (("--drop-duplicates", "--above", "2"), "a similarity of 2 is not allowed"),
-        (("--min-confidence", "7"), "0 to 1 is"),
+        (("--min-confidence", "7"), "from 0 to 1, got 7"),
     ],
 )
 def test_flags_that_cannot_be_meant_are_refused(store, tmp_path, flags, line):

@@ -1,4 +1,4 @@
-"""Distances to the nearest cluster: what they are, and that a stranger comes first."""
+"""Distances to the nearest cluster are exact, and outliers come first."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,24 +13,24 @@ from ..cli import SMALL, succeed
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory, digit_shards):
+def artifacts(tmp_path_factory, digit_shards):
     """Embeddings, assignments and captions of digits."""
     made = make_world(Store(tmp_path_factory.mktemp("outliers")), digit_shards)
     return [made[slot].artifact for slot in ("embeddings", "assignments", "captions")]
 
 
-def test_it_is_the_distance_to_the_nearest_mean_without_the_row_itself(held):
-    embeddings, assignments, _ = held
+def test_the_distance_is_to_the_nearest_mean_without_the_row_itself(artifacts):
+    embeddings, assignments, _ = artifacts
     x = gather(embeddings).astype(np.float64)
     cluster = np.array(assignments.column("cluster"))
     ranking = rank_outliers(embeddings, assignments)
     expected = []
-    for row, one in enumerate(x):
+    for row, vector in enumerate(x):
         cosines = []
         for number in np.unique(cluster):
             others = (cluster == number) & (np.arange(len(x)) != row)
-            mean = x[others].mean(0) if others.any() else -one
-            cosines.append(float(one @ mean / np.linalg.norm(mean)))
+            mean = x[others].mean(0) if others.any() else -vector
+            cosines.append(float(vector @ mean / np.linalg.norm(mean)))
         expected.append(1 - max(cosines))
     assert sorted(ranking.rows.tolist()) == list(range(len(x)))
     np.testing.assert_allclose(ranking.distances, np.array(expected)[ranking.rows], atol=1e-5)
@@ -38,8 +38,8 @@ def test_it_is_the_distance_to_the_nearest_mean_without_the_row_itself(held):
     assert ranking.quantile(0.5) == pytest.approx(np.median(expected), abs=1e-5)
 
 
-def test_the_table_tells_what_is_known_of_each_row(held):
-    embeddings, assignments, captions = held
+def test_the_table_holds_the_columns_of_each_row(artifacts):
+    embeddings, assignments, captions = artifacts
     ranking = rank_outliers(embeddings, assignments)
     whole = outlier_table(ranking, embeddings, assignments, captions)
     assert len(whole) == embeddings.rows
@@ -52,12 +52,12 @@ def test_the_table_tells_what_is_known_of_each_row(held):
         assert row["cluster"] == clusters[row["row"]]
 
 
-def test_strangers_come_first_alone_or_in_a_cluster_of_their_own(tmp_path):
+def test_outliers_come_first_alone_or_in_a_cluster_of_their_own(tmp_path):
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((5, 32))
     x = np.repeat(centres, 40, axis=0) + 0.5 * rng.standard_normal((200, 32))
-    strangers = np.array([0, 70, 199])
-    x[strangers] = 3 * rng.standard_normal((3, 32))
+    outliers = np.array([0, 70, 199])
+    x[outliers] = 3 * rng.standard_normal((3, 32))
     np.savez(tmp_path / "x.npz", x=x.astype(np.float32))
     store, out = tmp_path / "store", tmp_path / "all.parquet"
     succeed(store, "import", tmp_path / "x.npz", "--model", "ViT-B-32", "--pretrained", "openai")
@@ -67,5 +67,5 @@ def test_strangers_come_first_alone_or_in_a_cluster_of_their_own(tmp_path):
         done = succeed(store, "outliers", "-n", "3", "--out", out)
         assert sorted(int(line.split()[2]) for line in done.out.splitlines()[1:4]) == [0, 70, 199]
         table = pq.read_table(out)
-        assert sorted(table.column("row").to_pylist()[:3]) == strangers.tolist()
+        assert sorted(table.column("row").to_pylist()[:3]) == outliers.tolist()
         assert len(table) == 200

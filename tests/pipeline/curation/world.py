@@ -1,4 +1,4 @@
-"""A small run of digits with clusters and captions, and what reads tars back."""
+"""A small run of digits with clusters and captions, and readers of tars."""
 
 import io
 import tarfile
@@ -11,13 +11,13 @@ from ..cli import SMALL, embed, succeed
 
 
 def artifact(store: Path, slot: str, run: str = "default") -> Artifact:
-    """What a run refers to in a slot."""
+    """The artifact in a slot of a run."""
     opened = Store(store)
     return opened.open(KINDS[slot], opened.runs.read(run).versions[slot])
 
 
-def walk(store: Path, shards: Path) -> Path:
-    """Embeds, trains, assigns and captions."""
+def make_run(store: Path, shards: Path) -> Path:
+    """Embeds, trains, assigns and captions; returns the store."""
     embed(store, shards)
     succeed(store, "train", *SMALL)
     succeed(store, "assign", "--k", "5")
@@ -26,7 +26,7 @@ def walk(store: Path, shards: Path) -> Path:
 
 
 def members(*shards: Path) -> dict[str, bytes]:
-    """Every member of some shards by its name; no name stands twice."""
+    """The members of shards by name; no name may come twice."""
     found: dict[str, bytes] = {}
     for shard in shards:
         with tarfile.open(shard) as tar:
@@ -39,35 +39,36 @@ def members(*shards: Path) -> dict[str, bytes]:
 
 
 def headers(*shards: Path) -> dict[str, tuple]:
-    """What stands in the header of every member."""
+    """The fields of the header of every member."""
     found = {}
     for shard in shards:
         with tarfile.open(shard) as tar:
-            for one in tar:
-                told = (one.size, one.mode, one.mtime, one.uid, one.gid, one.uname, one.gname)
-                found[one.name] = (*told, one.type, dict(one.pax_headers))
+            for member in tar:
+                owner = (member.uid, member.gid, member.uname, member.gname)
+                fields = (member.size, member.mode, member.mtime, *owner, member.type)
+                found[member.name] = (*fields, dict(member.pax_headers))
     return found
 
 
 def rows_by_key(store: Path, run: str = "default") -> dict[str, dict]:
-    """Every row of the embeddings by its key, but for where it lies."""
+    """The rows of the embeddings by key, without the columns that say where they lie."""
     embeddings = artifact(store, "embeddings", run)
     rows = {}
     for part in embeddings.parts:
         for row in embeddings.table(part.name).to_pylist():
             rows[row["key"]] = {
-                name: one for name, one in row.items() if name not in ("shard", "offset", "key")
+                name: value for name, value in row.items() if name not in ("shard", "offset", "key")
             }
     return rows
 
 
 def plain_tar(path: Path, content: dict[str, bytes], form: int = tarfile.PAX_FORMAT) -> Path:
-    """A tar of some members, with times and owners of their own."""
+    """A tar of members, each with its own time, and an owner."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=form) as tar:
-        for number, (name, one) in enumerate(content.items()):
+        for number, (name, data) in enumerate(content.items()):
             header = tarfile.TarInfo(name)
-            header.size, header.mtime, header.uid, header.uname = len(one), 1000 + number, 7, "me"
+            header.size, header.mtime, header.uid, header.uname = len(data), 1000 + number, 7, "me"
             header.mode = 0o640
-            tar.addfile(header, io.BytesIO(one))
+            tar.addfile(header, io.BytesIO(data))
     return path

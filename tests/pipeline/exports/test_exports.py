@@ -1,4 +1,4 @@
-"""What other tools open: opened by them where they are installed, else held to their layouts."""
+"""Exports open in other tools where these are installed, and have their layouts."""
 
 import base64
 import importlib.util
@@ -17,34 +17,34 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.exports.embedding_atlas import neighbours, project
+from cpp_pipe.pipeline.exports.embedding_atlas import find_neighbours, project
 from cpp_pipe.stages.gather import gather
 from cpp_pipe.stages.indexing.rows import side_by_side
 
 from ..cli import fail, succeed
-from ..curation.world import artifact, walk
+from ..curation.world import artifact, make_run
 
 ROWS = 60
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, digit_shards) -> Path:
-    """A run of digits with all that can be exported."""
-    walked = walk(tmp_path_factory.mktemp("exports") / "artifacts", digit_shards)
-    succeed(walked, "duplicates", "--above", "0.9")
-    return walked
+    """A run of digits that lacks nothing."""
+    made = make_run(tmp_path_factory.mktemp("exports") / "artifacts", digit_shards)
+    succeed(made, "duplicates", "--above", "0.9")
+    return made
 
 
 @pytest.fixture(scope="module")
 def exported(store, tmp_path_factory):
-    """Writes a format once, and says where."""
-    folder, made = tmp_path_factory.mktemp("exported"), {}
+    """A function that writes an export once and returns its path."""
+    folder, paths = tmp_path_factory.mktemp("exported"), {}
 
     def export(form: str, name: str, *flags: str) -> Path:
-        if name not in made:
+        if name not in paths:
             succeed(store, "export", form, "--out", folder / name, *flags)
-            made[name] = folder / name
-        return made[name]
+            paths[name] = folder / name
+        return paths[name]
 
     return export
 
@@ -54,7 +54,7 @@ def column(store: Path, slot: str, name: str) -> list:
 
 
 def run_elsewhere(code: str, *arguments: str | Path) -> str:
-    """What Python code prints in a process of its own."""
+    """What Python code prints in a new process."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def run_elsewhere(code: str, *arguments: str | Path) -> str:
 # Parquet.
 
 
-def test_parquet_has_a_row_a_picture_with_all_that_is_known(store, exported):
+def test_parquet_has_a_row_an_image_with_all_columns(store, exported):
     table = pq.read_table(exported("parquet", "rows.parquet"))
     assert table.column("row").to_pylist() == list(range(ROWS))
     for name in ("key", "label", "caption", "shard", "extra", "width"):
@@ -81,16 +81,16 @@ def test_parquet_has_a_row_a_picture_with_all_that_is_known(store, exported):
         assert row["cluster_caption"] == first[row["cluster"]]
 
 
-def test_duplicates_point_to_the_row_that_is_kept(store, exported):
+def test_duplicates_name_the_row_that_is_kept(store, exported):
     found = pq.read_table(exported("parquet", "rows.parquet")).column("duplicate_of").to_pylist()
     rows = artifact(store, "duplicates").table("duplicates").to_pylist()
     kept = {row["group"]: row["row"] for row in rows if row["kept"]}
     expected = {row["row"]: kept[row["group"]] for row in rows if not row["kept"]}
     assert expected
-    assert {row: one for row, one in enumerate(found) if one is not None} == expected
+    assert {row: other for row, other in enumerate(found) if other is not None} == expected
 
 
-def test_a_run_that_is_only_embedded_exports_what_there_is(tmp_path, digit_shards):
+def test_a_run_with_embeddings_alone_can_be_exported(tmp_path, digit_shards):
     from ..cli import embed
 
     embed(tmp_path / "store", digit_shards)
@@ -108,18 +108,18 @@ def test_clip_retrieval_has_pairs_of_embeddings_and_metadata(store, exported):
     folder = exported("clip-retrieval", "clip-retrieval", "--texts")
     names = [f"{number:04d}" for number in range(3)]
     for kind, suffix in (("img_emb", "npy"), ("text_emb", "npy"), ("metadata", "parquet")):
-        found = sorted(one.name for one in (folder / kind).iterdir())
-        assert found == [f"{kind}_{name}.{suffix}" for name in names]
+        files = sorted(path.name for path in (folder / kind).iterdir())
+        assert files == [f"{kind}_{name}.{suffix}" for name in names]
     blocks = [np.load(folder / "img_emb" / f"img_emb_{name}.npy") for name in names]
     tables = [pq.read_table(folder / "metadata" / f"metadata_{name}.parquet") for name in names]
-    assert [len(one) for one in blocks] == [len(one) for one in tables] == [20, 20, 20]
+    assert [len(block) for block in blocks] == [len(table) for table in tables] == [20, 20, 20]
     assert blocks[0].dtype == np.float16
     np.testing.assert_array_equal(np.concatenate(blocks), gather(artifact(store, "embeddings")))
     keys = [key for table in tables for key in table.column("image_path").to_pylist()]
     assert keys == column(store, "embeddings", "key")
 
 
-def test_clip_retrieval_texts_are_the_captions(store, exported):
+def test_clip_retrieval_texts_are_embedded_captions(store, exported):
     folder = exported("clip-retrieval", "clip-retrieval", "--texts")
     found = np.load(folder / "text_emb" / "text_emb_0001.npy")
     captions = column(store, "embeddings", "caption")[20:40]
@@ -127,22 +127,22 @@ def test_clip_retrieval_texts_are_the_captions(store, exported):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_clip_retrieval_comes_back_by_import(store, exported, tmp_path):
+def test_an_export_for_clip_retrieval_can_be_imported(store, exported, tmp_path):
     folder = exported("clip-retrieval", "clip-retrieval", "--texts")
     model = ("--model", "digits-clip", "--pretrained", "shipped")
     succeed(tmp_path / "store", "import", folder, *model)
     old, new = artifact(store, "embeddings"), artifact(tmp_path / "store", "embeddings")
     for name in ("key", "caption", "label"):
         assert new.column(name) == old.column(name)
-    # Rows are made unit again, in float32, and rounded again.
-    one, other = gather(new).astype(np.float32), gather(old).astype(np.float32)
-    np.testing.assert_allclose(one, other, atol=1e-3)
+    # Import normalises rows in float32 and rounds them again.
+    x, y = gather(new).astype(np.float32), gather(old).astype(np.float32)
+    np.testing.assert_allclose(x, y, atol=1e-3)
 
 
 # LanceDB.
 
 
-def test_lancedb_opens_its_table_and_finds_a_row_by_its_vector(store, exported):
+def test_lancedb_opens_the_table_and_finds_a_row_by_its_vector(store, exported):
     lancedb = pytest.importorskip("lancedb", reason="the extra lancedb is not installed")
     folder = exported("lancedb", "rows.lancedb")
     table = lancedb.connect(str(folder)).open_table("images")
@@ -155,8 +155,8 @@ def test_lancedb_opens_its_table_and_finds_a_row_by_its_vector(store, exported):
     assert hits[0]["cluster"] == column(store, "assignments", "cluster")[7]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lancedb") is not None, reason="LanceDB is there")
-def test_without_lancedb_its_export_says_what_to_install(store, tmp_path):
+@pytest.mark.skipif(importlib.util.find_spec("lancedb") is not None, reason="LanceDB is installed")
+def test_without_lancedb_the_export_says_what_to_install(store, tmp_path):
     line = fail(store, "export", "lancedb", "--out", tmp_path / "out")
     assert "pip install 'cpp-pipe[lancedb]'" in line
     assert not (tmp_path / "out").exists()
@@ -165,37 +165,38 @@ def test_without_lancedb_its_export_says_what_to_install(store, tmp_path):
 # embedding-atlas.
 
 
-def test_atlas_has_places_neighbours_and_small_pictures(store, exported):
+def test_atlas_has_places_neighbours_and_thumbnails(store, exported):
     table = pq.read_table(exported("embedding-atlas", "atlas.parquet", "--thumbnails", "24"))
     z = side_by_side(*(gather(artifact(store, "features"), role) for role in ("z", "c")))
     x_y = np.stack([table.column(name).to_numpy() for name in ("projection_x", "projection_y")], 1)
     reference = PCA(2, svd_solver="full").fit_transform(z.astype(np.float32))
     signs = np.sign((x_y * reference).sum(0))
     np.testing.assert_allclose(x_y * signs, reference, atol=1e-4)
-    near = table.column("neighbors").to_pylist()
-    assert {len(one["ids"]) for one in near} == {len(one["distances"]) for one in near} == {15}
-    for picture, key in zip(
+    neighbours = table.column("neighbors").to_pylist()
+    for name in ("ids", "distances"):
+        assert {len(near[name]) for near in neighbours} == {15}
+    for image, key in zip(
         table.column("image").to_pylist(), column(store, "embeddings", "key"), strict=True
     ):
-        assert picture["path"] == key
-        with Image.open(io.BytesIO(picture["bytes"])) as opened:
+        assert image["path"] == key
+        with Image.open(io.BytesIO(image["bytes"])) as opened:
             assert opened.size == (24, 24)
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 0), (2, 1), (40, 15), (1500, 4)])
-def test_neighbours_are_the_nearest_others(n, k):
+def test_neighbours_are_the_nearest_other_rows(n, k):
     x = np.random.default_rng(n).standard_normal((n, 12)).astype(np.float32)
-    ids, distances = neighbours(x, k)
+    ids, distances = find_neighbours(x, k)
     assert ids.shape == distances.shape == (n, k)
     if k:
-        told = NearestNeighbors(n_neighbors=k, metric="cosine").fit(x).kneighbors()
-        np.testing.assert_allclose(distances, told[0], atol=1e-5)
-        assert (ids == told[1]).mean() > 0.999
+        expected = NearestNeighbors(n_neighbors=k, metric="cosine").fit(x).kneighbors()
+        np.testing.assert_allclose(distances, expected[0], atol=1e-5)
+        assert (ids == expected[1]).mean() > 0.999
         assert not (ids == np.arange(n)[:, None]).any()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("umap") is not None, reason="umap-learn is there")
-def test_without_umap_its_projection_says_what_to_install(store, tmp_path):
+@pytest.mark.skipif(importlib.util.find_spec("umap") is not None, reason="umap-learn is installed")
+def test_without_umap_the_projection_says_what_to_install(store, tmp_path):
     out = tmp_path / "atlas.parquet"
     line = fail(store, "export", "embedding-atlas", "--projection", "umap", "--out", out)
     assert "pip install 'cpp-pipe[atlas]'" in line
@@ -215,7 +216,7 @@ def test_umap_places_every_row():
     assert project(np.eye(3, dtype=np.float32), "pca").shape == (3, 2)
 
 
-def test_embedding_atlas_builds_its_page_from_it(exported, tmp_path):
+def test_embedding_atlas_builds_its_page_from_the_export(exported, tmp_path):
     if importlib.util.find_spec("embedding_atlas") is None:
         pytest.skip("the extra atlas is not installed")
     table = exported("embedding-atlas", "atlas.parquet", "--thumbnails", "24")
@@ -233,11 +234,11 @@ def test_embedding_atlas_builds_its_page_from_it(exported, tmp_path):
 # FiftyOne.
 
 
-def test_fiftyone_has_pictures_samples_and_the_types_of_fields(store, exported):
+def test_fiftyone_has_images_samples_and_the_types_of_fields(store, exported):
     folder = exported("fiftyone", "fiftyone")
     samples = json.loads((folder / "samples.json").read_text())["samples"]
     metadata = json.loads((folder / "metadata.json").read_text())
-    assert "version" not in metadata  # what says that samples are plain
+    assert "version" not in metadata  # else it would be a document of a database
     assert set(metadata["sample_fields"]) == set(samples[0])
     x = gather(artifact(store, "embeddings"))
     run, clusters = Run.open(store), column(store, "assignments", "cluster")
@@ -250,36 +251,35 @@ def test_fiftyone_has_pictures_samples_and_the_types_of_fields(store, exported):
         vector = np.load(io.BytesIO(zlib.decompress(stored)), allow_pickle=False)
         np.testing.assert_array_equal(vector, x[row].astype(np.float32))
         assert sample["cluster"]["label"].split()[0] == str(clusters[row])
-    dropped = {one["row"] for one in samples if "duplicate" in one["tags"]}
+    dropped = {sample["row"] for sample in samples if "duplicate" in sample["tags"]}
     assert len(dropped) == artifact(store, "duplicates").facts["dropped"]
 
 
 _OPEN = """
 import sys
 import fiftyone as fo
-made = fo.Dataset.from_dir(sys.argv[1], dataset_type=fo.types.FiftyOneDataset)
-made.compute_metadata(overwrite=True)
-told = [
-    [one.key, one.cluster.label, one.cluster.confidence, one.ground_truth.label, len(one.embedding),
-     one.metadata.width, one.tags]
-    for one in made
+dataset = fo.Dataset.from_dir(sys.argv[1], dataset_type=fo.types.FiftyOneDataset)
+dataset.compute_metadata(overwrite=True)
+rows = [
+    [row.key, row.cluster.label, row.cluster.confidence, row.ground_truth.label, len(row.embedding),
+     row.metadata.width, row.tags]
+    for row in dataset
 ]
-made.delete()
+dataset.delete()
 import json
-print("told", json.dumps(told))
+print("rows", json.dumps(rows))
 """
 
 
-def test_fiftyone_opens_it_as_a_dataset(store, exported):
+def test_fiftyone_opens_the_export_as_a_dataset(store, exported):
     if importlib.util.find_spec("fiftyone") is None:
         pytest.skip("the extra fiftyone is not installed")
     spec = importlib.util.find_spec("fiftyone")
     assert spec is not None
     assert spec.origin is not None
     if not (Path(spec.origin).parent / "db" / "bin" / "mongod").is_file():
-        pytest.skip("FiftyOne is there without its database")
-    told = run_elsewhere(_OPEN, exported("fiftyone", "fiftyone")).split("told ")[-1]
-    rows = json.loads(told)
+        pytest.skip("FiftyOne is installed without its database")
+    rows = json.loads(run_elsewhere(_OPEN, exported("fiftyone", "fiftyone")).split("rows ")[-1])
     assert [row[0] for row in rows] == column(store, "embeddings", "key")
     assert [row[3] for row in rows] == column(store, "embeddings", "label")
     clusters = column(store, "assignments", "cluster")
@@ -289,7 +289,7 @@ def test_fiftyone_opens_it_as_a_dataset(store, exported):
     assert {tuple(row[4:6]) for row in rows} == {(32, 32)}
 
 
-# What is asked for wrongly.
+# Wrong input.
 
 
 @pytest.mark.parametrize(
@@ -302,19 +302,19 @@ def test_fiftyone_opens_it_as_a_dataset(store, exported):
         (("embedding-atlas", "--projection", "tsne"), "pca or umap is"),
     ],
 )
-def test_flags_that_cannot_be_meant_are_refused(store, tmp_path, words, line):
+def test_flags_of_another_format_are_refused(store, tmp_path, words, line):
     assert line in fail(store, "export", *words, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_holds_anything_is_refused(store, tmp_path):
+def test_a_folder_that_is_not_empty_is_refused(store, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    assert "is there already" in fail(store, "export", "clip-retrieval", "--out", tmp_path)
+    assert "exists already" in fail(store, "export", "clip-retrieval", "--out", tmp_path)
     assert "is a folder" in fail(store, "export", "parquet", "--out", tmp_path)
-    assert [one.name for one in tmp_path.iterdir()] == ["mine.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_pictures_that_are_gone_leave_no_half_export(tmp_path):
+def test_a_missing_source_leaves_no_partial_export(tmp_path):
     from ...stages.shards import write_shards
     from ..cli import embed
 
@@ -324,4 +324,4 @@ def test_pictures_that_are_gone_leave_no_half_export(tmp_path):
     for form in (("fiftyone",), ("embedding-atlas", "--thumbnails", "16")):
         line = fail(tmp_path / "store", "export", *form, "--out", tmp_path / "out")
         assert "000.tar cannot be read" in line
-    assert not [one for one in tmp_path.iterdir() if "out" in one.name]
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]

@@ -1,4 +1,4 @@
-"""Contents of a page over a few hundred made-up rows, and reading a page as a browser would."""
+"""Contents of a report over a few hundred made-up rows, and a parser of its HTML."""
 
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -6,28 +6,53 @@ from typing import Any
 
 import numpy as np
 
-from cpp_pipe.pipeline.report import counting, spectra
-from cpp_pipe.pipeline.report.contents import Contents, Curve, Missing, Sample, Space, VersionRow
+from cpp_pipe.pipeline.report.contents import Contents, Sample, Space
+from cpp_pipe.pipeline.report.counts import (
+    count,
+    draw_sample,
+    sample_clusters,
+    sample_overall,
+)
+from cpp_pipe.pipeline.view import spectra
+from cpp_pipe.pipeline.view.captions import Caption
+from cpp_pipe.pipeline.view.curve import CurvePoint, KCurve
 from cpp_pipe.pipeline.view.evaluation import ClusterRow, Decile, Evaluation, Mistake, Scores
+from cpp_pipe.pipeline.view.facts import Absence, SampleCounts, Version
 
-CURVE = Curve(
-    k=(2, 3, 4, 5, 8, 12, 20),
-    nats=(900.0, 700.0, 610.0, 600.0, 640.0, 800.0, 1200.0),
-    low=(890.0, 690.0, 600.0, 595.0, 630.0, 790.0, 1180.0),
-    high=(910.0, 710.0, 620.0, 605.0, 650.0, 810.0, 1210.0),
-    votes=(0.0, 0.0, 0.25, 0.75, 0.0, 0.0, 0.0),
-    as_good=(False, False, True, True, False, False, False),
-    shortest=5,
+CURVE = KCurve(
+    points=tuple(
+        CurvePoint(
+            k=k,
+            nats=nats,
+            low=nats - 10,
+            high=nats + 10,
+            votes=votes,
+            is_as_good=votes > 0,
+            is_shortest=k == 5,
+            is_chosen=k == 5,
+        )
+        for k, nats, votes in (
+            (2, 900.0, 0.0),
+            (3, 700.0, 0.0),
+            (4, 610.0, 0.25),
+            (5, 600.0, 0.75),
+            (8, 640.0, 0.0),
+            (12, 800.0, 0.0),
+            (20, 1200.0, 0.0),
+        )
+    )
 )
 
-MISSING = {
-    "k_curve": Missing(what="no curve", command="cpp-pipe select-k", adds="it"),
-    "captions": Missing(what="no captions", command="cpp-pipe caption", adds="them"),
-    "labels": Missing(what="no labels", command="cpp-pipe report --labels F", adds="scores"),
+ABSENCES = {
+    "k_curve": Absence(what="the curve", reason="No curve", command="cpp-pipe select-k"),
+    "captions": Absence(what="captions", reason="No captions", command="cpp-pipe caption"),
+    "labels": Absence(what="scores", reason="No labels", command="cpp-pipe report --labels F"),
 }
 
 
-def spread(k: int, *, rows: int = 400, d: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def make_rows(
+    k: int, *, rows: int = 400, d: int = 24, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows around k directions, and the cluster of each."""
     generator = np.random.default_rng(seed)
     cluster = np.arange(rows) % k
@@ -35,15 +60,14 @@ def spread(k: int, *, rows: int = 400, d: int = 24, seed: int = 0) -> tuple[np.n
     return x.astype(np.float16), cluster
 
 
-def some_space(x: np.ndarray, sample: Sample) -> Space:
+def make_space(x: np.ndarray, sample: Sample) -> Space:
     """How rows lie, all of them and those of each cluster."""
-    pictured = np.concatenate(
-        [rows[: sample.pictured[one]] for one, rows in sample.of_cluster.items()]
-    )
-    cosines = spectra.absolute_cosines(x[pictured])
-    within, between = spectra.contrast(cosines, list(sample.pictured.values()))
-    every = [x, *(x[rows] for rows in sample.of_cluster.values())]
-    values = [spectra.singular_values(spectra.second_moment(one), len(one)) for one in every]
+    counts = sample.heat_map_rows
+    shown = np.concatenate([rows[: counts[cluster]] for cluster, rows in sample.of_cluster.items()])
+    cosines = spectra.absolute_cosines(x[shown])
+    within, between = spectra.contrast(cosines, list(counts.values()))
+    groups = [x, *(x[rows] for rows in sample.of_cluster.values())]
+    values = [spectra.singular_values(spectra.second_moment(y), len(y)) for y in groups]
     return Space(
         size=x.shape[1],
         overall=values[0],
@@ -54,42 +78,40 @@ def some_space(x: np.ndarray, sample: Sample) -> Space:
     )
 
 
-def some_contents(k: int = 6, *, key: str = "key", rows: int = 400, **changes: Any) -> Contents:
-    """A run with everything; `changes` replace fields."""
-    x, cluster = spread(k, rows=rows)
+def make_contents(k: int = 6, *, key: str = "key", rows: int = 400, **changes: Any) -> Contents:
+    """A run that lacks nothing; `changes` replace fields."""
+    x, cluster = make_rows(k, rows=rows)
     generator = np.random.default_rng(1)
     confidence = generator.random(rows).astype(np.float32)
     novelty = (2 * generator.random(rows)).astype(np.float32)
-    tally = counting.count([(cluster, confidence, novelty, lambda row: f"{key} {row}")], k)
+    tally = count([(cluster, confidence, novelty, lambda row: f"{key} {row}")], k)
     largest = list(tally.largest_first)[:10]
-    sample = counting.draw_sample(
-        counting.sample_overall(rows, rows, 0),
-        counting.sample_clusters([cluster], largest, rows, 0),
+    sample = draw_sample(
+        sample_overall(rows, rows, 0),
+        sample_clusters([cluster], largest, rows, 0),
         400,
     )
-    space = some_space(x, sample)
+    space = make_space(x, sample)
     contents = Contents(
         run="default",
         cpp_pipe="0.1.0",
         model="ViT-B-32 (openai)",
-        seen=rows + 3,
-        embedded=rows,
-        skipped={"no-image": 3},
+        counts=SampleCounts(seen=rows + 3, embedded=rows, skipped={"no-image": 3}, partial=()),
         tally=tally,
         sample=sample,
         raw=space,
         refined=space,
         curve=CURVE,
-        captions=dict.fromkeys(range(k), (("cat", 0.5), ("dog", 0.25))),
-        evaluation=some_evaluation(k, rows),
-        missing={},
+        captions=dict.fromkeys(range(k), (Caption("cat", 0.5), Caption("dog", 0.25))),
+        evaluation=make_evaluation(k, rows),
+        absences={},
         versions=(
-            VersionRow(
+            Version(
                 slot="assignments",
                 version="0123456789abcdef",
                 stage="assign, revision 3",
                 rows=rows,
-                made_from=("features fedcba9876543210",),
+                inputs=("features fedcba9876543210",),
                 date="2026-11-25T03:04:05+00:00",
                 seconds=1.5,
                 device="cpu",
@@ -100,8 +122,8 @@ def some_contents(k: int = 6, *, key: str = "key", rows: int = 400, **changes: A
     return replace(contents, **changes)
 
 
-def some_evaluation(k: int, rows: int, label: str = "cat") -> Evaluation:
-    """Scores of one class in every cluster."""
+def make_evaluation(k: int, rows: int, label: str = "cat") -> Evaluation:
+    """Scores with the same label for each cluster."""
     scores = Scores(acc=0.5, nmi=0.25, ari=-0.0001)
     return Evaluation(
         part="all",
@@ -114,7 +136,8 @@ def some_evaluation(k: int, rows: int, label: str = "cat") -> Evaluation:
         chance=scores,
         kmeans=scores,
         per_cluster=tuple(
-            ClusterRow(cluster=one, size=rows // k, purity=0.5, majority=label) for one in range(k)
+            ClusterRow(cluster=number, size=rows // k, purity=0.5, majority=label)
+            for number in range(k)
         ),
         mistakes=(Mistake(label=label, cluster=0, matched=None, rows=4, share=0.5),),
         deciles=(
@@ -125,7 +148,7 @@ def some_evaluation(k: int, rows: int, label: str = "cat") -> Evaluation:
 
 
 class Page(HTMLParser):
-    """A page taken apart: its elements with their attributes, and its text."""
+    """Parsed HTML: its elements with their attributes, and its text."""
 
     VOID = ("br", "img", "meta", "wbr")
 
@@ -133,7 +156,7 @@ class Page(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.inside: list[tuple[str, ...]] = []
-        """The open elements around each."""
+        """For each element the open elements around it."""
         self.text = ""
         self._open: list[str] = []
         self.feed(text)
@@ -141,26 +164,26 @@ class Page(HTMLParser):
         assert self._open == [], f"never closed: {self._open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Notes an element."""
+        """Records an element."""
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
         self.inside.append(tuple(self._open))
         if tag not in self.VOID:
             self._open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Notes an element without an inside."""
+        """Records an empty element."""
         self.handle_starttag(tag, attrs)
         self._open.pop()
 
     def handle_endtag(self, tag: str) -> None:
-        """Closes the element that was opened last."""
+        """Closes the last open element."""
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Notes text, but for the style."""
+        """Records text outside the style sheet."""
         if "style" not in self._open:
             self.text += data
 
     def all(self, tag: str) -> list[dict[str, str]]:
-        """The attributes of each element of a kind."""
+        """The attributes of each element with a tag."""
         return [attributes for name, attributes in self.elements if name == tag]

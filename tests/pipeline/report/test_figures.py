@@ -1,4 +1,4 @@
-"""Figures: what they show of what they are given, and what their markup holds."""
+"""What figures show, and what their markup holds."""
 
 import re
 from dataclasses import replace
@@ -11,18 +11,18 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from cpp_pipe.pipeline.report import figures
-from cpp_pipe.pipeline.report.svg import inline
+from cpp_pipe.pipeline.report.svg import draw_svg
 from cpp_pipe.pipeline.report.theme import DARK, LIGHT
 
-from .contents import CURVE, some_contents, spread
+from .contents import CURVE, make_contents, make_rows
 
-CONTENTS = some_contents()
+CONTENTS = make_contents()
 
 DRAWN: dict[str, tuple[Any, ...]] = {
     "curve": (figures.draw_curve, CURVE, 12),
     "bars": (figures.draw_sizes, np.array([5, 3, 1]), [2, 0, 1]),
     "ranks": (figures.draw_sizes, np.arange(100, 0, -1), list(range(100))),
-    "cosines": (figures.draw_cosines, CONTENTS.raw.cosines, CONTENTS.sample.pictured),
+    "cosines": (figures.draw_cosines, CONTENTS.raw.cosines, CONTENTS.sample.heat_map_rows),
     "values": (figures.draw_singular_values, CONTENTS.raw),
     "confidence": (figures.draw_confidence, CONTENTS.tally.bins),
     "novelty": (figures.draw_novelty, CONTENTS.tally.novelty_bins, 1.0),
@@ -31,57 +31,57 @@ DRAWN: dict[str, tuple[Any, ...]] = {
 
 
 def bars(panel: Axes) -> list[Rectangle]:
-    """The rectangles of a panel: its bars, or its shade."""
+    """The rectangles of a panel: bars, or a shaded range."""
     return [patch for patch in panel.patches if isinstance(patch, Rectangle)]
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_same_numbers_give_the_same_bytes(name):
-    assert inline(name, "alt", *DRAWN[name]) == inline(name, "alt", *DRAWN[name])
+    assert draw_svg(name, "alt", *DRAWN[name]) == draw_svg(name, "alt", *DRAWN[name])
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_the_colours_of_a_figure_are_those_of_the_page(name):
-    svg = inline(name, "alt", *DRAWN[name])
+def test_a_figure_has_only_the_colours_of_the_theme(name):
+    svg = draw_svg(name, "alt", *DRAWN[name])
     colours = set(re.findall(r"#[0-9a-f]{6}", re.sub(r"base64,[^\"]*", "", svg)))
     assert colours == set()
     assert set(re.findall(r"var\(--(\w+)\)", svg)) <= set(LIGHT)
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_ids_are_unique_to_the_figure_and_lead_somewhere(name):
-    svg = inline(name, "alt", *DRAWN[name])
+def test_ids_are_unique_and_referenced(name):
+    svg = draw_svg(name, "alt", *DRAWN[name])
     ids = re.findall(r' id="([^"]*)"', svg)
     used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg))
     assert len(ids) == len(set(ids))
     assert set(ids) == used
-    assert all(one.startswith(f"{name}-") for one in ids)
+    assert all(id_.startswith(f"{name}-") for id_ in ids)
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_markup_holds_no_style_no_date_and_no_address(name):
-    svg = inline(name, "a < b", *DRAWN[name])
+def test_markup_has_no_style_no_date_and_no_address(name):
+    svg = draw_svg(name, "a < b", *DRAWN[name])
     assert svg.startswith('<svg viewBox="0 0 ') and 'aria-label="a &lt; b"' in svg
     for word in ("http", "<style", "<metadata", "<!--", "<?xml", "DOCTYPE", "xlink"):
         assert word not in svg
 
 
-def test_drawing_leaves_the_settings_of_matplotlib_alone():
+def test_drawing_does_not_change_the_settings_of_matplotlib():
     before = dict(matplotlib.rcParams)
-    inline("curve", "alt", *DRAWN["curve"])
+    draw_svg("curve", "alt", *DRAWN["curve"])
     assert dict(matplotlib.rcParams) == before
 
 
-def test_dark_has_a_colour_for_each_light_one():
+def test_each_light_colour_has_a_dark_one():
     assert set(DARK) == set(LIGHT)
     assert len(set(LIGHT.values())) == len(LIGHT)
 
 
-def test_the_curve_marks_the_chosen_k_the_flat_range_and_the_votes():
+def test_the_curve_marks_the_shortest_k_the_flat_range_and_the_votes():
     lengths, votes = figures.draw_curve(CURVE, used=5).axes
-    line, chosen = lengths.get_lines()
+    line, dot = lengths.get_lines()
     assert np.asarray(line.get_ydata()).tolist() == [300, 100, 10, 0, 40, 200, 600]
-    assert np.asarray(chosen.get_xydata()).tolist() == [[5, 0]]
+    assert np.asarray(dot.get_xydata()).tolist() == [[5, 0]]
     (shade,) = bars(lengths)
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == (3.5, 6.5)
     assert votes.get_ylabel() == "votes"
@@ -89,28 +89,24 @@ def test_the_curve_marks_the_chosen_k_the_flat_range_and_the_votes():
 
 
 def test_a_curve_without_resamples_has_no_band_no_votes_and_no_shade():
-    nothing = [None] * len(CURVE.k)
-    alone = tuple(k == CURVE.shortest for k in CURVE.k)
-    bare = replace(CURVE, low=nothing, high=nothing, votes=nothing, as_good=alone)
-    (panel,) = figures.draw_curve(bare, used=5).axes
+    points = tuple(
+        replace(point, low=None, high=None, votes=None, is_as_good=point.is_shortest)
+        for point in CURVE.points
+    )
+    (panel,) = figures.draw_curve(replace(CURVE, points=points), used=5).axes
     assert not panel.patches and not panel.collections
     assert len(figures.draw_curve(CURVE, used=5).axes[0].collections) == 1
 
 
-def test_a_number_of_clusters_that_was_not_chosen_is_marked_where_the_curve_has_it():
-    told = [[one.get_text() for one in figures.draw_curve(CURVE, k).axes[0].texts] for k in (5, 12)]
-    assert told == [["k = 5"], ["k = 5", "this run: 12"]]
-    beyond = figures.draw_curve(CURVE, used=99).axes[0]
-    assert [one.get_text() for one in beyond.texts] == ["k = 5"]
+def test_the_number_of_clusters_in_use_is_marked_if_it_is_on_the_curve_and_not_the_shortest():
+    for used, expected in ((5, ["k = 5"]), (12, ["k = 5", "this run: 12"]), (99, ["k = 5"])):
+        panel = figures.draw_curve(CURVE, used).axes[0]
+        assert [text.get_text() for text in panel.texts] == expected
 
 
-def test_a_curve_of_one_k_can_be_drawn():
-    one = replace(
-        CURVE,
-        **{name: getattr(CURVE, name)[3:4] for name in ("k", "nats", "low", "high", "votes")},
-        as_good=(True,),
-    )
-    assert "k = 5" in inline("curve", "alt", figures.draw_curve, one, 5)
+def test_a_curve_with_a_single_k_can_be_drawn():
+    curve = replace(CURVE, points=CURVE.points[3:4])
+    assert "k = 5" in draw_svg("curve", "alt", figures.draw_curve, curve, 5)
 
 
 @pytest.mark.parametrize(
@@ -123,34 +119,34 @@ def test_a_curve_of_one_k_can_be_drawn():
     ],
 )
 def test_runs_are_neighbours_that_are_all_true(claims, expected):
-    assert figures.runs_of(claims) == expected
+    assert figures.find_runs(claims) == expected
 
 
 def test_few_sizes_are_bars_and_many_are_a_curve():
     few = figures.draw_sizes(np.array([5, 3, 1]), [2, 0, 1]).axes[0]
     assert [bar.get_height() for bar in bars(few)] == [5, 3, 1]
-    assert [one.get_text() for one in few.get_xticklabels()] == ["2", "0", "1"]
+    assert [label.get_text() for label in few.get_xticklabels()] == ["2", "0", "1"]
     many = figures.draw_sizes(np.arange(100, 0, -1), list(range(100))).axes[0]
     assert not many.patches and many.get_yscale() == "log"
 
 
-def test_the_picture_of_cosines_keeps_rows_cluster_by_cluster():
-    x, cluster = spread(3, rows=60)
-    pictured = {2: 20, 0: 20, 1: 20}
-    order = np.concatenate([np.flatnonzero(cluster == one) for one in pictured])
+def test_the_heat_map_shows_cosines_cluster_by_cluster():
+    x, cluster = make_rows(3, rows=60)
+    counts = {2: 20, 0: 20, 1: 20}
+    order = np.concatenate([np.flatnonzero(cluster == number) for number in counts])
     unit = x[order] / np.linalg.norm(x[order].astype(np.float32), axis=1, keepdims=True)
     cosines = np.abs(unit @ unit.T)
-    panel = figures.draw_cosines(cosines, pictured).axes[0]
+    panel = figures.draw_cosines(cosines, counts).axes[0]
     shown = np.asarray(panel.images[0].get_array())
-    # Half a level of the 64 that are told apart.
+    # Half of one of the 64 levels.
     assert np.abs(shown - np.clip(cosines, 0, 1)).max() <= 0.5 / 63 + 1e-6
-    assert [one.get_text() for one in panel.get_xticklabels()] == ["2", "0", "1"]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["2", "0", "1"]
     assert panel.get_xticks().tolist() == [9.5, 29.5, 49.5]
     blocks = shown.reshape(3, 20, 3, 20).mean(axis=(1, 3))
     assert blocks.argmax(axis=1).tolist() == [0, 1, 2]
 
 
-def test_confidence_is_gathered_into_bars():
+def test_confidence_is_drawn_in_twenty_bars():
     bins = np.zeros(1000, int)
     bins[[0, 49, 999]] = 1
     heights = [bar.get_height() for bar in bars(figures.draw_confidence(bins).axes[0])]

@@ -1,4 +1,4 @@
-"""`cpp-pipe report` over real digits: what the run holds is shown, and nothing is invented."""
+"""`cpp-pipe report` on real digits shows what the run holds, and what it lacks."""
 
 import json
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.report.collection import gather_contents
 from cpp_pipe.pipeline.report.contents import Sample
-from cpp_pipe.pipeline.report.rows import measure
+from cpp_pipe.pipeline.report.reader import read_contents
+from cpp_pipe.pipeline.report.spaces import measure_space
 from cpp_pipe.stages.gather import EMBEDDING, gather
 
 from ..cli import SMALL, embed, fail, succeed
@@ -17,7 +17,7 @@ from .contents import Page
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, digit_shards):
-    """A store with heads, and clusters of a number that was given."""
+    """A store with heads and five clusters."""
     store = tmp_path_factory.mktemp("report") / "artifacts"
     embed(store, digit_shards)
     succeed(store, "train", *SMALL)
@@ -26,17 +26,17 @@ def trained(tmp_path_factory, digit_shards):
 
 
 def read(store, *arguments) -> Page:
-    """The page that a command writes, and says where."""
+    """The report that the command writes; the command prints its path."""
     done = succeed(store, "report", *arguments)
     (line,) = done.out.splitlines()
     with open(line, encoding="utf-8") as file:
         return Page(file.read())
 
 
-def test_the_page_lies_in_the_store_and_its_path_is_printed(trained):
+def test_the_report_is_written_into_the_store_and_its_path_is_printed(trained):
     done = succeed(trained, "report")
     assert done.out == f"{trained / 'reports' / 'default.html'}\n"
-    assert [one.name for one in (trained / "reports").iterdir()] == ["default.html"]
+    assert [path.name for path in (trained / "reports").iterdir()] == ["default.html"]
 
 
 def test_clusters_are_made_where_they_are_missing(tmp_path, digit_shards):
@@ -49,23 +49,23 @@ def test_clusters_are_made_where_they_are_missing(tmp_path, digit_shards):
     assert not (store / "reports").exists()
 
 
-def test_a_run_without_curve_and_captions_says_which_command_adds_them(trained):
+def test_a_run_without_curve_and_captions_names_the_commands_that_make_them(trained):
     page = read(trained)
-    assert "60 pictures in 5 clusters" in page.text
-    assert "there is no curve of coding lengths yet. cpp-pipe select-k adds it" in page.text
-    assert "there are no captions yet. cpp-pipe caption adds them" in page.text
+    assert "60 images in 5 clusters" in page.text
+    assert "Not made yet: the curve of coding lengths. Run cpp-pipe select-k." in page.text
+    assert "Not made yet: captions. Run cpp-pipe caption." in page.text
     assert "k-means on the embeddings" in page.text
 
 
-def test_what_the_run_gained_is_shown_and_what_is_of_other_clusters_is_not(trained):
+def test_what_the_run_gained_is_shown_and_captions_of_other_clusters_are_not(trained):
     succeed(trained, "select-k", "--grid", "2,5,10")
     succeed(trained, "caption", "--vocabulary", "digits-words.txt")
     page = read(trained)
-    assert "Lower is better" in page.text and "select-k adds it" not in page.text
+    assert "Lower is better" in page.text and "Not made yet" not in page.text
     assert "captions, by share" in page.text and "digit" in page.text
     succeed(trained, "assign", "--k", "4")
     page = read(trained)
-    assert "captions are of earlier clusters. cpp-pipe caption adds them" in page.text
+    assert "Out of date: captions. Run cpp-pipe caption." in page.text
     assert "captions, by share" not in page.text
     assert "This run has 4 clusters" in page.text or "dot is the shortest, k\xa0=\xa04" in page.text
     succeed(trained, "assign", "--k", "5")
@@ -79,7 +79,7 @@ def test_the_same_run_gives_the_same_bytes(trained, tmp_path):
     assert pages[0] == pages[1]
 
 
-def test_the_page_tells_no_path_of_this_machine(trained):
+def test_the_report_holds_no_path_of_this_machine(trained):
     succeed(trained, "report")
     assert str(trained.parent) not in (trained / "reports" / "default.html").read_text()
 
@@ -92,7 +92,7 @@ def test_scores_are_those_of_eval(trained):
     assert "2 classes in 5 clusters" in read(trained, "--label", "parity").text
 
 
-def test_labels_and_keys_of_the_users_are_escaped(trained, tmp_path):
+def test_labels_of_the_user_are_escaped(trained, tmp_path):
     evil = "<script>alert(1)</script>"
     keys = Run.open(trained).artifact("embeddings").column("key")
     table = tmp_path / "labels.csv"
@@ -101,7 +101,7 @@ def test_labels_and_keys_of_the_users_are_escaped(trained, tmp_path):
     assert not page.all("script") and evil in page.text
 
 
-def test_a_run_without_labels_says_how_to_bring_some(trained, tmp_path):
+def test_a_run_without_labels_says_how_to_give_some(trained, tmp_path):
     vectors = tmp_path / "vectors.npy"
     np.save(vectors, gather(Run.open(trained).artifact("embeddings")).astype(np.float32))
     words = ("--model", "digits-clip", "--pretrained", "shipped", "--run", "bare")
@@ -109,20 +109,20 @@ def test_a_run_without_labels_says_how_to_bring_some(trained, tmp_path):
     succeed(trained, "train", *SMALL, "--run", "bare")
     succeed(trained, "assign", "--k", "3", "--run", "bare")
     page = read(trained, "--run", "bare")
-    assert "no picture has a label" in page.text
-    assert "cpp-pipe report --labels FILE.csv --run bare adds scores" in page.text
+    assert "No image has a label" in page.text
+    assert "Run cpp-pipe report --labels FILE.csv --run bare." in page.text
     assert "k-means" not in page.text
     assert (trained / "reports" / "bare.html").is_file()
 
 
-def test_labels_that_were_asked_for_must_be_there(trained, tmp_path):
+def test_labels_that_were_asked_for_must_exist(trained, tmp_path):
     assert "has the label 'colour'" in fail(trained, "report", "--label", "colour")
     table = tmp_path / "labels.csv"
     table.write_text("key,label\nnobody,1\n")
     assert "no key of" in fail(trained, "report", "--labels", table)
 
 
-def test_a_place_that_cannot_be_written_is_said_before_or_after(trained, tmp_path):
+def test_a_path_that_cannot_be_written_is_refused(trained, tmp_path):
     assert "is a folder: name a file" in fail(trained, "report", "--out", tmp_path)
     (tmp_path / "file").write_text("")
     message = fail(trained, "report", "--out", tmp_path / "file" / "page.html")
@@ -136,35 +136,35 @@ def test_an_empty_store_says_how_to_begin(tmp_path):
 
 def test_counts_and_keys_are_those_of_the_assignments(trained):
     run = Run.open(trained)
-    contents = gather_contents(run)
+    contents = read_contents(run)
     clusters = np.array(run.artifact("assignments").column("cluster"))
     keys = run.artifact("assignments").column("key")
     assert contents.tally.sizes.tolist() == np.bincount(clusters, minlength=5).tolist()
-    assert contents.seen == contents.embedded == 60
+    assert contents.counts.seen == contents.counts.embedded == 60
     for cluster, key in enumerate(contents.tally.surest):
         assert key is None or clusters[keys.index(key)] == cluster
-    slots = [row.slot for row in contents.versions]
+    slots = [version.slot for version in contents.versions]
     assert slots[:3] == ["embeddings", "heads", "features"]
-    assert contents.made_at == max(row.date for row in contents.versions)
+    assert contents.made_at == max(version.date for version in contents.versions)
 
 
 @pytest.mark.parametrize(("slot", "role"), [("embeddings", EMBEDDING), ("features", "z")])
 def test_a_space_is_measured_as_numpy_measures_it(trained, slot, role):
     artifact = Run.open(trained).artifact(slot)
     x = gather(artifact, role).astype(np.float64)
-    # Rows of all three parts, out of order within a cluster.
+    # Rows of all three parts, in no order within a cluster.
     of_cluster = {3: np.array([41, 2, 17]), 0: np.array([59, 5])}
     overall = np.arange(0, 60, 2)
-    sample = Sample(overall=overall, of_cluster=of_cluster, pictured={3: 2, 0: 2})
-    space = measure(artifact, role, sample)
+    sample = Sample(overall=overall, of_cluster=of_cluster, heat_map_rows={3: 2, 0: 2})
+    space = measure_space(artifact, role, sample)
     assert space.size == x.shape[1]
     for found, rows in zip(
         [space.overall, *space.of_cluster], [overall, *of_cluster.values()], strict=True
     ):
         expected = np.linalg.svd(x[rows], compute_uv=False)
         assert found == pytest.approx(expected / expected[0], abs=1e-6)
-    some = x[[41, 2, 59, 5]]
-    some /= np.linalg.norm(some, axis=1, keepdims=True)
-    assert space.cosines == pytest.approx(np.abs(some @ some.T), abs=1e-5)
+    unit = x[[41, 2, 59, 5]]
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    assert space.cosines == pytest.approx(np.abs(unit @ unit.T), abs=1e-5)
     expected = space.cosines[:2, 2:].mean()
     assert space.between == pytest.approx(expected, abs=1e-6)

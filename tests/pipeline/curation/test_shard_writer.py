@@ -1,4 +1,4 @@
-"""New shards of chosen samples: byte for byte, whole or not at all, and what was embedded."""
+"""New shards hold chosen samples byte for byte, and appear whole or not at all."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.pipeline.curation.write import MANIFEST, write_shards
+from cpp_pipe.pipeline.curation.shard_writer import MANIFEST, write_shards
 from cpp_pipe.store import Artifact, ConfigError, MissingError, Store
 
 from ...stages.shards import write_shards as write_digit_shards
@@ -26,15 +26,15 @@ def places(store: Path) -> dict[str, str]:
 
 
 def copy(store: Path, out: Path, rows=None, **how) -> list[Path]:
-    """Copies rows of a run, all of them if none are named."""
+    """Copies rows of a run, by default all."""
     embeddings = artifact(store, "embeddings")
     rows = np.arange(embeddings.rows) if rows is None else np.array(rows)
     return list(write_shards(rows, embeddings, places(store), out, **how).shards)
 
 
 def nothing_was_written(out: Path) -> bool:
-    """Whether neither the folder nor anything half-written is there."""
-    return not [one for one in out.parent.iterdir() if out.name in one.name]
+    """Whether there is neither the folder nor a temporary one."""
+    return not [path for path in out.parent.iterdir() if out.name in path.name]
 
 
 @pytest.fixture
@@ -52,15 +52,15 @@ def test_members_are_copied_byte_for_byte_with_their_headers(embedded, tmp_path)
     made = copy(store, tmp_path / "out", chosen, samples_per_shard=3)
     keys = [artifact(store, "embeddings").column("key")[row] for row in chosen]
     expected = {
-        name: one
-        for name, one in members(*shards.glob("*.tar")).items()
+        name: data
+        for name, data in members(*shards.glob("*.tar")).items()
         if name.partition(".")[0] in keys
     }
     assert members(*made) == expected
     assert len(expected) == 4 * len(chosen)
     old = headers(*shards.glob("*.tar"))
     assert headers(*made) == {name: old[name] for name in expected}
-    assert [len(members(one)) // 4 for one in made] == [3, 1]
+    assert [len(members(shard)) // 4 for shard in made] == [3, 1]
 
 
 def test_curated_shards_embed_to_the_same_rows(embedded, tmp_path):
@@ -73,7 +73,7 @@ def test_curated_shards_embed_to_the_same_rows(embedded, tmp_path):
 
 
 @pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-def test_long_names_folders_and_extra_members_come_along(form, tmp_path):
+def test_long_names_folders_and_extra_members_are_copied(form, tmp_path):
     folder = "a/" * 60 if form == tarfile.USTAR_FORMAT else "ä long folder/" * 20
     names = {
         f"{folder}x.png": png(0),
@@ -88,7 +88,7 @@ def test_long_names_folders_and_extra_members_come_along(form, tmp_path):
     store = tmp_path / "store"
     embed(store, shard, more=["--max-skipped", "0.5"])
     made = copy(store, tmp_path / "out")
-    expected = {name: one for name, one in names.items() if name != "lonely.txt"}
+    expected = {name: data for name, data in names.items() if name != "lonely.txt"}
     assert members(*made) == expected
     old = headers(shard)
     assert headers(*made) == {name: old[name] for name in expected}
@@ -96,7 +96,7 @@ def test_long_names_folders_and_extra_members_come_along(form, tmp_path):
     assert rows_by_key(tmp_path / "again") == rows_by_key(store)
 
 
-def test_members_of_a_sample_that_stand_apart_come_together(tmp_path):
+def test_scattered_members_of_a_sample_are_copied_together(tmp_path):
     content = {"a.png": png(0), "b.png": png(1), "a.txt": b"one", "b.txt": b"two"}
     embed(tmp_path / "store", plain_tar(tmp_path / "mixed.tar", content))
     (made,) = copy(tmp_path / "store", tmp_path / "out")
@@ -110,16 +110,16 @@ def test_a_shard_ends_where_a_key_comes_again(tmp_path):
     store = tmp_path / "store"
     embed(store, tmp_path / "one.tar", tmp_path / "two.tar")
     made = copy(store, tmp_path / "out")
-    assert [sorted(members(one)) for one in made] == [["0.png", "1.png", "2.png"]] * 2
-    pictures = [picture for one in made for picture in members(one).values()]
-    assert sorted(pictures) == sorted(png(n) for n in range(6))
+    assert [sorted(members(shard)) for shard in made] == [["0.png", "1.png", "2.png"]] * 2
+    images = [image for shard in made for image in members(shard).values()]
+    assert sorted(images) == sorted(png(n) for n in range(6))
 
 
-def test_a_member_that_stands_twice_is_copied_as_it_was_embedded(tmp_path):
+def test_of_two_members_of_one_name_the_embedded_one_is_copied(tmp_path):
     shard = tmp_path / "twice.tar"
     with tarfile.open(shard, "w") as tar:
-        for name, one in (("a.png", png(0)), ("a.png", png(1)), ("b.png", png(2))):
-            plain_tar(tmp_path / "one.tar", {name: one})
+        for name, data in (("a.png", png(0)), ("a.png", png(1)), ("b.png", png(2))):
+            plain_tar(tmp_path / "one.tar", {name: data})
             with tarfile.open(tmp_path / "one.tar") as single:
                 header = single.getmember(name)
                 tar.addfile(header, single.extractfile(header))
@@ -128,7 +128,7 @@ def test_a_member_that_stands_twice_is_copied_as_it_was_embedded(tmp_path):
     assert members(made) == {"a.png": png(0), "b.png": png(2)}
 
 
-def test_links_are_not_copied_and_are_counted(tmp_path):
+def test_links_are_counted_and_not_copied(tmp_path):
     shard = tmp_path / "links.tar"
     plain_tar(shard, {"a.png": png(0), "b.png": png(1)})
     with tarfile.open(shard, "a") as tar:
@@ -154,23 +154,23 @@ def test_the_manifest_says_what_went_where(embedded, tmp_path):
     assert [row["new_shard"] for row in rows] == ["new-00000.tar"] * 3 + ["new-00001.tar"]
     for row in rows:
         data = (tmp_path / "out" / row["new_shard"]).read_bytes()
-        picture = members(tmp_path / "out" / row["new_shard"])[f"{row['new_key']}.png"]
-        assert data[row["offset"] : row["offset"] + row["size"]] == picture
+        image = members(tmp_path / "out" / row["new_shard"])[f"{row['new_key']}.png"]
+        assert data[row["offset"] : row["offset"] + row["size"]] == image
 
 
-def test_a_folder_that_holds_anything_is_refused_and_left_alone(embedded, tmp_path):
+def test_a_folder_that_is_not_empty_is_refused_and_not_changed(embedded, tmp_path):
     store, _ = embedded
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    assert "is there already" in fail(store, "curate", "--out", out)
-    assert [one.name for one in out.iterdir()] == ["mine.txt"]
+    assert "exists already" in fail(store, "curate", "--out", out)
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
     (out / "mine.txt").unlink()
     succeed(store, "curate", "--out", out)
     assert members(out / "00000.tar")
 
 
-def test_a_shard_that_is_gone_is_named_before_anything_is_written(embedded, tmp_path):
+def test_a_missing_shard_is_named_before_anything_is_written(embedded, tmp_path):
     store, shards = embedded
     (shards / "001.tar").unlink()
     out = tmp_path / "out"
@@ -178,11 +178,11 @@ def test_a_shard_that_is_gone_is_named_before_anything_is_written(embedded, tmp_
     assert "001.tar cannot be read" in line
     assert "cpp-pipe embed --shards" in line
     assert nothing_was_written(out)
-    copy(store, out, [0, 1])  # what is asked for lies in the other one
+    copy(store, out, [0, 1])  # rows of the other shard
 
 
 @pytest.mark.parametrize("cut", ["behind the last byte", "inside the last sample"])
-def test_a_shard_that_was_cut_when_it_was_embedded_gives_what_was_embedded(tmp_path, cut):
+def test_of_a_cut_shard_the_embedded_samples_are_copied(tmp_path, cut):
     whole = plain_tar(tmp_path / "whole.tar", {f"{n}.png": png(n) for n in range(4)})
     with tarfile.open(whole) as tar:
         last = tar.getmember("3.png")
@@ -197,18 +197,20 @@ def test_a_shard_that_was_cut_when_it_was_embedded_gives_what_was_embedded(tmp_p
 
 
 @pytest.mark.parametrize("change", ["grown", "replaced"])
-def test_a_shard_that_was_changed_is_named(embedded, tmp_path, change):
+def test_a_changed_shard_is_named(embedded, tmp_path, change):
     store, shards = embedded
     if change == "grown":
         with (shards / "000.tar").open("ab") as file:
             file.write(bytes(10_240))
     else:
         shutil.copy(shards / "001.tar", shards / "000.tar")
-    assert "000.tar is not what was embedded" in fail(store, "curate", "--out", tmp_path / "out")
+    assert "000.tar was changed since it was embedded" in fail(
+        store, "curate", "--out", tmp_path / "out"
+    )
     assert nothing_was_written(tmp_path / "out")
 
 
-def test_a_change_between_the_edges_of_a_shard_is_noticed(tmp_path):
+def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path):
     content = {f"{n:03d}.png": png(n) + bytes(4000) for n in range(60)}
     shard = plain_tar(tmp_path / "large.tar", content)
     store = tmp_path / "store"
@@ -225,7 +227,7 @@ def test_a_change_between_the_edges_of_a_shard_is_noticed(tmp_path):
     assert nothing_was_written(tmp_path / "out")
 
 
-def test_a_disk_that_is_full_leaves_nothing_behind(embedded, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_nothing_behind(embedded, tmp_path, monkeypatch):
     store, _ = embedded
     monkeypatch.setattr(os, "fsync", _no_space)
     with pytest.raises(ConfigError, match="No space left"):
@@ -242,10 +244,10 @@ def test_imported_embeddings_have_nothing_to_copy(tmp_path):
     store = tmp_path / "store"
     succeed(store, "import", tmp_path / "x.npz", "--model", "ViT-B-32", "--pretrained", "openai")
     line = fail(store, "curate", "--out", tmp_path / "out")
-    assert "imported without pictures" in line
+    assert "imported without images" in line
 
 
-def test_pictures_of_a_folder_become_samples_with_what_stands_beside_them(tmp_path):
+def test_images_of_a_folder_become_samples_with_the_files_beside_them(tmp_path):
     root = write_folder(tmp_path / "photos", 8)
     first = min(root.rglob("*.png"))
     first.with_suffix(".txt").write_text("a caption")
@@ -254,10 +256,10 @@ def test_pictures_of_a_folder_become_samples_with_what_stands_beside_them(tmp_pa
     store = tmp_path / "store"
     succeed(store, "embed", "--images", root, *DIGITS)
     made = copy(store, tmp_path / "out")
-    pictures = {one.read_bytes() for one in root.rglob("*") if one.suffix in (".png", ".PNG")}
-    found = members(*made)
-    assert {one for name, one in found.items() if name.endswith("png")} == pictures
-    assert [one for name, one in found.items() if name.endswith(".txt")] == [b"a caption"]
+    images = {path.read_bytes() for path in root.rglob("*") if path.suffix in (".png", ".PNG")}
+    copied = members(*made)
+    assert {data for name, data in copied.items() if name.endswith("png")} == images
+    assert [data for name, data in copied.items() if name.endswith(".txt")] == [b"a caption"]
     embed(tmp_path / "again", tmp_path / "out")
     assert vectors(tmp_path / "again") == vectors(store)
 
@@ -305,7 +307,7 @@ def test_shards_in_a_bucket_are_copied_from_there(tmp_path):
 
 
 def vectors(store: Path) -> list[tuple]:
-    """The embeddings of a run without their keys, in an order of their own."""
+    """The embeddings of a run without their keys, sorted."""
     embeddings: Artifact = artifact(store, "embeddings")
-    found = [embeddings.embeddings(part.name) for part in embeddings.parts]
-    return sorted(map(tuple, np.concatenate(found).tolist()))
+    parts = [embeddings.embeddings(part.name) for part in embeddings.parts]
+    return sorted(map(tuple, np.concatenate(parts).tolist()))

@@ -6,9 +6,10 @@ from ..making.plan import Plan
 
 
 def make_duplicates(plan: Plan, threshold: float | None, *, asked_by: str = "") -> Artifact:
-    """The groups of near-duplicates of a run; None takes the threshold of its model.
+    """The groups of near-duplicates of a run; `threshold` None is that of its model.
 
-    Without `asked_by` the user has named it. Embeddings are made where they are missing.
+    `asked_by` names the command that needs them, if it is not `duplicates`. Missing embeddings are
+    made first.
     """
     embeddings = plan.make("embeddings", asked_by=asked_by or "duplicates")
     if threshold is None:

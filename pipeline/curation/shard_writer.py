@@ -1,25 +1,25 @@
-"""Chosen samples as new tar shards in a new folder, with a table of what went where."""
+"""Writes chosen samples as tar shards into a new folder, with a table of where each one went."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from ...stages.contract import Source
 from ...stages.sources.tar import BLOCK
 from ...store import Artifact
 from ...store.files import sync
+from ..view.columns import read_rows, split_by_part
 from .files import whole_folder
-from .members import Copier, Row, Sample
-from .sources import find_again
-
-if TYPE_CHECKING:
-    import numpy as np
+from .members import ChosenRow, Copier, Sample
+from .sources import find_sources
 
 MANIFEST = "manifest.parquet"
 _RECORD = 20 * BLOCK
-"""What a tar's size is a multiple of: POSIX's and GNU's record."""
+"""A tar's size is a multiple of it: the record of POSIX and GNU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class Curated:
     bytes: int
     """Of all shards."""
     links: int
-    """Members that were links, and were not copied."""
+    """Members that were links, which are not copied."""
 
 
 def write_shards(
-    rows: "np.ndarray",
+    rows: np.ndarray,
     embeddings: Artifact,
     places: Mapping[str, str],
     out: Path,
@@ -44,17 +44,17 @@ def write_shards(
     prefix: str = "",
     tell: Callable[[int], None] = lambda samples: None,
 ) -> Curated:
-    """Copies the samples of some rows, in their order, into shards in a new folder `out`.
+    """Copies the samples of ascending rows, in their order, into shards in a new folder `out`.
 
-    Members of tar shards are copied with their headers, block for block; pictures of folders and
-    tables become samples as `pack` makes them. As a key is unique in its shard alone, a shard ends
-    early where a key comes again. All is there at once or not at all. ConfigError where `out` holds
-    anything or cannot be written, MissingError where a source is gone or was changed.
+    Members of tar shards are copied with their headers, block for block; images of folders and
+    tables become samples as `pack` makes them. A key is unique only in its shard, so a new shard
+    begins where a key comes again. The folder appears whole or not at all. ConfigError if `out` is
+    not empty or cannot be written, MissingError if a source is gone or was changed.
     """
     by_part = _rows_by_part(rows, embeddings)
     with whole_folder(out) as folder:
         copier = Copier(folder)
-        sources = find_again(embeddings, places, by_part)
+        sources = find_sources(embeddings, places, by_part)
         with _Shards(folder, prefix, samples_per_shard) as shards:
             for part, sample in _samples(copier, sources, by_part):
                 shards.add(embeddings.part_names[part].facts["shard"], sample)
@@ -69,24 +69,21 @@ def write_shards(
     )
 
 
-def _rows_by_part(rows: "np.ndarray", embeddings: Artifact) -> dict[str, list[Row]]:
-    """The chosen rows of each part that has any."""
-    columns = ["key", "offset", "size"]
-    found: dict[str, list[Row]] = {}
-    for part in embeddings.parts:
-        start = embeddings.starts[part.name]
-        own = rows[(rows >= start) & (rows < start + part.rows)] - start
-        if len(own):
-            told = embeddings.table(part.name, columns=columns).take(own).to_pylist()
-            numbers = (own + start).tolist()
-            found[part.name] = [
-                Row(number=number, **one) for number, one in zip(numbers, told, strict=True)
-            ]
-    return found
+def _rows_by_part(rows: np.ndarray, embeddings: Artifact) -> dict[str, list[ChosenRow]]:
+    """The rows of each part that has any."""
+    by_part: dict[str, list[ChosenRow]] = {}
+    for part, inside in split_by_part(embeddings, rows):
+        numbers = inside + embeddings.starts[part]
+        columns = read_rows(embeddings, numbers, ("key", "offset", "size"))
+        by_part[part] = [
+            ChosenRow(number=number, **row)
+            for number, row in zip(numbers.tolist(), columns, strict=True)
+        ]
+    return by_part
 
 
 def _samples(
-    copier: Copier, sources: Mapping[str, Source], by_part: Mapping[str, list[Row]]
+    copier: Copier, sources: Mapping[str, Source], by_part: Mapping[str, list[ChosenRow]]
 ) -> Iterator[tuple[str, Sample]]:
     for part, rows in by_part.items():
         for sample in copier.copy(sources[part], rows):
@@ -99,7 +96,7 @@ class _Shards:
     def __init__(self, folder: Path, prefix: str, samples_per_shard: int) -> None:
         self.paths: list[Path] = []
         self.rows: list[dict[str, Any]] = []
-        """Of the manifest."""
+        """Rows of the manifest."""
         self.bytes = 0
         self._folder, self._prefix, self._most = folder, prefix, samples_per_shard
         self._file: BinaryIO | None = None
@@ -117,7 +114,7 @@ class _Shards:
                 self._finish()
 
     def add(self, shard: str, sample: Sample) -> None:
-        """Writes a sample of a shard into the current one, or into the next."""
+        """Writes a sample that came from `shard` into the current shard, or begins the next."""
         if len(self._keys) == self._most or sample.key in self._keys:
             self._finish()
         if self._file is None:
@@ -139,7 +136,7 @@ class _Shards:
         self._position += len(sample.blocks)
 
     def _finish(self) -> None:
-        """Ends the current shard with two empty blocks, filled up to a whole record."""
+        """Ends the current shard with two empty blocks, padded to a whole record."""
         if self._file is None:
             return
         end = -(-(self._position + 2 * BLOCK) // _RECORD) * _RECORD
@@ -155,7 +152,7 @@ def _write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {"row": pa.int64(), "offset": pa.int64(), "size": pa.int64()}
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in rows[0]])
+    types = {"row": pa.int64(), "offset": pa.int64(), "size": pa.int64()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in rows[0]])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     sync(path)

@@ -1,4 +1,4 @@
-"""Which rows are chosen, and that every other one is counted once, by why it is not."""
+"""The right rows are chosen, and every other row is counted once, by its reason."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cpp_pipe.pipeline.curation.near import make_duplicates
-from cpp_pipe.pipeline.curation.select import Chosen, Wanted, choose
+from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
+from cpp_pipe.pipeline.curation.selection import Chosen, Wanted, choose
 from cpp_pipe.pipeline.making.plan import Plan
-from cpp_pipe.pipeline.view.searcher import first_captions
+from cpp_pipe.pipeline.view.captions import first_captions
 from cpp_pipe.store import ConfigError, Store
 
 from ...stages.world import make_world, plan_of
@@ -17,14 +17,14 @@ from ...stages.world import make_world, plan_of
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, digit_shards) -> SimpleNamespace:
-    """What a run of digits holds, and its near-duplicates at a low similarity."""
+    """The artifacts of a run of digits, and its near-duplicates at a low similarity."""
     store = Store(tmp_path_factory.mktemp("select"))
     made = make_world(store, digit_shards)
     plan: Plan = plan_of(store, digit_shards)
-    held = {slot: made[slot].artifact for slot in ("embeddings", "assignments", "captions")}
-    near = make_duplicates(plan, 0.9)
-    assert near.facts["dropped"] > 5
-    return SimpleNamespace(**held, duplicates=near)
+    artifacts = {slot: made[slot].artifact for slot in ("embeddings", "assignments", "captions")}
+    duplicates = make_duplicates(plan, 0.9)
+    assert duplicates.facts["dropped"] > 5
+    return SimpleNamespace(**artifacts, duplicates=duplicates)
 
 
 def chosen(world: SimpleNamespace, **wanted) -> Chosen:
@@ -43,7 +43,7 @@ def test_without_conditions_every_row_is_chosen(world):
     assert found.left_out == {}
 
 
-def test_clusters_and_confidence_must_both_hold(world):
+def test_a_row_must_meet_clusters_and_confidence(world):
     cluster, confidence = column(world, "cluster"), column(world, "confidence")
     wanted, least = (int(cluster[0]), int(cluster[-1])), float(np.median(confidence))
     found = chosen(world, clusters=wanted, min_confidence=least)
@@ -56,18 +56,18 @@ def test_clusters_and_confidence_must_both_hold(world):
     assert found.describe().startswith(f"seen {found.seen} = chosen {len(found.rows)} + {others} ")
 
 
-def test_captions_name_clusters_in_any_case_and_with_stars(world):
+def test_captions_match_clusters_in_any_case_and_with_wildcards(world):
     names = first_captions(world.captions)
     cluster = column(world, "cluster")
-    one = names[int(cluster[0])]
-    alike = [number for number, name in names.items() if name == one]
-    expected = np.flatnonzero(np.isin(cluster, alike)).tolist()
-    assert chosen(world, captions=(one.upper(),)).rows.tolist() == expected
-    word = one.partition(", ")[0]
-    alike = [number for number, name in names.items() if name.partition(", ")[0] == word]
-    by_word = np.flatnonzero(np.isin(cluster, alike)).tolist()
+    caption = names[int(cluster[0])]
+    same = [number for number, name in names.items() if name == caption]
+    expected = np.flatnonzero(np.isin(cluster, same)).tolist()
+    assert chosen(world, captions=(caption.upper(),)).rows.tolist() == expected
+    word = caption.partition(", ")[0]
+    same = [number for number, name in names.items() if name.partition(", ")[0] == word]
+    by_word = np.flatnonzero(np.isin(cluster, same)).tolist()
     assert chosen(world, captions=(word,)).rows.tolist() == by_word
-    assert set(expected) <= set(chosen(world, captions=(f"*{one[1:]}",)).rows.tolist())
+    assert set(expected) <= set(chosen(world, captions=(f"*{caption[1:]}",)).rows.tolist())
     assert len(chosen(world, captions=("*",)).rows) == world.embeddings.rows
 
 
@@ -89,7 +89,7 @@ def test_of_each_group_of_duplicates_one_stays(world):
     assert set(found.rows.tolist()) == set(range(world.embeddings.rows)) - dropped
 
 
-def test_a_group_whose_kept_one_is_not_chosen_keeps_the_one_most_like_it(world, tmp_path):
+def test_if_the_kept_row_of_a_group_is_left_out_the_most_similar_one_stays(world, tmp_path):
     rows = world.duplicates.table(world.duplicates.only_part).to_pylist()
     group = max({row["group"] for row in rows}, key=[row["group"] for row in rows].count)
     own = [row for row in rows if row["group"] == group]
@@ -104,24 +104,24 @@ def test_a_group_whose_kept_one_is_not_chosen_keeps_the_one_most_like_it(world, 
 @pytest.mark.parametrize(
     ("wanted", "line"),
     [
-        ({"clusters": (0, 999)}, "--cluster 999 is not there: clusters are 0 to"),
+        ({"clusters": (0, 999)}, "--cluster must be from 0 to .*, got 999"),
         ({"captions": ("no such thing",)}, "names no cluster: captions are"),
     ],
 )
-def test_what_finds_nothing_is_refused(world, wanted, line):
+def test_unknown_clusters_and_captions_are_refused(world, wanted, line):
     with pytest.raises(ConfigError, match=line):
         chosen(world, **wanted)
 
 
-def test_conditions_that_leave_nothing_are_refused_with_their_counts(world, tmp_path):
+def test_conditions_that_no_row_meets_are_refused_with_counts(world, tmp_path):
     path = tmp_path / "keys.txt"
     path.write_text(world.embeddings.column("key")[0] + "\n")
-    line = r"nothing is chosen \(seen 60 = chosen 0 \+ 59 not among the keys \+ 1 named to be left"
-    with pytest.raises(ConfigError, match=line):
+    counts = r"seen 60 = chosen 0 \+ 59 not among the keys \+ 1 named to be left out"
+    with pytest.raises(ConfigError, match=rf"no row meets all conditions \({counts}\)"):
         chosen(world, keys=path, not_keys=path)
 
 
-def test_a_key_that_no_row_has_is_refused(world, tmp_path):
+def test_an_unknown_key_is_refused(world, tmp_path):
     path = tmp_path / "keys.txt"
     path.write_text("nobody\n")
     with pytest.raises(ConfigError, match=r"names nobody, which no row has"):
@@ -132,5 +132,5 @@ def test_a_key_that_no_row_has_is_refused(world, tmp_path):
 
 @pytest.mark.parametrize("least", [-0.1, 1.1])
 def test_a_confidence_outside_its_range_is_refused(least):
-    with pytest.raises(ConfigError, match="0 to 1"):
+    with pytest.raises(ConfigError, match="from 0 to 1"):
         Wanted(min_confidence=least)

@@ -1,0 +1,173 @@
+"""Which rows of a run are chosen, and why the others are not."""
+
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...store import Artifact, ConfigError, MissingError
+from ..view.captions import first_captions
+from ..view.columns import read_column
+from ..view.keys import match_keys
+
+_SHOWN = 5
+"""Names that an error lists."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The conditions that chosen rows must meet; one that is not given leaves out no row."""
+
+    clusters: tuple[int, ...] = ()
+    captions: tuple[str, ...] = ()
+    """Captions of clusters, in upper or lower case; `*` and `?` are wildcards."""
+    min_confidence: float = 0.0
+    keys: Path | None = None
+    """A file with a KEY or SHARD:KEY a line: only these rows."""
+    not_keys: Path | None = None
+    """The same: all but these rows."""
+    is_deduplicated: bool = False
+    """Whether one row of each group of near-duplicates is enough."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_confidence <= 1:
+            raise ConfigError(f"--min-confidence must be from 0 to 1, got {self.min_confidence:g}")
+
+    @property
+    def asks_for_clusters(self) -> bool:
+        """Whether the conditions need assignments."""
+        return bool(self.clusters or self.captions or self.min_confidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Rows that were chosen, and how many were left out, by the first reason that applied."""
+
+    rows: np.ndarray
+    """Row numbers over all parts of the embeddings, ascending."""
+    left_out: dict[str, int]
+
+    @property
+    def seen(self) -> int:
+        """All rows: chosen and left out."""
+        return len(self.rows) + sum(self.left_out.values())
+
+    def describe(self) -> str:
+        """Counts that add up, as one line."""
+        line = f"seen {self.seen:,} = chosen {len(self.rows):,}"
+        return line + "".join(f" + {count:,} {why}" for why, count in self.left_out.items())
+
+
+def choose(
+    wanted: Wanted,
+    embeddings: Artifact,
+    assignments: Artifact | None = None,
+    captions: Artifact | None = None,
+    duplicates: Artifact | None = None,
+) -> Chosen:
+    """The rows that meet all conditions.
+
+    Of a group of near-duplicates the kept row stays, or, if a condition leaves it out, the row most
+    like it. ConfigError for a cluster, caption or key that does not exist, and if no row is left.
+    """
+    is_chosen = np.ones(embeddings.rows, bool)
+    left_out: dict[str, int] = {}
+
+    def leave(why: str, is_wanted: np.ndarray) -> None:
+        nonlocal is_chosen
+        left_out[why] = int((is_chosen & ~is_wanted).sum())
+        is_chosen = is_chosen & is_wanted
+
+    if wanted.asks_for_clusters:
+        assert assignments is not None, "conditions on clusters need assignments"
+        if wanted.clusters or wanted.captions:
+            numbers = [*wanted.clusters, *_clusters_by_caption(wanted.captions, captions)]
+            cluster = read_column(assignments, "cluster")
+            _require_clusters(wanted.clusters, cluster)
+            leave("in other clusters", np.isin(cluster, numbers))
+        if wanted.min_confidence:
+            confidence = read_column(assignments, "confidence")
+            why = f"below confidence {wanted.min_confidence:g}"
+            leave(why, confidence >= np.float32(wanted.min_confidence))
+    if wanted.keys is not None:
+        leave("not among the keys", _match_file(embeddings, wanted.keys, "--keys"))
+    if wanted.not_keys is not None:
+        leave("named to be left out", ~_match_file(embeddings, wanted.not_keys, "--not-keys"))
+    if wanted.is_deduplicated:
+        assert duplicates is not None, "dropping duplicates needs their groups"
+        leave("near-duplicates of one that stays", ~_find_spare(duplicates, is_chosen))
+    chosen = Chosen(rows=is_chosen.nonzero()[0], left_out=left_out)
+    if not len(chosen.rows):
+        raise ConfigError(f"no row meets all conditions ({chosen.describe()}): give fewer")
+    return chosen
+
+
+def _require_clusters(numbers: Sequence[int], cluster: np.ndarray) -> None:
+    present = sorted(set(cluster.tolist()))
+    absent = [str(number) for number in numbers if number not in present]
+    if absent:
+        raise ConfigError(
+            f"--cluster must be from {present[0]} to {present[-1]}, got {', '.join(absent)}"
+        )
+
+
+def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
+    """The clusters whose first caption, or the part of it before a comma, matches a pattern."""
+    if not patterns:
+        return []
+    if captions is None:
+        raise MissingError(
+            "--caption needs captions of the clusters: `cpp-pipe caption` makes them"
+        )
+    names = {cluster: name.lower() for cluster, name in first_captions(captions).items()}
+    numbers: list[int] = []
+    for pattern in patterns:
+        matches = [
+            cluster
+            for cluster, name in names.items()
+            if fnmatch.filter((name, name.partition(", ")[0]), pattern.lower())
+        ]
+        if not matches:
+            raise ConfigError(
+                f"--caption {pattern!r} names no cluster: captions are "
+                f"{_list_some(sorted(set(names.values())))}; stars match anything, e.g. "
+                f"'*{pattern}*'"
+            )
+        numbers += matches
+    return numbers
+
+
+def _match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
+    """Whether each row is named in a file of keys; ConfigError for a key that no row has."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{flag} {path} cannot be read as lines of text: {error}") from error
+    names = {line.strip() for line in lines if line.strip()}
+    is_named, unknown = match_keys(embeddings, names)
+    if unknown:
+        raise ConfigError(
+            f"{flag} {path} names {_list_some(sorted(unknown))}, which no row has: a line must be "
+            "KEY or SHARD:KEY"
+        )
+    return is_named
+
+
+def _list_some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _find_spare(duplicates: Artifact, is_chosen: np.ndarray) -> np.ndarray:
+    """Whether each row has a near-duplicate that stays: the first chosen row of its group."""
+    is_spare = np.zeros(len(is_chosen), bool)
+    table = duplicates.table(duplicates.only_part, columns=["group", "row"])
+    group, row = table.column("group").to_numpy(), table.column("row").to_numpy()
+    inside = is_chosen[row]
+    group, row = group[inside], row[inside]
+    _, first = np.unique(group, return_index=True)
+    is_spare[np.delete(row, first)] = True
+    return is_spare

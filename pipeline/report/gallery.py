@@ -1,0 +1,85 @@
+"""The images of the report: which rows are shown, read from their sources and drawn."""
+
+import numpy as np
+
+from ...stages.contract import Progress
+from ..run import Run
+from ..view.columns import iterate_columns, read_rows
+from ..view.facts import Absence, command_for
+from .contents import Mosaic, Neighbourhood, Sample, Tally
+from .counts import surest_and_doubtful
+from .mosaics import TILE, Tiles, draw_mosaic, draw_strip
+from .neighbours import find_nearest
+
+MOST_CLUSTERS = 100
+"""Clusters whose images are shown, the largest ones."""
+
+_SUREST, _DOUBTFUL = 12, 8
+_NEIGHBOURHOODS, _NEIGHBOURS = 8, 6
+
+
+def read_mosaics(run: Run, tally: Tally, progress: Progress) -> tuple[list[Mosaic], Absence | None]:
+    """A mosaic of each of the largest clusters, and what cannot be read, if anything."""
+    filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
+    parts = iterate_columns(run.artifact("assignments"), ["cluster", "confidence"])
+    members = surest_and_doubtful(parts, filled[:MOST_CLUSTERS], _SUREST, _DOUBTFUL)
+    rows = [surest + doubtful for surest, doubtful in members.values()]
+    total, missing = sum(map(len, rows)), 0
+    tiles, mosaics = Tiles(run), []
+    progress.start("report: images", total, "images")
+    for (cluster, (surest, doubtful)), images in zip(
+        members.items(), tiles.read_many(rows, TILE), strict=True
+    ):
+        missing += images.count(None)
+        progress.advance(len(images))
+        mosaics.append(
+            Mosaic(
+                cluster=cluster,
+                image=draw_mosaic(images[: len(surest)], images[len(surest) :]),
+                surest=len(surest),
+                doubtful=len(doubtful),
+            )
+        )
+    absence = None
+    if missing:
+        reason = f"{missing:,} of {total:,} images cannot be read where they were embedded from"
+        absence = Absence(what="images", reason=reason, command=command_for(run, "embed"))
+        progress.tell(f"report: {missing:,} of {total:,} images cannot be read: {tiles.trouble}")
+    progress.tell(f"report: drew {total - missing:,} images of {len(mosaics):,} clusters")
+    return (mosaics if missing < total else []), absence
+
+
+def read_neighbourhoods(run: Run, sample: Sample) -> list[Neighbourhood]:
+    """A row of each of the largest clusters, and its nearest rows in either space."""
+    embeddings, features = run.artifact("embeddings"), run.artifact("features")
+    if embeddings.rows < 2:
+        return []
+    first = np.array([rows[0] for rows in sample.of_cluster.values()][:_NEIGHBOURHOODS])
+    before, after = (find_nearest(space, first, _NEIGHBOURS) for space in (embeddings, features))
+    shown = np.unique(np.concatenate([first, before.ravel(), after.ravel()]))
+    columns = read_rows(run.artifact("assignments"), shown, ("key", "cluster"))
+    by_row = dict(zip(shown.tolist(), columns, strict=True))
+    tiles, neighbourhoods = Tiles(run), []
+    for row, *nearest in zip(first.tolist(), before.tolist(), after.tolist(), strict=True):
+        key, cluster = by_row[row]["key"], by_row[row]["cluster"]
+        (image,) = tiles.read([row], TILE)
+        if image is None:
+            continue
+        strips, same = [], []
+        for rows in nearest:
+            is_other = [by_row[near]["cluster"] != cluster for near in rows]
+            strips.append(draw_strip(tiles.read(rows, TILE), is_other))
+            same.append(is_other.count(False))
+        neighbourhoods.append(
+            Neighbourhood(
+                key=key,
+                cluster=cluster,
+                image=draw_strip([image]),
+                before=strips[0],
+                after=strips[1],
+                count=before.shape[1],
+                same_before=same[0],
+                same_after=same[1],
+            )
+        )
+    return neighbourhoods

@@ -1,0 +1,137 @@
+"""Reads a run into what its report shows: counts over all rows, figures over a sample of them."""
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ...stages.contract import Progress
+from ...stages.gather import EMBEDDING
+from ...store import Artifact
+from ..run import Run
+from ..view.captions import read_captions
+from ..view.columns import iterate_columns
+from ..view.curve import read_curve
+from ..view.evaluation import evaluate
+from ..view.facts import (
+    Absence,
+    command_for,
+    count_samples,
+    find_absences,
+    find_curve,
+    list_versions,
+    name_model,
+)
+from .contents import Contents, Sample, Tally
+from .counts import count, draw_sample, sample_clusters, sample_overall
+from .gallery import read_mosaics, read_neighbourhoods
+from .spaces import measure_space
+
+SAMPLED_ROWS = 200_000
+"""Rows of all clusters over which singular values are taken."""
+
+SAMPLED_CLUSTERS = 10
+SAMPLED_OF_CLUSTER = 2_000
+"""Rows of each: more than any d in use, so that the sample cuts off no singular value."""
+
+HEAT_MAP_ROWS = 400
+"""Rows in the heat map of cosines: about a pixel each."""
+
+MOST_SCORED = 2_000_000
+"""Rows that are scored unasked: scoring holds every embedding in memory."""
+
+_SEED = 0
+
+
+def read_contents(
+    run: Run,
+    label: str = "cls",
+    table: Path | None = None,
+    *,
+    must_score: bool = False,
+    progress: Progress | None = None,
+) -> Contents:
+    """What the report of a run with assignments shows, and what is absent.
+
+    `label` and `table` say where labels are. MissingError if no row has one and `must_score`.
+    Images are read and drawn only with a `progress` to report it to.
+    """
+    embeddings, assignments = run.artifact("embeddings"), run.artifact("assignments")
+    features = run.artifact("features")
+    tally = count(_parts(assignments), int(assignments.facts["k"]))
+    sample = _sample(assignments, tally)
+    absences = find_absences(run)
+    unscored = None if must_score else _why_unscored(run, label)
+    if unscored is not None:
+        absences["labels"] = unscored
+    evaluation = evaluate(embeddings, assignments, label, table) if unscored is None else None
+    mosaics = []
+    if progress is not None:
+        mosaics, unreadable = read_mosaics(run, tally, progress)
+        if unreadable is not None:
+            absences["images"] = unreadable
+    curve = find_curve(run)
+    captions = None if "captions" in absences else run.current("captions")
+    return Contents(
+        run=run.record.name,
+        cpp_pipe=importlib.metadata.version("cpp-pipe"),
+        model=name_model(embeddings),
+        counts=count_samples(embeddings),
+        tally=tally,
+        sample=sample,
+        raw=measure_space(embeddings, EMBEDDING, sample),
+        refined=measure_space(features, "z", sample),
+        curve=None if curve is None else read_curve(curve),
+        captions={} if captions is None else read_captions(captions),
+        evaluation=evaluation,
+        absences=absences,
+        versions=list_versions(run),
+        mosaics=mosaics,
+        neighbourhoods=read_neighbourhoods(run, sample) if progress else (),
+    )
+
+
+def _parts(
+    assignments: Artifact,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[int], str]]]:
+    """What `count` takes."""
+    names = ["cluster", "confidence", "novelty"]
+    for part in assignments.parts:
+        table = assignments.table(part.name, columns=["key", *names]).combine_chunks()
+        clusters, confidence, novelty = (table.column(name).to_numpy() for name in names)
+        keys = table.column("key")
+        yield clusters, confidence, novelty, lambda row, keys=keys: keys[row].as_py()
+
+
+def _sample(assignments: Artifact, tally: Tally) -> Sample:
+    filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
+    clusters = (column for (column,) in iterate_columns(assignments, ["cluster"]))
+    return draw_sample(
+        sample_overall(assignments.rows, SAMPLED_ROWS, _SEED),
+        sample_clusters(clusters, filled[:SAMPLED_CLUSTERS], SAMPLED_OF_CLUSTER, _SEED),
+        HEAT_MAP_ROWS,
+    )
+
+
+def _why_unscored(run: Run, label: str) -> Absence | None:
+    """Why rows are not scored: too many, or none has a label; None if they are."""
+    embeddings = run.artifact("embeddings")
+    if embeddings.rows > MOST_SCORED:
+        reason = f"More than {MOST_SCORED:,} images are scored only on demand"
+        flag = f"--label {label}"
+    elif not any(_has_label(embeddings, part.name, label) for part in embeddings.parts):
+        reason = "No image has " + ("a label" if label == "cls" else f"the field {label}")
+        flag = "--labels FILE.csv"
+    else:
+        return None
+    return Absence(what="scores", reason=reason, command=command_for(run, f"report {flag}"))
+
+
+def _has_label(embeddings: Artifact, part: str, label: str) -> bool:
+    if label == "cls":
+        column = embeddings.table(part, columns=["label"]).column(0)
+        return column.null_count < len(column)
+    extras = embeddings.table(part, columns=["extra"]).column(0).to_pylist()
+    return any(json.loads(extra).get(label) is not None for extra in extras)

@@ -1,0 +1,38 @@
+"""Captions of clusters, best first."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ...store import Artifact
+
+
+class Caption(NamedTuple):
+    """Words for a cluster."""
+
+    words: str
+    score: float
+    """Share of what the cluster gives to all words."""
+
+
+def read_captions(captions: Artifact) -> dict[int, list[Caption]]:
+    """The captions of each cluster, best first."""
+    return {cluster: named for (_, cluster), named in _read(captions, "rows").items()}
+
+
+def read_level_captions(captions: Artifact) -> dict[tuple[int, int], list[Caption]]:
+    """The captions of each cluster of a hierarchy, by level and cluster."""
+    return _read(captions, "levels")
+
+
+def first_captions(captions: Artifact) -> Mapping[int, str]:
+    """The best caption of each cluster."""
+    return {cluster: named[0].words for cluster, named in read_captions(captions).items()}
+
+
+def _read(captions: Artifact, role: str) -> dict[tuple[int, int], list[Caption]]:
+    """Captions by level and cluster; the level is 0 where the file has none."""
+    by_place: dict[tuple[int, int], list[Caption]] = {}
+    for row in captions.table(captions.only_part, role).sort_by("rank").to_pylist():
+        place = row.get("level", 0), row["cluster"]
+        by_place.setdefault(place, []).append(Caption(row["caption"], row["score"]))
+    return by_place

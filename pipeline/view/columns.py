@@ -1,0 +1,71 @@
+"""Columns of rows: of some rows by their numbers, or of all rows."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...store import Artifact
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+def split_by_part(
+    artifact: Artifact, ascending: "np.ndarray"
+) -> "Iterator[tuple[str, np.ndarray]]":
+    """Each part that holds any of the rows, with their numbers inside it."""
+    import numpy as np
+
+    for part in artifact.parts:
+        start = artifact.starts[part.name]
+        first, end = np.searchsorted(ascending, [start, start + part.rows])
+        if first < end:
+            yield part.name, ascending[first:end] - start
+
+
+def take_rows(
+    artifact: Artifact, rows: "Sequence[int] | np.ndarray", columns: Sequence[str]
+) -> "pa.Table":
+    """Columns of rows, by their numbers over all parts, in the order given.
+
+    Reads only the parts that hold any of them, each once. IndexError for a row that does not exist.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    wanted = np.asarray(rows, np.int64)
+    unique, places = np.unique(wanted, return_inverse=True)
+    if len(unique) and not 0 <= unique[0] <= unique[-1] < artifact.rows:
+        raise IndexError(f"rows {unique[0]} to {unique[-1]} of {artifact.rows}")
+    names = list(columns)
+    tables = [
+        artifact.table(part, columns=names).take(inside)
+        for part, inside in split_by_part(artifact, unique)
+    ]
+    if not tables:
+        return artifact.table(artifact.parts[0].name, columns=names).slice(0, 0)
+    return pa.concat_tables(tables).take(places)
+
+
+def read_rows(
+    artifact: Artifact, rows: "Sequence[int] | np.ndarray", columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The same as plain values, a dict a row."""
+    return take_rows(artifact, rows, columns).to_pylist()
+
+
+def iterate_columns(
+    artifact: Artifact, columns: Sequence[str]
+) -> "Iterator[tuple[np.ndarray, ...]]":
+    """Columns of numbers part by part, in row order."""
+    for part in artifact.parts:
+        table = artifact.table(part.name, columns=list(columns))
+        yield tuple(table.column(name).to_numpy() for name in columns)
+
+
+def read_column(artifact: Artifact, column: str) -> "np.ndarray":
+    """A column of numbers of all rows."""
+    import numpy as np
+
+    pieces = [piece for (piece,) in iterate_columns(artifact, [column])]
+    return np.concatenate(pieces) if pieces else np.empty(0)

@@ -1,0 +1,152 @@
+"""What a run holds and lacks: counts, versions, and the commands that make what is absent."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...store import Artifact, StoreError
+from ...store.runs import sorted_slots
+from .opened_run import OpenedRun
+
+log = logging.getLogger(__name__)
+
+FAR = 1.0
+"""A row with a novelty above it is far from everything that was fitted."""
+
+_SHOWN = (
+    ("captions", "captions", "caption", ("captions",)),
+    ("k_curve", "the curve of coding lengths", "select-k", ("k_curve",)),
+    ("hierarchy", "the hierarchy, to move along", "serve", ("hierarchy", "assignments/levels")),
+    ("projection", "the map", "map", ("projection",)),
+)
+"""What can be shown apart from clusters: its name, a noun, its command and the slots it needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCounts:
+    """How many samples were seen: embedded or skipped."""
+
+    seen: int
+    embedded: int
+    skipped: Mapping[str, int]
+    """By reason, the most frequent first."""
+    partial: Sequence[str]
+    """Shards that were cut short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """An artifact of the run, and what it was made from and by."""
+
+    slot: str
+    version: str
+    stage: str
+    rows: int
+    inputs: Sequence[str]
+    """Kind and version of each."""
+    date: str
+    seconds: float | None
+    device: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absence:
+    """Something that could be shown and is not, and the command that makes it."""
+
+    what: str
+    reason: str
+    """Begins a sentence, and does not end it."""
+    command: str
+
+
+def count_samples(embeddings: Artifact) -> SampleCounts:
+    """Counts the samples behind some embeddings; imported rows count as seen."""
+    skipped: Counter[str] = Counter()
+    for part in embeddings.parts:
+        skipped.update(part.facts.get("skipped", {}))
+    return SampleCounts(
+        seen=sum(part.facts.get("seen", part.rows) for part in embeddings.parts),
+        embedded=embeddings.rows,
+        skipped=dict(skipped.most_common()),
+        partial=[
+            str(part.facts.get("shard", part.name))
+            for part in embeddings.parts
+            if part.facts.get("is_partial")
+        ],
+    )
+
+
+def name_model(embeddings: Artifact) -> str:
+    """The model that made some embeddings, e.g. "ViT-B-32 (openai)"."""
+    model = embeddings.facts["model"]
+    return f"{model['model']} ({model['pretrained']})"
+
+
+def list_versions(run: OpenedRun) -> list[Version]:
+    """The artifacts of a run in the order in which data flows."""
+    held = ((slot, find_readable(run, slot)) for slot in sorted_slots(run.record.versions))
+    return [_version(slot, artifact) for slot, artifact in held if artifact is not None]
+
+
+def _version(slot: str, artifact: Artifact) -> Version:
+    manifest = artifact.manifest
+    return Version(
+        slot=slot,
+        version=artifact.version,
+        stage=f"{manifest.stage}, revision {manifest.revision}",
+        rows=artifact.rows,
+        inputs=[f"{used.kind} {used.version}" for used in manifest.inputs.values()],
+        date=str(manifest.made_by.get("date", "")),
+        seconds=manifest.made_by.get("seconds"),
+        device=str(manifest.made_by.get("device", "")),
+        settings=dict(manifest.config),
+    )
+
+
+def find_readable(run: OpenedRun, slot: str, *, is_current: bool = False) -> Artifact | None:
+    """What a slot holds, or None, also where this version of cpp-pipe cannot read it.
+
+    For what a report or a page can do without.
+    """
+    try:
+        artifact = run.current(slot) if is_current else run.find(slot)
+        # The manifest is only read here, and raises if this version does not know its format.
+        return artifact if artifact is not None and artifact.version else None
+    except StoreError as error:
+        log.warning("%s is left out: %s", slot, error)
+        return None
+
+
+def find_curve(run: OpenedRun) -> Artifact | None:
+    """The curve of coding lengths, if it was measured on the same eigenvectors as the clusters."""
+    curve = find_readable(run, "k_curve")
+    spectrum = run.artifact("assignments").manifest.inputs.get("spectrum")
+    is_of_clusters = curve is not None and curve.manifest.inputs.get("spectrum") == spectrum
+    return curve if is_of_clusters else None
+
+
+def find_absences(run: OpenedRun) -> dict[str, Absence]:
+    """What a report or a page of a run could show but the run lacks, by name.
+
+    The names are `captions`, `k_curve`, `hierarchy` and `projection`.
+    """
+    absences = {}
+    for name, what, command, slots in _SHOWN:
+        if name == "k_curve":
+            is_there = find_curve(run) is not None
+        else:
+            is_there = all(find_readable(run, slot, is_current=True) for slot in slots)
+        if not is_there:
+            is_old = all(slot in run.record.versions for slot in slots)
+            reason = f"{'Out of date' if is_old else 'Not made yet'}: {what}"
+            absences[name] = Absence(what=what, reason=reason, command=command_for(run, command))
+    return absences
+
+
+def command_for(run: OpenedRun, words: str) -> str:
+    """A command for a run, as one types it."""
+    name = run.record.name
+    return f"cpp-pipe {words}" + ("" if name == "default" else f" --run {name}")

@@ -1,0 +1,82 @@
+"""Rows by their keys. A key is unique in its shard only, so `SHARD:KEY` names the shard too."""
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...store import Artifact, QueryError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_SHOWN = 5
+"""Shards that an error lists."""
+
+
+class _KeyRow(NamedTuple):
+    """A row whose key matches."""
+
+    row: int
+    shard: str
+
+
+def find_rows(embeddings: Artifact, key: str, shard: str | None = None) -> list[int]:
+    """The rows of a key, in one shard or in all; empty where there are none."""
+    return [match.row for match in _find(embeddings, {key: shard})]
+
+
+def row_of_key(embeddings: Artifact, key: str) -> int:
+    """The row of KEY or SHARD:KEY; QueryError if it is in no shard or in several."""
+    shard, _, rest = key.rpartition(":")
+    matches = list(_find(embeddings, {key: None, **({rest: shard} if shard else {})}))
+    if not matches:
+        raise QueryError(f"--key {key!r} is in none of the {embeddings.rows} rows of the run")
+    if len(matches) > 1:
+        shards = ", ".join(match.shard for match in matches[:_SHOWN])
+        raise QueryError(f"--key {key!r} is in several shards ({shards}): write SHARD:{key}")
+    return matches[0].row
+
+
+def match_keys(embeddings: Artifact, names: Collection[str]) -> "tuple[np.ndarray, frozenset[str]]":
+    """Whether each row is named by KEY or SHARD:KEY, bool (n,), and the names that no row has."""
+    import numpy as np
+
+    names = frozenset(names)
+    used: set[str] = set()
+    is_named: list[bool] = []
+    for part in embeddings.parts:
+        table = embeddings.table(part.name, columns=["key", "shard"]).to_pydict()
+        for key, shard in zip(table["key"], table["shard"], strict=True):
+            matches = names & {key, f"{shard}:{key}"}
+            used |= matches
+            is_named.append(bool(matches))
+    return np.array(is_named, bool), names - used
+
+
+def _find(embeddings: Artifact, wanted: Mapping[str, str | None]) -> Iterator[_KeyRow]:
+    """The rows of some keys, each in one shard, or in any where its shard is None."""
+    for part in embeddings.parts:
+        start = embeddings.starts[part.name]
+        for match in _find_in_file(embeddings.path(part.name, "rows"), wanted):
+            yield _KeyRow(start + match.row, match.shard)
+
+
+def _find_in_file(path: Path, wanted: Mapping[str, str | None]) -> Iterator[_KeyRow]:
+    """The same in a Parquet file, whose row groups are read only where they may hold a key."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        column, start = file.schema_arrow.get_field_index("key"), 0
+        for number in range(file.metadata.num_row_groups):
+            group = file.metadata.row_group(number)
+            keys = group.column(column).statistics
+            if not (keys and keys.has_min_max) or any(keys.min <= k <= keys.max for k in wanted):
+                table = file.read_row_group(number, columns=["key", "shard"])
+                is_wanted = pc.is_in(table.column("key"), value_set=pa.array(list(wanted)))
+                for row in pc.indices_nonzero(is_wanted).to_pylist():
+                    key, shard = (table.column(name)[row].as_py() for name in ("key", "shard"))
+                    if wanted[key] in (None, shard):
+                        yield _KeyRow(start + row, shard)
+            start += group.num_rows

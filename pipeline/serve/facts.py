@@ -1,4 +1,4 @@
-"""What a run says of itself: counts, curve, hierarchy, versions, and what it lacks."""
+"""A run as a whole: counts, curve, hierarchy, versions, and what it lacks."""
 
 import importlib.metadata
 from collections import Counter
@@ -16,11 +16,11 @@ from .models import (
     SkippedRows,
     TreeFacts,
 )
-from .opened import Opened, find_readable
+from .open_run import OpenRun, find_readable
 
 
-def describe_run(opened: Opened) -> RunFacts:
-    """All that the page says of a run as a whole."""
+def describe_run(opened: OpenRun) -> RunFacts:
+    """All that the page shows of a run as a whole."""
     embeddings = opened.embeddings
     counts: Counter[str] = Counter()
     for part in embeddings.parts:
@@ -52,8 +52,8 @@ def describe_run(opened: Opened) -> RunFacts:
     )
 
 
-def _curve(opened: Opened) -> list[CurvePoint]:
-    """The curve that was read off the same eigenvectors as the clusters."""
+def _curve(opened: OpenRun) -> list[CurvePoint]:
+    """The curve, if it was made from the same eigenvectors as the clusters."""
     found = opened.curve
     spectrum = opened.assignments.manifest.inputs.get("spectrum")
     if found is None or found.manifest.inputs.get("spectrum") != spectrum:
@@ -74,7 +74,7 @@ def _curve(opened: Opened) -> list[CurvePoint]:
     ]
 
 
-def _tree(opened: Opened) -> TreeFacts | None:
+def _tree(opened: OpenRun) -> TreeFacts | None:
     found = opened.hierarchy
     if found is None:
         return None
@@ -88,7 +88,7 @@ def _tree(opened: Opened) -> TreeFacts | None:
     )
 
 
-def _absent(opened: Opened, has_curve: bool) -> list[Absent]:
+def _absent(opened: OpenRun, has_curve: bool) -> list[Absent]:
     name = opened.run.record.name
     flag = "" if name == "default" else f" --run {name}"
     wanted = [
@@ -104,8 +104,8 @@ def _absent(opened: Opened, has_curve: bool) -> list[Absent]:
     ]
 
 
-def _made(opened: Opened) -> list[Made]:
-    """The run's artifacts in the order of data flow."""
+def _made(opened: OpenRun) -> list[Made]:
+    """The run's artifacts in the order in which they are made."""
     order = {kind: number for number, kind in enumerate(KINDS)}
     slots: Sequence[str] = sorted(
         opened.run.record.versions, key=lambda slot: (order[slot.partition("/")[0]], slot)
@@ -132,8 +132,8 @@ def _made(opened: Opened) -> list[Made]:
     return rows
 
 
-def list_skipped(opened: Opened, reason: str | None, offset: int, limit: int) -> SkippedRows:
-    """Samples that were not embedded, in the order of the shards."""
+def list_skipped(opened: OpenRun, reason: str | None, offset: int, limit: int) -> SkippedRows:
+    """Samples that were skipped, in the order of the shards."""
     total, items = 0, []
     for part in opened.embeddings.parts:
         counts = part.facts.get("skipped", {})

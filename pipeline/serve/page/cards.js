@@ -2,7 +2,7 @@
 
 import { count, counted, decimal, h, percent } from "./dom.js";
 import { cardName, clusterLink } from "./links.js";
-import { image, meter } from "./pictures.js";
+import { image, meter } from "./tiles.js";
 
 const TYPICAL = 9; // one large, eight small
 const DOUBTFUL = 8;

@@ -7,7 +7,7 @@ import { figure, histogram, singularValues } from "./charts.js";
 import { choices, count, decimal, h, percent } from "./dom.js";
 import { endless } from "./grid.js";
 import { TREE, cardName, clusterLink, groupingName } from "./links.js";
-import { tile } from "./pictures.js";
+import { tile } from "./tiles.js";
 
 const SMALL = window.matchMedia("(max-width: 70rem)");
 

@@ -1,7 +1,7 @@
 // A grid of pictures that goes on while one scrolls, and that arrow keys walk through.
 
 import { count, h, tell } from "./dom.js";
-import { remember } from "./trail.js";
+import { remember } from "./imagelist.js";
 
 const PAGE = 60;
 

@@ -4,8 +4,8 @@ import { Failed, get, picture } from "./api.js";
 import { bytes, count, decimal, h } from "./dom.js";
 import { fixed } from "./grid.js";
 import { TREE, clusterLink, groupingName, imageLink, searchLink } from "./links.js";
-import { tile } from "./pictures.js";
-import { beside } from "./trail.js";
+import { tile } from "./tiles.js";
+import { beside } from "./imagelist.js";
 
 const NEAR = 12;
 const FEW = 128; // pixels below which a picture is enlarged with its pixels seen

@@ -5,15 +5,15 @@ import * as docsView from "./docs.js";
 import * as imageView from "./image.js";
 import * as mapView from "./map.js";
 import * as overviewView from "./overview.js";
-import * as runView from "./runview.js";
+import * as runView from "./run.js";
 import * as searchView from "./search.js";
 import { get, run } from "./api.js";
 import { h, tell, trouble } from "./dom.js";
 import { walk } from "./grid.js";
-import { take } from "./handed.js";
+import { take } from "./upload.js";
 import { searchLink } from "./links.js";
-import { setUpTheme } from "./themes.js";
-import { follow } from "./trail.js";
+import { setUpTheme } from "./theme.js";
+import { follow } from "./imagelist.js";
 
 // By the last piece of the address.
 const VIEWS = { "": overviewView, cluster: clusterView, image: imageView, search: searchView, map: mapView, run: runView, docs: docsView };

@@ -4,7 +4,7 @@ import { keeper } from "./address.js";
 import { get, once, query } from "./api.js";
 import { counted, decimal, h, tell, trouble } from "./dom.js";
 import { TREE, cardName, clusterLink, groupingName, imageLink } from "./links.js";
-import { image } from "./pictures.js";
+import { image } from "./tiles.js";
 import { NONE, colour, scaleOf } from "./palette.js";
 
 const METHODS = { tsne: "t-SNE", umap: "UMAP" };

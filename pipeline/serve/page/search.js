@@ -4,9 +4,9 @@ import { keeper } from "./address.js";
 import { get, once } from "./api.js";
 import { choices, counted, decimal, h, tell } from "./dom.js";
 import { fixed } from "./grid.js";
-import { find, handed, take } from "./handed.js";
+import { find, handed, take } from "./upload.js";
 import { cardName, searchLink } from "./links.js";
-import { image, tile } from "./pictures.js";
+import { image, tile } from "./tiles.js";
 
 const HITS = 60;
 const PATIENCE = 600; // ms until the page says what one waits for

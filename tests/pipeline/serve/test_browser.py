@@ -10,9 +10,9 @@ from playwright.sync_api import expect
 
 from cpp_pipe import Run
 
-from .browsing import DESKTOP, PHONE, visit
-from .nasty import SCRIPT, key_of
-from .serving import serve
+from .browser import DESKTOP, PHONE, visit
+from .markup_run import SCRIPT, key_of
+from .server import serve
 
 expect.set_options(timeout=20_000)  # milliseconds: other work may be going on beside the tests
 

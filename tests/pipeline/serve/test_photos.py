@@ -10,8 +10,8 @@ from cpp_pipe.pipeline.commands.options import open_plan
 from cpp_pipe.pipeline.serve.preparation import prepare
 
 from ..cli import succeed
-from .browsing import DESKTOP, PHONE, visit
-from .serving import serve
+from .browser import DESKTOP, PHONE, visit
+from .server import serve
 
 ROWS = 114
 

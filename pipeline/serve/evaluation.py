@@ -9,7 +9,7 @@ from .models import EvaluationState
 from .open_run import OpenRun
 
 MAX_ROWS = 500_000
-"""Rows that are scored without being asked to: k-means over that many takes a minute."""
+"""Rows of the largest run that is scored: k-means over that many takes a minute."""
 
 
 class Evaluation:

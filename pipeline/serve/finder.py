@@ -4,12 +4,12 @@ import base64
 import binascii
 import threading
 from collections import OrderedDict
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from ...stages.indexing.rows import VectorRows
-from ...store import ConfigError, CppPipeError, MissingError, QueryError
+from ...store import Artifact, ConfigError, CppPipeError, MissingError, QueryError
 from ..run import Run
 from ..view.answer import Answer, answer
 from ..view.query import Question
@@ -104,7 +104,12 @@ class Finder:
         self._vectors: dict[str, VectorRows] = {}
         self._searchers: dict[str, Searcher] = {}
         spaces: tuple[Space, ...] = ("features", "embeddings")
-        self.spaces: list[Space] = [space for space in spaces if run.current(space) is not None]
+        self._sources: dict[Space, Artifact] = {}
+        for space in spaces:
+            source = run.current(space)
+            if source is not None:
+                self._sources[space] = source
+        self.spaces: list[Space] = list(self._sources)
         """The spaces that can be searched."""
 
     def read(self, rows: np.ndarray, space: Space) -> np.ndarray:
@@ -129,26 +134,25 @@ class Finder:
 
     def answer(self, question: Question) -> Answer:
         """The rows that answer a question, as `Run.search` finds them."""
-        searcher = self._open_searcher(question.where)
+        searcher = self._open_searcher(cast(Space, question.where))
         with reading(searcher.rows.source):
             hits = answer(self._run, question, searcher)
         self._residency.trim()
         return hits
 
-    def _open_vectors(self, space: str) -> VectorRows:
+    def _open_vectors(self, space: Space) -> VectorRows:
         """The vectors of a space, opened once; they need no index."""
-        if space not in self.spaces:
+        if space not in self._sources:
             raise MissingError(f"the {space} of the run are out of date: run `cpp-pipe project`")
         with self._lock:
             if space not in self._vectors:
-                source = self._run.current(space)
-                assert source is not None, "it is one of the spaces"
+                source = self._sources[space]
                 with reading(source):
                     self._residency.add(source.path(source.parts[0].name, _ROLES[space]).parent)
                     self._vectors[space] = VectorRows(source)
             return self._vectors[space]
 
-    def _open_searcher(self, space: str) -> Searcher:
+    def _open_searcher(self, space: Space) -> Searcher:
         """The searcher of a space, opened once with its index mapped."""
         vectors = self._open_vectors(space)
         with self._lock, reading(vectors.source):

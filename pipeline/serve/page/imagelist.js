@@ -1,12 +1,26 @@
-// The list that a picture was opened from, so that arrow keys lead to its neighbours there.
+// The list that an image was opened from, so that arrow keys lead to its neighbours there.
 
+/** @typedef {{row: number, shard: string, key: string}} Item */
+
+/** @type {WeakMap<Element, Item[]>} */
 const lists = new WeakMap();
+
+/** @type {{items: Item[], place: number}} */
 let current = { items: [], place: -1 };
 
-/** Notes what a grid shows; it may grow. */
+/**
+ * Remembers the items of a grid; the array may grow.
+ *
+ * @param {Element} list
+ * @param {Item[]} items
+ */
 export const remember = (list, items) => lists.set(list, items);
 
-/** Takes the grid of a link that is followed as the list to walk. */
+/**
+ * Makes the grid of a clicked link the current list.
+ *
+ * @param {HTMLElement} link
+ */
 export function follow(link) {
   const list = link.closest(".grid");
   const items = list && lists.get(list);
@@ -15,13 +29,16 @@ export function follow(link) {
   current = { items, place: items.findIndex((item) => item.row === row) };
 }
 
-/** The items before and after a row in the list that it was opened from. */
-export function beside(row) {
+/**
+ * The items around a row in the current list; null if the row is not in it.
+ *
+ * @param {number} row
+ */
+export function findNeighbours(row) {
   if (current.items[current.place]?.row !== row) {
-    const place = current.items.findIndex((item) => item.row === row);
-    current = { items: current.items, place };
+    current = { items: current.items, place: current.items.findIndex((item) => item.row === row) };
   }
-  if (current.place < 0) return { before: null, after: null, place: null, total: null };
   const { items, place } = current;
+  if (place < 0) return null;
   return { before: items[place - 1] ?? null, after: items[place + 1] ?? null, place, total: items.length };
 }

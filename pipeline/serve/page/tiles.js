@@ -1,38 +1,53 @@
-// Pictures and tiles: small ones with sharp pixels, and a word where one is gone.
+// Images and tiles, with a placeholder for an image that cannot be read.
 
-import { picture } from "./api.js";
+import { imageAddress } from "./api.js";
 import { decimal, h } from "./dom.js";
 import { imageLink } from "./links.js";
 
-const FEW = 64; // pixels below which a picture is drawn with its pixels seen
+const FEW_PIXELS = 64; // below which an image is enlarged without smoothing
+const LOW_CONFIDENCE = 0.5; // below which a bar has the warning colour
 
-/** A picture of a row; `alt` is empty where the text beside it says all. */
+/**
+ * The image of a row; `alt` is empty if the text beside it says everything.
+ *
+ * @param {number} row
+ * @param {128 | 256 | 1280} size
+ * @param {string} alt
+ */
 export function image(row, size, alt, properties = {}) {
-  const made = h("img", { src: picture(row, size), alt, loading: "lazy", decoding: "async", ...properties });
-  made.addEventListener("load", () => made.classList.toggle("pixels", made.naturalWidth < FEW), { once: true });
-  made.addEventListener("error", () => {
-    made.replaceWith(h("span", { class: "gone", role: "img", "aria-label": `${alt || "a picture"}: cannot be read` }, "cannot be read"));
+  const element = h("img", { src: imageAddress(row, size), alt, loading: "lazy", decoding: "async", ...properties });
+  element.addEventListener("load", () => element.classList.toggle("pixels", element.naturalWidth < FEW_PIXELS), { once: true });
+  element.addEventListener("error", () => {
+    element.replaceWith(h("span", { class: "gone", role: "img", "aria-label": `${alt || "an image"}: cannot be read` }, "cannot be read"));
   }, { once: true });
-  return made;
+  return element;
 }
 
-/** Confidence below which a bar is drawn as doubt. */
-export const DOUBT = 0.5;
-
-export function meter(value, what = "confidence") {
-  const share = Math.max(0, Math.min(1, value ?? 0));
-  return h("span", { class: share < DOUBT ? "meter low" : "meter", role: "img", "aria-label": `${what} ${decimal(value)}` },
-    h("span", { style: { width: `${100 * share}%` } }));
+/** @param {number | null} confidence */
+export function meter(confidence) {
+  return h("span", { class: isLow(confidence) ? "meter low" : "meter", role: "img", "aria-label": `confidence ${decimal(confidence)}` }, bar(confidence));
 }
 
-/** A tile of a row in a grid. `badge` stands in its corner; `name` below it. */
-export function tile(item, { badge = null, isOther = false, name = null, size = 256 } = {}) {
-  const told = [item.key, badge, item.confidence === undefined ? null : `confidence ${decimal(item.confidence)}`, isOther ? "of another cluster" : null];
-  const share = Math.max(0, Math.min(1, item.confidence ?? 0));
+/** @param {number | null} confidence */
+const isLow = (confidence) => (confidence ?? 0) < LOW_CONFIDENCE;
+
+/** @param {number | null} share */
+const bar = (share) => h("span", { style: { width: `${100 * Math.max(0, Math.min(1, share ?? 0))}%` } });
+
+/**
+ * A tile of a row in a grid, with a badge in its corner and a name below it.
+ *
+ * @param {any} item
+ * @param {{badge?: string | null, isOther?: boolean, name?: string | null}} [options]
+ */
+export function tile(item, { badge = null, isOther = false, name = null } = {}) {
+  const { confidence } = item;
+  const hasConfidence = confidence !== undefined;
+  const alt = [item.key, badge, hasConfidence ? `confidence ${decimal(confidence)}` : null, isOther ? "in another cluster" : null];
   const link = h("a", { class: isOther ? "tile other" : "tile", href: imageLink(item), dataset: { row: item.row } },
-    image(item.row, size, told.filter(Boolean).join(", "), { width: 160, height: 160 }),
+    image(item.row, 256, alt.filter(Boolean).join(", "), { width: 160, height: 160 }),
     badge ? h("span", { class: "badge", "aria-hidden": "true" }, badge) : null,
-    h("span", { class: "tile-text", "aria-hidden": "true" }, h("span", { class: "key" }, item.key), item.confidence === undefined ? null : decimal(item.confidence)),
-    item.confidence === undefined ? null : h("span", { class: share < DOUBT ? "bar low" : "bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * share}%` } })));
+    h("span", { class: "tile-text", "aria-hidden": "true" }, h("span", { class: "key" }, item.key), hasConfidence ? decimal(confidence) : null),
+    hasConfidence ? h("span", { class: isLow(confidence) ? "bar low" : "bar", "aria-hidden": "true" }, bar(confidence)) : null);
   return h("li", null, link, name ? h("span", { class: "tile-name" }, name) : null);
 }

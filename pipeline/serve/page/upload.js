@@ -1,29 +1,53 @@
-// A picture that was dropped, pasted or chosen: kept in this page alone while it is looked for.
+// An image that was dropped, pasted or chosen: kept in this page only, while it is searched for.
 
 import { post } from "./api.js";
 
-export const MOST = 16 * 2 ** 20; // bytes, as the server allows
+const MAX_BYTES = 16 * 2 ** 20; // as the server allows
 
-let held = null; // {file, address, answers: by space}
+/**
+ * @typedef {object} Upload
+ * @property {File} file
+ * @property {string} address  of the file, within this page
+ * @property {Record<string, any>} answers  by space and filters
+ */
 
-/** Takes a picture; the address of the view that looks for what is like it. */
-export function take(file) {
-  if (held) URL.revokeObjectURL(held.address);
-  held = { file, address: URL.createObjectURL(file), answers: {} };
-  return "search?picture=handed";
+/** @type {Upload | null} */
+let current = null;
+
+/**
+ * Keeps an image; returns the address of a search for similar ones.
+ *
+ * @param {File} file
+ */
+export function keepUpload(file) {
+  if (current) URL.revokeObjectURL(current.address);
+  current = { file, address: URL.createObjectURL(file), answers: {} };
+  return "search?picture=upload";
 }
 
-/** The picture that was handed over, if an address is of a search for it. */
-export function handed({ picture, vector }) {
-  if (!held) return null;
-  if (picture) return held;
-  return Object.values(held.answers).some((one) => one.vector === vector) ? held : null;
+/**
+ * The upload that the address of a search refers to, if any.
+ *
+ * @param {{picture?: string, vector?: string}} parameters
+ */
+export function findUpload({ picture, vector }) {
+  if (!current) return null;
+  if (picture) return current;
+  return Object.values(current.answers).some((answer) => answer.vector === vector) ? current : null;
 }
 
-/** What is like it in a space, or where the server looks if it is null, among what `narrow` allows. */
-export async function find(space, n, narrow = {}, signal = undefined) {
-  if (held.file.size > MOST) throw new Error(`the picture has ${held.file.size.toLocaleString("en-US")} bytes: ${MOST.toLocaleString("en-US")} are allowed`);
-  const name = JSON.stringify([space, narrow]);
-  held.answers[name] ??= await post("search", { space, n, ...narrow }, held.file, signal);
-  return held.answers[name];
+/**
+ * Rows similar to an upload; the server chooses the space if it is null.
+ *
+ * @param {Upload} upload
+ * @param {string | null} space
+ * @param {number} n
+ * @param {Record<string, string>} filters
+ */
+export async function searchUpload(upload, space, n, filters) {
+  const { file, answers } = upload;
+  if (file.size > MAX_BYTES) throw new Error(`the image must have at most ${MAX_BYTES.toLocaleString("en-US")} bytes, got ${file.size.toLocaleString("en-US")}`);
+  const name = JSON.stringify([space, filters]);
+  answers[name] ??= await post("search", { space, n, ...filters }, file);
+  return answers[name];
 }

@@ -69,9 +69,11 @@ def test_the_number_of_rows_is_the_requested_one(served):
 
 
 def test_deduplicate_leaves_out_near_duplicates(served):
-    counts = {"num_images": 60, "num_result_ids": 60}
-    every = [hit["id"] for hit in ask(served, text="a", **counts).json()]
-    few = [hit["id"] for hit in ask(served, text="a", deduplicate=True, **counts).json()]
+    def rows(*, deduplicate: bool) -> list[int]:
+        answer = ask(served, text="a", num_images=60, num_result_ids=60, deduplicate=deduplicate)
+        return [hit["id"] for hit in answer.json()]
+
+    every, few = rows(deduplicate=False), rows(deduplicate=True)
     assert few == [row for row in every if row in set(few)]
     assert few[0] == every[0]
 

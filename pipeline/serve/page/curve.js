@@ -48,7 +48,7 @@ export function curvePanel({ curve, tree, own }, level, move) {
     chosen ? s("circle", { class: "dot", cx: x(chosen.k), cy: y(chosen.nats), r: 6 }) : null);
 
   const legend = h("p", { class: "legend" },
-    curve.length ? h("span", { title: "Clusters found separately for each number." }, "each number by itself") : null,
+    curve.length ? h("span", { title: "Clusters found separately for each number." }, "flat clusters") : null,
     levels ? h("span", { class: "of-2", title: "Nested clusters: each level merges two of the next finer one." }, "levels of the hierarchy") : null,
     chosen ? h("span", { class: "of-dot" }, `chosen: ${chosen.k}`) : null,
     curve.filter((point) => point.as_good).length > 1 ? h("span", { class: "of-shade" }, "equally good") : null);

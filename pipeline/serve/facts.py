@@ -1,4 +1,4 @@
-"""What a run says of itself: counts, curve, hierarchy, versions, and what it lacks."""
+"""A run as a whole: counts, curve, hierarchy, versions, and what it lacks."""
 
 import importlib.metadata
 
@@ -15,11 +15,11 @@ from .models import (
     SkippedRows,
     TreeFacts,
 )
-from .opened import Opened
+from .open_run import OpenRun
 
 
-def describe_run(opened: Opened) -> RunFacts:
-    """All that the page says of a run as a whole."""
+def describe_run(opened: OpenRun) -> RunFacts:
+    """All that the page shows of a run as a whole."""
     embeddings = opened.embeddings
     counts = count_samples(embeddings)
     return RunFacts(
@@ -46,7 +46,7 @@ def describe_run(opened: Opened) -> RunFacts:
     )
 
 
-def _curve(opened: Opened) -> list[CurvePoint]:
+def _curve(opened: OpenRun) -> list[CurvePoint]:
     if opened.curve is None:
         return []
     with reading(opened.curve):
@@ -65,7 +65,7 @@ def _curve(opened: Opened) -> list[CurvePoint]:
     ]
 
 
-def _tree(opened: Opened) -> TreeFacts | None:
+def _tree(opened: OpenRun) -> TreeFacts | None:
     found = opened.hierarchy
     if found is None:
         return None
@@ -79,8 +79,8 @@ def _tree(opened: Opened) -> TreeFacts | None:
     )
 
 
-def list_skipped(opened: Opened, reason: str | None, offset: int, limit: int) -> SkippedRows:
-    """Samples that were not embedded, in the order of the shards."""
+def list_skipped(opened: OpenRun, reason: str | None, offset: int, limit: int) -> SkippedRows:
+    """Samples that were skipped, in the order of the shards."""
     total, items = 0, []
     for part in opened.embeddings.parts:
         counts = part.facts.get("skipped", {})

@@ -1,42 +1,41 @@
-"""Search as a server needs it: indexes stay open, and the model is loaded by the first query."""
+"""Search for a server: indexes stay open, and the first query loads the model."""
 
 import base64
 import binascii
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, cast
+
+import numpy as np
 
 from ...stages.indexing.rows import VectorRows
-from ...store import ConfigError, CppPipeError, MissingError, QueryError
+from ...store import Artifact, ConfigError, CppPipeError, MissingError, QueryError
 from ..run import Run
 from ..view.answer import Answer, answer
 from ..view.query import Question
 from ..view.searcher import Searcher
 from .damage import reading
 from .models import ModelState, Space
-from .resident import Resident
+from .residency import Residency
 
-if TYPE_CHECKING:
-    import numpy as np
+MAX_UPLOAD_BYTES = 16 * 2**20
+"""Of an image to search with: a photograph of 50 megapixels has less."""
 
-MOST_UPLOAD = 16 * 2**20
-"""Bytes of a picture that is looked for: a photograph of 50 megapixels has less."""
+MAX_UPLOAD_PIXELS = 50_000_000
+"""Of that image: 150 MB of RGB while it is decoded."""
 
-MOST_PIXELS = 50_000_000
-"""Pixels of it: 150 MB of RGB while it is decoded."""
-
-_KEPT_TEXTS = 256
+_CACHED_TEXTS = 256
 
 _ROLES: dict[str, str] = {"features": "z", "embeddings": "rows"}
 """The file of a part that holds the vectors of a space."""
 
 
-class ModelTrouble(CppPipeError, RuntimeError):
+class ModelUnavailable(CppPipeError, RuntimeError):
     """The model that made the embeddings cannot be loaded here."""
 
 
 class Model:
-    """The model and the heads of a run, loaded when first needed; one query at a time."""
+    """The model and the heads of a run, loaded on first use; one query at a time."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -47,38 +46,38 @@ class Model:
 
     @property
     def state(self) -> ModelState:
-        """Whether it is in memory; answers at once."""
+        """Whether the model is in memory; returns at once."""
         return ModelState(state=self._state, detail=self._detail)
 
-    def text(self, text: str) -> "np.ndarray":
+    def embed_text(self, text: str) -> np.ndarray:
         """The embedding (1, d) of a text."""
         with self._lock:
-            found = self._texts.pop(text, None)
-            if found is None:
-                found = self._encoder().texts([text])
-            self._texts[text] = found
-            while len(self._texts) > _KEPT_TEXTS:
+            embedding = self._texts.pop(text, None)
+            if embedding is None:
+                embedding = self._encoder().texts([text])
+            self._texts[text] = embedding
+            while len(self._texts) > _CACHED_TEXTS:
                 self._texts.popitem(last=False)
-            return found
+            return embedding
 
-    def picture(self, data: bytes, space: Space) -> "np.ndarray":
-        """The embedding (1, d) of an encoded picture, or its features (1, 2p)."""
+    def embed_image(self, data: bytes, space: Space) -> np.ndarray:
+        """The embedding (1, d) of an encoded image, or its features (1, 2p)."""
         from ...stages.sources.images import UndecodableImage, decode
         from ..view.query import embed_image
 
         with self._lock:
             encoder = self._encoder()
             try:
-                picture = decode(data, max_pixels=MOST_PIXELS, at_least=encoder.at_least).rgb
+                pixels = decode(data, max_pixels=MAX_UPLOAD_PIXELS, at_least=encoder.at_least).rgb
             except UndecodableImage as error:
                 raise QueryError(
-                    f"what was sent is no picture that can be decoded ({error.reason}: "
-                    f"{error.detail}): JPEG, PNG, WebP, GIF, BMP and TIFF are"
+                    "the image must be a valid JPEG, PNG, WebP, GIF, BMP or TIFF file, but cannot "
+                    f"be decoded ({error.reason}: {error.detail})"
                 ) from error
-            embedding = embed_image(encoder, picture)
+            embedding = embed_image(encoder, pixels)
             if space == "embeddings":
                 return embedding
-            return self._run.refiner.refine(picture, embedding)
+            return self._run.refiner.refine(pixels, embedding)
 
     def _encoder(self) -> Any:
         if self._state != "ready":
@@ -88,81 +87,84 @@ class Model:
             except BaseException as error:
                 self._state, self._detail = "failed", str(error)
                 if isinstance(error, ConfigError):
-                    raise ModelTrouble(str(error)) from error
+                    raise ModelUnavailable(str(error)) from error
                 raise
             self._state, self._detail = "ready", str(encoder.identity["model"])
         return self._run.encoder
 
 
 class Finder:
-    """Answers to questions about a run whose files stay open. Any thread may ask."""
+    """Answers questions about a run whose files stay open. Safe to call from any thread."""
 
-    def __init__(self, run: Run, resident: Resident) -> None:
+    def __init__(self, run: Run, residency: Residency) -> None:
         self._run = run
-        self._resident = resident
+        self._residency = residency
         self.model = Model(run)
         self._lock = threading.Lock()
         self._vectors: dict[str, VectorRows] = {}
         self._searchers: dict[str, Searcher] = {}
         spaces: tuple[Space, ...] = ("features", "embeddings")
-        self.spaces: list[Space] = [one for one in spaces if run.current(one) is not None]
-        """Where can be searched."""
+        self._sources: dict[Space, Artifact] = {}
+        for space in spaces:
+            source = run.current(space)
+            if source is not None:
+                self._sources[space] = source
+        self.spaces: list[Space] = list(self._sources)
+        """The spaces that can be searched."""
 
-    def read(self, rows: "np.ndarray", space: Space) -> "np.ndarray":
+    def read(self, rows: np.ndarray, space: Space) -> np.ndarray:
         """Vectors (m, d) of rows, float16, in any order."""
-        vectors = self._rows(space)
+        vectors = self._open_vectors(space)
         with reading(vectors.source):
             return vectors.take(rows)
 
-    def of_token(self, token: str, space: Space) -> "np.ndarray":
-        """The vector (d,) that `to_token` wrote; QueryError for any other text."""
-        import numpy as np
-
-        size = self._rows(space).width
+    def decode_vector(self, token: str, space: Space) -> np.ndarray:
+        """The vector (d,) that `encode_vector` wrote; QueryError for any other text."""
+        width = self._open_vectors(space).width
         try:
             data = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error) as error:
-            raise QueryError("vector is not the base64 of anything") from error
-        if len(data) != 2 * size:
+            raise QueryError("vector is not valid base64") from error
+        if len(data) != 2 * width:
             raise QueryError(
-                f"vector holds {len(data)} bytes, those of {space} have {size} numbers of two bytes"
+                f"vector must have {2 * width} bytes in {space} ({width} numbers of float16), got "
+                f"{len(data)}"
             )
         return np.frombuffer(data, "<f2").astype(np.float32)
 
     def answer(self, question: Question) -> Answer:
         """The rows that answer a question, as `Run.search` finds them."""
-        searcher = self._searcher(question.where)
+        searcher = self._open_searcher(cast(Space, question.where))
         with reading(searcher.rows.source):
-            found = answer(self._run, question, searcher)
-        self._resident.bound()
-        return found
+            hits = answer(self._run, question, searcher)
+        self._residency.trim()
+        return hits
 
-    def _rows(self, space: str) -> VectorRows:
-        """The vectors of a space: opened once, whether or not its index can be used."""
-        if space not in self.spaces:
+    def _open_vectors(self, space: Space) -> VectorRows:
+        """The vectors of a space, opened once; they need no index."""
+        if space not in self._sources:
             raise MissingError(f"the {space} of the run are out of date: run `cpp-pipe project`")
         with self._lock:
             if space not in self._vectors:
-                source = self._run.current(space)
-                assert source is not None, "it is one of the spaces"
+                source = self._sources[space]
                 with reading(source):
-                    self._resident.add(source.path(source.parts[0].name, _ROLES[space]).parent)
+                    self._residency.add(source.path(source.parts[0].name, _ROLES[space]).parent)
                     self._vectors[space] = VectorRows(source)
             return self._vectors[space]
 
-    def _searcher(self, space: str) -> Searcher:
-        """What finds rows of a space: opened once, with its index mapped."""
-        vectors = self._rows(space)
+    def _open_searcher(self, space: Space) -> Searcher:
+        """The searcher of a space, opened once with its index mapped."""
+        vectors = self._open_vectors(space)
         with self._lock, reading(vectors.source):
             if space not in self._searchers:
                 searcher = self._run.searcher(space)
                 index = self._run.find(f"index/{space}")
                 if index is not None:
-                    self._resident.add(index.path(index.only_part, "index").parent)
+                    self._residency.add(index.path(index.only_part, "index").parent)
                 self._searchers[space] = searcher
             return self._searchers[space]
 
 
-def to_token(vector: "np.ndarray") -> str:
-    """A vector (1, d) as text for an address: base64 of its float16 numbers."""
+def encode_vector(vector: np.ndarray) -> str:
+    """A vector (1, d) as text for an address: base64 of float16 numbers."""
     return base64.b64encode(vector[0].astype("<f2").tobytes(), altchars=b"-_").decode()

@@ -1,4 +1,4 @@
-"""Who may ask, and what a browser may do with the answers."""
+"""Access control: who may send requests, and what a browser may do with the answers."""
 
 import hashlib
 import secrets
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 COOKIE = "cpp_pipe_token"
 
 MAP_PAGE = "/map"
-"""The one page whose drawing library makes functions of text, and writes styles of its own."""
+"""The only page with a looser policy: its drawing library compiles functions and sets styles."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'{script}; style-src 'self'{style}; "
@@ -34,10 +34,10 @@ _HEADERS = (
 
 
 class Guard:
-    """Turns away who has no token, where one is asked for, and who comes by a foreign name.
+    """Rejects requests without the token, or, where none is set, with a foreign host name.
 
-    Without a token only the names of this machine are answered: else a page anywhere could have
-    its own name lead here, and read what is served (DNS rebinding).
+    Without a token only the names of this machine are accepted: otherwise a page on any site could
+    resolve its own name to this address and read what is served (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, token: str | None, hosts: Collection[str]) -> None:
@@ -46,7 +46,7 @@ class Guard:
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, or turns it away."""
+        """Answers a request or rejects it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -59,35 +59,35 @@ class Guard:
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 
-        turned_away = self._turn_away(scope, headers)
-        await (turned_away or self._app)(scope, receive, send_guarded)
+        other = self._intercept(scope, headers)
+        await (other or self._app)(scope, receive, send_guarded)
 
-    def _turn_away(self, scope: Scope, headers: Headers) -> ASGIApp | None:
-        """What answers in place of the application, if anything does."""
+    def _intercept(self, scope: Scope, headers: Headers) -> ASGIApp | None:
+        """A response that replaces the application's, if the request needs one."""
         if self._token is None:
-            if name_of(headers.get("host", "")) in self._hosts:
+            if host_name(headers.get("host", "")) in self._hosts:
                 return None
             return PlainTextResponse(
-                "this server answers to the names of its own machine alone; --token lets others "
-                "in\n",
+                "this server answers only to the names of its own machine: start it with --token "
+                "to let others in\n",
                 status_code=403,
             )
-        if self._is_known(headers):
+        if self._is_authorized(headers):
             return None
-        given = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        if "token" in given and _equal(given["token"], self._token):
-            return self._welcome(scope, given)
+        parameters = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        if "token" in parameters and _equal(parameters["token"], self._token):
+            return self._trade_for_cookie(scope, parameters)
         return PlainTextResponse(
-            "a token is needed: open the address that `cpp-pipe serve` printed, or send "
+            "a token is required: open the address that `cpp-pipe serve` printed, or send "
             "`Authorization: Bearer TOKEN`\n",
             status_code=401,
             headers={"www-authenticate": "Bearer"},
         )
 
-    def _is_known(self, headers: Headers) -> bool:
-        assert self._token is not None, "there is a token where one is asked for"
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and _equal(given.strip(), self._token):
+    def _is_authorized(self, headers: Headers) -> bool:
+        assert self._token is not None, "called only with a token set"
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _equal(token.strip(), self._token):
             return True
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
@@ -95,26 +95,26 @@ class Guard:
             return False
         return cookie is not None and _equal(cookie.value, _digest(self._token))
 
-    def _welcome(self, scope: Scope, given: dict[str, str]) -> ASGIApp:
-        """The same address without the token, which a cookie stands for from now on."""
-        assert self._token is not None, "there is a token where one is asked for"
-        rest = urlencode({name: value for name, value in given.items() if name != "token"})
-        # A path that begins with two slashes would be an address elsewhere.
+    def _trade_for_cookie(self, scope: Scope, parameters: dict[str, str]) -> ASGIApp:
+        """A redirect to the same address without the token, with a cookie in its place."""
+        assert self._token is not None, "called only with a token set"
+        rest = urlencode({name: value for name, value in parameters.items() if name != "token"})
+        # A path that begins with two slashes would be the address of another server.
         path = "/" + scope["path"].lstrip("/\\")
         response = RedirectResponse(f"{path}?{rest}" if rest else path, status_code=303)
         response.set_cookie(COOKIE, _digest(self._token), httponly=True, samesite="strict")
         return response
 
 
-def name_of(host: str) -> str:
-    """The name in a Host header, without its port: `[::1]:80` is `::1`."""
+def host_name(host: str) -> str:
+    """The name in a Host header, without its port: `[::1]:80` gives `::1`."""
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
 
 
-def _equal(given: str, wanted: str) -> bool:
-    return secrets.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+def _equal(given: str, expected: str) -> bool:
+    return secrets.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
 def _digest(token: str) -> str:

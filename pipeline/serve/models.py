@@ -1,4 +1,4 @@
-"""What the JSON API takes and gives, as its OpenAPI page tells it."""
+"""Parameters and answers of the JSON API, as its OpenAPI description shows them."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,31 +6,31 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Space = Literal["features", "embeddings"]
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 """Rows of one answer."""
 
-MOST_EXAMPLES = 16
+MAX_EXAMPLES = 16
 """Images or texts that a search avoids."""
 
-MOST_TEXT = 1_000
-"""Characters of a text to look for: no text tower reads more than some hundred."""
+MAX_TEXT = 1_000
+"""Characters of a text to search for: no text tower reads more than a few hundred."""
 
 
-class Asked(BaseModel):
-    """How a search is narrowed: the same for every kind of query."""
+class SearchOptions(BaseModel):
+    """Space, count and filters of a search, for every kind of query."""
 
     space: Space | None = Field(
-        default=None, description="`embeddings` for texts, else `features` if absent."
+        default=None, description="By default `embeddings` for texts, else `features`."
     )
-    n: int = Field(default=24, ge=1, le=MOST_ROWS, description="How many rows.")
-    not_text: list[Annotated[str, Field(max_length=MOST_TEXT)]] = Field(
-        default=[], max_length=MOST_EXAMPLES, description="Avoid images that these words fit."
+    n: int = Field(default=24, ge=1, le=MAX_ROWS, description="Number of rows.")
+    not_text: list[Annotated[str, Field(max_length=MAX_TEXT)]] = Field(
+        default=[], max_length=MAX_EXAMPLES, description="Avoid images that match these texts."
     )
     not_row: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
-        default=[], max_length=MOST_EXAMPLES, description="Avoid images like these rows."
+        default=[], max_length=MAX_EXAMPLES, description="Avoid images like these rows."
     )
     cluster: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
-        default=[], max_length=MOST_ROWS, description="Only rows of these clusters."
+        default=[], max_length=MAX_ROWS, description="Only rows of these clusters."
     )
     min_confidence: float | None = Field(
         default=None, ge=0, le=1, description="Only rows at least this confident."
@@ -39,59 +39,63 @@ class Asked(BaseModel):
         default=None,
         gt=0,
         le=1,
-        description="Share of true neighbours to find; the run's if absent.",
+        description="Share of the true neighbours to find; by default as the run's settings say.",
     )
 
 
-class AskedByAddress(Asked):
-    """A query that an address holds."""
+class SearchQuery(SearchOptions):
+    """A search whose query is in the address: one of text, row and vector."""
 
-    text: str | None = Field(default=None, max_length=MOST_TEXT, description="Words.")
-    row: int | None = Field(default=None, ge=0, lt=2**31, description="A row.")
+    text: str | None = Field(default=None, max_length=MAX_TEXT, description="Search by words.")
+    row: int | None = Field(default=None, ge=0, lt=2**31, description="Search by a row.")
     vector: str | None = Field(
-        default=None, max_length=32_768, description="What another search gave as its `vector`."
+        default=None, max_length=32_768, description="Search by the `vector` of another answer."
     )
 
 
-class Answer(BaseModel):
-    """An answer of the API; numbers that are not finite become null."""
+class ApiModel(BaseModel):
+    """Part of an answer; numbers that are not finite become null."""
 
     model_config = ConfigDict(ser_json_inf_nan="null")
 
 
-class Trouble(Answer):
-    """Why a request was not answered."""
+class Trouble(ApiModel):
+    """Why a request failed."""
 
     detail: str
 
 
-class Name(Answer):
+class Name(ApiModel):
     """A caption of a cluster."""
 
     caption: str
-    score: float = Field(description="Share of the cluster's votes.")
+    score: float = Field(description="The caption's share of the cluster's votes.")
 
 
-class Member(Answer):
+class Member(ApiModel):
     """A row of a cluster."""
 
     row: int
-    confidence: float = Field(description="From 0 to 1.")
+    confidence: float = Field(description="0 to 1.")
 
 
-class Card(Answer):
-    """A cluster at a glance."""
+class Card(ApiModel):
+    """A cluster in brief."""
 
     id: int
     size: int
-    confidence: float | None = Field(description="The mean; null where the cluster is empty.")
-    far: int = Field(description="Rows that are far from everything that was fitted.")
+    confidence: float | None = Field(description="Mean over its rows; null if it is empty.")
+    far: int = Field(
+        description="Rows far from all rows that the clusters were fitted on: novelty above 1."
+    )
     names: list[Name] = Field(description="Captions, best first.")
-    typical: list[Member] = Field(description="The surest rows.")
-    doubtful: list[Member] = Field(description="The most doubtful rows, but for those above.")
+    typical: list[Member] = Field(description="The most confident rows.")
+    doubtful: list[Member] = Field(
+        description="The least confident rows, without those in `typical`."
+    )
 
 
-class Cards(Answer):
+class Cards(ApiModel):
     """All clusters of a grouping."""
 
     grouping: str
@@ -99,7 +103,7 @@ class Cards(Answer):
 
 
 class NodeCard(Card):
-    """A cluster of the hierarchy: it is one from level `finest` down to level `coarsest`."""
+    """A cluster of the hierarchy, at every level from `coarsest` to `finest`."""
 
     left: int | None
     right: int | None
@@ -108,124 +112,136 @@ class NodeCard(Card):
     coarsest: int
 
 
-class TreeCards(Answer):
-    """The whole hierarchy: the clusters of level L are the nodes with coarsest <= L <= finest."""
+class TreeCards(ApiModel):
+    """The whole hierarchy. Level L has L clusters: the nodes with coarsest <= L <= finest."""
 
     nodes: list[NodeCard]
 
 
-class Grouping(Answer):
-    """A number of clusters that rows were put into."""
+class Grouping(ApiModel):
+    """An assignment of all rows to a number of clusters."""
 
-    name: str = Field(description="What `grouping` takes: `k-` and the number that was asked for.")
-    k: int = Field(description="Clusters that there are.")
-    asked: int
+    name: str = Field(description="A value of `grouping`: `k-` and the requested number.")
+    k: int = Field(description="The number of clusters found.")
+    asked: int = Field(description="The number of clusters requested.")
 
 
-class CurvePoint(Answer):
-    """The coding length of all rows in k clusters."""
+class CurvePoint(ApiModel):
+    """The coding length of all rows with k clusters."""
 
     k: int
-    nats: float
-    low: float | None = None
-    high: float | None = None
-    votes: float | None = None
-    as_good: bool = False
-    chosen: bool = False
+    nats: float = Field(description="The coding length; 1 nat is 1.44 bits.")
+    low: float | None = Field(default=None, description="The lowest over resampled curves.")
+    high: float | None = Field(default=None, description="The highest over resampled curves.")
+    votes: float | None = Field(
+        default=None, description="Share of resampled curves that are lowest at this k."
+    )
+    as_good: bool = Field(default=False, description="Whether it is as good as the lowest.")
+    chosen: bool = Field(default=False, description="Whether select-k chose this k.")
 
 
-class TreeFacts(Answer):
-    """What is known of the hierarchy as a whole."""
+class TreeFacts(ApiModel):
+    """The hierarchy as a whole."""
 
-    finest: int
-    shortest: int
-    nats: list[float] = Field(description="Coding lengths of the levels 1, 2, …, finest.")
-    has_rows: bool = Field(description="Whether rows are put into it: `cpp-pipe serve` does.")
+    finest: int = Field(description="The level with the most clusters.")
+    shortest: int = Field(description="The level with the shortest coding length.")
+    nats: list[float] = Field(description="Coding lengths in nats of levels 1, 2, …, finest.")
+    has_rows: bool = Field(
+        description="Whether all rows are assigned to it, which `cpp-pipe serve` does."
+    )
 
 
-class Absent(Answer):
-    """What the run could show and does not hold, and the command that makes it."""
+class Absent(ApiModel):
+    """Something that the run lacks, and the command that makes it."""
 
     what: str
     command: str
 
 
-class Skipped(Answer):
-    """Samples that were not embedded, by reason."""
+class Skipped(ApiModel):
+    """The number of samples that were skipped for one reason."""
 
     reason: str
     rows: int
 
 
-class Made(Answer):
+class Made(ApiModel):
     """An artifact of the run."""
 
     slot: str
     version: str
     stage: str
     rows: int
-    inputs: list[str] = Field(description="Kind and version of what it was made from.")
+    inputs: list[str] = Field(description="Kind and version of each input.")
     date: str
     seconds: float | None
     device: str
     settings: dict[str, Any]
 
 
-class RunFacts(Answer):
-    """What the server serves."""
+class RunFacts(ApiModel):
+    """The run as a whole."""
 
     name: str
-    generation: str = Field(description="Changes when the run does.")
+    generation: str = Field(description="Changes whenever the run changes.")
     cpp_pipe: str
     model: str
     rows: int
     seen: int
     embedded: int
     skipped: list[Skipped]
-    partial: list[str] = Field(description="Shards that were cut short.")
-    groupings: list[Grouping] = Field(description="The first is that of captions and search.")
+    partial: list[str] = Field(description="Shards that were read only in part.")
+    groupings: list[Grouping] = Field(
+        description="Captions and hits of a search belong to the first."
+    )
     tree: TreeFacts | None
     curve: list[CurvePoint]
     has_captions: bool
     has_map: bool
-    spaces: list[Space] = Field(description="Where can be searched.")
+    spaces: list[Space] = Field(description="The spaces that can be searched.")
     absent: list[Absent]
     made: list[Made]
 
 
-class Near(Answer):
-    """A cluster that is like another."""
+class Near(ApiModel):
+    """A cluster that is similar to another."""
 
     id: int
-    alike: float = Field(description="Cosine of the second moments of features, 0 to 1.")
+    alike: float = Field(
+        description="Cosine between the second moments of both clusters' features, 0 to 1."
+    )
 
 
-class Part(Answer):
-    """A node of the hierarchy beside a cluster that is not one."""
+class Part(ApiModel):
+    """The node of the hierarchy that is closest to a cluster of a grouping."""
 
     id: int
-    shared: float = Field(description="Rows in both over rows in either.")
+    shared: float = Field(description="Rows in both, divided by rows in either.")
 
 
-class ClusterFacts(Answer):
+class ClusterFacts(ApiModel):
     """A cluster in full."""
 
     card: Card
     grouping: str
     near: list[Near]
-    closest_node: Part | None = Field(description="Of the hierarchy, where this is none of it.")
-    node: NodeCard | None
-    merges_with: NodeCard | None = Field(description="What the node becomes one cluster with.")
-    merges_at: int | None = Field(description="The level where it is one with that.")
+    closest_node: Part | None = Field(description="Null if this cluster is a node itself.")
+    node: NodeCard | None = Field(description="This node, or the closest one.")
+    merges_with: NodeCard | None = Field(description="The node that it is merged with.")
+    merges_at: int | None = Field(description="The level at which they are one cluster.")
     splits_into: list[NodeCard]
     splits_at: int | None
-    histogram: list[int] = Field(description="Rows by confidence, in equal steps from 0 to 1.")
-    singular_values: dict[Space, list[float]] = Field(description="Over the largest, descending.")
-    sampled: int = Field(description="Rows that singular values are taken over.")
-    labels: list[tuple[str, int]] = Field(description="The most frequent labels, with rows.")
+    histogram: list[int] = Field(description="Rows by confidence, in equal bins from 0 to 1.")
+    singular_values: dict[Space, list[float]] = Field(
+        description="Divided by the largest, descending."
+    )
+    sampled: int = Field(description="Rows that the singular values are computed from.")
+    labels: list[tuple[str, int]] = Field(
+        description="The most frequent labels, with their numbers of rows."
+    )
 
 
-class Item(Answer):
+class Item(ApiModel):
     """A row in a list."""
 
     row: int
@@ -237,7 +253,7 @@ class Item(Answer):
     height: int | None
 
 
-class Items(Answer):
+class Items(ApiModel):
     """Rows of a cluster."""
 
     total: int
@@ -245,8 +261,8 @@ class Items(Answer):
     items: list[Item]
 
 
-class Place(Answer):
-    """Where a row is in a grouping."""
+class Place(ApiModel):
+    """The cluster of a row in one grouping."""
 
     grouping: str
     cluster: int
@@ -254,13 +270,13 @@ class Place(Answer):
     name: str | None
 
 
-class ImageFacts(Answer):
+class ImageFacts(ApiModel):
     """A row in full."""
 
     row: int
     key: str
     shard: str
-    source: str = Field(description="Where its bytes lie.")
+    source: str = Field(description="The file that holds the image.")
     offset: int | None
     size: int | None
     width: int | None
@@ -271,11 +287,11 @@ class ImageFacts(Answer):
     extra: dict[str, Any]
     novelty: float
     places: list[Place]
-    node: int | None = Field(description="Its leaf of the hierarchy.")
+    node: int | None = Field(description="Its cluster at the finest level of the hierarchy.")
 
 
-class Found(Answer):
-    """A row that was found."""
+class Found(ApiModel):
+    """A hit of a search."""
 
     row: int
     similarity: float = Field(description="Cosine, in the space that was searched.")
@@ -286,44 +302,48 @@ class Found(Answer):
     name: str | None = Field(description="The caption of its cluster.")
 
 
-class Hits(Answer):
-    """Rows that are nearest to a query, best first."""
+class Hits(ApiModel):
+    """The rows nearest to a query, best first."""
 
     space: Space
     hits: list[Found]
     seconds: float
     vector: str | None = Field(
-        default=None, description="The query, to be looked for again: `vector` takes it."
+        default=None, description="The query as a value for `vector`, to search again."
     )
 
 
-class ModelState(Answer):
-    """Whether the model that reads texts and pictures is in memory; the first query loads it."""
+class ModelState(ApiModel):
+    """Whether the model for texts and images is in memory; the first query loads it."""
 
     state: Literal["not loaded", "loading", "ready", "failed"]
     detail: str
 
 
-class State(Answer):
-    """How the server is."""
+class State(ApiModel):
+    """The state of the server."""
 
     generation: str
-    trouble: str | None = Field(description="Why the run as it is now cannot be opened, if so.")
+    trouble: str | None = Field(
+        description="Why the latest state of the run cannot be served, if so."
+    )
     model: ModelState
 
 
-class MapFacts(Answer):
+class MapFacts(ApiModel):
     """The two-dimensional projection."""
 
     rows: int
-    shown: int = Field(description="Points, fewer than rows where there are too many to draw.")
+    shown: int = Field(
+        description="The number of points: a sample if there are too many rows to draw."
+    )
     method: str
     space: Space
-    fitted: int
+    fitted: int = Field(description="Rows that the projection was fitted on.")
 
 
-class SkippedRow(Answer):
-    """A sample that was not embedded."""
+class SkippedRow(ApiModel):
+    """A sample that was skipped."""
 
     key: str
     shard: str
@@ -331,20 +351,17 @@ class SkippedRow(Answer):
     detail: str
 
 
-class SkippedRows(Answer):
-    """Samples that were not embedded."""
+class SkippedRows(ApiModel):
+    """Samples that were skipped."""
 
     total: int
     offset: int
     items: list[SkippedRow]
 
 
-class EvaluationState(Answer):
-    """Scores against labels: worked out once, when first asked for."""
+class EvaluationState(ApiModel):
+    """Scores against labels, computed on the first request."""
 
     state: Literal["working", "ready", "absent"]
     detail: str
     scores: dict[str, Any] | None = None
-
-
-Row = Annotated[int, Field(ge=0, lt=2**31)]

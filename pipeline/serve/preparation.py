@@ -1,4 +1,4 @@
-"""What is made before a run is served: clusters, indexes, a hierarchy with rows, and a map."""
+"""What `serve` makes first: clusters, indexes, a hierarchy with all rows assigned to it, a map."""
 
 from ...stages.assign import Assign
 from ...stages.map import Map
@@ -9,7 +9,7 @@ from .tree import LEVELS, Tree
 
 
 def prepare(plan: Plan) -> None:
-    """Makes what the run lacks, and says so; what is there already costs a look."""
+    """Makes what the run lacks for the page and reports it; what exists is only looked up."""
     plan.make("assignments", asked_by="serve")
     for space in ("features", "embeddings"):
         plan.make(f"index/{space}" if has_faiss() else space, asked_by="serve")
@@ -20,25 +20,25 @@ def prepare(plan: Plan) -> None:
 
 
 def _renew_captions(plan: Plan) -> None:
-    """Names the clusters again where they were named before and are others now.
+    """Makes captions that are out of date again; a run that never had any stays without.
 
-    Where the model is not at hand they stay without names, as they would without a command.
+    If the model is not available, the clusters are shown without captions.
     """
     if plan.find("captions") is None:
         return
     try:
         plan.make("captions", asked_by="serve")
     except (ConfigError, MissingError) as error:
-        plan.say(f"serve: the clusters have no names: {error}")
+        plan.say(f"serve: the clusters have no captions: {error}")
 
 
 def make_map(plan: Plan, stage: Map, *, asked_by: str = "") -> Artifact:
-    """The projection of a run: that of the stage, made if it is not there."""
+    """The projection that a stage makes for a run; made unless it exists."""
     return plan.make("projection", stage=stage, asked_by=asked_by)
 
 
 def _put_rows_into(plan: Plan, hierarchy: Artifact) -> None:
-    """Assigns all rows at the finest level of the hierarchy, and at some coarser ones."""
+    """Assigns all rows at the finest level of the hierarchy and at some coarser ones."""
     merged = hierarchy.table(hierarchy.only_part).slice(1)
     tree = Tree(merged.column("left").to_pylist(), merged.column("right").to_pylist())
     stage = Assign(k=tree.kept_levels, method="hierarchy")

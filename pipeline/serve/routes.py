@@ -8,12 +8,11 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .answers import TROUBLES, Packed, Workers, answer, json_response
-from .detail import TREE, describe_cluster, list_cluster
-from .evaluating import Evaluating
+from .cluster_facts import TREE, describe_cluster, list_cluster
+from .evaluation import Evaluation
 from .facts import describe_run, list_skipped
 from .models import (
-    MOST_ROWS,
+    MAX_ROWS,
     Cards,
     ClusterFacts,
     EvaluationState,
@@ -23,151 +22,156 @@ from .models import (
     State,
     TreeCards,
 )
-from .opened import Current, Opened
+from .open_run import CurrentRun, OpenRun
+from .responses import ERROR_RESPONSES, CachedJson, json_response, to_json
+from .workers import Workers
 
 GroupingFlag = Annotated[
     str | None,
     Query(
         max_length=40,
-        description="`k-100` and the like, as /api/run lists them; the first of them if absent.",
+        description="A grouping such as `k-100`; /api/run lists them. By default the first.",
     ),
 ]
 ClusterGroupingFlag = Annotated[
     str | None,
     Query(
         max_length=40,
-        description="As /api/run lists them, or `tree`, whose clusters are nodes of the hierarchy.",
+        description="A grouping of /api/run, or `tree` for nodes of the hierarchy.",
     ),
 ]
 ClusterPath = Annotated[int, Path(ge=0, lt=2**31)]
 OffsetFlag = Annotated[int, Query(ge=0, lt=2**31)]
-LimitFlag = Annotated[int, Query(ge=1, le=MOST_ROWS)]
+LimitFlag = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 
 
-def add_routes(app: FastAPI, current: Current, workers: Workers) -> None:
-    """Adds them to the application."""
-    evaluating = workers.also_close(Evaluating())
+def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
+    """Adds the routes to the application."""
+    scores = workers.also_close(Evaluation())
 
-    async def packed(name: str, make: Callable[[Opened], BaseModel], request: Request) -> Response:
+    async def cached(name: str, make: Callable[[OpenRun], BaseModel], request: Request) -> Response:
         """An answer that is made once for each state of the run."""
         opened = current.opened
-        found = opened.packed.get(name)
-        if found is None:
-            found = await workers.run(_pack, opened, name, make)
-        return found.response(request)
+        answer = opened.cached.get(name)
+        if answer is None:
+            answer = await workers.run(_cache, opened, name, make)
+        return answer.response(request)
 
-    @app.get("/api/run", response_model=RunFacts, responses=TROUBLES, tags=["run"])
+    @app.get("/api/run", response_model=RunFacts, responses=ERROR_RESPONSES, tags=["run"])
     async def run(request: Request) -> Response:
-        """What the server serves: counts, curve, hierarchy, versions, and what the run lacks."""
-        return await packed("run", describe_run, request)
+        """The run: counts, curve, hierarchy, versions, and what it lacks."""
+        return await cached("run", describe_run, request)
 
-    @app.get("/api/state", response_model=State, responses=TROUBLES, tags=["run"])
+    @app.get("/api/state", response_model=State, responses=ERROR_RESPONSES, tags=["run"])
     async def state() -> Response:
-        """Whether the run has changed, and whether the model is loaded; answers at once."""
+        """Whether the run has changed and whether the model is loaded; answers at once."""
         opened = current.opened
-        found = State(
+        answer = State(
             generation=opened.generation,
             trouble=current.trouble,
             model=opened.finder.model.state,
         )
-        return json_response(answer(found))
+        return json_response(to_json(answer))
 
-    @app.get("/api/skipped", response_model=SkippedRows, responses=TROUBLES, tags=["run"])
+    @app.get("/api/skipped", response_model=SkippedRows, responses=ERROR_RESPONSES, tags=["run"])
     async def skipped(
         reason: Annotated[str | None, Query(max_length=100)] = None,
         offset: OffsetFlag = 0,
         limit: LimitFlag = 50,
     ) -> Response:
-        """Samples that were not embedded, with reasons."""
+        """Samples that were skipped, with reasons."""
         opened = current.opened
-        found = await workers.run(list_skipped, opened, reason, offset, limit)
-        return json_response(answer(found))
+        answer = await workers.run(list_skipped, opened, reason, offset, limit)
+        return json_response(to_json(answer))
 
-    @app.get("/api/evaluation", response_model=EvaluationState, responses=TROUBLES, tags=["run"])
+    @app.get(
+        "/api/evaluation", response_model=EvaluationState, responses=ERROR_RESPONSES, tags=["run"]
+    )
     async def evaluation() -> Response:
-        """Scores against labels, beside chance and k-means; worked out by the first who asks."""
-        found = await workers.run(evaluating.look, current.opened)
-        return json_response(answer(found))
+        """Scores against labels, beside chance and k-means; computed on the first request."""
+        answer = await workers.run(scores.state, current.opened)
+        return json_response(to_json(answer))
 
-    @app.get("/api/clusters", response_model=Cards, responses=TROUBLES, tags=["clusters"])
+    @app.get("/api/clusters", response_model=Cards, responses=ERROR_RESPONSES, tags=["clusters"])
     async def clusters(request: Request, grouping: GroupingFlag = None) -> Response:
         """All clusters of a grouping."""
         groupings = current.opened.clusters.groupings
         name = groupings[0].name if grouping is None else grouping
+        return await cached(f"clusters {name}", lambda opened: _cards(opened, name), request)
 
-        return await packed(f"clusters {name}", lambda opened: _cards(opened, name), request)
-
-    @app.get("/api/tree", response_model=TreeCards, responses=TROUBLES, tags=["clusters"])
+    @app.get("/api/tree", response_model=TreeCards, responses=ERROR_RESPONSES, tags=["clusters"])
     async def tree(request: Request) -> Response:
         """All clusters of all levels of the hierarchy."""
-        return await packed("tree", _tree, request)
+        return await cached("tree", _tree, request)
 
     @app.get(
         "/api/clusters/{cluster}",
         response_model=ClusterFacts,
-        responses=TROUBLES,
+        responses=ERROR_RESPONSES,
         tags=["clusters"],
     )
     async def cluster(
         cluster: ClusterPath, request: Request, grouping: ClusterGroupingFlag = None
     ) -> Response:
-        """A cluster in full: captions, what is near, what it merges with and splits into."""
-        name = _name(current.opened, grouping)
-        return await packed(
-            f"cluster {name} {cluster}", lambda one: describe_cluster(one, name, cluster), request
+        """A cluster in full: captions, similar clusters, what it merges with and splits into."""
+        name = _grouping_name(current.opened, grouping)
+        return await cached(
+            f"cluster {name} {cluster}", lambda run: describe_cluster(run, name, cluster), request
         )
 
     @app.get(
         "/api/clusters/{cluster}/rows",
         response_model=Items,
-        responses=TROUBLES,
+        responses=ERROR_RESPONSES,
         tags=["clusters"],
     )
     async def rows(
         cluster: ClusterPath,
         grouping: ClusterGroupingFlag = None,
         order: Annotated[
-            Literal["sure", "doubtful"], Query(description="Which rows come first.")
+            Literal["sure", "doubtful"],
+            Query(description="The most or the least confident rows first."),
         ] = "sure",
         offset: OffsetFlag = 0,
         limit: LimitFlag = 60,
     ) -> Response:
         """Rows of a cluster by confidence."""
         opened = current.opened
-        name = _name(opened, grouping)
+        name = _grouping_name(opened, grouping)
 
         def work() -> bytes:
             is_doubtful = order == "doubtful"
-            found = list_cluster(opened, name, cluster, offset, limit, doubtful_first=is_doubtful)
-            return answer(found)
+            return to_json(
+                list_cluster(opened, name, cluster, offset, limit, doubtful_first=is_doubtful)
+            )
 
         return json_response(await workers.run(work))
 
 
-def prepare_answers(opened: Opened) -> None:
-    """Makes the answers that take a look at all rows, so that nobody waits for them."""
+def prepare_answers(opened: OpenRun) -> None:
+    """Makes the answers that read all rows, so that no visitor waits for them."""
     own = opened.clusters.groupings[0].name
-    _pack(opened, f"clusters {own}", lambda one: _cards(one, own))
+    _cache(opened, f"clusters {own}", lambda opened: _cards(opened, own))
     if opened.clusters.tree is not None:
-        _pack(opened, "tree", _tree)
+        _cache(opened, "tree", _tree)
 
 
-def _pack(opened: Opened, name: str, make: Callable[[Opened], BaseModel]) -> Packed:
-    found = opened.packed.get(name)
-    if found is None:
-        found = opened.packed[name] = Packed(answer(make(opened)))
-    return found
+def _cache(opened: OpenRun, name: str, make: Callable[[OpenRun], BaseModel]) -> CachedJson:
+    answer = opened.cached.get(name)
+    if answer is None:
+        answer = opened.cached[name] = CachedJson(to_json(make(opened)))
+    return answer
 
 
-def _cards(opened: Opened, name: str) -> Cards:
+def _cards(opened: OpenRun, name: str) -> Cards:
     return Cards(grouping=name, cards=opened.clusters.cards(name))
 
 
-def _tree(opened: Opened) -> TreeCards:
+def _tree(opened: OpenRun) -> TreeCards:
     return TreeCards(nodes=opened.clusters.node_cards)
 
 
-def _name(opened: Opened, grouping: str | None) -> str:
+def _grouping_name(opened: OpenRun, grouping: str | None) -> str:
     if grouping == TREE:
         return TREE
     groupings = opened.clusters.groupings

@@ -1,19 +1,21 @@
-"""Routes of the map: points of the plane, and the clusters that they are coloured by."""
+"""Routes of the map: points in the plane, and the clusters that colour them."""
 
 from typing import Annotated
 
+import numpy as np
 from fastapi import FastAPI, Query
 from starlette.responses import Response
 
 from ...store import Artifact, MissingError
-from .answers import TROUBLES, Workers, answer, json_response
+from .cluster_facts import TREE
 from .damage import reading
-from .detail import TREE
 from .models import MapFacts
-from .opened import Current, Opened, spread
+from .open_run import CurrentRun, OpenRun, pick_evenly
+from .responses import ERROR_RESPONSES, json_response, to_json
+from .workers import Workers
 
-MOST_POINTS = 200_000
-"""Points that are sent, at most: more than a screen has places for."""
+MAX_POINTS = 200_000
+"""Points that are sent: a screen has no room for more."""
 
 _NUMBERS = {
     200: {
@@ -23,82 +25,81 @@ _NUMBERS = {
 }
 
 
-def add_map_routes(app: FastAPI, current: Current, workers: Workers) -> None:
-    """Adds them to the application."""
+def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
+    """Adds the routes to the application."""
 
-    @app.get("/api/map", response_model=MapFacts, responses=TROUBLES, tags=["map"])
+    @app.get("/api/map", response_model=MapFacts, responses=ERROR_RESPONSES, tags=["map"])
     async def facts() -> Response:
-        """What the map is of."""
+        """What the map shows."""
         opened = current.opened
-        found = need_map(opened)
-        config = found.manifest.config
-        told = MapFacts(
-            rows=found.rows,
-            shown=min(found.rows, MOST_POINTS),
+        projection = need_map(opened)
+        config = projection.manifest.config
+        answer = MapFacts(
+            rows=projection.rows,
+            shown=min(projection.rows, MAX_POINTS),
             method=str(config["method"]),
             space=config["space"],
-            fitted=int(found.facts["fitted"]),
+            fitted=int(projection.facts["fitted"]),
         )
-        return json_response(answer(told))
+        return json_response(to_json(answer))
 
     @app.get(
         "/api/map/points",
-        responses={**TROUBLES, **_NUMBERS},
+        responses={**ERROR_RESPONSES, **_NUMBERS},
         tags=["map"],
         response_model=None,
     )
     async def points() -> Response:
-        """For each point x and y as float32; then, for each, its row as int32."""
+        """First x and y of each point as float32, then the row of each point as int32."""
         return _numbers(await workers.run(_points, current.opened))
 
     @app.get(
         "/api/map/clusters",
-        responses={**TROUBLES, **_NUMBERS},
+        responses={**ERROR_RESPONSES, **_NUMBERS},
         tags=["map"],
         response_model=None,
     )
     async def clusters(
         grouping: Annotated[
             str | None,
-            Query(max_length=40, description="As elsewhere; `tree` gives leaves of the hierarchy."),
+            Query(
+                max_length=40,
+                description="A grouping of /api/run, or `tree` for leaves of the hierarchy.",
+            ),
         ] = None,
     ) -> Response:
-        """For each point its cluster, as int32, in the order of the points."""
+        """The cluster of each point as int32, in the order of the points."""
         return _numbers(await workers.run(_clusters, current.opened, grouping))
 
 
-def need_map(opened: Opened) -> Artifact:
-    """The projection; MissingError where the run has none."""
+def need_map(opened: OpenRun) -> Artifact:
+    """The projection; MissingError if the run has none."""
     if opened.projection is None:
-        raise MissingError("the run has no map: `cpp-pipe map` makes it")
+        raise MissingError("the run has no map: run `cpp-pipe map`")
     return opened.projection
 
 
-def _shown(opened: Opened):
-    """The rows that are points: all, or at even distances."""
-    import numpy as np
-
-    return spread(np.arange(len(opened.rows)), MOST_POINTS)
+def _shown_rows(opened: OpenRun) -> np.ndarray:
+    """The rows that are points: all, or a sample at even distances."""
+    return pick_evenly(np.arange(len(opened.rows)), MAX_POINTS)
 
 
-def _points(opened: Opened) -> bytes:
-    import numpy as np
-
-    found, rows = need_map(opened), _shown(opened)
-    with reading(found):
-        table = found.table(found.only_part)
+def _points(opened: OpenRun) -> bytes:
+    projection, rows = need_map(opened), _shown_rows(opened)
+    with reading(projection):
+        table = projection.table(projection.only_part)
     places = np.column_stack([table.column(side).to_numpy() for side in ("x", "y")])
     return places[rows].astype("<f4").tobytes() + rows.astype("<i4").tobytes()
 
 
-def _clusters(opened: Opened, grouping: str | None) -> bytes:
+def _clusters(opened: OpenRun, grouping: str | None) -> bytes:
     need_map(opened)
-    found = opened.clusters
+    clusters = opened.clusters
     if grouping == TREE:
-        column = found.level(found.need_tree().finest)
+        partition = clusters.level(clusters.need_tree().finest)
     else:
-        column = found.column(found.groupings[0].name if grouping is None else grouping)
-    return column.cluster[_shown(opened)].astype("<i4").tobytes()
+        partition = clusters.partition(clusters.groupings[0].name if grouping is None else grouping)
+    return partition.cluster[_shown_rows(opened)].astype("<i4").tobytes()
 
 
 def _numbers(data: bytes) -> Response:

@@ -1,4 +1,4 @@
-"""Routes of the page's files: all of them come with the package."""
+"""Routes of the page's files, all of which come with the package."""
 
 import hashlib
 import re
@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..report.theme import DARK, LIGHT, variables
-from .answers import Workers
 from .guard import MAP_PAGE
-from .opened import Current
+from .open_run import CurrentRun
+from .workers import Workers
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -22,13 +22,13 @@ _TYPES = {
 }
 
 VIEWS = ("/", "/cluster", "/image", "/search", "/run", "/docs", MAP_PAGE)
-"""Addresses of the page's views: one file, which looks at where it is."""
+"""Addresses of the page's views: all serve one file, whose script reads its own address."""
 
 _PLOTLY = "plotly.min.js"
 
 
-def add_page_routes(app: FastAPI, current: Current, workers: Workers) -> None:
-    """Adds them to the application."""
+def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
+    """Adds the routes to the application."""
     files = _read_files()
 
     async def view(request: Request) -> Response:
@@ -42,7 +42,7 @@ def add_page_routes(app: FastAPI, current: Current, workers: Workers) -> None:
         if name == _PLOTLY:
             return await workers.run(_plotly, request)
         if name not in files:
-            return Response("there is no such file\n", 404, media_type="text/plain")
+            return Response(f"{name[:40]!r} does not exist\n", 404, media_type="text/plain")
         return _file(request, *files[name])
 
     @app.get("/favicon.ico", include_in_schema=False)
@@ -51,9 +51,9 @@ def add_page_routes(app: FastAPI, current: Current, workers: Workers) -> None:
 
 
 def _read_files() -> dict[str, tuple[bytes, str]]:
-    """The page's files by name, with their types: a few, which are kept."""
+    """The page's files by name, with their media types; few enough to keep in memory."""
     folder = Path(__file__).parent / "page"
-    found = {
+    files = {
         path.name: (path.read_bytes(), _TYPES[path.suffix])
         for path in sorted(folder.iterdir())
         if path.suffix in _TYPES
@@ -64,12 +64,12 @@ def _read_files() -> dict[str, tuple[bytes, str]]:
         "@media (prefers-color-scheme: dark) {\n"
         f"  :root:not([data-theme=light]) {{ color-scheme: dark; {variables(DARK)} }}\n}}\n"
     )
-    found["theme.css"] = (theme.encode(), _TYPES[".css"])
-    return found
+    files["theme.css"] = (theme.encode(), _TYPES[".css"])
+    return files
 
 
 def _plotly(request: Request) -> Response:
-    """The drawing library of the map, out of its Python package."""
+    """The drawing library of the map, from its Python package."""
     path = resources.files("plotly") / "package_data" / _PLOTLY
     return _file(request, path.read_bytes(), _TYPES[".js"])
 
@@ -77,7 +77,7 @@ def _plotly(request: Request) -> Response:
 def _file(request: Request, data: bytes, media_type: str) -> Response:
     tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
     headers = {"etag": tag, "cache-control": "no-cache"}
-    given = re.split(r",\s*", request.headers.get("if-none-match", ""))
-    if tag in given:
+    cached_tags = re.split(r",\s*", request.headers.get("if-none-match", ""))
+    if tag in cached_tags:
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=media_type, headers=headers)

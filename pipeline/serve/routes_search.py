@@ -1,7 +1,7 @@
-"""Routes of images, their pictures and neighbours, and of search."""
+"""Routes of images, their neighbours, and search."""
 
 import time
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import FastAPI, Path, Query
 from starlette.requests import Request
@@ -9,86 +9,80 @@ from starlette.responses import Response
 
 from ...store import QueryError
 from ..view.query import Example, Question, space_for
-from .answers import TROUBLES, Workers, answer, json_response
-from .bodies import read_body
-from .detail import describe_image, list_found
-from .finder import MOST_UPLOAD, to_token
-from .models import MOST_ROWS, Asked, AskedByAddress, Hits, ImageFacts, Space
-from .opened import Current, Opened
-from .pictures import MEDIA_TYPES
+from .finder import MAX_UPLOAD_BYTES, encode_vector
+from .image_facts import describe_image, list_found, need_row
+from .images import MEDIA_TYPES
+from .models import MAX_ROWS, Hits, ImageFacts, SearchOptions, SearchQuery, Space
+from .open_run import CurrentRun, OpenRun
+from .request_body import read_body
+from .responses import ERROR_RESPONSES, json_response, to_json
+from .workers import Workers
 
 RowPath = Annotated[int, Path(ge=0, lt=2**31)]
-CountFlag = Annotated[int, Query(ge=1, le=MOST_ROWS, description="How many rows.")]
-SpaceFlag = Annotated[
-    Space, Query(description="Refined features, or raw embeddings, where texts are.")
-]
-_PICTURE = {
-    200: {
-        "description": "the picture",
-        "content": {
-            one: {"schema": {"type": "string", "format": "binary"}}
-            for one in ("image/jpeg", "image/png")
-        },
-    }
+CountFlag = Annotated[int, Query(ge=1, le=MAX_ROWS, description="Number of rows.")]
+SpaceFlag = Annotated[Space, Query(description="Refined features or raw embeddings.")]
+
+
+def _binary(*media_types: str) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary"}
+    return {"content": {media_type: {"schema": schema} for media_type in media_types}}
+
+
+_IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the image", **_binary("image/jpeg", "image/png")}
 }
-_ORIGINAL = {
-    200: {
-        "description": "the bytes",
-        "content": {
-            one: {"schema": {"type": "string", "format": "binary"}}
-            for one in (*MEDIA_TYPES, "application/octet-stream")
-        },
-    }
+_ORIGINAL: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the bytes", **_binary(*MEDIA_TYPES, "application/octet-stream")}
 }
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
+_UPLOAD = {"requestBody": {"required": True, **_binary("application/octet-stream")}}
 
 _FOREVER = "private, max-age=31536000, immutable"
 
 
-def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
-    """Adds them to the application."""
+def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
+    """Adds the routes to the application."""
 
-    @app.get("/api/images/{row}", response_model=ImageFacts, responses=TROUBLES, tags=["images"])
+    @app.get(
+        "/api/images/{row}", response_model=ImageFacts, responses=ERROR_RESPONSES, tags=["images"]
+    )
     async def image(row: RowPath) -> Response:
         """A row in full."""
         opened = current.opened
-        return json_response(await workers.run(lambda: answer(describe_image(opened, row))))
+        return json_response(await workers.run(lambda: to_json(describe_image(opened, row))))
 
     @app.get(
-        "/api/images/{row}/neighbours", response_model=Hits, responses=TROUBLES, tags=["images"]
+        "/api/images/{row}/neighbours",
+        response_model=Hits,
+        responses=ERROR_RESPONSES,
+        tags=["images"],
     )
     async def neighbours(
         row: RowPath, space: SpaceFlag = "features", n: CountFlag = 12
     ) -> Response:
-        """The rows that are nearest to a row, but for itself."""
+        """The rows nearest to a row, without the row itself."""
         opened = current.opened
 
         def work() -> bytes:
-            describe_image(opened, row)
+            need_row(opened, row)
             like = (Example(kind="row", value=row),)
             question = Question(like=like, space=space, n=n + 1)
-            return answer(_hits(opened, question, without=row))
+            return to_json(_find_hits(opened, question, without=row))
 
         return json_response(await workers.run(work))
 
-    @app.get("/api/rows", response_model=list[int], responses=TROUBLES, tags=["images"])
+    @app.get("/api/rows", response_model=list[int], responses=ERROR_RESPONSES, tags=["images"])
     async def rows(
         key: Annotated[str, Query(max_length=4096)],
         shard: Annotated[str | None, Query(max_length=4096)] = None,
     ) -> Response:
         """The rows of a key, in one shard or in all."""
         opened = current.opened
-        found = await workers.run(opened.rows.find, key, shard)
-        return json_response(str(found[:MOST_ROWS]).encode())
+        numbers = await workers.run(opened.rows.find, key, shard)
+        return json_response(str(numbers[:MAX_ROWS]).encode())
 
     @app.get(
         "/api/pictures/{row}",
-        responses={**_PICTURE, **TROUBLES},
+        responses={**_IMAGE, **ERROR_RESPONSES},
         tags=["images"],
         response_model=None,
     )
@@ -97,100 +91,106 @@ def add_search_routes(app: FastAPI, current: Current, workers: Workers) -> None:
         request: Request,
         size: Annotated[
             Literal["128", "256", "1280"],
-            Query(description="Pixels: of the shorter side, and for 1280 of the longer."),
+            Query(description="Pixels: of the shorter side, or of the longer for 1280."),
         ] = "256",
         v: Annotated[
             str | None,
-            Query(max_length=40, description="`generation`: with it a browser keeps the picture."),
+            Query(
+                max_length=40, description="The run's `generation`: lets a browser cache the image."
+            ),
         ] = None,
     ) -> Response:
-        """The picture of a row, made small."""
+        """The image of a row, resized."""
         opened = current.opened
         tag = f'"{opened.embeddings.version}-{row}-{size}"'
         is_fixed = v == opened.generation
         headers = {"etag": tag, "cache-control": _FOREVER if is_fixed else "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        found = opened.pictures.find(row, int(size))
-        if found is None:
-            found = await workers.run(opened.pictures.get, row, int(size), kind="pictures")
-        data, media_type = found
+        resized = opened.images.find(row, int(size))
+        if resized is None:
+            resized = await workers.run(opened.images.get, row, int(size), kind="images")
+        data, media_type = resized
         return Response(data, media_type=media_type, headers=headers)
 
     @app.get(
         "/api/pictures/{row}/original",
-        responses={**_ORIGINAL, **TROUBLES},
+        responses={**_ORIGINAL, **ERROR_RESPONSES},
         tags=["images"],
         response_model=None,
     )
     async def original(row: RowPath) -> Response:
-        """The bytes of a row's picture as they were embedded, to be saved."""
-        pictures = current.opened.pictures
-        data, media_type = await workers.run(pictures.original, row, kind="pictures")
+        """The bytes of a row's image as they were embedded, as a download."""
+        images = current.opened.images
+        data, media_type = await workers.run(images.original, row, kind="images")
         headers = {"content-disposition": f'attachment; filename="row-{row}"'}
         return Response(data, media_type=media_type, headers=headers)
 
-    @app.get("/api/search", response_model=Hits, responses=TROUBLES, tags=["search"])
-    async def search(asked: Annotated[AskedByAddress, Query()]) -> Response:
-        """The rows that are nearest to a text, a row, or a vector."""
-        text, row, vector = asked.text, asked.row, asked.vector
+    @app.get("/api/search", response_model=Hits, responses=ERROR_RESPONSES, tags=["search"])
+    async def search(query: Annotated[SearchQuery, Query()]) -> Response:
+        """The rows nearest to a text, a row, or a vector."""
+        text, row, vector = query.text, query.row, query.vector
         given = [value for value in (text, row, vector) if value is not None]
         if len(given) != 1:
-            raise QueryError(f"one of text, row and vector is needed, {len(given)} were given")
+            raise QueryError(f"give one of text, row and vector, got {len(given)}")
         opened = current.opened
-        has_text = text is not None or bool(asked.not_text)
-        space = cast(Space, space_for(asked.space, has_text=has_text))
+        has_text = text is not None or bool(query.not_text)
+        space = cast(Space, space_for(query.space, has_text=has_text))
         if text is not None:
-            like = await _of_text(opened, text)
+            like = await embed_text(opened, text)
         elif row is not None:
             like = Example(kind="row", value=row)
         else:
-            assert vector is not None, "one of three is given"
-            like = Example(kind="vector", value=opened.finder.of_token(vector, space))
-        return await _answered(opened, like, space, asked)
+            assert vector is not None, "one of the three is given"
+            like = Example(kind="vector", value=opened.finder.decode_vector(vector, space))
+        return await respond(opened, like, space, query)
 
     @app.post(
         "/api/search",
         response_model=Hits,
-        responses=TROUBLES,
+        responses=ERROR_RESPONSES,
         tags=["search"],
         openapi_extra=_UPLOAD,
     )
-    async def search_picture(request: Request, asked: Annotated[Asked, Query()]) -> Response:
-        """The rows that are nearest to a picture: its bytes are the body, and are not kept."""
-        data = await read_body(request, MOST_UPLOAD)
+    async def search_image(
+        request: Request, options: Annotated[SearchOptions, Query()]
+    ) -> Response:
+        """The rows nearest to an image, whose bytes are the body; they are not kept."""
+        data = await read_body(request, MAX_UPLOAD_BYTES)
         opened = current.opened
-        space = cast(Space, space_for(asked.space, has_text=bool(asked.not_text)))
-        picture = await workers.run(opened.finder.model.picture, data, space, kind="model")
-        return await _answered(opened, Example(kind="vector", value=picture[0]), space, asked)
+        space = cast(Space, space_for(options.space, has_text=bool(options.not_text)))
+        vector = await workers.run(opened.finder.model.embed_image, data, space, kind="model")
+        return await respond(opened, Example(kind="vector", value=vector[0]), space, options)
 
-    async def _of_text(opened: Opened, text: str) -> Example:
-        """A text as the vector that the model makes of it."""
+    async def embed_text(opened: OpenRun, text: str) -> Example:
+        """A text as its embedding."""
         if not text.strip():
             raise QueryError("a text must not be empty")
-        found = await workers.run(opened.finder.model.text, text.strip(), kind="model")
-        return Example(kind="vector", value=found[0])
+        vector = await workers.run(opened.finder.model.embed_text, text.strip(), kind="model")
+        return Example(kind="vector", value=vector[0])
 
-    async def _answered(opened: Opened, like: Example, space: Space, asked: Asked) -> Response:
-        unlike = [Example(kind="row", value=number) for number in asked.not_row]
-        unlike += [await _of_text(opened, one) for one in asked.not_text]
+    async def respond(
+        opened: OpenRun, like: Example, space: Space, options: SearchOptions
+    ) -> Response:
+        unlike = [Example(kind="row", value=row) for row in options.not_row]
+        unlike += [await embed_text(opened, text) for text in options.not_text]
         question = Question(
             like=(like,),
             unlike=tuple(unlike),
             space=space,
-            n=asked.n,
-            clusters=tuple(asked.cluster),
-            min_confidence=asked.min_confidence,
-            target_recall=asked.target_recall,
+            n=options.n,
+            clusters=tuple(options.cluster),
+            min_confidence=options.min_confidence,
+            target_recall=options.target_recall,
         )
-        return json_response(await workers.run(lambda: answer(_hits(opened, question))))
+        return json_response(await workers.run(lambda: to_json(_find_hits(opened, question))))
 
 
-def _hits(opened: Opened, question: Question, without: int | None = None) -> Hits:
-    """The rows that answer a question, but for one."""
-    began = time.perf_counter()
+def _find_hits(opened: OpenRun, question: Question, without: int | None = None) -> Hits:
+    """The rows that answer a question, except one."""
+    start = time.perf_counter()
     similarities, rows, query = opened.finder.answer(question)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     if without is not None:
         kept = rows != without
         similarities, rows = similarities[kept][: question.n - 1], rows[kept][: question.n - 1]
@@ -198,5 +198,5 @@ def _hits(opened: Opened, question: Question, without: int | None = None) -> Hit
         space=cast(Space, question.where),
         hits=list_found(opened, rows, similarities),
         seconds=round(seconds, 5),
-        vector=to_token(query) if without is None else None,
+        vector=encode_vector(query) if without is None else None,
     )

@@ -1,8 +1,9 @@
-// The address of a view follows what is chosen in it.
+// The address bar follows what is chosen in a view.
 
-/** What puts another address in place of the view's own, unless one has left the view meanwhile. */
-export function keeper() {
+/** A function that replaces the address of the current view, as long as the view is shown. */
+export function makeAddressUpdater() {
   const { entry } = history.state;
+  /** @param {string} link */
   return (link) => {
     if (history.state?.entry === entry) history.replaceState(history.state, "", link);
   };

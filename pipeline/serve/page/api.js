@@ -1,66 +1,109 @@
-// The server's answers: JSON, pictures by address, and what went wrong in words.
+// Requests to the server: JSON, addresses of images, and errors with a message.
 
-export class Failed extends Error {
+/** An answer of the server that is an error; `status` is 0 if there was no answer. */
+export class RequestError extends Error {
+  /**
+   * @param {number} status
+   * @param {string} detail
+   */
   constructor(status, detail) {
     super(detail);
     this.status = status;
   }
 }
 
-async function read(response) {
+/** @param {Response} response */
+async function readJson(response) {
   if (response.ok) return response.json();
   let detail = `the server answered with ${response.status}`;
   try {
     detail = (await response.json()).detail ?? detail;
   } catch {
-    // What is no JSON has no more to say.
+    // A body that is not JSON has no message.
   }
-  throw new Failed(response.status, detail);
+  throw new RequestError(response.status, detail);
 }
 
-async function ask(address, options) {
+/**
+ * @param {string} address
+ * @param {RequestInit} [options]
+ */
+async function request(address, options) {
   let response;
   try {
     response = await fetch(address, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Failed(0, "the server does not answer: is `cpp-pipe serve` still running?");
+  } catch {
+    throw new RequestError(0, "the server does not answer: is `cpp-pipe serve` still running?");
   }
-  return read(response);
+  return response;
 }
 
-/** Parameters as a query; those without a value are left out. */
+/**
+ * The query part of an address; parameters without a value are left out.
+ *
+ * @param {Record<string, any>} parameters
+ */
 export function query(parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
   return given.length ? `?${new URLSearchParams(given)}` : "";
 }
 
-export const get = (path, parameters = {}, signal) => ask(`api/${path}${query(parameters)}`, { signal });
+/**
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+export const get = async (path, parameters = {}) => readJson(await request(`api/${path}${query(parameters)}`));
 
-export const post = (path, parameters, body, signal) =>
-  ask(`api/${path}${query(parameters)}`, { method: "POST", body, signal, headers: { "content-type": "application/octet-stream" } });
+/**
+ * @param {string} path
+ * @param {Record<string, any>} parameters
+ * @param {BodyInit} body
+ * @returns {Promise<any>}
+ */
+export const post = async (path, parameters, body) =>
+  readJson(await request(`api/${path}${query(parameters)}`, { method: "POST", body, headers: { "content-type": "application/octet-stream" } }));
 
-const kept = new Map();
+/**
+ * Numbers in binary.
+ *
+ * @param {string} path
+ * @returns {Promise<ArrayBuffer>}
+ */
+export async function getBytes(path, parameters = {}) {
+  const response = await request(`api/${path}${query(parameters)}`);
+  return response.ok ? response.arrayBuffer() : readJson(response);
+}
 
-/** An answer that is the same until the run changes. */
-export function once(path, parameters = {}) {
+const answers = new Map();
+
+/**
+ * An answer that stays the same until the run changes: requested once.
+ *
+ * @param {string} path
+ * @returns {Promise<any>}
+ */
+export function getOnce(path, parameters = {}) {
   const name = path + query(parameters);
-  if (!kept.has(name)) {
+  if (!answers.has(name)) {
     const answer = get(path, parameters);
-    answer.catch(() => kept.delete(name));
-    kept.set(name, answer);
+    answer.catch(() => answers.delete(name));
+    answers.set(name, answer);
   }
-  return kept.get(name);
+  return answers.get(name);
 }
 
 let generation = "";
 
-/** What is served; the first to be asked for. */
-export async function run() {
-  const facts = await once("run");
+/** The facts of the run; every view needs them first. */
+export async function getRun() {
+  const facts = await getOnce("run");
   generation = facts.generation;
   return facts;
 }
 
-/** The address of a row's picture. */
-export const picture = (row, size = 256) => `api/pictures/${row}${query({ size, v: generation })}`;
+/**
+ * The address of a row's image.
+ *
+ * @param {number} row
+ */
+export const imageAddress = (row, size = 256) => `api/pictures/${row}${query({ size, v: generation })}`;

@@ -1,87 +1,131 @@
-// A grid of pictures that goes on while one scrolls, and that arrow keys walk through.
+// A grid of images that grows while one scrolls, and that arrow keys move through.
 
-import { count, h, tell } from "./dom.js";
-import { remember } from "./trail.js";
+import { announce, count, h } from "./dom.js";
+import { remember } from "./imagelist.js";
 
-const PAGE = 60;
+const PAGE = 60; // items of one request
+const LOAD_AHEAD = 800; // pixels below the window from which more items are loaded
 
-/** A grid of what `load(offset, limit)` gives as {total, items}; `make` draws an item. */
-export function endless(label, load, make) {
+/**
+ * A grid of the items that `load(offset, limit)` gives, drawn by `draw` as they are needed.
+ *
+ * @param {string} label
+ * @param {(offset: number, limit: number) => Promise<{total: number, items: any[]}>} load
+ * @param {(item: any) => HTMLElement} draw
+ */
+export function growingGrid(label, load, draw) {
   const list = h("ul", { class: "grid", "aria-label": label });
-  const more = h("div", { class: "waiting", hidden: true }, "more pictures are coming");
+  const more = h("div", { class: "waiting", hidden: true }, "loading more images");
   const sentinel = h("div", { class: "sentinel" });
   const root = h("div", null, list, sentinel, more);
+  /** @type {any[]} */
   const items = [];
-  let total = null;
+  let total = Infinity;
   let isLoading = false;
 
   async function next() {
-    if (isLoading || (total !== null && items.length >= total)) return;
+    if (isLoading || items.length >= total) return;
     isLoading = true;
     more.hidden = false;
     try {
-      const found = await load(items.length, PAGE);
-      total = found.total;
-      items.push(...found.items);
-      list.append(...found.items.map(make));
+      const page = await load(items.length, PAGE);
+      items.push(...page.items);
+      total = page.items.length ? page.total : items.length;
+      list.append(...page.items.map(draw));
       remember(list, items);
-      if (!found.items.length) total = items.length;
-      tell(`${count(items.length)} of ${count(total)} pictures are shown`);
+      announce(`${count(items.length)} of ${count(total)} images are shown`);
     } catch (error) {
       total = items.length;
       root.append(h("p", { class: "quiet", role: "alert" }, error.message));
     }
     isLoading = false;
     more.hidden = true;
-    // A tall window may see the end again without any scrolling.
-    if (items.length < total && sentinel.getBoundingClientRect().top < window.innerHeight + 800) next();
+    // In a tall window the end may be visible again without any scrolling.
+    if (items.length < total && sentinel.getBoundingClientRect().top < window.innerHeight + LOAD_AHEAD) next();
   }
 
   const observer = new IntersectionObserver((entries) => {
     if (entries.some((entry) => entry.isIntersecting)) next();
-  }, { rootMargin: "800px" });
+  }, { rootMargin: `${LOAD_AHEAD}px` });
   observer.observe(sentinel);
   return root;
 }
 
-/** A grid of items that are all there. */
-export function fixed(label, items, make) {
-  const list = h("ul", { class: "grid", "aria-label": label }, items.map(make));
+/**
+ * A grid of items that are all loaded.
+ *
+ * @param {string} label
+ * @param {any[]} items
+ * @param {(item: any) => HTMLElement} draw
+ */
+export function fixedGrid(label, items, draw) {
+  const list = h("ul", { class: "grid", "aria-label": label }, items.map(draw));
   remember(list, items);
   return list;
 }
 
-const MOVES = { ArrowLeft: -1, ArrowRight: 1 };
-
-/** Moves the focus within the grid that holds it; says whether it did. */
-export function walk(event) {
-  const list = event.target.closest?.(".grid, .cards");
-  if (!list || event.altKey || event.ctrlKey || event.metaKey) return false;
-  const links = [...list.querySelectorAll("a.tile, a.card")];
-  const place = links.indexOf(event.target);
+/**
+ * Moves the focus within the grid that holds it; returns whether it did.
+ *
+ * @param {KeyboardEvent} event
+ */
+export function moveFocus(event) {
+  const link = event.target;
+  if (!(link instanceof HTMLElement) || event.altKey || event.ctrlKey || event.metaKey) return false;
+  const list = link.closest(".grid, .cards");
+  if (!list) return false;
+  /** @type {HTMLElement[]} */
+  const links = [...list.querySelectorAll("a.tile, a.card")].filter((each) => each instanceof HTMLElement);
+  const place = links.indexOf(link);
   if (place < 0) return false;
-  let to = null;
-  if (event.key in MOVES) to = place + MOVES[event.key];
-  if (event.key === "ArrowDown" || event.key === "ArrowUp") to = inNextRow(links, place, event.key === "ArrowDown" ? 1 : -1);
-  if (event.key === "Home") to = 0;
-  if (event.key === "End") to = links.length - 1;
-  if (to === null || !links[to]) return false;
+  const target = links[targetOf(event.key, links, place) ?? -1];
+  if (!target) return false;
   event.preventDefault();
-  links[to].focus();
-  links[to].scrollIntoView({ block: "nearest" });
+  target.focus();
+  target.scrollIntoView({ block: "nearest" });
   return true;
 }
 
-function inNextRow(links, place, step) {
-  const here = links[place].getBoundingClientRect();
+/**
+ * The place to which a key moves from a place, if any.
+ *
+ * @param {string} key
+ * @param {HTMLElement[]} links
+ * @param {number} place
+ */
+function targetOf(key, links, place) {
+  switch (key) {
+    case "ArrowLeft": return place - 1;
+    case "ArrowRight": return place + 1;
+    case "ArrowUp": return findInNextRow(links, place, -1);
+    case "ArrowDown": return findInNextRow(links, place, 1);
+    case "Home": return 0;
+    case "End": return links.length - 1;
+    default: return null;
+  }
+}
+
+/**
+ * The place in the row below (step 1) or above (step -1) that is closest to a place's column.
+ *
+ * @param {HTMLElement[]} links
+ * @param {number} place
+ * @param {1 | -1} step
+ */
+function findInNextRow(links, place, step) {
+  const start = links[place].getBoundingClientRect();
+  /** @type {number | null} */
   let best = null;
+  let bestDistance = Infinity;
+  /** @type {number | null} */
   let row = null;
   for (let other = place + step; links[other]; other += step) {
     const box = links[other].getBoundingClientRect();
-    if (Math.abs(box.top - here.top) < 4) continue;
+    if (Math.abs(box.top - start.top) < 4) continue;
     if (row !== null && Math.abs(box.top - row) > 4) break;
     row = box.top;
-    if (best === null || Math.abs(box.left - here.left) < Math.abs(links[best].getBoundingClientRect().left - here.left)) best = other;
+    const distance = Math.abs(box.left - start.left);
+    if (distance < bestDistance) [best, bestDistance] = [other, distance];
   }
   return best;
 }

@@ -1,49 +1,50 @@
-// One image: large, with all that is known of it, and its neighbours in both spaces.
+// One image: large, with all its fields, and its neighbours in both spaces.
 
-import { Failed, get, picture } from "./api.js";
+import { RequestError, get, imageAddress } from "./api.js";
 import { bytes, count, decimal, h } from "./dom.js";
-import { fixed } from "./grid.js";
+import { fixedGrid } from "./grid.js";
+import { findNeighbours } from "./imagelist.js";
 import { TREE, clusterLink, groupingName, imageLink, searchLink } from "./links.js";
-import { tile } from "./pictures.js";
-import { beside } from "./trail.js";
+import { tile } from "./tiles.js";
 
-const NEAR = 12;
-const FEW = 128; // pixels below which a picture is enlarged with its pixels seen
+const NEAREST = 12;
+const FEW_PIXELS = 128; // below which an image is enlarged without smoothing
 
-async function rowOf({ row, key, shard }) {
+async function findRow({ row, key, shard }) {
   if (/^\d{1,9}$/.test(row ?? "")) return Number(row);
-  if (key === undefined) throw new Failed(404, "the address names no picture: it takes shard and key, or row");
+  if (key === undefined) throw new RequestError(404, "the address must name an image by shard and key, or by row");
   const rows = await get("rows", { key, shard });
-  if (!rows.length) throw new Failed(404, `no picture has the key ${key}${shard ? ` in ${shard}` : ""}`);
+  if (!rows.length) throw new RequestError(404, `no image has the key ${key}${shard ? ` in ${shard}` : ""}`);
   return rows[0];
 }
 
-export async function show(parameters, { facts, go }) {
-  const row = await rowOf(parameters);
-  const found = await get(`images/${row}`);
-  const own = found.places[0];
-  const { before, after, place, total } = beside(row);
+export async function show(parameters, { facts: run, go }) {
+  const row = await findRow(parameters);
+  const facts = await get(`images/${row}`);
+  const own = facts.places[0];
+  const list = findNeighbours(row);
   const root = h("article", null,
-    h("nav", { class: "crumbs", "aria-label": "Where this is" },
-      h("a", { href: "./" }, "All clusters"), " › ", h("a", { href: clusterLink(own.cluster) }, own.name ?? `Cluster ${own.cluster}`), " › ", found.key),
+    h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" },
+      h("a", { href: "./" }, "All clusters"), " › ", h("a", { href: clusterLink(own.cluster) }, own.name ?? `Cluster ${own.cluster}`), " › ", facts.key),
     h("div", { class: "row-between" },
-      h("h1", null, found.key),
+      h("h1", null, facts.key),
       h("div", { class: "buttons" },
-        total > 1 ? [
-          step("← before", before), h("span", { class: "quiet number" }, `${count(place + 1)} of ${count(total)}`), step("after →", after),
+        list && list.total > 1 ? [
+          step("← previous", list.before), h("span", { class: "quiet number" }, `${count(list.place + 1)} of ${count(list.total)}`), step("next →", list.after),
         ] : null,
-        h("a", { class: "button", href: searchLink({ row }) }, "Find more like it"))),
+        h("a", { class: "button", href: searchLink({ row }) }, "Find similar images"))),
     h("div", { class: "image" },
-      h("div", { class: "stage" }, large(found)),
-      fields(found),
-      h("section", { class: "spaces", "aria-label": "Neighbours" }, neighbours("embeddings", "CLIP", row, own, facts), neighbours("features", "Refined", row, own, facts))));
+      h("div", { class: "stage" }, large(facts)),
+      fields(facts),
+      h("section", { class: "spaces", "aria-label": "Neighbours" }, neighbours("embeddings", "CLIP", row, own, run), neighbours("features", "Refined", row, own, run))));
   return {
-    title: found.key,
+    title: facts.key,
     root,
+    /** @param {KeyboardEvent} event */
     onKey(event) {
-      const to = { ArrowLeft: before, ArrowRight: after }[event.key];
-      if (!to) return false;
-      go(imageLink(to), { replace: true });
+      const target = event.key === "ArrowLeft" ? list?.before : event.key === "ArrowRight" ? list?.after : null;
+      if (!target) return false;
+      go(imageLink(target), { replace: true });
       return true;
     },
   };
@@ -51,71 +52,77 @@ export async function show(parameters, { facts, go }) {
 
 const step = (words, item) => (item ? h("a", { class: "button", href: imageLink(item) }, words) : h("button", { class: "button", disabled: true }, words));
 
-function large(found) {
-  const width = found.width ?? 0;
-  const side = Math.max(width, found.height ?? 0);
-  // Small ones are enlarged: twice, or until they can be seen, with their pixels as they are.
-  const wanted = side && side < FEW ? (width * 2 * FEW) / side : 2 * width;
-  const shown = h("img", {
-    src: picture(found.row, 1280), alt: found.caption || found.key, class: side && side < FEW ? "pixels" : null,
-    width: found.width, height: found.height, style: wanted ? { width: `${wanted}px`, height: "auto" } : null,
+/** The image, enlarged if it is small. */
+function large(facts) {
+  const width = facts.width ?? 0;
+  const side = Math.max(width, facts.height ?? 0);
+  const isSmall = side > 0 && side < FEW_PIXELS;
+  // Twice its size, and a small one large enough to see its pixels.
+  const shownWidth = isSmall ? (width * 2 * FEW_PIXELS) / side : 2 * width;
+  const element = h("img", {
+    src: imageAddress(facts.row, 1280), alt: facts.caption || facts.key, class: isSmall ? "pixels" : null,
+    width: facts.width, height: facts.height, style: shownWidth ? { width: `${shownWidth}px`, height: "auto" } : null,
   });
-  shown.addEventListener("error", async () => {
-    let why = "The picture cannot be read.";
+  element.addEventListener("error", async () => {
+    let reason = "The image cannot be read.";
     try {
-      await get(`pictures/${found.row}`, { size: 1280 });
+      await get(`pictures/${facts.row}`, { size: 1280 });
     } catch (error) {
-      if (error instanceof Failed) why = error.message;
+      if (error instanceof RequestError) reason = error.message;
     }
-    shown.replaceWith(h("div", { class: "gone", role: "alert" }, why));
+    element.replaceWith(h("div", { class: "gone", role: "alert" }, reason));
   }, { once: true });
-  return shown;
+  return element;
 }
 
-function fields(found) {
+function fields(facts) {
   const rows = [
-    ["caption", found.caption],
-    ["label", found.label],
-    ["size", found.width ? `${count(found.width)} × ${count(found.height)} pixels${found.size ? `, ${bytes(found.size)}` : ""}` : null],
-    ["shard", found.shard],
-    ["key", found.key],
-    ["url", found.url ? link(found.url) : null],
-    ...found.places.map((one) => [groupingName(one.grouping), h("span", null,
-      h("a", { href: clusterLink(one.cluster, one === found.places[0] ? null : one.grouping) }, one.name ?? `cluster ${one.cluster}`), `, confidence ${decimal(one.confidence)}`)]),
-    ["hierarchy", found.node === null ? null : h("a", { href: clusterLink(found.node, TREE) }, `finest cluster ${found.node}`)],
-    ["novelty", h("span", null, decimal(found.novelty), found.novelty > 1 ? " (far from everything that was fitted)" : "")],
-    ...Object.entries(found.extra).map(([name, value]) => [name, typeof value === "object" && value !== null ? JSON.stringify(value) : value === null ? null : String(value)]),
-    ["row", count(found.row)],
-    ["read from", found.source ? h("code", null, found.source, found.offset === null ? "" : ` at byte ${count(found.offset)}`) : null],
+    ["caption", facts.caption],
+    ["label", facts.label],
+    ["size", facts.width ? `${count(facts.width)} × ${count(facts.height)} pixels${facts.size ? `, ${bytes(facts.size)}` : ""}` : null],
+    ["shard", facts.shard],
+    ["key", facts.key],
+    ["url", facts.url ? link(facts.url) : null],
+    ...facts.places.map((place) => [groupingName(place.grouping), h("span", null,
+      h("a", { href: clusterLink(place.cluster, place === facts.places[0] ? null : place.grouping) }, place.name ?? `cluster ${place.cluster}`), `, confidence ${decimal(place.confidence)}`)]),
+    ["hierarchy", facts.node === null ? null : h("a", { href: clusterLink(facts.node, TREE) }, `finest cluster ${facts.node}`)],
+    ["novelty", h("span", { title: "Above 1, the image is far from all that the clusters were fitted on." }, decimal(facts.novelty), facts.novelty > 1 ? " (an outlier)" : "")],
+    ...Object.entries(facts.extra).map(([name, value]) => [name, typeof value === "object" && value !== null ? JSON.stringify(value) : value === null ? null : String(value)]),
+    ["row", count(facts.row)],
+    ["file", facts.source ? h("code", null, facts.source, facts.offset === null ? "" : ` at byte ${count(facts.offset)}`) : null],
   ];
   return h("aside", { class: "panel fields", "aria-label": "Fields" },
     h("table", { class: "table" }, h("tbody", null, rows.filter(([, value]) => value !== null && value !== "").map(([name, value]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, value))))),
-    h("div", { class: "buttons" }, h("a", { class: "button", href: `api/pictures/${found.row}/original`, download: "" }, "Save the original")));
+    h("div", { class: "buttons" }, h("a", { class: "button", href: `api/pictures/${facts.row}/original`, download: "" }, "Save the original")));
 }
 
-/** An address as a link, if it is one of the web: others could be scripts. */
+/**
+ * A link, if the address is one of the web: any other could be a script.
+ *
+ * @param {string} address
+ */
 function link(address) {
-  let parsed = null;
   try {
-    parsed = new URL(address);
+    if (!["http:", "https:"].includes(new URL(address).protocol)) return address;
   } catch {
     return address;
   }
-  return ["http:", "https:"].includes(parsed.protocol) ? h("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address) : address;
+  return h("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, address);
 }
 
-function neighbours(space, title, row, own, facts) {
-  const panel = h("section", { class: "panel" }, h("h2", null, title), h("p", { class: "waiting" }, "looking"));
-  if (!facts.spaces.includes(space)) {
-    panel.replaceChildren(h("h2", null, title), h("p", { class: "quiet" }, "The run does not hold this space."));
+/** A panel with the nearest images of a space; those of another cluster are framed. */
+function neighbours(space, title, row, own, run) {
+  const heading = h("h2", null, title);
+  const panel = h("section", { class: "panel" }, heading, h("p", { class: "waiting" }, "searching"));
+  if (!run.spaces.includes(space)) {
+    panel.replaceChildren(heading, h("p", { class: "quiet" }, `The ${space} of this run are out of date: run `, h("code", null, "cpp-pipe project"), "."));
     return panel;
   }
-  get(`images/${row}/neighbours`, { space, n: NEAR }).then(({ hits }) => {
-    const same = hits.filter((one) => one.cluster === own.cluster).length;
+  get(`images/${row}/neighbours`, { space, n: NEAREST }).then(({ hits }) => {
+    const same = hits.filter((hit) => hit.cluster === own.cluster).length;
     panel.replaceChildren(
-      h("div", null, h("h2", null, title), h("p", { class: "quiet" }, `${same} of ${hits.length} nearest are of the same cluster`)),
-      fixed(`Nearest by ${title}`, hits, (one) => tile({ ...one, confidence: undefined }, { badge: decimal(one.similarity), isOther: one.cluster !== own.cluster })));
-  }, (error) => panel.replaceChildren(h("h2", null, title), h("p", { class: "quiet", role: "alert" }, error.message)));
+      h("div", null, heading, h("p", { class: "quiet" }, `${same} of the ${hits.length} nearest are in the same cluster`)),
+      fixedGrid(`Nearest by ${title}`, hits, (hit) => tile({ ...hit, confidence: undefined }, { badge: decimal(hit.similarity), isOther: hit.cluster !== own.cluster })));
+  }, (error) => panel.replaceChildren(heading, h("p", { class: "quiet", role: "alert" }, error.message)));
   return panel;
 }
-

@@ -2,24 +2,41 @@
 
 import { query } from "./api.js";
 
+/** The grouping whose clusters are nodes of the hierarchy. */
 export const TREE = "tree";
 
-/** A cluster of a grouping; the run's own where none is named. */
+/**
+ * A cluster of a grouping; by default of the run's own.
+ *
+ * @param {number} cluster
+ * @param {string | null} [grouping]
+ */
 export const clusterLink = (cluster, grouping) => `cluster${query({ grouping, cluster })}`;
 
-/** An image, by what stays the same when rows are added. */
+/**
+ * An image, by shard and key, which stay the same when rows are added.
+ *
+ * @param {{shard: string, key: string}} item
+ */
 export const imageLink = (item) => `image${query({ shard: item.shard, key: item.key })}`;
 
-/** An image by its row: of what comes without a key. */
-export const rowLink = (row) => `image${query({ row })}`;
-
+/** @param {Record<string, any>} parameters */
 export const searchLink = (parameters) => `search${query(parameters)}`;
 
-/** What a cluster is called. */
+/**
+ * The name of a cluster: its best caption, or its number.
+ *
+ * @param {{id: number, names: {caption: string}[]}} card
+ * @param {string | null} [grouping]
+ */
 export function cardName(card, grouping) {
   if (card.names.length) return card.names[0].caption;
   return grouping === TREE ? `Node ${card.id}` : `Cluster ${card.id}`;
 }
 
-/** "k-100" in words. */
+/**
+ * "k-100" as "k = 100".
+ *
+ * @param {string} name
+ */
 export const groupingName = (name) => (name === TREE ? "hierarchy" : `k = ${name.slice(2)}`);

@@ -1,92 +1,117 @@
-// What every view shares: addresses, keys, the theme, pictures that are dropped or pasted.
+// What all views share: addresses, keys, the theme, images that are dropped or pasted.
 
 import * as clusterView from "./cluster.js";
 import * as docsView from "./docs.js";
 import * as imageView from "./image.js";
 import * as mapView from "./map.js";
 import * as overviewView from "./overview.js";
-import * as runView from "./runview.js";
+import * as runView from "./run.js";
 import * as searchView from "./search.js";
-import { get, run } from "./api.js";
-import { h, tell, trouble } from "./dom.js";
-import { walk } from "./grid.js";
-import { take } from "./handed.js";
+import { RequestError, get, getRun } from "./api.js";
+import { announce, byId, h, trouble } from "./dom.js";
+import { moveFocus } from "./grid.js";
+import { follow } from "./imagelist.js";
 import { searchLink } from "./links.js";
-import { setUpTheme } from "./themes.js";
-import { follow } from "./trail.js";
+import { setUpTheme } from "./theme.js";
+import { keepUpload } from "./upload.js";
 
-// By the last piece of the address.
+/**
+ * A view: its title and content, what to do once it is shown, and whether it handles a key.
+ *
+ * @typedef {{title?: string, root: HTMLElement, shown?: () => void, onKey?: (event: KeyboardEvent) => boolean}} View
+ */
+
+/**
+ * Views by the last part of their address.
+ *
+ * @type {Record<string, {show: (parameters: any, context: any) => Promise<any>}>}
+ */
 const VIEWS = { "": overviewView, cluster: clusterView, image: imageView, search: searchView, map: mapView, run: runView, docs: docsView };
+/** @type {Record<string, string>} */
 const TABS = { "": "overview", cluster: "overview", image: "overview" };
-const KEPT_VIEWS = 8;
-const STATE_SECONDS = 15;
+const MAX_KEPT_VIEWS = 8;
+const POLL_SECONDS = 15;
+const PATIENCE = 250; // ms until the page says that a view is loading
 
-const place = document.getElementById("view");
+const holder = byId("view", HTMLElement);
 const base = new URL("./", document.baseURI);
-const kept = new Map(); // of history entries: the view as it was left
-let entry = null;
-let current = null; // the view that is shown: {root, onKey}
+/** @type {Map<string, {view: View, scroll: number, title: string, focus: Element | null}>} */
+const kept = new Map(); // views as they were left, by entry of the history
+let entry = "";
+/** @type {View | null} */
+let current = null;
 
-const nameOf = (address) => address.pathname.slice(base.pathname.length).replace(/\/$/, "");
+/** @param {URL} address */
+const viewName = (address) => address.pathname.slice(base.pathname.length).replace(/\/$/, "");
+
+const here = () => new URL(location.href);
 
 function leave() {
-  if (!entry) return;
+  if (!current) return;
   kept.delete(entry);
   kept.set(entry, { view: current, scroll: window.scrollY, title: document.title, focus: document.activeElement });
-  while (kept.size > KEPT_VIEWS) kept.delete(kept.keys().next().value);
+  for (const oldest of [...kept.keys()].slice(0, -MAX_KEPT_VIEWS)) kept.delete(oldest);
 }
 
-function mark(name) {
-  const tab = TABS[name] ?? name;
+/** @param {string} name */
+function markTab(name) {
   for (const link of document.querySelectorAll(".tabs a")) {
-    if (link.dataset.view === tab) link.setAttribute("aria-current", "page");
+    if (link.getAttribute("data-view") === (TABS[name] ?? name)) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
 }
 
-async function show(address, { restore = false, isMoving = true } = {}) {
+/** @param {View} view */
+function place(view) {
+  current = view;
+  holder.replaceChildren(view.root);
+}
+
+/** @param {URL} address */
+async function show(address, { restore = false, moveFocusThere = true } = {}) {
   entry = history.state?.entry ?? crypto.randomUUID?.() ?? String(Math.random());
   history.replaceState({ ...history.state, entry }, "");
-  mark(nameOf(address));
-  const before = restore && kept.get(entry);
+  markTab(viewName(address));
+  const before = restore ? kept.get(entry) : undefined;
   if (before) {
-    current = before.view;
-    place.replaceChildren(current.root);
+    place(before.view);
     document.title = before.title;
     window.scrollTo(0, before.scroll);
-    if (before.focus?.isConnected) before.focus.focus({ preventScroll: true });
+    if (before.focus instanceof HTMLElement && before.focus.isConnected) before.focus.focus({ preventScroll: true });
     return;
   }
   const mine = entry;
-  const waiting = h("p", { class: "waiting" }, "one moment");
-  const timer = setTimeout(() => place.replaceChildren(waiting), 250);
+  const timer = setTimeout(() => holder.replaceChildren(h("p", { class: "waiting" }, "loading")), PATIENCE);
   try {
-    const facts = await run();
-    document.getElementById("run-name").textContent = facts.name === "default" ? "" : facts.name;
-    const made = await VIEWS[nameOf(address)].show(Object.fromEntries(address.searchParams), { facts, go });
+    const facts = await getRun();
+    byId("run-name", HTMLElement).textContent = facts.name === "default" ? "" : facts.name;
+    /** @type {View} */
+    const view = await VIEWS[viewName(address)].show(Object.fromEntries(address.searchParams), { facts, go });
     if (entry !== mine) return;
-    current = made;
-    document.title = `${made.title} · ${facts.name} · cpp-pipe`;
-    place.replaceChildren(made.root);
+    place(view);
+    document.title = `${view.title} · ${facts.name} · cpp-pipe`;
     window.scrollTo(0, 0);
-    if (isMoving) place.focus({ preventScroll: true });
-    made.shown?.();
-    tell(made.title);
+    if (moveFocusThere) holder.focus({ preventScroll: true });
+    view.shown?.();
+    announce(view.title ?? "");
   } catch (error) {
     if (entry !== mine) return;
-    if (!error.status && error.status !== 0) console.error(error);
-    current = { root: trouble("This cannot be shown", error.message) };
-    place.replaceChildren(current.root);
+    if (!(error instanceof RequestError)) console.error(error);
+    place({ root: trouble("This cannot be shown", error.message) });
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Goes to an address of the page, as a link does. */
-export function go(link, { replace = false } = {}) {
+/**
+ * Goes to an address of the page, as a link does.
+ *
+ * @param {string} link
+ */
+function go(link, { replace = false } = {}) {
   const address = new URL(link, base);
-  // The map's drawing library needs rules of its own, which a document has from its start.
-  const isOtherDocument = (nameOf(address) === "map") !== (nameOf(new URL(location)) === "map");
+  // The map needs a looser content policy, which a document has from its start.
+  const isOtherDocument = (viewName(address) === "map") !== (viewName(here()) === "map");
   if (isOtherDocument) {
     location.assign(address);
     return;
@@ -97,11 +122,11 @@ export function go(link, { replace = false } = {}) {
 }
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[href]");
-  if (!link || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
+  if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const address = new URL(link.href);
   if (address.origin !== location.origin || link.target || link.hasAttribute("download")) return;
-  if (!(nameOf(address) in VIEWS)) return;
+  if (!(viewName(address) in VIEWS)) return;
   if (address.hash && address.pathname === location.pathname) return;
   event.preventDefault();
   follow(link);
@@ -110,45 +135,43 @@ document.addEventListener("click", (event) => {
 
 window.addEventListener("popstate", () => {
   leave();
-  show(new URL(location), { restore: true });
+  show(here(), { restore: true });
 });
 
-document.getElementById("find").addEventListener("submit", (event) => {
+const searchField = byId("find-text", HTMLInputElement);
+byId("find", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = new FormData(event.target).get("text").trim();
+  const text = searchField.value.trim();
   if (text) go(searchLink({ text }));
 });
 
-function isTyping(target) {
-  return target.closest?.("input, select, textarea, [contenteditable]") && target.type !== "range";
-}
+/** @param {EventTarget | null} target */
+const isTyping = (target) => target instanceof HTMLElement && target.matches("input:not([type=range]), select, textarea");
+
+const help = byId("help-dialog", HTMLDialogElement);
 
 document.addEventListener("keydown", (event) => {
-  if (document.querySelector("dialog[open]")) return;
+  if (help.open) return;
   if (isTyping(event.target)) {
-    if (event.key === "Escape") event.target.blur();
+    if (event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "/") {
     event.preventDefault();
-    document.getElementById("find-text").focus();
+    searchField.focus();
   } else if (event.key === "?") {
-    document.getElementById("help-dialog").showModal();
-  } else if (walk(event) || current?.onKey?.(event)) {
-    // Done there.
-  } else if (event.key === "Escape" && history.length > 1 && nameOf(new URL(location))) {
+    help.showModal();
+  } else if (!moveFocus(event) && !current?.onKey?.(event) && event.key === "Escape" && history.length > 1 && viewName(here())) {
     history.back();
   }
 });
 
-document.getElementById("help").addEventListener("click", () => document.getElementById("help-dialog").showModal());
+byId("help", HTMLButtonElement).addEventListener("click", () => help.showModal());
 
-const handle = (file) => go(take(file));
-
-const drop = document.getElementById("drop");
+const drop = byId("drop", HTMLElement);
 document.addEventListener("dragover", (event) => {
-  if (![...event.dataTransfer.types].includes("Files")) return;
+  if (!event.dataTransfer?.types.includes("Files")) return;
   event.preventDefault();
   drop.hidden = false;
 });
@@ -157,25 +180,26 @@ document.addEventListener("dragleave", (event) => {
 });
 document.addEventListener("drop", (event) => {
   drop.hidden = true;
-  if (!event.dataTransfer.files.length) return;
+  const file = event.dataTransfer?.files[0];
+  if (!file) return;
   event.preventDefault();
-  handle(event.dataTransfer.files[0]);
+  go(keepUpload(file));
 });
 document.addEventListener("paste", (event) => {
-  const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-  if (file) handle(file);
+  const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
+  if (file) go(keepUpload(file));
 });
 
-const notice = document.getElementById("notice");
-async function watch() {
+const notice = byId("notice", HTMLElement);
+async function checkState() {
   if (document.hidden) return;
   try {
-    const [facts, state] = await Promise.all([run(), get("state")]);
+    const [facts, state] = await Promise.all([getRun(), get("state")]);
     if (facts.generation !== state.generation) {
-      notice.replaceChildren("The run has changed. ", h("button", { class: "button", type: "button", on: { click: () => location.reload() } }, "Load it anew"));
+      notice.replaceChildren("The run has changed. ", h("button", { class: "button", type: "button", on: { click: () => location.reload() } }, "Reload"));
       notice.hidden = false;
     } else {
-      notice.textContent = state.trouble ? `The store cannot be read now; what is shown is as it was. ${state.trouble}` : "";
+      notice.textContent = state.trouble ? `The store cannot be read now, so the page shows its last state: ${state.trouble}` : "";
       notice.hidden = !state.trouble;
     }
   } catch (error) {
@@ -183,9 +207,9 @@ async function watch() {
     notice.hidden = false;
   }
 }
-setInterval(watch, STATE_SECONDS * 1000);
-document.addEventListener("visibilitychange", watch);
+setInterval(checkState, POLL_SECONDS * 1000);
+document.addEventListener("visibilitychange", checkState);
 
 history.scrollRestoration = "manual";
-setUpTheme(document.getElementById("theme"));
-show(new URL(location), { isMoving: false });
+setUpTheme(byId("theme", HTMLButtonElement));
+show(here(), { moveFocusThere: false });

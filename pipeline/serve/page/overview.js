@@ -1,106 +1,110 @@
 // All clusters as cards, and the curve along which they are regrouped.
 
-import { keeper } from "./address.js";
-import { once, query } from "./api.js";
+import { makeAddressUpdater } from "./address.js";
+import { getOnce, query } from "./api.js";
 import { SORTS, arrange, card } from "./cards.js";
 import { curvePanel } from "./curve.js";
-import { choices, count, counted, h, percent, tell } from "./dom.js";
+import { announce, choices, count, counted, h, percent } from "./dom.js";
 import { TREE, groupingName } from "./links.js";
+import { missing } from "./missing.js";
 
-const WAIT = 250; // ms until an address follows the handle: browsers count changes of it
-const AT_ONCE = 60; // cards that are drawn before the rest, so that the first are there at once
+const ADDRESS_DELAY = 250; // ms: browsers limit how often an address may change
+const FIRST_CARDS = 60; // drawn before the rest, so that the view appears at once
 
-export async function show(parameters, { facts }) {
-  const keep = keeper();
-  const own = facts.groupings[0];
-  const levels = facts.tree?.has_rows ? facts.tree.finest : 0;
+export async function show(parameters, { facts: run }) {
+  const updateAddress = makeAddressUpdater();
+  const own = run.groupings[0];
+  const levels = run.tree?.has_rows ? run.tree.finest : 0;
   const state = {
-    level: clamp(Number(parameters.level), levels),
-    grouping: facts.groupings.some((one) => one.name === parameters.grouping) ? parameters.grouping : own.name,
+    level: clampLevel(Number(parameters.level), levels),
+    grouping: run.groupings.some((each) => each.name === parameters.grouping) ? parameters.grouping : own.name,
     sort: parameters.sort in SORTS ? parameters.sort : "size",
     filter: parameters.filter ?? "",
   };
-  const nodes = levels ? once("tree") : null;
-  nodes?.catch(() => {}); // told where it is used
+  const tree = levels ? getOnce("tree") : null;
+  tree?.catch(() => {}); // draw() reports it
   const cards = h("div", { class: "cards" });
-  const drawn = new Map(); // cards that were drawn, by grouping and number
+  const drawn = new Map(); // cards by grouping and number
   const number = h("output", null, "");
-  const named = h("span", { class: "quiet" });
+  const kind = h("span", { class: "quiet" });
   const title = h("h1");
   const summary = h("span", { class: "count", role: "status" });
 
-  async function clusters() {
-    if (state.level === null) return (await once("clusters", { grouping: state.grouping })).cards;
-    return (await nodes).nodes.filter((one) => one.coarsest <= state.level && state.level <= one.finest);
+  async function loadClusters() {
+    const { level } = state;
+    if (level === null) return (await getOnce("clusters", { grouping: state.grouping })).cards;
+    return (await tree).nodes.filter((node) => node.coarsest <= level && level <= node.finest);
   }
 
   let turn = 0;
   async function draw() {
     const mine = ++turn;
-    const all = await clusters();
+    const all = await loadClusters();
     if (mine !== turn) return;
     const grouping = state.level === null ? state.grouping : TREE;
-    const found = arrange(all, state.sort, state.filter);
-    const elements = (some) => some.map((one) => {
-      const name = `${grouping} ${one.id}`;
-      if (!drawn.has(name)) drawn.set(name, card(one, grouping === own.name ? null : grouping));
+    const arranged = arrange(all, state.sort, state.filter);
+    const elements = arranged.map((cluster) => {
+      const name = `${grouping} ${cluster.id}`;
+      if (!drawn.has(name)) drawn.set(name, card(cluster, grouping === own.name ? null : grouping));
       return drawn.get(name);
     });
-    place(cards, elements(found.slice(0, AT_ONCE)));
-    if (found.length > AT_ONCE) requestAnimationFrame(() => mine === turn && place(cards, elements(found)));
-    if (!found.length) cards.replaceChildren(h("p", { class: "empty" }, "No caption holds these words."));
-    const there = all.filter((one) => one.size).length;
-    title.textContent = `${counted(facts.rows, "picture")} in ${counted(there, "cluster")}`;
-    number.textContent = count(there);
-    named.textContent = state.level === null ? `clusters, ${groupingName(state.grouping)}` : "clusters, hierarchy";
-    summary.textContent = `${counted(found.length, "cluster")} ${found.length === 1 ? "is" : "are"} shown`;
-    panel.set(state.level ?? facts.groupings.find((one) => one.name === state.grouping).k);
+    setChildren(cards, elements.slice(0, FIRST_CARDS));
+    if (elements.length > FIRST_CARDS) requestAnimationFrame(() => mine === turn && setChildren(cards, elements));
+    if (!elements.length) cards.replaceChildren(h("p", { class: "empty" }, "No caption contains these words."));
+    const nonempty = all.filter((cluster) => cluster.size).length;
+    title.textContent = `${counted(run.rows, "image")} in ${counted(nonempty, "cluster")}`;
+    number.textContent = count(nonempty);
+    kind.textContent = state.level === null ? `clusters, ${groupingName(state.grouping)}` : "clusters, hierarchy";
+    summary.textContent = `${counted(elements.length, "cluster")} shown`;
+    panel.set(state.level ?? run.groupings.find((each) => each.name === state.grouping).k);
     groupings.set(state.level === null ? state.grouping : null);
   }
 
-  let timer = null;
-  function changed() {
+  let timer = 0;
+  function redraw() {
     draw().catch((error) => cards.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message)));
     clearTimeout(timer);
     timer = setTimeout(() => {
       const { level, sort, filter } = state;
       const grouping = state.grouping === own.name ? null : state.grouping;
-      keep(`./${query({ level, grouping, sort: sort === "size" ? null : sort, filter })}`);
-      tell(`${number.textContent} clusters`);
-    }, WAIT);
+      updateAddress(`./${query({ level, grouping, sort: sort === "size" ? null : sort, filter })}`);
+      announce(`${number.textContent} clusters`);
+    }, ADDRESS_DELAY);
   }
 
+  /** @param {number | null} level */
   function move(level) {
     if (level === state.level) return;
     state.level = level;
-    changed();
+    redraw();
   }
 
+  /** @param {1 | -1} by */
   const step = (by) => {
-    if (levels) move(clamp((state.level ?? own.k) + by, levels));
+    if (levels) move(clampLevel((state.level ?? own.k) + by, levels));
   };
-  const panel = curvePanel({ curve: facts.curve, tree: facts.tree, own: own.k }, state.level, move);
-  const groupings = choices("What the run has", facts.groupings.map((one) => [one.name, groupingName(one.name)]), null, (name) => {
+  const panel = curvePanel({ curve: run.curve, tree: run.tree, own: own.k }, state.level, move);
+  const groupings = choices("Clusters of this run", run.groupings.map((each) => [each.name, groupingName(each.name)]), null, (name) => {
     Object.assign(state, { grouping: name, level: null });
-    changed();
+    redraw();
   });
   const root = h("div", null,
     title,
-    h("p", { class: "lead" }, lead(facts)),
+    h("p", { class: "lead" }, lead(run)),
     h("div", { class: "overview" },
-      h("aside", { "aria-label": "How many clusters" }, h("div", { class: "sticky" }, h("section", { class: "panel" },
+      h("aside", { "aria-label": "Number of clusters" }, h("div", { class: "sticky" }, h("section", { class: "panel" },
         h("div", { class: "row-between" },
-          h("p", { class: "level" }, number, named),
+          h("p", { class: "level" }, number, kind),
           levels ? h("div", { class: "steps" },
             h("button", { class: "icon-button", type: "button", "aria-label": "One cluster fewer", on: { click: () => step(-1) } }, "−"),
             h("button", { class: "icon-button", type: "button", "aria-label": "One cluster more", on: { click: () => step(1) } }, "+")) : null),
-        facts.curve.length || levels ? panel.root : null,
+        run.curve.length || levels ? panel.root : null,
         groupings.root,
-        h("p", { class: "hint" }, hint(facts, levels))), absent(facts))),
+        hint(run, levels)), missing(run))),
       h("section", { "aria-label": "Clusters" },
         h("div", { class: "tools" },
-          h("label", { class: "field" }, "Captions with", h("input", { type: "search", value: state.filter, placeholder: "all", on: { input: (event) => { state.filter = event.target.value; changed(); } } })),
-          h("label", { class: "field" }, "First the", h("select", { on: { change: (event) => { state.sort = event.target.value; changed(); } } },
+          h("label", { class: "field" }, "Caption contains", h("input", { type: "search", value: state.filter, placeholder: "any words", on: { input: (event) => { state.filter = event.target.value; redraw(); } } })),
+          h("label", { class: "field" }, "Sort by", h("select", { on: { change: (event) => { state.sort = event.target.value; redraw(); } } },
             Object.entries(SORTS).map(([name, [words]]) => h("option", { value: name, selected: name === state.sort }, words)))),
           summary),
         cards)));
@@ -108,6 +112,7 @@ export async function show(parameters, { facts }) {
   return {
     title: `${own.k} clusters`,
     root,
+    /** @param {KeyboardEvent} event */
     onKey(event) {
       if (event.key !== "[" && event.key !== "]") return false;
       step(event.key === "[" ? -1 : 1);
@@ -116,35 +121,42 @@ export async function show(parameters, { facts }) {
   };
 }
 
-const clamp = (level, most) => (most && Number.isFinite(level) && level >= 1 ? Math.min(most, Math.round(level)) : null);
+/**
+ * A level of a hierarchy of so many; null without a hierarchy or for anything that is no level.
+ *
+ * @param {number} level
+ * @param {number} levels
+ */
+const clampLevel = (level, levels) => (levels && Number.isFinite(level) && level >= 1 ? Math.min(levels, Math.round(level)) : null);
 
-/** Puts elements in order, and leaves alone those that are in their place. */
-function place(parent, elements) {
+/**
+ * Makes elements the children of a parent, and leaves those in place that are there already.
+ *
+ * @param {Element} parent
+ * @param {Element[]} elements
+ */
+function setChildren(parent, elements) {
   const wanted = new Set(elements);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
-  elements.forEach((element, index) => {
-    if (parent.children[index] !== element) parent.insertBefore(element, parent.children[index] ?? null);
+  elements.forEach((element, place) => {
+    if (parent.children[place] !== element) parent.insertBefore(element, parent.children[place] ?? null);
   });
 }
 
-function lead(facts) {
-  const lost = facts.seen - facts.embedded;
-  const skipped = lost ? `, ${count(lost)} of ${count(facts.seen)} skipped` : "";
-  const chosen = facts.curve.find((one) => one.chosen);
-  const votes = chosen?.votes ? ` (${percent(chosen.votes)} of resampled curves agree)` : "";
-  const isShortest = chosen && chosen.nats <= Math.min(...facts.curve.map((one) => one.nats));
-  const why = isShortest ? `The code is the shortest with ${chosen.k} clusters${votes}.` : `select-k chose ${chosen?.k} clusters.`;
-  return `Embedded with ${facts.model}${skipped}.${chosen ? ` ${why}` : ""}`;
+function lead(run) {
+  const skipped = run.seen - run.embedded;
+  const embedded = `Embedded with ${run.model}${skipped ? `, ${count(skipped)} of ${count(run.seen)} skipped` : ""}.`;
+  const chosen = run.curve.find((point) => point.chosen);
+  if (!chosen) return embedded;
+  const votes = chosen.votes ? ` (${percent(chosen.votes)} of resampled curves agree)` : "";
+  const isShortest = chosen.nats <= Math.min(...run.curve.map((point) => point.nats));
+  return `${embedded} ${isShortest ? `${chosen.k} clusters fit best${votes}.` : `select-k chose ${chosen.k} clusters.`}`;
 }
 
-function hint(facts, levels) {
-  if (!levels) return "Where there is a hierarchy, the clusters can be regrouped along the curve.";
-  return "Drag along the curve: the cards are regrouped by the hierarchy, whose levels are nested. Nats above the shortest code, by the number of clusters; dotted is this run's own number.";
-}
-
-function absent(facts) {
-  if (!facts.absent.length) return null;
-  return h("section", { class: "panel" },
-    h("h2", null, "Not made yet"),
-    facts.absent.map((one) => h("p", { class: "quiet" }, h("code", null, one.command), ` adds ${one.what}.`)));
+/** How to use the curve, and what it shows. */
+function hint(run, levels) {
+  const codingLength = h("abbr", { title: "How many nats (1.44 bits) it takes to write down all images with one code for each cluster. The scale starts at the shortest." }, "coding length");
+  const reading = run.curve.length || levels ? ["Lower is better: the curve is the ", codingLength, " by number of clusters. The dotted line is this run’s own number."] : null;
+  const use = levels ? "Drag along the curve for fewer or more clusters, cut from the hierarchy. " : "Start cpp-pipe serve without --no-make to regroup the clusters along the curve. ";
+  return h("p", { class: "hint" }, use, reading);
 }

@@ -1,27 +1,33 @@
-// Colours for any number of clusters: neighbours by number differ much.
+// Colours for any number of clusters, so that consecutive numbers differ clearly.
 
-const GOLDEN = 137.508; // degrees: no two of many are near each other
-const LIGHT = [46, 58, 68];
-const FULL = [70, 62, 58];
+const GOLDEN_ANGLE = 137.508; // degrees: keeps any number of hues apart
+const LIGHTNESS = [46, 58, 68];
+const SATURATION = [70, 62, 58];
 
-/** What is left without a colour. */
-export const NONE = "rgb(150, 152, 158)";
+/** The colour of points that are not highlighted. */
+export const GREY = "rgb(150, 152, 158)";
 
+/** @param {number} number */
 export function colour(number) {
-  return rgb((number * GOLDEN + 205) % 360, FULL[number % 3] / 100, LIGHT[number % 3] / 100);
+  return rgb((number * GOLDEN_ANGLE + 205) % 360, SATURATION[number % 3] / 100, LIGHTNESS[number % 3] / 100);
 }
 
-function rgb(hue, full, light) {
-  const reach = full * Math.min(light, 1 - light);
-  const part = (shift) => {
+/** From hue, saturation and lightness, by the formula of CSS. */
+function rgb(hue, saturation, lightness) {
+  const reach = saturation * Math.min(lightness, 1 - lightness);
+  const channel = (shift) => {
     const place = (shift + hue / 30) % 12;
-    return Math.round(255 * (light - reach * Math.max(-1, Math.min(place - 3, 9 - place, 1))));
+    return Math.round(255 * (lightness - reach * Math.max(-1, Math.min(place - 3, 9 - place, 1))));
   };
-  return `rgb(${part(0)}, ${part(8)}, ${part(4)})`;
+  return `rgb(${channel(0)}, ${channel(8)}, ${channel(4)})`;
 }
 
-/** A scale of steps: number i of n lies in the middle of the i-th. */
-export function scaleOf(colours) {
+/**
+ * A stepped colour scale of Plotly: value i of n lies in the middle of step i.
+ *
+ * @param {string[]} colours
+ */
+export function steppedScale(colours) {
   const n = colours.length;
-  return colours.flatMap((one, place) => [[place / n, one], [(place + 1) / n, one]]);
+  return colours.flatMap((each, place) => [[place / n, each], [(place + 1) / n, each]]);
 }

@@ -1,128 +1,164 @@
-// Search by words, by a picture of one's own, or by a row.
+// Search by words, by an image of one's own, or by a row.
 
-import { keeper } from "./address.js";
-import { get, once } from "./api.js";
-import { choices, counted, decimal, h, tell } from "./dom.js";
-import { fixed } from "./grid.js";
-import { find, handed, take } from "./handed.js";
+import { makeAddressUpdater } from "./address.js";
+import { get, getOnce } from "./api.js";
+import { announce, choices, counted, decimal, h } from "./dom.js";
+import { fixedGrid } from "./grid.js";
 import { cardName, searchLink } from "./links.js";
-import { image, tile } from "./pictures.js";
+import { image, tile } from "./tiles.js";
+import { findUpload, keepUpload, searchUpload } from "./upload.js";
 
 const HITS = 60;
-const PATIENCE = 600; // ms until the page says what one waits for
-const NARROW = ["not_text", "cluster", "min_confidence"]; // what an address says beside the query
+const SUGGESTIONS = 12;
+const PATIENCE = 600; // ms until the page says what the search waits for
+const FILTERS = ["not_text", "cluster", "min_confidence"]; // parameters of the address beside the query
 
-export async function show(parameters, { facts, go }) {
-  const keep = keeper();
-  const mine = handed(parameters);
-  const narrow = narrowing(parameters);
+/** @type {["features" | "embeddings", string][]} */
+const SPACES = [["features", "Refined"], ["embeddings", "CLIP"]];
+
+/** @typedef {import("./upload.js").Upload} Upload */
+
+export async function show(parameters, { facts: run, go }) {
+  const updateAddress = makeAddressUpdater();
+  const upload = findUpload(parameters);
+  const filters = pickFilters(parameters);
   const state = { space: parameters.space ?? "features" };
   const results = h("section", { class: "results", "aria-label": "Results", "aria-busy": "false" });
-  const input = h("input", { type: "search", name: "text", "aria-label": "Words to look for", placeholder: "a red car", value: parameters.text ?? "", maxlength: 1000, autocomplete: "off", enterkeyhint: "search" });
-  const chosen = h("input", { type: "file", accept: "image/*", class: "hidden", id: "picture-file", on: { change: (event) => event.target.files.length && go(take(event.target.files[0])) } });
+  const input = h("input", { type: "search", name: "text", "aria-label": "Words to search for", placeholder: "a red car", value: parameters.text ?? "", maxlength: 1000, autocomplete: "off", enterkeyhint: "search" });
+  const chooser = h("input", { type: "file", accept: "image/*", class: "hidden", id: "image-file", on: { change: (event) => event.target.files.length && go(keepUpload(event.target.files[0])) } });
   const form = h("form", { class: "ask", on: { submit: (event) => {
     event.preventDefault();
-    const { text: _, row, vector, picture } = parameters;
-    const query = input.value.trim() ? { text: input.value.trim() } : { row, vector, picture };
-    if (Object.values(query).some((value) => value !== undefined)) go(searchLink({ ...query, ...chosenFilters(form) }));
-  } } }, input, h("button", { class: "button main" }, "Search"), await filters(parameters, facts));
+    const { row, vector, picture } = parameters;
+    const text = input.value.trim();
+    const query = text ? { text } : { row, vector, picture };
+    if (Object.values(query).some((value) => value !== undefined)) go(searchLink({ ...query, ...pickFilters(Object.fromEntries(new FormData(form))) }));
+  } } }, input, h("button", { class: "button main" }, "Search"), await filterFields(parameters, run));
 
-  async function ask() {
+  async function search() {
     results.setAttribute("aria-busy", "true");
-    const note = waiting(results);
+    const stopWaiting = showWaiting(results);
     try {
-      const found = await answer(parameters, mine, state.space, narrow);
-      if (mine && !Object.keys(narrow).length) keep(searchLink({ vector: found.vector, space: found.space }));
-      results.replaceChildren(...shown(found));
-      tell(`${counted(found.hits.length, "picture")} found`);
+      const answer = await request(parameters, upload, state.space, filters);
+      if (upload && !Object.keys(filters).length) updateAddress(searchLink({ vector: answer.vector, space: answer.space }));
+      results.replaceChildren(...hitList(answer));
+      announce(`${counted(answer.hits.length, "image")} found`);
     } catch (error) {
-      results.replaceChildren(h("div", { class: "trouble", role: "alert" }, h("h2", null, "Nothing was found"), h("p", null, error.message)));
+      results.replaceChildren(h("div", { class: "trouble", role: "alert" }, h("h2", null, "The search failed"), h("p", null, error.message)));
     } finally {
-      note.stop();
+      stopWaiting();
       results.setAttribute("aria-busy", "false");
     }
   }
 
-  const isAsked = ["text", "row", "vector"].some((name) => parameters[name] !== undefined) || mine;
-  const canSwitch = isAsked && parameters.text === undefined && (mine || parameters.row !== undefined) && narrow.not_text === undefined && facts.spaces.length > 1;
+  const hasQuery = ["text", "row", "vector"].some((name) => parameters[name] !== undefined) || upload;
+  // Words are compared in one space only, and the vector of an address belongs to its own.
+  const canSwitch = run.spaces.length > 1 && parameters.text === undefined && filters.not_text === undefined && (upload || parameters.row !== undefined);
   const root = h("div", null,
     h("h1", null, "Search"),
     form,
-    h("p", { class: "zone" }, chosen, h("label", { class: "button", for: "picture-file", tabindex: 0, on: { keydown: (event) => ["Enter", " "].includes(event.key) && chosen.click() } }, "Choose a picture"), "or drop one anywhere, or paste it. It is looked for, and not kept."),
-    isAsked ? asked(parameters, mine) : await suggestions(facts),
-    canSwitch ? choices("Space", [["features", "Refined"], ["embeddings", "CLIP"]], state.space, (space) => {
+    h("p", { class: "zone" }, chooser, h("label", { class: "button", for: "image-file", tabindex: 0, on: { keydown: (event) => ["Enter", " "].includes(event.key) && chooser.click() } }, "Choose an image"), "or drop or paste one anywhere on the page. The server does not keep it."),
+    hasQuery ? queryImage(parameters, upload) : await suggestions(run),
+    canSwitch ? choices("Compare by", SPACES, state.space, (space) => {
       state.space = space;
-      ask();
+      search();
     }).root : null,
     results);
-  if (isAsked) ask();
-  else if (parameters.picture) results.append(h("div", { class: "empty" }, h("p", null, "The picture was in a page that is closed: hand it over again.")));
-  return { title: parameters.text ? `“${parameters.text}”` : "Search", root, shown: () => isAsked || input.focus() };
+  if (hasQuery) search();
+  else if (parameters.picture) results.append(h("div", { class: "empty" }, h("p", null, "The page no longer has this image: choose it again.")));
+  return { title: parameters.text ? `“${parameters.text}”` : "Search", root, shown: () => hasQuery || input.focus() };
 }
 
-function answer(parameters, mine, space, narrow) {
+/**
+ * @param {Record<string, string>} parameters
+ * @param {Upload | null} upload
+ * @param {string} space
+ * @param {Record<string, string>} filters
+ */
+function request(parameters, upload, space, filters) {
   const { text, row, vector } = parameters;
-  const where = text === undefined && narrow.not_text === undefined ? space : null; // words are in one space alone
-  if (mine) return find(where, HITS, narrow);
-  return get("search", { text, row, vector, space: where, n: HITS, ...narrow });
+  const chosenSpace = text === undefined && filters.not_text === undefined ? space : null;
+  if (upload) return searchUpload(upload, chosenSpace, HITS, filters);
+  return get("search", { text, row, vector, space: chosenSpace, n: HITS, ...filters });
 }
 
-const narrowing = (parameters) => Object.fromEntries(NARROW.filter((name) => parameters[name]).map((name) => [name, parameters[name]]));
+/** The filters among some parameters; empty ones are left out. */
+const pickFilters = (parameters) => Object.fromEntries(FILTERS.filter((name) => parameters[name]).map((name) => [name, parameters[name]]));
 
-const chosenFilters = (form) => narrowing(Object.fromEntries(new FormData(form)));
-
-/** What may be found: fields that are kept in the address. */
-async function filters(parameters, facts) {
-  const { cards } = await once("clusters", { grouping: facts.groupings[0].name });
-  const named = [...cards].sort((a, b) => b.size - a.size);
-  const cluster = h("select", { name: "cluster" }, h("option", { value: "" }, "any"), named.map((card) => h("option", { value: card.id, selected: String(card.id) === parameters.cluster }, cardName(card))));
+/** Form fields for the filters, with the values of the address. */
+async function filterFields(parameters, run) {
+  const { cards } = await getOnce("clusters", { grouping: run.groupings[0].name });
+  const bySize = [...cards].sort((a, b) => b.size - a.size);
   const avoid = h("input", { name: "not_text", type: "text", value: parameters.not_text ?? "", maxlength: 1000, placeholder: "a drawing", autocomplete: "off" });
+  const cluster = h("select", { name: "cluster" }, h("option", { value: "" }, "any"), bySize.map((card) => h("option", { value: card.id, selected: String(card.id) === parameters.cluster }, cardName(card))));
   const confidence = h("input", { name: "min_confidence", type: "number", min: 0, max: 1, step: "any", value: parameters.min_confidence ?? "", placeholder: "0 to 1" });
-  const fields = [["Avoid images like", avoid], ["Only in cluster", cluster], ["At least this confident", confidence]];
-  return h("details", { class: "narrow", open: Object.keys(narrowing(parameters)).length > 0 },
+  return h("details", { class: "narrow", open: Object.keys(pickFilters(parameters)).length > 0 },
     h("summary", null, "Narrow the search"),
-    h("div", { class: "fields" }, fields.map(([label, field]) => h("label", null, h("span", null, label), field))));
+    h("div", { class: "fields" },
+      field("Avoid images like", avoid),
+      field("Only images in cluster", cluster),
+      field("Only images at least this confident", confidence)));
 }
 
-/** Says what one waits for when it takes long: the first query loads the model. */
-function waiting(results) {
-  const words = h("p", { class: "waiting" }, "looking");
+/**
+ * @param {string} label
+ * @param {HTMLElement} input
+ */
+const field = (label, input) => h("label", null, h("span", null, label), input);
+
+/**
+ * Says what the search waits for if it takes long: the first query loads the model. Returns a
+ * function that stops it.
+ *
+ * @param {HTMLElement} results
+ */
+function showWaiting(results) {
+  const message = h("p", { class: "waiting" }, "searching");
   let isOver = false;
-  async function look() {
+  async function check() {
     if (isOver) return;
-    if (!words.isConnected) results.replaceChildren(words);
+    if (!message.isConnected) results.replaceChildren(message);
     try {
       const { model } = await get("state");
-      if (model.state === "loading") words.textContent = "The model is being loaded: the first query waits for it, later ones do not.";
+      if (model.state === "loading") message.textContent = "Loading the model: only the first query waits for it.";
     } catch {
-      // The answer itself will tell.
+      // The search itself reports the error.
     }
-    if (!isOver) timer = setTimeout(look, PATIENCE);
+    if (!isOver) timer = setTimeout(check, PATIENCE);
   }
-  let timer = setTimeout(look, PATIENCE);
-  return { stop() { isOver = true; clearTimeout(timer); } };
+  let timer = setTimeout(check, PATIENCE);
+  return () => {
+    isOver = true;
+    clearTimeout(timer);
+  };
 }
 
-function asked({ text, row, vector }, mine) {
+/**
+ * The image that is searched for.
+ *
+ * @param {Record<string, string>} parameters
+ * @param {Upload | null} upload
+ */
+function queryImage({ text, row, vector }, upload) {
+  const alt = "the image that is searched for";
   if (text !== undefined) return null;
-  if (mine) return h("div", { class: "asked" }, h("img", { src: mine.address, alt: "the picture that is looked for" }), h("p", { class: "quiet" }, mine.file.name || "a picture that was pasted"));
-  if (row !== undefined) return h("div", { class: "asked" }, image(Number(row), 256, "the picture that is looked for"), h("p", { class: "quiet" }, "More like this one"));
-  return vector ? h("p", { class: "asked quiet" }, "What is like a picture that somebody handed over.") : null;
+  if (upload) return h("div", { class: "asked" }, h("img", { src: upload.address, alt }), h("p", { class: "quiet" }, upload.file.name || "a pasted image"));
+  if (row !== undefined) return h("div", { class: "asked" }, image(Number(row), 256, alt), h("p", { class: "quiet" }, "Images similar to this one"));
+  return vector ? h("p", { class: "asked quiet" }, "Images similar to one that was uploaded") : null;
 }
 
-function shown(found) {
-  const took = found.seconds < 0.001 ? "under 1 ms" : `${Math.round(1000 * found.seconds)} ms`;
-  const where = found.space === "features" ? "refined features" : "CLIP embeddings";
+function hitList(answer) {
+  const took = answer.seconds < 0.001 ? "under 1 ms" : `${Math.round(1000 * answer.seconds)} ms`;
+  const vectors = answer.space === "features" ? "refined features" : "CLIP embeddings";
   return [
-    h("div", { class: "row-between" }, h("h2", null, counted(found.hits.length, "picture")), h("p", { class: "quiet number" }, `nearest by cosine among ${where}, ${took}`)),
-    fixed("Results", found.hits, (one) => tile(one, { badge: decimal(one.similarity, 3), name: one.name ?? `cluster ${one.cluster}` })),
+    h("div", { class: "row-between" }, h("h2", null, counted(answer.hits.length, "image")), h("p", { class: "quiet number" }, `by cosine similarity of ${vectors}, ${took}`)),
+    fixedGrid("Results", answer.hits, (hit) => tile(hit, { badge: decimal(hit.similarity, 3), name: hit.name ?? `cluster ${hit.cluster}` })),
   ];
 }
 
-async function suggestions(facts) {
-  if (!facts.has_captions) return null;
-  const { cards } = await once("clusters", { grouping: facts.groupings[0].name });
-  const words = [...cards].filter((one) => one.names.length).sort((a, b) => b.size - a.size).slice(0, 12).map((one) => cardName(one));
-  return h("div", null, h("p", { class: "suggest" }, [...new Set(words)].map((word) => h("a", { href: searchLink({ text: word }) }, word))));
+/** Captions of the largest clusters, as searches. */
+async function suggestions(run) {
+  if (!run.has_captions) return null;
+  const { cards } = await getOnce("clusters", { grouping: run.groupings[0].name });
+  const names = cards.filter((card) => card.names.length).sort((a, b) => b.size - a.size).slice(0, SUGGESTIONS).map((card) => cardName(card));
+  return h("div", null, h("p", { class: "suggest" }, [...new Set(names)].map((text) => h("a", { href: searchLink({ text }) }, text))));
 }
-

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from .browsing import chromium
-from .nasty import make_nasty_run
-from .serving import Served, make_run, serve
+from .browser import chromium
+from .markup_run import make_markup_run
+from .server import Served, make_run, serve
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, digit_shards) -> Path:
-    """A store whose run has all that the page can show. Not to be changed."""
+    """A store whose run has everything that the page can show. Read-only."""
     folder = tmp_path_factory.mktemp("serve")
     shutil.copytree(digit_shards, folder / "shards")
     return make_run(folder / "artifacts", folder / "shards")
@@ -22,29 +22,28 @@ def finished(tmp_path_factory, digit_shards) -> Path:
 @pytest.fixture(scope="session")
 def served(finished) -> Iterator[Served]:
     """A server over it."""
-    with serve(finished) as found:
-        yield found
+    with serve(finished) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def nasty(tmp_path_factory) -> Path:
-    """A store whose run is full of markup. Not to be changed."""
-    return make_nasty_run(tmp_path_factory.mktemp("nasty"))
+def markup_store(tmp_path_factory) -> Path:
+    """A store whose run is full of markup. Read-only."""
+    return make_markup_run(tmp_path_factory.mktemp("markup"))
 
 
 @pytest.fixture(scope="module")
 def browser():
     """Chromium."""
-    with chromium() as found:
-        yield found
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
-def moved(finished, tmp_path) -> Path:
-    """A store of its own, whose shards are its own too."""
+def own_store(finished, tmp_path) -> Path:
+    """A copy of the finished store and of its shards, for a test that changes them."""
     shutil.copytree(finished.parent, tmp_path / "all")
     store = tmp_path / "all" / "artifacts"
     record = store / "runs" / "default" / "run.json"
-    before, now = str(finished.parent), str(tmp_path / "all")
-    record.write_text(record.read_text().replace(before, now))
+    record.write_text(record.read_text().replace(str(finished.parent), str(tmp_path / "all")))
     return store

@@ -1,20 +1,21 @@
-"""The page in a real browser, as a person uses it: by pointer, by keys, wide and on a phone."""
+"""The page in a real browser, as a person uses it: by pointer and keys, on desktop and phone."""
 
 import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from cpp_pipe import Run
 
-from .browsing import DESKTOP, PHONE, visit
-from .nasty import SCRIPT, key_of
-from .serving import serve
+from .browser import DESKTOP, PHONE, visit
+from .markup_run import SCRIPT, key_of
+from .server import serve
 
-expect.set_options(timeout=20_000)  # milliseconds: other work may be going on beside the tests
+expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
 
 SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 LOOKS = pytest.mark.parametrize(
@@ -38,7 +39,7 @@ VIEWS = {
 
 @LOOKS
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_is_whole_has_no_faults_of_access_and_fits(served, browser, view, size, scheme):
+def test_every_view_loads_is_accessible_and_fits_the_screen(served, browser, view, size, scheme):
     with visit(browser, served.port, size, scheme) as seen:
         seen.open(VIEWS[view])
         if view == "map":
@@ -48,23 +49,23 @@ def test_every_view_is_whole_has_no_faults_of_access_and_fits(served, browser, v
             seen.shoot(view)
         assert seen.page.locator("h1").count() == 1
         assert seen.page.title().endswith("default · cpp-pipe")
-        # Nothing is wider than the screen.
+        # Nothing may be wider than the screen.
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= size[0]
-        found = Axe().run(seen.page)
-        told = [
-            f"{one['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
-            for one in found.response["violations"]
-            for node in one["nodes"]
+        checked = Axe().run(seen.page)
+        violations = [
+            f"{rule['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
+            for rule in checked.response["violations"]
+            for node in rule["nodes"]
         ]
-        assert told == []
+        assert violations == []
 
 
 @SIZES
-def test_from_the_overview_to_a_picture_and_back(served, browser, size):
+def test_from_the_overview_to_an_image_and_back(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("")
-        expect(page.locator("h1")).to_have_text("60 pictures in 5 clusters")
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
         expect(page.locator(".card")).to_have_count(5)
         card = page.locator(".card").nth(1)
         name = card.locator(".card-title").inner_text()
@@ -79,7 +80,7 @@ def test_from_the_overview_to_a_picture_and_back(served, browser, size):
         expect(page.get_by_role("heading", name="CLIP")).to_be_visible()
         expect(page.get_by_role("heading", name="Refined")).to_be_visible()
         expect(page.locator(".spaces .tile")).to_have_count(24)
-        # The address alone shows the same.
+        # Opening the address shows the same image.
         with visit(browser, served.port, size) as other:
             other.open(page.url.removeprefix(seen.base))
             expect(other.page.locator("h1")).to_have_text(key or "")
@@ -89,7 +90,7 @@ def test_from_the_overview_to_a_picture_and_back(served, browser, size):
         expect(page.locator(".card")).to_have_count(5)
 
 
-def test_a_view_that_one_comes_back_to_is_as_it_was_left(served, browser):
+def test_going_back_restores_the_scroll_position(served, browser):
     with visit(browser, served.port, PHONE) as seen:
         page = seen.page
         seen.open("cluster?cluster=0")
@@ -105,7 +106,7 @@ def test_a_view_that_one_comes_back_to_is_as_it_was_left(served, browser):
 
 
 @SIZES
-def test_words_find_pictures(served, browser, size):
+def test_words_find_images(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("")
@@ -113,21 +114,21 @@ def test_words_find_pictures(served, browser, size):
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile(r"/search\?text=the\+number\+seven$"))
         expect(page.locator(".results .tile")).to_have_count(60)
-        expect(page.locator("#said")).to_have_text("60 pictures found")
+        expect(page.locator("#announcement")).to_have_text("60 images found")
         first = page.locator(".results .tile .key").first.text_content()
         expected = served.json("/api/search", text="the number seven")["hits"][0]["key"]
         assert first == expected
 
 
 @SIZES
-def test_a_search_is_narrowed_and_its_address_says_how(served, browser, size):
+def test_the_address_keeps_the_filters_of_a_search(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("search?row=7")
         expect(page.locator(".results .tile")).to_have_count(60)
         page.get_by_text("Narrow the search").click()
-        page.get_by_label("Only in cluster").select_option(value="0")
-        page.get_by_label("At least this confident").fill("0.1")
+        page.get_by_label("Only images in cluster").select_option(value="0")
+        page.get_by_label("Only images at least this confident").fill("0.1")
         page.get_by_role("button", name="Search", exact=True).click()
         expect(page).to_have_url(re.compile(r"/search\?row=7&cluster=0&min_confidence=0.1$"))
         expected = served.json("/api/search", row=7, cluster=0, min_confidence=0.1, n=60)["hits"]
@@ -139,14 +140,14 @@ def test_a_search_is_narrowed_and_its_address_says_how(served, browser, size):
 
 
 @SIZES
-def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_path, size):
+def test_an_image_that_is_chosen_finds_itself(served, browser, finished, tmp_path, size):
     Run.open(finished).image(12).save(tmp_path / "query.png")
     key = served.json("/api/images/12")["key"]
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("search")
         with page.expect_file_chooser() as chooser:
-            page.get_by_text("Choose a picture").click()
+            page.get_by_text("Choose an image").click()
         chooser.value.set_files(tmp_path / "query.png")
         expect(page.locator(".results .tile")).to_have_count(60)
         assert page.locator(".results .tile .key").first.text_content() == key
@@ -155,7 +156,7 @@ def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_pa
         page.get_by_role("button", name="CLIP").click()
         expect(page).to_have_url(re.compile("space=embeddings"))
         shared = page.url
-        # Somebody else, who never had the picture, sees the same by the address.
+        # The address shows the same hits to someone who never had the image.
         with visit(browser, served.port, size) as other:
             other.open(shared.removeprefix(other.base))
             expect(other.page.locator(".results .tile")).to_have_count(60)
@@ -163,39 +164,39 @@ def test_a_picture_that_is_chosen_finds_itself(served, browser, finished, tmp_pa
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])
-def test_a_picture_that_is_dropped_or_pasted_finds_itself(served, browser, finished, tmp_path, how):
+def test_an_image_that_is_dropped_or_pasted_finds_itself(served, browser, finished, tmp_path, how):
     Run.open(finished).image(20).save(tmp_path / "query.png")
     data = list((tmp_path / "query.png").read_bytes())
-    hand_over = """([data, how]) => {
+    script = """([data, how]) => {
       const file = new File([new Uint8Array(data)], "query.png", {type: "image/png"});
-      const carried = new DataTransfer();
-      carried.items.add(file);
-      const made = how === "drop"
-        ? [new DragEvent("dragover", {dataTransfer: carried, bubbles: true, cancelable: true}),
-           new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true})]
-        : [new ClipboardEvent("paste", {clipboardData: carried, bubbles: true})];
-      made.forEach((event) => document.body.dispatchEvent(event));
+      const transfer = new DataTransfer();
+      transfer.items.add(file);
+      const events = how === "drop"
+        ? [new DragEvent("dragover", {dataTransfer: transfer, bubbles: true, cancelable: true}),
+           new DragEvent("drop", {dataTransfer: transfer, bubbles: true, cancelable: true})]
+        : [new ClipboardEvent("paste", {clipboardData: transfer, bubbles: true})];
+      events.forEach((event) => document.body.dispatchEvent(event));
     }"""
     with visit(browser, served.port) as seen:
         seen.open("run")
-        seen.page.evaluate(hand_over, [data, how])
+        seen.page.evaluate(script, [data, how])
         expect(seen.page.locator(".results .tile")).to_have_count(60)
         expected = served.json("/api/images/20")["key"]
         assert seen.page.locator(".results .tile .key").first.text_content() == expected
 
 
-def test_what_is_no_picture_is_said_on_the_page(served, browser, tmp_path):
+def test_an_upload_that_is_no_image_is_reported(served, browser, tmp_path):
     (tmp_path / "not.png").write_bytes(b"<svg><script>alert(1)</script></svg>")
     with visit(browser, served.port, may_fail=True) as seen:
         seen.open("search")
         with seen.page.expect_file_chooser() as chooser:
-            seen.page.get_by_text("Choose a picture").click()
+            seen.page.get_by_text("Choose an image").click()
         chooser.value.set_files(tmp_path / "not.png")
-        expect(seen.page.locator(".results")).to_contain_text("no picture that can be decoded")
+        expect(seen.page.locator(".results")).to_contain_text("cannot be decoded")
 
 
 def drag(page, slider, fraction: float) -> None:
-    """Drags the handle to a place of the plot."""
+    """Drags the handle to a share of the plot's width."""
     box = slider.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -212,7 +213,7 @@ def test_moving_along_the_curve_regroups_the_cards(served, browser, size):
         slider.focus()
         page.keyboard.press("Home")
         expect(page.locator(".card")).to_have_count(1)
-        expect(page.locator("h1")).to_have_text("60 pictures in 1 cluster")
+        expect(page.locator("h1")).to_have_text("60 images in 1 cluster")
         page.keyboard.press("ArrowRight")
         expect(page.locator(".card")).to_have_count(2)
         expect(slider).to_have_attribute("aria-valuetext", "2 clusters")
@@ -227,10 +228,10 @@ def test_moving_along_the_curve_regroups_the_cards(served, browser, size):
         page.keyboard.press("]")
         expect(page.locator(".card")).to_have_count(3)
         seen.shoot("regrouped")
-        sizes = [int(one) for one in page.locator(".card-facts .number").all_inner_texts()]
+        sizes = [int(text) for text in page.locator(".card-facts .number").all_inner_texts()]
         nodes = served.json("/api/tree")["nodes"]
-        there = [one["size"] for one in nodes if one["coarsest"] <= 3 <= one["finest"]]
-        assert sizes == sorted(there, reverse=True)
+        expected = [node["size"] for node in nodes if node["coarsest"] <= 3 <= node["finest"]]
+        assert sizes == sorted(expected, reverse=True)
         page.get_by_role("button", name="k = 3").click()
         expect(page).to_have_url(re.compile(r"\?grouping=k-3$"))
         page.get_by_role("button", name="k = 5").click()
@@ -238,17 +239,17 @@ def test_moving_along_the_curve_regroups_the_cards(served, browser, size):
 
 
 def answer_later(route) -> None:
-    """Keeps a view waiting for longer than an address does."""
+    """Delays an answer for longer than the address is delayed."""
     time.sleep(0.6)
     route.continue_()
 
 
-def test_an_address_is_not_changed_by_a_view_that_was_left(served, browser):
+def test_a_view_that_was_left_does_not_change_the_address(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("")
         page.route(re.compile("/api/clusters/"), answer_later)
-        # At once: what is chosen reaches the address a moment later.
+        # In one step: a choice reaches the address only after a delay.
         page.evaluate(
             "document.querySelector('.choices button:last-child').click();"
             "document.querySelector('.card').click();"
@@ -258,33 +259,35 @@ def test_an_address_is_not_changed_by_a_view_that_was_left(served, browser):
         expect(page.locator(".tile").first).to_be_visible()
 
 
-def test_cards_are_sorted_and_filtered_and_the_address_keeps_it(served, browser):
+def test_the_address_keeps_order_and_filter_of_the_cards(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("")
-        page.get_by_label("First the").select_option("name")
+        page.get_by_label("Sort by").select_option("name")
         names = page.locator(".card-title").all_inner_texts()
         assert names == sorted(names, key=str.lower)
         word = names[0]
-        page.get_by_label("Captions with").fill(word)
+        page.get_by_label("Caption contains").fill(word)
         expect(page.locator(".tools .count")).to_contain_text("shown")
         page.wait_for_url(re.compile("filter="))
         shown = page.locator(".card").count()
         cards = served.json("/api/clusters")["cards"]
-        assert shown == sum(any(word in one["caption"] for one in c["names"]) for c in cards)
+        assert shown == sum(
+            any(word in name["caption"] for name in card["names"]) for card in cards
+        )
         page.reload()
         expect(page.locator(".card")).to_have_count(shown)
-        page.get_by_label("Captions with").fill("no such caption")
-        expect(page.locator(".cards")).to_contain_text("No caption holds these words")
+        page.get_by_label("Caption contains").fill("no such caption")
+        expect(page.locator(".cards")).to_contain_text("No caption contains these words")
 
 
 @SIZES
-def test_a_click_on_the_map_shows_the_picture(served, browser, size):
+def test_a_click_on_the_map_shows_the_image(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("map")
         page.wait_for_selector("[data-drawn='60']")
-        place = """(point) => {
+        locate = """(point) => {
           const plot = document.querySelector("[data-drawn]");
           const {xaxis, yaxis, _size} = plot._fullLayout;
           const box = plot.getBoundingClientRect();
@@ -292,15 +295,13 @@ def test_a_click_on_the_map_shows_the_picture(served, browser, size):
           return [box.left + _size.l + xaxis.l2p(trace.x[point]),
                   box.top + _size.t + yaxis.l2p(trace.y[point])];
         }"""
-        # The point that is farthest from all others: where several lie, which is hit is open.
-        import numpy as np
-
+        # The point farthest from all others: where several overlap, a click may hit any.
         data = served.get("/api/map/points").content
-        places = np.frombuffer(data[: 8 * 60], "<f4").reshape(60, 2)
-        apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9 * np.eye(60)
-        point = int(apart.min(1).argmax())
+        points = np.frombuffer(data[: 8 * 60], "<f4").reshape(60, 2)
+        distances = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(60)
+        point = int(distances.min(1).argmax())
         page.locator("[data-drawn]").scroll_into_view_if_needed()
-        x, y = page.evaluate(place, point)
+        x, y = page.evaluate(locate, point)
         page.mouse.move(x, y)
         page.wait_for_timeout(300)
         page.mouse.click(x, y)
@@ -308,7 +309,7 @@ def test_a_click_on_the_map_shows_the_picture(served, browser, size):
         expect(page.locator(".shown")).to_contain_text(key)
         seen.shoot("map-clicked")
         before = page.evaluate("document.querySelector('[data-drawn]')._fullLayout.xaxis.range")
-        page.get_by_role("button", name="Closer").click()
+        page.get_by_role("button", name="Zoom in").click()
         page.wait_for_function(
             "(before) => { const [a, b] ="
             " document.querySelector('[data-drawn]')._fullLayout.xaxis.range;"
@@ -318,7 +319,7 @@ def test_a_click_on_the_map_shows_the_picture(served, browser, size):
         page.get_by_label("Level of the hierarchy").focus()
         page.keyboard.press("Home")
         expect(page.locator(".swatches li")).to_have_count(1)
-        page.get_by_role("combobox", name="Coloured by").select_option("k-3")
+        page.get_by_role("combobox", name="Colour by").select_option("k-3")
         expect(page.locator(".swatches li")).to_have_count(3)
         page.locator(".swatches button").first.click()
         expect(page.locator(".swatches button").first).to_have_attribute("aria-pressed", "true")
@@ -326,7 +327,7 @@ def test_a_click_on_the_map_shows_the_picture(served, browser, size):
         expect(page).to_have_url(re.compile("/cluster"))
 
 
-def test_the_keyboard_alone_is_enough(served, browser):
+def test_the_keyboard_reaches_everything(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("")
@@ -354,7 +355,7 @@ def test_the_keyboard_alone_is_enough(served, browser):
         )
         place = columns - 1 if tiles.count() > columns else 0
         expect(tiles.nth(place)).to_be_focused()
-        first, second = (tiles.nth(one).locator(".key").text_content() for one in (0, 1))
+        first, second = (tiles.nth(number).locator(".key").text_content() for number in (0, 1))
         tiles.first.focus()
         page.keyboard.press("Enter")
         expect(page.locator("h1")).to_have_text(first or "")
@@ -366,13 +367,13 @@ def test_the_keyboard_alone_is_enough(served, browser):
         expect(page.locator(".card")).to_have_count(5)
 
 
-def test_the_theme_is_chosen_and_kept(served, browser):
+def test_a_chosen_theme_is_kept(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
         seen.open("")
         colour = "getComputedStyle(document.body).backgroundColor"
         light = page.evaluate(colour)
-        page.get_by_role("button", name="Theme: as the system").click()
+        page.get_by_role("button", name="Theme: system").click()
         page.get_by_role("button", name="Theme: light").click()
         dark = page.evaluate(colour)
         assert dark != light
@@ -381,7 +382,7 @@ def test_the_theme_is_chosen_and_kept(served, browser):
         assert page.evaluate(colour) == dark
 
 
-def test_the_run_is_scored_while_one_looks(served, browser):
+def test_the_run_view_scores_the_run(served, browser):
     with visit(browser, served.port) as seen:
         seen.open("run")
         page = seen.page
@@ -393,11 +394,11 @@ def test_the_run_is_scored_while_one_looks(served, browser):
         expect(page.locator(".flow pre").nth(1)).to_contain_text('"hidden": 32')
 
 
-def test_markup_is_shown_and_does_nothing(nasty, browser):
-    with serve(nasty) as found, visit(browser, found.port) as seen:
+def test_markup_is_shown_as_text_and_does_nothing(markup_store, browser):
+    with serve(markup_store) as server, visit(browser, server.port) as seen:
         page = seen.page
         row = 3
-        shard = found.json(f"/api/images/{row}")["shard"]
+        shard = server.json(f"/api/images/{row}")["shard"]
         paths = ["", "?level=2", "cluster?cluster=0", f"image?row={row}", "run", "search"]
         for path in paths:
             seen.open(path)
@@ -410,7 +411,7 @@ def test_markup_is_shown_and_does_nothing(nasty, browser):
         expect(page.locator("h1")).to_have_text(key_of(row))
         expect(page.locator(".fields")).to_contain_text(SCRIPT)
         expect(page.locator(".fields")).to_contain_text(shard)
-        # What is no address of the web is no link.
+        # Only addresses of the web become links.
         assert page.locator("a[href^='javascript']").count() == 0
         seen.open("cluster?cluster=0")
         page.locator(".tile").first.click()
@@ -419,11 +420,10 @@ def test_markup_is_shown_and_does_nothing(nasty, browser):
         expect(page.locator("h1")).to_have_text(re.compile(re.escape("a&b=<i>")))
 
 
-def test_pictures_that_are_gone_are_said_to_be(moved, browser):
-    with serve(moved) as found:
-        gone = Path(found.json("/api/images/25")["source"])
-        gone.unlink()
-        with visit(browser, found.port, may_fail=True) as seen:
+def test_missing_images_are_reported(own_store, browser):
+    with serve(own_store) as server:
+        Path(server.json("/api/images/25")["source"]).unlink()
+        with visit(browser, server.port, may_fail=True) as seen:
             seen.open("image?row=25")
             expect(seen.page.locator(".stage [role=alert]")).to_contain_text("put it back")
             seen.open("cluster?cluster=0")
@@ -431,25 +431,25 @@ def test_pictures_that_are_gone_are_said_to_be(moved, browser):
             seen.shoot("gone")
 
 
-def test_addresses_of_nothing_say_so(served, browser):
+def test_addresses_of_nothing_are_reported(served, browser):
     with visit(browser, served.port, may_fail=True) as seen:
         for path, words in (
-            ("cluster?cluster=99", "has no cluster 99"),
-            ("cluster?grouping=k-9&cluster=0", "there is no grouping"),
-            ("cluster", "names no cluster"),
-            ("cluster?cluster=-1", "names no cluster"),
-            ("image", "names no picture"),
-            ("image?key=nobody", "no picture has the key nobody"),
-            ("image?row=60", "there is no row 60"),
+            ("cluster?cluster=99", "cluster must be from 0 to 4 in k-5, got 99"),
+            ("cluster?grouping=k-9&cluster=0", "grouping must be one of k-5, k-3"),
+            ("cluster", "must name a cluster"),
+            ("cluster?cluster=-1", "must name a cluster"),
+            ("image", "must name an image"),
+            ("image?key=nobody", "no image has the key nobody"),
+            ("image?row=60", "row must be from 0 to 59, got 60"),
         ):
             seen.page.goto(seen.base + path)
             expect(seen.page.locator(".trouble")).to_contain_text(words)
 
 
-def test_a_server_that_is_gone_is_said_to_be(finished, browser):
-    with serve(finished) as found:
+def test_a_server_that_has_ended_is_reported(finished, browser):
+    with serve(finished) as server:
         page = browser.new_page()
-        page.goto(f"http://127.0.0.1:{found.port}/")
+        page.goto(f"http://127.0.0.1:{server.port}/")
         page.wait_for_selector(".card")
     page.get_by_role("link", name="Search", exact=True).click()
     page.wait_for_selector("main h1, main .trouble")

@@ -1,4 +1,4 @@
-"""The page over photographs: the last of the Caltech-101 shards, in a real browser."""
+"""The page over photographs, the last shard of Caltech-101, in a real browser."""
 
 import re
 
@@ -10,8 +10,8 @@ from cpp_pipe.pipeline.commands.options import open_plan
 from cpp_pipe.pipeline.serve.preparation import prepare
 
 from ..cli import succeed
-from .browsing import DESKTOP, PHONE, visit
-from .serving import serve
+from .browser import DESKTOP, PHONE, visit
+from .server import serve
 
 ROWS = 114
 
@@ -34,18 +34,18 @@ def photos(tmp_path_factory, shared):
     succeed(store, "caption", "--vocabulary", folder / "words.txt")
     prepare(open_plan(store, "default", device="cpu"))
     succeed(store, "map")
-    with serve(store) as found:
-        yield found, store
+    with serve(store) as server:
+        yield server, store
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_photographs_are_walked_through(photos, browser, tmp_path, size):
+def test_all_views_work_with_photographs(photos, browser, tmp_path, size):
     served, store = photos
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("")
-        expect(page.locator("h1")).to_have_text(f"{ROWS} pictures in 12 clusters")
+        expect(page.locator("h1")).to_have_text(f"{ROWS} images in 12 clusters")
         seen.shoot("photos-overview")
         slider = page.get_by_role("slider", name="Number of clusters")
         slider.focus()
@@ -73,7 +73,7 @@ def test_photographs_are_walked_through(photos, browser, tmp_path, size):
         page.goto(seen.base + "search")
         Run.open(store).image(30).save(tmp_path / "query.jpg", quality=90)
         with page.expect_file_chooser() as chooser:
-            page.get_by_text("Choose a picture").click()
+            page.get_by_text("Choose an image").click()
         chooser.value.set_files(tmp_path / "query.jpg")
         expect(page.locator(".results .tile")).to_have_count(60)
         key = served.json("/api/images/30")["key"]

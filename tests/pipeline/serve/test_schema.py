@@ -1,4 +1,4 @@
-"""The API keeps what its OpenAPI description promises, whatever it is asked."""
+"""The API keeps to its OpenAPI description, whatever the request."""
 
 import pytest
 import schemathesis
@@ -44,12 +44,12 @@ OPERATIONS = [
 
 @pytest.fixture(scope="session")
 def described(served):
-    """The description, as the server gives it."""
+    """The OpenAPI description that the server sends."""
     return schemathesis.openapi.from_url(f"http://127.0.0.1:{served.port}/openapi.json")
 
 
 @pytest.mark.parametrize("method, path", OPERATIONS)
-def test_no_question_is_answered_by_a_bug(described, method, path):
+def test_no_request_fails_with_a_bug(described, method, path):
     @given(case=described[path][method].as_strategy())
     @settings(
         max_examples=40,
@@ -65,15 +65,15 @@ def test_no_question_is_answered_by_a_bug(described, method, path):
 
 
 def test_every_route_is_described(served):
-    told = served.json("/openapi.json")
-    there = {(method.upper(), path) for path, one in told["paths"].items() for method in one}
-    assert there == set(OPERATIONS)
-    for path, methods in told["paths"].items():
+    paths = served.json("/openapi.json")["paths"]
+    operations = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert operations == set(OPERATIONS)
+    for path, methods in paths.items():
         for route in methods.values():
             assert route["description"], path
 
 
-def test_the_pages_of_the_description_come_from_here_alone(served):
+def test_the_pages_load_nothing_from_other_servers(served):
     for view in ("/docs", "/openapi.json", "/"):
         text = served.get(view).text
         assert "cdn" not in text.lower() and "https://" not in text

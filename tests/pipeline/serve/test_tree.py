@@ -1,4 +1,4 @@
-"""The hierarchy as a tree: against the cut that `assign` makes."""
+"""The hierarchy as a tree, against the cut that `assign` makes."""
 
 import numpy as np
 from hypothesis import given
@@ -9,20 +9,20 @@ from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 
 
 @st.composite
-def mergings(draw):
-    """Left and right of each merging of some leaves, in any order."""
+def merges(draw):
+    """Left and right of each merge of some leaves, in any order."""
     leaves = draw(st.integers(1, 12))
     alive, left, right = list(range(leaves)), [], []
     for parent in range(leaves, 2 * leaves - 1):
         pair = sorted(draw(st.permutations(alive))[:2])
         left.append(pair[0])
         right.append(pair[1])
-        alive = [one for one in alive if one not in pair] + [parent]
+        alive = [node for node in alive if node not in pair] + [parent]
     return left, right
 
 
-@given(mergings())
-def test_each_level_holds_every_leaf_once_and_numbers_clusters_as_assign_does(pairs):
+@given(merges())
+def test_each_level_holds_every_leaf_once_numbered_as_by_assign(pairs):
     left, right = pairs
     tree = Tree(left, right)
     for level in range(1, tree.finest + 1):
@@ -35,32 +35,32 @@ def test_each_level_holds_every_leaf_once_and_numbers_clusters_as_assign_does(pa
         assert numbers.tolist() == expected.tolist()
 
 
-@given(mergings())
-def test_a_node_is_made_of_whole_clusters_of_its_kept_level(pairs):
+@given(merges())
+def test_a_node_consists_of_whole_clusters_of_its_kept_level(pairs):
     tree = Tree(*pairs)
     for node in tree.nodes:
-        level = tree.level_of(node)
+        level = tree.kept_level_of(node)
         pieces = tree.pieces(node, level)
         leaves = [leaf for piece in pieces for leaf in tree.at(level)[piece].leaves]
         assert sorted(leaves) == list(node.leaves)
         assert level in tree.kept_levels
 
 
-@given(mergings())
-def test_a_parent_begins_where_its_halves_end(pairs):
+@given(merges())
+def test_a_parent_starts_at_the_level_where_its_children_end(pairs):
     tree = Tree(*pairs)
     for node in tree.nodes:
         if node.left is None or node.right is None:
             assert node.leaves == (node.number,)
             continue
-        halves = tree.nodes[node.left], tree.nodes[node.right]
-        assert all(one.parent == node.number for one in halves)
-        assert all(one.coarsest == node.finest + 1 for one in halves)
-    assert [one.coarsest for one in tree.nodes if one.parent is None] == [1]
+        children = tree.nodes[node.left], tree.nodes[node.right]
+        assert all(child.parent == node.number for child in children)
+        assert all(child.coarsest == node.finest + 1 for child in children)
+    assert [node.coarsest for node in tree.nodes if node.parent is None] == [1]
 
 
-@given(mergings())
-def test_kept_levels_fall_from_the_finest(pairs):
+@given(merges())
+def test_kept_levels_descend_from_the_finest_to_two(pairs):
     levels = Tree(*pairs).kept_levels
     finest = len(pairs[0]) + 1
     assert levels[0] == finest and list(levels) == sorted(set(levels), reverse=True)

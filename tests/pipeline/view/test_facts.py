@@ -8,7 +8,7 @@ import pytest
 from cpp_pipe import Run
 from cpp_pipe.pipeline.report.reader import read_contents
 from cpp_pipe.pipeline.serve.facts import describe_run
-from cpp_pipe.pipeline.serve.opened import Opened
+from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.curve import read_curve
 from cpp_pipe.pipeline.view.facts import find_absences, find_curve, list_versions
 
@@ -26,7 +26,7 @@ def store(tmp_path, digit_shards):
 
 def test_report_and_page_say_the_same(store):
     run = Run.open(store)
-    contents, opened = read_contents(run), Opened(run)
+    contents, opened = read_contents(run), OpenRun(run)
     page = describe_run(opened)
     opened.close()
     assert (page.model, page.seen, page.embedded) == (contents.model, 60, 60)

@@ -1,4 +1,4 @@
-"""A real run, and a real server over it in a thread of the tests."""
+"""A real run, and a real server over it in a thread of the test process."""
 
 import contextlib
 import socket
@@ -14,9 +14,9 @@ import uvicorn
 
 from cpp_pipe.pipeline.commands.options import open_plan
 from cpp_pipe.pipeline.serve.app import make_app
-from cpp_pipe.pipeline.serve.opened import Current, opener
+from cpp_pipe.pipeline.serve.open_run import CurrentRun, make_opener
 from cpp_pipe.pipeline.serve.preparation import prepare
-from cpp_pipe.pipeline.serve.serving import LOCAL, bind, make_server
+from cpp_pipe.pipeline.serve.server import LOCAL, bind, make_server
 from cpp_pipe.store import Store
 
 from ..cli import SMALL, embed, succeed
@@ -25,7 +25,7 @@ WORDS = "digits-words.txt"
 
 
 def make_run(store: Path, *shards: Path) -> Path:
-    """Digits through every stage, with all that the page can show."""
+    """Digits through every stage, with everything that the page can show."""
     embed(store, *shards)
     succeed(store, "train", *SMALL)
     succeed(store, "spectrum", "--k-max", "12")
@@ -40,34 +40,34 @@ def make_run(store: Path, *shards: Path) -> Path:
 
 @dataclass(frozen=True)
 class Served:
-    """A server that answers, and what asks it."""
+    """A running server, and a client for it."""
 
     client: httpx.Client
-    current: Current
+    current: CurrentRun
     server: uvicorn.Server
     port: int
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
-        """An answer, whatever it is."""
+        """An answer, of any status."""
         return self.client.get(path, params=parameters or None)
 
     def json(self, path: str, **parameters: Any) -> Any:
-        """The JSON of an answer that must be one."""
-        found = self.get(path, **parameters)
-        assert found.status_code == 200, f"{path}: {found.status_code} {found.text[:300]}"
-        return found.json()
+        """The JSON of a successful answer."""
+        answer = self.get(path, **parameters)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:300]}"
+        return answer.json()
 
 
 @contextlib.contextmanager
 def serve(store: Path, *, token: str | None = None, run: str = "default") -> Iterator[Served]:
-    """A server over a run, on a port that is free, until the end of the block."""
-    current = Current(opener(Store(store), run, "cpu"))
+    """A server over a run, on a free port, until the end of the block."""
+    current = CurrentRun(make_opener(Store(store), run, "cpu"))
     with bind("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
         server = make_server(make_app(current, token=token, hosts=LOCAL))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        wait_until(lambda: server.started, "the server began")
+        wait_until(lambda: server.started, "the server started")
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 yield Served(client, current, server, port)
@@ -75,19 +75,19 @@ def serve(store: Path, *, token: str | None = None, run: str = "default") -> Ite
             server.should_exit = True
             thread.join(timeout=20)
             current.close()
-            assert not thread.is_alive(), "the server ends when it is told to"
+            assert not thread.is_alive(), "the server did not end"
 
 
-def wait_until(claim, what: str, seconds: float = 20) -> None:
-    """Waits for a claim to become true."""
+def wait_until(is_true, claim: str, seconds: float = 20) -> None:
+    """Waits until a function returns true."""
     end = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < end, f"waited {seconds:g} seconds in vain until {what}"
+    while not is_true():
+        assert time.monotonic() < end, f"not so after {seconds:g} seconds: {claim}"
         time.sleep(0.02)
 
 
 def connect(port: int) -> socket.socket:
-    """A bare connection."""
-    made = socket.create_connection(("127.0.0.1", port), timeout=20)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return made
+    """A plain TCP connection."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection

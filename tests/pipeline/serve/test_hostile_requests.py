@@ -1,4 +1,4 @@
-"""What somebody with bad intent, or bad luck, sends: turned away in words, and never a 500."""
+"""Hostile and broken requests: refused with a message, and never with a 500."""
 
 import contextlib
 import io
@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 import pytest
 
-from cpp_pipe.pipeline.serve import bodies, serving
-from cpp_pipe.pipeline.serve.finder import MOST_UPLOAD
+from cpp_pipe.pipeline.serve import request_body
+from cpp_pipe.pipeline.serve import server as server_module
+from cpp_pipe.pipeline.serve.finder import MAX_UPLOAD_BYTES
 
-from .nasty import ROWS, SCRIPT, key_of
-from .serving import connect, serve, wait_until
-from .test_pictures import SVG, bomb, encoded
+from ..cli import succeed
+from .markup_run import ROWS, SCRIPT, key_of
+from .server import connect, serve, wait_until
+from .test_images import SVG, bomb, encoded
 
 PATHS = [
     "../../../../etc/passwd",
@@ -53,12 +55,12 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize("hostile", PATHS)
-def test_no_parameter_is_a_path(served, hostile):
+def test_no_parameter_is_read_as_a_path(served, hostile):
     for path, name in PARAMETERS:
         parameters = {name: hostile, **({"key": "a"} if name == "shard" else {})}
-        found = served.get(path, **parameters)
-        assert found.status_code < 500, f"{path} {name}: {found.text}"
-        assert b"root:" not in found.content
+        answer = served.get(path, **parameters)
+        assert answer.status_code < 500, f"{path} {name}: {answer.text}"
+        assert b"root:" not in answer.content
 
 
 @pytest.mark.parametrize("hostile", PATHS[:-1])
@@ -66,8 +68,8 @@ def test_no_parameter_is_a_path(served, hostile):
     "path",
     ["/static/{}", "/api/clusters/{}", "/api/images/{}", "/api/pictures/{}/original", "/{}"],
 )
-def test_no_part_of_an_address_is_a_path(served, path, hostile):
-    # Sent as it stands: a client would tidy it up.
+def test_no_part_of_an_address_is_read_as_a_path(served, path, hostile):
+    # Sent over a bare socket: a client would normalise it.
     address = path.format(quote(hostile, safe="/.%\\:~"))
     with connect(served.port) as bare:
         bare.sendall(
@@ -78,9 +80,9 @@ def test_no_part_of_an_address_is_a_path(served, path, hostile):
     assert 400 <= code < 500 and b"root:" not in answer
 
 
-def test_a_text_is_not_a_path_either(served):
-    found = served.get("/api/search", text="../../etc/passwd")
-    assert found.status_code == 200 and b"root:" not in found.content
+def test_a_text_is_not_read_as_a_path(served):
+    answer = served.get("/api/search", text="../../etc/passwd")
+    assert answer.status_code == 200 and b"root:" not in answer.content
 
 
 @pytest.mark.parametrize(
@@ -110,45 +112,45 @@ def test_a_text_is_not_a_path_either(served):
         "header",
     ],
 )
-def test_what_is_no_picture_is_no_query(served, data):
-    began = time.monotonic()
-    found = served.client.post("/api/search", content=data)
-    assert found.status_code == 400, found.text
-    assert "no picture that can be decoded" in found.json()["detail"]
-    assert time.monotonic() - began < 20
+def test_an_upload_that_is_no_image_is_refused(served, data):
+    start = time.monotonic()
+    answer = served.client.post("/api/search", content=data)
+    assert answer.status_code == 400, answer.text
+    assert "cannot be decoded" in answer.json()["detail"]
+    assert time.monotonic() - start < 20
 
 
-def test_an_archive_that_unpacks_to_much_is_no_picture(served):
+def test_an_archive_that_expands_to_much_is_refused(served):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a", b"\0" * 50_000_000)
-    found = served.client.post("/api/search", content=packed.getvalue())
-    assert found.status_code == 400
+    answer = served.client.post("/api/search", content=packed.getvalue())
+    assert answer.status_code == 400
 
 
-def test_an_upload_over_the_limit_is_turned_away_by_what_it_says_and_by_what_it_is(served):
-    found = served.client.post("/api/search", content=b"\xff\xd8\xff" + b"x" * MOST_UPLOAD)
-    assert found.status_code == 413 and "allowed" in found.json()["detail"]
+def test_an_upload_over_the_limit_is_refused_with_and_without_a_declared_length(served):
+    answer = served.client.post("/api/search", content=b"\xff\xd8\xff" + b"x" * MAX_UPLOAD_BYTES)
+    assert answer.status_code == 413 and "at most" in answer.json()["detail"]
 
     def endless():
-        for _ in range(2 * MOST_UPLOAD // 2**20):
+        for _ in range(2 * MAX_UPLOAD_BYTES // 2**20):
             yield b"x" * 2**20
 
     chunked = served.client.post("/api/search", content=endless())
     assert chunked.status_code == 413
 
 
-def test_an_upload_that_says_a_length_and_never_comes_is_given_up(finished, monkeypatch):
-    monkeypatch.setattr(bodies, "SECONDS", 1.0)
-    with serve(finished) as found, connect(found.port) as bare:
+def test_an_upload_that_does_not_arrive_times_out(finished, monkeypatch):
+    monkeypatch.setattr(request_body, "SECONDS", 1.0)
+    with serve(finished) as server, connect(server.port) as bare:
         bare.sendall(
             b"POST /api/search HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nsome"
         )
         assert bare.recv(4096).startswith(b"HTTP/1.1 408")
-        assert found.get("/api/run").status_code == 200
+        assert server.get("/api/run").status_code == 200
 
 
-def test_a_client_that_goes_away_in_the_middle_harms_nobody(served):
+def test_clients_that_disconnect_harm_no_other(served):
     for _ in range(20):
         with connect(served.port) as bare:
             bare.sendall(
@@ -160,17 +162,17 @@ def test_a_client_that_goes_away_in_the_middle_harms_nobody(served):
 
 
 def dribble(slow: socket.socket, data: bytes) -> None:
-    """Sends a byte at a time, and is never done within the time that is given."""
+    """Sends a byte at a time, too slowly for the time limit."""
     for byte in data:
         slow.sendall(bytes([byte]))
         time.sleep(0.1)
 
 
-def test_who_asks_too_slowly_is_not_waited_for(finished, monkeypatch):
-    monkeypatch.setattr(serving, "HEADER_SECONDS", 1.0)
-    with serve(finished) as found, contextlib.ExitStack() as held:
-        silent, slow, second = (held.enter_context(connect(found.port)) for _ in range(3))
-        began = time.monotonic()
+def test_slow_and_silent_clients_are_disconnected(finished, monkeypatch):
+    monkeypatch.setattr(server_module, "HEADER_SECONDS", 1.0)
+    with serve(finished) as server, contextlib.ExitStack() as held:
+        silent, slow, second = (held.enter_context(connect(server.port)) for _ in range(3))
+        start = time.monotonic()
         second.sendall(b"GET /api/state HTTP/1.1\r\nhost: localhost\r\n\r\n")
         answer = b""
         while not answer.endswith(b"}"):
@@ -179,16 +181,16 @@ def test_who_asks_too_slowly_is_not_waited_for(finished, monkeypatch):
         second.sendall(b"GET /api/st")  # the rest never comes
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             dribble(slow, b"GET /api/run HTTP/1.1\r\nhost: localhost\r\n" * 9)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - start < 10
         assert silent.recv(100) == b""
         assert second.recv(100) == b""
 
 
-def test_a_picture_that_takes_long_to_send_lasts_longer_than_a_question_may(finished, monkeypatch):
-    monkeypatch.setattr(serving, "HEADER_SECONDS", 0.3)
-    with serve(finished) as found, connect(found.port) as bare:
+def test_an_answer_may_take_longer_than_a_request(finished, monkeypatch):
+    monkeypatch.setattr(server_module, "HEADER_SECONDS", 0.3)
+    with serve(finished) as server, connect(server.port) as bare:
         bare.sendall(b"GET /static/plotly.min.js HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        time.sleep(1.5)  # does not read: the answer waits in buffers
+        time.sleep(1.5)  # The client does not read: the answer waits in buffers.
         received = 0
         bare.settimeout(20)
         while received < 4_000_000:
@@ -200,19 +202,19 @@ def test_a_thousand_open_connections_leave_room_for_more(served):
     try:
         for _ in range(1000):
             held.append(connect(served.port))
-        for one in held[:200]:
-            one.sendall(b"GET /api/r")
-        began = time.monotonic()
+        for connection in held[:200]:
+            connection.sendall(b"GET /api/r")
+        start = time.monotonic()
         assert served.get("/api/run").status_code == 200
         assert served.get("/api/pictures/3", size=128).status_code == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - start < 5
     finally:
-        for one in held:
-            one.close()
+        for connection in held:
+            connection.close()
     assert served.get("/api/run").status_code == 200
 
 
-def test_nonsense_is_answered_as_such(served):
+def test_nonsense_never_fails_with_a_500(served):
     for sent in (
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"GET / HTTP/9.9\r\n\r\n",
@@ -230,24 +232,24 @@ def test_nonsense_is_answered_as_such(served):
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "NONSENSE"])
-def test_nothing_can_be_changed(served, method):
+def test_no_method_changes_anything(served, method):
     for path in ("/api/run", "/api/images/0", "/static/main.js", "/"):
         assert served.client.request(method, path).status_code == 405
 
 
-def test_markup_in_texts_stays_text(nasty):
-    with serve(nasty) as found:
-        cards = found.json("/api/clusters")["cards"]
+def test_markup_in_texts_stays_text(markup_store):
+    with serve(markup_store) as server:
+        cards = server.json("/api/clusters")["cards"]
         assert any(SCRIPT in name["caption"] for card in cards for name in card["names"])
         for row in range(ROWS):
-            told = found.json(f"/api/images/{row}")
-            assert told["key"] == key_of(row)
-            assert told["caption"] == SCRIPT
-            assert told["extra"]["half"] == "\N{REPLACEMENT CHARACTER}"
-            assert told["extra"][SCRIPT] == [SCRIPT, {"deep": SCRIPT}]
-            assert found.json("/api/rows", key=told["key"], shard=told["shard"]) == [row]
+            facts = server.json(f"/api/images/{row}")
+            assert facts["key"] == key_of(row)
+            assert facts["caption"] == SCRIPT
+            assert facts["extra"]["half"] == "\N{REPLACEMENT CHARACTER}"
+            assert facts["extra"][SCRIPT] == [SCRIPT, {"deep": SCRIPT}]
+            assert server.json("/api/rows", key=facts["key"], shard=facts["shard"]) == [row]
         for path in ("/api/clusters", "/api/images/0", "/api/tree"):
-            answer = found.get(path)
+            answer = server.get(path)
             assert answer.headers["content-type"] == "application/json"
             assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -258,15 +260,15 @@ def copied(finished, tmp_path):
     return tmp_path / "artifacts"
 
 
-def test_a_store_that_vanishes_is_told_and_what_is_open_is_still_answered(copied):
-    with serve(copied) as found:
-        before = found.json("/api/clusters")
-        found.json("/api/search", row=3)
+def test_a_store_that_vanishes_is_reported_and_what_is_open_is_still_served(copied):
+    with serve(copied) as server:
+        before = server.json("/api/clusters")
+        server.json("/api/search", row=3)
         shutil.rmtree(copied)
-        found.current.look()
-        assert found.json("/api/clusters") == before
-        assert "any more" in found.json("/api/state")["trouble"]
-        # Whatever else is asked for may be gone: in words, and never as a bug.
+        server.current.refresh()
+        assert server.json("/api/clusters") == before
+        assert "no longer holds a run" in server.json("/api/state")["trouble"]
+        # Anything else may be gone, which must be reported and never fail as a bug.
         for path in (
             "/api/run",
             "/api/tree",
@@ -280,32 +282,35 @@ def test_a_store_that_vanishes_is_told_and_what_is_open_is_still_answered(copied
             "/api/skipped",
             "/api/evaluation",
         ):
-            answer = found.get(path)
+            answer = server.get(path)
             assert answer.status_code in (200, 404, 503), f"{path}: {answer.text}"
 
 
-def test_a_run_that_changes_is_opened_anew(copied):
-    from ..cli import succeed
+def test_a_run_that_changes_is_opened_again(copied):
+    def names(facts):
+        return [grouping["name"] for grouping in facts["groupings"]]
 
-    with serve(copied) as found:
-        assert [one["name"] for one in found.json("/api/run")["groupings"]] == ["k-5", "k-3"]
-        generation = found.json("/api/state")["generation"]
+    with serve(copied) as server:
+        assert names(server.json("/api/run")) == ["k-5", "k-3"]
+        generation = server.json("/api/state")["generation"]
         succeed(copied, "assign", "--k", "4")
-        wait_until(lambda: found.json("/api/state")["generation"] != generation, "it was seen")
-        told = found.json("/api/run")
-        assert [one["name"] for one in told["groupings"]] == ["k-4"]
-        assert not told["has_captions"]
-        assert found.json("/api/clusters/0", grouping="k-4")["card"]["size"]
+        wait_until(
+            lambda: server.json("/api/state")["generation"] != generation, "the run is opened again"
+        )
+        facts = server.json("/api/run")
+        assert names(facts) == ["k-4"]
+        assert not facts["has_captions"]
+        assert server.json("/api/clusters/0", grouping="k-4")["card"]["size"]
 
 
-def test_a_run_that_is_damaged_is_kept_as_it_was(copied):
-    with serve(copied) as found:
-        before = found.json("/api/clusters")
+def test_a_run_whose_record_is_damaged_is_still_served_as_it_was(copied):
+    with serve(copied) as server:
+        before = server.json("/api/clusters")
         record = copied / "runs" / "default" / "run.json"
         record.write_text(record.read_text()[:50])
-        found.current.look()
-        assert found.json("/api/clusters") == before
-        assert "run.json" in found.json("/api/state")["trouble"]
+        server.current.refresh()
+        assert server.json("/api/clusters") == before
+        assert "run.json" in server.json("/api/state")["trouble"]
 
 
 @pytest.mark.parametrize(
@@ -323,33 +328,33 @@ def test_a_run_that_is_damaged_is_kept_as_it_was(copied):
     ],
 )
 @pytest.mark.parametrize("how", ["zeros", "cut", "empty"])
-def test_files_that_are_damaged_are_told_as_such(copied, kind, path, how):
-    for one in copied.glob(f"{kind}/*/parts/*"):
-        if one.suffix != ".json":
-            size = one.stat().st_size
-            one.unlink()  # what is linked from elsewhere stays as it is
-            one.write_bytes({"zeros": b"\0" * size, "cut": b"PAR1\x93NUMPY", "empty": b""}[how])
-    with serve(copied) as found:
-        answer = found.get(path)
+def test_damaged_files_are_reported(copied, kind, path, how):
+    for file in copied.glob(f"{kind}/*/parts/*"):
+        if file.suffix != ".json":
+            size = file.stat().st_size
+            file.unlink()  # other links to it keep its content
+            file.write_bytes({"zeros": b"\0" * size, "cut": b"PAR1\x93NUMPY", "empty": b""}[how])
+    with serve(copied) as server:
+        answer = server.get(path)
         assert answer.status_code == 503, f"{answer.status_code}: {answer.text[:300]}"
         assert "verify" in answer.json()["detail"]
-        assert found.get("/").status_code == 200
+        assert server.get("/").status_code == 200
 
 
-def test_many_at_once_get_what_each_asked_for(served):
+def test_concurrent_clients_get_their_own_answers(served):
     expected = {row: served.json(f"/api/images/{row}") for row in range(20)}
     wrong: list[object] = []
 
     def ask(worker: int) -> None:
         for step in range(30):
             row = (7 * worker + step) % 20
-            found = served.client.get(f"/api/images/{row}")
-            if found.status_code != 200 or found.json() != expected[row]:
-                wrong.append((row, found.status_code))
+            answer = served.client.get(f"/api/images/{row}")
+            if answer.status_code != 200 or answer.json() != expected[row]:
+                wrong.append((row, answer.status_code))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert wrong == []

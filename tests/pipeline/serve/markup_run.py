@@ -1,4 +1,4 @@
-"""A run whose every text would be markup, script or a path, if a page took it for that."""
+"""A run in which every text is markup, a script or a path, which a page must show as text."""
 
 import io
 import json
@@ -20,11 +20,11 @@ ROWS = 24
 
 
 def key_of(number: int) -> str:
-    """A key with what a path, a query or markup would read."""
+    """A key with characters that are special in paths, queries and markup."""
     return f"a&b=<i>{number:02d}'\"%2F#é?"
 
 
-def write_nasty_shard(path: Path) -> Path:
+def write_markup_shard(path: Path) -> Path:
     """A shard of digits with such keys, captions and fields."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = digit_halves()[1]
@@ -32,7 +32,7 @@ def write_nasty_shard(path: Path) -> Path:
         for number in range(ROWS):
             buffer = io.BytesIO()
             digit_image(int(rows[number])).save(buffer, "PNG")
-            # As Python writes it: numbers that JSON has not, and half a character.
+            # As Python writes it, with NaN, which JSON lacks, and a lone surrogate.
             fields = json.dumps(
                 {"url": "javascript:window.caught='yes'", "odd": float("nan"), "half": "\ud800"}
                 | {SCRIPT: [SCRIPT, {"deep": SCRIPT}]}
@@ -48,9 +48,9 @@ def write_nasty_shard(path: Path) -> Path:
     return path
 
 
-def make_nasty_run(folder: Path) -> Path:
-    """A store with a run of it."""
-    shard = write_nasty_shard(folder / "shards" / "<b>shard&.tar")
+def make_markup_run(folder: Path) -> Path:
+    """A store with a run over such a shard."""
+    shard = write_markup_shard(folder / "shards" / "<b>shard&.tar")
     words = folder / "words.txt"
     words.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     store = folder / "artifacts"

@@ -1,4 +1,4 @@
-"""The server itself: its socket, its patience with slow clients, and how many it lets in."""
+"""The server: its socket, its timeouts for slow clients, and its limit of connections."""
 
 import asyncio
 import contextlib
@@ -14,26 +14,26 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ...store import ConfigError
 
 HEADER_SECONDS = 15.0
-"""Until a client that has connected, or has begun to ask, must have asked."""
+"""From the connection, or the first byte of a request, until the headers are complete."""
 
 _IDLE_SECONDS = 20
-"""For which a connection is kept open between two requests."""
+"""How long a connection stays open between two requests."""
 
-_MOST_FILES = 16_384
-"""Open files, connections among them, where the system allows so many."""
+_MAX_FILES = 16_384
+"""Open files and connections, where the system allows that many."""
 
 _SPARE_FILES = 256
-"""Files that are not connections: shards, indexes, tables."""
+"""Of these, files that are not connections: shards, indexes, tables."""
 
 _BACKLOG = 2048
-"""Connections that wait to be let in."""
+"""Connections that wait to be accepted."""
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-"""Names that only this machine has."""
+"""Names by which only this machine reaches itself."""
 
 
-class Patient(H11Protocol):
-    """HTTP, with an end to waiting: uvicorn itself waits for ever for the rest of a request."""
+class TimedProtocol(H11Protocol):
+    """HTTP with a timeout: uvicorn itself waits for the rest of a request without one."""
 
     _deadline: asyncio.TimerHandle | None = None
 
@@ -67,7 +67,7 @@ class Patient(H11Protocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens; ConfigError where the address cannot be had."""
+    """A listening socket; ConfigError if the address is not available."""
     listening = None
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
@@ -76,33 +76,33 @@ def bind(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, proto)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-        # From here on connections wait until they are answered, and are not refused.
+        # From here on connections wait to be accepted and are not refused.
         listening.listen(_BACKLOG)
     except OSError as error:
         if listening is not None:
             listening.close()
         raise ConfigError(
-            f"--host {host} --port {port} cannot be had ({error.strerror}): "
-            "another --port, or --port 0 for any that is free, may"
+            f"--host {host} --port {port} is not available ({error.strerror}): "
+            "try another --port, or --port 0 for any that is free"
         ) from error
     return listening
 
 
 def address_of(listening: socket.socket, host: str) -> str:
-    """The address that a browser takes."""
+    """The address to open in a browser."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}/"
 
 
 def is_local(host: str) -> bool:
-    """Whether an address is that of this machine alone."""
+    """Whether only this machine can reach an address."""
     return host in LOCAL or host.startswith("127.")
 
 
 def make_server(app: ASGIApp) -> uvicorn.Server:
-    """A server that has not begun yet."""
+    """A server that is not running yet."""
     settings: dict[str, Any] = {
-        "http": Patient,
+        "http": TimedProtocol,
         "ws": "none",
         "lifespan": "on",
         "log_level": "warning",
@@ -117,10 +117,10 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(uvicorn.Config(app, **settings))
 
 
-def serve_until_told(app: ASGIApp, listening: socket.socket) -> None:
-    """Serves until this process is told to end, by Ctrl-C or by SIGTERM: its usual end.
+def serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
+    """Serves until Ctrl-C or SIGTERM.
 
-    uvicorn finishes what is asked, and then raises the signal again.
+    uvicorn finishes open requests and then raises the signal again.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -131,10 +131,10 @@ def serve_until_told(app: ASGIApp, listening: socket.socket) -> None:
 
 
 def _raise_file_limit() -> int:
-    """Lets this process open as many files as it may; returns how many that are."""
+    """Raises the limit of open files as far as allowed; returns the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
-    if soft < wanted:
+    target = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft < target:
         with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
     return max(2 * _SPARE_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -1,4 +1,4 @@
-"""What is known of each row, memory-mapped: each table is rewritten when first asked."""
+"""The fields of each row, memory-mapped: the table of a part is converted on first use."""
 
 import threading
 from bisect import bisect_right
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
 COLUMNS = (
     "key", "shard", "offset", "size", "width", "height", "caption", "label", "url", "extra",
 )  # fmt: skip
-"""All of an embeddings' table but the vectors."""
+"""All columns of the embeddings except the vectors."""
 
 
-class Rows:
-    """Rows of embeddings by their numbers over all parts.
+class RowFields:
+    """Fields of rows, which are numbered over all parts. Safe to call from any thread.
 
-    Parquet has no single rows: a part is decoded as a whole. So each part that is asked for is
-    written once as an Arrow file into `folder`, which is mapped: a row then costs no more memory
-    than its bytes. Any thread may ask.
+    A Parquet part can only be decoded as a whole. So a part is written once, on first use, as an
+    Arrow file into `folder` and memory-mapped: reading a row then touches only its own bytes.
     """
 
     def __init__(self, embeddings: Artifact, folder: Path) -> None:
@@ -32,55 +31,55 @@ class Rows:
         self._folder = folder
         self._names = [part.name for part in embeddings.parts]
         self._starts = [embeddings.starts[name] for name in self._names]
-        self._open: dict[str, pa.Table] = {}
+        self._tables: dict[str, pa.Table] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self._embeddings.rows
 
     def locate(self, row: int) -> tuple[str, int]:
-        """The part that holds a row, and the row's number in it; IndexError where none does."""
+        """The part that holds a row, and the row's number in it; IndexError if there is none."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
-        # Of parts that begin at the same row, all but the last are empty.
+        # Of parts that start at the same row, all except the last are empty.
         place = bisect_right(self._starts, row) - 1
         return self._names[place], row - self._starts[place]
 
     def part(self, name: str) -> "pa.Table":
         """The table of a part."""
-        found = self._open.get(name)
-        if found is None:
+        table = self._tables.get(name)
+        if table is None:
             with self._lock:
-                found = self._open.get(name)
-                if found is None:
-                    found = self._open[name] = self._map(name)
-        return found
+                table = self._tables.get(name)
+                if table is None:
+                    table = self._tables[name] = self._map_part(name)
+        return table
 
-    def _map(self, name: str) -> "pa.Table":
+    def _map_part(self, name: str) -> "pa.Table":
         import pyarrow as pa
         import pyarrow.ipc
 
         with reading(self._embeddings):
             table = self._embeddings.table(name, columns=list(COLUMNS)).combine_chunks()
-        # Named by number: a part's name may be any text.
+        # Named by number, because the name of a part may be any text.
         path = self._folder / f"{self._embeddings.starts[name]}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table, max_chunksize=max(1, len(table)))
         return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
     def read(self, rows: Iterable[int], columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Some columns of some rows, as plain values, in the order asked for.
+        """Some columns of some rows as Python values, in the order of `rows`.
 
-        IndexError for a row that is not there.
+        IndexError for a row that does not exist.
         """
-        found = []
+        fields = []
         for row in rows:
             part, inside = self.locate(row)
             table = self.part(part)
-            found.append({name: table.column(name)[inside].as_py() for name in columns})
-        return found
+            fields.append({name: table.column(name)[inside].as_py() for name in columns})
+        return fields
 
     def find(self, key: str, shard: str | None = None) -> list[int]:
-        """The rows of a key, in one shard or in all; none where it is not there."""
+        """The rows of a key, in one shard or in all; empty if there are none."""
         with reading(self._embeddings):
             return find_rows(self._embeddings, key, shard)

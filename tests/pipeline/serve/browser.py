@@ -1,4 +1,4 @@
-"""Chromium as a person uses it, with no network but the server of the test."""
+"""Chromium as a person uses it, without any network except the test's own server."""
 
 import contextlib
 import os
@@ -13,30 +13,30 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 ROOT = Path(__file__).resolve().parents[3]
 
 SCREENS = ROOT / "ci-output" / "screens"
-"""Where pictures of the page are kept, to be looked at."""
+"""Where screenshots of the page are kept."""
 
 DESKTOP = (1440, 900)
 PHONE = (390, 844)
 
 _ARGUMENTS = [
     "--no-sandbox",
-    # Drawn without a graphics card.
+    # WebGL without a graphics card.
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
-    # Nothing but this machine has a name.
+    # Only this machine has a name.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
 def find_chromium() -> str:
-    """Debian's Chromium; without it the test is skipped, and fails in CI."""
-    found = shutil.which("chromium")
-    if found is None:
+    """Debian's Chromium; without it the test is skipped, or fails in CI."""
+    path = shutil.which("chromium")
+    if path is None:
         reason = "no Chromium is installed: apt-get install chromium"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    return found
+    return path
 
 
 @contextlib.contextmanager
@@ -50,44 +50,44 @@ def chromium() -> Iterator[Browser]:
 
 
 def launch(playwright: Playwright, path: str) -> Browser:
-    """Chromium by its path."""
+    """Starts the Chromium at a path."""
     return playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
 
 
 @dataclass
 class Visit:
-    """A page, and what went wrong on it."""
+    """A browser's page, and what went wrong on it."""
 
     page: Page
     base: str
     size: tuple[int, int]
     scheme: str
     troubles: list[str] = field(default_factory=list)
-    """Errors of the console, exceptions, and requests to elsewhere."""
+    """Errors in the console, exceptions, dialogs, and requests to other servers."""
 
     def open(self, path: str) -> None:
-        """Goes to an address of the server, and waits until the view is there."""
+        """Goes to an address of the server, and waits until the view is shown."""
         self.page.goto(self.base + path)
         self.settle()
 
     def settle(self) -> None:
-        """Waits until the view and the pictures that are seen are there."""
+        """Waits until the view and its visible images are loaded."""
         self.page.wait_for_selector("main h1, main .trouble")
         self.page.wait_for_function(
-            """() => [...document.images].every((one) => {
-              const box = one.getBoundingClientRect();
-              const isSeen = box.bottom > 0 && box.top < innerHeight && one.checkVisibility();
-              return !isSeen || one.complete;
+            """() => [...document.images].every((image) => {
+              const box = image.getBoundingClientRect();
+              const isSeen = box.bottom > 0 && box.top < innerHeight && image.checkVisibility();
+              return !isSeen || image.complete;
             })"""
         )
-        # Complete pictures are decoded aside, and drawn after that.
+        # Complete images are decoded in the background and drawn after that.
         self.page.evaluate(
-            "Promise.all([...document.images].filter((one) => one.complete)"
-            ".map((one) => one.decode().catch(() => {})))"
+            "Promise.all([...document.images].filter((image) => image.complete)"
+            ".map((image) => image.decode().catch(() => {})))"
         )
 
     def shoot(self, name: str) -> None:
-        """Keeps a picture of what is seen, once it is all there."""
+        """Saves a screenshot of the settled view."""
         self.settle()
         SCREENS.mkdir(parents=True, exist_ok=True)
         width = "desktop" if self.size == DESKTOP else "phone"
@@ -103,9 +103,9 @@ def visit(
     *,
     may_fail: bool = False,
 ) -> Iterator[Visit]:
-    """A page of its own; at the end nothing must have gone wrong on it.
+    """A new page; fails at the end if anything went wrong on it.
 
-    `may_fail` is for tests in which answers are errors, which a browser writes to its console.
+    `may_fail` is for tests whose answers are errors, which a browser writes to its console.
     """
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
@@ -115,23 +115,23 @@ def visit(
     )
     page = context.new_page()
     base = f"http://127.0.0.1:{port}/"
-    found = Visit(page, base, size, scheme)
+    seen = Visit(page, base, size, scheme)
 
-    def hear(message) -> None:
+    def on_console(message) -> None:
         is_answer = message.text.startswith("Failed to load resource")
         if message.type == "error" and not (may_fail and is_answer):
-            found.troubles.append(f"console: {message.text}")
+            seen.troubles.append(f"console: {message.text}")
 
-    def ask(request) -> None:
+    def on_request(request) -> None:
         if not request.url.startswith((base, "blob:", "data:")):
-            found.troubles.append(f"asked elsewhere: {request.url}")
+            seen.troubles.append(f"request to another server: {request.url}")
 
-    page.on("console", hear)
-    page.on("pageerror", lambda error: found.troubles.append(f"exception: {error}"))
-    page.on("request", ask)
-    page.on("dialog", lambda dialog: found.troubles.append(f"dialog: {dialog.message}"))
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: seen.troubles.append(f"exception: {error}"))
+    page.on("request", on_request)
+    page.on("dialog", lambda dialog: seen.troubles.append(f"dialog: {dialog.message}"))
     try:
-        yield found
+        yield seen
     finally:
         context.close()
-    assert found.troubles == []
+    assert seen.troubles == []

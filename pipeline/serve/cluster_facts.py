@@ -1,0 +1,166 @@
+"""All that the page shows of one cluster."""
+
+from typing import Any
+
+import numpy as np
+
+from ...store import MissingError
+from ..view.spectra import second_moment, singular_values
+from .image_facts import list_items
+from .models import Card, ClusterFacts, Items, Near, NodeCard, Part, Space
+from .open_run import OpenRun, pick_evenly
+from .partition import Partition, count_overlaps
+from .similarity import cosines, union_products
+from .tree import Tree
+
+TREE = "tree"
+"""The grouping whose clusters are the nodes of the hierarchy."""
+
+_MAX_NEAR = 8
+_BINS = 20
+_SAMPLE_ROWS = 400
+"""Rows over which singular values are taken: enough for a curve, few enough to read quickly."""
+_MAX_LABELS = 6
+
+
+def find_rows(opened: OpenRun, grouping: str, cluster: int) -> tuple[np.ndarray, Partition]:
+    """The rows of a cluster, the most confident first, and the partition with their confidences.
+
+    MissingError if there is no such cluster.
+    """
+    if grouping == TREE:
+        return opened.clusters.node_rows(cluster)
+    partition = opened.clusters.partition(grouping)
+    if not 0 <= cluster < partition.k:
+        raise MissingError(
+            f"cluster must be from 0 to {partition.k - 1} in {grouping}, got {cluster}"
+        )
+    return partition.rows([cluster]), partition
+
+
+def describe_cluster(opened: OpenRun, grouping: str, cluster: int) -> ClusterFacts:
+    """A cluster of a grouping, or a node of the hierarchy."""
+    rows, partition = find_rows(opened, grouping, cluster)
+    is_node = grouping == TREE
+    cards = opened.clusters.node_cards if is_node else opened.clusters.cards(grouping)
+    card: Card = cards[cluster]
+    sample = pick_evenly(rows, _SAMPLE_ROWS)
+    node, closest = (cluster, None) if is_node else _find_closest_node(opened, grouping, cluster)
+    confidences = partition.confidence[rows]
+    histogram = np.bincount(
+        np.minimum((confidences * _BINS).astype(np.int64), _BINS - 1), minlength=_BINS
+    )
+    return ClusterFacts(
+        card=card,
+        grouping=grouping,
+        near=_near_nodes(opened, cluster) if is_node else _near(opened, grouping, cluster),
+        closest_node=closest,
+        **_relatives(opened, opened.clusters.tree, node),
+        histogram=histogram.tolist(),
+        singular_values=_singular_values(opened, sample),
+        sampled=len(sample),
+        labels=_most_frequent_labels(opened, rows),
+    )
+
+
+def list_cluster(
+    opened: OpenRun, grouping: str, cluster: int, offset: int, limit: int, *, doubtful_first: bool
+) -> Items:
+    """Some rows of a cluster, the most or the least confident first."""
+    rows, partition = find_rows(opened, grouping, cluster)
+    ordered = rows[::-1] if doubtful_first else rows
+    page = ordered[offset : offset + limit]
+    return Items(total=len(rows), offset=offset, items=list_items(opened, page, partition))
+
+
+def _near(opened: OpenRun, grouping: str, cluster: int) -> list[Near]:
+    return _nearest(cosines(opened.products(grouping), cluster), cluster)
+
+
+def _near_nodes(opened: OpenRun, number: int) -> list[Near]:
+    """The most similar nodes at the finest level that holds a node."""
+    node, tree = opened.clusters.node(number), opened.clusters.need_tree()
+    nodes = tree.at(node.finest)
+    sizes = opened.clusters.level(tree.finest).sizes
+    weights = np.zeros((len(nodes), tree.finest))
+    for place, other in enumerate(nodes):
+        leaves = list(other.leaves)
+        weights[place, leaves] = sizes[leaves] / max(1, sizes[leaves].sum())
+    products = union_products(opened.products(TREE), weights)
+    own = [other.number for other in nodes].index(number)
+    nearest = _nearest(cosines(products, own), own)
+    return [Near(id=nodes[near.id].number, alike=near.alike) for near in nearest]
+
+
+def _nearest(alike: np.ndarray, own: int) -> list[Near]:
+    order = (-alike).argsort(kind="stable").tolist()
+    return [
+        Near(id=cluster, alike=round(float(alike[cluster]), 4))
+        for cluster in order
+        if cluster != own and alike[cluster] > 0
+    ][:_MAX_NEAR]
+
+
+def _find_closest_node(
+    opened: OpenRun, grouping: str, cluster: int
+) -> tuple[int | None, Part | None]:
+    """The node with the largest share of common rows: those in both over those in either."""
+    tree = opened.clusters.tree
+    if tree is None:
+        return None, None
+    partition, finest = opened.clusters.partition(grouping), opened.clusters.level(tree.finest)
+    shared = count_overlaps(partition.cluster, finest.cluster, partition.k, finest.k)[cluster]
+    size = int(partition.sizes[cluster])
+    best, closest = 0.0, None
+    for node in tree.nodes:
+        leaves = np.array(node.leaves)
+        both = int(shared[leaves].sum())
+        either = size + int(finest.sizes[leaves].sum()) - both
+        if either and both / either > best:
+            best, closest = both / either, node.number
+    return closest, None if closest is None else Part(id=closest, shared=round(best, 4))
+
+
+def _relatives(opened: OpenRun, tree: Tree | None, number: int | None) -> dict[str, Any]:
+    """What a node is merged with and splits into."""
+    if tree is None or number is None:
+        return {
+            "node": None,
+            "merges_with": None,
+            "merges_at": None,
+            "splits_into": [],
+            "splits_at": None,
+        }
+    cards, node = opened.clusters.node_cards, tree.nodes[number]
+    sibling: NodeCard | None = None
+    if node.parent is not None:
+        parent = tree.nodes[node.parent]
+        other = parent.right if parent.left == number else parent.left
+        assert other is not None, "a parent has two children"
+        sibling = cards[other]
+    children = [child for child in (node.left, node.right) if child is not None]
+    return {
+        "node": cards[number],
+        "merges_with": sibling,
+        "merges_at": node.coarsest - 1 if sibling else None,
+        "splits_into": [cards[child] for child in children],
+        "splits_at": node.finest + 1 if children else None,
+    }
+
+
+def _singular_values(opened: OpenRun, sample: np.ndarray) -> dict[Space, list[float]]:
+    """Singular values of sampled rows in each space, divided by the largest."""
+    by_space: dict[Space, list[float]] = {}
+    for space in opened.finder.spaces:
+        if len(sample):
+            x = opened.finder.read(sample, space)
+            values = singular_values(second_moment(x), len(x))
+            by_space[space] = [round(float(value), 5) for value in values]
+    return by_space
+
+
+def _most_frequent_labels(opened: OpenRun, rows: np.ndarray) -> list[tuple[str, int]]:
+    codes, names = opened.labels
+    counts = np.bincount(codes[rows] + 1, minlength=len(names) + 1)[1:]
+    order = (-counts).argsort(kind="stable")[:_MAX_LABELS].tolist()
+    return [(names[code], int(counts[code])) for code in order if counts[code]]

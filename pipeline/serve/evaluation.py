@@ -1,0 +1,65 @@
+"""The evaluation of a run against labels, in a process of its own: it needs all embeddings."""
+
+import json
+import subprocess
+import sys
+import threading
+
+from .models import EvaluationState
+from .open_run import OpenRun
+
+MAX_ROWS = 500_000
+"""Rows of the largest run that is scored: k-means over that many takes a minute."""
+
+
+class Evaluation:
+    """The scores of a run: started by the first request, kept until the run changes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[str, EvaluationState] = {}
+        self._process: subprocess.Popen[str] | None = None
+
+    def state(self, opened: OpenRun) -> EvaluationState:
+        """The scores, or why there are none yet; returns at once."""
+        with self._lock:
+            state = self._states.get(opened.generation)
+            if state is not None:
+                return state
+            state = _find_obstacle(opened)
+            if state is None:
+                state = EvaluationState(state="working", detail="scoring against labels")
+                threading.Thread(target=self._score, args=(opened,), daemon=True).start()
+            self._states[opened.generation] = state
+            return state
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._process is not None:
+            self._process.kill()
+
+    def _score(self, opened: OpenRun) -> None:
+        name, root = opened.run.record.name, str(opened.run.store.root)
+        command = [sys.executable, "-m", "cpp_pipe", "eval", "--json", "--run", name]
+        with subprocess.Popen(
+            [*command, "--store", root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as self._process:
+            out, err = self._process.communicate()
+        if self._process.returncode:
+            lines = err.strip().splitlines() or ["`cpp-pipe eval` failed without a message"]
+            state = EvaluationState(state="absent", detail=lines[-1].removeprefix("cpp-pipe: "))
+        else:
+            state = EvaluationState(state="ready", detail="", scores=json.loads(out))
+        self._states[opened.generation] = state
+
+
+def _find_obstacle(opened: OpenRun) -> EvaluationState | None:
+    """Why a run is not scored, if so."""
+    if opened.embeddings.rows > MAX_ROWS:
+        reason = f"the run has more than {MAX_ROWS:,} images: run `cpp-pipe eval`"
+        return EvaluationState(state="absent", detail=reason)
+    label = dict(opened.run.record.settings.get("data", {})).get("label", "cls")
+    if label == "cls" and not opened.labels[1]:
+        reason = "no image has a label: run `cpp-pipe eval --labels FILE.csv` with a table of them"
+        return EvaluationState(state="absent", detail=reason)
+    return None

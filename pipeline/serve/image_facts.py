@@ -1,0 +1,86 @@
+"""All that the page shows of images: in a grid, as hits of a search, and one in full."""
+
+import json
+
+import numpy as np
+
+from ...store import MissingError
+from .json_values import to_json_value
+from .models import Found, ImageFacts, Item, Place
+from .open_run import OpenRun
+from .partition import Partition
+from .row_fields import COLUMNS
+
+
+def list_items(opened: OpenRun, rows: np.ndarray, partition: Partition) -> list[Item]:
+    """What a grid shows of some rows."""
+    fields = opened.rows.read(rows.tolist(), ("key", "shard", "width", "height"))
+    clusters, confidences = partition.cluster[rows].tolist(), partition.confidence[rows].tolist()
+    return [
+        Item(row=row, cluster=cluster, confidence=round(confidence, 4), **known)
+        for row, cluster, confidence, known in zip(
+            rows.tolist(), clusters, confidences, fields, strict=True
+        )
+    ]
+
+
+def list_found(opened: OpenRun, rows: np.ndarray, similarities: np.ndarray) -> list[Found]:
+    """The hits of a search, with their clusters in the first grouping."""
+    partition = opened.clusters.partition(opened.clusters.groupings[0].name)
+    names = opened.clusters.names
+    hits = zip(
+        rows.tolist(),
+        similarities.tolist(),
+        partition.cluster[rows].tolist(),
+        partition.confidence[rows].tolist(),
+        opened.rows.read(rows.tolist(), ("key", "shard")),
+        strict=True,
+    )
+    return [
+        Found(
+            row=row,
+            similarity=round(similarity, 5),
+            cluster=cluster,
+            confidence=round(confidence, 4),
+            name=names[cluster][0].caption if names.get(cluster) else None,
+            **fields,
+        )
+        for row, similarity, cluster, confidence, fields in hits
+    ]
+
+
+def describe_image(opened: OpenRun, row: int) -> ImageFacts:
+    """A row in full; MissingError if there is none."""
+    need_row(opened, row)
+    (fields,) = opened.rows.read([row], COLUMNS)
+    clusters, places = opened.clusters, []
+    for number, grouping in enumerate(clusters.groupings):
+        partition = clusters.partition(grouping.name)
+        cluster = int(partition.cluster[row])
+        names = clusters.names.get(cluster) if number == 0 else None
+        places.append(
+            Place(
+                grouping=grouping.name,
+                cluster=cluster,
+                confidence=float(partition.confidence[row]),
+                name=names[0].caption if names else None,
+            )
+        )
+    part, _ = opened.rows.locate(row)
+    leaf = None
+    if clusters.tree is not None:
+        leaf = int(clusters.level(clusters.tree.finest).cluster[row])
+    return ImageFacts(
+        row=row,
+        source=opened.run.record.sources.get(part, ""),
+        novelty=float(clusters.novelty[row]),
+        places=places,
+        node=leaf,
+        **{**fields, "extra": to_json_value(json.loads(fields["extra"]))},
+    )
+
+
+def need_row(opened: OpenRun, row: int) -> None:
+    """Raises MissingError if there is no such row."""
+    if row >= len(opened.rows):
+        raise MissingError(f"row must be from 0 to {len(opened.rows) - 1}, got {row}")

@@ -1,0 +1,132 @@
+"""Images of rows for the page: read by byte range, resized, and cached within a limit."""
+
+import io
+import re
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from ...store import Artifact, MissingError
+from ..run import Run
+from ..view.images import decode_row, read_row
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIZES = (128, 256, 1280)
+"""Pixels: of the shorter side for small images, of the longer side for the large one."""
+
+MAX_BYTES = 64 * 2**20
+"""Of small images in memory: some 10,000 of them."""
+
+_LARGE = 1280
+_MAX_ASPECT = 2
+"""Longer over shorter side of a small image; the rest is cropped at both ends."""
+_QUALITY = 84
+_MAX_DECODERS = 2
+"""Images decoded at the same time: one may have 90 megapixels, which are 270 MB."""
+
+MEDIA_TYPES = {
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+}
+"""Types that a browser may show, by their first bytes: never by name, and none with scripts."""
+
+
+class Images:
+    """Images of a run by row and size. Safe to call from any thread."""
+
+    def __init__(self, run: Run, max_bytes: int = MAX_BYTES) -> None:
+        self._embeddings: Artifact = run.artifact("embeddings")
+        self._sources = run.record.sources
+        self._max_bytes = max_bytes
+        self._cache: OrderedDict[tuple[int, int], tuple[bytes, str]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._decoders = threading.Semaphore(_MAX_DECODERS)
+
+    def find(self, row: int, size: int) -> tuple[bytes, str] | None:
+        """An image that is in memory, with its media type."""
+        with self._lock:
+            image = self._cache.get((row, size))
+            if image is not None:
+                self._cache.move_to_end((row, size))
+            return image
+
+    def get(self, row: int, size: int) -> tuple[bytes, str]:
+        """An image at one of the sizes, with its media type; MissingError if it is gone."""
+        image = self.find(row, size)
+        if image is None:
+            data = self._read(row)
+            with self._decoders:
+                image = resize(data, size, row)
+            if size != _LARGE:
+                self._store((row, size), image)
+        return image
+
+    def original(self, row: int) -> tuple[bytes, str]:
+        """The bytes that were embedded, with their media type; MissingError if they are gone.
+
+        Anything but JPEG, PNG, WebP and GIF gets a type that no browser shows.
+        """
+        data = self._read(row)
+        for media_type, start in MEDIA_TYPES.items():
+            if start.match(data):
+                return data, media_type
+        return data, "application/octet-stream"
+
+    def _read(self, row: int) -> bytes:
+        if not 0 <= row < self._embeddings.rows:
+            raise MissingError(f"row must be from 0 to {self._embeddings.rows - 1}, got {row}")
+        return read_row(self._embeddings, self._sources, row)
+
+    def _store(self, name: tuple[int, int], image: tuple[bytes, str]) -> None:
+        with self._lock:
+            old = self._cache.pop(name, None)
+            self._bytes += len(image[0]) - (len(old[0]) if old else 0)
+            self._cache[name] = image
+            while self._bytes > self._max_bytes:
+                _, (data, _) = self._cache.popitem(last=False)
+                self._bytes -= len(data)
+
+
+def resize(data: bytes, size: int, row: int) -> tuple[bytes, str]:
+    """An encoded image at one of the sizes, encoded again, with its media type."""
+    image = decode_row(data, row, at_least=size)
+    image = _fit(image, size) if size == _LARGE else _fill(image, size)
+    encoded = io.BytesIO()
+    # JPEG would blur an image of few pixels, which is shown enlarged.
+    kind = "PNG" if min(image.size) < SIZES[0] // 2 else "JPEG"
+    image.save(encoded, kind, quality=_QUALITY)
+    return encoded.getvalue(), f"image/{kind.lower()}"
+
+
+def _fit(image: "Image.Image", size: int) -> "Image.Image":
+    """At most `size` pixels on the longer side."""
+    from PIL import Image
+
+    scale = size / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2)
+
+
+def _fill(image: "Image.Image", size: int) -> "Image.Image":
+    """At most `size` pixels on the shorter side, cropped to the maximal aspect."""
+    from PIL import Image
+
+    width, height = image.size
+    longest = _MAX_ASPECT * min(width, height)
+    box = (
+        max(0, (width - longest) // 2),
+        max(0, (height - longest) // 2),
+        min(width, (width + longest + 1) // 2),
+        min(height, (height + longest + 1) // 2),
+    )
+    cropped = box[2] - box[0], box[3] - box[1]
+    scale = min(1.0, size / min(cropped))
+    width, height = (max(1, round(side * scale)) for side in cropped)
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=2)

@@ -1,0 +1,184 @@
+"""An open run: its artifacts, and everything that the answers are made of."""
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ...store import Artifact, MissingError, Store, StoreError
+from ...store.digest import digest_json
+from ..run import Run
+from ..view.facts import find_curve, find_readable
+from ..view.labels import read_labels
+from .clusters import Clusters
+from .damage import reading
+from .finder import Finder
+from .images import MAX_BYTES, Images
+from .residency import Residency
+from .responses import CachedJson
+from .row_fields import RowFields
+from .similarity import moment_products
+from .tree import LEVELS
+
+_SAMPLE_ROWS = 32
+"""Rows of each cluster by which clusters are compared."""
+
+
+class OpenRun:
+    """A run as it was when it was opened. What needs all rows is computed on first use.
+
+    Raises MissingError if the run has no current clusters.
+    """
+
+    def __init__(self, run: Run, *, max_bytes: int = MAX_BYTES) -> None:
+        self.run = run
+        self.embeddings = run.artifact("embeddings")
+        if not self.embeddings.rows:
+            raise MissingError(f"run {run.record.name!r} has no images: run `cpp-pipe embed`")
+        run.artifact("assignments")
+        self.assignments = self._need_current("assignments")
+        self.captions = find_readable(run, "captions", is_current=True)
+        self.hierarchy = find_readable(run, "hierarchy", is_current=True)
+        self.levels = find_readable(run, LEVELS, is_current=True)
+        self.projection = find_readable(run, "projection", is_current=True)
+        self.curve = find_curve(run)
+        self._folder = Path(tempfile.mkdtemp(prefix="cpp-pipe-serve-"))
+        self.rows = RowFields(self.embeddings, self._folder)
+        self.clusters = Clusters(
+            self.assignments,
+            self.captions,
+            self.hierarchy,
+            self.levels,
+            self._folder,
+        )
+        self.residency = Residency()
+        self.residency.add(self._folder)
+        self.finder = Finder(run, self.residency)
+        self.images = Images(run, max_bytes)
+        self.cached: dict[str, CachedJson] = {}
+        """Answers that are the same for every client, by name."""
+        self._products: dict[str, np.ndarray] = {}
+        self._lock = threading.RLock()
+
+    def _need_current(self, slot: str) -> Artifact:
+        artifact = self.run.current(slot)
+        if artifact is None:
+            name = self.run.record.name
+            raise MissingError(
+                f"the {slot} of run {name!r} are out of date: run `cpp-pipe assign --run {name}`"
+            )
+        return artifact
+
+    @property
+    def generation(self) -> str:
+        """Differs between any two states of the run."""
+        return generation_of(self.run)
+
+    def close(self) -> None:
+        """Removes the files written for this run; mapped ones stay readable while in use."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def products(self, name: str) -> np.ndarray:
+        """(k, k) `moment_products` of a grouping, or of the leaves of the hierarchy (`tree`)."""
+        with self._lock:
+            if name not in self._products:
+                self._products[name] = moment_products(self._sample_clusters(name))
+            return self._products[name]
+
+    def _sample_clusters(self, name: str) -> list[np.ndarray]:
+        """Features of some rows of each cluster."""
+        clusters = self.clusters
+        if name == "tree":
+            partition = clusters.level(clusters.need_tree().finest)
+        else:
+            partition = clusters.partition(name)
+        samples = [
+            pick_evenly(partition.rows([cluster]), _SAMPLE_ROWS) for cluster in range(partition.k)
+        ]
+        vectors = self.finder.read(np.concatenate(samples), "features")
+        ends = np.cumsum([len(sample) for sample in samples])[:-1]
+        return np.split(vectors, ends)
+
+    @cached_property
+    def labels(self) -> tuple[np.ndarray, list[str]]:
+        """(n,) int32 codes of labels, -1 for a row without one, and the labels by code.
+
+        They come from .cls members or from a JSON field, as the run's settings say.
+        """
+        import pyarrow as pa
+
+        label = dict(self.run.record.settings.get("data", {})).get("label", "cls")
+        with reading(self.embeddings):
+            if label == "cls":
+                chunks = [
+                    chunk
+                    for part in self.embeddings.parts
+                    for chunk in self.embeddings.table(part.name, columns=["label"])
+                    .column(0)
+                    .chunks
+                ]
+                column = pa.chunked_array(chunks, type=pa.string()).combine_chunks()
+            else:
+                column = pa.array(read_labels(self.embeddings, label, None), type=pa.string())
+        encoded = column.dictionary_encode()
+        if isinstance(encoded, pa.ChunkedArray):
+            encoded = encoded.unify_dictionaries().combine_chunks()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return codes.astype(np.int32), encoded.dictionary.to_pylist()
+
+
+def pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
+    """At most n of the rows, at even distances."""
+    if len(rows) <= n:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]
+
+
+def generation_of(run: Run) -> str:
+    """A short digest of the versions that a run refers to."""
+    return digest_json({"run": run.record.name, "versions": dict(run.record.versions)})[:12]
+
+
+class CurrentRun:
+    """The run that is served: opened again when it changes, kept as it was if that fails."""
+
+    def __init__(self, open_run: Callable[[], Run], *, max_bytes: int = MAX_BYTES) -> None:
+        self._open_run = open_run
+        self._max_bytes = max_bytes
+        self.trouble: str | None = None
+        """Why the latest state of the run cannot be served."""
+        self.opened = OpenRun(open_run(), max_bytes=max_bytes)
+
+    def refresh(self) -> None:
+        """Opens the run again if it has changed; a failure only sets `trouble`."""
+        try:
+            run = self._open_run()
+            if generation_of(run) != self.opened.generation:
+                before = self.opened
+                self.opened = OpenRun(run, max_bytes=self._max_bytes)
+                before.close()
+            self.trouble = None
+        except (OSError, ValueError) as error:
+            # Errors of the store and of settings are one of these too.
+            self.trouble = str(error) or type(error).__name__
+
+    def close(self) -> None:
+        """Removes the files written for the run."""
+        with contextlib.suppress(OSError):
+            self.opened.close()
+
+
+def make_opener(store: Store, name: str, device: str) -> Callable[[], Run]:
+    """A function that opens a run in its latest state; it raises StoreError if the run is gone."""
+
+    def open_run() -> Run:
+        if name not in store.runs.names():
+            raise StoreError(f"the store {store.root} no longer holds a run {name!r}")
+        return Run(store, store.runs.read(name), device)
+
+    return open_run

@@ -1,0 +1,94 @@
+"""A partition of all rows into clusters, with the order in which rows are shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Partition:
+    """The cluster and the confidence of every row, and the rows sorted by both."""
+
+    cluster: np.ndarray
+    """(n,) int32."""
+    confidence: np.ndarray
+    """(n,) float32, 0 to 1."""
+    order: np.ndarray
+    """(n,) int32: rows by cluster, then by falling confidence, then by number."""
+    starts: np.ndarray
+    """(k + 1,) int64: where each cluster begins in `order`."""
+
+    @classmethod
+    def of(cls, cluster: np.ndarray, confidence: np.ndarray, k: int) -> Self:
+        """Sorts the rows of k clusters, some of which may be empty."""
+        order = np.lexsort((-confidence, cluster)).astype(np.int32)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=k))])
+        return cls(
+            np.ascontiguousarray(cluster, np.int32),
+            np.ascontiguousarray(confidence, np.float32),
+            order,
+            starts.astype(np.int64),
+        )
+
+    def mapped(self, folder: Path) -> Self:
+        """The same partition, written into a new folder and memory-mapped from there."""
+        folder.mkdir()
+        arrays = (self.cluster, self.confidence, self.order)
+        for number, array in enumerate(arrays):
+            np.save(folder / f"{number}.npy", array)
+        # Plain arrays over the maps: every slice of a memmap is a costly object of its own.
+        cluster, confidence, order = (
+            np.load(folder / f"{number}.npy", mmap_mode="r").view(np.ndarray)
+            for number in range(len(arrays))
+        )
+        return type(self)(cluster, confidence, order, self.starts)
+
+    @property
+    def k(self) -> int:
+        """The number of clusters, empty ones included."""
+        return len(self.starts) - 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(k,) rows of each cluster."""
+        return np.diff(self.starts)
+
+    def rows(self, clusters: Sequence[int]) -> np.ndarray:
+        """The rows of some clusters together, the most confident first."""
+        pieces = [self._rows_of(cluster) for cluster in clusters]
+        if len(pieces) == 1:
+            return pieces[0]
+        rows = np.concatenate([np.empty(0, np.int32), *pieces])
+        return rows[np.lexsort((rows, -self.confidence[rows]))]
+
+    def _rows_of(self, cluster: int) -> np.ndarray:
+        return self.order[self.starts[cluster] : self.starts[cluster + 1]]
+
+    def ends(self, clusters: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The n most confident and the n least confident rows of some clusters together.
+
+        No row is in both. Reads at most 2n rows of each cluster.
+        """
+        first, last = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+        for cluster in clusters:
+            rows = self._rows_of(cluster)
+            first.append(rows[:n])
+            last.append(rows[-n:])
+        sure, doubtful = np.concatenate(first), np.concatenate(last)
+        sure = sure[np.lexsort((sure, -self.confidence[sure]))][:n]
+        doubtful = doubtful[np.lexsort((doubtful, self.confidence[doubtful]))]
+        doubtful = doubtful[~np.isin(doubtful, sure)][:n]
+        return sure, doubtful
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """(k,) float64: values (n,) added up within each cluster."""
+        return np.bincount(self.cluster, weights=values, minlength=self.k)
+
+
+def count_overlaps(cluster: np.ndarray, other: np.ndarray, k: int, other_k: int) -> np.ndarray:
+    """(k, other_k) int64: rows that each cluster shares with each cluster of another partition."""
+    pairs = cluster.astype(np.int64) * other_k + other
+    return np.bincount(pairs, minlength=k * other_k).reshape(k, other_k)

@@ -1,0 +1,63 @@
+"""Rows by cluster and confidence, against plain sorting."""
+
+from itertools import chain
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpp_pipe.pipeline.serve.partition import Partition, count_overlaps
+
+
+@st.composite
+def partitions(draw):
+    k = draw(st.integers(1, 5))
+    rows = draw(st.lists(st.tuples(st.integers(0, k - 1), st.integers(0, 4)), max_size=40))
+    cluster = np.array([number for number, _ in rows], np.int32)
+    confidence = np.array([quarters / 4 for _, quarters in rows], np.float32)
+    return Partition.of(cluster, confidence, k)
+
+
+def by_confidence(partition, rows):
+    return sorted(rows, key=lambda row: (-partition.confidence[row], row))
+
+
+@given(partitions())
+def test_every_row_is_in_its_cluster_once_the_most_confident_first(partition):
+    by_cluster = [partition.rows([cluster]).tolist() for cluster in range(partition.k)]
+    assert sorted(chain.from_iterable(by_cluster)) == list(range(len(partition.cluster)))
+    for cluster, rows in enumerate(by_cluster):
+        members = np.flatnonzero(partition.cluster == cluster).tolist()
+        assert rows == by_confidence(partition, members)
+
+
+@given(partitions(), st.data())
+def test_several_clusters_are_sorted_as_one(partition, data):
+    clusters = data.draw(st.lists(st.integers(0, partition.k - 1), unique=True))
+    members = np.flatnonzero(np.isin(partition.cluster, clusters)).tolist()
+    assert partition.rows(clusters).tolist() == by_confidence(partition, members)
+
+
+@given(partitions(), st.data(), st.integers(1, 6))
+def test_the_ends_are_those_of_all_rows_and_share_none(partition, data, n):
+    clusters = data.draw(st.lists(st.integers(0, partition.k - 1), unique=True, min_size=1))
+    rows = partition.rows(clusters).tolist()
+    sure, doubtful = (end.tolist() for end in partition.ends(clusters, n))
+    assert sure == rows[:n]
+    assert not set(sure) & set(doubtful)
+    rest = [partition.confidence[row] for row in rows if row not in sure]
+    assert [partition.confidence[row] for row in doubtful] == sorted(rest)[:n]
+
+
+@given(partitions())
+def test_overlaps_with_itself_are_its_sizes(partition):
+    k = partition.k
+    overlaps = count_overlaps(partition.cluster, partition.cluster, k, k)
+    assert (overlaps == np.diag(partition.sizes)).all()
+
+
+@given(partitions())
+def test_sums_are_taken_over_each_cluster(partition):
+    values = np.arange(len(partition.cluster)) + 1.0
+    expected = [values[partition.cluster == cluster].sum() for cluster in range(partition.k)]
+    assert partition.sums(values).tolist() == expected

@@ -29,7 +29,7 @@ from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.gather import gather
-from cpp_pipe.stages.indexing.rows import side_by_side
+from cpp_pipe.stages.indexing.vectors import side_by_side
 from cpp_pipe.store import Store
 
 from .measure import machine

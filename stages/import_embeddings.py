@@ -7,7 +7,7 @@ from ..store import Product, Scratch
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .embedding_rows import EmbeddingRows
-from .sources.embeddings_files import ImportPart
+from .sources.embeddings.files import ImportPart
 
 
 @dataclass(frozen=True, kw_only=True)

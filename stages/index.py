@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import INDEX, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .indexing.estimate import require_memory
 from .indexing.factory import EXACT_ROWS, Factory
-from .indexing.library import import_faiss, one_thread, side_by_side
-from .indexing.opened import Curve, OpenedIndex
-from .indexing.rows import VectorRows
-from .indexing.truth import NEIGHBOURS, QUERIES, Nearest, merge, nearest_of, none_yet, recall
+from .indexing.faiss_library import import_faiss, one_thread, side_by_side
+from .indexing.footprint import require_memory
+from .indexing.opened_index import Curve, OpenedIndex
+from .indexing.recall import NEIGHBOURS, QUERIES, Nearest, merge, nearest_of, none_yet, recall
+from .indexing.vectors import VectorRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +108,7 @@ class Index(Stage):
 
     def _build(self, path: Path, rows: VectorRows, runtime: Runtime) -> None:
         """An exact index, or a graph that one thread links: more would link in another order."""
-        from .indexing.rates import seconds_to_build
+        from .indexing.durations import seconds_to_build
 
         faiss = import_faiss()
         factory, source = Factory.parse(self.factory), rows.source

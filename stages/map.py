@@ -8,7 +8,7 @@ from ..store import ConfigError, MissingError, Product, Scratch
 from ..store.kinds import PROJECTION, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
 from .embedding_rows import write_table
-from .indexing.rows import VectorRows
+from .indexing.vectors import VectorRows
 
 Method = Literal["pca", "tsne", "umap"]
 

@@ -8,10 +8,10 @@ from ..store import Artifact, Product, Scratch
 from ..store.kinds import LISTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .indexing.factory import Factory
-from .indexing.library import import_faiss, on_gpu, side_by_side
+from .indexing.faiss_library import import_faiss, on_gpu, side_by_side
 from .indexing.lists import read_trained
-from .indexing.rows import VectorRows
-from .indexing.truth import Nearest, merge, nearest_of, none_yet
+from .indexing.recall import Nearest, merge, nearest_of, none_yet
+from .indexing.vectors import VectorRows
 
 if TYPE_CHECKING:
     import numpy as np

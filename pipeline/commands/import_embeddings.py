@@ -48,7 +48,7 @@ def import_(
       cpp-pipe import my-clip-retrieval-folder --model ViT-L-14
     """
     from ...stages.import_embeddings import Import
-    from ...stages.sources.embeddings_files import sniff
+    from ...stages.sources.embeddings.files import sniff
 
     sources = [part for path in paths for part in sniff(path, keys=keys, labels=labels)]
     plan = open_plan(

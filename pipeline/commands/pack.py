@@ -36,7 +36,7 @@ def pack(
       cpp-pipe pack photos/ shards/
       cpp-pipe pack photos/ shards/ --shard-size 5000 --prefix holidays-
     """
-    from ...stages.sources.pack import pack as pack_folder
+    from ...stages.sources.tar.writer import pack as pack_folder
 
     progress = ProgressLine()
     progress.start("pack", 0, "images")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...stages.contract import Source
-from ...stages.sources.folders import FolderRun
-from ...stages.sources.images import FORMATS, UndecodableImage
-from ...stages.sources.pack import key_of
-from ...stages.sources.picture_files import read_picture
-from ...stages.sources.tables import TableFile
-from ...stages.sources.tar import BLOCK, IMAGE_SUFFIXES, split_name
+from ...stages.sources.images.files import read_picture
+from ...stages.sources.images.folders import FolderRun
+from ...stages.sources.images.pixels import FORMATS, UndecodableImage
+from ...stages.sources.tables.files import TableFile
+from ...stages.sources.tar.listing import BLOCK, IMAGE_SUFFIXES, split_name
+from ...stages.sources.tar.writer import key_of
 from ...store import CppPipeError, MissingError
 
 _HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, EOFError)
@@ -166,7 +166,7 @@ def _open(source: Source) -> Any:
 
 
 def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar, as far as they can be read; names as `stages.sources.tar` has them."""
+    """The headers of a tar, as far as they can be read; names as `stages.sources.tar.listing` has them."""
     position = -1
     try:
         with tarfile.open(

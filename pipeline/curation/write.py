@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...stages.contract import Source
-from ...stages.sources.tar import BLOCK
+from ...stages.sources.tar.listing import BLOCK
 from ...store import Artifact
 from ...store.files import sync
 from .files import whole_folder

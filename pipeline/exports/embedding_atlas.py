@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...stages.indexing.rows import VectorRows
+from ...stages.indexing.vectors import VectorRows
 from ...store import MissingError
 from ..curation.files import whole
 from ..curation.sources import read_pictures
@@ -125,7 +125,7 @@ def _thumbnails(pictures: Iterator[bytes], table: "pa.Table", side: int) -> "pa.
     """Small JPEGs as Hugging Face's struct of bytes and path."""
     import pyarrow as pa
 
-    from ...stages.sources.images import decode
+    from ...stages.sources.images.pixels import decode
 
     found = []
     for key in table.column("key").to_pylist():

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Place, Source
-from ...stages.sources.folders import find_runs
+from ...stages.sources.images.folders import find_runs
+from ...stages.sources.input_kinds import require_kind
 from ...stages.sources.remote import Address, expand_remote, look_at
 from ...stages.sources.shards import Wanted, expand, is_remote
-from ...stages.sources.sniff import require_kind
-from ...stages.sources.tables import TableFile
-from ...stages.sources.tar_shards import TarShard
+from ...stages.sources.tables.files import TableFile
+from ...stages.sources.tar.shards import TarShard
 from ...store import ConfigError, ShardError
 from ...store.digest import digest_file
 from ..config import CONFIGS, SHIPPED, Data, EmbedSettings

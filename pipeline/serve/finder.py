@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...stages.indexing.rows import VectorRows
+from ...stages.indexing.vectors import VectorRows
 from ...store import ConfigError, CppPipeError, MissingError, QueryError
 from ..run import Run
 from ..view.answer import Answer, answer
@@ -63,7 +63,7 @@ class Model:
 
     def picture(self, data: bytes, space: Space) -> "np.ndarray":
         """The embedding (1, d) of an encoded picture, or its features (1, 2p)."""
-        from ...stages.sources.images import UndecodableImage, decode
+        from ...stages.sources.images.pixels import UndecodableImage, decode
         from ..view.query import embed_picture
 
         with self._lock:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...stages.sources.folders import picture_path
-from ...stages.sources.images import UndecodableImage, decode
-from ...stages.sources.picture_files import read_picture
+from ...stages.sources.images.files import read_picture
+from ...stages.sources.images.folders import picture_path
+from ...stages.sources.images.pixels import UndecodableImage, decode
 from ...stages.sources.remote import read_range
 from ...stages.sources.shards import is_remote
-from ...stages.sources.tables import read_table_picture
+from ...stages.sources.tables.files import read_table_picture
 from ...store import Artifact, MissingError, ShardError
 
 if TYPE_CHECKING:

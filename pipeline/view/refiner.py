@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...stages.encoder import Encoder, load_encoder_of
-from ...stages.indexing.rows import side_by_side
+from ...stages.indexing.vectors import side_by_side
 from ...stages.project import load_heads, refine
 from ...stages.views import GUIDE, encoders_needed, join_views, read_guide
 from ...store import Artifact, MissingError, Store

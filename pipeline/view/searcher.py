@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ...stages.indexing.factory import Factory
-from ...stages.indexing.opened import OpenedIndex, curve_of, width_for
-from ...stages.indexing.rows import VectorRows
-from ...stages.indexing.truth import NEIGHBOURS
+from ...stages.indexing.opened_index import OpenedIndex, curve_of, width_for
+from ...stages.indexing.recall import NEIGHBOURS
+from ...stages.indexing.vectors import VectorRows
 from ...store import Artifact, MissingError, QueryError, StoreError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from ...store import StoreError
-from .library import import_faiss
+from .faiss_library import import_faiss
 
 if TYPE_CHECKING:
     import numpy as np

@@ -33,7 +33,7 @@ from .shards import (
     natural_key,
     require_unchanged,
 )
-from .tar_shards import TarSamples, open_tar, stats_name, successes
+from .tar.shards import TarSamples, open_tar, stats_name, successes
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from typing import Self
 from ...store.digest import digest_json
 from ...store.errors import ShardError
 from ..contract import Place
-from .shard_hints import compress_names, why_nothing
+from .pattern_hints import compress_names, why_nothing
 
 EDGE_BYTES = 64 * 1024
 MOST_NAMES = 1_000_000

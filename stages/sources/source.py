@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..contract import Source
 from .faults import Fault
-from .samples import SampleFields
+from .fields import SampleFields
 
 
 class Entry(Protocol):

@@ -18,7 +18,7 @@ from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.commands.app import app
 from cpp_pipe.pipeline.view.query import Question, combine, examples, row_of_key
 from cpp_pipe.pipeline.view.searcher import Searcher
-from cpp_pipe.stages.indexing.rows import side_by_side
+from cpp_pipe.stages.indexing.vectors import side_by_side
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, QueryError
 from cpp_pipe.store.kinds import KINDS

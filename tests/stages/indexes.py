@@ -9,7 +9,7 @@ from cpp_pipe.stages.contract import Runtime, Stage
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.indexing.factory import Factory
-from cpp_pipe.stages.indexing.rows import side_by_side
+from cpp_pipe.stages.indexing.vectors import side_by_side
 from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 

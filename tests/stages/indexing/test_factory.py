@@ -7,12 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.indexing.estimate import (
-    estimate,
-    fitting_factory,
-    free_memory,
-    require_memory,
-)
 from cpp_pipe.stages.indexing.factory import (
     EXACT_ROWS,
     GRAPH_ROWS,
@@ -20,6 +14,12 @@ from cpp_pipe.stages.indexing.factory import (
     Factory,
     choose_factory,
     still_suits,
+)
+from cpp_pipe.stages.indexing.footprint import (
+    estimate,
+    fitting_factory,
+    free_memory,
+    require_memory,
 )
 from cpp_pipe.store import ConfigError
 

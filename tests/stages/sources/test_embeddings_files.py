@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from cpp_pipe.stages.sources.embedding_rows import FIELD_NAMES, to_rows, unit_rows
-from cpp_pipe.stages.sources.embeddings_files import ImportPart, sniff
+from cpp_pipe.stages.sources.embeddings.columns import FIELD_NAMES, to_rows, unit_rows
+from cpp_pipe.stages.sources.embeddings.files import ImportPart, sniff
 from cpp_pipe.store.errors import ShardError
 from cpp_pipe.store.kinds import EMBEDDINGS, Table
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.sources.folders import (
+from cpp_pipe.stages.sources.images.folders import (
     MOST_PICTURES,
     FolderRun,
     Picture,
@@ -18,7 +18,7 @@ from cpp_pipe.stages.sources.folders import (
     picture_path,
     walk,
 )
-from cpp_pipe.stages.sources.images import UndecodableImage
+from cpp_pipe.stages.sources.images.pixels import UndecodableImage
 from cpp_pipe.store.errors import ConfigError, ShardError
 
 from .pictures import png, write_picture

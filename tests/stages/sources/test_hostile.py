@@ -21,14 +21,14 @@ from PIL import Image
 
 from benchmarks.measure import peak_bytes_of
 from cpp_pipe import Run
-from cpp_pipe.stages.sources.images import UndecodableImage, decode
-from cpp_pipe.stages.sources.samples import open_shard
-from cpp_pipe.stages.sources.tar import scan
+from cpp_pipe.stages.sources.fields import open_shard
+from cpp_pipe.stages.sources.images.pixels import UndecodableImage, decode
+from cpp_pipe.stages.sources.tar.listing import scan
 from cpp_pipe.store import Artifact, ShardError
 
 from ...pipeline.cli import DIGITS, fail, succeed
 from .damage import EDITS, damaged
-from .test_images import COLOURS, HOSTILE, SOUND, as_in_training, encoded, png_header
+from .test_pixels import COLOURS, HOSTILE, SOUND, as_in_training, encoded, png_header
 from .test_tar import SAMPLES, end_mark, tar_bytes
 
 PNG = encoded(COLOURS, "PNG")

@@ -11,7 +11,7 @@ import pytest
 from cpp_pipe.stages.sources import remote
 from cpp_pipe.stages.sources.remote import Address, RemoteShard, expand_remote, look_at, read_range
 from cpp_pipe.stages.sources.shards import EDGE_BYTES, Shard, Wanted, expand
-from cpp_pipe.stages.sources.tar_shards import TarShard
+from cpp_pipe.stages.sources.tar.shards import TarShard
 from cpp_pipe.store.errors import ShardError
 
 from ..shards import write_shards

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.stages.sources.images import UndecodableImage
-from cpp_pipe.stages.sources.samples import SampleFields
-from cpp_pipe.stages.sources.table_columns import sniff_columns
-from cpp_pipe.stages.sources.table_rows import TableRows, open_table
-from cpp_pipe.stages.sources.tables import TableFile, read_table_picture
+from cpp_pipe.stages.sources.fields import SampleFields
+from cpp_pipe.stages.sources.images.pixels import UndecodableImage
+from cpp_pipe.stages.sources.tables.columns import sniff_columns
+from cpp_pipe.stages.sources.tables.files import TableFile, read_table_picture
+from cpp_pipe.stages.sources.tables.reader import TableRows, open_table
 from cpp_pipe.store.errors import ConfigError, MissingError, ShardError
 
 from .pictures import png, write_picture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 from webdataset.writer import TarWriter
 
-from cpp_pipe.stages.sources.tar import ShardListing, scan, split_name
+from cpp_pipe.stages.sources.tar.listing import ShardListing, scan, split_name
 from cpp_pipe.store.errors import ShardError
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .factory import CODE_WORDS, Factory
-from .library import import_faiss, on_gpu, one_thread, side_by_side
+from .faiss_library import import_faiss, on_gpu, one_thread, side_by_side
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...store.errors import ConfigError
-from ...store.files import sync, temporary_sibling
-from .faults import FaultReason
-from .folders import Picture, find_pictures, text_of
-from .images import UndecodableImage
-from .picture_files import read_picture
-from .tar import split_name
+from ....store.errors import ConfigError
+from ....store.files import sync, temporary_sibling
+from ..faults import FaultReason
+from ..images.files import read_picture
+from ..images.folders import Picture, find_pictures, text_of
+from ..images.pixels import UndecodableImage
+from .listing import split_name
 
 
 @dataclass(frozen=True, kw_only=True)

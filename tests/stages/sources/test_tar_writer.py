@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from cpp_pipe.stages.sources.pack import Packed, key_of, pack
-from cpp_pipe.stages.sources.tar import scan, split_name
+from cpp_pipe.stages.sources.tar.listing import scan, split_name
+from cpp_pipe.stages.sources.tar.writer import Packed, key_of, pack
 from cpp_pipe.store.errors import ConfigError, ShardError
 
 from .pictures import png, write_picture

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from webdataset.autodecode import imagehandler
 
-from cpp_pipe.stages.sources.images import MAX_SCANS, UndecodableImage, decode
-from cpp_pipe.stages.sources.samples import open_shard
-from cpp_pipe.stages.sources.tar import scan
+from cpp_pipe.stages.sources.fields import open_shard
+from cpp_pipe.stages.sources.images.pixels import MAX_SCANS, UndecodableImage, decode
+from cpp_pipe.stages.sources.tar.listing import scan
 
 from .damage import EDITS, damaged
 
@@ -316,7 +316,7 @@ def test_pillow_prints_no_warning_in_a_program_of_its_own(tmp_path: Path):
     (tmp_path / "2").write_bytes(png_header(10_000, 10_000))
     code = (
         "import pathlib, sys\n"
-        "from cpp_pipe.stages.sources.images import UndecodableImage, decode\n"
+        "from cpp_pipe.stages.sources.images.pixels import UndecodableImage, decode\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
         "    try: decode(path.read_bytes())\n"
         "    except UndecodableImage as error: print(error.reason)\n"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .images import UndecodableImage
+from .pixels import UndecodableImage
 
 EDGE_BYTES = 4 * 1024
 _AT_ONCE = 64

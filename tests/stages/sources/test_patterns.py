@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from webdataset.shardlists import expand_urls
 
-from cpp_pipe.stages.sources.shard_hints import compress_names
+from cpp_pipe.stages.sources.pattern_hints import compress_names
 from cpp_pipe.stages.sources.shards import EDGE_BYTES, Shard, expand, natural_key
 from cpp_pipe.store.errors import ShardError
 

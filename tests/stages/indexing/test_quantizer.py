@@ -5,8 +5,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.indexing.library import side_by_side
-from cpp_pipe.stages.indexing.training import FEWEST_LISTS, assign, fit_centroids, flat
+from cpp_pipe.stages.indexing.faiss_library import side_by_side
+from cpp_pipe.stages.indexing.quantizer import FEWEST_LISTS, assign, fit_centroids, flat
 
 from ..indexes import made_rows
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .faults import Fault, FaultReason
-from .samples import clean_text
+from ..faults import Fault, FaultReason
+from ..fields import clean_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...store.digest import digest_json
-from ...store.errors import ShardError
-from .faults import Fault
-from .picture_files import Glimpse, PictureFile, glimpse_all
-from .samples import MOST_TEXT_BYTES, SampleFields, read_fields
-from .shards import natural_key, part_name
-from .sniff import PICTURE_SUFFIXES, is_visible, require_kind
+from ....store.digest import digest_json
+from ....store.errors import ShardError
+from ..faults import Fault
+from ..fields import MOST_TEXT_BYTES, SampleFields, read_fields
+from ..input_kinds import PICTURE_SUFFIXES, is_visible, require_kind
+from ..shards import natural_key, part_name
+from .files import Glimpse, PictureFile, glimpse_all
 
 MOST_PICTURES = 1000
 """In one run: with a shard's worth a part, a change costs little and files stay few."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ...store.errors import ConfigError
+from ....store.errors import ConfigError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from ...store.errors import ShardError
-from .faults import Fault, FaultReason
+from ....store.errors import ShardError
+from ..faults import Fault, FaultReason
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 """Suffixes of a sample's image; the first that a sample has is its image.

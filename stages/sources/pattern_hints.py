@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .sniff import find_kind, flag_for
+from .input_kinds import find_kind, flag_for
 
 MOST_SHOWN = 3
 _NUMBERED = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.sources.samples import (
+from cpp_pipe.stages.sources.fields import (
     MOST_OTHER_BYTES,
     MOST_TEXT_BYTES,
     SampleFields,
@@ -19,7 +19,7 @@ from cpp_pipe.stages.sources.samples import (
     fields,
     open_shard,
 )
-from cpp_pipe.stages.sources.tar import Span, scan
+from cpp_pipe.stages.sources.tar.listing import Span, scan
 from cpp_pipe.store.errors import ShardError
 
 

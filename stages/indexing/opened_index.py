@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .factory import Factory
-from .library import import_faiss
-from .rows import VectorRows
-from .truth import Nearest
+from .faiss_library import import_faiss
+from .recall import Nearest
+from .vectors import VectorRows
 
 if TYPE_CHECKING:
     import numpy as np

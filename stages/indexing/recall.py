@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .library import import_faiss
+from .faiss_library import import_faiss
 
 if TYPE_CHECKING:
     import numpy as np

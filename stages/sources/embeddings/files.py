@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ...store.digest import digest_json
-from ...store.errors import ShardError
-from .embedding_rows import FIELD_NAMES, ImportedRows, to_rows
-from .shards import Shard, natural_key, part_name
-from .sniff import describe, find_kind, flag_for
+from ....store.digest import digest_json
+from ....store.errors import ShardError
+from ..input_kinds import describe, find_kind, flag_for
+from ..shards import Shard, natural_key, part_name
+from .columns import FIELD_NAMES, ImportedRows, to_rows
 
 if TYPE_CHECKING:
     import numpy as np

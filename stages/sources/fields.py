@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store.errors import ShardError
-from .tar import IMAGE_SUFFIXES, SampleEntry, Span
+from .tar.listing import IMAGE_SUFFIXES, SampleEntry, Span
 
 MOST_TEXT_BYTES = 1 << 20
 """A caption, label, url or JSON member above this is no text about one image; it is not read."""

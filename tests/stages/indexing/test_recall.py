@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.indexing.truth import NEIGHBOURS, Nearest, merge, nearest_of, none_yet, recall
+from cpp_pipe.stages.indexing.recall import NEIGHBOURS, Nearest, merge, nearest_of, none_yet, recall
 
 from ..indexes import made_rows
 

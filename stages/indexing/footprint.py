@@ -7,7 +7,7 @@ from pathlib import Path
 from ...store import ConfigError
 from .factory import Factory, choose_factory, lists_factory
 from .lists import BLOCK_BYTES
-from .training import ROWS_A_LIST
+from .quantizer import ROWS_A_LIST
 
 _ID_BYTES = 8
 _LINK_BYTES = 4

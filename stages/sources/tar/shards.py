@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .faults import Fault
-from .samples import SampleFields, ShardBytes, fields, open_shard
-from .shards import Shard, require_unchanged, stamp
-from .tar import SampleEntry, ShardListing, scan
+from ..faults import Fault
+from ..fields import SampleFields, ShardBytes, fields, open_shard
+from ..shards import Shard, require_unchanged, stamp
+from .listing import SampleEntry, ShardListing, scan
 
 
 @dataclass(frozen=True, kw_only=True)

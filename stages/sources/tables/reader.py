@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...store.errors import ShardError
+from ....store.errors import ShardError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,10 +5,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .factory import CODE_WORDS, Factory
-from .library import import_faiss, one_thread
-from .rows import VectorRows
-from .training import ITERATIONS, MOST_MENDED_LISTS, ROUNDS
-from .truth import QUERIES
+from .faiss_library import import_faiss, one_thread
+from .quantizer import ITERATIONS, MOST_MENDED_LISTS, ROUNDS
+from .recall import QUERIES
+from .vectors import VectorRows
 
 if TYPE_CHECKING:
     import numpy as np

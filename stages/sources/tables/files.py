@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from ...store.digest import digest_file, digest_json
-from ...store.errors import MissingError
-from .embedding_rows import plain_value
-from .faults import Fault
-from .images import UndecodableImage
-from .picture_files import PictureFile, glimpse_all
-from .samples import SampleFields, clean_text, take_columns, to_json
-from .shards import Shard, is_remote, part_name, require_unchanged, stamp
-from .table_columns import TableColumns, sniff_columns
-from .table_rows import TableRows, column_values, open_table
+from ....store.digest import digest_file, digest_json
+from ....store.errors import MissingError
+from ..embeddings.columns import plain_value
+from ..faults import Fault
+from ..fields import SampleFields, clean_text, take_columns, to_json
+from ..images.files import PictureFile, glimpse_all
+from ..images.pixels import UndecodableImage
+from ..shards import Shard, is_remote, part_name, require_unchanged, stamp
+from .columns import TableColumns, sniff_columns
+from .reader import TableRows, column_values, open_table
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

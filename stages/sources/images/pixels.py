@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .faults import FaultReason
+from ..faults import FaultReason
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...stages.contract import Source
-from ...stages.sources.images.files import read_picture
-from ...stages.sources.images.folders import FolderRun
-from ...stages.sources.images.pixels import FORMATS, UndecodableImage
+from ...stages.sources.images.files import read_image_file
+from ...stages.sources.images.folders import FolderChunk
+from ...stages.sources.images.pixels import FORMATS, IMAGE_SUFFIXES, UndecodableImage
 from ...stages.sources.tables.files import TableFile
-from ...stages.sources.tar.listing import BLOCK, IMAGE_SUFFIXES, split_name
+from ...stages.sources.tar.listing import BLOCK, split_name
 from ...stages.sources.tar.writer import key_of
 from ...store import CppPipeError, MissingError
 
@@ -68,7 +68,7 @@ class Copier:
             raise MissingError(f"{source.path} cannot be read: {why}") from error
 
     def _copy(self, source: Source, rows: Sequence[Row]) -> Iterator[Sample]:
-        if isinstance(source, FolderRun):
+        if isinstance(source, FolderChunk):
             yield from self._of_folder(source, rows)
         elif isinstance(source, TableFile):
             yield from self._of_table(source, rows)
@@ -108,18 +108,18 @@ class Copier:
             blocks = b"".join(pieces)
             yield Sample(row=row, key=key, blocks=blocks, offset=offset, size=row.size)
 
-    def _of_folder(self, source: FolderRun, rows: Sequence[Row]) -> Iterator[Sample]:
+    def _of_folder(self, source: FolderChunk, rows: Sequence[Row]) -> Iterator[Sample]:
         """Pictures with the texts beside them, byte for byte, under the keys of `pack`."""
         wanted = {row.key: row for row in rows}
         folder = source.path / source.folder
         with source.open(self.scratch) as opened:
-            for entry, picture in zip(opened.samples, source.pictures, strict=True):
+            for entry, picture in zip(opened.samples, source.images, strict=True):
                 if entry.key not in wanted:
                     continue
                 row = wanted[entry.key]
                 stem, _, suffix = entry.key.rpartition(".")
                 content = entry.read_image()
-                beside = {one: read_picture(folder / at) for one, at in picture.beside.items()}
+                beside = {one: read_image_file(folder / at) for one, at in picture.texts.items()}
                 if row.size is not None and len(content) != row.size:
                     raise MissingError(f"{folder / picture.name} was changed: embed it again")
                 yield self._made(row, key_of(stem), suffix.lower(), content, beside)
@@ -166,7 +166,7 @@ def _open(source: Source) -> Any:
 
 
 def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar, as far as they can be read; names as `stages.sources.tar.listing` has them."""
+    """The headers of a tar, as far as they can be read; names as in `tar.listing`."""
     position = -1
     try:
         with tarfile.open(

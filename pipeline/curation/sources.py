@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import cast
 
 from ...stages.contract import Source
-from ...stages.sources.images.folders import find_runs
+from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.images.pixels import UndecodableImage
+from ...stages.sources.patterns import is_remote
 from ...stages.sources.remote import Address, RemoteShard
-from ...stages.sources.shards import is_remote
 from ...stages.sources.source import Entry, SampleSource
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
@@ -110,4 +110,4 @@ def _find(
 
 
 def _folder(root: str) -> Mapping[str, Source]:
-    return {run.part_name: run for run in find_runs(Path(root))}
+    return {run.part_name: run for run in find_chunks(Path(root))}

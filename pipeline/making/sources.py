@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Place, Source
-from ...stages.sources.images.folders import find_runs
+from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.input_kinds import require_kind
-from ...stages.sources.remote import Address, expand_remote, look_at
-from ...stages.sources.shards import Wanted, expand, is_remote
+from ...stages.sources.patterns import PatternTarget, expand, is_remote
+from ...stages.sources.remote import Address, expand_remote, identify_shards
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
 from ...store import ConfigError, ShardError
@@ -48,8 +48,8 @@ def _shards(
         from ...stages.sources.digits import write_digit_shards
 
         patterns = [str(path) for path in write_digit_shards(store / "shards" / data.builtin)]
-    places = _expand(patterns, Wanted(expand_remote=expand_remote), say, allow_missing)
-    remote = iter(look_at([one for one in places if isinstance(one, Address)]))
+    places = _expand(patterns, PatternTarget(expand_remote=expand_remote), say, allow_missing)
+    remote = iter(identify_shards([one for one in places if isinstance(one, Address)]))
     sources: list[Source] = []
     for place in places:
         if isinstance(place, Path):
@@ -75,9 +75,9 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
     sources: list[Source] = []
     for root in roots.values():
         say(f"looking at the pictures in {root}")
-        runs = find_runs(root)
+        runs = find_chunks(root)
         folders = len({run.folder for run in runs})
-        pictures = sum(len(run.pictures) for run in runs)
+        pictures = sum(len(run.images) for run in runs)
         say(f"found {pictures:,} pictures in {folders:,} folder(s) of {root}")
         sources += runs
     return sources
@@ -85,7 +85,7 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
 
 def _tables(data: Data, say: Callable[[str], None], allow_missing: bool) -> list[Source]:
     sources: list[Source] = []
-    wanted = Wanted(noun="table", suffix=".parquet")
+    wanted = PatternTarget(noun="table", suffix=".parquet")
     for place in _expand(data.tables, wanted, say, allow_missing):
         path = Path(str(place))
         require_kind(path, "Parquet tables")
@@ -94,7 +94,7 @@ def _tables(data: Data, say: Callable[[str], None], allow_missing: bool) -> list
 
 
 def _expand(
-    patterns: Sequence[str], wanted: Wanted, say: Callable[[str], None], allow_missing: bool
+    patterns: Sequence[str], wanted: PatternTarget, say: Callable[[str], None], allow_missing: bool
 ) -> Sequence[Place]:
     """What patterns find, which is said; ShardError where some is missing and must not be."""
     if not patterns:

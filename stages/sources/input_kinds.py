@@ -1,4 +1,4 @@
-"""Which kind of input a path holds, told by its names, and the flag that takes it."""
+"""The kind of input at a path, judged by file names, and the flag that takes it."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,42 +6,43 @@ from pathlib import Path
 from typing import Literal
 
 from ...store.errors import ConfigError
+from .images.pixels import IMAGE_SUFFIXES
 
-Kind = Literal["tar shards", "pictures", "Parquet tables", "embeddings"]
+InputKind = Literal["tar shards", "images", "Parquet tables", "embeddings"]
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+DOTTED_IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in IMAGE_SUFFIXES)
 EMBEDDING_SUFFIXES = frozenset({".npz", ".npy"})
-LEFT_OUT = frozenset({"__MACOSX", "@eaDir"})
-"""Folders in which macOS and Synology keep copies of their own, not pictures of the user's."""
+SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
+"""Folders in which macOS and Synology keep their own copies, not the user's images."""
 
-_MOST_ENTRIES = 20_000
-"""Files and folders that are looked at before a folder is taken to hold nothing that is known."""
+_MAX_ENTRIES = 20_000
+"""Files and folders that are examined before a folder counts as holding no known kind."""
 
-_FLAGS: Mapping[Kind, str] = {
+_FLAGS: Mapping[InputKind, str] = {
     "tar shards": "--shards {!r}",
-    "pictures": "--images {!r}",
+    "images": "--images {!r}",
     "Parquet tables": "--table {!r}",
     "embeddings": "cpp-pipe import {!r}",
 }
-_ONE: Mapping[Kind, str] = {
+_SINGULAR: Mapping[InputKind, str] = {
     "tar shards": "a tar shard",
-    "pictures": "a picture",
+    "images": "an image",
     "Parquet tables": "a Parquet table",
     "embeddings": "a file of embeddings",
 }
-_ASKED: Mapping[Kind, str] = {
-    "tar shards": "tar shards are asked for",
-    "pictures": "a folder of pictures is asked for",
-    "Parquet tables": "Parquet tables are asked for",
-    "embeddings": "embeddings are asked for",
+_WANTED: Mapping[InputKind, str] = {
+    "tar shards": "tar shards",
+    "images": "a folder of images",
+    "Parquet tables": "Parquet tables",
+    "embeddings": "embeddings",
 }
 
 
-def find_kind(path: Path) -> Kind | None:
-    """What a file or a folder holds; None where it is nothing that is known.
+def find_kind(path: Path) -> InputKind | None:
+    """The kind of input that a file is or a folder holds; None where it is no known kind.
 
-    A folder is what its own files are, else what those below it are. Of several kinds tar shards
-    come first, and tables, which may stand beside what they describe, after pictures.
+    A folder's own files decide, else the files below it. Among several kinds tar shards win;
+    tables rank after images, because they may lie beside the images that they describe.
     """
     if not path.is_dir():
         return _kind_of_name(path.name)
@@ -50,58 +51,58 @@ def find_kind(path: Path) -> Kind | None:
     return _first(_names(path, deep=False)) or _first(_names(path, deep=True))
 
 
-def flag_for(kind: Kind, path: Path) -> str:
-    """The flag or the command that takes such a path; for a picture that is its folder."""
-    if kind == "pictures" and path.is_file():
+def flag_for(kind: InputKind, path: Path) -> str:
+    """The flag or the command that takes this path; for a single image, its folder."""
+    if kind == "images" and path.is_file():
         path = path.parent
     return _FLAGS[kind].format(str(path))
 
 
-def describe(kind: Kind, path: Path) -> str:
+def describe(kind: InputKind, path: Path) -> str:
     """What a path is or holds, as the end of a sentence."""
-    return f"holds {kind}" if path.is_dir() else f"is {_ONE[kind]}"
+    return f"holds {kind}" if path.is_dir() else f"is {_SINGULAR[kind]}"
 
 
-def require_kind(path: Path, wanted: Kind) -> None:
-    """ConfigError, naming the right flag, for a path that holds something else than `wanted`.
+def require_kind(path: Path, wanted: InputKind) -> None:
+    """ConfigError, naming the right flag, for a path that holds another kind than `wanted`.
 
-    One that holds nothing that is known is let through: what reads it knows better what to say.
+    A path of no known kind passes: its reader has the better message.
     """
     found = find_kind(path)
-    is_one_picture = found == "pictures" and path.is_file()
-    if found is not None and (found != wanted or is_one_picture):
+    is_single_image = found == "images" and path.is_file()
+    if found is not None and (found != wanted or is_single_image):
         raise ConfigError(
-            f"{path} {describe(found, path)}, where {_ASKED[wanted]}: use {flag_for(found, path)}"
+            f"{path} {describe(found, path)}, not {_WANTED[wanted]}: use {flag_for(found, path)}"
         )
 
 
-def _first(names: Iterable[str]) -> Kind | None:
+def _first(names: Iterable[str]) -> InputKind | None:
     kinds = set(map(_kind_of_name, names))
     return next((kind for kind in _FLAGS if kind in kinds), None)
 
 
-def _kind_of_name(name: str) -> Kind | None:
+def _kind_of_name(name: str) -> InputKind | None:
     suffix = os.path.splitext(name)[1].lower()
     if suffix == ".tar":
         return "tar shards"
-    if suffix in PICTURE_SUFFIXES:
-        return "pictures"
+    if suffix in DOTTED_IMAGE_SUFFIXES:
+        return "images"
     if suffix == ".parquet":
         return "Parquet tables"
     return "embeddings" if suffix in EMBEDDING_SUFFIXES else None
 
 
 def _names(folder: Path, *, deep: bool) -> Iterator[str]:
-    """The names of the files in a folder, or also of those below it, as far as one looks."""
+    """The names of the files in a folder and, if `deep`, below it, up to `_MAX_ENTRIES`."""
     seen = 0
     for _, folders, files in os.walk(folder):
-        folders[:] = sorted(one for one in folders if is_visible(one)) if deep else []
+        folders[:] = sorted(name for name in folders if is_visible(name)) if deep else []
         yield from (name for name in files if is_visible(name))
         seen += len(folders) + len(files)
-        if seen > _MOST_ENTRIES:
+        if seen > _MAX_ENTRIES:
             return
 
 
 def is_visible(name: str) -> bool:
-    """Whether a file or a folder is one of the user's own."""
-    return not name.startswith(".") and name not in LEFT_OUT
+    """Whether a file or a folder is the user's own."""
+    return not name.startswith(".") and name not in SYSTEM_FOLDERS

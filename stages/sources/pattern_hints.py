@@ -1,4 +1,4 @@
-"""What to tell someone whose list of shards finds less than they meant."""
+"""Hints for a pattern that finds fewer files than its author meant."""
 
 import glob
 import re
@@ -8,28 +8,28 @@ from pathlib import Path
 
 from .input_kinds import find_kind, flag_for
 
-MOST_SHOWN = 3
+MAX_SHOWN = 3
 _NUMBERED = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 
 
 def why_nothing(pattern: str, suffix: str = ".tar") -> str:
-    """What is where `pattern` points, and what to do about it; one clause, without a full stop."""
+    """What lies where `pattern` points, and what to do; one clause, without a full stop."""
     folder = Path(pattern).parent
     while glob.has_magic(str(folder)):
         folder = folder.parent
     if not folder.exists():
-        above = next(parent for parent in folder.absolute().parents if parent.exists())
-        return f"there is no folder {folder} (the path exists as far as {above})"
+        existing = next(parent for parent in folder.absolute().parents if parent.exists())
+        return f"there is no folder {folder} (the path exists as far as {existing})"
     if not folder.is_dir():
         return f"{folder} is a file, not a folder"
     clause = f"the folder {folder} has {_describe_folder(folder, suffix)}"
     if not glob.has_magic(pattern) and re.search(r"[{<].*[}>]", pattern):
-        clause += "; a range is written {000..999}"
+        clause += "; write a range as {000..999}"
     return clause
 
 
 def _describe_folder(folder: Path, wanted: str) -> str:
-    """The files in a folder by suffix, with a hint where they are something else than `wanted`."""
+    """The files in a folder by suffix, with a hint where none has the suffix `wanted`."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     counts = Counter(Path(name).suffix.lower() for name in names)
     if not counts:
@@ -38,42 +38,42 @@ def _describe_folder(folder: Path, wanted: str) -> str:
             return f"no files, but {below} {wanted} in its subfolders: write '{folder}/*/*{wanted}'"
         kind = find_kind(folder)
         if kind is not None:
-            return f"no files, but {kind} below it: {flag_for(kind, folder)} takes them"
+            return f"no files, but {kind} below it: use {flag_for(kind, folder)}"
         return "no files"
     listed = []
-    for suffix, count in counts.most_common(MOST_SHOWN):
+    for suffix, count in counts.most_common(MAX_SHOWN):
         example = next(name for name in names if Path(name).suffix.lower() == suffix)
         kind = f"{suffix} " if suffix else ""
-        listed.append(f"{count} {kind}file{'s' if count > 1 else ''} (as {example})")
+        listed.append(f"{count} {kind}file{'s' if count > 1 else ''} (e.g. {example})")
     text = ", ".join(listed)
-    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(MOST_SHOWN))
+    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(MAX_SHOWN))
     if rest:
         text += f" and {rest} others"
     if counts[wanted]:
         return text
     text += f" and no {wanted}"
     kind = find_kind(folder)
-    if kind == "pictures":
-        packed = ": pack the pictures into tar shards with cpp-pipe pack, or take them as they are"
-        return f"{text}{packed if wanted == '.tar' else ''} with {flag_for(kind, folder)}"
-    if kind == "embeddings":
-        return f"{text}: embeddings made elsewhere come in by {flag_for(kind, folder)}"
-    return text if kind is None else f"{text}: {flag_for(kind, folder)} takes the {kind}"
+    if kind == "images" and wanted == ".tar":
+        return (
+            f"{text}: use {flag_for(kind, folder)}, or pack the images into tar shards with "
+            "cpp-pipe pack"
+        )
+    return text if kind is None else f"{text}: for {kind} use {flag_for(kind, folder)}"
 
 
 def compress_names(names: Sequence[str]) -> str:
-    """Names with runs of numbers written as ranges, cut short after the first few."""
+    """Names with consecutive numbers written as ranges, cut short after the first few."""
     parents = {str(Path(name).parent) for name in names}
     if len(parents) == 1:
         names = [Path(name).name for name in names]
-    runs = list(_runs(names))
-    text = ", ".join(run for run, _ in runs[:MOST_SHOWN])
-    hidden = sum(count for _, count in runs[MOST_SHOWN:])
+    ranges = list(_ranges(names))
+    text = ", ".join(name for name, _ in ranges[:MAX_SHOWN])
+    hidden = sum(count for _, count in ranges[MAX_SHOWN:])
     return f"{text}, … (and {hidden} more)" if hidden else text
 
 
-def _runs(names: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Runs of names that differ by one in their last number, each with how many it stands for."""
+def _ranges(names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Ranges of names whose last numbers are consecutive, each with its count."""
     start = 0
     for end in range(1, len(names) + 1):
         if end < len(names) and _follows(names[end - 1], names[end]):

@@ -1,16 +1,15 @@
-"""Vectors and fields that someone else wrote, as the columns that our embeddings have."""
+"""Imported vectors and fields as the columns of our embeddings."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..faults import Fault, FaultReason
-from ..fields import clean_text
-
-if TYPE_CHECKING:
-    import numpy as np
+from ..fields import clean_text, plain_value, to_json
 
 FIELD_NAMES: Mapping[str, tuple[str, ...]] = {
     "key": ("key", "keys", "image_path"),
@@ -20,37 +19,37 @@ FIELD_NAMES: Mapping[str, tuple[str, ...]] = {
     "width": ("width",),
     "height": ("height",),
 }
-"""The names, in any case, under which a column of ours is found; the first that is there counts."""
+"""The names, in any case, under which each of our columns is looked for; earlier names win."""
 
 BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedRows:
-    """The rows that can be used, and why the others cannot."""
+    """The usable rows, and why the others are not usable."""
 
     columns: dict[str, Any]
-    """`key`, `width`, `height`, `caption`, `label`, `url`, `extra` as lists of as many values as
-    `embedding` has rows: a float16 array of unit rows."""
+    """`embedding` is a float16 array of unit rows; `key`, `width`, `height`, `caption`, `label`,
+    `url` and `extra` are lists of one value per row."""
     faults: tuple[Fault, ...]
 
 
-def to_rows(vectors: "np.ndarray", fields: Mapping[str, Sequence[Any]]) -> ImportedRows:
-    """Unit rows with their columns; `fields` has a sequence of len(vectors) values a name.
+def to_rows(vectors: np.ndarray, fields: Mapping[str, Sequence[Any]]) -> ImportedRows:
+    """Unit rows with their columns; `fields` has len(vectors) values under each name.
 
-    Rows that have no direction are left out as faults, and so is every row but the first under a
-    key, as the key is what other stages and people know a row by. Without keys, they are the row
-    numbers, padded with zeros to one width.
+    Rows without a direction become faults, and so does every row but the first under a key,
+    because people and other stages identify a row by its key. A row without a key gets its row
+    number, zero-padded to one width.
     """
     units, faulty = unit_rows(vectors)
     rows = len(units)
-    taken = {column: _find(fields, names) for column, names in FIELD_NAMES.items()}
-    others = [name for name in fields if name not in taken.values()]
+    found = {column: _find(fields, names) for column, names in FIELD_NAMES.items()}
+    others = [name for name in fields if name not in found.values()]
     digits = len(str(max(rows - 1, 0)))
     keys = [f"{row:0{digits}d}" for row in range(rows)]
-    if taken["key"] is not None:
-        named = map(_text, fields[taken["key"]])
-        keys = [key or number for key, number in zip(named, keys, strict=True)]
+    if found["key"] is not None:
+        own_keys = map(_text, fields[found["key"]])
+        keys = [key or number for key, number in zip(own_keys, keys, strict=True)]
     faults: list[Fault] = []
     kept: list[int] = []
     seen: set[str] = set()
@@ -72,22 +71,22 @@ def to_rows(vectors: "np.ndarray", fields: Mapping[str, Sequence[Any]]) -> Impor
         ("label", _text),
         ("url", _text),
     ):
-        name = taken[column]
+        name = found[column]
         columns[column] = [None if name is None else read(fields[name][row]) for row in kept]
-    columns["extra"] = [_extra({name: fields[name][row] for name in others}) for row in kept]
+    columns["extra"] = [
+        to_json(plain_value({name: fields[name][row] for name in others})) for row in kept
+    ]
     columns["embedding"] = units if len(kept) == rows else units[kept]
     return ImportedRows(columns=columns, faults=tuple(faults))
 
 
 def unit_rows(
-    vectors: "np.ndarray",
-) -> "tuple[np.ndarray, dict[int, tuple[FaultReason, str]]]":
-    """float16 rows of unit length, normalised in float32, and why some rows have none.
+    vectors: np.ndarray,
+) -> tuple[np.ndarray, dict[int, tuple[FaultReason, str]]]:
+    """float16 rows of unit length, normalised in float32, and the reasons of rows without one.
 
-    Each row is first divided by its largest entry, so that no square overflows or vanishes.
+    Each row is first divided by its largest entry, so that no square overflows or underflows.
     """
-    import numpy as np
-
     rows, size = vectors.shape
     units = np.zeros((rows, size), np.float16)
     faulty: dict[int, tuple[FaultReason, str]] = {}
@@ -108,15 +107,15 @@ def unit_rows(
 
 
 def _find(fields: Mapping[str, Sequence[Any]], names: tuple[str, ...]) -> str | None:
-    """The field that has one of `names`, in any case; the first of `names` first."""
+    """The field named as one of `names`, in any case; earlier names win."""
     by_lower = {name.lower(): name for name in reversed(list(fields))}
     return next((by_lower[name] for name in names if name in by_lower), None)
 
 
 def _text(value: Any) -> str | None:
-    """A value as text, or None where there is none; whole floats lose their `.0`.
+    """A value as text, or None where there is none; integral floats lose their `.0`.
 
-    A column of whole numbers with gaps comes out of pandas as floats.
+    pandas turns a column of integers with gaps into floats.
     """
     value = plain_value(value)
     if isinstance(value, float) and value.is_integer():
@@ -127,27 +126,6 @@ def _text(value: Any) -> str | None:
 
 
 def _whole(value: Any) -> int | None:
-    """A number of pixels, or None where there is none."""
+    """A number of pixels, or None where the value is not one."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if is_number and math.isfinite(value) and 0 < value < 2**31 else None
-
-
-def _extra(values: Mapping[str, Any]) -> str:
-    """A JSON object that every strict reader takes."""
-    text = json.dumps(plain_value(dict(values)), ensure_ascii=False, allow_nan=False)
-    return clean_text(text)
-
-
-def plain_value(value: Any) -> Any:
-    """A value as JSON knows it: not finite is null, bytes and other kinds are text."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(name): plain_value(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_value(item) for item in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)

@@ -1,4 +1,4 @@
-"""Pictures that are files of their own: what each is before it is read, and its bytes."""
+"""Images in files of their own: their fingerprints, and their bytes."""
 
 import hashlib
 import itertools
@@ -11,16 +11,16 @@ from pathlib import Path
 from .pixels import UndecodableImage
 
 EDGE_BYTES = 4 * 1024
-_AT_ONCE = 64
+_BATCH_FILES = 64
 _READERS = 8
-"""Threads that look at files: on a network's disk each look waits, and Python waits beside it."""
+"""Threads that fingerprint files: on a network disk, each read waits."""
 
-Glimpse = tuple[int, str] | None
-"""Size and digest of the first and last 4 KiB; None where a file cannot be read."""
+Fingerprint = tuple[int, str] | None
+"""A file's size, and the digest of its first and last 4 KiB; None where it cannot be read."""
 
 
-class PictureFile:
-    """One picture in a file of its own; the digest of its bytes is kept once they were read."""
+class ImageFile:
+    """One image in a file of its own; keeps the size and the digest of its bytes once read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,16 +28,16 @@ class PictureFile:
         self.sha256: str | None = None
 
     def read(self) -> bytes:
-        """The bytes of the file; UndecodableImage where they cannot be had."""
-        encoded = read_picture(self._path)
+        """The bytes of the file; UndecodableImage where they cannot be read."""
+        encoded = read_image_file(self._path)
         self.size, self.sha256 = len(encoded), hashlib.sha256(encoded).hexdigest()
         return encoded
 
 
-def read_picture(path: Path) -> bytes:
-    """The bytes of a file; UndecodableImage where they cannot be had."""
+def read_image_file(path: Path) -> bytes:
+    """The bytes of a file; UndecodableImage where they cannot be read."""
     try:
-        # A pipe would be waited for without an end.
+        # Reading a pipe could block for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UndecodableImage("not_a_file", "a folder, a pipe or a device")
         return path.read_bytes()
@@ -45,31 +45,31 @@ def read_picture(path: Path) -> bytes:
         raise UndecodableImage("unreadable", _why(error)) from error
 
 
-def glimpse_all(paths: Iterable[str]) -> list[Glimpse]:
-    """What each file is, without reading all of it, in order."""
-    waiting = iter(paths)
-    batches = iter(lambda: list(itertools.islice(waiting, _AT_ONCE)), [])
+def fingerprint_files(paths: Iterable[str]) -> list[Fingerprint]:
+    """The fingerprint of each file, in order; reads at most 8 KiB of each."""
+    remaining = iter(paths)
+    batches = iter(lambda: list(itertools.islice(remaining, _BATCH_FILES)), [])
     with ThreadPoolExecutor(_READERS) as pool:
-        return [one for batch in pool.map(_glimpse_some, batches) for one in batch]
+        return list(itertools.chain.from_iterable(pool.map(_fingerprint_batch, batches)))
 
 
-def _glimpse_some(paths: list[str]) -> list[Glimpse]:
-    return [_glimpse(path) for path in paths]
+def _fingerprint_batch(paths: list[str]) -> list[Fingerprint]:
+    return [_fingerprint(path) for path in paths]
 
 
-def _glimpse(path: str) -> Glimpse:
-    # A library has millions of pictures: plain calls of the system take 60 us each, Path 155.
+def _fingerprint(path: str) -> Fingerprint:
+    # A collection may have millions of images: os calls take 60 us per file, pathlib's 155.
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError):
         return None
     try:
-        told = os.fstat(handle)
-        if not stat.S_ISREG(told.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             return None
         digest = hashlib.sha256(os.pread(handle, EDGE_BYTES, 0))
-        digest.update(os.pread(handle, EDGE_BYTES, max(EDGE_BYTES, told.st_size - EDGE_BYTES)))
-        return told.st_size, digest.hexdigest()
+        digest.update(os.pread(handle, EDGE_BYTES, max(EDGE_BYTES, status.st_size - EDGE_BYTES)))
+        return status.st_size, digest.hexdigest()
     except OSError:
         return None
     finally:
@@ -77,6 +77,6 @@ def _glimpse(path: str) -> Glimpse:
 
 
 def _why(error: OSError | ValueError) -> str:
-    """In words; a path that holds a zero byte is a ValueError."""
+    """The error in words; a path with a zero byte raises a ValueError."""
     strerror = error.strerror if isinstance(error, OSError) else None
     return strerror or str(error)

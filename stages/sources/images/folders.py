@@ -1,4 +1,4 @@
-"""Folders of pictures as sources of samples: walked recursively, cut into runs that stay put."""
+"""Folders of images as sources of samples: searched recursively, split into stable chunks."""
 
 import contextlib
 import hashlib
@@ -13,78 +13,80 @@ from typing import Any
 from ....store.digest import digest_json
 from ....store.errors import ShardError
 from ..faults import Fault
-from ..fields import MOST_TEXT_BYTES, SampleFields, read_fields
-from ..input_kinds import PICTURE_SUFFIXES, is_visible, require_kind
-from ..shards import natural_key, part_name
-from .files import Glimpse, PictureFile, glimpse_all
+from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
+from ..input_kinds import DOTTED_IMAGE_SUFFIXES, is_visible, require_kind
+from ..patterns import natural_key
+from ..shards import part_name
+from .files import Fingerprint, ImageFile, fingerprint_files
 
-MOST_PICTURES = 1000
-"""In one run: with a shard's worth a part, a change costs little and files stay few."""
-_MEAN_PICTURES = 1024
-"""One name in so many ends a run, whatever stands around it."""
-_BESIDE = frozenset({".txt", ".json", ".cls"})
+MAX_IMAGES = 1000
+"""Images in a chunk: a shard's worth, so that a change costs little and files stay few."""
+_MEAN_IMAGES = 1024
+"""One name in this many ends a chunk, whatever the names around it are."""
+_TEXT_SUFFIXES = frozenset({".txt", ".json", ".cls"})
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture in a folder."""
+class FolderImage:
+    """An image in a folder."""
 
     name: str
-    beside: Mapping[str, str]
-    """The names of the files that say something of it, by their suffix without the dot."""
+    texts: Mapping[str, str]
+    """The names of the text files with the same stem, by suffix without the dot."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderRun:
-    """A run of pictures of one folder; it becomes one part."""
+class FolderChunk:
+    """Neighbouring images of one folder; they become one part."""
 
     path: Path
     """The folder that the user named."""
     folder: str
-    """The folder of these pictures from there, with forward slashes; empty where it is that."""
-    pictures: tuple[Picture, ...]
+    """The images' folder relative to `path`, with forward slashes; empty where it is `path`."""
+    images: tuple[FolderImage, ...]
     size: int
     identity: str
-    """Digest, in hex, of names, sizes and edges; the place of the folder is not in it."""
+    """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
 
     @property
     def name(self) -> str:
-        """What stands in the column `shard`: the folder, without the path that leads to it."""
+        """The value of the column `shard`: the folder, without the path that leads to it."""
         return shard_name(self.path, self.folder)
 
     @property
     def part_name(self) -> str:
-        """The name of the part: safe in any file system."""
+        """The name of the part; safe in any file system."""
         return part_name(self.name, self.identity)
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["FolderSamples"]:
-        """Its pictures, each read when it is asked for.
+        """Opens its images, each read on request.
 
-        One that is gone by then is a fault. One that was changed makes another run of them, which
-        the next look at the folder finds.
+        An image that is gone by then is a fault. A changed image makes another chunk, which the
+        next search of the folder finds.
         """
         folder, inside = self.path / self.folder, PurePosixPath(self.folder)
-        name = text_of(PurePosixPath(self.name).name)
+        name = utf8_name(PurePosixPath(self.name).name)
         samples = tuple(
-            FolderEntry(text_of(str(inside / one.name)), folder, one, name) for one in self.pictures
+            FolderEntry(utf8_name(str(inside / image.name)), folder, image, name)
+            for image in self.images
         )
         yield FolderSamples(samples)
 
 
 class FolderEntry:
-    """One picture of a folder that is open."""
+    """One image of an open chunk."""
 
-    def __init__(self, key: str, folder: Path, picture: Picture, folder_name: str) -> None:
+    def __init__(self, key: str, folder: Path, image: FolderImage, folder_name: str) -> None:
         self.key = key
         self.offset = 0
-        self.file = PictureFile(folder / picture.name)
-        self._beside = {suffix: folder / name for suffix, name in picture.beside.items()}
+        self.file = ImageFile(folder / image.name)
+        self._texts = {suffix: folder / name for suffix, name in image.texts.items()}
         self._folder_name = folder_name
 
     @property
     def size(self) -> int | None:
-        """How many bytes the file had when it was read."""
+        """Bytes of the file; None until it is read."""
         return self.file.size
 
     def read_image(self) -> bytes:
@@ -92,12 +94,12 @@ class FolderEntry:
         return self.file.read()
 
     def fields(self) -> SampleFields:
-        """What stands in the files beside it, and the name of the folder that it is in."""
+        """The fields in its text files, and the name of its folder."""
         sizes, texts, known = {}, {}, {"folder": self._folder_name}
-        for suffix, path in self._beside.items():
+        for suffix, path in self._texts.items():
             try:
                 size = path.stat().st_size
-                texts[suffix] = path.read_bytes() if size <= MOST_TEXT_BYTES else b""
+                texts[suffix] = path.read_bytes() if size <= MAX_TEXT_BYTES else b""
                 sizes[suffix] = size
             except OSError as error:
                 known[f"{suffix}_error"] = error.strerror or str(error)
@@ -105,7 +107,7 @@ class FolderEntry:
 
 
 class FolderSamples:
-    """The pictures of a run that is open."""
+    """The images of an open chunk."""
 
     faults: tuple[Fault, ...] = ()
     complete = True
@@ -113,144 +115,154 @@ class FolderSamples:
 
     def __init__(self, samples: tuple[FolderEntry, ...]) -> None:
         self.samples = samples
-        self.suffixes = Counter(os.path.splitext(one.key)[1].lower()[1:] for one in samples)
+        self.suffixes = Counter(os.path.splitext(entry.key)[1].lower()[1:] for entry in samples)
         self.facts: Mapping[str, Any] = {"source": "images"}
 
     def sha256(self) -> str:
         """SHA-256, in hex, of the keys and the digests of all bytes that were read."""
         digest = hashlib.sha256()
-        for one in self.samples:
-            digest.update(f"{one.key}\0{one.file.sha256}\n".encode())
+        for entry in self.samples:
+            digest.update(f"{entry.key}\0{entry.file.sha256}\n".encode())
         return digest.hexdigest()
 
 
-def find_runs(root: Path) -> list[FolderRun]:
-    """The pictures below a folder, in runs; reads the first and last 4 KiB of each.
+def find_chunks(root: Path) -> list[FolderChunk]:
+    """The images below a folder, in chunks; reads the first and last 4 KiB of each file.
 
-    Raises ConfigError for a folder of something else, ShardError where there is no picture.
+    ConfigError where the folder holds another kind of input, ShardError where it holds no image.
     """
-    cuts = [(folder, run) for folder, pictures in find_pictures(root) for run in cut(pictures)]
+    cuts = [
+        (folder, images) for folder, found in find_images(root) for images in split_chunks(found)
+    ]
     top = os.fspath(root)
-    paths = (os.path.join(top, folder, name) for folder, run in cuts for name in _names(run))
-    glimpses = iter(glimpse_all(paths))
-    return [_run_of(root, folder, run, glimpses) for folder, run in cuts]
+    paths = (os.path.join(top, folder, name) for folder, images in cuts for name in _names(images))
+    fingerprints = iter(fingerprint_files(paths))
+    return [_chunk_of(root, folder, images, fingerprints) for folder, images in cuts]
 
 
-def find_pictures(root: Path) -> list[tuple[str, list[Picture]]]:
-    """What `walk` gives, which must be something; else an error that says what is there."""
+def find_images(root: Path) -> list[tuple[str, list[FolderImage]]]:
+    """All that `walk` finds; where that is nothing, an error says what is there."""
     if not root.exists():
-        above = next(one for one in root.absolute().parents if one.exists())
-        raise ShardError(f"there is no folder {root} (the path exists as far as {above})")
+        existing = next(parent for parent in root.absolute().parents if parent.exists())
+        raise ShardError(f"there is no folder {root} (the path exists as far as {existing})")
     found = list(walk(root)) if root.is_dir() else []
     if not found:
-        require_kind(root, "pictures")
-        known = ", ".join(sorted(PICTURE_SUFFIXES))
-        what = "and the folders below it hold no picture" if root.is_dir() else "is no folder"
-        raise ShardError(f"{root} {what}: a folder of pictures is asked for, which are {known}")
+        require_kind(root, "images")
+        if not root.is_dir():
+            raise ShardError(f"{root} is not a folder: name the folder that holds the images")
+        known = ", ".join(sorted(DOTTED_IMAGE_SUFFIXES))
+        raise ShardError(
+            f"{root} and the folders below it hold no image: name a folder of files that end in "
+            f"{known}"
+        )
     return found
 
 
-def walk(root: Path) -> Iterator[tuple[str, list[Picture]]]:
-    """Every folder from `root` down that holds pictures, and these, all in natural order.
+def walk(root: Path) -> Iterator[tuple[str, list[FolderImage]]]:
+    """Every folder from `root` down that holds images, with its images, all in natural order.
 
-    Hidden files and folders are left out, and `__MACOSX`. A link to a folder is followed once, and
-    not at all where it leads back: to what `root` is in, or what is in it.
+    Skips hidden files and folders, and `__MACOSX`. Follows each linked folder once, but no link
+    to a folder that contains `root` or lies inside it.
     """
     real_root = os.path.realpath(root)
     seen = {real_root}
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        own, below = _scan(root / folder)
-        if own:
-            yield folder, own
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        images, subfolders = _scan(root / folder)
+        if images:
+            yield folder, images
         entered = []
-        for name in below:
+        for name in subfolders:
             path = os.path.join(root, folder, name)
             real = os.path.realpath(path)
             if real in seen or (os.path.islink(path) and _overlap(real, real_root)):
                 continue
             seen.add(real)
             entered.append(f"{folder}/{name}" if folder else name)
-        waiting += reversed(entered)
+        pending += reversed(entered)
 
 
-def cut(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
-    """Runs of at most a thousand pictures, in order.
+def split_chunks(images: Iterable[FolderImage]) -> Iterator[list[FolderImage]]:
+    """Chunks of at most a thousand images, in order.
 
-    Where a run ends depends on names: so one that comes in between changes its own run, and not
-    all that follow it.
+    Names decide where a chunk ends, so an inserted image changes its own chunk and not all later
+    ones.
     """
-    run: list[Picture] = []
-    for picture in pictures:
-        run.append(picture)
-        digest = hashlib.sha256(os.fsencode(picture.name)).digest()
-        if len(run) == MOST_PICTURES or int.from_bytes(digest[:4]) % _MEAN_PICTURES == 0:
-            yield run
-            run = []
-    if run:
-        yield run
+    chunk: list[FolderImage] = []
+    for image in images:
+        chunk.append(image)
+        digest = hashlib.sha256(os.fsencode(image.name)).digest()
+        if len(chunk) == MAX_IMAGES or int.from_bytes(digest[:4]) % _MEAN_IMAGES == 0:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def shard_name(root: Path, folder: str) -> str:
-    """The name of a folder of pictures: that of the folder that was named, and what is below."""
+    """The name of a folder of images: the named folder's own name, and the path below it."""
     base = os.path.basename(os.path.abspath(root)) or "root"
-    return text_of(f"{base}/{folder}" if folder else base)
+    return utf8_name(f"{base}/{folder}" if folder else base)
 
 
-def picture_path(root: Path, key: str) -> Path:
-    """Where the picture of a key lies."""
+def image_path(root: Path, key: str) -> Path:
+    """The path of the image with a key."""
     path = root / key
     if path.exists() or "\\x" not in key:
         return path
-    raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda one: bytes.fromhex(one[1].decode()), key.encode())
+    raw = re.sub(
+        rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), key.encode()
+    )
     return root / os.fsdecode(raw)
 
 
-def _scan(folder: Path) -> tuple[list[Picture], list[str]]:
-    """The pictures in a folder, and its folders."""
+def _scan(folder: Path) -> tuple[list[FolderImage], list[str]]:
+    """The images in a folder, and its subfolders."""
     try:
         with os.scandir(folder) as entries:
-            by_name = {one.name: one.is_dir() for one in entries if is_visible(one.name)}
+            is_folder = {entry.name: entry.is_dir() for entry in entries if is_visible(entry.name)}
     except OSError as error:
         raise ShardError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    names = sorted(by_name, key=natural_key)
-    beside: dict[str, dict[str, str]] = {}
-    pictures = []
+    names = sorted(is_folder, key=natural_key)
+    texts: dict[str, dict[str, str]] = {}
+    image_names = []
     for name in names:
         stem, suffix = os.path.splitext(name)
-        if not by_name[name] and suffix.lower() in _BESIDE:
-            beside.setdefault(stem, {}).setdefault(suffix.lower()[1:], name)
-        elif not by_name[name] and suffix.lower() in PICTURE_SUFFIXES:
-            pictures.append(name)
-    own = [Picture(name, beside.get(os.path.splitext(name)[0], {})) for name in pictures]
-    return own, [name for name in names if by_name[name]]
+        if not is_folder[name] and suffix.lower() in _TEXT_SUFFIXES:
+            texts.setdefault(stem, {}).setdefault(suffix.lower()[1:], name)
+        elif not is_folder[name] and suffix.lower() in DOTTED_IMAGE_SUFFIXES:
+            image_names.append(name)
+    images = [FolderImage(name, texts.get(os.path.splitext(name)[0], {})) for name in image_names]
+    return images, [name for name in names if is_folder[name]]
 
 
-def _overlap(one: str, other: str) -> bool:
-    return os.path.commonpath([one, other]) in (one, other)
+def _overlap(path: str, other: str) -> bool:
+    return os.path.commonpath([path, other]) in (path, other)
 
 
-def _names(run: Iterable[Picture]) -> Iterator[str]:
-    """The files of a run: each picture, then what stands beside it."""
-    for picture in run:
-        yield picture.name
-        yield from picture.beside.values()
+def _names(images: Iterable[FolderImage]) -> Iterator[str]:
+    """The files of a chunk: each image, then its text files."""
+    for image in images:
+        yield image.name
+        yield from image.texts.values()
 
 
-def _run_of(root: Path, folder: str, run: list[Picture], glimpses: Iterator[Glimpse]) -> FolderRun:
-    """One run, with what is known of its files, which is taken from `glimpses`."""
-    seen = [(name, next(glimpses)) for name in _names(run)]
+def _chunk_of(
+    root: Path, folder: str, images: list[FolderImage], fingerprints: Iterator[Fingerprint]
+) -> FolderChunk:
+    """One chunk; takes its files' fingerprints from `fingerprints`."""
+    files = [(name, next(fingerprints)) for name in _names(images)]
     name = shard_name(root, folder)
-    return FolderRun(
+    return FolderChunk(
         path=root,
         folder=folder,
-        pictures=tuple(run),
-        size=sum(glimpse[0] for _, glimpse in seen if glimpse is not None),
-        identity=digest_json({"folder": name, "files": seen}),
+        images=tuple(images),
+        size=sum(fingerprint[0] for _, fingerprint in files if fingerprint is not None),
+        identity=digest_json({"folder": name, "files": files}),
     )
 
 
-def text_of(name: str) -> str:
-    """A name as UTF-8 can hold it: bytes that are no text look like \\xff."""
+def utf8_name(name: str) -> str:
+    """A file name as UTF-8 text, where each byte that is not UTF-8 looks like \\xff."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

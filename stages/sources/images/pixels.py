@@ -1,4 +1,4 @@
-"""The bytes of an image as the pixels that CLIP is trained on, or the reason why not."""
+"""Image bytes to the pixels that CLIP is trained on, or the reason why they cannot be decoded."""
 
 import io
 import re
@@ -14,27 +14,33 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 89_478_485
-"""Pillow's own bound, above which it suspects a decompression bomb: 256 MiB of RGB."""
+"""Pillow's own limit, above which it suspects a decompression bomb: 256 MiB of RGB."""
 
 MAX_SCANS = 100
-"""Of a JPEG. Each is a walk over all pixels, even where it takes a dozen bytes.
+"""Scans of a JPEG. Decoding each visits all pixels, even where the scan takes a dozen bytes.
 
 Programs write about ten. A file of 500 KB with 500 scans of 81 megapixels took 27 s to decode.
 """
 
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+"""Suffixes of image files; the first that a sample in a tar has is its image.
+
+They match whole suffixes: `a.seg.png` is the member `seg.png` of sample `a`, not its image.
+"""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""What Pillow may take the bytes for; JPEG includes MPO, several JPEGs in one file."""
+"""Formats that Pillow may try; JPEG includes MPO, several JPEGs in one file."""
 _JPEG = b"\xff\xd8\xff"
 _SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")
-"""Of a JPEG, where a length stands behind it; 0 and restarts belong to the pixels."""
+"""JPEG markers that a length follows; 0 and restart markers belong to the pixels."""
 _MAGIC = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II[*+]\0|MM\0[*+]", re.DOTALL
 )
 
-# All that Pillow lets out on hostile bytes, found by reading and by fuzzing. OSError holds
-# UnidentifiedImageError, LookupError and ArithmeticError what damaged tables and sizes cause,
-# ImportError a Pillow that was built without the codec.
+# What Pillow raises on hostile bytes, found by reading its code and by fuzzing. OSError includes
+# UnidentifiedImageError; LookupError and ArithmeticError come from damaged tables and sizes,
+# ImportError from a Pillow built without the codec.
 _DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -53,7 +59,7 @@ _DECODE_ERRORS = (
 
 
 class UndecodableImage(Exception):
-    """An image that cannot be used: its sample becomes a fault with this reason."""
+    """An image that cannot be used: its sample is skipped with this reason."""
 
     def __init__(self, reason: FaultReason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -62,11 +68,11 @@ class UndecodableImage(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A decoded image and the size that it has in its file."""
+class DecodedImage:
+    """A decoded image, and its size in the file."""
 
     rgb: "Image"
-    """Smaller than in its file where it was decoded at a fraction of its size."""
+    """Smaller than `width` x `height` where it was decoded at a fraction of its size."""
     width: int
     height: int
 
@@ -76,21 +82,20 @@ def decode(
     *,
     max_pixels: int = MAX_PIXELS,
     at_least: int | None = None,
-) -> Picture:
-    """The pixels of an encoded image, in memory, as open_clip is trained on them.
+) -> DecodedImage:
+    """The pixels of an encoded image, as open_clip sees them in training.
 
     That is webdataset's `pilrgb`, Pillow's `convert("RGB")` of the first frame: transparency is
-    dropped, not blended, 16 bits are clipped, and the EXIF orientation is not applied. It comes
-    before the resizing; open_clip's transform of an unconverted file resizes first, which gives
-    other pixels for palettes, transparency and CMYK. So queries are to be decoded here too.
+    dropped, not blended, 16 bits are clipped, and the EXIF orientation is not applied. The
+    conversion precedes the resizing; open_clip's transform of an unconverted file resizes first,
+    which gives other pixels for palettes, transparency and CMYK. So decode queries here too.
 
-    The kind of image is told from its bytes, never from its name. A file cut short is
-    `undecodable`, even where Pillow could show its upper part; one of more than `max_pixels` is
-    refused by its header, and a JPEG of more than MAX_SCANS by its markers. Every refusal is an
-    UndecodableImage.
+    The format is read from the bytes, never from the name. A truncated file is `undecodable`, even
+    where Pillow could show its upper part. An image of more than `max_pixels` is refused by its
+    header, a JPEG of more than MAX_SCANS by its markers. Every refusal raises UndecodableImage.
 
-    With `at_least` a JPEG is decoded at the smallest of 1/2, 1/4 and 1/8 of its size at which both
-    sides keep so many pixels: other pixels, made in a part of the time.
+    With `at_least`, a JPEG is decoded at the smallest of 1/2, 1/4 and 1/8 of its size at which both
+    sides keep at least that many pixels: faster, but with different pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -111,11 +116,11 @@ def decode(
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
-            # Which colour is transparent does not change the RGB values, but Pillow warns of it.
+            # The transparent colour does not change the RGB values, but Pillow warns about it.
             image.info.pop("transparency", None)
-            # A conversion copies even what is RGB: up to 256 MiB.
+            # convert() copies even an RGB image: up to 256 MiB.
             rgb = image if image.mode == "RGB" else image.convert("RGB")
-            return Picture(rgb=rgb, width=width, height=height)
+            return DecodedImage(rgb=rgb, width=width, height=height)
     except (Image.DecompressionBombError, MemoryError) as error:
         raise UndecodableImage("too_large", _detail(error)) from error
     except UnidentifiedImageError as error:
@@ -127,9 +132,9 @@ def decode(
 
 
 def count_scans(raw: bytes) -> int:
-    """Scans of the first image in a JPEG, where there may be more than MAX_SCANS; else 0.
+    """Scans of the first image in a JPEG, if they may exceed MAX_SCANS; else 0.
 
-    Other images may stand in the blocks of programs before it, and behind it anything at all.
+    Application blocks before the image may hold other images, and anything may follow it.
     """
     if not raw.startswith(_JPEG) or raw.count(bytes((0xFF, _SCAN))) <= MAX_SCANS:
         return 0
@@ -148,9 +153,9 @@ def _detail(error: BaseException) -> str:
 
 
 def _silence_pillow() -> None:
-    """Leaves out Pillow's remarks on broken metadata, one a photo in a crawled data set.
+    """Silences Pillow's warnings about broken metadata, one per photo in a crawled data set.
 
-    Not by `catch_warnings`, which is not safe where several threads decode.
+    `catch_warnings` is not safe where several threads decode.
     """
     ours = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
     if not warnings.filters or warnings.filters[0] != ours:

@@ -1,4 +1,4 @@
-"""Which columns of a table hold pictures, keys and fields, told by its schema."""
+"""The columns of a table that hold images, keys and fields, judged by its schema."""
 
 import json
 from collections.abc import Mapping
@@ -16,69 +16,75 @@ PATH_NAMES = ("path", "file", "file_name", "filename", "image_path", "filepath",
 URL_NAMES = ("url", "image_url")
 KEY_NAMES = ("__key__", "key", "id", "image_id")
 
-How = Literal["struct", "bytes", "path"]
+ImageForm = Literal["struct", "bytes", "path"]
+"""`struct` of bytes and path, as Hugging Face writes it; plain `bytes`; or `path`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableColumns:
-    """What each column of a table is for."""
+    """The role of each column of a table."""
 
     image: str
-    how: How
-    """`struct` of bytes and path, as Hugging Face writes it; plain `bytes`; or `path`."""
+    image_form: ImageForm
     key: str | None
-    """None where rows are known by their number."""
+    """None where the row number is the key."""
     fields: tuple[str, ...]
-    """Columns of single values, each of which says something of its picture."""
+    """Columns of single values that describe the image."""
     class_names: tuple[str, ...] = ()
-    """What the whole numbers in the column `label` mean, where Hugging Face's metadata tells."""
+    """Names of the integers in the column `label`, from Hugging Face's metadata."""
 
 
-def sniff_columns(schema: "pa.Schema", image_column: str, where: Path) -> TableColumns:
-    """The columns of a table by their types and names, the latter in any case.
+def find_columns(schema: "pa.Schema", image_column: str, where: Path) -> TableColumns:
+    """The columns of a table by their types and their names, in any case.
 
-    Pictures are a struct of bytes and path, else bytes under a usual name, else paths under one,
-    else addresses. Raises ConfigError where there are none, or several, and none is named.
+    Without an `image_column`, images are a struct of bytes and path, else bytes under a usual name,
+    else paths under one, else addresses. ConfigError where none is found, where several structs
+    are, or where `image_column` cannot hold images.
     """
-    kinds: dict[str, How | None] = {one.name: _how(one.type) for one in schema}
-    image = image_column or _find_image(kinds, schema, where)
-    how = kinds.get(image)
-    if how is None:
-        known = ", ".join(name for name, how in kinds.items() if how is not None) or "none"
+    forms: dict[str, ImageForm | None] = {
+        column.name: _image_form(column.type) for column in schema
+    }
+    image = image_column or _find_image(forms, schema, where)
+    image_form = forms.get(image)
+    if image_form is None:
+        possible = ", ".join(name for name, form in forms.items() if form is not None)
+        name_one = f"name one of {possible}" if possible else "it has none of these"
         raise ConfigError(
-            f"--image-column {image!r} of {where} is no column of pictures: such are bytes, a "
-            f"struct of bytes and path, or text that names files, which are {known}"
+            f"--image-column {image!r} of {where} holds no images, which are bytes, a struct of "
+            f"bytes and path, or text that names files: {name_one}"
         )
-    key = _first(KEY_NAMES, [one.name for one in schema if _is_single(one.type)])
+    key = _first(KEY_NAMES, [column.name for column in schema if _is_single(column.type)])
     fields = [
-        one.name
-        for one in schema
-        if _is_single(one.type) and one.name != key and (one.name != image or how == "path")
+        column.name
+        for column in schema
+        if _is_single(column.type)
+        and column.name != key
+        and (column.name != image or image_form == "path")
     ]
     return TableColumns(
         image=image,
-        how=how,
+        image_form=image_form,
         key=key,
         fields=tuple(fields),
         class_names=_class_names(schema),
     )
 
 
-def _find_image(kinds: Mapping[str, How | None], schema: "pa.Schema", where: Path) -> str:
-    structs = [name for name, how in kinds.items() if how == "struct"]
+def _find_image(forms: Mapping[str, ImageForm | None], schema: "pa.Schema", where: Path) -> str:
+    structs = [name for name, form in forms.items() if form == "struct"]
     if len(structs) > 1 and (usual := _first(BYTES_NAMES, structs)):
         structs = [usual]
     if len(structs) > 1:
         raise ConfigError(
-            f"{where} has pictures in {', '.join(structs)}: --image-column names the one to embed"
+            f"{where} has images in {', '.join(structs)}: name the one to embed with --image-column"
         )
-    of_bytes = [name for name, how in kinds.items() if how == "bytes"]
-    of_text = [name for name, how in kinds.items() if how == "path"]
+    binary = [name for name, form in forms.items() if form == "bytes"]
+    text = [name for name, form in forms.items() if form == "path"]
     found = (
         _first(tuple(structs), structs)
-        or _first(BYTES_NAMES, of_bytes)
-        or _first(PATH_NAMES, of_text)
-        or _first(URL_NAMES, of_text)
+        or _first(BYTES_NAMES, binary)
+        or _first(PATH_NAMES, text)
+        or _first(URL_NAMES, text)
     )
     if found is None:
         raise ConfigError(_no_image(schema, where))
@@ -88,60 +94,73 @@ def _find_image(kinds: Mapping[str, How | None], schema: "pa.Schema", where: Pat
 def _no_image(schema: "pa.Schema", where: Path) -> str:
     import pyarrow.types as types
 
-    columns = ", ".join(f"{one.name} ({one.type})" for one in schema)[:400]
+    columns = ", ".join(f"{column.name} ({column.type})" for column in schema)[:400]
     if (where.parent.parent / "img_emb").is_dir():
         return (
-            f"{where} belongs to embeddings of clip-retrieval: cpp-pipe import "
-            f"{str(where.parent.parent)!r} takes them"
+            f"{where} belongs to embeddings of clip-retrieval: use cpp-pipe import "
+            f"{str(where.parent.parent)!r}"
         )
-    message = f"{where} has no column that is known to hold pictures, but {columns}"
-    if any(types.is_list(one.type) or types.is_fixed_size_list(one.type) for one in schema):
-        message += "; lists of numbers are no pictures: save embeddings as .npy for cpp-pipe import"
-    return f"{message}; --image-column names one"
+    message = f"{where} has no column known to hold images, but {columns}: name one with "
+    message += "--image-column"
+    if any(
+        types.is_list(column.type) or types.is_fixed_size_list(column.type) for column in schema
+    ):
+        message += ", or save lists that are embeddings as .npy for cpp-pipe import"
+    return message
 
 
-def _how(kind: "pa.DataType") -> How | None:
-    """How a column of this type may hold pictures."""
+def _image_form(data_type: "pa.DataType") -> ImageForm | None:
+    """The form in which a column of this type may hold images; None where it cannot."""
     import pyarrow.types as types
 
-    if types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return "struct" if index >= 0 and _is_bytes(kind.field(index).type) else None
-    if _is_bytes(kind):
+    if types.is_struct(data_type):
+        index = data_type.get_field_index("bytes")
+        return "struct" if index >= 0 and _is_bytes(data_type.field(index).type) else None
+    if _is_bytes(data_type):
         return "bytes"
-    return "path" if _is_text(kind) else None
+    return "path" if _is_text(data_type) else None
 
 
-def _is_bytes(kind: "pa.DataType") -> bool:
+def _is_bytes(data_type: "pa.DataType") -> bool:
     import pyarrow.types as types
 
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    return (
+        types.is_binary(data_type)
+        or types.is_large_binary(data_type)
+        or types.is_binary_view(data_type)
+    )
 
 
-def _is_text(kind: "pa.DataType") -> bool:
+def _is_text(data_type: "pa.DataType") -> bool:
     import pyarrow.types as types
 
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return (
+        types.is_string(data_type)
+        or types.is_large_string(data_type)
+        or types.is_string_view(data_type)
+    )
 
 
-def _is_single(kind: "pa.DataType") -> bool:
-    """Whether a column has one value a row that JSON can hold."""
+def _is_single(data_type: "pa.DataType") -> bool:
+    """Whether a column holds one value per row that JSON can hold."""
     import pyarrow.types as types
 
-    return not (types.is_nested(kind) or _is_bytes(kind) or types.is_fixed_size_binary(kind))
+    return not (
+        types.is_nested(data_type) or _is_bytes(data_type) or types.is_fixed_size_binary(data_type)
+    )
 
 
-def _first(names: tuple[str, ...], there: list[str]) -> str | None:
-    """The column that has one of `names`, in any case; the first of `names` first."""
-    by_lower = {name.lower(): name for name in reversed(there)}
+def _first(names: tuple[str, ...], columns: list[str]) -> str | None:
+    """The column named as one of `names`, in any case; earlier names win."""
+    by_lower = {name.lower(): name for name in reversed(columns)}
     return next((by_lower[name.lower()] for name in names if name.lower() in by_lower), None)
 
 
 def _class_names(schema: "pa.Schema") -> tuple[str, ...]:
     """Hugging Face's names of the classes in the column `label`."""
     try:
-        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        names = told["info"]["features"]["label"]["names"]
+        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        names = metadata["info"]["features"]["label"]["names"]
     except (ValueError, LookupError, TypeError):
         return ()
     return tuple(map(str, names)) if isinstance(names, list) else ()

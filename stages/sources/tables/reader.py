@@ -1,4 +1,4 @@
-"""Rows of a Parquet file one after another, without ever holding a whole column of pictures."""
+"""A Parquet file read row by row, without holding a whole column of images."""
 
 import contextlib
 import threading
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _BLOCK_ROWS = 64
-"""Rows that are decoded at once: pictures of some megabytes must fit in a few of these."""
+"""Rows decoded at a time: a few blocks of images of several megabytes must fit in memory."""
 _BLOCKS_KEPT = 2
-"""As threads ask for rows in order, but for the few that are asked for at once."""
+"""Threads ask for rows almost in order, so two blocks suffice."""
 _STREAM_BYTES = 1 << 20
-"""Of a column that are read ahead."""
+"""Bytes of a column that are read ahead."""
 
 
 @contextlib.contextmanager
 def open_table(path: Path) -> Iterator["pq.ParquetFile"]:
-    """A Parquet file as long as the block lasts; ShardError where it is none, or not whole."""
+    """Opens a Parquet file for the block; ShardError where it is damaged or not Parquet."""
     import pyarrow.parquet as pq
 
     with _table_errors(path):
@@ -32,7 +32,7 @@ def open_table(path: Path) -> Iterator["pq.ParquetFile"]:
 
 
 def column_values(file: "pq.ParquetFile", path: Path, column: str) -> Iterator[Any]:
-    """The values of one column, or of one leaf of a struct, in order."""
+    """The values of one column, or of one field of a struct, in order."""
     with _table_errors(path):
         for batch in file.iter_batches(columns=[column], use_threads=False):
             yield from batch.column(0).to_pylist()
@@ -48,8 +48,8 @@ def _table_errors(path: Path) -> Iterator[None]:
         raise ShardError(f"the table {path} cannot be read as Parquet: {error}") from error
 
 
-class TableRows:
-    """Some columns of a Parquet file, read in order; safe to ask from several threads at once."""
+class TableReader:
+    """Reads some columns of a Parquet file, in order; safe to use from several threads."""
 
     def __init__(self, file: "pq.ParquetFile", path: Path, columns: Sequence[str]) -> None:
         self._file = file
@@ -61,7 +61,7 @@ class TableRows:
         self._stream: Iterator[pa.RecordBatch] = iter(())
 
     def row(self, row: int) -> dict[str, Any]:
-        """The values of a row by column; going back costs a new start at its row group."""
+        """The values of a row by column; an earlier row restarts reading at its row group."""
         with self._lock, _table_errors(self._path):
             if not self._blocks or row < self._blocks[0][0]:
                 self._start(row)
@@ -69,11 +69,11 @@ class TableRows:
                 block = next(self._stream)
                 self._blocks = [*self._blocks[1 - _BLOCKS_KEPT :], (self._next, block)]
                 self._next += block.num_rows
-            start, block = next(one for one in reversed(self._blocks) if one[0] <= row)
+            start, block = next(block for block in reversed(self._blocks) if block[0] <= row)
             return block.slice(row - start, 1).to_pylist()[0]
 
     def _start(self, row: int) -> None:
-        """Begins at the row group that holds a row."""
+        """Starts reading at the row group that holds a row."""
         first = group = 0
         groups = self._file.metadata.num_row_groups
         while row >= first + (rows := self._file.metadata.row_group(group).num_rows):

@@ -1,10 +1,10 @@
-"""A tar shard as a list of samples, each member of a sample by its place in the file.
+"""A tar shard as a list of samples, each with the positions of its members in the file.
 
-Members are grouped by key over the whole shard, as webdataset's key rule has it: the key is what
-stands before the first dot of the base name, folders included; the rest, in lower case, is the
-suffix. webdataset joins neighbours only, so it returns halves where writers were interleaved, and
-its handlers return the front of a cut shard as a success; here every key is either a sample or a
-fault, and a shard that is not whole says so.
+Members are grouped by key over the whole shard. Keys follow webdataset's rule: the key is the path
+up to the first dot of the base name, the rest, in lower case, is the suffix. webdataset groups
+neighbours only, so where writers interleaved it returns half samples, and it returns the front of a
+cut shard without an error. Here every key becomes either a sample or a fault, and a shard that is
+not whole says so.
 """
 
 import os
@@ -17,24 +17,19 @@ from typing import BinaryIO, Literal
 
 from ....store.errors import ShardError
 from ..faults import Fault, FaultReason
-
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-"""Suffixes of a sample's image; the first that a sample has is its image.
-
-Plain ones only: `a.seg.png` belongs to sample `a` under the suffix `seg.png`, and is not its image.
-"""
+from ..images.pixels import IMAGE_SUFFIXES
 
 BLOCK = 512
-_FOREIGN = (
+_COMPRESSIONS = (
     (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\x00", "xz"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\x04\x22\x4d\x18", "lz4"),
 )
-_NOT_TARS = ((b"PK\x03\x04", "a zip or an .npz"), (b"PAR1", "Parquet"), (b"\x93NUMPY", ".npy"))
+_OTHER_FORMATS = ((b"PK\x03\x04", "a zip or an .npz"), (b"PAR1", "Parquet"), (b"\x93NUMPY", ".npy"))
 
-# What the standard library's reader lets out on damaged headers, found by reading and by fuzzing.
+# What the standard library raises on damaged headers, found by reading its code and by fuzzing.
 _HEADER_ERRORS = (
     tarfile.TarError,
     ValueError,
@@ -48,7 +43,7 @@ _HEADER_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where the bytes of one member lie in the shard."""
+    """The position of one member's bytes in the shard."""
 
     offset: int
     size: int
@@ -64,28 +59,28 @@ class SampleEntry:
 
     @property
     def image(self) -> Span:
-        """Where the bytes of the image lie."""
+        """The position of the image's bytes."""
         return self.members[self.image_suffix]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardListing:
-    """All that the headers of a shard tell."""
+    """What the headers of a shard list."""
 
     samples: tuple[SampleEntry, ...]
-    """In the order in which their first members stand."""
+    """In the order of their first members."""
     faults: tuple[Fault, ...]
     complete: bool
-    """Whether the shard was read to its end mark, and nothing but zeros follows."""
+    """Whether the shard was read to its end mark, with only zeros after it."""
     cut_at: int | None = None
-    """The byte at which reading ended early."""
+    """The byte where reading stopped early; None where the shard is complete."""
     why_cut: str | None = None
     suffixes: Counter[str] = field(default_factory=Counter)
     """How many members have each suffix; "" counts those without a dot."""
 
     @property
     def seen(self) -> int:
-        """How many samples the headers tell of, good or not."""
+        """How many samples the headers list, faulty ones included."""
         return len(self.samples) + len(self.faults)
 
 
@@ -97,10 +92,10 @@ class _Member:
 
 
 def scan(path: Path) -> ShardListing:
-    """Lists the samples of an uncompressed tar; reads its headers only.
+    """Lists the samples of an uncompressed tar; reads only its headers.
 
-    A shard that is cut, damaged half-way or empty gives what could be listed, with `complete`
-    false. ShardError where the file is no tar at all, or a compressed one.
+    A shard that is cut, damaged half-way or empty yields what could be listed, with `complete`
+    false. ShardError where the file is not a tar, or is compressed.
     """
     try:
         with path.open("rb") as file:
@@ -112,10 +107,10 @@ def scan(path: Path) -> ShardListing:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """The key and the suffix in a member's name, or None where it has none or is no one's data.
+    """The key and the suffix in a member's name, or None where it belongs to no sample.
 
-    A leading `./` is dropped. Hidden files, macOS's `._` files and `__MACOSX`, and webdataset's
-    own `__name__` folders belong to no sample.
+    A leading `./` is dropped. Names without a dot, hidden files, macOS's `._` files and `__MACOSX`,
+    and webdataset's own `__name__` folders belong to no sample.
     """
     while name.startswith("./"):
         name = name[2:]
@@ -133,7 +128,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 def _read_headers(
     path: Path, file: BinaryIO, size: int
 ) -> tuple[list[_Member], int | None, str | None]:
-    """The members up to where reading ends, and, if that is not the end mark, where and why."""
+    """The members, and, where reading stops before the end mark, where and why."""
     if size == 0:
         return [], 0, "the file is empty"
     _require_tar(path, file.read(BLOCK))
@@ -141,13 +136,13 @@ def _read_headers(
     members: list[_Member] = []
     position = 0
     try:
-        # Names that are no UTF-8 keep their bytes as text like \xff, so that keys stay distinct.
+        # In names, invalid UTF-8 becomes text such as \xff, so that keys stay distinct.
         with tarfile.open(
             fileobj=file, mode="r:", encoding="utf-8", errors="backslashreplace"
         ) as tar:
             while (header := tar.next()) is not None:
-                # Damaged sizes may be negative, and would have the reader go back for ever
-                # (CVE-2025-8194; 3.14 and the last releases of older Pythons refuse them).
+                # A damaged size may be negative and would make the reader loop for ever
+                # (CVE-2025-8194; Python 3.14 and the last releases of older ones refuse it).
                 if header.size < 0 or tar.offset <= position:
                     return members, position, f"the header at byte {position} is damaged"
                 position = tar.offset
@@ -165,7 +160,7 @@ def _read_headers(
 
 
 def _require_tar(path: Path, first: bytes) -> None:
-    """ShardError unless the first block is a header, an end mark or a header cut short."""
+    """ShardError unless the first block is a header, an end mark or a truncated header."""
     if len(first) == BLOCK and not first.strip(b"\0"):
         return
     try:
@@ -174,20 +169,20 @@ def _require_tar(path: Path, first: bytes) -> None:
     except _HEADER_ERRORS:
         if len(first) < BLOCK and first[257:262] == b"ustar":
             return
-    for magic, name in _FOREIGN:
+    for magic, name in _COMPRESSIONS:
         if first.startswith(magic):
             raise ShardError(
-                f"the shard {path} is compressed with {name}: decompress it first, as samples are "
-                "read by their place in the file"
+                f"the shard {path} is compressed with {name}: decompress it first, because samples "
+                "are read by their position in the file"
             )
-    for magic, name in _NOT_TARS:
+    for magic, name in _OTHER_FORMATS:
         if first.startswith(magic):
             raise ShardError(f"the shard {path} is not a tar but {name}")
     raise ShardError(f"the shard {path} is not a tar: it starts with {first[:16]!r}")
 
 
 def _member_of(header: tarfile.TarInfo, size: int) -> _Member | None:
-    """One member of the shard; None for folders."""
+    """The member that a header describes; None for a folder."""
     span = Span(header.offset_data, header.size)
     if header.isdir():
         return None
@@ -199,7 +194,8 @@ def _member_of(header: tarfile.TarInfo, size: int) -> _Member | None:
 
 
 def _read_end(file: BinaryIO, position: int, size: int) -> tuple[int | None, str | None]:
-    """Whether an end mark stands at `position` and only zeros follow; else where and why not."""
+    """(None, None) where the end mark is at `position` with only zeros after it; else where the
+    shard breaks off, and why."""
     file.seek(min(position, size))
     mark = file.read(BLOCK)
     if len(mark) < BLOCK:
@@ -216,19 +212,19 @@ def _read_end(file: BinaryIO, position: int, size: int) -> tuple[int | None, str
 
 
 @dataclass(slots=True)
-class _Draft:
-    """What is known of one key so far."""
+class _Candidate:
+    """What is known about one key so far."""
 
     offset: int
     members: dict[str, Span] = field(default_factory=dict)
     fault: tuple[int, FaultReason, str] | None = None
     links: list[str] = field(default_factory=list)
-    """Suffixes of images that are links or devices."""
+    """Suffixes of image members that are links or devices."""
 
 
 def _group(members: list[_Member], cut_at: int | None, why_cut: str | None) -> ShardListing:
-    """Members by key: every key becomes one sample or one fault, every repetition one fault."""
-    drafts: dict[str, _Draft] = {}
+    """Groups members by key: each key becomes a sample or a fault, each repetition a fault."""
+    candidates: dict[str, _Candidate] = {}
     repetitions: dict[tuple[str, int], list[tuple[int, str]]] = {}
     times_seen: Counter[tuple[str, str]] = Counter()
     suffixes: Counter[str] = Counter()
@@ -247,32 +243,33 @@ def _group(members: list[_Member], cut_at: int | None, why_cut: str | None) -> S
             continue
         last_key = key
         offset = member.span.offset
-        draft = drafts.setdefault(key, _Draft(offset))
+        candidate = candidates.setdefault(key, _Candidate(offset))
         if member.kind == "link_or_device":
-            draft.links.append(suffix)
+            candidate.links.append(suffix)
             continue
         times_seen[split] += 1
         if times_seen[split] > 1:
             repetitions.setdefault((key, times_seen[split]), []).append((offset, suffix))
         elif member.kind == "file":
-            draft.members[suffix] = member.span
+            candidate.members[suffix] = member.span
         elif member.kind == "sparse":
-            draft.fault = offset, "sparse", f"the {suffix} is a sparse member"
+            candidate.fault = offset, "sparse", f"the {suffix} is a sparse member"
         else:
-            draft.fault = offset, "truncated", f"the {suffix} is cut: {why_cut}"
+            candidate.fault = offset, "truncated", f"the {suffix} is cut: {why_cut}"
     samples: list[SampleEntry] = []
-    for key, draft in drafts.items():
-        image = next((suffix for suffix in IMAGE_SUFFIXES if suffix in draft.members), None)
-        if draft.fault is None and image is not None:
-            samples.append(SampleEntry(key=key, members=draft.members, image_suffix=image))
+    for key, candidate in candidates.items():
+        image = next((suffix for suffix in IMAGE_SUFFIXES if suffix in candidate.members), None)
+        if candidate.fault is None and image is not None:
+            samples.append(SampleEntry(key=key, members=candidate.members, image_suffix=image))
         else:
-            offset, reason, detail = draft.fault or _why_no_image(
-                draft, why_cut if key == last_key else None
+            offset, reason, detail = candidate.fault or _why_no_image(
+                candidate, why_cut if key == last_key else None
             )
             faults.append(Fault(key=key, offset=offset, reason=reason, detail=detail))
-    for (key, _), again in repetitions.items():
-        detail = "again: " + ", ".join(suffix for _, suffix in again)
-        faults.append(Fault(key=key, offset=again[0][0], reason="duplicate_key", detail=detail))
+    for (key, _), repeated in repetitions.items():
+        detail = "again: " + ", ".join(suffix for _, suffix in repeated)
+        offset = repeated[0][0]
+        faults.append(Fault(key=key, offset=offset, reason="duplicate_key", detail=detail))
     return ShardListing(
         samples=tuple(samples),
         faults=tuple(sorted(faults, key=lambda fault: (fault.offset, fault.key))),
@@ -284,7 +281,7 @@ def _group(members: list[_Member], cut_at: int | None, why_cut: str | None) -> S
 
 
 def _fault_of_keyless(member: _Member) -> list[Fault]:
-    """A fault for an image whose name holds no key, such as `.jpg`; macOS's copies are none."""
+    """A fault for an image without a key, such as `.jpg`; none for macOS's `._` copies."""
     folder, _, base = member.name.rpartition("/")
     is_image = base.rpartition(".")[2].lower() in IMAGE_SUFFIXES and "." in base
     if not is_image or base.startswith("._") or split_name(f"{folder}/x.jpg") is None:
@@ -299,11 +296,11 @@ def _fault_of_keyless(member: _Member) -> list[Fault]:
     ]
 
 
-def _why_no_image(draft: _Draft, why_cut: str | None) -> tuple[int, FaultReason, str]:
-    """Why a key without an image has none; `why_cut` where the shard ends right behind it."""
-    if draft.links:
-        return draft.offset, "not_a_file", f"the {draft.links[0]} is a link or a device"
-    seen = ", ".join(sorted(draft.members))
+def _why_no_image(candidate: _Candidate, why_cut: str | None) -> tuple[int, FaultReason, str]:
+    """Why a key has no image; `why_cut` is given where the shard ends right after the key."""
+    if candidate.links:
+        return candidate.offset, "not_a_file", f"the {candidate.links[0]} is a link or a device"
+    seen = ", ".join(sorted(candidate.members))
     if why_cut is not None:
-        return draft.offset, "truncated", f"only {seen} stand before the cut: {why_cut}"
-    return draft.offset, "no_image", f"suffixes seen: {seen}"
+        return candidate.offset, "truncated", f"only {seen} stand before the cut: {why_cut}"
+    return candidate.offset, "no_image", f"suffixes seen: {seen}"

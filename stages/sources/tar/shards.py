@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..faults import Fault
-from ..fields import SampleFields, ShardBytes, fields, open_shard
+from ..fields import SampleFields, read_fields
 from ..shards import Shard, require_unchanged, stamp
 from .listing import SampleEntry, ShardListing, scan
+from .shard_bytes import ShardBytes, open_shard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +21,19 @@ class TarShard(Shard):
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["TarSamples"]:
-        """Its samples, read by their place in the file; ShardError where it changes meanwhile."""
+        """Opens its samples, read by position; ShardError where the file changes meanwhile."""
         before = stamp(self.path)
-        with open_tar(self.path, successes(find_stats(self.path))) as samples:
+        with open_tar(self.path, parse_successes(find_stats(self.path))) as samples:
             yield samples
-        is_same = stamp(self.path) == before and type(self).of(self.path).identity == self.identity
-        require_unchanged(self.path, is_same)
+        is_unchanged = (
+            stamp(self.path) == before and type(self).of(self.path).identity == self.identity
+        )
+        require_unchanged(self.path, is_unchanged)
 
 
 @dataclass(frozen=True, slots=True)
 class TarEntry:
-    """One sample of a tar that is open."""
+    """One sample of an open tar."""
 
     entry: SampleEntry
     shard: ShardBytes
@@ -42,12 +45,12 @@ class TarEntry:
 
     @property
     def offset(self) -> int:
-        """Where the bytes of its image start in the tar."""
+        """Where its image's bytes start in the tar."""
         return self.entry.image.offset
 
     @property
     def size(self) -> int:
-        """How many bytes its image has."""
+        """Bytes of its image."""
         return self.entry.image.size
 
     def read_image(self) -> bytes:
@@ -55,13 +58,14 @@ class TarEntry:
         return self.shard.read(self.entry.image)
 
     def fields(self) -> SampleFields:
-        """What its other members say."""
-        return fields(self.entry, self.shard)
+        """The fields in its text members."""
+        sizes = {suffix: span.size for suffix, span in self.entry.members.items()}
+        return read_fields(sizes, lambda suffix: self.shard.read(self.entry.members[suffix]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarSamples:
-    """The samples of a tar that is open."""
+    """The samples of an open tar."""
 
     listing: ShardListing
     shard: ShardBytes
@@ -70,7 +74,7 @@ class TarSamples:
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Samples without an image that can be read."""
+        """Samples without a readable image."""
         return self.listing.faults
 
     @property
@@ -80,7 +84,7 @@ class TarSamples:
 
     @property
     def why_cut(self) -> str | None:
-        """Why it was not."""
+        """Why it was not; None where it was."""
         return self.listing.why_cut
 
     @property
@@ -95,33 +99,33 @@ class TarSamples:
 
 @contextlib.contextmanager
 def open_tar(path: Path, stats_successes: int | None) -> Iterator[TarSamples]:
-    """The samples of the tar at `path`, and what img2dataset counted in it, if it did."""
+    """Opens the samples of the tar at `path`; `stats_successes` is img2dataset's own count."""
     listing = scan(path)
     facts = {} if stats_successes is None else {"stats_successes": stats_successes}
     with open_shard(path) as shard:
         yield TarSamples(
             listing=listing,
             shard=shard,
-            samples=tuple(TarEntry(one, shard) for one in listing.samples),
+            samples=tuple(TarEntry(entry, shard) for entry in listing.samples),
             facts={"source": "tar", **facts},
         )
 
 
 def stats_name(name: str) -> str:
-    """The name of img2dataset's file of counts beside the shard of this name."""
+    """The name of the file in which img2dataset counts the samples of a shard."""
     return f"{name.removesuffix('.tar')}_stats.json"
 
 
 def find_stats(path: Path) -> bytes | None:
-    """What stands in img2dataset's file of counts beside a shard, if there is one."""
+    """The contents of img2dataset's counts beside a shard; None where there are none."""
     try:
         return path.with_name(stats_name(path.name)).read_bytes()
     except OSError:
         return None
 
 
-def successes(stats: bytes | None) -> int | None:
-    """How many samples img2dataset says that it wrote; None where it says nothing of it."""
+def parse_successes(stats: bytes | None) -> int | None:
+    """How many samples img2dataset says it wrote; None where it does not say."""
     try:
         value = json.loads(stats) if stats else None
     except (ValueError, RecursionError):

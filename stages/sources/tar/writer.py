@@ -1,4 +1,4 @@
-"""A folder of pictures as tar shards in the WebDataset format, byte for byte."""
+"""A folder of images copied into tar shards in the WebDataset format."""
 
 import re
 import shutil
@@ -9,44 +9,44 @@ from pathlib import Path
 from ....store.errors import ConfigError
 from ....store.files import sync, temporary_sibling
 from ..faults import FaultReason
-from ..images.files import read_picture
-from ..images.folders import Picture, find_pictures, text_of
+from ..images.files import read_image_file
+from ..images.folders import FolderImage, find_images, utf8_name
 from ..images.pixels import UndecodableImage
 from .listing import split_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """What came of packing a folder."""
+    """The result of packing a folder."""
 
     shards: tuple[Path, ...]
-    pictures: int
+    images: int
     renamed: tuple[tuple[str, str], ...]
-    """Pictures whose keys were taken already, and the keys that they have instead."""
+    """Images whose keys were taken already, and the keys that they got instead."""
     skipped: tuple[tuple[str, FaultReason, str], ...]
-    """Pictures that could not be read: where they lie, the reason and its detail."""
+    """Images that could not be read: path, reason and detail."""
 
 
-def pack(
-    root: Path, out: Path, *, shard_size: int, prefix: str, tell: Callable[[int, int], None]
+def pack_folder(
+    root: Path, out: Path, *, shard_size: int, prefix: str, report: Callable[[int, int], None]
 ) -> Packed:
-    """Writes the pictures below `root` into shards in a new folder `out`, whole or not at all.
+    """Writes the images below `root` into shards in a new folder `out`, all of them or none.
 
-    A key is the path from `root` without its suffix, with every dot and blank in it an underscore;
-    see `key_of`. What stands beside a picture as .txt, .json or .cls comes along. Nothing of clocks
-    or users enters: the same pictures give the same bytes. Raises ConfigError where `out` holds
-    anything, or cannot be written. `tell` hears how many of how many are done.
+    A key is the path from `root` without its suffix, see `key_of`. An image's .txt, .json and .cls
+    files are copied with it. No clock or user enters: the same images give the same bytes.
+    ConfigError where `out` holds anything or cannot be written. `report` gets how many images are
+    done, and how many there are.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is there already: name a new folder, nothing is overwritten")
-    found = find_pictures(root)
+        raise ConfigError(f"{out} exists already, and nothing is overwritten: name a new folder")
+    found = find_images(root)
     temporary = temporary_sibling(out)
     try:
         temporary.mkdir(parents=True)
-        packed = _write(root, found, temporary, shard_size, prefix, tell)
+        packed = _write(root, found, temporary, shard_size, prefix, report)
         if not packed.shards:
             why = ", ".join(f"{path} ({reason})" for path, reason, _ in packed.skipped[:3])
-            raise ConfigError(f"no picture of {root} could be read: {why}")
+            raise ConfigError(f"no image in {root} could be read: {why}")
         sync(temporary)
         temporary.rename(out)
         sync(out.parent)
@@ -55,34 +55,34 @@ def pack(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Packed(
-        shards=tuple(out / one.name for one in packed.shards),
-        pictures=packed.pictures,
+        shards=tuple(out / path.name for path in packed.shards),
+        images=packed.images,
         renamed=packed.renamed,
         skipped=packed.skipped,
     )
 
 
 def key_of(path: str) -> str:
-    """The key of a picture by its path from the folder, without its suffix.
+    """The key of an image by its path from the folder, without its suffix.
 
-    A key ends at the first dot of the base name, and some tools end it at a blank: both become
-    underscores. A folder like `__this__`, which WebDataset keeps for itself, loses the first two.
+    A key ends at the first dot of the base name, and for some tools at whitespace: both become
+    underscores. A folder such as `__this__`, which WebDataset reserves, loses its first two.
     """
-    key = re.sub(r"[.\s]", "_", text_of(path))
+    key = re.sub(r"[.\s]", "_", utf8_name(path))
     return key if split_name(f"{key}.jpg") is not None else key[2:]
 
 
 def _write(
     root: Path,
-    found: list[tuple[str, list[Picture]]],
+    found: list[tuple[str, list[FolderImage]]],
     out: Path,
     shard_size: int,
     prefix: str,
-    tell: Callable[[int, int], None],
+    report: Callable[[int, int], None],
 ) -> Packed:
     from webdataset.writer import TarWriter
 
-    total = sum(len(pictures) for _, pictures in found)
+    total = sum(len(images) for _, images in found)
     skipped: list[tuple[str, FaultReason, str]] = []
     renamed: list[tuple[str, str]] = []
     samples = _samples(root, found, skipped, renamed)
@@ -100,33 +100,34 @@ def _write(
                     break
                 tar.write(dict(sample))
                 written += 1
-                tell(written + len(skipped), total)
+                report(written + len(skipped), total)
                 sample = next(samples, None)
         sync(shards[-1])
     return Packed(
-        shards=tuple(shards), pictures=written, renamed=tuple(renamed), skipped=tuple(skipped)
+        shards=tuple(shards), images=written, renamed=tuple(renamed), skipped=tuple(skipped)
     )
 
 
 def _samples(
     root: Path,
-    found: list[tuple[str, list[Picture]]],
+    found: list[tuple[str, list[FolderImage]]],
     skipped: list[tuple[str, FaultReason, str]],
     renamed: list[tuple[str, str]],
 ) -> Iterator[Mapping[str, str | bytes]]:
-    """Sample by sample as WebDataset writes them."""
+    """The samples as WebDataset writes them; adds to `skipped` and `renamed`."""
     taken: set[str] = set()
-    for folder, pictures in found:
-        for picture in pictures:
-            path = f"{folder}/{picture.name}" if folder else picture.name
+    for folder, images in found:
+        for image in images:
+            path = f"{folder}/{image.name}" if folder else image.name
             stem, _, suffix = path.rpartition(".")
             try:
                 members = {
-                    one: read_picture(root / folder / name) for one, name in picture.beside.items()
+                    text_suffix: read_image_file(root / folder / name)
+                    for text_suffix, name in image.texts.items()
                 }
-                members[suffix.lower()] = read_picture(root / path)
+                members[suffix.lower()] = read_image_file(root / path)
             except UndecodableImage as error:
-                skipped.append((text_of(path), error.reason, error.detail))
+                skipped.append((utf8_name(path), error.reason, error.detail))
                 continue
             key = first = key_of(stem)
             number = 1
@@ -134,6 +135,6 @@ def _samples(
                 number += 1
                 key = f"{first}-{number}"
             if key != first:
-                renamed.append((text_of(path), key))
+                renamed.append((utf8_name(path), key))
             taken.add(key)
             yield {"__key__": key, **members}

@@ -1,4 +1,4 @@
-"""The fields of a sample, whatever stands in its text members."""
+"""The fields of a sample, for any contents of its text members."""
 
 import hashlib
 import io
@@ -12,46 +12,46 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.sources.fields import (
-    MOST_OTHER_BYTES,
-    MOST_TEXT_BYTES,
+    MAX_OTHER_BYTES,
+    MAX_TEXT_BYTES,
     SampleFields,
     clean_text,
-    fields,
-    open_shard,
 )
-from cpp_pipe.stages.sources.tar.listing import Span, scan
+from cpp_pipe.stages.sources.tar.listing import Span
+from cpp_pipe.stages.sources.tar.shard_bytes import open_shard
+from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store.errors import ShardError
 
 
 def read(folder: Path, **members: bytes) -> SampleFields:
-    """The fields of one sample that has an image and these members; `_` stands for a dot."""
+    """The fields of one sample with an image and these members; `_` stands for a dot."""
     path = folder / "shard.tar"
     with tarfile.open(path, "w") as tar:
         for suffix, content in {"jpg": b"image", **members}.items():
             header = tarfile.TarInfo(f"key.{suffix.replace('_', '.')}")
             header.size = len(content)
             tar.addfile(header, io.BytesIO(content))
-    (entry,) = scan(path).samples
-    with open_shard(path) as shard:
-        return fields(entry, shard)
+    with open_tar(path, None) as opened:
+        (entry,) = opened.samples
+        return entry.fields()
 
 
 def extra(found: SampleFields) -> Any:
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     return json.loads(found.extra, parse_constant=refuse)
 
 
-def test_a_sample_of_only_an_image_has_no_fields(tmp_path: Path):
+def test_a_sample_with_only_an_image_has_no_fields(tmp_path: Path):
     assert read(tmp_path) == SampleFields(caption=None, label=None, url=None, extra="{}")
 
 
 def test_the_real_shards_give_label_and_split(shared: Path):
     path = shared / "data" / "caltech101" / "00000.tar"
-    with open_shard(path) as shard:
-        found = fields(scan(path).samples[0], shard)
-        assert shard.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_tar(path, None) as opened:
+        found = opened.samples[0].fields()
+        assert opened.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (found.caption, found.label, found.url) == (None, "52", None)
     assert extra(found) == {
         "file": "joshua_tree/image_0037.jpg",
@@ -86,44 +86,44 @@ def test_json_fields_are_found_in_any_case(tmp_path: Path, names: tuple[str, ...
     assert extra(found) == {}
 
 
-def test_a_member_goes_before_a_field_and_what_differs_is_kept(tmp_path: Path):
+def test_a_member_wins_over_a_json_field_which_is_kept_if_it_differs(tmp_path: Path):
     values = {"caption": "theirs", "label": "cat", "text": "more"}
     found = read(tmp_path, txt=b"ours", cls=b" 3\n", json=json.dumps(values).encode())
     assert (found.caption, found.label) == ("ours", "3")
     assert extra(found) == values
 
 
-def test_a_blank_caption_is_no_caption(tmp_path: Path):
+def test_a_blank_caption_counts_as_none(tmp_path: Path):
     assert read(tmp_path, txt=b" \n").caption is None
     assert read(tmp_path, txt=b"", json=b'{"text": "words"}').caption == "words"
 
 
-def test_fields_of_another_kind_stay_in_extra(tmp_path: Path):
+def test_fields_of_another_type_stay_in_extra(tmp_path: Path):
     values = {"caption": ["one", "two"], "label": True, "url": None}
     found = read(tmp_path, json=json.dumps(values).encode())
     assert (found.caption, found.label, found.url) == (None, None, None)
     assert extra(found) == values
 
 
-def test_the_url_may_stand_in_a_member_of_its_own(tmp_path: Path):
+def test_the_url_may_be_a_member_of_its_own(tmp_path: Path):
     assert read(tmp_path, url=b"http://a\n").url == "http://a"
     assert read(tmp_path, url=b"http://a", json=b'{"URL": "http://b"}').url == "http://b"
 
 
-def test_bytes_that_are_no_utf8_are_replaced(tmp_path: Path):
+def test_invalid_utf8_is_replaced(tmp_path: Path):
     found = read(tmp_path, txt=b"caf\xe9 \xff", cls=b"\xef\xbb\xbf5")
     assert (found.caption, found.label) == ("caf\ufffd \ufffd", "5")
 
 
 @pytest.mark.parametrize("broken", [b"{", b"{'a': 1}", b"\xff\xfe", b"[" * 100_000, b"1" * 5000])
-def test_broken_json_is_a_fact_and_not_an_error(tmp_path: Path, broken: bytes):
+def test_broken_json_is_noted_and_raises_no_error(tmp_path: Path, broken: bytes):
     found = read(tmp_path, txt=b"words", json=broken)
     assert found.caption == "words"
     assert set(extra(found)) == {"json_error"}
     assert extra(found)["json_error"]
 
 
-def test_json_that_is_no_object_is_kept(tmp_path: Path):
+def test_json_that_is_not_an_object_is_kept(tmp_path: Path):
     assert extra(read(tmp_path, json=b"[1, 2]")) == {"json": [1, 2]}
 
 
@@ -132,7 +132,7 @@ def test_numbers_that_are_not_finite_become_null(tmp_path: Path):
     assert extra(found) == {"a": None, "b": [None, None, None, 1.5], "c": 1e308}
 
 
-def test_half_a_surrogate_pair_can_be_written_as_utf8(tmp_path: Path):
+def test_a_lone_surrogate_can_be_written_as_utf8(tmp_path: Path):
     values = b'{"text": "a\\ud800b", "x": "\\udc00", "y": "\\ud83d\\ude00"}'
     found = read(tmp_path, json=values)
     assert found.caption == "a\ufffdb"
@@ -140,14 +140,14 @@ def test_half_a_surrogate_pair_can_be_written_as_utf8(tmp_path: Path):
     found.extra.encode()
 
 
-def test_small_text_members_are_kept_under_their_suffix_and_others_left_out(tmp_path: Path):
+def test_only_small_text_members_are_kept_under_their_suffix(tmp_path: Path):
     found = read(
         tmp_path,
         author=b"Ann\n",
         seg_txt=b"words",
         npy=b"\x93NUMPY\x01\x00",
         zeros=b"a\x00b",
-        long=b"x" * (MOST_OTHER_BYTES + 1),
+        long=b"x" * (MAX_OTHER_BYTES + 1),
         png=b"another image",
         split=b"member",
         json=b'{"split": "field"}',
@@ -160,12 +160,10 @@ def test_small_text_members_are_kept_under_their_suffix_and_others_left_out(tmp_
     }
 
 
-def test_a_text_too_long_to_be_one_is_not_read_and_said_so(tmp_path: Path):
-    found = read(tmp_path, txt=b"x" * (MOST_TEXT_BYTES + 1))
+def test_a_text_that_is_too_long_is_noted_and_not_read(tmp_path: Path):
+    found = read(tmp_path, txt=b"x" * (MAX_TEXT_BYTES + 1))
     assert found.caption is None
-    assert extra(found) == {
-        "txt_error": f"{MOST_TEXT_BYTES + 1} bytes, more than {MOST_TEXT_BYTES}"
-    }
+    assert extra(found) == {"txt_error": f"{MAX_TEXT_BYTES + 1} bytes, more than {MAX_TEXT_BYTES}"}
 
 
 JSON_VALUES = st.recursive(
@@ -179,7 +177,7 @@ JSON_VALUES = st.recursive(
 
 @settings(deadline=None, max_examples=60)
 @given(values=st.dictionaries(st.text(max_size=8), JSON_VALUES, max_size=5))
-def test_any_json_object_comes_back_as_strict_json_with_nothing_lost(
+def test_any_json_object_is_kept_whole_as_strict_json(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any]
 ):
     raw = json.dumps(values).encode()
@@ -195,7 +193,7 @@ def test_any_json_object_comes_back_as_strict_json_with_nothing_lost(
 
 @settings(deadline=None, max_examples=60)
 @given(txt=st.binary(max_size=50), raw=st.binary(max_size=50), other=st.binary(max_size=50))
-def test_no_bytes_stop_a_sample(
+def test_any_bytes_in_text_members_give_fields(
     tmp_path_factory: pytest.TempPathFactory, txt: bytes, raw: bytes, other: bytes
 ):
     found = read(tmp_path_factory.getbasetemp(), txt=txt, json=raw, other=other, cls=txt)
@@ -213,7 +211,7 @@ def test_an_empty_shard_can_be_opened(tmp_path: Path):
         assert shard.sha256() == hashlib.sha256(b"").hexdigest()
 
 
-def test_a_shard_that_shrinks_while_it_is_read_is_an_error_not_a_signal(tmp_path: Path):
+def test_a_shard_that_shrinks_while_it_is_read_raises_an_error(tmp_path: Path):
     path = tmp_path / "shard.tar"
     path.write_bytes(b"x" * 10_000)
     with open_shard(path) as shard:
@@ -223,6 +221,6 @@ def test_a_shard_that_shrinks_while_it_is_read_is_an_error_not_a_signal(tmp_path
             shard.read(Span(5000, 5000))
 
 
-def test_a_shard_that_is_absent_is_an_error(tmp_path: Path):
+def test_an_absent_shard_is_an_error(tmp_path: Path):
     with pytest.raises(ShardError, match="cannot be read"), open_shard(tmp_path / "absent.tar"):
         pass

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from webdataset.shardlists import expand_urls
 
 from cpp_pipe.stages.sources.pattern_hints import compress_names
-from cpp_pipe.stages.sources.shards import EDGE_BYTES, Shard, expand, natural_key
+from cpp_pipe.stages.sources.patterns import expand, natural_key
+from cpp_pipe.stages.sources.shards import EDGE_BYTES, Shard
 from cpp_pipe.store.errors import ShardError
 
 
@@ -64,7 +65,7 @@ def test_braces_mean_what_they_mean_to_webdataset(folder: Path, pattern: str):
     assert found(pattern) == names
 
 
-def test_what_is_missing_is_named_and_the_rest_is_found(folder: Path):
+def test_missing_shards_are_named_and_the_others_found(folder: Path):
     touch(*(f"{i:04d}.tar" for i in range(1000) if i not in (13, 500, 501, 502, 900, 999)))
     shards = expand(["{0000..0999}.tar"])
     assert len(shards.found) == 994
@@ -81,19 +82,19 @@ def test_what_is_missing_is_named_and_the_rest_is_found(folder: Path):
     )
 
 
-def test_a_whole_list_is_described_without_a_word_on_missing(folder: Path):
+def test_a_complete_list_is_described_without_missing_shards(folder: Path):
     touch("1.tar", "2.tar")
     assert expand(["{1..2}.tar"]).describe() == "found 2 shards"
     assert expand(["1.tar"]).describe() == "found 1 shard"
 
 
-def test_the_order_is_that_of_people(folder: Path):
+def test_shards_are_in_natural_order(folder: Path):
     touch("s-10.tar", "s-9.tar", "s-1.tar")
     assert found("*.tar") == found(".") == ["s-1.tar", "s-9.tar", "s-10.tar"]
     assert found("s-9.tar", "*.tar") == ["s-9.tar", "s-1.tar", "s-10.tar"]
 
 
-def test_a_shard_named_twice_is_read_once_and_said_so(folder: Path):
+def test_a_shard_named_twice_is_read_once_and_reported(folder: Path):
     touch("a.tar", "b.tar")
     Path("link.tar").symlink_to("a.tar")
     shards = expand(["a.tar", "*.tar", str(folder / "b.tar")])
@@ -102,13 +103,13 @@ def test_a_shard_named_twice_is_read_once_and_said_so(folder: Path):
     assert shards.describe().splitlines()[1].startswith("named more than once and read once: ")
 
 
-def test_a_folder_stands_for_its_own_tars_only(folder: Path):
+def test_a_folder_stands_for_its_own_tars(folder: Path):
     touch("laion/1.tar", "laion/1.parquet", "laion/._1.tar", "laion/below/2.tar")
     assert found("laion") == found("laion/") == ["laion/1.tar"]
     assert found("laion/**") == found("laion/**/*.tar") == ["laion/1.tar", "laion/below/2.tar"]
 
 
-def test_a_glob_without_a_suffix_leaves_out_what_is_no_tar(folder: Path):
+def test_a_glob_without_a_suffix_finds_only_tars(folder: Path):
     touch("laion/1.tar", "laion/1_stats.json", "laion/2.wds")
     assert found("laion/*") == found("laion/[1]*") == found("laion/?.*") == ["laion/1.tar"]
     assert found("laion/*.wds") == ["laion/2.wds"]
@@ -120,7 +121,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path):
     assert found("b{1,2}.tar") == ["b{1,2}.tar"]
 
 
-def test_a_list_holds_patterns_found_from_here_or_beside_it(folder: Path):
+def test_patterns_in_a_list_are_relative_to_the_working_directory_or_the_list(folder: Path):
     touch("here.tar", "lists/beside1.tar", "lists/beside2.tar", "lists/glob/3.tar")
     Path("lists/all.txt").write_text(
         "# the good ones\n\nhere.tar\r\n  beside{1..3}.tar \nglob/*.tar\n", encoding="utf-8"
@@ -133,33 +134,33 @@ def test_a_list_holds_patterns_found_from_here_or_beside_it(folder: Path):
 
 def test_one_absent_file_among_others_is_missing_not_an_error(folder: Path):
     touch("000.tar", "002.tar")
-    shards = expand(["000.tar", "001.tar", "002.tar"])  # what a shell makes of bare braces
+    shards = expand(["000.tar", "001.tar", "002.tar"])  # as a shell expands unquoted braces
     assert shards.missing == ("001.tar",)
 
 
 @pytest.mark.parametrize(
     ("pattern", "says"),
     [
-        ("laion/*.tar", r"the folder laion has 2 \.tgz files \(as 0\.tgz\) and no \.tar"),
+        ("laion/*.tar", r"the folder laion has 2 \.tgz files \(e\.g\. 0\.tgz\) and no \.tar"),
         ("laion/{0..1}.tar", r"the folder laion has 2 \.tgz files"),
         ("laion", r"the folder laion has 2 \.tgz files"),
         ("laion/0.tar", r"the folder laion has 2 \.tgz files"),
-        ("padded/{000..002}.tar", r"padded has 1 \.tar file \(as 00000\.tar\)$"),
-        ("photos", r"1 \.jpg file \(as a\.jpg\) and no \.tar: pack the pictures into tar shards"),
+        ("padded/{000..002}.tar", r"padded has 1 \.tar file \(e\.g\. 00000\.tar\)$"),
+        ("photos", r"\(e\.g\. a\.jpg\) and no \.tar: use --images 'photos', or pack the images"),
         ("vectors", r"cpp-pipe import"),
         ("deep", r"no files, but 1 \.tar in its subfolders: write 'deep/\*/\*\.tar'"),
         ("nowhere/{0..1}.tar", r"there is no folder nowhere"),
         ("nowhere/**/*.tar", r"there is no folder nowhere"),
-        ("laion/{0-9}.tar", r"a range is written \{000\.\.999\}"),
+        ("laion/{0-9}.tar", r"write a range as \{000\.\.999\}"),
         ("laion/{0..1.tar", r"the braces in 'laion/\{0\.\.1\.tar' do not match"),
         ("laion/{0..99999999999}.tar", r"names more than 1000000 shards"),
         ("{0..9999}/{0..9999}.tar", r"names more than 1000000 shards"),
         ("s3://bucket/{0..9}.tar", r"not on this machine"),
         ("pipe:cat 0.tar", r"not on this machine"),
         ("@absent.txt", r"the list of shards absent\.txt cannot be read"),
-        ("@empty.txt", r"the list of shards empty\.txt names none"),
+        ("@empty.txt", r"the list of shards empty\.txt is empty: write one"),
         ("@wrong.txt", r"none of the shards in wrong\.txt exists"),
-        ("@nested.txt", r"a list may not hold lists"),
+        ("@nested.txt", r"a list must not hold another list"),
         (" ", r"a shard pattern is empty"),
     ],
 )
@@ -173,13 +174,13 @@ def test_a_pattern_that_finds_nothing_says_what_is_there(folder: Path, pattern: 
         expand([pattern])
 
 
-def test_a_glob_that_finds_nothing_is_an_error_even_beside_one_that_does(folder: Path):
+def test_a_glob_that_finds_nothing_is_an_error_even_if_another_pattern_does(folder: Path):
     touch("a.tar", "laion/0.tgz")
     with pytest.raises(ShardError, match=r"'laion/\*\.tar' finds no shard"):
         expand(["a.tar", "laion/*.tar"])
 
 
-def test_names_that_a_shell_expanded_are_told_to_be_quoted(folder: Path):
+def test_an_error_for_names_expanded_by_a_shell_suggests_quotes(folder: Path):
     with pytest.raises(ShardError, match=r"none of the 2 shards .* quote it"):
         expand(["000.tar", "001.tar"])
 
@@ -195,9 +196,9 @@ def test_compressed_names_still_count_every_name(numbers: list[int], width: int)
     text = compress_names(names)
     shown = text.partition(", … (and ")
     count = int(shown[2].removesuffix(" more)")) if shown[1] else 0
-    for run in filter(None, shown[0].split(", ")):
-        count += len(expand_urls(run))
-        assert all(f"laion/{name}" in names for name in expand_urls(run))
+    for part in filter(None, shown[0].split(", ")):
+        count += len(expand_urls(part))
+        assert all(f"laion/{name}" in names for name in expand_urls(part))
     assert count == len(names)
 
 
@@ -246,9 +247,9 @@ def test_a_changed_byte_at_either_end_changes_the_identity(
 
 
 def test_another_name_or_size_is_another_shard(tmp_path: Path):
-    one = Shard.of(write(tmp_path / "a.tar", 1000))
-    assert Shard.of(write(tmp_path / "b.tar", 1000)).identity != one.identity
-    assert Shard.of(write(tmp_path / "a.tar", 1001)).identity != one.identity
+    shard = Shard.of(write(tmp_path / "a.tar", 1000))
+    assert Shard.of(write(tmp_path / "b.tar", 1000)).identity != shard.identity
+    assert Shard.of(write(tmp_path / "a.tar", 1001)).identity != shard.identity
 
 
 def test_a_shard_that_grew_in_its_middle_is_another_shard(tmp_path: Path):

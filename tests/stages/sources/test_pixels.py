@@ -1,4 +1,4 @@
-"""Decoding: the pixels that CLIP is trained on, or a reason, for any bytes in a shard."""
+"""Decoding: any bytes become the pixels that CLIP is trained on, or a reason."""
 
 import contextlib
 import io
@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from webdataset.autodecode import imagehandler
 
-from cpp_pipe.stages.sources.fields import open_shard
 from cpp_pipe.stages.sources.images.pixels import MAX_SCANS, UndecodableImage, decode
 from cpp_pipe.stages.sources.tar.listing import scan
+from cpp_pipe.stages.sources.tar.shard_bytes import open_shard
 
 from .damage import EDITS, damaged
 
@@ -60,7 +60,7 @@ def rotated_by_exif() -> bytes:
 
 
 def with_broken_exif() -> bytes:
-    """A photo whose EXIF block ends early: Pillow warns of it."""
+    """A photo whose EXIF block ends early, which Pillow warns about."""
     exif = Image.Exif()
     exif[0x010E] = "a long description of the picture" * 4
     raw = encoded(COLOURS, "JPEG", exif=exif)
@@ -70,7 +70,7 @@ def with_broken_exif() -> bytes:
 
 
 def with_thumbnails(count: int) -> bytes:
-    """A photo with other JPEGs in blocks that belong to programs, as cameras write them."""
+    """A photo with other JPEGs in application blocks, as cameras write them."""
     raw, small = encoded(COLOURS, "JPEG"), encoded(COLOURS.resize((4, 4)), "JPEG")
     block = b"\xff\xe7" + struct.pack(">H", len(small) + 2) + small
     return raw[:2] + block * count + raw[2:]
@@ -84,7 +84,7 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "jpeg with an orientation": rotated_by_exif,
     "jpeg with broken EXIF": with_broken_exif,
     "several jpegs in one": lambda: animated("MPO"),
-    "jpeg with a film behind it": lambda: encoded(COLOURS, "JPEG") + b"\xff\xda" * 1000,
+    "jpeg with a film after it": lambda: encoded(COLOURS, "JPEG") + b"\xff\xda" * 1000,
     "jpeg with a thumbnail": lambda: with_thumbnails(200),
     "png": lambda: encoded(COLOURS, "PNG"),
     "png with alpha": lambda: encoded(COLOURS.convert("RGBA").rotate(30), "PNG"),
@@ -111,15 +111,15 @@ SOUND: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_the_pixels_are_those_of_training_and_nothing_warns(name: str):
+def test_pixels_equal_those_of_training_without_a_warning(name: str):
     data = SOUND[name]()
-    picture = decode(data)
-    assert picture.rgb.mode == "RGB"
-    assert picture.rgb.size == (picture.width, picture.height)
-    assert np.array_equal(np.asarray(picture.rgb), as_in_training(data))
+    image = decode(data)
+    assert image.rgb.mode == "RGB"
+    assert image.rgb.size == (image.width, image.height)
+    assert np.array_equal(np.asarray(image.rgb), as_in_training(data))
 
 
-def test_the_table_holds_images_that_pillow_warns_of():
+def test_some_sound_images_make_pillow_warn():
     for name, says in [
         ("palette png, transparency in bytes", "Transparency expressed in bytes"),
         ("jpeg with broken EXIF", "corrupt EXIF|larger than file|Truncated"),
@@ -128,13 +128,13 @@ def test_the_table_holds_images_that_pillow_warns_of():
             Image.open(io.BytesIO(SOUND[name]())).convert("RGB")
 
 
-def test_the_orientation_in_the_exif_block_is_left_as_in_training():
-    picture = decode(rotated_by_exif())
-    assert (picture.width, picture.height) == COLOURS.size == picture.rgb.size
+def test_exif_orientation_is_ignored_as_in_training():
+    image = decode(rotated_by_exif())
+    assert (image.width, image.height) == COLOURS.size == image.rgb.size
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_of_an_animation_the_first_frame_is_taken(kind: str):
+def test_an_animation_gives_its_first_frame(kind: str):
     data = animated(kind, **({"lossless": True} if kind == "WEBP" else {}))
     assert Image.open(io.BytesIO(data)).n_frames == 3  # type: ignore[attr-defined]
     assert np.array_equal(np.asarray(decode(data).rgb), np.asarray(COLOURS))
@@ -152,7 +152,7 @@ def test_real_photos_have_the_pixels_of_training(shared: Path):
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds next to nothing."""
+    """A PNG that claims a size and holds almost nothing."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content)
@@ -179,7 +179,7 @@ def resized_header(kind: str) -> bytes:
 
 
 def with_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan stands there again and again: a few bytes each time."""
+    """A progressive JPEG whose last scan, of a few bytes, is repeated."""
     raw = encoded(Image.new("RGB", (800, 600)), "JPEG", progressive=True)
     last = raw[raw.rindex(b"\xff\xda") : -2]
     return raw[:-2] + last * (count - raw.count(b"\xff\xda")) + raw[-2:]
@@ -219,7 +219,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_bytes_give_a_reason_and_nothing_else(name: str):
+def test_hostile_bytes_give_a_reason(name: str):
     make, reason = HOSTILE[name]
     with pytest.raises(UndecodableImage) as caught:
         decode(make())
@@ -228,23 +228,23 @@ def test_hostile_bytes_give_a_reason_and_nothing_else(name: str):
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if "bomb" in name])
-def test_a_bomb_is_refused_before_its_pixels_are_made(name: str):
+def test_a_bomb_is_refused_before_it_is_decoded(name: str):
     data = HOSTILE[name][0]()
     start = time.process_time()
     with pytest.raises(UndecodableImage):
         decode(data)
-    # 400 million pixels take seconds and 1.2 GB; reading a header takes under a millisecond.
+    # Decoding 400 million pixels takes seconds and 1.2 GB, reading a header under a millisecond.
     assert time.process_time() - start < 0.2
 
 
-def test_the_bound_on_pixels_is_exact():
+def test_the_limit_on_pixels_is_exact():
     data = encoded(COLOURS, "PNG")
     assert decode(data, max_pixels=24 * 36).width == 36
     with pytest.raises(UndecodableImage, match="36 x 24 pixels, more than 863"):
         decode(data, max_pixels=24 * 36 - 1)
 
 
-def test_the_bound_on_scans_is_exact():
+def test_the_limit_on_scans_is_exact():
     assert decode(with_scans(MAX_SCANS)).width == 800
     with pytest.raises(UndecodableImage, match=f"{MAX_SCANS + 1} scans, more than {MAX_SCANS}"):
         decode(with_scans(MAX_SCANS + 1))
@@ -263,34 +263,34 @@ def test_the_bound_on_scans_is_exact():
     ],
 )
 def test_a_jpeg_is_decoded_at_the_least_fraction_that_keeps_both_sides(at_least, size):
-    for picture in (COLOURS, COLOURS.convert("L")):
-        found = decode(encoded(picture.resize((800, 600)), "JPEG"), at_least=at_least)
-        assert (found.width, found.height) == (800, 600)
-        assert found.rgb.size == size
-        assert found.rgb.mode == "RGB"
+    for image in (COLOURS, COLOURS.convert("L")):
+        decoded = decode(encoded(image.resize((800, 600)), "JPEG"), at_least=at_least)
+        assert (decoded.width, decoded.height) == (800, 600)
+        assert decoded.rgb.size == size
+        assert decoded.rgb.mode == "RGB"
 
 
 @pytest.mark.parametrize("name", [name for name in SOUND if "jpeg" not in name])
-def test_what_is_no_jpeg_is_decoded_whole(name: str):
+def test_other_formats_are_decoded_at_full_size(name: str):
     data = SOUND[name]()
-    found = decode(data, at_least=1)
-    assert np.array_equal(np.asarray(found.rgb), np.asarray(decode(data).rgb))
+    decoded = decode(data, at_least=1)
+    assert np.array_equal(np.asarray(decoded.rgb), np.asarray(decode(data).rgb))
 
 
-def test_a_jpeg_at_a_fraction_looks_like_the_whole_one_made_smaller():
+def test_a_jpeg_at_a_fraction_looks_like_the_whole_one_resized():
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8))
     data = encoded(smooth.resize((1600, 1200), Image.Resampling.BICUBIC), "JPEG", quality=90)
     whole, part = (
-        np.asarray(decode(data, at_least=one).rgb.resize((224, 168), Image.Resampling.BICUBIC))
-        for one in (None, 448)
+        np.asarray(decode(data, at_least=side).rgb.resize((224, 168), Image.Resampling.BICUBIC))
+        for side in (None, 448)
     )
     assert not np.array_equal(whole, part)
     assert np.abs(whole.astype(int) - part).mean() < 0.5
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if "jpeg" in name])
-def test_at_a_fraction_hostile_bytes_have_the_same_reason(name: str):
+def test_hostile_bytes_have_the_same_reason_at_a_fraction(name: str):
     make, reason = HOSTILE[name]
     with pytest.raises(UndecodableImage) as caught:
         decode(make(), at_least=1)
@@ -298,19 +298,19 @@ def test_at_a_fraction_hostile_bytes_have_the_same_reason(name: str):
 
 
 @pytest.mark.parametrize("bytes_like", [bytes, bytearray, memoryview])
-def test_every_kind_of_bytes_is_taken(bytes_like: type):
+def test_every_bytes_like_type_is_accepted(bytes_like: type):
     assert decode(bytes_like(encoded(COLOURS, "PNG"))).width == 36
 
 
-def test_several_threads_decode_alike_and_without_a_warning():
+def test_several_threads_decode_the_same_pixels_without_a_warning():
     data = [make() for make in SOUND.values()] * 4
     with ThreadPoolExecutor(8) as pool:
-        pictures = list(pool.map(decode, data))
-    for raw, picture in zip(data[: len(SOUND)], pictures, strict=False):
-        assert np.array_equal(np.asarray(picture.rgb), as_in_training(raw))
+        images = list(pool.map(decode, data))
+    for raw, image in zip(data[: len(SOUND)], images, strict=False):
+        assert np.array_equal(np.asarray(image.rgb), as_in_training(raw))
 
 
-def test_pillow_prints_no_warning_in_a_program_of_its_own(tmp_path: Path):
+def test_pillow_prints_no_warning_in_another_program(tmp_path: Path):
     for i, name in enumerate(("palette png, transparency in bytes", "jpeg with broken EXIF")):
         (tmp_path / str(i)).write_bytes(SOUND[name]())
     (tmp_path / "2").write_bytes(png_header(10_000, 10_000))
@@ -325,21 +325,21 @@ def test_pillow_prints_no_warning_in_a_program_of_its_own(tmp_path: Path):
     assert (done.stdout, done.stderr) == ("too_large\n", "")
 
 
-# The deadline is what tells of a hang: an image of this size takes a millisecond.
+# The deadline detects a hang: an image of this size takes a millisecond.
 @settings(deadline=timedelta(seconds=5), max_examples=500)
 @given(name=st.sampled_from(sorted(SOUND)), edits=EDITS, at_least=st.sampled_from([None, 1]))
-def test_damaged_images_decode_or_give_a_reason(
+def test_damaged_images_are_decoded_or_give_a_reason(
     name: str, edits: list[tuple[str, int, int, bytes]], at_least: int | None
 ):
     with contextlib.suppress(UndecodableImage):
-        picture = decode(damaged(SOUND[name](), edits), at_least=at_least)
-        assert picture.rgb.mode == "RGB"
-        assert at_least or picture.rgb.size == (picture.width, picture.height)
+        image = decode(damaged(SOUND[name](), edits), at_least=at_least)
+        assert image.rgb.mode == "RGB"
+        assert at_least or image.rgb.size == (image.width, image.height)
 
 
 @settings(deadline=None, max_examples=20)
 @given(share=st.floats(0, 0.99))
-def test_a_photo_cut_anywhere_before_its_end_never_passes(share: float):
+def test_a_truncated_photo_is_never_decoded(share: float):
     image = Image.new("RGB", (128, 96))
     ImageDraw.Draw(image).ellipse((10, 10, 90, 80), fill=(200, 30, 90))
     image.paste(COLOURS, (80, 60))

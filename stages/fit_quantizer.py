@@ -8,7 +8,7 @@ from ..store.kinds import QUANTIZER, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .indexing.factory import HELD_OUT_SHARE, Factory
 from .indexing.faiss_library import has_gpu, import_faiss
-from .indexing.footprint import Estimate, require_memory
+from .indexing.footprint import Footprint, require_memory
 from .indexing.vectors import VectorRows
 
 if TYPE_CHECKING:
@@ -110,7 +110,9 @@ class FitQuantizer(Stage):
         return np.sort(drawn[:queries]), drawn[queries:]
 
 
-def _tell(runtime: Runtime, wanted: Estimate, source: Artifact, width: int, seconds: float) -> None:
+def _tell(
+    runtime: Runtime, wanted: Footprint, source: Artifact, width: int, seconds: float
+) -> None:
     faiss = import_faiss()
     threads = faiss.omp_get_max_threads()
     runtime.progress.tell(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ...stages.indexing.factory import Factory
-from ...stages.indexing.opened_index import curve_of, recall_at, width_for
+from ...stages.indexing.recall_curve import curve_of, recall_at, width_for
 from ...stages.indexing.vectors import SPACES
 from ...store import Artifact, ConfigError
 from ..config import IndexSettings

@@ -4,7 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...stages.encoder import Encoder, load_encoder_of
-from ...stages.indexing.vectors import side_by_side
+from ...stages.indexing.vectors import join_features
 from ...stages.project import load_heads, refine
 from ...stages.views import GUIDE, encoders_needed, join_views, read_guide
 from ...store import Artifact, MissingError, Store
@@ -35,7 +35,7 @@ class Refiner:
         if self._views is not None:
             others = [embed_picture(encoder, picture) for encoder in self._encoders]
             embedding = join_views(embedding, others, self._guide, self._device)
-        return side_by_side(*refine(self._heads, embedding, self._device))
+        return join_features(*refine(self._heads, embedding, self._device))
 
     @cached_property
     def _heads(self) -> "Heads":

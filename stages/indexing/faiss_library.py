@@ -1,4 +1,4 @@
-"""FAISS: found or told how to install, and used so that no result depends on how many threads."""
+"""FAISS: imported on demand, and used so that results do not depend on the number of threads."""
 
 import contextlib
 from collections import deque
@@ -18,7 +18,7 @@ def import_faiss() -> Any:
         import faiss
     except ImportError as error:
         raise MissingError(
-            "no FAISS is installed: pip install 'cpp-pipe[cpu]', or 'cpp-pipe[gpu]' on a machine "
+            "FAISS is not installed: pip install 'cpp-pipe[cpu]', or 'cpp-pipe[gpu]' on a machine "
             "with CUDA, never both; `search` works without it, exact and slower"
         ) from error
     return faiss
@@ -26,7 +26,7 @@ def import_faiss() -> Any:
 
 @contextlib.contextmanager
 def one_thread(faiss: Any) -> Iterator[None]:
-    """Keeps FAISS to the thread that calls it: sums and graphs come out the same everywhere."""
+    """Restricts FAISS to the calling thread, so that sums and graphs are the same everywhere."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     try:
@@ -35,26 +35,26 @@ def one_thread(faiss: Any) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def side_by_side(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """What `work` gives for each item, in order; each is worked on by one thread, several at once.
+def map_in_threads(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """The results of `work` for each item, in order; threads work on several items at a time.
 
-    A product of matrices that threads share may round in another way for another number of them.
-    Items are taken when there is a thread for them, so that blocks are not read far ahead.
+    Each item has one thread: a matrix product shared by several may round differently for another
+    number of them. Items are taken as threads become free, so that blocks are not read far ahead.
     """
     faiss = import_faiss()
     threads = faiss.omp_get_max_threads()
-    waiting: deque[Future[U]] = deque()
+    pending: deque[Future[U]] = deque()
     with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
         for item in items:
-            if len(waiting) == 2 * threads:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(work, item))
-        while waiting:
-            yield waiting.popleft().result()
+            if len(pending) == 2 * threads:
+                yield pending.popleft().result()
+            pending.append(pool.submit(work, item))
+        while pending:
+            yield pending.popleft().result()
 
 
 def on_gpu(faiss: Any, index: Any, device: str) -> Any | None:
-    """A copy of an index on a CUDA device; None where the device is no GPU, or FAISS knows none."""
+    """A copy of an index on a CUDA device; None without a GPU, or where FAISS cannot use it."""
     if not device.startswith("cuda") or not has_gpu(faiss):
         return None
     number = int(device.partition(":")[2] or 0)
@@ -62,5 +62,5 @@ def on_gpu(faiss: Any, index: Any, device: str) -> Any | None:
 
 
 def has_gpu(faiss: Any) -> bool:
-    """Whether this build of FAISS can use a GPU, and finds one."""
+    """Whether this build of FAISS supports GPUs and finds one."""
     return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0

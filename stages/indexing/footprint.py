@@ -1,4 +1,4 @@
-"""What an index will take: bytes of memory and of the disk; and whether this machine has them."""
+"""Memory and disk that building an index takes, and whether this machine has the memory."""
 
 import os
 from dataclasses import dataclass
@@ -12,95 +12,95 @@ from .quantizer import ROWS_A_LIST
 _ID_BYTES = 8
 _LINK_BYTES = 4
 _LAYERS = 2.1
-"""Links of a row, in units of the factory's: twice on the lowest layer, and a 16th above it."""
+"""Links per row, as a multiple of the factory's: twice on the lowest layer, and a 16th above it."""
 
 _BLOCKS = 4
 """Copies of a block that merging holds."""
 
 _READ_ROWS = 1 << 17
-"""Rows that threads hold at once in float32, to list, compare and encode them: 64 MiB of 128."""
+"""Rows that all threads hold at a time in float32: 64 MiB at 128 dimensions."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What building an index takes, and what it leaves."""
+class Footprint:
+    """Memory and disk that building an index takes."""
 
     factory: str
     memory_bytes: int
-    """Held at most at once, beside what Python and FAISS are themselves."""
+    """Peak memory, without that of Python and FAISS themselves."""
     disk_bytes: int
-    """The index, and the parts that it is merged from."""
+    """Disk for the index and for the parts that it is merged from."""
 
     def line(self, what: str, rows: int, width: int) -> str:
-        """What a person is told before the work."""
+        """A line for the user before the work starts."""
         return (
             f"{what}: {rows:,} rows of {width} numbers as {self.factory}: about "
             f"{gib(self.memory_bytes)} of memory and {gib(self.disk_bytes)} of disk"
         )
 
 
-def estimate(factory: Factory, rows: int, width: int) -> Estimate:
-    """Bytes for an index of so many rows of this width."""
+def estimate_footprint(factory: Factory, rows: int, width: int) -> Footprint:
+    """Bytes for an index of `rows` rows of `width` dimensions."""
     code = factory.code_bytes(width)
     reading = 4 * width * min(rows, _READ_ROWS)
     if factory.shape != "lists":
         links = int(factory.links * _LAYERS * _LINK_BYTES)
         size = rows * (code + links)
-        return Estimate(factory=factory.text, memory_bytes=size + reading, disk_bytes=size)
+        return Footprint(factory=factory.text, memory_bytes=size + reading, disk_bytes=size)
     sample = min(rows, factory.lists * ROWS_A_LIST)
     centroids = factory.lists * (4 * width + int(factory.links * _LAYERS * _LINK_BYTES))
     group = 4 * width * sample // max(1, round(factory.lists**0.5))
     fitting = 2 * width * sample + 16 * sample + 8 * group + centroids
     listed = rows * (code + _ID_BYTES)
     merging = _BLOCKS * min(listed, max(BLOCK_BYTES, 2 * listed // factory.lists))
-    return Estimate(
+    return Footprint(
         factory=factory.text,
         memory_bytes=max(fitting, centroids + merging) + reading,
         disk_bytes=rows * (2 * code + 2 * _ID_BYTES) + 2 * centroids,
     )
 
 
-def require_memory(factory: Factory, rows: int, width: int) -> Estimate:
-    """The estimate; ConfigError where it is more than what is free, with what would fit."""
-    wanted, free = estimate(factory, rows, width), free_memory()
-    if free is None or wanted.memory_bytes <= free:
-        return wanted
+def require_memory(factory: Factory, rows: int, width: int) -> Footprint:
+    """The footprint; ConfigError where memory is too small, with a factory that fits."""
+    footprint, free = estimate_footprint(factory, rows, width), free_memory()
+    if free is None or footprint.memory_bytes <= free:
+        return footprint
     other = fitting_factory(rows, width, free)
-    way_out = (
-        f"index.factory = {other!r} does"
+    advice = (
+        f"set index.factory = {other!r}, which fits"
         if other
-        else "no index does: build it on a machine with more"
+        else "no index fits: build it on a machine with more memory"
     )
     raise ConfigError(
-        f"{factory.text} of {rows:,} rows of {width} numbers takes {gib(wanted.memory_bytes)} of "
-        f"memory, which {gib(free)} free do not hold: {way_out}"
+        f"{factory.text} of {rows:,} rows of {width} numbers needs {gib(footprint.memory_bytes)} "
+        f"of memory, and {gib(free)} is free: {advice}"
     )
 
 
 def fitting_factory(rows: int, width: int, free: int) -> str | None:
-    """The index that suits so many rows best among those that fit into free memory, if any does."""
-    usual = Factory.parse(choose_factory(rows, width))
-    tried = [usual.text]
-    lists = usual.lists or max(1, min(rows // 2, 1024))
+    """The best factory for this many rows among those that fit into free memory, if any does."""
+    default = Factory.parse(choose_factory(rows, width))
+    candidates = [default.text]
+    lists = default.lists or max(1, min(rows // 2, 1024))
     while lists:
-        tried.append(lists_factory(rows, width, lists))
+        candidates.append(lists_factory(rows, width, lists))
         lists //= 2
-    for text in tried:
-        if estimate(Factory.parse(text), rows, width).memory_bytes <= free:
+    for text in candidates:
+        if estimate_footprint(Factory.parse(text), rows, width).memory_bytes <= free:
             return text
     return None
 
 
 def free_memory() -> int | None:
-    """Bytes that a process may still take; None where the system does not tell.
+    """Bytes that a process may still allocate; None where the system does not say.
 
-    What a container is limited to counts, as far as its own accounts (cgroup v2) say.
+    Heeds the limit of a container, as cgroup v2 reports it.
     """
     free = _available()
     limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
     if limit is not None and used is not None:
-        # What the page cache holds counts as used, and is given back when it is wanted.
-        left = limit - used + _told(_CGROUP / "memory.stat", "inactive_file")
+        # The page cache counts as used, but is freed on demand.
+        left = limit - used + _value(_CGROUP / "memory.stat", "inactive_file")
         free = left if free is None else min(free, left)
     return free
 
@@ -109,28 +109,28 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def _available() -> int | None:
-    told = Path("/proc/meminfo")
-    if told.is_file():
-        return 1024 * _told(told, "MemAvailable:")
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        return 1024 * _value(meminfo, "MemAvailable:")
     names = ("SC_AVPHYS_PAGES", "SC_PAGE_SIZE")
     if set(names) <= set(os.sysconf_names):
         return os.sysconf(names[0]) * os.sysconf(names[1])
     return None
 
 
-def _told(path: Path, name: str) -> int:
-    """The number that stands after a name in a file of such lines; 0 where it is not there."""
+def _value(path: Path, name: str) -> int:
+    """The number after a name in a file of lines `name number`; 0 where there is none."""
     lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
-    found = [line.split()[1] for line in lines if line.split()[0] == name]
-    return int(found[0]) if found else 0
+    values = [line.split()[1] for line in lines if line.split()[0] == name]
+    return int(values[0]) if values else 0
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None where there is no such file, or no limit."""
+    """The number in a file; None where there is no file, or no number."""
     text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
     return int(text) if text.isdecimal() else None
 
 
 def gib(size: int) -> str:
-    """Bytes as a person reads them."""
+    """A size in GiB or MiB, e.g. `1.5 GiB`."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

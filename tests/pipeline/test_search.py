@@ -18,7 +18,7 @@ from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.commands.app import app
 from cpp_pipe.pipeline.view.query import Question, combine, examples, row_of_key
 from cpp_pipe.pipeline.view.searcher import Searcher
-from cpp_pipe.stages.indexing.vectors import side_by_side
+from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, QueryError
 from cpp_pipe.store.kinds import KINDS
@@ -340,4 +340,4 @@ def _vectors(run: Run) -> np.ndarray:
         np.vstack([features.array(part.name, role) for part in features.parts])
         for role in ("z", "c")
     )
-    return side_by_side(z, c).astype(np.float32)
+    return join_features(z, c).astype(np.float32)

@@ -15,7 +15,8 @@ from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.indexing.factory import Factory
 from cpp_pipe.stages.indexing.faiss_library import has_gpu
 from cpp_pipe.stages.indexing.lists import PartLists, trained_bytes, write_merged
-from cpp_pipe.stages.indexing.opened_index import OpenedIndex, curve_of, recall_at, width_for
+from cpp_pipe.stages.indexing.opened_index import OpenedIndex
+from cpp_pipe.stages.indexing.recall_curve import curve_of, recall_at, width_for
 from cpp_pipe.stages.indexing.vectors import VectorRows
 from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.store import ConfigError, QueryError, Store, StoreError

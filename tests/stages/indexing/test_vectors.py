@@ -1,4 +1,4 @@
-"""Some rows of an artifact, in any order, out of any kind of file."""
+"""Vectors of an artifact read in any order, from any kind of file."""
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,10 @@ ROWS = 700
 
 
 def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) -> Artifact:
-    """Embeddings as the stages write them, or as any writer may: cut into groups, compressed."""
+    """Embeddings as the stages write them, or in compressed row groups, as another writer may."""
     rows, skipped = EMBEDDINGS.files["rows"], EMBEDDINGS.files["skipped"]
     assert isinstance(rows, Table) and isinstance(skipped, Table)
-    schema, lost = rows.schema(vector_size=SIZE), skipped.schema()
+    schema = rows.schema(vector_size=SIZE)
     recipe = Recipe(
         kind="embeddings",
         format=1,
@@ -38,8 +38,8 @@ def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) 
                 "extra": ["{}"] * len(x),
             }
             columns = [
-                pa.array(known.get(one.name, [None] * len(x)), type=one.type)
-                for one in list(schema)[:-1]
+                pa.array(known.get(column.name, [None] * len(x)), type=column.type)
+                for column in list(schema)[:-1]
             ]
             vectors = pa.FixedSizeListArray.from_arrays(
                 pa.array(x.reshape(-1)), type=schema.types[-1]
@@ -49,7 +49,7 @@ def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) 
                 write_table(scratch, "rows", table)
             else:
                 pq.write_table(table, scratch.path("rows"), row_group_size=97, compression="zstd")
-            write_table(scratch, "skipped", pa.Table.from_pylist([], schema=lost))
+            write_table(scratch, "skipped", pa.Table.from_pylist([], schema=skipped.schema()))
             model = {"embedding_size": SIZE}
             return Product(rows=len(x), shared={"model": model})
 
@@ -69,7 +69,7 @@ def source(request: pytest.FixtureRequest, tmp_path) -> tuple[Artifact, np.ndarr
     return make_embeddings(store, parts, plain=request.param == "plain"), z
 
 
-def test_rows_come_in_the_order_that_they_are_asked_for(source):
+def test_rows_are_returned_in_the_requested_order(source):
     artifact, z = source
     rows = VectorRows(artifact)
     assert rows.width == SIZE
@@ -77,7 +77,7 @@ def test_rows_come_in_the_order_that_they_are_asked_for(source):
         assert (rows.take(list(wanted)) == z[list(wanted)].reshape(-1, SIZE)).all()
 
 
-def test_neighbouring_rows_of_a_part_are_read_across_groups(source):
+def test_neighbouring_rows_are_read_across_row_groups(source):
     artifact, z = source
     rows = VectorRows(artifact)
     start = artifact.starts["part-1"]

@@ -215,7 +215,7 @@ def test_a_damaged_index_says_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     ("factory", "why"),
     [
-        ("IVF2900,SQ8", "too many lists for 3,000 rows: Flat suits them"),
+        ("IVF2900,SQ8", "too many lists for 3,000 rows: use Flat"),
         ("IVF64,PQ5", "PQ1, PQ2, PQ4, PQ8, PQ16"),
     ],
 )

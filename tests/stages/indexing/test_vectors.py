@@ -19,7 +19,7 @@ def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) 
     """Embeddings as the stages write them, or in compressed row groups, as another writer may."""
     rows, skipped = EMBEDDINGS.files["rows"], EMBEDDINGS.files["skipped"]
     assert isinstance(rows, Table) and isinstance(skipped, Table)
-    schema = rows.schema(vector_size=SIZE)
+    schema, lost = rows.schema(vector_size=SIZE), skipped.schema()
     recipe = Recipe(
         kind="embeddings",
         format=1,
@@ -38,8 +38,8 @@ def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) 
                 "extra": ["{}"] * len(x),
             }
             columns = [
-                pa.array(known.get(column.name, [None] * len(x)), type=column.type)
-                for column in list(schema)[:-1]
+                pa.array(known.get(one.name, [None] * len(x)), type=one.type)
+                for one in list(schema)[:-1]
             ]
             vectors = pa.FixedSizeListArray.from_arrays(
                 pa.array(x.reshape(-1)), type=schema.types[-1]
@@ -49,7 +49,7 @@ def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) 
                 write_table(scratch, "rows", table)
             else:
                 pq.write_table(table, scratch.path("rows"), row_group_size=97, compression="zstd")
-            write_table(scratch, "skipped", pa.Table.from_pylist([], schema=skipped.schema()))
+            write_table(scratch, "skipped", pa.Table.from_pylist([], schema=lost))
             model = {"embedding_size": SIZE}
             return Product(rows=len(x), shared={"model": model})
 

@@ -55,7 +55,7 @@ def test_real_embeddings_are_imported_with_keys_labels_and_names(shared: Path):
     assert abs(embedding - x).max() < 1e-3
 
 
-def test_the_columns_are_those_of_the_kind_embeddings(tmp_path: Path):
+def test_the_columns_are_those_of_the_kind(tmp_path: Path):
     table = EMBEDDINGS.files["rows"]
     assert isinstance(table, Table)
     rows = only(save(tmp_path / "a.npz", x=X)).load()

@@ -177,9 +177,7 @@ def draw_memberships(digits: Digits) -> Figure:
     indices = digits.first_of_each(ROWS_OF_A_CLUSTER)
     clusters = digits.clusters[indices]
     c = torch.from_numpy(digits.c[indices])
-    even = (
-        1 / ROWS_OF_A_CLUSTER
-    )  # if rows belong equally to all rows of their cluster, and no others
+    even = 1 / ROWS_OF_A_CLUSTER  # if a row belongs equally to all rows of its cluster
     figure = Figure(figsize=(9.6, 3.5), layout="constrained")
     panels = figure.subplots(1, 3)
     for axes, eta in zip(panels, (0.05, 0.13, 0.5), strict=True):

@@ -35,9 +35,9 @@ from cpp_pipe.stages.algorithms.near_duplicates import NONE, near_duplicates
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.duplicates import default_threshold
 from cpp_pipe.stages.gather import gather
-from cpp_pipe.stages.sources.images import decode
-from cpp_pipe.stages.sources.shards import expand
-from cpp_pipe.stages.sources.tar_shards import open_tar
+from cpp_pipe.stages.sources.images.pixels import decode
+from cpp_pipe.stages.sources.patterns import expand
+from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store import Artifact, Store
 
 from .measure import machine, peak_so_far

@@ -154,8 +154,8 @@ def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
 
     from cpp_pipe.pipeline.making.memory import keep_freed_memory
     from cpp_pipe.stages.decoding import BATCH_OF_A_CORE
-    from cpp_pipe.stages.sources.images import decode
-    from cpp_pipe.stages.sources.tar_shards import open_tar
+    from cpp_pipe.stages.sources.images.pixels import decode
+    from cpp_pipe.stages.sources.tar.shards import open_tar
 
     keep_freed_memory()
     torch.set_num_threads(1)

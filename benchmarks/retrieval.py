@@ -29,7 +29,7 @@ from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.gather import gather
-from cpp_pipe.stages.indexing.rows import side_by_side
+from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.store import Store
 
 from .measure import machine
@@ -106,8 +106,8 @@ def spaces_of_digits(seed: int) -> tuple[Spaces, ndarray]:
 def _all_spaces(x: ndarray, z: ndarray, c: ndarray, seed: int) -> Spaces:
     """Rounded as the store rounds them."""
     untrained = start(x, seed)
-    before = side_by_side(untrained.z, untrained.c)
-    spaces = (side_by_side(z, c), x, z, c, centred_unit_rows(x), before)
+    before = join_features(untrained.z, untrained.c)
+    spaces = (join_features(z, c), x, z, c, centred_unit_rows(x), before)
     return {
         name: one.astype(np.float16).astype(np.float32)
         for name, one in zip(SPACES, spaces, strict=True)

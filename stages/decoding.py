@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..store import StoreError
 from .contract import Spent
 from .encoder import Encoder
-from .sources.images import UndecodableImage, decode
+from .sources.images.pixels import UndecodableImage, decode
 from .sources.source import Entry
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import QUANTIZER, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .indexing.estimate import Estimate, require_memory
 from .indexing.factory import HELD_OUT_SHARE, Factory
-from .indexing.library import has_gpu, import_faiss
-from .indexing.rows import VectorRows
+from .indexing.faiss_library import has_gpu, import_faiss
+from .indexing.footprint import Footprint, require_memory
+from .indexing.vectors import VectorRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,9 +61,9 @@ class FitQuantizer(Stage):
         import numpy as np
         from safetensors.numpy import save_file
 
+        from .indexing.durations import seconds_to_list
         from .indexing.lists import trained_bytes
-        from .indexing.rates import seconds_to_list
-        from .indexing.training import train
+        from .indexing.quantizer import train
 
         source, factory = inputs[self.space], Factory.parse(self.factory)
         rows = VectorRows(source)
@@ -97,8 +97,8 @@ class FitQuantizer(Stage):
         """Numbers of held-out rows in order, and of the sample's, in none: spread over all rows."""
         import numpy as np
 
-        from .indexing.training import ROWS_A_LIST
-        from .indexing.truth import QUERIES
+        from .indexing.quantizer import ROWS_A_LIST
+        from .indexing.recall import QUERIES
 
         queries = min(QUERIES, total // HELD_OUT_SHARE)
         wanted = min(total, queries + factory.lists * ROWS_A_LIST)
@@ -110,7 +110,9 @@ class FitQuantizer(Stage):
         return np.sort(drawn[:queries]), drawn[queries:]
 
 
-def _tell(runtime: Runtime, wanted: Estimate, source: Artifact, width: int, seconds: float) -> None:
+def _tell(
+    runtime: Runtime, wanted: Footprint, source: Artifact, width: int, seconds: float
+) -> None:
     faiss = import_faiss()
     threads = faiss.omp_get_max_threads()
     runtime.progress.tell(

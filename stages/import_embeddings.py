@@ -7,7 +7,7 @@ from ..store import Product, Scratch
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .embedding_rows import EmbeddingRows
-from .sources.embeddings_files import ImportPart
+from .sources.embeddings.files import EmbeddingsFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Import(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Takes one file over."""
-        source = cast(ImportPart, runtime.sources[part.name])
+        source = cast(EmbeddingsFile, runtime.sources[part.name])
         loaded = source.load()
         columns = dict(loaded.columns)
         vectors = columns.pop("embedding")

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import INDEX, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .indexing.estimate import require_memory
 from .indexing.factory import EXACT_ROWS, Factory
-from .indexing.library import import_faiss, one_thread, side_by_side
-from .indexing.opened import Curve, OpenedIndex
-from .indexing.rows import VectorRows
-from .indexing.truth import NEIGHBOURS, QUERIES, Nearest, merge, nearest_of, none_yet, recall
+from .indexing.faiss_library import import_faiss, map_in_threads, one_thread
+from .indexing.footprint import require_memory
+from .indexing.opened_index import OpenedIndex
+from .indexing.recall import (
+    NEIGHBOURS,
+    QUERIES,
+    Nearest,
+    measure_recall,
+    merge_nearest,
+    nearest_in_block,
+    no_neighbours,
+)
+from .indexing.recall_curve import RecallCurve
+from .indexing.vectors import VectorRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +117,7 @@ class Index(Stage):
 
     def _build(self, path: Path, rows: VectorRows, runtime: Runtime) -> None:
         """An exact index, or a graph that one thread links: more would link in another order."""
-        from .indexing.rates import seconds_to_build
+        from .indexing.durations import seconds_to_build
 
         faiss = import_faiss()
         factory, source = Factory.parse(self.factory), rows.source
@@ -137,28 +146,28 @@ class Index(Stage):
         count = min(QUERIES, total) if Factory.parse(self.factory).shape == "graph" else 0
         own = np.sort(np.random.default_rng(self.seed).choice(total, count, replace=False))
         queries = rows.take(own).astype(np.float32)
-        truth = none_yet(count)
+        truth = no_neighbours(count)
 
         def look(block: "tuple[int, np.ndarray]") -> Nearest:
-            return nearest_of(queries, block[1], block[0], own)
+            return nearest_in_block(queries, block[1], block[0], own)
 
-        for one in side_by_side(look, _blocks(rows) if count else ()):
-            truth = merge(truth, one)
+        for nearest in map_in_threads(look, _blocks(rows) if count else ()):
+            truth = merge_nearest(truth, nearest)
         return queries, truth, own
 
     def _measure(
         self, path: Path, rows: VectorRows, queries: "np.ndarray", truth: Nearest, own: "np.ndarray"
-    ) -> Curve:
+    ) -> RecallCurve:
         """recall@10 of wider and wider searches, until no more is to be found."""
         factory = Factory.parse(self.factory)
         opened = OpenedIndex(path, factory, rows)
         if factory.shape == "exact" or not len(queries):
-            return [(opened.most_wide, 1.0)]
+            return [(opened.max_width, 1.0)]
         curve: list[tuple[int, float]] = []
-        for width in _widths(opened.most_wide, 16 if factory.shape == "graph" else 1):
+        for width in _widths(opened.max_width, 16 if factory.shape == "graph" else 1):
             # One more than is wanted: the first may be the query itself.
             found = opened.search(queries, NEIGHBOURS + 1, width)
-            curve.append((width, recall(found, truth, own)))
+            curve.append((width, measure_recall(found, truth, own)))
             if _is_enough([found for _, found in curve]):
                 break
         return curve
@@ -199,12 +208,13 @@ def _held_out(inputs: Inputs, space: str) -> "tuple[np.ndarray, Nearest, np.ndar
     fitted = inputs[f"quantizer/{space}"]
     held_out = fitted.tensors(fitted.only_part, "held_out")
     own = _numbers(source, held_out)
-    truth = none_yet(len(own))
+    truth = no_neighbours(len(own))
     for part in listed.parts:
         some = listed.tensors(part.name, "nearest")
         rows = some["rows"].astype(np.int64)
         start = source.starts[part.name]
-        truth = merge(truth, Nearest(some["similarities"], np.where(rows >= 0, rows + start, -1)))
+        nearest = Nearest(some["similarities"], np.where(rows >= 0, rows + start, -1))
+        truth = merge_nearest(truth, nearest)
     return held_out["vectors"].astype(np.float32), truth, own
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from ..store import ConfigError, MissingError, Product, Scratch
 from ..store.kinds import PROJECTION, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .indexing.rows import VectorRows
+from .indexing.vectors import VectorRows
 
 Method = Literal["pca", "tsne", "umap"]
 

@@ -8,10 +8,10 @@ from ..store import Artifact, Product, Scratch
 from ..store.kinds import LISTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .indexing.factory import Factory
-from .indexing.library import import_faiss, on_gpu, side_by_side
+from .indexing.faiss_library import import_faiss, map_in_threads, on_gpu
 from .indexing.lists import read_trained
-from .indexing.rows import VectorRows
-from .indexing.truth import Nearest, merge, nearest_of, none_yet
+from .indexing.recall import Nearest, merge_nearest, nearest_in_block, no_neighbours
+from .indexing.vectors import VectorRows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +108,7 @@ class Quantize(Stage):
             own = np.ascontiguousarray(lists[first : first + len(block)], np.int64)
             codes[places[first : first + len(block)]] = _encode(prepared, block, own)
 
-        for _ in side_by_side(encode, range(0, total, _ROWS)):
+        for _ in map_in_threads(encode, range(0, total, _ROWS)):
             pass
         codes.flush()
         save_file(
@@ -132,11 +132,11 @@ class Quantize(Stage):
             block = _read(prepared.reader, part.name, first, record.rows)
             lists[first : first + len(block)] = _lists_of(prepared, block)
             runtime.progress.advance(len(block))
-            return nearest_of(prepared.vectors, block, first, own)
+            return nearest_in_block(prepared.vectors, block, first, own)
 
-        nearest = none_yet(len(prepared.vectors))
-        for one in side_by_side(look, range(0, record.rows, _ROWS)):
-            nearest = merge(nearest, one)
+        nearest = no_neighbours(len(prepared.vectors))
+        for found in map_in_threads(look, range(0, record.rows, _ROWS)):
+            nearest = merge_nearest(nearest, found)
         return lists, nearest
 
 

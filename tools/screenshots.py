@@ -1,4 +1,4 @@
-"""The README's screenshots: the page of the digits, as Chromium shows it.
+"""Screenshots of the digits' page in Chromium, for the README.
 
     make demo && .venv/bin/python tools/screenshots.py
 
@@ -22,7 +22,7 @@ _ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swifts
 
 
 def main() -> None:
-    """Serves the run, and draws what a browser shows."""
+    """Serves the run, and takes the screenshots."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--store", default="artifacts")
     parser.add_argument("--run", default="digits")
@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     browser = shutil.which("chromium")
     if browser is None:
-        sys.exit("no Chromium is installed: apt-get install chromium")
+        sys.exit("Chromium is not installed: apt-get install chromium")
     command = [sys.executable, "-m", "cpp_pipe", "serve", "--map", "--port", "0"]
     command += ["--store", args.store, "--run", args.run]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -38,11 +38,11 @@ def main() -> None:
             assert server.stdout is not None
             address = server.stdout.readline().strip()
             if not address:
-                sys.exit("the server did not begin: see above")
+                sys.exit("the server did not start: see above")
             with sync_playwright() as playwright:
-                made = playwright.chromium.launch(executable_path=browser, args=_ARGUMENTS)
+                chromium = playwright.chromium.launch(executable_path=browser, args=_ARGUMENTS)
                 for name in VIEWS:
-                    page = made.new_page(viewport=SIZE, reduced_motion="reduce")
+                    page = chromium.new_page(viewport=SIZE, reduced_motion="reduce")
                     page.emulate_media(color_scheme=VIEWS[name])
                     show(page, address, name)
                     path = args.out / f"page-{name}.png"
@@ -53,11 +53,11 @@ def main() -> None:
 
 
 def show(page: Page, address: str, name: str) -> None:
-    """Opens a view, and waits until it is drawn."""
+    """Opens a view, and waits until it is rendered."""
     page.goto(address + ("map" if name == "map" else ""))
     page.wait_for_selector("[data-drawn]" if name == "map" else ".card")
     page.wait_for_load_state("networkidle")
-    page.evaluate("Promise.all([...document.images].map((one) => one.decode().catch(() => {})))")
+    page.evaluate("Promise.all([...document.images].map((img) => img.decode().catch(() => {})))")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
 """Trains the small CLIP of the demonstration, and writes its configuration and weights.
 
-It sees one half of scikit-learn's digits, each scan with captions in words, and learns as CLIP
-does: a picture's caption is to be nearer to it than other captions, and the reverse. Labels enter
-through the captions of that half and nowhere else. Captions of things that are not digits take part
-as candidates without pictures, so that a vocabulary with other words in it does not win votes by
-chance. A second term, on two distorted views of each picture, keeps pictures of one digit apart, so
-that grouping them stays a task.
+It trains on one half of scikit-learn's digits, each scan with captions in words, as CLIP does: an
+image's own caption must be closer to it than other captions, and the reverse. Labels enter only
+through the captions of that half. Captions of other things take part as candidates without images,
+so that other words in a vocabulary do not win votes by chance. A second term, on two distorted
+views of each image, keeps images of one digit apart, so that grouping them remains a task.
 
-The other half trains nothing. Its zero-shot accuracy is printed at the end, and how k-means fares
-on it was looked at when the size of the embedding and the weight of the second term were chosen.
-The model knows digits and nothing else: it is for the demonstration only.
+The other half trains nothing. Its zero-shot accuracy is printed at the end, and k-means on it
+guided the choice of the embedding's size and of the second term's weight. The model knows only
+digits: it is only for the demonstration.
 """
 
 import argparse
@@ -40,18 +39,18 @@ CONFIG = {
     "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 64, "layers": 4, "head_width": 16},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
-"""The tokenizer's vocabulary takes 3.2 MB; the towers fit into what is left of four.
+"""The tokenizer's vocabulary takes 3.2 MB; with the towers the model stays below four.
 
-Few dimensions to embed in, for the sake of choosing k: on the unseen half's 12 to 16 principal
+The embedding has few dimensions so that k can be chosen: on the unseen half's 12 to 16 principal
 directions the coding length is least at ten k-means clusters, in 64 dimensions at one.
 """
 
 SCALE = 100.0
-"""Inverse temperature of the caption loss: where CLIP ends, and what zero-shot use assumes."""
+"""Inverse temperature of the caption loss: CLIP's final value, which zero-shot use assumes."""
 
 VIEW_SCALE = 10.0
 VIEW_WEIGHT = 1.0
-"""Of the term on two views. k-means on the unseen half: 0.96 right at 0.5, 0.94 at 1."""
+"""Of the term on two views. Accuracy of k-means on the unseen half: 0.96 at 0.5, 0.94 at 1."""
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WORDINGS = ("{}", "the number {}", "the digit {}", "a handwritten {}", "the handwritten digit {}")
@@ -70,13 +69,13 @@ SHAPES = (
 
 
 def digit_captions(digit: int) -> list[str]:
-    """Every caption that a picture of this digit may be trained with."""
+    """Every caption with which an image of this digit may be trained."""
     things = [wording.format(name) for wording in WORDINGS for name in (DIGITS[digit], digit)]
     return [template.format(thing) for template in TEMPLATES for thing in things]
 
 
 def other_things(tokenizer: open_clip.SimpleTokenizer) -> tuple[list[str], list[str]]:
-    """Names of things that are no digits, and the other words that the tokenizer knows."""
+    """Names of things other than digits, and the other words that the tokenizer knows."""
     names = [f"{article}letter {c}" for article in ("", "the ") for c in string.ascii_uppercase]
     signs = (*NUMBERS.split(), *string.ascii_lowercase)
     names += [wording.format(sign) for wording in WORDINGS for sign in signs]
@@ -89,7 +88,7 @@ def other_things(tokenizer: open_clip.SimpleTokenizer) -> tuple[list[str], list[
 
 
 def distort(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """The pictures (n, 3, h, w) turned, sheared, scaled and shifted, with contrast and noise."""
+    """The images (n, 3, h, w) rotated, sheared, scaled and shifted, with contrast and noise."""
 
     def draw(low: float, high: float, *shape: int) -> torch.Tensor:
         return low + (high - low) * torch.rand(len(images), *shape, generator=rng)
@@ -108,29 +107,29 @@ def distort(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
 def caption_loss(
     images: torch.Tensor, texts: torch.Tensor, image_digit: torch.Tensor, text_digit: torch.Tensor
 ) -> torch.Tensor:
-    """CLIP's loss both ways, where every caption of the picture's digit is right.
+    """CLIP's loss in both directions, where every caption of the image's digit is right.
 
-    `text_digit` is -1 for captions of other things: candidates for pictures, never asked about.
+    `text_digit` is -1 for captions of other things: candidates for images, but never queries.
     """
     logits = SCALE * images @ texts.T  # (n, m)
     right = (image_digit[:, None] == text_digit[None]).float()
-    asked = text_digit >= 0
+    is_query = text_digit >= 0
 
     def soft_cross_entropy(logits: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         return -((right * logits.log_softmax(1)).sum(1) / right.sum(1)).mean()
 
     to_text = soft_cross_entropy(logits, right)
-    return (to_text + soft_cross_entropy(logits.T[asked], right.T[asked])) / 2
+    return (to_text + soft_cross_entropy(logits.T[is_query], right.T[is_query])) / 2
 
 
 def view_loss(images: torch.Tensor) -> torch.Tensor:
-    """SimCLR's loss: row i of the first half is to find row i of the second, and the reverse."""
+    """SimCLR's loss: row i of the first half must find row i of the second, and the reverse."""
     logits = (VIEW_SCALE * images @ images.T).fill_diagonal_(-math.inf)
     return F.cross_entropy(logits, torch.arange(len(images)).roll(len(images) // 2))
 
 
 class Clip(NamedTuple):
-    """A model with what makes its inputs."""
+    """A model with its preprocessing and its tokenizer."""
 
     model: open_clip.CLIP
     preprocess: Callable[["Image"], torch.Tensor]
@@ -138,7 +137,7 @@ class Clip(NamedTuple):
 
 
 def open_clip_in(folder: Path, weights: Path | None = None) -> Clip:
-    """The model that the folder's configuration describes, with random weights if given none."""
+    """The model of the folder's configuration, with random weights unless some are given."""
     open_clip.add_model_config(folder / f"{NAME}.json")
     pretrained = None if weights is None else str(weights)
     model, _, preprocess = open_clip.create_model_and_transforms(NAME, pretrained=pretrained)
@@ -146,13 +145,13 @@ def open_clip_in(folder: Path, weights: Path | None = None) -> Clip:
 
 
 def load_scans(rows: np.ndarray, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
-    """The scans as the model takes them (n, 3, 32, 32), and the digits that they show (n,)."""
+    """The preprocessed scans (n, 3, 32, 32), and the digits that they show (n,)."""
     images = [clip.preprocess(digit_image(int(row))) for row in rows]
     return torch.stack(images), torch.tensor([digit_label(int(row)) for row in rows])
 
 
 def train(clip: Clip, steps: int, batch: int, learning_rate: float, seed: int) -> None:
-    """Trains the model in place on the training half, with as many pictures a step as `batch`."""
+    """Trains the model in place on the training half, with `batch` images per step."""
     images, digits = load_scans(digit_halves()[0], clip)
     captions = torch.stack([clip.tokenizer(digit_captions(digit)) for digit in range(10)])
     names, words = other_things(clip.tokenizer)
@@ -163,7 +162,7 @@ def train(clip: Clip, steps: int, batch: int, learning_rate: float, seed: int) -
         return [things[i] for i in picks]
 
     def draw_others() -> torch.Tensor:
-        """Captions of things that are no digits: half by name, half any words, in our wordings."""
+        """Captions of things other than digits: half known names, half any words."""
         things = draw(names) + list(map(str.format, draw(WORDINGS), draw(words)))
         return clip.tokenizer(list(map(str.format, draw(TEMPLATES, len(things)), things)))
 
@@ -196,18 +195,18 @@ def train(clip: Clip, steps: int, batch: int, learning_rate: float, seed: int) -
 
 
 def save(clip: Clip, path: Path) -> None:
-    """Writes the weights in float16, and the digest of the row numbers that trained them."""
+    """Writes the weights in float16, with the digest of the row numbers that trained them."""
     state = clip.model.state_dict()
     state = {name: weight.half() if weight.ndim else weight for name, weight in state.items()}
     rows = digit_halves()[0].astype("<i8")
     trained_on = hashlib.sha256(rows.tobytes()).hexdigest()
-    # One key only: safetensors writes several in an order that changes from run to run.
+    # Only one key: safetensors writes several in an order that changes from run to run.
     path.write_bytes(safetensors.torch.save(state, {"train_rows_sha256": trained_on}))
 
 
 @torch.inference_mode()
 def zero_shot_accuracy(clip: Clip, rows: np.ndarray) -> float:
-    """The share of these scans whose nearest "a photo of ..." names their digit."""
+    """The share of these scans whose nearest prompt "a photo of ..." names their digit."""
     images, digits = load_scans(rows, clip)
     prompts = clip.tokenizer([f"a photo of {name}" for name in DIGITS])
     model = clip.model.eval()
@@ -216,7 +215,7 @@ def zero_shot_accuracy(clip: Clip, rows: np.ndarray) -> float:
 
 
 def make(folder: Path, steps: int, batch: int, learning_rate: float, seed: int) -> Path:
-    """Trains a model, writes its configuration and weights into the folder; the weights' path."""
+    """Trains a model, and writes its two files to `folder`; returns the path of the weights."""
     torch.set_num_threads(1)  # sums in one order, so the same seed gives the same bytes
     torch.manual_seed(seed)  # open_clip draws the first weights from the global generator
     folder.mkdir(parents=True, exist_ok=True)
@@ -229,15 +228,15 @@ def make(folder: Path, steps: int, batch: int, learning_rate: float, seed: int) 
 
 
 def main() -> None:
-    """Makes the model, and prints the accuracy of what was written."""
+    """Makes the model, and prints the accuracy of the written files."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     configs = Path(__file__).resolve().parent.parent / "configs"
     parser.add_argument("--out", type=Path, default=configs, help="folder for the two files")
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=96, help="pictures a step")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="at its highest")
+    parser.add_argument("--batch", type=int, default=96, help="images per step")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="the highest")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     weights = make(args.out, args.steps, args.batch, args.learning_rate, args.seed)

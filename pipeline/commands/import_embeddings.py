@@ -48,9 +48,9 @@ def import_(
       cpp-pipe import my-clip-retrieval-folder --model ViT-L-14
     """
     from ...stages.import_embeddings import Import
-    from ...stages.sources.embeddings_files import sniff
+    from ...stages.sources.embeddings.files import find_embeddings
 
-    sources = [part for path in paths for part in sniff(path, keys=keys, labels=labels)]
+    sources = [part for path in paths for part in find_embeddings(path, keys=keys, labels=labels)]
     plan = open_plan(
         store,
         run,

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from ...stages.indexing.factory import Factory
-from ...stages.indexing.opened import curve_of, recall_at, width_for
-from ...stages.indexing.rows import SPACES
+from ...stages.indexing.recall_curve import curve_of, recall_at, width_for
+from ...stages.indexing.vectors import SPACES
 from ...store import Artifact, ConfigError
 from ..config import IndexSettings
 from ..making.indexing import is_listed

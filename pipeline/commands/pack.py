@@ -36,7 +36,7 @@ def pack(
       cpp-pipe pack photos/ shards/
       cpp-pipe pack photos/ shards/ --shard-size 5000 --prefix holidays-
     """
-    from ...stages.sources.pack import pack as pack_folder
+    from ...stages.sources.tar.writer import pack_folder
 
     progress = ProgressLine()
     progress.start("pack", 0, "images")
@@ -46,7 +46,7 @@ def pack(
         progress.advance(1)
 
     try:
-        packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, tell=tell)
+        packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, report=tell)
     finally:
         progress.close()
     for path, key in packed.renamed[:_SHOWN]:
@@ -57,9 +57,9 @@ def pack(
         say(f"{path} is left out: {reason}, {detail}")
     if len(packed.skipped) > _SHOWN:
         say(f"and {len(packed.skipped) - _SHOWN:,} more are left out")
-    seen = packed.pictures + len(packed.skipped)
+    seen = packed.images + len(packed.skipped)
     typer.echo(
-        f"seen {seen:,} = packed {packed.pictures:,} + skipped {len(packed.skipped):,}, in "
+        f"seen {seen:,} = packed {packed.images:,} + skipped {len(packed.skipped):,}, in "
         f"{len(packed.shards):,} shard(s)"
     )
     typer.echo(f"next: cpp-pipe embed --shards {str(out)!r}")

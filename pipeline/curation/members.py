@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...stages.contract import Source
-from ...stages.sources.folders import FolderRun
-from ...stages.sources.images import FORMATS, UndecodableImage
-from ...stages.sources.pack import key_of
-from ...stages.sources.picture_files import read_picture
-from ...stages.sources.tables import TableFile
-from ...stages.sources.tar import BLOCK, IMAGE_SUFFIXES, split_name
+from ...stages.sources.images.files import read_image_file
+from ...stages.sources.images.folders import FolderChunk
+from ...stages.sources.images.pixels import FORMATS, IMAGE_SUFFIXES, UndecodableImage
+from ...stages.sources.tables.files import TableFile
+from ...stages.sources.tar.listing import BLOCK, split_name
+from ...stages.sources.tar.writer import key_of
 from ...store import CppPipeError, MissingError
 
 _HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, EOFError)
@@ -68,7 +68,7 @@ class Copier:
             raise MissingError(f"{source.path} cannot be read: {why}") from error
 
     def _copy(self, source: Source, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
-        if isinstance(source, FolderRun):
+        if isinstance(source, FolderChunk):
             yield from self._copy_folder(source, rows)
         elif isinstance(source, TableFile):
             yield from self._copy_table(source, rows)
@@ -110,18 +110,18 @@ class Copier:
             blocks = b"".join(pieces)
             yield Sample(row=row, key=key, blocks=blocks, offset=offset, size=row.size)
 
-    def _copy_folder(self, source: FolderRun, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
+    def _copy_folder(self, source: FolderChunk, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """Images and the text files next to them, byte for byte, under the keys of `pack`."""
         wanted = {row.key: row for row in rows}
         folder = source.path / source.folder
         with source.open(self.scratch) as opened:
-            for entry, file in zip(opened.samples, source.pictures, strict=True):
+            for entry, file in zip(opened.samples, source.images, strict=True):
                 if entry.key not in wanted:
                     continue
                 row = wanted[entry.key]
                 stem, _, suffix = entry.key.rpartition(".")
                 content = entry.read_image()
-                others = {name: read_picture(folder / path) for name, path in file.beside.items()}
+                others = {name: read_image_file(folder / path) for name, path in file.texts.items()}
                 if row.size is not None and len(content) != row.size:
                     raise MissingError(
                         f"{folder / file.name} was changed since it was embedded: embed it again"
@@ -170,7 +170,7 @@ def _open(source: Source) -> Any:
 
 
 def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar as far as they can be read; names are those of `stages.sources.tar`."""
+    """The headers of a tar, as far as they can be read; names as in `tar.listing`."""
     position = -1
     try:
         with tarfile.open(

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...stages.contract import Source
-from ...stages.sources.tar import BLOCK
+from ...stages.sources.tar.listing import BLOCK
 from ...store import Artifact
 from ...store.files import sync
 from ..view.columns import read_rows, split_by_part

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import cast
 
 from ...stages.contract import Source
-from ...stages.sources.folders import find_runs
-from ...stages.sources.images import UndecodableImage
+from ...stages.sources.images.folders import find_chunks
+from ...stages.sources.images.pixels import UndecodableImage
+from ...stages.sources.patterns import is_remote
 from ...stages.sources.remote import Address, RemoteShard
-from ...stages.sources.shards import is_remote
 from ...stages.sources.source import Entry, SampleSource
-from ...stages.sources.tables import TableFile
-from ...stages.sources.tar_shards import TarShard
+from ...stages.sources.tables.files import TableFile
+from ...stages.sources.tar.shards import TarShard
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
 
 _SHOWN = 5
@@ -112,4 +112,4 @@ def _find(
 
 
 def _folder(root: str) -> Mapping[str, Source]:
-    return {run.part_name: run for run in find_runs(Path(root))}
+    return {run.part_name: run for run in find_chunks(Path(root))}

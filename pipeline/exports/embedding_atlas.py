@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ...stages.indexing.rows import VectorRows
+from ...stages.indexing.vectors import VectorRows
 from ...store import MissingError
 from ..curation.files import whole_file
 from ..curation.sources import read_images
@@ -122,7 +122,7 @@ def _thumbnails(encoded: Iterator[bytes], table: "pa.Table", side: int) -> "pa.A
     """Small JPEGs as Hugging Face's struct of bytes and path."""
     import pyarrow as pa
 
-    from ...stages.sources.images import decode
+    from ...stages.sources.images.pixels import decode
 
     thumbnails = []
     for key in table.column("key").to_pylist():

@@ -7,7 +7,7 @@ from ...stages.contract import Runtime, Stage
 from ...stages.fit_quantizer import FitQuantizer
 from ...stages.index import Index
 from ...stages.indexing.factory import Factory, choose_factory, still_suits
-from ...stages.indexing.rows import SPACES, VectorRows
+from ...stages.indexing.vectors import SPACES, VectorRows
 from ...stages.quantize import Quantize
 from ...store import Artifact, Store
 from ...store.runs import split_slot

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Place, Source
-from ...stages.sources.folders import find_runs
-from ...stages.sources.remote import Address, expand_remote, look_at
-from ...stages.sources.shards import Wanted, expand, is_remote
-from ...stages.sources.sniff import require_kind
-from ...stages.sources.tables import TableFile
-from ...stages.sources.tar_shards import TarShard
+from ...stages.sources.images.folders import find_chunks
+from ...stages.sources.input_kinds import require_kind
+from ...stages.sources.patterns import PatternTarget, expand, is_remote
+from ...stages.sources.remote import Address, expand_remote, identify_shards
+from ...stages.sources.tables.files import TableFile
+from ...stages.sources.tar.shards import TarShard
 from ...store import ConfigError, ShardError
 from ...store.digest import digest_file
 from ..config import CONFIGS, SHIPPED, Data, EmbedSettings
@@ -48,8 +48,8 @@ def _shards(
         from ...stages.sources.digits import write_digit_shards
 
         patterns = [str(path) for path in write_digit_shards(store / "shards" / data.builtin)]
-    places = _expand(patterns, Wanted(expand_remote=expand_remote), say, allow_missing)
-    remote = iter(look_at([place for place in places if isinstance(place, Address)]))
+    places = _expand(patterns, PatternTarget(expand_remote=expand_remote), say, allow_missing)
+    remote = iter(identify_shards([place for place in places if isinstance(place, Address)]))
     sources: list[Source] = []
     for place in places:
         if isinstance(place, Path):
@@ -75,17 +75,17 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
     sources: list[Source] = []
     for root in roots.values():
         say(f"listing the images in {root}")
-        runs = find_runs(root)
-        folders = len({run.folder for run in runs})
-        count = sum(len(run.pictures) for run in runs)
+        chunks = find_chunks(root)
+        folders = len({chunk.folder for chunk in chunks})
+        count = sum(len(chunk.images) for chunk in chunks)
         say(f"found {count:,} images in {folders:,} folder(s) of {root}")
-        sources += runs
+        sources += chunks
     return sources
 
 
 def _tables(data: Data, say: Callable[[str], None], allow_missing: bool) -> list[Source]:
     sources: list[Source] = []
-    wanted = Wanted(noun="table", suffix=".parquet")
+    wanted = PatternTarget(noun="table", suffix=".parquet")
     for place in _expand(data.tables, wanted, say, allow_missing):
         path = Path(str(place))
         require_kind(path, "Parquet tables")
@@ -94,7 +94,7 @@ def _tables(data: Data, say: Callable[[str], None], allow_missing: bool) -> list
 
 
 def _expand(
-    patterns: Sequence[str], wanted: Wanted, say: Callable[[str], None], allow_missing: bool
+    patterns: Sequence[str], wanted: PatternTarget, say: Callable[[str], None], allow_missing: bool
 ) -> Sequence[Place]:
     """The files that patterns name, reported; ShardError if one is missing and must not be."""
     if not patterns:

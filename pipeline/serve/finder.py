@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from ...stages.indexing.rows import VectorRows
+from ...stages.indexing.vectors import VectorRows
 from ...store import Artifact, ConfigError, CppPipeError, MissingError, QueryError
 from ..run import Run
 from ..view.answer import Answer, answer
@@ -62,7 +62,7 @@ class Model:
 
     def embed_image(self, data: bytes, space: Space) -> np.ndarray:
         """The embedding (1, d) of an encoded image, or its features (1, 2p)."""
-        from ...stages.sources.images import UndecodableImage, decode
+        from ...stages.sources.images.pixels import UndecodableImage, decode
         from ..view.query import embed_image
 
         with self._lock:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...stages.sources.folders import picture_path
-from ...stages.sources.images import UndecodableImage, decode
-from ...stages.sources.picture_files import read_picture
+from ...stages.sources.images.files import read_image_file
+from ...stages.sources.images.folders import image_path
+from ...stages.sources.images.pixels import UndecodableImage, decode
+from ...stages.sources.patterns import is_remote
 from ...stages.sources.remote import read_range
-from ...stages.sources.shards import is_remote
-from ...stages.sources.tables import read_table_picture
+from ...stages.sources.tables.files import read_table_image
 from ...store import Artifact, MissingError, ShardError
 from .columns import read_rows
 
@@ -56,11 +56,11 @@ def _from_tar(place: str, row: Row) -> bytes:
 
 
 def _from_folder(place: str, row: Row) -> bytes:
-    return read_picture(picture_path(Path(place), row["key"]))
+    return read_image_file(image_path(Path(place), row["key"]))
 
 
 def _from_table(place: str, row: Row) -> bytes:
-    return read_table_picture(Path(place), row["image_column"], row["key"])
+    return read_table_image(Path(place), row["image_column"], row["key"])
 
 
 _SOURCES: Mapping[str, tuple[str, Callable[[str, Row], bytes]]] = {

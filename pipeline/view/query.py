@@ -155,7 +155,7 @@ def read_image(
     """
     from PIL import Image
 
-    from ...stages.sources.images import UndecodableImage, decode
+    from ...stages.sources.images.pixels import UndecodableImage, decode
 
     if isinstance(query, Image.Image):
         return query.convert("RGB")

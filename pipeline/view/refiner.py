@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...stages.encoder import Encoder, load_encoder_of
-from ...stages.indexing.rows import side_by_side
+from ...stages.indexing.vectors import join_features
 from ...stages.project import load_heads, refine
 from ...stages.views import GUIDE, encoders_needed, join_views, read_guide
 from ...store import Artifact, MissingError, Store
@@ -36,7 +36,7 @@ class Refiner:
         if self._views is not None:
             others = [embed_image(encoder, image) for encoder in self._encoders]
             embedding = join_views(embedding, others, self._guide, self._device)
-        return side_by_side(*refine(self._heads, embedding, self._device))
+        return join_features(*refine(self._heads, embedding, self._device))
 
     @cached_property
     def _heads(self) -> "Heads":

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ...stages.indexing.factory import Factory
-from ...stages.indexing.opened import OpenedIndex, curve_of, width_for
-from ...stages.indexing.rows import VectorRows
-from ...stages.indexing.truth import NEIGHBOURS
+from ...stages.indexing.opened_index import OpenedIndex
+from ...stages.indexing.recall import NEIGHBOURS
+from ...stages.indexing.recall_curve import curve_of, width_for
+from ...stages.indexing.vectors import VectorRows
 from ...store import Artifact, MissingError, QueryError, StoreError
 from .captions import first_captions
 from .columns import read_rows
@@ -104,13 +105,13 @@ class Searcher:
             return similarities[0], rows[0]
         width = self._width(n, target_recall)
         if is_filtered:
-            width = min(self._index.most_wide, -(-width * self._total // n_allowed))
+            width = min(self._index.max_width, -(-width * self._total // n_allowed))
         while True:
             nearest = self._index.search(query, n, width, allowed if is_filtered else None)
             similarities, rows = nearest.similarities[0], nearest.rows[0]
             if rows[-1] >= 0:
                 return similarities, rows
-            if width >= self._index.most_wide:
+            if width >= self._index.max_width:
                 return similarities[rows >= 0], rows[rows >= 0]
             width *= 2
 

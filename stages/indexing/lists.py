@@ -1,61 +1,56 @@
-"""Inverted lists: those of one part, and those of all parts merged into one FAISS file.
+"""The inverted lists of one part, and of all parts merged into one FAISS file.
 
-A part keeps its rows' codes in the order of lists. The merged file is what FAISS writes of an
-inverted file itself, so that `faiss.read_index` opens it, mapped into memory or not: the trained
-index, then `ilar` with the size of every list, then each list's codes and row numbers.
+A part keeps its rows' codes in the order of lists. The merged file has FAISS's own format for an
+inverted file, so that `faiss.read_index` opens it, memory-mapped or not: the trained index, then
+`ilar` with the size of every list, then each list's codes and row numbers.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
 
 from ...store import StoreError
-from .library import import_faiss
-
-if TYPE_CHECKING:
-    import numpy as np
+from .faiss_library import import_faiss
 
 BLOCK_BYTES = 1 << 26
-"""Of the lists that are merged at once, at least one: 64 MiB, of which four copies are held."""
+"""Bytes of lists merged at a time (at least one list): 64 MiB, of which four copies are held."""
 
 _NO_LISTS = b"il00"
-"""How FAISS ends the file of an inverted file that has no lists."""
+"""The last bytes that FAISS writes for an inverted file without lists."""
 
 _ID_BYTES = 8
 
 
 class PartLists(NamedTuple):
-    """The lists of one part; all three arrays are in the order of lists, then of rows."""
+    """The lists of one part; all three arrays are sorted by list, then by row."""
 
-    codes: "np.ndarray"
+    codes: np.ndarray
     """uint8 (n, code size)."""
-    rows: "np.ndarray"
-    """int32 (n,), counted within the part."""
-    lists: "np.ndarray"
+    rows: np.ndarray
+    """int32 (n,), row numbers within the part."""
+    lists: np.ndarray
     """int32 (n,), ascending."""
     start: int
-    """The number of the part's first row, counted over all parts."""
+    """The number of the part's first row over all parts."""
 
 
 def trained_bytes(index: Any) -> bytes:
-    """A FAISS index that holds no rows yet, as FAISS writes it."""
+    """A FAISS index without rows, as FAISS writes it."""
     return import_faiss().serialize_index(index).tobytes()
 
 
 def read_trained(trained: bytes) -> Any:
     """The index that `trained_bytes` wrote."""
-    import numpy as np
-
     return import_faiss().deserialize_index(np.frombuffer(trained, np.uint8))
 
 
 def write_merged(path: Path, trained: bytes, parts: Sequence[PartLists]) -> None:
-    """Writes the lists of all parts as one FAISS file; `trained` is that of their quantizer.
+    """Writes the lists of all parts as one FAISS file; `trained` is their quantizer's index.
 
-    Holds some lists at a time; codes are read part by part in one pass.
+    Holds a block of lists at a time, and reads each part's codes in one pass.
     """
-    import numpy as np
-
     index = read_trained(trained)
     sizes = np.zeros(index.nlist, np.int64)
     for part in parts:
@@ -68,25 +63,19 @@ def write_merged(path: Path, trained: bytes, parts: Sequence[PartLists]) -> None
             file.write(lists.data)
 
 
-def _write_head(file: BinaryIO, without_lists: bytes, code_size: int, sizes: "np.ndarray") -> None:
-    import numpy as np
-
+def _write_head(file: BinaryIO, without_lists: bytes, code_size: int, sizes: np.ndarray) -> None:
     if not without_lists.endswith(_NO_LISTS):
         raise StoreError(
-            "this FAISS writes inverted files in a way that cpp-pipe does not know: install a "
-            "version from 1.10 to 1.15"
+            "this version of FAISS writes inverted files in an unknown format: install a version "
+            "from 1.10 to 1.15"
         )
     file.write(without_lists[: -len(_NO_LISTS)])
     file.write(b"ilar" + np.array([len(sizes), code_size], "<u8").tobytes())
     file.write(b"full" + np.array([len(sizes)], "<u8").tobytes() + sizes.astype("<u8").tobytes())
 
 
-def _merged(
-    parts: Sequence[PartLists], sizes: "np.ndarray", code_size: int
-) -> "Iterator[np.ndarray]":
-    """Bytes of neighbouring lists: of each its codes, then its row numbers, parts in order."""
-    import numpy as np
-
+def _merged(parts: Sequence[PartLists], sizes: np.ndarray, code_size: int) -> Iterator[np.ndarray]:
+    """Blocks of consecutive lists as bytes: for each list its codes, then its row numbers."""
     edges = _edges(sizes * (code_size + _ID_BYTES))
     cuts = [np.searchsorted(part.lists, edges) for part in parts]
     for number in range(len(edges) - 1):
@@ -99,14 +88,12 @@ def _merged(
             yield _interleaved(pieces, code_size)
 
 
-def _interleaved(pieces: "list[tuple[PartLists, slice]]", code_size: int) -> "np.ndarray":
-    import numpy as np
-
-    lists = np.concatenate([part.lists[some] for part, some in pieces])
-    # Stable: within a list parts keep their order, and rows of a part theirs.
+def _interleaved(pieces: list[tuple[PartLists, slice]], code_size: int) -> np.ndarray:
+    lists = np.concatenate([part.lists[span] for part, span in pieces])
+    # Stable: within a list, rows keep the order of parts, and their order within a part.
     order = np.argsort(lists, kind="stable")
-    codes = np.concatenate([part.codes[some] for part, some in pieces])[order]
-    ids = np.concatenate([part.rows[some].astype("<i8") + part.start for part, some in pieces])
+    codes = np.concatenate([part.codes[span] for part, span in pieces])[order]
+    ids = np.concatenate([part.rows[span].astype("<i8") + part.start for part, span in pieces])
     ids = ids[order].view(np.uint8).reshape(-1, _ID_BYTES)
     ends = np.flatnonzero(np.diff(lists[order], append=-1)) + 1
     out = np.empty(len(ids) * (code_size + _ID_BYTES), np.uint8)
@@ -120,10 +107,8 @@ def _interleaved(pieces: "list[tuple[PartLists, slice]]", code_size: int) -> "np
     return out
 
 
-def _edges(list_bytes: "np.ndarray") -> "np.ndarray":
-    """Numbers of lists that begin a block, and the number after the last."""
-    import numpy as np
-
+def _edges(list_bytes: np.ndarray) -> np.ndarray:
+    """The first list of each block, and the number of lists at the end."""
     edges, held = [0], 0
     for number, size in enumerate(list_bytes.tolist()):
         if held and held + size > BLOCK_BYTES:

@@ -1,8 +1,8 @@
-"""Real handwritten digits as tar shards: the data that comes with cpp-pipe's dependencies.
+"""Real handwritten digits as tar shards, from data that comes with a dependency.
 
 They are the 1,797 scans that scikit-learn ships (UCI "Optical Recognition of Handwritten Digits",
-test set). Half of them trained the small CLIP in `configs/`; only the other half is written, so
-that a demonstration shows images which its model has not seen. Writers are shared by the halves.
+test set). One half trained the small CLIP in `configs/`; only the other half is written, so that
+the demonstration shows images that its model has not seen. The halves share their writers.
 """
 
 import functools
@@ -11,19 +11,21 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...store.errors import ShardError
 from ...store.files import store_errors, sync, temporary_sibling
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.Image import Image
 
 SIDE = 32
-"""Pixels a side: the 8 x 8 scans are enlarged four times, a multiple that keeps strokes even."""
+"""Pixels per side: the 8 x 8 scans enlarged four times, an integer factor that keeps strokes
+even."""
 
 
 @functools.cache
-def _scans() -> "tuple[np.ndarray, np.ndarray]":
+def _scans() -> tuple[np.ndarray, np.ndarray]:
     """The scans (1797, 8, 8), with values from 0 to 16, and their labels (1797,)."""
     from sklearn.datasets import load_digits
 
@@ -34,18 +36,16 @@ def _scans() -> "tuple[np.ndarray, np.ndarray]":
 
 
 def digit_label(i: int) -> int:
-    """The digit, 0 to 9, that scan `i` shows."""
+    """The digit, 0 to 9, on scan `i`."""
     return int(_scans()[1][i])
 
 
-def digit_halves() -> "tuple[np.ndarray, np.ndarray]":
+def digit_halves() -> tuple[np.ndarray, np.ndarray]:
     """Row numbers of the scans that train the small CLIP, and of those that it never sees.
 
-    Every other row of each class, so that both halves hold each digit equally often (one row apart)
-    and neither depends on a seed. Both are ascending.
+    Every other row of each class, so that both halves hold each digit equally often (give or take
+    one) and neither depends on a seed. Both are ascending.
     """
-    import numpy as np
-
     labels = _scans()[1]
     by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     train = np.concatenate([rows[0::2] for rows in by_class])
@@ -54,8 +54,7 @@ def digit_halves() -> "tuple[np.ndarray, np.ndarray]":
 
 
 def digit_image(i: int) -> "Image":
-    """Scan `i` as a greyscale picture of 32 x 32 pixels, bright ink on black."""
-    import numpy as np
+    """Scan `i` as a greyscale image of 32 x 32 pixels, bright ink on black."""
     from PIL import Image
 
     grey = np.rint(_scans()[0][i] * (255 / 16)).astype(np.uint8)
@@ -65,12 +64,14 @@ def digit_image(i: int) -> "Image":
 def write_digit_shards(folder: Path, shards: int = 4) -> list[Path]:
     """Writes the half that the small CLIP never saw as tar shards, and returns their paths.
 
-    The folder appears whole or not at all; one that holds these shards already is left as it is.
-    Raises ShardError where the folder holds anything else.
+    The folder appears whole or not at all; one that holds these shards already is kept. ShardError
+    where the folder holds anything else.
     """
     rows = digit_halves()[1]
     if not 1 <= shards <= len(rows):
-        raise ShardError(f"shards = {shards}: the {len(rows)} digits fill 1 to {len(rows)} shards")
+        raise ShardError(
+            f"shards must be from 1 to {len(rows)}, the number of digits, got {shards}"
+        )
     paths = [folder / f"{shard:05d}.tar" for shard in range(shards)]
     if _holds_exactly(folder, paths):
         return paths
@@ -85,7 +86,7 @@ def write_digit_shards(folder: Path, shards: int = 4) -> list[Path]:
             temporary.rename(folder)
             sync(folder.parent)
         except OSError:
-            # Another process may have been first: what it wrote has the same bytes.
+            # Another process may have been first: it wrote the same bytes.
             if not _holds_exactly(folder, paths):
                 raise
         finally:
@@ -94,7 +95,10 @@ def write_digit_shards(folder: Path, shards: int = 4) -> list[Path]:
 
 
 def _holds_exactly(folder: Path, paths: list[Path]) -> bool:
-    """Whether the folder holds these files; False where it is absent or empty, else ShardError."""
+    """Whether the folder holds these files; False where it is absent or empty.
+
+    ShardError where it holds others.
+    """
     if not folder.exists():
         return False
     if not folder.is_dir():
@@ -103,13 +107,13 @@ def _holds_exactly(folder: Path, paths: list[Path]) -> bool:
     if seen and seen != {path.name for path in paths}:
         raise ShardError(
             f"{folder} holds something other than {len(paths)} digit shards "
-            f"(as {min(seen)}): name an empty folder or a new one"
+            f"(e.g. {min(seen)}): name an empty folder or a new one"
         )
     return bool(seen)
 
 
-def _write_shard(path: Path, rows: "np.ndarray") -> None:
-    """Writes one tar whose bytes depend on the rows alone: no clock, no user, no umask."""
+def _write_shard(path: Path, rows: np.ndarray) -> None:
+    """Writes one tar whose bytes depend only on the rows: no clock, no user, no umask."""
     from webdataset.writer import TarWriter
 
     with (

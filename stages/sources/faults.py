@@ -1,4 +1,4 @@
-"""Why a sample could not be embedded: a row that is kept, never only a line in a log."""
+"""Why a sample was skipped: each fault becomes a row of the store, never only a line in a log."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,11 +23,12 @@ FaultReason = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One sample that was seen and is left out."""
+    """A sample that was seen and skipped."""
 
     key: str
     offset: int | None
-    """Where the bytes at fault start in the shard; None where there are no such bytes."""
+    """Where the faulty bytes start in the shard; None where there are none."""
     reason: FaultReason
     detail: str
-    """What was found, in words; may be empty."""
+    """What was found, in words; may be empty. It is stored, so another wording changes the content
+    of a part that was made before."""

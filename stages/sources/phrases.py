@@ -1,54 +1,56 @@
-"""Phrases that may name clusters: lists of libraries, WordNet's nouns, and files of the user's."""
+"""Phrases that may name clusters: libraries' lists, WordNet's nouns, and the user's files."""
 
 import importlib
 import importlib.util
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ...store.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 IMAGENET, COCO, WORDNET = "imagenet", "coco", "wordnet"
 
 NAME_COLUMNS = ("name", "text")
-"""Columns of a table that hold its phrases; without them its first column of text does."""
+"""Columns of a table that hold its phrases; without one of them, its first text column does."""
 
 _DOWNLOAD = "python -m wn download oewn:2024"
-"""Gets the Open English WordNet."""
+"""Downloads the Open English WordNet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phrases:
-    """Phrases that differ, with embeddings where their file brought them along."""
+    """Distinct phrases, with embeddings where their file holds them."""
 
     names: tuple[str, ...]
-    embeddings: "np.ndarray | None" = None
-    """(m, d) in float32, of unit length; of the same model as the images'."""
+    embeddings: np.ndarray | None = None
+    """Unit rows (m, d) in float32, by the model that embedded the images."""
 
 
 def spelt(name: str) -> str:
-    """A phrase as a person writes it: an underscore is a space."""
+    """A phrase with spaces for underscores, and single spaces."""
     return " ".join(name.replace("_", " ").split())
 
 
 def first_of_each(names: Iterable[str]) -> list[int]:
-    """Where each phrase stands first; small and capital letters make no other phrase of it.
+    """The index of each distinct phrase's first occurrence, ignoring case.
 
-    CLIP's tokenizer makes them small, so that it embeds both alike.
+    CLIP's tokenizer lower-cases text, so case does not change an embedding.
     """
     first: dict[str, int] = {}
-    for place, name in enumerate(names):
-        first.setdefault(name.casefold(), place)
+    for index, name in enumerate(names):
+        first.setdefault(name.casefold(), index)
     return list(first.values())
 
 
 def of_library(name: str) -> Phrases:
-    """The classes of ImageNet as open_clip calls them, or of COCO as torchvision does."""
+    """The classes of ImageNet as open_clip names them, or of COCO as torchvision does."""
     if name == IMAGENET:
         from open_clip import IMAGENET_CLASSNAMES
 
@@ -57,13 +59,13 @@ def of_library(name: str) -> Phrases:
     from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
     names = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
-    return _phrases(one for one in names if one not in ("__background__", "N/A"))
+    return _phrases(name for name in names if name not in ("__background__", "N/A"))
 
 
 def wordnet_lexicon(name: str) -> str:
-    """The lexicon of `wordnet` or `wordnet:LEXICON`: by default the newest English one there is.
+    """The lexicon of `wordnet` or `wordnet:LEXICON`: by default the newest English one installed.
 
-    ConfigError where the package or the lexicon is not installed, with the command that does it.
+    ConfigError where the package or the lexicon is not installed, with the command to install it.
     """
     if importlib.util.find_spec("wn") is None:
         raise ConfigError(
@@ -72,48 +74,48 @@ def wordnet_lexicon(name: str) -> str:
         )
     wn = importlib.import_module("wn")
     wanted = name.partition(":")[2]
-    installed = {f"{one.id}:{one.version}": one.language for one in wn.lexicons()}
+    installed = {f"{lexicon.id}:{lexicon.version}": lexicon.language for lexicon in wn.lexicons()}
     if wanted in installed:
         return wanted
-    english = [one for one, language in installed.items() if language == "en"]
-    if wanted or not english:
+    english = [lexicon for lexicon, language in installed.items() if language == "en"]
+    if wanted:
+        there = f"only {', '.join(installed)}" if installed else "and no other"
+        raise ConfigError(f"wn has no lexicon {wanted!r}, {there}: python -m wn download {wanted}")
+    if not english:
         raise ConfigError(
-            f"wn has no lexicon {wanted!r}, only {', '.join(installed) or 'none'}: "
-            f"python -m wn download {wanted}"
-            if wanted
-            else f"the vocabulary {name!r} needs the words of WordNet, and wn has no English ones "
+            f"the vocabulary {name!r} needs the words of WordNet, and wn has no English lexicon "
             f"yet: {_DOWNLOAD}"
         )
-    return max(english, key=lambda one: (one.startswith("oewn:"), one))
+    return max(english, key=lambda lexicon: (lexicon.startswith("oewn:"), lexicon))
 
 
 def of_wordnet(lexicon: str) -> Phrases:
     """A phrase for each noun synset of a lexicon: the first of its lemmas."""
     wn = importlib.import_module("wn")
     lemmas = (synset.lemmas() for synset in wn.synsets(pos="n", lexicon=lexicon))
-    found = _phrases(names[0] for names in lemmas if names)
-    if not found.names:
+    phrases = _phrases(names[0] for names in lemmas if names)
+    if not phrases.names:
         raise ConfigError(f"the lexicon {lexicon!r} of wn has no nouns: name another one")
-    return found
+    return phrases
 
 
 def of_file(path: Path) -> Phrases:
     """The phrases of a file; ConfigError where it holds none.
 
-    A text file holds a phrase a line, lines that begin with # are comments. A Parquet file holds
-    them in a column `name` or `text`, else in its first column of text. An .npz file holds `name`
-    (m,) and their text embeddings `t` (m, d).
+    A text file holds a phrase per line; lines that begin with # are comments. A Parquet file holds
+    them in a column `name` or `text`, else in its first text column. An .npz file holds `name` (m,)
+    and their text embeddings `t` (m, d).
     """
     read = {".npz": _of_npz, ".parquet": _of_parquet}.get(path.suffix, _of_text)
-    found = read(path)
-    if not found.names:
-        raise ConfigError(f"the vocabulary {path} holds no phrase: write one a line, or a row")
-    return found
+    phrases = read(path)
+    if not phrases.names:
+        raise ConfigError(f"the vocabulary {path} holds no phrase: write one per line or row")
+    return phrases
 
 
 def _phrases(names: Iterable[str]) -> Phrases:
-    written = [one for one in map(spelt, names) if one]
-    return Phrases(names=tuple(written[place] for place in first_of_each(written)))
+    spellings = [spelling for spelling in map(spelt, names) if spelling]
+    return Phrases(names=tuple(spellings[index] for index in first_of_each(spellings)))
 
 
 def _of_text(path: Path) -> Phrases:
@@ -134,31 +136,33 @@ def _of_parquet(path: Path) -> Phrases:
             values = file.read(columns=[column]).column(0)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"the vocabulary {path} cannot be read as Parquet: {error}") from error
-    return _phrases(one for one in values.to_pylist() if one is not None)
+    return _phrases(value for value in values.to_pylist() if value is not None)
 
 
 def _name_column(schema: "pa.Schema", path: Path) -> str:
     import pyarrow.types as types
 
-    def is_text(kind: "pa.DataType") -> bool:
-        kind = kind.value_type if types.is_dictionary(kind) else kind
-        return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-
-    texts = [one.name for one in schema if is_text(one.type)]
-    found = next((one for one in (*NAME_COLUMNS, *texts) if one in texts), None)
-    if found is None:
-        there = ", ".join(f"{one.name} ({one.type})" for one in schema)[:400]
-        raise ConfigError(
-            f"the vocabulary {path} has no column of text, but {there}: phrases stand in a column "
-            f"{' or '.join(NAME_COLUMNS)}"
+    def is_text(data_type: "pa.DataType") -> bool:
+        if types.is_dictionary(data_type):
+            data_type = data_type.value_type
+        return (
+            types.is_string(data_type)
+            or types.is_large_string(data_type)
+            or types.is_string_view(data_type)
         )
-    return found
+
+    texts = [column.name for column in schema if is_text(column.type)]
+    name = next((name for name in (*NAME_COLUMNS, *texts) if name in texts), None)
+    if name is None:
+        columns = ", ".join(f"{column.name} ({column.type})" for column in schema)[:400]
+        raise ConfigError(
+            f"the vocabulary {path} has no text column, but {columns}: put the phrases into a "
+            f"column {' or '.join(NAME_COLUMNS)}"
+        )
+    return name
 
 
 def _of_npz(path: Path) -> Phrases:
-    import zipfile
-
-    import numpy as np
 
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -169,14 +173,17 @@ def _of_npz(path: Path) -> Phrases:
         ) from error
     if names.ndim != 1 or embeddings.ndim != 2 or len(names) != len(embeddings):
         raise ConfigError(
-            f"the vocabulary {path} holds name {names.shape} and t {embeddings.shape}: "
-            "(m,) and (m, d) are needed"
+            f"the shapes of name and t in the vocabulary {path} must be (m,) and (m, d), got "
+            f"{names.shape} and {embeddings.shape}"
         )
     rows = embeddings.astype(np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ConfigError(f"the vocabulary {path} holds an embedding in t that has no direction")
-    written = [spelt(str(one)) for one in names]
-    places = [place for place in first_of_each(written) if written[place]]
-    kept = tuple(written[place] for place in places)
-    return Phrases(names=kept, embeddings=(rows / lengths)[places])
+        raise ConfigError(
+            f"t in the vocabulary {path} holds a row that is zero or not finite: leave it out"
+        )
+    spellings = [spelt(str(name)) for name in names]
+    kept = [index for index in first_of_each(spellings) if spellings[index]]
+    return Phrases(
+        names=tuple(spellings[index] for index in kept), embeddings=(rows / lengths)[kept]
+    )

@@ -1,7 +1,7 @@
-"""Tar shards in buckets and on the web, by fsspec: listed, known by their edges, fetched whole.
+"""Tar shards in buckets and on the web, through fsspec.
 
-A shard is fetched into a file before it is read: a stream that breaks would leave half a shard, and
-its samples are read by their place.
+A shard is identified by its edges, and downloaded whole before it is read: samples are read by
+position, and a stream that breaks would leave half a shard.
 """
 
 import contextlib
@@ -25,22 +25,16 @@ from ...store.remote_errors import (
     why,
 )
 from ..contract import Place
-from .shards import (
-    EDGE_BYTES,
-    Identified,
-    Shard,
-    expand_braces,
-    natural_key,
-    require_unchanged,
-)
-from .tar_shards import TarSamples, open_tar, stats_name, successes
+from .patterns import expand_braces, natural_key
+from .shards import EDGE_BYTES, Identified, Shard, require_unchanged
+from .tar.shards import TarSamples, open_tar, parse_successes, stats_name
 
 T = TypeVar("T")
 
 PAUSES_SECONDS = (0.5, 2.0, 8.0)
-"""Before another try: what passes in a second, and what a bucket that is overrun asks for."""
-_AT_ONCE = 16
-"""Shards that are looked at side by side, which is waiting for the most part."""
+"""Pauses before another try: for glitches of a second, and for a bucket that is overloaded."""
+_THREADS = 16
+"""Requests at a time; they mostly wait."""
 _EXTRAS = {
     "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "http": "http", "https": "http",
 }  # fmt: skip
@@ -48,7 +42,7 @@ _EXTRAS = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a file lies in a bucket or on the web."""
+    """The address of a file in a bucket or on the web."""
 
     url: str
 
@@ -57,94 +51,98 @@ class Address:
 
     @property
     def name(self) -> str:
-        """The last piece of its path."""
+        """The last component of its path."""
         path = urlparse(self.url).path if self.url.startswith("http") else self.url
         return path.rpartition("/")[2]
 
     def resolve(self) -> Self:
-        """Itself: it means the same everywhere."""
+        """Itself: an address is absolute."""
         return self
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteShard(Identified):
-    """A tar shard in a bucket or on the web; the same one as a copy of it on a disk."""
+    """A tar shard in a bucket or on the web; its identity is that of a local copy."""
 
     path: Address
 
     @classmethod
     def of(cls, address: Address) -> Self:
-        """The shard at an address; reads no more than 128 KiB of it. ShardError if it cannot."""
-        size, edges_sha256 = _patiently(lambda: _read_edges(address), address)
+        """The shard at an address; reads at most 128 KiB of it. ShardError where it cannot."""
+        size, edges_sha256 = _retry(lambda: _read_edges(address), address)
         return cls(path=address, name=address.name, size=size, edges_sha256=edges_sha256)
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator[TarSamples]:
-        """Its samples, read from a copy in `scratch` that is gone afterwards."""
+        """Opens its samples from a copy in `scratch`, which is removed afterwards."""
         local = scratch / f"fetched-{self.name}"
         try:
-            _patiently(lambda: _fetch(self.path, local, self.size), self.path)
-            stats = _patiently(lambda: _find_stats(self.path), self.path)
+            _retry(lambda: _fetch(self.path, local, self.size), self.path)
+            stats = _retry(lambda: _find_stats(self.path), self.path)
             require_unchanged(self.path, Shard.of(local).edges_sha256 == self.edges_sha256)
-            with _told_of(self.path, local), open_tar(local, successes(stats)) as samples:
+            with (
+                _errors_name(self.path, local),
+                open_tar(local, parse_successes(stats)) as samples,
+            ):
                 yield samples
         finally:
             local.unlink(missing_ok=True)
 
 
-def look_at(addresses: list[Address]) -> list[RemoteShard]:
-    """The shards at some addresses, in order, looked at side by side."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+def identify_shards(addresses: list[Address]) -> list[RemoteShard]:
+    """The shards at some addresses, in order; several requests run at a time."""
+    with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(RemoteShard.of, addresses))
 
 
 def expand_remote(pattern: str) -> tuple[list[Place], list[str]]:
-    """The shards that a pattern of addresses names, and the names in it that are not there.
+    """The shards that a pattern of addresses names, and the names in it that are missing.
 
-    Braces, globs and folders as on a disk. ShardError where a glob or a folder has no shard.
+    Takes braces, globs and folders, as for local files. ShardError where a glob or a folder has no
+    shard.
     """
     found: list[Place] = []
     missing: list[str] = []
     names = expand_braces(pattern)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         for name, shards in zip(names, pool.map(_find, names), strict=True):
             found += [Address(url) for url in shards or ()]
             if shards is None:
                 missing.append(name)
     if not found and (len(names) > 1 or glob.has_magic(pattern)):
-        raise ShardError(f"{pattern!r} finds no shard: check the address, and what may be read")
+        raise ShardError(f"{pattern!r} finds no shard: check the address and your right to read")
     return found, missing
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
-    """Some bytes at an address; ShardError where they cannot be had."""
+    """`size` bytes at an address, from `offset` on; ShardError where they cannot be read."""
     address = Address(url)
-    return _patiently(lambda: _read(address, offset, size), address)
+    return _retry(lambda: _read(address, offset, size), address)
 
 
 def _find(url: str) -> list[str] | None:
-    """The shards at one address: itself, those in a folder, those of a glob; None if it is gone."""
+    """The shards at one address: a file, a folder or a glob; None where nothing is there."""
     address = Address(url)
     files, path = _open(address)
-    # A question mark in an address of the web begins its query.
+    # In a web address, a question mark begins the query.
     if "*" in url or (glob.has_magic(url) and not url.startswith("http")):
-        tars = _tars(files, _patiently(lambda: files.glob(path), address))
+        tars = _tars(files, _retry(lambda: files.glob(path), address))
         if not tars:
-            # A glob in a bucket that is not there finds nothing, too; a question for a name tells.
-            _patiently(lambda: _find_info(files, path), address)
+            # In a missing bucket a glob finds nothing, while a request for a name raises.
+            _retry(lambda: _find_info(files, path), address)
         return tars
     if not url.endswith("/"):
-        info = _patiently(lambda: _find_info(files, path), address)
+        info = _retry(lambda: _find_info(files, path), address)
         if info is None or info["type"] == "file":
             return None if info is None else [url]
-    tars = _tars(files, _patiently(lambda: _list(files, path), address))
+    tars = _tars(files, _retry(lambda: _list(files, path), address))
     if not tars:
-        raise ShardError(f"{url!r} finds no shard: no .tar is in that folder")
+        raise ShardError(f"{url!r} finds no shard: that folder holds no .tar")
     return tars
 
 
 def _find_info(files: Any, path: str) -> dict[str, Any] | None:
-    """What is known of a file; None where it is not in its bucket, which must be there."""
+    """fsspec's info about a file; None where it does not exist. The bucket must exist."""
     try:
         return files.info(path)
     except FileNotFoundError as error:
@@ -154,7 +152,7 @@ def _find_info(files: Any, path: str) -> dict[str, Any] | None:
 
 
 def _list(files: Any, path: str) -> list[str]:
-    """The paths in a folder, none where it is not there."""
+    """The paths in a folder; none where it does not exist."""
     try:
         return files.ls(path, detail=False)
     except FileNotFoundError as error:
@@ -165,14 +163,14 @@ def _list(files: Any, path: str) -> list[str]:
 
 def _tars(files: Any, paths: list[str]) -> list[str]:
     """The addresses of the tars among some paths, in natural order."""
-    names = {one: Address(one).name for one in paths}
-    tars = [one for one in paths if names[one].endswith(".tar") and names[one][0] != "."]
-    full = [one if "://" in one else files.unstrip_protocol(one) for one in tars]
-    return sorted(full, key=natural_key)
+    names = {path: Address(path).name for path in paths}
+    tars = [path for path in paths if names[path].endswith(".tar") and names[path][0] != "."]
+    urls = [path if "://" in path else files.unstrip_protocol(path) for path in tars]
+    return sorted(urls, key=natural_key)
 
 
 def _open(address: Address) -> tuple[Any, str]:
-    """The file system of an address and the path in it; ConfigError where none is installed."""
+    """The file system of an address, and the path in it; ConfigError where it needs a package."""
     import fsspec
 
     protocol = address.url.partition("://")[0].lower()
@@ -181,11 +179,11 @@ def _open(address: Address) -> tuple[Any, str]:
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
         package = f"pip install 'cpp-pipe[{extra}]'" if extra else str(error)
-        raise ConfigError(f"{address} cannot be read without another package: {package}") from error
+        raise ConfigError(f"{address} needs another package: {package}") from error
     except ValueError as error:
         raise ConfigError(
-            f"{address} is of no protocol that is known: s3://, gs:// and https:// are, and what "
-            "else fsspec reads"
+            f"{address} has an unknown protocol: use s3://, gs://, https://, or another that "
+            "fsspec reads"
         ) from error
 
 
@@ -193,7 +191,7 @@ def _read_edges(address: Address) -> tuple[int, str]:
     files, path = _open(address)
     size = files.info(path)["size"]
     if size is None:
-        raise ShardError(f"{address} does not tell its size: download it first")
+        raise ShardError(f"the server of {address} does not report its size: download it first")
     edge = size if size <= 2 * EDGE_BYTES else EDGE_BYTES
     digest = sha256(_read(address, 0, edge))
     if edge < size:
@@ -202,40 +200,41 @@ def _read_edges(address: Address) -> tuple[int, str]:
 
 
 def _read(address: Address, offset: int, size: int) -> bytes:
-    """Some bytes; ShardError where there are fewer."""
+    """`size` bytes from `offset` on; ShardError where there are fewer."""
     files, path = _open(address)
     if size == 0:
         return b""
     if address.url.startswith("http"):
-        piece = _read_web(files, address, offset, size)
+        content = _read_web(files, address, offset, size)
     else:
-        # A file that is opened would ask for its size once more.
-        piece = files.cat_file(path, start=offset, end=offset + size)
-    if len(piece) != size:
+        # Opening the file would request its size once more.
+        content = files.cat_file(path, start=offset, end=offset + size)
+    if len(content) != size:
         raise ShardError(f"{address} ends before byte {offset + size}: it was changed")
-    return piece
+    return content
 
 
 def _read_web(files: Any, address: Address, offset: int, size: int) -> bytes:
-    """Some bytes, asked for as a file is read: a server that knows no ranges is told at once."""
+    """Bytes read through an open file, which refuses at once a server without range requests."""
     try:
         with files.open(address.url, "rb", block_size=size, cache_type="none") as file:
             file.seek(offset)
             return file.read(size)
     except ValueError as error:
         raise ShardError(
-            f"{address} cannot be read in pieces, as its server knows no ranges: download it first"
+            f"{address} cannot be read in pieces, because its server supports no range requests: "
+            "download it first"
         ) from error
 
 
 def _fetch(address: Address, local: Path, size: int) -> None:
     files, path = _open(address)
     files.get_file(path, str(local))
-    came = local.stat().st_size
-    if came != size:
+    received = local.stat().st_size
+    if received != size:
         files.invalidate_cache()
         require_unchanged(address, files.info(path)["size"] == size)
-        raise ConnectionError(f"{came} of {size} bytes came")
+        raise ConnectionError(f"received {received} of {size} bytes")
 
 
 def _find_stats(address: Address) -> bytes | None:
@@ -247,16 +246,16 @@ def _find_stats(address: Address) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _told_of(address: Address, local: Path) -> Iterator[None]:
-    """Errors of the copy, told of the address that it came from."""
+def _errors_name(address: Address, local: Path) -> Iterator[None]:
+    """Makes errors about the local copy name the address that it came from."""
     try:
         yield
     except ShardError as error:
         raise ShardError(str(error).replace(str(local), str(address))) from error
 
 
-def _patiently(act: Callable[[], T], address: Address) -> T:
-    """What `act` gives, tried again where what went wrong may pass; ShardError at the end."""
+def _retry(act: Callable[[], T], address: Address) -> T:
+    """The result of `act`, retried after errors that may pass; ShardError when tries run out."""
     pauses = [*PAUSES_SECONDS]
     while True:
         try:
@@ -272,7 +271,7 @@ def _patiently(act: Callable[[], T], address: Address) -> T:
                 raise ShardError(_explain(error, address, tries)) from error
             time.sleep(pauses.pop(0))
         except ValueError as error:
-            # botocore says so of AWS_ENDPOINT_URL; anything else is a fault of ours.
+            # botocore raises this for a bad AWS_ENDPOINT_URL; any other is our own mistake.
             if "endpoint" not in str(error):
                 raise
             raise ConfigError(f"{address} cannot be reached: {error}") from error
@@ -282,10 +281,9 @@ def _explain(error: Exception, address: Address, tries: int) -> str:
     """What went wrong with an address, and what to do about it."""
     if lacks_credentials(error):
         return (
-            f"no credentials for {address} ({why(error)}): AWS_ACCESS_KEY_ID with "
-            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, hold those of s3://, and "
-            "GOOGLE_APPLICATION_CREDENTIALS those of gs://; for a public bucket of S3 set "
-            "FSSPEC_S3_ANON=true"
+            f"no credentials for {address} ({why(error)}): for s3:// set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for gs:// GOOGLE_APPLICATION_CREDENTIALS; for "
+            "a public bucket of S3 FSSPEC_S3_ANON=true"
         )
     if is_bucket_missing(error):
         bucket = address.url.split("/")[2]

@@ -1,4 +1,4 @@
-"""What `embed` reads: samples in order, whatever they lie in."""
+"""What `embed` reads: samples in order, from any kind of source."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from ..contract import Source
 from .faults import Fault
-from .samples import SampleFields
+from .fields import SampleFields
 
 
 class Entry(Protocol):
-    """One sample of a source that is open."""
+    """One sample of an open source."""
 
     @property
     def key(self) -> str:
@@ -21,34 +21,34 @@ class Entry(Protocol):
 
     @property
     def offset(self) -> int | None:
-        """Where the bytes of its image start in their file; None inside a table."""
+        """Where the image's bytes start in their file; None inside a table."""
         ...
 
     @property
     def size(self) -> int | None:
-        """How many bytes its image has; may be known only once they were read."""
+        """Bytes of the image; may be None until they are read."""
         ...
 
     def read_image(self) -> bytes:
-        """The encoded image; UndecodableImage says why it cannot be had. Safe in any thread."""
+        """The encoded image; UndecodableImage says why it cannot be read. Safe in any thread."""
         ...
 
     def fields(self) -> SampleFields:
-        """What is said of the image beside it."""
+        """Caption, label, url and other fields."""
         ...
 
 
 class Samples(Protocol):
-    """All that is in a source that is open."""
+    """The contents of an open source."""
 
     @property
     def samples(self) -> Sequence[Entry]:
-        """Those that have an image, in order."""
+        """Samples that have an image, in order."""
         ...
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """Those that are known to have none before any is read."""
+        """Samples known to be faulty before any image is read."""
         ...
 
     @property
@@ -58,7 +58,7 @@ class Samples(Protocol):
 
     @property
     def why_cut(self) -> str | None:
-        """What is missing, where it is not complete."""
+        """What is missing; None where the source is complete."""
         ...
 
     @property
@@ -68,27 +68,27 @@ class Samples(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What is kept of the source in its part: `source` names its kind."""
+        """Facts that the part keeps about its source; `source` names its kind."""
         ...
 
     def sha256(self) -> str:
-        """SHA-256, in hex, of what was read; to be asked for behind the last sample."""
+        """SHA-256, in hex, of what was read; call it after the last sample."""
         ...
 
 
 class SampleSource(Source, Protocol):
-    """A source of samples: a tar shard, pictures of a folder, a table."""
+    """A source of samples: a tar shard, a chunk of a folder's images, or a table."""
 
     @property
     def name(self) -> str:
-        """What stands in the column `shard`."""
+        """The value of the column `shard`."""
         ...
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Total bytes."""
         ...
 
     def open(self, scratch: Path) -> AbstractContextManager[Samples]:
-        """Its samples, as long as the block lasts; `scratch` is a folder for what is fetched."""
+        """Opens its samples for the duration of the block; downloads go to `scratch`."""
         ...

@@ -21,7 +21,7 @@ from cpp_pipe.store import Artifact, MissingError
 from cpp_pipe.store.digest import digest_json
 
 from ..stages.shards import write_shards
-from ..stages.sources.pictures import label, png, write_folder, write_picture
+from ..stages.sources.image_files import label, png, write_folder, write_image
 from ..stages.sources.web import serve
 from .cli import DIGITS, SMALL, Outcome, call, embed, fail, succeed
 
@@ -65,7 +65,7 @@ def pictures(store: Path, run: str = "default") -> dict[str, bytes]:
 
 
 def test_a_folder_of_pictures_is_embedded_as_it_is(store, photos):
-    write_picture(photos / "top.PNG", 30)
+    write_image(photos / "top.PNG", 30)
     (photos / "top.txt").write_text("a scan")
     (photos / "7" / "broken.jpg").write_bytes(b"no picture")
     (photos / "7" / "empty.jpg").touch()
@@ -96,21 +96,24 @@ def test_a_picture_has_the_embedding_that_it_has_in_a_shard(store, tmp_path, pho
 
 
 def test_packing_tells_what_it_did_and_how_to_go_on(store, tmp_path, photos):
-    write_picture(photos / f"{label(0)}" / "0000.jpg")
+    write_image(photos / f"{label(0)}" / "0000.jpg")
     done = call(None, "pack", photos, tmp_path / "shards", "--shard-size", "8")
     assert "seen 21 = packed 21 + skipped 0, in 3 shard(s)" in done.out
     assert f"embed --shards '{tmp_path / 'shards'}'" in done.out
     assert f"{label(0)}/0000.png has the key {label(0)}/0000-2" in done.err
     assert "seen 21 = embedded 21" in embed(store, tmp_path / "shards").out
     again = call(None, "pack", photos, tmp_path / "shards")
-    assert again.code == 2 and "is there already: name a new folder" in again.err
+    assert (
+        again.code == 2
+        and "exists already, and nothing is overwritten: name a new folder" in again.err
+    )
 
 
 def test_added_pictures_cost_only_the_parts_that_they_touch(store, photos):
     embed_images(store, photos)
     before = embeddings(store)
-    write_picture(photos / "7" / "added.png", 40)
-    write_picture(photos / "new" / "added.png", 41)
+    write_image(photos / "7" / "added.png", 40)
+    write_image(photos / "new" / "added.png", 41)
     done = embed_images(store, photos)
     folders = len(before.parts)
     assert f"{folders - 1} of {folders + 1} parts are there already" in done.err
@@ -126,7 +129,7 @@ def test_a_changed_picture_is_noticed(store, photos):
     embed_images(store, photos)
     before = rows(embeddings(store))
     key = next(iter(before))
-    write_picture(photos / key, 55)
+    write_image(photos / key, 55)
     done = embed_images(store, photos)
     assert "9 of 10 parts are there already" in done.err
     after = rows(embeddings(store))
@@ -172,7 +175,7 @@ def test_a_picture_that_is_gone_or_damaged_is_one_clear_error(store, photos):
 
 
 def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_path, photos):
-    other = write_picture(tmp_path / "other" / "a.png", 50).parent
+    other = write_image(tmp_path / "other" / "a.png", 50).parent
     embed_images(store, photos, other, other)
     assert len(rows(embeddings(store))) == 21
     line = fail(store, "embed", "--images", photos, "--images", photos / "7", *DIGITS)
@@ -289,7 +292,7 @@ def test_rows_that_were_skipped_do_not_shift_the_pictures(store, tmp_path):
 
 def test_a_table_of_paths_is_embedded_and_shown(store, tmp_path):
     for n in range(5):
-        write_picture(tmp_path / "in" / "files" / f"{n}.png", n)
+        write_image(tmp_path / "in" / "files" / f"{n}.png", n)
     columns = {"file_name": [f"files/{n}.png" for n in range(6)], "text": ["a digit"] * 6}
     table = write_table(tmp_path / "in" / "a.parquet", columns)
     done = succeed(store, "embed", "--table", table, *DIGITS, "--max-skipped", "0.2")
@@ -305,7 +308,7 @@ def test_addresses_in_a_table_are_skipped_and_img2dataset_is_named(store, tmp_pa
     assert "remote (3)" in line and "img2dataset makes tar shards" in line
     write_table(table, {"image": [png(0), png(1), *[None] * 2], "url": ["x", *urls]})
     mixed = write_table(tmp_path / "b.parquet", {"path": ["a.png", *urls]})
-    write_picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     line = fail(store, "embed", "--table", mixed, *DIGITS)
     assert "75.0%" in line and "img2dataset" in line
     done = succeed(store, "embed", "--table", mixed, *DIGITS, "--max-skipped", "0.8")
@@ -470,7 +473,7 @@ def test_a_config_may_name_folders_and_tables(store, tmp_path, photos):
     ],
 )
 def test_another_kind_of_input_names_the_right_flag(store, tmp_path, monkeypatch, asked, says):
-    write_picture(tmp_path / "photos" / "7" / "picture.png")
+    write_image(tmp_path / "photos" / "7" / "picture.png")
     write_shards(tmp_path / "shards", shards=1, size=1)
     write_table(tmp_path / "tables" / "a.parquet", {"jpg": [png(0)]})
     (tmp_path / "vectors").mkdir()

@@ -19,7 +19,7 @@ from cpp_pipe.pipeline.commands.app import app
 from cpp_pipe.pipeline.view.keys import row_of_key
 from cpp_pipe.pipeline.view.query import Question, combine, examples
 from cpp_pipe.pipeline.view.searcher import Searcher
-from cpp_pipe.stages.indexing.rows import side_by_side
+from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, QueryError
 from cpp_pipe.store.kinds import KINDS
@@ -259,7 +259,7 @@ def test_index_tells_what_it_makes_and_what_a_search_of_it_finds(store):
     assert " of memory and " in done.err and " s with " in done.err
     assert "features: 120 rows, IVF5,SQ8, recall@10 " in done.out and "lists visited" in done.out
     assert "index.factory = 'IVF5,PQ7'" in fail(store, "index", "--factory", "IVF5,PQ7")
-    assert "auto is, or Flat (exact)" in fail(store, "index", "--set", "index.factory=LSH")
+    assert "auto or one of Flat (exact)" in fail(store, "index", "--set", "index.factory=LSH")
     assert "--space 'x' is not allowed" in fail(store, "index", "--space", "x")
 
 
@@ -341,4 +341,4 @@ def _vectors(run: Run) -> np.ndarray:
         np.vstack([features.array(part.name, role) for part in features.parts])
         for role in ("z", "c")
     )
-    return side_by_side(z, c).astype(np.float32)
+    return join_features(z, c).astype(np.float32)

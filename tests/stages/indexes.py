@@ -1,4 +1,4 @@
-"""Made vectors in parts, and indexes of them."""
+"""Synthetic vectors in parts, and indexes of them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from cpp_pipe.stages.contract import Runtime, Stage
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.indexing.factory import Factory
-from cpp_pipe.stages.indexing.rows import side_by_side
+from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 
@@ -23,22 +23,22 @@ def made_rows(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
     centres = np.random.default_rng(99).normal(size=(100, size))
     z = centres[rng.integers(100, size=count)] + 0.4 * rng.normal(size=(count, size))
     z = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float16)
-    # Rounded as features come back, so that they are exactly these.
-    return side_by_side(*halves(z))
+    # Rounded as the store's features are, so that they equal these rows exactly.
+    return join_features(*halves(z))
 
 
 def halves(z: np.ndarray) -> list[np.ndarray]:
-    """Features and cluster features that are these rows, side by side."""
+    """The features and cluster features that join to these rows."""
     return [
-        (np.float32(2**0.5) * one.astype(np.float32)).astype(np.float16)
-        for one in np.split(z, 2, axis=1)
+        (np.float32(2**0.5) * half.astype(np.float32)).astype(np.float16)
+        for half in np.split(z, 2, axis=1)
     ]
 
 
 def make_features(
     store: Store, parts: Mapping[str, np.ndarray], model: Mapping[str, str] = MODEL
 ) -> Artifact:
-    """Features with the given rows, a part each; made by the heads of a model."""
+    """An artifact of features with these rows in parts."""
     recipe = Recipe(
         kind="features",
         format=1,
@@ -64,19 +64,19 @@ def make_features(
 
 
 def split(z: np.ndarray, parts: int) -> dict[str, np.ndarray]:
-    """Rows in parts, named in their order."""
-    return {f"part-{number}": some for number, some in enumerate(np.array_split(z, parts))}
+    """Rows in parts, named in order."""
+    return {f"part-{number}": rows for number, rows in enumerate(np.array_split(z, parts))}
 
 
 def make(stage: Stage, store: Store, inputs: Mapping[str, Artifact], **how) -> Artifact:
-    """What a stage makes of its inputs."""
+    """The artifact that a stage makes of its inputs."""
     slot = f"{stage.kind.name}/features"
     job = Job(slot=slot, stage=stage, inputs=inputs, runtime=Runtime(**how))
     return find_or_make(job, store, "test", {}, lambda line: None)
 
 
 def fit(store: Store, features: Artifact, factory: str) -> Artifact:
-    """A quantizer."""
+    """A quantizer fitted to features."""
     stage = FitQuantizer(space="features", factory=factory)
     return make(stage, store, {"features": features})
 
@@ -84,7 +84,7 @@ def fit(store: Store, features: Artifact, factory: str) -> Artifact:
 def index_of(
     store: Store, features: Artifact, factory: str, quantizer: Artifact | None = None
 ) -> Artifact:
-    """An index; its lists are those of a quantizer that may have been fitted before."""
+    """An index; its lists are those of `quantizer`, or of one fitted now."""
     inputs = {"features": features}
     if Factory.parse(factory).shape == "lists":
         quantizer = quantizer or fit(store, features, factory)
@@ -100,5 +100,5 @@ def neighbours(z: np.ndarray, query: np.ndarray, n: int) -> list[int]:
 
 
 def share(found: Sequence[int], wanted: Sequence[int]) -> float:
-    """The share of what is wanted that was found."""
+    """The share of `wanted` that was found."""
     return len(set(found) & set(wanted)) / len(wanted)

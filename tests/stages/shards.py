@@ -1,4 +1,4 @@
-"""Tiny real tar shards, written by webdataset from real digits."""
+"""Tiny tar shards of real digits, written by webdataset."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ from cpp_pipe.stages.sources.digits import digit_halves, digit_image, digit_labe
 
 
 def write_shards(folder: Path, *, shards: int = 3, size: int = 20, first: int = 0) -> list[Path]:
-    """Shards of digits that the small CLIP has not seen; `first` is the first digit's number."""
+    """Shards of digits that the small CLIP has not seen, from number `first` on."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = digit_halves()[1][first:]
     paths = [folder / f"{number:03d}.tar" for number in range(shards)]
@@ -21,7 +21,7 @@ def write_shards(folder: Path, *, shards: int = 3, size: int = 20, first: int = 
 
 
 def digit_sample(row: int) -> dict:
-    """One digit as a sample: picture, label, caption and a JSON field."""
+    """One digit as a sample: image, label, caption and a JSON field."""
     buffer = io.BytesIO()
     digit_image(row).save(buffer, "PNG")
     return {

@@ -13,10 +13,11 @@ from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.indexing.factory import Factory
-from cpp_pipe.stages.indexing.library import has_gpu
+from cpp_pipe.stages.indexing.faiss_library import has_gpu
 from cpp_pipe.stages.indexing.lists import PartLists, trained_bytes, write_merged
-from cpp_pipe.stages.indexing.opened import OpenedIndex, curve_of, recall_at, width_for
-from cpp_pipe.stages.indexing.rows import VectorRows
+from cpp_pipe.stages.indexing.opened_index import OpenedIndex
+from cpp_pipe.stages.indexing.recall_curve import curve_of, recall_at, width_for
+from cpp_pipe.stages.indexing.vectors import VectorRows
 from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.store import ConfigError, QueryError, Store, StoreError
 
@@ -214,7 +215,7 @@ def test_a_damaged_index_says_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     ("factory", "why"),
     [
-        ("IVF2900,SQ8", "too many lists for 3,000 rows: Flat suits them"),
+        ("IVF2900,SQ8", "too many lists for 3,000 rows: use Flat"),
         ("IVF64,PQ5", "PQ1, PQ2, PQ4, PQ8, PQ16"),
     ],
 )

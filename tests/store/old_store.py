@@ -23,7 +23,7 @@ from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.duplicates import Duplicates
 from cpp_pipe.stages.import_embeddings import Import
 from cpp_pipe.stages.map import Map
-from cpp_pipe.stages.sources.embeddings_files import sniff
+from cpp_pipe.stages.sources.embeddings.files import find_embeddings
 from cpp_pipe.store import Store
 
 RECORDED = Path(__file__).with_name("old_store.json")
@@ -133,7 +133,7 @@ def plan_of(store: Store, run: str, folder: Path) -> Plan:
 def job_of(plan: Plan, slot: str, folder: Path) -> Job:
     """What makes a slot; its inputs are made where the store does not hold them."""
     if plan.run == "imported" and slot == "embeddings":
-        sources = {part.part_name: part for part in sniff(folder / "x.npy")}
+        sources = {part.part_name: part for part in find_embeddings(folder / "x.npy")}
         stage = Import(model="ViT-B-32", pretrained="openai")
         runtime = replace(plan.runtime, sources=sources)
         return Job(slot=slot, stage=stage, inputs={}, runtime=runtime)

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ...stages.sources.pictures import png
+from ...stages.sources.image_files import png
 from ..cli import embed, fail, succeed
 from .world import artifact, make_run, members, plain_tar, rows_by_key
 

@@ -16,7 +16,7 @@ from cpp_pipe.pipeline.curation.shard_writer import MANIFEST, write_shards
 from cpp_pipe.store import Artifact, ConfigError, MissingError, Store
 
 from ...stages.shards import write_shards as write_digit_shards
-from ...stages.sources.pictures import png, write_folder, write_picture
+from ...stages.sources.image_files import png, write_folder, write_image
 from ..cli import DIGITS, embed, fail, succeed
 from .world import artifact, headers, members, plain_tar, rows_by_key
 
@@ -251,8 +251,8 @@ def test_images_of_a_folder_become_samples_with_the_files_beside_them(tmp_path):
     root = write_folder(tmp_path / "photos", 8)
     first = min(root.rglob("*.png"))
     first.with_suffix(".txt").write_text("a caption")
-    write_picture(root / "no.1" / "dots. and blanks.png", 9)
-    write_picture(root / "no.1" / "dots_ and blanks.PNG", 10)
+    write_image(root / "no.1" / "dots. and blanks.png", 9)
+    write_image(root / "no.1" / "dots_ and blanks.PNG", 10)
     store = tmp_path / "store"
     succeed(store, "embed", "--images", root, *DIGITS)
     made = copy(store, tmp_path / "out")

@@ -10,7 +10,7 @@ from cpp_pipe.pipeline.view.columns import iterate_columns, read_column, read_ro
 from cpp_pipe.pipeline.view.keys import find_rows, match_keys, row_of_key
 from cpp_pipe.store import Artifact, QueryError
 
-from ...stages.sources.pictures import png
+from ...stages.sources.image_files import png
 from ..cli import embed
 from ..curation.world import artifact, plain_tar
 

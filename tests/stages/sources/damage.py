@@ -1,4 +1,4 @@
-"""Bytes with damage: what fuzzing does to tars and to images."""
+"""Damaged bytes, for fuzzing tars and images."""
 
 from hypothesis import strategies as st
 
@@ -12,14 +12,14 @@ EDITS = st.lists(
     min_size=1,
     max_size=6,
 )
-"""Up to six damages; `damaged` tells what each does."""
+"""Up to six edits; `damaged` applies them."""
 
 
 def damaged(whole: bytes, edits: list[tuple[str, int, int, bytes]]) -> bytes:
-    """Bytes with bits flipped, pieces cut out or put in, and blocks of 512 exchanged."""
+    """Bytes with bits flipped, pieces removed or inserted, and blocks of 512 bytes swapped."""
     content = bytearray(whole)
-    for how, one, other, new in edits:
-        at = one % (len(content) + 1)
+    for how, position, other, new in edits:
+        at = position % (len(content) + 1)
         if how == "flip" and at < len(content):
             content[at] ^= 1 << other % 8
         elif how == "cut":
@@ -29,7 +29,7 @@ def damaged(whole: bytes, edits: list[tuple[str, int, int, bytes]]) -> bytes:
         elif how == "swap" and len(content) >= 512:
             blocks = len(content) // 512
             first, second = (
-                slice(512 * (n % blocks), 512 * (n % blocks) + 512) for n in (one, other)
+                slice(512 * (n % blocks), 512 * (n % blocks) + 512) for n in (position, other)
             )
             content[first], content[second] = content[second], content[first]
     return bytes(content)

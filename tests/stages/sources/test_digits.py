@@ -1,4 +1,4 @@
-"""The real digits that ship with scikit-learn, as shards."""
+"""scikit-learn's handwritten digits as shards."""
 
 import multiprocessing
 from pathlib import Path
@@ -19,7 +19,7 @@ from cpp_pipe.stages.sources.digits import (
 from cpp_pipe.store.errors import ShardError
 
 
-def test_the_halves_share_no_scan_and_leave_none_out():
+def test_the_halves_split_all_scans():
     train, demo = digit_halves()
     assert sorted([*train, *demo]) == list(range(1797))
     assert abs(len(train) - len(demo)) <= 10
@@ -63,10 +63,10 @@ def test_writing_again_touches_nothing(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 
-def test_the_bytes_do_not_depend_on_when_or_where(tmp_path: Path):
-    one = [path.read_bytes() for path in write_digit_shards(tmp_path / "one", shards=2)]
-    two = [path.read_bytes() for path in write_digit_shards(tmp_path / "deep" / "two", shards=2)]
-    assert one == two
+def test_the_bytes_do_not_depend_on_time_or_place(tmp_path: Path):
+    first = [path.read_bytes() for path in write_digit_shards(tmp_path / "one", shards=2)]
+    second = [path.read_bytes() for path in write_digit_shards(tmp_path / "deep" / "two", shards=2)]
+    assert first == second
 
 
 def test_two_processes_may_write_at_once(tmp_path: Path):
@@ -91,6 +91,6 @@ def test_a_folder_with_other_files_is_refused_and_kept(tmp_path: Path):
 
 
 @pytest.mark.parametrize("shards", [0, -1, 10_000])
-def test_a_number_of_shards_that_cannot_be_filled_is_refused(tmp_path: Path, shards: int):
-    with pytest.raises(ShardError, match=f"shards = {shards}"):
+def test_a_number_of_shards_out_of_range_is_refused(tmp_path: Path, shards: int):
+    with pytest.raises(ShardError, match=f"shards must be from 1 to .*, got {shards}"):
         write_digit_shards(tmp_path / "digits", shards=shards)

@@ -1,4 +1,4 @@
-"""Embeddings made elsewhere: every layout, unit rows, and no row lost without a word."""
+"""Embeddings made elsewhere: every layout, unit rows, and no row lost silently."""
 
 import io
 import json
@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from cpp_pipe.stages.sources.embedding_rows import FIELD_NAMES, to_rows, unit_rows
-from cpp_pipe.stages.sources.embeddings_files import ImportPart, sniff
+from cpp_pipe.stages.sources.embeddings.columns import FIELD_NAMES, to_rows, unit_rows
+from cpp_pipe.stages.sources.embeddings.files import EmbeddingsFile, find_embeddings
 from cpp_pipe.store.errors import ShardError
 from cpp_pipe.store.kinds import EMBEDDINGS
 
@@ -24,8 +24,8 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 UNIT = X / np.linalg.norm(X, axis=1, keepdims=True)
 
 
-def only(path: Path, **options: Any) -> ImportPart:
-    (part,) = sniff(path, **options)
+def only(path: Path, **options: Any) -> EmbeddingsFile:
+    (part,) = find_embeddings(path, **options)
     return part
 
 
@@ -34,13 +34,13 @@ def save(path: Path, **arrays: np.ndarray) -> Path:
     return path
 
 
-def test_real_embeddings_come_in_with_keys_labels_and_names(shared: Path):
+def test_real_embeddings_are_imported_with_keys_labels_and_names(shared: Path):
     path = shared / "data" / "clip_vitb32" / "caltech101.npz"
     part = only(path)
     rows = part.load()
     with np.load(path) as arrays:
         x, y, names = arrays["x"].astype(np.float32), arrays["y"], arrays["class_name"]
-    assert (part.rows, part.size, part.ignored) == (4114, 512, ())
+    assert (part.rows, part.size) == (4114, 512)
     assert not rows.faults
     assert rows.columns["key"][0] == "joshua_tree_0037"
     assert rows.columns["label"] == [str(label) for label in y]
@@ -51,7 +51,7 @@ def test_real_embeddings_come_in_with_keys_labels_and_names(shared: Path):
     }
     embedding = rows.columns["embedding"].astype(np.float32)
     assert abs(np.linalg.norm(embedding, axis=1) - 1).max() < 1e-3  # float16
-    # What was stored had lengths near one already: the rows stay what they were.
+    # The stored rows had lengths close to one already, so they hardly change.
     assert abs(embedding - x).max() < 1e-3
 
 
@@ -74,7 +74,7 @@ def test_vectors_are_found_by_name_and_normalised(tmp_path: Path, name: str, dty
     assert rows.columns["extra"] == ["{}"] * 6
 
 
-def test_keys_that_nobody_gave_are_row_numbers_of_one_width(tmp_path: Path):
+def test_missing_keys_become_row_numbers_of_one_width(tmp_path: Path):
     np.save(tmp_path / "a.npy", np.ones((1001, 2), np.float32))
     rows = only(tmp_path / "a.npy").load()
     assert rows.columns["key"][0] == "0000"
@@ -101,10 +101,9 @@ def test_text_labels_captions_and_other_columns_are_kept(tmp_path: Path):
     assert rows["width"] == [1, 2, 3, 4, 5, None]
     assert json.loads(rows["extra"][0]) == {"score": 0.5, "when": "2024-01-01"}
     assert [json.loads(text)["score"] for text in rows["extra"]] == [0.5, None, None, 1, 2, 3]
-    assert part.ignored == ("mean", "patches")
 
 
-def test_rows_without_a_direction_are_faults_and_the_rest_stays_aligned(tmp_path: Path):
+def test_rows_without_a_direction_are_faults_and_the_others_stay_aligned(tmp_path: Path):
     x = X.copy()
     x[1, 2] = np.nan
     x[3] = 0
@@ -139,7 +138,7 @@ def test_the_second_row_under_a_key_is_a_fault(tmp_path: Path):
     ),
     st.sampled_from([1.0, 1e300, 1e-300, 1e38, 1e-40]),
 )
-def test_every_row_is_of_unit_length_or_named(vectors: np.ndarray, scale: float):
+def test_every_row_has_unit_length_or_a_fault(vectors: np.ndarray, scale: float):
     with np.errstate(all="ignore"):
         vectors = (vectors.astype(np.float64) * scale).astype(vectors.dtype)
     units, faulty = unit_rows(vectors)
@@ -159,14 +158,14 @@ def test_every_row_is_of_unit_length_or_named(vectors: np.ndarray, scale: float)
 def test_rows_do_not_depend_on_their_neighbours(order: list[int]):
     fields = {"key": [str(i) for i in order], "n": list(order)}
     rows = to_rows(X[order], fields).columns
-    for place, row in enumerate(order):
-        assert rows["key"][place] == str(row)
-        assert json.loads(rows["extra"][place]) == {"n": row}
-        assert (rows["embedding"][place] == unit_rows(X)[0][row]).all()
+    for index, row in enumerate(order):
+        assert rows["key"][index] == str(row)
+        assert json.loads(rows["extra"][index]) == {"n": row}
+        assert (rows["embedding"][index] == unit_rows(X)[0][row]).all()
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".txt"])
-def test_an_npy_takes_keys_and_labels_from_files_beside_it(tmp_path: Path, suffix: str):
+def test_an_npy_takes_keys_and_labels_from_other_files(tmp_path: Path, suffix: str):
     np.save(tmp_path / "x.npy", X)
     keys, labels = tmp_path / f"keys{suffix}", tmp_path / f"labels{suffix}"
     if suffix == ".npy":
@@ -211,8 +210,8 @@ def clip_retrieval(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("below", ["", "img_emb"])
-def test_a_folder_of_clip_retrieval_comes_in_with_its_metadata(clip_retrieval: Path, below: str):
-    parts = sniff(clip_retrieval / below)
+def test_a_folder_of_clip_retrieval_is_imported_with_its_metadata(clip_retrieval: Path, below: str):
+    parts = find_embeddings(clip_retrieval / below)
     assert [part.path.name for part in parts] == ["img_emb_0000.npy", "img_emb_10.npy"]
     assert parts[0].part_name.startswith("img_emb_0000-")
     rows = parts[1].load().columns
@@ -225,40 +224,40 @@ def test_a_folder_of_clip_retrieval_comes_in_with_its_metadata(clip_retrieval: P
     assert json.loads(rows["extra"][1]) == expected
 
 
-def test_clip_retrieval_without_metadata_has_row_numbers_for_keys(clip_retrieval: Path):
+def test_clip_retrieval_without_metadata_gets_row_numbers_as_keys(clip_retrieval: Path):
     for path in (clip_retrieval / "metadata").iterdir():
         path.unlink()
-    assert sniff(clip_retrieval)[0].load().columns["key"] == list("012345")
+    assert find_embeddings(clip_retrieval)[0].load().columns["key"] == list("012345")
 
 
-def test_row_counts_that_differ_are_an_error_that_names_both_files(clip_retrieval: Path):
+def test_different_row_counts_raise_an_error_that_names_both_files(clip_retrieval: Path):
     np.save(clip_retrieval / "img_emb" / "img_emb_10.npy", X[:5])
     with pytest.raises(ShardError, match=r"img_emb_10\.npy has 5 rows and .*_0010\.parquet has 6"):
-        sniff(clip_retrieval)
+        find_embeddings(clip_retrieval)
 
 
-def test_a_missing_table_is_an_error_and_not_a_part_without_keys(clip_retrieval: Path):
+def test_a_missing_metadata_table_is_an_error(clip_retrieval: Path):
     (clip_retrieval / "metadata" / "metadata_0010.parquet").unlink()
     with pytest.raises(ShardError, match=r"img_emb_10\.npy has no table"):
-        sniff(clip_retrieval)
+        find_embeddings(clip_retrieval)
 
 
-def test_a_broken_table_is_an_error(clip_retrieval: Path):
+def test_a_damaged_metadata_table_is_an_error(clip_retrieval: Path):
     (clip_retrieval / "metadata" / "metadata_0010.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(ShardError, match=r"metadata_0010\.parquet is not the Parquet file"):
-        sniff(clip_retrieval)
+    with pytest.raises(ShardError, match=r"metadata_0010\.parquet cannot be read as Parquet"):
+        find_embeddings(clip_retrieval)
 
 
-def test_a_folder_of_files_is_one_part_each_in_natural_order(tmp_path: Path):
+def test_each_file_in_a_folder_is_a_part_in_natural_order(tmp_path: Path):
     for number in (10, 9, 1):
         np.save(tmp_path / f"part{number}.npy", X[:number])
     (tmp_path / "notes.txt").touch()
-    assert [part.path.stem for part in sniff(tmp_path)] == ["part1", "part9", "part10"]
-    assert [part.rows for part in sniff(tmp_path)] == [1, 6, 6]
+    assert [part.path.stem for part in find_embeddings(tmp_path)] == ["part1", "part9", "part10"]
+    assert [part.rows for part in find_embeddings(tmp_path)] == [1, 6, 6]
 
 
 def trap(path: Path) -> bytes:
-    """Bytes that make a folder when they are unpickled: os.mkdir(path)."""
+    """Bytes that create a folder when they are unpickled: os.mkdir(path)."""
     return f"cos\nmkdir\n(V{path}\ntR.".encode()
 
 
@@ -277,21 +276,21 @@ def test_python_objects_are_refused_and_never_unpickled(tmp_path: Path, name: st
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{name}.npy", objects_npy(sprung))
     with pytest.raises(ShardError, match="Python objects, which are not unpickled: save it as"):
-        sniff(path)
+        find_embeddings(path)
     (tmp_path / "a.npy").write_bytes(objects_npy(sprung))
     with pytest.raises(ShardError, match="Python objects"):
-        sniff(tmp_path / "a.npy")
+        find_embeddings(tmp_path / "a.npy")
     np.save(tmp_path / "x.npy", X)
-    with pytest.raises(ShardError, match=r"a\.npy cannot be read as one value a row"):
-        sniff(tmp_path / "x.npy", keys=tmp_path / "a.npy")
+    with pytest.raises(ShardError, match=r"a\.npy cannot be read as one value per row"):
+        find_embeddings(tmp_path / "x.npy", keys=tmp_path / "a.npy")
     (tmp_path / "b.npy").write_bytes(trap(sprung))
     with pytest.raises(ShardError, match=r"neither an \.npz nor an \.npy"):
-        sniff(tmp_path / "b.npy")
+        find_embeddings(tmp_path / "b.npy")
     assert not sprung.exists()
 
 
 def make_input(folder: Path, name: str) -> dict[str, Path]:
-    """The arguments that `name` stands for, on the disk."""
+    """Writes the files that `name` stands for, and returns the arguments."""
     path = folder / "a.npz"
     good = folder / "good.npy"
     np.save(good, X)
@@ -330,7 +329,7 @@ def make_input(folder: Path, name: str) -> dict[str, Path]:
     below.mkdir()
     if name == "folder of tars":
         (below / "0.tar").touch()
-    elif name == "folder of pictures":
+    elif name == "folder of images":
         (below / "a.JPG").touch()
     elif name == "folder of both":
         np.save(below / "a.npy", X)
@@ -356,11 +355,11 @@ def make_input(folder: Path, name: str) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("absent", r"there is no .*absent\.npz"),
+        ("absent", r"absent\.npz does not exist: name an"),
         ("no vectors", r"holds t \(6, 4\), name \(6,\): exactly one array must be named x, emb"),
         ("two arrays of vectors", r"exactly one array"),
-        ("whole numbers", r"is int64 of shape \(6, 4\): embeddings are floats of shape"),
-        ("one row without a second axis", r"float32 of shape \(4,\): embeddings are floats"),
+        ("whole numbers", r"is int64 of shape \(6, 4\): embeddings must be floats of shape"),
+        ("one row without a second axis", r"float32 of shape \(4,\): embeddings must be floats"),
         ("no rows", r"holds no rows"),
         ("labels of another length", r"has 6 rows in x but \(5,\) in y"),
         ("zip", r"holds nothing: exactly one array"),
@@ -368,26 +367,26 @@ def make_input(folder: Path, name: str) -> dict[str, Path]:
         ("npy cut in its header", r"cannot be read as embeddings"),
         ("tar", r"is a tar shard, not embeddings: use cpp-pipe embed --shards"),
         ("folder of tars", r"holds tar shards, not embeddings: use cpp-pipe embed --shards"),
-        ("folder of pictures", r"holds pictures, not embeddings"),
+        ("folder of images", r"holds images, not embeddings"),
         ("folder of both", r"holds \.npz and \.npy files"),
         ("empty folder", r"holds no \.npz, no \.npy"),
         ("sizes that differ", r"vectors of 4 numbers, .*b\.npy of 3"),
         ("keys for several files", r"holds 2 files of vectors"),
         ("keys of another length", r"good\.npy has 6 rows and .*keys\.txt has 2"),
-        ("keys of two axes", r"has shape \(6, 4\): one value a row"),
+        ("keys of two axes", r"has shape \(6, 4\): it must hold one value per row"),
         ("labels given twice", r"has its own label column"),
     ],
 )
-def test_what_cannot_be_imported_says_why_and_what_to_do(tmp_path: Path, name: str, says: str):
+def test_an_input_that_cannot_be_imported_says_why(tmp_path: Path, name: str, says: str):
     with pytest.raises(ShardError, match=says):
-        sniff(**make_input(tmp_path, name))
+        find_embeddings(**make_input(tmp_path, name))
 
 
-def test_values_cut_short_behind_a_whole_header_fail_when_loaded(tmp_path: Path):
+def test_truncated_values_fail_when_they_are_loaded(tmp_path: Path):
     np.save(tmp_path / "a.npy", X)
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-8])
     part = only(tmp_path / "a.npy")
-    with pytest.raises(ShardError, match=r"a\.npy is not whole"):
+    with pytest.raises(ShardError, match=r"a\.npy is damaged"):
         part.load()
 
 
@@ -395,7 +394,7 @@ def test_values_cut_short_behind_a_whole_header_fail_when_loaded(tmp_path: Path)
 @given(
     edits=st.lists(st.tuples(st.integers(0, 3000), st.binary(min_size=1, max_size=4)), max_size=4)
 )
-def test_damaged_files_load_or_are_refused(
+def test_damaged_files_are_loaded_or_refused(
     tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[int, bytes]]
 ):
     path = save(tmp_path_factory.getbasetemp() / "fuzz.npz", x=X, key=np.array(list("abcdef")))
@@ -411,11 +410,11 @@ def test_damaged_files_load_or_are_refused(
     assert len(rows.columns["key"]) + len(rows.faults) == 6
 
 
-def test_moving_a_file_keeps_its_part_and_other_bytes_make_another(tmp_path: Path):
+def test_moving_a_file_keeps_its_part_and_changing_it_does_not(tmp_path: Path):
     np.save(tmp_path / "a.npy", X)
     (tmp_path / "b").mkdir()
     np.save(tmp_path / "b" / "a.npy", X)
-    one, two = only(tmp_path / "a.npy"), only(tmp_path / "b" / "a.npy")
-    assert one.part_name == two.part_name
+    file, copy = only(tmp_path / "a.npy"), only(tmp_path / "b" / "a.npy")
+    assert file.part_name == copy.part_name
     np.save(tmp_path / "b" / "a.npy", -X)
-    assert two.part_name != one.part_name
+    assert copy.part_name != file.part_name

@@ -1,6 +1,6 @@
-"""Hostile shards and images through the real command: seen = embedded + skipped, shard by shard.
+"""Hostile shards and images through the real command: seen = embedded + skipped, in each shard.
 
-`test_tar` and `test_images` hold the same inputs, and more, against `scan` and `decode` alone.
+`test_tar` and `test_pixels` give the same inputs, and more, to `scan` and `decode` alone.
 """
 
 import gzip
@@ -21,14 +21,14 @@ from PIL import Image
 
 from benchmarks.measure import peak_bytes_of
 from cpp_pipe import Run
-from cpp_pipe.stages.sources.images import UndecodableImage, decode
-from cpp_pipe.stages.sources.samples import open_shard
-from cpp_pipe.stages.sources.tar import scan
+from cpp_pipe.stages.sources.images.pixels import UndecodableImage, decode
+from cpp_pipe.stages.sources.tar.listing import scan
+from cpp_pipe.stages.sources.tar.shard_bytes import open_shard
 from cpp_pipe.store import Artifact, ShardError
 
 from ...pipeline.cli import DIGITS, fail, succeed
 from .damage import EDITS, damaged
-from .test_images import COLOURS, HOSTILE, SOUND, as_in_training, encoded, png_header
+from .test_pixels import COLOURS, HOSTILE, SOUND, as_in_training, encoded, png_header
 from .test_tar import SAMPLES, end_mark, tar_bytes
 
 PNG = encoded(COLOURS, "PNG")
@@ -36,8 +36,8 @@ JPEG = encoded(COLOURS, "JPEG")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One shard, and what must come of it."""
+class Case:
+    """One shard, and the expected result."""
 
     shard: bytes
     embedded: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def of_files(*members: tuple[str, bytes], layout: int = tarfile.USTAR_FORMAT) ->
 
 
 def of_headers(*headers: tuple[str, bytes, str]) -> bytes:
-    """A tar with a sound picture, and members that are no files."""
+    """A tar with a sound image, and members that are not files."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         sound = tarfile.TarInfo("sound.png")
@@ -72,47 +72,47 @@ def flipped(shard: bytes, at: int) -> bytes:
 LONG = "folder/" * 30 + "größe" + "x" * 120
 TWO = of_files(("a.png", PNG), ("b.png", PNG))
 
-ROWS: dict[str, Row] = {
-    "a file of no bytes": Row(shard=b"", is_partial=True),
-    "a tar of nothing": Row(shard=of_files()),
-    "zeros alone": Row(shard=bytes(4096)),
-    "interleaved members": Row(
+CASES: dict[str, Case] = {
+    "a file of no bytes": Case(shard=b"", is_partial=True),
+    "a tar of nothing": Case(shard=of_files()),
+    "zeros alone": Case(shard=bytes(4096)),
+    "interleaved members": Case(
         shard=of_files(("a.png", PNG), ("b.png", PNG), ("b.txt", b"of b"), ("a.txt", b"of a")),
         embedded=("a", "b"),
         captions={"a": "of a", "b": "of b"},
     ),
-    "a key twice": Row(
+    "a key twice": Case(
         shard=of_files(("a.png", PNG), ("a.txt", b"1"), ("a.png", JPEG), ("a.txt", b"2")),
         embedded=("a",),
         skipped=(("a", "duplicate_key"),),
         captions={"a": "1"},
     ),
-    "a key of another shard, one": Row(shard=of_files(("same.png", PNG)), embedded=("same",)),
-    "a key of another shard, two": Row(shard=of_files(("same.png", JPEG)), embedded=("same",)),
-    "no extension": Row(shard=of_files(("a.png", PNG), ("README", b"words")), embedded=("a",)),
-    "no key": Row(
+    "a key of another shard, one": Case(shard=of_files(("same.png", PNG)), embedded=("same",)),
+    "a key of another shard, two": Case(shard=of_files(("same.png", JPEG)), embedded=("same",)),
+    "no extension": Case(shard=of_files(("a.png", PNG), ("README", b"words")), embedded=("a",)),
+    "no key": Case(
         shard=of_files(("a.png", PNG), (".png", PNG)),
         embedded=("a",),
         skipped=((".png", "no_key"),),
     ),
-    "upper-case extensions": Row(
+    "upper-case extensions": Case(
         shard=of_files(("a.PNG", PNG), ("a.TXT", b"words"), ("b.JPEG", JPEG)),
         embedded=("a", "b"),
         captions={"a": "words"},
     ),
-    "several dots": Row(
+    "several dots": Case(
         shard=of_files(("a.b.png", PNG), ("a.b.txt", b"no caption"), ("c.seg.png", PNG)),
         skipped=(("a", "no_image"), ("c", "no_image")),
     ),
-    "folders inside": Row(
+    "folders inside": Case(
         shard=of_files(("x/a.png", PNG), ("y/a.png", PNG), ("./z/a.png", PNG)),
         embedded=("x/a", "y/a", "z/a"),
     ),
-    "macOS's litter": Row(
+    "macOS's litter": Case(
         shard=of_files(("a.png", PNG), ("._a.png", b"x"), ("__MACOSX/._a.png", b"x")),
         embedded=("a",),
     ),
-    "links and devices": Row(
+    "links and devices": Case(
         shard=of_headers(
             ("symbolic.jpg", tarfile.SYMTYPE, "/etc/passwd"),
             ("hard.jpg", tarfile.LNKTYPE, "sound.png"),
@@ -128,36 +128,36 @@ ROWS: dict[str, Row] = {
             ("device", "not_a_file"),
         ),
     ),
-    "GNU's long names": Row(
+    "GNU's long names": Case(
         shard=of_files((f"{LONG}.png", PNG), layout=tarfile.GNU_FORMAT), embedded=(LONG,)
     ),
-    "PAX's long names": Row(
+    "PAX's long names": Case(
         shard=of_files((f"{LONG}.png", PNG), layout=tarfile.PAX_FORMAT), embedded=(LONG,)
     ),
-    "texts alone": Row(shard=of_files(("a.txt", b"words")), skipped=(("a", "no_image"),)),
-    "two tars joined": Row(shard=TWO + TWO, embedded=("a", "b"), is_partial=True),
-    "garbage behind the samples": Row(
+    "texts alone": Case(shard=of_files(("a.txt", b"words")), skipped=(("a", "no_image"),)),
+    "two tars joined": Case(shard=TWO + TWO, embedded=("a", "b"), is_partial=True),
+    "garbage behind the samples": Case(
         shard=TWO[: TWO.index(b"b.png")] + bytes(range(1, 200)) * 20,
         embedded=("a",),
         is_partial=True,
     ),
-    "a damaged header": Row(
+    "a damaged header": Case(
         shard=flipped(TWO, TWO.index(b"b.png")), embedded=("a",), is_partial=True
     ),
-    "a damaged picture": Row(
+    "a damaged image": Case(
         shard=flipped(TWO, TWO.index(b"IDAT") + 60),
         embedded=("b",),
         skipped=(("a", "undecodable"),),
     ),
-    "a wrong extension": Row(
+    "a wrong extension": Case(
         shard=of_files(("a.jpg", PNG), ("b.png", JPEG), ("c.webp", encoded(COLOURS, "BMP"))),
         embedded=("a", "b", "c"),
     ),
-    "sound images": Row(
+    "sound images": Case(
         shard=of_files(*((f"{name}.jpg", make()) for name, make in SOUND.items())),
         embedded=tuple(SOUND),
     ),
-    "sound images as they were trained on": Row(
+    "sound images as they were trained on": Case(
         shard=of_files(
             *(
                 (f"{name}.png", encoded(Image.fromarray(as_in_training(make())), "PNG"))
@@ -166,7 +166,7 @@ ROWS: dict[str, Row] = {
         ),
         embedded=tuple(SOUND),
     ),
-    "hostile images": Row(
+    "hostile images": Case(
         shard=of_files(*((f"{name}.jpg", make()) for name, (make, _) in HOSTILE.items())),
         skipped=tuple((name, reason) for name, (_, reason) in HOSTILE.items()),
     ),
@@ -174,25 +174,26 @@ ROWS: dict[str, Row] = {
 
 REFUSED: dict[str, tuple[bytes, str]] = {
     "garbage": (bytes(range(256)) * 40, "is not a tar: it starts with"),
-    "a page that tells of an error": (b"<!DOCTYPE html><html>404" * 100, "is not a tar"),
+    "an error page": (b"<!DOCTYPE html><html>404" * 100, "is not a tar"),
     "gzip": (gzip.compress(TWO), "is compressed with gzip: decompress it first"),
     "a zip": (b"PK\x03\x04" + bytes(2000), "is not a tar but a zip or an .npz"),
     "a tar cut in its first header": (TWO[:200], "is not a tar"),
 }
-"""What is no tar ends the command: there is no sample that could be accounted for."""
+"""A file that is not a tar ends the command: it has no samples to account for."""
 
 CUT = of_files(("a.png", PNG), ("a.txt", b"of a"), ("b.txt", b"of b"), ("b.png", PNG))
 CUT = CUT[: end_mark(CUT) + 1024]
 
 
-def row_of_cut(cut: int) -> Row:
-    """What must come of `CUT` cut at a byte, told from where its members begin and end."""
+def case_of_cut(cut: int) -> Case:
+    """The expected result for `CUT` cut at a byte, from where its members begin and end."""
     with tarfile.open(fileobj=io.BytesIO(CUT)) as tar:
-        members = [one for one in tar.getmembers() if one.offset_data <= cut]
-    is_cut = {one.name[0]: one.offset_data + one.size > cut for one in members}
-    whole = {one.name for one in members if one.offset_data + one.size <= cut}
+        members = [member for member in tar.getmembers() if member.offset_data <= cut]
+    ends = {member.name: member.offset_data + member.size for member in members}
+    is_cut = {name[0]: end > cut for name, end in ends.items()}
+    whole = {name for name, end in ends.items() if end <= cut}
     embedded = [key for key in is_cut if f"{key}.png" in whole and not is_cut[key]]
-    return Row(
+    return Case(
         shard=CUT[:cut],
         embedded=tuple(embedded),
         skipped=tuple((key, "truncated") for key in is_cut if key not in embedded),
@@ -200,8 +201,8 @@ def row_of_cut(cut: int) -> Row:
     )
 
 
-ROWS |= {
-    f"cut at byte {cut}": row_of_cut(cut)
+CASES |= {
+    f"cut at byte {cut}": case_of_cut(cut)
     for block in range(512, len(CUT) + 1, 512)
     for cut in (block, block + 1, block + 200, block + 511)
     if cut <= len(CUT)
@@ -209,7 +210,7 @@ ROWS |= {
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """The size in the file's header, as Pillow reads it; it warns where metadata is broken."""
+    """The size in the file's header, as Pillow reads it, without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Image.open(io.BytesIO(data)).size
@@ -217,31 +218,32 @@ def size_of(data: bytes) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Artifact]:
-    """The folder of all shards of the table, and what one command makes of them."""
+    """The folder of all shards in CASES, and the embeddings that one command makes of them."""
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "shards").mkdir()
-    for name, row in ROWS.items():
-        (folder / "shards" / f"{name}.tar").write_bytes(row.shard)
+    for name, case in CASES.items():
+        (folder / "shards" / f"{name}.tar").write_bytes(case.shard)
     flags = ["--allow-partial", "--max-skipped", "1"]
     shards = ["--shards", str(folder / "shards")]
     done = succeed(folder / "store", "embed", *shards, *DIGITS, *flags)
-    rows = ROWS.values()
-    good, bad = (sum(len(getattr(row, one)) for row in rows) for one in ("embedded", "skipped"))
-    assert f"seen {good + bad} = embedded {good} + skipped {bad}" in done.out
+    embedded = sum(len(case.embedded) for case in CASES.values())
+    skipped = sum(len(case.skipped) for case in CASES.values())
+    seen = embedded + skipped
+    assert f"seen {seen} = embedded {embedded} + skipped {skipped}" in done.out
     return folder / "shards", Run.open(folder / "store").artifact("embeddings")
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", CASES)
 def test_every_sample_of_a_hostile_shard_is_accounted_for(
     name: str, embedded: tuple[Path, Artifact]
 ):
     folder, artifact = embedded
-    (part,) = [one for one in artifact.parts if one.facts["shard"] == f"{name}.tar"]
+    (part,) = [part for part in artifact.parts if part.facts["shard"] == f"{name}.tar"]
     rows = artifact.table(part.name).to_pylist()
     skipped = artifact.table(part.name, "skipped").to_pylist()
-    expected = ROWS[name]
+    expected = CASES[name]
     assert tuple(row["key"] for row in rows) == expected.embedded
-    assert sorted((one["key"], one["reason"]) for one in skipped) == sorted(expected.skipped)
+    assert sorted((row["key"], row["reason"]) for row in skipped) == sorted(expected.skipped)
     assert part.facts["seen"] == len(rows) + len(skipped)
     assert part.facts["embedded"] == len(rows)
     assert part.facts["is_partial"] == expected.is_partial
@@ -254,21 +256,21 @@ def test_every_sample_of_a_hostile_shard_is_accounted_for(
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=2e-3)
 
 
-def test_sound_images_of_every_kind_have_the_embeddings_of_their_pixels_in_training(
+def test_sound_images_of_every_kind_are_embedded_from_the_pixels_of_training(
     embedded: tuple[Path, Artifact],
 ):
     _, artifact = embedded
-    as_named = {part.facts["shard"]: part.name for part in artifact.parts}
+    names = {part.facts["shard"]: part.name for part in artifact.parts}
     ours, theirs = (
-        artifact.embeddings(as_named[f"{name}.tar"]).astype(np.float32)
+        artifact.embeddings(names[f"{name}.tar"]).astype(np.float32)
         for name in ("sound images", "sound images as they were trained on")
     )
-    # Half a unit in the last place of float16, on rows of unit length.
+    # Half a unit in the last place of float16, for unit rows.
     assert np.abs(ours - theirs).max() < 5e-4
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_tar_ends_the_command_with_one_line(name: str, tmp_path: Path):
+def test_a_file_that_is_not_a_tar_ends_the_command_with_one_line(name: str, tmp_path: Path):
     content, says = REFUSED[name]
     (tmp_path / "0.tar").write_bytes(TWO)
     (tmp_path / "1.tar").write_bytes(content)
@@ -280,9 +282,9 @@ def test_what_is_no_tar_ends_the_command_with_one_line(name: str, tmp_path: Path
 
 
 def refuse_bomb(side: int) -> Callable[[], None]:
-    """What refuses a picture of `side` x `side` pixels."""
+    """Work that decodes, and refuses, an image of `side` x `side` pixels."""
     data = png_header(side, side)
-    Image.open(io.BytesIO(PNG)).load()  # what Pillow loads with its first picture
+    Image.open(io.BytesIO(PNG)).load()  # imports what Pillow needs for its first image
 
     def work() -> None:
         with pytest.raises(UndecodableImage, match="too_large"):
@@ -292,17 +294,17 @@ def refuse_bomb(side: int) -> Callable[[], None]:
 
 
 def test_a_bomb_of_400_megapixels_takes_no_memory():
-    # Its pixels are 1,200 MB; the file itself is under 2 KB.
+    # Its pixels would take 1,200 MB; the file has less than 2 KB.
     assert peak_bytes_of(refuse_bomb, 20_000) < 8 << 20
 
 
-# The deadline is what tells of a hang: a listing takes a millisecond.
+# The deadline detects a hang: a listing takes a millisecond.
 @settings(deadline=timedelta(seconds=5), max_examples=300)
 @given(
     layout=st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
     edits=EDITS,
 )
-def test_of_a_damaged_tar_no_sample_is_made_up(
+def test_no_sample_of_a_damaged_tar_is_made_up(
     tmp_path_factory: pytest.TempPathFactory,
     layout: int,
     edits: list[tuple[str, int, int, bytes]],
@@ -320,17 +322,17 @@ def test_of_a_damaged_tar_no_sample_is_made_up(
     with open_shard(path) as shard:
         for sample in listing.samples:
             for suffix, span in sample.members.items():
-                # Its bytes are those in its place, all of them inside the file.
+                # Its bytes are those at its position, all inside the file.
                 member = content[span.offset : span.offset + span.size]
                 assert len(member) == span.size
                 assert shard.read(span) == member
-                # Its name stands in the header right before them, or, where long, before that.
+                # Its name is in the header right before them or, if long, before that.
                 header = content[span.offset - 512 : span.offset]
                 before = content[: span.offset].decode("utf-8", "backslashreplace").lower()
                 assert tarfile.TarInfo.frombuf(header, "utf-8", "backslashreplace").isreg()
                 assert f"{sample.key}.{suffix}".lower() in before or "\\x" in sample.key
                 spans.append((span.offset - 512, span.offset + span.size))
-    # No byte belongs to two members.
+    # No two members overlap.
     spans.sort()
     for (_, end), (start, _) in pairwise(spans):
         assert end <= start

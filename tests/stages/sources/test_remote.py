@@ -1,4 +1,4 @@
-"""Shards in buckets and on the web: listed, told apart, fetched, and asked for again."""
+"""Shards in buckets and on the web: listed, identified, downloaded, and retried."""
 
 import json
 import subprocess
@@ -9,15 +9,22 @@ import fsspec
 import pytest
 
 from cpp_pipe.stages.sources import remote
-from cpp_pipe.stages.sources.remote import Address, RemoteShard, expand_remote, look_at, read_range
-from cpp_pipe.stages.sources.shards import EDGE_BYTES, Shard, Wanted, expand
-from cpp_pipe.stages.sources.tar_shards import TarShard
+from cpp_pipe.stages.sources.patterns import PatternTarget, expand
+from cpp_pipe.stages.sources.remote import (
+    Address,
+    RemoteShard,
+    expand_remote,
+    identify_shards,
+    read_range,
+)
+from cpp_pipe.stages.sources.shards import EDGE_BYTES, Shard
+from cpp_pipe.stages.sources.tar.shards import TarShard
 from cpp_pipe.store.errors import ShardError
 
 from ..shards import write_shards
 from .web import serve
 
-pytest.importorskip("aiohttp", reason="fsspec reads the web by aiohttp")
+pytest.importorskip("aiohttp", reason="fsspec reads the web through aiohttp")
 
 
 @pytest.fixture
@@ -39,21 +46,23 @@ def shards(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def web(shards, monkeypatch):
-    """The same on the web; another try does not wait."""
+    """The same shards on the web; retries do not wait."""
     monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.0, 0.0))
     with serve(shards) as served:
         yield served
 
 
 def urls(pattern: str) -> list[str]:
-    return [str(one) for one in expand_remote(pattern)[0]]
+    return [str(address) for address in expand_remote(pattern)[0]]
 
 
 def samples(shard: RemoteShard | TarShard, scratch: Path) -> list:
-    """All that a shard gives."""
+    """All contents of a shard."""
     with shard.open(scratch) as opened:
-        told = [(one.key, one.offset, one.size, one.read_image()) for one in opened.samples]
-        return [*told, opened.sha256(), opened.complete]
+        entries = [
+            (entry.key, entry.offset, entry.size, entry.read_image()) for entry in opened.samples
+        ]
+        return [*entries, opened.sha256(), opened.complete]
 
 
 def test_every_notation_names_the_same_addresses(memory):
@@ -64,16 +73,15 @@ def test_every_notation_names_the_same_addresses(memory):
     expected = [f"memory://bucket/laion/{name}.tar" for name in ("000", "001", "002")]
     assert urls("memory://bucket/laion/{000..002}.tar") == expected
     assert urls("memory://bucket/laion/<000..002>.tar") == expected
-    everything = [Address(one).name for one in urls("memory://bucket/laion/*.tar")]
-    assert everything == ["000.tar", "001.tar", "002.tar", "010.tar"]
-    assert [Address(one).name for one in urls("memory://bucket/laion/")] == everything
-    assert [Address(one).name for one in urls("memory://bucket/laion")] == everything
+    names = ["000.tar", "001.tar", "002.tar", "010.tar"]
+    for pattern in ("laion/*.tar", "laion/", "laion"):
+        assert [Address(url).name for url in urls(f"memory://bucket/{pattern}")] == names
 
 
-def test_addresses_that_are_not_there_are_missing(memory):
+def test_addresses_that_do_not_exist_are_missing(memory):
     memory.pipe("/bucket/0.tar", b"x")
     found, missing = expand_remote("memory://bucket/{0..2}.tar")
-    assert [str(one) for one in found] == ["memory://bucket/0.tar"]
+    assert [str(address) for address in found] == ["memory://bucket/0.tar"]
     assert missing == ["memory://bucket/1.tar", "memory://bucket/2.tar"]
     assert expand_remote("memory://bucket/7.tar") == ([], ["memory://bucket/7.tar"])
     with pytest.raises(ShardError, match="finds no shard"):
@@ -82,54 +90,55 @@ def test_addresses_that_are_not_there_are_missing(memory):
         expand_remote("memory://bucket/*.wds")
 
 
-def test_addresses_stand_beside_paths_and_in_lists(memory, tmp_path, monkeypatch):
+def test_addresses_mix_with_paths_and_lists(memory, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     memory.pipe("/bucket/0.tar", b"x")
     Path("1.tar").touch()
     Path("list.txt").write_text("memory://bucket/0.tar\n1.tar\n")
-    found = expand(["@list.txt", "memory://bucket/{0..1}.tar"], Wanted(expand_remote=expand_remote))
-    assert [str(one) for one in found.found] == ["memory://bucket/0.tar", "1.tar"]
-    assert found.missing == ("memory://bucket/1.tar",)
-    assert [str(one) for one in found.duplicates] == ["memory://bucket/0.tar"]
+    target = PatternTarget(expand_remote=expand_remote)
+    matches = expand(["@list.txt", "memory://bucket/{0..1}.tar"], target)
+    assert [str(place) for place in matches.found] == ["memory://bucket/0.tar", "1.tar"]
+    assert matches.missing == ("memory://bucket/1.tar",)
+    assert [str(place) for place in matches.duplicates] == ["memory://bucket/0.tar"]
     with pytest.raises(ShardError, match="none of the 1 shards named exists: memory://bucket/9"):
-        expand(["memory://bucket/9.tar"], Wanted(expand_remote=expand_remote))
+        expand(["memory://bucket/9.tar"], target)
 
 
 @pytest.mark.parametrize("where", ["memory", "web"])
-def test_a_shard_elsewhere_is_the_same_as_a_copy_of_it_here(memory, web, shards, tmp_path, where):
+def test_a_remote_shard_is_the_same_as_a_local_copy(memory, web, shards, tmp_path, where):
     for path in shards.glob("*.tar"):
         memory.pipe(f"/bucket/{path.name}", path.read_bytes())
     base = "memory://bucket" if where == "memory" else web.url
-    there = look_at([Address(f"{base}/{n:03d}.tar") for n in range(2)])
-    for n, shard in enumerate(there):
-        here = TarShard.of(shards / f"{n:03d}.tar")
+    remote_shards = identify_shards([Address(f"{base}/{n:03d}.tar") for n in range(2)])
+    for n, shard in enumerate(remote_shards):
+        local = TarShard.of(shards / f"{n:03d}.tar")
         assert shard.size > 2 * 64 * 1024
-        assert (shard.identity, shard.part_name) == (here.identity, here.part_name)
-        assert samples(shard, tmp_path) == samples(here, tmp_path)
+        assert (shard.identity, shard.part_name) == (local.identity, local.part_name)
+        assert samples(shard, tmp_path) == samples(local, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_looking_at_a_shard_reads_its_edges_alone(web):
+def test_identifying_a_shard_reads_only_its_edges(web):
     RemoteShard.of(Address(f"{web.url}/000.tar"))
-    assert web.pieces == [EDGE_BYTES, EDGE_BYTES]
-    assert web.asked.count("GET /000.tar") == 2
+    assert web.ranges == [EDGE_BYTES, EDGE_BYTES]
+    assert web.requests.count("GET /000.tar") == 2
 
 
-def test_a_name_is_the_last_piece_without_the_query():
+def test_a_name_is_the_last_component_without_the_query():
     assert Address("https://host/a/000.tar?token=a/b").name == "000.tar"
     assert Address("s3://bucket/what?/000.tar").name == "000.tar"
 
 
-def test_a_query_in_an_address_is_no_glob(web):
+def test_a_query_in_an_address_is_not_a_glob(web):
     assert urls(f"{web.url}/000.tar?token=1") == [f"{web.url}/000.tar?token=1"]
     assert RemoteShard.of(Address(f"{web.url}/000.tar?token=1")).name == "000.tar"
 
 
-def test_a_page_that_lists_a_folder_names_its_shards(web):
+def test_a_web_page_that_lists_a_folder_names_its_shards(web):
     assert urls(f"{web.url}/") == [f"{web.url}/000.tar", f"{web.url}/001.tar"]
 
 
-def test_what_passes_is_tried_again(web, shards, tmp_path):
+def test_a_passing_error_is_retried(web, shards, tmp_path):
     web.failures = {"GET /000.tar": [503, 0], "HEAD /000.tar": [500]}
     shard = RemoteShard.of(Address(f"{web.url}/000.tar"))
     assert shard.identity == Shard.of(shards / "000.tar").identity
@@ -138,7 +147,7 @@ def test_what_passes_is_tried_again(web, shards, tmp_path):
     assert web.failures == {"GET /000.tar": []}
 
 
-def test_what_does_not_pass_is_one_clear_error_and_leaves_nothing_behind(web, tmp_path):
+def test_a_lasting_error_is_reported_once_and_leaves_no_files(web, tmp_path):
     shard = RemoteShard.of(Address(f"{web.url}/000.tar"))
     web.failures = {"GET /000.tar": [0] * 10}
     with pytest.raises(ShardError, match=r"http.*/000\.tar cannot be read after 3 tries: "):
@@ -147,7 +156,7 @@ def test_what_does_not_pass_is_one_clear_error_and_leaves_nothing_behind(web, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_denied_is_not_tried_again(web, tmp_path):
+def test_a_denied_request_is_not_retried(web, tmp_path):
     shard = RemoteShard.of(Address(f"{web.url}/000.tar"))
     web.failures = {"GET /000.tar": [403] * 10}
     with pytest.raises(ShardError, match=r"cannot be read: ClientResponseError: 403"):
@@ -155,18 +164,18 @@ def test_what_is_denied_is_not_tried_again(web, tmp_path):
     assert len(web.failures["GET /000.tar"]) == 9
 
 
-def test_nobody_at_the_address_is_an_error_not_a_missing_shard(web):
+def test_an_unreachable_server_is_an_error_not_a_missing_shard(web):
     with pytest.raises(ShardError, match="cannot be read after 3 tries: Client"):
         expand_remote("http://127.0.0.1:9/000.tar")
 
 
-def test_a_server_that_knows_no_ranges_is_refused_before_all_is_loaded(web):
-    web.knows_ranges = False
-    with pytest.raises(ShardError, match="its server knows no ranges: download it first"):
+def test_a_server_without_range_requests_is_refused_before_the_download(web):
+    web.supports_ranges = False
+    with pytest.raises(ShardError, match="supports no range requests: download it first"):
         RemoteShard.of(Address(f"{web.url}/000.tar"))
 
 
-def test_a_picture_is_one_range(web, shards):
+def test_an_image_is_one_range_request(web, shards):
     content = (shards / "001.tar").read_bytes()
     assert read_range(f"{web.url}/001.tar", 1536, 1000) == content[1536:2536]
     with pytest.raises(ShardError, match="ends before byte"):
@@ -175,7 +184,7 @@ def test_a_picture_is_one_range(web, shards):
         read_range(f"{web.url}/gone.tar", 0, 20)
 
 
-def test_a_copy_that_is_no_tar_is_told_by_its_address(memory, tmp_path):
+def test_an_error_in_a_downloaded_copy_names_its_address(memory, tmp_path):
     memory.pipe("/bucket/0.tar", b"no tar at all, " * 100)
     shard = RemoteShard.of(Address("memory://bucket/0.tar"))
     with pytest.raises(ShardError, match=r"the shard memory://bucket/0\.tar is not a tar"):
@@ -184,7 +193,7 @@ def test_a_copy_that_is_no_tar_is_told_by_its_address(memory, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["memory", "disk", "web"])
-def test_counts_of_img2dataset_are_found_beside_a_shard(
+def test_the_counts_of_img2dataset_are_found_beside_a_shard(
     memory, shards, tmp_path, monkeypatch, where
 ):
     content = (shards / "000.tar").read_bytes()
@@ -213,11 +222,11 @@ def test_counts_of_img2dataset_are_found_beside_a_shard(
         ("s3://bucket/0.tar", "s3fs", "pip install 'cpp-pipe[s3]'"),
         ("gs://bucket/0.tar", "gcsfs", "pip install 'cpp-pipe[gcs]'"),
         ("https://example.org/0.tar", "aiohttp", "pip install 'cpp-pipe[http]'"),
-        ("nonesuch://bucket/0.tar", "s3fs", "of no protocol that is known"),
+        ("nonesuch://bucket/0.tar", "s3fs", "has an unknown protocol: use s3://"),
     ],
 )
-def test_a_protocol_whose_package_is_missing_names_the_extra(tmp_path, address, module, says):
-    # In a process of its own: fsspec keeps what it has once loaded.
+def test_a_missing_package_for_a_protocol_names_the_extra(tmp_path, address, module, says):
+    # In another process: fsspec keeps what it has loaded.
     words = ["embed", "--shards", address, "--store", str(tmp_path)]
     code = f"import sys; sys.modules[{module!r}] = None; sys.argv[1:] = {words}"
     code += "; from cpp_pipe.__main__ import main; main()"

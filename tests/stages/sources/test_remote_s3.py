@@ -1,4 +1,4 @@
-"""Shards in a bucket of S3, by the real command: the same as on a disk, and what goes wrong."""
+"""Shards in an S3 bucket, through the real command: the same result as from a disk, and errors."""
 
 import re
 import urllib.request
@@ -17,7 +17,7 @@ from ...buckets import s3_server, use_server
 from ...pipeline.cli import DIGITS, embed, fail
 from ..shards import write_shards
 
-pytest.importorskip("s3fs", reason="fsspec reads S3 by s3fs: pip install 'cpp-pipe[s3]'")
+pytest.importorskip("s3fs", reason="fsspec reads S3 through s3fs: pip install 'cpp-pipe[s3]'")
 
 BUCKET = "pictures"
 ALL = f"s3://{BUCKET}/laion/{{000..002}}.tar"
@@ -25,7 +25,7 @@ ALL = f"s3://{BUCKET}/laion/{{000..002}}.tar"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of a server of buckets."""
+    """The address of an S3 server."""
     with s3_server() as address:
         yield address
 
@@ -40,7 +40,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def local(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """What is made of them from the disk."""
+    """The embeddings made from the disk."""
     store = tmp_path_factory.mktemp("local")
     embed(store, shards)
     return embeddings(store)
@@ -50,7 +50,7 @@ def local(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 def bucket(
     server: str, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Any]:
-    """The same shards in a bucket, and its file system; another try does not wait."""
+    """The file system of a bucket with the same shards; retries do not wait."""
     use_server(monkeypatch, server, tmp_path)
     monkeypatch.setattr(remote, "PAUSES_SECONDS", (0.0,))
     files = fresh()
@@ -62,7 +62,7 @@ def bucket(
 
 
 def fresh() -> Any:
-    """A file system that remembers no listing, as a new process has it."""
+    """A file system without cached listings, as in a new process."""
     from s3fs import S3FileSystem
 
     S3FileSystem.clear_instance_cache()
@@ -70,12 +70,12 @@ def fresh() -> Any:
 
 
 def embeddings(store: Path) -> Artifact:
-    """What the default run of a store holds."""
+    """The embeddings of the default run of a store."""
     return Run.open(store).artifact("embeddings")
 
 
 def put(files: Any, name: str, content: bytes) -> None:
-    """Writes a shard, and forgets what was known before."""
+    """Writes a shard, and drops cached listings."""
     files.pipe_file(f"{BUCKET}/laion/{name}", content)
     fresh()
 
@@ -89,7 +89,7 @@ def put(files: Any, name: str, content: bytes) -> None:
         f"s3://{BUCKET}/laion",
     ],
 )
-def test_a_bucket_gives_the_content_of_the_disk_in_every_notation(
+def test_every_notation_for_a_bucket_gives_the_content_of_the_disk(
     bucket: Any, local: Artifact, tmp_path: Path, pattern: str
 ):
     done = embed(tmp_path / "store", pattern)
@@ -100,22 +100,22 @@ def test_a_bucket_gives_the_content_of_the_disk_in_every_notation(
     assert [part.facts for part in made.parts] == [part.facts for part in local.parts]
 
 
-def test_what_was_embedded_from_the_disk_is_not_embedded_again_from_a_bucket(
+def test_shards_embedded_from_the_disk_are_not_embedded_again_from_a_bucket(
     bucket: Any, shards: Path, tmp_path: Path
 ):
     embed(tmp_path / "store", shards)
     assert "is there already: nothing to do" in embed(tmp_path / "store", ALL).err
 
 
-def test_a_picture_is_read_out_of_its_shard(bucket: Any, shards: Path, tmp_path: Path):
+def test_an_image_is_read_out_of_its_remote_shard(bucket: Any, shards: Path, tmp_path: Path):
     embed(tmp_path / "there", ALL)
     embed(tmp_path / "here", shards)
-    there, here = (Run.open(tmp_path / one).image(25) for one in ("there", "here"))
+    there, here = (Run.open(tmp_path / name).image(25) for name in ("there", "here"))
     assert there.tobytes() == here.tobytes()
 
 
 @pytest.mark.slow
-def test_processes_read_a_bucket_too(bucket: Any, local: Artifact, tmp_path: Path):
+def test_worker_processes_read_a_bucket(bucket: Any, local: Artifact, tmp_path: Path):
     embed(tmp_path / "store", ALL, more=["--workers", "2"])
     assert embeddings(tmp_path / "store").content == local.content
 
@@ -129,26 +129,24 @@ def test_processes_read_a_bucket_too(bucket: Any, local: Artifact, tmp_path: Pat
         (["--shards", "s3://nonesuch/laion/"], "there is no bucket 'nonesuch'"),
         (
             ["--shards", f"s3://{BUCKET}/laion/9.tar"],
-            "laion/9.tar is not there, or may not be read",
+            "laion/9.tar does not exist, or may not be read",
         ),
         (
             ["--shards", f"s3://{BUCKET}/laion/{{000..004}}.tar"],
             "missing: {003..004}.tar: put them",
         ),
         (["--shards", f"s3://{BUCKET}/laion/*.wds"], "finds no shard: check the address"),
-        (["--shards", f"s3://{BUCKET}/coyo/"], "finds no shard: no .tar is in that folder"),
-        (["--table", f"s3://{BUCKET}/a.parquet"], "only local tables can be read; download it"),
+        (["--shards", f"s3://{BUCKET}/coyo/"], "finds no shard: that folder holds no .tar"),
+        (["--table", f"s3://{BUCKET}/a.parquet"], "only local tables can be read: download it"),
         (["--images", f"s3://{BUCKET}/laion"], "of what lies elsewhere only tar shards are read"),
     ],
 )
-def test_what_is_not_there_says_what_to_do(
-    bucket: Any, tmp_path: Path, flags: list[str], says: str
-):
+def test_a_missing_source_says_what_to_do(bucket: Any, tmp_path: Path, flags: list[str], says: str):
     assert says in fail(tmp_path / "store", "embed", *flags, *DIGITS)
     assert not (tmp_path / "store").exists()
 
 
-def test_missing_shards_are_left_out_where_that_is_allowed(bucket: Any, tmp_path: Path):
+def test_missing_shards_are_skipped_where_that_is_allowed(bucket: Any, tmp_path: Path):
     pattern = f"s3://{BUCKET}/laion/{{000..004}}.tar"
     done = embed(tmp_path / "store", pattern, more=["--allow-partial"])
     assert "found 3 of 5 shards; missing: {003..004}.tar" in done.err
@@ -156,25 +154,25 @@ def test_missing_shards_are_left_out_where_that_is_allowed(bucket: Any, tmp_path
 
 
 def without_credentials(server: str, patch: pytest.MonkeyPatch) -> None:
-    """Nobody says who asks."""
+    """Removes the credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         patch.delenv(name)
 
 
-def with_a_server_that_asks_who_it_is(server: str, patch: pytest.MonkeyPatch) -> None:
-    """The credentials are nobody's."""
-    let_in(server, "0")
+def with_wrong_credentials(server: str, patch: pytest.MonkeyPatch) -> None:
+    """Makes the server refuse the credentials."""
+    allow_requests(server, "0")
 
 
-def with_no_server_at_the_address(server: str, patch: pytest.MonkeyPatch) -> None:
-    """The address is no address."""
+def with_a_bad_address(server: str, patch: pytest.MonkeyPatch) -> None:
+    """Sets a server address that is none."""
     patch.setenv("AWS_ENDPOINT_URL", "nonsense")
 
 
-def let_in(server: str, requests: str) -> None:
-    """Has moto look at the credentials after so many requests more."""
+def allow_requests(server: str, count: str) -> None:
+    """Makes moto check credentials after this many more requests."""
     url, kind = f"{server}/moto-api/reset-auth", {"Content-Type": "text/plain"}
-    urllib.request.urlopen(urllib.request.Request(url, requests.encode(), kind)).close()
+    urllib.request.urlopen(urllib.request.Request(url, count.encode(), kind)).close()
 
 
 @pytest.mark.parametrize("pattern", [ALL, f"s3://{BUCKET}/laion/*.tar"], ids=["named", "glob"])
@@ -183,20 +181,20 @@ def let_in(server: str, requests: str) -> None:
     [
         (
             without_credentials,
-            r"no credentials for s3://pictures/laion/.*: AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_K"
-            r"EY, or AWS_PROFILE, hold those of s3://",
+            r"no credentials for s3://pictures/laion/.*: for s3:// set AWS_ACCESS_KEY_ID and "
+            r"AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for gs://",
         ),
         (
-            with_a_server_that_asks_who_it_is,
+            with_wrong_credentials,
             r"s3://pictures/laion/.* may not be read .*: check whose credentials these are",
         ),
         (
-            with_no_server_at_the_address,
+            with_a_bad_address,
             r"s3://pictures/laion/.* cannot be reached: Invalid endpoint: nonsense",
         ),
     ],
 )
-def test_a_bucket_that_is_closed_says_what_to_do(
+def test_an_inaccessible_bucket_says_what_to_do(
     bucket: Any,
     server: str,
     tmp_path: Path,
@@ -211,7 +209,7 @@ def test_a_bucket_that_is_closed_says_what_to_do(
         try:
             line = fail(tmp_path / "store", "embed", "--shards", pattern, *DIGITS)
         finally:
-            let_in(server, "inf")
+            allow_requests(server, "inf")
     fresh()
     assert re.search(says, line), line
     assert not (tmp_path / "store").exists()
@@ -228,14 +226,14 @@ def test_a_public_bucket_is_read_without_credentials(
     with monkeypatch.context() as patch:
         without_credentials(server, patch)
         patch.setitem(fsspec.config.conf, "s3", {})
-        # As fsspec does when it is imported.
+        # As fsspec does on import.
         fsspec.config.set_conf_env(fsspec.config.conf, {"FSSPEC_S3_ANON": "true"})
         fresh()
         assert "seen 60" in embed(tmp_path / "store", ALL).out
     fresh()
 
 
-def test_a_shard_that_changes_between_runs_alone_is_embedded_anew(
+def test_only_a_shard_that_changes_is_embedded_again(
     bucket: Any, shards: Path, local: Artifact, tmp_path: Path
 ):
     store = tmp_path / "store"
@@ -251,7 +249,7 @@ def test_a_shard_that_changes_between_runs_alone_is_embedded_anew(
 
 
 @pytest.mark.parametrize("size", [5000, 20480])
-def test_a_shard_that_changes_behind_the_first_look_is_refused(
+def test_a_shard_that_changes_after_it_was_identified_is_refused(
     bucket: Any, tmp_path: Path, size: int
 ):
     put(bucket, "000.tar", b"a" * 20480)
@@ -260,10 +258,10 @@ def test_a_shard_that_changes_behind_the_first_look_is_refused(
     says = r"s3://.*/000\.tar was changed while it was embedded: nothing of it is kept"
     with pytest.raises(ShardError, match=says), shard.open(tmp_path):
         pass
-    assert [one.name for one in tmp_path.iterdir() if one.name.startswith("fetched")] == []
+    assert not list(tmp_path.glob("fetched*"))
 
 
-def test_a_shard_that_is_gone_behind_the_first_look_is_one_line(bucket: Any, tmp_path: Path):
+def test_a_shard_deleted_after_it_was_identified_is_a_clear_error(bucket: Any, tmp_path: Path):
     shard = RemoteShard.of(Address(f"s3://{BUCKET}/laion/000.tar"))
     bucket.rm(f"{BUCKET}/laion/000.tar")
     with pytest.raises(ShardError, match=r"000\.tar cannot be read: "), shard.open(tmp_path):

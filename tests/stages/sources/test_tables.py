@@ -1,4 +1,4 @@
-"""Parquet tables: which columns are what, and what a row gives."""
+"""Parquet tables: the role of each column, and the contents of a row."""
 
 import json
 import shutil
@@ -10,14 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.stages.sources.images import UndecodableImage
-from cpp_pipe.stages.sources.samples import SampleFields
-from cpp_pipe.stages.sources.table_columns import sniff_columns
-from cpp_pipe.stages.sources.table_rows import TableRows, open_table
-from cpp_pipe.stages.sources.tables import TableFile, read_table_picture
+from cpp_pipe.stages.sources.fields import SampleFields
+from cpp_pipe.stages.sources.images.pixels import UndecodableImage
+from cpp_pipe.stages.sources.tables.columns import find_columns
+from cpp_pipe.stages.sources.tables.files import TableFile, read_table_image
+from cpp_pipe.stages.sources.tables.reader import TableReader, open_table
+from cpp_pipe.store.digest import digest_file
 from cpp_pipe.store.errors import ConfigError, MissingError, ShardError
 
-from .pictures import png, write_picture
+from .image_files import png, write_image
 
 
 def write(path: Path, columns: dict[str, Any], **options: Any) -> Path:
@@ -29,62 +30,62 @@ def write(path: Path, columns: dict[str, Any], **options: Any) -> Path:
 
 
 def hugging_face(numbers: list[int | None]) -> pa.Array:
-    """A column as Hugging Face writes pictures."""
+    """A column of images as Hugging Face writes it."""
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     rows = [None if n is None else {"bytes": png(n), "path": f"{n}.png"} for n in numbers]
     return pa.array(rows, kind)
 
 
 def read(path: Path, column: str = "") -> dict[str, bytes | str]:
-    """The picture of each key, or why there is none."""
-    told: dict[str, bytes | str] = {}
+    """The image of each key, or why there is none."""
+    images: dict[str, bytes | str] = {}
     with TableFile.of(path, column).open(Path()) as opened:
         for fault in opened.faults:
-            told[f"{fault.key} again"] = f"{fault.reason}: {fault.detail}"
-        for one in opened.samples:
+            images[f"{fault.key} again"] = f"{fault.reason}: {fault.detail}"
+        for entry in opened.samples:
             try:
-                told[one.key] = one.read_image()
-                assert one.size == len(told[one.key]) and one.offset is None
+                images[entry.key] = entry.read_image()
+                assert entry.size == len(images[entry.key]) and entry.offset is None
             except UndecodableImage as error:
-                told[one.key] = f"{error.reason}: {error.detail}"
-    return told
+                images[entry.key] = f"{error.reason}: {error.detail}"
+    return images
 
 
 def fields(path: Path) -> list[SampleFields]:
     with TableFile.of(path).open(Path()) as opened:
-        return [one.fields() for one in opened.samples]
+        return [entry.fields() for entry in opened.samples]
 
 
-def test_pictures_of_hugging_face_are_read(tmp_path):
+def test_images_of_hugging_face_are_read(tmp_path):
     path = write(tmp_path / "a.parquet", {"image": hugging_face([0, 1, 2]), "label": [3, 1, 2]})
     assert read(path) == {"0": png(0), "1": png(1), "2": png(2)}
-    assert [one.label for one in fields(path)] == ["3", "1", "2"]
+    assert [row.label for row in fields(path)] == ["3", "1", "2"]
 
 
-def test_names_of_classes_in_hugging_faces_metadata_come_along(tmp_path):
+def test_class_names_in_hugging_faces_metadata_are_kept(tmp_path):
     names = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
     path = write(
         tmp_path / "a.parquet",
         {"image": hugging_face([0, 1, 2]), "label": pa.array([1, 0, -1], pa.int64())},
         metadata={"huggingface": json.dumps(names)},
     )
-    told = fields(path)
-    assert [one.label for one in told] == ["1", "0", "-1"]
-    assert [json.loads(one.extra) for one in told] == [
+    rows = fields(path)
+    assert [row.label for row in rows] == ["1", "0", "-1"]
+    assert [json.loads(row.extra) for row in rows] == [
         {"label_name": "dog"}, {"label_name": "cat"}, {},
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["image", "IMG", "jpg", "png", "bytes", "image_bytes"])
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
-def test_bytes_under_a_usual_name_are_pictures(tmp_path, name, kind):
+def test_bytes_under_a_usual_name_are_images(tmp_path, name, kind):
     path = write(tmp_path / "a.parquet", {"other": [b"x"], name: pa.array([png(0)], kind)})
     assert read(path) == {"0": png(0)}
 
 
 @pytest.mark.parametrize("name", ["path", "file", "file_name", "Image_Path", "filepath"])
-def test_paths_are_looked_for_from_the_tables_folder(tmp_path, name):
-    write_picture(tmp_path / "data" / "pictures" / "a b.png")
+def test_paths_are_relative_to_the_tables_folder(tmp_path, name):
+    write_image(tmp_path / "data" / "pictures" / "a b.png")
     local = (tmp_path / "data" / "pictures" / "a b.png").as_uri()
     path = write(
         tmp_path / "data" / "a.parquet",
@@ -98,8 +99,8 @@ def test_paths_are_looked_for_from_the_tables_folder(tmp_path, name):
     assert json.loads(fields(path)[0].extra) == {name: "pictures/a b.png"}
 
 
-def test_a_struct_without_bytes_names_its_file(tmp_path):
-    write_picture(tmp_path / "a.png", 4)
+def test_a_struct_without_bytes_is_read_from_its_path(tmp_path):
+    write_image(tmp_path / "a.png", 4)
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     rows = [{"bytes": None, "path": "a.png"}, {"bytes": png(1), "path": "b.png"}, None]
     path = write(tmp_path / "a.parquet", {"image": pa.array(rows, kind)})
@@ -113,7 +114,7 @@ def test_addresses_are_not_downloaded(tmp_path):
     assert (fields(path)[0].url, fields(path)[0].caption) == (url, "a cat")
 
 
-def test_columns_of_laion_come_along_under_their_own_names(tmp_path):
+def test_columns_of_laion_are_kept_under_their_own_names(tmp_path):
     path = write(
         tmp_path / "a.parquet",
         {
@@ -128,44 +129,44 @@ def test_columns_of_laion_come_along_under_their_own_names(tmp_path):
             "vector": [[1.0, 2.0]],
         },
     )
-    (told,) = fields(path)
-    assert (told.url, told.caption, told.label) == ("http://x", "a cat", None)
-    assert json.loads(told.extra) == {
+    (row,) = fields(path)
+    assert (row.url, row.caption, row.label) == ("http://x", "a cat", None)
+    assert json.loads(row.extra) == {
         "punsafe": 0.25,
         "NSFW": "UNLIKELY",
         "when": "1970-01-01 00:00:00",
     }
 
 
-def test_labels_that_pandas_made_floats_are_whole_numbers(tmp_path):
+def test_labels_that_pandas_made_floats_become_integers(tmp_path):
     path = write(tmp_path / "a.parquet", {"jpg": [png(0), png(1)], "Label": [3.0, None]})
-    assert [one.label for one in fields(path)] == ["3", None]
+    assert [row.label for row in fields(path)] == ["3", None]
 
 
 @pytest.mark.parametrize("name", ["key", "ID", "image_id", "__key__"])
-def test_a_key_is_a_column_or_else_the_padded_number_of_the_row(tmp_path, name):
-    pictures = [png(0)] * 11
+def test_a_key_is_a_column_or_else_the_padded_row_number(tmp_path, name):
+    images = [png(0)] * 11
     numbers = pa.array([None, *range(7, 17)], pa.int64())
-    named = write(tmp_path / "a.parquet", {"jpg": pictures, name: numbers})
+    named = write(tmp_path / "a.parquet", {"jpg": images, name: numbers})
     assert list(read(named)) == ["00", *map(str, range(7, 17))]
-    plain = write(tmp_path / "b.parquet", {"jpg": pictures})
+    plain = write(tmp_path / "b.parquet", {"jpg": images})
     assert list(read(plain)) == [f"{n:02d}" for n in range(11)]
 
 
-def test_a_key_that_comes_again_is_a_fault(tmp_path):
+def test_a_repeated_key_is_a_fault(tmp_path):
     path = write(tmp_path / "a.parquet", {"jpg": [png(0), png(1)], "key": ["a", "a"]})
     assert read(path) == {"a": png(0), "a again": "duplicate_key: row 1 has the key of a row above"}
 
 
-def test_a_column_that_is_named_is_taken(tmp_path):
+def test_the_named_column_is_used(tmp_path):
     columns = {"left": hugging_face([0]), "right": hugging_face([1]), "odd": [png(2)]}
     path = write(tmp_path / "a.parquet", columns)
     assert read(path, "right") == {"0": png(1)}
     assert read(path, "odd") == {"0": png(2)}
-    with pytest.raises(ConfigError, match="pictures in left, right: --image-column names"):
+    with pytest.raises(ConfigError, match="images in left, right: name the one to embed with"):
         TableFile.of(path)
     with pytest.raises(
-        ConfigError, match=r"'middle' of .* such are .*, which are left, right, odd"
+        ConfigError, match=r"'middle' of .* holds no images, .*: name one of left, right, odd"
     ):
         TableFile.of(path, "middle")
     image = write(tmp_path / "b.parquet", {"mask": hugging_face([0]), "image": hugging_face([1])})
@@ -175,24 +176,27 @@ def test_a_column_that_is_named_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        ({"a": [1], "b": ["x"]}, r"no column that is known .* but a \(int64\), b \(string\)"),
-        ({"embedding": [[0.5, 0.5]]}, r"save embeddings as \.npy for cpp-pipe import"),
+        ({"a": [1], "b": ["x"]}, r"no column known .* but a \(int64\), b \(string\): name one"),
+        (
+            {"embedding": [[0.5, 0.5]]},
+            r"or save lists that are embeddings as \.npy for cpp-pipe",
+        ),
     ],
 )
-def test_a_table_without_pictures_says_what_it_holds(tmp_path, columns, says):
+def test_a_table_without_images_says_what_it_holds(tmp_path, columns, says):
     path = write(tmp_path / "a.parquet", columns)
     with pytest.raises(ConfigError, match=says):
         TableFile.of(path)
 
 
-def test_the_metadata_of_clip_retrieval_says_import(tmp_path):
+def test_the_metadata_of_clip_retrieval_suggests_import(tmp_path):
     (tmp_path / "img_emb").mkdir()
     path = write(tmp_path / "metadata" / "metadata_0.parquet", {"caption": ["a"]})
     with pytest.raises(ConfigError, match=f"cpp-pipe import '{tmp_path}'"):
         TableFile.of(path)
 
 
-def test_a_file_that_is_no_parquet_is_named(tmp_path):
+def test_a_file_that_is_not_parquet_is_named(tmp_path):
     path = tmp_path / "a.parquet"
     path.write_text("no table")
     with pytest.raises(ShardError, match=r"a\.parquet cannot be read as Parquet"):
@@ -201,7 +205,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path):
         TableFile.of(tmp_path / "gone.parquet")
 
 
-def test_a_table_that_is_damaged_half_way_is_an_error(tmp_path):
+def test_a_table_damaged_in_the_middle_is_an_error(tmp_path):
     columns = {"jpg": [png(n % 100) for n in range(300)]}
     path = write(tmp_path / "a.parquet", columns, compression="snappy", row_group_size=50)
     content = bytearray(path.read_bytes())
@@ -209,10 +213,10 @@ def test_a_table_that_is_damaged_half_way_is_an_error(tmp_path):
     content[middle : middle + 2000] = bytes(2000)
     path.write_bytes(content)
     with TableFile.of(path).open(tmp_path) as opened, pytest.raises(ShardError, match="Parquet"):
-        [one.read_image() for one in opened.samples]
+        [entry.read_image() for entry in opened.samples]
 
 
-def test_moving_a_table_keeps_its_identity_and_a_changed_one_has_another(tmp_path):
+def test_moving_a_table_keeps_its_identity_and_changing_it_does_not(tmp_path):
     columns = {"jpg": [png(0)], "png": [png(1)]}
     path = write(tmp_path / "a.parquet", columns)
     before = TableFile.of(path)
@@ -225,25 +229,25 @@ def test_moving_a_table_keeps_its_identity_and_a_changed_one_has_another(tmp_pat
     assert TableFile.of(path).identity != before.identity
 
 
-@pytest.mark.parametrize("how", ["path", "struct"])
-def test_a_changed_picture_that_a_table_names_is_noticed(tmp_path, how):
-    picture = write_picture(tmp_path / "a.png")
+@pytest.mark.parametrize("form", ["path", "struct"])
+def test_a_changed_file_that_a_table_names_is_noticed(tmp_path, form):
+    image = write_image(tmp_path / "a.png")
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     struct = pa.array([{"bytes": None, "path": "a.png"}], kind)
-    path = write(tmp_path / "a.parquet", {"image": struct if how == "struct" else ["a.png"]})
-    seen = [TableFile.of(path).identity]
-    picture.write_bytes(png(1))
-    seen.append(TableFile.of(path).identity)
-    picture.unlink()
-    seen.append(TableFile.of(path).identity)
-    assert len(set(seen)) == 3
+    path = write(tmp_path / "a.parquet", {"image": struct if form == "struct" else ["a.png"]})
+    identities = [TableFile.of(path).identity]
+    image.write_bytes(png(1))
+    identities.append(TableFile.of(path).identity)
+    image.unlink()
+    identities.append(TableFile.of(path).identity)
+    assert len(set(identities)) == 3
 
 
-def test_rows_are_the_same_in_whatever_order_and_from_whatever_thread(tmp_path):
+def test_rows_do_not_depend_on_the_order_or_the_thread_of_reading(tmp_path):
     values = list(range(1000))
     path = write(tmp_path / "a.parquet", {"a": values, "b": values}, row_group_size=170)
     with open_table(path) as file:
-        rows = TableRows(file, path, ["a"])
+        rows = TableReader(file, path, ["a"])
         assert [rows.row(n) for n in (999, 0, 500, 499, 170, 169)] == [
             {"a": n} for n in (999, 0, 500, 499, 170, 169)
         ]
@@ -251,36 +255,34 @@ def test_rows_are_the_same_in_whatever_order_and_from_whatever_thread(tmp_path):
             assert list(pool.map(rows.row, values)) == [{"a": n} for n in values]
 
 
-def test_a_picture_is_found_again_by_its_key(tmp_path):
+def test_an_image_is_found_by_its_key(tmp_path):
     numbers = [n % 50 for n in range(200)]
     columns = {"image": hugging_face(list(numbers)), "id": [f"k{n}" for n in range(200)]}
     path = write(tmp_path / "a.parquet", columns, row_group_size=60)
     for row in (0, 59, 60, 199):
-        assert read_table_picture(path, "image", f"k{row}") == png(numbers[row])
-    with pytest.raises(MissingError, match="has no row 'k200' any more"):
-        read_table_picture(path, "image", "k200")
+        assert read_table_image(path, "image", f"k{row}") == png(numbers[row])
+    with pytest.raises(MissingError, match="no longer has a row 'k200'"):
+        read_table_image(path, "image", "k200")
 
 
 def test_the_digest_is_of_the_table_and_of_the_files_that_it_names(tmp_path):
     def digest(path: Path) -> str:
         with TableFile.of(path).open(tmp_path) as opened:
-            for one in opened.samples:
-                one.read_image()
+            for entry in opened.samples:
+                entry.read_image()
             return opened.sha256()
-
-    from cpp_pipe.store.digest import digest_file
 
     inside = write(tmp_path / "a.parquet", {"jpg": [png(0)]})
     assert digest(inside) == digest_file(inside)
-    picture = write_picture(tmp_path / "a.png")
+    image = write_image(tmp_path / "a.png")
     named = write(tmp_path / "b.parquet", {"path": ["a.png"]})
     before = digest(named)
-    picture.write_bytes(png(1))
+    image.write_bytes(png(1))
     assert digest(named) != before
 
 
-def test_hugging_faces_struct_is_taken_before_anything_else():
+def test_hugging_faces_struct_wins_over_other_columns():
     struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([("jpg", pa.binary()), ("path", pa.string()), ("photo", struct)])
-    columns = sniff_columns(schema, "", Path("a.parquet"))
-    assert (columns.image, columns.how, columns.fields) == ("photo", "struct", ("path",))
+    columns = find_columns(schema, "", Path("a.parquet"))
+    assert (columns.image, columns.image_form, columns.fields) == ("photo", "struct", ("path",))

@@ -1,4 +1,4 @@
-"""Tar shards: what a listing holds, and that no damage goes unseen."""
+"""Tar shards: the contents of a listing; no damage goes unnoticed."""
 
 import io
 import json
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from webdataset.tariterators import group_by_keys, tar_file_expander
 from webdataset.writer import TarWriter
 
-from cpp_pipe.stages.sources.tar import ShardListing, scan, split_name
+from cpp_pipe.stages.sources.tar.listing import ShardListing, scan, split_name
 from cpp_pipe.store.errors import ShardError
 
 
 def tar_bytes(members: list[tuple[str, bytes]], layout: int = tarfile.USTAR_FORMAT) -> bytes:
-    """A tar of these files, as Python writes it."""
+    """A tar of these files, as Python's tarfile writes it."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=layout) as tar:
         for name, content in members:
@@ -119,13 +119,13 @@ def test_shards_of_gnu_tar_are_read_byte_for_byte(tmp_path: Path, layout: str):
 
 
 @pytest.mark.parametrize("layout", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_long_and_foreign_names_are_kept_whole(tmp_path: Path, layout: int):
+def test_long_and_non_ascii_names_are_kept_whole(tmp_path: Path, layout: int):
     name = "ordner/" * 40 + "größe " + "x" * 120
     path = write(tmp_path, tar_bytes([(f"{name}.jpg", b"1"), (f"{name}.txt", b"2")], layout))
     assert contents(path, scan(path)) == {name: {"jpg": b"1", "txt": b"2"}}
 
 
-def test_names_that_are_no_utf8_stay_distinct(tmp_path: Path):
+def test_names_that_are_not_utf8_stay_distinct(tmp_path: Path):
     content = tar_bytes([("a_1.jpg", b"1"), ("a_2.jpg", b"2")])
     content = rename(rename(content, b"a_1", b"a\xe4\x31"), b"a_2", b"a\xf6\x31")
     listing = scan(write(tmp_path, content))
@@ -133,7 +133,7 @@ def test_names_that_are_no_utf8_stay_distinct(tmp_path: Path):
 
 
 def rename(content: bytes, old: bytes, new: bytes) -> bytes:
-    """The tar with a name in a header replaced by one of equal length, and its sum set right."""
+    """The tar with a name in a header replaced by one of equal length, and its checksum fixed."""
     start = content.index(old)
     header = bytearray(content[start : start + 512])
     header[: len(new)] = new
@@ -165,7 +165,7 @@ def test_a_key_ends_at_the_first_dot_of_the_base_name(name: str, split: tuple[st
 
 @given(st.text("ab./_", min_size=1, max_size=12))
 def test_keys_are_those_of_webdataset(name: str):
-    # Of hidden files, and of what starts with "./", we think differently on purpose.
+    # We treat hidden files, and names that start with "./", differently on purpose.
     assume(not name.startswith("./") and not name.rpartition("/")[2].startswith("."))
     ours = split_name(name)
     meta, _, _ = name.partition("/")
@@ -173,8 +173,8 @@ def test_keys_are_those_of_webdataset(name: str):
         assert ours is None
         return
     stream = [{"fname": name, "data": b"", "__url__": ""}]
-    ours_too = {"__key__", "__url__"}
-    theirs = [(s["__key__"], k) for s in group_by_keys(stream) for k in s if k not in ours_too]
+    internal = {"__key__", "__url__"}
+    theirs = [(s["__key__"], k) for s in group_by_keys(stream) for k in s if k not in internal]
     assert theirs == ([] if ours is None else [ours])
 
 
@@ -196,7 +196,7 @@ def test_interleaved_members_make_whole_samples(tmp_path: Path):
     assert not listing.faults
 
 
-def test_the_second_sample_under_a_key_is_one_fault_and_the_first_is_kept(tmp_path: Path):
+def test_a_second_sample_under_a_key_is_a_fault_and_the_first_is_kept(tmp_path: Path):
     listing = listed(
         tmp_path,
         *(("a.jpg", b"1"), ("a.txt", b"1"), ("b.jpg", b"2")),
@@ -209,7 +209,7 @@ def test_the_second_sample_under_a_key_is_one_fault_and_the_first_is_kept(tmp_pa
     assert listing.complete
 
 
-def test_a_sample_without_an_image_is_a_fault_that_names_what_it_has(tmp_path: Path):
+def test_a_sample_without_an_image_is_a_fault_that_names_its_members(tmp_path: Path):
     listing = listed(
         tmp_path, ("a.txt", b"1"), ("a.seg.png", b"1"), ("b.mp4", b""), ("c.png", b"1")
     )
@@ -218,7 +218,7 @@ def test_a_sample_without_an_image_is_a_fault_that_names_what_it_has(tmp_path: P
     assert [sample.key for sample in listing.samples] == ["c"]
 
 
-def test_of_several_images_the_same_one_is_taken_in_any_order(tmp_path: Path):
+def test_the_same_one_of_several_images_is_taken_in_any_order(tmp_path: Path):
     members = [("a.png", b"1"), ("a.jpg", b"2"), ("a.mask.jpg", b"3"), ("a.webp", b"4")]
     for order in (members, members[::-1]):
         (sample,) = listed(tmp_path, *order).samples
@@ -258,7 +258,7 @@ def test_an_image_without_a_key_is_a_fault_but_macos_litter_is_not(tmp_path: Pat
     assert listing.suffixes == {"jpg": 1, "": 1}
 
 
-def test_a_sparse_member_spoils_its_sample(tmp_path: Path):
+def test_a_sparse_member_makes_its_sample_a_fault(tmp_path: Path):
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(1 << 20)
         file.seek(1 << 19)
@@ -281,7 +281,7 @@ def end_mark(content: bytes) -> int:
 
 
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_every_cut_is_seen_and_never_gives_half_a_sample(tmp_path: Path, layout: int):
+def test_every_cut_is_noticed_and_never_gives_half_a_sample(tmp_path: Path, layout: int):
     folder = "" if layout == tarfile.USTAR_FORMAT else "ä" * 60 + "/"
     names = [("a.jpg", b"j" * 600), ("a.txt", b"one"), ("b.jpg", b"k" * 512), ("c.jpg", b"l" * 9)]
     whole = tar_bytes([(folder + name, content) for name, content in names], layout)
@@ -300,18 +300,18 @@ def test_every_cut_is_seen_and_never_gives_half_a_sample(tmp_path: Path, layout:
         assert listing.complete == (cut >= end + 512)
         assert listing.complete == (listing.why_cut is None) == (listing.cut_at is None)
         assert listing.cut_at is None or listing.cut_at <= cut
-        got = contents(path, listing)
-        assert list(got) == keys[: len(got)]
-        # All but the sample under way are whole; of that one, whole members or a fault are given.
-        for key, given_members in got.items():
-            assert given_members.items() <= expected[key].items()
-        for key in list(got)[:-1]:
-            assert got[key] == expected[key]
+        samples = contents(path, listing)
+        assert list(samples) == keys[: len(samples)]
+        # All but the last sample are whole; the last one has only whole members, or is a fault.
+        for key, members in samples.items():
+            assert members.items() <= expected[key].items()
+        for key in list(samples)[:-1]:
+            assert samples[key] == expected[key]
         assert len(listing.faults) <= 1
         assert all(fault.reason == "truncated" for fault in listing.faults)
 
 
-def test_a_sample_whose_last_member_is_cut_is_a_fault_though_its_image_is_whole(tmp_path: Path):
+def test_a_sample_with_a_cut_member_is_a_fault_even_if_its_image_is_whole(tmp_path: Path):
     whole = tar_bytes([("a.jpg", b"1" * 600), ("b.jpg", b"2" * 600), ("b.json", b"{}" * 600)])
     start = whole.index(b"{}{}")
     listing = scan(write(tmp_path, whole[: start + 7]))
@@ -321,13 +321,13 @@ def test_a_sample_whose_last_member_is_cut_is_a_fault_though_its_image_is_whole(
     assert (listing.complete, listing.cut_at) == (False, start + 7)
 
 
-def test_a_cut_before_the_image_of_the_last_sample_is_no_missing_image(tmp_path: Path):
+def test_a_cut_before_the_last_image_is_truncated_not_missing(tmp_path: Path):
     whole = tar_bytes([("a.cls", b"1"), ("a.jpg", b"1"), ("b.cls", b"2"), ("b.jpg", b"2")])
     listing = scan(write(tmp_path, whole[: whole.index(b"b.jpg")]))
     assert faults(listing) == [("b", "truncated")]
 
 
-def test_an_empty_file_is_a_shard_that_is_not_complete(tmp_path: Path):
+def test_an_empty_file_is_an_incomplete_shard(tmp_path: Path):
     listing = scan(write(tmp_path, b""))
     assert (listing.seen, listing.complete, listing.why_cut) == (0, False, "the file is empty")
 
@@ -337,9 +337,9 @@ def test_a_tar_of_nothing_is_complete(tmp_path: Path):
     assert (listing.seen, listing.complete, listing.cut_at) == (0, True, None)
 
 
-def test_tars_that_were_joined_are_not_complete(tmp_path: Path):
-    one, two = tar_bytes([("a.jpg", b"1")]), tar_bytes([("b.jpg", b"2")])
-    listing = scan(write(tmp_path, one + two))
+def test_concatenated_tars_are_not_complete(tmp_path: Path):
+    first, second = tar_bytes([("a.jpg", b"1")]), tar_bytes([("b.jpg", b"2")])
+    listing = scan(write(tmp_path, first + second))
     assert [sample.key for sample in listing.samples] == ["a"]
     assert not listing.complete
     assert "more follows the end mark" in (listing.why_cut or "")
@@ -356,7 +356,7 @@ def test_a_damaged_header_ends_the_listing_there(tmp_path: Path):
 
 
 def resized(content: bytes, start: int, size: int) -> bytes:
-    """The tar with another size, in base 256, in the header at `start`, and its sum set right."""
+    """The tar with another size, in base 256, in the header at `start`, and its checksum fixed."""
     header = bytearray(content[start : start + 512])
     header[124:136] = (size + (1 << 96 if size < 0 else 0x80 << 88)).to_bytes(12, "big")
     header[148:156] = b" " * 8
@@ -365,7 +365,7 @@ def resized(content: bytes, start: int, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("size", [-1, -1024, -(2**62), 2**62, 2**70])
-def test_a_size_that_cannot_be_ends_the_listing(tmp_path: Path, size: int):
+def test_an_impossible_size_ends_the_listing(tmp_path: Path, size: int):
     content = tar_bytes([("a.jpg", b"1"), ("b.jpg", b"2"), ("c.jpg", b"3")])
     listing = scan(write(tmp_path, resized(content, 1024, size)))
     assert [sample.key for sample in listing.samples] == ["a"]
@@ -395,7 +395,9 @@ def test_a_sparse_member_that_points_back_does_not_loop(tmp_path: Path):
         (b"PAR1" + b"1" * 600, r"not a tar but Parquet"),
     ],
 )
-def test_a_file_that_is_no_tar_says_what_it_is(tmp_path: Path, content: bytes, says: str | None):
+def test_an_error_for_a_file_that_is_not_a_tar_says_what_it_is(
+    tmp_path: Path, content: bytes, says: str | None
+):
     path = write(tmp_path, content)
     if says is None:
         assert not scan(path).complete
@@ -405,7 +407,7 @@ def test_a_file_that_is_no_tar_says_what_it_is(tmp_path: Path, content: bytes, s
 
 
 @pytest.mark.parametrize("program", ["gzip", "bzip2", "xz", "zstd"])
-def test_a_compressed_tar_is_told_to_be_decompressed(tmp_path: Path, program: str):
+def test_an_error_for_a_compressed_tar_asks_to_decompress_it(tmp_path: Path, program: str):
     content = tar_bytes(SAMPLES)
     compressed = {
         "gzip": lambda: __import__("gzip").compress(content),
@@ -431,7 +433,7 @@ def test_a_shard_that_cannot_be_opened_is_an_error(tmp_path: Path):
         max_size=4,
     ),
 )
-def test_damage_never_escapes_and_never_moves_what_it_did_not_touch(
+def test_damage_never_changes_members_before_it(
     tmp_path_factory: pytest.TempPathFactory, layout: int, edits: list[tuple[int, str, bytes]]
 ):
     members = [(f"{'long/' * 25}{name}", content) for name, content in SAMPLES]
@@ -462,7 +464,7 @@ def test_damage_never_escapes_and_never_moves_what_it_did_not_touch(
 
 @settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=2000), st.sampled_from([0, 257, 512]))
-def test_any_bytes_at_all_are_listed_or_refused(
+def test_any_bytes_are_listed_or_refused(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int
 ):
     content = tar_bytes([("a.jpg", json.dumps({"a": 1}).encode())])

@@ -1,4 +1,4 @@
-"""A server of a folder on this machine that knows ranges, or does not, and fails when told to."""
+"""A local web server of a folder, with or without range requests, that fails on demand."""
 
 import contextlib
 import re
@@ -12,15 +12,14 @@ from pathlib import Path
 
 @dataclass
 class Web:
-    """A folder as the web sees it."""
+    """A folder on the web."""
 
     url: str = ""
-    knows_ranges: bool = True
+    supports_ranges: bool = True
     failures: dict[str, list[int]] = field(default_factory=dict)
-    """For a method and the end of a path, as `GET /a.tar`, the codes of the next answers; 0 breaks
-    off half-way."""
-    asked: list[str] = field(default_factory=list)
-    pieces: list[int] = field(default_factory=list)
+    """The codes of the next answers by request, e.g. `GET /a.tar`; 0 breaks off half-way."""
+    requests: list[str] = field(default_factory=list)
+    ranges: list[int] = field(default_factory=list)
     """The sizes of the ranges that were sent."""
 
 
@@ -30,34 +29,34 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, **named)
 
     def log_message(self, format, *arguments) -> None:  # noqa: A002
-        """Says nothing."""
+        """Logs nothing."""
 
     def do_GET(self) -> None:
-        self.web.asked.append(f"GET {self.path}")
-        waiting = self.web.failures.get(f"GET {self.path}", [])
-        code = waiting.pop(0) if waiting else None
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        self.web.requests.append(f"GET {self.path}")
+        codes = self.web.failures.get(f"GET {self.path}", [])
+        code = codes.pop(0) if codes else None
+        byte_range = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if code:
             self.send_error(code)
         elif code == 0:
             self._break_off(path.read_bytes())
-        elif wanted and self.web.knows_ranges and path.is_file():
-            self._send_piece(path.read_bytes(), int(wanted[1]), wanted[2])
+        elif byte_range and self.web.supports_ranges and path.is_file():
+            self._send_range(path.read_bytes(), int(byte_range[1]), byte_range[2])
         else:
             super().do_GET()
 
     def do_HEAD(self) -> None:
-        self.web.asked.append(f"HEAD {self.path}")
-        waiting = self.web.failures.get(f"HEAD {self.path}", [])
-        if waiting:
-            self.send_error(waiting.pop(0))
+        self.web.requests.append(f"HEAD {self.path}")
+        codes = self.web.failures.get(f"HEAD {self.path}", [])
+        if codes:
+            self.send_error(codes.pop(0))
         else:
             super().do_HEAD()
 
-    def _send_piece(self, content: bytes, start: int, last: str) -> None:
+    def _send_range(self, content: bytes, start: int, last: str) -> None:
         piece = content[start : int(last) + 1 if last else None]
-        self.web.pieces.append(len(piece))
+        self.web.ranges.append(len(piece))
         self.send_response(206)
         self.send_header("Content-Range", f"bytes {start}-{start + len(piece) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(piece)))
@@ -74,7 +73,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serve(folder: Path) -> Iterator[Web]:
-    """Serves a folder as long as the block lasts."""
+    """Serves a folder for the duration of the block."""
     web = Web()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, web, directory=str(folder)))
     server.daemon_threads = True

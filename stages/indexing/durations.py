@@ -1,0 +1,84 @@
+"""How long building an index takes, extrapolated from a trial with some of its rows."""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from .factory import CODE_WORDS, Factory
+from .faiss_library import import_faiss, one_thread
+from .quantizer import ITERATIONS, MAX_ROUND_LISTS, ROUNDS
+from .recall import QUERIES
+from .vectors import VectorRows
+
+_TRIAL_ROWS = 2048
+"""At most a tenth of a second of work."""
+
+_CODE_ROWS = 65_536
+
+
+def seconds_to_list(factory: Factory, sample: np.ndarray, rows: int) -> float:
+    """Seconds to fit an inverted file to a sample, float16 (m, d), and to list `rows` rows.
+
+    Assumes all of FAISS's threads here; other worker processes share the listing. Accurate within a
+    factor of about two: small matrix products run at another rate than large ones.
+    """
+    faiss = import_faiss()
+    k = factory.lists
+    trial = np.ascontiguousarray(sample[:_TRIAL_ROWS], np.float32)
+    with one_thread(faiss):
+        per_product = _seconds_per_product(faiss, trial)
+        if factory.links:
+            per_row, linking = _seconds_of_graph(faiss, trial, factory)
+        else:
+            per_row, linking = per_product * k, 0.0
+    groups = round(k**0.5)
+    rounds = ROUNDS if k <= MAX_ROUND_LISTS else 0
+    fitting = per_product * len(sample) * (groups + ITERATIONS * k / groups + rounds * k)
+    if factory.code == "PQ":
+        fitting += per_product * min(len(sample), _CODE_ROWS) * CODE_WORDS * ITERATIONS
+    listing = rows * (per_row + per_product * (QUERIES + CODE_WORDS * (factory.code == "PQ")))
+    return linking + (fitting + listing) / faiss.omp_get_max_threads()
+
+
+def seconds_to_build(factory: Factory, rows: VectorRows) -> float:
+    """Seconds for one thread to build an exact index or a graph of all rows."""
+    faiss = import_faiss()
+    part = max(rows.source.parts, key=lambda part: part.rows)
+    began = time.perf_counter()
+    read = rows.read(part.name, 0, min(part.rows, _TRIAL_ROWS))
+    trial = np.ascontiguousarray(read, np.float32)
+    reading = (time.perf_counter() - began) / len(trial) * rows.source.rows
+    if factory.shape == "exact":
+        return reading
+    with one_thread(faiss):
+        return reading + _seconds_of_graph(faiss, trial, factory, rows.source.rows)[1]
+
+
+def _seconds_per_product(faiss: Any, rows: np.ndarray) -> float:
+    """Seconds to compare one row with another."""
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    began = time.perf_counter()
+    index.search(rows, 1)
+    return (time.perf_counter() - began) / len(rows) ** 2
+
+
+def _seconds_of_graph(
+    faiss: Any, rows: np.ndarray, factory: Factory, linked: int = 0
+) -> tuple[float, float]:
+    """Seconds to search for one row in a graph, and to link the whole graph."""
+    graph = faiss.IndexHNSWFlat(rows.shape[1], factory.links, faiss.METRIC_INNER_PRODUCT)
+    began = time.perf_counter()
+    graph.add(rows)
+    added = time.perf_counter()
+    graph.search(rows, 1)
+    searched = time.perf_counter()
+    total = linked or factory.lists
+    # Both grow with the logarithm of the number of linked rows.
+    growth = math.log(max(total, 2)) / math.log(max(len(rows), 2))
+    return (
+        (searched - added) / len(rows) * growth,
+        (added - began) / len(rows) * total * max(growth, 1.0),
+    )

@@ -1,0 +1,66 @@
+"""FAISS: imported on demand, and used so that results do not depend on the number of threads."""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from ...store import MissingError
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def import_faiss() -> Any:
+    """The module `faiss`; MissingError says how to install it."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingError(
+            "FAISS is not installed: pip install 'cpp-pipe[cpu]', or 'cpp-pipe[gpu]' on a machine "
+            "with CUDA, never both; `search` works without it, exact and slower"
+        ) from error
+    return faiss
+
+
+@contextlib.contextmanager
+def one_thread(faiss: Any) -> Iterator[None]:
+    """Restricts FAISS to the calling thread, so that sums and graphs are the same everywhere."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def map_in_threads(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """The results of `work` for each item, in order; threads work on several items at a time.
+
+    Each item has one thread: a matrix product shared by several may round differently for another
+    number of them. Items are taken as threads become free, so that blocks are not read far ahead.
+    """
+    faiss = import_faiss()
+    threads = faiss.omp_get_max_threads()
+    pending: deque[Future[U]] = deque()
+    with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
+        for item in items:
+            if len(pending) == 2 * threads:
+                yield pending.popleft().result()
+            pending.append(pool.submit(work, item))
+        while pending:
+            yield pending.popleft().result()
+
+
+def on_gpu(faiss: Any, index: Any, device: str) -> Any | None:
+    """A copy of an index on a CUDA device; None without a GPU, or where FAISS cannot use it."""
+    if not device.startswith("cuda") or not has_gpu(faiss):
+        return None
+    number = int(device.partition(":")[2] or 0)
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)
+
+
+def has_gpu(faiss: Any) -> bool:
+    """Whether this build of FAISS supports GPUs and finds one."""
+    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0

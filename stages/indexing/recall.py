@@ -1,0 +1,77 @@
+"""Exact neighbours of held-out rows, found block by block, and the recall of a search."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .faiss_library import import_faiss
+
+NEIGHBOURS = 10
+"""Neighbours per query: recall@10 is measured."""
+
+QUERIES = 500
+"""At most this many held-out rows: 5,000 neighbours give recall within a third of a per cent."""
+
+_TIE = 1e-6
+"""Float32 similarities of unit rows differ by this much with the order of summation."""
+
+
+class Nearest(NamedTuple):
+    """The most similar rows to each query, best first; row -1 where there are no more."""
+
+    similarities: np.ndarray
+    """float32 (q, n)."""
+    rows: np.ndarray
+    """int64 (q, n)."""
+
+
+def no_neighbours(queries: int) -> Nearest:
+    """The empty result for a number of queries."""
+    return Nearest(
+        np.full((queries, NEIGHBOURS), -np.inf, np.float32),
+        np.full((queries, NEIGHBOURS), -1, np.int64),
+    )
+
+
+def nearest_in_block(
+    queries: np.ndarray, block: np.ndarray, start: int, own: np.ndarray
+) -> Nearest:
+    """The nearest rows in a block, float32 (n, d), whose first row is `start`; uses one thread.
+
+    `own` (q,) holds each query's own row, which does not count as its neighbour; -1 where it has
+    none.
+    """
+    if not len(queries) or not len(block):
+        return no_neighbours(len(queries))
+    faiss = import_faiss()
+    n = min(NEIGHBOURS + 1, len(block))
+    similarities, rows = faiss.knn(queries, block, n, metric=faiss.METRIC_INNER_PRODUCT)
+    rows = np.where(rows >= 0, rows + start, -1)
+    is_own = rows == own[:, None]
+    return merge_nearest(
+        no_neighbours(len(queries)),
+        Nearest(np.where(is_own, -np.inf, similarities), np.where(is_own, -1, rows)),
+    )
+
+
+def merge_nearest(left: Nearest, right: Nearest) -> Nearest:
+    """The nearest rows of both; the lower row number wins a tie."""
+    similarities = np.hstack([left.similarities, right.similarities]).astype(np.float32)
+    rows = np.hstack([left.rows, right.rows])
+    order = np.lexsort((rows, -similarities), axis=1)[:, :NEIGHBOURS]
+    return Nearest(np.take_along_axis(similarities, order, 1), np.take_along_axis(rows, order, 1))
+
+
+def measure_recall(found: Nearest, truth: Nearest, own: np.ndarray) -> float:
+    """The share of true neighbours that were found; `own` rows do not count.
+
+    A row as similar as the last true neighbour counts as that neighbour: copies are equal.
+    """
+    is_neighbour = truth.rows >= 0
+    total = int(is_neighbour.sum())
+    if not total:
+        return 1.0
+    last = np.where(is_neighbour, truth.similarities, np.inf).min(1)
+    is_hit = (found.rows >= 0) & (found.rows != own[:, None])
+    is_hit &= found.similarities >= last[:, None] - _TIE
+    return int(np.minimum(is_hit.sum(1), is_neighbour.sum(1)).sum()) / total

@@ -1,0 +1,82 @@
+"""Images in files of their own: their fingerprints, and their bytes."""
+
+import hashlib
+import itertools
+import os
+import stat
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .pixels import UndecodableImage
+
+EDGE_BYTES = 4 * 1024
+_BATCH_FILES = 64
+_READERS = 8
+"""Threads that fingerprint files: on a network disk, each read waits."""
+
+Fingerprint = tuple[int, str] | None
+"""A file's size, and the digest of its first and last 4 KiB; None where it cannot be read."""
+
+
+class ImageFile:
+    """One image in a file of its own; keeps the size and the digest of its bytes once read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size: int | None = None
+        self.sha256: str | None = None
+
+    def read(self) -> bytes:
+        """The bytes of the file; UndecodableImage where they cannot be read."""
+        encoded = read_image_file(self._path)
+        self.size, self.sha256 = len(encoded), hashlib.sha256(encoded).hexdigest()
+        return encoded
+
+
+def read_image_file(path: Path) -> bytes:
+    """The bytes of a file; UndecodableImage where they cannot be read."""
+    try:
+        # Reading a pipe could block for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UndecodableImage("not_a_file", "a folder, a pipe or a device")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UndecodableImage("unreadable", _why(error)) from error
+
+
+def fingerprint_files(paths: Iterable[str]) -> list[Fingerprint]:
+    """The fingerprint of each file, in order; reads at most 8 KiB of each."""
+    remaining = iter(paths)
+    batches = iter(lambda: list(itertools.islice(remaining, _BATCH_FILES)), [])
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(itertools.chain.from_iterable(pool.map(_fingerprint_batch, batches)))
+
+
+def _fingerprint_batch(paths: list[str]) -> list[Fingerprint]:
+    return [_fingerprint(path) for path in paths]
+
+
+def _fingerprint(path: str) -> Fingerprint:
+    # A collection may have millions of images: os calls take 60 us per file, pathlib's 155.
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        digest = hashlib.sha256(os.pread(handle, EDGE_BYTES, 0))
+        digest.update(os.pread(handle, EDGE_BYTES, max(EDGE_BYTES, status.st_size - EDGE_BYTES)))
+        return status.st_size, digest.hexdigest()
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _why(error: OSError | ValueError) -> str:
+    """The error in words; a path with a zero byte raises a ValueError."""
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or str(error)

@@ -1,0 +1,268 @@
+"""Folders of images as sources of samples: searched recursively, split into stable chunks."""
+
+import contextlib
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ....store.digest import digest_json
+from ....store.errors import ShardError
+from ..faults import Fault
+from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
+from ..input_kinds import DOTTED_IMAGE_SUFFIXES, is_visible, require_kind
+from ..patterns import natural_key
+from ..shards import part_name
+from .files import Fingerprint, ImageFile, fingerprint_files
+
+MAX_IMAGES = 1000
+"""Images in a chunk: a shard's worth, so that a change costs little and files stay few."""
+_MEAN_IMAGES = 1024
+"""One name in this many ends a chunk, whatever the names around it are."""
+_TEXT_SUFFIXES = frozenset({".txt", ".json", ".cls"})
+
+
+@dataclass(frozen=True, slots=True)
+class FolderImage:
+    """An image in a folder."""
+
+    name: str
+    texts: Mapping[str, str]
+    """The names of the text files with the same stem, by suffix without the dot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderChunk:
+    """Neighbouring images of one folder; they become one part."""
+
+    path: Path
+    """The folder that the user named."""
+    folder: str
+    """The images' folder relative to `path`, with forward slashes; empty where it is `path`."""
+    images: tuple[FolderImage, ...]
+    size: int
+    identity: str
+    """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
+
+    @property
+    def name(self) -> str:
+        """The value of the column `shard`: the folder, without the path that leads to it."""
+        return shard_name(self.path, self.folder)
+
+    @property
+    def part_name(self) -> str:
+        """The name of the part; safe in any file system."""
+        return part_name(self.name, self.identity)
+
+    @contextlib.contextmanager
+    def open(self, scratch: Path) -> Iterator["FolderSamples"]:
+        """Opens its images, each read on request.
+
+        An image that is gone by then is a fault. A changed image makes another chunk, which the
+        next search of the folder finds.
+        """
+        folder, inside = self.path / self.folder, PurePosixPath(self.folder)
+        name = utf8_name(PurePosixPath(self.name).name)
+        samples = tuple(
+            FolderEntry(utf8_name(str(inside / image.name)), folder, image, name)
+            for image in self.images
+        )
+        yield FolderSamples(samples)
+
+
+class FolderEntry:
+    """One image of an open chunk."""
+
+    def __init__(self, key: str, folder: Path, image: FolderImage, folder_name: str) -> None:
+        self.key = key
+        self.offset = 0
+        self.file = ImageFile(folder / image.name)
+        self._texts = {suffix: folder / name for suffix, name in image.texts.items()}
+        self._folder_name = folder_name
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file; None until it is read."""
+        return self.file.size
+
+    def read_image(self) -> bytes:
+        """The bytes of the file."""
+        return self.file.read()
+
+    def fields(self) -> SampleFields:
+        """The fields in its text files, and the name of its folder."""
+        sizes, texts, known = {}, {}, {"folder": self._folder_name}
+        for suffix, path in self._texts.items():
+            try:
+                size = path.stat().st_size
+                texts[suffix] = path.read_bytes() if size <= MAX_TEXT_BYTES else b""
+                sizes[suffix] = size
+            except OSError as error:
+                known[f"{suffix}_error"] = error.strerror or str(error)
+        return read_fields(sizes, texts.__getitem__, **known)
+
+
+class FolderSamples:
+    """The images of an open chunk."""
+
+    faults: tuple[Fault, ...] = ()
+    complete = True
+    why_cut: str | None = None
+
+    def __init__(self, samples: tuple[FolderEntry, ...]) -> None:
+        self.samples = samples
+        self.suffixes = Counter(os.path.splitext(entry.key)[1].lower()[1:] for entry in samples)
+        self.facts: Mapping[str, Any] = {"source": "images"}
+
+    def sha256(self) -> str:
+        """SHA-256, in hex, of the keys and the digests of all bytes that were read."""
+        digest = hashlib.sha256()
+        for entry in self.samples:
+            digest.update(f"{entry.key}\0{entry.file.sha256}\n".encode())
+        return digest.hexdigest()
+
+
+def find_chunks(root: Path) -> list[FolderChunk]:
+    """The images below a folder, in chunks; reads the first and last 4 KiB of each file.
+
+    ConfigError where the folder holds another kind of input, ShardError where it holds no image.
+    """
+    cuts = [
+        (folder, images) for folder, found in find_images(root) for images in split_chunks(found)
+    ]
+    top = os.fspath(root)
+    paths = (os.path.join(top, folder, name) for folder, images in cuts for name in _names(images))
+    fingerprints = iter(fingerprint_files(paths))
+    return [_chunk_of(root, folder, images, fingerprints) for folder, images in cuts]
+
+
+def find_images(root: Path) -> list[tuple[str, list[FolderImage]]]:
+    """All that `walk` finds; where that is nothing, an error says what is there."""
+    if not root.exists():
+        existing = next(parent for parent in root.absolute().parents if parent.exists())
+        raise ShardError(f"there is no folder {root} (the path exists as far as {existing})")
+    found = list(walk(root)) if root.is_dir() else []
+    if not found:
+        require_kind(root, "images")
+        if not root.is_dir():
+            raise ShardError(f"{root} is not a folder: name the folder that holds the images")
+        known = ", ".join(sorted(DOTTED_IMAGE_SUFFIXES))
+        raise ShardError(
+            f"{root} and the folders below it hold no image: name a folder of files that end in "
+            f"{known}"
+        )
+    return found
+
+
+def walk(root: Path) -> Iterator[tuple[str, list[FolderImage]]]:
+    """Every folder from `root` down that holds images, with its images, all in natural order.
+
+    Skips hidden files and folders, and `__MACOSX`. Follows each linked folder once, but no link
+    to a folder that contains `root` or lies inside it.
+    """
+    real_root = os.path.realpath(root)
+    seen = {real_root}
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        images, subfolders = _scan(root / folder)
+        if images:
+            yield folder, images
+        entered = []
+        for name in subfolders:
+            path = os.path.join(root, folder, name)
+            real = os.path.realpath(path)
+            if real in seen or (os.path.islink(path) and _overlap(real, real_root)):
+                continue
+            seen.add(real)
+            entered.append(f"{folder}/{name}" if folder else name)
+        pending += reversed(entered)
+
+
+def split_chunks(images: Iterable[FolderImage]) -> Iterator[list[FolderImage]]:
+    """Chunks of at most a thousand images, in order.
+
+    Names decide where a chunk ends, so an inserted image changes its own chunk and not all later
+    ones.
+    """
+    chunk: list[FolderImage] = []
+    for image in images:
+        chunk.append(image)
+        digest = hashlib.sha256(os.fsencode(image.name)).digest()
+        if len(chunk) == MAX_IMAGES or int.from_bytes(digest[:4]) % _MEAN_IMAGES == 0:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def shard_name(root: Path, folder: str) -> str:
+    """The name of a folder of images: the named folder's own name, and the path below it."""
+    base = os.path.basename(os.path.abspath(root)) or "root"
+    return utf8_name(f"{base}/{folder}" if folder else base)
+
+
+def image_path(root: Path, key: str) -> Path:
+    """The path of the image with a key."""
+    path = root / key
+    if path.exists() or "\\x" not in key:
+        return path
+    raw = re.sub(
+        rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), key.encode()
+    )
+    return root / os.fsdecode(raw)
+
+
+def _scan(folder: Path) -> tuple[list[FolderImage], list[str]]:
+    """The images in a folder, and its subfolders."""
+    try:
+        with os.scandir(folder) as entries:
+            is_folder = {entry.name: entry.is_dir() for entry in entries if is_visible(entry.name)}
+    except OSError as error:
+        raise ShardError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    names = sorted(is_folder, key=natural_key)
+    texts: dict[str, dict[str, str]] = {}
+    image_names = []
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if not is_folder[name] and suffix.lower() in _TEXT_SUFFIXES:
+            texts.setdefault(stem, {}).setdefault(suffix.lower()[1:], name)
+        elif not is_folder[name] and suffix.lower() in DOTTED_IMAGE_SUFFIXES:
+            image_names.append(name)
+    images = [FolderImage(name, texts.get(os.path.splitext(name)[0], {})) for name in image_names]
+    return images, [name for name in names if is_folder[name]]
+
+
+def _overlap(path: str, other: str) -> bool:
+    return os.path.commonpath([path, other]) in (path, other)
+
+
+def _names(images: Iterable[FolderImage]) -> Iterator[str]:
+    """The files of a chunk: each image, then its text files."""
+    for image in images:
+        yield image.name
+        yield from image.texts.values()
+
+
+def _chunk_of(
+    root: Path, folder: str, images: list[FolderImage], fingerprints: Iterator[Fingerprint]
+) -> FolderChunk:
+    """One chunk; takes its files' fingerprints from `fingerprints`."""
+    files = [(name, next(fingerprints)) for name in _names(images)]
+    name = shard_name(root, folder)
+    return FolderChunk(
+        path=root,
+        folder=folder,
+        images=tuple(images),
+        size=sum(fingerprint[0] for _, fingerprint in files if fingerprint is not None),
+        identity=digest_json({"folder": name, "files": files}),
+    )
+
+
+def utf8_name(name: str) -> str:
+    """A file name as UTF-8 text, where each byte that is not UTF-8 looks like \\xff."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

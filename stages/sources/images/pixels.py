@@ -1,0 +1,162 @@
+"""Image bytes to the pixels that CLIP is trained on, or the reason why they cannot be decoded."""
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..faults import FaultReason
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 89_478_485
+"""Pillow's own limit, above which it suspects a decompression bomb: 256 MiB of RGB."""
+
+MAX_SCANS = 100
+"""Scans of a JPEG. Decoding each visits all pixels, even where the scan takes a dozen bytes.
+
+Programs write about ten. A file of 500 KB with 500 scans of 81 megapixels took 27 s to decode.
+"""
+
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+"""Suffixes of image files; the first that a sample in a tar has is its image.
+
+They match whole suffixes: `a.seg.png` is the member `seg.png` of sample `a`, not its image.
+"""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Formats that Pillow may try; JPEG includes MPO, several JPEGs in one file."""
+_JPEG = b"\xff\xd8\xff"
+_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")
+"""JPEG markers that a length follows; 0 and restart markers belong to the pixels."""
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II[*+]\0|MM\0[*+]", re.DOTALL
+)
+
+# What Pillow raises on hostile bytes, found by reading its code and by fuzzing. OSError includes
+# UnidentifiedImageError; LookupError and ArithmeticError come from damaged tables and sizes,
+# ImportError from a Pillow built without the codec.
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    ImportError,
+    struct.error,
+    zlib.error,
+)
+
+
+class UndecodableImage(Exception):
+    """An image that cannot be used: its sample is skipped with this reason."""
+
+    def __init__(self, reason: FaultReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: FaultReason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedImage:
+    """A decoded image, and its size in the file."""
+
+    rgb: "Image"
+    """Smaller than `width` x `height` where it was decoded at a fraction of its size."""
+    width: int
+    height: int
+
+
+def decode(
+    data: bytes | bytearray | memoryview,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+) -> DecodedImage:
+    """The pixels of an encoded image, as open_clip sees them in training.
+
+    That is webdataset's `pilrgb`, Pillow's `convert("RGB")` of the first frame: transparency is
+    dropped, not blended, 16 bits are clipped, and the EXIF orientation is not applied. The
+    conversion precedes the resizing; open_clip's transform of an unconverted file resizes first,
+    which gives other pixels for palettes, transparency and CMYK. So decode queries here too.
+
+    The format is read from the bytes, never from the name. A truncated file is `undecodable`, even
+    where Pillow could show its upper part. An image of more than `max_pixels` is refused by its
+    header, a JPEG of more than MAX_SCANS by its markers. Every refusal raises UndecodableImage.
+
+    With `at_least`, a JPEG is decoded at the smallest of 1/2, 1/4 and 1/8 of its size at which both
+    sides keep at least that many pixels: faster, but with different pixels.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    raw = bytes(data)
+    if not raw:
+        raise UndecodableImage("empty", "0 bytes")
+    scans = count_scans(raw)
+    if scans > MAX_SCANS:
+        raise UndecodableImage("too_large", f"{scans} scans, more than {MAX_SCANS}")
+    _silence_pillow()
+    try:
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise UndecodableImage(
+                    "too_large", f"{width} x {height} pixels, more than {max_pixels}"
+                )
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
+            image.load()
+            # The transparent colour does not change the RGB values, but Pillow warns about it.
+            image.info.pop("transparency", None)
+            # convert() copies even an RGB image: up to 256 MiB.
+            rgb = image if image.mode == "RGB" else image.convert("RGB")
+            return DecodedImage(rgb=rgb, width=width, height=height)
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise UndecodableImage("too_large", _detail(error)) from error
+    except UnidentifiedImageError as error:
+        if _MAGIC.match(raw):
+            raise UndecodableImage("undecodable", "its header is damaged") from error
+        raise UndecodableImage("unsupported", f"starts with {raw[:16]!r}") from error
+    except _DECODE_ERRORS as error:
+        raise UndecodableImage("undecodable", _detail(error)) from error
+
+
+def count_scans(raw: bytes) -> int:
+    """Scans of the first image in a JPEG, if they may exceed MAX_SCANS; else 0.
+
+    Application blocks before the image may hold other images, and anything may follow it.
+    """
+    if not raw.startswith(_JPEG) or raw.count(bytes((0xFF, _SCAN))) <= MAX_SCANS:
+        return 0
+    at = scans = 0
+    while found := _MARKER.search(raw, at):
+        marker = found[1][0]
+        if marker == _END_OF_IMAGE:
+            break
+        scans += marker == _SCAN
+        at = found.end() + int.from_bytes(raw[found.end() : found.end() + 2])
+    return scans
+
+
+def _detail(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+def _silence_pillow() -> None:
+    """Silences Pillow's warnings about broken metadata, one per photo in a crawled data set.
+
+    `catch_warnings` is not safe where several threads decode.
+    """
+    ours = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+    if not warnings.filters or warnings.filters[0] != ours:
+        warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -1,0 +1,231 @@
+"""Lists of shards, or other files, in the notations that people write."""
+
+import glob
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...store.errors import ShardError
+from ..contract import Place
+from .pattern_hints import compress_names, why_nothing
+
+MAX_NAMES = 1_000_000
+"""More names than this in one pattern are a typing error, and would fill the memory."""
+
+_ANGLE_RANGE = re.compile(r"<(\w+\.\.\w+(?:\.\.\d+)?)>")
+_NUMBER_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
+
+
+Expander = Callable[[str], "tuple[list[Place], list[str]]"]
+"""Maps a pattern of addresses to the places it finds and the names that are missing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatternTarget:
+    """The kind of file that patterns name."""
+
+    noun: str = "shard"
+    suffix: str = ".tar"
+    """Which files a folder, or a glob without a suffix of its own, stands for."""
+    expand_remote: Expander | None = None
+    """None where only local files are allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matches:
+    """The files that a list of patterns names."""
+
+    found: tuple[Place, ...]
+    """Each file once, in the order of the patterns; a glob or a folder gives natural order."""
+    missing: tuple[str, ...]
+    """Names spelt out, by braces or in full, that do not exist."""
+    duplicates: tuple[Place, ...]
+    """Files that were named again, by the same or another path; they are read once."""
+    noun: str = "shard"
+
+    def describe(self) -> str:
+        """One line on what was found and what is missing, and another on what was named twice."""
+        total = len(self.found) + len(self.missing)
+        noun = self.noun if total == 1 else f"{self.noun}s"
+        if not self.missing:
+            text = f"found {total} {noun}"
+        else:
+            missing = compress_names(self.missing)
+            text = f"found {len(self.found)} of {total} {noun}; missing: {missing}"
+        if self.duplicates:
+            duplicates = compress_names(tuple(str(path) for path in self.duplicates))
+            text += f"\nnamed more than once and read once: {duplicates}"
+        return text
+
+
+def expand(patterns: Sequence[str], target: PatternTarget | None = None) -> Matches:
+    """The shards, or whatever `target` describes, that `patterns` name; opens none of them.
+
+    A pattern is one of:
+
+    - a range or a list in braces: 'laion/{000..999}.tar', '{a,b}.tar'
+    - a range in angle brackets: '<000..999>.tar'
+    - a glob with `*`, `?`, `[...]` or `**`; without a suffix of its own (`laion/*`) it stands for
+      the `.tar` files among its matches
+    - a folder: its own `*.tar` files
+    - `@list.txt`: a pattern per line; blank lines and `#` comments are skipped; what is not found
+      from the working directory is looked for beside the list
+    - one file
+    - any of these at an address ('s3://bucket/{000..999}.tar'), where the target allows addresses
+
+    ShardError where a pattern finds nothing. A single absent file counts as `missing` instead,
+    because a shell may have expanded the braces, unless nothing was found at all.
+    """
+    target = target or PatternTarget()
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not patterns:
+        raise ShardError("no shards are named: give a pattern such as 'laion/{000..999}.tar'")
+    found: list[Place] = []
+    missing: list[str] = []
+    for pattern in patterns:
+        places, absent = _expand_pattern(pattern, target)
+        found += places
+        missing += absent
+    if not found:
+        hint = _why_missing(missing[0], target)
+        if len(patterns) > 1:
+            hint += "; if the shell expanded a pattern, quote it: 'laion/{000..999}.tar'"
+        raise ShardError(f"none of the {len(missing)} {target.noun}s named exists: {hint}")
+    first_by_file: dict[str, Place] = {}
+    duplicates: list[Place] = []
+    for place in found:
+        if first_by_file.setdefault(str(place.resolve()), place) is not place:
+            duplicates.append(place)
+    return Matches(
+        found=tuple(first_by_file.values()),
+        missing=tuple(dict.fromkeys(missing)),
+        duplicates=tuple(dict.fromkeys(duplicates)),
+        noun=target.noun,
+    )
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """A sort key for the order that people expect: shard-9 before shard-10."""
+    pieces = re.split(r"(\d+)", name)
+    return [int(piece) if i % 2 else piece for i, piece in enumerate(pieces)], name
+
+
+def _expand_pattern(
+    pattern: str, target: PatternTarget, folders: tuple[Path, ...] = (Path(),)
+) -> tuple[list[Place], list[str]]:
+    """What one pattern finds in `folders`, and the names in it that are missing."""
+    if not pattern.strip():
+        raise ShardError(f"a {target.noun} pattern is empty: give one such as '{{000..999}}.tar'")
+    if is_remote(pattern):
+        if target.expand_remote is None or pattern.startswith("pipe:"):
+            raise ShardError(
+                f"{pattern!r} is not on this machine, and only local {target.noun}s can be read: "
+                "download it first"
+            )
+        return target.expand_remote(pattern)
+    if pattern.startswith("@"):
+        return _expand_list(Path(pattern[1:]).expanduser(), target)
+    pattern = str(Path(pattern).expanduser())
+    names = expand_braces(pattern) if _find(pattern, folders) is None else [pattern]
+    found: list[Place] = []
+    missing: list[str] = []
+    for name in names:
+        path = _find(name, folders)
+        if path is not None:
+            found += _files_in(path, target) if path.is_dir() else [path]
+        elif glob.has_magic(name):
+            found += _glob(name, target, folders)
+        else:
+            missing.append(name)
+    if not found and (len(names) > 1 or glob.has_magic(pattern)):
+        hint = why_nothing(names[0], target.suffix)
+        raise ShardError(f"{pattern!r} finds no {target.noun}: {hint}")
+    return found, missing
+
+
+def is_remote(pattern: str) -> bool:
+    """Whether a pattern or a place is an address, not a path."""
+    return _REMOTE.match(pattern) is not None
+
+
+def _why_missing(name: str, target: PatternTarget) -> str:
+    return (
+        f"{name} does not exist, or may not be read"
+        if is_remote(name)
+        else why_nothing(name, target.suffix)
+    )
+
+
+def _find(name: str, folders: tuple[Path, ...]) -> Path | None:
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
+
+
+def _glob(name: str, target: PatternTarget, folders: tuple[Path, ...]) -> list[Path]:
+    """The files that a glob matches in the first folder where it matches any."""
+    suffix = Path(name).suffix
+    has_own_suffix = suffix != "" and not glob.has_magic(suffix)
+    for folder in folders:
+        matches = [Path(match) for match in glob.glob(str(folder / name), recursive=True)]
+        kept = [m for m in matches if m.is_file() and (has_own_suffix or m.suffix == target.suffix)]
+        if kept:
+            return sorted(kept, key=lambda path: natural_key(str(path)))
+    return []
+
+
+def _files_in(folder: Path, target: PatternTarget) -> list[Path]:
+    """The target's files directly in a folder; ShardError says what is there instead."""
+    # macOS and unfinished downloads leave files whose names start with a dot.
+    visible = [path for path in folder.glob(f"*{target.suffix}") if not path.name.startswith(".")]
+    files = [path for path in visible if path.is_file()]
+    if not files:
+        hint = why_nothing(str(folder / f"*{target.suffix}"), target.suffix)
+        raise ShardError(f"{str(folder)!r} finds no {target.noun}: {hint}")
+    return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[str]]:
+    """What the patterns in a text file find."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShardError(f"the list of {target.noun}s {path} cannot be read: {error}") from error
+    patterns = [line.strip() for line in lines]
+    patterns = [line for line in patterns if line and not line.startswith("#")]
+    if not patterns:
+        raise ShardError(f"the list of {target.noun}s {path} is empty: write one pattern per line")
+    found: list[Place] = []
+    missing: list[str] = []
+    for pattern in patterns:
+        if pattern.startswith("@"):
+            raise ShardError(
+                f"{path} names the list {pattern!r}: a list must not hold another list"
+            )
+        places, absent = _expand_pattern(pattern, target, (Path(), path.parent))
+        found += places
+        missing += absent
+    if not found:
+        hint = _why_missing(missing[0], target)
+        raise ShardError(f"none of the {target.noun}s in {path} exists: {hint}")
+    return found, missing
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """The names that braces and angle brackets stand for; leading zeros are kept."""
+    from braceexpand import braceexpand
+
+    braced = _ANGLE_RANGE.sub(r"{\1}", pattern)
+    ranges = [abs(int(last) - int(first)) for first, last in _NUMBER_RANGE.findall(braced)]
+    try:
+        if max(ranges, default=0) < MAX_NAMES:
+            names = braceexpand(braced, escape=False)
+            names = list(itertools.islice(names, MAX_NAMES + 1))
+            if len(names) <= MAX_NAMES:
+                return names
+    except ValueError as error:
+        raise ShardError(
+            f"the braces in {pattern!r} do not match: write a range as {{000..999}}"
+        ) from error
+    raise ShardError(f"{pattern!r} names more than {MAX_NAMES} shards: check its ranges")

@@ -1,0 +1,209 @@
+"""Parquet tables as sources of samples: their images as bytes, or as paths of local files."""
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from ....store.digest import digest_file, digest_json
+from ....store.errors import MissingError
+from ..faults import Fault
+from ..fields import SampleFields, clean_text, plain_value, take_columns, to_json
+from ..images.files import ImageFile, fingerprint_files
+from ..images.pixels import UndecodableImage
+from ..patterns import is_remote
+from ..shards import Shard, part_name, require_unchanged, stamp
+from .columns import TableColumns, find_columns
+from .reader import TableReader, column_values, open_table
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFile:
+    """A Parquet file with one image per row; it becomes one part."""
+
+    path: Path
+    size: int
+    columns: TableColumns
+    identity: str
+    """Digest, in hex, of the name, size and edges of the file, and of the files it names."""
+
+    @classmethod
+    def of(cls, path: Path, image_column: str = "") -> "TableFile":
+        """The table at `path`; ShardError if it cannot be read, ConfigError if it has no images.
+
+        Where its images are files, reads the first and last 4 KiB of each.
+        """
+        with open_table(path) as file:
+            columns = find_columns(file.schema_arrow, image_column, path)
+            files = [_local(path, named) for named in _paths(file, path, columns)]
+        shard = Shard.of(path)
+        identity: dict[str, Any] = {"table": shard.identity, "image": columns.image}
+        if files:
+            fingerprints = iter(fingerprint_files(str(file) for file in files if file is not None))
+            identity["files"] = [None if file is None else next(fingerprints) for file in files]
+        return cls(path=path, size=shard.size, columns=columns, identity=digest_json(identity))
+
+    @property
+    def name(self) -> str:
+        """The value of the column `shard`."""
+        return self.path.name
+
+    @property
+    def part_name(self) -> str:
+        """The name of the part; safe in any file system."""
+        return part_name(self.path.stem, self.identity)
+
+    @contextlib.contextmanager
+    def open(self, scratch: Path) -> Iterator["TableSamples"]:
+        """Opens its rows, each image read on request; ShardError where the file changes."""
+        before = stamp(self.path)
+        with open_table(self.path) as file:
+            yield TableSamples(self.path, file, self.columns)
+        require_unchanged(self.path, stamp(self.path) == before)
+
+
+class TableEntry:
+    """One row of an open table."""
+
+    offset = None
+
+    def __init__(self, key: str, row: int, table: "TableSamples") -> None:
+        self.key = key
+        self.size: int | None = None
+        self.sha256: str | None = None
+        """Digest of the file that the row names, once it is read."""
+        self._row = row
+        self._table = table
+
+    def read_image(self) -> bytes:
+        """The image in the row, or in the file that the row names."""
+        columns = self._table.columns
+        value = self._table.images.row(self._row)[columns.image]
+        encoded, self.sha256 = _encoded(value, self._table.path)
+        self.size = len(encoded)
+        return encoded
+
+    def fields(self) -> SampleFields:
+        """The fields in the other columns."""
+        columns = self._table.columns
+        row = self._table.others.row(self._row)
+        values = {name: plain_value(row[name]) for name in columns.fields}
+        values = {name: value for name, value in values.items() if value is not None}
+        for name in [name for name in values if name.lower() == "label"]:
+            label = values[name]
+            # pandas turns a column of integers with gaps into floats.
+            if isinstance(label, float) and label.is_integer():
+                label = values[name] = int(label)
+            if isinstance(label, int) and 0 <= label < len(columns.class_names):
+                values.setdefault("label_name", columns.class_names[label])
+        taken = take_columns(values, {})
+        return SampleFields(**taken, extra=to_json(values))
+
+
+class TableSamples:
+    """The rows of an open table."""
+
+    complete = True
+    why_cut: str | None = None
+
+    def __init__(self, path: Path, file: "pq.ParquetFile", columns: TableColumns) -> None:
+        self.path, self.columns = path, columns
+        self.images = TableReader(file, path, [columns.image])
+        self.others = TableReader(file, path, columns.fields)
+        self.suffixes: Counter[str] = Counter()
+        self.facts: Mapping[str, Any] = {"source": "table", "image_column": columns.image}
+        samples: list[TableEntry] = []
+        faults: list[Fault] = []
+        seen: set[str] = set()
+        for row, key in enumerate(_keys(file, path, columns)):
+            if key in seen:
+                detail = f"row {row} has the key of a row above"
+                faults.append(Fault(key=key, offset=None, reason="duplicate_key", detail=detail))
+            else:
+                seen.add(key)
+                samples.append(TableEntry(key, row, self))
+        self.samples, self.faults = tuple(samples), tuple(faults)
+
+    def sha256(self) -> str:
+        """SHA-256, in hex, of the file, or of it and of the files that it names."""
+        table = digest_file(self.path)
+        files = [entry.sha256 for entry in self.samples]
+        return digest_json([table, files]) if any(files) else table
+
+
+def read_table_image(path: Path, image_column: str, key: str) -> bytes:
+    """The encoded image of the row with this key; MissingError where the table has none."""
+    with open_table(path) as file:
+        columns = find_columns(file.schema_arrow, image_column, path)
+        keys = enumerate(_keys(file, path, columns))
+        row = next((row for row, row_key in keys if row_key == key), None)
+        if row is None:
+            raise MissingError(f"the table {path} no longer has a row {key!r}: embed it again")
+        value = TableReader(file, path, [columns.image]).row(row)[columns.image]
+        return _encoded(value, path)[0]
+
+
+def _keys(file: "pq.ParquetFile", path: Path, columns: TableColumns) -> Iterator[str]:
+    """The key of each row: its own, else its number, zero-padded to one width."""
+    rows = file.metadata.num_rows
+    digits = len(str(max(rows - 1, 0)))
+    if columns.key is None:
+        yield from (f"{row:0{digits}d}" for row in range(rows))
+        return
+    for row, value in enumerate(column_values(file, path, columns.key)):
+        text = "" if value is None else clean_text(str(plain_value(value)))
+        yield text or f"{row:0{digits}d}"
+
+
+def _paths(file: "pq.ParquetFile", path: Path, columns: TableColumns) -> Iterator[str | None]:
+    """The path in each row, if any images are files; else nothing."""
+    form = columns.image_form
+    if form == "bytes" or (form == "struct" and not _lacks_bytes(file, columns)):
+        return
+    leaf = columns.image if form == "path" else f"{columns.image}.path"
+    for value in column_values(file, path, leaf):
+        yield value["path"] if isinstance(value, dict) else value
+
+
+def _lacks_bytes(file: "pq.ParquetFile", columns: TableColumns) -> bool:
+    """Whether some rows of a struct may have only a path, according to the file's statistics."""
+    if file.schema_arrow.field(columns.image).type.get_field_index("path") < 0:
+        return False
+    names = [file.schema.column(index).path for index in range(len(file.schema))]
+    index = names.index(f"{columns.image}.bytes")
+    groups = range(file.metadata.num_row_groups)
+    statistics = [file.metadata.row_group(group).column(index).statistics for group in groups]
+    return any(
+        group is None or not group.has_null_count or group.null_count > 0 for group in statistics
+    )
+
+
+def _encoded(value: Any, table: Path) -> tuple[bytes, str | None]:
+    """The image that a cell holds or names, and the digest of a named file."""
+    if isinstance(value, Mapping):
+        value = value["bytes"] if value["bytes"] is not None else value.get("path")
+    if value is None or value == "":
+        raise UndecodableImage("no_image", "the row has no picture")
+    if isinstance(value, bytes):
+        return value, None
+    local = _local(table, value)
+    if local is None:
+        raise UndecodableImage("remote", value[:200])
+    file = ImageFile(local)
+    return file.read(), file.sha256
+
+
+def _local(table: Path, path: str | None) -> Path | None:
+    """The local file at a path in a table, relative to its folder; None for an address."""
+    if not path:
+        return None
+    if path.lower().startswith("file://"):
+        return Path(unquote(urlparse(path).path))
+    return None if is_remote(path) else table.parent / os.path.expanduser(path)

@@ -1,0 +1,140 @@
+"""A folder of images copied into tar shards in the WebDataset format."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....store.errors import ConfigError
+from ....store.files import sync, temporary_sibling
+from ..faults import FaultReason
+from ..images.files import read_image_file
+from ..images.folders import FolderImage, find_images, utf8_name
+from ..images.pixels import UndecodableImage
+from .listing import split_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """The result of packing a folder."""
+
+    shards: tuple[Path, ...]
+    images: int
+    renamed: tuple[tuple[str, str], ...]
+    """Images whose keys were taken already, and the keys that they got instead."""
+    skipped: tuple[tuple[str, FaultReason, str], ...]
+    """Images that could not be read: path, reason and detail."""
+
+
+def pack_folder(
+    root: Path, out: Path, *, shard_size: int, prefix: str, report: Callable[[int, int], None]
+) -> Packed:
+    """Writes the images below `root` into shards in a new folder `out`, all of them or none.
+
+    A key is the path from `root` without its suffix, see `key_of`. An image's .txt, .json and .cls
+    files are copied with it. No clock or user enters: the same images give the same bytes.
+    ConfigError where `out` holds anything or cannot be written. `report` gets how many images are
+    done, and how many there are.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} exists already, and nothing is overwritten: name a new folder")
+    found = find_images(root)
+    temporary = temporary_sibling(out)
+    try:
+        temporary.mkdir(parents=True)
+        packed = _write(root, found, temporary, shard_size, prefix, report)
+        if not packed.shards:
+            why = ", ".join(f"{path} ({reason})" for path, reason, _ in packed.skipped[:3])
+            raise ConfigError(f"no image in {root} could be read: {why}")
+        sync(temporary)
+        temporary.rename(out)
+        sync(out.parent)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Packed(
+        shards=tuple(out / path.name for path in packed.shards),
+        images=packed.images,
+        renamed=packed.renamed,
+        skipped=packed.skipped,
+    )
+
+
+def key_of(path: str) -> str:
+    """The key of an image by its path from the folder, without its suffix.
+
+    A key ends at the first dot of the base name, and for some tools at whitespace: both become
+    underscores. A folder such as `__this__`, which WebDataset reserves, loses its first two.
+    """
+    key = re.sub(r"[.\s]", "_", utf8_name(path))
+    return key if split_name(f"{key}.jpg") is not None else key[2:]
+
+
+def _write(
+    root: Path,
+    found: list[tuple[str, list[FolderImage]]],
+    out: Path,
+    shard_size: int,
+    prefix: str,
+    report: Callable[[int, int], None],
+) -> Packed:
+    from webdataset.writer import TarWriter
+
+    total = sum(len(images) for _, images in found)
+    skipped: list[tuple[str, FaultReason, str]] = []
+    renamed: list[tuple[str, str]] = []
+    samples = _samples(root, found, skipped, renamed)
+    shards: list[Path] = []
+    sample = next(samples, None)
+    written = 0
+    while sample is not None:
+        shards.append(out / f"{prefix}{len(shards):05d}.tar")
+        with (
+            shards[-1].open("xb") as file,
+            TarWriter(file, user="", group="", mtime=0, encoder=False) as tar,
+        ):
+            for _ in range(shard_size):
+                if sample is None:
+                    break
+                tar.write(dict(sample))
+                written += 1
+                report(written + len(skipped), total)
+                sample = next(samples, None)
+        sync(shards[-1])
+    return Packed(
+        shards=tuple(shards), images=written, renamed=tuple(renamed), skipped=tuple(skipped)
+    )
+
+
+def _samples(
+    root: Path,
+    found: list[tuple[str, list[FolderImage]]],
+    skipped: list[tuple[str, FaultReason, str]],
+    renamed: list[tuple[str, str]],
+) -> Iterator[Mapping[str, str | bytes]]:
+    """The samples as WebDataset writes them; adds to `skipped` and `renamed`."""
+    taken: set[str] = set()
+    for folder, images in found:
+        for image in images:
+            path = f"{folder}/{image.name}" if folder else image.name
+            stem, _, suffix = path.rpartition(".")
+            try:
+                members = {
+                    text_suffix: read_image_file(root / folder / name)
+                    for text_suffix, name in image.texts.items()
+                }
+                members[suffix.lower()] = read_image_file(root / path)
+            except UndecodableImage as error:
+                skipped.append((utf8_name(path), error.reason, error.detail))
+                continue
+            key = first = key_of(stem)
+            number = 1
+            while key in taken:
+                number += 1
+                key = f"{first}-{number}"
+            if key != first:
+                renamed.append((utf8_name(path), key))
+            taken.add(key)
+            yield {"__key__": key, **members}

@@ -1,0 +1,74 @@
+"""Vectors of an artifact read in any order, from any kind of file."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from cpp_pipe.stages.indexing.vectors import VectorRows
+from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
+from cpp_pipe.store.kinds import EMBEDDINGS
+
+from ..indexes import SIZE, made_rows, make_features, split
+
+ROWS = 700
+
+
+def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) -> Artifact:
+    """Embeddings as the stages write them, or in compressed row groups, as another writer may."""
+    recipe = Recipe(
+        kind="embeddings",
+        format=1,
+        stage="embed",
+        revision=1,
+        config={},
+        parts={name: {"shard": name} for name in parts},
+    )
+    draft = store.draft(recipe)
+
+    def writer(name: str, x: np.ndarray):
+        def write(scratch: Scratch) -> Product:
+            columns = {
+                "key": [f"{name}-{row}" for row in range(len(x))],
+                "shard": [name] * len(x),
+                "extra": ["{}"] * len(x),
+                "embedding": x,
+            }
+            if plain:
+                scratch.write_table("rows", columns)
+            else:
+                table = EMBEDDINGS.table().to_arrow(columns)
+                pq.write_table(table, scratch.path("rows"), row_group_size=97, compression="zstd")
+            scratch.write_table("skipped", [])
+            model = {"embedding_size": SIZE}
+            return Product(rows=len(x), shared={"model": model})
+
+        return write
+
+    for name, x in parts.items():
+        draft.make_part(name, writer(name, x))
+    return draft.publish({}, {})
+
+
+@pytest.fixture(params=["features", "plain", "compressed"])
+def source(request: pytest.FixtureRequest, tmp_path) -> tuple[Artifact, np.ndarray]:
+    z, store = made_rows(ROWS), Store(tmp_path)
+    parts = {**split(z, 3), "part-3": z[:0]}
+    if request.param == "features":
+        return make_features(store, parts), z
+    return make_embeddings(store, parts, plain=request.param == "plain"), z
+
+
+def test_rows_are_returned_in_the_requested_order(source):
+    artifact, z = source
+    rows = VectorRows(artifact)
+    assert rows.width == SIZE
+    for wanted in ([5], [699, 0, 233, 234, 5, 5], range(0, ROWS, 2), range(ROWS - 1, -1, -1), []):
+        assert (rows.take(list(wanted)) == z[list(wanted)].reshape(-1, SIZE)).all()
+
+
+def test_neighbouring_rows_are_read_across_row_groups(source):
+    artifact, z = source
+    rows = VectorRows(artifact)
+    start = artifact.starts["part-1"]
+    for first, count in ((0, 1), (90, 20), (0, 233), (96, 1), (97, 97)):
+        assert (rows.read("part-1", first, count) == z[start + first :][:count]).all()

@@ -16,7 +16,7 @@ from cpp_pipe.pipeline.making.indexing import make_index
 from cpp_pipe.pipeline.serve.tree import LEVELS, Tree
 from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.embedding_rows import write_table
+from cpp_pipe.stages.part_tables import write_table
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import (
     ASSIGNMENTS,

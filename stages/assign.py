@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import ASSIGNMENTS, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .embedding_rows import write_table
 from .landmarks import cut_hierarchy, open_landmarks
+from .part_tables import write_table
 
 if TYPE_CHECKING:
     from .algorithms.clustering.landmarks import Assigner, Landmarks, Partition

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind, Table
+from .artifact_rows import blocks_of
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
-from .gather import blocks_of
+from .part_tables import write_table
 from .vocabulary import Candidates, read_words
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from .algorithms.voting import Opinions
+    from .algorithms.votes import ClusterVotes
 
 _RANKS = 5
 """Captions that are kept for each cluster."""
@@ -29,7 +29,7 @@ class Caption(Stage):
 
     `vote` is the rule of arXiv 2306.05272: each image gives its `top` best words its softmax of 100
     times the cosine, and the words with most votes win. `contrast` asks which words fit a cluster
-    more than others: `algorithms.naming`. Where clusters share their first word by either rule, a
+    more than others: `algorithms.word_ranking`. Where clusters share their first word by either rule, a
     second one tells them apart.
     """
 
@@ -82,22 +82,22 @@ class Caption(Stage):
         k: int,
         words: Candidates,
         runtime: Runtime,
-    ) -> "Opinions":
+    ) -> "ClusterVotes":
         import torch
 
-        from .algorithms.voting import hear, no_opinions
+        from .algorithms.votes import count_votes, no_votes
 
         runtime.progress.start("caption", embeddings.rows, "images")
-        heard = no_opinions(k, words.t.shape[1], len(words.names))
+        heard = no_votes(k, words.t.shape[1], len(words.names))
         for x, cluster in _rows(embeddings, *clusters):
             rows = torch.from_numpy(x).to(runtime.device).float()
-            heard = heard.plus(hear(rows, words.t, cluster, k, top=self.top))
+            heard = heard.plus(count_votes(rows, words.t, cluster, k, top=self.top))
             runtime.progress.advance(len(x))
         return heard
 
-    def _captions(self, heard: "Opinions", words: Candidates) -> list[dict[str, Any]]:
+    def _captions(self, heard: "ClusterVotes", words: Candidates) -> list[dict[str, Any]]:
         """Rows of captions, the best first in each cluster that has an image."""
-        from .algorithms.naming import NONE, rank_by_contrast, rank_by_votes, second_words
+        from .algorithms.word_ranking import NONE, rank_by_contrast, rank_by_votes, second_words
 
         by_votes = self.rule == "vote"
         ranking = rank_by_votes(heard) if by_votes else rank_by_contrast(heard, words.t)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind, Table
+from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
-from .gather import gather
+from .part_tables import write_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, cast, get_args
 from ..store import ConfigError, PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .decoding import Embedder
-from .embedding_rows import EmbeddingRows
+from .embedder import Embedder
 from .encoder import Encoder, Precision, load_encoder
+from .part_tables import EmbeddingRows
 from .sources.source import Samples, SampleSource
 
 

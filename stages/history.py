@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..store import Scratch
 from ..store.kinds import HEADS, Table
-from .embedding_rows import write_table
+from .part_tables import write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

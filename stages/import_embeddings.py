@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 from ..store import Product, Scratch
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import EmbeddingRows
+from .part_tables import EmbeddingRows
 from .sources.embeddings_files import ImportPart
 
 

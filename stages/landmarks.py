@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ..store import Artifact, ConfigError
-from .gather import EMBEDDING, gather_rows
+from .artifact_rows import EMBEDDING, gather_rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from ..store import ConfigError, MissingError, Product, Scratch
 from ..store.kinds import PROJECTION, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .indexing.rows import VectorRows
+from .part_tables import write_table
 
 Method = Literal["pca", "tsne", "umap"]
 

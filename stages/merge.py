@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import HIERARCHY, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .landmarks import gather_features, open_landmarks
+from .part_tables import write_table
 
 
 @dataclass(frozen=True, kw_only=True)

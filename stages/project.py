@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import Artifact, Product, Scratch, StoreError
 from ..store.kinds import FEATURES, Kind
-from .algorithms.recipe import Recipe
+from .algorithms.training_config import TrainingConfig
+from .artifact_rows import read_part
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .gather import read_part
 
 if TYPE_CHECKING:
     from .algorithms.heads import Heads
@@ -71,7 +71,7 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
     from .algorithms.heads import Heads
 
     config: Mapping[str, Any] = heads.manifest.config
-    recipe = Recipe(**{one.name: config[one.name] for one in fields(Recipe)})
+    recipe = TrainingConfig(**{one.name: config[one.name] for one in fields(TrainingConfig)})
     part = heads.parts[0].name
     state = load_file(heads.path(part, "weights"), device=device)
     network = Heads(

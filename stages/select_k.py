@@ -7,8 +7,8 @@ from ..store import ConfigError, Product, Scratch
 from ..store.kinds import K_CURVE, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
 from .curve_figure import draw_curve
-from .embedding_rows import write_table
 from .landmarks import gather_embeddings, gather_features, open_landmarks
+from .part_tables import write_table
 
 if TYPE_CHECKING:
     from .algorithms.clustering.choice import Choice

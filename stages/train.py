@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..store import NumericError, Product, Scratch
 from ..store.files import store_errors, sync, temporary_sibling
 from ..store.kinds import HEADS, Kind
-from .algorithms.recipe import Recipe
+from .algorithms.training_config import TrainingConfig
+from .artifact_rows import gather, views_of
 from .contract import Inputs, Part, Progress, Runtime, Stage
-from .gather import gather, views_of
 from .history import Look, write_history
-from .stream import StreamedRows
+from .streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
     import torch
 
-    from .algorithms.stopping import Watch
+    from .algorithms.early_stopping import EarlyStopping
     from .algorithms.training import Trainer
 
 _LOOK_STEPS = 20
@@ -36,7 +36,7 @@ _TERMS = ("rate", "conditional_rate", "regulariser", "loss")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Stage, Recipe):
+class Train(Stage, TrainingConfig):
     """Starts a feature head and a cluster head on frozen embeddings, and trains them where asked.
 
     They start whitened by near neighbours, in closed form (`algorithms.whitening`). With epochs
@@ -56,7 +56,7 @@ class Train(Stage, Recipe):
     shuffles them in a buffer of so many rows: for embeddings larger than memory."""
 
     def __post_init__(self) -> None:
-        Recipe.__post_init__(self)
+        TrainingConfig.__post_init__(self)
         self._require("buffer_rows", self.buffer_rows >= 0, "a whole number from 0")
 
     @property
@@ -71,23 +71,23 @@ class Train(Stage, Recipe):
         from safetensors.torch import save_file
 
         training = self._train(inputs, runtime, scratch.checkpoints, writes=True)
-        trainer, watch = training.trainer, training.watch
+        trainer, stopping = training.trainer, training.stopping
         _tell_kept(training, runtime.progress)
-        watch.restore()
+        stopping.restore()
         state = trainer.finish().state_dict()
         save_file(
             {name: one.cpu().contiguous() for name, one in state.items()}, scratch.path("weights")
         )
         terms = _columns(training.history[: trainer.step_number])
         looks = [
-            Look(self.eta, step, found, step == watch.kept_step)
-            for step, found in zip(watch.steps, watch.stabilities, strict=True)
+            Look(self.eta, step, found, step == stopping.kept_step)
+            for step, found in zip(stopping.steps, stopping.stabilities, strict=True)
         ]
-        write_history(scratch, terms, looks, self.eta, watch.kept_step, self.warmup_steps)
+        write_history(scratch, terms, looks, self.eta, stopping.kept_step, self.warmup_steps)
         shared = {
             "embedding_size": trainer.x.shape[1],
             "feature_size": trainer.heads.weight.shape[0],
-            "kept_step": watch.kept_step,
+            "kept_step": stopping.kept_step,
             "eta": self.eta,
         }
         return Product(rows=len(trainer.x), shared=shared)
@@ -101,7 +101,7 @@ class Train(Stage, Recipe):
     ) -> "_Training":
         import torch
 
-        from .algorithms.stopping import Watch
+        from .algorithms.early_stopping import EarlyStopping
         from .algorithms.training import Trainer
 
         source = inputs[self.source]
@@ -113,7 +113,7 @@ class Train(Stage, Recipe):
         else:
             x = _beside(torch.from_numpy(gather(source)), torch.device(runtime.device))
         trainer = Trainer(x, self, torch.device(runtime.device), views)
-        training = _Training(trainer, Watch(self, trainer), runtime.progress)
+        training = _Training(trainer, EarlyStopping(self, trainer), runtime.progress)
         if trainer.total_steps == 0:
             return training
         checkpoint = _Checkpoint(checkpoints / "training.safetensors", writes)
@@ -143,27 +143,27 @@ def _beside(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
 class _Training:
     """A trainer with the numbers of its steps, and who watches it."""
 
-    def __init__(self, trainer: "Trainer", watch: "Watch", progress: Progress) -> None:
+    def __init__(self, trainer: "Trainer", stopping: "EarlyStopping", progress: Progress) -> None:
         import torch
 
-        self.trainer, self.watch, self._progress = trainer, watch, progress
+        self.trainer, self.stopping, self._progress = trainer, stopping, progress
         steps = trainer.total_steps
         self.history = torch.full((steps, len(_TERMS)), float("nan"), dtype=torch.float64)
 
     def run(self, checkpoint: "_Checkpoint") -> None:
-        """Steps to the end, or until the watch sees no hope."""
+        """Steps to the end, or until the stopping sees no hope."""
         import torch
 
-        trainer, watch = self.trainer, self.watch
+        trainer, stopping = self.trainer, self.stopping
         self._began, self._first = time.monotonic(), trainer.step_number
         self._progress.start("train", trainer.total_steps, "steps")
         self._progress.advance(trainer.step_number)
         waiting: list[torch.Tensor] = []
         while True:
-            if watch.is_due():
+            if stopping.is_due():
                 self._read(waiting)
-                watch.look()
-            if watch.is_over:
+                stopping.check()
+            if stopping.is_over:
                 break
             terms = trainer.step()
             waiting.append(torch.stack([getattr(terms, name).double() for name in _TERMS]))
@@ -188,8 +188,8 @@ class _Training:
         note = (
             f"{speed:,.0f} rows a second, R {rate:.2f}, R_c {conditional:.2f}, loss {loss:.2f} nats"
         )
-        if self.watch.stabilities:
-            note += f", stability {self.watch.stabilities[-1]:.3f}"
+        if self.stopping.stabilities:
+            note += f", stability {self.stopping.stabilities[-1]:.3f}"
         self._progress.advance(len(waiting), note=note)
         waiting.clear()
 
@@ -199,25 +199,25 @@ def _columns(history: "torch.Tensor") -> dict[str, list[float]]:
 
 
 def _tell_kept(training: _Training, progress: Progress) -> None:
-    watch, trainer = training.watch, training.trainer
+    stopping, trainer = training.stopping, training.trainer
     if trainer.total_steps == 0:
-        start = trainer.recipe.start
+        start = trainer.config.start
         progress.tell(
             f"train: kept the heads as they start ({start}); --epochs trains them further"
         )
         return
-    if not watch.steps:
+    if not stopping.steps:
         return
-    first = watch.stabilities[0]
-    if watch.kept_step == watch.steps[0]:
+    first = stopping.stabilities[0]
+    if stopping.kept_step == stopping.steps[0]:
         progress.tell(
             f"train: no step made clusters clearly more stable than the start ({first:.3f}) and "
             "kept its neighbours: kept the heads as they started"
         )
     else:
         progress.tell(
-            f"train: kept the heads of step {watch.kept_step} of {trainer.total_steps}, whose "
-            f"clusters are the most stable ({watch.best:.3f}; at the start {first:.3f})"
+            f"train: kept the heads of step {stopping.kept_step} of {trainer.total_steps}, whose "
+            f"clusters are the most stable ({stopping.best:.3f}; at the start {first:.3f})"
         )
 
 
@@ -253,7 +253,7 @@ class _Checkpoint:
             return False
         state = load_file(self._path)
         training.history.copy_(state.pop("history"))
-        training.watch.load_state(state)
+        training.stopping.load_state(state)
         training.trainer.load_state(state)
         return True
 
@@ -270,7 +270,7 @@ class _Checkpoint:
         if not self._writes:
             return
         now = time.monotonic()
-        state: dict[str, Any] = {**training.trainer.state(), **training.watch.state()}
+        state: dict[str, Any] = {**training.trainer.state(), **training.stopping.state()}
         state = {name: one.detach().cpu().contiguous() for name, one in state.items()}
         with store_errors(f"writing the checkpoint {self._path}"):
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ class Views(Stage):
     """Puts several views of each image side by side, in one row that heads take.
 
     Views are its embedding, its embeddings in other runs (by other models), found by key, and what
-    the words of a guide say of it: `algorithms.voting.guide_rows`. Each is whitened by itself when
+    the words of a guide say of it: `algorithms.votes.guide_rows`. Each is whitened by itself when
     heads start. The views of images have equal shares of what a guide leaves.
     """
 
@@ -137,7 +137,7 @@ def join_views(
     import numpy as np
     import torch
 
-    from .algorithms.voting import guide_rows
+    from .algorithms.votes import guide_rows
 
     views = [x, *others]
     if guide is not None:

@@ -9,8 +9,8 @@ from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.digest import digest_file, digest_json
 from ..store.kinds import WORDS, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import write_table
 from .encoder import Encoder, load_encoder_of
+from .part_tables import write_table
 from .vocabulary import Vocabulary, check_templates, embed_phrases
 
 if TYPE_CHECKING:

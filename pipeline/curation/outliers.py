@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...stages.gather import iterate
+from ...stages.artifact_rows import iterate
 from ...store import Artifact
 from ..view.searcher import first_captions
 

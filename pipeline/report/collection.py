@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...stages.artifact_rows import EMBEDDING
 from ...stages.contract import Progress
-from ...stages.gather import EMBEDDING
 from ...store import Artifact
 from ...store.kinds import KINDS
 from ..run import Run

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...stages.gather import blocks_of
+from ...stages.artifact_rows import blocks_of
 from ...store import Artifact
 from .contents import Sample, Space
 from .spectra import absolute_cosines, contrast, second_moment, singular_values

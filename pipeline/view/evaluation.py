@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...stages.gather import gather
+from ...stages.artifact_rows import gather
 from ...store import Artifact, ConfigError, MissingError
 from .labels import Scope, fitted_rows, no_labels, read_labels
 

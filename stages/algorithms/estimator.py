@@ -23,8 +23,8 @@ from .clustering.choice import Choice, choose
 from .clustering.code_lengths import Ruler
 from .clustering.consensus import Consensus
 from .clustering.landmarks import (
+    AffinityName,
     Assigner,
-    Kind,
     Landmarks,
     clustering_rows,
     fit_landmarks,
@@ -33,9 +33,9 @@ from .clustering.landmarks import (
 from .clustering.memberships import Memberships
 from .clustering.novelty import fit_known, novelty
 from .clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
-from .recipe import Recipe
-from .stopping import train
+from .early_stopping import train
 from .training import project
+from .training_config import TrainingConfig
 
 CLUSTERINGS = 24
 """Base clusterings whose consensus links the landmarks: the default of the stage `spectrum`."""
@@ -134,13 +134,13 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         self,
         n_clusters: int | Literal["auto"] = "auto",
         *,
-        features: int = Recipe.features,
-        hidden: int = Recipe.hidden,
-        epochs: int = Recipe.epochs,
-        batch: int = Recipe.batch,
-        lr: float = Recipe.lr,
-        eta: float = Recipe.eta,
-        affinity: Kind = "auto",
+        features: int = TrainingConfig.features,
+        hidden: int = TrainingConfig.hidden,
+        epochs: int = TrainingConfig.epochs,
+        batch: int = TrainingConfig.batch,
+        lr: float = TrainingConfig.lr,
+        eta: float = TrainingConfig.eta,
+        affinity: AffinityName = "auto",
         landmarks: int = 10_000,
         resamples: int = 8,
         normalize: bool = True,
@@ -155,7 +155,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         self.batch = batch
         self.lr = lr
         self.eta = eta
-        self.affinity: Kind = affinity
+        self.affinity: AffinityName = affinity
         self.landmarks = landmarks
         self.resamples = resamples
         self.normalize = normalize
@@ -172,9 +172,11 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         self._check(len(X))
         x, seed = self._directions(X), _seed(self.random_state)
         said = _Said(bool(self.verbose))
-        trainer, watch = train(torch.from_numpy(x), self._recipe(x.shape[1], seed), self.device)
+        trainer, stopping = train(
+            torch.from_numpy(x), self._training_config(x.shape[1], seed), self.device
+        )
         self._heads = trainer.finish()
-        said.done(f"heads of {len(x):,} rows, kept from step {watch.kept_step}")
+        said.done(f"heads of {len(x):,} rows, kept from step {stopping.kept_step}")
         self._heads.zero_grad()  # gradients would be as large as the weights
         z, c = self._project(x)
         landmarks = self._fit_landmarks(x, z, c, seed)
@@ -221,8 +223,10 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         return tags
 
     def _check(self, n: int) -> None:
-        """Settings of which the recipe knows nothing."""
-        self._require("affinity", self.affinity in get_args(Kind), f"one of {get_args(Kind)}")
+        """Settings of which the config knows nothing."""
+        self._require(
+            "affinity", self.affinity in get_args(AffinityName), f"one of {get_args(AffinityName)}"
+        )
         self._require("landmarks", _is_whole(self.landmarks, 2), "a whole number from 2")
         self._require("resamples", _is_whole(self.resamples, 0), "a whole number from 0")
         k, most = self.n_clusters, min(n, self.landmarks)
@@ -233,11 +237,11 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         if not ok:
             raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed: {allowed}")
 
-    def _recipe(self, d: int, seed: int) -> Recipe:
+    def _training_config(self, d: int, seed: int) -> TrainingConfig:
         names = ("features", "hidden", "epochs", "batch", "lr", "eta")
         settings: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
-        recipe = Recipe(**settings, lr_cluster=settings["lr"], seed=seed)
-        return replace(recipe, features=min(recipe.features, d))
+        config = TrainingConfig(**settings, lr_cluster=settings["lr"], seed=seed)
+        return replace(config, features=min(config.features, d))
 
     def _rows(self, X: Any) -> Shaped[ndarray, "n d"]:
         """Rows to be told, as those that were fitted were."""

@@ -9,7 +9,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from .distributed import GlobalBatchNorm
-from .rows import Rows
+from .training_rows import TrainingRows
 
 
 class Heads(nn.Module):
@@ -124,7 +124,7 @@ def centred_unit_rows(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
 
 
 def principal_directions(
-    x: Rows, p: int, *, device: torch.device | None = None, chunk: int = 8192
+    x: TrainingRows, p: int, *, device: torch.device | None = None, chunk: int = 8192
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, "p d"]]:
     """Mean and `p` leading principal directions of the rows, in float32 or wider.
 

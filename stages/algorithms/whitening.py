@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .clustering.sampling import choose_rows
 from .heads import leading_directions, unit_rows
-from .rows import Rows
+from .training_rows import TrainingRows
 
 ROWS = 20_000
 """Rows that are looked at, at most: bounds the time, which grows with their square."""
@@ -29,7 +29,7 @@ BLOCK = 2048
 
 
 def neighbour_directions(
-    x: Rows, p: int, *, seed: int, device: torch.device | None = None
+    x: TrainingRows, p: int, *, seed: int, device: torch.device | None = None
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, "p d"]]:
     """Mean and `p` directions such that unit rows of `(x - mean) @ directions.T` are whitened.
 

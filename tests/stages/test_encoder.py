@@ -14,8 +14,8 @@ from torchvision.transforms import Compose, Lambda
 
 from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.stages import encoder as encoders
-from cpp_pipe.stages.embedding_rows import EmbeddingRows
 from cpp_pipe.stages.encoder import Encoder, load_encoder, load_encoder_of
+from cpp_pipe.stages.part_tables import EmbeddingRows
 from cpp_pipe.stages.sources.images import decode
 from cpp_pipe.stages.sources.tar_shards import open_tar
 from cpp_pipe.store import Artifact, ConfigError, Recipe, Store

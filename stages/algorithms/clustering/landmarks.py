@@ -17,12 +17,12 @@ from .confidence import confidence, fit_sharpness
 from .consensus import Consensus, cell_counts, cluster_points
 from .kmeans import nearest
 from .memberships import Memberships
-from .merging import join_pieces
+from .pieces import join_pieces
 from .sampling import choose_rows
 from .spectral import NO_EIGENVALUE, cluster_rows, spectral_rows
 
 Affinity = Consensus | Memberships
-Kind = Literal["auto", "consensus", "membership"]
+AffinityName = Literal["auto", "consensus", "membership"]
 
 RESTARTS = 10
 """Starts of k-means among the leading eigenvectors, of which the best is kept."""
@@ -234,7 +234,7 @@ def fit_landmarks(
     z: Float32[ndarray, "m p"],
     x: Float32[ndarray, "m d"],
     *,
-    affinity: Kind,
+    affinity: AffinityName,
     k_max: int,
     clusterings: int,
     eta: float,
@@ -263,7 +263,9 @@ def fit_landmarks(
     )
 
 
-def _choose(points: ndarray, z: ndarray, x: ndarray, eta: float, seed: int, device: str) -> Kind:
+def _choose(
+    points: ndarray, z: ndarray, x: ndarray, eta: float, seed: int, device: str
+) -> AffinityName:
     rows = choose_rows(len(points), TRIAL_ROWS, seed)
     k_max = min(TRIAL_CLUSTERS[-1], max(2, len(rows) // 10))
     shortest = {}

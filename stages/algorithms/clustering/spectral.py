@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ....store.errors import NumericError
 
-Affinity = ndarray | sparse.csr_array
+AffinityMatrix = ndarray | sparse.csr_array
 
 DENSE_ORDER = 1500
 """Up to this order a dense solver takes a second; Lanczos must win beyond it."""
@@ -29,13 +29,13 @@ SAME_ROW = 6
 """Decimals to which two unit rows must agree to be the same one."""
 
 
-def degrees(affinity: Affinity) -> Float[ndarray, " m"]:
+def degrees(affinity: AffinityMatrix) -> Float[ndarray, " m"]:
     """Row sums."""
     return np.asarray(affinity.sum(1), dtype=np.float64).ravel()
 
 
 def leading_eigenpairs(
-    affinity: Affinity, k_max: int, seed: int
+    affinity: AffinityMatrix, k_max: int, seed: int
 ) -> tuple[Float[ndarray, " k"], Float[ndarray, "m k"]]:
     """Largest eigenvalues of D^-½ A D^-½, in falling order, and their unit eigenvectors.
 
@@ -91,7 +91,7 @@ def cluster_rows(
     return _fill(rows, labels.astype(np.int64), model.cluster_centers_)
 
 
-def _pieces(affinity: Affinity) -> list[Int[ndarray, " members"]]:
+def _pieces(affinity: AffinityMatrix) -> list[Int[ndarray, " members"]]:
     edges = sparse.csr_array(affinity)
     largest = edges.data.max(initial=0.0)
     if not np.isfinite(edges.data).all():
@@ -110,7 +110,7 @@ def _pieces(affinity: Affinity) -> list[Int[ndarray, " members"]]:
     return np.split(order, np.cumsum(np.bincount(piece, minlength=count))[:-1]) if count else []
 
 
-def _eigenpairs(affinity: Affinity, k: int, seed: int) -> tuple[ndarray, ndarray]:
+def _eigenpairs(affinity: AffinityMatrix, k: int, seed: int) -> tuple[ndarray, ndarray]:
     """The `k` leading pairs of one connected piece."""
     m = affinity.shape[0]
     root = _inverse_root(degrees(affinity))

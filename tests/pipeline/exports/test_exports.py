@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.exports.embedding_atlas import neighbours, project
-from cpp_pipe.stages.gather import gather
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.indexing.rows import side_by_side
 
 from ..cli import fail, succeed

@@ -15,7 +15,7 @@ from cpp_pipe.pipeline.report.contents import Drawn, Mosaic, Neighbourhood
 from cpp_pipe.pipeline.report.mosaics import TILE, Tiles, draw_mosaic, draw_strip
 from cpp_pipe.pipeline.report.neighbours import nearest
 from cpp_pipe.pipeline.report.page import write_page
-from cpp_pipe.stages.gather import EMBEDDING, gather
+from cpp_pipe.stages.artifact_rows import EMBEDDING, gather
 
 from ..cli import embed, succeed
 from .contents import Page, some_contents

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
 from cpp_pipe.stages.algorithms.heads import unit_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.views import View, view_directions
-from cpp_pipe.stages.algorithms.voting import guide_rows
+from cpp_pipe.stages.algorithms.votes import guide_rows
 from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 
 from ...strategies import random_unit_rows, seeds
@@ -44,16 +44,16 @@ def test_a_view_that_is_the_same_for_all_rows_adds_nothing():
 
 
 def test_one_view_starts_as_embeddings_alone_do():
-    rows, recipe = random_unit_rows(60, 8, 0).float(), Recipe(features=4)
-    one = Trainer(rows, recipe, "cpu", [View(8, 1.0)])
-    plain = Trainer(rows, recipe, "cpu")
+    rows, config = random_unit_rows(60, 8, 0).float(), TrainingConfig(features=4)
+    one = Trainer(rows, config, "cpu", [View(8, 1.0)])
+    plain = Trainer(rows, config, "cpu")
     assert torch.equal(project(one.heads, rows, 60)[0], project(plain.heads, rows, 60)[0])
 
 
 def test_heads_on_two_views_can_be_trained():
     rows = torch.cat([random_unit_rows(60, 8, 0), random_unit_rows(60, 6, 1)], 1).float()
-    recipe = Recipe(features=4, hidden=8, batch=30, epochs=2)
-    trainer = Trainer(rows, recipe, "cpu", [View(8, 0.5), View(6, 0.5)])
+    config = TrainingConfig(features=4, hidden=8, batch=30, epochs=2)
+    trainer = Trainer(rows, config, "cpu", [View(8, 0.5), View(6, 0.5)])
     before = project(trainer.heads, rows, 60)[0]
     assert before.shape == (60, 8)
     trainer.step()
@@ -83,7 +83,7 @@ def test_clusters_follow_what_the_words_of_a_guide_name():
     words = torch.from_numpy(axes[4:8]).float()
 
     def clusters(rows, views):
-        trainer = Trainer(rows, Recipe(features=16), "cpu", views)
+        trainer = Trainer(rows, TrainingConfig(features=16), "cpu", views)
         z = project(trainer.heads, rows, 600)[0].float().numpy()
         return nearest(z, breathing_kmeans(z, 4, 0))
 

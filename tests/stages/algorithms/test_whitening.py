@@ -4,8 +4,8 @@ import torch
 
 from cpp_pipe.stages.algorithms import whitening
 from cpp_pipe.stages.algorithms.heads import Heads, leading_directions, unit_rows
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 
 from ...strategies import random_unit_rows
@@ -103,7 +103,7 @@ def test_equal_seeds_give_equal_directions(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_heads_that_are_not_trained_are_the_whitening_and_nothing_else() -> None:
     x, _ = noisy_groups(6, 50)
-    trainer = Trainer(x, Recipe(features=8), "cpu")
+    trainer = Trainer(x, TrainingConfig(features=8), "cpu")
     z, c = project(trainer.finish(), x, 64)
     assert torch.equal(z, c)
     torch.testing.assert_close(z.float(), whitened(x, 8), atol=1e-3, rtol=0)
@@ -113,7 +113,7 @@ def test_heads_that_are_not_trained_are_the_whitening_and_nothing_else() -> None
 
 def test_trained_heads_begin_at_the_whitening() -> None:
     x, _ = noisy_groups(6, 50)
-    trainer = Trainer(x, Recipe(features=8, hidden=16, epochs=1, batch=100), "cpu")
+    trainer = Trainer(x, TrainingConfig(features=8, hidden=16, epochs=1, batch=100), "cpu")
     assert trainer.heads.has_trunk
     z, _ = project(trainer.finish(), x, 64)
     torch.testing.assert_close(z.float(), whitened(x, 8), atol=1e-3, rtol=0)

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.stages.embedding_rows import write_table
 from cpp_pipe.stages.indexing.rows import VectorRows
+from cpp_pipe.stages.part_tables import write_table
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import EMBEDDINGS, Table
 

@@ -62,7 +62,7 @@ def test_eigenpairs_are_the_leading_ones_whatever_the_graph_s_pieces(
 
 @pytest.mark.parametrize("make", [sparse.csr_array, np.asarray])
 def test_the_iterative_solver_agrees_with_the_dense_one(
-    monkeypatch: pytest.MonkeyPatch, make: Callable[[np.ndarray], spectral.Affinity]
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[np.ndarray], spectral.AffinityMatrix]
 ) -> None:
     z, _ = planted(5, 30, 0.8)
     dense = (z @ z.T).clip(0).astype(float) ** 4

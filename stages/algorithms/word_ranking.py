@@ -9,7 +9,7 @@ from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .voting import CHUNK_NUMBERS, SCALE, Opinions
+from .votes import CHUNK_NUMBERS, SCALE, ClusterVotes
 
 NEIGHBOURS = 10
 """Clusters that a word's nearness is a mean over: the number of arXiv 1710.04087."""
@@ -35,7 +35,7 @@ class Ranking(NamedTuple):
     """Of its images, whatever the words are ranked by."""
 
 
-def rank_by_votes(opinions: Opinions, most: int = CANDIDATES) -> Ranking:
+def rank_by_votes(opinions: ClusterVotes, most: int = CANDIDATES) -> Ranking:
     """The words with most votes (arXiv 2306.05272); of equals the first. A share is of votes.
 
     A word without a vote is no candidate, so that there may be fewer than `most`.
@@ -53,7 +53,10 @@ def rank_by_votes(opinions: Opinions, most: int = CANDIDATES) -> Ranking:
 
 
 def rank_by_contrast(
-    opinions: Opinions, t: Float[Tensor, "m d"], most: int = CANDIDATES, chunk: int | None = None
+    opinions: ClusterVotes,
+    t: Float[Tensor, "m d"],
+    most: int = CANDIDATES,
+    chunk: int | None = None,
 ) -> Ranking:
     """The words that fit a cluster, and fit it more than the clusters nearest to them.
 
@@ -93,7 +96,7 @@ def rank_by_contrast(
 
 
 def second_words(
-    ranking: Ranking, opinions: Opinions, t: Float[Tensor, "m d"]
+    ranking: Ranking, opinions: ClusterVotes, t: Float[Tensor, "m d"]
 ) -> Int[ndarray, " k"]:
     """For clusters that share their first word, another that tells each from the others.
 
@@ -119,13 +122,13 @@ def _empty(k: int, most: int) -> Ranking:
     return Ranking(np.full((k, most), NONE), np.zeros((k, most)), np.zeros((k, most)))
 
 
-def _means(opinions: Opinions, clusters: Int[ndarray, " c"], t: Tensor) -> Float[Tensor, "c d"]:
+def _means(opinions: ClusterVotes, clusters: Int[ndarray, " c"], t: Tensor) -> Float[Tensor, "c d"]:
     """Mean embeddings of some clusters, as precise as the words and beside them."""
     # In this order, as not every device knows float64.
     return torch.from_numpy(opinions.means[clusters]).to(t.dtype).to(t.device)
 
 
-def _votes_of(opinions: Opinions, cluster: int) -> tuple[ndarray, ndarray]:
+def _votes_of(opinions: ClusterVotes, cluster: int) -> tuple[ndarray, ndarray]:
     """Words that a cluster votes for, and the votes of each."""
     votes = opinions.votes
     row = slice(votes.indptr[cluster], votes.indptr[cluster + 1])

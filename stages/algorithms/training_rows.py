@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Streamed(Protocol):
+class RowReader(Protocol):
     """Embeddings that do not fit into memory. Looks like a tensor (n, d) on the CPU to a reader."""
 
     @property
@@ -40,4 +40,4 @@ class Streamed(Protocol):
         ...
 
 
-Rows = Float[Tensor, "n d"] | Streamed
+TrainingRows = Float[Tensor, "n d"] | RowReader

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.algorithms.naming import (
+from cpp_pipe.stages.algorithms.votes import SCALE, ClusterVotes, count_votes
+from cpp_pipe.stages.algorithms.word_ranking import (
     CANDIDATES,
     HUBNESS,
     NEIGHBOURS,
@@ -16,19 +17,18 @@ from cpp_pipe.stages.algorithms.naming import (
     rank_by_votes,
     second_words,
 )
-from cpp_pipe.stages.algorithms.voting import SCALE, Opinions, hear
 
 from ...strategies import random_unit_rows, seeds
 
 
-def opinions(n: int, m: int, k: int, seed: int) -> tuple[Opinions, torch.Tensor]:
+def opinions(n: int, m: int, k: int, seed: int) -> tuple[ClusterVotes, torch.Tensor]:
     """Of random images in six dimensions, some clusters of which may be empty; and the words."""
     x, t = random_unit_rows(n, 6, seed), random_unit_rows(m, 6, seed ^ 1)
     cluster = np.random.default_rng(seed).integers(k, size=n)
-    return hear(x, t, cluster, k), t
+    return count_votes(x, t, cluster, k), t
 
 
-def ranked(heard: Opinions, t: torch.Tensor, rule: str) -> Ranking:
+def ranked(heard: ClusterVotes, t: torch.Tensor, rule: str) -> Ranking:
     """By either rule."""
     return rank_by_votes(heard) if rule == "vote" else rank_by_contrast(heard, t)
 
@@ -86,7 +86,7 @@ def test_most_votes_win_and_the_first_of_equals() -> None:
         np.testing.assert_allclose(ranking.shares[one], np.sort(votes)[::-1] / votes.sum())
     same = torch.cat([t[:1], t[:1]])
     x = t[:1].repeat(3, 1)
-    assert rank_by_votes(hear(x, same, np.zeros(3, int), 1)).words.tolist() == [[0, 1]]
+    assert rank_by_votes(count_votes(x, same, np.zeros(3, int), 1)).words.tolist() == [[0, 1]]
 
 
 def test_a_word_that_is_near_to_everything_names_nothing_by_contrast() -> None:
@@ -100,7 +100,7 @@ def test_a_word_that_is_near_to_everything_names_nothing_by_contrast() -> None:
     hub[0, :] = 0.2
     hub[0, common] = 1.3
     t = torch.nn.functional.normalize(torch.cat([own, hub]), dim=1)
-    heard = hear(x, t, np.repeat(np.arange(k), 4), k)
+    heard = count_votes(x, t, np.repeat(np.arange(k), 4), k)
     assert rank_by_votes(heard).words[:, 0].tolist() == [k] * k
     assert rank_by_contrast(heard, t).words[:, 0].tolist() == list(range(k))
 
@@ -114,7 +114,7 @@ def test_no_two_clusters_share_a_caption_where_there_are_words_enough(
     m = k + 1 + more
     t = random_unit_rows(m, 6, seed ^ 1)
     x = torch.nn.functional.normalize(t[:1] + 0.3 * random_unit_rows(4 * k, 6, seed), dim=1)
-    heard = hear(x, t, np.arange(4 * k) % k, k, top=m)
+    heard = count_votes(x, t, np.arange(4 * k) % k, k, top=m)
     ranking = ranked(heard, t, rule)
     second = second_words(ranking, heard, t)
     captions = list(zip(ranking.words[:, 0].tolist(), second.tolist(), strict=True))
@@ -128,7 +128,7 @@ def test_second_words_are_what_tells_the_sharing_clusters_apart() -> None:
     """Cats close by and cats outdoors: both are cats first, and what differs comes second."""
     cat, close, outdoors, dog = torch.eye(4, dtype=torch.float64)
     x = torch.stack([cat + 0.5 * close + 0.2 * outdoors, cat + 0.2 * close + 0.3 * outdoors, dog])
-    heard = hear(x, torch.stack([cat, close, outdoors, dog]), np.arange(3), 3)
+    heard = count_votes(x, torch.stack([cat, close, outdoors, dog]), np.arange(3), 3)
     ranking = rank_by_votes(heard)
     assert ranking.words[:, 0].tolist() == [0, 0, 3]
     assert second_words(ranking, heard, torch.eye(4, dtype=torch.float64)).tolist() == [1, 2, NONE]
@@ -136,7 +136,7 @@ def test_second_words_are_what_tells_the_sharing_clusters_apart() -> None:
 
 def test_clusters_that_no_word_tells_apart_share_their_only_one() -> None:
     x, t = random_unit_rows(4, 3, 0), random_unit_rows(1, 3, 1)
-    heard = hear(x, t, np.array([0, 0, 2, 2]), 4)
+    heard = count_votes(x, t, np.array([0, 0, 2, 2]), 4)
     ranking = rank_by_contrast(heard, t)
     assert ranking.words.tolist() == [[0], [NONE], [0], [NONE]]
     assert second_words(ranking, heard, t).tolist() == [NONE] * 4

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.stages.embedding_rows import EmbeddingRows
-from cpp_pipe.stages.gather import EMBEDDING, blocks_of, gather, gather_rows
+from cpp_pipe.stages.artifact_rows import EMBEDDING, blocks_of, gather, gather_rows
+from cpp_pipe.stages.part_tables import EmbeddingRows
 from cpp_pipe.store import Product, Recipe, Store, StoreError
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, Kind
 from cpp_pipe.store.pages import find_pages

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 
 WORKER = """
 import json, sys
 import torch.distributed as dist
-from tests.stages.algorithms.test_together import train
+from tests.stages.algorithms.test_distributed import train
 
 dist.init_process_group("gloo")
 told = train(json.loads(sys.argv[1]))
@@ -31,7 +31,7 @@ def train(settings: dict[str, Any]) -> dict[str, Any]:
     """Terms of ten steps and the heads after them, of as many processes as there are."""
     generator = torch.Generator().manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(96, 20, generator=generator), dim=1).half()
-    trainer = Trainer(x, Recipe(**(SMALL | settings)), "cpu")
+    trainer = Trainer(x, TrainingConfig(**(SMALL | settings)), "cpu")
     losses = [[float(term) for term in trainer.step()] for _ in range(10)]
     state = {k: v.double().flatten().tolist() for k, v in trainer.heads.state_dict().items()}
     return {"losses": losses, "state": state}

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
-from cpp_pipe.stages.algorithms.clustering.merging import join, join_pieces, overlap
+from cpp_pipe.stages.algorithms.clustering.pieces import join, join_pieces, overlap
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
 from ....strategies import random_unit_rows, seeds

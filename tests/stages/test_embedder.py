@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from cpp_pipe.configs import __file__ as configs
-from cpp_pipe.stages.decoding import BATCH_OF_A_CORE, Batch, Embedder
+from cpp_pipe.stages.embedder import BATCH_OF_A_CORE, Batch, Embedder
 from cpp_pipe.stages.encoder import Encoder, load_encoder
 from cpp_pipe.stages.sources.images import UndecodableImage
 from cpp_pipe.stages.sources.samples import SampleFields

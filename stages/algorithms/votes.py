@@ -19,7 +19,7 @@ CHUNK_NUMBERS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opinions:
+class ClusterVotes:
     """What the images of k clusters say of m words, as far as naming needs it."""
 
     counts: Int[ndarray, " k"]
@@ -34,45 +34,45 @@ class Opinions:
         """Mean unit embeddings: times a word's, the mean cosine. An empty cluster's is zero."""
         return self.sums / np.maximum(self.counts, 1)[:, None]
 
-    def plus(self, other: "Opinions") -> "Opinions":
+    def plus(self, other: "ClusterVotes") -> "ClusterVotes":
         """Of the images of both, in the same clusters."""
-        return Opinions(
+        return ClusterVotes(
             counts=self.counts + other.counts,
             sums=self.sums + other.sums,
             votes=csr_array(self.votes + other.votes),
         )
 
-    def merged(self, group: Int[ndarray, " k"], k: int) -> "Opinions":
+    def merged(self, group: Int[ndarray, " k"], k: int) -> "ClusterVotes":
         """Of k larger clusters; `group` is the one that each of these is part of."""
         parts = members(group, k)
-        return Opinions(
+        return ClusterVotes(
             counts=np.bincount(group, self.counts, minlength=k).astype(np.int64),
             sums=parts @ self.sums,
             votes=csr_array(parts @ self.votes),
         )
 
 
-def no_opinions(k: int, d: int, m: int) -> Opinions:
+def no_votes(k: int, d: int, m: int) -> ClusterVotes:
     """Of no image at all."""
-    return Opinions(
+    return ClusterVotes(
         counts=np.zeros(k, np.int64), sums=np.zeros((k, d)), votes=csr_array((k, m), dtype=float)
     )
 
 
-def hear(
+def count_votes(
     x: Float[Tensor, "n d"],
     t: Float[Tensor, "m d"],
     cluster: Int[ndarray, " n"],
     k: int,
     *,
     top: int = 5,
-) -> Opinions:
+) -> ClusterVotes:
     """What n images of k clusters say of m words.
 
     `x` is normalised here; the rows of `t` are unit rows already.
     """
     rows = unit_rows(x.to(torch.promote_types(x.dtype, torch.float32)))
-    return Opinions(
+    return ClusterVotes(
         counts=np.bincount(cluster, minlength=k),
         sums=members(cluster, k) @ rows.cpu().numpy().astype(float),
         votes=caption_votes(rows, t, cluster, k, top=top),

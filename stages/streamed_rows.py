@@ -5,7 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..store import Artifact, ConfigError
-from .gather import Block, blocks_of
+from .artifact_rows import Block, blocks_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,7 +48,7 @@ def shuffled_batches(
 
 
 class StreamedRows:
-    """Embeddings, or views, that are read when a training asks for them (`algorithms.rows`)."""
+    """Embeddings, or views, that are read when a training asks for them (`algorithms.training_rows`)."""
 
     dtype: "torch.dtype"
     device: "torch.device"

@@ -9,10 +9,10 @@ from torch import Tensor
 from ...store.errors import NumericError
 from .distributed import from_first, rank_and_size
 from .neighbours import nearest_rows
-from .recipe import Recipe
-from .rows import Rows
 from .stability import stability
 from .training import Trainer, project, settle_batchnorm
+from .training_config import TrainingConfig
+from .training_rows import TrainingRows
 
 ROWS = 4096
 """Rows that stability is measured on, at most: √ROWS clusters in each half."""
@@ -27,7 +27,7 @@ LEAST_KEPT = 0.75
 that have collapsed are stable, and their neighbours are others."""
 
 
-class Watch:
+class EarlyStopping:
     """Looks at a training now and then, keeps the best heads, and says when there is no hope.
 
     The first look is before the first step. Heads count as better only where their clusters are
@@ -35,14 +35,14 @@ class Watch:
     same; from a random start there is nothing to lose, and the most stable heads are kept.
     """
 
-    def __init__(self, recipe: Recipe, trainer: Trainer) -> None:
-        self._recipe, self._trainer = recipe, trainer
+    def __init__(self, config: TrainingConfig, trainer: Trainer) -> None:
+        self._config, self._trainer = config, trainer
         n = len(trainer.x)
         rows = torch.arange(n) if n <= ROWS else torch.linspace(0, n - 1, ROWS).long()
         total = trainer.total_steps
-        checks = recipe.checks if total else 0
+        checks = config.checks if total else 0
         self._sample = trainer.x[rows.to(trainer.x.device)] if checks else None
-        first = recipe.warmup_steps if recipe.start == "random" else 0
+        first = config.warmup_steps if config.start == "random" else 0
         looks = {round(i * total / checks) for i in range(1, checks + 1)}
         self._due = sorted({min(first, total), *looks} if checks else ())
         self.steps: list[int] = []
@@ -64,23 +64,23 @@ class Watch:
         return self._trainer.step_number if self._kept is None else self.steps[self._kept]
 
     @property
-    def is_hopeless(self) -> bool:
+    def is_stalled(self) -> bool:
         """Whether the last `patience` looks found nothing better."""
-        if self._kept is None or not self._recipe.patience:
+        if self._kept is None or not self._config.patience:
             return False
-        return len(self.steps) - 1 - self._kept >= self._recipe.patience
+        return len(self.steps) - 1 - self._kept >= self._config.patience
 
     @property
     def is_over(self) -> bool:
         """Whether training ends here: all steps are taken, or there is no hope."""
-        return self._trainer.step_number == self._trainer.total_steps or self.is_hopeless
+        return self._trainer.step_number == self._trainer.total_steps or self.is_stalled
 
     def is_due(self) -> bool:
         """Whether the heads are to be looked at now."""
         step = self._trainer.step_number
         return step in self._due and step not in self.steps
 
-    def look(self) -> float:
+    def check(self) -> float:
         """Measures the heads as they are, and keeps a copy where they are the best so far.
 
         NumericError where a feature is not finite.
@@ -96,7 +96,7 @@ class Watch:
                 "not finite: take a lower lr or a higher eta"
             )
         is_first = rank_and_size()[0] == 0
-        found = from_first(stability(rows, self._recipe.seed, splits=SPLITS) if is_first else 0.0)
+        found = from_first(stability(rows, self._config.seed, splits=SPLITS) if is_first else 0.0)
         is_better = from_first(float(self._is_better(found, rows)) if is_first else 0.0)
         if is_better:
             self._best = {k: v.detach().clone() for k, v in trainer.heads.state_dict().items()}
@@ -109,7 +109,7 @@ class Watch:
         if self._kept is None:
             self._nearest = nearest_rows(rows, NEIGHBOURS)
             return True
-        if found <= self.best or not self._recipe.has_skip:
+        if found <= self.best or not self._config.has_skip:
             return found > self.best
         assert self._nearest is not None, "the first look has seen the neighbours"
         kept = share_kept(self._nearest, nearest_rows(rows, NEIGHBOURS))
@@ -141,12 +141,12 @@ class Watch:
         self._best = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def train_watched(trainer: Trainer, watch: Watch) -> None:
+def train_to_end(trainer: Trainer, stopping: EarlyStopping) -> None:
     """Steps and looks to the end; the trainer is left with the last heads."""
     while True:
-        if watch.is_due():
-            watch.look()
-        if watch.is_over:
+        if stopping.is_due():
+            stopping.check()
+        if stopping.is_over:
             return
         trainer.step()
 
@@ -156,13 +156,15 @@ def share_kept(before: Int[ndarray, "m n"], after: Int[ndarray, "m n"]) -> float
     return float((before[:, :, None] == after[:, None, :]).any(2).mean())
 
 
-def train(x: Rows, recipe: Recipe, device: torch.device | str) -> tuple[Trainer, Watch]:
+def train(
+    x: TrainingRows, config: TrainingConfig, device: torch.device | str
+) -> tuple[Trainer, EarlyStopping]:
     """A training to its end, and who watched it; the trainer has the heads that are kept.
 
     Call `finish` of the trainer before its heads project.
     """
-    trainer = Trainer(x, recipe, device)
-    watch = Watch(recipe, trainer)
-    train_watched(trainer, watch)
-    watch.restore()
-    return trainer, watch
+    trainer = Trainer(x, config, device)
+    stopping = EarlyStopping(config, trainer)
+    train_to_end(trainer, stopping)
+    stopping.restore()
+    return trainer, stopping

@@ -16,7 +16,7 @@ NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingConfig:
     """How heads are trained. By default they stay where they start, whitened by near neighbours.
 
     `REFERENCE` holds what to change for the paper's own recipe.

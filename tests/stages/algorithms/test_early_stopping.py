@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from cpp_pipe.stages.algorithms.neighbours import nearest_rows
-from cpp_pipe.stages.algorithms.recipe import Recipe
-from cpp_pipe.stages.algorithms.stability import stability
-from cpp_pipe.stages.algorithms.stopping import (
+from cpp_pipe.stages.algorithms.early_stopping import (
     LEAST_KEPT,
     MARGIN,
     NEIGHBOURS,
-    Watch,
+    EarlyStopping,
     share_kept,
-    train_watched,
+    train_to_end,
 )
+from cpp_pipe.stages.algorithms.neighbours import nearest_rows
+from cpp_pipe.stages.algorithms.stability import stability
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 
 from ...strategies import random_unit_rows
 
@@ -27,10 +27,10 @@ def clusters(k: int, each: int, spread: float) -> np.ndarray:
     return (rows + spread * random_unit_rows(k * each, 12, 0).numpy()).astype(np.float32)
 
 
-def watched(**settings: Any) -> tuple[Trainer, Watch]:
-    recipe = Recipe(**(SMALL | settings))
-    trainer = Trainer(torch.from_numpy(clusters(5, 24, 0.9)), recipe, "cpu")
-    return trainer, Watch(recipe, trainer)
+def watched(**settings: Any) -> tuple[Trainer, EarlyStopping]:
+    config = TrainingConfig(**(SMALL | settings))
+    trainer = Trainer(torch.from_numpy(clusters(5, 24, 0.9)), config, "cpu")
+    return trainer, EarlyStopping(config, trainer)
 
 
 def test_clear_clusters_are_more_stable_than_noise() -> None:
@@ -46,28 +46,28 @@ def test_a_handful_of_rows_or_equal_ones_have_a_stability_too() -> None:
 
 
 def test_of_heads_that_start_at_random_the_most_stable_are_kept() -> None:
-    trainer, watch = watched(
+    trainer, stopping = watched(
         start="random", epochs=6, checks=6, patience=0, lr=0.05, lr_cluster=0.05
     )
-    train_watched(trainer, watch)
-    assert watch.steps == [0, 4, 8, 12, 16, 20, 24]
-    best = watch.stabilities.index(max(watch.stabilities))
-    assert watch.kept_step == watch.steps[best]
-    watch.restore()
-    again = Watch(watch._recipe, trainer)
-    assert again.look() == pytest.approx(max(watch.stabilities))
+    train_to_end(trainer, stopping)
+    assert stopping.steps == [0, 4, 8, 12, 16, 20, 24]
+    best = stopping.stabilities.index(max(stopping.stabilities))
+    assert stopping.kept_step == stopping.steps[best]
+    stopping.restore()
+    again = EarlyStopping(stopping._config, trainer)
+    assert again.check() == pytest.approx(max(stopping.stabilities))
 
 
 def test_a_training_that_makes_clusters_worse_hands_back_its_start() -> None:
     settings: dict[str, Any] = {"lr": 30.0, "lr_cluster": 30.0, "optimizer": "sgd"}
-    recipe = Recipe(**(SMALL | settings), epochs=40, checks=20, patience=3)
-    trainer = Trainer(torch.from_numpy(clusters(11, 11, 0.2)), recipe, "cpu")
-    watch = Watch(recipe, trainer)
+    config = TrainingConfig(**(SMALL | settings), epochs=40, checks=20, patience=3)
+    trainer = Trainer(torch.from_numpy(clusters(11, 11, 0.2)), config, "cpu")
+    stopping = EarlyStopping(config, trainer)
     start = {k: v.clone() for k, v in trainer.heads.state_dict().items() if "skip" in k}
-    train_watched(trainer, watch)
-    assert watch.kept_step == 0
+    train_to_end(trainer, stopping)
+    assert stopping.kept_step == 0
     assert trainer.step_number < trainer.total_steps
-    watch.restore()
+    stopping.restore()
     kept = trainer.heads.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in start.items())
 
@@ -76,13 +76,13 @@ def test_a_training_that_makes_clusters_worse_hands_back_its_start() -> None:
 def test_heads_that_are_kept_have_clearly_more_stable_clusters_and_the_start_s_neighbours(
     harm: dict[str, Any],
 ) -> None:
-    trainer, watch = watched(**{"epochs": 8, "checks": 8, "patience": 0} | harm)
+    trainer, stopping = watched(**{"epochs": 8, "checks": 8, "patience": 0} | harm)
     start = features(trainer)
-    train_watched(trainer, watch)
-    watch.restore()
-    assert watch.steps[0] == 0
-    if watch.kept_step:
-        assert watch.best >= watch.stabilities[0] + MARGIN
+    train_to_end(trainer, stopping)
+    stopping.restore()
+    assert stopping.steps[0] == 0
+    if stopping.kept_step:
+        assert stopping.best >= stopping.stabilities[0] + MARGIN
         assert (
             share_kept(nearest_rows(start, NEIGHBOURS), nearest_rows(features(trainer), NEIGHBOURS))
             >= LEAST_KEPT
@@ -105,9 +105,9 @@ def test_neighbours_are_kept_by_a_rotation_and_lost_by_chance() -> None:
 
 
 def test_heads_without_epochs_are_never_looked_at() -> None:
-    trainer, watch = watched(epochs=0)
-    train_watched(trainer, watch)
-    assert watch.steps == [] and watch.kept_step == 0
+    trainer, stopping = watched(epochs=0)
+    train_to_end(trainer, stopping)
+    assert stopping.steps == [] and stopping.kept_step == 0
 
 
 def test_rows_that_collapse_into_two_places_are_not_called_stable() -> None:
@@ -117,26 +117,26 @@ def test_rows_that_collapse_into_two_places_are_not_called_stable() -> None:
 
 
 def test_a_watch_goes_on_where_it_stopped() -> None:
-    trainer, watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
+    trainer, stopping = watched(epochs=6, checks=6, patience=0, lr=0.05)
     first, first_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
-    train_watched(trainer, watch)
+    train_to_end(trainer, stopping)
     while first.step_number < 10:
         if first_watch.is_due():
-            first_watch.look()
+            first_watch.check()
         first.step()
     second, second_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
     second.load_state(first.state())
     second_watch.load_state(first_watch.state())
-    train_watched(second, second_watch)
-    assert second_watch.stabilities == watch.stabilities
+    train_to_end(second, second_watch)
+    assert second_watch.stabilities == stopping.stabilities
     second_watch.restore()
-    watch.restore()
+    stopping.restore()
     ours, theirs = second.heads.state_dict(), trainer.heads.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_without_checks_the_last_heads_stay() -> None:
-    trainer, watch = watched(epochs=2, checks=0)
-    train_watched(trainer, watch)
-    assert watch.steps == []
-    assert watch.kept_step == trainer.total_steps == 8
+    trainer, stopping = watched(epochs=2, checks=0)
+    train_to_end(trainer, stopping)
+    assert stopping.steps == []
+    assert stopping.kept_step == trainer.total_steps == 8

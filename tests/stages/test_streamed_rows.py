@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer, train_step
-from cpp_pipe.stages.stream import StreamedRows, shuffled_batches
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
+from cpp_pipe.stages.streamed_rows import StreamedRows, shuffled_batches
 from cpp_pipe.store import ConfigError
 
-from .test_gather import make_embeddings
+from .test_artifact_rows import make_embeddings
 
 SIZES = (70, 1, 0, 130, 55)
 ROWS = sum(SIZES)
@@ -137,23 +137,23 @@ def test_a_batch_that_can_never_be_full_is_refused_at_once(made, batch, buffer_r
 def test_a_training_on_a_stream_takes_the_steps_of_one_in_memory(made):
     artifact, x = made
     settings = {"hidden": 8, "features": 3, "batch": 32, "epochs": 2, "eta": 0.2, "checks": 0}
-    recipe = Recipe(**settings, columns=0)
+    config = TrainingConfig(**settings, columns=0)
     streamed = StreamedRows(artifact, len(x), 0)
-    trainer = Trainer(streamed, recipe, "cpu")
-    other = Trainer(torch.from_numpy(x), recipe, "cpu")
+    trainer = Trainer(streamed, config, "cpu")
+    other = Trainer(torch.from_numpy(x), config, "cpu")
     for name, value in other.heads.state_dict().items():
         torch.testing.assert_close(trainer.heads.state_dict()[name], value, msg=name)
     order = numbers_of([one.numpy() for one in streamed.batches(32, 0, 0)], x)
     for step in range(3):
         rows = torch.from_numpy(x[order[32 * step : 32 * step + 32]]).float()
-        expected = train_step(other.heads, other.optimizer, rows, recipe, step)
+        expected = train_step(other.heads, other.optimizer, rows, config, step)
         torch.testing.assert_close(trainer.step().loss, expected.loss)
 
 
 def test_a_training_on_a_stream_goes_on_where_it_stopped(made):
     artifact, _ = made
-    recipe = Recipe(hidden=8, features=3, batch=32, epochs=3, eta=0.2, checks=0)
-    whole, first, second = (Trainer(StreamedRows(artifact, 80, 0), recipe, "cpu") for _ in "abc")
+    config = TrainingConfig(hidden=8, features=3, batch=32, epochs=3, eta=0.2, checks=0)
+    whole, first, second = (Trainer(StreamedRows(artifact, 80, 0), config, "cpu") for _ in "abc")
     losses = [float(whole.step().loss) for _ in range(whole.total_steps)]
     for _ in range(11):
         first.step()

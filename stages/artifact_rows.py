@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..store import Artifact, StoreError
 from ..store.kinds import EMBEDDINGS
 from ..store.pages import find_pages, read_pages
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .algorithms.views import View
 
 EMBEDDING = "embedding"
@@ -33,7 +33,7 @@ def iterate(artifact: Artifact, role: str | None = None):
         yield part.name, read_part(artifact, part.name, role)
 
 
-def read_part(artifact: Artifact, part: str, role: str | None = None) -> "np.ndarray":
+def read_part(artifact: Artifact, part: str, role: str | None = None) -> np.ndarray:
     """The float16 rows (n, d) of one part."""
     role = role or _own_role(artifact)
     return artifact.embeddings(part) if role == EMBEDDING else artifact.array(part, role)
@@ -53,13 +53,11 @@ def views_of(source: Artifact) -> "list[View]":
 
 def gather(
     artifact: Artifact, role: str | None = None, *, threads: int | None = None
-) -> "np.ndarray":
+) -> np.ndarray:
     """All rows of an artifact: float16 (N, d) embeddings or views, or an array of its features.
 
     Read in blocks by several threads, straight into the array: nothing is held twice.
     """
-    import numpy as np
-
     width, blocks = blocks_of(artifact, role)
     gathered = np.empty((artifact.rows, width), np.float16)
 
@@ -73,10 +71,8 @@ def gather(
     return gathered
 
 
-def gather_rows(artifact: Artifact, role: str, rows: "Sequence[int] | np.ndarray") -> "np.ndarray":
+def gather_rows(artifact: Artifact, role: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
     """Some rows of an artifact, by their ascending numbers over all parts."""
-    import numpy as np
-
     wanted = np.asarray(rows, np.int64)
     blocks = []
     for name, block in iterate(artifact, role):
@@ -93,7 +89,7 @@ class Block:
     start: int
     """The number of its first row over all parts."""
     rows: int
-    read: "Callable[[np.ndarray], None]"
+    read: Callable[[np.ndarray], None]
     """Fills a contiguous float16 array (rows, d); any thread may call it."""
 
 
@@ -129,7 +125,6 @@ def _rows_of_block(width: int, most_rows: int | None) -> int:
 
 
 def _cut_array(path: Path, start: int, most_rows: int | None) -> tuple[int, list[Block]]:
-    import numpy as np
 
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     width = array.shape[1]
@@ -141,7 +136,7 @@ def _cut_array(path: Path, start: int, most_rows: int | None) -> tuple[int, list
     ]
 
 
-def _read_array(rows: "np.ndarray", out: "np.ndarray") -> None:
+def _read_array(rows: np.ndarray, out: np.ndarray) -> None:
     out[:] = rows
 
 
@@ -172,7 +167,7 @@ def _cut_table(path: Path, start: int, most_rows: int | None) -> tuple[int, list
     return width, blocks
 
 
-def _read_group(path: Path, group: int, out: "np.ndarray") -> None:
+def _read_group(path: Path, group: int, out: np.ndarray) -> None:
     """A row group as Arrow decodes it, some rows at a time."""
     import pyarrow.parquet as pq
 

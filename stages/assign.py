@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
+import numpy as np
+
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import ASSIGNMENTS, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage, parts_like
@@ -106,7 +108,6 @@ class Assign(Stage):
         self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Assigns the rows of one part."""
-        import numpy as np
         import pyarrow as pa
 
         from .algorithms.clustering.novelty import novelty

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind, Table
 from .artifact_rows import blocks_of
@@ -12,8 +14,6 @@ from .part_tables import write_table
 from .vocabulary import Candidates, read_words
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .algorithms.votes import ClusterVotes
 
 _RANKS = 5
@@ -127,10 +127,8 @@ def _finest(assignments: Artifact) -> tuple[int, str]:
     return finest, "cluster" if finest == k else f"cluster_{finest}"
 
 
-def _coarser(hierarchy: Artifact, finest: int) -> "Iterator[tuple[int, np.ndarray]]":
+def _coarser(hierarchy: Artifact, finest: int) -> Iterator[tuple[int, np.ndarray]]:
     """From that level on, each level and the cluster there of each cluster of the finest one."""
-    import numpy as np
-
     from .algorithms.clustering.hierarchy import cut
 
     merged = hierarchy.table(hierarchy.parts[0].name).slice(1)
@@ -142,10 +140,8 @@ def _coarser(hierarchy: Artifact, finest: int) -> "Iterator[tuple[int, np.ndarra
 
 def _rows(
     embeddings: Artifact, assignments: Artifact, column: str
-) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Block by block the embeddings of rows and their clusters."""
-    import numpy as np
-
     clusters = np.concatenate(
         [
             np.empty(0, np.int32),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind, Table
 from .artifact_rows import gather
@@ -11,7 +13,6 @@ from .contract import Inputs, Part, Runtime, Stage
 from .part_tables import write_table
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 THRESHOLD = 0.97
@@ -58,7 +59,6 @@ class Duplicates(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Compares all pictures with all that are kept, and writes the groups."""
-        import numpy as np
         import pyarrow as pa
         import torch
 
@@ -113,7 +113,7 @@ def _read(embeddings: Artifact) -> "pa.Table":
     return pa.concat_tables(tables)
 
 
-def _by_preference(told: "pa.Table") -> "np.ndarray":
+def _by_preference(told: "pa.Table") -> np.ndarray:
     """Row numbers, the largest picture first, then by key and shard; unknown sizes come last."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from ..store import StoreError
 from .contract import Spent
 from .encoder import Encoder
@@ -28,7 +30,6 @@ from .sources.source import Entry
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    import numpy as np
     import torch
     from PIL import Image
 
@@ -71,7 +72,7 @@ class Batch:
     entries: Sequence[Entry]
     fates: Sequence[Fate]
     """One for each entry."""
-    embeddings: "np.ndarray"
+    embeddings: np.ndarray
     """Unit rows (b, d), float32, of the entries without a reason."""
     spent: Spent
 
@@ -145,7 +146,7 @@ class _Decoded:
     """The pixels of those of some images that have any."""
 
     fates: list[Fate]
-    pixels: "np.ndarray | None"
+    pixels: np.ndarray | None
     """One block (b, ...); None where b is 0. No tensor: to a pipe that would be shared memory."""
     seconds: float
 
@@ -167,7 +168,6 @@ def _decode(
     preprocess: "Callable[[Image.Image], torch.Tensor]",
     at_least: int | None,
 ) -> _Decoded:
-    import numpy as np
 
     began = time.perf_counter()
     fates, pixels = [], []
@@ -245,8 +245,8 @@ class _Decoding:
 
 
 def _launch(
-    encoder: Encoder, blocks: "Sequence[np.ndarray]", batch_size: int
-) -> "Callable[[], np.ndarray]":
+    encoder: Encoder, blocks: Sequence[np.ndarray], batch_size: int
+) -> Callable[[], np.ndarray]:
     """Begins to embed blocks of pixels as one batch; in pinned memory, where a GPU copies it."""
     import torch
 
@@ -259,7 +259,7 @@ def _launch(
 
 
 def _full(
-    blocks: "Sequence[np.ndarray]", batch_size: int, *, pin_memory: bool = False
+    blocks: Sequence[np.ndarray], batch_size: int, *, pin_memory: bool = False
 ) -> "torch.Tensor":
     """Blocks of pixels as one batch, and the first image again until it is full.
 
@@ -278,8 +278,7 @@ def _full(
     return full
 
 
-def _no_rows(encoder: Encoder) -> "np.ndarray":
-    import numpy as np
+def _no_rows(encoder: Encoder) -> np.ndarray:
 
     return np.empty((0, encoder.size), np.float32)
 

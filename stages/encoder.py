@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 
+import numpy as np
+
 from ..store import Artifact, ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from PIL import Image
 
@@ -61,11 +62,11 @@ class Encoder:
         size = self.identity["preprocess"]["size"]
         return _SCALED_AT_LEAST * max(size if isinstance(size, list) else [size])
 
-    def images(self, pixels: "torch.Tensor") -> "np.ndarray":
+    def images(self, pixels: "torch.Tensor") -> np.ndarray:
         """Embeddings of preprocessed pictures (b, ...): float32 (b, d), unit rows."""
         return self.launch(pixels)()
 
-    def launch(self, pixels: "torch.Tensor") -> "Callable[[], np.ndarray]":
+    def launch(self, pixels: "torch.Tensor") -> Callable[[], np.ndarray]:
         """Begins to embed preprocessed pictures; what it returns gives them when they are ready.
 
         A GPU works in between, and copies in between what lies in pinned memory.
@@ -84,13 +85,13 @@ class Encoder:
         host.copy_(rows, non_blocking=True)
         copied = torch.cuda.current_stream(rows.device).record_event()
 
-        def wait() -> "np.ndarray":
+        def wait() -> np.ndarray:
             copied.synchronize()
             return host.numpy()
 
         return wait
 
-    def texts(self, texts: Sequence[str]) -> "np.ndarray":
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts: float32 (b, d), unit rows."""
         import torch
 
@@ -132,7 +133,6 @@ class _ToBytes:
 
     def __call__(self, picture: "Image.Image") -> "torch.Tensor":
         """The pixels (height, width, 3) of an RGB picture, uint8."""
-        import numpy as np
         import torch
 
         for step in self.steps:

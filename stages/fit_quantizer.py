@@ -1,7 +1,9 @@
 """Features or embeddings in, a quantizer out: the lists and codes of an index, without rows."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+
+import numpy as np
 
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import QUANTIZER, Kind
@@ -10,9 +12,6 @@ from .indexing.estimate import Estimate, require_memory
 from .indexing.factory import HELD_OUT_SHARE, Factory
 from .indexing.library import has_gpu, import_faiss
 from .indexing.rows import VectorRows
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _LEAST_KEPT = 0.5
 """The share of its rows that must still be there for a quantizer to be kept."""
@@ -58,7 +57,6 @@ class FitQuantizer(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Draws the sample and the held-out rows, and fits."""
-        import numpy as np
         from safetensors.numpy import save_file
 
         from .indexing.lists import trained_bytes
@@ -93,10 +91,8 @@ class FitQuantizer(Stage):
         }
         return Product(rows=len(sampled), shared=facts)
 
-    def _draw(self, total: int, factory: Factory) -> "tuple[np.ndarray, np.ndarray]":
+    def _draw(self, total: int, factory: Factory) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of held-out rows in order, and of the sample's, in none: spread over all rows."""
-        import numpy as np
-
         from .indexing.training import ROWS_A_LIST
         from .indexing.truth import QUERIES
 

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import INDEX, Kind
@@ -15,9 +17,6 @@ from .indexing.library import import_faiss, one_thread, side_by_side
 from .indexing.opened import Curve, OpenedIndex
 from .indexing.rows import VectorRows
 from .indexing.truth import NEIGHBOURS, QUERIES, Nearest, merge, nearest_of, none_yet, recall
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _EF_CONSTRUCTION = 80
 _ROWS = 8192
@@ -129,17 +128,15 @@ class Index(Stage):
                 runtime.progress.advance(len(block))
         faiss.write_index(index, str(path))
 
-    def _drawn(self, rows: VectorRows) -> "tuple[np.ndarray, Nearest, np.ndarray]":
+    def _drawn(self, rows: VectorRows) -> tuple[np.ndarray, Nearest, np.ndarray]:
         """Rows that look for others than themselves, the others, and their own numbers."""
-        import numpy as np
-
         total = rows.source.rows
         count = min(QUERIES, total) if Factory.parse(self.factory).shape == "graph" else 0
         own = np.sort(np.random.default_rng(self.seed).choice(total, count, replace=False))
         queries = rows.take(own).astype(np.float32)
         truth = none_yet(count)
 
-        def look(block: "tuple[int, np.ndarray]") -> Nearest:
+        def look(block: tuple[int, np.ndarray]) -> Nearest:
             return nearest_of(queries, block[1], block[0], own)
 
         for one in side_by_side(look, _blocks(rows) if count else ()):
@@ -147,7 +144,7 @@ class Index(Stage):
         return queries, truth, own
 
     def _measure(
-        self, path: Path, rows: VectorRows, queries: "np.ndarray", truth: Nearest, own: "np.ndarray"
+        self, path: Path, rows: VectorRows, queries: np.ndarray, truth: Nearest, own: np.ndarray
     ) -> Curve:
         """recall@10 of wider and wider searches, until no more is to be found."""
         factory = Factory.parse(self.factory)
@@ -180,10 +177,8 @@ def _widths(most: int, first: int) -> Iterator[int]:
     yield most
 
 
-def _blocks(rows: VectorRows) -> "Iterator[tuple[int, np.ndarray]]":
+def _blocks(rows: VectorRows) -> Iterator[tuple[int, np.ndarray]]:
     """All rows in float32, some at a time, with the number of each block's first row."""
-    import numpy as np
-
     for part in rows.source.parts:
         for first in range(0, part.rows, _ROWS):
             block = rows.read(part.name, first, min(_ROWS, part.rows - first))
@@ -191,10 +186,8 @@ def _blocks(rows: VectorRows) -> "Iterator[tuple[int, np.ndarray]]":
             yield start, np.ascontiguousarray(block, np.float32)
 
 
-def _held_out(inputs: Inputs, space: str) -> "tuple[np.ndarray, Nearest, np.ndarray]":
+def _held_out(inputs: Inputs, space: str) -> tuple[np.ndarray, Nearest, np.ndarray]:
     """The held-out rows, their neighbours over all parts, and their own numbers, -1 where gone."""
-    import numpy as np
-
     source, listed = inputs[space], inputs[f"lists/{space}"]
     fitted = inputs[f"quantizer/{space}"]
     held_out = fitted.tensors(fitted.parts[0].name, "held_out")
@@ -208,10 +201,8 @@ def _held_out(inputs: Inputs, space: str) -> "tuple[np.ndarray, Nearest, np.ndar
     return held_out["vectors"].astype(np.float32), truth, own
 
 
-def _numbers(source: Artifact, held_out: "dict[str, Any]") -> "np.ndarray":
+def _numbers(source: Artifact, held_out: "dict[str, Any]") -> np.ndarray:
     """Numbers of held-out rows over all parts; -1 where their part is not there any more."""
-    import numpy as np
-
     starts = {part.content: source.starts[part.name] for part in source.parts}
     numbers = [
         starts[part.tobytes().hex()] + int(row) if part.tobytes().hex() in starts else -1

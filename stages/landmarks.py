@@ -2,19 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..store import Artifact, ConfigError
 from .artifact_rows import EMBEDDING, gather_rows
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .algorithms.clustering.landmarks import Landmarks, Partition
 
 
-def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndarray]":
+def to_tensors(landmarks: "Landmarks", rows: np.ndarray) -> dict[str, np.ndarray]:
     """What a spectrum keeps of landmarks; `rows` are their numbers over all parts."""
-    import numpy as np
-
     from .algorithms.clustering.consensus import Consensus
 
     affinity = landmarks.affinity
@@ -42,8 +40,6 @@ def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndar
 
 def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
     """The landmarks of a spectrum, in float32."""
-    import numpy as np
-
     from .algorithms.clustering.consensus import Cells, Consensus
     from .algorithms.clustering.landmarks import Affinity, Landmarks
     from .algorithms.clustering.memberships import Memberships
@@ -71,20 +67,16 @@ def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
     )
 
 
-def gather_features(features: Artifact, rows: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+def gather_features(features: Artifact, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, p) of some rows in float32, and what these rows are clustered by."""
-    import numpy as np
-
     from .algorithms.clustering.landmarks import clustering_rows
 
     z = gather_rows(features, "z", rows)
     return z.astype(np.float32), clustering_rows(z, gather_rows(features, "c", rows))
 
 
-def gather_embeddings(embeddings: Artifact, rows: "np.ndarray") -> "np.ndarray":
+def gather_embeddings(embeddings: Artifact, rows: np.ndarray) -> np.ndarray:
     """Embeddings (n, d) of some rows in float32."""
-    import numpy as np
-
     return gather_rows(embeddings, EMBEDDING, rows).astype(np.float32)
 
 

@@ -4,6 +4,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from ..store import ConfigError, MissingError, Product, Scratch
 from ..store.kinds import PROJECTION, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
@@ -48,7 +50,6 @@ class Map(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Fits the plane, and puts all rows into it."""
-        import numpy as np
         import pyarrow as pa
 
         from .algorithms.clustering.sampling import choose_rows

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import HIERARCHY, Kind, Table
 from .contract import Inputs, Part, Runtime, Stage
@@ -49,7 +51,6 @@ class Merge(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Finds the finest clusters, and merges them down to one."""
-        import numpy as np
         import pyarrow as pa
         import torch
         from safetensors.numpy import save_file

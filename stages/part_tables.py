@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..store import Product, Scratch
 from ..store.kinds import EMBEDDINGS, Table
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass
@@ -20,7 +19,7 @@ class EmbeddingRows:
     size: int
     """d, the length of an embedding."""
     rows: list[dict[str, Any]] = field(default_factory=list)
-    embeddings: "list[np.ndarray]" = field(default_factory=list)
+    embeddings: list[np.ndarray] = field(default_factory=list)
     """Blocks of unit rows, float32 or float16, as many rows in all as `rows`."""
     skipped: list[dict[str, Any]] = field(default_factory=list)
 
@@ -34,7 +33,6 @@ class EmbeddingRows:
         self, scratch: Scratch, facts: Mapping[str, Any], model: Mapping[str, Any]
     ) -> Product:
         """Writes both tables; the product's facts count every sample: seen = embedded + skipped."""
-        import numpy as np
         import pyarrow as pa
 
         blocks = [np.empty((0, self.size), np.float16), *self.embeddings]

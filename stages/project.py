@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..store import Artifact, Product, Scratch, StoreError
 from ..store.kinds import FEATURES, Kind
 from .algorithms.training_config import TrainingConfig
@@ -45,8 +47,6 @@ class Project(Stage):
         self, part: Part, prepared: "Heads", inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Projects one part."""
-        import numpy as np
-
         source = inputs[self.source]
         x = read_part(source, part.name)
         z, c = refine(prepared, x, runtime.device)

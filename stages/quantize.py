@@ -2,7 +2,9 @@
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
 
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import LISTS, Kind
@@ -12,9 +14,6 @@ from .indexing.library import import_faiss, on_gpu, side_by_side
 from .indexing.lists import read_trained
 from .indexing.rows import VectorRows
 from .indexing.truth import Nearest, merge, nearest_of, none_yet
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _ROWS = 8192
 """Rows that one thread reads, lists and compares at once."""
@@ -27,10 +26,10 @@ class _Fit(NamedTuple):
     on_gpu: Any
     """The centroids on a GPU, where there is one and they are in no graph; else None."""
     code_size: int
-    vectors: "np.ndarray"
+    vectors: np.ndarray
     """Of held-out rows, float32 (q, d)."""
-    rows: "np.ndarray"
-    part_digests: "np.ndarray"
+    rows: np.ndarray
+    part_digests: np.ndarray
     reader: VectorRows
 
 
@@ -64,8 +63,6 @@ class Quantize(Stage):
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> _Fit:
         """The quantizer and the held-out rows."""
-        import numpy as np
-
         faiss = import_faiss()
         fitted = inputs[self.quantizer]
         part = fitted.parts[0].name
@@ -87,7 +84,6 @@ class Quantize(Stage):
         self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Lists the rows of one part."""
-        import numpy as np
         from safetensors.numpy import save_file
 
         total = inputs[self.space].part_names[part.name].rows
@@ -118,10 +114,8 @@ class Quantize(Stage):
 
     def _assign(
         self, part: Part, prepared: _Fit, source: Artifact, runtime: Runtime
-    ) -> "tuple[np.ndarray, Nearest]":
+    ) -> tuple[np.ndarray, Nearest]:
         """The list of each row, and the rows that are nearest to those held out."""
-        import numpy as np
-
         record = source.part_names[part.name]
         is_here = (prepared.part_digests == _digest(record.content)).all(1)
         own = np.where(is_here, prepared.rows, -1)
@@ -139,7 +133,7 @@ class Quantize(Stage):
         return lists, nearest
 
 
-def _lists_of(prepared: _Fit, block: "np.ndarray") -> "np.ndarray":
+def _lists_of(prepared: _Fit, block: np.ndarray) -> np.ndarray:
     if prepared.on_gpu is None:
         return prepared.index.quantizer.search(block, 1)[1][:, 0]
     with _gpu:  # which one thread may use at a time
@@ -149,17 +143,14 @@ def _lists_of(prepared: _Fit, block: "np.ndarray") -> "np.ndarray":
 _gpu = threading.Lock()
 
 
-def _read(reader: VectorRows, part: str, first: int, total: int) -> "np.ndarray":
-    import numpy as np
+def _read(reader: VectorRows, part: str, first: int, total: int) -> np.ndarray:
 
     rows = reader.read(part, first, min(_ROWS, total - first))
     return np.ascontiguousarray(rows, np.float32)
 
 
-def _encode(prepared: _Fit, block: "np.ndarray", lists: "np.ndarray") -> "np.ndarray":
+def _encode(prepared: _Fit, block: np.ndarray, lists: np.ndarray) -> np.ndarray:
     """The codes of rows whose lists are known: uint8 (n, code size)."""
-    import numpy as np
-
     faiss = import_faiss()
     codes = np.empty((len(block), prepared.code_size), np.uint8)
     prepared.index.encode_vectors(
@@ -168,7 +159,6 @@ def _encode(prepared: _Fit, block: "np.ndarray", lists: "np.ndarray") -> "np.nda
     return codes
 
 
-def _digest(content: str) -> "np.ndarray":
-    import numpy as np
+def _digest(content: str) -> np.ndarray:
 
     return np.frombuffer(bytes.fromhex(content), np.uint8)

@@ -2,15 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+
+import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import SPECTRUM, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .landmarks import gather_embeddings, gather_features, to_tensors
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ class Spectrum(Stage):
         facts = {"k_max": len(found.values), "affinity": affinity, "rows_in_all": features.rows}
         return Product(rows=len(rows), shared=facts)
 
-    def _landmarks(self, features: Artifact) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+    def _landmarks(self, features: Artifact) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Numbers over all parts, features and points of the landmarks; lets go of the others."""
         from .algorithms.clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
 

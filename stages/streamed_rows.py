@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..store import Artifact, ConfigError
 from .artifact_rows import Block, blocks_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 _ROWS_AT_ONCE = 8192
@@ -20,7 +21,7 @@ _BLOCKS_OF_BUFFER = 16
 
 def shuffled_batches(
     artifact: Artifact, *, batch: int, buffer_rows: int, seed: int, epoch: int
-) -> "Iterator[np.ndarray]":
+) -> Iterator[np.ndarray]:
     """One epoch as float16 arrays (batch, d): every row once, but for a last short batch.
 
     Blocks of rows come in a random order over all parts into a buffer, and rows leave it by a
@@ -37,7 +38,6 @@ def shuffled_batches(
         raise ConfigError(
             f"buffer_rows is {buffer_rows}, a batch of {batch} needs at least {batch}"
         )
-    import numpy as np
 
     buffer_rows = min(buffer_rows, artifact.rows)
     most_rows = max(1, buffer_rows // _BLOCKS_OF_BUFFER)
@@ -68,7 +68,6 @@ class StreamedRows:
 
     def __getitem__(self, rows: "slice | torch.Tensor") -> "torch.Tensor":
         """Neighbouring rows, or rows by their ascending numbers; a block at a time is held."""
-        import numpy as np
         import torch
 
         numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows.numpy()
@@ -93,8 +92,7 @@ class StreamedRows:
         )
         return map(torch.from_numpy, islice(drawn, first, None))
 
-    def _block(self, number: int) -> "np.ndarray":
-        import numpy as np
+    def _block(self, number: int) -> np.ndarray:
 
         if self._held is None or self._held[0] != number:
             block = self._blocks[number]
@@ -109,9 +107,8 @@ def _draw(
     width: int,
     batch: int,
     buffer_rows: int,
-    generator: "np.random.Generator",
-) -> "Iterator[np.ndarray]":
-    import numpy as np
+    generator: np.random.Generator,
+) -> Iterator[np.ndarray]:
 
     largest = max(block.rows for block in blocks)
     buffer = np.empty((buffer_rows + largest, width), np.float16)
@@ -133,10 +130,8 @@ def _draw(
         held = _close_gaps(buffer, held, order)
 
 
-def _close_gaps(buffer: "np.ndarray", held: int, gone: "np.ndarray") -> int:
+def _close_gaps(buffer: np.ndarray, held: int, gone: np.ndarray) -> int:
     """Moves the last rows that stay into the places of those that went; how many stay."""
-    import numpy as np
-
     stays = np.ones(held, bool)
     stays[gone] = False
     kept = held - len(gone)

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..store import Artifact, ConfigError, PartRecord, Product, Scratch
 from ..store.kinds import VIEWS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .vocabulary import read_words
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 OWN, GUIDE, OTHER = "embeddings", "words/guide", "embeddings/"
@@ -68,8 +69,6 @@ class Views(Stage):
         scratch: Scratch,
     ) -> Product:
         """Writes the views of one part, and counts rows that other runs do not hold."""
-        import numpy as np
-
         embeddings = inputs[OWN]
         x = embeddings.embeddings(part.name)
         others, missing = [], {}
@@ -128,13 +127,12 @@ def read_guide(words: Artifact | None, device: str) -> "torch.Tensor | None":
 
 
 def join_views(
-    x: "np.ndarray",
-    others: "Sequence[np.ndarray]",
+    x: np.ndarray,
+    others: Sequence[np.ndarray],
     guide: "torch.Tensor | None",
     device: str,
-) -> "np.ndarray":
+) -> np.ndarray:
     """Views of images: their embeddings (n, d), those of other models, and what the guide says."""
-    import numpy as np
     import torch
 
     from .algorithms.votes import guide_rows
@@ -148,13 +146,11 @@ def join_views(
 
 def _rows_beside(
     embeddings: Artifact, part: str, other: Artifact, run: str
-) -> "tuple[np.ndarray, int]":
+) -> tuple[np.ndarray, int]:
     """Another run's embeddings (n, d) of the images of a part, and how many it does not hold.
 
     A part of the same name holds the same shard. Elsewhere a key must stand in one part alone.
     """
-    import numpy as np
-
     names = [part] if part in other.part_names else [one.name for one in other.parts]
     n, size = embeddings.part_names[part].rows, int(other.facts["model"]["embedding_size"])
     keys = embeddings.table(part, columns=["key"]).column(0)
@@ -176,9 +172,8 @@ def _rows_beside(
     return rows, int((~is_found).sum())
 
 
-def _find(keys: Any, other: Artifact, part: str) -> "tuple[np.ndarray, np.ndarray]":
+def _find(keys: Any, other: Artifact, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Which keys stand in a part of another artifact, and in which of its rows."""
-    import numpy as np
     import pyarrow.compute as pc
 
     there = other.table(part, columns=["key"]).column(0).combine_chunks()

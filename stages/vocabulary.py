@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from ..store import Artifact, ConfigError
 from ..store.digest import digest_file, digest_json
 from ..store.files import store_errors, sync, temporary_sibling
@@ -24,7 +26,6 @@ from .sources.phrases import (
 from .sources.shards import part_name
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from .contract import Progress
@@ -111,13 +112,11 @@ def embed_phrases(
     encoder: Encoder,
     progress: "Progress",
     kept: Path,
-) -> "np.ndarray":
+) -> np.ndarray:
     """Text embeddings (m, d) of names: the unit mean over the prompts, each of unit length.
 
     What is encoded is kept in the folder `kept`, block by block, and found there again.
     """
-    import numpy as np
-
     prompts = expand_templates(templates)
     progress.start("words", len(names), "phrases")
     step = max(1, _TEXTS // len(prompts))
@@ -137,18 +136,15 @@ def embed_phrases(
     return np.concatenate(blocks)
 
 
-def _embed(names: Sequence[str], prompts: Sequence[str], encoder: Encoder) -> "np.ndarray":
-    import numpy as np
+def _embed(names: Sequence[str], prompts: Sequence[str], encoder: Encoder) -> np.ndarray:
 
     texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
     rows = encoder.texts(texts).reshape(len(names), len(prompts), -1).mean(axis=1)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _save(path: Path, rows: "np.ndarray") -> None:
+def _save(path: Path, rows: np.ndarray) -> None:
     """Writes what is encoded so far, whole or not at all."""
-    import numpy as np
-
     with store_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_sibling(path)
@@ -168,7 +164,6 @@ class Candidates(NamedTuple):
 
 def read_words(words: Artifact, device: str) -> Candidates:
     """The words of all vocabularies; one that stands in several is that of the first."""
-    import numpy as np
     import torch
 
     names, blocks = words.column("name"), [words.embeddings(part.name) for part in words.parts]

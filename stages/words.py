@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.digest import digest_file, digest_json
@@ -12,9 +14,6 @@ from .contract import Inputs, Part, Runtime, Stage
 from .encoder import Encoder, load_encoder_of
 from .part_tables import write_table
 from .vocabulary import Vocabulary, check_templates, embed_phrases
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
 """What of a model decides the embeddings of texts."""
@@ -100,8 +99,7 @@ def _identity(model: Mapping[str, Any], runtime: Runtime) -> str:
     return digest_json(told)
 
 
-def _write(scratch: Scratch, name: str, names: tuple[str, ...], t: "np.ndarray") -> None:
-    import numpy as np
+def _write(scratch: Scratch, name: str, names: tuple[str, ...], t: np.ndarray) -> None:
     import pyarrow as pa
 
     spec = WORDS.files["rows"]

@@ -105,7 +105,7 @@ class Levels(NamedTuple):
 
     def cut(self, level: int) -> Partition:
         """The clusters at a level."""
-        merged = np.array([(one.left, one.right) for one in self.hierarchy.mergings])
+        merged = np.array([(one.left, one.right) for one in self.hierarchy.merges])
         left, right = merged.reshape(-1, 2).T
         return self.leaves._replace(group=cut(left, right, level))
 

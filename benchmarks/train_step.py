@@ -100,7 +100,7 @@ class Training:
         z, c = self.heads(batch)
         yield "heads"
         is_cpu = self.device.type == "cpu"
-        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), look=is_cpu)  # as there
+        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), check=is_cpu)  # as there
         yield "sinkhorn"
         columns = None
         if 0 < recipe.columns < len(z):

@@ -1,4 +1,4 @@
-"""Features or embeddings in, one FAISS index out, with the recall that was measured."""
+"""Features or embeddings in, one FAISS index with its measured recall out."""
 
 import json
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ _EF_CONSTRUCTION = 80
 _ROWS = 8192
 
 _ENOUGH = 0.999
-"""Recall beyond which no wider search is measured."""
+"""Recall from which no wider search is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index(Stage):
     """Builds an index by inner product of unit rows.
 
-    Inverted lists are merged from those of all parts. An exact index and a graph are built at once:
-    they are for rows so few that this takes no longer than a minute.
+    Inverted lists are merged from the lists of all parts. An exact index and a graph are built from
+    all rows: they are for so few rows that this takes less than a minute.
     """
 
     name: ClassVar[str] = "index"
@@ -41,22 +41,22 @@ class Index(Stage):
     factory: str
     """A FAISS factory string."""
     seed: int = 0
-    """Draws the rows on which a graph is measured."""
+    """Draws the query rows that a graph is measured with."""
 
     @property
     def is_merged(self) -> bool:
-        """Whether it is made of inverted lists."""
+        """Whether it consists of inverted lists."""
         return Factory.parse(self.factory).shape == "lists"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The space that is indexed, and its lists."""
+        """The indexed space, and its lists."""
         if not self.is_merged:
             return (self.space,)
         return (self.space, f"quantizer/{self.space}", f"lists/{self.space}")
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One, of all rows; ConfigError where the rows cannot be indexed so."""
+        """One, of all rows; ConfigError where the factory does not suit the rows."""
         rows = VectorRows(inputs[self.space])
         Factory.parse(self.factory).check(rows.source.rows, rows.width)
         sources = {slot: inputs[slot].content for slot in self.needs}
@@ -65,7 +65,7 @@ class Index(Stage):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Writes the index, and measures how much of the truth each search width finds."""
+        """Writes the index, and measures its recall at several search widths."""
         source = inputs[self.space]
         path, rows = scratch.path("index"), VectorRows(source)
         if self.is_merged:
@@ -80,7 +80,7 @@ class Index(Stage):
             "metric": "inner product of unit rows",
             "rows": source.rows,
             "width": rows.width,
-            "curve": [[width, round(found, 4)] for width, found in curve],
+            "curve": [[width, round(value, 4)] for width, value in curve],
             "source_version": source.version,
             "source_content": source.content,
             "model": dict(source.facts["model"]),
@@ -106,7 +106,7 @@ class Index(Stage):
         runtime.progress.advance(1)
 
     def _build(self, path: Path, rows: VectorRows, runtime: Runtime) -> None:
-        """An exact index, or a graph that one thread links: more would link in another order."""
+        """Builds an exact index, or a graph in one thread: several would link in varying order."""
         from .indexing.rates import seconds_to_build
 
         faiss = import_faiss()
@@ -129,47 +129,47 @@ class Index(Stage):
         faiss.write_index(index, str(path))
 
     def _drawn(self, rows: VectorRows) -> tuple[np.ndarray, Nearest, np.ndarray]:
-        """Rows that look for others than themselves, the others, and their own numbers."""
+        """Query rows drawn from the index, their true neighbours, and their own row numbers."""
         total = rows.source.rows
         count = min(QUERIES, total) if Factory.parse(self.factory).shape == "graph" else 0
         own = np.sort(np.random.default_rng(self.seed).choice(total, count, replace=False))
         queries = rows.take(own).astype(np.float32)
         truth = none_yet(count)
 
-        def look(block: tuple[int, np.ndarray]) -> Nearest:
+        def compare(block: tuple[int, np.ndarray]) -> Nearest:
             return nearest_of(queries, block[1], block[0], own)
 
-        for one in side_by_side(look, _blocks(rows) if count else ()):
-            truth = merge(truth, one)
+        for nearest in side_by_side(compare, _blocks(rows) if count else ()):
+            truth = merge(truth, nearest)
         return queries, truth, own
 
     def _measure(
         self, path: Path, rows: VectorRows, queries: np.ndarray, truth: Nearest, own: np.ndarray
     ) -> Curve:
-        """recall@10 of wider and wider searches, until no more is to be found."""
+        """recall@10 of ever wider searches, until a wider one finds hardly more."""
         factory = Factory.parse(self.factory)
         opened = OpenedIndex(path, factory, rows)
         if factory.shape == "exact" or not len(queries):
             return [(opened.most_wide, 1.0)]
         curve: list[tuple[int, float]] = []
         for width in _widths(opened.most_wide, 16 if factory.shape == "graph" else 1):
-            # One more than is wanted: the first may be the query itself.
-            found = opened.search(queries, NEIGHBOURS + 1, width)
-            curve.append((width, recall(found, truth, own)))
-            if _is_enough([found for _, found in curve]):
+            # One extra neighbour: the first may be the query itself.
+            neighbours = opened.search(queries, NEIGHBOURS + 1, width)
+            curve.append((width, recall(neighbours, truth, own)))
+            if _is_enough([value for _, value in curve]):
                 break
         return curve
 
 
 def _is_enough(recalls: list[float]) -> bool:
-    """Whether wider searches have hardly anything more to find: codes may hide the rest."""
+    """Whether wider searches find hardly more; codes may hide the remaining neighbours."""
     if recalls[-1] >= _ENOUGH:
         return True
     return len(recalls) > 2 and 0.5 < recalls[-1] < recalls[-3] + 1 - _ENOUGH
 
 
 def _widths(most: int, first: int) -> Iterator[int]:
-    """Widths that grow by a third or a half, up to the most thorough one."""
+    """Widths that grow by a third or a half, up to the widest."""
     width = first
     while width < most:
         yield width
@@ -178,7 +178,7 @@ def _widths(most: int, first: int) -> Iterator[int]:
 
 
 def _blocks(rows: VectorRows) -> Iterator[tuple[int, np.ndarray]]:
-    """All rows in float32, some at a time, with the number of each block's first row."""
+    """All rows in float32, in blocks with the row number of their first row."""
     for part in rows.source.parts:
         for first in range(0, part.rows, _ROWS):
             block = rows.read(part.name, first, min(_ROWS, part.rows - first))
@@ -187,22 +187,22 @@ def _blocks(rows: VectorRows) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _held_out(inputs: Inputs, space: str) -> tuple[np.ndarray, Nearest, np.ndarray]:
-    """The held-out rows, their neighbours over all parts, and their own numbers, -1 where gone."""
+    """The held-out rows, their true neighbours over all parts, and their own row numbers."""
     source, listed = inputs[space], inputs[f"lists/{space}"]
     fitted = inputs[f"quantizer/{space}"]
     held_out = fitted.tensors(fitted.parts[0].name, "held_out")
     own = _numbers(source, held_out)
     truth = none_yet(len(own))
     for part in listed.parts:
-        some = listed.tensors(part.name, "nearest")
-        rows = some["rows"].astype(np.int64)
+        nearest = listed.tensors(part.name, "nearest")
+        rows, similarities = nearest["rows"].astype(np.int64), nearest["similarities"]
         start = source.starts[part.name]
-        truth = merge(truth, Nearest(some["similarities"], np.where(rows >= 0, rows + start, -1)))
+        truth = merge(truth, Nearest(similarities, np.where(rows >= 0, rows + start, -1)))
     return held_out["vectors"].astype(np.float32), truth, own
 
 
 def _numbers(source: Artifact, held_out: "dict[str, Any]") -> np.ndarray:
-    """Numbers of held-out rows over all parts; -1 where their part is not there any more."""
+    """Row numbers of held-out rows over all parts; -1 where their part is gone."""
     starts = {part.content: source.starts[part.name] for part in source.parts}
     numbers = [
         starts[part.tobytes().hex()] + int(row) if part.tobytes().hex() in starts else -1

@@ -1,4 +1,4 @@
-"""Rows of the kind `embeddings` and of what was skipped, as `embed` and `import` write them."""
+"""The tables of a part: how any is written, and those of embeddings."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,18 +13,18 @@ from ..store.kinds import EMBEDDINGS, Table
 
 @dataclass
 class EmbeddingRows:
-    """The rows of one part while they are gathered."""
+    """Collects the rows of one part of embeddings, and its skipped samples, then writes both."""
 
     shard: str
     size: int
     """d, the length of an embedding."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     embeddings: list[np.ndarray] = field(default_factory=list)
-    """Blocks of unit rows, float32 or float16, as many rows in all as `rows`."""
+    """Blocks of unit rows, float32 or float16; together as many rows as `rows`."""
     skipped: list[dict[str, Any]] = field(default_factory=list)
 
     def skip(self, key: str, reason: str, detail: str, offset: int | None = None) -> None:
-        """Records a sample that is not embedded."""
+        """Records a skipped sample."""
         self.skipped.append(
             {"key": key, "shard": self.shard, "offset": offset, "reason": reason, "detail": detail}
         )
@@ -32,7 +32,7 @@ class EmbeddingRows:
     def write(
         self, scratch: Scratch, facts: Mapping[str, Any], model: Mapping[str, Any]
     ) -> Product:
-        """Writes both tables; the product's facts count every sample: seen = embedded + skipped."""
+        """Writes both tables; the facts count every sample: seen = embedded + skipped."""
         import pyarrow as pa
 
         blocks = [np.empty((0, self.size), np.float16), *self.embeddings]
@@ -48,16 +48,16 @@ class EmbeddingRows:
         flat = pa.array(vectors.reshape(-1))
         columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.types[-1]))
         write_table(scratch, "rows", pa.Table.from_arrays(columns, schema=schema))
-        lost = EMBEDDINGS.files["skipped"]
-        assert isinstance(lost, Table)
-        write_table(scratch, "skipped", pa.Table.from_pylist(self.skipped, schema=lost.schema()))
+        skipped = EMBEDDINGS.files["skipped"]
+        assert isinstance(skipped, Table)
+        write_table(scratch, "skipped", pa.Table.from_pylist(self.skipped, schema=skipped.schema()))
         return Product(
             rows=len(self.rows),
             facts={
                 "shard": self.shard,
                 "seen": len(self.rows) + len(self.skipped),
                 "embedded": len(self.rows),
-                "skipped": dict(Counter(one["reason"] for one in self.skipped)),
+                "skipped": dict(Counter(row["reason"] for row in self.skipped)),
                 **facts,
             },
             shared={"model": dict(model)},
@@ -65,7 +65,7 @@ class EmbeddingRows:
 
 
 def write_table(scratch: Scratch, role: str, table: Any) -> None:
-    """Writes a Parquet file that any reader can map: vectors plain, nothing compressed."""
+    """Writes an uncompressed Parquet file without dictionaries, which readers can memory-map."""
     import pyarrow.parquet as pq
 
     plain = [name for name in table.schema.names if name != "embedding"]

@@ -281,7 +281,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
             eta=ETA,
             seed=seed,
             device=self.device,
-            has_k=bool(self.n_clusters != "auto"),
+            needs_spectrum=bool(self.n_clusters == "auto"),
         )
         # Rounded as in the store.
         vectors = np.ascontiguousarray(found.vectors, np.float32)

@@ -1,4 +1,4 @@
-"""Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, resuming, projecting."""
+"""Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, state and projection."""
 
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 WEIGHTS, ORDER, COLUMNS = range(3)
-"""What a random stream of a seed is for."""
+"""Purposes of a seed's independent random streams."""
 
 
 def build_optimizer(heads: Heads, config: TrainingConfig) -> torch.optim.Optimizer:
-    """One optimiser of two groups; the second is the cluster head, if there is one.
+    """One optimiser with two groups; the second is the cluster head, if there is one.
 
-    The reference keeps two optimisers, which is the same thing.
+    The reference has two optimisers, which is equivalent.
     """
     cluster = heads.cluster_parameters()
     rest = [v for k, v in heads.named_parameters() if k not in cluster]
@@ -62,11 +62,11 @@ def train_step(
     *,
     generator: torch.Generator | None = None,
 ) -> Terms:
-    """Step `number`, counted from 0, on one batch; the terms, detached, on the batch's device.
+    """Takes step `number`, from 0, on one batch; returns detached terms on the batch's device.
 
-    While warming up the cluster head has no gradient, so its momentum starts from nothing. After
-    the last step of the warm-up it becomes a copy of the feature head. Among several processes
-    `batch` is this one's share of the rows; the loss is that of all of them.
+    During the warm-up the cluster head has no gradient, so its momentum starts from zero. After the
+    last warm-up step it becomes a copy of the feature head. With several processes, `batch` is this
+    process' share of the rows, and the loss is that of all rows.
     """
     heads.train()
     z, c = heads(batch)
@@ -86,10 +86,10 @@ def train_step(
 
 @torch.no_grad()
 def settle_batchnorm(heads: Heads, x: TrainingRows, batch: int) -> None:
-    """Sets BatchNorm's running statistics to those of all rows, over blocks of `batch`.
+    """Sets BatchNorm's running statistics to those of all rows, computed in blocks of `batch`.
 
-    A short training leaves them near where they started: the initial variance of 1 is some thousand
-    times that of a projected unit row, and after 50 steps still outweighs it.
+    After a short training they would still be near their initial values: the initial variance of 1
+    is some thousand times that of a projected unit row, and outweighs it even after 50 steps.
     """
     if not heads.has_trunk:
         return
@@ -112,7 +112,7 @@ def project(
 ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
     """Features and cluster features of all rows, float16 on the CPU, `batch` rows at a time.
 
-    BatchNorm uses its running statistics, so a row's features do not depend on the other rows; the
+    BatchNorm uses its running statistics, so a row's features do not depend on other rows. The
     reference never leaves training mode, where they do.
     """
     was_training = heads.training
@@ -130,13 +130,12 @@ def project(
 
 
 class Trainer:
-    """Heads in training on the rows of `x`, which stay where they are; batches go to `device`.
+    """Trains heads on the rows of `x`, which stay on their device; batches are moved to `device`.
 
-    The rows of a batch and the sampled columns follow from the seed and the step's number alone.
-    A last batch that would be short is dropped. Among several processes each takes its share of
-    every batch, which is shortened to a multiple of their number. Raises ConfigError below 2 rows,
-    or below 2 for each process. Rows may hold several `views`, which start side by side, with the
-    recipe's number of features each.
+    The rows of a batch and the sampled columns only depend on the seed and the step number. A short
+    last batch is dropped. With several processes, each takes its share of every batch, which is
+    shortened to a multiple of their number. Raises ConfigError for fewer than 2 rows per process.
+    A row may consist of several `views`; each starts with the config's number of features.
     """
 
     def __init__(
@@ -150,7 +149,7 @@ class Trainer:
         self._rank, self._size = rank_and_size()
         if n < 2 * self._size:
             raise ConfigError(
-                f"training got {n} rows of embeddings; it needs at least {2 * self._size}"
+                f"training needs at least {2 * self._size} rows of embeddings, got {n}"
             )
         self.x, self.config, self.device = x, config, torch.device(device)
         self.heads = Heads(
@@ -173,11 +172,11 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole config."""
+        """Number of steps in the whole training."""
         return self.config.epochs * self.steps_per_epoch
 
     def step(self) -> Terms:
-        """Takes the next step; the terms stay on the device, so that no step waits for it."""
+        """Takes the next step; the terms stay on the device, so no step waits for it."""
         batch = self._batch().to(self.device, torch.float32)
         generator = _generator(self.config.seed, COLUMNS, self.step_number)
         out = train_step(
@@ -187,12 +186,12 @@ class Trainer:
         return out
 
     def finish(self) -> Heads:
-        """The heads, their BatchNorm settled on all rows: call it before they project."""
+        """The heads with BatchNorm settled on all rows: call it before they project."""
         settle_batchnorm(self.heads, self.x, self.batch)
         return self.heads
 
     def state(self) -> dict[str, Tensor]:
-        """All that continuing needs, as copies on the CPU: weights, moments, the step's number."""
+        """Everything needed to continue, copied to the CPU: weights, moments, step number."""
         out = {f"heads.{k}": v for k, v in self.heads.state_dict().items()}
         for name, parameter in self.heads.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -202,7 +201,7 @@ class Trainer:
         return {k: v.detach().to("cpu", copy=True) for k, v in out.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continues where `state` was taken: bit by bit on a CPU with the same config and rows."""
+        """Continues from a `state`; exact on a CPU with the same config and rows."""
         prefix = "heads."
         self.heads.load_state_dict(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -213,7 +212,7 @@ class Trainer:
             if path.startswith("optimizer."):
                 name, _, key = path.removeprefix("optimizer.").rpartition(".")
                 parameter = parameters[name]
-                # Adam keeps its count of steps on the CPU; moments live beside their parameter.
+                # Adam keeps its step count on the CPU; moments are on their parameter's device.
                 device = value.device if key == "step" else parameter.device
                 self.optimizer.state[parameter][key] = value.to(device, copy=True)
         self.step_number = int(state["step"])
@@ -246,7 +245,7 @@ def _directions(
 ) -> Directions:
     """Mean of the rows, and the directions (p, d) that the heads start from.
 
-    With several views both are those of the rows that whitening looks at.
+    With several views, both are computed from the sample of rows that whitening uses.
     """
     if len(views) > 1:
         sample = x[torch.from_numpy(choose_rows(len(x), ROWS, config.seed)).to(x.device)]

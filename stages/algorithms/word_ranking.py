@@ -1,4 +1,4 @@
-"""Which words name a cluster: ranked by votes or by contrast, and told apart by second words."""
+"""The ranking of words that name a cluster, by votes or by contrast, and second words for ties."""
 
 from typing import NamedTuple
 
@@ -12,97 +12,98 @@ from torch import Tensor
 from .votes import CHUNK_NUMBERS, SCALE, ClusterVotes
 
 NEIGHBOURS = 10
-"""Clusters that a word's nearness is a mean over: the number of arXiv 1710.04087."""
+"""Nearest clusters that a word's mean cosine is taken over, as in arXiv 1710.04087."""
 
 HUBNESS = 0.5
-"""How much of a word's nearness to clusters is taken away. All of it, as in arXiv 1710.04087, is
-too much where clusters are few: its ten nearest are all then, its own one among them."""
+"""Weight of a word's mean cosine with its nearest clusters, which is subtracted. A weight of 1, as
+in arXiv 1710.04087, is too much for few clusters: the ten nearest are then all of them, including
+the word's own."""
 
 CANDIDATES = 20
-"""Words that are kept for a cluster: its captions, and second words for those that share one."""
+"""Words ranked for each cluster: its captions, and candidates for its second word."""
 
 NONE = -1
-"""In place of a word where there is none."""
+"""Stands for no word."""
 
 
 class Ranking(NamedTuple):
-    """The words that fit each of k clusters, best first; those of an empty cluster are `NONE`."""
+    """The words that fit each of k clusters, best first; `NONE` for an empty cluster."""
 
     words: Int[ndarray, "k r"]
     shares: Float[ndarray, "k r"]
-    """From 0 to 1, of all that a cluster gives to all words."""
+    """From 0 to 1: the word's share of what the cluster gives to all words."""
     votes: Float[ndarray, "k r"]
-    """Of its images, whatever the words are ranked by."""
+    """Votes of the cluster's images, under either ranking."""
 
 
-def rank_by_votes(opinions: ClusterVotes, most: int = CANDIDATES) -> Ranking:
-    """The words with most votes (arXiv 2306.05272); of equals the first. A share is of votes.
+def rank_by_votes(votes: ClusterVotes, most: int = CANDIDATES) -> Ranking:
+    """The words with the most votes (arXiv 2306.05272), ties by number; shares are of all votes.
 
-    A word without a vote is no candidate, so that there may be fewer than `most`.
+    Words without a vote are left out, so there may be fewer than `most`.
     """
-    k, m = opinions.votes.shape
+    k, m = votes.votes.shape
     ranking = _empty(k, min(most, m))
     for cluster in range(k):
-        words, votes = _votes_of(opinions, cluster)
-        order = np.lexsort((words, -votes))[:most]
-        order = order[votes[order] > 0]
+        words, counts = _votes_of(votes, cluster)
+        order = np.lexsort((words, -counts))[:most]
+        order = order[counts[order] > 0]
         ranking.words[cluster, : len(order)] = words[order]
-        ranking.votes[cluster, : len(order)] = votes[order]
-        ranking.shares[cluster, : len(order)] = votes[order] / votes.sum()
+        ranking.votes[cluster, : len(order)] = counts[order]
+        ranking.shares[cluster, : len(order)] = counts[order] / counts.sum()
     return ranking
 
 
 def rank_by_contrast(
-    opinions: ClusterVotes,
+    votes: ClusterVotes,
     t: Float[Tensor, "m d"],
     most: int = CANDIDATES,
     chunk: int | None = None,
 ) -> Ranking:
-    """The words that fit a cluster, and fit it more than the clusters nearest to them.
+    """The words that fit a cluster, and fit it better than they fit their nearest clusters.
 
     Cross-domain similarity local scaling (Conneau et al., "Word Translation Without Parallel Data",
-    arXiv 1710.04087, section 2.3), which keeps words that are near to everything from naming
-    everything: 2 cos(cluster, word) − r(word) / 2, where r is the word's mean cosine with its ten
+    arXiv 1710.04087, section 2.3) keeps words that are near everything from naming everything. The
+    score is 2 cos(cluster, word) − r(word) / 2, where r is the word's mean cosine with its ten
     nearest clusters. Where we differ: r counts half (`HUBNESS`), the cosine is the mean over a
-    cluster's images, and the cluster's own r is left out, which changes no order of words. A share
-    is of the softmax of `SCALE` times that. `t` are unit rows; `chunk` words are compared at once.
+    cluster's images, and the cluster's own r, which changes no order of words, is left out. Shares
+    are a softmax of `SCALE` times the score. `t` are unit rows; `chunk` words are compared at once.
     """
-    there = np.flatnonzero(opinions.counts)
-    k, m = len(opinions.counts), len(t)
+    used = np.flatnonzero(votes.counts)
+    k, m = len(votes.counts), len(t)
     ranking = _empty(k, min(most, m))
-    if not len(there):
+    if not len(used):
         return ranking
-    means = _means(opinions, there, t)
-    chunk = max(1, CHUNK_NUMBERS // len(there)) if chunk is None else chunk
-    best = means.new_empty(len(there), 0)
-    found = torch.empty(len(there), 0, dtype=torch.long, device=t.device)
-    total = means.new_full((len(there), 1), -torch.inf)
+    means = _means(votes, used, t)
+    chunk = max(1, CHUNK_NUMBERS // len(used)) if chunk is None else chunk
+    best = means.new_empty(len(used), 0)
+    words = torch.empty(len(used), 0, dtype=torch.long, device=t.device)
+    total = means.new_full((len(used), 1), -torch.inf)
     for start in range(0, m, chunk):
         cosine = means @ t[start : start + chunk].mT
-        near = cosine.topk(min(NEIGHBOURS, len(there)), dim=0).values.mean(0)
+        near = cosine.topk(min(NEIGHBOURS, len(used)), dim=0).values.mean(0)
         fit = SCALE * (2 * cosine - HUBNESS * near)
         total = torch.logaddexp(total, fit.logsumexp(1, keepdim=True))
         number = torch.arange(start, start + fit.shape[1], device=t.device)
-        found = torch.cat([found, number.expand(len(there), -1)], 1)
-        best, order = torch.cat([best, fit], 1).topk(min(most, found.shape[1]), dim=1)
-        found = found.gather(1, order)
-    ranking.words[there] = found.cpu().numpy()
-    ranking.shares[there] = torch.exp(best - total).cpu().numpy()
-    for cluster in there.tolist():
-        words, votes = _votes_of(opinions, cluster)
-        given = dict(zip(words.tolist(), votes.tolist(), strict=True))
+        words = torch.cat([words, number.expand(len(used), -1)], 1)
+        best, order = torch.cat([best, fit], 1).topk(min(most, words.shape[1]), dim=1)
+        words = words.gather(1, order)
+    ranking.words[used] = words.cpu().numpy()
+    ranking.shares[used] = torch.exp(best - total).cpu().numpy()
+    for cluster in used.tolist():
+        voted, counts = _votes_of(votes, cluster)
+        given = dict(zip(voted.tolist(), counts.tolist(), strict=True))
         ranking.votes[cluster] = [given.get(word, 0.0) for word in ranking.words[cluster].tolist()]
     return ranking
 
 
 def second_words(
-    ranking: Ranking, opinions: ClusterVotes, t: Float[Tensor, "m d"]
+    ranking: Ranking, votes: ClusterVotes, t: Float[Tensor, "m d"]
 ) -> Int[ndarray, " k"]:
-    """For clusters that share their first word, another that tells each from the others.
+    """A second word for clusters that share their first, which tells each from the others.
 
-    Of the words that the sharing clusters are ranked by, each gets one of its own: those that fit
-    best, all together, by the contrast among these clusters alone. `NONE` where the first word is
-    shared with none, or where there are fewer words than clusters.
+    Each of them gets a different word from all their ranked words: the assignment that fits best
+    overall, by the contrast among these clusters alone. `NONE` where the first word is not shared,
+    or where there are fewer words than clusters.
     """
     first = ranking.words[:, 0]
     second = np.full(len(first), NONE)
@@ -111,7 +112,7 @@ def second_words(
         if len(sharing) < 2:
             continue
         others = np.setdiff1d(ranking.words[sharing], [word, NONE])
-        fits = _means(opinions, sharing, t) @ t[torch.from_numpy(others).to(t.device)].mT
+        fits = _means(votes, sharing, t) @ t[torch.from_numpy(others).to(t.device)].mT
         cosine = fits.cpu().double().numpy()
         rows, columns = linear_sum_assignment(2 * cosine - cosine.mean(0), maximize=True)
         second[sharing[rows]] = others[columns]
@@ -122,14 +123,14 @@ def _empty(k: int, most: int) -> Ranking:
     return Ranking(np.full((k, most), NONE), np.zeros((k, most)), np.zeros((k, most)))
 
 
-def _means(opinions: ClusterVotes, clusters: Int[ndarray, " c"], t: Tensor) -> Float[Tensor, "c d"]:
+def _means(votes: ClusterVotes, clusters: Int[ndarray, " c"], t: Tensor) -> Float[Tensor, "c d"]:
     """Mean embeddings of some clusters, as precise as the words and beside them."""
     # In this order, as not every device knows float64.
-    return torch.from_numpy(opinions.means[clusters]).to(t.dtype).to(t.device)
+    return torch.from_numpy(votes.means[clusters]).to(t.dtype).to(t.device)
 
 
-def _votes_of(opinions: ClusterVotes, cluster: int) -> tuple[ndarray, ndarray]:
-    """Words that a cluster votes for, and the votes of each."""
-    votes = opinions.votes
-    row = slice(votes.indptr[cluster], votes.indptr[cluster + 1])
-    return votes.indices[row], votes.data[row]
+def _votes_of(votes: ClusterVotes, cluster: int) -> tuple[ndarray, ndarray]:
+    """The words that a cluster votes for, and its votes for each."""
+    matrix = votes.votes
+    row = slice(matrix.indptr[cluster], matrix.indptr[cluster + 1])
+    return matrix.indices[row], matrix.data[row]

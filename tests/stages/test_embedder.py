@@ -1,4 +1,4 @@
-"""Samples to embeddings: in order, each with one fate, the same by cores and by processes."""
+"""Samples to embeddings: in order, each with one outcome, the same by cores and by processes."""
 
 import contextlib
 import io
@@ -110,7 +110,7 @@ def all_rows(batches: Sequence[Batch]) -> np.ndarray:
     return np.concatenate([one.embeddings for one in batches])
 
 
-def test_every_sample_has_one_fate_in_order_and_open_clips_embedding(embedder):
+def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder):
     given = samples(45)
     given[3] = Sample("3", b"no picture")
     given[17] = Sample("17", UndecodableImage("unreadable", "gone"))
@@ -118,13 +118,15 @@ def test_every_sample_has_one_fate_in_order_and_open_clips_embedding(embedder):
     batches = list(embedder.embed(given))
     assert [len(one.entries) for one in batches] == [16, 16, 13]
     assert [entry.key for one in batches for entry in one.entries] == [one.key for one in given]
-    fates = [fate for one in batches for fate in one.fates]
-    reasons = {number: fate.reason for number, fate in enumerate(fates) if fate.reason}
+    outcomes = [outcome for batch in batches for outcome in batch.outcomes]
+    reasons = {number: outcome.reason for number, outcome in enumerate(outcomes) if outcome.reason}
     assert reasons == {3: "unsupported", 17: "unreadable", 44: "empty"}
-    assert fates[17].detail == "gone"
+    assert outcomes[17].detail == "gone"
     assert sum(one.skipped for one in batches) == 3
     good = [number for number in range(45) if number not in reasons]
-    assert [(fates[n].width, fates[n].height) for n in good] == [(40, 32 + n % 7) for n in good]
+    assert [(outcomes[n].width, outcomes[n].height) for n in good] == [
+        (40, 32 + n % 7) for n in good
+    ]
     assert np.abs(all_rows(batches) - expected_rows(good)).max() < 1e-6
     # The same object takes another source.
     again = list(embedder.embed(given[:16]))
@@ -253,6 +255,6 @@ def test_jpegs_are_decoded_at_a_fraction_where_the_encoder_says_so(encoder):
     (whole,) = Embedder(encoder, 1).embed(given)
     for decoders in (0, 1):
         (part,) = Embedder(scaled, 1, decoders=decoders).embed(given)
-        assert part.fates == whole.fates  # the size is that of the file
+        assert part.outcomes == whole.outcomes  # the size is that of the file
         assert not np.array_equal(part.embeddings, whole.embeddings)
         assert (part.embeddings * whole.embeddings).sum() > 0.99

@@ -1,6 +1,6 @@
-"""Clusters that are pieces of one: found by how alike their embeddings are, and joined.
+"""Pieces of clusters: found by the overlap of their embeddings, and joined.
 
-k-means, and spectral clustering after it, cut a large group into pieces of the size of the others.
+k-means, and spectral clustering based on it, cut a large group into pieces of other groups' size.
 """
 
 import numpy as np
@@ -12,24 +12,24 @@ from .kmeans import breathing_kmeans, nearest
 from .sampling import choose_rows
 
 LEAST_OVERLAP = 0.77
-"""Clusters that are less alike than this are never joined."""
+"""Clusters with less overlap are never joined."""
 GAIN = 0.1
-"""Share by which joining must raise the silhouette. Of sets with very unequal classes it rose by
-0.08 to 0.37, of others by less than 0.1 in nearly all of 54 trials (docs/what-we-learned.md)."""
+"""Share by which joining must raise the silhouette. In sets with very unequal classes it rose by
+0.08 to 0.37, in others by less than 0.1 in nearly all of 54 trials (docs/what-we-learned.md)."""
 SURPLUS = (0.2, 0.1)
-"""Shares of k by which more clusters are tried, in falling order."""
+"""Shares of k by which the number of pieces exceeds k, in the order of trial."""
 MEASURED = 2000
-"""Rows whose silhouettes are taken, at most."""
+"""Rows whose silhouette is measured, at most."""
 LEAST_WITHIN = 1e-3
-"""The mean cosine within a cluster counts as at least this, so that nothing divides by zero."""
+"""Lower bound of the mean cosine within a cluster, which avoids a division by zero."""
 
 
 def overlap(sums: Float[ndarray, "k d"], counts: Int[ndarray, " k"]) -> Float[ndarray, "k k"]:
     """Mean cosine between two clusters' unit rows over the geometric mean of those within each.
 
-    From the sum of each cluster's rows. A row's cosine with itself is left out, so pieces of one
-    group have 1 on average, whatever their sizes; clusters of one row count as tight. −1 on the
-    diagonal.
+    Computed from the sum of each cluster's rows. A row's cosine with itself is left out, so pieces
+    of one group have an overlap of 1 on average, whatever their sizes. Within a cluster of one row
+    the mean cosine counts as 1. −1 on the diagonal.
     """
     n = counts.astype(float)
     products = sums @ sums.T
@@ -44,24 +44,24 @@ def overlap(sums: Float[ndarray, "k d"], counts: Int[ndarray, " k"]) -> Float[nd
 def join(
     x: Float[ndarray, "m d"], labels: Int[ndarray, " m"], k: int
 ) -> tuple[Int[ndarray, " more"], float]:
-    """Joins the two most alike of the clusters again and again until `k` are left.
+    """Repeatedly joins the two clusters with the largest overlap until `k` are left.
 
-    Returns the new number of each cluster, and the least overlap of two that were joined.
+    Returns the new number of each cluster, and the least overlap of two joined clusters.
     """
     sums, counts = _sums(x, labels, int(labels.max()) + 1)
     group = np.arange(len(counts))
-    alive = np.arange(len(counts))
+    remaining = np.arange(len(counts))
     least = 1.0
-    while len(alive) > k:
-        likeness = overlap(sums[alive], counts[alive])
-        i, j = np.unravel_index(likeness.argmax(), likeness.shape)
-        least = min(least, float(likeness[i, j]))
-        keep, gone = alive[min(i, j)], alive[max(i, j)]
-        sums[keep] += sums[gone]
-        counts[keep] += counts[gone]
-        group[group == gone] = keep
-        alive = alive[alive != gone]
-    return np.searchsorted(alive, group), least
+    while len(remaining) > k:
+        overlaps = overlap(sums[remaining], counts[remaining])
+        i, j = np.unravel_index(overlaps.argmax(), overlaps.shape)
+        least = min(least, float(overlaps[i, j]))
+        kept, gone = remaining[min(i, j)], remaining[max(i, j)]
+        sums[kept] += sums[gone]
+        counts[kept] += counts[gone]
+        group[group == gone] = kept
+        remaining = remaining[remaining != gone]
+    return np.searchsorted(remaining, group), least
 
 
 def join_pieces(
@@ -71,12 +71,12 @@ def join_pieces(
     k: int,
     seed: int,
 ) -> tuple[Float32[ndarray, "more q"], Int[ndarray, " more"]] | None:
-    """Pieces of k clusters, as centroids and the cluster of each; None where joining does not pay.
+    """Centroids of pieces and the cluster of each; None where joining pieces does not help.
 
-    `labels` are the k clusters of the points to be better than. Joined pieces must overlap by
-    `LEAST_OVERLAP`, and the silhouette (Rousseeuw, 1987) of the embeddings must gain a share of
-    `GAIN`: so it does where classes are of very unequal size, and not where two of equal size are
-    taken for one. `x` are unit rows about the mean of all.
+    `labels` are the k clusters of the points without joining. Joined pieces must overlap by
+    `LEAST_OVERLAP`, and the silhouette (Rousseeuw, 1987) of the embeddings must rise by a share of
+    `GAIN`: it does where classes have very unequal sizes, and does not where two classes of equal
+    size would be joined. `x` are unit rows minus the mean of all, normalised again.
     """
     before = _silhouette(x, labels, seed)
     if before is None:
@@ -88,9 +88,9 @@ def join_pieces(
         centroids = breathing_kmeans(points, pieces, seed)
         if len(centroids) <= k:
             continue
-        found = nearest(points, centroids)
-        group, least = join(x, found, k)
-        after = _silhouette(x, group[found], seed)
+        piece = nearest(points, centroids)
+        group, least = join(x, piece, k)
+        after = _silhouette(x, group[piece], seed)
         is_better = after is not None and after >= before + GAIN * abs(before)
         if least >= LEAST_OVERLAP and is_better:
             return centroids, group
@@ -98,7 +98,7 @@ def join_pieces(
 
 
 def _silhouette(x: ndarray, labels: ndarray, seed: int) -> float | None:
-    """Of at most `MEASURED` rows; None where these are one cluster, or each one of its own."""
+    """Silhouette of at most `MEASURED` rows; None if they have one label, or all different ones."""
     rows = choose_rows(len(x), MEASURED, seed)
     if not 1 < len(np.unique(labels[rows])) < len(rows):
         return None

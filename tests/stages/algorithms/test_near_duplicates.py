@@ -129,9 +129,9 @@ def test_equal_rows_are_duplicates_at_a_similarity_of_one():
 
 
 def test_progress_counts_every_row_and_no_rows_are_no_duplicates():
-    heard: list[int] = []
-    near_duplicates(clumps(2500, 4, 1), torch.arange(2500), 0.9, tell=heard.append)
-    assert sum(heard) == 2500
+    decided: list[int] = []
+    near_duplicates(clumps(2500, 4, 1), torch.arange(2500), 0.9, report=decided.append)
+    assert sum(decided) == 2500
     found = near_duplicates(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), 0.9)
     assert len(found.kept) == len(found.similarity) == 0
 

@@ -149,11 +149,11 @@ def test_a_membership_without_a_look_is_the_same() -> None:
     c = random_unit_rows(40, 6, 2)
     similarity = (c @ c.T).abs()
     looked = membership(similarity, eta=0.2)
-    blind = membership(similarity, eta=0.2, look=False)
+    blind = membership(similarity, eta=0.2, check=False)
     torch.testing.assert_close(blind, looked, atol=1e-6, rtol=0)
 
 
 def test_a_membership_without_a_look_that_does_not_converge_is_nan() -> None:
     similarity = torch.eye(12).roll(1, 0)
     similarity = similarity + similarity.T + 5 * torch.arange(12) * torch.arange(12)[:, None] / 121
-    assert membership(similarity, eta=0.01, look=False).isnan().any()
+    assert membership(similarity, eta=0.01, check=False).isnan().any()

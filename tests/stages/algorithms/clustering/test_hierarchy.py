@@ -54,8 +54,8 @@ def length_from_rows(
 
 
 def sides(found: Hierarchy) -> tuple[np.ndarray, np.ndarray]:
-    left = np.array([merging.left for merging in found.mergings], dtype=np.int64)
-    right = np.array([merging.right for merging in found.mergings], dtype=np.int64)
+    left = np.array([merging.left for merging in found.merges], dtype=np.int64)
+    right = np.array([merging.right for merging in found.merges], dtype=np.int64)
     return left, right
 
 
@@ -108,7 +108,7 @@ def test_each_merging_is_the_one_that_brute_force_from_the_rows_finds_cheapest(
     assert found.finest_length == pytest.approx(length(), rel=EXACT)
     # Float32 tells log determinants of such orders to 1e-5 at worst, and this is what they weigh.
     tolerance = 1e-5 * (total + p)
-    for step, merging in enumerate(found.mergings):
+    for step, merging in enumerate(found.merges):
         assert merging.parent == k + step
         assert merging.left < merging.right
         if all(clusters.values()):
@@ -187,12 +187,12 @@ def test_empty_leaves_cost_nothing_and_go_first(k: int, empty: int, seed: int) -
 def test_leaves_without_any_row_have_no_length() -> None:
     nothing = Moments(torch.zeros(3, 4, 4, dtype=torch.float64), torch.zeros(3, dtype=torch.int64))
     found = build_hierarchy(nothing, eps_sq=EPS_SQ, total=0)
-    assert [tuple(merging) for merging in found.mergings] == [(3, 0, 1, 0.0), (4, 2, 3, 0.0)]
+    assert [tuple(merging) for merging in found.merges] == [(3, 0, 1, 0.0), (4, 2, 3, 0.0)]
 
 
 def test_one_leaf_is_the_only_level() -> None:
     found = build_hierarchy(random_moments(10, 4, 1, 0), eps_sq=EPS_SQ, total=10)
-    assert found.mergings == ()
+    assert found.merges == ()
     assert curve(found).tolist() == [found.finest_length]
     assert cut(*sides(found), 1).tolist() == [0]
 

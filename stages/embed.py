@@ -110,7 +110,7 @@ class Embed(Stage):
         cut = [record.facts for record in records if record.facts["is_partial"]]
         if cut and not runtime.allow_partial:
             raise ShardError(
-                f"{len(cut)} of {len(records)} shards are truncated ({_cuts(cut)}): replace them "
+                f"{len(cut)} of {len(records)} shards are partial ({_cuts(cut)}): replace them "
                 "with whole shards and run the same command again, or accept them with "
                 "--allow-partial; the samples embedded so far are kept"
             )

@@ -314,7 +314,7 @@ class _Decoders:
             return self._far_end.pipe.recv()
         except (EOFError, ConnectionError) as error:
             raise StoreError(
-                "a process that decodes images died, perhaps for lack of memory: run the same "
+                "a process that decodes images died (perhaps out of memory): run the same "
                 "command again, with a lower --batch-size if memory is short; finished parts are "
                 "kept"
             ) from error

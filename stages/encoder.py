@@ -287,8 +287,8 @@ def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, A
         raise ConfigError(
             f"the weights {source!r} of {name} cannot be downloaded ({_first_line(error)}): give "
             "local files with --pretrained weights.safetensors (and --model-config model.json), "
-            "connect to the network, or use a model that is on this machine, e.g. --model ViT-B-32 "
-            "--pretrained openai"
+            "connect to the network, or use a smaller model that you already have, e.g. "
+            "--model ViT-B-32 --pretrained openai"
         ) from error
     return network, preprocess
 

@@ -244,5 +244,5 @@ def test_a_cut_of_a_real_hierarchy_is_named_from_its_level_to_one_cluster(tmp_pa
 
 
 def test_a_number_of_votes_below_one_is_refused():
-    with pytest.raises(ConfigError, match=r"caption\.top = 0"):
+    with pytest.raises(ConfigError, match=r"caption\.top must be at least 1, got 0"):
         Caption(top=0)

@@ -126,5 +126,5 @@ def test_no_duplicates_are_an_empty_table(tmp_path):
 
 @pytest.mark.parametrize("threshold", [0.0, -0.5, 1.01])
 def test_a_similarity_that_no_two_pictures_have_is_refused(threshold):
-    with pytest.raises(ConfigError, match="not allowed for duplicates"):
+    with pytest.raises(ConfigError, match="duplicates: the threshold must be above 0"):
         Duplicates(threshold=threshold)

@@ -123,9 +123,9 @@ def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_r
 @pytest.mark.parametrize(
     ("batch", "buffer_rows", "message"),
     [
-        (ROWS + 1, 1000, f"batch is {ROWS + 1}, .* allows from 1 to its {ROWS} rows"),
-        (0, 1000, "batch is 0"),
-        (16, 15, "buffer_rows is 15, a batch of 16 needs at least 16"),
+        (ROWS + 1, 1000, f"batch must be from 1 to the {ROWS} rows of .*, got {ROWS + 1}"),
+        (0, 1000, "batch must be .*, got 0"),
+        (16, 15, "buffer_rows must be at least the batch, 16, got 15"),
     ],
 )
 def test_a_batch_that_can_never_be_full_is_refused_at_once(made, batch, buffer_rows, message):

@@ -65,7 +65,7 @@ def test_a_key_in_several_shards_of_the_other_run_is_refused(tmp_path):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2"]}, 2, "own")
     other = embeddings(store, {"x": ["1"], "y": ["1", "2"]}, 3, "other")
-    with pytest.raises(ConfigError, match="'1' stands in several shards of run 'other'"):
+    with pytest.raises(ConfigError, match="'1' is in several shards of run 'other'"):
         make(store, own, other)
 
 
@@ -83,7 +83,7 @@ def test_too_many_that_are_missing_are_an_error(tmp_path, there):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2", "6"]}, 2, "own")
     other = embeddings(store, {"a": there}, 2, "other")
-    with pytest.raises(ConfigError, match=f"no embedding of {3 - (there == ['1'])} of 3 images"):
+    with pytest.raises(ConfigError, match=f"no embedding for {3 - (there == ['1'])} of 3 images"):
         make(store, own, other)
 
 

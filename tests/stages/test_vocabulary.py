@@ -188,5 +188,5 @@ def test_templates_are_prompts_or_the_names_of_lists():
     assert len(expand_templates(["imagenet-80"])) == 80
     assert len(expand_templates(["imagenet-7", "a {}"])) == 8
     assert all(prompt.count("{}") == 1 for prompt in expand_templates(["imagenet-80"]))
-    with pytest.raises(ConfigError, match="is not allowed"):
+    with pytest.raises(ConfigError, match="must be a text with exactly one"):
         expand_templates(["no place for the word"])

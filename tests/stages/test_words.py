@@ -100,7 +100,7 @@ def test_embeddings_that_come_along_need_no_model_but_its_size(tmp_path, digit_s
     assert words.column("name") == ["mine"]
     np.testing.assert_array_equal(words.embeddings(words.parts[0].name), np.eye(1, 32))
     np.savez(files["npz"], name=np.array(["mine"]), t=np.eye(1, 8))
-    with pytest.raises(ConfigError, match="embeddings of size 8, the images' have 32"):
+    with pytest.raises(ConfigError, match="embeddings of size 8, the images of size 32"):
         plan_of(store, digit_shards, naming(files["npz"])).make("words")
 
 
@@ -109,7 +109,7 @@ def test_embeddings_that_come_along_need_no_model_but_its_size(tmp_path, digit_s
     [
         ({"vocabulary": "no-such.txt"}, "is no file that is there"),
         ({"vocabulary": ()}, "no vocabulary is named"),
-        ({"templates": ("no place",)}, "is not allowed"),
+        ({"templates": ("no place",)}, "must be a text with exactly one"),
     ],
 )
 def test_a_vocabulary_that_is_not_there_is_told_before_any_work(

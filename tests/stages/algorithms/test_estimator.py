@@ -191,7 +191,7 @@ def test_rows_become_unit_rows_once(x: np.ndarray) -> None:
 )
 def test_a_setting_that_is_not_allowed_is_named(bad: dict[str, Any]) -> None:
     model = CPP(**bad)
-    with pytest.raises(ValueError, match=f"{next(iter(bad))} is .*; allowed: "):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} must be .*, got "):
         model.fit(np.eye(20))
 
 

@@ -121,7 +121,7 @@ def test_fewer_rows_than_a_batch_train_on_all_of_them() -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_rows_are_an_error_that_says_how_many_are_needed(n: int) -> None:
-    with pytest.raises(ConfigError, match=f"got {n} rows.*at least 2"):
+    with pytest.raises(ConfigError, match=f"at least 2 rows of embeddings, got {n}"):
         Trainer(rows(n), TrainingConfig(**SMALL), "cpu")
 
 

@@ -189,5 +189,5 @@ def test_the_iteration_fixes_the_signs_too() -> None:
 def test_a_number_that_is_not_finite_is_refused(bad: float, n: int) -> None:
     a = torch.eye(n)
     a[1, 2] = a[2, 1] = bad
-    with pytest.raises(NumericError, match=f"affinity of {n} samples .* not finite"):
+    with pytest.raises(NumericError, match=f"affinity of {n} samples .* non-finite"):
         leading_pairs(a, 2, 0)

@@ -147,7 +147,7 @@ def test_no_row_is_no_error(kind: AffinityName) -> None:
 @each_kind
 def test_more_clusters_than_eigenvectors_are_refused(kind: AffinityName) -> None:
     landmarks = fit(planted(3, 20, 0.5)[0], kind, k_max=5)
-    message = r"k = 6 is more than the 5 eigenvectors .* raise spectrum\.k_max, up to its 60"
+    message = r"k must be at most 5, .* got 6: raise spectrum\.k_max, up to its 60"
     with pytest.raises(ConfigError, match=message):
         landmarks.cluster(6)
     if kind == "membership":

@@ -102,7 +102,7 @@ def test_dense_affinities_with_vanishing_ties_count_as_pieces() -> None:
 def test_an_affinity_that_is_not_finite_is_refused() -> None:
     a = np.ones((4, 4))
     a[1, 2] = np.nan
-    with pytest.raises(NumericError, match="not finite"):
+    with pytest.raises(NumericError, match="non-finite"):
         leading_eigenpairs(a, 2, 0)
 
 

@@ -67,35 +67,15 @@ def coding_length_of_all(
     return float((length + share * (sampled.total_per_cluster - sampled.length_per_cluster)).sum())
 
 
-def second_moments(
-    z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int, *, into: Moments | None = None
-) -> Moments:
-    """Moments of the clusters over these rows, in float64, added to `into` if given.
-
-    Holds k p² numbers for any n, so any number of rows can be measured part by part.
-    """
+def second_moments(z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int) -> Moments:
+    """Moments of the clusters over these rows, in float64: k p² numbers for any n."""
     p = z.shape[1]
-    if into is None:
-        into = Moments(
-            torch.zeros(k, p, p, dtype=torch.float64, device=z.device),
-            torch.zeros(k, dtype=torch.int64, device=z.device),
-        )
+    second = torch.zeros(k, p, p, dtype=torch.float64, device=z.device)
     counts, groups = _grouped(labels, k)
-    into.counts.add_(counts)
     with full_precision(z.device):
         for cluster, rows in groups:
-            into.second[cluster] += _gram(at_least_float32(z[rows]))
-    return into
-
-
-def coding_length_from_moments(moments: Moments, *, eps_sq: float) -> CodingLength:
-    """The coding length of all rows in the moments."""
-    p = moments.second.shape[1]
-    length = torch.zeros(len(moments.counts), dtype=torch.float64, device=moments.second.device)
-    for cluster, m in enumerate(moments.counts.tolist()):
-        if m:
-            length[cluster] = (m + p) / 2 * _rate(moments.second[cluster], p / (m * eps_sq))
-    return _with_labels(length, moments.counts)
+            second[cluster] = _gram(at_least_float32(z[rows]))
+    return Moments(second, counts)
 
 
 def _grouped(labels: Tensor, k: int) -> tuple[Tensor, list[tuple[int, Tensor]]]:

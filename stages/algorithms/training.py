@@ -12,22 +12,11 @@ from ...store.errors import ConfigError
 from .clustering.sampling import choose_rows
 from .distributed import gather_batch, rank_and_size, sum_gradients, sum_over
 from .heads import Heads, principal_directions
-from .objective import Terms, first_non_finite, terms
-from .training_config import REFERENCE, TrainingConfig
+from .objective import Terms, terms
+from .training_config import TrainingConfig
 from .training_rows import TrainingRows
 from .views import Directions, View, view_directions
 from .whitening import ROWS, neighbour_directions
-
-__all__ = [
-    "REFERENCE",
-    "Trainer",
-    "TrainingConfig",
-    "build_optimizer",
-    "first_non_finite",
-    "project",
-    "settle_batchnorm",
-    "train_step",
-]
 
 WEIGHTS, ORDER, COLUMNS = range(3)
 """Purposes of a seed's independent random streams."""

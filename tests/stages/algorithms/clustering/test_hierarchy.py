@@ -10,12 +10,12 @@ from cpp_pipe.stages.algorithms.clustering import hierarchy
 from cpp_pipe.stages.algorithms.clustering.hierarchy import Hierarchy, build_hierarchy, cut
 from cpp_pipe.stages.algorithms.coding_length import (
     Moments,
-    coding_length_from_moments,
     second_moments,
 )
 from cpp_pipe.store.errors import NumericError
 
 from ....strategies import random_rotation, random_unit_rows, seeds
+from ..moments import coding_length_of
 
 EPS_SQ = 0.1
 EXACT = 1e-9
@@ -128,7 +128,7 @@ def test_where_the_sample_is_all_rows_each_level_has_its_coding_length(k: int, s
     for level, length in enumerate(curve(found), start=1):
         coarse = torch.from_numpy(cut(*sides(found), level))[labels]
         moments = second_moments(z, coarse, level)
-        expected = coding_length_from_moments(moments, eps_sq=EPS_SQ).total
+        expected = coding_length_of(moments, eps_sq=EPS_SQ).total
         assert length == pytest.approx(float(expected), rel=EXACT)
 
 
@@ -235,8 +235,8 @@ def test_one_neighbour_is_enough_to_reach_one_cluster() -> None:
     moments = random_moments(200, 5, 25, 0)
     found = build_hierarchy(moments, eps_sq=EPS_SQ, total=200, neighbours=1)
     whole = Moments(moments.second.sum(0, keepdim=True), moments.counts.sum(0, keepdim=True))
-    one = coding_length_from_moments(whole, eps_sq=EPS_SQ).total
-    assert curve(found)[0] == pytest.approx(float(one), rel=EXACT)
+    expected = coding_length_of(whole, eps_sq=EPS_SQ).total
+    assert curve(found)[0] == pytest.approx(float(expected), rel=EXACT)
     assert cut(*sides(found), 1).tolist() == [0] * 25
 
 

@@ -21,7 +21,7 @@ def write_shards(folder: Path, *, shards: int = 3, size: int = 20, first: int = 
 
 
 def digit_sample(row: int) -> dict:
-    """One digit as a sample: picture, label, caption and a JSON field."""
+    """One digit as a sample: image, label, caption and a JSON field."""
     buffer = io.BytesIO()
     digit_image(row).save(buffer, "PNG")
     return {

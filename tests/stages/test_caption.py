@@ -44,10 +44,10 @@ def embeddings_of(store: Store, x: Sequence[np.ndarray]) -> Artifact:
 
     def writer(name, rows):
         def write(scratch):
-            told = EmbeddingRows(shard=name, size=6)
-            told.rows = [{"key": f"{name}{row}", "extra": "{}"} for row in range(len(rows))]
-            told.embeddings = [rows / np.linalg.norm(rows, axis=1, keepdims=True)]
-            return told.write(scratch, {}, {"model": "m", "embedding_size": 6})
+            part = EmbeddingRows(shard=name, size=6)
+            part.rows = [{"key": f"{name}{row}", "extra": "{}"} for row in range(len(rows))]
+            part.embeddings = [rows / np.linalg.norm(rows, axis=1, keepdims=True)]
+            return part.write(scratch, {}, {"model": "m", "embedding_size": 6})
 
         return write
 
@@ -123,7 +123,7 @@ X = np.stack([CAT + 0.4 * CLOSE, CAT + 0.4 * OUTDOORS, CAR, DOG + 0.1 * ANIMAL])
 
 
 @pytest.mark.parametrize("rule", ["vote", "contrast"])
-def test_clusters_get_the_words_that_fit_and_a_second_one_where_they_share_it(store, rule):
+def test_clusters_get_fitting_words_and_a_second_one_if_the_first_is_shared(store, rule):
     made = make(
         store,
         Caption(rule=rule),
@@ -153,7 +153,7 @@ def test_a_cluster_without_images_has_no_caption(store):
     assert {row["cluster"] for row in rows(made)} == {0, 3}
 
 
-def test_a_word_that_stands_in_two_vocabularies_is_one(store):
+def test_a_word_in_two_vocabularies_counts_once(store):
     x, clusters = embeddings_of(store, [X]), assignments_of(store, [np.arange(4)])
     apart = words_of(store, {"a": NAMES[:3], "b": ("Cat", "DOG", *NAMES[3:])})
     once = words_of(store, {"words": NAMES})
@@ -162,7 +162,7 @@ def test_a_word_that_stands_in_two_vocabularies_is_one(store):
     assert rows(both[0]) == rows(both[1])
 
 
-def test_rows_that_are_read_in_blocks_give_the_same_captions(store, monkeypatch):
+def test_reading_in_blocks_changes_no_caption(store, monkeypatch):
     rng = np.random.default_rng(0)
     x = embeddings_of(store, [rng.normal(size=(23, 6)), rng.normal(size=(11, 6))])
     words = words_of(store, {"words": NAMES})
@@ -200,7 +200,7 @@ def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
 
 
 @pytest.mark.parametrize("rule", ["vote", "contrast"])
-def test_every_level_of_a_hierarchy_has_words(store, rule):
+def test_every_level_of_a_hierarchy_gets_captions(store, rule):
     """Cats close by (0) and outdoors (3) merge first, then dogs (1) join them; cars (2) last."""
     x = np.stack([CAT + ANIMAL + 0.4 * CLOSE, DOG + ANIMAL, CAR, CAT + ANIMAL + 0.4 * OUTDOORS])
     # The run's clusters are level 3, numbered by the leaves that they begin with.
@@ -230,7 +230,7 @@ def test_every_level_of_a_hierarchy_has_words(store, rule):
     assert {"cat", "dog"} <= {row["caption"] for row in levels[3]} | set(heads[3])
 
 
-def test_a_cut_of_a_real_hierarchy_is_named_from_its_level_to_one_cluster(tmp_path, digit_shards):
+def test_a_real_hierarchy_gets_captions_from_its_finest_cut_to_one_cluster(tmp_path, digit_shards):
     settings = SETTINGS.override("assign", k=(3, 5), method="hierarchy")
     plan = plan_of(Store(tmp_path), digit_shards, settings)
     made = plan.make("captions")
@@ -243,6 +243,6 @@ def test_a_cut_of_a_real_hierarchy_is_named_from_its_level_to_one_cluster(tmp_pa
     assert firsts([row for row in levels if row["level"] == 2]) == firsts(rows(coarser))
 
 
-def test_a_number_of_votes_below_one_is_refused():
+def test_fewer_than_one_vote_is_refused():
     with pytest.raises(ConfigError, match=r"caption\.top must be at least 1, got 0"):
         Caption(top=0)

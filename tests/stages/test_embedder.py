@@ -55,7 +55,7 @@ class Sample:
         return SampleFields(caption=None, label=None, url=None, extra="{}")
 
 
-def picture(number: int) -> Image.Image:
+def make_image(number: int) -> Image.Image:
     rng = np.random.default_rng(number)
     return Image.fromarray(rng.integers(0, 256, (32 + number % 7, 40, 3), dtype=np.uint8))
 
@@ -66,7 +66,7 @@ def samples(count: int) -> list[Sample]:
     made = []
     for number in range(count):
         stream = io.BytesIO()
-        picture(number).save(stream, "PNG")
+        make_image(number).save(stream, "PNG")
         made.append(Sample(str(number), stream.getvalue(), readers))
     return made
 
@@ -95,14 +95,14 @@ def embedder(request: pytest.FixtureRequest, encoder: Encoder) -> Embedder:
 
 
 def expected_rows(numbers: Sequence[int]) -> np.ndarray:
-    """What open_clip alone makes of the pictures, one at a time."""
+    """What open_clip alone makes of the images, one at a time."""
     open_clip.add_model_config(FILES["model_config"])
     network, _, preprocess = open_clip.create_model_and_transforms(
         "digits-clip", pretrained=str(FILES["weights"])
     )
     network.eval()
     with torch.inference_mode():
-        rows = [network.encode_image(preprocess(picture(one))[None]) for one in numbers]
+        rows = [network.encode_image(preprocess(make_image(one))[None]) for one in numbers]
         return torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
 
 
@@ -112,7 +112,7 @@ def all_rows(batches: Sequence[Batch]) -> np.ndarray:
 
 def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder):
     given = samples(45)
-    given[3] = Sample("3", b"no picture")
+    given[3] = Sample("3", b"no image")
     given[17] = Sample("17", UndecodableImage("unreadable", "gone"))
     given[44] = Sample("44", b"")
     batches = list(embedder.embed(given))
@@ -133,24 +133,24 @@ def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder
     assert np.array_equal(all_rows(again), batches[0].embeddings)
 
 
-def test_samples_without_a_picture_at_all_give_no_rows(embedder, encoder):
+def test_samples_without_images_give_no_rows(embedder, encoder):
     (batch,) = embedder.embed([Sample(str(number), b"") for number in range(5)])
     assert batch.embeddings.shape == (0, encoder.size)
     assert batch.skipped == 5
     assert list(embedder.embed([])) == []
 
 
-def test_an_embedding_depends_on_no_other_image_of_its_batch(embedder):
+def test_an_embedding_does_not_depend_on_the_rest_of_its_batch(embedder):
     given = samples(40)
     rows = all_rows(list(embedder.embed(given)))
     for count in (1, 2, 3, 15, 17, 33):
         assert np.array_equal(all_rows(list(embedder.embed(given[:count]))), rows[:count])
-    given[1:15] = [Sample(one.key, b"no picture") for one in given[1:15]]
+    given[1:15] = [Sample(one.key, b"no image") for one in given[1:15]]
     (first, *_) = embedder.embed(given)
     assert np.array_equal(first.embeddings, rows[[0, 15]])
 
 
-def test_nor_does_that_of_a_convolutional_network(shared):
+def test_a_convolutional_embedding_does_not_depend_on_the_rest_of_its_batch(shared):
     folder = shared / "models" / "mnv2-clip"
     files = {
         "weights": folder / "mnv2-clip.safetensors",
@@ -164,7 +164,7 @@ def test_nor_does_that_of_a_convolutional_network(shared):
     assert all(np.array_equal(rows[0][: len(one)], one) for one in rows[1:])
 
 
-def test_on_a_cpu_neither_cores_nor_the_batch_size_change_a_bit(encoder):
+def test_cores_and_the_batch_size_change_no_bit_on_a_cpu(encoder):
     given = samples(50)
     rows = []
     for cores, size in [(1, 16), (1, 1), (1, 3), (2, 16), (2, 64), (3, 500)]:
@@ -182,7 +182,7 @@ def test_content_does_not_depend_on_the_batch_size(digit_shards, tmp_path, batch
     assert by_16.content == other.content
 
 
-def test_samples_are_read_in_order_and_some_batches_ahead_only(embedder):
+def test_samples_are_read_in_order_and_only_some_batches_ahead(embedder):
     given = samples(400)
     read = given[0].readers
     batches = embedder.embed(given)
@@ -198,7 +198,7 @@ def test_samples_are_read_in_order_and_some_batches_ahead_only(embedder):
     assert threading.current_thread().name not in {thread for _, thread in read}
 
 
-def test_a_source_that_breaks_says_so_and_what_was_begun_is_dropped(embedder):
+def test_a_failing_source_raises_and_pending_work_is_cancelled(embedder):
     given = samples(400)
     given[40] = Sample("40", ShardError("the shard was changed"))
     with pytest.raises(ShardError, match="changed"):
@@ -206,7 +206,7 @@ def test_a_source_that_breaks_says_so_and_what_was_begun_is_dropped(embedder):
     assert 41 <= len(given[0].readers) < 200
 
 
-def test_one_may_stop_half_way_and_torch_has_its_threads_back(encoder):
+def test_stopping_half_way_restores_torchs_threads(encoder):
     with torch_threads(2):
         batches = Embedder(encoder, 16).embed(samples(400))
         next(batches)
@@ -216,7 +216,7 @@ def test_one_may_stop_half_way_and_torch_has_its_threads_back(encoder):
             assert pool.submit(torch.get_num_threads).result() == 2
 
 
-def test_what_the_time_went_to_is_told_with_each_batch(embedder):
+def test_each_batch_reports_the_time_spent(embedder):
     began = time.perf_counter()
     spent = [one.spent for one in embedder.embed(samples(64))]
     seconds = time.perf_counter() - began
@@ -225,7 +225,7 @@ def test_what_the_time_went_to_is_told_with_each_batch(embedder):
         assert 0 < in_all < seconds, name
 
 
-def test_a_process_that_dies_is_one_sentence(encoder):
+def test_a_dead_process_is_reported_in_one_sentence(encoder):
     others = set(multiprocessing.active_children())
     batches = Embedder(encoder, 16, decoders=1).embed(samples(400))
     next(batches)
@@ -235,7 +235,7 @@ def test_a_process_that_dies_is_one_sentence(encoder):
         list(batches)
 
 
-def test_processes_end_with_the_object_that_keeps_them(encoder):
+def test_processes_end_with_the_embedder(encoder):
     others = set(multiprocessing.active_children())
     embedder = Embedder(encoder, 16, decoders=1)
     assert len(list(embedder.embed(samples(40)))) == 3
@@ -247,9 +247,9 @@ def test_processes_end_with_the_object_that_keeps_them(encoder):
     assert not any(process.is_alive() for process in started)
 
 
-def test_jpegs_are_decoded_at_a_fraction_where_the_encoder_says_so(encoder):
+def test_jpegs_are_decoded_at_a_fraction_if_the_encoder_allows_it(encoder):
     stream = io.BytesIO()
-    picture(0).resize((640, 480), Image.Resampling.BICUBIC).save(stream, "JPEG")
+    make_image(0).resize((640, 480), Image.Resampling.BICUBIC).save(stream, "JPEG")
     given = [Sample("0", stream.getvalue())]
     scaled = replace(encoder, identity={**encoder.identity, "scaled_jpeg": True})
     (whole,) = Embedder(encoder, 1).embed(given)

@@ -41,7 +41,7 @@ def made(tmp_path_factory):
 
 @given(st.integers(1, ROWS), st.integers(0, 2 * ROWS), st.integers(0, 5), st.integers(0, 5))
 @settings(deadline=None, max_examples=50)
-def test_an_epoch_has_every_row_once_but_for_a_short_last_batch(made, batch, more, seed, epoch):
+def test_an_epoch_has_every_row_once_except_a_short_last_batch(made, batch, more, seed, epoch):
     artifact, x = made
     batches = batches_of(artifact, batch=batch, buffer_rows=batch + more, seed=seed, epoch=epoch)
     assert [one.shape for one in batches] == [(batch, x.shape[1])] * (ROWS // batch)
@@ -50,7 +50,7 @@ def test_an_epoch_has_every_row_once_but_for_a_short_last_batch(made, batch, mor
     assert len(set(numbers.tolist())) == len(numbers)
 
 
-def test_a_batch_stays_as_it_is_while_later_ones_are_drawn(made):
+def test_a_batch_does_not_change_while_later_ones_are_drawn(made):
     artifact, _ = made
     copies = [
         one.copy() for one in shuffled_batches(artifact, batch=16, buffer_rows=64, seed=0, epoch=0)
@@ -74,13 +74,13 @@ def test_a_batch_mixes_rows_of_different_parts(tmp_path):
     assert min(len(some) for some in parts) > 1
 
 
-def test_rows_that_are_neighbours_in_the_artifact_are_not_in_the_epoch(tmp_path):
+def test_neighbouring_rows_are_separated_in_an_epoch(tmp_path):
     artifact, x = make_embeddings(tmp_path, (1000, 1000))
     numbers = numbers_of(batches_of(artifact, batch=10, buffer_rows=200), x)
     assert (np.diff(numbers) == 1).mean() < 0.02
 
 
-def test_with_all_rows_in_the_buffer_every_row_is_first_equally_often(tmp_path):
+def test_a_buffer_of_all_rows_makes_a_uniform_shuffle(tmp_path):
     artifact, x = make_embeddings(tmp_path, (2, 3))
     epochs = 500
     first = [
@@ -134,7 +134,7 @@ def test_a_batch_that_can_never_be_full_is_refused_at_once(made, batch, buffer_r
         shuffled_batches(artifact, batch=batch, buffer_rows=buffer_rows, seed=0, epoch=0)
 
 
-def test_a_training_on_a_stream_takes_the_steps_of_one_in_memory(made):
+def test_training_on_streamed_rows_takes_the_same_steps_as_in_memory(made):
     artifact, x = made
     settings = {"hidden": 8, "features": 3, "batch": 32, "epochs": 2, "eta": 0.2, "checks": 0}
     config = TrainingConfig(**settings, columns=0)
@@ -150,7 +150,7 @@ def test_a_training_on_a_stream_takes_the_steps_of_one_in_memory(made):
         torch.testing.assert_close(trainer.step().loss, expected.loss)
 
 
-def test_a_training_on_a_stream_goes_on_where_it_stopped(made):
+def test_training_on_streamed_rows_resumes(made):
     artifact, _ = made
     config = TrainingConfig(hidden=8, features=3, batch=32, epochs=3, eta=0.2, checks=0)
     whole, first, second = (Trainer(StreamedRows(artifact, 80, 0), config, "cpu") for _ in "abc")

@@ -9,7 +9,7 @@ from cpp_pipe.stages.train import _check_finite
 from cpp_pipe.store import NumericError
 
 
-def test_a_number_that_is_not_finite_is_named_by_its_step_and_term():
+def test_a_non_finite_term_is_named_with_its_step():
     x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
     config = TrainingConfig(hidden=4, features=2, epochs=2, warmup_steps=2, eta=0.175)
     trainer = Trainer(x, config, "cpu")

@@ -44,7 +44,7 @@ def make(store: Store, own: Artifact, other: Artifact, **runtime) -> Artifact:
     return draft.publish(inputs, {})
 
 
-def test_rows_of_another_run_are_found_by_key_whatever_their_order(tmp_path):
+def test_rows_of_another_run_are_matched_by_key(tmp_path):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2"], "b": ["3"]}, 2, "own")
     other = embeddings(store, {"x": ["3", "9"], "y": ["2", "8", "1"]}, 3, "other")
@@ -69,7 +69,7 @@ def test_a_key_in_several_shards_of_the_other_run_is_refused(tmp_path):
         make(store, own, other)
 
 
-def test_images_that_the_other_run_lacks_are_counted_and_have_its_mean(tmp_path):
+def test_images_missing_in_the_other_run_are_counted_and_get_its_mean(tmp_path):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2", "6"]}, 2, "own")
     other = embeddings(store, {"a": ["1", "6"]}, 2, "other")
@@ -79,7 +79,7 @@ def test_images_that_the_other_run_lacks_are_counted_and_have_its_mean(tmp_path)
 
 
 @pytest.mark.parametrize("there", [["1"], ["7"], []])
-def test_too_many_that_are_missing_are_an_error(tmp_path, there):
+def test_too_many_missing_images_are_an_error(tmp_path, there):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2", "6"]}, 2, "own")
     other = embeddings(store, {"a": there}, 2, "other")
@@ -88,6 +88,6 @@ def test_too_many_that_are_missing_are_an_error(tmp_path, there):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
-def test_a_share_that_leaves_images_nothing_is_refused(share):
+def test_an_invalid_guide_share_is_refused(share):
     with pytest.raises(ConfigError, match="guide_share"):
         Views(guide_share=share)

@@ -56,9 +56,7 @@ def test_coding_length_matches_golden(
 
 
 @given(unit_rows(), seeds)
-def test_coding_length_ignores_order_rotation_and_the_clusters_numbers(
-    z: torch.Tensor, seed: int
-) -> None:
+def test_coding_length_ignores_order_rotation_and_label_names(z: torch.Tensor, seed: int) -> None:
     labels = random_labels(len(z), seed)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(z), generator=generator)
@@ -70,7 +68,7 @@ def test_coding_length_ignores_order_rotation_and_the_clusters_numbers(
 
 
 @given(unit_rows(max_n=20), st.integers(1, 19), seeds)
-def test_moments_summed_over_parts_measure_as_all_rows_at_once(
+def test_moments_summed_over_parts_give_the_coding_length_of_all_rows(
     z: torch.Tensor, cut: int, seed: int
 ) -> None:
     labels = random_labels(len(z), seed)

@@ -17,9 +17,9 @@ import torch.distributed as dist
 from tests.stages.algorithms.test_distributed import train
 
 dist.init_process_group("gloo")
-told = train(json.loads(sys.argv[1]))
+result = train(json.loads(sys.argv[1]))
 if dist.get_rank() == 0:
-    print(json.dumps({**told, "size": dist.get_world_size()}))
+    print(json.dumps({**result, "size": dist.get_world_size()}))
 dist.barrier()  # a process that is left alone ends with an abort
 dist.destroy_process_group()
 """

@@ -27,7 +27,7 @@ def clusters(k: int, each: int, spread: float) -> np.ndarray:
     return (rows + spread * random_unit_rows(k * each, 12, 0).numpy()).astype(np.float32)
 
 
-def watched(**settings: Any) -> tuple[Trainer, EarlyStopping]:
+def begin(**settings: Any) -> tuple[Trainer, EarlyStopping]:
     config = TrainingConfig(**(SMALL | settings))
     trainer = Trainer(torch.from_numpy(clusters(5, 24, 0.9)), config, "cpu")
     return trainer, EarlyStopping(config, trainer)
@@ -40,13 +40,13 @@ def test_clear_clusters_are_more_stable_than_noise() -> None:
     assert stability(clear, 0) == stability(clear, 0)
 
 
-def test_a_handful_of_rows_or_equal_ones_have_a_stability_too() -> None:
+def test_few_or_equal_rows_have_a_stability() -> None:
     assert stability(np.ones((7, 2), np.float32), 0) == 0.0
     assert stability(np.ones((9, 2), np.float32), 0) < 0.5
 
 
-def test_of_heads_that_start_at_random_the_most_stable_are_kept() -> None:
-    trainer, stopping = watched(
+def test_from_a_random_start_the_most_stable_heads_are_kept() -> None:
+    trainer, stopping = begin(
         start="random", epochs=6, checks=6, patience=0, lr=0.05, lr_cluster=0.05
     )
     train_to_end(trainer, stopping)
@@ -58,7 +58,7 @@ def test_of_heads_that_start_at_random_the_most_stable_are_kept() -> None:
     assert again.check() == pytest.approx(max(stopping.stabilities))
 
 
-def test_a_training_that_makes_clusters_worse_hands_back_its_start() -> None:
+def test_a_harmful_training_keeps_the_initial_heads() -> None:
     settings: dict[str, Any] = {"lr": 30.0, "lr_cluster": 30.0, "optimizer": "sgd"}
     config = TrainingConfig(**(SMALL | settings), epochs=40, checks=20, patience=3)
     trainer = Trainer(torch.from_numpy(clusters(11, 11, 0.2)), config, "cpu")
@@ -73,16 +73,16 @@ def test_a_training_that_makes_clusters_worse_hands_back_its_start() -> None:
 
 
 @pytest.mark.parametrize("harm", [{"lr": 0.1, "lr_cluster": 0.1}, {"eta": 0.01}, {"gamma": 5.0}])
-def test_heads_that_are_kept_have_clearly_more_stable_clusters_and_the_start_s_neighbours(
+def test_kept_heads_are_clearly_more_stable_and_keep_neighbours(
     harm: dict[str, Any],
 ) -> None:
-    trainer, stopping = watched(**{"epochs": 8, "checks": 8, "patience": 0} | harm)
+    trainer, stopping = begin(**{"epochs": 8, "checks": 8, "patience": 0} | harm)
     start = features(trainer)
     train_to_end(trainer, stopping)
     stopping.restore()
     assert stopping.steps[0] == 0
     if stopping.kept_step:
-        assert stopping.best >= stopping.stabilities[0] + MARGIN
+        assert stopping.best_stability >= stopping.stabilities[0] + MARGIN
         assert (
             share_kept(nearest_rows(start, NEIGHBOURS), nearest_rows(features(trainer), NEIGHBOURS))
             >= LEAST_KEPT
@@ -104,39 +104,39 @@ def test_neighbours_are_kept_by_a_rotation_and_lost_by_chance() -> None:
     assert share_kept(nearest_rows(rows, NEIGHBOURS), nearest_rows(other, NEIGHBOURS)) < 0.2
 
 
-def test_heads_without_epochs_are_never_looked_at() -> None:
-    trainer, stopping = watched(epochs=0)
+def test_heads_without_epochs_are_never_checked() -> None:
+    trainer, stopping = begin(epochs=0)
     train_to_end(trainer, stopping)
     assert stopping.steps == [] and stopping.kept_step == 0
 
 
-def test_rows_that_collapse_into_two_places_are_not_called_stable() -> None:
+def test_collapsed_rows_are_not_stable() -> None:
     rows = np.eye(2, dtype=np.float32)[np.arange(200) % 2]
     rows = rows + 1e-4 * random_unit_rows(200, 2, 0).float().numpy()
     assert stability(rows, 0) < stability(clusters(14, 14, 0.2), 0)
 
 
-def test_a_watch_goes_on_where_it_stopped() -> None:
-    trainer, stopping = watched(epochs=6, checks=6, patience=0, lr=0.05)
-    first, first_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
+def test_early_stopping_resumes() -> None:
+    trainer, stopping = begin(epochs=6, checks=6, patience=0, lr=0.05)
+    first, first_stopping = begin(epochs=6, checks=6, patience=0, lr=0.05)
     train_to_end(trainer, stopping)
     while first.step_number < 10:
-        if first_watch.is_due():
-            first_watch.check()
+        if first_stopping.is_due():
+            first_stopping.check()
         first.step()
-    second, second_watch = watched(epochs=6, checks=6, patience=0, lr=0.05)
+    second, second_stopping = begin(epochs=6, checks=6, patience=0, lr=0.05)
     second.load_state(first.state())
-    second_watch.load_state(first_watch.state())
-    train_to_end(second, second_watch)
-    assert second_watch.stabilities == stopping.stabilities
-    second_watch.restore()
+    second_stopping.load_state(first_stopping.state())
+    train_to_end(second, second_stopping)
+    assert second_stopping.stabilities == stopping.stabilities
+    second_stopping.restore()
     stopping.restore()
     ours, theirs = second.heads.state_dict(), trainer.heads.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_without_checks_the_last_heads_stay() -> None:
-    trainer, stopping = watched(epochs=2, checks=0)
+def test_without_checks_the_last_heads_are_kept() -> None:
+    trainer, stopping = begin(epochs=2, checks=0)
     train_to_end(trainer, stopping)
     assert stopping.steps == []
     assert stopping.kept_step == trainer.total_steps == 8

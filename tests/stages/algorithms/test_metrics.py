@@ -108,7 +108,7 @@ def test_the_matching_reaches_the_accuracy_and_is_one_to_one(labels: Labels) -> 
     assert right == pytest.approx(accuracy(y, pred))
 
 
-def test_chance_is_high_where_clusters_are_many_and_nothing_is_where_they_are_few() -> None:
+def test_chance_is_low_for_few_clusters_and_high_for_many() -> None:
     generator = np.random.default_rng(0)
     few = generator.integers(0, 2, (2, 4000))
     many = generator.integers(0, 300, (2, 400))
@@ -141,7 +141,7 @@ def test_clusters_are_the_columns_of_scikit_learn_s_table(labels: Labels) -> Non
 
 
 @given(labellings())
-def test_mistakes_are_all_that_the_matching_leaves_wrong_and_begin_with_the_largest(
+def test_mistakes_are_all_unmatched_pairs_largest_first(
     labels: Labels,
 ) -> None:
     y, pred = np.array(labels[0]), np.array(labels[1])
@@ -164,7 +164,7 @@ def test_a_perfect_clustering_has_no_mistake() -> None:
     assert by_cluster(y, -y).purity.tolist() == [1.0] * 3
 
 
-def test_a_cluster_that_is_left_over_is_a_mistake_too() -> None:
+def test_an_unmatched_cluster_is_a_mistake() -> None:
     found = mistakes(np.array([1, 1, 1, 2]), np.array([0, 0, 7, 5]))
     assert (found.label.tolist(), found.cluster.tolist()) == ([1], [7])
     assert (found.count.tolist(), found.share.tolist()) == ([1], [pytest.approx(1 / 3)])

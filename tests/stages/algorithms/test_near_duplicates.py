@@ -53,17 +53,17 @@ def blocks(request, monkeypatch):
 
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("seed", range(40))
-def test_it_agrees_with_going_through_the_rows_one_after_another(seed):
+def test_blocks_agree_with_deciding_row_by_row(seed):
     rng = np.random.default_rng(seed)
     x = clumps(int(rng.integers(2, 30)), int(rng.integers(2, 24)), seed)
     order = rng.permutation(len(x))
     threshold = float(rng.uniform(0.5, 0.99))
     # Equal rows tie, and the first in the order wins, on both sides.
     found = near_duplicates(x, torch.from_numpy(order), threshold)
-    told = {row: int(one) for row, one in enumerate(found.kept) if one != NONE}
+    kept_for = {row: int(one) for row, one in enumerate(found.kept) if one != NONE}
     expected = one_after_another(x.double(), order.tolist(), threshold)
-    assert set(told) == set(expected)
-    for row, one in told.items():
+    assert set(kept_for) == set(expected)
+    for row, one in kept_for.items():
         right = float(x[expected[row]].double() @ x[row].double())
         assert found.similarity[row] == pytest.approx(right, abs=1e-6)
         if is_clear(x, threshold):
@@ -71,7 +71,7 @@ def test_it_agrees_with_going_through_the_rows_one_after_another(seed):
 
 
 @given(seeds, st.integers(2, 40), st.floats(0.3, 0.999))
-def test_every_dropped_row_is_near_one_that_stays_before_it(seed, n, threshold):
+def test_every_dropped_row_is_near_an_earlier_kept_row(seed, n, threshold):
     x = clumps(n, 6, seed)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     kept, similarity = near_duplicates(x, order, threshold)
@@ -89,7 +89,7 @@ def test_every_dropped_row_is_near_one_that_stays_before_it(seed, n, threshold):
     assert (cosine < threshold).all()
 
 
-def test_a_chain_of_small_steps_is_not_glued_together():
+def test_a_chain_of_small_steps_is_not_joined():
     angles = torch.linspace(0, torch.pi, 400)
     x = torch.stack([angles.cos(), angles.sin()], 1)
     threshold = float(np.cos(0.1))
@@ -120,7 +120,7 @@ def test_coarse_rows_of_few_directions_are_few_numbers():
     assert coarse_rows(x, 0.95, "cpu").shape[1] < 64
 
 
-def test_equal_rows_are_duplicates_at_a_similarity_of_one():
+def test_equal_rows_are_duplicates_at_a_threshold_of_one():
     x = clumps(60, 48, 3)[:20].half()
     twice = torch.cat([x, x])
     found = near_duplicates(twice, torch.arange(40), 1.0)

@@ -56,13 +56,13 @@ def test_equal_rows_have_one_place():
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=20))
-def test_a_frame_is_centred_and_as_large_as_it_may_be(points):
+def test_points_are_centred_and_reach_one(points):
     found = centred(np.array(points, np.float64))
     assert np.abs(found).max() <= 1 + 1e-6
     assert np.allclose(found.max(0) + found.min(0), 0, atol=1e-4)
 
 
-def test_other_rows_lie_with_their_group_and_a_row_beside_itself():
+def test_other_rows_are_placed_with_their_group():
     z, which = groups(200, 5)
     xy = fit_plane(z[:100], "tsne", 0)
     found = extend_plane(z[:100], xy, z)

@@ -146,7 +146,7 @@ def test_rates_ignore_the_order_of_samples_and_rotations(z: torch.Tensor, seed: 
 
 
 @given(unit_rows(), st.integers(1, 9), seeds)
-def test_no_partition_costs_more_than_the_whole_and_none_less_than_nothing(
+def test_the_conditional_rate_is_between_zero_and_the_rate(
     z: torch.Tensor, m: int, seed: int
 ) -> None:
     # ln det is concave, and the groups of rows that sum to one average to the whole.
@@ -163,7 +163,7 @@ def test_one_group_of_everything_costs_the_coding_rate() -> None:
     )
 
 
-def test_the_mean_over_all_samples_of_columns_is_the_full_sum() -> None:
+def test_the_mean_over_all_column_samples_is_the_full_sum() -> None:
     z, pi = random_unit_rows(6, 3, 0), random_memberships(6, 6, 1)
     parts = [
         conditional_rate(z, pi, eps_sq=EPS_SQ, columns=pair)
@@ -198,7 +198,7 @@ def test_half_precision_features_are_measured_in_float32() -> None:
         torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=0)
 
 
-def test_features_that_are_not_finite_give_a_rate_that_is_not() -> None:
+def test_non_finite_features_give_a_non_finite_rate() -> None:
     z, pi = random_unit_rows(5, 3, 0), random_memberships(5, 5, 0)
     z[2, 1] = torch.nan
     assert not torch.isfinite(coding_rate(z, eps_sq=EPS_SQ))

@@ -51,7 +51,7 @@ def test_converged_membership_and_potentials_match_golden(
 
 
 @pytest.mark.parametrize("half_iterations", [1, 2, 3, 4])
-def test_each_half_iteration_makes_its_own_side_sum_to_one(half_iterations: int) -> None:
+def test_each_half_iteration_normalises_its_side(half_iterations: int) -> None:
     s = similarity(random_unit_rows(12, 5, 0)).requires_grad_()
     pi = reference_membership(s, eta=0.2, half_iterations=half_iterations)
     sums = pi.sum(1 if half_iterations % 2 else 0)
@@ -131,21 +131,21 @@ def test_the_true_gradient_is_that_of_unrolling_many_iterations() -> None:
     torch.testing.assert_close(ours, (expected + expected.T) / 2)
 
 
-def test_a_similarity_that_is_not_finite_is_refused() -> None:
+def test_a_non_finite_similarity_is_refused() -> None:
     s = connected()
     s[1, 2] = s[2, 1] = torch.nan
     with pytest.raises(NumericError, match="non-finite"):
         membership(s, eta=0.1)
 
 
-def test_too_few_iterations_are_an_error_that_says_what_is_missing() -> None:
+def test_too_few_iterations_raise_with_the_residual() -> None:
     with pytest.raises(NumericError, match="raise eta or max_iterations"):
         membership(
             similarity(random_unit_rows(40, 2, 0)), eta=0.01, tolerance=0.0, max_iterations=8
         )
 
 
-def test_a_membership_without_a_look_is_the_same() -> None:
+def test_a_membership_without_checks_is_the_same() -> None:
     c = random_unit_rows(40, 6, 2)
     similarity = (c @ c.T).abs()
     looked = membership(similarity, eta=0.2)
@@ -153,7 +153,7 @@ def test_a_membership_without_a_look_is_the_same() -> None:
     torch.testing.assert_close(blind, looked, atol=1e-6, rtol=0)
 
 
-def test_a_membership_without_a_look_that_does_not_converge_is_nan() -> None:
+def test_an_unconverged_membership_without_checks_is_nan() -> None:
     similarity = torch.eye(12).roll(1, 0)
     similarity = similarity + similarity.T + 5 * torch.arange(12) * torch.arange(12)[:, None] / 121
     assert membership(similarity, eta=0.01, check=False).isnan().any()

@@ -70,7 +70,7 @@ def test_packed_outer_products_are_those_of_the_rows(p: int, n: int, seed: int) 
     assert torch.equal(triangle.pack_outer(z), triangle.pack(z[:, :, None] * z[:, None, :]))
 
 
-def test_full_precision_is_given_back_as_it_was() -> None:
+def test_full_precision_restores_the_setting() -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:

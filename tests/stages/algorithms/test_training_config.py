@@ -26,7 +26,7 @@ from cpp_pipe.store.errors import ConfigError
         {"sinkhorn": "exactly"},
     ],
 )
-def test_a_setting_that_cannot_be_used_is_refused_by_name_and_value(
+def test_an_invalid_setting_is_named_with_its_value(
     setting: dict[str, Any],
 ) -> None:
     ((name, value),) = setting.items()
@@ -43,7 +43,7 @@ def test_the_reference_recipe_is_the_paper_s() -> None:
     assert recipe.objective.half_iterations == 5
 
 
-def test_the_objective_takes_the_recipe_s_settings() -> None:
+def test_the_objective_has_the_config_s_settings() -> None:
     objective = TrainingConfig(eta=0.3, gamma=0.5, pi_reg=0.2, eps_sq=0.4, columns=7).objective
     assert (objective.eta, objective.gamma, objective.pi_reg) == (0.3, 0.5, 0.2)
     assert (objective.eps_sq, objective.columns) == (0.4, 7)

@@ -34,7 +34,7 @@ def test_each_view_has_its_share_whatever_its_scale(seed, share, scale):
     assert squares[:, 6:].sum(1).mean() == pytest.approx(1 - share, rel=1e-5)
 
 
-def test_a_view_that_is_the_same_for_all_rows_adds_nothing():
+def test_a_constant_view_becomes_zero():
     rows = torch.cat([random_unit_rows(40, 8, 0), torch.ones(40, 3, dtype=torch.float64)], 1)
     mean, directions = view_directions(rows, [View(8, 0.5), View(3, 0.5)], find)
     alone = find(rows[:, :8])
@@ -43,7 +43,7 @@ def test_a_view_that_is_the_same_for_all_rows_adds_nothing():
     torch.testing.assert_close(found[:, :6], unit_rows((rows[:, :8] - alone[0]) @ alone[1].mT))
 
 
-def test_one_view_starts_as_embeddings_alone_do():
+def test_one_view_starts_like_plain_embeddings():
     rows, config = random_unit_rows(60, 8, 0).float(), TrainingConfig(features=4)
     one = Trainer(rows, config, "cpu", [View(8, 1.0)])
     plain = Trainer(rows, config, "cpu")
@@ -62,7 +62,7 @@ def test_heads_on_two_views_can_be_trained():
 
 
 @given(seed=seeds, words=st.integers(2, 9))
-def test_an_image_at_a_word_is_that_word(seed, words):
+def test_an_image_equal_to_a_word_gets_that_word(seed, words):
     t = torch.linalg.qr(random_unit_rows(12, 12, seed))[0][:words]
     found = guide_rows(t, t)
     torch.testing.assert_close(found, unit_rows(t - t.mean(0)), atol=1e-6, rtol=0)

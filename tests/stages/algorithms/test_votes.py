@@ -31,7 +31,7 @@ def test_votes_and_winners_match_golden(
 
 
 @given(st.integers(0, 12), st.integers(1, 8), st.integers(1, 6), seeds)
-def test_each_image_hands_out_its_largest_scores_and_no_more_than_one_vote(
+def test_each_image_gives_its_largest_scores_and_at_most_one_vote(
     n: int, m: int, top: int, seed: int
 ) -> None:
     k = 3
@@ -58,7 +58,7 @@ def test_the_length_of_an_image_vector_does_not_matter() -> None:
 
 
 @given(st.integers(0, 20), st.integers(0, 20), seeds)
-def test_opinions_of_two_heaps_are_those_of_one(n: int, other: int, seed: int) -> None:
+def test_votes_of_two_sets_add_up(n: int, other: int, seed: int) -> None:
     k, t = 4, random_unit_rows(7, 5, seed ^ 1)
     x, cluster = random_unit_rows(n + other, 5, seed), np.arange(n + other) % k
     whole = count_votes(x, t, cluster, k, top=3)
@@ -70,7 +70,7 @@ def test_opinions_of_two_heaps_are_those_of_one(n: int, other: int, seed: int) -
 
 
 @given(st.integers(1, 30), seeds)
-def test_opinions_of_merged_clusters_are_those_of_their_images(n: int, seed: int) -> None:
+def test_votes_of_merged_clusters_are_those_of_their_images(n: int, seed: int) -> None:
     x, t = random_unit_rows(n, 5, seed), random_unit_rows(7, 5, seed ^ 1)
     cluster, group = np.arange(n) % 5, np.array([1, 0, 1, 2, 0])
     assert_same(
@@ -78,11 +78,11 @@ def test_opinions_of_merged_clusters_are_those_of_their_images(n: int, seed: int
     )
 
 
-def test_votes_that_no_image_gives_are_not_held() -> None:
+def test_absent_votes_take_no_memory() -> None:
     """Ten thousand clusters and words: a table of all pairs would take 800 MB."""
     x, t = random_unit_rows(40, 16, 0), random_unit_rows(10_000, 16, 1)
-    heard = count_votes(x, t, 250 * np.arange(40), 10_000)
-    assert heard.votes.shape == (10_000, 10_000) and heard.votes.nnz == 200
+    cluster_votes = count_votes(x, t, 250 * np.arange(40), 10_000)
+    assert cluster_votes.votes.shape == (10_000, 10_000) and cluster_votes.votes.nnz == 200
 
 
 def assert_same(some: ClusterVotes, others: ClusterVotes) -> None:

@@ -74,7 +74,7 @@ def test_near_duplicates_change_little() -> None:
     [torch.ones(9, 4), torch.eye(4)[[0, 0, 0, 1, 1, 1]], torch.eye(2), torch.zeros(3, 5)],
     ids=["equal", "two places", "two rows", "zeros"],
 )
-def test_rows_without_neighbours_that_differ_give_finite_directions(x: torch.Tensor) -> None:
+def test_equal_rows_give_finite_directions(x: torch.Tensor) -> None:
     mean, directions = neighbour_directions(x, 3, seed=0)
     assert torch.isfinite(mean).all() and torch.isfinite(directions).all()
     assert directions.shape == (3, x.shape[1])
@@ -86,7 +86,7 @@ def test_directions_beyond_the_rank_are_zero_and_the_first_are_those_of_fewer() 
     assert (wide[12:] == 0).all() and (wide[:12] != 0).any(1).all()
 
 
-def test_of_many_rows_an_even_sample_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_uniform_sample_of_many_rows_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = noisy_groups(8, 500)
     everything = same_label(whitened(x, 12), labels)
     monkeypatch.setattr(whitening, "ROWS", 1600)
@@ -101,7 +101,7 @@ def test_equal_seeds_give_equal_directions(monkeypatch: pytest.MonkeyPatch) -> N
     assert not torch.equal(one, neighbour_directions(x, 6, seed=4)[1])
 
 
-def test_heads_that_are_not_trained_are_the_whitening_and_nothing_else() -> None:
+def test_untrained_heads_are_the_whitening() -> None:
     x, _ = noisy_groups(6, 50)
     trainer = Trainer(x, TrainingConfig(features=8), "cpu")
     z, c = project(trainer.finish(), x, 64)
@@ -111,7 +111,7 @@ def test_heads_that_are_not_trained_are_the_whitening_and_nothing_else() -> None
     assert sum(one.numel() for one in trainer.heads.parameters()) == 2 * 8 * 12
 
 
-def test_trained_heads_begin_at_the_whitening() -> None:
+def test_trained_heads_start_from_the_whitening() -> None:
     x, _ = noisy_groups(6, 50)
     trainer = Trainer(x, TrainingConfig(features=8, hidden=16, epochs=1, batch=100), "cpu")
     assert trainer.heads.has_trunk

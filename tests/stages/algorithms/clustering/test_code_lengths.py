@@ -72,7 +72,7 @@ def test_the_code_of_a_sample_of_all_rows_is_their_code(n: int, p: int, k: int, 
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 5), st.integers(1, 1000), seeds)
-def test_the_code_of_more_rows_is_the_formula_with_their_counts(
+def test_the_code_of_all_rows_is_the_formula_with_their_counts(
     n: int, p: int, k: int, times: int, seed: int
 ) -> None:
     z, labels = random_unit_rows(n, p, seed), random_labels(n, k, seed)
@@ -88,7 +88,7 @@ def test_the_code_of_more_rows_is_the_formula_with_their_counts(
     assert found == pytest.approx(expected)
 
 
-def test_the_code_of_copies_is_that_of_the_rows_they_are_copies_of() -> None:
+def test_copies_of_rows_have_the_code_of_all_copies() -> None:
     z, labels = random_unit_rows(50, 6, 0), random_labels(50, 3, 0)
     copies = coding_length(z.repeat(7, 1), labels.repeat(7), 3, eps_sq=EPS_SQ).total
     found = coding_length_of_all(z, labels, 3, eps_sq=EPS_SQ, total=350)
@@ -112,7 +112,7 @@ def test_the_code_of_one_cluster_is_that_of_all_rows_at_once() -> None:
     assert ruler.length(1) == pytest.approx(float(expected))
 
 
-def test_a_ruler_puts_landmarks_into_their_own_clusters() -> None:
+def test_a_ruler_keeps_the_clusters_of_landmarks() -> None:
     z = planted()
     landmarks = landmarks_of(z)
     clusters, _ = landmarks.cluster(GROUPS)
@@ -168,7 +168,7 @@ def test_the_first_grid_rises_from_two_to_k_max_by_a_ratio(k_max: int) -> None:
 
 
 @pytest.mark.parametrize("k_max", [1, 2, 3])
-def test_a_first_grid_of_few_clusters_is_all_there_is(k_max: int) -> None:
+def test_a_small_first_grid_holds_every_k(k_max: int) -> None:
     assert first_grid(k_max) == [k for k in (1, 2, 3) if k <= k_max and (k > 1 or k_max == 1)]
 
 
@@ -226,7 +226,7 @@ def test_the_minimum_of_a_long_convex_curve_is_found_within_a_share(
     assert len(found) <= len(first_grid(k_max)) + 2 * int(np.log2(k_max)) + 12
 
 
-def test_where_a_curve_bends_there_are_points_on_either_side() -> None:
+def test_bends_get_points_on_either_side() -> None:
     # The shortest code is at 4; a kink at 64 is on the way.
     found = explored(lambda k: abs(k - 4.0) + 30 * max(0, k - 64), 256)
     grid = sorted(found)
@@ -239,7 +239,7 @@ def test_where_a_curve_bends_there_are_points_on_either_side() -> None:
 # Curves of resampled landmarks.
 
 
-def test_resampled_curves_are_as_many_as_asked_for_and_follow_the_seed() -> None:
+def test_there_are_as_many_resampled_curves_as_requested() -> None:
     z = planted()[:300]
     landmarks, points, grid = landmarks_of(z), clustering_rows(z, z), [2, 4, 6, 8]
     ruler = ruler_of(landmarks, z)
@@ -263,7 +263,7 @@ def test_resampled_curves_are_lowest_where_the_curve_is() -> None:
     assert curves[:, 2].min() == pytest.approx(ruler.length(GROUPS), rel=0.01)
 
 
-def test_resampled_landmarks_too_few_for_k_serve_as_many_as_they_can() -> None:
+def test_too_few_resampled_landmarks_for_k_use_the_largest_k() -> None:
     z = planted()[:6]
     ruler = ruler_of(landmarks_of(z), z)
     (curve,) = resampled_curves(ruler, clustering_rows(z, z), [2, 3, 6], 1, 0)

@@ -32,7 +32,7 @@ def random_cells(m: int, r: int, seed: int) -> np.ndarray:
 
 
 @given(st.integers(2, 5000), st.integers(1, 500), st.integers(1, 30))
-def test_cells_are_few_enough_to_mean_something(m: int, k_max: int, clusterings: int) -> None:
+def test_cells_hold_enough_rows(m: int, k_max: int, clusterings: int) -> None:
     counts = consensus.cell_counts(m, k_max, clusterings)
     assert len(counts) == clusterings
     assert counts == sorted(counts)
@@ -84,7 +84,7 @@ def pairs_to_extend(affinity: Consensus) -> Pairs:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(4, 40), st.integers(1, 5), seeds)
-def test_the_extension_gives_a_landmark_its_own_place(m: int, r: int, seed: int) -> None:
+def test_the_extension_keeps_the_places_of_landmarks(m: int, r: int, seed: int) -> None:
     affinity = linked_by(random_cells(m, r, seed), 4 * r)
     values, vectors = pairs_to_extend(affinity)
     check_places(affinity, affinity.landmark_cells, (values, vectors), vectors)
@@ -102,7 +102,7 @@ def test_a_row_is_placed_by_its_affinity_to_every_landmark(m: int, r: int, seed:
     check_places(affinity, rows, (values, vectors), expected)
 
 
-def test_a_cell_without_landmarks_places_a_row_nowhere() -> None:
+def test_a_cell_without_landmarks_has_no_place() -> None:
     affinity = linked_by(np.array([[0], [1], [0]]), 3)
     table = affinity.placing(*affinity.eigenpairs(2, 0))
     lonely = np.array([[2]])
@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_cells() -> None:
 
 
 @pytest.mark.parametrize("m", [2, 3, 9])
-def test_a_handful_of_equal_rows_is_no_error(m: int) -> None:
+def test_few_equal_rows_are_no_error(m: int) -> None:
     rows = np.ones((m, 3), np.float32)
     affinity = Consensus.fit(rows, consensus.cell_counts(m, 30, 3), 0)
     values, vectors = affinity.eigenpairs(2, 0)

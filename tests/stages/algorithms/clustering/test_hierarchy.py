@@ -92,7 +92,7 @@ def planted(groups: int = 6, pieces: int = 3, each: int = 80) -> tuple[Moments, 
     st.sampled_from(["code", "rate"]),
     seeds,
 )
-def test_each_merging_is_the_one_that_brute_force_from_the_rows_finds_cheapest(
+def test_each_merge_is_the_cheapest_by_brute_force(
     n: int, p: int, k: int, stands_for: int, criterion: hierarchy.Criterion, seed: int
 ) -> None:
     z, labels, total = random_unit_rows(n, p, seed), random_labels(n, k, seed), n * stands_for
@@ -122,7 +122,7 @@ def test_each_merging_is_the_one_that_brute_force_from_the_rows_finds_cheapest(
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 6), seeds)
-def test_where_the_sample_is_all_rows_each_level_has_its_coding_length(k: int, seed: int) -> None:
+def test_each_level_has_its_coding_length(k: int, seed: int) -> None:
     z, labels = random_unit_rows(40, 6, seed), random_labels(40, k, seed)
     found = build_hierarchy(second_moments(z, labels, k), eps_sq=EPS_SQ, total=40)
     for level, length in enumerate(curve(found), start=1):
@@ -197,14 +197,14 @@ def test_one_leaf_is_the_only_level() -> None:
     assert cut(*sides(found), 1).tolist() == [0]
 
 
-def test_pieces_of_planted_planes_come_together_and_the_planes_are_the_shortest_level() -> None:
+def test_pieces_of_planted_planes_are_merged_and_the_planes_have_the_shortest_code() -> None:
     moments, group = planted()
     found = build_hierarchy(moments, eps_sq=EPS_SQ, total=100 * int(moments.counts.sum()))
     assert hierarchy.shortest_level(found) == 6
     assert np.array_equal(together(cut(*sides(found), 6)), together(group))
 
 
-def test_by_the_rate_no_cluster_swallows_small_ones_that_are_unlike_it() -> None:
+def test_by_the_rate_no_cluster_swallows_dissimilar_small_ones() -> None:
     # What the code tells of a cluster of ten or thirty rows in 128 features outweighs its rows.
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(32), [30, 10, 10, 10] * 8)
@@ -220,7 +220,7 @@ def test_by_the_rate_no_cluster_swallows_small_ones_that_are_unlike_it() -> None
     assert largest["rate"] <= 8
 
 
-def test_few_neighbours_give_the_lengths_that_all_pairs_give() -> None:
+def test_few_neighbours_give_the_lengths_of_all_pairs() -> None:
     moments, _ = planted()
     few, every = (
         build_hierarchy(moments, eps_sq=EPS_SQ, total=100_000, neighbours=neighbours)
@@ -262,14 +262,14 @@ def test_determinants_by_halves_are_those_of_lapack(
     np.testing.assert_allclose(found.numpy(), expected, rtol=(p + 4) * unit)
 
 
-def test_chunks_do_not_change_a_merging(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_a_merge(monkeypatch: pytest.MonkeyPatch) -> None:
     moments, _ = planted()
     whole = build_hierarchy(moments, eps_sq=EPS_SQ, total=100_000)
     monkeypatch.setattr(hierarchy, "CHUNK", 5 * 24**2)
     assert build_hierarchy(moments, eps_sq=EPS_SQ, total=100_000) == whole
 
 
-def test_the_moments_are_left_as_they_were() -> None:
+def test_the_moments_are_not_changed() -> None:
     moments = random_moments(30, 4, 5, 0)
     before = moments.second.clone()
     build_hierarchy(moments, eps_sq=EPS_SQ, total=30)
@@ -277,7 +277,7 @@ def test_the_moments_are_left_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_moment_that_is_not_finite_is_named_with_its_rows(value: float) -> None:
+def test_a_non_finite_moment_is_reported_with_its_rows(value: float) -> None:
     moments = random_moments(30, 4, 3, 0)
     moments.second[1, 2, 2] = value
     rows = int(moments.counts[1])

@@ -88,7 +88,7 @@ def test_the_iteration_agrees_with_a_full_decomposition(kind: str, dtype: torch.
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.usefixtures("iterating")
-def test_what_stands_out_of_an_even_spectrum_is_found_to_the_tolerance(dtype: torch.dtype) -> None:
+def test_leading_pairs_above_a_flat_spectrum_are_found_to_the_tolerance(dtype: torch.dtype) -> None:
     # The rest, which reaches below zero, is too even for the rounds: 1/480 from one to the next.
     check_against_full(symmetric(falling("even"), 3).to(dtype), K, 5, converged=5)
 
@@ -186,7 +186,7 @@ def test_the_iteration_fixes_the_signs_too() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("n", [3, N])
 @pytest.mark.usefixtures("iterating")
-def test_a_number_that_is_not_finite_is_refused(bad: float, n: int) -> None:
+def test_a_non_finite_number_is_refused(bad: float, n: int) -> None:
     a = torch.eye(n)
     a[1, 2] = a[2, 1] = bad
     with pytest.raises(NumericError, match=f"affinity of {n} samples .* non-finite"):

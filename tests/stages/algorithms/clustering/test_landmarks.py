@@ -133,7 +133,7 @@ def test_the_size_of_a_chunk_changes_no_label(
 
 
 @each_kind
-def test_no_row_is_no_error(kind: AffinityName) -> None:
+def test_empty_input_is_no_error(kind: AffinityName) -> None:
     z, _ = planted(3, 20, 0.5)
     landmarks = fit(z, kind)
     partitions = [landmarks.partition(3), landmarks.partition(5)]
@@ -167,7 +167,7 @@ def test_the_same_seed_gives_the_same_clusters(kind: AffinityName) -> None:
 
 
 @each_kind
-def test_some_of_the_landmarks_alone_have_eigenpairs_of_their_own(kind: AffinityName) -> None:
+def test_resampled_landmarks_have_their_own_eigenpairs(kind: AffinityName) -> None:
     z, labels = planted(6, 40, 0.7)
     some = np.arange(0, 240, 7)
     resampled = fit(z, kind).resample(some, 3)
@@ -222,7 +222,7 @@ def test_fewer_rows_than_eigenvectors_serve_as_many_clusters_as_rows(
 
 
 @each_kind
-def test_every_row_may_be_a_cluster_of_its_own(kind: AffinityName) -> None:
+def test_every_row_can_be_its_own_cluster(kind: AffinityName) -> None:
     # Orthogonal rows are as unlike as rows can be.
     z = np.eye(12, dtype=np.float32)
     landmarks = fit(z, kind, k_max=12)
@@ -247,7 +247,7 @@ def test_a_single_far_row_is_a_cluster_with_no_confidence() -> None:
 
 @pytest.mark.parametrize("kind", [*KINDS, "auto"])
 @pytest.mark.parametrize("k", [1, 2, 10])
-def test_equal_rows_are_one_cluster_however_many_are_asked_for(kind: AffinityName, k: int) -> None:
+def test_equal_rows_are_one_cluster_for_any_k(kind: AffinityName, k: int) -> None:
     z = np.repeat(random_rows(1, 8, 0), 200, axis=0)
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
@@ -310,7 +310,7 @@ def test_usually_there_are_no_more_eigenvectors_than_landmarks(rows: int, landma
 
 
 @given(st.integers(0, 9), seeds)
-def test_rows_to_cluster_by_are_as_long_as_the_features(n: int, seed: int) -> None:
+def test_the_cosine_of_points_is_the_mean_of_both_cosines(n: int, seed: int) -> None:
     z, c = random_rows(n, 4, seed), random_rows(n, 4, seed + 1)
     points = clustering_rows(z.astype(np.float16), c.astype(np.float16))
     assert points.dtype == np.float32

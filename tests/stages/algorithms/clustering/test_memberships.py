@@ -219,7 +219,7 @@ def test_confidence_compares_mean_links_and_a_link_to_itself_does_not_count(
         assert confidence[i] == pytest.approx(expected, abs=1e-5 + 1e-6 / max(own, 1e-9))
 
 
-def test_a_landmark_alone_in_its_cluster_is_not_sure_of_it() -> None:
+def test_a_landmark_alone_in_its_cluster_has_no_confidence() -> None:
     affinity = fit(random_rows(9, 4, 0))
     sharing = affinity.sharing(np.array([0] * 8 + [1]), 2)
     links = affinity.links(affinity.points[8:])
@@ -237,7 +237,7 @@ def test_a_row_between_two_clusters_has_no_confidence() -> None:
         assert confidence[0] == pytest.approx(0, abs=1e-5)  # float32
 
 
-def test_rows_inside_a_subspace_are_sure_and_outliers_are_not() -> None:
+def test_rows_in_a_subspace_are_confident_and_outliers_are_not() -> None:
     rows, labels = planted_subspaces(6, 3, 32, 150)
     fitted, fresh = np.arange(900) % 3 > 0, np.arange(900) % 3 == 0
     affinity = fit(rows[fitted])

@@ -31,7 +31,7 @@ def test_fresh_rows_of_the_same_kind_are_mostly_not_novel() -> None:
     assert (novelty(groups(5000, 1), known) > 1).mean() < 0.01
 
 
-def test_rows_from_an_orthogonal_place_are_novel() -> None:
+def test_orthogonal_rows_are_novel() -> None:
     known = fit_known(groups(2000, 0), 0)
     elsewhere = np.zeros((200, 40), np.float32)
     elsewhere[:, 20:] = random_unit_rows(200, 20, 3).numpy()
@@ -89,12 +89,12 @@ def test_two_rows_are_enough() -> None:
     assert (novelty(random_unit_rows(50, 6, 1).float().numpy(), known) <= 1).all()
 
 
-def test_no_row_is_no_error() -> None:
+def test_empty_input_is_no_error() -> None:
     known = fit_known(groups(20, 0), 0)
     assert novelty(np.empty((0, 40), np.float32), known).shape == (0,)
 
 
-def test_the_same_seed_knows_the_same_rows() -> None:
+def test_the_same_seed_samples_the_same_rows() -> None:
     x = groups(2 * KNOWN, 0)
     one, other = fit_known(x, 3), fit_known(x, 3)
     assert len(one.rows) == KNOWN

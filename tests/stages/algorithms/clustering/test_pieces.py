@@ -71,7 +71,7 @@ def pieces_of(x: np.ndarray, k: int) -> tuple[np.ndarray, tuple[np.ndarray, np.n
     return labels, join_pieces(points, points, labels, k, 0)
 
 
-def test_a_group_that_k_means_cuts_is_made_whole_again() -> None:
+def test_a_group_cut_by_k_means_is_joined_again() -> None:
     x, labels = groups([600] + [60] * 9, 0.8)
     cut, joined = pieces_of(x, 10)
     assert accuracy(labels, cut) < 0.8

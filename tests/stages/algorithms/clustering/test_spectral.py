@@ -43,7 +43,7 @@ def normalised(a: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(1, 14), seeds, st.sampled_from([0.05, 0.3, 1.0]))
-def test_eigenpairs_are_the_leading_ones_whatever_the_graph_s_pieces(
+def test_eigenpairs_are_the_leading_ones_for_any_components(
     m: int, k_max: int, seed: int, share: float
 ) -> None:
     a = random_affinity(m, seed, share)
@@ -80,7 +80,7 @@ def test_the_iterative_solver_agrees_with_the_dense_one(
     assert np.array_equal(again, iterated_vectors)
 
 
-def test_every_piece_of_a_graph_has_its_eigenvalue_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_component_has_an_eigenvalue_one(monkeypatch: pytest.MonkeyPatch) -> None:
     # A Lanczos iteration from one start finds a repeated eigenvalue once.
     monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
     blocks = [np.ones((size, size)) for size in (40, 60, 50)]
@@ -90,7 +90,7 @@ def test_every_piece_of_a_graph_has_its_eigenvalue_one(monkeypatch: pytest.Monke
     assert [len(rows) for rows in support] == [60, 50, 40]
 
 
-def test_dense_affinities_with_vanishing_ties_count_as_pieces() -> None:
+def test_vanishing_entries_do_not_connect_components() -> None:
     a = np.full((20, 20), 1e-30)
     a[:8, :8] = a[8:, 8:] = 1
     values, vectors = leading_eigenpairs(a, 2, 0)
@@ -99,7 +99,7 @@ def test_dense_affinities_with_vanishing_ties_count_as_pieces() -> None:
     assert (np.abs(vectors[:8, 0]) < 1e-9).all()
 
 
-def test_an_affinity_that_is_not_finite_is_refused() -> None:
+def test_a_non_finite_affinity_is_refused() -> None:
     a = np.ones((4, 4))
     a[1, 2] = np.nan
     with pytest.raises(NumericError, match="non-finite"):
@@ -119,7 +119,7 @@ def test_unit_rows_of_the_first_vectors_and_zero_rows_stay_zero() -> None:
     np.testing.assert_allclose(spectral_rows(vectors, 2), [[0.6, 0.8], [0, 0]])
 
 
-def test_eigenvalues_that_are_mostly_rounding_extend_nothing() -> None:
+def test_tiny_eigenvalues_extend_nothing() -> None:
     values = np.array([1.0, 0.25, -0.5, 1e-5, 0.0, -1e-6])
     assert inverse_of_eigenvalues(values).tolist() == [1, 4, -2, 0, 0, 0]
 
@@ -140,7 +140,7 @@ def test_no_cluster_is_empty_and_fewer_distinct_rows_are_a_cluster_each(
     assert np.array_equal(labels, again)
 
 
-def test_a_cluster_that_k_means_left_empty_takes_the_farthest_row() -> None:
+def test_an_empty_cluster_takes_the_farthest_row() -> None:
     rows = np.array([[0.0], [0.1], [0.2], [5.0]])
     labels, centroids = spectral._fill(rows, np.array([0, 0, 0, 0]), np.zeros((2, 1)))
     assert labels.tolist() == [0, 0, 0, 1]

@@ -88,8 +88,8 @@ class Assign(Stage):
         for partition in partitions:
             if self.method == "spectral" and partition.k < len(partition.group):
                 runtime.progress.tell(
-                    f"assign: joined {len(partition.group)} pieces into {partition.k} clusters, "
-                    "because their embeddings overlap like two halves of one cluster"
+                    f"assign: {len(partition.group)} pieces were joined into {partition.k} "
+                    "clusters, because their embeddings overlap like two halves of one cluster"
                 )
         runtime.progress.start("assign", inputs["features"].rows, "rows")
         return _Fit(

@@ -1,4 +1,4 @@
-"""Made vectors in parts, and indexes of them."""
+"""Synthetic vectors in parts, and indexes of them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,12 +23,12 @@ def made_rows(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
     centres = np.random.default_rng(99).normal(size=(100, size))
     z = centres[rng.integers(100, size=count)] + 0.4 * rng.normal(size=(count, size))
     z = (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float16)
-    # Rounded as features come back, so that they are exactly these.
+    # Rounded to float16, so that features read back are exactly these.
     return side_by_side(*halves(z))
 
 
 def halves(z: np.ndarray) -> list[np.ndarray]:
-    """Features and cluster features that are these rows, side by side."""
+    """Features and cluster features whose concatenation is these rows."""
     return [
         (np.float32(2**0.5) * one.astype(np.float32)).astype(np.float16)
         for one in np.split(z, 2, axis=1)
@@ -38,7 +38,7 @@ def halves(z: np.ndarray) -> list[np.ndarray]:
 def make_features(
     store: Store, parts: Mapping[str, np.ndarray], model: Mapping[str, str] = MODEL
 ) -> Artifact:
-    """Features with the given rows, a part each; made by the heads of a model."""
+    """Features with the given rows, one part each, as if made by heads."""
     recipe = Recipe(
         kind="features",
         format=1,
@@ -69,7 +69,7 @@ def split(z: np.ndarray, parts: int) -> dict[str, np.ndarray]:
 
 
 def make(stage: Stage, store: Store, inputs: Mapping[str, Artifact], **how) -> Artifact:
-    """What a stage makes of its inputs."""
+    """The artifact that a stage makes from its inputs."""
     slot = f"{stage.kind.name}/features"
     job = Job(slot=slot, stage=stage, inputs=inputs, runtime=Runtime(**how))
     return find_or_make(job, store, "test", {}, lambda line: None)
@@ -84,7 +84,7 @@ def fit(store: Store, features: Artifact, factory: str) -> Artifact:
 def index_of(
     store: Store, features: Artifact, factory: str, quantizer: Artifact | None = None
 ) -> Artifact:
-    """An index; its lists are those of a quantizer that may have been fitted before."""
+    """An index, with the lists of a given or a new quantizer."""
     inputs = {"features": features}
     if Factory.parse(factory).shape == "lists":
         quantizer = quantizer or fit(store, features, factory)
@@ -100,5 +100,5 @@ def neighbours(z: np.ndarray, query: np.ndarray, n: int) -> list[int]:
 
 
 def share(found: Sequence[int], wanted: Sequence[int]) -> float:
-    """The share of what is wanted that was found."""
+    """Share of the expected rows that were found."""
     return len(set(found) & set(wanted)) / len(wanted)

@@ -1,4 +1,4 @@
-"""All rows of an artifact in one array: the same ones that Arrow decodes, in the same order."""
+"""All rows of an artifact in one array, equal to what Arrow decodes."""
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from cpp_pipe.store.pages import find_pages
 
 
 def draft_of(folder, kind: Kind, names):
-    """A draft with a part of each name."""
+    """A draft with one part per name."""
     recipe = Recipe(
         kind=kind.name,
         format=kind.format,
@@ -26,7 +26,7 @@ def draft_of(folder, kind: Kind, names):
 
 
 def make_embeddings(folder, sizes, width=8, *, rewrite=None):
-    """Embeddings in parts of these sizes, and their rows; `rewrite` writes the tables otherwise."""
+    """Embeddings in parts of these sizes, and their rows; `rewrite` has other write options."""
     draft = draft_of(folder, EMBEDDINGS, [f"part-{i}" for i in range(len(sizes))])
     rng = np.random.default_rng(0)
     parts = [rng.standard_normal((size, width)).astype(np.float16) for size in sizes]
@@ -79,7 +79,7 @@ def test_the_width_is_kept_without_rows_and_zero_without_parts(tmp_path):
     ],
 )
 def test_gather_agrees_with_arrow_however_the_file_was_written(tmp_path, rewrite):
-    rewrite = {"write_batch_size": 5, **rewrite}  # else no page ends before its 1024th number
+    rewrite = {"write_batch_size": 5, **rewrite}  # else no page ends before 1024 numbers
     artifact, x = make_embeddings(tmp_path, (40, 1, 33), width=6, rewrite=rewrite)
     assert (decoded(artifact) == x).all()
     assert (gather(artifact) == x).all()

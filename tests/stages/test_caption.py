@@ -1,4 +1,4 @@
-"""Captions of clusters that were made: by both rules, of several vocabularies, of every level."""
+"""Captions of synthetic clusters: by both rules, from several vocabularies, at every level."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def store(tmp_path) -> Store:
 
 
 def publish(store: Store, kind: Kind, config: dict, parts: dict) -> Artifact:
-    """An artifact of parts that functions write, as a stage would have made it."""
+    """An artifact whose parts are written by functions."""
     recipe = Recipe(
         kind=kind.name, format=kind.format, stage="test", revision=1, config=config,
         parts={name: {} for name in parts},
@@ -56,7 +56,7 @@ def embeddings_of(store: Store, x: Sequence[np.ndarray]) -> Artifact:
 
 
 def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
-    """Each word is a direction, by its place among `NAMES`."""
+    """Each word is a direction, by its position in `NAMES`."""
 
     def writer(vocabulary, names):
         def write(scratch):
@@ -77,7 +77,7 @@ def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
 
 
 def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Artifact:
-    """Clusters of rows; those of other numbers stand in columns of their own."""
+    """Assignments of rows; other k get extra columns."""
     config = {"k": int(max(one.max() for one in clusters)) + 1, "method": "spectral", **config}
     asked = config["k"] if isinstance(config["k"], list) else [config["k"]]
 
@@ -103,7 +103,7 @@ def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Ar
 
 
 def make(store: Store, stage: Caption, *inputs: Artifact) -> Artifact:
-    """What the stage makes of artifacts."""
+    """The captions that the stage makes from artifacts."""
     given = {one.kind.name: one for one in inputs}
     job = Job(slot="captions", stage=stage, inputs=given, runtime=Runtime())
     return find_or_make(job, store, "test", {}, lambda line: None)
@@ -176,7 +176,7 @@ def test_reading_in_blocks_changes_no_caption(store, monkeypatch):
 
 
 def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
-    """A hierarchy whose leaves are merged so; what it was cut from does not matter here."""
+    """A hierarchy with the given merges."""
     finest = len(mergings) + 1
 
     def write(scratch):
@@ -237,7 +237,7 @@ def test_a_real_hierarchy_gets_captions_from_its_finest_cut_to_one_cluster(tmp_p
     levels = rows(made, "levels")
     assert {row["level"] for row in levels} == set(range(1, 6))
     assert {row["cluster"] for row in rows(made)} == set(range(3))
-    # Levels are those that `assign` cuts: naming a coarser cut gives the same captions.
+    # Levels are those that `assign` cuts: captions of a coarser cut are the same.
     coarser = plan_of(Store(tmp_path), digit_shards, SETTINGS.override(
         "assign", k=2, method="hierarchy")).make("captions")  # fmt: skip
     assert firsts([row for row in levels if row["level"] == 2]) == firsts(rows(coarser))

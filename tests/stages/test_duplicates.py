@@ -47,7 +47,7 @@ def plan(tmp_path_factory) -> Plan:
 
 
 def groups(found) -> dict[str, dict[str, float]]:
-    """By the key that is kept, the similarity of the others."""
+    """For each kept key, the similarity of the others."""
     rows = found.table(found.parts[0].name).to_pylist()
     kept = {row["group"]: row["key"] for row in rows if row["kept"]}
     similarities: dict[str, dict[str, float]] = {one: {} for one in kept.values()}

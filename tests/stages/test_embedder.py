@@ -1,4 +1,4 @@
-"""Samples to embeddings: in order, each with one outcome, the same by cores and by processes."""
+"""Samples to embeddings: in order, one outcome each, equal with cores and with processes."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ FILES = {
 
 @dataclass
 class Sample:
-    """An entry of a source that is held in memory."""
+    """An entry held in memory."""
 
     key: str
     encoded: bytes | Exception
@@ -44,7 +44,7 @@ class Sample:
     size = None
 
     def read_image(self) -> bytes:
-        """The bytes, or why they cannot be had."""
+        """The bytes, or why they cannot be read."""
         self.readers.append((self.key, threading.current_thread().name))
         if isinstance(self.encoded, Exception):
             raise self.encoded
@@ -61,7 +61,7 @@ def make_image(number: int) -> Image.Image:
 
 
 def samples(count: int) -> list[Sample]:
-    """Pictures without loss, each another one."""
+    """Distinct lossless images."""
     readers: list[tuple[str, str]] = []
     made = []
     for number in range(count):
@@ -78,7 +78,7 @@ def encoder() -> Encoder:
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """A machine on which torch uses so many threads."""
+    """Sets the number of torch's threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -89,13 +89,13 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=[0, 2], ids=["on all cores", "by processes"])
 def embedder(request: pytest.FixtureRequest, encoder: Encoder) -> Embedder:
-    """Either way to embed, for all sources of these tests."""
+    """Both ways to embed."""
     with torch_threads(2):
         return Embedder(encoder, BATCH_OF_A_CORE, decoders=request.param)
 
 
 def expected_rows(numbers: Sequence[int]) -> np.ndarray:
-    """What open_clip alone makes of the images, one at a time."""
+    """Embeddings of the images by plain open_clip, one at a time."""
     open_clip.add_model_config(FILES["model_config"])
     network, _, preprocess = open_clip.create_model_and_transforms(
         "digits-clip", pretrained=str(FILES["weights"])
@@ -128,7 +128,7 @@ def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder
         (40, 32 + n % 7) for n in good
     ]
     assert np.abs(all_rows(batches) - expected_rows(good)).max() < 1e-6
-    # The same object takes another source.
+    # The embedder can be reused.
     again = list(embedder.embed(given[:16]))
     assert np.array_equal(all_rows(again), batches[0].embeddings)
 
@@ -158,7 +158,7 @@ def test_a_convolutional_embedding_does_not_depend_on_the_rest_of_its_batch(shar
     }
     mobile = load_encoder("mnv2-clip", "local", files=files, device="cpu")
     given = samples(18)
-    with torch_threads(1):  # with more, PyTorch leaves all convolutions to oneDNN
+    with torch_threads(1):  # with more, PyTorch uses oneDNN for all convolutions
         embedder = Embedder(mobile, 64)
         rows = [all_rows(list(embedder.embed(given[:count]))) for count in (18, 2, 1)]
     assert all(np.array_equal(rows[0][: len(one)], one) for one in rows[1:])

@@ -1,4 +1,4 @@
-"""The frozen model: open_clip's own floats, whatever way they are made; and what it says it is."""
+"""The frozen model: open_clip's own floats on every path, and its identity."""
 
 import io
 from dataclasses import replace
@@ -39,7 +39,7 @@ def encoder() -> Encoder:
 
 @pytest.fixture(scope="module")
 def plain() -> tuple:
-    """The same model as open_clip hands it out, and its preprocessing."""
+    """The same model and preprocessing from plain open_clip."""
     open_clip.add_model_config(FILES["model_config"])
     network, _, preprocess = open_clip.create_model_and_transforms(
         "digits-clip", pretrained=str(FILES["weights"])
@@ -55,10 +55,10 @@ def small_images() -> list[Image.Image]:
 
 
 class Floats(torch.nn.Module):
-    """A network whose embedding is what it is given."""
+    """A network that returns its input."""
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The pixels, channel after channel."""
+        """The flattened pixels."""
         return pixels.flatten(1)
 
 
@@ -72,7 +72,7 @@ def test_the_network_is_given_open_clips_own_floats(encoder, plain):
 
 def test_an_unknown_preprocessing_is_not_split(plain):
     whole = Compose([*plain[1].transforms, Lambda(lambda pixels: 2 * pixels)])
-    assert encoders._in_two(whole, "cpu") == {"preprocess": whole}
+    assert encoders._split_preprocessing(whole, "cpu") == {"preprocess": whole}
 
 
 def test_float_pixels_are_not_normalised_again(encoder, plain):
@@ -90,7 +90,7 @@ def test_the_preprocessing_can_be_sent_to_another_process(encoder):
 
 
 def last_bits(x: np.ndarray) -> np.ndarray:
-    """float16 numbers as whole numbers, in which neighbours differ by one."""
+    """float16 numbers as integers, in which neighbouring numbers differ by one."""
     bits = x.astype(np.float16).view(np.int16).astype(np.int32)
     return np.where(bits < 0, -(bits & 0x7FFF), bits)
 
@@ -104,7 +104,7 @@ def test_embeddings_equal_the_plain_networks_up_to_last_bits(encoder, plain):
     pixels = torch.stack([plain[1](one) for one in small_images()])
     found = encoder.images(torch.stack([encoder.preprocess(one) for one in small_images()]))
     expected = plainly(plain[0], pixels)
-    # Near zero, where float16 is finer than float32's sums are exact, neighbours are many.
+    # Near zero float16 is finer than the error of float32 sums.
     assert np.abs(found - expected).max() < 1e-6
     large = np.abs(expected) > 1e-2
     assert np.abs(last_bits(found) - last_bits(expected))[large].max() <= 1
@@ -161,7 +161,7 @@ def test_bf16_is_recorded_and_close_to_fp32(encoder):
     assert found.dtype == np.float32
     assert not np.array_equal(found, expected)
     assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-6
-    # Eight bits a number: cosines to three digits.
+    # Eight bits per number: cosines are right to three digits.
     assert (found * expected).sum(axis=1).min() > 0.999
     words = ["zero", "one"]
     assert (coarse.texts(words) * encoder.texts(words)).sum(axis=1).min() > 0.999
@@ -175,7 +175,7 @@ def test_scaled_jpegs_keep_twice_the_networks_input_size(encoder):
 
 
 def embedded_by(encoder: Encoder, store: Store, name: str) -> Artifact:
-    """Embeddings of no image, that say which model made them."""
+    """Empty embeddings that record the model."""
     recipe = Recipe(
         kind=EMBEDDINGS.name,
         format=EMBEDDINGS.format,

@@ -50,7 +50,7 @@ FACTORIES = [
 
 
 def recall_of(searcher: Searcher, z: np.ndarray, target: float) -> float:
-    """The share of the ten nearest of some rows that a search finds, rows themselves included."""
+    """Share of the ten nearest rows, including the query itself, that a search finds."""
     shares = []
     for query in z[::50]:
         rows = searcher.nearest(query[None], 10, target_recall=target)[1]
@@ -69,7 +69,7 @@ def test_measured_recall_agrees_with_brute_force(tmp_path, factory):
         curve = curve_of(index.facts)
         measured = recall_at(curve, width_for(curve, target))
         assert measured >= target
-        # Told of other rows than those that are asked for here.
+        # Recall was measured on other queries.
         assert recall_of(searcher, z, target) >= measured - 0.04
     other = make_features(Store(tmp_path / "two"), split(z, 3))
     assert index_of(Store(tmp_path / "two"), other, factory).content == index.content
@@ -95,7 +95,7 @@ def test_a_wider_search_finds_no_less(tmp_path):
     widths, recalls = zip(*curve, strict=True)
     assert list(widths) == sorted(set(widths)) and list(recalls) == sorted(recalls)
     assert recalls[0] < 0.9 < recalls[-1]
-    # A fifth less is asked to be lost than the target allows.
+    # Requires a fifth less loss than the target allows.
     assert width_for(curve, 0.9) == next(w for w, r in curve if r >= 0.92)
     assert width_for([(1, 0.5), (2, 0.7), (4, 0.7)], 0.9) == 2
 
@@ -172,7 +172,7 @@ def test_only_new_parts_are_listed_and_removed_rows_are_gone(tmp_path):
     assert (
         np.mean([share(f, neighbours(z, q, 10)) for f, q in zip(found, new, strict=False)]) > 0.99
     )
-    # Of the removed part no row is left, and recall is measured on held-out rows that went, too.
+    # No row of the removed part is left, although some held-out queries came from it.
     assert index.rows == len(z)
     assert curve_of(index.facts)[-1][1] > 0.99
 
@@ -237,7 +237,7 @@ def test_empty_parts_and_few_rows_are_indexed(tmp_path, factory):
 
 
 def open_merged(folder, rows: int) -> int:
-    """Opens an index that lies in a folder, in a process of its own; tells how many rows it has."""
+    """Opens an index from a folder in a new process; returns its number of rows."""
     store = Store(folder)
     (features,) = store.artifacts()
     opened = OpenedIndex(folder / "big.faiss", Factory.parse("IVF64,SQfp16"), VectorRows(features))
@@ -297,7 +297,7 @@ def test_filters_find_the_nearest_allowed_rows(tmp_path, factory, kept):
     z, store = made_rows(ROWS), Store(tmp_path)
     features = make_features(store, split(z, 3))
     index = index_of(store, features, factory) if factory else None
-    # So that inverted lists are asked even for few rows.
+    # So that inverted lists are searched even for few rows.
     searcher = Searcher(features, index, few_rows=50)
     allowed = np.random.default_rng(1).random(ROWS) < kept
     numbers = np.flatnonzero(allowed)

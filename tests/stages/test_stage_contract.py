@@ -51,12 +51,12 @@ def test_every_stage_keeps_the_contract(world):
 
 
 def again(made: Made, store: Store):
-    """Makes the same in another store."""
+    """Makes the same artifact in another store."""
     return find_or_make(made.job, store, "test", made.settings.tables(), silent)
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Every file with its size and its time of change."""
+    """Every file with its size and modification time."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 

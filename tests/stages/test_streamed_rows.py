@@ -1,4 +1,4 @@
-"""Shuffled batches: every row once an epoch, in an order that seed and epoch decide alone."""
+"""Shuffled batches: every row once per epoch, in an order that only depends on seed and epoch."""
 
 import tracemalloc
 
@@ -20,14 +20,14 @@ ROWS = sum(SIZES)
 
 
 def batches_of(artifact, *, batch=16, buffer_rows=64, seed=0, epoch=0):
-    """An epoch in a list."""
+    """An epoch as a list of batches."""
     return list(
         shuffled_batches(artifact, batch=batch, buffer_rows=buffer_rows, seed=seed, epoch=epoch)
     )
 
 
 def numbers_of(batches, x):
-    """The rows' numbers in the artifact; KeyError for a row that is in none."""
+    """The row numbers of rows; KeyError for a row that is not in the artifact."""
     number = {row.tobytes(): i for i, row in enumerate(x)}
     assert len(number) == len(x)
     return np.array([number[row.tobytes()] for batch in batches for row in batch], int)
@@ -92,7 +92,7 @@ def test_a_buffer_of_all_rows_makes_a_uniform_shuffle(tmp_path):
 
 
 def peak_of_an_epoch(artifact) -> int:
-    """Bytes that Python and NumPy hold at most, in this process."""
+    """Peak bytes held by Python and NumPy in this process."""
     tracemalloc.start()
     try:
         for _ in shuffled_batches(artifact, batch=256, buffer_rows=1024, seed=0, epoch=0):
@@ -112,10 +112,10 @@ def peak_of_an_epoch(artifact) -> int:
 def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_rows):
     width = 128
     artifact, _ = make_embeddings(tmp_path, (8000, 8000), width, rewrite=rewrite)
-    batches_of(artifact, batch=256, buffer_rows=1024)  # what imports keep is not the epoch's
-    # Threads that other tests left behind allocate too, now and then.
+    batches_of(artifact, batch=256, buffer_rows=1024)  # imports would count for the epoch
+    # Threads left by other tests allocate too.
     peak = min(peak_of_an_epoch(artifact) for _ in range(3))
-    # The batch is there twice while the next one is drawn, and the moves take a fourth.
+    # Two batches exist while the next one is drawn, and moving rows takes a quarter.
     assert peak < 2 * width * (held_rows + 256 + 1024 // 4) + 150_000
     assert peak < 2 * width * artifact.rows / 4
 

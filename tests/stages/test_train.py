@@ -1,4 +1,4 @@
-"""Numbers that are not finite end a training at once."""
+"""Non-finite numbers end a training at once."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Views of images: a second run's embeddings by key, and words of a guide."""
+"""Views of images: another run's embeddings by key, and words of a guide."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from cpp_pipe.store.kinds import EMBEDDINGS
 
 
 def embeddings(store: Store, parts: dict[str, list[str]], width: int, name: str) -> Artifact:
-    """Parts with rows of these keys; a row is the number in its key, times ones."""
+    """Parts with rows of these keys; each row repeats the number in its key."""
     recipe = Recipe(
         kind=EMBEDDINGS.name, format=EMBEDDINGS.format, stage="test", revision=1,
         config={"name": name}, parts={part: {"shard": part} for part in parts},
@@ -29,7 +29,7 @@ def embeddings(store: Store, parts: dict[str, list[str]], width: int, name: str)
 
 
 def make(store: Store, own: Artifact, other: Artifact, **runtime) -> Artifact:
-    """Views of a run beside those of run `other`."""
+    """Views with the embeddings of run `other`."""
     stage, inputs = Views(beside=("other",)), {"embeddings": own, "embeddings/other": other}
     runtime = Runtime(**runtime)
     parts = stage.parts(inputs, runtime)

@@ -25,7 +25,7 @@ LEXICON = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def read(name: str) -> Phrases:
-    """The words of a vocabulary that is no file."""
+    """The words of a named vocabulary."""
     return Vocabulary.of(name).read(None)
 
 
@@ -124,13 +124,13 @@ def test_an_invalid_file_of_embeddings_is_refused(tmp_path):
 
 @pytest.fixture
 def wordnet(tmp_path, monkeypatch) -> Path:
-    """A folder of wn's data that is empty."""
+    """An empty data folder for wn."""
     monkeypatch.setattr("wn.config.data_directory", tmp_path / "wn")
     return tmp_path
 
 
 def add_lexicon(folder: Path, lexicon: str, language: str, *synsets: tuple[str, str]) -> None:
-    """Adds a lexicon to wn: each synset is its part of speech and its lemmas, with commas."""
+    """Adds a lexicon to wn; each synset is a part of speech and lemmas, separated by commas."""
     lines = []
     for number, (kind, lemmas) in enumerate(synsets):
         for rank, lemma in enumerate(lemmas.split(",")):

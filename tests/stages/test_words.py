@@ -1,4 +1,4 @@
-"""Words are encoded once: for any images of one model, beside any other vocabulary."""
+"""Words are encoded once for all images of a model, whatever other vocabularies there are."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def files(tmp_path) -> dict[str, str]:
 
 
 def naming(*vocabularies: str, **caption) -> Settings:
-    """The settings of the small world with other words."""
+    """The settings of the small run with other words."""
     return SETTINGS.override("caption", vocabulary=vocabularies, **caption)
 
 
@@ -76,7 +76,7 @@ def test_more_images_of_the_same_model_reuse_the_words(tmp_path, digit_shards, f
 
 
 def test_other_clusters_are_captioned_without_the_model(tmp_path, digit_shards, files):
-    """Its weights are destroyed between: what needs the model fails, and captions do not."""
+    """The weights are destroyed first: whatever needs the model would fail, and captions do not."""
     local = {role: str(shutil.copy(path, tmp_path)) for role, path in MODEL.items()}
     embed = {"pretrained": local["weights"], "model_config": local["model_config"]}
     store = Store(tmp_path / "s")
@@ -118,7 +118,7 @@ def test_a_missing_vocabulary_is_reported_before_any_work(tmp_path, digit_shards
 
 
 class Stopped(Silent):
-    """Progress of a command that is stopped after so many phrases."""
+    """Progress that stops the command after some phrases."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -134,7 +134,7 @@ def test_a_stopped_encoding_resumes(tmp_path):
     encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
     counting = replace(encoder, tokenizer=lambda texts: _note(texts, encoded, encoder))
     names = [f"phrase {number}" for number in range(60)]
-    templates = ["imagenet-80", "a {}"]  # 81 texts a phrase: 3 phrases at once, 24 in a block
+    templates = ["imagenet-80", "a {}"]  # 81 texts per phrase: 3 phrases at once, 24 in a block
     with pytest.raises(KeyboardInterrupt):
         embed_phrases(names, templates, counting, Stopped(50), tmp_path / "kept")
     before = len(encoded)

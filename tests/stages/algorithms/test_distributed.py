@@ -20,7 +20,7 @@ dist.init_process_group("gloo")
 result = train(json.loads(sys.argv[1]))
 if dist.get_rank() == 0:
     print(json.dumps({**result, "size": dist.get_world_size()}))
-dist.barrier()  # a process that is left alone ends with an abort
+dist.barrier()  # the last process would end with an abort
 dist.destroy_process_group()
 """
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,7 +28,7 @@ SMALL = {"hidden": 24, "features": 6, "batch": 32, "epochs": 4, "eta": 0.175, "s
 
 
 def train(settings: dict[str, Any]) -> dict[str, Any]:
-    """Terms of ten steps and the heads after them, of as many processes as there are."""
+    """Loss terms of ten steps and the heads after them, in each of the processes."""
     generator = torch.Generator().manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(96, 20, generator=generator), dim=1).half()
     trainer = Trainer(x, TrainingConfig(**(SMALL | settings)), "cpu")

@@ -46,7 +46,7 @@ def subspaces(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x + 0.02 * generator.standard_normal(x.shape), y
 
 
-# What scikit-learn asks of every estimator.
+# scikit-learn's requirements.
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_a_pipeline_clusters_columns_of_any_scale() -> None:
     assert frame.dtype == np.float32
 
 
-# What it finds.
+# Clusters.
 
 
 def test_blobs_are_found_with_their_number_and_new_rows_join_them() -> None:
@@ -154,7 +154,7 @@ def test_there_are_no_more_clusters_than_distinct_rows() -> None:
     assert CPP(**QUICK).fit(np.ones((10, 3))).n_clusters_ == 1
 
 
-# Rows that were rounded.
+# Rounding.
 
 
 @given(
@@ -172,7 +172,7 @@ def test_unit_rows_are_not_rounded_twice(x: np.ndarray) -> None:
     assert np.array_equal(unit, again)
 
 
-# What it refuses.
+# Invalid parameters.
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_training_that_diverges_says_so() -> None:
         CPP(**QUICK).set_params(lr=1e37).fit(x)
 
 
-# The same by the command line.
+# Agreement with the stages.
 
 
 def column(artifact: Artifact, name: str) -> np.ndarray:

@@ -136,7 +136,7 @@ def test_clusters_are_the_columns_of_scikit_learn_s_table(labels: Labels) -> Non
     assert found.size.tolist() == table.sum(0).tolist() and found.size.sum() == len(y)
     assert found.majority.tolist() == np.unique(y)[table.argmax(0)].tolist()
     assert found.purity * found.size == pytest.approx(table.max(0))
-    # One class a cluster, shared or not, is right at least as often as one class for one cluster.
+    # Majority classes, shared or not, are right at least as often as a one-to-one matching.
     assert found.purity @ found.size / len(y) >= accuracy(y, pred) - 1e-12
 
 

@@ -1,4 +1,4 @@
-"""Near-duplicates: exact, never far from the row that stays, and blind to how rows are blocked."""
+"""Near-duplicates: exact, close to the kept row, and independent of the blocks."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from ...strategies import random_unit_rows, seeds
 
 
 def clumps(n: int, d: int, seed: int, spread: float = 0.3) -> torch.Tensor:
-    """n unit rows about fewer centres, some equal, so that any threshold finds some near."""
+    """n unit rows around fewer centres, some equal, so that every threshold finds some near."""
     generator = torch.Generator().manual_seed(seed)
     centres = random_unit_rows(max(1, n // 3), d, seed)
     drawn = centres[torch.randint(len(centres), (n,), generator=generator)]
@@ -24,7 +24,7 @@ def clumps(n: int, d: int, seed: int, spread: float = 0.3) -> torch.Tensor:
 
 
 def one_after_another(x: torch.Tensor, order: list[int], threshold: float) -> dict[int, int]:
-    """For each dropped row the row that stays for it, by the words of the definition."""
+    """For each dropped row the row kept for it, by the definition."""
     stay: list[int] = []
     dropped = {}
     for row in order:
@@ -37,7 +37,7 @@ def one_after_another(x: torch.Tensor, order: list[int], threshold: float) -> di
 
 
 def is_clear(x: torch.Tensor, threshold: float) -> bool:
-    """Whether rounding decides nothing: no cosine is at the threshold, and only copies tie."""
+    """Whether rounding cannot matter: no cosine is at the threshold, and only copies tie."""
     cosine = (x.double() @ x.double().T)[torch.triu_indices(len(x), len(x), 1).unbind()]
     different = cosine[cosine < 1 - 1e-6].sort().values
     gaps = different.diff()
@@ -46,7 +46,7 @@ def is_clear(x: torch.Tensor, threshold: float) -> bool:
 
 @pytest.fixture(params=[(3, 5, 2), (1024, 16_384, 16_384)], ids=["small blocks", "large blocks"])
 def blocks(request, monkeypatch):
-    """Sizes of blocks: small ones are crossed by few rows."""
+    """Sizes of blocks, small ones so that few rows span several."""
     for name, size in zip(("_QUERIES", "_OTHERS", "_PAIRS"), request.param, strict=True):
         monkeypatch.setattr(module, name, size)
 
@@ -58,7 +58,7 @@ def test_blocks_agree_with_deciding_row_by_row(seed):
     x = clumps(int(rng.integers(2, 30)), int(rng.integers(2, 24)), seed)
     order = rng.permutation(len(x))
     threshold = float(rng.uniform(0.5, 0.99))
-    # Equal rows tie, and the first in the order wins, on both sides.
+    # Equal rows tie, and the first in the order wins in both.
     found = near_duplicates(x, torch.from_numpy(order), threshold)
     kept_for = {row: int(one) for row, one in enumerate(found.kept) if one != NONE}
     expected = one_after_another(x.double(), order.tolist(), threshold)

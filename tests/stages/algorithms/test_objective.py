@@ -45,7 +45,7 @@ def test_the_gradient_of_the_whole_loss_passes_gradcheck(columns: int) -> None:
         return terms(unit(z), unit(c), objective, warmup=False, generator=generator).loss
 
     z, c = random_unit_rows(6, 3, 0), random_unit_rows(6, 3, 1)
-    # The membership is solved to 1e-6, which bounds how well differences can agree.
+    # The membership is solved to 1e-6, which limits the agreement of differences.
     assert torch.autograd.gradcheck(
         loss, (z.requires_grad_(), c.requires_grad_()), eps=1e-3, atol=1e-3, rtol=1e-3
     )

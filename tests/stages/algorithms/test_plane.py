@@ -1,4 +1,4 @@
-"""Rows in a plane: what is alike lies together, whichever way."""
+"""Rows in a plane: similar rows are close together, by every method."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def groups(count: int, of: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_of_own(xy: np.ndarray, which: np.ndarray) -> float:
-    """The share of points whose nearest other point is of their group."""
+    """Share of points whose nearest other point is in their group."""
     apart = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
     np.fill_diagonal(apart, np.inf)
     return float((which[apart.argmin(1)] == which).mean())

@@ -75,7 +75,7 @@ def test_membership_is_symmetric_and_its_rows_and_columns_sum_to_one(
     s = similarity(c.to(dtype))
     pi = membership((s + s.T) / 2, eta=eta)
     assert pi.dtype == dtype
-    bound = 4e-6 if dtype == torch.float32 else 1e-6  # what membership promises each type
+    bound = 4e-6 if dtype == torch.float32 else 1e-6  # the documented tolerance of each type
     assert (pi.sum(0) - 1).abs().max() <= bound * 1.5
     assert (pi.sum(1) - 1).abs().max() <= bound * 1.5
     torch.testing.assert_close(pi, pi.T)
@@ -97,12 +97,12 @@ def connected() -> torch.Tensor:
 
 
 def in_pieces() -> torch.Tensor:
-    """Two blocks whose tie is exp(-60)."""
+    """Two blocks linked by only exp(-60)."""
     return 12 * torch.block_diag(connected(), connected()[:4, :4])
 
 
 def two_sided() -> torch.Tensor:
-    """No tie within a side, so that the eigenvalue -1 of the membership makes I + Π singular."""
+    """A bipartite graph: the eigenvalue -1 of the membership makes I + Π singular."""
     across = torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     s = torch.zeros(6, 6, dtype=torch.float64)
     s[:3, 3:] = 8 + across
@@ -118,7 +118,7 @@ def test_the_implicit_gradient_passes_gradcheck(make: Callable[[], torch.Tensor]
 
 
 def test_the_true_gradient_is_that_of_unrolling_many_iterations() -> None:
-    # An oracle that knows nothing of the implicit function theorem.
+    # An oracle without the implicit function theorem.
     s = connected().requires_grad_()
     u = torch.zeros(6, dtype=torch.float64)
     for _ in range(200):

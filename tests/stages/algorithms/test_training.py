@@ -155,7 +155,7 @@ def test_the_end_of_the_warm_up_copies_the_feature_head() -> None:
     run.step()
     assert torch.equal(*run.heads(x))
     assert not torch.equal(weight, before)
-    # The cluster head saw no gradient, so it has no momentum to start with.
+    # The cluster head had no gradient, so its momentum starts from zero.
     assert weight not in run.optimizer.state
 
 

@@ -1,4 +1,4 @@
-"""Views side by side, and words that pull images towards what they name."""
+"""Concatenated views, and guide words that attract the images they describe."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from ...strategies import random_unit_rows, seeds
 
 
 def find(rows):
-    """What a view of rows starts at."""
+    """The initial directions of one view."""
     return neighbour_directions(rows, 6, seed=0)
 
 
@@ -74,7 +74,7 @@ def test_no_row_gives_no_row():
 
 
 def test_clusters_follow_what_the_words_of_a_guide_name():
-    """Images differ in shape, strongly, and in colour, weakly: by default shapes are the groups."""
+    """Images differ strongly in shape and weakly in colour: by default clusters are shapes."""
     rng = np.random.default_rng(0)
     colour, shape = rng.integers(0, 4, 600), rng.integers(0, 4, 600)
     axes = np.linalg.qr(rng.standard_normal((64, 64)))[0]

@@ -86,7 +86,7 @@ def test_absent_votes_take_no_memory() -> None:
 
 
 def assert_same(some: ClusterVotes, others: ClusterVotes) -> None:
-    """Equal but for the order in which numbers were added."""
+    """Equal up to the order of summation."""
     assert (some.counts == others.counts).all()
     np.testing.assert_allclose(some.sums, others.sums, atol=1e-12)
     np.testing.assert_allclose(some.votes.toarray(), others.votes.toarray(), atol=1e-12)

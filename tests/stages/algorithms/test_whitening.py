@@ -12,7 +12,7 @@ from ...strategies import random_unit_rows
 
 
 def noisy_groups(k: int, each: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
-    """Groups that differ along 8 axes, hidden under much larger variation along 4 others."""
+    """Groups that differ along 8 axes, masked by much larger variation along 4 others."""
     generator = np.random.default_rng(seed)
     labels = np.arange(k * each) % k
     centres = generator.standard_normal((k, 8))
@@ -41,7 +41,7 @@ def test_neighbours_of_whitened_rows_are_of_the_same_group_more_often() -> None:
 
 
 def test_the_map_is_the_formula_in_float64() -> None:
-    """S of the three nearest rows, shrunk by a half, as NumPy computes it from scratch."""
+    """S of the three nearest rows, shrunk by a half, computed independently in NumPy."""
     x, _ = noisy_groups(5, 40)
     rows = x.numpy().astype(np.float64)
     c = rows - rows.mean(0)

@@ -1,4 +1,4 @@
-"""Ranking words for clusters, and telling apart those that share their first."""
+"""The ranking of words for clusters, and second words for those that share their first."""
 
 import numpy as np
 import pytest
@@ -22,14 +22,14 @@ from ...strategies import random_unit_rows, seeds
 
 
 def make_votes(n: int, m: int, k: int, seed: int) -> tuple[ClusterVotes, torch.Tensor]:
-    """Of random images in six dimensions, some clusters of which may be empty; and the words."""
+    """Votes of random images in six dimensions, where some clusters may be empty; and the words."""
     x, t = random_unit_rows(n, 6, seed), random_unit_rows(m, 6, seed ^ 1)
     cluster = np.random.default_rng(seed).integers(k, size=n)
     return count_votes(x, t, cluster, k), t
 
 
 def ranked(cluster_votes: ClusterVotes, t: torch.Tensor, rule: str) -> Ranking:
-    """By either rule."""
+    """The ranking by a rule."""
     return rank_by_votes(cluster_votes) if rule == "vote" else rank_by_contrast(cluster_votes, t)
 
 
@@ -111,7 +111,7 @@ def test_by_contrast_a_word_near_everything_names_nothing() -> None:
 def test_no_two_clusters_share_a_caption_if_there_are_enough_words(
     rule: str, k: int, more: int, seed: int
 ) -> None:
-    """Images point the same way, so that first words are shared; every cluster has some."""
+    """Images have a common direction, so that first words are shared; no cluster is empty."""
     m = k + 1 + more
     t = random_unit_rows(m, 6, seed ^ 1)
     x = torch.nn.functional.normalize(t[:1] + 0.3 * random_unit_rows(4 * k, 6, seed), dim=1)
@@ -126,7 +126,7 @@ def test_no_two_clusters_share_a_caption_if_there_are_enough_words(
 
 
 def test_second_words_tell_sharing_clusters_apart() -> None:
-    """Cats close by and cats outdoors: both are cats first, and what differs comes second."""
+    """Cats close by and cats outdoors: both are cats first, and the difference comes second."""
     cat, close, outdoors, dog = torch.eye(4, dtype=torch.float64)
     x = torch.stack([cat + 0.5 * close + 0.2 * outdoors, cat + 0.2 * close + 0.3 * outdoors, dog])
     cluster_votes = count_votes(x, torch.stack([cat, close, outdoors, dog]), np.arange(3), 3)

@@ -17,7 +17,7 @@ EPS_SQ = 0.1
 
 
 def blobs(groups: int, each: int, d: int, spread: float, seed: int = 0) -> np.ndarray:
-    """Unit rows about so many random directions, by turns."""
+    """Unit rows around k random directions in turn."""
     generator = np.random.default_rng(seed)
     centres = generator.standard_normal((groups, d)) / d**0.5
     x = (

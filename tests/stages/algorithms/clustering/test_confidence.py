@@ -21,7 +21,7 @@ def blobs(k: int, each: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centroids, their clusters, and how sure each row's is."""
+    """Centroids, their clusters, and the confidence of each row."""
     centroids = breathing_kmeans(rows, k, 0)
     group = np.arange(len(centroids))
     return (

@@ -21,7 +21,7 @@ def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray
 
 
 def linked_by(found: np.ndarray, cells: int) -> Consensus:
-    """Landmarks in cells that are given; where the cells lie is left open."""
+    """Landmarks in given cells, without real centroids."""
     starts = np.arange(found.shape[1] + 1)
     return Consensus(cells=Cells(np.zeros((cells, 1), np.float32), starts), landmark_cells=found)
 
@@ -63,11 +63,11 @@ def test_the_affinity_is_the_share_of_clusterings_that_agree() -> None:
 def check_places(
     affinity: Consensus, links: np.ndarray, pairs: Pairs, expected: np.ndarray
 ) -> None:
-    """Unit rows of the places against unit rows of what is expected; lengths are left open."""
+    """Compares unit rows of the places with the expected ones; lengths do not matter."""
     table = affinity.placing(*pairs)
     placed = affinity.average(links, table)
     k = placed.shape[1]
-    # A row is a mean over float32 entries of the table, and is divided by its length then.
+    # A row is a mean over float32 entries of the table, divided by its length.
     rounding = 8 * np.finfo(np.float32).eps * np.abs(table[links]).max((1, 2))
     there = np.linalg.norm(expected, axis=1) > 1e-6
     error = np.abs(spectral_rows(placed, k) - spectral_rows(expected, k)).max(1)
@@ -76,7 +76,7 @@ def check_places(
 
 
 def pairs_to_extend(affinity: Consensus) -> Pairs:
-    """Eigenpairs whose extension is not mostly rounding."""
+    """Eigenpairs whose extension is not dominated by rounding."""
     values, vectors = affinity.eigenpairs(6, 0)
     kept = int((values > 1e-3).sum())
     return values[:kept], vectors[:, :kept]

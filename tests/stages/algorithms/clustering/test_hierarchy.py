@@ -27,7 +27,7 @@ def random_labels(n: int, k: int, seed: int) -> torch.Tensor:
 
 
 def random_moments(n: int, p: int, k: int, seed: int) -> Moments:
-    """Of clusters none of which is empty."""
+    """Moments of clusters, none of them empty."""
     labels = torch.cat([torch.arange(k), random_labels(n - k, k, seed)])
     return second_moments(random_unit_rows(n, p, seed), labels, k)
 
@@ -35,9 +35,9 @@ def random_moments(n: int, p: int, k: int, seed: int) -> Moments:
 def length_from_rows(
     z: np.ndarray, clusters: list[list[int]], total: int, criterion: str = "code"
 ) -> float:
-    """The formula, of clusters that are lists of row numbers, in which a row stands for several.
+    """The formula, for clusters given as lists of row numbers; each row stands for several.
 
-    By the criterion `rate` what tells of clusters, and which row is in which, is left out.
+    The criterion `rate` leaves out the terms of clusters and labels.
     """
     n, p = z.shape
     length = 0.0
@@ -106,7 +106,7 @@ def test_each_merge_is_the_cheapest_by_brute_force(
         return length_from_rows(z.numpy(), [*rest, joined], total, by)
 
     assert found.finest_length == pytest.approx(length(), rel=EXACT)
-    # Float32 tells log determinants of such orders to 1e-5 at worst, and this is what they weigh.
+    # Float32 log determinants of this order are right to 1e-5; this is their weight.
     tolerance = 1e-5 * (total + p)
     for step, merging in enumerate(found.merges):
         assert merging.parent == k + step
@@ -205,7 +205,7 @@ def test_pieces_of_planted_planes_are_merged_and_the_planes_have_the_shortest_co
 
 
 def test_by_the_rate_no_cluster_swallows_dissimilar_small_ones() -> None:
-    # What the code tells of a cluster of ten or thirty rows in 128 features outweighs its rows.
+    # For ten or thirty rows in 128 features, the term of a cluster outweighs that of its rows.
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(32), [30, 10, 10, 10] * 8)
     z = generator.standard_normal((len(labels), 128)) / np.sqrt(128)
@@ -226,7 +226,7 @@ def test_few_neighbours_give_the_lengths_of_all_pairs() -> None:
         build_hierarchy(moments, eps_sq=EPS_SQ, total=100_000, neighbours=neighbours)
         for neighbours in (4, 17)
     )
-    # What the choice of neighbours may cost at any level where the groups are plain.
+    # The most that the choice of neighbours costs at any level with clear groups.
     np.testing.assert_allclose(curve(few), curve(every), rtol=1e-3)
     assert np.array_equal(cut(*sides(few), 6), cut(*sides(every), 6))
 
@@ -243,14 +243,14 @@ def test_one_neighbour_is_enough_to_reach_one_cluster() -> None:
 def test_ties_go_to_the_lowest_nodes() -> None:
     second = torch.eye(3, dtype=torch.float64).expand(5, 3, 3)
     moments = Moments(second, torch.full((5,), 3))
-    # Merging saves names alone here, the more the larger a cluster is: the second takes in leaf 2.
+    # Here merging only saves labels, more for a larger cluster: the second takes leaf 2.
     found = build_hierarchy(moments, eps_sq=EPS_SQ, total=10_000)
     assert sides(found)[0][:2].tolist() == [0, 2]
     assert sides(found)[1][:2].tolist() == [1, 5]
 
 
 @pytest.mark.parametrize("p", [1, 16, 17, 40, 128])
-# Roundings of p steps may add up, and those of the logarithms on both sides.
+# Rounding errors of p steps, and of the logarithms on both sides, may add up.
 @pytest.mark.parametrize("dtype, unit", [(torch.float32, 2**-24), (torch.float64, 2**-53)])
 def test_determinants_by_halves_are_those_of_lapack(
     p: int, dtype: torch.dtype, unit: float

@@ -127,7 +127,7 @@ def test_the_size_of_a_chunk_changes_no_label(
         whole, assigner.assign(points), strict=True
     ):
         assert np.array_equal(clusters, other)
-        # Products of other shapes add up in another order.
+        # Products of other shapes sum in another order.
         np.testing.assert_allclose(confidence, other_confidence, atol=1e-5)
     np.testing.assert_allclose(landmarks.place(points, 6), places, rtol=1e-4, atol=1e-6)
 
@@ -205,7 +205,7 @@ def test_pieces_of_one_cluster_are_one_cluster_for_every_row() -> None:
     np.testing.assert_allclose(sure, as_sure, atol=0.05)
 
 
-# Little to cluster.
+# Few rows.
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "auto"])
@@ -223,7 +223,7 @@ def test_fewer_rows_than_eigenvectors_serve_as_many_clusters_as_rows(
 
 @each_kind
 def test_every_row_can_be_its_own_cluster(kind: AffinityName) -> None:
-    # Orthogonal rows are as unlike as rows can be.
+    # Orthogonal rows are maximally dissimilar.
     z = np.eye(12, dtype=np.float32)
     landmarks = fit(z, kind, k_max=12)
     partition = landmarks.partition(12)
@@ -241,7 +241,7 @@ def test_a_single_far_row_is_a_cluster_with_no_confidence() -> None:
         clustering_rows(z, z)
     )
     assert accuracy(labels, clusters) == 1
-    # Nothing but itself speaks for its cluster.
+    # It is only linked to itself.
     assert confidence[-1] == 0 and confidence[:-1].min() > 0.5
 
 
@@ -260,7 +260,7 @@ def test_equal_rows_are_one_cluster_for_any_k(kind: AffinityName, k: int) -> Non
 @each_kind
 @pytest.mark.parametrize("k", [2, 5, 10])
 def test_landmarks_that_are_equal_are_in_one_cluster(kind: AffinityName, k: int) -> None:
-    # Beyond the fifth the eigenvectors are rounding alone: nothing may be read off them.
+    # Beyond the fifth, eigenvectors are only rounding, and must not matter.
     which = np.arange(200) % 5
     z = random_rows(5, 16, 0)[which]
     landmarks = fit(z, kind)
@@ -283,8 +283,8 @@ def test_auto_takes_the_membership_for_a_union_of_subspaces() -> None:
 
 
 def test_auto_takes_the_consensus_for_blobs() -> None:
-    # Both affinities find these, so the codes are equally short: 16 dimensions and groups of 100
-    # rows make the code of the true groups the shortest.
+    # Both affinities find these, so both codes are equally short: with 16 dimensions and groups
+    # of 100 rows, the true groups have the shortest code.
     generator = np.random.default_rng(0)
     labels = np.arange(2000) % 20
     centres = random_rows(20, 16, 0)

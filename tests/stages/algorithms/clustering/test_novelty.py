@@ -54,7 +54,7 @@ def test_novelty_is_the_distance_to_the_nearest_other_row_over_its_usual_size(
     expected = (1 - (rows @ about.T).max(1)) / limit
     known = fit_known(x, 0)
     assert known.limit == pytest.approx(limit, abs=1e-5)  # float32
-    # What float32 loses of a cosine is divided by the limit.
+    # The float32 error of a cosine is divided by the limit.
     np.testing.assert_allclose(novelty(others, known), expected, rtol=1e-3, atol=1e-5 / limit)
 
 
@@ -84,7 +84,7 @@ def test_two_rows_are_enough() -> None:
     x = random_unit_rows(2, 6, 0).float().numpy()
     known = fit_known(x, 0)
     np.testing.assert_allclose(novelty(x, known), 0, atol=1e-6)  # float32
-    # About their mean two rows are opposite, so nothing is farther from both.
+    # Minus their mean, two rows are opposite, so nothing is farther from both.
     assert known.limit == pytest.approx(2)
     assert (novelty(random_unit_rows(50, 6, 1).float().numpy(), known) <= 1).all()
 

@@ -11,7 +11,7 @@ from ....strategies import random_unit_rows, seeds
 
 
 def groups(sizes: list[int], spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around orthogonal directions, so many around each."""
+    """Unit rows around orthogonal directions, `sizes` around each."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     noise = random_unit_rows(len(labels), 40, seed).numpy()
     rows = np.eye(len(sizes), 40)[labels] + spread * noise
@@ -65,7 +65,7 @@ def test_joining_numbers_the_clusters_without_a_gap(k: int, seed: int) -> None:
 
 
 def pieces_of(x: np.ndarray, k: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-    """The k clusters of k-means, and the pieces that join into better ones, if there are any."""
+    """The k clusters of k-means, and pieces that join into better ones, or None."""
     points = x.astype(np.float32)
     labels = nearest(points, breathing_kmeans(points, k, 0))
     return labels, join_pieces(points, points, labels, k, 0)

@@ -15,7 +15,7 @@ def random_rows(n: int, q: int, seed: int) -> np.ndarray:
 
 
 def rare_group(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tight groups around random directions, the last of them rare, and which rows are in that."""
+    """Tight groups around random directions, the last of them rare, and which rows are in it."""
     generator = np.random.default_rng(seed)
     rare = np.arange(n) < round(share * n)
     centres = random_unit_rows(20, 32, seed).numpy()
@@ -44,7 +44,7 @@ def test_a_larger_cell_never_gives_less(counts: np.ndarray, m: int) -> None:
     given_ = allocate(counts, m)[order]
     larger = np.diff(counts[order]) > 0
     assert (np.diff(given_)[larger] >= 0).all()
-    # Equal cells differ by what cannot be shared out.
+    # Equal cells differ by one where the rows cannot be divided.
     assert (np.abs(np.diff(given_)[~larger]) <= 1).all()
 
 
@@ -56,7 +56,7 @@ def test_cells_give_by_the_root_of_their_counts_to_within_one(counts: list[int],
 
 
 def test_remainders_are_not_only_given_to_large_cells() -> None:
-    # Shares of what rounding down leaves, rounded down again, once gave the last cell all four.
+    # Rounding the remainders down again once gave the last cell all four.
     assert allocate(np.array([1000, 1000, 1000, 9000]), 4).tolist() == [1, 1, 0, 2]
 
 
@@ -108,7 +108,7 @@ def test_a_rare_far_group_has_twice_its_even_share_of_the_landmarks() -> None:
     for seed in range(8):
         points, rare = rare_group(10_000, 0.002, seed)
         found.append(int(rare[choose_landmarks(points, 500, seed)].sum()))
-    # Even draws would take one of its twenty; by the root of its count it has 3 to 4.
+    # A uniform draw would take one of its twenty; by the root of its count it gives 3 to 4.
     assert np.mean(found) >= 2
     assert min(found) >= 1
 
@@ -116,7 +116,7 @@ def test_a_rare_far_group_has_twice_its_even_share_of_the_landmarks() -> None:
 def test_groups_of_any_size_get_landmarks() -> None:
     points, rare = rare_group(10_000, 0.3, 0)
     share = rare[choose_landmarks(points, 500, 0)].mean()
-    assert 0.02 < share < 0.3  # a large group gives fewer than its even share, and yet some
+    assert 0.02 < share < 0.3  # a large group gives fewer than its uniform share, but some
 
 
 @pytest.mark.parametrize("distinct", [1, 2, 7])

@@ -22,7 +22,7 @@ from ....strategies import random_unit_rows, seeds
 
 
 def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around k orthogonal directions in turn, and which one each is around."""
+    """Unit rows around k orthogonal directions in turn, and the direction of each row."""
     labels = np.arange(k * each) % k
     centres = np.eye(k, 3 * k)[labels]
     z = centres + spread * random_unit_rows(k * each, 3 * k, seed).numpy()
@@ -71,7 +71,7 @@ def test_the_iterative_solver_agrees_with_the_dense_one(
     monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
     iterated, iterated_vectors = leading_eigenpairs(graph, 12, 0)
     np.testing.assert_allclose(iterated, values, atol=1e-10)
-    # Compared as a space: near-equal eigenvalues may mix their vectors.
+    # Compared as a subspace: vectors of nearly equal eigenvalues may mix.
     leading = vectors[:, :5]
     np.testing.assert_allclose(
         iterated_vectors @ (iterated_vectors.T @ leading), leading, atol=1e-8
@@ -81,7 +81,7 @@ def test_the_iterative_solver_agrees_with_the_dense_one(
 
 
 def test_every_component_has_an_eigenvalue_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A Lanczos iteration from one start finds a repeated eigenvalue once.
+    # A Lanczos iteration from one start finds a repeated eigenvalue only once.
     monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
     blocks = [np.ones((size, size)) for size in (40, 60, 50)]
     values, vectors = leading_eigenpairs(sparse.csr_array(sparse.block_diag(blocks)), 3, 0)

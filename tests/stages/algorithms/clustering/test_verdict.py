@@ -12,7 +12,7 @@ SHARP = [50.0, 20.0, 10.0, 25.0, 60.0]
 
 
 def shaken(curve: list[float], size: float, number: int, seed: int = 0) -> np.ndarray:
-    """Curves with an error of their own at every k."""
+    """Curves with an independent error at every k."""
     noise = np.random.default_rng(seed).standard_normal((number, len(curve)))
     return np.array(curve) + size * noise
 
@@ -41,7 +41,7 @@ def test_neighbours_of_a_flat_minimum_are_as_good() -> None:
 
 
 def test_what_all_curves_share_does_not_make_a_k_as_good() -> None:
-    # Curves that lie higher or lower as a whole agree about every difference.
+    # Shifting a whole curve changes no difference.
     shift = np.array([[-30.0], [0.0], [30.0], [60.0]])
     verdict = judge(GRID, SHARP, np.array(SHARP) + shift + shaken([0.0] * 5, 0.1, 4))
     assert verdict.as_good == (8,)

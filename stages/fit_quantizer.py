@@ -96,10 +96,10 @@ class FitQuantizer(Stage):
         from .indexing.truth import QUERIES
 
         queries = min(QUERIES, total // HELD_OUT_SHARE)
-        wanted = min(total, queries + factory.lists * ROWS_A_LIST)
+        count = min(total, queries + factory.lists * ROWS_A_LIST)
         generator = np.random.default_rng(self.seed)
         # One row of each stretch: sorted, without duplicates, and without a list of all rows.
-        edges = np.arange(wanted + 1, dtype=np.int64) * total // wanted
+        edges = np.arange(count + 1, dtype=np.int64) * total // count
         drawn = generator.integers(edges[:-1], edges[1:])
         generator.shuffle(drawn)
         return np.sort(drawn[:queries]), drawn[queries:]

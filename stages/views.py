@@ -156,17 +156,17 @@ def _rows_beside(
     keys = embeddings.table(part, columns=["key"]).column(0)
     rows, is_found = np.zeros((n, size), np.float16), np.zeros(n, bool)
     for name in names:
-        here, there = _find(keys, other, name)
-        if not len(here):
+        rows_here, rows_there = _find(keys, other, name)
+        if not len(rows_here):
             continue
-        repeated = here[is_found[here]]
+        repeated = rows_here[is_found[rows_here]]
         if len(repeated):
             raise ConfigError(
                 f"the key {keys[int(repeated[0])].as_py()!r} is in several shards of run {run!r}: "
                 "embed the same shards in both runs"
             )
-        rows[here] = other.embeddings(name)[there]
-        is_found[here] = True
+        rows[rows_here] = other.embeddings(name)[rows_there]
+        is_found[rows_here] = True
     if is_found.any():
         rows[~is_found] = rows[is_found].mean(0, dtype=np.float32)
     return rows, int((~is_found).sum())
@@ -177,9 +177,9 @@ def _find(keys: Any, other: Artifact, part: str) -> tuple[np.ndarray, np.ndarray
     import pyarrow.compute as pc
 
     other_keys = other.table(part, columns=["key"]).column(0).combine_chunks()
-    rows = pc.index_in(keys, value_set=other_keys)
-    here = np.flatnonzero(pc.is_valid(rows).to_numpy())
-    return here, pc.drop_null(rows).to_numpy().astype(np.int64)
+    matches = pc.index_in(keys, value_set=other_keys)
+    rows_here = np.flatnonzero(pc.is_valid(matches).to_numpy())
+    return rows_here, pc.drop_null(matches).to_numpy().astype(np.int64)
 
 
 def encoders_needed(views: Artifact) -> Mapping[str, str]:

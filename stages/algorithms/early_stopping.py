@@ -125,7 +125,7 @@ class EarlyStopping:
         """Everything needed to continue."""
         best = {f"best.{k}": v.to("cpu", copy=True) for k, v in self._best.items()}
         checks = torch.tensor([self.steps, self.stabilities], dtype=torch.float64)
-        # Older checkpoints call checks looks.
+        # The key that older checkpoints have.
         state = {**best, "looks": checks}
         if self._kept is not None:
             state["kept_look"] = torch.tensor(self._kept)

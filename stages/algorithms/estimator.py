@@ -130,10 +130,10 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     >>> from cpp_pipe import CPP
     >>> noise = np.random.default_rng(0).normal(scale=0.3, size=(90, 8))
     >>> X = np.eye(3, 8)[np.arange(90) % 3] + 0.3 * noise
-    >>> found = CPP(random_state=0).fit(X)
-    >>> found.n_clusters_
+    >>> model = CPP(random_state=0).fit(X)
+    >>> model.n_clusters_
     3
-    >>> found.predict(X[:6]).tolist() == found.labels_[:6].tolist()
+    >>> model.predict(X[:6]).tolist() == model.labels_[:6].tolist()
     True
     """
 

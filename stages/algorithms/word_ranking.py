@@ -124,8 +124,8 @@ def _empty(k: int, most: int) -> Ranking:
 
 
 def _means(votes: ClusterVotes, clusters: Int[ndarray, " c"], t: Tensor) -> Float[Tensor, "c d"]:
-    """Mean embeddings of some clusters, as precise as the words and beside them."""
-    # In this order, as not every device knows float64.
+    """Mean embeddings of some clusters, with the type and on the device of the words."""
+    # Converted first, because not every device has float64.
     return torch.from_numpy(votes.means[clusters]).to(t.dtype).to(t.device)
 
 

@@ -41,11 +41,11 @@ def count_communities(z: Float32[ndarray, "n p"], seed: int) -> int | None:
     graph = igraph.Graph(len(rows), neighbour_pairs(rows))
     igraph.set_random_number_generator(random.Random(seed))
     try:
-        found = graph.community_leiden("modularity", resolution=RESOLUTION, n_iterations=-1)
+        partition = graph.community_leiden("modularity", resolution=RESOLUTION, n_iterations=-1)
     finally:
         # Restores igraph's default.
         igraph.set_random_number_generator(random)
-    return sum(size >= FEWEST for size in found.sizes()) or None
+    return sum(size >= FEWEST for size in partition.sizes()) or None
 
 
 def neighbour_pairs(z: Float32[ndarray, "n p"]) -> Int[ndarray, "pairs 2"]:

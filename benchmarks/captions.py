@@ -27,9 +27,9 @@ import torch
 from cpp_pipe.pipeline.config import Settings, find_config, read_tables
 from cpp_pipe.pipeline.making.sources import model_files
 from cpp_pipe.pipeline.making.vocabularies import words_stage
-from cpp_pipe.stages.algorithms.naming import Ranking, rank_by_contrast, rank_by_votes
-from cpp_pipe.stages.algorithms.recipe import Recipe
-from cpp_pipe.stages.algorithms.voting import hear
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
+from cpp_pipe.stages.algorithms.votes import count_votes
+from cpp_pipe.stages.algorithms.word_ranking import Ranking, rank_by_contrast, rank_by_votes
 from cpp_pipe.stages.contract import Silent
 from cpp_pipe.stages.encoder import load_encoder
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image, digit_label
@@ -56,7 +56,7 @@ class LabelledSet:
     x: np.ndarray
     y: np.ndarray
     classes: Sequence[str]
-    recipe: Recipe
+    recipe: TrainingConfig
     vocabularies: dict[str, Phrases]
     """By name; the first one is the set's own."""
 
@@ -76,7 +76,7 @@ def real_sets() -> Iterator[LabelledSet]:
             x, y, classes = file["x"].astype(np.float32), file["y"], file["class_name"].tolist()
         vocabularies = {one: of_file(SHARED / f"text_{one}.npz") for one in texts}
         yield LabelledSet(
-            name=name, x=x, y=y, classes=classes, recipe=Recipe(), vocabularies=vocabularies
+            name=name, x=x, y=y, classes=classes, recipe=TrainingConfig(), vocabularies=vocabularies
         )
 
 
@@ -176,7 +176,7 @@ def _compare_rules(
     t = torch.from_numpy(vocabulary.embeddings)
     scores: dict[str, list[Score]] = {rule: [] for rule in _RULES}
     for one, labels in found:
-        heard = hear(torch.from_numpy(one.x), t, labels, int(labels.max()) + 1)
+        heard = count_votes(torch.from_numpy(one.x), t, labels, int(labels.max()) + 1)
         right = right_words(one, vocabulary)
         rankings = {"vote": rank_by_votes(heard), "contrast": rank_by_contrast(heard, t)}
         for rule in _RULES:

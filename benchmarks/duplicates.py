@@ -32,9 +32,9 @@ from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.near_duplicates import NONE, near_duplicates
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.duplicates import default_threshold
-from cpp_pipe.stages.gather import gather
 from cpp_pipe.stages.sources.images.pixels import decode
 from cpp_pipe.stages.sources.patterns import expand
 from cpp_pipe.stages.sources.tar.shards import open_tar

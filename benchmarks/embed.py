@@ -153,7 +153,7 @@ def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
     import torch
 
     from cpp_pipe.pipeline.making.memory import keep_freed_memory
-    from cpp_pipe.stages.decoding import BATCH_OF_A_CORE
+    from cpp_pipe.stages.embedder import BATCH_OF_A_CORE
     from cpp_pipe.stages.sources.images.pixels import decode
     from cpp_pipe.stages.sources.tar.shards import open_tar
 

@@ -19,10 +19,10 @@ import torch
 
 from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
 from cpp_pipe.stages.algorithms.clustering.landmarks import clustering_rows
+from cpp_pipe.stages.algorithms.early_stopping import EarlyStopping, train_to_end
 from cpp_pipe.stages.algorithms.metrics import accuracy
-from cpp_pipe.stages.algorithms.recipe import Recipe
-from cpp_pipe.stages.algorithms.stopping import Watch, train_watched
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 
 from .measure import machine
 from .ours import SETS, load
@@ -56,16 +56,16 @@ def _acc(trainer: Trainer, y: np.ndarray) -> float:
     return float(np.mean(found))
 
 
-def train_and_keep(x: np.ndarray, y: np.ndarray, recipe: Recipe) -> Row:
+def train_and_keep(x: np.ndarray, y: np.ndarray, recipe: TrainingConfig) -> Row:
     """One training to its end, or to where it sees no hope."""
     trainer = Trainer(torch.from_numpy(x), recipe, "cpu")
-    watch = Watch(recipe, trainer)
+    stopping = EarlyStopping(recipe, trainer)
     start = _acc(trainer, y)
-    train_watched(trainer, watch)
+    train_to_end(trainer, stopping)
     last = _acc(trainer, y)
-    watch.restore()
-    kept = _acc(trainer, y) if watch.kept_step else start
-    return Row(start, last, kept, watch.kept_step)
+    stopping.restore()
+    kept = _acc(trainer, y) if stopping.kept_step else start
+    return Row(start, last, kept, stopping.kept_step)
 
 
 def main() -> None:
@@ -81,7 +81,8 @@ def main() -> None:
         x, y = load(path)
         for name, settings in HARMFUL.items():
             rows = [
-                train_and_keep(x, y, Recipe(seed=one, **settings)) for one in range(asked.seeds)
+                train_and_keep(x, y, TrainingConfig(seed=one, **settings))
+                for one in range(asked.seeds)
             ]
             start, last, kept = (float(one) for one in np.mean([row[:3] for row in rows], axis=0))
             steps = [row.step for row in rows]

@@ -35,7 +35,7 @@ from cpp_pipe.stages.algorithms.clustering.communities import count_communities
 from cpp_pipe.stages.algorithms.clustering.sampling import choose_rows
 from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy, ari
-from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
 
@@ -101,7 +101,7 @@ def on_set(path: Path, resamples: int, *, is_trained: bool) -> dict[str, Any]:
     x, y = load(path)
     true_k = int(y.max()) + 1
     print(f"\n{path.stem}: {len(x):,} rows, {true_k} classes")
-    features = train(x, Recipe(seed=SEED)) if is_trained else start(x, SEED)
+    features = train(x, TrainingConfig(seed=SEED)) if is_trained else start(x, SEED)
     told = Fitted.of(features, Spectrum(seed=SEED), true_k)
     choice = told.choice(resamples)
     name = "ours" if is_trained else "ours, untrained"

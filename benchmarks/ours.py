@@ -31,10 +31,10 @@ from cpp_pipe.stages.algorithms.clustering.sampling import (
     choose_rows,
 )
 from cpp_pipe.stages.algorithms.coding_length import second_moments
+from cpp_pipe.stages.algorithms.early_stopping import train as train_heads
 from cpp_pipe.stages.algorithms.heads import unit_rows
-from cpp_pipe.stages.algorithms.recipe import Recipe
-from cpp_pipe.stages.algorithms.stopping import train as train_heads
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 from cpp_pipe.stages.merge import Merge
 from cpp_pipe.stages.select_k import SelectK
@@ -65,7 +65,7 @@ class Features(NamedTuple):
     """Which heads made them."""
 
 
-def train(x: ndarray, recipe: Recipe) -> Features:
+def train(x: ndarray, recipe: TrainingConfig) -> Features:
     """Features of the heads that the recipe's trainings keep."""
     trainer, watch = train_heads(torch.from_numpy(x), recipe, "cpu")
     return features_of(x, trainer, f"step {watch.kept_step}")
@@ -75,7 +75,7 @@ def start(x: ndarray, seed: int) -> Features:
     """Features of heads at the principal directions, neither whitened nor trained."""
     return features_of(
         x,
-        Trainer(torch.from_numpy(x), Recipe(seed=seed, start="principal"), "cpu"),
+        Trainer(torch.from_numpy(x), TrainingConfig(seed=seed, start="principal"), "cpu"),
         "principal directions",
     )
 
@@ -83,7 +83,7 @@ def start(x: ndarray, seed: int) -> Features:
 def whitened(x: ndarray, seed: int) -> ndarray:
     """Unit rows of embeddings along the directions of neighbour whitening: z of untrained heads."""
     rows = torch.from_numpy(x)
-    mean, directions = neighbour_directions(rows, Recipe.features, seed=seed)
+    mean, directions = neighbour_directions(rows, TrainingConfig.features, seed=seed)
     return unit_rows((rows - mean) @ directions.mT).numpy()
 
 
@@ -105,7 +105,7 @@ class Levels(NamedTuple):
 
     def cut(self, level: int) -> Partition:
         """The clusters at a level."""
-        merged = np.array([(one.left, one.right) for one in self.hierarchy.mergings])
+        merged = np.array([(one.left, one.right) for one in self.hierarchy.merges])
         left, right = merged.reshape(-1, 2).T
         return self.leaves._replace(group=cut(left, right, level))
 

@@ -28,8 +28,8 @@ from cpp_pipe.stages.algorithms import metrics
 from cpp_pipe.stages.algorithms.clustering import spectral
 from cpp_pipe.stages.algorithms.clustering.landmarks import RESTARTS, Partition
 from cpp_pipe.stages.algorithms.heads import centred_unit_rows
-from cpp_pipe.stages.algorithms.recipe import REFERENCE, Recipe
 from cpp_pipe.stages.algorithms.sinkhorn import membership
+from cpp_pipe.stages.algorithms.training_config import REFERENCE, TrainingConfig
 from cpp_pipe.stages.spectrum import Spectrum
 
 from .measure import machine
@@ -104,7 +104,7 @@ def doubly_stochastic(x: np.ndarray, k: int, seed: int) -> Labels:
 
 def reference(x: np.ndarray, k: int, seed: int) -> Labels:
     """The paper's recipe, its clusters read off the dense membership of all rows."""
-    c = train(x, Recipe(**{**REFERENCE, "seed": seed})).c
+    c = train(x, TrainingConfig(**{**REFERENCE, "seed": seed})).c
     return _by_dense_membership(torch.from_numpy(c), k, seed, REFERENCE["eta"])
 
 
@@ -159,7 +159,7 @@ _all_fitted: dict[tuple[int, int], Fitted] = {}
 
 def _fitted(x: np.ndarray, k: int, seed: int) -> Fitted:
     if (id(x), seed) not in _all_fitted:
-        features = train(x, Recipe(**{**SETTINGS, "seed": seed}))
+        features = train(x, TrainingConfig(**{**SETTINGS, "seed": seed}))
         told = _all_fitted[id(x), seed] = _fit(features, k, seed)
         print(f"{'':<24}seed {seed}: kept {features.kept}; {told.affinity}", flush=True)
     return _all_fitted[id(x), seed]

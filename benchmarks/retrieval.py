@@ -26,9 +26,9 @@ from numpy import ndarray
 from cpp_pipe.pipeline.config import Settings, find_config, read_tables
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.heads import centred_unit_rows
-from cpp_pipe.stages.algorithms.recipe import Recipe
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.gather import gather
 from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.store import Store
 
@@ -86,7 +86,7 @@ def retrieval(z: ndarray, y: ndarray, nearest: int = NEAREST) -> Found:
 def spaces_of(path: Path, seed: int) -> tuple[Spaces, ndarray]:
     """The spaces of a set of embeddings, its heads trained by default settings; and its labels."""
     x, y = load(path)
-    trained = train(x, Recipe(seed=seed))
+    trained = train(x, TrainingConfig(seed=seed))
     return _all_spaces(x, trained.z, trained.c, seed), y
 
 

@@ -28,9 +28,9 @@ from torch import Tensor
 
 from cpp_pipe.stages.algorithms.heads import Heads, principal_directions
 from cpp_pipe.stages.algorithms.rates import coding_rate, conditional_rate, sampled_columns
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.sinkhorn import membership
 from cpp_pipe.stages.algorithms.training import build_optimizer, train_step
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 
 from .measure import machine, seconds_of
 
@@ -63,7 +63,7 @@ def planted_rows(n: int, d: int, *, chunk: int = 16_384) -> Tensor:
 class Training:
     """Heads of a recipe at the start of their training on rows that stay on the CPU."""
 
-    def __init__(self, x: Tensor, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, x: Tensor, recipe: TrainingConfig, device: torch.device) -> None:
         self.x, self.recipe, self.device = x, recipe, device
         generator = torch.Generator().manual_seed(recipe.seed)
         self.heads = Heads(
@@ -100,7 +100,7 @@ class Training:
         z, c = self.heads(batch)
         yield "heads"
         is_cpu = self.device.type == "cpu"
-        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), look=is_cpu)  # as there
+        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), check=is_cpu)  # as there
         yield "sinkhorn"
         columns = None
         if 0 < recipe.columns < len(z):
@@ -158,7 +158,7 @@ def compiled_seconds(training: Training, steps: int) -> float | str:
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def operations(recipe: Recipe, d: int) -> float:
+def operations(recipe: TrainingConfig, d: int) -> float:
     """Floating-point operations of a step's conditional rate and heads, gradients included."""
     n, p, h = recipe.batch, recipe.features, recipe.hidden
     c = min(n, recipe.columns or n)
@@ -201,7 +201,7 @@ class Bench:
     flops_per_second: float
     """Of plain products of float32 matrices."""
 
-    def measure(self, x: Tensor, recipe: Recipe, steps: int) -> dict[str, Any]:
+    def measure(self, x: Tensor, recipe: TrainingConfig, steps: int) -> dict[str, Any]:
         """One way at one shape: what goes into the JSON line."""
 
         def start() -> Training:
@@ -225,7 +225,7 @@ class Bench:
         return found
 
     def measure_shape(
-        self, name: str, x: Tensor, recipe: Recipe, steps: int
+        self, name: str, x: Tensor, recipe: TrainingConfig, steps: int
     ) -> dict[str, dict[str, Any]]:
         """Every way at one shape, each printed as soon as it is known."""
         found = {}
@@ -264,9 +264,9 @@ def compiled_line(found: dict[str, Any]) -> str:
     return f"torch.compile of the heads {verdict}: {found['seconds_compiled']:.4f} s, {gain:.2f}x"
 
 
-def imagenet() -> Recipe:
+def imagenet() -> TrainingConfig:
     """The settings of training that ship for ImageNet."""
-    return Recipe(**tomllib.loads(IMAGENET.read_text(encoding="utf-8"))["train"])
+    return TrainingConfig(**tomllib.loads(IMAGENET.read_text(encoding="utf-8"))["train"])
 
 
 def arguments() -> argparse.Namespace:
@@ -303,7 +303,7 @@ def main() -> None:
     bench = Bench(device=device, flops_per_second=rate)
     for shape in filter(None, asked.shapes.split(",")):
         h, p, batch = map(int, shape.split("x"))
-        recipe = Recipe(hidden=h, features=p, batch=batch, eta=ETA)
+        recipe = TrainingConfig(hidden=h, features=p, batch=batch, eta=ETA)
         x = planted_rows(BATCHES * batch, EMBEDDING_SIZE)
         line["shapes"][shape] = bench.measure_shape(shape, x, recipe, asked.steps or 5)
     if asked.imagenet:

@@ -25,11 +25,11 @@ from sklearn.metrics import normalized_mutual_info_score
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.metrics import accuracy
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.views import View
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.gather import gather
 from cpp_pipe.stages.spectrum import Spectrum
 from cpp_pipe.stages.views import join_views
 from cpp_pipe.store import Store
@@ -62,7 +62,7 @@ def embed(shards: Path, model: Path) -> tuple[list[str], ndarray]:
 
 def features(x: ndarray, views: Sequence[View], seed: int) -> Features:
     """Features of heads that start at several views of each row."""
-    trainer = Trainer(torch.from_numpy(x), Recipe(seed=seed), "cpu", views)
+    trainer = Trainer(torch.from_numpy(x), TrainingConfig(seed=seed), "cpu", views)
     return features_of(x[:, : views[0].size], trainer, "")
 
 

@@ -1,7 +1,9 @@
-"""Features and spectrum in, a cluster for every row out: a map over parts."""
+"""Features and spectrum in, a cluster for every row out: part by part."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+import numpy as np
 
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import ASSIGNMENTS, Kind
@@ -13,25 +15,26 @@ if TYPE_CHECKING:
     from .algorithms.clustering.novelty import Known
 
 _ROWS = 8192
-"""Rows that are read at once: bounds the memory."""
+"""Rows read at once: bounds the memory."""
 
 
 class _Fit(NamedTuple):
-    """What is the same for all rows."""
+    """The fit that all rows share."""
 
     assigner: "Assigner"
     known: "Known"
     clusters: list[int]
-    """How many there are, for each k."""
+    """The number of clusters for each k."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assign(Stage):
-    """Puts every row into the cluster whose centroid is nearest.
+    """Assigns every row to the cluster with the nearest centroid.
 
-    Centroids lie among the refined features, or, for a membership or a hierarchy, among leading
-    eigenvectors, where a row's place follows from its links to the landmarks. Nothing is left out:
-    doubt is a number, and so is how far a row is from all that was fitted.
+    Centroids lie in the space of the refined features, or, for a membership or a hierarchy, in that
+    of the leading eigenvectors, where a row's coordinates follow from its links to the landmarks.
+    No row is left out: each gets a confidence, and a novelty, which says how far it is from all
+    fitted rows.
     """
 
     name: ClassVar[str] = "assign"
@@ -39,14 +42,14 @@ class Assign(Stage):
     revision: ClassVar[int] = 4
 
     k: int | tuple[int, ...] | Literal["auto"] = "auto"
-    """How many clusters; of several the first is that of the run, the others are more columns.
-    `auto` takes the number that `select-k` found."""
+    """Number of clusters. Of several, the run uses the first; the others become extra columns.
+    `auto` takes the number that `select-k` chose."""
     method: Literal["spectral", "hierarchy"] = "spectral"
-    """`hierarchy` cuts the hierarchy at level k: clusters of any two k are nested then."""
+    """`hierarchy` cuts the hierarchy at level k, so that the clusters of any two k are nested."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The curve is needed only where it decides."""
+        """The k_curve is needed only for k = auto."""
         always = ("embeddings", "features", "spectrum")
         if self.method == "hierarchy":
             return (*always, "hierarchy")
@@ -54,7 +57,7 @@ class Assign(Stage):
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The k that are asked for, none where it is to be found."""
+        """The requested k; empty for `auto`."""
         if self.k == "auto":
             return ()
         return self.k if isinstance(self.k, tuple) else (self.k,)
@@ -63,10 +66,10 @@ class Assign(Stage):
         """One for each part of the features."""
         rows = inputs["features"].rows
         if self.k == () or len(set(self.numbers)) < len(self.numbers):
-            raise ConfigError(f"--k {self.k} is not allowed: one number, or several that differ")
+            raise ConfigError(f"--k must be one number, or several distinct numbers, got {self.k}")
         for k in self.numbers:
             if not 1 <= k <= rows:
-                raise ConfigError(f"--k {k} is not allowed for {rows} rows: 1 to {rows} is")
+                raise ConfigError(f"--k must be from 1 to the number of rows, {rows}, got {k}")
         fitted = {kind: inputs[kind].content for kind in self.needs[2:]}
         keys = inputs["embeddings"].part_names
         return tuple(
@@ -75,27 +78,27 @@ class Assign(Stage):
         )
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> _Fit:
-        """Clusters the landmarks, once: the same in every process."""
+        """Clusters the landmarks; every process gets the same clusters."""
         from .algorithms.clustering.landmarks import Assigner
         from .algorithms.clustering.novelty import fit_known
 
         landmarks = open_landmarks(inputs["spectrum"], runtime.device)
         partitions = [self._partition(landmarks, k, inputs) for k in self.numbers or (0,)]
-        for one in partitions:
-            if self.method == "spectral" and one.k < len(one.group):
+        for partition in partitions:
+            if self.method == "spectral" and partition.k < len(partition.group):
                 runtime.progress.tell(
-                    f"assign: {len(one.group)} pieces were joined into {one.k} clusters: their "
-                    "embeddings are as alike as the halves of a cluster are"
+                    f"assign: {len(partition.group)} pieces were joined into {partition.k} "
+                    "clusters, because their embeddings overlap like two halves of one cluster"
                 )
         runtime.progress.start("assign", inputs["features"].rows, "rows")
         return _Fit(
             assigner=Assigner(landmarks, partitions),
             known=fit_known(landmarks.x, landmarks.seed),
-            clusters=[one.k for one in partitions],
+            clusters=[partition.k for partition in partitions],
         )
 
     def _partition(self, landmarks: "Landmarks", k: int, inputs: Inputs) -> "Partition":
-        """Clusters of the landmarks; k = 0 stands for the number that was found."""
+        """Clusters of the landmarks; k = 0 stands for the number that was chosen."""
         if self.method == "hierarchy":
             hierarchy = inputs["hierarchy"]
             return cut_hierarchy(hierarchy, k or int(hierarchy.facts["shortest"]))
@@ -105,7 +108,6 @@ class Assign(Stage):
         self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Assigns the rows of one part."""
-        import numpy as np
 
         from .algorithms.clustering.novelty import novelty
 
@@ -129,6 +131,6 @@ class Assign(Stage):
         arrays = (keys, *columns[:2], novelties, *columns[2:])
         table = dict(zip(names, arrays, strict=True))
         scratch.write_table("rows", table, numbers=self.numbers[1:])
-        asked = self.numbers or (prepared.clusters[0],)
-        counts = {str(k): count for k, count in zip(asked, prepared.clusters, strict=True)}
+        requested = self.numbers or (prepared.clusters[0],)
+        counts = {str(k): count for k, count in zip(requested, prepared.clusters, strict=True)}
         return Product(rows=len(z), shared={"k": prepared.clusters[0], "clusters": counts})

@@ -4,32 +4,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind
+from .artifact_rows import blocks_of
 from .contract import Inputs, Part, Runtime, Stage
-from .gather import blocks_of
 from .vocabulary import Candidates, read_words
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from .algorithms.voting import Opinions
+    from .algorithms.votes import ClusterVotes
 
 _RANKS = 5
-"""Captions that are kept for each cluster."""
+"""Captions kept for each cluster."""
 
 _ROWS = 32_768
-"""Rows that are read at once: bounds the memory."""
+"""Rows read at once: bounds the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caption(Stage):
-    """Names clusters by the words that fit their images.
+    """Names clusters with the words that fit their images.
 
-    `vote` is the rule of arXiv 2306.05272: each image gives its `top` best words its softmax of 100
-    times the cosine, and the words with most votes win. `contrast` asks which words fit a cluster
-    more than others: `algorithms.naming`. Where clusters share their first word by either rule, a
-    second one tells them apart.
+    `vote` is the rule of arXiv 2306.05272: each image votes for its `top` best words with its
+    softmax of 100 times the cosine, and the words with the most votes win. `contrast` takes the
+    words that fit a cluster better than they fit other clusters: `algorithms.word_ranking`. Under
+    either rule, clusters that share their first word get a second word that tells them apart.
     """
 
     name: ClassVar[str] = "caption"
@@ -38,113 +38,109 @@ class Caption(Stage):
 
     rule: Literal["contrast", "vote"] = "contrast"
     top: int = 5
-    """Words that an image votes for."""
+    """Words that each image votes for."""
     levels: bool = False
-    """Whether the clusters are a cut of a hierarchy, whose coarser levels are named too."""
+    """Whether the clusters are cut from a hierarchy, whose coarser levels then get captions too."""
 
     def __post_init__(self) -> None:
         if self.top < 1:
-            raise ConfigError(f"caption.top = {self.top} is not allowed: 1 or more is")
+            raise ConfigError(f"caption.top must be at least 1, got {self.top}")
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Text lives in the space of the raw embeddings."""
+        """Texts are compared with raw embeddings, whose space they share."""
         always = ("embeddings", "assignments", "words")
         return (*always, "hierarchy") if self.levels else always
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Hears every image once, and names the clusters of each level."""
+        """Counts the votes of every image once, then names the clusters of each level."""
         words = read_words(inputs["words"], runtime.device)
         assignments = inputs["assignments"]
         k = int(assignments.facts["k"])
         finest, column = _finest(assignments) if self.levels else (k, "cluster")
-        heard = self._hear(inputs["embeddings"], (assignments, column), finest, words, runtime)
+        votes = self._count(inputs["embeddings"], (assignments, column), finest, words, runtime)
         levels: list[dict[str, Any]] = []
         if self.levels:
             for level, group in _coarser(inputs["hierarchy"], finest):
-                named = self._captions(heard.merged(group, level), words)
-                levels += [{"level": level, **one} for one in named]
-            rows = [one for one in levels if one["level"] == k]
+                captions = self._captions(votes.merged(group, level), words)
+                levels += [{"level": level, **row} for row in captions]
+            rows = [row for row in levels if row["level"] == k]
         else:
-            rows = self._captions(heard, words)
+            rows = self._captions(votes, words)
         scratch.write_table("rows", rows)
         scratch.write_table("levels", levels)
-        facts = {"words": len(words.names), "images": int(heard.counts.sum())}
+        facts = {"words": len(words.names), "images": int(votes.counts.sum())}
         return Product(rows=len(rows), facts=facts, shared={"k": k, "rule": self.rule})
 
-    def _hear(
+    def _count(
         self,
         embeddings: Artifact,
         clusters: tuple[Artifact, str],
         k: int,
         words: Candidates,
         runtime: Runtime,
-    ) -> "Opinions":
+    ) -> "ClusterVotes":
         import torch
 
-        from .algorithms.voting import hear, no_opinions
+        from .algorithms.votes import count_votes, no_votes
 
         runtime.progress.start("caption", embeddings.rows, "images")
-        heard = no_opinions(k, words.t.shape[1], len(words.names))
+        votes = no_votes(k, words.t.shape[1], len(words.names))
         for x, cluster in _rows(embeddings, *clusters):
             rows = torch.from_numpy(x).to(runtime.device).float()
-            heard = heard.plus(hear(rows, words.t, cluster, k, top=self.top))
+            votes = votes.plus(count_votes(rows, words.t, cluster, k, top=self.top))
             runtime.progress.advance(len(x))
-        return heard
+        return votes
 
-    def _captions(self, heard: "Opinions", words: Candidates) -> list[dict[str, Any]]:
-        """Rows of captions, the best first in each cluster that has an image."""
-        from .algorithms.naming import NONE, rank_by_contrast, rank_by_votes, second_words
+    def _captions(self, votes: "ClusterVotes", words: Candidates) -> list[dict[str, Any]]:
+        """Captions of each cluster that has an image, best first, as rows of the table."""
+        from .algorithms.word_ranking import NONE, rank_by_contrast, rank_by_votes, second_words
 
         by_votes = self.rule == "vote"
-        ranking = rank_by_votes(heard) if by_votes else rank_by_contrast(heard, words.t)
-        second = second_words(ranking, heard, words.t)
+        ranking = rank_by_votes(votes) if by_votes else rank_by_contrast(votes, words.t)
+        second = second_words(ranking, votes, words.t)
         rows = []
-        for cluster, found in enumerate(ranking.words[:, :_RANKS]):
-            for place, word in enumerate(found[found != NONE]):
+        for cluster, best in enumerate(ranking.words[:, :_RANKS]):
+            for position, word in enumerate(best[best != NONE]):
                 caption = words.names[word]
-                if place == 0 and second[cluster] != NONE:
+                if position == 0 and second[cluster] != NONE:
                     caption = f"{caption}, {words.names[second[cluster]]}"
                 rows.append(
                     {
                         "cluster": cluster,
-                        "rank": place + 1,
+                        "rank": position + 1,
                         "caption": caption,
-                        "score": float(ranking.shares[cluster, place]),
-                        "votes": float(ranking.votes[cluster, place]),
+                        "score": float(ranking.shares[cluster, position]),
+                        "votes": float(ranking.votes[cluster, position]),
                     }
                 )
         return rows
 
 
 def _finest(assignments: Artifact) -> tuple[int, str]:
-    """The most clusters that a hierarchy was cut into, and the column that they stand in."""
-    k, asked = int(assignments.facts["k"]), assignments.manifest.config["k"]
-    finest = max(asked) if isinstance(asked, list) else k
+    """The largest k that a hierarchy was cut at, and the column that holds these clusters."""
+    k, requested = int(assignments.facts["k"]), assignments.manifest.config["k"]
+    finest = max(requested) if isinstance(requested, list) else k
     return finest, "cluster" if finest == k else f"cluster_{finest}"
 
 
-def _coarser(hierarchy: Artifact, finest: int) -> "Iterator[tuple[int, np.ndarray]]":
-    """From that level on, each level and the cluster there of each cluster of the finest one."""
-    import numpy as np
-
+def _coarser(hierarchy: Artifact, finest: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Each level from `finest` down to 1, with the cluster that each finest cluster is part of."""
     from .algorithms.clustering.hierarchy import cut
 
     merged = hierarchy.table(hierarchy.only_part).slice(1)
     left, right = (merged.column(side).to_numpy() for side in ("left", "right"))
-    leaf = np.unique(cut(left, right, finest), return_index=True)[1]  # one of each cluster
+    leaf = np.unique(cut(left, right, finest), return_index=True)[1]  # one leaf of each cluster
     for level in range(finest, 0, -1):
         yield level, cut(left, right, level)[leaf]
 
 
 def _rows(
     embeddings: Artifact, assignments: Artifact, column: str
-) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
-    """Block by block the embeddings of rows and their clusters."""
-    import numpy as np
-
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The embeddings and clusters of all rows, block by block."""
     clusters = np.concatenate(
         [
             np.empty(0, np.int32),

@@ -1,4 +1,4 @@
-"""What every stage is: a configuration that turns input artifacts into the parts of a new one."""
+"""The contract of a stage: a configuration that turns input artifacts into parts of a new one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -9,33 +9,33 @@ from ..store import Artifact, PartRecord, Product, Recipe, Scratch
 from ..store.kinds import Kind
 
 Inputs = Mapping[str, Artifact]
-"""The artifacts that a stage needs, by kind."""
+"""The artifacts that a stage needs, by slot."""
 
 
 class Place(Protocol):
-    """Where something lies: a path, or an address in a bucket or on the web; `str` names it."""
+    """A path, or an address in a bucket or on the web; `str` gives it in full."""
 
     @property
     def name(self) -> str:
-        """The last piece of it."""
+        """Its last component."""
         ...
 
     def resolve(self) -> "Place":
-        """The same place, named so that it means the same in whatever folder one is."""
+        """The same place in absolute form."""
         ...
 
 
 class Source(Protocol):
-    """A file or a folder of the user's that becomes one part."""
+    """A user's file or folder that becomes one part."""
 
     @property
     def path(self) -> Place:
-        """Where it lies now."""
+        """Its current location."""
         ...
 
     @property
     def identity(self) -> str:
-        """What it is, wherever it lies: a digest of its name, its size and its edges."""
+        """A digest of its name, its size and its first and last bytes, wherever it lies."""
         ...
 
     @property
@@ -45,38 +45,39 @@ class Source(Protocol):
 
 
 Spent = Mapping[str, float]
-"""Seconds by what they went to: `read`, `decode`, `encode`, `write`; where several work side by
-side, divided by how many. `waited` counts again those in which the encoder had no pixels."""
+"""Seconds spent on each activity: `read`, `decode`, `encode`, `write`. Where several threads or
+processes share an activity, their seconds are divided by their number. `waited` counts the seconds
+in which the encoder had no pixels; they are part of the other activities too."""
 
 
 class Progress(Protocol):
-    """Where a stage tells how far it is; from any thread."""
+    """Receives a stage's progress, from any thread."""
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Begins a count of `total` units."""
         ...
 
     def revise(self, total: int) -> None:
-        """Replaces a total that was not known well at the start."""
+        """Replaces a total that was an estimate."""
         ...
 
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
-        """Adds to the count, and to what the time went to; `note` is shown beside it."""
+        """Adds to the count and to the seconds spent; `note` is shown beside the count."""
         ...
 
     def parts(self, done: int, total: int) -> None:
-        """Says how many parts are there, of how many."""
+        """Reports how many of all parts are done."""
         ...
 
     def tell(self, line: str) -> None:
-        """Says something that is no count."""
+        """Reports a line of text."""
         ...
 
 
 class Silent:
-    """Progress that nobody looks at."""
+    """Progress that is not shown."""
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Ignored."""
@@ -101,33 +102,34 @@ class Runtime:
     """How the work is done. Nothing here changes a result or a version."""
 
     device: str = "cpu"
-    """A torch device that is there."""
+    """An available torch device."""
     workers: int | None = None
-    """Processes that make parts side by side; None is one a GPU, and one where there is none."""
+    """Processes that make parts in parallel; None is one per GPU, or one without a GPU."""
     worker: tuple[int, int] = (0, 1)
-    """Which of how many, counted from 0, that make the parts together: each begins elsewhere."""
+    """The number of this worker, from 0, and how many workers share the parts. Each starts with
+    another part."""
     wait: bool = True
-    """Whether parts that others are making are waited for, or left to them to publish."""
+    """Whether to wait for parts that other workers are making; else the last worker publishes."""
     engine: str = "local"
-    """Where parts are made: in processes of this machine, or on a Ray cluster."""
+    """Where parts are made: in processes on this machine, or on a Ray cluster."""
     address: str | None = None
-    """Of the Ray cluster; None is the one that this machine belongs to, or one of its own."""
+    """Address of the Ray cluster; None is the cluster of this machine, or a new local one."""
     batch_size: int = 64
-    """Images or rows that a frozen model sees at once on a GPU; cores take their own."""
+    """Images or rows in a batch of a frozen model on a GPU; a CPU core uses its own size."""
     sources: Mapping[str, Source] = field(default_factory=dict)
-    """Where shards and tables lie, by the name of the part that each becomes."""
+    """Shards and tables, by the name of the part that each becomes."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Where local files lie: `weights`, `model_config`, `vocabulary`."""
+    """Local files: `weights`, `model_config`, and vocabularies by the name of their part."""
     max_skipped: float = 0.1
-    """The share of samples over which losing them is a failure."""
+    """Largest share of samples that may be skipped."""
     allow_partial: bool = False
-    """Whether shards may be missing, or cut short."""
+    """Whether shards may be missing or truncated."""
     progress: Progress = field(default_factory=Silent)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part to be made, and the digests of all that it is made from."""
+    """A part to be made, and the digests of everything that it is made from."""
 
     name: str
     sources: Mapping[str, str]
@@ -135,37 +137,38 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stage is its configuration: its fields are exactly what changes its numbers.
+    """A stage is its configuration: its fields are exactly the settings that change its numbers.
 
-    Raise `revision` when the code would give other numbers for the same configuration.
+    Raise `revision` when the code gives other numbers for the same configuration.
     """
 
     name: ClassVar[str]
     kind: ClassVar[Kind]
     revision: ClassVar[int]
     is_fit: ClassVar[bool] = False
-    """Whether it learns from all rows; then it is not redone because rows were added."""
+    """Whether it is fitted to all rows; added rows alone do not make it fit again."""
     refit: ClassVar[str] = ""
-    """The command that fits it anew, where it is not named after the stage."""
+    """The command that fits it again, where that is not named after the stage."""
     is_collective: ClassVar[bool] = False
-    """Whether the processes of torchrun make its part together: the first makes, others follow."""
+    """Whether the processes of torchrun make its part together: the first calls `make`, the others
+    `follow`."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The kinds that it reads."""
+        """The slots that it reads."""
         return ()
 
     def serves(self, now: Artifact, old: Artifact) -> bool:
-        """Whether what was fitted to `old` serves an input as it is now: no row of it went."""
-        there = {part.content for part in now.parts}
-        return all(part.content in there for part in old.parts)
+        """Whether a fit to `old` still serves the current input: none of its parts is gone."""
+        current = {part.content for part in now.parts}
+        return all(part.content in current for part in old.parts)
 
     def config(self) -> dict[str, Any]:
         """The configuration as JSON values."""
-        return {one.name: _json(getattr(self, one.name)) for one in fields(self)}
+        return {field.name: _json(getattr(self, field.name)) for field in fields(self)}
 
     def recipe(self, parts: Sequence[Part]) -> Recipe:
-        """What decides the numbers of the artifact that these parts make up."""
+        """All that decides the numbers of the artifact made of these parts."""
         return Recipe(
             kind=self.kind.name,
             format=self.kind.format,
@@ -176,7 +179,7 @@ class Stage:
         )
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """The parts to be made; by default one, from all of every input."""
+        """The parts to be made; by default one, made from every input as a whole."""
         return (
             Part(
                 name=self.kind.name,
@@ -185,21 +188,21 @@ class Stage:
         )
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> Any:
-        """What all parts share, made once in each process: a loaded model, a fit."""
+        """What all parts share, made once per process, e.g. a loaded model or a fit."""
         return None
 
     def make(
         self, part: Part, prepared: Any, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Writes the files of one part into `scratch`."""
-        raise TypeError(f"{type(self).__name__} does not say how its parts are made")
+        raise TypeError(f"{type(self).__name__} defines no make")
 
     def follow(self, inputs: Inputs, runtime: Runtime, checkpoints: Path) -> None:
-        """Takes part in what the first process of torchrun makes, and writes nothing."""
-        raise TypeError(f"{type(self).__name__} is not made by several processes together")
+        """Joins the first process of torchrun in making its part, and writes nothing."""
+        raise TypeError(f"{type(self).__name__} defines no follow")
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """Looks at all parts before they are published; raises where they must not be."""
+        """Checks all parts before they are published; raises where they must not be."""
 
 
 def parts_like(source: Artifact, others: Mapping[str, str]) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""The curve of coding lengths as a picture: its band, the chosen k, and those that are as good."""
+"""The curve of coding lengths as a figure: its band, the chosen k, and the k that are as good."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ _INCHES = (8.0, 4.5)
 _DOTS_PER_INCH = 120
 
 _BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
-"""As in the history of a training; colour-blind readers tell them apart."""
+"""The colours of a training's history; colour-blind readers can tell them apart."""
 
 
 def draw_curve(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Writes a PNG of the columns of a k_curve.
 
-    The bytes follow from the columns and the version of matplotlib.
+    The bytes depend only on the columns and the version of matplotlib.
     """
     from matplotlib.figure import Figure
 
@@ -25,12 +25,12 @@ def draw_curve(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     panel = figure.subplots()
     draw_curve_on(panel, columns)
     figure.legend(frameon=False, loc="outside upper center", ncols=4)
-    # The default names matplotlib's version in the file.
+    # By default matplotlib writes its version into the file.
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def draw_curve_on(panel: "Axes", columns: Mapping[str, Sequence[Any]]) -> None:
-    """Draws the columns of a k_curve: k in equal ratios, lengths in nats."""
+    """Draws the columns of a k_curve: k on a logarithmic axis, coding lengths in nats."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     k, lengths = columns["k"], columns["coding_length_nats"]
@@ -46,17 +46,17 @@ def draw_curve_on(panel: "Axes", columns: Mapping[str, Sequence[Any]]) -> None:
         )
     marker = "o" if len(k) <= 40 else ""
     panel.plot(k, lengths, color=_BLUE, linewidth=1.4, marker=marker, markersize=3, label="$L(k)$")
-    good = [one for one, is_good in zip(k, columns["as_good"], strict=True) if is_good]
+    good = [number for number, is_good in zip(k, columns["as_good"], strict=True) if is_good]
     if len(good) > 1:
         panel.axvspan(
             good[0], good[-1], color=_GREEN, alpha=0.15, label=f"as good: {good[0]} to {good[-1]}"
         )
     marked: dict[int, str] = {}
     for name in ("shortest", "chosen"):
-        one = next(one for one, is_it in zip(k, columns[name], strict=True) if is_it)
-        marked[one] = f"{marked[one]} and {name}" if one in marked else name
-    for (one, name), style in zip(marked.items(), ("--", "-."), strict=False):
-        panel.axvline(one, color=_ORANGE, linestyle=style, linewidth=1.2, label=f"{name}: {one}")
+        best = next(number for number, is_it in zip(k, columns[name], strict=True) if is_it)
+        marked[best] = f"{marked[best]} and {name}" if best in marked else name
+    for (best, name), style in zip(marked.items(), ("--", "-."), strict=False):
+        panel.axvline(best, color=_ORANGE, linestyle=style, linewidth=1.2, label=f"{name}: {best}")
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter(ScalarFormatter())

@@ -1,37 +1,38 @@
-"""Embeddings in, groups of near-duplicates out, with the one to keep of each."""
+"""Embeddings in, groups of near-duplicates out, with one image to keep of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
+from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
-from .gather import gather
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 THRESHOLD = 0.97
-"""For a model of which nothing else was measured: with ViT-B-32, 21 of the 22 mirrored leopards of
-Caltech-101 are found at it, and 2 % of its other pictures go for another."""
+"""For models without a measured threshold. With ViT-B-32 it finds 21 of the 22 mirrored leopards
+of Caltech-101, and drops 2 % of the other images for another one."""
 
-THRESHOLDS: Mapping[str, float] = {"digits-clip": 0.99, "mnv2-clip": 0.98}
-"""By the name of a model: `benchmarks.duplicates` finds more copies and more others below it."""
+THRESHOLDS: Mapping[str, float] = {"digits-clip": 0.99}
+"""Measured thresholds by the name of a model: a lower one finds more copies, and drops more images
+that are none (`benchmarks.duplicates`)."""
 
 
 def default_threshold(model: Mapping[str, Any]) -> float:
-    """The cosine above which pictures are near-duplicates to the model that embedded them."""
+    """The least cosine of two near-duplicates, for the model that embedded them."""
     return THRESHOLDS.get(model.get("model", ""), THRESHOLD)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates(Stage):
-    """Groups pictures that are near-duplicates of one that is kept: the largest of its group.
+    """Groups near-duplicates around an image to keep: the largest of its group, then the first key.
 
-    Of equally large ones the first key is kept. Raw embeddings are compared, since refined features
-    are made to bring pictures of one kind together.
+    Raw embeddings are compared, because refined features bring all images of one cluster together.
     """
 
     name: ClassVar[str] = "duplicates"
@@ -39,50 +40,47 @@ class Duplicates(Stage):
     revision: ClassVar[int] = 1
 
     threshold: float = THRESHOLD
-    """Least cosine of a duplicate with the one that is kept for it."""
+    """Least cosine of a duplicate with the image that is kept for it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise ConfigError(
-                f"a similarity of {self.threshold:g} is not allowed for duplicates: above 0, and "
-                "at most 1, is"
+                f"duplicates: the threshold must be above 0 and at most 1, got {self.threshold:g}"
             )
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Rows and sizes of the pictures."""
+        """Vectors, keys and sizes of the images."""
         return ("embeddings",)
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Compares all pictures with all that are kept, and writes the groups."""
-        import numpy as np
+        """Compares all images with those that are kept, and writes the groups."""
         import torch
 
         from .algorithms.near_duplicates import NONE, near_duplicates
 
         embeddings = inputs["embeddings"]
-        told = _read(embeddings)
-        runtime.progress.start("duplicates", len(told), "rows")
-        found = near_duplicates(
+        images = _read(embeddings)
+        runtime.progress.start("duplicates", len(images), "rows")
+        kept, similarity = near_duplicates(
             torch.from_numpy(gather(embeddings)),
-            torch.from_numpy(_by_preference(told)),
+            torch.from_numpy(_by_preference(images)),
             self.threshold,
             device=runtime.device,
-            tell=runtime.progress.advance,
+            report=runtime.progress.advance,
         )
-        kept, similarity = found
         dropped = np.flatnonzero(kept != NONE)
         leaders = np.unique(kept[dropped])
         rows = np.concatenate([leaders, dropped])
         group = np.searchsorted(leaders, np.concatenate([leaders, kept[dropped]]))
         is_kept = np.arange(len(rows)) < len(leaders)
-        # In a group the kept one comes first, then the most similar.
+        # In each group the kept image comes first, then the most similar.
         order = np.lexsort((rows, -similarity[rows], ~is_kept, group))
         rows, group, is_kept = rows[order], group[order], is_kept[order]
-        columns = told.take(rows).to_pydict()
         arrays = {"group": group, "row": rows, "kept": is_kept, "similarity": similarity[rows]}
+        columns = images.take(rows).to_pydict()
         scratch.write_table("rows", {**columns, **arrays})
         sizes = np.bincount(group, minlength=1)
         return Product(
@@ -98,7 +96,7 @@ class Duplicates(Stage):
 
 
 def _read(embeddings: Artifact) -> "pa.Table":
-    """Key, shard and size of every picture, in row order."""
+    """Key, shard and size of every image, in row order."""
     import pyarrow as pa
 
     columns = ["key", "shard", "width", "height"]
@@ -106,15 +104,15 @@ def _read(embeddings: Artifact) -> "pa.Table":
     return pa.concat_tables(tables)
 
 
-def _by_preference(told: "pa.Table") -> "np.ndarray":
-    """Row numbers, the largest picture first, then by key and shard; unknown sizes come last."""
+def _by_preference(images: "pa.Table") -> np.ndarray:
+    """Row numbers, the largest image first, then by key and shard; unknown sizes come last."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    width, height = (told.column(name).cast(pa.int64()) for name in ("width", "height"))
+    width, height = (images.column(name).cast(pa.int64()) for name in ("width", "height"))
     area = pc.fill_null(pc.multiply(width, height), 0)
     order = pc.sort_indices(
-        told.append_column("area", area),
+        images.append_column("area", area),
         sort_keys=[("area", "descending"), ("key", "ascending"), ("shard", "ascending")],
     )
     return order.to_numpy().astype("int64")

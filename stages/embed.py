@@ -1,4 +1,4 @@
-"""Samples in, embeddings out: one part a source, every one embedded or skipped with a reason."""
+"""Samples in, embeddings out: a part for each source, every sample embedded or skipped."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,18 @@ from typing import Any, ClassVar, cast, get_args
 from ..store import ConfigError, PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .decoding import Embedder
-from .embedding_rows import EmbeddingRows
+from .embedder import Embedder
 from .encoder import Encoder, Precision, load_encoder
+from .part_tables import EmbeddingRows
 from .sources.source import Samples, SampleSource
 
 
 @dataclass(frozen=True, kw_only=True)
 class Embed(Stage):
-    """Embeds every sample of every source with a frozen model of open_clip.
+    """Embeds every sample of every source with a frozen open_clip model.
 
-    Pixels go through open_clip's own preprocessing, after they were made RGB as in its training:
-    the first frame of an animation, and EXIF orientation not applied.
+    Pixels go through open_clip's own preprocessing. Before that, images become RGB as in its
+    training: only the first frame of an animation, and EXIF orientation is not applied.
     """
 
     name: ClassVar[str] = "embed"
@@ -28,32 +28,33 @@ class Embed(Stage):
 
     model: str
     pretrained: str
-    """A tag of open_clip, or the base name of a local file."""
+    """A tag of open_clip, or the name of a local file without its folder."""
     weights_sha256: str = ""
-    """Of a local file of weights."""
+    """Digest of a local weights file."""
     model_config_sha256: str = ""
-    """Of a local file that describes the model."""
+    """Digest of a local model config."""
     precision: Precision = "fp32"
-    """What the network's products are computed in; `bf16` is for GPUs that have it."""
+    """Precision of the network's matrix products; `bf16` needs a GPU that supports it."""
     scaled_jpeg: bool = False
-    """Whether large JPEGs are decoded at a fraction of their size: faster, and pixels differ a
-    little."""
+    """Whether large JPEGs are decoded at a fraction of their size: faster, with slightly different
+    pixels."""
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
             raise ConfigError(
-                f"embed.precision is {self.precision!r}; allowed: {', '.join(get_args(Precision))}"
+                f"embed.precision must be {' or '.join(get_args(Precision))}, "
+                f"got {self.precision!r}"
             )
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One for each source, made from what the source is, wherever it lies."""
+        """One for each source, identified by its content, wherever it lies."""
         return tuple(
             Part(name=source.part_name, sources={"shard": source.identity})
             for source in runtime.sources.values()
         )
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Prepared":
-        """The model."""
+        """Loads the model."""
         encoder = load_encoder(
             self.model,
             self.pretrained,
@@ -63,9 +64,9 @@ class Embed(Stage):
             scaled_jpeg=self.scaled_jpeg,
         )
         runtime.progress.start("embed", 0, "images")
-        sizes = [cast(SampleSource, one).size for one in runtime.sources.values()]
+        sizes = [cast(SampleSource, source).size for source in runtime.sources.values()]
         embedder = Embedder(encoder, runtime.batch_size)
-        return _Prepared(encoder=encoder, embedder=embedder, bytes_in_all=sum(sizes))
+        return _Prepared(encoder=encoder, embedder=embedder, total_bytes=sum(sizes))
 
     def make(
         self, part: Part, prepared: "_Prepared", inputs: Inputs, runtime: Runtime, scratch: Scratch
@@ -75,23 +76,23 @@ class Embed(Stage):
         encoder = prepared.encoder
         rows = EmbeddingRows(shard=source.name, size=encoder.size)
         with source.open(scratch.folder) as opened:
-            runtime.progress.revise(prepared.expect(opened, source.size))
+            runtime.progress.revise(prepared.estimate_samples(opened, source.size))
             for fault in opened.faults:
                 rows.skip(fault.key, fault.reason, fault.detail, fault.offset)
             runtime.progress.advance(len(opened.faults), skipped=len(opened.faults))
             for batch in prepared.embedder.embed(opened.samples):
                 rows.embeddings.append(batch.embeddings)
-                for entry, fate in zip(batch.entries, batch.fates, strict=True):
-                    if fate.reason:
-                        rows.skip(entry.key, fate.reason, fate.detail, entry.offset)
+                for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
+                    if outcome.reason:
+                        rows.skip(entry.key, outcome.reason, outcome.detail, entry.offset)
                         continue
                     rows.rows.append(
                         {
                             "key": entry.key,
                             "offset": entry.offset,
                             "size": entry.size,
-                            "width": fate.width,
-                            "height": fate.height,
+                            "width": outcome.width,
+                            "height": outcome.height,
                             **asdict(entry.fields()),
                         }
                     )
@@ -101,7 +102,7 @@ class Embed(Stage):
         return rows.write(scratch, facts, encoder.identity)
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """ShardError when there is no picture at all, a shard is cut, or too much was skipped."""
+        """ShardError where there is no image, a shard is truncated, or too much was skipped."""
         seen = sum(record.facts["seen"] for record in records)
         embedded = sum(record.facts["embedded"] for record in records)
         if embedded == 0:
@@ -109,9 +110,9 @@ class Embed(Stage):
         cut = [record.facts for record in records if record.facts["is_partial"]]
         if cut and not runtime.allow_partial:
             raise ShardError(
-                f"{len(cut)} of {len(records)} shards are partial ({_cuts(cut)}): their good "
-                "samples are kept; put whole shards in their place and run the same command "
-                "again, or accept them with --allow-partial"
+                f"{len(cut)} of {len(records)} shards are partial ({_cuts(cut)}): replace them "
+                "with whole shards and run the same command again, or accept them with "
+                "--allow-partial; the samples embedded so far are kept"
             )
         share = 1 - embedded / seen
         if share > runtime.max_skipped:
@@ -120,26 +121,26 @@ class Embed(Stage):
                 reasons.update(record.facts["skipped"])
             raise ShardError(
                 f"{seen - embedded} of {seen} samples ({share:.1%}) were skipped, more than "
-                f"--max-skipped {runtime.max_skipped:g} allows ({_counts(reasons)}): all work is "
-                f"kept, and a higher --max-skipped accepts it{_hint(reasons)}"
+                f"--max-skipped {runtime.max_skipped:g} allows ({_counts(reasons)}): raise "
+                f"--max-skipped to accept them; all work is kept{_hint(reasons)}"
             )
 
 
 @dataclass(kw_only=True)
 class _Prepared:
-    """The model, and what is known so far of how many samples there are."""
+    """The model, and counts from which the total number of samples is estimated."""
 
     encoder: Encoder
     embedder: Embedder
-    bytes_in_all: int
+    total_bytes: int
     bytes_listed: int = 0
     samples_listed: int = 0
 
-    def expect(self, opened: Samples, size: int) -> int:
-        """How many samples there may be in all, now that one more source is listed."""
+    def estimate_samples(self, opened: Samples, size: int) -> int:
+        """The estimated number of samples in all sources, after listing one more of them."""
         self.bytes_listed += size
         self.samples_listed += len(opened.samples) + len(opened.faults)
-        share = self.bytes_listed / self.bytes_in_all if self.bytes_in_all else 1.0
+        share = self.bytes_listed / self.total_bytes if self.total_bytes else 1.0
         return round(self.samples_listed / share) if share else self.samples_listed
 
 
@@ -154,7 +155,9 @@ def _facts(opened: Samples) -> dict[str, object]:
 
 
 def _cuts(facts: Sequence[Mapping[str, Any]]) -> str:
-    named = [f"{one['shard']}: {one['why_partial']}, {one['embedded']} embedded" for one in facts]
+    named = [
+        f"{part['shard']}: {part['why_partial']}, {part['embedded']} embedded" for part in facts
+    ]
     return "; ".join(named[:5]) + ("; ..." if len(named) > 5 else "")
 
 
@@ -166,18 +169,18 @@ def _nothing_embedded(records: Sequence[PartRecord]) -> str:
         reasons.update(record.facts["skipped"])
     shards = ", ".join(record.facts["shard"] for record in records[:3])
     if not suffixes and not reasons:
-        return f"there are no samples at all ({shards}): name what holds pictures"
-    holds = f"it holds what ends in {_counts(suffixes)} and " if suffixes else ""
+        return f"no samples found ({shards}): give shards, folders or tables that hold images"
+    holds = f"file endings: {_counts(suffixes)}; " if suffixes else ""
     return (
-        f"no picture was found ({shards}): {holds}skipped were {_counts(reasons) or 'none'}; "
-        f"pictures are .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif{_hint(reasons)}"
+        f"no image could be embedded ({shards}): {holds}skipped: {_counts(reasons) or 'none'}; "
+        f"images must be .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif{_hint(reasons)}"
     )
 
 
 def _hint(reasons: "Counter[str]") -> str:
     if not reasons["remote"]:
         return ""
-    return ", and addresses of pictures are not downloaded: img2dataset makes tar shards of them"
+    return "; images at web addresses are not downloaded: make tar shards of them with img2dataset"
 
 
 def _counts(counts: "Counter[str]") -> str:

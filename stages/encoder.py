@@ -1,4 +1,4 @@
-"""A frozen CLIP-like model of open_clip: images and texts in, unit rows out, and what it is."""
+"""A frozen CLIP-like model of open_clip: images and texts in, unit rows out, and its identity."""
 
 import contextlib
 import logging
@@ -10,25 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 
+import numpy as np
+
 from ..store import Artifact, ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from PIL import Image
 
 _SAMPLED_VALUES = 4096
-"""Values of each weight tensor that enter its digest: a fine-tuned model differs in all of them."""
+"""Values of each weight tensor that enter the digest: fine-tuning changes all of them."""
 
 
 Precision = Literal["fp32", "bf16"]
-"""What a network's products are computed in; embeddings leave it as float32 either way."""
+"""Precision of a network's matrix products; embeddings are float32 either way."""
 
 _SCALED_AT_LEAST = 2
-"""How many times the network's own size a JPEG keeps that is decoded at a fraction of its own.
+"""A JPEG decoded at a fraction of its size keeps at least this many times the network's input size.
 
-Of photographs of 2000 px this takes 14 ms for 30, and pixels differ by 0.2 grey levels in the mean
-and by 1 at the 99th percentile; at 1 it takes 9 ms, and real textures differ by 1.1 and by 7.
+For photographs of 2000 px decoding takes 14 ms instead of 30, and pixels differ by 0.2 grey levels
+on average and by 1 at the 99th percentile. With a factor of 1 it takes 9 ms, and real textures
+differ by 1.1 and by 7.
 """
 
 
@@ -38,15 +40,15 @@ class Encoder:
 
     model: Any
     preprocess: "Callable[[Image.Image], torch.Tensor]"
-    """A picture to its pixels as `images` takes them; it may be sent to another process."""
+    """Turns an image into the pixels that `images` takes; can be sent to another process."""
     tokenizer: "Callable[[Sequence[str]], torch.Tensor]"
     device: str
     identity: Mapping[str, Any]
-    """Model, weights digest, preprocessing: what a query must be embedded with too."""
+    """Model, weights digest, preprocessing: a query's encoder must have the same."""
     mean: "torch.Tensor | None" = None
-    """Of each channel, between 0 and 1: what `images` takes away from bytes; on the device."""
+    """Mean of each channel, from 0 to 1, on the device; None where `preprocess` gives floats."""
     std: "torch.Tensor | None" = None
-    """Of each channel: what it divides them by then."""
+    """Standard deviation of each channel, on the device."""
 
     @property
     def size(self) -> int:
@@ -55,20 +57,20 @@ class Encoder:
 
     @property
     def at_least(self) -> int | None:
-        """What pictures are to be decoded with: the fewest pixels a side; None is all of them."""
+        """Fewest pixels per side that an image may be decoded to; None decodes all of them."""
         if not self.identity.get("scaled_jpeg", False):
             return None
         size = self.identity["preprocess"]["size"]
         return _SCALED_AT_LEAST * max(size if isinstance(size, list) else [size])
 
-    def images(self, pixels: "torch.Tensor") -> "np.ndarray":
-        """Embeddings of preprocessed pictures (b, ...): float32 (b, d), unit rows."""
+    def images(self, pixels: "torch.Tensor") -> np.ndarray:
+        """Embeddings of preprocessed images (b, ...): float32 (b, d), unit rows."""
         return self.launch(pixels)()
 
-    def launch(self, pixels: "torch.Tensor") -> "Callable[[], np.ndarray]":
-        """Begins to embed preprocessed pictures; what it returns gives them when they are ready.
+    def launch(self, pixels: "torch.Tensor") -> Callable[[], np.ndarray]:
+        """Starts to embed preprocessed images; the returned function waits for the embeddings.
 
-        A GPU works in between, and copies in between what lies in pinned memory.
+        A GPU computes, and copies from pinned memory, between the two calls.
         """
         import torch
 
@@ -77,20 +79,20 @@ class Encoder:
                 rows = self.model.encode_image(self._normalised(pixels))
             rows = _unit(rows)
         if rows.device.type != "cuda":
-            found = rows.cpu().numpy()
-            return lambda: found
-        # A plain copy would wait for all that is launched until it is asked for, too.
+            embeddings = rows.cpu().numpy()
+            return lambda: embeddings
+        # A copy at the time of waiting would also wait for all work launched since.
         host = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
         host.copy_(rows, non_blocking=True)
         copied = torch.cuda.current_stream(rows.device).record_event()
 
-        def wait() -> "np.ndarray":
+        def wait() -> np.ndarray:
             copied.synchronize()
             return host.numpy()
 
         return wait
 
-    def texts(self, texts: Sequence[str]) -> "np.ndarray":
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts: float32 (b, d), unit rows."""
         import torch
 
@@ -100,21 +102,22 @@ class Encoder:
             return _unit(rows).cpu().numpy()
 
     def _normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """Pictures on the device, as open_clip's own preprocessing ends."""
+        """Pixels on the device, normalised as open_clip's preprocessing does."""
         import torch
 
         pixels = pixels.to(self.device, non_blocking=True)
         if pixels.dtype != torch.uint8:
             return pixels
         assert self.mean is not None and self.std is not None
-        rows = pixels.flatten(2)  # of a picture; as channels would, three numbers make slow loops
-        mean, std = (one.flatten().repeat(pixels.shape[2]) for one in (self.mean, self.std))
-        found = torch.empty(rows.shape, device=rows.device)
-        # One at a time they stay in a core's cache; a GPU takes all at once.
-        for some, out in [(rows, found)] if rows.is_cuda else zip(rows, found, strict=True):
-            torch.div(some, 255, out=out).sub_(mean).div_(std)
-        # (b, height, width, 3) seen as channels first is what convolutions take the fastest.
-        return found.view(pixels.shape).permute(0, 3, 1, 2)
+        rows = pixels.flatten(2)  # rows of an image; loops over its three channels would be slow
+        mean, std = (value.flatten().repeat(pixels.shape[2]) for value in (self.mean, self.std))
+        normalised = torch.empty(rows.shape, device=rows.device)
+        # One image at a time fits a core's cache; a GPU takes the whole batch.
+        pairs = [(rows, normalised)] if rows.is_cuda else zip(rows, normalised, strict=True)
+        for image, out in pairs:
+            torch.div(image, 255, out=out).sub_(mean).div_(std)
+        # (b, height, width, 3) viewed as channels first is the fastest layout for convolutions.
+        return normalised.view(pixels.shape).permute(0, 3, 1, 2)
 
     def _precision(self) -> contextlib.AbstractContextManager[Any]:
         import torch
@@ -126,18 +129,17 @@ class Encoder:
 
 @dataclass(frozen=True)
 class _ToBytes:
-    """Steps of a preprocessing that make pictures of pictures, and then pixels."""
+    """The steps of a preprocessing on images, and then their pixels as bytes."""
 
     steps: "tuple[Callable[[Image.Image], Image.Image], ...]"
 
-    def __call__(self, picture: "Image.Image") -> "torch.Tensor":
-        """The pixels (height, width, 3) of an RGB picture, uint8."""
-        import numpy as np
+    def __call__(self, image: "Image.Image") -> "torch.Tensor":
+        """The pixels (height, width, 3) of an RGB image, uint8."""
         import torch
 
         for step in self.steps:
-            picture = step(picture)
-        return torch.from_numpy(np.array(picture))
+            image = step(image)
+        return torch.from_numpy(np.array(image))
 
 
 def _unit(rows: "torch.Tensor") -> "torch.Tensor":
@@ -157,12 +159,12 @@ def load_encoder(
 ) -> Encoder:
     """Loads a model of open_clip by name and tag, or from local `weights` and `model_config` files.
 
-    With `scaled_jpeg` pictures are to be decoded as `at_least` says. Raises ConfigError for an
-    unknown model or tag, weights that cannot be had or do not fit the model, or a precision that
-    the device has not.
+    With `scaled_jpeg` the encoder's `at_least` allows decoding at a fraction of the size. Raises
+    ConfigError for an unknown model or tag, for weights that cannot be downloaded or do not fit
+    the model, and for a precision that the device lacks.
     """
     _require_precision(precision, device)
-    with _without_a_hub_that_is_not_there():
+    with _offline_without_a_network():
         import open_clip
 
         name = model
@@ -180,7 +182,7 @@ def load_encoder(
         tokenizer = open_clip.get_tokenizer(name)
     network.eval()
     identity = _identity(network, model, pretrained)
-    # Like the settings, only where they are not the default: older embeddings do not name them.
+    # Recorded only if not the default: older embeddings do not have these keys.
     identity |= {"precision": precision} if precision != "fp32" else {}
     identity |= {"scaled_jpeg": True} if scaled_jpeg else {}
     return Encoder(
@@ -188,12 +190,12 @@ def load_encoder(
         tokenizer=tokenizer,
         device=device,
         identity=identity,
-        **_in_two(preprocess, device),
+        **_split_preprocessing(preprocess, device),
     )
 
 
 def load_encoder_of(embeddings: Artifact, files: Mapping[str, Path], device: str) -> Encoder:
-    """The model that made the embeddings; ConfigError where it is not exactly that any more."""
+    """The model that made the embeddings; ConfigError where the one at hand differs."""
     made_by = embeddings.facts["model"]
     encoder = load_encoder(
         made_by["model"],
@@ -204,13 +206,12 @@ def load_encoder_of(embeddings: Artifact, files: Mapping[str, Path], device: str
         scaled_jpeg=made_by.get("scaled_jpeg", False),
     )
     for name, expected in made_by.items():
-        found = encoder.identity.get(name)
-        # Embeddings made elsewhere come with the model's name and their size alone.
-        if expected is not None and found != expected:
+        actual = encoder.identity.get(name)
+        # Imported embeddings only have the model's name and their size.
+        if expected is not None and actual != expected:
             raise ConfigError(
-                f"the model at hand is not the one that made the embeddings: its {name} is "
-                f"{found!r}, theirs is {expected!r}; give the right one with --pretrained (and "
-                "--model-config)"
+                f"this model did not make the embeddings: its {name} is {actual!r}, theirs is "
+                f"{expected!r}; give the right model with --pretrained (and --model-config)"
             )
     return encoder
 
@@ -222,29 +223,29 @@ def _require_precision(precision: Precision, device: str) -> None:
         return
     if not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ConfigError(
-            f"embed.precision = 'bf16' is not for this GPU, {torch.cuda.get_device_name(device)}: "
-            "'fp32' is; GPUs from Ampere on have both"
+            f"embed.precision = 'bf16' needs a GPU from Ampere on, got "
+            f"{torch.cuda.get_device_name(device)}: use 'fp32'"
         )
 
 
 def _fast(network: Any, device: str) -> Any:
-    """The network with its convolutions' weights as this device takes them the fastest.
+    """The network with its weights in the memory format that is fastest for convolutions.
 
-    A MobileNetV2 takes 14 ms an image for 21 on a core; a ViT, with one convolution, is the same.
-    The sums are in another order: of a MobileNetV2 1.2 % of the float16 numbers differ, all of them
-    by their last bit; of a ViT none.
+    On a core a MobileNetV2 takes 14 ms instead of 21 per image; a ViT, with one convolution, takes
+    as long as before. Sums have another order: 1.2 % of a MobileNetV2's float16 numbers differ, all
+    in their last bit, and none of a ViT's.
     """
     import torch
 
-    # Unmeasured on Apple's.
+    # Not measured on Apple's devices.
     return network if device == "mps" else network.to(memory_format=torch.channels_last)
 
 
-def _in_two(preprocess: Any, device: str) -> dict[str, Any]:
-    """A preprocessing of open_clip, cut where its pictures become floats.
+def _split_preprocessing(preprocess: Any, device: str) -> dict[str, Any]:
+    """A preprocessing of open_clip, split where images become floats.
 
-    Bytes are a quarter of what goes from process to process and to a GPU, and are made floats of in
-    one go for a batch: the same floats. A preprocessing that ends in another way is left whole.
+    Bytes need a quarter of the transfer between processes and to a GPU, and a whole batch is turned
+    into the same floats at once. A preprocessing with another ending stays whole.
     """
     import torch
     from open_clip.transform import MaybeConvertMode, MaybeToTensor
@@ -253,9 +254,9 @@ def _in_two(preprocess: Any, device: str) -> dict[str, Any]:
     steps = preprocess.transforms if isinstance(preprocess, Compose) else []
     match steps:
         case [*before, MaybeToTensor(), Normalize() as last]:
-            # Pictures are RGB when they come.
-            kept = tuple(one for one in before if not isinstance(one, MaybeConvertMode))
-            mean, std = (torch.tensor(one, device=device) for one in (last.mean, last.std))
+            # Decoded images are RGB already.
+            kept = tuple(step for step in before if not isinstance(step, MaybeConvertMode))
+            mean, std = (torch.tensor(value, device=device) for value in (last.mean, last.std))
             return {
                 "preprocess": _ToBytes(kept),
                 "mean": mean.view(-1, 1, 1),
@@ -286,8 +287,8 @@ def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, A
         raise ConfigError(
             f"the weights {source!r} of {name} cannot be downloaded ({_first_line(error)}): give "
             "local files with --pretrained weights.safetensors (and --model-config model.json), "
-            "connect to the network, or take a smaller model that you have, as --model ViT-B-32 "
-            "--pretrained openai"
+            "connect to the network, or use a smaller model that you already have, e.g. "
+            "--model ViT-B-32 --pretrained openai"
         ) from error
     return network, preprocess
 
@@ -301,21 +302,21 @@ def _unknown_model(model: str, known: Sequence[str]) -> str:
 
     near = difflib.get_close_matches(model, known, n=5, cutoff=0.4)
     return (
-        f"--model {model!r} is no model that open_clip knows; near to it are "
-        f"{', '.join(near) or 'none'}; for a model of your own give --model-config FILE.json"
+        f"--model: open_clip has no model {model!r}; similar names: {', '.join(near) or 'none'}; "
+        "for a model of your own give --model-config FILE.json"
     )
 
 
 def _unknown_tag(model: str, tag: str, known: Sequence[str]) -> str:
     return (
-        f"--pretrained {tag!r} is no weights that open_clip has for {model} and no file that is "
-        f"there; it has {', '.join(known) or 'none'}, or give a local .safetensors file"
+        f"--pretrained: {tag!r} is neither a tag of {model} in open_clip nor an existing file; "
+        f"tags: {', '.join(known) or 'none'}; or give a local .safetensors file"
     )
 
 
 @contextlib.contextmanager
-def _without_a_hub_that_is_not_there() -> Iterator[None]:
-    """Keeps the hub's client from trying for a minute what a look at the network tells at once."""
+def _offline_without_a_network() -> Iterator[None]:
+    """Sets the hub's client offline where its host has no address; it would retry for a minute."""
     host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
     try:
         socket.getaddrinfo(host, 443)
@@ -349,7 +350,7 @@ def _plain(value: Any) -> Any:
 
 
 def _embedding_size(network: Any) -> int:
-    """d, by a look at what the text tower gives: cheaper than the picture tower's."""
+    """d, from the output of the text tower, which is cheaper to run than the image tower."""
     import torch
 
     length = getattr(network, "context_length", None) or network.text.context_length

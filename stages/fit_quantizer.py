@@ -1,7 +1,9 @@
-"""Features or embeddings in, a quantizer out: the lists and codes of an index, without rows."""
+"""Features or embeddings in, a quantizer out: the fitted part of an index, without rows."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+
+import numpy as np
 
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import QUANTIZER, Kind
@@ -11,19 +13,15 @@ from .indexing.faiss_library import has_gpu, import_faiss
 from .indexing.footprint import Footprint, require_memory
 from .indexing.vectors import VectorRows
 
-if TYPE_CHECKING:
-    import numpy as np
-
 _LEAST_KEPT = 0.5
-"""The share of its rows that must still be there for a quantizer to be kept."""
+"""Share of its rows that must still exist for a quantizer to be kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitQuantizer(Stage):
-    """Fits the centroids of inverted lists, and the words of codes, to a sample of rows.
+    """Fits the centroids of inverted lists, and the codebooks of codes, to a sample of rows.
 
-    Rows that come later are put into the same lists: they need no other ones, and neither do those
-    that stay when some go.
+    Rows added later go into the same lists, and removed rows leave them as they are.
     """
 
     name: ClassVar[str] = "fit-quantizer"
@@ -43,22 +41,21 @@ class FitQuantizer(Stage):
         return (self.space,)
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One; ConfigError where the rows cannot be indexed so."""
+        """One; ConfigError where the factory does not suit the rows."""
         rows = VectorRows(inputs[self.space])
         Factory.parse(self.factory).check(rows.source.rows, rows.width)
         return super().parts(inputs, runtime)
 
     def serves(self, now: Artifact, old: Artifact) -> bool:
-        """Whether a quantizer that was fitted to `old` rows serves those of now: half are there."""
-        there = {part.content for part in now.parts}
-        kept = sum(part.rows for part in old.parts if part.content in there)
+        """Whether a quantizer fitted to `old` serves the current rows: half of the old remain."""
+        current = {part.content for part in now.parts}
+        kept = sum(part.rows for part in old.parts if part.content in current)
         return kept >= _LEAST_KEPT * old.rows
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Draws the sample and the held-out rows, and fits."""
-        import numpy as np
+        """Draws the sample and the held-out rows, and fits to the sample."""
         from safetensors.numpy import save_file
 
         from .indexing.durations import seconds_to_list
@@ -93,18 +90,16 @@ class FitQuantizer(Stage):
         }
         return Product(rows=len(sampled), shared=facts)
 
-    def _draw(self, total: int, factory: Factory) -> "tuple[np.ndarray, np.ndarray]":
-        """Numbers of held-out rows in order, and of the sample's, in none: spread over all rows."""
-        import numpy as np
-
+    def _draw(self, total: int, factory: Factory) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of the held-out rows, sorted, and of the sample, shuffled; both spread."""
         from .indexing.quantizer import ROWS_A_LIST
         from .indexing.recall import QUERIES
 
         queries = min(QUERIES, total // HELD_OUT_SHARE)
-        wanted = min(total, queries + factory.lists * ROWS_A_LIST)
+        count = min(total, queries + factory.lists * ROWS_A_LIST)
         generator = np.random.default_rng(self.seed)
-        # One row of each stretch: in order, none twice, and no list of all rows is held.
-        edges = np.arange(wanted + 1, dtype=np.int64) * total // wanted
+        # One row of each stretch: sorted, without duplicates, and without a list of all rows.
+        edges = np.arange(count + 1, dtype=np.int64) * total // count
         drawn = generator.integers(edges[:-1], edges[1:])
         generator.shuffle(drawn)
         return np.sort(drawn[:queries]), drawn[queries:]
@@ -121,6 +116,6 @@ def _tell(
     )
     if runtime.device.startswith("cuda") and not has_gpu(faiss):
         runtime.progress.tell(
-            "the FAISS that is installed knows no GPU, so the index is built without: "
-            "pip install 'cpp-pipe[gpu]' in a new environment has one that does"
+            "the installed FAISS has no GPU support, so the index is built on the CPU: for a "
+            "GPU, pip install 'cpp-pipe[gpu]' in a new environment"
         )

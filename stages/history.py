@@ -1,4 +1,4 @@
-"""A training's history as tables and as a picture: rates, and how stable its clusters were."""
+"""A training's history as tables and as a figure: rates, and the stability of its clusters."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan, nan
@@ -14,13 +14,12 @@ _INCHES = (8.0, 6.0)
 _DOTS_PER_INCH = 120
 
 _BLUE, _ORANGE, _GREEN, _PURPLE = "#0072b2", "#d55e00", "#009e73", "#6a3d9a"
-"""Colours that colour-blind readers tell apart, the first three by Okabe and Ito."""
+"""Colours that colour-blind readers can tell apart; the first three are Okabe and Ito's."""
 
 
-class Look(NamedTuple):
-    """One look at the heads in training: a row of the file `checks`."""
+class Check(NamedTuple):
+    """One check of the heads during training: a row of the file `checks`."""
 
-    eta: float
     step: int
     stability: float
     kept: bool
@@ -29,15 +28,15 @@ class Look(NamedTuple):
 def write_history(
     scratch: Scratch,
     terms: Mapping[str, Sequence[float]],
-    looks: Sequence[Look],
+    checks: Sequence[Check],
     eta: float,
     kept_step: int,
     warmup_steps: int,
 ) -> None:
     """Writes the files `history`, `checks` and `picture` of heads.
 
-    `terms` hold a number a step: rate, conditional_rate, regulariser and loss. The picture shows
-    the looks at `eta`, the temperature that was kept.
+    `terms` hold one number per step: rate, conditional_rate, regulariser and loss. `eta` is the
+    temperature of the whole training; every row of `checks` repeats it.
     """
     steps = range(1, len(terms["loss"]) + 1)
     history = {
@@ -49,14 +48,17 @@ def write_history(
         "loss": terms["loss"],
     }
     for name in ("conditional_rate_nats", "regulariser"):
-        known = zip(history["is_warmup"], history[name], strict=True)
-        history[name] = [None if is_warmup else value for is_warmup, value in known]
+        pairs = zip(history["is_warmup"], history[name], strict=True)
+        history[name] = [None if is_warmup else value for is_warmup, value in pairs]
     scratch.write_table("history", history)
-    columns = zip(*looks, strict=True) if looks else [()] * len(Look._fields)
-    scratch.write_table("checks", dict(zip(Look._fields, map(list, columns), strict=True)))
-    own = [look for look in looks if look.eta == eta]
-    checks = {"step": [one.step for one in own], "stability": [one.stability for one in own]}
-    draw_history(scratch.path("picture"), history, checks, kept_step)
+    columns = {
+        "eta": [eta] * len(checks),
+        "step": [check.step for check in checks],
+        "stability": [check.stability for check in checks],
+        "kept": [check.kept for check in checks],
+    }
+    scratch.write_table("checks", columns)
+    draw_history(scratch.path("picture"), history, columns, kept_step)
 
 
 def draw_history(
@@ -67,9 +69,9 @@ def draw_history(
 ) -> None:
     """Writes a PNG of R, R_c and ΔR = R − R_c in nats and, where there are checks, of stability.
 
-    `history` has the columns step, rate_nats and conditional_rate_nats, which is None in the
+    `history` has the columns step, rate_nats and conditional_rate_nats, which is None during the
     warm-up and leaves a gap there; `checks` has step and stability, from 0 to 1, or nothing. The
-    bytes follow from the arguments and the version of matplotlib.
+    bytes depend only on the arguments and the version of matplotlib.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -95,7 +97,7 @@ def draw_history(
         MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
     )
     figure.align_ylabels(panels)
-    # The default names matplotlib's version in the file.
+    # By default matplotlib writes its version into the file.
     figure.savefig(path, format="png", metadata={"Software": None})
 
 

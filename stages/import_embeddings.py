@@ -1,4 +1,4 @@
-"""Embeddings made elsewhere in, embeddings of the store out: one part a file."""
+"""Files of embeddings made elsewhere in, embeddings out: one part per file."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
@@ -6,15 +6,15 @@ from typing import Any, ClassVar, cast
 from ..store import Product, Scratch
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedding_rows import EmbeddingRows
+from .part_tables import EmbeddingRows
 from .sources.embeddings.files import EmbeddingsFile
 
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Stage):
-    """Takes rows and their fields from files, each row to unit length.
+    """Reads rows and their fields from files, and scales each row to unit length.
 
-    Such files do not say which model made them, so the user must: queries are embedded with it.
+    Such files do not name the model that made them, so the user must: queries are embedded with it.
     """
 
     name: ClassVar[str] = "import"
@@ -34,7 +34,7 @@ class Import(Stage):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Takes one file over."""
+        """Imports one file."""
         source = cast(EmbeddingsFile, runtime.sources[part.name])
         loaded = source.load()
         columns = dict(loaded.columns)
@@ -48,8 +48,8 @@ class Import(Stage):
             for values in zip(*columns.values(), strict=True)
         ]
         rows.embeddings = [vectors]
-        lost = len(loaded.faults)
-        runtime.progress.advance(len(rows.rows) + lost, skipped=lost)
+        skipped = len(loaded.faults)
+        runtime.progress.advance(len(rows.rows) + skipped, skipped=skipped)
         model: dict[str, Any] = {
             "model": self.model,
             "pretrained": self.pretrained,

@@ -1,10 +1,12 @@
-"""Features or embeddings in, one FAISS index out, with the recall that was measured."""
+"""Features or embeddings in, one FAISS index with its measured recall out."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import INDEX, Kind
@@ -25,22 +27,19 @@ from .indexing.recall import (
 from .indexing.recall_curve import RecallCurve
 from .indexing.vectors import VectorRows
 
-if TYPE_CHECKING:
-    import numpy as np
-
 _EF_CONSTRUCTION = 80
 _ROWS = 8192
 
 _ENOUGH = 0.999
-"""Recall beyond which no wider search is measured."""
+"""Recall from which no wider search is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index(Stage):
     """Builds an index by inner product of unit rows.
 
-    Inverted lists are merged from those of all parts. An exact index and a graph are built at once:
-    they are for rows so few that this takes no longer than a minute.
+    Inverted lists are merged from the lists of all parts. An exact index and a graph are built from
+    all rows: they are for so few rows that this takes less than a minute.
     """
 
     name: ClassVar[str] = "index"
@@ -51,22 +50,22 @@ class Index(Stage):
     factory: str
     """A FAISS factory string."""
     seed: int = 0
-    """Draws the rows on which a graph is measured."""
+    """Draws the query rows that a graph is measured with."""
 
     @property
     def is_merged(self) -> bool:
-        """Whether it is made of inverted lists."""
+        """Whether it consists of inverted lists."""
         return Factory.parse(self.factory).shape == "lists"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The space that is indexed, and its lists."""
+        """The indexed space, and its lists."""
         if not self.is_merged:
             return (self.space,)
         return (self.space, f"quantizer/{self.space}", f"lists/{self.space}")
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One, of all rows; ConfigError where the rows cannot be indexed so."""
+        """One, of all rows; ConfigError where the factory does not suit the rows."""
         rows = VectorRows(inputs[self.space])
         Factory.parse(self.factory).check(rows.source.rows, rows.width)
         sources = {slot: inputs[slot].content for slot in self.needs}
@@ -75,7 +74,7 @@ class Index(Stage):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Writes the index, and measures how much of the truth each search width finds."""
+        """Writes the index, and measures its recall at several search widths."""
         source = inputs[self.space]
         path, rows = scratch.path("index"), VectorRows(source)
         if self.is_merged:
@@ -90,7 +89,7 @@ class Index(Stage):
             "metric": "inner product of unit rows",
             "rows": source.rows,
             "width": rows.width,
-            "curve": [[width, round(found, 4)] for width, found in curve],
+            "curve": [[width, round(value, 4)] for width, value in curve],
             "source_version": source.version,
             "source_content": source.content,
             "model": dict(source.facts["model"]),
@@ -116,7 +115,7 @@ class Index(Stage):
         runtime.progress.advance(1)
 
     def _build(self, path: Path, rows: VectorRows, runtime: Runtime) -> None:
-        """An exact index, or a graph that one thread links: more would link in another order."""
+        """Builds an exact index, or a graph in one thread: several would link in varying order."""
         from .indexing.durations import seconds_to_build
 
         faiss = import_faiss()
@@ -138,50 +137,48 @@ class Index(Stage):
                 runtime.progress.advance(len(block))
         faiss.write_index(index, str(path))
 
-    def _drawn(self, rows: VectorRows) -> "tuple[np.ndarray, Nearest, np.ndarray]":
-        """Rows that look for others than themselves, the others, and their own numbers."""
-        import numpy as np
-
+    def _drawn(self, rows: VectorRows) -> tuple[np.ndarray, Nearest, np.ndarray]:
+        """Query rows drawn from the index, their true neighbours, and their own row numbers."""
         total = rows.source.rows
         count = min(QUERIES, total) if Factory.parse(self.factory).shape == "graph" else 0
         own = np.sort(np.random.default_rng(self.seed).choice(total, count, replace=False))
         queries = rows.take(own).astype(np.float32)
         truth = no_neighbours(count)
 
-        def look(block: "tuple[int, np.ndarray]") -> Nearest:
+        def compare(block: tuple[int, np.ndarray]) -> Nearest:
             return nearest_in_block(queries, block[1], block[0], own)
 
-        for nearest in map_in_threads(look, _blocks(rows) if count else ()):
+        for nearest in map_in_threads(compare, _blocks(rows) if count else ()):
             truth = merge_nearest(truth, nearest)
         return queries, truth, own
 
     def _measure(
-        self, path: Path, rows: VectorRows, queries: "np.ndarray", truth: Nearest, own: "np.ndarray"
+        self, path: Path, rows: VectorRows, queries: np.ndarray, truth: Nearest, own: np.ndarray
     ) -> RecallCurve:
-        """recall@10 of wider and wider searches, until no more is to be found."""
+        """recall@10 of ever wider searches, until a wider one finds hardly more."""
         factory = Factory.parse(self.factory)
         opened = OpenedIndex(path, factory, rows)
         if factory.shape == "exact" or not len(queries):
             return [(opened.max_width, 1.0)]
         curve: list[tuple[int, float]] = []
         for width in _widths(opened.max_width, 16 if factory.shape == "graph" else 1):
-            # One more than is wanted: the first may be the query itself.
-            found = opened.search(queries, NEIGHBOURS + 1, width)
-            curve.append((width, measure_recall(found, truth, own)))
-            if _is_enough([found for _, found in curve]):
+            # One extra neighbour: the first may be the query itself.
+            neighbours = opened.search(queries, NEIGHBOURS + 1, width)
+            curve.append((width, measure_recall(neighbours, truth, own)))
+            if _is_enough([value for _, value in curve]):
                 break
         return curve
 
 
 def _is_enough(recalls: list[float]) -> bool:
-    """Whether wider searches have hardly anything more to find: codes may hide the rest."""
+    """Whether wider searches find hardly more; codes may hide the remaining neighbours."""
     if recalls[-1] >= _ENOUGH:
         return True
     return len(recalls) > 2 and 0.5 < recalls[-1] < recalls[-3] + 1 - _ENOUGH
 
 
 def _widths(most: int, first: int) -> Iterator[int]:
-    """Widths that grow by a third or a half, up to the most thorough one."""
+    """Widths that grow by a third or a half, up to the widest."""
     width = first
     while width < most:
         yield width
@@ -189,10 +186,8 @@ def _widths(most: int, first: int) -> Iterator[int]:
     yield most
 
 
-def _blocks(rows: VectorRows) -> "Iterator[tuple[int, np.ndarray]]":
-    """All rows in float32, some at a time, with the number of each block's first row."""
-    import numpy as np
-
+def _blocks(rows: VectorRows) -> Iterator[tuple[int, np.ndarray]]:
+    """All rows in float32, in blocks with the row number of their first row."""
     for part in rows.source.parts:
         for first in range(0, part.rows, _ROWS):
             block = rows.read(part.name, first, min(_ROWS, part.rows - first))
@@ -200,28 +195,23 @@ def _blocks(rows: VectorRows) -> "Iterator[tuple[int, np.ndarray]]":
             yield start, np.ascontiguousarray(block, np.float32)
 
 
-def _held_out(inputs: Inputs, space: str) -> "tuple[np.ndarray, Nearest, np.ndarray]":
-    """The held-out rows, their neighbours over all parts, and their own numbers, -1 where gone."""
-    import numpy as np
-
+def _held_out(inputs: Inputs, space: str) -> tuple[np.ndarray, Nearest, np.ndarray]:
+    """The held-out rows, their true neighbours over all parts, and their own row numbers."""
     source, listed = inputs[space], inputs[f"lists/{space}"]
     fitted = inputs[f"quantizer/{space}"]
     held_out = fitted.tensors(fitted.only_part, "held_out")
     own = _numbers(source, held_out)
     truth = no_neighbours(len(own))
     for part in listed.parts:
-        some = listed.tensors(part.name, "nearest")
-        rows = some["rows"].astype(np.int64)
+        nearest = listed.tensors(part.name, "nearest")
+        rows, similarities = nearest["rows"].astype(np.int64), nearest["similarities"]
         start = source.starts[part.name]
-        nearest = Nearest(some["similarities"], np.where(rows >= 0, rows + start, -1))
-        truth = merge_nearest(truth, nearest)
+        truth = merge_nearest(truth, Nearest(similarities, np.where(rows >= 0, rows + start, -1)))
     return held_out["vectors"].astype(np.float32), truth, own
 
 
-def _numbers(source: Artifact, held_out: "dict[str, Any]") -> "np.ndarray":
-    """Numbers of held-out rows over all parts; -1 where their part is not there any more."""
-    import numpy as np
-
+def _numbers(source: Artifact, held_out: "dict[str, Any]") -> np.ndarray:
+    """Row numbers of held-out rows over all parts; -1 where their part is gone."""
     starts = {part.content: source.starts[part.name] for part in source.parts}
     numbers = [
         starts[part.tobytes().hex()] + int(row) if part.tobytes().hex() in starts else -1

@@ -1,20 +1,18 @@
-"""A spectrum's landmarks, written and read, and some rows of what they were chosen from."""
+"""The landmarks of a spectrum as tensors and back, and rows of the artifacts they come from."""
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..store import Artifact, ConfigError
-from .gather import EMBEDDING, gather_rows
+from .artifact_rows import EMBEDDING, gather_rows
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .algorithms.clustering.landmarks import Landmarks, Partition
 
 
-def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndarray]":
-    """What a spectrum keeps of landmarks; `rows` are their numbers over all parts."""
-    import numpy as np
-
+def to_tensors(landmarks: "Landmarks", rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The tensors that a spectrum stores; `rows` are the landmarks' row numbers over all parts."""
     from .algorithms.clustering.consensus import Consensus
 
     affinity = landmarks.affinity
@@ -29,7 +27,7 @@ def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndar
     if isinstance(affinity, Consensus):
         return {
             **tensors,
-            "landmark_cells": affinity.found.astype(np.int32),
+            "landmark_cells": affinity.landmark_cells.astype(np.int32),
             "centroids": affinity.cells.centroids,
             "starts": affinity.cells.starts.astype(np.int32),
         }
@@ -42,8 +40,6 @@ def to_tensors(landmarks: "Landmarks", rows: "np.ndarray") -> "dict[str, np.ndar
 
 def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
     """The landmarks of a spectrum, in float32."""
-    import numpy as np
-
     from .algorithms.clustering.consensus import Cells, Consensus
     from .algorithms.clustering.landmarks import Affinity, Landmarks
     from .algorithms.clustering.memberships import Memberships
@@ -59,7 +55,7 @@ def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
         )
     else:
         cells = Cells(tensors["centroids"], tensors["starts"])
-        affinity = Consensus(cells=cells, found=tensors["landmark_cells"])
+        affinity = Consensus(cells=cells, landmark_cells=tensors["landmark_cells"])
     return Landmarks(
         affinity=affinity,
         points=tensors["landmark_points"],
@@ -71,32 +67,29 @@ def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
     )
 
 
-def gather_features(features: Artifact, rows: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """Features (n, p) of some rows in float32, and what these rows are clustered by."""
-    import numpy as np
-
+def gather_features(features: Artifact, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, p) of some rows in float32, and the points by which these are clustered."""
     from .algorithms.clustering.landmarks import clustering_rows
 
     z = gather_rows(features, "z", rows)
     return z.astype(np.float32), clustering_rows(z, gather_rows(features, "c", rows))
 
 
-def gather_embeddings(embeddings: Artifact, rows: "np.ndarray") -> "np.ndarray":
+def gather_embeddings(embeddings: Artifact, rows: np.ndarray) -> np.ndarray:
     """Embeddings (n, d) of some rows in float32."""
-    import numpy as np
-
     return gather_rows(embeddings, EMBEDDING, rows).astype(np.float32)
 
 
 def cut_hierarchy(hierarchy: Artifact, level: int) -> "Partition":
-    """The clusters of the landmarks at a level; ConfigError where there is no such level."""
+    """The clusters of the landmarks at a level; ConfigError for a level that does not exist."""
     from .algorithms.clustering.hierarchy import cut
     from .algorithms.clustering.landmarks import Partition
 
     finest, name = int(hierarchy.facts["finest"]), hierarchy.only_part
     if not 1 <= level <= finest:
         raise ConfigError(
-            f"the hierarchy has no level {level}: 1 to {finest} is allowed (merge.finest)"
+            f"level must be from 1 to {finest}, the finest level of the hierarchy (merge.finest), "
+            f"got {level}"
         )
     table = hierarchy.table(name).slice(1)
     left, right = (table.column(side).to_numpy() for side in ("left", "right"))

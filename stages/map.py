@@ -1,8 +1,10 @@
-"""Features or embeddings in, a place in the plane for every row out."""
+"""Features or embeddings in, a point in the plane for every row out."""
 
 import importlib.util
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+
+import numpy as np
 
 from ..store import ConfigError, MissingError, Product, Scratch
 from ..store.kinds import PROJECTION, Kind
@@ -12,14 +14,14 @@ from .indexing.vectors import VectorRows
 Method = Literal["pca", "tsne", "umap"]
 
 _ROWS = 8192
-"""Rows that are read at once: bounds the memory."""
+"""Rows read at once: bounds the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Map(Stage):
-    """Puts every row in the plane, so that rows that are alike lie together.
+    """Maps every row to a point in the plane, so that similar rows lie close together.
 
-    The plane is fitted on some rows; all others are put beside those that they are most like.
+    The map is fitted to some rows; every other row is placed by its nearest fitted rows.
     """
 
     name: ClassVar[str] = "map"
@@ -27,27 +29,26 @@ class Map(Stage):
     revision: ClassVar[int] = 2
 
     space: Literal["features", "embeddings"] = "features"
-    """What is alike: refined features, or raw embeddings."""
+    """What is compared: refined features, or raw embeddings."""
     method: Method = "tsne"
-    """`umap` needs an extra of its own; `pca` is the quickest and shows the least."""
+    """`umap` needs the extra `map`; `pca` is the fastest and shows the least."""
     rows: int = 10_000
-    """Rows that the plane is fitted on, at most."""
+    """Rows that the map is fitted to, at most."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.rows < 2:
-            raise ConfigError(f"map has rows = {self.rows}; allowed: 2 or more")
+            raise ConfigError(f"map.rows must be at least 2, got {self.rows}")
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The space that is looked at."""
+        """The mapped space."""
         return (self.space,)
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Fits the plane, and puts all rows into it."""
-        import numpy as np
+        """Fits the map, and places all rows."""
 
         from .algorithms.clustering.sampling import choose_rows
         from .algorithms.plane import extend_plane, fit_plane
@@ -57,18 +58,18 @@ class Map(Stage):
         vectors = VectorRows(source)
         chosen = choose_rows(source.rows, self.rows, self.seed)
         fitted = vectors.take(chosen).astype(np.float32)
-        runtime.progress.tell(f"map: fitting {len(chosen):,} rows by {self.method}")
+        runtime.progress.tell(f"map: fitting {self.method} to {len(chosen):,} rows")
         xy = fit_plane(fitted, self.method, self.seed)
         places = np.empty((source.rows, 2), np.float32)
         runtime.progress.start("map", source.rows, "rows")
-        for one in source.parts:
-            for first in range(0, one.rows, _ROWS):
-                block = vectors.read(one.name, first, min(_ROWS, one.rows - first))
-                block = block.astype(np.float32)
-                start = source.starts[one.name] + first
-                places[start : start + len(block)] = extend_plane(fitted, xy, block)
-                runtime.progress.advance(len(block))
-        # What was fitted is where it was fitted, whatever its neighbours are.
+        for source_part in source.parts:
+            for first in range(0, source_part.rows, _ROWS):
+                count = min(_ROWS, source_part.rows - first)
+                block = vectors.read(source_part.name, first, count).astype(np.float32)
+                start = source.starts[source_part.name] + first
+                places[start : start + count] = extend_plane(fitted, xy, block)
+                runtime.progress.advance(count)
+        # Fitted rows keep their fitted places.
         places[chosen] = xy
         scratch.write_table("rows", {"x": places[:, 0], "y": places[:, 1]})
         return Product(rows=source.rows, shared={"fitted": len(chosen)})
@@ -77,5 +78,5 @@ class Map(Stage):
 def _require(method: Method) -> None:
     if method == "umap" and importlib.util.find_spec("umap") is None:
         raise MissingError(
-            "no UMAP is installed: pip install 'cpp-pipe[map]', or map with --method tsne"
+            "UMAP is not installed: pip install 'cpp-pipe[map]', or use --method tsne"
         )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import HIERARCHY, Kind
 from .contract import Inputs, Part, Runtime, Stage
@@ -11,9 +13,9 @@ from .landmarks import gather_features, open_landmarks
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Stage):
-    """Merges the two clusters whose merging lengthens the code least, again and again.
+    """Repeatedly merges the two clusters whose merging lengthens the code least.
 
-    Every level is a partition, nested in the next one.
+    Every level is a partition, nested in the next coarser one.
     """
 
     name: ClassVar[str] = "merge"
@@ -22,10 +24,11 @@ class Merge(Stage):
     is_fit: ClassVar[bool] = True
 
     finest: int = 200
-    """Clusters that merging starts from, at most; the spectrum's k_max where that is less."""
+    """Clusters that merging starts from, at most; the spectrum's k_max if that is less."""
     criterion: Literal["rate", "code"] = "rate"
-    """Whether merging must add least to the rate of rows in their clusters, or to the whole code,
-    which on small sets lets one cluster swallow the rest: `algorithms.clustering.hierarchy`."""
+    """Whether to merge the pair that adds least to the rate of rows within their clusters, or to
+    the whole code. On small sets `code` lets one cluster swallow the rest:
+    `algorithms.clustering.hierarchy`."""
     eps_sq: float = 0.1
     """ε², the squared distortion."""
     rows: int = 50_000
@@ -33,22 +36,20 @@ class Merge(Stage):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.finest < 1 or self.rows < 2:
-            raise ConfigError(
-                f"merge has finest = {self.finest} and rows = {self.rows}; allowed: 1 or more, "
-                "and 2 or more"
-            )
+        if self.finest < 1:
+            raise ConfigError(f"merge.finest must be at least 1, got {self.finest}")
+        if self.rows < 2:
+            raise ConfigError(f"merge.rows must be at least 2, got {self.rows}")
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Whose code is measured, and what tells the finest clusters."""
+        """The rows whose code is measured, and the source of the finest clusters."""
         return ("features", "spectrum")
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Finds the finest clusters, and merges them down to one."""
-        import numpy as np
+        """Finds the finest clusters, then merges them until one is left."""
         import torch
         from safetensors.numpy import save_file
 
@@ -65,18 +66,20 @@ class Merge(Stage):
         z, points = gather_features(inputs["features"], choose_rows(total, self.rows, self.seed))
         labels = leaves.nearest(landmarks.place(points, centroids.shape[1]))
         moments = second_moments(torch.from_numpy(z), torch.from_numpy(labels), leaves.k)
-        found = build_hierarchy(moments, eps_sq=self.eps_sq, total=total, criterion=self.criterion)
-        levels = range(leaves.k, 0, -1)
+        hierarchy = build_hierarchy(
+            moments, eps_sq=self.eps_sq, total=total, criterion=self.criterion
+        )
+        merges = hierarchy.merges
         columns = {
-            "level": list(levels),
-            "parent": [None, *(one.parent for one in found.mergings)],
-            "left": [None, *(one.left for one in found.mergings)],
-            "right": [None, *(one.right for one in found.mergings)],
-            "coding_length_nats": [found.finest_length, *(one.length for one in found.mergings)],
+            "level": list(range(leaves.k, 0, -1)),
+            "parent": [None, *(merge.parent for merge in merges)],
+            "left": [None, *(merge.left for merge in merges)],
+            "right": [None, *(merge.right for merge in merges)],
+            "coding_length_nats": [hierarchy.finest_length, *(merge.length for merge in merges)],
         }
         scratch.write_table("rows", columns)
         tensors = {"centroids": np.ascontiguousarray(centroids, np.float32), "pieces": pieces}
         save_file(tensors, scratch.path("leaves"))
         runtime.progress.advance(1)
-        facts = {"finest": leaves.k, "shortest": shortest_level(found)}
+        facts = {"finest": leaves.k, "shortest": shortest_level(hierarchy)}
         return Product(rows=leaves.k, shared=facts)

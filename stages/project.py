@@ -1,20 +1,22 @@
-"""Embeddings and heads in, features out: a map over parts."""
+"""Embeddings and heads in, features out: part by part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..store import Artifact, Product, Scratch, StoreError
 from ..store.kinds import FEATURES, Kind
-from .algorithms.recipe import Recipe
+from .algorithms.training_config import TrainingConfig
+from .artifact_rows import read_part
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .gather import read_part
 
 if TYPE_CHECKING:
     from .algorithms.heads import Heads
 
 _ROWS = 4096
-"""Rows that go through the heads at once: bounds the memory, and changes no feature."""
+"""Rows projected at once: bounds the memory, and changes no feature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +27,11 @@ class Project(Stage):
     kind: ClassVar[Kind] = FEATURES
     revision: ClassVar[int] = 2
     source: ClassVar[str] = "embeddings"
-    """The kind whose rows the heads take."""
+    """The slot whose rows the heads take."""
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What is refined, and by what."""
+        """The rows to refine, and the heads."""
         return (self.source, "heads")
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
@@ -37,7 +39,7 @@ class Project(Stage):
         return parts_like(inputs[self.source], {"heads": inputs["heads"].content})
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "Heads":
-        """The heads."""
+        """Loads the heads."""
         runtime.progress.start("project", inputs[self.source].rows, "rows")
         return load_heads(inputs["heads"], runtime.device)
 
@@ -45,8 +47,6 @@ class Project(Stage):
         self, part: Part, prepared: "Heads", inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Projects one part."""
-        import numpy as np
-
         source = inputs[self.source]
         x = read_part(source, part.name)
         z, c = refine(prepared, x, runtime.device)
@@ -59,7 +59,7 @@ class Project(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectViews(Project):
-    """The same for several views of each image."""
+    """Refines several views of each image."""
 
     source: ClassVar[str] = "views"
 
@@ -70,17 +70,19 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
 
     from .algorithms.heads import Heads
 
-    config: Mapping[str, Any] = heads.manifest.config
-    recipe = Recipe(**{one.name: config[one.name] for one in fields(Recipe)})
+    settings: Mapping[str, Any] = heads.manifest.config
+    config = TrainingConfig(
+        **{field.name: settings[field.name] for field in fields(TrainingConfig)}
+    )
     part = heads.only_part
     path = heads.path(part, "weights", is_read_whole=True)
     state = load_file(path, device=device)
     network = Heads(
         d=int(heads.facts["embedding_size"]),
-        h=recipe.width,
-        p=int(heads.facts.get("feature_size", recipe.features)),
-        shared_heads=recipe.shared_heads,
-        skip=recipe.has_skip,
+        h=config.width,
+        p=int(heads.facts.get("feature_size", config.features)),
+        shared_heads=config.shared_heads,
+        skip=config.has_skip,
     ).to(device)
     network.load_state_dict(state)
     return network.eval()
@@ -89,7 +91,7 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
 def refine(heads: "Heads", x: Any, device: str) -> tuple[Any, Any]:
     """Features and cluster features of embeddings (n, d): float16 (n, p) each, unit rows.
 
-    StoreError when the embeddings have another size than those that the heads were trained on.
+    StoreError where the heads were trained on embeddings of another size.
     """
     import torch
 
@@ -98,8 +100,8 @@ def refine(heads: "Heads", x: Any, device: str) -> tuple[Any, Any]:
     size = heads.embedding_size
     if x.shape[1] != size:
         raise StoreError(
-            f"the heads take embeddings of size {size}, these have {x.shape[1]}: "
-            "they are of another model; use another run (--run)"
+            f"the heads take embeddings of size {size}, got size {x.shape[1]}: these come from "
+            "another model; use another run (--run)"
         )
     z, c = project(heads, torch.tensor(x, device=device), _ROWS)
     return z.cpu().numpy(), c.cpu().numpy()

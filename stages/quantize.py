@@ -1,8 +1,10 @@
-"""Features or embeddings and a quantizer in, inverted lists out: a map over parts."""
+"""Features or embeddings and a quantizer in, inverted lists out: part by part."""
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
 
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import LISTS, Kind
@@ -13,33 +15,32 @@ from .indexing.lists import read_trained
 from .indexing.recall import Nearest, merge_nearest, nearest_in_block, no_neighbours
 from .indexing.vectors import VectorRows
 
-if TYPE_CHECKING:
-    import numpy as np
-
 _ROWS = 8192
-"""Rows that one thread reads, lists and compares at once."""
+"""Rows that a thread reads, lists and compares at once."""
 
 
 class _Fit(NamedTuple):
-    """What is the same for all rows."""
+    """The fit that all rows share."""
 
     index: Any
     on_gpu: Any
-    """The centroids on a GPU, where there is one and they are in no graph; else None."""
+    """The centroids on a GPU, if there is one and no graph links them; else None."""
     code_size: int
-    vectors: "np.ndarray"
-    """Of held-out rows, float32 (q, d)."""
-    rows: "np.ndarray"
-    part_digests: "np.ndarray"
+    vectors: np.ndarray
+    """Held-out rows, float32 (q, d)."""
+    rows: np.ndarray
+    """Their row numbers within their parts."""
+    part_digests: np.ndarray
+    """Digests of their parts, uint8 (q, 32)."""
     reader: VectorRows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Stage):
-    """Puts every row into the list of the nearest centroid, and makes a code of it.
+    """Puts every row into the list of its nearest centroid, and encodes it.
 
-    Rows are counted within their part, so that a part is the same among whatever other ones. Those
-    that are nearest to the held-out rows are kept: all parts together tell the true neighbours.
+    Rows are numbered within their part, so that a part does not depend on the others. Each part
+    also stores its rows nearest to the held-out rows, from which `index` finds the true neighbours.
     """
 
     name: ClassVar[str] = "quantize"
@@ -50,12 +51,12 @@ class Quantize(Stage):
 
     @property
     def quantizer(self) -> str:
-        """The slot of what says which list a row is in."""
+        """The slot of the quantizer."""
         return f"quantizer/{self.space}"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The rows, and what lists them."""
+        """The rows, and the quantizer."""
         return (self.space, self.quantizer)
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
@@ -63,9 +64,7 @@ class Quantize(Stage):
         return parts_like(inputs[self.space], {"quantizer": inputs[self.quantizer].content})
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> _Fit:
-        """The quantizer and the held-out rows."""
-        import numpy as np
-
+        """Reads the quantizer and the held-out rows."""
         faiss = import_faiss()
         fitted = inputs[self.quantizer]
         part = fitted.only_part
@@ -88,7 +87,6 @@ class Quantize(Stage):
         self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Lists the rows of one part."""
-        import numpy as np
         from safetensors.numpy import save_file
 
         total = inputs[self.space].part_names[part.name].rows
@@ -96,17 +94,17 @@ class Quantize(Stage):
         order = np.argsort(lists, kind="stable").astype(np.int32)
         np.save(scratch.path("rows"), order)
         np.save(scratch.path("lists"), lists[order])
-        # In a file from the start: the codes of one part may be larger than memory.
+        # Memory-mapped: the codes of one part may be larger than memory.
         codes = np.lib.format.open_memmap(
             scratch.path("codes"), mode="w+", dtype=np.uint8, shape=(total, prepared.code_size)
         )
-        places = np.empty(total, np.int64)
-        places[order] = np.arange(total)
+        positions = np.empty(total, np.int64)
+        positions[order] = np.arange(total)
 
         def encode(first: int) -> None:
             block = _read(prepared.reader, part.name, first, total)
-            own = np.ascontiguousarray(lists[first : first + len(block)], np.int64)
-            codes[places[first : first + len(block)]] = _encode(prepared, block, own)
+            block_lists = np.ascontiguousarray(lists[first : first + len(block)], np.int64)
+            codes[positions[first : first + len(block)]] = _encode(prepared, block, block_lists)
 
         for _ in map_in_threads(encode, range(0, total, _ROWS)):
             pass
@@ -119,48 +117,44 @@ class Quantize(Stage):
 
     def _assign(
         self, part: Part, prepared: _Fit, source: Artifact, runtime: Runtime
-    ) -> "tuple[np.ndarray, Nearest]":
-        """The list of each row, and the rows that are nearest to those held out."""
-        import numpy as np
-
+    ) -> tuple[np.ndarray, Nearest]:
+        """The list of each row, and the rows nearest to the held-out ones."""
         record = source.part_names[part.name]
         is_here = (prepared.part_digests == _digest(record.content)).all(1)
         own = np.where(is_here, prepared.rows, -1)
         lists = np.empty(record.rows, np.int32)
 
-        def look(first: int) -> Nearest:
+        def compare(first: int) -> Nearest:
             block = _read(prepared.reader, part.name, first, record.rows)
             lists[first : first + len(block)] = _lists_of(prepared, block)
             runtime.progress.advance(len(block))
             return nearest_in_block(prepared.vectors, block, first, own)
 
         nearest = no_neighbours(len(prepared.vectors))
-        for found in map_in_threads(look, range(0, record.rows, _ROWS)):
-            nearest = merge_nearest(nearest, found)
+        for block_nearest in map_in_threads(compare, range(0, record.rows, _ROWS)):
+            nearest = merge_nearest(nearest, block_nearest)
         return lists, nearest
 
 
-def _lists_of(prepared: _Fit, block: "np.ndarray") -> "np.ndarray":
+def _lists_of(prepared: _Fit, block: np.ndarray) -> np.ndarray:
     if prepared.on_gpu is None:
         return prepared.index.quantizer.search(block, 1)[1][:, 0]
-    with _gpu:  # which one thread may use at a time
+    with _gpu_lock:
         return prepared.on_gpu.search(block, 1)[1][:, 0]
 
 
-_gpu = threading.Lock()
+_gpu_lock = threading.Lock()
+"""FAISS lets one thread at a time search on a GPU."""
 
 
-def _read(reader: VectorRows, part: str, first: int, total: int) -> "np.ndarray":
-    import numpy as np
+def _read(reader: VectorRows, part: str, first: int, total: int) -> np.ndarray:
 
     rows = reader.read(part, first, min(_ROWS, total - first))
     return np.ascontiguousarray(rows, np.float32)
 
 
-def _encode(prepared: _Fit, block: "np.ndarray", lists: "np.ndarray") -> "np.ndarray":
-    """The codes of rows whose lists are known: uint8 (n, code size)."""
-    import numpy as np
-
+def _encode(prepared: _Fit, block: np.ndarray, lists: np.ndarray) -> np.ndarray:
+    """The codes of rows in given lists: uint8 (n, code size)."""
     faiss = import_faiss()
     codes = np.empty((len(block), prepared.code_size), np.uint8)
     prepared.index.encode_vectors(
@@ -169,7 +163,6 @@ def _encode(prepared: _Fit, block: "np.ndarray", lists: "np.ndarray") -> "np.nda
     return codes
 
 
-def _digest(content: str) -> "np.ndarray":
-    import numpy as np
+def _digest(content: str) -> np.ndarray:
 
     return np.frombuffer(bytes.fromhex(content), np.uint8)

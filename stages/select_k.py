@@ -1,4 +1,4 @@
-"""Features and spectrum in, a curve of coding lengths out, and how many clusters to take."""
+"""Features and spectrum in, a curve of coding lengths and a number of clusters out."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectK(Stage):
-    """Coding length L(k) of all rows for each k of a grid (arXiv 2306.05272).
+    """Measures the coding length L(k) of all rows for each k of a grid (arXiv 2306.05272).
 
-    All k are read off the same eigenvectors; nothing is trained again. Curves of other landmarks
-    and seeds tell how sure the choice is. Clusters that have fewer rows than features have
-    dimensions make no code shorter: where it is little shorter, and the BIC of k-means (Pelleg and
-    Moore, 2000) of the embeddings sees such clusters, BIC decides. Where the code is not
-    clear, the number of communities that Leiden (Traag, Waltman and van Eck, 2019) finds is a
-    second opinion, if igraph is installed.
+    Every k uses the same eigenvectors; nothing is trained again. Curves with resampled landmarks
+    and other seeds show how certain the choice is. Clusters with fewer rows than features have
+    dimensions never shorten the code. So where the code gets little shorter, and the BIC of k-means
+    (Pelleg and Moore, 2000) on the embeddings finds such small clusters, BIC decides. Where the
+    code is not clear, the number of communities that Leiden (Traag, Waltman and van Eck, 2019)
+    finds is reported as a second opinion, if igraph is installed.
     """
 
     name: ClassVar[str] = "select-k"
@@ -31,37 +31,36 @@ class SelectK(Stage):
     is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()
-    """The k that are tried; none means from 2 to the spectrum's k_max, denser where it matters."""
+    """The k to try; empty means from 2 to the spectrum's k_max, denser around the best k."""
     eps_sq: float = 0.1
     """ε², the squared distortion."""
     rule: Literal["auto", "code", "bic"] = "auto"
-    """What decides: the shortest code, the highest BIC, or `auto`: the code, but where it is not
-    clear and BIC's clusters have fewer rows than features have dimensions, BIC. One that is still
-    rising at k_max decides nothing."""
+    """What decides: the shortest code, the highest BIC, or `auto`. `auto` takes BIC where the code
+    is not clear and BIC's clusters have fewer rows than features have dimensions, else the code. A
+    BIC that still rises at k_max never decides under `auto`."""
     clear: float = 0.3
-    """The share of nats that clusters must save for the code to be clear."""
+    """Share of nats that clusters must save for the code to be clear."""
     rows: int = 50_000
-    """Rows whose code is measured, at most; a larger set is told by so many of them."""
+    """Rows whose code is measured, at most; of a larger set, a sample."""
     resamples: int = 8
     """Curves of resampled landmarks."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rows < 2 or self.resamples < 0:
-            raise ConfigError(
-                f"select_k has rows = {self.rows} and resamples = {self.resamples}; allowed: "
-                "2 or more, and 0 or more"
-            )
+        if self.rows < 2:
+            raise ConfigError(f"select_k.rows must be at least 2, got {self.rows}")
+        if self.resamples < 0:
+            raise ConfigError(f"select_k.resamples must be at least 0, got {self.resamples}")
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Whose code is measured, and what tells clusters."""
+        """Embeddings for BIC, features for the code, and the spectrum for the clusters."""
         return ("embeddings", "features", "spectrum")
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Measures the codes, and judges."""
+        """Measures the code of each k, and chooses one."""
         from .algorithms.clustering.choice import choose
         from .algorithms.clustering.code_lengths import Ruler
         from .algorithms.clustering.sampling import choose_rows
@@ -71,7 +70,7 @@ class SelectK(Stage):
         self._check_grid(len(landmarks.values))
         sample = choose_rows(total, self.rows, self.seed)
         z, points = gather_features(inputs["features"], sample)
-        found = choose(
+        choice = choose(
             Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq),
             points,
             gather_embeddings(inputs["embeddings"], sample),
@@ -83,47 +82,47 @@ class SelectK(Stage):
             second_opinion=True,
             steps=runtime.progress,
         )
-        curve = columns(found)
+        curve = columns(choice)
         scratch.write_table("rows", curve)
         draw_curve(scratch.path("picture"), curve)
         facts = {
-            "chosen": found.k,
-            "shortest": found.verdict.chosen,
-            "decided_by": found.rule,
-            "bic": found.bic,
-            "communities": found.communities,
-            "span_low": found.span[0],
-            "span_high": found.span[1],
-            "runners_up": list(found.verdict.runners_up),
-            "one_cluster_nats": found.one_cluster,
-            "loose": found.loose,
+            "chosen": choice.k,
+            "shortest": choice.verdict.chosen,
+            "decided_by": choice.rule,
+            "bic": choice.bic,
+            "communities": choice.communities,
+            "span_low": choice.span[0],
+            "span_high": choice.span[1],
+            "runners_up": list(choice.verdict.runners_up),
+            "one_cluster_nats": choice.one_cluster,
+            "loose": choice.loose,
             "k_max": len(landmarks.values),
             "rows_measured": len(sample),
             "rows_in_all": total,
             "resamples": self.resamples,
         }
-        return Product(rows=len(found.grid), shared=facts)
+        return Product(rows=len(choice.grid), shared=facts)
 
     def _check_grid(self, k_max: int) -> None:
         beyond = [k for k in self.grid if not 1 <= k <= k_max]
         if beyond:
             raise ConfigError(
-                f"select_k.grid holds {beyond[0]}: 1 to {k_max} is allowed, the number of "
-                "eigenvectors in the spectrum (spectrum.k_max)"
+                f"select_k.grid: every k must be from 1 to {k_max}, the number of eigenvectors in "
+                f"the spectrum (spectrum.k_max), got {beyond[0]}"
             )
 
 
-def columns(found: "Choice") -> dict[str, list[Any]]:
+def columns(choice: "Choice") -> dict[str, list[Any]]:
     """The columns of a k_curve."""
-    curves, verdict, empty = found.resampled, found.verdict, [None] * len(found.grid)
+    curves, verdict, empty = choice.resampled, choice.verdict, [None] * len(choice.grid)
     has_band = len(curves) > 0
     return {
-        "k": list(found.grid),
-        "coding_length_nats": list(found.lengths),
+        "k": list(choice.grid),
+        "coding_length_nats": list(choice.lengths),
         "low_nats": curves.min(0).tolist() if has_band else empty,
         "high_nats": curves.max(0).tolist() if has_band else empty,
         "votes": list(verdict.votes) if has_band else empty,
-        "as_good": [k in verdict.as_good for k in found.grid],
-        "shortest": [k == verdict.chosen for k in found.grid],
-        "chosen": [k == found.k for k in found.grid],
+        "as_good": [k in verdict.as_good for k in choice.grid],
+        "shortest": [k == verdict.chosen for k in choice.grid],
+        "chosen": [k == choice.k for k in choice.grid],
     }

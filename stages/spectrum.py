@@ -1,26 +1,26 @@
-"""Features and embeddings in, spectrum out: leading eigenvectors of an affinity of landmarks."""
+"""Features and embeddings in, a spectrum out: leading eigenvectors of the landmarks' affinity."""
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+
+import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import SPECTRUM, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .landmarks import gather_embeddings, gather_features, to_tensors
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum(Stage):
-    """Spectral embedding of landmarks, from which every other row's follows.
+    """Computes the spectral embedding of landmarks, from which that of any other row follows.
 
-    Landmarks are linked by the paper's membership of their cluster features, or by how often base
-    clusterings put them together (`algorithms.clustering`). On real embeddings the second gave the
-    better clusters; unions of subspaces, as the theory has them, only the first can see. `auto`
-    takes the one that makes the shorter code: docs/what-we-learned.md.
+    Landmarks are representative rows. Their affinity is the paper's membership, or the consensus:
+    how often base clusterings put two of them into one cell (`algorithms.clustering`). On real
+    embeddings the consensus gave better clusters; only the membership can see unions of subspaces,
+    which the theory assumes. `auto` takes the one that makes the shorter code:
+    docs/what-we-learned.md.
     """
 
     name: ClassVar[str] = "spectrum"
@@ -29,29 +29,29 @@ class Spectrum(Stage):
     is_fit: ClassVar[bool] = True
 
     landmarks: int = 10_000
-    """Rows that make up the spectrum, at most; drawn so that rare groups have their share."""
+    """Number of landmarks, at most; drawn so that rare groups are represented."""
     affinity: Literal["auto", "consensus", "membership"] = "auto"
     clusterings: int = 24
-    """Base clusterings whose consensus is taken."""
+    """Base clusterings of the consensus."""
     eta: float = 0.1
-    """Temperature of the membership: of the paper's the lowest, which tells most clusters apart."""
+    """Temperature of the membership: the lowest of the paper's, which separates most clusters."""
     k_max: int = 0
-    """Eigenvectors that are kept; 0 chooses by the number of rows."""
+    """Eigenvectors to keep; 0 chooses by the number of rows."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.clusterings < 1:
-            raise ConfigError(f"clusterings is {self.clusterings}; allowed: a whole number from 1")
+            raise ConfigError(f"spectrum.clusterings must be at least 1, got {self.clusterings}")
         if not 0 < self.eta < math.inf:
-            raise ConfigError(f"eta is {self.eta}; allowed: a number above 0")
+            raise ConfigError(f"spectrum.eta must be a finite number above 0, got {self.eta}")
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The refined features, and the embeddings, by which pieces of one cluster are known."""
+        """The refined features, and the embeddings, which show what pieces form one cluster."""
         return ("features", "embeddings")
 
     def eigenvectors(self, rows: int) -> int:
-        """How many eigenvectors are kept for so many rows."""
+        """How many eigenvectors to keep for this many rows."""
         from .algorithms.clustering.landmarks import usual_k_max
 
         return min(self.k_max or usual_k_max(rows, self.landmarks), rows, self.landmarks)
@@ -59,7 +59,7 @@ class Spectrum(Stage):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Chooses landmarks, links them, and keeps the leading eigenpairs."""
+        """Chooses landmarks, computes their affinity, and keeps its leading eigenpairs."""
         from safetensors.numpy import save_file
 
         from .algorithms.clustering.consensus import Consensus
@@ -67,10 +67,10 @@ class Spectrum(Stage):
 
         features = inputs["features"]
         if features.rows < 2:
-            raise ConfigError(f"{features.rows} row(s) make no clusters: at least 2 are needed")
+            raise ConfigError(f"clustering needs at least 2 rows, got {features.rows}")
         runtime.progress.start("spectrum", 1, "spectrum")
         rows, z, points = self._landmarks(features)
-        found = fit_landmarks(
+        landmarks = fit_landmarks(
             points,
             z,
             gather_embeddings(inputs["embeddings"], rows),
@@ -81,14 +81,18 @@ class Spectrum(Stage):
             seed=self.seed,
             device=runtime.device,
         )
-        affinity = "consensus" if isinstance(found.affinity, Consensus) else "membership"
-        save_file(to_tensors(found, rows), scratch.path("tensors"))
+        affinity = "consensus" if isinstance(landmarks.affinity, Consensus) else "membership"
+        save_file(to_tensors(landmarks, rows), scratch.path("tensors"))
         runtime.progress.advance(1)
-        facts = {"k_max": len(found.values), "affinity": affinity, "rows_in_all": features.rows}
+        facts = {
+            "k_max": len(landmarks.values),
+            "affinity": affinity,
+            "rows_in_all": features.rows,
+        }
         return Product(rows=len(rows), shared=facts)
 
-    def _landmarks(self, features: Artifact) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
-        """Numbers over all parts, features and points of the landmarks; lets go of the others."""
+    def _landmarks(self, features: Artifact) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row numbers over all parts, features and points of the landmarks."""
         from .algorithms.clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
 
         candidates = choose_rows(features.rows, CANDIDATES * self.landmarks, self.seed)

@@ -8,39 +8,40 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..store import NumericError, Product, Scratch
 from ..store.files import store_errors, sync, temporary_sibling
 from ..store.kinds import HEADS, Kind
-from .algorithms.recipe import Recipe
+from .algorithms.training_config import TrainingConfig
+from .artifact_rows import gather, views_of
 from .contract import Inputs, Part, Progress, Runtime, Stage
-from .gather import gather, views_of
-from .history import Look, write_history
-from .stream import StreamedRows
+from .history import Check, write_history
+from .streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
     import torch
 
-    from .algorithms.stopping import Watch
+    from .algorithms.early_stopping import EarlyStopping
     from .algorithms.training import Trainer
 
-_LOOK_STEPS = 20
-"""Steps between two looks at the numbers: a look waits for the device."""
+_STEPS_A_READ = 20
+"""Steps between two reads of the loss terms: a read waits for the device."""
 
 _CHECKPOINT_SECONDS = 2.0
 """Least time between two checkpoints."""
 
 _CHECKPOINT_SHARE = 0.05
-"""Most of the time that writing checkpoints may take."""
+"""Largest share of the time that writing checkpoints may take."""
 
 _GPU_SHARE = 0.5
-"""Of a GPU's free memory that embeddings may take."""
+"""Largest share of a GPU's free memory that embeddings may take."""
 
 _TERMS = ("rate", "conditional_rate", "regulariser", "loss")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Stage, Recipe):
-    """Starts a feature head and a cluster head on frozen embeddings, and trains them where asked.
+class Train(Stage, TrainingConfig):
+    """Initialises a feature head and a cluster head on frozen embeddings, and can train them.
 
-    They start whitened by near neighbours, in closed form (`algorithms.whitening`). With epochs
-    they are trained on the rate-reduction objective, and kept only where that is clearly better.
+    Both start as the whitening by near neighbours, in closed form (`algorithms.whitening`). With
+    `epochs` they are trained on the rate-reduction objective, and the trained heads are kept only
+    where they are clearly better.
     """
 
     name: ClassVar[str] = "train"
@@ -49,15 +50,15 @@ class Train(Stage, Recipe):
     is_fit: ClassVar[bool] = True
     is_collective: ClassVar[bool] = True
     source: ClassVar[str] = "embeddings"
-    """The kind whose rows the heads take."""
+    """The slot whose rows the heads take."""
 
     buffer_rows: int = 0
-    """0 holds all embeddings in memory. Else, where there are more, each epoch reads them anew and
-    shuffles them in a buffer of so many rows: for embeddings larger than memory."""
+    """For embeddings larger than memory: where there are more rows than this, each epoch reads them
+    again and shuffles them in a buffer of this many. 0 holds all embeddings in memory."""
 
     def __post_init__(self) -> None:
-        Recipe.__post_init__(self)
-        self._require("buffer_rows", self.buffer_rows >= 0, "a whole number from 0")
+        TrainingConfig.__post_init__(self)
+        self._require("buffer_rows", self.buffer_rows >= 0, "a whole number of at least 0")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -67,27 +68,26 @@ class Train(Stage, Recipe):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Trains from the last checkpoint where there is one, and keeps the most stable heads."""
+        """Trains, from the last checkpoint if there is one, and writes the kept heads."""
         from safetensors.torch import save_file
 
         training = self._train(inputs, runtime, scratch.checkpoints, writes=True)
-        trainer, watch = training.trainer, training.watch
+        trainer, stopping = training.trainer, training.stopping
         _tell_kept(training, runtime.progress)
-        watch.restore()
+        stopping.restore()
         state = trainer.finish().state_dict()
-        save_file(
-            {name: one.cpu().contiguous() for name, one in state.items()}, scratch.path("weights")
-        )
+        weights = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+        save_file(weights, scratch.path("weights"))
         terms = _columns(training.history[: trainer.step_number])
-        looks = [
-            Look(self.eta, step, found, step == watch.kept_step)
-            for step, found in zip(watch.steps, watch.stabilities, strict=True)
+        checks = [
+            Check(step, stability, step == stopping.kept_step)
+            for step, stability in zip(stopping.steps, stopping.stabilities, strict=True)
         ]
-        write_history(scratch, terms, looks, self.eta, watch.kept_step, self.warmup_steps)
+        write_history(scratch, terms, checks, self.eta, stopping.kept_step, self.warmup_steps)
         shared = {
             "embedding_size": trainer.x.shape[1],
             "feature_size": trainer.heads.weight.shape[0],
-            "kept_step": watch.kept_step,
+            "kept_step": stopping.kept_step,
             "eta": self.eta,
         }
         return Product(rows=len(trainer.x), shared=shared)
@@ -101,38 +101,38 @@ class Train(Stage, Recipe):
     ) -> "_Training":
         import torch
 
-        from .algorithms.stopping import Watch
+        from .algorithms.early_stopping import EarlyStopping
         from .algorithms.training import Trainer
 
         source = inputs[self.source]
         views = views_of(source)
-        # A start looks at some rows only, so that there is no need to hold all.
+        # Without epochs only some rows are read, so there is no need to hold all.
         is_streamed = self.epochs == 0 or 0 < self.buffer_rows < source.rows
         if is_streamed:
             x = StreamedRows(source, self.buffer_rows, self.seed)
         else:
-            x = _beside(torch.from_numpy(gather(source)), torch.device(runtime.device))
+            x = _move_if_it_fits(torch.from_numpy(gather(source)), torch.device(runtime.device))
         trainer = Trainer(x, self, torch.device(runtime.device), views)
-        training = _Training(trainer, Watch(self, trainer), runtime.progress)
+        training = _Training(trainer, EarlyStopping(self, trainer), runtime.progress)
         if trainer.total_steps == 0:
             return training
         checkpoint = _Checkpoint(checkpoints / "training.safetensors", writes)
         if checkpoint.load(training):
             step = f"step {trainer.step_number} of {trainer.total_steps}"
-            runtime.progress.tell(f"train: goes on at {step}")
+            runtime.progress.tell(f"train: continues at {step}")
         training.run(checkpoint)
         return training
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOnViews(Train):
-    """The same on several views of each image."""
+    """Trains on several views of each image."""
 
     source: ClassVar[str] = "views"
 
 
-def _beside(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
-    """The rows on the GPU, where they take no more than a share of what is free there."""
+def _move_if_it_fits(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """The rows on the GPU if they take at most `_GPU_SHARE` of its free memory, else as given."""
     import torch
 
     if device.type != "cuda" or x.nbytes > _GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
@@ -141,46 +141,46 @@ def _beside(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
 
 
 class _Training:
-    """A trainer with the numbers of its steps, and who watches it."""
+    """A trainer with the loss terms of its steps and its early stopping."""
 
-    def __init__(self, trainer: "Trainer", watch: "Watch", progress: Progress) -> None:
+    def __init__(self, trainer: "Trainer", stopping: "EarlyStopping", progress: Progress) -> None:
         import torch
 
-        self.trainer, self.watch, self._progress = trainer, watch, progress
+        self.trainer, self.stopping, self._progress = trainer, stopping, progress
         steps = trainer.total_steps
         self.history = torch.full((steps, len(_TERMS)), float("nan"), dtype=torch.float64)
 
     def run(self, checkpoint: "_Checkpoint") -> None:
-        """Steps to the end, or until the watch sees no hope."""
+        """Trains to the last step, or until early stopping ends it."""
         import torch
 
-        trainer, watch = self.trainer, self.watch
+        trainer, stopping = self.trainer, self.stopping
         self._began, self._first = time.monotonic(), trainer.step_number
         self._progress.start("train", trainer.total_steps, "steps")
         self._progress.advance(trainer.step_number)
-        waiting: list[torch.Tensor] = []
+        unread: list[torch.Tensor] = []
         while True:
-            if watch.is_due():
-                self._read(waiting)
-                watch.look()
-            if watch.is_over:
+            if stopping.is_due():
+                self._read(unread)
+                stopping.check()
+            if stopping.is_over:
                 break
             terms = trainer.step()
-            waiting.append(torch.stack([getattr(terms, name).double() for name in _TERMS]))
-            if len(waiting) == _LOOK_STEPS:
-                self._read(waiting)
+            unread.append(torch.stack([getattr(terms, name).double() for name in _TERMS]))
+            if len(unread) == _STEPS_A_READ:
+                self._read(unread)
                 checkpoint.save_if_due(self)
-        self._read(waiting)
+        self._read(unread)
         checkpoint.save(self)
 
-    def _read(self, waiting: "list[torch.Tensor]") -> None:
-        """Takes the numbers over from the device."""
+    def _read(self, unread: "list[torch.Tensor]") -> None:
+        """Copies loss terms from the device into the history, and empties `unread`."""
         import torch
 
-        if not waiting:
+        if not unread:
             return
-        first, last = self.trainer.step_number - len(waiting), self.trainer.step_number
-        self.history[first:last] = torch.stack(waiting).cpu()
+        first, last = self.trainer.step_number - len(unread), self.trainer.step_number
+        self.history[first:last] = torch.stack(unread).cpu()
         _check_finite(self.history, first, self.trainer)
         rate, conditional, _, loss = self.history[last - 1].tolist()
         rows = (last - self._first) * self.trainer.batch
@@ -188,10 +188,10 @@ class _Training:
         note = (
             f"{speed:,.0f} rows a second, R {rate:.2f}, R_c {conditional:.2f}, loss {loss:.2f} nats"
         )
-        if self.watch.stabilities:
-            note += f", stability {self.watch.stabilities[-1]:.3f}"
-        self._progress.advance(len(waiting), note=note)
-        waiting.clear()
+        if self.stopping.stabilities:
+            note += f", stability {self.stopping.stabilities[-1]:.3f}"
+        self._progress.advance(len(unread), note=note)
+        unread.clear()
 
 
 def _columns(history: "torch.Tensor") -> dict[str, list[float]]:
@@ -199,25 +199,23 @@ def _columns(history: "torch.Tensor") -> dict[str, list[float]]:
 
 
 def _tell_kept(training: _Training, progress: Progress) -> None:
-    watch, trainer = training.watch, training.trainer
+    stopping, trainer = training.stopping, training.trainer
     if trainer.total_steps == 0:
-        start = trainer.recipe.start
-        progress.tell(
-            f"train: kept the heads as they start ({start}); --epochs trains them further"
-        )
+        start = trainer.config.start
+        progress.tell(f"train: kept the initial heads ({start}); --epochs N trains them further")
         return
-    if not watch.steps:
+    if not stopping.steps:
         return
-    first = watch.stabilities[0]
-    if watch.kept_step == watch.steps[0]:
+    first = stopping.stabilities[0]
+    if stopping.kept_step == stopping.steps[0]:
         progress.tell(
-            f"train: no step made clusters clearly more stable than the start ({first:.3f}) and "
-            "kept its neighbours: kept the heads as they started"
+            "train: kept the initial heads: no check found clearly more stable clusters "
+            f"(initially {first:.3f}) with mostly the same neighbours"
         )
     else:
         progress.tell(
-            f"train: kept the heads of step {watch.kept_step} of {trainer.total_steps}, whose "
-            f"clusters are the most stable ({watch.best:.3f}; at the start {first:.3f})"
+            f"train: kept the heads of step {stopping.kept_step} of {trainer.total_steps}, which "
+            f"gave the most stable clusters ({stopping.best_stability:.3f}, initially {first:.3f})"
         )
 
 
@@ -231,13 +229,13 @@ def _check_finite(history: "torch.Tensor", first: int, trainer: "Trainer") -> No
         if name is not None:
             raise NumericError(
                 f"training step {step} of {trainer.total_steps}: the {name} is "
-                f"{getattr(terms, name):g}; the last good checkpoint is kept, so a lower "
-                "--lr or a higher --eta starts anew and leaves it untouched"
+                f"{getattr(terms, name):g}: lower --lr or raise --eta, which trains from the "
+                "start; the last good checkpoint is kept"
             )
 
 
 class _Checkpoint:
-    """All that lets a killed training go on, in one file that is replaced at once."""
+    """The state of a training in one file, which is replaced atomically."""
 
     def __init__(self, path: Path, writes: bool) -> None:
         self._path = path
@@ -246,32 +244,32 @@ class _Checkpoint:
         self._cost = 0.0
 
     def load(self, training: _Training) -> bool:
-        """Puts a training where the last checkpoint left it, if there is one."""
+        """Restores a training from the last checkpoint; False if there is none."""
         from safetensors.torch import load_file
 
         if not self._path.is_file():
             return False
         state = load_file(self._path)
         training.history.copy_(state.pop("history"))
-        training.watch.load_state(state)
+        training.stopping.load_state(state)
         training.trainer.load_state(state)
         return True
 
     def save_if_due(self, training: _Training) -> None:
-        """Writes a checkpoint when the last one is long enough ago."""
+        """Writes a checkpoint if the last one is old enough."""
         due = max(_CHECKPOINT_SECONDS, self._cost / _CHECKPOINT_SHARE)
         if time.monotonic() - self._last >= due:
             self.save(training)
 
     def save(self, training: _Training) -> None:
-        """Writes a checkpoint, in the process that writes."""
+        """Writes a checkpoint, in the first process only."""
         from safetensors.torch import save_file
 
         if not self._writes:
             return
         now = time.monotonic()
-        state: dict[str, Any] = {**training.trainer.state(), **training.watch.state()}
-        state = {name: one.detach().cpu().contiguous() for name, one in state.items()}
+        state: dict[str, Any] = {**training.trainer.state(), **training.stopping.state()}
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         with store_errors(f"writing the checkpoint {self._path}"):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = temporary_sibling(self._path)

@@ -1,8 +1,10 @@
-"""Embeddings, those of other runs and words of a guide in; several views of each image out."""
+"""Embeddings of one or more runs and words of a guide in, several views of each image out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from ..store import Artifact, ConfigError, PartRecord, Product, Scratch
 from ..store.kinds import VIEWS, Kind
@@ -10,20 +12,19 @@ from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .vocabulary import read_words
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 OWN, GUIDE, OTHER = "embeddings", "words/guide", "embeddings/"
-"""Slots of what views are made of: embeddings, words, and embeddings/RUN of another run."""
+"""Input slots: this run's embeddings, the words of a guide, and embeddings/RUN of other runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Views(Stage):
-    """Puts several views of each image side by side, in one row that heads take.
+    """Concatenates several views of each image into one row for the heads.
 
-    Views are its embedding, its embeddings in other runs (by other models), found by key, and what
-    the words of a guide say of it: `algorithms.voting.guide_rows`. Each is whitened by itself when
-    heads start. The views of images have equal shares of what a guide leaves.
+    Views are its embedding, its embeddings from other runs (by other models), matched by key, and
+    its mean word of a guide (`algorithms.votes.guide_rows`). When heads start, each view is
+    whitened by itself. The embeddings share equally what the guide's share leaves.
     """
 
     name: ClassVar[str] = "views"
@@ -31,9 +32,9 @@ class Views(Stage):
     revision: ClassVar[int] = 1
 
     guide_share: float = 0.0
-    """Of the similarity of two images, what the guide decides; 0 is without one."""
+    """The guide's share of the similarity of two images; 0 is without a guide."""
     beside: tuple[str, ...] = ()
-    """Runs of the store whose embeddings stand beside."""
+    """Other runs of the store whose embeddings are used too."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.guide_share < 1:
@@ -41,7 +42,7 @@ class Views(Stage):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Slots of all that is looked at."""
+        """The slots of all views."""
         guide = (GUIDE,) if self.guide_share else ()
         return (OWN, *self._others, *guide)
 
@@ -51,11 +52,11 @@ class Views(Stage):
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each part of the embeddings."""
-        others = {name: one.content for name, one in inputs.items() if name != OWN}
+        others = {slot: source.content for slot, source in inputs.items() if slot != OWN}
         return parts_like(inputs[OWN], others)
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "torch.Tensor | None":
-        """The words of the guide."""
+        """Reads the words of the guide."""
         runtime.progress.start("views", inputs[OWN].rows, "rows")
         return read_guide(inputs.get(GUIDE), runtime.device)
 
@@ -67,9 +68,7 @@ class Views(Stage):
         runtime: Runtime,
         scratch: Scratch,
     ) -> Product:
-        """Writes the views of one part, and counts rows that other runs do not hold."""
-        import numpy as np
-
+        """Writes the views of one part, and counts the rows that other runs lack."""
         embeddings = inputs[OWN]
         x = embeddings.embeddings(part.name)
         others, missing = [], {}
@@ -80,7 +79,7 @@ class Views(Stage):
         views = join_views(x, others, prepared, runtime.device)
         np.save(scratch.path("x"), views)
         runtime.progress.advance(len(x))
-        sizes = [one.shape[1] for one in (x, *others)]
+        sizes = [rows.shape[1] for rows in (x, *others)]
         return Product(
             rows=len(x),
             facts={"missing": missing},
@@ -100,44 +99,43 @@ class Views(Stage):
         return [*layout, (GUIDE, sizes[0], self.guide_share)] if self.guide_share else layout
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """Raises ConfigError where another run lacks more rows than may be skipped."""
+        """ConfigError where another run lacks more rows than may be skipped."""
         rows = sum(record.rows for record in records)
         for run in self.beside:
             missing = sum(record.facts["missing"][run] for record in records)
             if missing > runtime.max_skipped * rows:
                 raise ConfigError(
-                    f"run {run!r} holds no embedding of {missing:,} of {rows:,} images (looked for "
-                    f"by key): embed them with --run {run} too, or train with --beside '' to leave "
+                    f"run {run!r} has no embedding for {missing:,} of {rows:,} images (matched by "
+                    f"key): embed them with --run {run} too, or train with --beside '' to leave "
                     "that run out"
                 )
             if missing:
                 runtime.progress.tell(
-                    f"views: run {run!r} holds no embedding of {missing:,} of {rows:,} images; "
-                    "its mean stands in for them"
+                    f"views: run {run!r} has no embedding for {missing:,} of {rows:,} images; "
+                    "they get its mean embedding"
                 )
 
 
 def read_guide(words: Artifact | None, device: str) -> "torch.Tensor | None":
-    """The words of a guide (m, d); ConfigError where one word alone pulls nowhere."""
+    """The words of a guide (m, d); ConfigError for a single word, which has no direction."""
     if words is None:
         return None
-    found = read_words(words, device)
-    if len(found.names) < 2:
-        raise ConfigError("a guide must name at least 2 different words, got 1")
-    return found.t
+    candidates = read_words(words, device)
+    if len(candidates.names) < 2:
+        raise ConfigError("a guide must hold at least 2 different words, got 1")
+    return candidates.t
 
 
 def join_views(
-    x: "np.ndarray",
-    others: "Sequence[np.ndarray]",
+    x: np.ndarray,
+    others: Sequence[np.ndarray],
     guide: "torch.Tensor | None",
     device: str,
-) -> "np.ndarray":
-    """Views of images: their embeddings (n, d), those of other models, and what the guide says."""
-    import numpy as np
+) -> np.ndarray:
+    """Views of images: their embeddings (n, d), those of other models, and mean guide words."""
     import torch
 
-    from .algorithms.voting import guide_rows
+    from .algorithms.votes import guide_rows
 
     views = [x, *others]
     if guide is not None:
@@ -148,47 +146,44 @@ def join_views(
 
 def _rows_beside(
     embeddings: Artifact, part: str, other: Artifact, run: str
-) -> "tuple[np.ndarray, int]":
-    """Another run's embeddings (n, d) of the images of a part, and how many it does not hold.
+) -> tuple[np.ndarray, int]:
+    """Another run's embeddings (n, d) of the images of a part, and how many it lacks.
 
-    A part of the same name holds the same shard. Elsewhere a key must stand in one part alone.
+    A part of the same name holds the same shard. Without one, a key may only be in one part.
     """
-    import numpy as np
-
-    names = [part] if part in other.part_names else [one.name for one in other.parts]
+    names = [part] if part in other.part_names else [record.name for record in other.parts]
     n, size = embeddings.part_names[part].rows, int(other.facts["model"]["embedding_size"])
     keys = embeddings.table(part, columns=["key"]).column(0)
     rows, is_found = np.zeros((n, size), np.float16), np.zeros(n, bool)
     for name in names:
-        here, there = _find(keys, other, name)
-        if not len(here):
+        rows_here, rows_there = _find(keys, other, name)
+        if not len(rows_here):
             continue
-        again = here[is_found[here]]
-        if len(again):
+        repeated = rows_here[is_found[rows_here]]
+        if len(repeated):
             raise ConfigError(
-                f"the key {keys[int(again[0])].as_py()!r} stands in several shards of run {run!r}: "
+                f"the key {keys[int(repeated[0])].as_py()!r} is in several shards of run {run!r}: "
                 "embed the same shards in both runs"
             )
-        rows[here] = other.embeddings(name)[there]
-        is_found[here] = True
+        rows[rows_here] = other.embeddings(name)[rows_there]
+        is_found[rows_here] = True
     if is_found.any():
         rows[~is_found] = rows[is_found].mean(0, dtype=np.float32)
     return rows, int((~is_found).sum())
 
 
-def _find(keys: Any, other: Artifact, part: str) -> "tuple[np.ndarray, np.ndarray]":
-    """Which keys stand in a part of another artifact, and in which of its rows."""
-    import numpy as np
+def _find(keys: Any, other: Artifact, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the keys that are in a part of another artifact, and its rows with them."""
     import pyarrow.compute as pc
 
-    there = other.table(part, columns=["key"]).column(0).combine_chunks()
-    places = pc.index_in(keys, value_set=there)
-    here = np.flatnonzero(pc.is_valid(places).to_numpy())
-    return here, pc.drop_null(places).to_numpy().astype(np.int64)
+    other_keys = other.table(part, columns=["key"]).column(0).combine_chunks()
+    matches = pc.index_in(keys, value_set=other_keys)
+    rows_here = np.flatnonzero(pc.is_valid(matches).to_numpy())
+    return rows_here, pc.drop_null(matches).to_numpy().astype(np.int64)
 
 
 def encoders_needed(views: Artifact) -> Mapping[str, str]:
-    """Versions of the embeddings of other runs that a row of views holds, by run, in order."""
+    """Versions of other runs' embeddings in a row of views, by run, in the order of the row."""
     inputs = views.manifest.inputs
-    slots = [one["slot"] for one in views.facts["views"] if one["slot"].startswith(OTHER)]
+    slots = [view["slot"] for view in views.facts["views"] if view["slot"].startswith(OTHER)]
     return {slot.removeprefix(OTHER): inputs[slot].version for slot in slots}

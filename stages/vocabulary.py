@@ -1,10 +1,12 @@
-"""Words that clusters may be called by, and the prompts that they stand in."""
+"""Vocabularies: the words that may name clusters, and the prompts they are embedded with."""
 
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from ..store import Artifact, ConfigError
 from ..store.digest import digest_file, digest_json
@@ -24,39 +26,38 @@ from .sources.phrases import (
 from .sources.shards import part_name
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from .contract import Progress
 
 LIBRARIES = {IMAGENET: "open_clip_torch", COCO: "torchvision"}
-"""Vocabularies that come with a package, whose version says which words they hold."""
+"""Vocabularies that come with a package, whose version identifies their words."""
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 """CLIP's own prompt for names (arXiv 2103.00020, section 3.1.4)."""
 
 NAMED_TEMPLATES = ("imagenet-7", "imagenet-80")
-"""Names that stand for open_clip's lists of prompts, of that many."""
+"""Names of open_clip's lists of 7 and 80 prompts."""
 
 _TEXTS = 256
-"""Texts that are encoded at once."""
+"""Texts encoded at once."""
 
 _KEPT_BATCHES = 8
-"""Batches of texts that an encoding which is killed loses at most."""
+"""Batches of texts between two saves, which a killed process loses at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """A list of words, known before it is read."""
+    """A list of words, identified before it is read."""
 
     name: str
-    """Of a library's list, or of a file without its folders."""
+    """A library's name for its list, or the name of a file without its folders."""
     identity: str
-    """What decides its words: a package's version, a lexicon, or the digest of a file."""
+    """Decides its words: a package's version, a lexicon, or the digest of a file."""
 
     @classmethod
     def of(cls, name: str, path: Path | None = None) -> "Vocabulary":
-        """A vocabulary by its name, or a file of the user's; ConfigError where there is none."""
+        """A vocabulary by its name, or a user's file; ConfigError for an unknown name."""
         if path is not None:
             return cls(name=path.name, identity=digest_file(path))
         if name in LIBRARIES:
@@ -71,37 +72,37 @@ class Vocabulary:
         return part_name(self.name, digest_json(self.identity))
 
     def read(self, path: Path | None) -> Phrases:
-        """Its words; `path` is where its file lies. ConfigError where they cannot be read."""
+        """Its words, from `path` if it is a file. ConfigError where they cannot be read."""
         if path is not None:
             return of_file(path)
         return of_library(self.name) if self.name in LIBRARIES else of_wordnet(self.identity)
 
 
 def check_templates(templates: Sequence[str]) -> None:
-    """ConfigError for one that is no prompt with one {} and no name of a list."""
-    for one in templates:
-        if one not in NAMED_TEMPLATES and one.count("{}") != 1:
+    """ConfigError for a template that is neither a prompt with one {} nor the name of a list."""
+    for template in templates:
+        if template not in NAMED_TEMPLATES and template.count("{}") != 1:
             raise ConfigError(
-                f"the template {one!r} is not allowed: a text with one {{}} for the phrase is, or "
-                f"{' or '.join(NAMED_TEMPLATES)}"
+                "a template must be a text with exactly one {} for the phrase, or "
+                f"{' or '.join(NAMED_TEMPLATES)}, got {template!r}"
             )
 
 
 def expand_templates(templates: Sequence[str]) -> list[str]:
-    """Prompts, each with one {} for the phrase; names of open_clip's lists become their prompts."""
+    """Prompts with one {} for the phrase; the name of a list becomes all its prompts."""
     check_templates(templates)
     prompts: list[str] = []
-    for one in templates or DEFAULT_TEMPLATES:
-        if one in NAMED_TEMPLATES:
+    for template in templates or DEFAULT_TEMPLATES:
+        if template in NAMED_TEMPLATES:
             import open_clip
 
             named = {
                 "imagenet-7": open_clip.SIMPLE_IMAGENET_TEMPLATES,
                 "imagenet-80": open_clip.OPENAI_IMAGENET_TEMPLATES,
             }
-            prompts += [make("{}") for make in named[one]]
+            prompts += [make("{}") for make in named[template]]
         else:
-            prompts.append(one)
+            prompts.append(template)
     return prompts
 
 
@@ -110,45 +111,41 @@ def embed_phrases(
     templates: Sequence[str],
     encoder: Encoder,
     progress: "Progress",
-    kept: Path,
-) -> "np.ndarray":
-    """Text embeddings (m, d) of names: the unit mean over the prompts, each of unit length.
+    checkpoints: Path,
+) -> np.ndarray:
+    """Text embeddings (m, d) of names: the mean of unit embeddings over all prompts, unit length.
 
-    What is encoded is kept in the folder `kept`, block by block, and found there again.
+    Blocks of embeddings are saved in the folder `checkpoints`, and read from there after a restart.
     """
-    import numpy as np
-
     prompts = expand_templates(templates)
     progress.start("words", len(names), "phrases")
     step = max(1, _TEXTS // len(prompts))
     blocks = []
     for start in range(0, len(names), step * _KEPT_BATCHES):
-        some, path = names[start : start + step * _KEPT_BATCHES], kept / f"{start}.npy"
+        block = names[start : start + step * _KEPT_BATCHES]
+        path = checkpoints / f"{start}.npy"
         if path.is_file():
             blocks.append(np.load(path, allow_pickle=False))
-            progress.advance(len(some))
+            progress.advance(len(block))
             continue
         rows = []
-        for at in range(0, len(some), step):
-            rows.append(_embed(some[at : at + step], prompts, encoder))
+        for first in range(0, len(block), step):
+            rows.append(_embed(block[first : first + step], prompts, encoder))
             progress.advance(len(rows[-1]))
         blocks.append(np.concatenate(rows))
         _save(path, blocks[-1])
     return np.concatenate(blocks)
 
 
-def _embed(names: Sequence[str], prompts: Sequence[str], encoder: Encoder) -> "np.ndarray":
-    import numpy as np
+def _embed(names: Sequence[str], prompts: Sequence[str], encoder: Encoder) -> np.ndarray:
 
     texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
     rows = encoder.texts(texts).reshape(len(names), len(prompts), -1).mean(axis=1)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def _save(path: Path, rows: "np.ndarray") -> None:
-    """Writes what is encoded so far, whole or not at all."""
-    import numpy as np
-
+def _save(path: Path, rows: np.ndarray) -> None:
+    """Writes a block of embeddings, whole or not at all."""
     with store_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_sibling(path)
@@ -159,20 +156,19 @@ def _save(path: Path, rows: "np.ndarray") -> None:
 
 
 class Candidates(NamedTuple):
-    """Words that differ."""
+    """Distinct words with their embeddings."""
 
     names: list[str]
     t: "torch.Tensor"
-    """(m, d) in float32, of unit length, on the device."""
+    """Unit rows (m, d), float32, on the device."""
 
 
 def read_words(words: Artifact, device: str) -> Candidates:
-    """The words of all vocabularies; one that stands in several is that of the first."""
-    import numpy as np
+    """The words of all vocabularies; a word in several counts for the first of them."""
     import torch
 
     names, blocks = words.column("name"), [words.embeddings(part.name) for part in words.parts]
     kept = first_of_each(names)
     t = torch.from_numpy(np.concatenate(blocks)[kept].astype(np.float32))
     t = torch.nn.functional.normalize(t, dim=1)
-    return Candidates([names[place] for place in kept], t.to(device))
+    return Candidates([names[row] for row in kept], t.to(device))

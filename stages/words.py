@@ -1,9 +1,11 @@
-"""Vocabularies in, their words with text embeddings out: one part a vocabulary."""
+"""Vocabularies in, their words with text embeddings out: one part per vocabulary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.digest import digest_file, digest_json
@@ -12,19 +14,16 @@ from .contract import Inputs, Part, Runtime, Stage
 from .encoder import Encoder, load_encoder_of
 from .vocabulary import Vocabulary, check_templates, embed_phrases
 
-if TYPE_CHECKING:
-    import numpy as np
-
 _OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
-"""What of a model decides the embeddings of texts."""
+"""The facts of a model that decide its text embeddings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Words(Stage):
-    """Encodes the words of vocabularies once, with the model that made the images' embeddings.
+    """Encodes the words of vocabularies with the model that made the images' embeddings.
 
-    A vocabulary that another version holds, by the same model and templates, is not encoded again:
-    neither for other images nor beside other vocabularies.
+    A vocabulary is not encoded again for other images, nor when other vocabularies are added, as
+    long as the model and the templates are the same.
     """
 
     name: ClassVar[str] = "words"
@@ -33,48 +32,48 @@ class Words(Stage):
 
     templates: tuple[str, ...] = ()
     vocabularies: tuple[Vocabulary, ...] = ()
-    """Each decides its own part alone, so that it stands among that part's sources."""
+    """Each only decides its own part, so it is among that part's sources, not in the config."""
 
     def __post_init__(self) -> None:
         check_templates(self.templates)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """They say which model; what they hold changes nothing."""
+        """The embeddings, only for the model that made them."""
         return ("embeddings",)
 
     def config(self) -> dict[str, Any]:
-        """Without the vocabularies."""
+        """The configuration as JSON values, without the vocabularies."""
         return {"templates": list(self.templates)}
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each vocabulary."""
         model = _identity(inputs["embeddings"].facts["model"], runtime)
         return tuple(
-            Part(name=one.part_name, sources={"vocabulary": one.identity, "model": model})
-            for one in self.vocabularies
+            Part(name=words.part_name, sources={"vocabulary": words.identity, "model": model})
+            for words in self.vocabularies
         )
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Model":
-        """The model, loaded where a vocabulary needs it."""
+        """The model, which is loaded when a vocabulary needs it."""
         return _Model(inputs["embeddings"], runtime)
 
     def make(
         self, part: Part, prepared: "_Model", inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Encodes the words of one vocabulary, or takes the embeddings that came with them."""
-        (vocabulary,) = (one for one in self.vocabularies if one.part_name == part.name)
+        (vocabulary,) = (words for words in self.vocabularies if words.part_name == part.name)
         phrases = vocabulary.read(runtime.files.get(part.name))
         size, t = inputs["embeddings"].facts["model"]["embedding_size"], phrases.embeddings
         if t is None:
-            kept = scratch.checkpoints / part.name
+            checkpoints = scratch.checkpoints / part.name
             t = embed_phrases(
-                phrases.names, self.templates, prepared.encoder, runtime.progress, kept
+                phrases.names, self.templates, prepared.encoder, runtime.progress, checkpoints
             )
         if t.shape[1] != size:
             raise ConfigError(
-                f"the vocabulary {vocabulary.name} has embeddings of size {t.shape[1]}, the "
-                f"images' have {size}: they are of another model"
+                f"the vocabulary {vocabulary.name} has embeddings of size {t.shape[1]}, the images "
+                f"of size {size}: use embeddings of the images' model"
             )
         _write(scratch, vocabulary.name, phrases.names, t)
         return Product(rows=len(t), facts={"vocabulary": vocabulary.name}, shared={"size": size})
@@ -92,13 +91,13 @@ class _Model:
 
 
 def _identity(model: Mapping[str, Any], runtime: Runtime) -> str:
-    told = {name: model.get(name) for name in _OF_TEXT}
-    if told["weights_digest"] is None and "weights" in runtime.files:
-        # Embeddings made elsewhere do not say which weights made them, but a file does.
-        told["weights_digest"] = digest_file(runtime.files["weights"])
-    return digest_json(told)
+    identity = {name: model.get(name) for name in _OF_TEXT}
+    if identity["weights_digest"] is None and "weights" in runtime.files:
+        # Imported embeddings do not record which weights made them.
+        identity["weights_digest"] = digest_file(runtime.files["weights"])
+    return digest_json(identity)
 
 
-def _write(scratch: Scratch, name: str, names: tuple[str, ...], t: "np.ndarray") -> None:
+def _write(scratch: Scratch, name: str, names: tuple[str, ...], t: np.ndarray) -> None:
     columns = {"name": names, "vocabulary": [name] * len(names), "embedding": t}
     scratch.write_table("rows", columns)

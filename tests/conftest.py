@@ -11,14 +11,14 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _CHECKED = (
-    "coding_length", "heads", "metrics", "naming", "near_duplicates", "neighbours",
+    "coding_length", "heads", "metrics", "word_ranking", "near_duplicates", "neighbours",
     "objective", "rates",
-    "sinkhorn", "stability", "stopping", "symmetric", "distributed", "training", "views", "voting",
-    "whitening",
+    "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
+    "views", "votes", "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
     "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.kmeans",
     "clustering.krylov", "clustering.landmarks",
-    "clustering.memberships", "clustering.merging", "clustering.novelty", "clustering.sampling",
+    "clustering.memberships", "clustering.pieces", "clustering.novelty", "clustering.sampling",
     "clustering.spectral", "clustering.verdict",
 )  # fmt: skip
 

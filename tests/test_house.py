@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from cpp_pipe.pipeline.config import SHIPPED, Settings, read_tables
-from cpp_pipe.stages.algorithms.recipe import REFERENCE, Recipe
+from cpp_pipe.stages.algorithms.training_config import REFERENCE, TrainingConfig
 from cpp_pipe.stages.vocabulary import expand_templates
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -214,14 +214,14 @@ def test_there_is_a_config_for_each_data_set():
 def test_every_table_and_key_of_a_config_is_known(path: Path):
     tables = tomllib.loads(path.read_text())
     settings_in(path)
-    recipe = {one.name for one in dataclasses.fields(Recipe)}
+    recipe = {one.name for one in dataclasses.fields(TrainingConfig)}
     assert set(tables.get("train", {})) <= recipe
 
 
 def test_the_reference_config_is_the_recipe_that_the_golden_numbers_guard():
     written = settings_in(ROOT / "configs" / "reference.toml").train
-    expected = Recipe(**REFERENCE)
-    for one in dataclasses.fields(Recipe):
+    expected = TrainingConfig(**REFERENCE)
+    for one in dataclasses.fields(TrainingConfig):
         assert getattr(written, one.name) == getattr(expected, one.name), one.name
 
 

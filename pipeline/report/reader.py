@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...stages.artifact_rows import EMBEDDING
 from ...stages.contract import Progress
-from ...stages.gather import EMBEDDING
 from ...store import Artifact
 from ..run import Run
 from ..view.captions import read_captions

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...stages.gather import gather
+from ...stages.artifact_rows import gather
 from ...store import Artifact, ConfigError, MissingError
 from .columns import read_column
 from .labels import Scope, explain_no_labels, fitted_rows, read_labels

@@ -1,4 +1,4 @@
-"""How many nats a labelling costs: the criterion for the number of clusters in arXiv 2306.05272."""
+"""Coding length of a labelling in nats: arXiv 2306.05272's criterion for the number of clusters."""
 
 import math
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from .rates import at_least_float32
 from .symmetric import full_precision, log_determinant
 
 BLOCK = 4096
-"""Rows whose second moment is summed in the features' own type before float64 takes over."""
+"""Rows whose second moment is summed in the features' own type; blocks are added in float64."""
 
 
 class CodingLength(NamedTuple):
-    """Nats, in float64. A cluster's total is its length and what naming its samples costs."""
+    """Nats, in float64. A cluster's total is its length plus the cost of its samples' labels."""
 
     length_per_cluster: Float[Tensor, " k"]
     total_per_cluster: Float[Tensor, " k"]
@@ -23,7 +23,7 @@ class CodingLength(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Σ z zᵀ and the number of samples of each cluster; sums over parts of the rows add up."""
+    """Σ z zᵀ and the number of samples of each cluster; moments of parts of the rows add up."""
 
     second: Float[Tensor, "k p p"]
     counts: Int[Tensor, " k"]
@@ -34,8 +34,8 @@ def coding_length(
 ) -> CodingLength:
     """L = Σ_c (m_c + p)/2 ln det(I + p/(m_c ε²) Z_cᵀ Z_c) − m_c ln(m_c/n) (arXiv 2306.05272).
 
-    In nats; the reference's plots say bits. Empty clusters cost nothing. The mean is not
-    subtracted. A cluster of m < p samples is measured on its m×m Gram matrix. `labels` are 0..k−1.
+    In nats, where the reference's plots say bits. Empty clusters cost nothing. The mean is not
+    subtracted. A cluster of m < p samples uses its m×m Gram matrix. `labels` are 0 to k−1.
     """
     p = z.shape[1]
     length = torch.zeros(k, dtype=torch.float64, device=z.device)
@@ -46,59 +46,40 @@ def coding_length(
         with full_precision(z.device):
             gram = _gram(members) if p <= m else (members @ members.mT).double()
         length[cluster] = (m + p) / 2 * _rate(gram, p / (m * eps_sq))
-    return _with_names(length, counts)
+    return _with_labels(length, counts)
 
 
 def coding_length_of_all(
     z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int, *, eps_sq: float, total: int
 ) -> float:
-    """The coding length of `total` rows of which these are an even sample, in nats.
+    """The coding length, in nats, of `total` rows of which these are a uniform sample.
 
-    A cluster of m rows stands for m total/n: its rate is that of the sample, what names its rows
-    and the weight p/2 of its rate are those of all. Small clusters come out too short, as m rows
-    have at most m directions: take a sample in which a cluster has more rows than features.
+    A cluster of m sampled rows stands for m total/n rows. Its rate is that of the sample; the cost
+    of its labels and the weight of its rate are those of all its rows. Small clusters come out too
+    short, because m rows have at most m directions: in the sample, clusters should have more rows
+    than features.
     """
-    found = coding_length(z, labels, k, eps_sq=eps_sq)
+    sampled = coding_length(z, labels, k, eps_sq=eps_sq)
     n, p = z.shape
     m = torch.bincount(labels, minlength=k).double()
     share = total / n
-    length = found.length_per_cluster * (share * m + p) / (m + p)
-    return float((length + share * (found.total_per_cluster - found.length_per_cluster)).sum())
+    length = sampled.length_per_cluster * (share * m + p) / (m + p)
+    return float((length + share * (sampled.total_per_cluster - sampled.length_per_cluster)).sum())
 
 
-def second_moments(
-    z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int, *, into: Moments | None = None
-) -> Moments:
-    """Moments of the clusters over these rows, in float64, added to `into` if given.
-
-    Takes k p² numbers, whatever n is, so any number of rows can be measured part by part.
-    """
+def second_moments(z: Float[Tensor, "n p"], labels: Int[Tensor, " n"], k: int) -> Moments:
+    """Moments of the clusters over these rows, in float64: k p² numbers for any n."""
     p = z.shape[1]
-    if into is None:
-        into = Moments(
-            torch.zeros(k, p, p, dtype=torch.float64, device=z.device),
-            torch.zeros(k, dtype=torch.int64, device=z.device),
-        )
+    second = torch.zeros(k, p, p, dtype=torch.float64, device=z.device)
     counts, groups = _grouped(labels, k)
-    into.counts.add_(counts)
     with full_precision(z.device):
         for cluster, rows in groups:
-            into.second[cluster] += _gram(at_least_float32(z[rows]))
-    return into
-
-
-def coding_length_from_moments(moments: Moments, *, eps_sq: float) -> CodingLength:
-    """The coding length of all rows that went into the moments."""
-    p = moments.second.shape[1]
-    length = torch.zeros(len(moments.counts), dtype=torch.float64, device=moments.second.device)
-    for cluster, m in enumerate(moments.counts.tolist()):
-        if m:
-            length[cluster] = (m + p) / 2 * _rate(moments.second[cluster], p / (m * eps_sq))
-    return _with_names(length, moments.counts)
+            second[cluster] = _gram(at_least_float32(z[rows]))
+    return Moments(second, counts)
 
 
 def _grouped(labels: Tensor, k: int) -> tuple[Tensor, list[tuple[int, Tensor]]]:
-    """Samples of each cluster, and the row numbers of each cluster that has any."""
+    """The number of samples of each cluster, and the rows of each cluster that is not empty."""
     counts = torch.bincount(labels, minlength=k)
     assert len(counts) == k, f"a label is {len(counts) - 1}; the clusters are 0 to {k - 1}"
     rows = torch.argsort(labels, stable=True).split(counts.tolist())
@@ -117,8 +98,9 @@ def _rate(gram: Tensor, factor: float) -> Tensor:
     return log_determinant(eye + factor * gram)
 
 
-def _with_names(length: Tensor, counts: Tensor) -> CodingLength:
+def _with_labels(length: Tensor, counts: Tensor) -> CodingLength:
+    """Adds what the labels cost: −m_c ln(m_c/n)."""
     m = counts.double()
-    names = math.log(max(1, int(counts.sum()))) * m - torch.xlogy(m, m)
-    total = length + names
+    labels = math.log(max(1, int(counts.sum()))) * m - torch.xlogy(m, m)
+    total = length + labels
     return CodingLength(length, total, total.sum())

@@ -1,6 +1,7 @@
-"""Several processes that train one pair of heads: each has a share of the batch, all see all of it.
+"""Training of one pair of heads by several processes: each computes the heads' outputs for its
+share of the batch, and gathers those of the others.
 
-The default process group of torch.distributed decides how many there are; without one it is one.
+They are the processes of torch.distributed's default process group; without one there is one.
 """
 
 from typing import Any, cast
@@ -12,22 +13,22 @@ from torch import Tensor, nn
 
 
 def rank_and_size() -> tuple[int, int]:
-    """This process' number and how many there are."""
+    """This process' rank and the number of processes."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def gather_batch(rows: Float[Tensor, "b p"]) -> Float[Tensor, "n p"]:
-    """The rows of all processes in order of rank. Differentiable: gradients are summed over them.
+    """The rows of all processes in order of rank; every process must have as many.
 
-    Every process must have equally many.
+    Differentiable: gradients are summed over the processes.
     """
     return rows if rank_and_size()[1] == 1 else cast(Tensor, _Gather.apply(rows))
 
 
 def sum_over(value: Tensor) -> Tensor:
-    """The sum over all processes. Differentiable: gradients are summed over them too."""
+    """The sum over all processes. Differentiable: gradients are summed too."""
     return value if rank_and_size()[1] == 1 else cast(Tensor, _Sum.apply(value))
 
 
@@ -52,10 +53,10 @@ def sum_gradients(module: nn.Module) -> None:
 
 
 class GlobalBatchNorm(nn.BatchNorm1d):
-    """BatchNorm over the rows of all processes. torch's own for this runs on CUDA alone."""
+    """BatchNorm over the rows of all processes; torch's SyncBatchNorm only runs on CUDA."""
 
     def forward(self, input: Float[Tensor, "b h"]) -> Float[Tensor, "b h"]:  # noqa: A002
-        """Normalised rows; in training the running statistics move to those of the whole batch."""
+        """Normalised rows; in training the running statistics follow the whole batch."""
         size = rank_and_size()[1]
         if not self.training or size == 1:
             return super().forward(input)

@@ -1,4 +1,4 @@
-"""CPP as an estimator of scikit-learn: what the stages do one after another, without a store."""
+"""CPP as a scikit-learn estimator: what the stages do one after another, without a store."""
 
 import time
 from dataclasses import replace
@@ -23,8 +23,8 @@ from .clustering.choice import Choice, choose
 from .clustering.code_lengths import Ruler
 from .clustering.consensus import Consensus
 from .clustering.landmarks import (
+    AffinityName,
     Assigner,
-    Kind,
     Landmarks,
     clustering_rows,
     fit_landmarks,
@@ -33,84 +33,91 @@ from .clustering.landmarks import (
 from .clustering.memberships import Memberships
 from .clustering.novelty import fit_known, novelty
 from .clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
-from .recipe import Recipe
-from .stopping import train
+from .early_stopping import train
 from .training import project
+from .training_config import TrainingConfig
 
 CLUSTERINGS = 24
-"""Base clusterings whose consensus links the landmarks: the default of the stage `spectrum`."""
+"""Base clusterings of the consensus: the default of the stage `spectrum`."""
 ETA = 0.1
 """Temperature of the membership among landmarks: the default of the stage `spectrum`."""
 MEASURED = 50_000
 """Rows whose code is measured, at most: the default of the stage `select-k`."""
 EPS_SQ = 0.1
-"""ε² at which it is measured: the default of the stage `select-k`."""
+"""ε² of the code: the default of the stage `select-k`."""
 BLOCK = 4096
-"""Rows that go through the heads, and into clusters, at once: bounds the memory."""
+"""Rows projected and assigned at once: bounds the memory."""
 ROUNDED = 1e-3
-"""How far from 1 the length of a unit row is, at most, whose numbers were rounded to float16."""
+"""Largest difference from 1 of the length of a unit row after rounding to float16."""
 
 
 class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
-    """Clusters of embeddings by the principle of rate reduction, and how many there are.
+    """Cluster embeddings by the principle of rate reduction, and choose the number of clusters.
 
-    Rows are whitened by their near neighbours, and two small heads may be trained from there;
-    clusters are what several k-means of refined rows agree on, or are read off the paper's
-    membership. Their number is the one that makes the shortest code, or has the highest BIC. The
-    command line does the same with a store: equal settings and rows give equal clusters.
+    Rows are whitened by their near neighbours; two small heads can be trained from there. Clusters
+    are the consensus of several k-means on the refined rows, or come from the paper's membership.
+    Their number is the one with the shortest code, or with the highest BIC. The command line does
+    the same with a store: equal settings and rows give equal clusters.
 
-    Rows are told apart by their directions, as embeddings of CLIP are. Columns of other kinds want
-    a `StandardScaler` in front. A row of zeros is allowed.
+    Rows are compared by their directions, as CLIP embeddings are. Scale other kinds of columns
+    first, e.g. with a `StandardScaler`. A row may be all zeros.
 
     Parameters
     ----------
     n_clusters : int or "auto"
-        "auto" takes the number with the shortest code, from 2; or that with the highest BIC of
-        k-means, where the code saves little and these clusters have too few rows for it to see. A
-        given number comes out smaller where the affinity does not tell so many apart, as among
-        rows of which fewer are distinct.
+        Number of clusters. "auto" takes the number, from 2, with the shortest code; or the one with
+        the highest BIC of k-means, where the code saves little and BIC's clusters are too small for
+        it to see. The result can be smaller than a given number, e.g. if there are fewer distinct
+        rows.
     features : int
-        Columns of the refined rows, as many as `X` has at most.
+        Number of columns of the refined rows; at most the number of columns of `X`.
     hidden : int
         Width of the heads' trunk, if they are trained.
-    epochs, batch, lr
-        Length of the training, rows of a step, and learning rate of both heads. With no epochs the
-        heads stay where they start; trained ones are kept only where that is clearly better.
+    epochs : int
+        Epochs of training. With 0, the heads keep their initial weights. Trained heads are only
+        kept if they are clearly better.
+    batch : int
+        Rows per training step.
+    lr : float
+        Learning rate of both heads.
     eta : float
         Temperature of the membership in training.
     affinity : {"auto", "consensus", "membership"}
-        What links rows: how often base clusterings put them together, or the paper's membership.
-        "auto" takes the one that makes the shorter code.
+        Affinity of rows: how often base clusterings put them together, or the paper's membership.
+        "auto" takes the one with the shorter code.
     landmarks : int
-        Rows that eigenvectors are computed for, at most; the places of others follow from them.
+        Maximum number of rows whose eigenvectors are computed; all others follow from them.
     resamples : int
-        Curves of resampled landmarks, which show how sure the number of clusters is.
+        Number of curves with resampled landmarks, which show how certain the number of clusters is.
     normalize : bool
-        Takes rows to unit length and rounds them to float16, as the store does. Else rows are
-        taken as they are, and told apart by their directions from the mean.
-    random_state : int, RandomState or None
-        An int is the seed of the stages.
+        Whether to scale rows to unit length and round them to float16, as the store does. Otherwise
+        rows are used as given, and compared by their directions from the mean.
+    random_state : int, RandomState instance or None
+        Source of randomness. An int is used as the seed of the stages.
     device : str
-        Where torch computes.
+        Torch device for the computation.
     verbose : bool
-        Prints what is being done, and the seconds that it took.
+        Whether to print each step and the seconds that it took.
 
     Attributes
     ----------
-    labels_ : (n,) int32
-        The cluster of each row, equal to `predict(X)`.
-    confidence_ : (n,) float32
-        How sure that is, from 0 to 1.
+    labels_ : ndarray of shape (n_samples,), int32
+        Cluster of each row, equal to `predict(X)`.
+    confidence_ : ndarray of shape (n_samples,), float32
+        Confidence of each label, from 0 to 1.
     n_clusters_ : int
-        How many clusters there are.
-    k_curve_ : dict of arrays, or None where `n_clusters` is a number
-        A column a key, as in `pandas.DataFrame(k_curve_)`: `k`; `coding_length_nats`; `low_nats`,
-        `high_nats` and `votes` of the resampled curves (NaN without any); whether the k is
-        `as_good` as the one with the `shortest` code; and whether it is the `chosen` one.
-    affinity_ : "consensus" or "membership"
-        What links rows.
-    n_features_in_, feature_names_in_
-        As everywhere in scikit-learn.
+        Number of clusters.
+    k_curve_ : dict of ndarray, or None if `n_clusters` is an int
+        Columns of a table with a row for each k that was tried, e.g. for `pandas.DataFrame`: `k`;
+        `coding_length_nats`; `low_nats`, `high_nats` and `votes` of the resampled curves (NaN
+        without any); whether the k is `as_good` as the one with the `shortest` code; and whether it
+        is the `chosen` one.
+    affinity_ : {"consensus", "membership"}
+        The affinity that was used.
+    n_features_in_ : int
+        Number of columns of `X`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns of `X`, if they are all strings.
 
     References
     ----------
@@ -123,10 +130,10 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     >>> from cpp_pipe import CPP
     >>> noise = np.random.default_rng(0).normal(scale=0.3, size=(90, 8))
     >>> X = np.eye(3, 8)[np.arange(90) % 3] + 0.3 * noise
-    >>> found = CPP(random_state=0).fit(X)
-    >>> found.n_clusters_
+    >>> model = CPP(random_state=0).fit(X)
+    >>> model.n_clusters_
     3
-    >>> found.predict(X[:6]).tolist() == found.labels_[:6].tolist()
+    >>> model.predict(X[:6]).tolist() == model.labels_[:6].tolist()
     True
     """
 
@@ -134,13 +141,13 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         self,
         n_clusters: int | Literal["auto"] = "auto",
         *,
-        features: int = Recipe.features,
-        hidden: int = Recipe.hidden,
-        epochs: int = Recipe.epochs,
-        batch: int = Recipe.batch,
-        lr: float = Recipe.lr,
-        eta: float = Recipe.eta,
-        affinity: Kind = "auto",
+        features: int = TrainingConfig.features,
+        hidden: int = TrainingConfig.hidden,
+        epochs: int = TrainingConfig.epochs,
+        batch: int = TrainingConfig.batch,
+        lr: float = TrainingConfig.lr,
+        eta: float = TrainingConfig.eta,
+        affinity: AffinityName = "auto",
         landmarks: int = 10_000,
         resamples: int = 8,
         normalize: bool = True,
@@ -155,7 +162,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         self.batch = batch
         self.lr = lr
         self.eta = eta
-        self.affinity: Kind = affinity
+        self.affinity: AffinityName = affinity
         self.landmarks = landmarks
         self.resamples = resamples
         self.normalize = normalize
@@ -164,31 +171,33 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> "CPP":
-        """Trains the heads on the rows of X, and clusters these; `y` is ignored.
+        """Fits the heads and the clusters to the rows of `X`; `y` is ignored.
 
-        ValueError for a setting that is not allowed. NumericError where training diverges.
+        Raises ValueError for an invalid parameter, and NumericError where training diverges.
         """
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         self._check(len(X))
         x, seed = self._directions(X), _seed(self.random_state)
-        said = _Said(bool(self.verbose))
-        trainer, watch = train(torch.from_numpy(x), self._recipe(x.shape[1], seed), self.device)
+        timer = _StepTimer(bool(self.verbose))
+        trainer, stopping = train(
+            torch.from_numpy(x), self._training_config(x.shape[1], seed), self.device
+        )
         self._heads = trainer.finish()
-        said.done(f"heads of {len(x):,} rows, kept from step {watch.kept_step}")
+        timer.finish(f"heads of {len(x):,} rows, kept from step {stopping.kept_step}")
         self._heads.zero_grad()  # gradients would be as large as the weights
         z, c = self._project(x)
         landmarks = self._fit_landmarks(x, z, c, seed)
-        said.done(f"{len(landmarks.z):,} landmarks")
+        timer.finish(f"{len(landmarks.z):,} landmarks")
         if self.n_clusters == "auto":
-            found = _measure(landmarks, x, z, c, int(self.resamples), seed)
-            k, self.k_curve_ = found.k, _curve(found)
-            said.done(f"the number of clusters, {k} by {found.rule}")
+            choice = _measure(landmarks, x, z, c, int(self.resamples), seed)
+            k, self.k_curve_ = choice.k, _curve(choice)
+            timer.finish(f"the number of clusters, {k} by {choice.rule}")
         else:
             k, self.k_curve_ = int(self.n_clusters), None
             if isinstance(landmarks.affinity, Memberships):
                 k = min(k, len(landmarks.values))
         partition = landmarks.partition(k)
-        said.done(f"{partition.k} clusters")
+        timer.finish(f"{partition.k} clusters")
         self._assigner = Assigner(landmarks, [partition])
         self._known = fit_known(landmarks.x, seed)
         self._n_features_out = z.shape[1]
@@ -199,19 +208,19 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         return self
 
     def predict(self, X: Any) -> Int[ndarray, " n"]:
-        """The cluster of each row, whether it was fitted or not."""
+        """The cluster of each row; rows need not be among the fitted ones."""
         return self._assign(*self._project(self._rows(X)))[0]
 
     def confidence(self, X: Any) -> Float32[ndarray, " n"]:
-        """How sure the cluster of each row is, from 0 to 1."""
+        """The confidence of each row's cluster, from 0 to 1."""
         return self._assign(*self._project(self._rows(X)))[1]
 
     def transform(self, X: Any) -> Float32[ndarray, "n p"]:
-        """Refined features: rows of unit length, where clusters lie near different subspaces."""
+        """Refined features: unit rows, whose clusters lie near different subspaces."""
         return self._project(self._rows(X))[0].astype(np.float32)
 
     def novelty(self, X: Any) -> Float32[ndarray, " n"]:
-        """How far each row is from all that were fitted: above 1 is farther than these are."""
+        """Distance from all fitted rows; above 1 is farther than nearly all of these."""
         return novelty(self._rows(X).astype(np.float32), self._known)
 
     def __sklearn_tags__(self) -> Tags:
@@ -221,34 +230,35 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         return tags
 
     def _check(self, n: int) -> None:
-        """Settings of which the recipe knows nothing."""
-        self._require("affinity", self.affinity in get_args(Kind), f"one of {get_args(Kind)}")
-        self._require("landmarks", _is_whole(self.landmarks, 2), "a whole number from 2")
-        self._require("resamples", _is_whole(self.resamples, 0), "a whole number from 0")
+        """ConfigError for an invalid parameter; `TrainingConfig` checks the others."""
+        names = " or ".join(map(repr, get_args(AffinityName)))
+        self._require("affinity", self.affinity in get_args(AffinityName), names)
+        self._require("landmarks", _is_whole(self.landmarks, 2), "a whole number of at least 2")
+        self._require("resamples", _is_whole(self.resamples, 0), "a whole number of at least 0")
         k, most = self.n_clusters, min(n, self.landmarks)
         is_allowed = k == "auto" if isinstance(k, str) else _is_whole(k, 1) and int(k) <= most
-        self._require("n_clusters", is_allowed, f"auto, or a whole number from 1 to {most}")
+        self._require("n_clusters", is_allowed, f"'auto' or a whole number from 1 to {most}")
 
-    def _require(self, name: str, ok: bool, allowed: str) -> None:
-        if not ok:
-            raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed: {allowed}")
+    def _require(self, name: str, is_allowed: bool, required: str) -> None:
+        if not is_allowed:
+            raise ConfigError(f"{name} must be {required}, got {getattr(self, name)!r}")
 
-    def _recipe(self, d: int, seed: int) -> Recipe:
+    def _training_config(self, d: int, seed: int) -> TrainingConfig:
         names = ("features", "hidden", "epochs", "batch", "lr", "eta")
         settings: dict[str, Any] = {name: _plain(getattr(self, name)) for name in names}
-        recipe = Recipe(**settings, lr_cluster=settings["lr"], seed=seed)
-        return replace(recipe, features=min(recipe.features, d))
+        config = TrainingConfig(**settings, lr_cluster=settings["lr"], seed=seed)
+        return replace(config, features=min(config.features, d))
 
     def _rows(self, X: Any) -> Shaped[ndarray, "n d"]:
-        """Rows to be told, as those that were fitted were."""
+        """New rows, checked and prepared as the fitted ones were."""
         check_is_fitted(self, "labels_")
         return self._directions(validate_data(self, X, dtype=np.float32, reset=False))
 
     def _directions(self, X: ndarray) -> Shaped[ndarray, "n d"]:
         if not self.normalize:
-            return X.copy()  # torch warns of arrays that cannot be written
+            return X.copy()  # torch warns about read-only arrays
         blocks = [X[start : start + BLOCK] for start in range(0, len(X), BLOCK)]
-        return np.concatenate([unit_float16(one) for one in blocks])
+        return np.concatenate([unit_float16(block) for block in blocks])
 
     def _project(self, x: ndarray) -> tuple[ndarray, ndarray]:
         z, c = project(self._heads, torch.from_numpy(x), BLOCK)
@@ -257,8 +267,8 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     def _assign(self, z: ndarray, c: ndarray) -> tuple[ndarray, ndarray]:
         blocks = [slice(start, start + BLOCK) for start in range(0, len(z), BLOCK)]
         assigner = self._assigner
-        made = [assigner.assign(assigner.points_of(z[one], c[one]))[0] for one in blocks]
-        clusters, confidences = zip(*made, strict=True)
+        assigned = [assigner.assign(assigner.points_of(z[rows], c[rows]))[0] for rows in blocks]
+        clusters, confidences = zip(*assigned, strict=True)
         return np.concatenate(clusters), np.concatenate(confidences)
 
     def _fit_landmarks(self, x: ndarray, z: ndarray, c: ndarray, seed: int) -> Landmarks:
@@ -267,7 +277,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
         points = clustering_rows(z[candidates], c[candidates])
         chosen = choose_landmarks(points, most, seed)
         rows = candidates[chosen]
-        found = fit_landmarks(
+        landmarks = fit_landmarks(
             points[chosen],
             z[rows].astype(np.float32),
             x[rows].astype(np.float32),
@@ -277,45 +287,45 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
             eta=ETA,
             seed=seed,
             device=self.device,
-            has_k=bool(self.n_clusters != "auto"),
+            needs_spectrum=bool(self.n_clusters == "auto"),
         )
-        # Rounded as in the store.
-        vectors = np.ascontiguousarray(found.vectors, np.float32)
-        return replace(found, values=found.values.astype(np.float32), vectors=vectors)
+        # The store rounds these to float32.
+        vectors = np.ascontiguousarray(landmarks.vectors, np.float32)
+        return replace(landmarks, values=landmarks.values.astype(np.float32), vectors=vectors)
 
     def _k_max(self, n: int) -> int:
         usual = usual_k_max(n, int(self.landmarks))
         if self.n_clusters == "auto" or self.n_clusters <= usual:
             return usual
-        # Some more, so that pieces of one group can be told from clusters.
+        # Some more, so that pieces of one group can be distinguished from clusters.
         k = int(self.n_clusters)
         return min(k + k // 2, n, int(self.landmarks))
 
 
-class _Said:
-    """Prints steps and their seconds, where it is asked for."""
+class _StepTimer:
+    """Prints finished steps and their seconds, if `is_verbose`."""
 
-    def __init__(self, is_asked: bool) -> None:
-        self._is_asked, self._since = is_asked, time.monotonic()
+    def __init__(self, is_verbose: bool) -> None:
+        self._is_verbose, self._since = is_verbose, time.monotonic()
 
-    def done(self, what: str) -> None:
-        """A step that is done."""
+    def finish(self, step: str) -> None:
+        """Ends a step, and starts the next."""
         now = time.monotonic()
-        if self._is_asked:
-            print(f"[CPP] {what}: {now - self._since:.1f} s")
+        if self._is_verbose:
+            print(f"[CPP] {step}: {now - self._since:.1f} s")
         self._since = now
 
 
 def unit_float16(x: Float32[ndarray, "n d"]) -> Float16[ndarray, "n d"]:
-    """Rows of unit length, rounded; a row of zeros stays. Unit rows that are rounded already stay.
+    """Rows scaled to unit length and rounded; zero rows and already rounded unit rows stay.
 
-    Each row is first divided by its largest entry, so that no square overflows or vanishes.
+    Each row is first divided by its largest entry, so that no square over- or underflows.
     """
     largest = np.abs(x).max(1, keepdims=True)
     scaled = np.divide(x, largest, out=np.zeros_like(x), where=largest > 0)
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     unit = np.divide(scaled, length, out=scaled, where=length > 0).astype(np.float16)
-    # Taken to unit length once more, they would be rounded twice.
+    # Scaling rounded unit rows again would round them twice.
     as_given = np.clip(x, -1, 1).astype(np.float16)
     is_unit = np.abs(length * largest.astype(np.float64) - 1) < ROUNDED
     return np.where(is_unit & (as_given == x).all(1, keepdims=True), as_given, unit)
@@ -324,7 +334,7 @@ def unit_float16(x: Float32[ndarray, "n d"]) -> Float16[ndarray, "n d"]:
 def _measure(
     landmarks: Landmarks, x: ndarray, z: ndarray, c: ndarray, resamples: int, seed: int
 ) -> Choice:
-    """The number of clusters, and what tells it."""
+    """The choice of the number of clusters."""
     sample = choose_rows(len(z), MEASURED, seed)
     points = clustering_rows(z[sample], c[sample])
     rows = z[sample].astype(np.float32)
@@ -332,19 +342,19 @@ def _measure(
     return choose(ruler, points, x[sample].astype(np.float32), resamples=resamples, seed=seed)
 
 
-def _curve(found: Choice) -> dict[str, ndarray]:
-    """The columns of `k_curve_`; a band of NaN where there is none."""
-    has_band = len(found.resampled) > 0
-    band = found.resampled if has_band else np.full((1, len(found.grid)), np.nan)
+def _curve(choice: Choice) -> dict[str, ndarray]:
+    """The columns of `k_curve_`; NaN for the band without resampled curves."""
+    has_band = len(choice.resampled) > 0
+    band = choice.resampled if has_band else np.full((1, len(choice.grid)), np.nan)
     return {
-        "k": np.array(found.grid),
-        "coding_length_nats": np.array(found.lengths),
+        "k": np.array(choice.grid),
+        "coding_length_nats": np.array(choice.lengths),
         "low_nats": band.min(0),
         "high_nats": band.max(0),
-        "votes": np.array(found.verdict.votes) if has_band else band[0],
-        "as_good": np.isin(found.grid, found.verdict.as_good),
-        "shortest": np.equal(found.grid, found.verdict.chosen),
-        "chosen": np.equal(found.grid, found.k),
+        "votes": np.array(choice.verdict.votes) if has_band else band[0],
+        "as_good": np.isin(choice.grid, choice.verdict.as_good),
+        "shortest": np.equal(choice.grid, choice.verdict.chosen),
+        "chosen": np.equal(choice.grid, choice.k),
     }
 
 
@@ -358,5 +368,5 @@ def _is_whole(value: Any, least: int) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy, as a search over settings draws it, as one of Python."""
+    """A Python number for a NumPy one, as a parameter search may draw it."""
     return value.item() if isinstance(value, np.generic) else value

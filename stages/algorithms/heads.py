@@ -9,18 +9,18 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from .distributed import GlobalBatchNorm
-from .rows import Rows
+from .training_rows import TrainingRows
 
 
 class Heads(nn.Module):
-    """Unit features `z` and unit cluster features `c` of frozen embeddings.
+    """Maps frozen embeddings to unit features `z` and unit cluster features `c`.
 
-    Names and numbers are the reference's where `skip` is false. With `skip`, both heads add a
-    linear map of the centred embedding, and `start_from` makes it the whole head at first: the
-    reference's randomly started trunk throws the embedding's structure away before the first step.
-    Where `h` is 0 there is no trunk, and that linear map is all. With `shared_heads`, as in the
-    reference's ImageNet recipe, there is no cluster head and `c` is `z`. Weights follow torch's
-    default distributions, drawn from `generator`.
+    Without `skip`, names and numbers are the reference's. With `skip`, both heads add a linear map
+    of the centred embedding, and `start_from` makes that map the whole head at first: the
+    reference's random trunk loses the embedding's structure before the first step. With `h` = 0
+    there is no trunk, only that linear map. With `shared_heads`, as in the reference's ImageNet
+    recipe, there is no cluster head and `c` is `z`. Initial weights have torch's default
+    distributions, drawn from `generator`.
     """
 
     center: Tensor
@@ -57,7 +57,7 @@ class Heads(nn.Module):
                 self.cluster_skip = _linear(d, p, generator, bias=False)
 
     def forward(self, x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
-        """Features and cluster features, rows of unit length; a zero row stays zero."""
+        """Features and cluster features, both unit rows; a zero row stays zero."""
         if self.skip:
             x = x - self.center
         hidden = self.pre_feature(x) if self.has_trunk else None
@@ -72,18 +72,19 @@ class Heads(nn.Module):
 
     @property
     def weight(self) -> Float[Tensor, "p in"]:
-        """Of the feature head, which tells its size, type and device."""
+        """A weight of the feature head, for its size, type and device."""
         return self.get_parameter("subspace.0.weight" if self.has_trunk else "subspace_skip.weight")
 
     def before_batchnorm(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n h"]:
-        """What the trunk's BatchNorm sees."""
+        """The input of the trunk's BatchNorm."""
         return self.pre_feature[0](x - self.center if self.skip else x)
 
     @torch.no_grad()
     def start_from(self, mean: Float[Tensor, " d"], components: Float[Tensor, "p d"]) -> None:
-        """Makes both outputs the normalised projections of the centred embedding, exactly.
+        """Makes both outputs exactly the normalised projections of the centred embedding.
 
-        Needs `skip`. The trunk stays as drawn, and speaks once its heads have left zero.
+        Needs `skip`. The trunk keeps its random weights; it contributes once training moves its
+        heads away from zero.
         """
         assert self.skip, "only heads with a skip can start from directions"
         self.center.copy_(mean)
@@ -95,7 +96,7 @@ class Heads(nn.Module):
 
     @torch.no_grad()
     def copy_feature_head_to_cluster_head(self) -> None:
-        """What the end of the warm-up does; nothing where the heads are shared."""
+        """Ends the warm-up; does nothing with shared heads."""
         if self.shared_heads:
             return
         if self.has_trunk:
@@ -109,9 +110,9 @@ class Heads(nn.Module):
 
 
 def unit_rows(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
-    """Rows of unit length; a row of zeros stays, and its gradient is zero rather than huge.
+    """Rows of unit length; a row of zeros stays, and its gradient is zero instead of huge.
 
-    What is not finite stays so, and is found in the terms of the loss.
+    Non-finite numbers stay, and are detected in the terms of the loss.
     """
     length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
     floor = torch.finfo(x.dtype).tiny
@@ -119,18 +120,18 @@ def unit_rows(x: Float[Tensor, "n p"]) -> Float[Tensor, "n p"]:
 
 
 def centred_unit_rows(x: Float32[ndarray, "n d"]) -> Float32[ndarray, "n d"]:
-    """Rows about their mean, of unit length; a row that is the mean stays zero."""
+    """Rows minus their mean, of unit length; a row equal to the mean becomes zero."""
     return unit_rows(torch.from_numpy(x - x.mean(0))).numpy()
 
 
 def principal_directions(
-    x: Rows, p: int, *, device: torch.device | None = None, chunk: int = 8192
+    x: TrainingRows, p: int, *, device: torch.device | None = None, chunk: int = 8192
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, "p d"]]:
     """Mean and `p` leading principal directions of the rows, in float32 or wider.
 
-    Directions without variance are zero rows: those beyond the rank, and so all beyond d. Signs are
-    fixed: the largest entry of a direction is positive. Reads the rows twice, `chunk` at a time,
-    and adds the chunks up in float64.
+    Directions without variance, beyond the rank, are zero rows. Signs are fixed: the entry of
+    largest size is positive. Reads the rows twice, in chunks of `chunk` rows, and sums the chunks
+    in float64.
     """
     n, d = x.shape
     device = x.device if device is None else device
@@ -148,7 +149,7 @@ def principal_directions(
 
 
 def leading_directions(rows: Float[Tensor, "n d"], p: int) -> Float[Tensor, "p d"]:
-    """The `p` leading principal directions of rows in memory; signs and zero rows as above."""
+    """The `p` leading principal directions of rows in memory, as in `principal_directions`."""
     centred = rows - rows.mean(0)
     return _leading_eigenvectors((centred.mT @ centred).double(), p, rows.dtype)
 
@@ -156,7 +157,7 @@ def leading_directions(rows: Float[Tensor, "n d"], p: int) -> Float[Tensor, "p d
 def _leading_eigenvectors(
     moment: Float[Tensor, "d d"], p: int, dtype: torch.dtype
 ) -> Float[Tensor, "p d"]:
-    """Those of the largest eigenvalues, their signs fixed; zero rows beyond the rank."""
+    """Eigenvectors of the `p` largest eigenvalues, signs fixed; zero rows beyond the rank."""
     values, vectors = torch.linalg.eigh(moment)
     values, leading = values.flip(0)[:p], vectors.mT.flip(0)[:p]
     leading = leading * (values > 10 * torch.finfo(dtype).eps * values[0])[:, None]

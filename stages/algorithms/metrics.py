@@ -1,39 +1,48 @@
-"""How well predicted clusters agree with known classes, and what chance alone would score.
+"""Agreement of predicted clusters with known classes, and the scores of chance.
 
-Labels are integers and need not run from 0 or without gaps. Every score is of at least one sample.
+Labels are integers, which need not start at 0 nor be consecutive. There must be at least one
+sample.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 
 def accuracy(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> float:
-    """Share of samples right under the best one-to-one matching of clusters to classes.
+    """Share of correct samples under the best one-to-one matching of clusters to classes.
 
-    Clusters left over when there are more of them than classes count as wrong.
+    Unmatched clusters, where there are more clusters than classes, count as wrong.
     """
-    return _accuracy(_table(y, pred))
+    table = _table(y, pred)
+    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
 
 
 def nmi(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> float:
-    """Mutual information over the arithmetic mean of the two entropies; 0 where a side is constant.
+    """Mutual information over the arithmetic mean of both entropies.
 
-    Two constant sides agree fully and score 1.
+    0 where one side is constant, 1 where both are.
     """
-    return _nmi(_table(y, pred))
+    with warnings.catch_warnings():
+        # Some versions of scikit-learn warn that many labels look like regression targets.
+        warnings.simplefilter("ignore", UserWarning)
+        return float(normalized_mutual_info_score(y, pred))
 
 
 def ari(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> float:
     """Rand index adjusted for chance: 1 for equal partitions, about 0 for unrelated ones."""
-    return _ari(_table(y, pred))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return float(adjusted_rand_score(y, pred))
 
 
 def matching(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> dict[int, int]:
-    """The class that `accuracy` gives to each predicted cluster; left-over clusters are absent."""
+    """The class that `accuracy` matches to each predicted cluster, without unmatched clusters."""
     classes, clusters = np.unique(y), np.unique(pred)
     rows, columns = linear_sum_assignment(_table(y, pred), maximize=True)
     return {int(clusters[j]): int(classes[i]) for i, j in zip(rows, columns, strict=True)}
@@ -42,28 +51,31 @@ def matching(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> dict[int, int]:
 def chance(
     y: Int[ndarray, " n"], pred: Int[ndarray, " n"], seed: int, repeats: int
 ) -> dict[str, float]:
-    """Mean `acc`, `nmi` and `ari` when the predictions are shuffled: their sizes, no content."""
+    """Mean `acc`, `nmi` and `ari` of shuffled predictions, which keep the cluster sizes."""
     y, pred = _codes(y), _codes(pred)
     generator = np.random.default_rng(seed)
-    tables = [_table(y, generator.permutation(pred)) for _ in range(repeats)]
-    scores = {"acc": _accuracy, "nmi": _nmi, "ari": _ari}
-    return {name: float(np.mean([f(t) for t in tables])) for name, f in scores.items()}
+    shuffled = [generator.permutation(pred) for _ in range(repeats)]
+    scores = {"acc": accuracy, "nmi": nmi, "ari": ari}
+    return {
+        name: float(np.mean([score(y, labels) for labels in shuffled]))
+        for name, score in scores.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
-    """Each predicted cluster, in rising order of its label."""
+    """The predicted clusters, in rising order of their labels."""
 
     cluster: Int[ndarray, " b"]
     size: Int[ndarray, " b"]
     majority: Int[ndarray, " b"]
-    """The class of most of its samples, the lowest of equals."""
+    """The class of most of its samples; the lowest in a tie."""
     purity: Float[ndarray, " b"]
-    """Share of its samples that are of that class."""
+    """Share of its samples in that class."""
 
 
 def by_cluster(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> Clusters:
-    """Size, majority class and purity of each cluster that has samples."""
+    """Size, majority class and purity of each cluster."""
     table = _table(y, pred)
     size = table.sum(0)
     return Clusters(
@@ -76,22 +88,22 @@ def by_cluster(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> Clusters:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes:
-    """Pairs of a class and a cluster that share samples and are not matched with each other."""
+    """Pairs of a class and a cluster that share samples but are not matched with each other."""
 
     label: Int[ndarray, " m"]
     """The class."""
     cluster: Int[ndarray, " m"]
-    """Matched to another class, or left over."""
+    """A cluster matched to another class, or unmatched."""
     count: Int[ndarray, " m"]
     """Samples that the two share."""
     share: Float[ndarray, " m"]
-    """Of the samples of the class."""
+    """These samples as a share of the class."""
 
 
 def mistakes(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> Mistakes:
-    """Every pair off the best matching, the largest first, equals in order of their labels.
+    """Every pair outside the best matching, the largest first, ties in the order of their labels.
 
-    Their counts add up to the samples that `accuracy` counts as wrong.
+    The counts add up to the samples that `accuracy` counts as wrong.
     """
     table = _table(y, pred)
     off = table.copy()
@@ -109,23 +121,23 @@ def mistakes(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> Mistakes:
 
 @dataclass(frozen=True, kw_only=True)
 class Deciles:
-    """Tenths of the samples, in rising order of confidence; sizes differ by one at most."""
+    """Tenths of the samples, in rising order of confidence; their sizes differ by one at most."""
 
     count: Int[ndarray, " t"]
     confidence: Float[ndarray, " t"]
-    """The mean."""
+    """Mean confidence."""
     accuracy: Float[ndarray, " t"]
-    """Share that is right under the best matching of all samples."""
+    """Share of correct samples under the best matching of all samples."""
     purity: Float[ndarray, " t"]
-    """Share whose class is the majority of their cluster among all samples."""
+    """Share of samples in the majority class of their cluster, over all samples."""
 
 
 def by_confidence(
     y: Int[ndarray, " n"], pred: Int[ndarray, " n"], confidence: Float[ndarray, " n"]
 ) -> Deciles:
-    """Accuracy and purity by decile of confidence; equals stay in the order of samples.
+    """Accuracy and purity by decile of confidence; ties stay in the order of the samples.
 
-    Fewer than ten samples are a decile each.
+    With fewer than ten samples, each is a decile.
     """
     table = _table(y, pred)
     y, pred = _codes(y), _codes(pred)
@@ -156,31 +168,3 @@ def _table(y: ndarray, pred: ndarray) -> Int[ndarray, "a b"]:
     y, pred = _codes(y), _codes(pred)
     a, b = int(y.max()) + 1, int(pred.max()) + 1
     return np.bincount(y * b + pred, minlength=a * b).reshape(a, b)
-
-
-def _accuracy(table: ndarray) -> float:
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
-
-
-def _nmi(table: ndarray) -> float:
-    if table.shape == (1, 1):
-        return 1.0
-    joint = table / table.sum()
-    rows, columns = joint.sum(1), joint.sum(0)
-    held = joint > 0
-    information = np.sum(joint[held] * np.log(joint[held] / np.outer(rows, columns)[held]))
-    entropy = -np.sum(rows * np.log(rows)) - np.sum(columns * np.log(columns))
-    return float(np.clip(2 * information / entropy, 0, 1))
-
-
-def _ari(table: ndarray) -> float:
-    both = _pairs(table)
-    rows, columns, everything = _pairs(table.sum(1)), _pairs(table.sum(0)), _pairs(table.sum())
-    expected = rows * columns / max(everything, 1.0)
-    most = (rows + columns) / 2
-    return 1.0 if most == expected else float((both - expected) / (most - expected))
-
-
-def _pairs(counts: Int[ndarray, "*shape"] | np.integer) -> float:
-    counts = np.asarray(counts, dtype=np.float64)
-    return float(np.sum(counts * (counts - 1) / 2))

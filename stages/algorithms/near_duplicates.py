@@ -1,11 +1,11 @@
-"""Near-duplicates by cosine: which rows to keep, and for every other row the one that stays.
+"""Near-duplicates by cosine: which rows to keep, and for every dropped row the one kept for it.
 
-A row is dropped where a row that is kept, and comes before it in the order of preference, is at
-least as similar as a threshold. SemDeDup (Abbas et al., arXiv 2303.09540, section 3) drops a row
-for any row before it in its cluster, dropped or not, so that chains of small steps are dropped for
-one end; connected components glue such chains too. Here every dropped row is near the very row that
-stays for it, and as many rows stay as that takes. SemDeDup compares within the clusters of k-means
-alone and misses what a border parts; here nothing is missed.
+A row is dropped if a kept row that comes before it in the order of preference has at least the
+threshold's cosine with it. SemDeDup (Abbas et al., arXiv 2303.09540, section 3) drops a row for any
+earlier row of its cluster, itself dropped or not, so that a chain of small steps is reduced to one
+end; connected components also join such chains. Here every dropped row is near the row kept for
+it, and as many rows are kept as that needs. SemDeDup only compares rows within a k-means cluster,
+and misses pairs across a border; here none is missed.
 """
 
 import math
@@ -19,33 +19,33 @@ from numpy import ndarray
 from torch import Tensor
 
 NONE = -1
-"""In place of a row that there is not."""
+"""Stands for no row."""
 
 _EXACT_COST = 20_000
-"""Dimensions of a bound that cost as much as one exact comparison: 1 µs, for two rows must be
-gathered, against 0.05 ns (2 cores, d = 512)."""
+"""Dimensions of a bound that cost as much as one exact comparison: that takes 1 µs, because it
+gathers two rows; a dimension takes 0.05 ns (2 cores, d = 512)."""
 _TRIED = (16, 32, 48, 64, 96, 128, 192, 256, 384)
-"""Dimensions of a bound, of which the cheapest number is taken."""
+"""Numbers of dimensions to try for the bound; the cheapest is used."""
 _SAMPLE = 2048
-"""Rows from which the directions of the coarse rows, and their number, are found."""
+"""Rows from which the directions of the coarse rows, and their number, are determined."""
 _QUERIES = 1024
 _OTHERS = 16_384
-"""Rows of one block of comparisons: 64 MiB in float32."""
+"""Rows in a block of comparisons: 64 MiB in float32."""
 _PAIRS = 16_384
-"""Pairs that are compared exactly at once: where all pairs are near, memory must not fill."""
+"""Pairs that are compared exactly at once; bounds the memory where all pairs are near."""
 _SLACK = 1e-4
-"""What a rotation in float32 may take from a cosine, ten times over."""
+"""Ten times the error of a cosine after a rotation in float32."""
 _ROUNDING = 1e-6
-"""What float32 may take from the cosine of equal rows, so that a threshold of 1 finds them."""
+"""Error of the cosine of equal rows in float32, so that a threshold of 1 finds them."""
 
 
 class NearDuplicates(NamedTuple):
-    """For each row the row that stays for it."""
+    """For each row the row that is kept for it."""
 
     kept: Int64[ndarray, " n"]
-    """`NONE` where the row stays itself."""
+    """`NONE` where the row itself is kept."""
     similarity: Float32[ndarray, " n"]
-    """Cosine with that row; 1 where the row stays itself."""
+    """Cosine with that row; 1 where the row itself is kept."""
 
 
 def near_duplicates(
@@ -54,31 +54,31 @@ def near_duplicates(
     threshold: float,
     *,
     device: str = "cpu",
-    tell: Callable[[int], None] = lambda rows: None,
+    report: Callable[[int], None] = lambda rows: None,
 ) -> NearDuplicates:
-    """Goes through rows in an order of preference; see above. Their length does not matter.
+    """Decides rows one by one in the given order of preference; their length does not matter.
 
-    Of several rows that could stay for one, the most similar is taken. All pairs of rows that stay
-    are compared, by a bound of few dimensions first: n²/2 comparisons, in memory for n rows and a
-    block. Rows that are dropped compare themselves with nothing, so many copies of one picture cost
-    no more than one. `tell` hears how many rows were decided.
+    Of several rows that could be kept for a dropped one, the most similar is taken. All pairs of
+    kept rows are compared, first by a bound of few dimensions: n²/2 comparisons, with memory for n
+    rows and a block. Dropped rows are not compared any further, so many copies of an image cost no
+    more than one. `report` gets the number of rows that were decided.
     """
     n = len(x)
     rows = x[order]
     coarse = coarse_rows(rows, threshold, device)
-    found = NearDuplicates(np.full(n, NONE), np.full(n, -1, np.float32))
+    ordered = NearDuplicates(np.full(n, NONE), np.full(n, -1, np.float32))
     for start in range(0, n, _QUERIES):
         stop = min(start + _QUERIES, n)
-        leaders = _decide(_unit(rows[start:stop]), start, threshold, found)
+        leaders = _decide(_unit(rows[start:stop]), start, threshold, ordered)
         for first in range(stop, n, _OTHERS):
-            _compare(rows, coarse, leaders, first, threshold, found)
-        tell(stop - start)
-    stays = found.kept == NONE
-    back = order.numpy()
-    told = NearDuplicates(np.empty_like(found.kept), np.empty_like(found.similarity))
-    told.kept[back] = np.where(stays, NONE, back[found.kept])
-    told.similarity[back] = np.where(stays, 1, np.minimum(found.similarity, 1))
-    return told
+            _compare(rows, coarse, leaders, first, threshold, ordered)
+        report(stop - start)
+    is_kept = ordered.kept == NONE
+    numbers = order.numpy()
+    by_row = NearDuplicates(np.empty_like(ordered.kept), np.empty_like(ordered.similarity))
+    by_row.kept[numbers] = np.where(is_kept, NONE, numbers[ordered.kept])
+    by_row.similarity[numbers] = np.where(is_kept, 1, np.minimum(ordered.similarity, 1))
+    return by_row
 
 
 def coarse_rows(
@@ -86,16 +86,17 @@ def coarse_rows(
 ) -> Float32[Tensor, "n r"]:
     """Rows whose inner products are upper bounds of the cosines: n·r numbers instead of n·d.
 
-    Each is a row in its leading directions, with the length of what it lacks behind them: by the
-    inequality of Cauchy and Schwarz two rows lack no more than the product of these lengths. There
-    are as many directions as make the whole comparison cheapest, measured on a sample.
+    A coarse row holds the row's coordinates along the leading directions, and the length of its
+    remainder. By the Cauchy-Schwarz inequality, the remainders of two rows add at most the product
+    of their lengths to the cosine. The number of directions is the one that makes the whole
+    comparison cheapest on a sample.
     """
     sample = _unit(rows[:: max(1, math.ceil(len(rows) / _SAMPLE))].to(device))
-    # Not every device has float64, and one matrix (d, d) costs the processor little.
+    # Not every device has float64, and one (d, d) matrix is cheap on the CPU.
     doubled = sample.cpu().double()
     directions = torch.linalg.eigh(doubled.T @ doubled).eigenvectors.flip(1).float().to(device)
     costs = {}
-    for r in [one for one in _TRIED if one < rows.shape[1]]:
+    for r in [r for r in _TRIED if r < rows.shape[1]]:
         bounds = _coarse(sample, directions[:, :r])
         rate = (bounds @ bounds.T >= threshold - _SLACK).float().mean()
         costs[r] = r + _EXACT_COST * float(rate)
@@ -107,31 +108,31 @@ def coarse_rows(
 
 
 def _unit(block: Tensor) -> Tensor:
-    """Rows of unit length in float32: those that were rounded to float16 are not quite."""
+    """Rows of unit length in float32; rows rounded to float16 are only nearly so."""
     return torch.nn.functional.normalize(block.float(), dim=1)
 
 
 def _coarse(block: Tensor, directions: Tensor) -> Tensor:
     inside = block @ directions
-    lack = (block.square().sum(1) - inside.square().sum(1)).clamp(min=0).sqrt()
-    return torch.cat([inside, lack[:, None]], 1)
+    remainder = (block.square().sum(1) - inside.square().sum(1)).clamp(min=0).sqrt()
+    return torch.cat([inside, remainder[:, None]], 1)
 
 
-def _decide(block: Tensor, start: int, threshold: float, found: NearDuplicates) -> Tensor:
-    """Which rows of a block stay, by their numbers; drops the others of those not dropped before.
+def _decide(block: Tensor, start: int, threshold: float, ordered: NearDuplicates) -> Tensor:
+    """Numbers of the kept rows of a block; drops the other rows that were not dropped before.
 
-    One after another, as each waits for those before it.
+    One row after another, because each depends on those before it.
     """
     cosine = block @ block.T
     is_near = (cosine >= threshold - _ROUNDING).triu(1).numpy()
-    stays = found.kept[start : start + len(block)] == NONE
+    is_kept = ordered.kept[start : start + len(block)] == NONE
     for row in np.flatnonzero(is_near.any(1)).tolist():
-        if stays[row]:
-            stays &= ~is_near[row]
-    is_near &= stays[:, None]
+        if is_kept[row]:
+            is_kept &= ~is_near[row]
+    is_near &= is_kept[:, None]
     query, other = is_near.nonzero()
-    _take(query + start, other + start, cosine.numpy()[query, other], found)
-    return torch.from_numpy(stays.nonzero()[0] + start)
+    _record(query + start, other + start, cosine.numpy()[query, other], ordered)
+    return torch.from_numpy(is_kept.nonzero()[0] + start)
 
 
 def _compare(
@@ -140,9 +141,9 @@ def _compare(
     leaders: Tensor,
     first: int,
     threshold: float,
-    found: NearDuplicates,
+    ordered: NearDuplicates,
 ) -> None:
-    """Drops what is near rows that stay, among a block of rows behind them."""
+    """Drops rows near the leaders in a block of later rows, from number `first` on."""
     bounds = coarse[leaders.to(coarse.device)] @ coarse[first : first + _OTHERS].T
     pairs = (bounds >= threshold - _SLACK).nonzero().cpu()
     for start in range(0, len(pairs), _PAIRS):
@@ -150,14 +151,14 @@ def _compare(
         query, other = leaders[left], right + first
         cosine = (_unit(rows[query]) * _unit(rows[other])).sum(1)
         near = cosine >= threshold - _ROUNDING
-        _take(query[near].numpy(), other[near].numpy(), cosine[near].numpy(), found)
+        _record(query[near].numpy(), other[near].numpy(), cosine[near].numpy(), ordered)
 
 
-def _take(query: ndarray, other: ndarray, cosine: ndarray, found: NearDuplicates) -> None:
-    """Notes for each other row the most similar query, and of equals the first."""
-    better = cosine > found.similarity[other]
+def _record(query: ndarray, other: ndarray, cosine: ndarray, ordered: NearDuplicates) -> None:
+    """Records for each other row the most similar query; of equals the first."""
+    better = cosine > ordered.similarity[other]
     query, other, cosine = query[better], other[better], cosine[better]
-    # Of several assignments to one place NumPy leaves the last.
-    last = np.lexsort((-query, cosine))
-    found.kept[other[last]] = query[last]
-    found.similarity[other[last]] = cosine[last]
+    # Of several assignments to one entry NumPy keeps the last.
+    order = np.lexsort((-query, cosine))
+    ordered.kept[other[order]] = query[order]
+    ordered.similarity[other[order]] = cosine[order]

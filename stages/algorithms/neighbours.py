@@ -1,15 +1,15 @@
-"""The nearest rows of each row, by cosine, in blocks: never a matrix of all pairs."""
+"""The nearest rows of each row by cosine, without a matrix of all pairs."""
 
 import numpy as np
 from jaxtyping import Float32, Int
 from numpy import ndarray
 
 BLOCK = 512
-"""Rows whose cosines to all others are held at once."""
+"""Rows whose cosines with all others are held at once."""
 
 
 def nearest_rows(rows: Float32[ndarray, "n p"], count: int) -> Int[ndarray, "n m"]:
-    """The `count` nearest of each unit row, itself left out, in no order; all others if fewer."""
+    """The `count` nearest other rows of each unit row, unsorted; all others if there are fewer."""
     n = len(rows)
     m = min(count, n - 1)
     if m < 1:

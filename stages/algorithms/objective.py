@@ -16,25 +16,26 @@ class Objective:
     """The settings that the loss depends on."""
 
     eta: float
-    """Temperature of the membership: the lower, the nearer to a hard assignment."""
+    """Temperature of the membership: a lower one is closer to a hard assignment."""
     gamma: float
-    """Weight of the conditional rate; the reference has no such factor, which is 1."""
+    """Weight of the conditional rate; the reference has no such factor, i.e. 1."""
     pi_reg: float
     """λ, weight of the squared norm of the membership."""
     eps_sq: float
     """ε², the squared distortion; the reference calls it eps."""
     sinkhorn: Literal["reference", "exact"]
-    """Few half iterations with a partial gradient, or a converged membership with the true one."""
+    """A few half iterations with a partial gradient, or a converged membership with the true one.
+    """
     half_iterations: int
-    """How many, for the reference's membership; the exact one ignores it."""
+    """Half iterations of the reference's membership; `exact` ignores it."""
     columns: int
-    """How many columns of Π the conditional rate is estimated from at each step; 0 takes all."""
+    """Columns of Π that the conditional rate is estimated from at each step; 0 takes all."""
 
 
 class Terms(NamedTuple):
-    """The loss and what it is made of: loss = −rate + γ conditional_rate + regulariser.
+    """The loss and its terms: loss = −rate + γ conditional_rate + regulariser.
 
-    Rates are in nats. In the warm-up the last two are not computed and read 0.
+    Rates are in nats. In the warm-up conditional_rate and regulariser are not computed, and are 0.
     """
 
     rate: Float[Tensor, ""]
@@ -54,8 +55,8 @@ def terms(
 ) -> Terms:
     """The loss of one batch. `generator` draws the columns where the objective samples them.
 
-    With `share` (i, of) the losses of all shares add up to the loss: columns are dealt out, the
-    rest is divided. Rate and regulariser are told in full.
+    With `share` (i, count), the losses of all `count` shares add up to the loss: each share takes
+    some of the columns and an equal part of the rest. Rate and regulariser are returned in full.
     """
     number, of = share
     rate = coding_rate(z, eps_sq=objective.eps_sq)
@@ -64,8 +65,8 @@ def terms(
         return Terms(rate, zero, zero, -rate / of)
     similarity = (c @ c.mT).abs()
     if objective.sinkhorn == "exact":
-        # Looking at the residual costs nothing on a CPU, and elsewhere waits for the device.
-        pi = membership(similarity, eta=objective.eta, look=similarity.device.type == "cpu")
+        # Checking the residual is free on a CPU; elsewhere it waits for the device.
+        pi = membership(similarity, eta=objective.eta, check=similarity.device.type == "cpu")
     else:
         pi = reference_membership(
             similarity, eta=objective.eta, half_iterations=objective.half_iterations
@@ -87,6 +88,6 @@ def terms(
 
 
 def first_non_finite(terms: Terms) -> str | None:
-    """Name of the first term that is not finite, if one is not. Waits for the device."""
+    """Name of the first term that is not finite, None if all are. Waits for the device."""
     finite = torch.isfinite(torch.stack([term.detach() for term in terms])).tolist()
     return next((name for name, ok in zip(Terms._fields, finite, strict=True) if not ok), None)

@@ -1,6 +1,6 @@
-"""Rows as points of a plane, so that what is alike lies together: fitted on some, then all others.
+"""Rows as points in the plane, similar rows close together: fitted to some, then all others.
 
-Distances in the plane say which rows are near one another, and little about how far others are.
+Short distances in the plane show which rows are similar; long distances mean little.
 """
 
 import importlib
@@ -13,25 +13,25 @@ from numpy import ndarray
 Method = Literal["pca", "tsne", "umap"]
 
 NEIGHBOURS = 5
-"""Fitted rows by which another row finds its place."""
+"""Fitted rows that decide the place of another row."""
 SHARPNESS = 30.0
-"""How much faster than its cosine a neighbour's weight falls: halved by 0.023. A place between two
-groups, where no row of either lies, would mislead."""
+"""Factor of the cosine in a neighbour's weight exp(30 cos): a cosine smaller by 0.023 halves it.
+With flatter weights, rows would be placed between two groups, where no row of either lies."""
 PERPLEXITY = 30.0
-"""Neighbours that a row holds on to, in t-SNE; fewer where there are hardly more rows."""
+"""Perplexity of t-SNE: its effective number of neighbours; less for small sets."""
 AT_ONCE = 512
-"""Rows whose cosines to the fitted ones are held together."""
+"""Rows whose cosines with the fitted rows are held at once."""
 KEPT = 50
-"""Principal directions that t-SNE looks at: with all of them it takes longer and shows the same."""
+"""Principal directions that t-SNE uses: with all of them it takes longer and shows the same."""
 
 
 def fit_plane(z: Float32[ndarray, "m p"], method: Method, seed: int) -> Float32[ndarray, "m 2"]:
-    """Places of unit rows, around 0 and at most 1 from it; equal for equal rows and seeds.
+    """Places of unit rows, with coordinates from −1 to 1; equal for equal rows and seeds.
 
-    `pca` takes the two leading principal directions, `tsne` the neighbourhoods of van der Maaten
-    and Hinton (JMLR 2008), `umap` those of McInnes and others (arXiv 1802.03426). All three begin
-    at principal directions. Fewer than four rows have no neighbourhoods, nor have rows that are all
-    the same: they get `pca`.
+    `pca` uses the two leading principal directions, `tsne` is t-SNE (van der Maaten and Hinton,
+    JMLR 2008), `umap` is UMAP (McInnes et al., arXiv 1802.03426). All three start from principal
+    directions. Fewer than four rows, or rows that are all equal, have no neighbourhoods: they get
+    `pca`.
     """
     if not len(z):
         return np.zeros((0, 2), np.float32)
@@ -41,10 +41,9 @@ def fit_plane(z: Float32[ndarray, "m p"], method: Method, seed: int) -> Float32[
 
 
 def _principal(z: Float32[ndarray, "m p"], kept: int) -> ndarray:
-    """Places of rows along their leading principal directions, (m, kept); 0 where there are fewer.
+    """Coordinates (m, kept) along the leading principal directions; zeros if there are fewer.
 
-    Each direction points to where its largest part is positive, so that equal rows give equal
-    places.
+    The sign of a direction makes its largest entry positive, so that equal rows give equal places.
     """
     x = z - z.mean(0, dtype=np.float64)
     _, directions = np.linalg.eigh(x.T @ x)
@@ -61,13 +60,13 @@ def _tsne(z: Float32[ndarray, "m p"], seed: int) -> ndarray:
     narrow = _principal(z, min(KEPT, z.shape[1])).astype(np.float32)
     perplexity = min(PERPLEXITY, (len(z) - 1) / 3)
     start = narrow[:, :2] if narrow.shape[1] > 1 else np.pad(narrow, ((0, 0), (0, 1)))
-    # As scikit-learn scales principal directions that it finds itself.
+    # scikit-learn scales its own principal directions like this.
     start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
     return TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(narrow)
 
 
 def _umap(z: Float32[ndarray, "m p"], seed: int) -> ndarray:
-    # An extra of its own: it brings a compiler along.
+    # An optional extra, because it brings a compiler along.
     umap = importlib.import_module("umap")
     return umap.UMAP(
         n_neighbors=min(15, len(z) - 1),
@@ -79,7 +78,7 @@ def _umap(z: Float32[ndarray, "m p"], seed: int) -> ndarray:
 
 
 def centred(xy: ndarray) -> Float32[ndarray, "m 2"]:
-    """Points around their middle, the farthest at 1."""
+    """Points moved and scaled so that their bounding box is centred and reaches −1 or 1."""
     moved = xy - (xy.max(0) + xy.min(0)) / 2
     most = float(np.abs(moved).max())
     return (moved / most if most > 0 else moved).astype(np.float32)
@@ -88,10 +87,10 @@ def centred(xy: ndarray) -> Float32[ndarray, "m 2"]:
 def extend_plane(
     fitted: Float32[ndarray, "m p"], xy: Float32[ndarray, "m 2"], z: Float32[ndarray, "n p"]
 ) -> Float32[ndarray, "n 2"]:
-    """Places of unit rows, each among its nearest fitted rows.
+    """Places of unit rows: the mean place of their nearest fitted rows, weighted by exp(30 cos).
 
-    The mean of their places, weighted by exp(30 cos): as openTSNE places new rows at first
-    (Poličar and others, Machine Learning 2023), but with a weight that lets the nearest one win.
+    openTSNE (Poličar et al., Machine Learning 2023) initialises new rows similarly; here the
+    weights let the nearest fitted row dominate.
     """
     m = min(NEIGHBOURS, len(fitted))
     places = np.empty((len(z), 2), np.float32)

@@ -1,6 +1,6 @@
-"""Coding rates in nats, as in arXiv 2306.05272 (CPP) and the work on MLC that it builds on.
+"""Coding rates in nats, as in arXiv 2306.05272 (CPP) and in the work on MLC that it builds on.
 
-`eps_sq` is the squared distortion ε². The reference code writes `eps` for it.
+`eps_sq` is the squared distortion ε². The reference code calls it `eps`.
 """
 
 import torch
@@ -11,15 +11,15 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from .symmetric import Triangle, full_precision, inverse_factor_, log_determinant
 
 MIN_GROUP = 1e-8
-"""What the reference adds to a group's size t_j, so that an empty column divides by no zero."""
+"""Added to a group's size t_j, as in the reference, so that an empty column divides by no zero."""
 
 
 def coding_rate(z: Float[Tensor, "n p"], *, eps_sq: float) -> Float[Tensor, ""]:
     """R(Z) = ½ ln det(I + p/(n ε²) ZᵀZ), in nats (arXiv 2306.05272). Differentiable.
 
-    Works on the smaller of the p×p and the n×n Gram matrix, by Cholesky; the reference always
-    takes p×p by LU. Works in float64: it is one small matrix, and the loss is the difference of two
-    rates some ten times its size. NaN where `z` is not finite.
+    Uses the smaller of the p×p and the n×n Gram matrix, by Cholesky; the reference always takes
+    p×p, by LU. Computes in float64: it is one small matrix, and the loss is the difference of two
+    rates that are some ten times larger. NaN where `z` is not finite.
     """
     n, p = z.shape
     wide = z.double()
@@ -40,11 +40,11 @@ def conditional_rate(
 ) -> Float[Tensor, ""]:
     """R_c(Z, Π) = Σ_j t_j/(2n) ln det(I + p/(t_j ε²) Zᵀ Diag(Π_:j) Z), t_j = Σ_i Π_ij, in nats.
 
-    The groups are the columns of Π (arXiv 2306.05272). `columns` sums only those and scales by
-    m/c, which is unbiased when they were drawn uniformly. The same numbers as the reference, whose
-    buffer of n m p numbers becomes work of at most `chunk_bytes` (or one column's, if that is
-    more) beside the arguments and their gradients. Once differentiable, in `z` and `pi`: the
-    gradients are closed forms, computed along with the value.
+    The groups are the columns of Π (arXiv 2306.05272). With `columns`, only those are summed, and
+    the sum is scaled by m/c, which is unbiased for uniformly drawn columns. Gives the same numbers
+    as the reference, but instead of a buffer of n m p numbers it needs at most `chunk_bytes` (or
+    one column's worth, if that is more) beside the arguments and their gradients. Differentiable
+    once, in `z` and `pi`: the gradients are closed forms, computed along with the value.
     """
     z = at_least_float32(z)
     pi = pi.to(z.dtype)
@@ -58,7 +58,7 @@ def conditional_rate(
 
 
 def sampled_columns(n: int, c: int, generator: torch.Generator) -> Int[Tensor, " c"]:
-    """`c` of `n` columns, uniformly without replacement; all of them, in order, when c ≥ n."""
+    """`c` of `n` columns, drawn uniformly without replacement; all, in order, where c ≥ n."""
     if c >= n:
         return torch.arange(n, device=generator.device)
     return torch.randperm(n, generator=generator, device=generator.device)[:c]
@@ -111,20 +111,20 @@ class _Sums:
         self.grad_pi = torch.empty_like(pi) if wants_pi else None
 
     def add_all(self, chunk_bytes: int) -> None:
-        """Packed triangles where they fit: half the arithmetic; else one matrix a column."""
+        """Sums over all columns: by packed triangles if they fit, which halves the arithmetic."""
         (n, p), q = self.z.shape, self.z.shape[1] * (self.z.shape[1] + 1) // 2
         budget = chunk_bytes // self.z.element_size()
         fixed = n * q if self.grad_z is None else 2 * n * q
-        one = 2 * q + 4 * p * p  # numbers of work a column
-        if fixed + one <= budget:
-            self._add_packed(max(1, (budget - fixed) // one))
+        per_column = 2 * q + 4 * p * p  # numbers of work
+        if fixed + per_column <= budget:
+            self._add_packed(max(1, (budget - fixed) // per_column))
         else:
             self._add_batched(max(1, budget // (2 * n * p + 4 * p * p)))
 
     def _add_packed(self, width: int) -> None:
         triangle = Triangle(self.z.shape[1], self.z.device)
         outer = triangle.pack_outer(self.z)  # (n, q): z_i z_iᵀ
-        # Both products below see each pair off the diagonal once, and it counts twice.
+        # Both products below see each off-diagonal pair once, but it counts twice.
         weight = self.grad_scale * (2 - triangle.is_diagonal.to(self.z.dtype))
         pulled = None if self.grad_z is None else torch.zeros_like(outer)  # Σ_j Π_ij G_j
         for start in range(0, self.pi.shape[1], width):
@@ -165,7 +165,7 @@ class _Sums:
                 self.grad_z += 2 * (pi[:, None, :] @ gz).squeeze(1)
 
     def _invert(self, gram: Tensor, part: slice) -> Tensor | None:
-        """Adds the value of these columns; their A_j⁻¹ where gradients are wanted."""
+        """Adds the value of these columns; returns their A_j⁻¹ where gradients are needed."""
         n, p = self.z.shape
         a = gram.mul_(self.alpha[part, None, None])
         a.diagonal(dim1=1, dim2=2).add_(1)

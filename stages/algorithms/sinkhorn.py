@@ -1,7 +1,7 @@
 """Doubly stochastic memberships from similarities, as in arXiv 2306.05272 (CPP).
 
-Π = n exp((S + u 1ᵀ + 1 vᵀ)/η), scaled so that rows and columns sum to one. S is |C Cᵀ| in the
-paper; anything square will do for `reference_membership`, anything symmetric for the others.
+Π = n exp((S + u 1ᵀ + 1 vᵀ)/η), scaled so that rows and columns sum to one. In the paper S is
+|C Cᵀ|; `reference_membership` takes any square S, the other functions any symmetric S.
 """
 
 import math
@@ -15,22 +15,22 @@ from ...store.errors import NumericError
 from .symmetric import full_precision
 
 BLOCK = 8
-"""Steps between two looks at the residual, each of which waits for the device."""
+"""Steps between two checks of the residual, each of which waits for the device."""
 
 ROWS = 4096
-"""Rows of the similarity whose sums are taken at once: no third matrix is held."""
+"""Rows of the similarity summed at once, so that no third matrix is held."""
 
-BLINDLY = 64
-"""Steps where nobody looks: each halves the error, and float32 has 24 bits."""
+UNCHECKED = 64
+"""Steps without checks: each halves the error, and float32 has 24 bits."""
 
 
 def reference_membership(
     similarity: Float[Tensor, "n n"], *, eta: float, half_iterations: int = 5
 ) -> Float[Tensor, "n n"]:
-    """Π as the reference computes it: alternate row and column updates, starting with the rows.
+    """Π as the reference computes it: alternating row and column updates, starting with the rows.
 
-    After an odd number of half iterations rows sum to one and columns nearly; Π is not symmetric.
-    v counts as a constant, so the gradient is that of a softmax over each row only.
+    After an odd number of half iterations rows sum to one, and columns nearly; Π is not symmetric.
+    v counts as a constant, so the gradient is that of a softmax over each row.
     """
     marginal = -math.log(len(similarity))
     u, v = similarity.new_zeros(len(similarity), 1), similarity.new_zeros(len(similarity))
@@ -50,21 +50,20 @@ def membership(
     eta: float,
     tolerance: float = 1e-6,
     max_iterations: int = 10_000,
-    look: bool = True,
+    check: bool = True,
 ) -> Float[Tensor, "n n"]:
-    """The doubly stochastic, symmetric Π of a symmetric similarity, run until it is one.
+    """The doubly stochastic, symmetric Π of a symmetric similarity, iterated to convergence.
 
-    Differs from the reference, which stops after five half iterations and holds v constant:
-    rows and columns sum to one within `tolerance` (or what the floating type allows, if that is
-    more), and the gradient is the true one, by the implicit function theorem. It is returned
-    symmetrised. Only the symmetric part of `similarity` may vary; an unsymmetric one gives
-    meaningless numbers. Raises NumericError where `similarity` is not finite or the residual is
-    above the tolerance after `max_iterations` matrix-vector products.
+    Differs from the reference, which stops after five half iterations and holds v constant: rows
+    and columns sum to one within `tolerance` (or the precision of the floating type, if that is
+    coarser), and the gradient is the true one, by the implicit function theorem, symmetrised. An
+    asymmetric `similarity` gives meaningless numbers. Raises NumericError where `similarity` is not
+    finite, or the residual exceeds the tolerance after `max_iterations` matrix-vector products.
 
-    Without `look` nothing waits for the device: always `BLINDLY` products, and NaN throughout where
-    an error is raised otherwise.
+    Without `check` nothing waits for the device: it always takes `UNCHECKED` products, and returns
+    NaN throughout where it would raise.
     """
-    most = max_iterations if look else 0
+    most = max_iterations if check else 0
     return _Membership.apply(similarity, eta, tolerance, most)  # pyright: ignore[reportReturnType]
 
 
@@ -75,9 +74,9 @@ def potentials(
     tolerance: float = 1e-6,
     max_iterations: int = 10_000,
 ) -> Float[Tensor, " n"]:
-    """u with Π_ij = n exp((S_ij + u_i + u_j)/η): what extends a membership to further rows.
+    """u with Π_ij = n exp((S_ij + u_i + u_j)/η), which extends a membership to further rows.
 
-    Without gradient. The conditions of `membership` hold.
+    Without gradient. The conditions of `membership` apply.
     """
     with torch.no_grad(), full_precision(similarity.device):
         u, _, x = _scale(similarity, eta, tolerance, max_iterations)
@@ -90,9 +89,9 @@ def _scale(
     """u, K = n exp((S + u_i + u_j)/η) and x, so that Π = diag(x) K diag(x).
 
     The symmetric fixed point u ← (u + T(u))/2, T(u)_i = η(−ln n − logsumexp_j (S_ij + u_j)/η),
-    whose error shrinks by (1 − λ)/2 for each eigenvalue λ of Π: by half or better where the kernel
-    is positive semidefinite, as with cosines it nearly is. Between two looks it runs on K as
-    x ← √(x / (K x)); then x is absorbed into u, so nothing over- or underflows.
+    multiplies the error along an eigenvector of Π with eigenvalue λ by (1 − λ)/2: by half or less
+    where the kernel is positive semidefinite, which it nearly is for cosines. Between two checks it
+    runs on K as x ← √(x / (K x)); then x is absorbed into u, so nothing over- or underflows.
     """
     n, tolerance, u = len(s), _reachable(tolerance, s), _first_potentials(s, eta)
     residual = math.inf
@@ -103,23 +102,24 @@ def _scale(
             return u, kernel, x
         if not math.isfinite(residual):
             raise NumericError(
-                f"the similarity of {n} samples holds a number that is not finite "
-                f"(residual {residual} at eta {eta}): look at the features that it comes from"
+                f"the similarity of {n} samples holds a non-finite number "
+                f"(residual {residual} at eta {eta}): check the features that it comes from"
             )
         u = u + eta * x.log()
         del kernel  # before the next one is made
     raise NumericError(
-        f"the membership of {n} samples at eta {eta} misses row sums of one by {residual:.1e} "
-        f"after {max_iterations} iterations (allowed: {tolerance:.1e}): raise eta or max_iterations"
+        f"the membership of {n} samples did not converge at eta {eta}: after {max_iterations} "
+        f"iterations row sums differ from one by {residual:.1e}, more than {tolerance:.1e}: "
+        "raise eta or max_iterations"
     )
 
 
-def _scale_blindly(
+def _scale_unchecked(
     s: Tensor, eta: float, tolerance: float, _: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same without a look: x is NaN where the tolerance is missed."""
+    """`_scale` without waiting for the device; x is NaN where the tolerance is missed."""
     u = _first_potentials(s, eta)
-    for _ in range(BLINDLY // BLOCK - 1):
+    for _ in range(UNCHECKED // BLOCK - 1):
         u = u + eta * _block(s, u, eta)[1].log()
     kernel, x, error = _block(s, u, eta)
     return u, kernel, torch.where(error <= _reachable(tolerance, s), x, torch.nan)
@@ -135,12 +135,12 @@ def _first_potentials(s: Tensor, eta: float) -> Tensor:
 
 
 def _block(s: Tensor, u: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
-    """K of the potentials, x after `BLOCK` steps on it, and the largest error of a row sum."""
+    """K of the potentials u, x after `BLOCK` steps on it, and the largest error of a row sum."""
     kernel = (s + u[:, None]).add_(u).div_(eta).add_(math.log(len(s))).exp_()
     x = torch.ones_like(u)
     sums = kernel @ x
     for _ in range(BLOCK):
-        # The clamp bounds a step where a row of K underflowed; it is idle near the solution.
+        # The clamp bounds a step where a row of K underflowed; near the solution it has no effect.
         x = x * sums.clamp(1e-4, 1e4).rsqrt()
         sums = x * (kernel @ x)
     return kernel, x, (sums - 1).abs().max()
@@ -151,10 +151,10 @@ class _Membership(torch.autograd.Function):
 
     ∂L/∂S_ij = (W_ij + W_ji)/2 − Π_ij (w_i + w_j)/2.
 
-    I + Π has eigenvalues in (0, 2]. The usual system, I − ΠΠᵀ made regular by 11ᵀ/n, is singular
-    once more for each further piece that the graph falls into; this one is not. An eigenvalue 0
-    needs a piece with two sides and nothing within a side; w is then free along it, ∂L/∂S is not,
-    and the ridge picks one.
+    I + Π has eigenvalues in [0, 2]. The usual system, I − ΠΠᵀ made regular by 11ᵀ/n, gets one more
+    singular direction for each further connected component of the graph; this one does not. It has
+    an eigenvalue 0 only where a component is bipartite; there w is not unique but ∂L/∂S is, and the
+    ridge picks one w.
     """
 
     @staticmethod
@@ -162,7 +162,7 @@ class _Membership(torch.autograd.Function):
         ctx: FunctionCtx, s: Tensor, eta: float, tolerance: float, max_iterations: int
     ) -> Tensor:
         with full_precision(s.device):
-            scale = _scale if max_iterations else _scale_blindly
+            scale = _scale if max_iterations else _scale_unchecked
             _, kernel, x = scale(s, eta, tolerance, max_iterations)
         pi = kernel.mul_(x[:, None]).mul_(x)
         ctx.save_for_backward(pi)

@@ -1,4 +1,4 @@
-"""Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, resuming, projecting."""
+"""Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, state and projection."""
 
 from collections.abc import Iterator, Sequence
 from typing import cast
@@ -12,44 +12,33 @@ from ...store.errors import ConfigError
 from .clustering.sampling import choose_rows
 from .distributed import gather_batch, rank_and_size, sum_gradients, sum_over
 from .heads import Heads, principal_directions
-from .objective import Terms, first_non_finite, terms
-from .recipe import REFERENCE, Recipe
-from .rows import Rows
+from .objective import Terms, terms
+from .training_config import TrainingConfig
+from .training_rows import TrainingRows
 from .views import Directions, View, view_directions
 from .whitening import ROWS, neighbour_directions
 
-__all__ = [
-    "REFERENCE",
-    "Recipe",
-    "Trainer",
-    "build_optimizer",
-    "first_non_finite",
-    "project",
-    "settle_batchnorm",
-    "train_step",
-]
-
 WEIGHTS, ORDER, COLUMNS = range(3)
-"""What a random stream of a seed is for."""
+"""Purposes of a seed's independent random streams."""
 
 
-def build_optimizer(heads: Heads, recipe: Recipe) -> torch.optim.Optimizer:
-    """One optimiser of two groups; the second is the cluster head, if there is one.
+def build_optimizer(heads: Heads, config: TrainingConfig) -> torch.optim.Optimizer:
+    """One optimiser with two groups; the second is the cluster head, if there is one.
 
-    The reference keeps two optimisers, which is the same thing.
+    The reference has two optimisers, which is equivalent.
     """
     cluster = heads.cluster_parameters()
     rest = [v for k, v in heads.named_parameters() if k not in cluster]
     groups = [
-        {"params": rest, "lr": recipe.lr, "weight_decay": recipe.weight_decay},
+        {"params": rest, "lr": config.lr, "weight_decay": config.weight_decay},
         {
             "params": list(cluster.values()),
-            "lr": recipe.lr_cluster,
-            "weight_decay": recipe.weight_decay_cluster,
+            "lr": config.lr_cluster,
+            "weight_decay": config.weight_decay_cluster,
         },
     ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=recipe.momentum)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=config.momentum)
     return torch.optim.Adam(groups)
 
 
@@ -57,39 +46,39 @@ def train_step(
     heads: Heads,
     optimizer: torch.optim.Optimizer,
     batch: Float[Tensor, "n d"],
-    recipe: Recipe,
+    config: TrainingConfig,
     number: int,
     *,
     generator: torch.Generator | None = None,
 ) -> Terms:
-    """Step `number`, counted from 0, on one batch; the terms, detached, on the batch's device.
+    """Takes step `number`, from 0, on one batch; returns detached terms on the batch's device.
 
-    While warming up the cluster head has no gradient, so its momentum starts from nothing. After
-    the last step of the warm-up it becomes a copy of the feature head. Among several processes
-    `batch` is this one's share of the rows; the loss is that of all of them.
+    During the warm-up the cluster head has no gradient, so its momentum starts from zero. After the
+    last warm-up step it becomes a copy of the feature head. With several processes, `batch` is this
+    process' share of the rows, and the loss is that of all rows.
     """
     heads.train()
     z, c = heads(batch)
     whole_z = gather_batch(z)
     whole_c = whole_z if c is z else gather_batch(c)
-    warmup, share = number < recipe.warmup_steps, rank_and_size()
-    out = terms(whole_z, whole_c, recipe.objective, warmup=warmup, generator=generator, share=share)
+    warmup, share = number < config.warmup_steps, rank_and_size()
+    out = terms(whole_z, whole_c, config.objective, warmup=warmup, generator=generator, share=share)
     optimizer.zero_grad(set_to_none=True)
     out.loss.backward()
     sum_gradients(heads)
     optimizer.step()
-    if number + 1 == recipe.warmup_steps:
+    if number + 1 == config.warmup_steps:
         heads.copy_feature_head_to_cluster_head()
     rate, conditional, regulariser, loss = (term.detach() for term in out)
     return Terms(rate, sum_over(conditional), regulariser, sum_over(loss))
 
 
 @torch.no_grad()
-def settle_batchnorm(heads: Heads, x: Rows, batch: int) -> None:
-    """Sets BatchNorm's running statistics to those of all rows, over blocks of `batch`.
+def settle_batchnorm(heads: Heads, x: TrainingRows, batch: int) -> None:
+    """Sets BatchNorm's running statistics to those of all rows, computed in blocks of `batch`.
 
-    A short training leaves them near where they started: the initial variance of 1 is some thousand
-    times that of a projected unit row, and after 50 steps still outweighs it.
+    After a short training they would still be near their initial values: the initial variance of 1
+    is some thousand times that of a projected unit row, and outweighs it even after 50 steps.
     """
     if not heads.has_trunk:
         return
@@ -107,10 +96,12 @@ def settle_batchnorm(heads: Heads, x: Rows, batch: int) -> None:
 
 
 @torch.no_grad()
-def project(heads: Heads, x: Rows, batch: int) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
+def project(
+    heads: Heads, x: TrainingRows, batch: int
+) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
     """Features and cluster features of all rows, float16 on the CPU, `batch` rows at a time.
 
-    BatchNorm uses its running statistics, so a row's features do not depend on the other rows; the
+    BatchNorm uses its running statistics, so a row's features do not depend on other rows. The
     reference never leaves training mode, where they do.
     """
     was_training = heads.training
@@ -128,19 +119,18 @@ def project(heads: Heads, x: Rows, batch: int) -> tuple[Float[Tensor, "n p"], Fl
 
 
 class Trainer:
-    """Heads in training on the rows of `x`, which stay where they are; batches go to `device`.
+    """Trains heads on the rows of `x`, which stay on their device; batches are moved to `device`.
 
-    The rows of a batch and the sampled columns follow from the seed and the step's number alone.
-    A last batch that would be short is dropped. Among several processes each takes its share of
-    every batch, which is shortened to a multiple of their number. Raises ConfigError below 2 rows,
-    or below 2 for each process. Rows may hold several `views`, which start side by side, with the
-    recipe's number of features each.
+    The rows of a batch and the sampled columns only depend on the seed and the step number. A short
+    last batch is dropped. With several processes, each takes its share of every batch, which is
+    shortened to a multiple of their number. Raises ConfigError for fewer than 2 rows per process.
+    A row may consist of several `views`; each starts with the config's number of features.
     """
 
     def __init__(
         self,
-        x: Rows,
-        recipe: Recipe,
+        x: TrainingRows,
+        config: TrainingConfig,
         device: torch.device | str,
         views: Sequence[View] = (),
     ) -> None:
@@ -148,49 +138,49 @@ class Trainer:
         self._rank, self._size = rank_and_size()
         if n < 2 * self._size:
             raise ConfigError(
-                f"training got {n} rows of embeddings; it needs at least {2 * self._size}"
+                f"training needs at least {2 * self._size} rows of embeddings, got {n}"
             )
-        self.x, self.recipe, self.device = x, recipe, torch.device(device)
+        self.x, self.config, self.device = x, config, torch.device(device)
         self.heads = Heads(
             d=d,
-            h=recipe.width,
-            p=recipe.features * max(1, len(views)),
-            shared_heads=recipe.shared_heads,
-            skip=recipe.has_skip,
-            generator=_generator(recipe.seed, WEIGHTS, 0),
+            h=config.width,
+            p=config.features * max(1, len(views)),
+            shared_heads=config.shared_heads,
+            skip=config.has_skip,
+            generator=_generator(config.seed, WEIGHTS, 0),
         )
-        if recipe.has_skip:
-            self.heads.start_from(*_directions(x, recipe, self.device, views))
+        if config.has_skip:
+            self.heads.start_from(*_directions(x, config, self.device, views))
         self.heads.to(self.device)
-        self.optimizer = build_optimizer(self.heads, recipe)
+        self.optimizer = build_optimizer(self.heads, config)
         self.step_number = 0
-        self.batch = min(recipe.batch, n) // self._size * self._size
+        self.batch = min(config.batch, n) // self._size * self._size
         self.steps_per_epoch = n // self.batch
         self._order: tuple[int, Tensor] | None = None
         self._stream: tuple[int, Iterator[Tensor]] | None = None
 
     @property
     def total_steps(self) -> int:
-        """Steps of the whole recipe."""
-        return self.recipe.epochs * self.steps_per_epoch
+        """Number of steps in the whole training."""
+        return self.config.epochs * self.steps_per_epoch
 
     def step(self) -> Terms:
-        """Takes the next step; the terms stay on the device, so that no step waits for it."""
+        """Takes the next step; the terms stay on the device, so no step waits for it."""
         batch = self._batch().to(self.device, torch.float32)
-        generator = _generator(self.recipe.seed, COLUMNS, self.step_number)
+        generator = _generator(self.config.seed, COLUMNS, self.step_number)
         out = train_step(
-            self.heads, self.optimizer, batch, self.recipe, self.step_number, generator=generator
+            self.heads, self.optimizer, batch, self.config, self.step_number, generator=generator
         )
         self.step_number += 1
         return out
 
     def finish(self) -> Heads:
-        """The heads, their BatchNorm settled on all rows: call it before they project."""
+        """The heads with BatchNorm settled on all rows: call it before they project."""
         settle_batchnorm(self.heads, self.x, self.batch)
         return self.heads
 
     def state(self) -> dict[str, Tensor]:
-        """All that continuing needs, as copies on the CPU: weights, moments, the step's number."""
+        """Everything needed to continue, copied to the CPU: weights, moments, step number."""
         out = {f"heads.{k}": v for k, v in self.heads.state_dict().items()}
         for name, parameter in self.heads.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -200,7 +190,7 @@ class Trainer:
         return {k: v.detach().to("cpu", copy=True) for k, v in out.items()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Continues where `state` was taken: bit by bit on a CPU with the same recipe and rows."""
+        """Continues from a `state`; exact on a CPU with the same config and rows."""
         prefix = "heads."
         self.heads.load_state_dict(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -211,7 +201,7 @@ class Trainer:
             if path.startswith("optimizer."):
                 name, _, key = path.removeprefix("optimizer.").rpartition(".")
                 parameter = parameters[name]
-                # Adam keeps its count of steps on the CPU; moments live beside their parameter.
+                # Adam keeps its step count on the CPU; moments are on their parameter's device.
                 device = value.device if key == "step" else parameter.device
                 self.optimizer.state[parameter][key] = value.to(device, copy=True)
         self.step_number = int(state["step"])
@@ -232,25 +222,27 @@ class Trainer:
     def _rows(self) -> Tensor:
         epoch, place = divmod(self.step_number, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
-            generator = _generator(self.recipe.seed, ORDER, epoch)
+            generator = _generator(self.config.seed, ORDER, epoch)
             self._order = epoch, torch.randperm(len(self.x), generator=generator)
         mine = self.batch // self._size
         start = place * self.batch + self._rank * mine
         return self._order[1][start : start + mine].to(self.x.device)
 
 
-def _directions(x: Rows, recipe: Recipe, device: torch.device, views: Sequence[View]) -> Directions:
+def _directions(
+    x: TrainingRows, config: TrainingConfig, device: torch.device, views: Sequence[View]
+) -> Directions:
     """Mean of the rows, and the directions (p, d) that the heads start from.
 
-    With several views both are those of the rows that whitening looks at.
+    With several views, both are computed from the sample of rows that whitening uses.
     """
     if len(views) > 1:
-        sample = x[torch.from_numpy(choose_rows(len(x), ROWS, recipe.seed)).to(x.device)]
+        sample = x[torch.from_numpy(choose_rows(len(x), ROWS, config.seed)).to(x.device)]
         rows = sample.to(device, torch.float32)
-        return view_directions(rows, views, lambda part: _directions(part, recipe, device, ()))
-    if recipe.start == "principal":
-        return principal_directions(x, recipe.features, device=device)
-    return neighbour_directions(x, recipe.features, seed=recipe.seed, device=device)
+        return view_directions(rows, views, lambda part: _directions(part, config, device, ()))
+    if config.start == "principal":
+        return principal_directions(x, config.features, device=device)
+    return neighbour_directions(x, config.features, seed=config.seed, device=device)
 
 
 def _generator(seed: int, purpose: int, number: int) -> torch.Generator:

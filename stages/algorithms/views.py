@@ -1,4 +1,4 @@
-"""Several views of each image in one row: embeddings of several models, what a guide says of it."""
+"""Several views of each image in one row: embeddings of several models, and a guide's mean word."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 class View(NamedTuple):
-    """Neighbouring columns of a row."""
+    """Consecutive columns of a row."""
 
     size: int
-    """Columns."""
+    """Number of columns."""
     share: float
-    """Of the similarity of two rows, what it decides on average; those of a row add up to 1."""
+    """Its average share of the similarity of two rows; the shares of a row sum to 1."""
 
 
 Directions = tuple[Float[Tensor, " d"], Float[Tensor, "p d"]]
-"""A mean, and directions along which rows about it are projected."""
+"""A mean, and directions that rows minus the mean are projected on."""
 
 
 def view_directions(
@@ -26,10 +26,10 @@ def view_directions(
     views: Sequence[View],
     find: Callable[[Float[Tensor, "n d"]], Directions],
 ) -> Directions:
-    """Mean (D,) and directions (p · views, D) that project every view by itself, side by side.
+    """Mean (D,) and block-diagonal directions (p · views, D): each view is projected by itself.
 
-    `find` gives the mean and the p directions of one view. Each view is scaled so that its mean
-    squared length over `rows` is its share; a view that is the same for all rows adds nothing.
+    `find` returns the mean and the p directions of one view. Each view is scaled so that its mean
+    squared length over `rows` is its share; a view that is the same for all rows becomes zero.
     """
     means, blocks = [], []
     for view, part in zip(views, rows.split([view.size for view in views], dim=1), strict=True):

@@ -1,8 +1,8 @@
-"""A linear start in closed form: directions in which near neighbours differ are noise for clusters.
+"""Whitening by near neighbours: a linear start of the heads, in closed form.
 
-Neighbour whitening is within-class covariance normalisation (Hatch, Kajarekar and Stolcke, 2006)
-with neighbours in place of classes. In whitened rows, what tells groups apart outweighs what varies
-within them.
+Directions in which near neighbours differ are noise for clustering, so they are scaled down. This
+is within-class covariance normalisation (Hatch, Kajarekar and Stolcke, 2006) with neighbours in
+place of classes: differences between groups then outweigh the variation within them.
 """
 
 import torch
@@ -11,33 +11,33 @@ from torch import Tensor
 
 from .clustering.sampling import choose_rows
 from .heads import leading_directions, unit_rows
-from .rows import Rows
+from .training_rows import TrainingRows
 
 ROWS = 20_000
-"""Rows that are looked at, at most: bounds the time, which grows with their square."""
+"""Rows used, at most: bounds the time, which grows with their square."""
 NEIGHBOURS = 5
-"""Nearest rows that a row is compared with."""
+"""Nearest rows that each row is compared with."""
 FEW_ROWS, FEW_NEIGHBOURS = 1500, 3
-"""In a set of fewer rows the fifth neighbour is often of another group."""
+"""Sets of fewer rows use fewer neighbours: there the fifth is often from another group."""
 SHRINKAGE_ROWS = 250
-"""The covariance is shrunk by this number over that of the rows, within `SHRINKAGE`."""
+"""The shrinkage of the covariance is this over the number of rows, limited to `SHRINKAGE`."""
 SHRINKAGE = (0.1, 0.5)
 NEAR_DUPLICATE = 0.98
-"""Centred rows of this cosine or more show one thing twice: no group's variation can be seen."""
+"""Centred rows with this cosine or more show the same thing, and nothing of a group's variation."""
 BLOCK = 2048
-"""Rows whose cosines to all others are held at once."""
+"""Rows whose cosines with all others are held at once."""
 
 
 def neighbour_directions(
-    x: Rows, p: int, *, seed: int, device: torch.device | None = None
+    x: TrainingRows, p: int, *, seed: int, device: torch.device | None = None
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, "p d"]]:
     """Mean and `p` directions such that unit rows of `(x - mean) @ directions.T` are whitened.
 
     S, the mean of (c_i − c_j)(c_i − c_j)ᵀ over near neighbours of the centred unit rows c, is
-    shrunk towards a multiple of I; the directions are the leading principal ones of c S^-½. All of
-    it is fitted to at most `ROWS` rows, drawn evenly. Directions have unit length on average, their
-    signs are fixed, and those beyond the rank are zero rows. Where no row has a neighbour that
-    differs, these are the principal directions of c.
+    shrunk towards a multiple of I; the directions are the leading principal directions of c S^-½,
+    mapped back by S^-½. They are fitted to a uniform sample of at most `ROWS` rows, have unit
+    length on average and fixed signs, and are zero rows beyond the rank. Where no row has a
+    neighbour that differs, they are the principal directions of c.
     """
     n = len(x)
     device = x.device if device is None else device
@@ -72,10 +72,10 @@ def _neighbour_covariance(c: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
 def _nearest(
     c: Float[Tensor, "n d"], start: int, count: int, m: int
 ) -> tuple[Int[Tensor, "b m"], Tensor]:
-    """The m nearest rows that are no near-duplicates, and whether there is one."""
+    """The m nearest rows that are not near-duplicates, and for each whether it exists."""
     cosines = c[start : start + count] @ c.mT
     cosines[cosines >= NEAR_DUPLICATE] = -torch.inf
-    # A row that is the mean has no direction, and is not its own near-duplicate.
+    # A row equal to the mean is zero, so the line above did not exclude the row itself.
     every = torch.arange(count, device=c.device)
     cosines[every, every + start] = -torch.inf
     best = cosines.topk(m, dim=1)

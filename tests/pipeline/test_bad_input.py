@@ -76,9 +76,9 @@ def test_a_tar_cut_in_half_is_partial_and_its_good_samples_are_kept(store, shard
 def test_an_empty_tar_alone_is_no_samples(store, tmp_path):
     empty = tmp_path / "empty.tar"
     tarfile.open(empty, "w").close()
-    assert "no samples at all (empty.tar)" in fail(store, *embed_words(empty))
+    assert "no samples found (empty.tar)" in fail(store, *embed_words(empty))
     (tmp_path / "zero.tar").write_bytes(b"")
-    assert "no samples at all (zero.tar)" in fail(store, *embed_words(tmp_path / "zero.tar"))
+    assert "no samples found (zero.tar)" in fail(store, *embed_words(tmp_path / "zero.tar"))
 
 
 def test_a_text_file_named_tar_is_named(store, shards):
@@ -117,7 +117,7 @@ def test_shards_without_pictures_say_what_they_hold(store, tmp_path):
     for number in range(3):
         add_member(path, f"{number}.wav", b"RIFF") if path.exists() else _new_tar(path)
     line = fail(store, *embed_words(path))
-    assert "no picture was found" in line and "wav" in line
+    assert "no image could be embedded" in line and "wav" in line
 
 
 def _new_tar(path):
@@ -192,7 +192,7 @@ def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards)
     weights = ["--pretrained", CONFIGS / "digits-clip.safetensors"]
     succeed(store, "embed", "--shards", shards, *config, *weights)
     line = fail(store, "embed", "--model", "ViT-L-41", "--pretrained", "openai")
-    assert "'ViT-L-41' is no model that open_clip knows" in line
+    assert "open_clip has no model 'ViT-L-41'" in line
 
 
 def test_a_key_that_is_nowhere_is_named(store, shards):
@@ -205,7 +205,7 @@ def test_more_clusters_than_rows_are_refused(store, shards):
     embed(store, shards)
     succeed(store, "train", *SMALL)
     line = fail(store, "assign", "--k", "61")
-    assert "--k 61 is not allowed for 60 rows" in line
+    assert "--k must be from 1 to the number of rows, 60, got 61" in line
     assert "60 rows in 60 clusters" in succeed(store, "assign", "--k", "60").out
 
 
@@ -225,8 +225,8 @@ def test_weights_that_could_run_code_are_refused(store, shards, tmp_path):
 
 def test_a_model_that_is_not_there_says_what_there_is(store, shards):
     words = ["embed", "--shards", shards]
-    assert "near to it are" in fail(store, *words, "--model", "ViT-L-41")
-    assert "has openai" in fail(store, *words, "--model", "ViT-L-14", "--pretrained", "open")
+    assert "similar names: " in fail(store, *words, "--model", "ViT-L-41")
+    assert "tags: openai" in fail(store, *words, "--model", "ViT-L-14", "--pretrained", "open")
     assert "--device 'cuda:9'" in fail(store, *words, *DIGITS, "--device", "cuda:9")
 
 

@@ -176,7 +176,7 @@ def test_a_training_goes_on_from_the_checkpoint_that_this_machine_keeps(both: Bo
         plan_of(store, both.shards, progress=stopped).make("heads", asked_by="test")
     assert len(list((both.cache / "checkpoints").glob("*/training.safetensors"))) == 1
     heads = plan_of(store, both.shards, progress=whole).make("heads", asked_by="test")
-    assert [line for line in whole.lines if line.startswith("train: goes on at step")]
+    assert [line for line in whole.lines if line.startswith("train: continues at step")]
     assert not list((both.cache / "checkpoints").iterdir())
     undisturbed = plan_of(Store(both.disk), both.shards).make("heads", asked_by="test")
     assert heads.content == undisturbed.content

@@ -81,7 +81,7 @@ def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):
         finish(store, "import", tmp_path / "x.npy", "--model", "ViT-B-32")
     kill_when(start(killed, *words), lambda: any(killed.rglob("checkpoints/training.safetensors")))
     told = finish(killed, *words)
-    assert "train: goes on at step" in told
+    assert "train: continues at step" in told
     finish(whole, *words)
     one, other = Run.open(killed).artifact("heads"), Run.open(whole).artifact("heads")
     assert one.content == other.content

@@ -1,4 +1,4 @@
-"""Captions of clusters that were made: by both rules, of several vocabularies, of every level."""
+"""Captions of synthetic clusters: by both rules, from several vocabularies, at every level."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages import caption as captions
 from cpp_pipe.stages.caption import Caption
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.embedding_rows import EmbeddingRows
+from cpp_pipe.stages.part_tables import EmbeddingRows
 from cpp_pipe.store import Artifact, ConfigError, Product, Recipe, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, HIERARCHY, WORDS, Kind
 
@@ -26,7 +26,7 @@ def store(tmp_path) -> Store:
 
 
 def publish(store: Store, kind: Kind, config: dict, parts: dict) -> Artifact:
-    """An artifact of parts that functions write, as a stage would have made it."""
+    """An artifact whose parts are written by functions."""
     recipe = Recipe(
         kind=kind.name, format=kind.format, stage="test", revision=1, config=config,
         parts={name: {} for name in parts},
@@ -43,10 +43,10 @@ def embeddings_of(store: Store, x: Sequence[np.ndarray]) -> Artifact:
 
     def writer(name, rows):
         def write(scratch):
-            told = EmbeddingRows(shard=name, size=6)
-            told.rows = [{"key": f"{name}{row}", "extra": "{}"} for row in range(len(rows))]
-            told.embeddings = [rows / np.linalg.norm(rows, axis=1, keepdims=True)]
-            return told.write(scratch, {}, {"model": "m", "embedding_size": 6})
+            part = EmbeddingRows(shard=name, size=6)
+            part.rows = [{"key": f"{name}{row}", "extra": "{}"} for row in range(len(rows))]
+            part.embeddings = [rows / np.linalg.norm(rows, axis=1, keepdims=True)]
+            return part.write(scratch, {}, {"model": "m", "embedding_size": 6})
 
         return write
 
@@ -55,7 +55,7 @@ def embeddings_of(store: Store, x: Sequence[np.ndarray]) -> Artifact:
 
 
 def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
-    """Each word is a direction, by its place among `NAMES`."""
+    """Each word is a direction, by its position in `NAMES`."""
 
     def writer(vocabulary, names):
         def write(scratch):
@@ -72,7 +72,7 @@ def words_of(store: Store, vocabularies: dict[str, Sequence[str]]) -> Artifact:
 
 
 def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Artifact:
-    """Clusters of rows; those of other numbers stand in columns of their own."""
+    """Assignments of rows; other k get extra columns."""
     config = {"k": int(max(one.max() for one in clusters)) + 1, "method": "spectral", **config}
     asked = config["k"] if isinstance(config["k"], list) else [config["k"]]
 
@@ -95,7 +95,7 @@ def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Ar
 
 
 def make(store: Store, stage: Caption, *inputs: Artifact) -> Artifact:
-    """What the stage makes of artifacts."""
+    """The captions that the stage makes from artifacts."""
     given = {one.kind.name: one for one in inputs}
     job = Job(slot="captions", stage=stage, inputs=given, runtime=Runtime())
     return find_or_make(job, store, "test", {}, lambda line: None)
@@ -115,7 +115,7 @@ X = np.stack([CAT + 0.4 * CLOSE, CAT + 0.4 * OUTDOORS, CAR, DOG + 0.1 * ANIMAL])
 
 
 @pytest.mark.parametrize("rule", ["vote", "contrast"])
-def test_clusters_get_the_words_that_fit_and_a_second_one_where_they_share_it(store, rule):
+def test_clusters_get_fitting_words_and_a_second_one_if_the_first_is_shared(store, rule):
     made = make(
         store,
         Caption(rule=rule),
@@ -145,7 +145,7 @@ def test_a_cluster_without_images_has_no_caption(store):
     assert {row["cluster"] for row in rows(made)} == {0, 3}
 
 
-def test_a_word_that_stands_in_two_vocabularies_is_one(store):
+def test_a_word_in_two_vocabularies_counts_once(store):
     x, clusters = embeddings_of(store, [X]), assignments_of(store, [np.arange(4)])
     apart = words_of(store, {"a": NAMES[:3], "b": ("Cat", "DOG", *NAMES[3:])})
     once = words_of(store, {"words": NAMES})
@@ -154,7 +154,7 @@ def test_a_word_that_stands_in_two_vocabularies_is_one(store):
     assert rows(both[0]) == rows(both[1])
 
 
-def test_rows_that_are_read_in_blocks_give_the_same_captions(store, monkeypatch):
+def test_reading_in_blocks_changes_no_caption(store, monkeypatch):
     rng = np.random.default_rng(0)
     x = embeddings_of(store, [rng.normal(size=(23, 6)), rng.normal(size=(11, 6))])
     words = words_of(store, {"words": NAMES})
@@ -168,7 +168,7 @@ def test_rows_that_are_read_in_blocks_give_the_same_captions(store, monkeypatch)
 
 
 def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
-    """A hierarchy whose leaves are merged so; what it was cut from does not matter here."""
+    """A hierarchy with the given merges."""
     finest = len(mergings) + 1
 
     def write(scratch):
@@ -190,7 +190,7 @@ def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
 
 
 @pytest.mark.parametrize("rule", ["vote", "contrast"])
-def test_every_level_of_a_hierarchy_has_words(store, rule):
+def test_every_level_of_a_hierarchy_gets_captions(store, rule):
     """Cats close by (0) and outdoors (3) merge first, then dogs (1) join them; cars (2) last."""
     x = np.stack([CAT + ANIMAL + 0.4 * CLOSE, DOG + ANIMAL, CAR, CAT + ANIMAL + 0.4 * OUTDOORS])
     # The run's clusters are level 3, numbered by the leaves that they begin with.
@@ -220,19 +220,19 @@ def test_every_level_of_a_hierarchy_has_words(store, rule):
     assert {"cat", "dog"} <= {row["caption"] for row in levels[3]} | set(heads[3])
 
 
-def test_a_cut_of_a_real_hierarchy_is_named_from_its_level_to_one_cluster(tmp_path, digit_shards):
+def test_a_real_hierarchy_gets_captions_from_its_finest_cut_to_one_cluster(tmp_path, digit_shards):
     settings = SETTINGS.override("assign", k=(3, 5), method="hierarchy")
     plan = plan_of(Store(tmp_path), digit_shards, settings)
     made = plan.make("captions")
     levels = rows(made, "levels")
     assert {row["level"] for row in levels} == set(range(1, 6))
     assert {row["cluster"] for row in rows(made)} == set(range(3))
-    # Levels are those that `assign` cuts: naming a coarser cut gives the same captions.
+    # Levels are those that `assign` cuts: captions of a coarser cut are the same.
     coarser = plan_of(Store(tmp_path), digit_shards, SETTINGS.override(
         "assign", k=2, method="hierarchy")).make("captions")  # fmt: skip
     assert firsts([row for row in levels if row["level"] == 2]) == firsts(rows(coarser))
 
 
-def test_a_number_of_votes_below_one_is_refused():
-    with pytest.raises(ConfigError, match=r"caption\.top = 0"):
+def test_fewer_than_one_vote_is_refused():
+    with pytest.raises(ConfigError, match=r"caption\.top must be at least 1, got 0"):
         Caption(top=0)

@@ -1,4 +1,4 @@
-"""The stage that finds near-duplicates: which picture of a group is kept, and its contract."""
+"""The stage that finds near-duplicates: which image of a group is kept, and its contract."""
 
 import io
 from pathlib import Path
@@ -20,9 +20,9 @@ ORIGINALS = 12
 ABOVE = 0.99
 
 
-def encoded(picture: Image.Image, form: str = "PNG") -> bytes:
+def encoded(image: Image.Image, form: str = "PNG") -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, form)
+    image.save(buffer, form)
     return buffer.getvalue()
 
 
@@ -31,12 +31,12 @@ def write(folder: Path) -> Path:
     folder.mkdir(parents=True)
     with TarWriter(str(folder / "000.tar")) as tar:
         for number in range(ORIGINALS):
-            picture = digit_image(int(digit_halves()[1][number]))
-            tar.write({"__key__": f"{number:02d}", "png": encoded(picture)})
+            image = digit_image(int(digit_halves()[1][number]))
+            tar.write({"__key__": f"{number:02d}", "png": encoded(image)})
             if number % 2:
-                large = picture.resize((128, 128), Image.Resampling.NEAREST)
+                large = image.resize((128, 128), Image.Resampling.NEAREST)
                 tar.write({"__key__": f"{number:02d}-large", "png": encoded(large)})
-                tar.write({"__key__": f"{number:02d}-again", "webp": encoded(picture, "WEBP")})
+                tar.write({"__key__": f"{number:02d}-again", "webp": encoded(image, "WEBP")})
     return folder
 
 
@@ -50,14 +50,14 @@ def groups(found) -> dict[str, dict[str, float]]:
     """By the key that is kept, the similarity of the others."""
     rows = found.table(found.only_part).to_pylist()
     kept = {row["group"]: row["key"] for row in rows if row["kept"]}
-    told: dict[str, dict[str, float]] = {one: {} for one in kept.values()}
+    similarities: dict[str, dict[str, float]] = {one: {} for one in kept.values()}
     for row in rows:
         if not row["kept"]:
-            told[kept[row["group"]]][row["key"]] = row["similarity"]
-    return told
+            similarities[kept[row["group"]]][row["key"]] = row["similarity"]
+    return similarities
 
 
-def test_the_largest_picture_of_a_group_is_kept(plan):
+def test_the_largest_image_of_a_group_is_kept(plan):
     found = groups(make_duplicates(plan, ABOVE))
     assert set(found) >= {f"{number:02d}-large" for number in range(1, ORIGINALS, 2)}
     for number in range(1, ORIGINALS, 2):
@@ -66,7 +66,7 @@ def test_the_largest_picture_of_a_group_is_kept(plan):
         assert min(others.values()) >= ABOVE
 
 
-def test_rows_point_into_the_embeddings_and_a_group_begins_with_the_kept_one(plan):
+def test_rows_are_those_of_the_embeddings_and_the_kept_one_comes_first(plan):
     found = make_duplicates(plan, ABOVE)
     embeddings = plan.make("embeddings", asked_by="test")
     keys, table = embeddings.column("key"), found.table(found.only_part).to_pylist()
@@ -85,36 +85,36 @@ def test_rows_point_into_the_embeddings_and_a_group_begins_with_the_kept_one(pla
     assert found.facts["rows_in_all"] == embeddings.rows
 
 
-def test_of_equally_large_pictures_the_first_key_is_kept(tmp_path):
-    picture = encoded(digit_image(3))
+def test_the_first_key_is_kept_of_equally_large_images(tmp_path):
+    image = encoded(digit_image(3))
     (tmp_path / "shards").mkdir()
     with TarWriter(str(tmp_path / "shards" / "000.tar")) as tar:
         for key in ("c", "a", "b"):
-            tar.write({"__key__": key, "png": picture})
+            tar.write({"__key__": key, "png": image})
     found = make_duplicates(plan_of(Store(tmp_path / "store"), tmp_path / "shards"), 1.0)
     assert groups(found) == {"a": {"b": pytest.approx(1), "c": pytest.approx(1)}}
 
 
-def test_a_second_run_is_idle_and_another_similarity_is_another_version(plan):
+def test_a_second_run_is_idle_and_another_threshold_is_another_version(plan):
     first = make_duplicates(plan, ABOVE)
     assert make_duplicates(plan, ABOVE).version == first.version
     assert make_duplicates(plan, 0.5).version != first.version
     assert make_duplicates(plan, 0.5).facts["dropped"] > first.facts["dropped"]
 
 
-def test_the_same_pictures_elsewhere_give_the_same_bytes(plan, tmp_path):
+def test_the_same_images_elsewhere_give_the_same_bytes(plan, tmp_path):
     elsewhere = plan_of(Store(tmp_path / "store"), write(tmp_path / "moved"))
     made = make_duplicates(elsewhere, ABOVE)
     assert made.content == make_duplicates(plan, ABOVE).content
 
 
-def test_without_a_number_the_similarity_is_that_of_the_model(plan):
+def test_the_default_threshold_is_the_model_s(plan):
     found = make_duplicates(plan, None)
     assert found.facts["threshold"] == default_threshold({"model": "digits-clip"})
     assert default_threshold({"model": "a model that nobody measured"}) == THRESHOLD
 
 
-def test_no_duplicates_are_an_empty_table(tmp_path):
+def test_without_duplicates_the_table_is_empty(tmp_path):
     (tmp_path / "shards").mkdir()
     with TarWriter(str(tmp_path / "shards" / "000.tar")) as tar:
         tar.write({"__key__": "one", "png": encoded(digit_image(3))})
@@ -125,6 +125,6 @@ def test_no_duplicates_are_an_empty_table(tmp_path):
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.5, 1.01])
-def test_a_similarity_that_no_two_pictures_have_is_refused(threshold):
-    with pytest.raises(ConfigError, match="not allowed for duplicates"):
+def test_an_impossible_threshold_is_refused(threshold):
+    with pytest.raises(ConfigError, match="duplicates: the threshold must be above 0"):
         Duplicates(threshold=threshold)

@@ -1,4 +1,4 @@
-"""The picture of a training's history."""
+"""The figure of a training's history."""
 
 from pathlib import Path
 
@@ -19,18 +19,18 @@ CHECKS = {"step": [20.0, 40.0, 58.0], "stability": [0.4, 0.8, 0.9]}
 NO_CHECKS: dict[str, list[float]] = {"step": [], "stability": []}
 
 
-def picture(path: Path) -> Image.Image:
+def figure(path: Path) -> Image.Image:
     with Image.open(path) as opened:
         opened.load()
         return opened.convert("RGB")
 
 
 def colours(path: Path) -> int:
-    return len(picture(path).getcolors(2**24) or ())
+    return len(figure(path).getcolors(2**24) or ())
 
 
 @pytest.mark.parametrize("checks", [CHECKS, NO_CHECKS, {}], ids=["checks", "none", "no columns"])
-def test_the_picture_is_a_png_of_eight_by_six_inches(tmp_path, checks):
+def test_the_figure_is_a_png_of_eight_by_six_inches(tmp_path, checks):
     path = tmp_path / "history.png"
     draw_history(path, HISTORY, checks, 40)
     with Image.open(path) as opened:
@@ -53,7 +53,7 @@ def test_the_kept_step_shows(tmp_path):
     assert early.read_bytes() != late.read_bytes()
 
 
-def test_a_history_of_warm_up_alone_shows_the_rate(tmp_path):
+def test_a_history_of_only_warm_up_shows_the_rate(tmp_path):
     path = tmp_path / "history.png"
     draw_history(path, {**HISTORY, "conditional_rate_nats": [None] * len(STEPS)}, NO_CHECKS, 58)
     assert colours(path) > 2

@@ -1,4 +1,4 @@
-"""Embeddings made elsewhere: taken over row by row, with what cannot be used told."""
+"""Embeddings made elsewhere: imported row by row, with skipped rows reported."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_a_second_file_costs_only_itself(tmp_path):
     assert "seen 80" in done.out
 
 
-def test_a_search_that_needs_the_pictures_says_that_there_are_none(tmp_path):
+def test_a_search_that_needs_images_says_there_are_none(tmp_path):
     store = tmp_path / "s"
     succeed(store, "import", write_npz(tmp_path / "a.npz"), *MODEL)
     succeed(store, "train", "--epochs", "1", "--set", "train.hidden=16", "--features", "4")
@@ -77,7 +77,7 @@ def test_the_wrong_kind_of_input_names_the_right_command(tmp_path, digit_shards)
 
 
 @pytest.mark.parametrize("name", ["caltech101", "oxford_pets", "ucf101"])
-def test_real_clip_embeddings_come_in_whole(tmp_path, shared, name):
+def test_real_clip_embeddings_are_imported_completely(tmp_path, shared, name):
     path = shared / "data" / "clip_vitb32" / f"{name}.npz"
     succeed(tmp_path / "s", "import", path, *MODEL)
     embeddings = Run.open(tmp_path / "s").artifact("embeddings")

@@ -1,4 +1,4 @@
-"""Indexes: exact for few rows, approximate for many, recall told as it is."""
+"""Indexes: exact for few rows, approximate for many, with their measured recall."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ FACTORIES = [
 
 
 def recall_of(searcher: Searcher, z: np.ndarray, target: float) -> float:
-    """The share of the ten nearest of some rows that a search finds, rows themselves included."""
+    """Share of the ten nearest rows, including the query itself, that a search finds."""
     shares = []
     for query in z[::50]:
         rows = searcher.nearest(query[None], 10, target_recall=target)[1]
@@ -60,7 +60,7 @@ def recall_of(searcher: Searcher, z: np.ndarray, target: float) -> float:
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_an_index_finds_what_it_says_of_what_comparing_every_row_finds(tmp_path, factory):
+def test_measured_recall_agrees_with_brute_force(tmp_path, factory):
     z = made_rows(ROWS)
     features = make_features(Store(tmp_path / "one"), split(z, 3))
     index = index_of(Store(tmp_path / "one"), features, factory)
@@ -68,16 +68,16 @@ def test_an_index_finds_what_it_says_of_what_comparing_every_row_finds(tmp_path,
     searcher = Searcher(features, index)
     for target in (0.8, 0.95):
         curve = curve_of(index.facts)
-        told = recall_at(curve, width_for(curve, target))
-        assert told >= target
-        # Told of other rows than those that are asked for here.
-        assert recall_of(searcher, z, target) >= told - 0.04
+        measured = recall_at(curve, width_for(curve, target))
+        assert measured >= target
+        # Recall was measured on other queries.
+        assert recall_of(searcher, z, target) >= measured - 0.04
     other = make_features(Store(tmp_path / "two"), split(z, 3))
     assert index_of(Store(tmp_path / "two"), other, factory).content == index.content
 
 
 @pytest.mark.parametrize("factory", FACTORIES)
-def test_similarities_are_those_of_the_rows_whatever_the_codes(tmp_path, factory):
+def test_similarities_are_exact_whatever_the_codes(tmp_path, factory):
     z = made_rows(ROWS)
     store = Store(tmp_path)
     features = make_features(store, split(z, 3))
@@ -96,13 +96,13 @@ def test_a_wider_search_finds_no_less(tmp_path):
     widths, recalls = zip(*curve, strict=True)
     assert list(widths) == sorted(set(widths)) and list(recalls) == sorted(recalls)
     assert recalls[0] < 0.9 < recalls[-1]
-    # A fifth less is asked to be lost than the target allows.
+    # Requires a fifth less loss than the target allows.
     assert width_for(curve, 0.9) == next(w for w, r in curve if r >= 0.92)
     assert width_for([(1, 0.5), (2, 0.7), (4, 0.7)], 0.9) == 2
 
 
 @pytest.mark.parametrize("factory", ["IVF64,SQfp16", "IVF64,SQ8", "IVF64_HNSW8,PQ8"])
-def test_parts_listed_apart_make_the_index_that_all_rows_make_at_once(tmp_path, factory):
+def test_lists_of_parts_merge_into_the_index_of_all_rows(tmp_path, factory):
     z = made_rows(ROWS)
     files = []
     for parts in (1, 4):
@@ -114,7 +114,7 @@ def test_parts_listed_apart_make_the_index_that_all_rows_make_at_once(tmp_path, 
     assert curve[-1][1] > 0.99
 
 
-def test_faiss_reads_the_merged_file_by_itself(tmp_path):
+def test_faiss_reads_the_merged_file(tmp_path):
     z = made_rows(ROWS)
     store = Store(tmp_path)
     index = index_of(store, make_features(store, split(z, 3)), "IVF64,SQfp16")
@@ -125,7 +125,7 @@ def test_faiss_reads_the_merged_file_by_itself(tmp_path):
     assert [row.tolist() for row in rows] == [neighbours(z, query, 10) for query in z[:50]]
 
 
-def test_the_same_bytes_come_out_of_any_number_of_threads(tmp_path):
+def test_threads_do_not_change_the_bytes(tmp_path):
     z = made_rows(ROWS)
     contents = []
     before = faiss.omp_get_max_threads()
@@ -152,7 +152,7 @@ def test_two_processes_list_the_parts_as_one_does(tmp_path):
     assert draft.publish(inputs, {}).content == alone.content
 
 
-def test_new_parts_are_listed_alone_and_removed_rows_are_gone(tmp_path):
+def test_only_new_parts_are_listed_and_removed_rows_are_gone(tmp_path):
     store = Store(tmp_path)
     old, new = split(made_rows(ROWS), 3), made_rows(500, seed=7)
     before = make_features(store, old)
@@ -173,12 +173,12 @@ def test_new_parts_are_listed_alone_and_removed_rows_are_gone(tmp_path):
     assert (
         np.mean([share(f, neighbours(z, q, 10)) for f, q in zip(found, new, strict=False)]) > 0.99
     )
-    # Of the removed part no row is left, and recall is measured on held-out rows that went, too.
+    # No row of the removed part is left, although some held-out queries came from it.
     assert index.rows == len(z)
     assert curve_of(index.facts)[-1][1] > 0.99
 
 
-def test_a_quantizer_serves_while_half_of_its_rows_are_there(tmp_path):
+def test_a_quantizer_serves_while_half_of_its_rows_exist(tmp_path):
     store, parts = Store(tmp_path), split(made_rows(ROWS), 4)
     old = make_features(store, parts)
     stage = FitQuantizer(space="features", factory="IVF64,SQ8")
@@ -219,7 +219,7 @@ def test_a_damaged_index_says_what_to_do(tmp_path):
         ("IVF64,PQ5", "PQ1, PQ2, PQ4, PQ8, PQ16"),
     ],
 )
-def test_what_cannot_be_built_of_these_rows_is_told_before_any_work(tmp_path, factory, why):
+def test_an_impossible_factory_is_refused_before_any_work(tmp_path, factory, why):
     store = Store(tmp_path)
     features = make_features(store, split(made_rows(ROWS), 2))
     with pytest.raises(ConfigError, match=why):
@@ -228,7 +228,7 @@ def test_what_cannot_be_built_of_these_rows_is_told_before_any_work(tmp_path, fa
 
 
 @pytest.mark.parametrize("factory", ["Flat", "IVF2,SQfp16"])
-def test_parts_without_rows_and_rows_that_are_few_are_indexed(tmp_path, factory):
+def test_empty_parts_and_few_rows_are_indexed(tmp_path, factory):
     store, z = Store(tmp_path), made_rows(7)
     parts = {"a": z[:0], "b": z, "c": z[:0]}
     features = make_features(store, parts)
@@ -238,7 +238,7 @@ def test_parts_without_rows_and_rows_that_are_few_are_indexed(tmp_path, factory)
 
 
 def open_merged(folder, rows: int) -> int:
-    """Opens an index that lies in a folder, in a process of its own; tells how many rows it has."""
+    """Opens an index from a folder in a new process; returns its number of rows."""
     store = Store(folder)
     (features,) = store.artifacts()
     opened = OpenedIndex(folder / "big.faiss", Factory.parse("IVF64,SQfp16"), VectorRows(features))
@@ -282,7 +282,7 @@ def test_more_hits_than_rows_are_all_rows(tmp_path):
 
 
 @pytest.mark.parametrize("factory", ["HNSW16,SQ8", "IVF300,SQfp16", "IVF300,PQ8"])
-def test_as_many_hits_as_are_asked_for_come_out_of_lists_that_are_shorter(tmp_path, factory):
+def test_short_lists_still_give_the_requested_number_of_hits(tmp_path, factory):
     z, store = made_rows(ROWS), Store(tmp_path)
     features = make_features(store, split(z, 2))
     searcher = Searcher(features, index_of(store, features, factory))
@@ -294,11 +294,11 @@ def test_as_many_hits_as_are_asked_for_come_out_of_lists_that_are_shorter(tmp_pa
 
 @pytest.mark.parametrize("factory", [None, "Flat", "HNSW16,SQ8", "IVF64,SQfp16", "IVF64,PQ8"])
 @pytest.mark.parametrize("kept", [0.001, 0.05, 0.5, 0.97])
-def test_filters_find_the_nearest_of_the_rows_that_may_be_found(tmp_path, factory, kept):
+def test_filters_find_the_nearest_allowed_rows(tmp_path, factory, kept):
     z, store = made_rows(ROWS), Store(tmp_path)
     features = make_features(store, split(z, 3))
     index = index_of(store, features, factory) if factory else None
-    # So that inverted lists are asked even for few rows.
+    # So that inverted lists are searched even for few rows.
     searcher = Searcher(features, index, few_rows=50)
     allowed = np.random.default_rng(1).random(ROWS) < kept
     numbers = np.flatnonzero(allowed)
@@ -310,7 +310,7 @@ def test_filters_find_the_nearest_of_the_rows_that_may_be_found(tmp_path, factor
     assert np.mean(shares) >= (0.95 if factory in ("IVF64,SQfp16", "IVF64,PQ8") else 1.0)
 
 
-def test_an_index_that_is_of_no_lists_needs_no_quantizer():
+def test_an_index_without_lists_needs_no_quantizer():
     assert Index(space="features", factory="HNSW32,Flat").needs == ("features",)
     assert Index(space="embeddings", factory="IVF64,SQ8").needs == (
         "embeddings", "quantizer/embeddings", "lists/embeddings",

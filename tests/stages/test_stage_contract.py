@@ -1,38 +1,62 @@
-"""What every stage promises: idle when done, resumable, independent of workers, whole or absent."""
+"""The contract of every stage: idle when done, resumable, independent of workers, atomic."""
 
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cpp_pipe import stages
 from cpp_pipe.pipeline.making.engines.local import make_parts
 from cpp_pipe.pipeline.making.jobs import find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
+from cpp_pipe.stages.contract import Stage
 from cpp_pipe.store import Store
 from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.upkeep import find_garbage, verify
 
-from .world import SETTINGS, SLOTS, Made, make_world
+from .world import SETTINGS, SLOTS, Made, make_whole_world
 
 
 def silent(line: str) -> None:
-    """Says nothing."""
+    """Prints nothing."""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, digit_shards) -> dict[str, Made]:
-    return dict(make_world(Store(tmp_path_factory.mktemp("store")), digit_shards))
+    folder = tmp_path_factory.mktemp("files")
+    return dict(make_whole_world(Store(tmp_path_factory.mktemp("store")), digit_shards, folder))
+
+
+def stage_names() -> set[str]:
+    """The names of all stages in the package."""
+    for module in pkgutil.iter_modules(stages.__path__):
+        importlib.import_module(f"{stages.__name__}.{module.name}")
+    found, classes = set(), list(Stage.__subclasses__())
+    while classes:
+        stage = classes.pop()
+        classes += stage.__subclasses__()
+        if stage.__module__.startswith(f"{stages.__name__}."):
+            found.add(stage.name)
+    return found
+
+
+def test_every_stage_keeps_the_contract(world):
+    """A new stage must be added to `make_whole_world`, so that the tests below cover it."""
+    assert {made.job.stage.name for made in world.values()} == stage_names()
 
 
 def again(made: Made, store: Store):
-    """Makes the same in another store."""
+    """Makes the same artifact in another store."""
     return find_or_make(made.job, store, "test", made.settings.tables(), silent)
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Every file with its size and its time of change."""
+    """Every file with its size and modification time."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
@@ -53,7 +77,9 @@ def test_the_same_work_elsewhere_gives_the_same_bytes(world, slot, tmp_path):
     assert made.content == world[slot].artifact.content
 
 
-@pytest.mark.parametrize("slot", ["embeddings", "features", "assignments"])
+@pytest.mark.parametrize(
+    "slot", ["embeddings", "features", "assignments", "views", "lists/embeddings"]
+)
 @pytest.mark.parametrize("finished", [1, 2, 3])
 def test_killed_after_any_part_and_resumed_gives_the_same_bytes(world, slot, finished, tmp_path):
     job, store = world[slot].job, Store(tmp_path)
@@ -61,16 +87,16 @@ def test_killed_after_any_part_and_resumed_gives_the_same_bytes(world, slot, fin
     draft = store.draft(job.stage.recipe(parts))
     make_parts(job.stage, draft, parts[:finished], job.inputs, job.runtime)
     assert store.find(job.stage.kind, draft.recipe.version) is None
-    # What a process that was killed in the middle of a part leaves behind.
-    left = draft.folder / "parts" / f".tmp-{parts[-1].name}"
-    left.mkdir()
-    (left / "half").write_bytes(b"half a file")
+    # A process killed in the middle of a part leaves this.
+    leftover = draft.folder / "parts" / f".tmp-{parts[-1].name}"
+    leftover.mkdir()
+    (leftover / "half").write_bytes(b"half a file")
     made = again(world[slot], store)
     assert made.content == world[slot].artifact.content
     assert find_garbage(store) == [] or finished == len(parts)
 
 
-@pytest.mark.parametrize("slot", ["embeddings", "assignments"])
+@pytest.mark.parametrize("slot", ["embeddings", "assignments", "views", "lists/embeddings"])
 def test_the_number_of_workers_changes_nothing(world, slot, tmp_path):
     job, store = world[slot].job, Store(tmp_path)
     parts = job.stage.parts(job.inputs, job.runtime)
@@ -104,10 +130,10 @@ def test_lineage_leads_back_to_the_embeddings(world):
     store = Store(world["captions"].artifact.folder.parents[1])
 
     def ancestors(artifact) -> set[str]:
-        found = {artifact.kind.name}
+        kinds = {artifact.kind.name}
         for used in artifact.manifest.inputs.values():
-            found |= ancestors(store.open(KINDS[used.kind], used.version))
-        return found
+            kinds |= ancestors(store.open(KINDS[used.kind], used.version))
+        return kinds
 
     assert ancestors(world["captions"].artifact) == set(KINDS) - {
         "hierarchy",
@@ -143,9 +169,7 @@ def test_every_sample_is_accounted_for(world):
         assert part.rows == facts["embedded"]
 
 
-def test_embeddings_are_unit_rows_and_point_at_their_pictures(world, digit_shards):
-    import numpy as np
-
+def test_embeddings_are_unit_rows_and_point_at_their_images(world, digit_shards):
     artifact = world["embeddings"].artifact
     name = artifact.parts[0].name
     rows = artifact.embeddings(name).astype(np.float32)
@@ -158,12 +182,12 @@ def test_embeddings_are_unit_rows_and_point_at_their_pictures(world, digit_shard
 
 
 def test_no_part_depends_on_the_others(world, digit_shards, tmp_path):
-    """A shard embedded alone gives the same part as among others, and is then linked."""
+    """A shard embedded alone gives the same part as with others, and is then linked."""
     store = Store(tmp_path)
     job = world["embeddings"].job
     alone = SETTINGS.override("data", shards=(str(digit_shards / "001.tar"),))
-    one = Plan(store, "one", alone, job.runtime, silent).make("embeddings")
+    single = Plan(store, "single", alone, job.runtime, silent).make("embeddings")
     whole = again(world["embeddings"], store)
-    name = one.parts[0].name
-    assert whole.part_names[name].content == one.parts[0].content
-    assert os.path.samefile(one.path(name, "rows"), whole.path(name, "rows"))
+    name = single.parts[0].name
+    assert whole.part_names[name].content == single.parts[0].content
+    assert os.path.samefile(single.path(name, "rows"), whole.path(name, "rows"))

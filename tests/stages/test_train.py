@@ -1,18 +1,18 @@
-"""Numbers that are not finite end a training at once."""
+"""Non-finite numbers end a training at once."""
 
 import pytest
 import torch
 
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.train import _check_finite
 from cpp_pipe.store import NumericError
 
 
-def test_a_number_that_is_not_finite_is_named_by_its_step_and_term():
+def test_a_non_finite_term_is_named_with_its_step():
     x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
-    recipe = Recipe(hidden=4, features=2, epochs=2, warmup_steps=2, eta=0.175)
-    trainer = Trainer(x, recipe, "cpu")
+    config = TrainingConfig(hidden=4, features=2, epochs=2, warmup_steps=2, eta=0.175)
+    trainer = Trainer(x, config, "cpu")
     history = torch.stack([torch.stack([*trainer.step()]).double()])
     _check_finite(history, 0, trainer)
     with torch.no_grad():

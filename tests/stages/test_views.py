@@ -1,18 +1,18 @@
-"""Views of images: a second run's embeddings by key, and words of a guide."""
+"""Views of images: another run's embeddings by key, and words of a guide."""
 
 import numpy as np
 import pytest
 
+from cpp_pipe.stages.artifact_rows import gather, views_of
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.embedding_rows import EmbeddingRows
-from cpp_pipe.stages.gather import gather, views_of
+from cpp_pipe.stages.part_tables import EmbeddingRows
 from cpp_pipe.stages.views import Views
 from cpp_pipe.store import Artifact, ConfigError, Recipe, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 
 
 def embeddings(store: Store, parts: dict[str, list[str]], width: int, name: str) -> Artifact:
-    """Parts with rows of these keys; a row is the number in its key, times ones."""
+    """Parts with rows of these keys; each row repeats the number in its key."""
     recipe = Recipe(
         kind=EMBEDDINGS.name, format=EMBEDDINGS.format, stage="test", revision=1,
         config={"name": name}, parts={part: {"shard": part} for part in parts},
@@ -29,7 +29,7 @@ def embeddings(store: Store, parts: dict[str, list[str]], width: int, name: str)
 
 
 def make(store: Store, own: Artifact, other: Artifact, **runtime) -> Artifact:
-    """Views of a run beside those of run `other`."""
+    """Views with the embeddings of run `other`."""
     stage, inputs = Views(beside=("other",)), {"embeddings": own, "embeddings/other": other}
     runtime = Runtime(**runtime)
     parts = stage.parts(inputs, runtime)
@@ -44,7 +44,7 @@ def make(store: Store, own: Artifact, other: Artifact, **runtime) -> Artifact:
     return draft.publish(inputs, {})
 
 
-def test_rows_of_another_run_are_found_by_key_whatever_their_order(tmp_path):
+def test_rows_of_another_run_are_matched_by_key(tmp_path):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2"], "b": ["3"]}, 2, "own")
     other = embeddings(store, {"x": ["3", "9"], "y": ["2", "8", "1"]}, 3, "other")
@@ -65,11 +65,11 @@ def test_a_key_in_several_shards_of_the_other_run_is_refused(tmp_path):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2"]}, 2, "own")
     other = embeddings(store, {"x": ["1"], "y": ["1", "2"]}, 3, "other")
-    with pytest.raises(ConfigError, match="'1' stands in several shards of run 'other'"):
+    with pytest.raises(ConfigError, match="'1' is in several shards of run 'other'"):
         make(store, own, other)
 
 
-def test_images_that_the_other_run_lacks_are_counted_and_have_its_mean(tmp_path):
+def test_images_missing_in_the_other_run_are_counted_and_get_its_mean(tmp_path):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2", "6"]}, 2, "own")
     other = embeddings(store, {"a": ["1", "6"]}, 2, "other")
@@ -79,15 +79,15 @@ def test_images_that_the_other_run_lacks_are_counted_and_have_its_mean(tmp_path)
 
 
 @pytest.mark.parametrize("there", [["1"], ["7"], []])
-def test_too_many_that_are_missing_are_an_error(tmp_path, there):
+def test_too_many_missing_images_are_an_error(tmp_path, there):
     store = Store(tmp_path)
     own = embeddings(store, {"a": ["1", "2", "6"]}, 2, "own")
     other = embeddings(store, {"a": there}, 2, "other")
-    with pytest.raises(ConfigError, match=f"no embedding of {3 - (there == ['1'])} of 3 images"):
+    with pytest.raises(ConfigError, match=f"no embedding for {3 - (there == ['1'])} of 3 images"):
         make(store, own, other)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
-def test_a_share_that_leaves_images_nothing_is_refused(share):
+def test_an_invalid_guide_share_is_refused(share):
     with pytest.raises(ConfigError, match="guide_share"):
         Views(guide_share=share)

@@ -25,7 +25,7 @@ LEXICON = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def read(name: str) -> Phrases:
-    """The words of a vocabulary that is no file."""
+    """The words of a named vocabulary."""
     return Vocabulary.of(name).read(None)
 
 
@@ -36,7 +36,7 @@ def test_imagenet_and_coco_come_from_their_libraries():
     assert "N/A" not in coco.names
 
 
-def test_a_vocabulary_is_known_by_its_package_or_by_the_bytes_of_its_file(tmp_path):
+def test_a_vocabulary_is_identified_by_its_package_or_its_bytes(tmp_path):
     assert Vocabulary.of("coco").identity.startswith("torchvision ")
     some, other = tmp_path / "a" / "words.txt", tmp_path / "b" / "words.txt"
     for path in (some, other):
@@ -50,7 +50,7 @@ def test_a_vocabulary_is_known_by_its_package_or_by_the_bytes_of_its_file(tmp_pa
 # Files.
 
 
-def test_a_text_file_holds_a_phrase_a_line(tmp_path):
+def test_a_text_file_holds_one_phrase_per_line(tmp_path):
     path = tmp_path / "words.txt"
     path.write_text("# a comment\ncat\n\n  red   car \ntraffic_light\ncat\nCat\n")
     assert of_file(path).names == ("cat", "red car", "traffic light")
@@ -77,7 +77,7 @@ def test_an_empty_file_of_words_is_refused(tmp_path, text):
         {"breed": pa.array(["cat", "dog", None], pa.large_string())},
     ],
 )
-def test_a_table_holds_phrases_in_its_column_name_or_text_or_the_first_of_text(tmp_path, columns):
+def test_phrases_come_from_the_column_name_or_text_or_the_first_text_column(tmp_path, columns):
     path = tmp_path / "words.parquet"
     pq.write_table(pa.table(columns), path)
     assert of_file(path).names == ("cat", "dog")
@@ -93,7 +93,7 @@ def test_a_table_without_text_says_which_columns_it_has(tmp_path):
         of_file(path)
 
 
-def test_embeddings_of_words_can_come_along(tmp_path):
+def test_a_vocabulary_can_hold_embeddings(tmp_path):
     path = tmp_path / "words.npz"
     names = np.array(["red_car", "b", "Red car"])
     np.savez(path, name=names, t=np.array([[2, 0, 0], [0, 3, 4], [0, 0, 1]], np.float16))
@@ -103,7 +103,7 @@ def test_embeddings_of_words_can_come_along(tmp_path):
     np.testing.assert_allclose(found.embeddings, [[1, 0, 0], [0, 0.6, 0.8]], rtol=1e-6)
 
 
-def test_a_file_of_embeddings_that_is_none_is_refused(tmp_path):
+def test_an_invalid_file_of_embeddings_is_refused(tmp_path):
     path = tmp_path / "words.npz"
     np.savez(path, name=np.array(["a", "b"]), t=np.eye(3))
     with pytest.raises(ConfigError, match="must be"):
@@ -124,13 +124,13 @@ def test_a_file_of_embeddings_that_is_none_is_refused(tmp_path):
 
 @pytest.fixture
 def wordnet(tmp_path, monkeypatch) -> Path:
-    """A folder of wn's data that is empty."""
+    """An empty data folder for wn."""
     monkeypatch.setattr("wn.config.data_directory", tmp_path / "wn")
     return tmp_path
 
 
 def add_lexicon(folder: Path, lexicon: str, language: str, *synsets: tuple[str, str]) -> None:
-    """Adds a lexicon to wn: each synset is its part of speech and its lemmas, with commas."""
+    """Adds a lexicon to wn; each synset is a part of speech and lemmas, separated by commas."""
     lines = []
     for number, (kind, lemmas) in enumerate(synsets):
         for rank, lemma in enumerate(lemmas.split(",")):
@@ -188,5 +188,5 @@ def test_templates_are_prompts_or_the_names_of_lists():
     assert len(expand_templates(["imagenet-80"])) == 80
     assert len(expand_templates(["imagenet-7", "a {}"])) == 8
     assert all(prompt.count("{}") == 1 for prompt in expand_templates(["imagenet-80"]))
-    with pytest.raises(ConfigError, match="is not allowed"):
+    with pytest.raises(ConfigError, match="must be a text with exactly one"):
         expand_templates(["no place for the word"])

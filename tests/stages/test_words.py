@@ -1,4 +1,4 @@
-"""Words are encoded once: for any images of one model, beside any other vocabulary."""
+"""Words are encoded once for all images of a model, whatever other vocabularies there are."""
 
 import os
 import shutil
@@ -37,17 +37,15 @@ def files(tmp_path) -> dict[str, str]:
 
 
 def naming(*vocabularies: str, **caption) -> Settings:
-    """The settings of the small world with other words."""
+    """The settings of the small run with other words."""
     return SETTINGS.override("caption", vocabulary=vocabularies, **caption)
 
 
-def test_words_stand_beside_their_embeddings_and_where_they_come_from(
-    tmp_path, digit_shards, files
-):
+def test_words_are_stored_with_their_embeddings_and_vocabulary(tmp_path, digit_shards, files):
     plan = plan_of(Store(tmp_path / "s"), digit_shards, naming(files["txt"], files["parquet"]))
     words = plan.make("words")
-    names, told = words.column("name"), words.column("vocabulary")
-    found = dict(zip(names, told, strict=True))
+    names, vocabularies = words.column("name"), words.column("vocabulary")
+    found = dict(zip(names, vocabularies, strict=True))
     assert found == {**dict.fromkeys(DIGITS, "digits.txt"),
                      "Four": "more.parquet", "letter A": "more.parquet"}  # fmt: skip
     encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
@@ -57,7 +55,7 @@ def test_words_stand_beside_their_embeddings_and_where_they_come_from(
         np.testing.assert_allclose(words.embeddings(part.name), expected, atol=1e-3)
 
 
-def test_a_vocabulary_that_is_encoded_is_taken_over_beside_another(tmp_path, digit_shards, files):
+def test_an_encoded_vocabulary_is_reused_when_another_is_added(tmp_path, digit_shards, files):
     store = Store(tmp_path / "s")
     alone = plan_of(store, digit_shards, naming(files["txt"])).make("words")
     both = plan_of(store, digit_shards, naming(files["parquet"], files["txt"])).make("words")
@@ -68,7 +66,7 @@ def test_a_vocabulary_that_is_encoded_is_taken_over_beside_another(tmp_path, dig
     assert not os.path.samefile(alone.path(name, "rows"), other.path(name, "rows"))
 
 
-def test_more_images_of_the_same_model_need_no_other_words(tmp_path, digit_shards, files):
+def test_more_images_of_the_same_model_reuse_the_words(tmp_path, digit_shards, files):
     store, settings = Store(tmp_path / "s"), naming(files["txt"])
     some = plan_of(store, digit_shards / "000.tar", settings)
     every = plan_of(store, digit_shards, settings)
@@ -77,8 +75,8 @@ def test_more_images_of_the_same_model_need_no_other_words(tmp_path, digit_shard
     assert every.make("words").version == before.version
 
 
-def test_other_clusters_are_named_without_the_model(tmp_path, digit_shards, files):
-    """Its weights are destroyed between: what needs the model fails, and captions do not."""
+def test_other_clusters_are_captioned_without_the_model(tmp_path, digit_shards, files):
+    """The weights are destroyed first: whatever needs the model would fail, and captions do not."""
     local = {role: str(shutil.copy(path, tmp_path)) for role, path in MODEL.items()}
     embed = {"pretrained": local["weights"], "model_config": local["model_config"]}
     store = Store(tmp_path / "s")
@@ -94,13 +92,13 @@ def test_other_clusters_are_named_without_the_model(tmp_path, digit_shards, file
         more.make("captions")
 
 
-def test_embeddings_that_come_along_need_no_model_but_its_size(tmp_path, digit_shards, files):
+def test_a_vocabulary_with_embeddings_needs_only_the_models_size(tmp_path, digit_shards, files):
     store = Store(tmp_path / "s")
     words = plan_of(store, digit_shards, naming(files["npz"])).make("words")
     assert words.column("name") == ["mine"]
     np.testing.assert_array_equal(words.embeddings(words.parts[0].name), np.eye(1, 32))
     np.savez(files["npz"], name=np.array(["mine"]), t=np.eye(1, 8))
-    with pytest.raises(ConfigError, match="embeddings of size 8, the images' have 32"):
+    with pytest.raises(ConfigError, match="embeddings of size 8, the images of size 32"):
         plan_of(store, digit_shards, naming(files["npz"])).make("words")
 
 
@@ -109,12 +107,10 @@ def test_embeddings_that_come_along_need_no_model_but_its_size(tmp_path, digit_s
     [
         ({"vocabulary": "no-such.txt"}, "does not exist"),
         ({"vocabulary": ()}, "no vocabulary is named"),
-        ({"templates": ("no place",)}, "is not allowed"),
+        ({"templates": ("no place",)}, "must be a text with exactly one"),
     ],
 )
-def test_a_vocabulary_that_is_not_there_is_told_before_any_work(
-    tmp_path, digit_shards, settings, said
-):
+def test_a_missing_vocabulary_is_reported_before_any_work(tmp_path, digit_shards, settings, said):
     plan = plan_of(Store(tmp_path / "s"), digit_shards, SETTINGS.override("caption", **settings))
     with pytest.raises(ConfigError, match=said):
         plan.make("captions")
@@ -122,7 +118,7 @@ def test_a_vocabulary_that_is_not_there_is_told_before_any_work(
 
 
 class Stopped(Silent):
-    """Progress of a command that is stopped after so many phrases."""
+    """Progress that stops the command after some phrases."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -133,12 +129,12 @@ class Stopped(Silent):
             raise KeyboardInterrupt
 
 
-def test_an_encoding_that_is_stopped_goes_on_where_it_was(tmp_path):
+def test_a_stopped_encoding_resumes(tmp_path):
     encoded: list[str] = []
     encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
     counting = replace(encoder, tokenizer=lambda texts: _note(texts, encoded, encoder))
     names = [f"phrase {number}" for number in range(60)]
-    templates = ["imagenet-80", "a {}"]  # 81 texts a phrase: 3 phrases at once, 24 in a block
+    templates = ["imagenet-80", "a {}"]  # 81 texts per phrase: 3 phrases at once, 24 in a block
     with pytest.raises(KeyboardInterrupt):
         embed_phrases(names, templates, counting, Stopped(50), tmp_path / "kept")
     before = len(encoded)

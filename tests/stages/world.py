@@ -4,10 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cpp_pipe.pipeline.config import Settings
-from cpp_pipe.pipeline.making.jobs import Job
+from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
-from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.contract import Runtime, Stage
+from cpp_pipe.stages.duplicates import Duplicates
+from cpp_pipe.stages.fit_quantizer import FitQuantizer
+from cpp_pipe.stages.import_embeddings import Import
+from cpp_pipe.stages.index import Index
+from cpp_pipe.stages.map import Map
+from cpp_pipe.stages.quantize import Quantize
+from cpp_pipe.stages.sources.embeddings.files import find_embeddings
+from cpp_pipe.stages.views import Views
 from cpp_pipe.store import Artifact, Store
 
 SETTINGS = Settings.from_tables(
@@ -22,11 +32,11 @@ SETTINGS = Settings.from_tables(
     },
     "tests",
 )
-"""Everything small: what is tested is the contract, not the quality."""
+"""Everything small: the contract is tested, not the quality."""
 
 
 def plan_of(store: Store, shards: Path, settings: Settings = SETTINGS, **runtime) -> Plan:
-    """A plan over some shards that says nothing."""
+    """A plan over some shards that prints nothing."""
     settings = settings.override("data", shards=(str(shards),))
     how = {"device": "cpu", "batch_size": 32, **runtime}
     return Plan(store, "test", settings, Runtime(**how), lambda line: None)
@@ -34,14 +44,14 @@ def plan_of(store: Store, shards: Path, settings: Settings = SETTINGS, **runtime
 
 @dataclass(frozen=True)
 class Made:
-    """A stage with what it needs, and what it made."""
+    """A stage with its inputs, and the artifact that it made."""
 
     job: Job
     artifact: Artifact
     settings: Settings
 
 
-SLOTS = (
+PLANNED_SLOTS = (
     "embeddings",
     "heads",
     "features",
@@ -56,10 +66,52 @@ SLOTS = (
 )
 
 
-def make_world(store: Store, shards: Path) -> Mapping[str, Made]:
-    """Runs every stage once."""
+OTHER_SLOTS = (
+    "embeddings/imported",
+    "views",
+    "projection",
+    "duplicates",
+    "quantizer/embeddings",
+    "lists/embeddings",
+    "index/merged",
+)
+"""Slots of stages that no plan makes by default."""
+
+SLOTS = (*PLANNED_SLOTS, *OTHER_SLOTS)
+
+
+def make_world(store: Store, shards: Path) -> dict[str, Made]:
+    """Runs the stages of a default plan."""
     plan = plan_of(store, shards)
     return {
         slot: Made(artifact=plan.make(slot), job=plan.job(slot), settings=plan.settings)
-        for slot in SLOTS
+        for slot in PLANNED_SLOTS
     }
+
+
+def make_whole_world(store: Store, shards: Path, folder: Path) -> Mapping[str, Made]:
+    """Runs every stage; `folder` gets a file of embeddings to import."""
+    world = make_world(store, shards)
+    artifacts = {slot: made.artifact for slot, made in world.items()}
+    artifacts["words/guide"] = artifacts["words"]
+    file = folder / "vectors.npz"
+    np.savez(file, x=np.eye(12, 8, dtype=np.float32), key=[f"{row}" for row in range(8, 20)])
+    sources = {part.part_name: part for part in find_embeddings(file)}
+    factory = "IVF2,SQ8"
+    stages: dict[str, Stage] = {
+        "embeddings/imported": Import(model="ViT-B-32", pretrained="openai"),
+        "views": Views(guide_share=0.5),
+        "projection": Map(method="pca", rows=40),
+        "duplicates": Duplicates(threshold=0.99),
+        "quantizer/embeddings": FitQuantizer(space="embeddings", factory=factory),
+        "lists/embeddings": Quantize(space="embeddings"),
+        "index/merged": Index(space="embeddings", factory=factory),
+    }
+    settings = world["embeddings"].settings
+    for slot, stage in stages.items():
+        runtime = Runtime(device="cpu", sources=sources if isinstance(stage, Import) else {})
+        inputs = {need: artifacts[need] for need in stage.needs}
+        job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)
+        artifacts[slot] = find_or_make(job, store, "test", settings.tables(), lambda line: None)
+        world[slot] = Made(artifact=artifacts[slot], job=job, settings=settings)
+    return world

@@ -1,7 +1,8 @@
-"""A second opinion on how many clusters there are: communities of the graph of nearest neighbours.
+"""A second opinion on the number of clusters: communities of the graph of nearest neighbours.
 
-It assumes nothing of the shape of groups, and depends less on the number of rows than BIC does. It
-is no closer to the number of classes, and mostly off to the same side: `benchmarks.how_many`.
+It makes no assumption about the shape of groups, and depends less on the number of rows than BIC.
+It is no closer to the number of classes, and mostly errs in the same direction:
+`benchmarks.how_many`.
 """
 
 import random
@@ -16,20 +17,20 @@ from .sampling import choose_rows
 ROWS = 20_000
 """Rows that become vertices, at most."""
 NEIGHBOURS = 10
-"""Nearest rows that a row is linked with; one that is nearest in one direction alone counts too."""
+"""Nearest rows that a row is linked to; a link in one direction is enough."""
 RESOLUTION = 2.0
-"""γ of modularity; `benchmarks.how_many` measures the count at this value alone."""
+"""γ of modularity; `benchmarks.how_many` only measured this value."""
 FEWEST = 3
-"""Rows of a community that counts."""
+"""Least rows of a community that counts."""
 
 
 def count_communities(z: Float32[ndarray, "n p"], seed: int) -> int | None:
-    """How many communities Leiden (Traag, Waltman and van Eck, 2019) finds among unit rows.
+    """Number of communities that Leiden (Traag, Waltman and van Eck, 2019) finds among unit rows.
 
     The graph is unweighted and symmetric, and the objective is modularity with `RESOLUTION`. More
-    than `ROWS` rows are represented by as many, drawn evenly. Communities of fewer than `FEWEST`
-    rows are strays, and do not count. A set of some twenty rows has nothing else, because joining
-    any two vertices lowers the modularity of so small a graph: the count is then None. It is also
+    than `ROWS` rows are represented by a uniform sample. Communities of fewer than `FEWEST` rows
+    are outliers and do not count. In a set of some twenty rows there are no others, because joining
+    any two vertices lowers the modularity of so small a graph: the result is then None. It is also
     None where igraph (the extra `leiden`) is not installed.
     """
     try:
@@ -40,15 +41,15 @@ def count_communities(z: Float32[ndarray, "n p"], seed: int) -> int | None:
     graph = igraph.Graph(len(rows), neighbour_pairs(rows))
     igraph.set_random_number_generator(random.Random(seed))
     try:
-        found = graph.community_leiden("modularity", resolution=RESOLUTION, n_iterations=-1)
+        partition = graph.community_leiden("modularity", resolution=RESOLUTION, n_iterations=-1)
     finally:
-        # The one that igraph has by default.
+        # Restores igraph's default.
         igraph.set_random_number_generator(random)
-    return sum(size >= FEWEST for size in found.sizes()) or None
+    return sum(size >= FEWEST for size in partition.sizes()) or None
 
 
 def neighbour_pairs(z: Float32[ndarray, "n p"]) -> Int[ndarray, "pairs 2"]:
-    """Each pair of rows of which at least one is among the other's nearest, once, in order."""
+    """The sorted, distinct pairs of rows of which at least one is among the other's nearest."""
     nearest = nearest_rows(z, NEIGHBOURS)
     pairs = np.stack([np.repeat(np.arange(len(z)), nearest.shape[1]), nearest.reshape(-1)], axis=1)
     return np.unique(np.sort(pairs, axis=1), axis=0)

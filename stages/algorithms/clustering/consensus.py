@@ -1,8 +1,8 @@
-"""A consensus of many k-means: how often two rows fall together, and the spectrum of that.
+"""The consensus of many k-means: how often two rows share a cell, and its spectrum.
 
-Evidence accumulation (Fred and Jain, 2005) on random subsets, read off spectrally. The affinity of
-two rows is the share of the base clusterings that put them into one cell. Any other row has its
-cells too, from the centroids alone, and so its place among the eigenvectors.
+Evidence accumulation (Fred and Jain, 2005) on random subsets, with spectral clustering. The
+affinity of two rows is the share of base clusterings that put them into one cell. Any other row
+also gets its cells from the centroids, and from these its place among the eigenvectors.
 """
 
 import warnings
@@ -20,33 +20,33 @@ from .kmeans import breathing_kmeans, lloyd, means, nearest
 from .spectral import few_distinct, inverse_of_eigenvalues, leading_eigenpairs, spectral_rows
 
 SUBSET = 0.7
-"""Share of the rows that a base clustering is fitted on."""
+"""Share of the rows that a base clustering is fitted to."""
 ITERATIONS = 20
-"""Of Lloyd's algorithm for a base clustering: they need not be good, only many."""
+"""Iterations of Lloyd's algorithm in a base clustering: there must be many, not good ones."""
 RUNS = 6
-"""Clusterings that decide together on k clusters; eight gave the same accuracy."""
+"""Runs of k-means whose agreement gives k clusters; eight gave the same accuracy."""
 RUN_SUBSET = 0.8
-"""Share of the rows that each of them sees."""
+"""Share of the rows that each of these runs is fitted to."""
 MOST_CELL = 128
-"""Rows that a cell of such a run holds on average at most: larger clusters are no balls."""
+"""Most rows per cell of such a run, on average: larger clusters are not spherical."""
 ATTEMPTS = 10
 """How often centroids that have lost all rows are replaced."""
 LEAST_CELL = 8
-"""Rows that a cell holds on average at least, so that a cell means something."""
+"""Least rows per cell, on average, so that a shared cell means something."""
 
 
 class Cells(NamedTuple):
-    """The cells of all base clusterings, numbered through."""
+    """The cells of all base clusterings, numbered consecutively."""
 
     centroids: Float32[ndarray, "q p"]
     starts: Int[ndarray, " r1"]
-    """Where each base clustering's cells begin, and q at the end."""
+    """The first cell of each base clustering, and q at the end."""
 
 
 def cell_counts(m: int, k_max: int, clusterings: int) -> list[int]:
-    """How many cells each base clustering has: from k_max/2 to 2 k_max in equal ratios.
+    """Number of cells of each base clustering: from k_max/2 to 2 k_max in equal ratios.
 
-    Never so many that a cell would hold fewer than `LEAST_CELL` of `m` rows, and at least 2.
+    At least 2, and few enough that a cell holds `LEAST_CELL` of `m` rows on average.
     """
     steps = (np.arange(clusterings) + 0.5) / clusterings
     most = max(2, m // LEAST_CELL)
@@ -64,7 +64,7 @@ def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Ce
         state = int(generator.integers(2**31))
         model = KMeans(count, n_init=1, max_iter=ITERATIONS, random_state=state)
         with warnings.catch_warnings():
-            # Stopping early is meant, and equal rows leave some cells empty.
+            # Stopping early is intended, and equal rows leave some cells empty.
             warnings.simplefilter("ignore", ConvergenceWarning)
             centroids.append(model.fit(subset).cluster_centers_.astype(np.float32))
     starts = np.cumsum([0, *map(len, centroids)])
@@ -72,45 +72,51 @@ def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Ce
 
 
 def find_cells(rows: Float32[ndarray, "n p"], cells: Cells) -> Int[ndarray, "n r"]:
-    """The nearest cell of every base clustering for each row; ties go to the lower number."""
-    # One base clustering at a time: all distances together would be many times the rows.
+    """The nearest cell of every base clustering for each row; the lower number in a tie."""
+    # One base clustering at a time: all distances together would need many times the memory.
     bounds = zip(cells.starts[:-1], cells.starts[1:], strict=True)
     return np.stack([nearest(rows, cells.centroids[a:b]) + a for a, b in bounds], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consensus:
-    """Landmarks, linked by the share of the base clusterings that put them into one cell."""
+    """Affinity of landmarks: the share of base clusterings that put two of them into one cell."""
 
     cells: Cells
-    found: Int[ndarray, "m r"]
+    landmark_cells: Int[ndarray, "m r"]
     """The cells of each landmark."""
 
     block_rows: ClassVar[int] = 8192
-    """Rows whose links are looked at together."""
+    """Rows whose links are computed at once."""
+
+    @classmethod
+    def empty(cls, m: int) -> "Consensus":
+        """The consensus of no clusterings of m landmarks."""
+        cells = Cells(np.empty((0, 1), np.float32), np.zeros(1, np.int64))
+        return cls(cells=cells, landmark_cells=np.empty((m, 0), np.int64))
 
     @classmethod
     def fit(cls, points: Float32[ndarray, "m q"], counts: list[int], seed: int) -> "Consensus":
-        """Clusters the landmarks many times, once for each of the `counts`."""
+        """Clusters the landmarks once for each of the `counts` of cells."""
         cells = fit_cells(points, counts, seed)
-        return cls(cells=cells, found=find_cells(points, cells))
+        return cls(cells=cells, landmark_cells=find_cells(points, cells))
 
     def subset(self, rows: Int[ndarray, " s"]) -> "Consensus":
-        """The affinity of some of the landmarks alone, from the same cells."""
-        return Consensus(cells=self.cells, found=self.found[rows])
+        """The affinity of some of the landmarks, from the same cells."""
+        return Consensus(cells=self.cells, landmark_cells=self.landmark_cells[rows])
 
     def eigenpairs(
         self, k_max: int, seed: int
     ) -> tuple[Float[ndarray, " k"], Float[ndarray, "m k"]]:
         """Leading eigenpairs of the normalised affinity."""
         incidence = self._incidence()
-        affinity = sparse.csr_array(incidence @ incidence.T / self.found.shape[1])
+        affinity = sparse.csr_array(incidence @ incidence.T / self.landmark_cells.shape[1])
         return leading_eigenpairs(affinity, k_max, seed)
 
     def leading_vectors(self, k: int) -> Float[ndarray, "m k2"]:
-        """Leading eigenvectors of the normalised affinity, by way of the cells.
+        """Leading eigenvectors of the normalised affinity, computed from the cells.
 
-        Cheaper than `eigenpairs` where cells are far fewer than rows; at most as many as cells.
+        Cheaper than `eigenpairs` if there are far fewer cells than rows; at most as many as cells.
         """
         incidence = self._incidence()
         degree = incidence @ np.asarray(incidence.sum(0)).ravel()
@@ -123,20 +129,20 @@ class Consensus:
     def placing(
         self, values: Float[ndarray, " k"], vectors: Float[ndarray, "m k"]
     ) -> Float32[ndarray, "q k"]:
-        """What `average` turns into a row's place among the eigenvectors, but for its length.
+        """A table whose `average` is a row's place among the eigenvectors, up to its length.
 
         v_r = d_r^-½ Σ_j a_rj d_j^-½ v_j / λ (Nyström), where a_rj is a sum over the cells of row r.
         """
         incidence = self._incidence()
         degree = np.asarray(incidence.sum(0)).ravel()
-        root = 1 / np.sqrt(degree[self.found].sum(1))
+        root = 1 / np.sqrt(degree[self.landmark_cells].sum(1))
         table = incidence.T @ (root[:, None] * vectors) * inverse_of_eigenvalues(values)
         return table.astype(np.float32)
 
     def sharing(self, labels: Int[ndarray, " m"], k: int) -> Float32[ndarray, "q k"]:
-        """For each cell the share of its landmarks that each cluster has; zeros for an empty one.
+        """Share of each cluster among the landmarks of each cell; zeros for an empty cell.
 
-        `average` turns it into the share of each cluster among a row's cells.
+        Its `average` is the share of each cluster in a row's cells.
         """
         members = np.zeros((len(labels), k))
         members[np.arange(len(labels)), labels] = 1
@@ -152,7 +158,7 @@ class Consensus:
     def average(
         self, links: Int[ndarray, "n r"], table: Float32[ndarray, "q e"]
     ) -> Float32[ndarray, "n e"]:
-        """The mean of the table's rows over the cells of each row."""
+        """The mean of the table's rows over each row's cells."""
         sums = np.zeros((len(links), table.shape[1]), np.float32)
         for column in links.T:
             sums += table[column]
@@ -162,25 +168,25 @@ class Consensus:
         self,
         links: Int[ndarray, "n r"],
         sharing: Float32[ndarray, "q k"],
-        found: Int[ndarray, " n"],
+        labels: Int[ndarray, " n"],
     ) -> Float32[ndarray, " n"]:
-        """The share of its cluster among the landmarks of a row's cells, mean over the cells."""
-        return sharing[links, found[:, None]].mean(axis=1)
+        """Share of a row's cluster among the landmarks of its cells, averaged over the cells."""
+        return sharing[links, labels[:, None]].mean(axis=1)
 
     def _incidence(self) -> sparse.csr_array:
-        m, clusterings = self.found.shape
+        m, clusterings = self.landmark_cells.shape
         starts = np.arange(0, m * clusterings + 1, clusterings)
         ones = np.ones(m * clusterings)
         shape = (m, len(self.cells.centroids))
-        return sparse.csr_array((ones, self.found.ravel(), starts), shape=shape)
+        return sparse.csr_array((ones, self.landmark_cells.ravel(), starts), shape=shape)
 
 
 def cluster_points(points: Float32[ndarray, "m q"], k: int, seed: int) -> Float32[ndarray, "k2 q"]:
     """Centroids of k clusters on which several runs of k-means agree.
 
-    Each run breathes (`kmeans`) on a random subset of the rows; the clusters are read off their
-    agreement spectrally, and settled by Lloyd's algorithm. No cluster is empty; there are fewer
-    than k only where fewer rows differ.
+    Each run is a breathing k-means on a random subset of the rows. Spectral clustering of their
+    consensus gives the clusters, which Lloyd's algorithm refines. No cluster is empty; there are
+    fewer than k only if there are fewer distinct rows.
     """
     m = len(points)
     distinct, _ = few_distinct(points, k)
@@ -193,7 +199,7 @@ def cluster_points(points: Float32[ndarray, "m q"], k: int, seed: int) -> Float3
         subset = np.sort(generator.choice(m, size, replace=False))
         runs.append(breathing_kmeans(points[subset], count, int(generator.integers(2**31))))
     cells = Cells(np.concatenate(runs), np.cumsum([0, *map(len, runs)]))
-    agreement = Consensus(cells=cells, found=find_cells(points, cells))
+    agreement = Consensus(cells=cells, landmark_cells=find_cells(points, cells))
     rows = spectral_rows(agreement.leading_vectors(k), k)
     labels = nearest(rows, breathing_kmeans(rows, k, seed))
     none = np.zeros((int(labels.max()) + 1, points.shape[1]), np.float32)
@@ -201,7 +207,7 @@ def cluster_points(points: Float32[ndarray, "m q"], k: int, seed: int) -> Float3
 
 
 def _settle(points: ndarray, centroids: ndarray, k: int) -> Float32[ndarray, "k q"]:
-    """Centroids by Lloyd's algorithm; far rows stand in for those that lack or lose all rows."""
+    """Centroids by Lloyd's algorithm; far rows replace missing centroids and those without rows."""
     for _ in range(ATTEMPTS):
         centroids, _ = lloyd(points, centroids)
         labels = nearest(points, centroids)

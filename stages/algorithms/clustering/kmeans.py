@@ -1,10 +1,10 @@
-"""k-means that gets out of poor optima: breathing k-means (Fritzke, arXiv 2006.15666).
+"""Breathing k-means, which escapes poor local optima (Fritzke, arXiv 2006.15666).
 
-Centroids are added where the error is large and taken away where they are of little use, again and
-again, a few at a time. One start of it is below the best of ten plain starts, in less time.
+It repeatedly adds a few centroids where the error is large, and removes those of least use. One
+start reaches a lower error than the best of ten plain starts, in less time.
 
-Distances are float64, so that no tie depends on how many threads multiply matrices: every process
-that clusters the same rows finds the same clusters.
+Distances are float64, so that ties do not depend on the number of threads that multiply matrices:
+every process that clusters the same rows finds the same clusters.
 """
 
 import numpy as np
@@ -16,19 +16,19 @@ from sklearn.cluster import kmeans_plusplus
 AT_ONCE = 5
 """Centroids that the first breaths add."""
 ITERATIONS = 60
-"""Of Lloyd's algorithm, at most; most runs end by themselves."""
+"""Iterations of Lloyd's algorithm, at most; most runs converge earlier."""
 BETWEEN = 10
-"""Of Lloyd's algorithm between two breaths, which need no better."""
+"""Iterations of Lloyd's algorithm between two breaths, where fewer are enough."""
 IMPROVEMENT = 1e-4
-"""Share of the error that a breath must save to count."""
+"""Share of the error that a breath must save to be accepted."""
 NEIGHBOURHOOD = 1.1
-"""Centroids nearer to one that is taken away than this many mean distances are left alone."""
+"""Centroids within this many mean nearest-neighbour distances of a removed one are kept."""
 OFFSET = 0.01
-"""How far a new centroid starts from its model, in root mean square errors."""
+"""Distance of a new centroid from its original, in root mean square errors."""
 
 
 def breathing_kmeans(rows: Float[ndarray, "m q"], k: int, seed: int) -> Float32[ndarray, "k2 q"]:
-    """Centroids of k clusters; fewer where fewer rows differ."""
+    """Centroids of k clusters; fewer if there are fewer distinct rows."""
     generator = np.random.default_rng(seed)
     rows, k = rows.astype(np.float64), min(k, len(rows))
     centroids, _ = kmeans_plusplus(rows, k, random_state=int(generator.integers(2**31)))
@@ -37,9 +37,9 @@ def breathing_kmeans(rows: Float[ndarray, "m q"], k: int, seed: int) -> Float32[
     added = min(AT_ONCE, k - 1)
     while added:
         more, _ = lloyd(rows, _breathe_in(rows, best, added, error, generator), BETWEEN)
-        found, found_error = lloyd(rows, _breathe_out(rows, more, len(best)), BETWEEN)
-        if found_error < error * (1 - IMPROVEMENT):
-            best, error = found, found_error
+        after, error_after = lloyd(rows, _breathe_out(rows, more, len(best)), BETWEEN)
+        if error_after < error * (1 - IMPROVEMENT):
+            best, error = after, error_after
         else:
             added -= 1
     best, _ = lloyd(rows, best)
@@ -49,32 +49,32 @@ def breathing_kmeans(rows: Float[ndarray, "m q"], k: int, seed: int) -> Float32[
 def lloyd(
     rows: Float[ndarray, "m q"], centroids: Float32[ndarray, "k q"], iterations: int = ITERATIONS
 ) -> tuple[Float32[ndarray, "k q"], float]:
-    """Centroids after Lloyd's iteration, and the sum of squared distances to the nearest.
+    """Centroids after Lloyd's algorithm, and the sum of squared distances to the nearest centroid.
 
     A centroid without rows stays where it is.
     """
     rows = rows.astype(np.float64, copy=False)
     labels = np.full(len(rows), -1)
     for _ in range(iterations):
-        found = nearest(rows, centroids)
-        if (found == labels).all():
+        new_labels = nearest(rows, centroids)
+        if (new_labels == labels).all():
             break
-        labels = found
+        labels = new_labels
         centroids = means(rows, labels, centroids)
     least = _distances(rows, centroids).min(1)
     error = float(np.vdot(rows, rows) + least.sum())
-    return centroids, max(0.0, error)  # rounding can leave less than nothing
+    return centroids, max(0.0, error)  # rounding can make it negative
 
 
 def nearest(rows: Float[ndarray, "n q"], centroids: Float[ndarray, "k q"]) -> Int[ndarray, " n"]:
-    """The nearest centroid of each row; the first of equals."""
+    """The nearest centroid of each row; the first in a tie."""
     return _distances(rows, centroids).argmin(1)
 
 
 def means(
     rows: Float[ndarray, "m q"], labels: Int[ndarray, " m"], otherwise: Float32[ndarray, "k q"]
 ) -> Float32[ndarray, "k q"]:
-    """The mean of each cluster's rows; `otherwise` where it has none."""
+    """The mean of each cluster's rows; `otherwise` for a cluster without rows."""
     m, k = len(rows), len(otherwise)
     members = sparse.csr_array((np.ones(m), (labels, np.arange(m))), shape=(k, m))
     counts = np.bincount(labels, minlength=k)[:, None]
@@ -84,7 +84,7 @@ def means(
 
 
 def _distances(rows: ndarray, centroids: ndarray) -> Float64[ndarray, "n k"]:
-    """Squared distances, but for the squared length of each row."""
+    """Squared distances minus the squared length of each row."""
     centroids = centroids.astype(np.float64)
     out = rows.astype(np.float64, copy=False) @ (-2 * centroids.T)
     out += (centroids**2).sum(1)
@@ -94,21 +94,21 @@ def _distances(rows: ndarray, centroids: ndarray) -> Float64[ndarray, "n k"]:
 def _breathe_in(
     rows: ndarray, centroids: ndarray, count: int, error: float, generator: np.random.Generator
 ) -> ndarray:
-    """Adds centroids beside those with the largest error."""
+    """Adds centroids next to those with the largest error."""
     distances = _distances(rows, centroids)
     labels = distances.argmin(1)
     errors = distances.min(1) + (rows**2).sum(1)
     largest = np.argsort(-np.bincount(labels, errors, minlength=len(centroids)), kind="stable")
-    models = centroids[largest[:count]]
-    offsets = generator.standard_normal(models.shape, dtype=np.float32)
+    originals = centroids[largest[:count]]
+    offsets = generator.standard_normal(originals.shape, dtype=np.float32)
     offsets *= np.float32(OFFSET * (error / len(rows)) ** 0.5)
-    return np.concatenate([centroids, models + offsets])
+    return np.concatenate([centroids, originals + offsets])
 
 
 def _breathe_out(rows: ndarray, centroids: ndarray, k: int) -> ndarray:
-    """Takes away the centroids of least use, never two that are near one another, until k are left.
+    """Removes the centroids of least use, but no two that are near each other, until k are left.
 
-    A centroid's use is the error that its rows would add at the second nearest.
+    A centroid's use is the error that its rows would add at their second nearest centroid.
     """
     distances = _distances(rows, centroids)
     labels = distances.argmin(1)

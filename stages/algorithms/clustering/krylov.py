@@ -1,7 +1,8 @@
 """Leading eigenpairs of a dense symmetric matrix by a restarted block Krylov method.
 
-Products of the matrix with blocks of vectors, on a CPU or a GPU. A Lanczos iteration, which takes
-one vector at a time, waits for memory: on two cores 8,000 rows and 155 pairs took it 23 s, this 8.
+Multiplies the matrix with blocks of vectors, on a CPU or a GPU. A Lanczos iteration, which takes
+one vector at a time, is limited by memory: for 155 pairs of 8,000 rows it took 23 s on two cores,
+and this takes 8 s.
 """
 
 import torch
@@ -12,34 +13,34 @@ from ....store.errors import NumericError
 from ..symmetric import full_precision
 
 DENSE_ORDER = 1200
-"""Up to this order a full decomposition takes a second."""
+"""Up to this order a full decomposition takes at most a second."""
 SURPLUS = 32
-"""Vectors of a block beyond those that are wanted: they speed up the last of these."""
+"""Extra vectors in a block, which speed up the convergence of the last requested ones."""
 DEPTH = 4
 """Products between two restarts."""
 ROUNDS = 5
-"""Restarts at most. What has not converged then lies in a flat part of the spectrum, where vectors
-stand for nothing that clusters could be read off: planted subspaces with outliers took 12 rounds to
-converge, and were found as well after 5."""
+"""Restarts, at most. Vectors that have not converged by then are in a flat part of the spectrum,
+which holds no clusters: planted subspaces with outliers took 12 rounds to converge, and were found
+as well after 5."""
 TOLERANCE = 5e-3
-"""Largest residual ‖A v − λ v‖ at which an iteration ends, relative to the largest |λ|. Clusters
-are read off directions among thousands of rows; more digits changed no label that we measured."""
+"""Largest residual ‖A v − λ v‖ at which the iteration ends, relative to the largest |λ|. More
+digits changed no cluster label in our measurements."""
 
 
 def leading_pairs(
     a: Float[Tensor, "n n"], k: int, seed: int
 ) -> tuple[Float[Tensor, " k"], Float[Tensor, "n k"]]:
-    """The min(k, n) largest eigenvalues, falling, and their unit eigenvectors, in `a`'s type.
+    """The min(k, n) largest eigenvalues, in falling order, and their unit eigenvectors.
 
-    The entry of a vector that is largest in size is positive. Raises NumericError where `a` holds
-    a number that is not finite. Holds about 3 (DEPTH + 1) n k numbers beside `a`.
+    Both have the type of `a`. The entry of largest size of each vector is positive. Raises
+    NumericError where `a` is not finite. Needs about 3 (DEPTH + 1) n k numbers beside `a`.
     """
     n = len(a)
     k = min(k, n)
     if not bool(torch.isfinite(a).all()):
         raise NumericError(
-            f"the affinity of {n} samples holds a number that is not finite: look at the features "
-            "that it comes from"
+            f"the affinity of {n} samples holds a non-finite number: check the features that it "
+            "comes from"
         )
     with full_precision(a.device):
         if n <= DENSE_ORDER or 4 * (k + SURPLUS) > n:
@@ -71,13 +72,14 @@ def _iterate(a: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def _krylov(a: Tensor, block: Tensor, depth: int) -> Tensor:
-    """An orthonormal basis of what block, A block, …, A^depth block span."""
+    """An orthonormal basis of the span of block, A block, …, A^depth block."""
     blocks = [torch.linalg.qr(block)[0]]
     for _ in range(depth):
         new = a @ blocks[-1]
         for old in blocks:
             new = new - old @ (old.mT @ new)
         blocks.append(torch.linalg.qr(new)[0])
-    # Of vectors that depend on the old ones rounding is left, which may point back among these: a
-    # matrix of equal entries had an eigenvalue of 1.6 for 1. Reflections make any of them a basis.
+    # Where new vectors depend on old ones, only rounding remains, which may not be orthogonal to
+    # the old ones: a matrix of equal entries got an eigenvalue of 1.6 instead of 1. Another QR
+    # decomposition makes it an orthonormal basis.
     return torch.linalg.qr(torch.cat(blocks, 1))[0]

@@ -1,4 +1,4 @@
-"""Rows that stand for all: their eigenvectors, their clusters, and those of any other row."""
+"""Landmarks, rows that represent all: their eigenvectors and clusters, and those of other rows."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,43 +17,42 @@ from .confidence import confidence, fit_sharpness
 from .consensus import Consensus, cell_counts, cluster_points
 from .kmeans import nearest
 from .memberships import Memberships
-from .merging import join_pieces
+from .pieces import join_pieces
 from .sampling import choose_rows
 from .spectral import NO_EIGENVALUE, cluster_rows, spectral_rows
 
 Affinity = Consensus | Memberships
-Kind = Literal["auto", "consensus", "membership"]
+AffinityName = Literal["auto", "consensus", "membership"]
 
 RESTARTS = 10
-"""Starts of k-means among the leading eigenvectors, of which the best is kept."""
+"""Starts of k-means on the leading eigenvectors, of which the best is kept."""
 LEAST = 30
-"""Eigenvectors are kept for so many clusters, even where there are few rows."""
+"""Eigenvectors kept at least, even for few rows."""
 ROWS_A_CLUSTER = 20
-"""Landmarks that each of k_max clusters would hold on average; half of them where k_max is less
-than `FEW`."""
+"""Average landmarks per cluster at k_max clusters; half as many where k_max is less than `FEW`."""
 FEW = 100
 EPS_SQ = 0.1
-"""ε² at which the trial measures its codes: the paper's."""
+"""ε² of the codes that choose the affinity: the paper's."""
 TRIAL_ROWS = 2000
-"""Landmarks on which the two affinities are compared."""
+"""Landmarks on which the two affinities are compared, at most."""
 TRIAL_CLUSTERS = (2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 100)
 SHORTER = 0.95
-"""The membership is taken where it makes the shortest code shorter than the consensus does, by this
-factor. On three sets of real photographs it was 0.97 to 1.03 and told nothing; on unions of
+"""The membership is taken where its shortest code is shorter than the consensus' by this factor. On
+three sets of real photographs the factor was 0.97 to 1.03, which says nothing; on unions of
 subspaces, which k-means cannot see, 0.67 to 0.91."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Landmarks:
-    """Landmarks, an affinity among them, and its leading eigenpairs."""
+    """Landmarks, their affinity, and its leading eigenpairs."""
 
     affinity: Affinity
     points: Float32[ndarray, "m q"]
-    """Unit rows that they are clustered by: features, or features and cluster features."""
+    """Unit rows by which they are clustered: features, or features and cluster features."""
     z: Float32[ndarray, "m p"]
-    """Their features."""
+    """Features."""
     x: Float32[ndarray, "m d"]
-    """Their embeddings."""
+    """Embeddings."""
     values: Float[ndarray, " k_max"]
     vectors: Float[ndarray, "m k_max"]
     seed: int
@@ -63,28 +62,28 @@ class Landmarks:
     ) -> tuple[Int[ndarray, " m"], Float[ndarray, "k2 k"]]:
         """Labels of the landmarks in k clusters, and the centroids among unit rows.
 
-        Of k-means' starts number `first` and those that follow. ConfigError when k is more than the
-        eigenvectors serve.
+        Takes the best of k-means' starts `first`, `first` + 1, … ConfigError where k exceeds the
+        number of eigenvectors.
         """
         if k > len(self.values):
             raise ConfigError(
-                f"k = {k} is more than the {len(self.values)} eigenvectors that the spectrum "
-                f"holds: raise spectrum.k_max, up to its {len(self.z)} landmarks"
+                f"k must be at most {len(self.values)}, the number of eigenvectors in the "
+                f"spectrum, got {k}: raise spectrum.k_max, up to its {len(self.z)} landmarks"
             )
-        # No other row has a place along a vector without an eigenvalue.
+        # Other rows have no coordinate along a vector whose eigenvalue is zero.
         vectors = self.vectors * (np.abs(self.values) > NO_EIGENVALUE)
         return cluster_rows(spectral_rows(vectors, k), k, self.seed + first, restarts)
 
     def points_of(
         self, z: Shaped[ndarray, "n p"], c: Shaped[ndarray, "n p"]
     ) -> Float32[ndarray, "n q"]:
-        """What rows are clustered by: features alone where both kinds are the same."""
+        """Points by which rows are clustered: only the features where both kinds are the same."""
         if self.points.shape[1] == z.shape[1]:
             return z.astype(np.float32)
         return clustering_rows(z, c)
 
     def partition(self, k: int) -> "Partition":
-        """k clusters. Where rows are linked by a consensus, pieces of one group are joined."""
+        """k clusters. With a consensus, pieces of one group are joined."""
         if isinstance(self.affinity, Memberships):
             labels, centroids = self.cluster(k)
             return Partition(labels, centroids, np.arange(len(centroids)))
@@ -98,13 +97,13 @@ class Landmarks:
         return Partition(nearest(self.points, centroids), centroids, group, sharpness)
 
     def place(self, points: Float32[ndarray, "n q"], k: int) -> Float32[ndarray, "n k"]:
-        """Places of rows among the k leading eigenvectors, but for the length of each row."""
+        """Coordinates of rows along the k leading eigenvectors, up to the length of each row."""
         table = self.affinity.placing(self.values[:k], self.vectors[:, :k])
         blocks = [self.affinity.average(links, table) for _, links in self._links(points)]
         return np.concatenate([np.empty((0, k), np.float32), *blocks])
 
     def resample(self, rows: Int[ndarray, " s"], seed: int) -> "Landmarks":
-        """Some of the landmarks alone, with eigenpairs of their own."""
+        """Some of the landmarks, with their own eigenpairs."""
         affinity = self.affinity.subset(rows)
         values, vectors = affinity.eigenpairs(min(len(self.values), len(rows)), seed)
         return Landmarks(
@@ -125,94 +124,97 @@ class Landmarks:
 
 
 class Partition(NamedTuple):
-    """Clusters of the landmarks, made of pieces; often every piece is a cluster of its own."""
+    """Clusters of the landmarks, made of pieces; usually every piece is a cluster."""
 
     pieces: Int[ndarray, " m"]
     """The piece of each landmark."""
     centroids: Float[ndarray, "q e"]
-    """Of each piece: among unit rows of e leading eigenvectors, or among points."""
+    """Centroid of each piece, among unit rows of e leading eigenvectors, or among points."""
     group: Int[ndarray, " q"]
     """The cluster of each piece."""
     sharpness: float | None = None
-    """Of the confidence, where centroids lie among points; None where among eigenvectors."""
+    """Sharpness of the confidence where centroids lie among points; else None."""
 
     @property
     def k(self) -> int:
-        """How many clusters there are."""
+        """Number of clusters."""
         return int(self.group.max()) + 1
 
     @property
     def is_by_points(self) -> bool:
-        """Whether centroids lie among points."""
+        """Whether centroids lie among points, not among eigenvectors."""
         return self.sharpness is not None
 
     def nearest(self, places: Float32[ndarray, "n e2"]) -> Int[ndarray, " n"]:
-        """The cluster of rows by their places among e or more eigenvectors, or by their points."""
+        """The clusters of rows, by e or more spectral coordinates, or by their points."""
         rows = places if self.is_by_points else spectral_rows(places, self.centroids.shape[1])
-        # Centroids are shorter than unit rows, so the nearest one needs its own length too.
+        # Centroids are shorter than unit rows, so cosines alone would not give the nearest.
         return self.group[nearest(rows, self.centroids)]
 
 
 class Assigner:
-    """Puts rows into the clusters of one partition, or of several that share the landmarks."""
+    """Assigns rows to the clusters of one or more partitions that share the landmarks."""
 
     def __init__(self, landmarks: Landmarks, partitions: Sequence[Partition]) -> None:
         self._landmarks = landmarks
         self._partitions = partitions
         affinity = landmarks.affinity
-        spectral = [one for one in partitions if not one.is_by_points]
-        kept = max((one.centroids.shape[1] for one in spectral), default=0)
-        self._placing = affinity.placing(landmarks.values[:kept], landmarks.vectors[:, :kept])
+        spectral = [partition for partition in partitions if not partition.is_by_points]
+        if spectral:
+            e = max(partition.centroids.shape[1] for partition in spectral)
+            self._placing = affinity.placing(landmarks.values[:e], landmarks.vectors[:, :e])
         self._sharing = [
-            None if one.is_by_points else affinity.sharing(one.group[one.pieces], one.k)
-            for one in partitions
+            None
+            if partition.is_by_points
+            else affinity.sharing(partition.group[partition.pieces], partition.k)
+            for partition in partitions
         ]
 
     def assign(
         self, points: Float32[ndarray, "n q"]
     ) -> list[tuple[Int[ndarray, " n"], Float32[ndarray, " n"]]]:
-        """For each partition the cluster of each row, and a confidence from 0 to 1.
+        """For each partition the cluster of each row, and its confidence from 0 to 1.
 
-        Every row gets a cluster; a row that nothing is linked to has confidence 0.
+        Every row gets a cluster; a row without links has confidence 0.
         """
-        made = [
-            self._by_points(points, one)
-            if one.is_by_points
+        assigned = [
+            self._by_points(points, partition)
+            if partition.is_by_points
             else (np.empty(len(points), np.int32), np.empty(len(points), np.float32))
-            for one in self._partitions
+            for partition in self._partitions
         ]
-        if all(one.is_by_points for one in self._partitions):
-            return made
+        if all(partition.is_by_points for partition in self._partitions):
+            return assigned
         affinity = self._landmarks.affinity
         for block, links in self._landmarks._links(points):
             places = affinity.average(links, self._placing)
-            for one, sharing, (clusters, confidences) in zip(
-                self._partitions, self._sharing, made, strict=True
+            for partition, sharing, (clusters, confidences) in zip(
+                self._partitions, self._sharing, assigned, strict=True
             ):
                 if sharing is not None:
-                    clusters[block] = found = one.nearest(places)
-                    confidences[block] = affinity.confidence(links, sharing, found)
-        return made
+                    clusters[block] = labels = partition.nearest(places)
+                    confidences[block] = affinity.confidence(links, sharing, labels)
+        return assigned
 
     def points_of(
         self, z: Shaped[ndarray, "n p"], c: Shaped[ndarray, "n p"]
     ) -> Float32[ndarray, "n q"]:
-        """What rows with these features are clustered by."""
+        """Points by which rows with these features are clustered."""
         return self._landmarks.points_of(z, c)
 
     def _by_points(self, points: ndarray, partition: Partition) -> tuple[ndarray, ndarray]:
         assert partition.sharpness is not None
-        sure = confidence(points, partition.centroids, partition.group, partition.sharpness)
-        return partition.nearest(points).astype(np.int32), sure
+        confidences = confidence(points, partition.centroids, partition.group, partition.sharpness)
+        return partition.nearest(points).astype(np.int32), confidences
 
 
 def clustering_rows(
     z: Shaped[ndarray, "n p"], c: Shaped[ndarray, "n p"]
 ) -> Float32[ndarray, "n q"]:
-    """What rows are clustered by: features and cluster features side by side, of unit length.
+    """Points by which rows are clustered: features and cluster features, concatenated, unit length.
 
-    Features alone keep what training did not separate, cluster features alone can collapse. Where
-    both are the same, as before a training, features alone give the same distances.
+    Features alone miss what training separates, and cluster features alone can collapse. Where both
+    are the same, as without training, features alone give the same distances.
     """
     if z is c or (len(z) and np.array_equal(z, c)):
         return z.astype(np.float32)
@@ -220,9 +222,9 @@ def clustering_rows(
 
 
 def usual_k_max(rows: int, landmarks: int) -> int:
-    """How many eigenvectors are kept for so many rows, of which `landmarks` at most stand for all.
+    """Default number of eigenvectors, for `rows` rows and at most `landmarks` landmarks.
 
-    It serves twice √rows clusters, where each has some landmarks then.
+    Enough for twice √rows clusters, as long as each then has some landmarks.
     """
     most = min(rows, landmarks)
     usual = min(2 * math.isqrt(rows), max(FEW, most // ROWS_A_CLUSTER), 2 * most // ROWS_A_CLUSTER)
@@ -234,57 +236,62 @@ def fit_landmarks(
     z: Float32[ndarray, "m p"],
     x: Float32[ndarray, "m d"],
     *,
-    affinity: Kind,
+    affinity: AffinityName,
     k_max: int,
     clusterings: int,
     eta: float,
     seed: int,
     device: str = "cpu",
-    has_k: bool = False,
+    needs_spectrum: bool = True,
 ) -> Landmarks:
-    """Landmarks by their points (unit rows), features z and embeddings x, and k_max eigenpairs.
+    """Landmarks from their points (unit rows), features z and embeddings x, with k_max eigenpairs.
 
-    `auto` takes the affinity that lets the landmarks' features be told by the shorter code. A
-    consensus into a k that is known (`has_k`) needs no eigenpairs: then there are none.
+    `auto` takes the affinity that gives the landmarks' features the shorter code. With a consensus,
+    `Landmarks.partition` only uses the points: without `needs_spectrum` the consensus is left
+    empty, and has no eigenpairs.
     """
     if affinity == "auto":
         affinity = _choose(points, z, x, eta, seed, device)
+    fitted: Affinity
+    values, vectors = np.zeros(0), np.zeros((len(points), 0))
     if affinity == "membership":
-        linked: Affinity = Memberships.fit(points, eta=eta, device=device)
+        fitted = Memberships.fit(points, eta=eta, device=device)
+        values, vectors = fitted.eigenpairs(k_max, seed)
+    elif needs_spectrum:
+        fitted = Consensus.fit(points, cell_counts(len(points), k_max, clusterings), seed)
+        values, vectors = fitted.eigenpairs(k_max, seed)
     else:
-        counts = [1] if has_k else cell_counts(len(points), k_max, clusterings)
-        linked = Consensus.fit(points, counts, seed)
-    if has_k and affinity == "consensus":
-        values, vectors = np.zeros(0), np.zeros((len(points), 0))
-    else:
-        values, vectors = linked.eigenpairs(k_max, seed)
+        fitted = Consensus.empty(len(points))
     return Landmarks(
-        affinity=linked, points=points, z=z, x=x, values=values, vectors=vectors, seed=seed
+        affinity=fitted, points=points, z=z, x=x, values=values, vectors=vectors, seed=seed
     )
 
 
-def _choose(points: ndarray, z: ndarray, x: ndarray, eta: float, seed: int, device: str) -> Kind:
+def _choose(
+    points: ndarray, z: ndarray, x: ndarray, eta: float, seed: int, device: str
+) -> AffinityName:
     rows = choose_rows(len(points), TRIAL_ROWS, seed)
     k_max = min(TRIAL_CLUSTERS[-1], max(2, len(rows) // 10))
     shortest = {}
-    for kind in ("consensus", "membership"):
-        tried = fit_landmarks(
+    for name in ("consensus", "membership"):
+        landmarks = fit_landmarks(
             points[rows],
             z[rows],
             x[rows],
-            affinity=kind,
+            affinity=name,
             k_max=k_max,
             clusterings=12,
             eta=eta,
             seed=seed,
             device=device,
         )
-        counts = [k for k in TRIAL_CLUSTERS if k <= len(tried.values)]
-        shortest[kind] = min(_code(tried, k) for k in counts)
+        counts = [k for k in TRIAL_CLUSTERS if k <= len(landmarks.values)]
+        shortest[name] = min(_code(landmarks, k) for k in counts)
     return "membership" if shortest["membership"] < SHORTER * shortest["consensus"] else "consensus"
 
 
 def _code(landmarks: Landmarks, k: int) -> float:
+    """Coding length of the landmarks' features in k clusters, in nats."""
     labels, centroids = landmarks.cluster(k, 1)
-    z, found = torch.from_numpy(landmarks.z), torch.from_numpy(labels)
-    return float(coding_length(z, found, len(centroids), eps_sq=EPS_SQ).total)
+    z, k = torch.from_numpy(landmarks.z), len(centroids)
+    return float(coding_length(z, torch.from_numpy(labels), k, eps_sq=EPS_SQ).total)

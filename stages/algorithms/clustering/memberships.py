@@ -1,8 +1,8 @@
-"""The paper's affinity among landmarks: the doubly stochastic membership, and how others join it.
+"""The paper's affinity of landmarks: the doubly stochastic membership, extended to other rows.
 
-Π among landmarks is that of arXiv 2306.05272 (`algorithms.sinkhorn`, run until it converges). The
-paper's code builds it for one batch and labels nothing else. Here any other row has its memberships
-to the landmarks, by their potentials, and from these its place among the eigenvectors (Nyström).
+Π among landmarks is that of arXiv 2306.05272 (`algorithms.sinkhorn`, run to convergence). The
+paper's code computes it for one batch and labels no other rows. Here any other row gets memberships
+to the landmarks from their potentials, and from these its place among the eigenvectors (Nyström).
 """
 
 from dataclasses import dataclass
@@ -19,54 +19,53 @@ from .krylov import leading_pairs
 from .spectral import inverse_of_eigenvalues
 
 SAME = 1 - 2e-3
-"""A similarity from which on a row and a landmark count as one and the same: both are rounded to
-float16."""
+"""Similarity from which a row and a landmark count as the same; both are rounded to float16."""
 LINKS = 1 << 24
-"""Memberships that are held at once: 64 MiB."""
+"""Memberships held at once: 64 MiB."""
 
 
 class Links(NamedTuple):
-    """How rows are linked to the landmarks."""
+    """The links of rows to the landmarks."""
 
     weights: Float32[ndarray, "n m"]
     """Memberships: each row sums to one."""
     itself: Int[ndarray, " n"]
-    """The landmark that a row is, −1 where it is none."""
+    """The landmark that equals the row, −1 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memberships:
-    """Landmarks, linked by Π_ij = m exp((|p_i·p_j| + u_i + u_j)/η)."""
+    """Affinity of landmarks: Π_ij = m exp((|p_i·p_j| + u_i + u_j)/η)."""
 
     points: Float32[ndarray, "m q"]
     """Unit rows."""
     potentials: Float32[ndarray, " m"]
-    """u, by which rows and columns of Π sum to one."""
+    """u, for which rows and columns of Π sum to one."""
     eta: float
     device: str = "cpu"
 
     @classmethod
     def fit(cls, points: Float32[ndarray, "m q"], *, eta: float, device: str) -> "Memberships":
-        """Finds the potentials; two matrices of m² numbers are held for it."""
+        """Computes the potentials; holds two matrices of m² numbers."""
         rows = torch.from_numpy(points).to(device)
         with torch.no_grad(), full_precision(rows.device):
             similarity = (rows @ rows.mT).abs_()
-            found = potentials(similarity, eta=eta, tolerance=1e-4)
-        return cls(points=points, potentials=found.cpu().numpy(), eta=eta, device=device)
+            u = potentials(similarity, eta=eta, tolerance=1e-4)
+        return cls(points=points, potentials=u.cpu().numpy(), eta=eta, device=device)
 
     @property
     def block_rows(self) -> int:
-        """Rows whose links are looked at together."""
+        """Rows whose links are computed at once."""
         return max(1, LINKS // max(1, len(self.points)))
 
     def subset(self, rows: Int[ndarray, " s"]) -> "Memberships":
-        """The affinity of some of the landmarks alone."""
+        """The affinity of some of the landmarks."""
         return Memberships.fit(self.points[rows], eta=self.eta, device=self.device)
 
     def eigenpairs(
         self, k_max: int, seed: int
     ) -> tuple[Float32[ndarray, " k"], Float32[ndarray, "m k"]]:
-        """Leading eigenpairs of Π, whose rows and columns sum to one already."""
+        """Leading eigenpairs of Π, which is already normalised."""
         rows = torch.from_numpy(self.points).to(self.device)
         u = torch.from_numpy(self.potentials).to(self.device)
         with torch.no_grad(), full_precision(rows.device):
@@ -78,11 +77,11 @@ class Memberships:
     def placing(
         self, values: Float32[ndarray, " k"], vectors: Float32[ndarray, "m k"]
     ) -> Float32[ndarray, "m k"]:
-        """What `average` turns into a row's place among the eigenvectors, but for its length."""
+        """A table whose `average` is a row's place among the eigenvectors, up to its length."""
         return vectors * inverse_of_eigenvalues(values).astype(np.float32)
 
     def sharing(self, labels: Int[ndarray, " m"], k: int) -> Float32[ndarray, "m k"]:
-        """What `average` turns into the share of each cluster in a row's links."""
+        """A table whose `average` is the share of each cluster in a row's links."""
         return np.eye(k, dtype=np.float32)[labels]
 
     def links(self, points: Float32[ndarray, "n q"]) -> Links:
@@ -104,21 +103,21 @@ class Memberships:
             return (weights @ torch.from_numpy(table).to(self.device)).cpu().numpy()
 
     def confidence(
-        self, links: Links, sharing: Float32[ndarray, "m k"], found: Int[ndarray, " n"]
+        self, links: Links, sharing: Float32[ndarray, "m k"], labels: Int[ndarray, " n"]
     ) -> Float32[ndarray, " n"]:
-        """1 − (links to the next cluster) / (links to its own), each for every landmark there.
+        """1 − (mean link to the next cluster) / (mean link to the own), over their landmarks.
 
-        0 where another cluster is linked as closely, 1 where no other is linked at all. A
-        landmark's link to itself does not count: it would make landmarks surer than other rows.
+        0 where another cluster is linked as closely, 1 where no other is linked. A landmark's link
+        to itself does not count: it would make landmarks more confident than other rows.
         """
         closeness = self.average(links, sharing)
         rows = np.flatnonzero(links.itself >= 0)
         itself = links.itself[rows]
         closeness[rows] -= links.weights[rows, itself, None] * sharing[itself]
-        # Rounding can leave less than nothing.
+        # Rounding can make it negative.
         closeness = np.maximum(closeness, 0) / np.maximum(sharing.sum(0), 1)
-        every = np.arange(len(found))
-        own = closeness[every, found]
-        closeness[every, found] = 0
+        every = np.arange(len(labels))
+        own = closeness[every, labels]
+        closeness[every, labels] = 0
         ratio = np.divide(closeness.max(1), own, out=np.ones_like(own), where=own > 0)
         return np.clip(1 - ratio, 0, 1)

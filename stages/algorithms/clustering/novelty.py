@@ -1,8 +1,8 @@
-"""How far rows are from everything that was fitted: the distance to the nearest known embedding.
+"""Novelty of rows: their distance to the nearest fitted embedding.
 
-Nearest-neighbour distances find rows of another kind well (Sun et al., "Out-of-Distribution
-Detection with Deep Nearest Neighbors", ICML 2022). Embeddings are asked, not features: heads map
-whatever they get among the features that they know.
+Nearest-neighbour distances detect rows from another distribution well (Sun et al.,
+"Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022). Embeddings are compared,
+not features: heads map any input close to features that they were fitted to.
 """
 
 from typing import NamedTuple
@@ -14,23 +14,23 @@ from numpy import ndarray
 from .sampling import choose_rows
 
 KNOWN = 1000
-"""Embeddings that rows are compared with, at most."""
+"""Fitted embeddings that rows are compared with, at most."""
 USUAL = 0.999
-"""Share of the fitted rows that are no farther than the limit."""
+"""Share of the fitted rows within the limit."""
 
 
 class Known(NamedTuple):
-    """What was fitted, as far as novelty asks."""
+    """The fitted rows that novelty is measured against."""
 
     center: Float32[ndarray, " d"]
     rows: Float32[ndarray, "r d"]
-    """Unit rows about the centre."""
+    """Rows minus the centre, of unit length."""
     limit: float
-    """The distance that is just usual."""
+    """The distance within which `USUAL` of the fitted rows are."""
 
 
 def fit_known(x: Float32[ndarray, "m d"], seed: int) -> Known:
-    """Learns what is usual from fitted embeddings, of which each is compared with the others."""
+    """Samples fitted embeddings, and sets the limit by comparing each with the sample."""
     center = x.mean(0)
     unit = _unit(x - center)
     chosen = choose_rows(len(x), KNOWN, seed)
@@ -42,7 +42,7 @@ def fit_known(x: Float32[ndarray, "m d"], seed: int) -> Known:
 
 
 def novelty(x: Float32[ndarray, "n d"], known: Known) -> Float32[ndarray, " n"]:
-    """1 − the largest cosine with what is known, over the limit: above 1 is far from all of it.
+    """1 − the largest cosine with a known row, over the limit: above 1 is far from all of them.
 
     In float64, so that a row's novelty does not depend on the rows that it is computed with.
     """

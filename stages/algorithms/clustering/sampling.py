@@ -1,8 +1,8 @@
-"""Which rows stand for all: drawn evenly, or so that rare groups have their share.
+"""Samples of rows: uniform, or such that rare groups are represented.
 
-Landmarks drawn evenly miss a group of one row in ten thousand. So candidates, drawn evenly and many
-more than landmarks, are put into coarse cells by k-means, and a cell gives as many landmarks as the
-square root of its candidates, in proportion: a power allocation (Bankier, 1988) with power ½.
+Uniformly drawn landmarks miss a group of one row in ten thousand. So many more candidates are drawn
+uniformly and put into coarse cells by k-means; each cell gives landmarks in proportion to the
+square root of its number of candidates: a power allocation (Bankier, 1988) with power ½.
 """
 
 import numpy as np
@@ -11,14 +11,14 @@ from numpy import ndarray
 from sklearn.cluster import MiniBatchKMeans
 
 CANDIDATES = 20
-"""Candidates for each landmark, at most."""
+"""Candidates per landmark, at most."""
 LANDMARKS_A_CELL = 16
-"""On average; cells must be few enough that each gives some."""
+"""Average landmarks per cell: cells must be few enough that each gives some."""
 POWER = 0.5
 
 
 def choose_rows(n: int, m: int, seed: int) -> Int[ndarray, " m"]:
-    """`m` of `n` row numbers in order, uniformly without replacement; all where n ≤ m."""
+    """`m` of `n` row numbers, sorted, drawn uniformly without replacement; all where n ≤ m."""
     if n <= m:
         return np.arange(n, dtype=np.int64)
     generator = np.random.default_rng(seed)
@@ -26,7 +26,7 @@ def choose_rows(n: int, m: int, seed: int) -> Int[ndarray, " m"]:
 
 
 def choose_landmarks(points: Float32[ndarray, "n q"], m: int, seed: int) -> Int[ndarray, " m"]:
-    """`m` of the candidates in order, so that rare groups are covered; all where n ≤ m."""
+    """Row numbers of `m` of the candidates, sorted, rare groups included; all where n ≤ m."""
     n = len(points)
     if n <= m:
         return np.arange(n, dtype=np.int64)
@@ -35,19 +35,19 @@ def choose_landmarks(points: Float32[ndarray, "n q"], m: int, seed: int) -> Int[
     state, batch = int(generator.integers(2**31)), max(1024, 4 * cells)
     model = MiniBatchKMeans(cells, n_init=1, batch_size=batch, random_state=state)
     cell = model.fit_predict(points)
-    wanted = allocate(np.bincount(cell, minlength=cells), m)
+    shares = allocate(np.bincount(cell, minlength=cells), m)
     chosen = [
-        generator.choice(np.flatnonzero(cell == one), size=count, replace=False)
-        for one, count in enumerate(wanted)
+        generator.choice(np.flatnonzero(cell == number), size=count, replace=False)
+        for number, count in enumerate(shares)
         if count
     ]
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
 def allocate(counts: Int[ndarray, " cells"], m: int) -> Int[ndarray, " cells"]:
-    """How many of `m` each cell gives, in proportion to the root of its count and never above it.
+    """How many of `m` rows each cell gives: in proportion to the root of its count, at most all.
 
-    The sum is `m`, or all that there are.
+    The sum is `m`, or the sum of the counts if that is less.
     """
     m = min(m, int(counts.sum()))
     share, free = counts.astype(np.float64), counts > 0
@@ -57,11 +57,11 @@ def allocate(counts: Int[ndarray, " cells"], m: int) -> Int[ndarray, " cells"]:
         used_up = free & (share >= counts)
         if not used_up.any():
             break
-        # What such a cell cannot give the others do.
+        # The other cells give what these cannot.
         share[used_up] = counts[used_up]
         free &= ~used_up
     given = np.floor(share).astype(np.int64)
-    # The largest remainders are rounded up; shares once more would favour large cells.
+    # Rounds the largest remainders up; another round of shares would favour large cells.
     order = np.argsort(given - share, kind="stable")
     given[order[given[order] < counts[order]][: m - int(given.sum())]] += 1
     return given

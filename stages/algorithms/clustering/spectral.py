@@ -1,7 +1,7 @@
 """Spectral clustering on an affinity of landmarks.
 
-Clusters are read as in arXiv 2306.05272: leading eigenvectors of the normalised affinity, unit
-rows, k-means. The reference does so on the dense membership of one batch and labels nothing else.
+As in arXiv 2306.05272: leading eigenvectors of the normalised affinity, unit rows, k-means. The
+reference does so on the dense membership of one batch, and labels no other rows.
 """
 
 import warnings
@@ -17,46 +17,47 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ....store.errors import NumericError
 
-Affinity = ndarray | sparse.csr_array
+AffinityMatrix = ndarray | sparse.csr_array
 
 DENSE_ORDER = 1500
-"""Up to this order a dense solver takes a second; Lanczos must win beyond it."""
+"""Up to this order a dense solver takes at most a second; beyond it Lanczos is faster."""
 NO_EDGE = 1e-12
-"""Entries below this share of the largest count as no edge when the graph's pieces are sought."""
+"""Entries below this share of the largest do not connect rows to a component."""
 NO_EIGENVALUE = 1e-4
-"""Below this an eigenvector's extension would mostly be rounding, divided by the eigenvalue."""
+"""Below this, extending an eigenvector would mostly divide rounding errors by the eigenvalue."""
 SAME_ROW = 6
 """Decimals to which two unit rows must agree to be the same one."""
 
 
-def degrees(affinity: Affinity) -> Float[ndarray, " m"]:
+def degrees(affinity: AffinityMatrix) -> Float[ndarray, " m"]:
     """Row sums."""
     return np.asarray(affinity.sum(1), dtype=np.float64).ravel()
 
 
 def leading_eigenpairs(
-    affinity: Affinity, k_max: int, seed: int
+    affinity: AffinityMatrix, k_max: int, seed: int
 ) -> tuple[Float[ndarray, " k"], Float[ndarray, "m k"]]:
     """Largest eigenvalues of D^-½ A D^-½, in falling order, and their unit eigenvectors.
 
-    A is symmetric and not negative. k is min(k_max, m). Each connected piece is solved by itself,
-    so the eigenvalue 1, of which every piece has one, is found as often as it occurs; equal
-    eigenvalues go to the larger piece first. A sample without edges has eigenvalue 0. The largest
-    entry of a vector is positive. Raises NumericError where the iteration does not converge.
+    A is symmetric and non-negative. k is min(k_max, m). Each connected component is solved by
+    itself, so the eigenvalue 1, which every component has once, is found with its multiplicity;
+    of equal eigenvalues, that of the larger component comes first. A sample without edges has
+    eigenvalue 0. The entry of largest size of each vector is positive. Raises NumericError where
+    the iteration does not converge.
     """
     m = affinity.shape[0]
-    found: list[tuple[float, ndarray, ndarray]] = []
-    for members in _pieces(affinity):
+    pairs: list[tuple[float, ndarray, ndarray]] = []
+    for members in _components(affinity):
         block = affinity if len(members) == m else affinity[members][:, members]
         values, vectors = _eigenpairs(block, min(k_max, len(members)), seed)
-        found.extend((float(v), members, one) for v, one in zip(values, vectors.T, strict=True))
-    found.sort(key=lambda pair: (-round(pair[0], 10), -len(pair[1]), pair[1][0]))
-    found = found[:k_max]
-    out = np.zeros((m, len(found)))
-    for column, (_, members, vector) in enumerate(found):
+        pairs += [(float(v), members, vector) for v, vector in zip(values, vectors.T, strict=True)]
+    pairs.sort(key=lambda pair: (-round(pair[0], 10), -len(pair[1]), pair[1][0]))
+    pairs = pairs[:k_max]
+    out = np.zeros((m, len(pairs)))
+    for column, (_, members, vector) in enumerate(pairs):
         sign = np.sign(vector[np.argmax(np.round(np.abs(vector), 8))])
         out[members, column] = vector * (sign or 1.0)
-    return np.array([value for value, _, _ in found]), out
+    return np.array([value for value, _, _ in pairs]), out
 
 
 def spectral_rows(vectors: Float[ndarray, "m k_max"], k: int) -> Float[ndarray, "m k"]:
@@ -67,9 +68,9 @@ def spectral_rows(vectors: Float[ndarray, "m k_max"], k: int) -> Float[ndarray, 
 
 
 def inverse_of_eigenvalues(values: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
-    """1/λ, and 0 where an extension would mostly be rounding."""
-    away = np.abs(values) > NO_EIGENVALUE
-    return np.divide(1.0, values, out=np.zeros(len(values)), where=away)
+    """1/λ; 0 where |λ| is at most `NO_EIGENVALUE`."""
+    is_used = np.abs(values) > NO_EIGENVALUE
+    return np.divide(1.0, values, out=np.zeros(len(values)), where=is_used)
 
 
 def cluster_rows(
@@ -77,41 +78,43 @@ def cluster_rows(
 ) -> tuple[Int[ndarray, " m"], Float[ndarray, "k2 d"]]:
     """Labels and centroids of k-means, the best of `restarts`.
 
-    There are `k` clusters and none is empty, unless there are fewer distinct rows than `k`: then
-    every distinct row is a cluster.
+    There are `k` clusters, none empty; with at most `k` distinct rows, each distinct row is a
+    cluster.
     """
     distinct, inverse = few_distinct(rows, k)
     if distinct is not None and inverse is not None:
         return inverse, distinct
     model = KMeans(n_clusters=k, n_init=restarts, random_state=seed)
     with warnings.catch_warnings():
-        # Rows may be distinct and yet too close for k-means to tell; `_fill` sees to those.
+        # k-means cannot separate distinct rows that are too close; `_fill` does.
         warnings.simplefilter("ignore", ConvergenceWarning)
         labels = model.fit_predict(rows)
     return _fill(rows, labels.astype(np.int64), model.cluster_centers_)
 
 
-def _pieces(affinity: Affinity) -> list[Int[ndarray, " members"]]:
+def _components(affinity: AffinityMatrix) -> list[Int[ndarray, " members"]]:
+    """The samples of each connected component."""
     edges = sparse.csr_array(affinity)
     largest = edges.data.max(initial=0.0)
     if not np.isfinite(edges.data).all():
         raise NumericError(
-            f"the affinity of {edges.shape[0]} samples holds a number that is not finite: "
-            "look at the features that it comes from"
+            f"the affinity of {edges.shape[0]} samples holds a non-finite number: check the "
+            "features that it comes from"
         )
     edges = sparse.csr_array(
         (edges.data > NO_EDGE * largest, edges.indices, edges.indptr),
         shape=edges.shape,
-        copy=True,  # else the zeros would be taken out of the caller's matrix too
+        copy=True,  # else the next line would change the caller's matrix
     )
     edges.eliminate_zeros()
-    count, piece = connected_components(edges, directed=False)
-    order = np.argsort(piece, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(piece, minlength=count))[:-1]) if count else []
+    count, component = connected_components(edges, directed=False)
+    order = np.argsort(component, kind="stable")
+    sizes = np.bincount(component, minlength=count)
+    return np.split(order, np.cumsum(sizes)[:-1]) if count else []
 
 
-def _eigenpairs(affinity: Affinity, k: int, seed: int) -> tuple[ndarray, ndarray]:
-    """The `k` leading pairs of one connected piece."""
+def _eigenpairs(affinity: AffinityMatrix, k: int, seed: int) -> tuple[ndarray, ndarray]:
+    """The `k` leading pairs of one connected component."""
     m = affinity.shape[0]
     root = _inverse_root(degrees(affinity))
     if m <= DENSE_ORDER or 3 * k > m:
@@ -126,8 +129,8 @@ def _eigenpairs(affinity: Affinity, k: int, seed: int) -> tuple[ndarray, ndarray
             values, vectors = eigsh(normal, k=k, which="LA", v0=start)
         except ArpackNoConvergence as error:
             raise NumericError(
-                f"{len(error.eigenvalues)} of {k} eigenvalues of {m} samples converged; "
-                f"ask for fewer clusters or more neighbours"
+                f"only {len(error.eigenvalues)} of {k} eigenvalues of {m} samples converged: "
+                "lower k_max"
             ) from error
     order = np.argsort(-values, kind="stable")
     return values[order], vectors[:, order]
@@ -139,20 +142,20 @@ def _inverse_root(degrees: ndarray) -> Float[ndarray, " m"]:
 
 
 def few_distinct(rows: ndarray, k: int) -> tuple[ndarray, ndarray] | tuple[None, None]:
-    """The distinct rows and which of them each row is, if there are at most `k`."""
+    """The distinct rows, and which of them each row is, if there are at most `k`."""
     rounded = np.round(rows, SAME_ROW) + 0.0  # turns -0 into 0
-    place: dict[bytes, int] = {}
+    number_of: dict[bytes, int] = {}
     inverse = np.empty(len(rows), dtype=np.int64)
     for i, row in enumerate(rounded):
-        inverse[i] = place.setdefault(row.tobytes(), len(place))
-        if len(place) > k:
+        inverse[i] = number_of.setdefault(row.tobytes(), len(number_of))
+        if len(number_of) > k:
             return None, None
     first = np.unique(inverse, return_index=True)[1]
     return rows[first], inverse
 
 
 def _fill(rows: ndarray, labels: ndarray, centroids: ndarray) -> tuple[ndarray, ndarray]:
-    """Gives each empty cluster the row that lies farthest from its own centroid."""
+    """Gives each empty cluster the row that is farthest from its own centroid."""
     counts = np.bincount(labels, minlength=len(centroids))
     if counts.all():
         return labels, centroids

@@ -1,4 +1,4 @@
-"""What a curve of coding lengths says of the number of clusters, and how surely."""
+"""The verdict of a curve of coding lengths on the number of clusters, and its certainty."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ RUNNERS_UP = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The chosen k and what else would do."""
+    """The k with the shortest code, and the k that are nearly as good."""
 
     chosen: int
-    """The k with the shortest code; the smallest of several."""
+    """The k with the shortest code; the smallest in a tie."""
     as_good: tuple[int, ...]
     """The k around it, itself included, whose codes are longer by no more than they vary."""
     votes: tuple[float, ...]
-    """For each k of the grid the share of resampled curves that are the lowest there."""
+    """For each k of the grid, the share of resampled curves with their minimum there."""
     runners_up: tuple[int, ...]
-    """The next shortest codes, shortest first."""
+    """The k with the next shortest codes, shortest first."""
 
     @property
     def is_flat(self) -> bool:
-        """Whether other k would do as well."""
+        """Whether other k are as good."""
         return len(self.as_good) > 1
 
 
@@ -34,11 +34,11 @@ def judge(
     lengths: Sequence[float],
     resampled: Float[ndarray, "b grid"],
 ) -> Verdict:
-    """The verdict over a rising grid of k; `resampled` holds a curve a row, or none.
+    """The verdict over a rising grid of k; `resampled` holds one curve per row, or none.
 
-    A k is as good as the chosen one when its code, compared with that of the chosen k within each
-    resampled curve, is longer on average by no more than one standard deviation of that difference
-    (in the manner of the one-standard-error rule of Breiman et al., 1984), and every k between is.
+    A k is as good as the chosen one if, over the resampled curves, its code is on average longer
+    than that of the chosen k by at most one standard deviation of the difference (in the manner of
+    the one-standard-error rule of Breiman et al., 1984), and the same holds for every k between.
     """
     order = sorted(range(len(grid)), key=lambda i: (lengths[i], grid[i]))
     best = order[0]

@@ -89,7 +89,7 @@ def test_curate_by_caption(store, tmp_path):
     [
         (("--cluster", "one"), "numbers with commas, as 3,17, are"),
         (("--above", "0.9"), "it needs --drop-duplicates"),
-        (("--drop-duplicates", "--above", "2"), "a similarity of 2 is not allowed"),
+        (("--drop-duplicates", "--above", "2"), "must be above 0 and at most 1, got 2"),
         (("--min-confidence", "7"), "from 0 to 1, got 7"),
     ],
 )

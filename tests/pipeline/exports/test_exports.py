@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.exports.embedding_atlas import find_neighbours, project
-from cpp_pipe.stages.gather import gather
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.indexing.vectors import join_features
 
 from ..cli import fail, succeed

@@ -1,4 +1,4 @@
-"""How far two arrays are apart."""
+"""The relative error of arrays."""
 
 import numpy as np
 import torch

@@ -23,10 +23,10 @@ def golden(shared: Path) -> Callable[[str], Arrays]:
 
 @pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small matrices gain nothing from threads, which wait for each other on a busy machine."""
+    """Threads do not help with small matrices, and wait for each other on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    # The first comparison imports for a second, which is no example's fault.
+    # The first comparison imports for a second, which would count for an example.
     torch.testing.assert_close(torch.ones(1), torch.ones(1))
     yield
     torch.set_num_threads(before)

@@ -8,25 +8,28 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.coding_length import (
     CodingLength,
+    Moments,
     coding_length,
-    coding_length_from_moments,
     second_moments,
 )
 
 from ...strategies import random_rotation, random_unit_rows, seeds, unit_rows
 from .closeness import relative_error
+from .moments import coding_length_of
 
 EPS_SQ = 0.1
 K = 4
 
 
+def moments_in_two_parts(z: torch.Tensor, labels: torch.Tensor, k: int, cut: int) -> Moments:
+    first, last = second_moments(z[:cut], labels[:cut], k), second_moments(z[cut:], labels[cut:], k)
+    return Moments(first.second + last.second, first.counts + last.counts)
+
+
 def measure_moments(
     z: torch.Tensor, labels: torch.Tensor, k: int, *, eps_sq: float
 ) -> CodingLength:
-    half = len(z) // 2
-    moments = second_moments(z[:half], labels[:half], k)
-    moments = second_moments(z[half:], labels[half:], k, into=moments)
-    return coding_length_from_moments(moments, eps_sq=eps_sq)
+    return coding_length_of(moments_in_two_parts(z, labels, k, len(z) // 2), eps_sq=eps_sq)
 
 
 def random_labels(n: int, seed: int) -> torch.Tensor:
@@ -53,9 +56,7 @@ def test_coding_length_matches_golden(
 
 
 @given(unit_rows(), seeds)
-def test_coding_length_ignores_order_rotation_and_the_clusters_numbers(
-    z: torch.Tensor, seed: int
-) -> None:
+def test_coding_length_ignores_order_rotation_and_label_names(z: torch.Tensor, seed: int) -> None:
     labels = random_labels(len(z), seed)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(z), generator=generator)
@@ -67,13 +68,11 @@ def test_coding_length_ignores_order_rotation_and_the_clusters_numbers(
 
 
 @given(unit_rows(max_n=20), st.integers(1, 19), seeds)
-def test_moments_summed_over_parts_measure_as_all_rows_at_once(
+def test_moments_summed_over_parts_give_the_coding_length_of_all_rows(
     z: torch.Tensor, cut: int, seed: int
 ) -> None:
     labels = random_labels(len(z), seed)
-    moments = second_moments(z[:cut], labels[:cut], K)
-    moments = second_moments(z[cut:], labels[cut:], K, into=moments)
-    parts = coding_length_from_moments(moments, eps_sq=EPS_SQ)
+    parts = coding_length_of(moments_in_two_parts(z, labels, K, cut), eps_sq=EPS_SQ)
     whole = coding_length(z, labels, K, eps_sq=EPS_SQ)
     for part, all_at_once in zip(parts, whole, strict=True):
         torch.testing.assert_close(part, all_at_once)

@@ -21,7 +21,7 @@ from cpp_pipe import CPP
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.stages.algorithms import estimator
 from cpp_pipe.stages.algorithms.estimator import unit_float16
-from cpp_pipe.stages.gather import gather
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
 from cpp_pipe.store import Artifact, NumericError, Store
@@ -46,12 +46,12 @@ def subspaces(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x + 0.02 * generator.standard_normal(x.shape), y
 
 
-# What scikit-learn asks of every estimator.
+# scikit-learn's requirements.
 
 
 @pytest.mark.slow
 @parametrize_with_checks([CPP(**QUICK)])
-def test_scikit_learn_finds_nothing_to_say(estimator: CPP, check: Any) -> None:
+def test_scikit_learns_estimator_checks_pass(estimator: CPP, check: Any) -> None:
     check(estimator)
 
 
@@ -84,7 +84,7 @@ def test_a_pipeline_clusters_columns_of_any_scale() -> None:
     assert frame.dtype == np.float32
 
 
-# What it finds.
+# Clusters.
 
 
 def test_blobs_are_found_with_their_number_and_new_rows_join_them() -> None:
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_clusters_and_predicts_its_own_rows() -> No
     assert np.array_equal(first, second)
 
 
-def test_what_was_never_seen_is_novel() -> None:
+def test_rows_far_from_the_fitted_ones_are_novel() -> None:
     x, _ = blobs(120)
     model = CPP(5, **QUICK).fit(x)
     assert np.mean(model.novelty(x) <= 1) > 0.9
@@ -137,14 +137,14 @@ def test_what_was_never_seen_is_novel() -> None:
 @pytest.mark.parametrize("d", [1, 2, 7])
 @pytest.mark.parametrize("n", [2, 3, 9])
 @pytest.mark.parametrize("n_clusters", ["auto", 2])
-def test_a_handful_of_rows_is_clustered_too(n: int, d: int, n_clusters: Any) -> None:
+def test_few_rows_are_clustered(n: int, d: int, n_clusters: Any) -> None:
     x = np.random.default_rng(0).standard_normal((n, d))
     model = CPP(n_clusters, **QUICK).fit(x)
     assert sorted(set(model.labels_)) == list(range(model.n_clusters_))
     assert model.transform(x).shape == (n, d)
 
 
-def test_equal_rows_and_rows_of_zeros_make_as_many_clusters_as_are_distinct() -> None:
+def test_there_are_no_more_clusters_than_distinct_rows() -> None:
     x = np.eye(4)[np.arange(40) % 4]
     x[x[:, 3] == 1] = 0
     model = CPP(9, **QUICK).fit(x)
@@ -154,7 +154,7 @@ def test_equal_rows_and_rows_of_zeros_make_as_many_clusters_as_are_distinct() ->
     assert CPP(**QUICK).fit(np.ones((10, 3))).n_clusters_ == 1
 
 
-# Rows that were rounded.
+# Rounding.
 
 
 @given(
@@ -164,7 +164,7 @@ def test_equal_rows_and_rows_of_zeros_make_as_many_clusters_as_are_distinct() ->
         elements=st.floats(allow_nan=False, allow_infinity=False, width=32),
     )
 )
-def test_rows_become_unit_rows_once(x: np.ndarray) -> None:
+def test_unit_rows_are_not_rounded_twice(x: np.ndarray) -> None:
     unit = unit_float16(x)
     length = np.linalg.norm(unit.astype(np.float32), axis=1)
     assert np.allclose(length, (x != 0).any(1), atol=1e-3)
@@ -172,7 +172,7 @@ def test_rows_become_unit_rows_once(x: np.ndarray) -> None:
     assert np.array_equal(unit, again)
 
 
-# What it refuses.
+# Invalid parameters.
 
 
 @pytest.mark.parametrize(
@@ -189,13 +189,13 @@ def test_rows_become_unit_rows_once(x: np.ndarray) -> None:
     ],
     ids=str,
 )
-def test_a_setting_that_is_not_allowed_is_named(bad: dict[str, Any]) -> None:
+def test_an_invalid_parameter_is_named(bad: dict[str, Any]) -> None:
     model = CPP(**bad)
-    with pytest.raises(ValueError, match=f"{next(iter(bad))} is .*; allowed: "):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} must be .*, got "):
         model.fit(np.eye(20))
 
 
-def test_settings_may_be_numbers_of_numpy() -> None:
+def test_parameters_may_be_numpy_numbers() -> None:
     x, _ = blobs(20)
     values = {"n_clusters": np.int64(2), "features": np.int64(3), "lr": np.float32(1e-4)}
     model = CPP(**QUICK).set_params(**values, landmarks=np.int64(20)).fit(x)
@@ -206,11 +206,11 @@ def test_verbose_prints_each_step_and_changes_nothing(capsys: pytest.CaptureFixt
     x, _ = blobs(60)
     silent = CPP(3, **QUICK).fit(x)
     assert capsys.readouterr().out == ""
-    told = CPP(3, **QUICK, verbose=True).fit(x)
+    chatty = CPP(3, **QUICK, verbose=True).fit(x)
     lines = capsys.readouterr().out.splitlines()
     assert [line.startswith("[CPP] ") for line in lines] == [True] * 3
     assert lines[-1].startswith("[CPP] 3 clusters: ")
-    assert np.array_equal(silent.labels_, told.labels_)
+    assert np.array_equal(silent.labels_, chatty.labels_)
 
 
 def test_a_training_that_diverges_says_so() -> None:
@@ -219,7 +219,7 @@ def test_a_training_that_diverges_says_so() -> None:
         CPP(**QUICK).set_params(lr=1e37).fit(x)
 
 
-# The same by the command line.
+# Agreement with the stages.
 
 
 def column(artifact: Artifact, name: str) -> np.ndarray:
@@ -236,7 +236,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
 
 @pytest.mark.parametrize("affinity", ["consensus", "membership"])
 @pytest.mark.parametrize("k", ["auto", 3, 40])
-def test_the_stages_put_the_same_rows_into_the_same_clusters(
+def test_the_stages_give_the_same_clusters(
     digits: tuple[Store, Path], k: Any, affinity: Any
 ) -> None:
     store, shards = digits

@@ -48,7 +48,7 @@ def test_weights_follow_torch_s_own_distributions() -> None:
     for name in ("weight", "bias"):
         values = ours[f"pre_feature.0.{name}"]
         assert values.abs().max() <= 1 / 20
-        # Uniform on ±1/20; the reference's layer is drawn anew, so its spread is a sample too.
+        # Uniform on ±1/20; the reference's layer is drawn again, so its spread is a sample too.
         torch.testing.assert_close(values.std(), theirs[name].std(), rtol=0.15, atol=0)
 
 
@@ -108,7 +108,7 @@ def test_copying_the_feature_head_makes_the_outputs_equal(skip: bool) -> None:
     assert heads.subspace[0] is not heads.cluster[0]
 
 
-def test_zero_rows_stay_zero_and_pull_nothing() -> None:
+def test_zero_rows_stay_zero_without_a_gradient() -> None:
     x = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
     rows = unit_rows(x)
     rows.sum().backward()

@@ -1,4 +1,4 @@
-"""Near-duplicates: exact, never far from the row that stays, and blind to how rows are blocked."""
+"""Near-duplicates: exact, close to the kept row, and independent of the blocks."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from ...strategies import random_unit_rows, seeds
 
 
 def clumps(n: int, d: int, seed: int, spread: float = 0.3) -> torch.Tensor:
-    """n unit rows about fewer centres, some equal, so that any threshold finds some near."""
+    """n unit rows around fewer centres, some equal, so that every threshold finds some near."""
     generator = torch.Generator().manual_seed(seed)
     centres = random_unit_rows(max(1, n // 3), d, seed)
     drawn = centres[torch.randint(len(centres), (n,), generator=generator)]
@@ -24,7 +24,7 @@ def clumps(n: int, d: int, seed: int, spread: float = 0.3) -> torch.Tensor:
 
 
 def one_after_another(x: torch.Tensor, order: list[int], threshold: float) -> dict[int, int]:
-    """For each dropped row the row that stays for it, by the words of the definition."""
+    """For each dropped row the row kept for it, by the definition."""
     stay: list[int] = []
     dropped = {}
     for row in order:
@@ -37,7 +37,7 @@ def one_after_another(x: torch.Tensor, order: list[int], threshold: float) -> di
 
 
 def is_clear(x: torch.Tensor, threshold: float) -> bool:
-    """Whether rounding decides nothing: no cosine is at the threshold, and only copies tie."""
+    """Whether rounding cannot matter: no cosine is at the threshold, and only copies tie."""
     cosine = (x.double() @ x.double().T)[torch.triu_indices(len(x), len(x), 1).unbind()]
     different = cosine[cosine < 1 - 1e-6].sort().values
     gaps = different.diff()
@@ -46,24 +46,24 @@ def is_clear(x: torch.Tensor, threshold: float) -> bool:
 
 @pytest.fixture(params=[(3, 5, 2), (1024, 16_384, 16_384)], ids=["small blocks", "large blocks"])
 def blocks(request, monkeypatch):
-    """Sizes of blocks: small ones are crossed by few rows."""
+    """Sizes of blocks, small ones so that few rows span several."""
     for name, size in zip(("_QUERIES", "_OTHERS", "_PAIRS"), request.param, strict=True):
         monkeypatch.setattr(module, name, size)
 
 
 @pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("seed", range(40))
-def test_it_agrees_with_going_through_the_rows_one_after_another(seed):
+def test_blocks_agree_with_deciding_row_by_row(seed):
     rng = np.random.default_rng(seed)
     x = clumps(int(rng.integers(2, 30)), int(rng.integers(2, 24)), seed)
     order = rng.permutation(len(x))
     threshold = float(rng.uniform(0.5, 0.99))
-    # Equal rows tie, and the first in the order wins, on both sides.
+    # Equal rows tie, and the first in the order wins in both.
     found = near_duplicates(x, torch.from_numpy(order), threshold)
-    told = {row: int(one) for row, one in enumerate(found.kept) if one != NONE}
+    kept_for = {row: int(one) for row, one in enumerate(found.kept) if one != NONE}
     expected = one_after_another(x.double(), order.tolist(), threshold)
-    assert set(told) == set(expected)
-    for row, one in told.items():
+    assert set(kept_for) == set(expected)
+    for row, one in kept_for.items():
         right = float(x[expected[row]].double() @ x[row].double())
         assert found.similarity[row] == pytest.approx(right, abs=1e-6)
         if is_clear(x, threshold):
@@ -71,7 +71,7 @@ def test_it_agrees_with_going_through_the_rows_one_after_another(seed):
 
 
 @given(seeds, st.integers(2, 40), st.floats(0.3, 0.999))
-def test_every_dropped_row_is_near_one_that_stays_before_it(seed, n, threshold):
+def test_every_dropped_row_is_near_an_earlier_kept_row(seed, n, threshold):
     x = clumps(n, 6, seed)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     kept, similarity = near_duplicates(x, order, threshold)
@@ -89,7 +89,7 @@ def test_every_dropped_row_is_near_one_that_stays_before_it(seed, n, threshold):
     assert (cosine < threshold).all()
 
 
-def test_a_chain_of_small_steps_is_not_glued_together():
+def test_a_chain_of_small_steps_is_not_joined():
     angles = torch.linspace(0, torch.pi, 400)
     x = torch.stack([angles.cos(), angles.sin()], 1)
     threshold = float(np.cos(0.1))
@@ -120,7 +120,7 @@ def test_coarse_rows_of_few_directions_are_few_numbers():
     assert coarse_rows(x, 0.95, "cpu").shape[1] < 64
 
 
-def test_equal_rows_are_duplicates_at_a_similarity_of_one():
+def test_equal_rows_are_duplicates_at_a_threshold_of_one():
     x = clumps(60, 48, 3)[:20].half()
     twice = torch.cat([x, x])
     found = near_duplicates(twice, torch.arange(40), 1.0)
@@ -129,9 +129,9 @@ def test_equal_rows_are_duplicates_at_a_similarity_of_one():
 
 
 def test_progress_counts_every_row_and_no_rows_are_no_duplicates():
-    heard: list[int] = []
-    near_duplicates(clumps(2500, 4, 1), torch.arange(2500), 0.9, tell=heard.append)
-    assert sum(heard) == 2500
+    decided: list[int] = []
+    near_duplicates(clumps(2500, 4, 1), torch.arange(2500), 0.9, report=decided.append)
+    assert sum(decided) == 2500
     found = near_duplicates(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), 0.9)
     assert len(found.kept) == len(found.similarity) == 0
 

@@ -26,7 +26,7 @@ def test_the_loss_is_the_sum_that_the_paper_states(sinkhorn: str) -> None:
     torch.testing.assert_close(out.loss, -out.rate + 0.7 * out.conditional_rate + out.regulariser)
 
 
-def test_warm_up_is_the_rate_alone_and_leaves_the_cluster_features_out() -> None:
+def test_the_warm_up_only_uses_the_rate_of_the_features() -> None:
     z, c = random_unit_rows(8, 4, 0).requires_grad_(), random_unit_rows(8, 4, 1).requires_grad_()
     out = terms(z, c, OBJECTIVE, warmup=True)
     torch.testing.assert_close(out.loss, -coding_rate(z, eps_sq=0.1))
@@ -45,7 +45,7 @@ def test_the_gradient_of_the_whole_loss_passes_gradcheck(columns: int) -> None:
         return terms(unit(z), unit(c), objective, warmup=False, generator=generator).loss
 
     z, c = random_unit_rows(6, 3, 0), random_unit_rows(6, 3, 1)
-    # The membership is solved to 1e-6, which bounds how well differences can agree.
+    # The membership is solved to 1e-6, which limits the agreement of differences.
     assert torch.autograd.gradcheck(
         loss, (z.requires_grad_(), c.requires_grad_()), eps=1e-3, atol=1e-3, rtol=1e-3
     )
@@ -67,7 +67,7 @@ def test_sampled_columns_average_to_the_full_loss() -> None:
     assert (draws.mean() - full).abs() < 4 * standard_error
 
 
-def test_the_first_term_that_is_not_finite_is_named() -> None:
+def test_the_first_non_finite_term_is_named() -> None:
     one, bad = torch.tensor(1.0), torch.tensor(torch.inf)
     assert first_non_finite(Terms(one, one, one, one)) is None
     assert first_non_finite(Terms(one, bad, one, -bad)) == "conditional_rate"

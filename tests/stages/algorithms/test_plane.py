@@ -1,4 +1,4 @@
-"""Rows in a plane: what is alike lies together, whichever way."""
+"""Rows in a plane: similar rows are close together, by every method."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def groups(count: int, of: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_of_own(xy: np.ndarray, which: np.ndarray) -> float:
-    """The share of points whose nearest other point is of their group."""
+    """Share of points whose nearest other point is in their group."""
     apart = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
     np.fill_diagonal(apart, np.inf)
     return float((which[apart.argmin(1)] == which).mean())
@@ -56,13 +56,13 @@ def test_equal_rows_have_one_place():
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=20))
-def test_a_frame_is_centred_and_as_large_as_it_may_be(points):
+def test_points_are_centred_and_reach_one(points):
     found = centred(np.array(points, np.float64))
     assert np.abs(found).max() <= 1 + 1e-6
     assert np.allclose(found.max(0) + found.min(0), 0, atol=1e-4)
 
 
-def test_other_rows_lie_with_their_group_and_a_row_beside_itself():
+def test_other_rows_are_placed_with_their_group():
     z, which = groups(200, 5)
     xy = fit_plane(z[:100], "tsne", 0)
     found = extend_plane(z[:100], xy, z)

@@ -27,7 +27,7 @@ COMPRESS_SHAPES = [(64, 16), (256, 32), (96, 128)]
 
 
 def direct_conditional_rate(z: torch.Tensor, pi: torch.Tensor) -> torch.Tensor:
-    """The formula as it stands, one group after the other, by LU."""
+    """The formula as written, one group after the other, by LU."""
     n, p = z.shape
     total = z.new_zeros(())
     for column in pi.T:
@@ -146,10 +146,10 @@ def test_rates_ignore_the_order_of_samples_and_rotations(z: torch.Tensor, seed: 
 
 
 @given(unit_rows(), st.integers(1, 9), seeds)
-def test_no_partition_costs_more_than_the_whole_and_none_less_than_nothing(
+def test_the_conditional_rate_is_between_zero_and_the_rate(
     z: torch.Tensor, m: int, seed: int
 ) -> None:
-    # ln det is concave, and the groups of rows that sum to one average to the whole.
+    # ln det is concave, and groups whose memberships sum to one average to the whole.
     pi = random_memberships(len(z), m, seed)
     conditional = float(conditional_rate(z, pi, eps_sq=EPS_SQ))
     assert 0 <= conditional <= float(coding_rate(z, eps_sq=EPS_SQ)) * (1 + 1e-6)
@@ -163,7 +163,7 @@ def test_one_group_of_everything_costs_the_coding_rate() -> None:
     )
 
 
-def test_the_mean_over_all_samples_of_columns_is_the_full_sum() -> None:
+def test_the_mean_over_all_column_samples_is_the_full_sum() -> None:
     z, pi = random_unit_rows(6, 3, 0), random_memberships(6, 6, 1)
     parts = [
         conditional_rate(z, pi, eps_sq=EPS_SQ, columns=pair)
@@ -198,7 +198,7 @@ def test_half_precision_features_are_measured_in_float32() -> None:
         torch.testing.assert_close(value.double(), exact, rtol=1e-6, atol=0)
 
 
-def test_features_that_are_not_finite_give_a_rate_that_is_not() -> None:
+def test_non_finite_features_give_a_non_finite_rate() -> None:
     z, pi = random_unit_rows(5, 3, 0), random_memberships(5, 5, 0)
     z[2, 1] = torch.nan
     assert not torch.isfinite(coding_rate(z, eps_sq=EPS_SQ))
@@ -207,7 +207,7 @@ def test_features_that_are_not_finite_give_a_rate_that_is_not() -> None:
 
 
 class Meter(TorchDispatchMode):
-    """Counts the bytes of the tensors that are made within, while they live."""
+    """Tracks the bytes of live tensors created within."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,5 +239,5 @@ def test_work_stays_within_the_bytes_allowed(chunk_bytes: int) -> None:
     pi = random_memberships(n, n, 0).float().requires_grad_()
     with Meter() as meter:
         conditional_rate(z, pi, eps_sq=EPS_SQ, chunk_bytes=chunk_bytes)
-    # Beside the work: the gradients, and a product of the size of each while it is added.
+    # Beside the chunks: the gradients, and a temporary product of the size of each.
     assert meter.peak <= chunk_bytes + 2 * 4 * (n * n + n * p)

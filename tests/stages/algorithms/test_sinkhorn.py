@@ -51,7 +51,7 @@ def test_converged_membership_and_potentials_match_golden(
 
 
 @pytest.mark.parametrize("half_iterations", [1, 2, 3, 4])
-def test_each_half_iteration_makes_its_own_side_sum_to_one(half_iterations: int) -> None:
+def test_each_half_iteration_normalises_its_side(half_iterations: int) -> None:
     s = similarity(random_unit_rows(12, 5, 0)).requires_grad_()
     pi = reference_membership(s, eta=0.2, half_iterations=half_iterations)
     sums = pi.sum(1 if half_iterations % 2 else 0)
@@ -75,7 +75,7 @@ def test_membership_is_symmetric_and_its_rows_and_columns_sum_to_one(
     s = similarity(c.to(dtype))
     pi = membership((s + s.T) / 2, eta=eta)
     assert pi.dtype == dtype
-    bound = 4e-6 if dtype == torch.float32 else 1e-6  # what membership promises each type
+    bound = 4e-6 if dtype == torch.float32 else 1e-6  # the documented tolerance of each type
     assert (pi.sum(0) - 1).abs().max() <= bound * 1.5
     assert (pi.sum(1) - 1).abs().max() <= bound * 1.5
     torch.testing.assert_close(pi, pi.T)
@@ -97,12 +97,12 @@ def connected() -> torch.Tensor:
 
 
 def in_pieces() -> torch.Tensor:
-    """Two blocks whose tie is exp(-60)."""
+    """Two blocks linked by only exp(-60)."""
     return 12 * torch.block_diag(connected(), connected()[:4, :4])
 
 
 def two_sided() -> torch.Tensor:
-    """No tie within a side, so that the eigenvalue -1 of the membership makes I + Π singular."""
+    """A bipartite graph: the eigenvalue -1 of the membership makes I + Π singular."""
     across = torch.rand(3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     s = torch.zeros(6, 6, dtype=torch.float64)
     s[:3, 3:] = 8 + across
@@ -118,7 +118,7 @@ def test_the_implicit_gradient_passes_gradcheck(make: Callable[[], torch.Tensor]
 
 
 def test_the_true_gradient_is_that_of_unrolling_many_iterations() -> None:
-    # An oracle that knows nothing of the implicit function theorem.
+    # An oracle without the implicit function theorem.
     s = connected().requires_grad_()
     u = torch.zeros(6, dtype=torch.float64)
     for _ in range(200):
@@ -131,29 +131,29 @@ def test_the_true_gradient_is_that_of_unrolling_many_iterations() -> None:
     torch.testing.assert_close(ours, (expected + expected.T) / 2)
 
 
-def test_a_similarity_that_is_not_finite_is_refused() -> None:
+def test_a_non_finite_similarity_is_refused() -> None:
     s = connected()
     s[1, 2] = s[2, 1] = torch.nan
-    with pytest.raises(NumericError, match="not finite"):
+    with pytest.raises(NumericError, match="non-finite"):
         membership(s, eta=0.1)
 
 
-def test_too_few_iterations_are_an_error_that_says_what_is_missing() -> None:
+def test_too_few_iterations_raise_with_the_residual() -> None:
     with pytest.raises(NumericError, match="raise eta or max_iterations"):
         membership(
             similarity(random_unit_rows(40, 2, 0)), eta=0.01, tolerance=0.0, max_iterations=8
         )
 
 
-def test_a_membership_without_a_look_is_the_same() -> None:
+def test_a_membership_without_checks_is_the_same() -> None:
     c = random_unit_rows(40, 6, 2)
     similarity = (c @ c.T).abs()
     looked = membership(similarity, eta=0.2)
-    blind = membership(similarity, eta=0.2, look=False)
+    blind = membership(similarity, eta=0.2, check=False)
     torch.testing.assert_close(blind, looked, atol=1e-6, rtol=0)
 
 
-def test_a_membership_without_a_look_that_does_not_converge_is_nan() -> None:
+def test_an_unconverged_membership_without_checks_is_nan() -> None:
     similarity = torch.eye(12).roll(1, 0)
     similarity = similarity + similarity.T + 5 * torch.arange(12) * torch.arange(12)[:, None] / 121
-    assert membership(similarity, eta=0.01, look=False).isnan().any()
+    assert membership(similarity, eta=0.01, check=False).isnan().any()

@@ -45,7 +45,7 @@ def test_a_matrix_that_is_not_positive_definite_gives_nan_and_leaves_the_others(
 
 
 def test_near_rank_one_clusters_keep_the_precision_of_lapack_in_float32() -> None:
-    # The matrices that training ends in: a tight cluster gives I plus some 1000 v vᵀ.
+    # The matrices at the end of training: a tight cluster gives I plus some 1000 v vᵀ.
     p = 128
     v = random_unit_rows(8, p, 3)
     exact = torch.eye(p, dtype=torch.float64) + 1280 * v[:, :, None] * v[:, None, :]
@@ -70,7 +70,7 @@ def test_packed_outer_products_are_those_of_the_rows(p: int, n: int, seed: int) 
     assert torch.equal(triangle.pack_outer(z), triangle.pack(z[:, :, None] * z[:, None, :]))
 
 
-def test_full_precision_is_given_back_as_it_was() -> None:
+def test_full_precision_restores_the_setting() -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:

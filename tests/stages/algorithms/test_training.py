@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from cpp_pipe.stages.algorithms.heads import Heads
-from cpp_pipe.stages.algorithms.recipe import REFERENCE, Recipe
 from cpp_pipe.stages.algorithms.training import (
     Trainer,
     build_optimizer,
@@ -14,6 +13,7 @@ from cpp_pipe.stages.algorithms.training import (
     settle_batchnorm,
     train_step,
 )
+from cpp_pipe.stages.algorithms.training_config import REFERENCE, TrainingConfig
 from cpp_pipe.store.errors import ConfigError
 
 from ...strategies import random_unit_rows
@@ -42,7 +42,7 @@ def rows(n: int = 40, d: int = 10) -> torch.Tensor:
 
 
 def trainer(**settings: Any) -> Trainer:
-    return Trainer(rows(), Recipe(**(SMALL | settings)), "cpu")
+    return Trainer(rows(), TrainingConfig(**(SMALL | settings)), "cpu")
 
 
 @pytest.mark.parametrize(("run", "warmup_steps"), [("w0", 1), ("w1", 2)])
@@ -56,15 +56,15 @@ def test_three_steps_of_the_reference_recipe_match_golden(
     g = golden("train_steps")
     sizes: dict[str, Any] = {"hidden": 32, "features": 8, "batch": 48, "warmup_steps": warmup_steps}
     rates: dict[str, Any] = {"lr": float(g["lr"]), "lr_cluster": float(g["lr_c"])}
-    recipe = Recipe(**(REFERENCE | sizes | rates))
+    config = TrainingConfig(**(REFERENCE | sizes | rates))
     heads = Heads(d=24, h=32, p=8).to(dtype)
     prefix = f"{run}.init."
     initial = {k.removeprefix(prefix): torch.tensor(v) for k, v in g.items() if prefix in k}
     heads.load_state_dict(initial)
-    optimizer = build_optimizer(heads, recipe)
+    optimizer = build_optimizer(heads, config)
     exact = dtype == torch.float64
     for step, x in enumerate(g[f"{run}.x"]):
-        out = train_step(heads, optimizer, torch.tensor(x, dtype=dtype), recipe, step)
+        out = train_step(heads, optimizer, torch.tensor(x, dtype=dtype), config, step)
         assert abs(float(out.loss) - g[f"{run}.loss"][step]) < (1e-11 if exact else 1e-5)
         for name, value in heads.state_dict().items():
             theirs = g[f"{run}.after{step + 1}.{name}"]
@@ -113,7 +113,7 @@ def test_batches_of_an_epoch_are_disjoint_and_a_short_last_one_is_dropped() -> N
 
 
 def test_fewer_rows_than_a_batch_train_on_all_of_them() -> None:
-    run = Trainer(rows(5), Recipe(**SMALL), "cpu")
+    run = Trainer(rows(5), TrainingConfig(**SMALL), "cpu")
     assert run.total_steps == 3
     assert sorted(run._rows().tolist()) == [0, 1, 2, 3, 4]
     assert torch.isfinite(run.step().loss)
@@ -121,8 +121,8 @@ def test_fewer_rows_than_a_batch_train_on_all_of_them() -> None:
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_rows_are_an_error_that_says_how_many_are_needed(n: int) -> None:
-    with pytest.raises(ConfigError, match=f"got {n} rows.*at least 2"):
-        Trainer(rows(n), Recipe(**SMALL), "cpu")
+    with pytest.raises(ConfigError, match=f"at least 2 rows of embeddings, got {n}"):
+        Trainer(rows(n), TrainingConfig(**SMALL), "cpu")
 
 
 def test_the_seed_alone_decides_the_training() -> None:
@@ -141,7 +141,7 @@ def test_the_seed_alone_decides_the_training() -> None:
 def test_training_lowers_the_loss(settings: dict[str, Any]) -> None:
     run = trainer(**(settings | {"epochs": 20, "lr": 3e-3, "lr_cluster": 3e-3}))
     losses = [float(run.step().loss) for _ in range(run.total_steps)]
-    after_warmup = losses[run.recipe.warmup_steps :]
+    after_warmup = losses[run.config.warmup_steps :]
     assert np.mean(after_warmup[-4:]) < np.mean(after_warmup[:4])
 
 
@@ -155,7 +155,7 @@ def test_the_end_of_the_warm_up_copies_the_feature_head() -> None:
     run.step()
     assert torch.equal(*run.heads(x))
     assert not torch.equal(weight, before)
-    # The cluster head saw no gradient, so it has no momentum to start with.
+    # The cluster head had no gradient, so its momentum starts from zero.
     assert weight not in run.optimizer.state
 
 

@@ -1,4 +1,4 @@
-"""Views side by side, and words that pull images towards what they name."""
+"""Concatenated views, and guide words that attract the images they describe."""
 
 import numpy as np
 import pytest
@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
 from cpp_pipe.stages.algorithms.heads import unit_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.views import View, view_directions
-from cpp_pipe.stages.algorithms.voting import guide_rows
+from cpp_pipe.stages.algorithms.votes import guide_rows
 from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 
 from ...strategies import random_unit_rows, seeds
 
 
 def find(rows):
-    """What a view of rows starts at."""
+    """The initial directions of one view."""
     return neighbour_directions(rows, 6, seed=0)
 
 
@@ -34,7 +34,7 @@ def test_each_view_has_its_share_whatever_its_scale(seed, share, scale):
     assert squares[:, 6:].sum(1).mean() == pytest.approx(1 - share, rel=1e-5)
 
 
-def test_a_view_that_is_the_same_for_all_rows_adds_nothing():
+def test_a_constant_view_becomes_zero():
     rows = torch.cat([random_unit_rows(40, 8, 0), torch.ones(40, 3, dtype=torch.float64)], 1)
     mean, directions = view_directions(rows, [View(8, 0.5), View(3, 0.5)], find)
     alone = find(rows[:, :8])
@@ -43,17 +43,17 @@ def test_a_view_that_is_the_same_for_all_rows_adds_nothing():
     torch.testing.assert_close(found[:, :6], unit_rows((rows[:, :8] - alone[0]) @ alone[1].mT))
 
 
-def test_one_view_starts_as_embeddings_alone_do():
-    rows, recipe = random_unit_rows(60, 8, 0).float(), Recipe(features=4)
-    one = Trainer(rows, recipe, "cpu", [View(8, 1.0)])
-    plain = Trainer(rows, recipe, "cpu")
+def test_one_view_starts_like_plain_embeddings():
+    rows, config = random_unit_rows(60, 8, 0).float(), TrainingConfig(features=4)
+    one = Trainer(rows, config, "cpu", [View(8, 1.0)])
+    plain = Trainer(rows, config, "cpu")
     assert torch.equal(project(one.heads, rows, 60)[0], project(plain.heads, rows, 60)[0])
 
 
 def test_heads_on_two_views_can_be_trained():
     rows = torch.cat([random_unit_rows(60, 8, 0), random_unit_rows(60, 6, 1)], 1).float()
-    recipe = Recipe(features=4, hidden=8, batch=30, epochs=2)
-    trainer = Trainer(rows, recipe, "cpu", [View(8, 0.5), View(6, 0.5)])
+    config = TrainingConfig(features=4, hidden=8, batch=30, epochs=2)
+    trainer = Trainer(rows, config, "cpu", [View(8, 0.5), View(6, 0.5)])
     before = project(trainer.heads, rows, 60)[0]
     assert before.shape == (60, 8)
     trainer.step()
@@ -62,7 +62,7 @@ def test_heads_on_two_views_can_be_trained():
 
 
 @given(seed=seeds, words=st.integers(2, 9))
-def test_an_image_at_a_word_is_that_word(seed, words):
+def test_an_image_equal_to_a_word_gets_that_word(seed, words):
     t = torch.linalg.qr(random_unit_rows(12, 12, seed))[0][:words]
     found = guide_rows(t, t)
     torch.testing.assert_close(found, unit_rows(t - t.mean(0)), atol=1e-6, rtol=0)
@@ -74,7 +74,7 @@ def test_no_row_gives_no_row():
 
 
 def test_clusters_follow_what_the_words_of_a_guide_name():
-    """Images differ in shape, strongly, and in colour, weakly: by default shapes are the groups."""
+    """Images differ strongly in shape and weakly in colour: by default clusters are shapes."""
     rng = np.random.default_rng(0)
     colour, shape = rng.integers(0, 4, 600), rng.integers(0, 4, 600)
     axes = np.linalg.qr(rng.standard_normal((64, 64)))[0]
@@ -83,7 +83,7 @@ def test_clusters_follow_what_the_words_of_a_guide_name():
     words = torch.from_numpy(axes[4:8]).float()
 
     def clusters(rows, views):
-        trainer = Trainer(rows, Recipe(features=16), "cpu", views)
+        trainer = Trainer(rows, TrainingConfig(features=16), "cpu", views)
         z = project(trainer.heads, rows, 600)[0].float().numpy()
         return nearest(z, breathing_kmeans(z, 4, 0))
 

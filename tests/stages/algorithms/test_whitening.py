@@ -4,15 +4,15 @@ import torch
 
 from cpp_pipe.stages.algorithms import whitening
 from cpp_pipe.stages.algorithms.heads import Heads, leading_directions, unit_rows
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer, project
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.whitening import neighbour_directions
 
 from ...strategies import random_unit_rows
 
 
 def noisy_groups(k: int, each: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
-    """Groups that differ along 8 axes, hidden under much larger variation along 4 others."""
+    """Groups that differ along 8 axes, masked by much larger variation along 4 others."""
     generator = np.random.default_rng(seed)
     labels = np.arange(k * each) % k
     centres = generator.standard_normal((k, 8))
@@ -41,7 +41,7 @@ def test_neighbours_of_whitened_rows_are_of_the_same_group_more_often() -> None:
 
 
 def test_the_map_is_the_formula_in_float64() -> None:
-    """S of the three nearest rows, shrunk by a half, as NumPy computes it from scratch."""
+    """S of the three nearest rows, shrunk by a half, computed independently in NumPy."""
     x, _ = noisy_groups(5, 40)
     rows = x.numpy().astype(np.float64)
     c = rows - rows.mean(0)
@@ -74,7 +74,7 @@ def test_near_duplicates_change_little() -> None:
     [torch.ones(9, 4), torch.eye(4)[[0, 0, 0, 1, 1, 1]], torch.eye(2), torch.zeros(3, 5)],
     ids=["equal", "two places", "two rows", "zeros"],
 )
-def test_rows_without_neighbours_that_differ_give_finite_directions(x: torch.Tensor) -> None:
+def test_equal_rows_give_finite_directions(x: torch.Tensor) -> None:
     mean, directions = neighbour_directions(x, 3, seed=0)
     assert torch.isfinite(mean).all() and torch.isfinite(directions).all()
     assert directions.shape == (3, x.shape[1])
@@ -86,7 +86,7 @@ def test_directions_beyond_the_rank_are_zero_and_the_first_are_those_of_fewer() 
     assert (wide[12:] == 0).all() and (wide[:12] != 0).any(1).all()
 
 
-def test_of_many_rows_an_even_sample_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_uniform_sample_of_many_rows_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     x, labels = noisy_groups(8, 500)
     everything = same_label(whitened(x, 12), labels)
     monkeypatch.setattr(whitening, "ROWS", 1600)
@@ -101,9 +101,9 @@ def test_equal_seeds_give_equal_directions(monkeypatch: pytest.MonkeyPatch) -> N
     assert not torch.equal(one, neighbour_directions(x, 6, seed=4)[1])
 
 
-def test_heads_that_are_not_trained_are_the_whitening_and_nothing_else() -> None:
+def test_untrained_heads_are_the_whitening() -> None:
     x, _ = noisy_groups(6, 50)
-    trainer = Trainer(x, Recipe(features=8), "cpu")
+    trainer = Trainer(x, TrainingConfig(features=8), "cpu")
     z, c = project(trainer.finish(), x, 64)
     assert torch.equal(z, c)
     torch.testing.assert_close(z.float(), whitened(x, 8), atol=1e-3, rtol=0)
@@ -111,9 +111,9 @@ def test_heads_that_are_not_trained_are_the_whitening_and_nothing_else() -> None
     assert sum(one.numel() for one in trainer.heads.parameters()) == 2 * 8 * 12
 
 
-def test_trained_heads_begin_at_the_whitening() -> None:
+def test_trained_heads_start_from_the_whitening() -> None:
     x, _ = noisy_groups(6, 50)
-    trainer = Trainer(x, Recipe(features=8, hidden=16, epochs=1, batch=100), "cpu")
+    trainer = Trainer(x, TrainingConfig(features=8, hidden=16, epochs=1, batch=100), "cpu")
     assert trainer.heads.has_trunk
     z, _ = project(trainer.finish(), x, 64)
     torch.testing.assert_close(z.float(), whitened(x, 8), atol=1e-3, rtol=0)

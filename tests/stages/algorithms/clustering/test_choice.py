@@ -17,7 +17,7 @@ EPS_SQ = 0.1
 
 
 def blobs(groups: int, each: int, d: int, spread: float, seed: int = 0) -> np.ndarray:
-    """Unit rows about so many random directions, by turns."""
+    """Unit rows around k random directions in turn."""
     generator = np.random.default_rng(seed)
     centres = generator.standard_normal((groups, d)) / d**0.5
     x = (
@@ -34,7 +34,7 @@ def choice(x: np.ndarray, k_max: int, **how: object) -> Choice:
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])
-def test_bic_is_that_of_the_gaussians_which_it_stands_for(k: int) -> None:
+def test_bic_is_that_of_spherical_gaussians(k: int) -> None:
     x = np.random.default_rng(1).standard_normal((60, 4))
     fit = KMeans(k, n_init=1, random_state=0).fit(x)
     variance = fit.inertia_ / (4 * (60 - k))
@@ -49,7 +49,7 @@ def test_bic_is_that_of_the_gaussians_which_it_stands_for(k: int) -> None:
     assert bic(x, k, total=60, seed=0) == pytest.approx(likelihood - free / 2 * np.log(60))
 
 
-def test_rows_stand_for_as_many_as_there_are_in_all() -> None:
+def test_bic_of_a_sample_is_scaled_to_all_rows() -> None:
     x = blobs(5, 40, 16, 0.5)
     twice = np.concatenate([x, x])
     assert bic(x, 5, total=400, seed=0) == pytest.approx(bic(twice, 5, total=400, seed=0), rel=0.02)
@@ -61,14 +61,14 @@ def test_of_equal_rows_bic_takes_the_fewest() -> None:
     assert found == sorted(found, reverse=True)
 
 
-def test_where_clusters_make_the_code_much_shorter_it_decides() -> None:
+def test_the_code_decides_if_clusters_shorten_it_much() -> None:
     found = choice(planted(), 16)
     assert (found.rule, found.k, found.verdict.chosen) == ("code", GROUPS, GROUPS)
     assert found.saved > CLEAR
     assert found.saved == saved(min(found.lengths), found.one_cluster)
 
 
-def test_where_the_code_sees_little_bic_finds_what_is_there() -> None:
+def test_bic_decides_where_the_code_sees_little() -> None:
     found = choice(blobs(20, 15, 64, 1.0), 40)
     assert found.saved < CLEAR
     assert found.rule == "bic"
@@ -86,7 +86,7 @@ def test_clusters_of_more_rows_than_dimensions_are_left_to_the_code() -> None:
     assert (found.rule, found.k) == ("code", found.verdict.chosen)
 
 
-def test_a_bic_that_rises_to_the_end_decides_nothing() -> None:
+def test_a_bic_that_still_rises_does_not_decide() -> None:
     rows = blobs(40, 8, 64, 0.5)
     found = choice(rows, 20)
     assert found.saved < CLEAR
@@ -94,14 +94,14 @@ def test_a_bic_that_rises_to_the_end_decides_nothing() -> None:
     assert choice(rows, 20, rule="bic").k == 20
 
 
-def test_a_rule_that_is_named_decides() -> None:
+def test_an_explicit_rule_decides() -> None:
     rows = blobs(20, 15, 64, 1.0)
     by_code = choice(rows, 40, rule="code")
     assert (by_code.rule, by_code.k) == ("code", by_code.verdict.chosen)
     assert choice(planted(), 16, rule="bic").rule == "bic"
 
 
-def test_bic_keeps_to_the_grid_that_is_given() -> None:
+def test_bic_uses_the_given_grid() -> None:
     found = choice(blobs(20, 15, 64, 1.0), 40, grid=(5, 12, 30), rule="bic")
     assert found.grid == (5, 12, 30)
     assert found.k in found.grid
@@ -126,13 +126,13 @@ def test_the_span_reaches_from_k_to_the_second_opinion() -> None:
         assert replace(found, k=94, communities=count).span == span
 
 
-def test_where_the_code_is_clear_nobody_asks_for_a_second_opinion() -> None:
+def test_a_clear_code_needs_no_second_opinion() -> None:
     found = choice(planted(), 16, second_opinion=True)
     assert found.saved > CLEAR
     assert (found.communities, found.bic, found.span) == (None, None, (GROUPS, GROUPS))
 
 
-def test_a_bic_that_does_not_decide_is_still_kept() -> None:
+def test_bic_is_reported_even_if_it_does_not_decide() -> None:
     found = choice(blobs(40, 8, 64, 0.5), 20)
     assert (found.rule, found.bic) == ("code", 20)
     assert choice(blobs(20, 15, 64, 1.0), 40, rule="code").bic is None

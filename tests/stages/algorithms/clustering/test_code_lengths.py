@@ -38,7 +38,7 @@ def random_labels(n: int, k: int, seed: int) -> torch.Tensor:
 
 @cache
 def planted() -> np.ndarray:
-    """Rows in six subspaces of dimension 3 of 32, by turns."""
+    """Rows in six subspaces of dimension 3 of 32, in turn."""
     rows, _ = planted_subspaces(GROUPS, 3, 32, 120)
     return np.ascontiguousarray(rows.reshape(GROUPS, 120, 32).swapaxes(0, 1).reshape(-1, 32))
 
@@ -72,7 +72,7 @@ def test_the_code_of_a_sample_of_all_rows_is_their_code(n: int, p: int, k: int, 
 
 
 @given(st.integers(1, 40), st.integers(1, 6), st.integers(1, 5), st.integers(1, 1000), seeds)
-def test_the_code_of_more_rows_is_the_formula_with_their_counts(
+def test_the_code_of_all_rows_is_the_formula_with_their_counts(
     n: int, p: int, k: int, times: int, seed: int
 ) -> None:
     z, labels = random_unit_rows(n, p, seed), random_labels(n, k, seed)
@@ -88,7 +88,7 @@ def test_the_code_of_more_rows_is_the_formula_with_their_counts(
     assert found == pytest.approx(expected)
 
 
-def test_the_code_of_copies_is_that_of_the_rows_they_are_copies_of() -> None:
+def test_copies_of_rows_have_the_code_of_all_copies() -> None:
     z, labels = random_unit_rows(50, 6, 0), random_labels(50, 3, 0)
     copies = coding_length(z.repeat(7, 1), labels.repeat(7), 3, eps_sq=EPS_SQ).total
     found = coding_length_of_all(z, labels, 3, eps_sq=EPS_SQ, total=350)
@@ -112,7 +112,7 @@ def test_the_code_of_one_cluster_is_that_of_all_rows_at_once() -> None:
     assert ruler.length(1) == pytest.approx(float(expected))
 
 
-def test_a_ruler_puts_landmarks_into_their_own_clusters() -> None:
+def test_a_ruler_keeps_the_clusters_of_landmarks() -> None:
     z = planted()
     landmarks = landmarks_of(z)
     clusters, _ = landmarks.cluster(GROUPS)
@@ -133,7 +133,7 @@ def test_the_shortest_code_of_several_starts_counts_and_many_clusters_have_one(
 
     starts = range(code_lengths.RESTARTS)
     codes = [code(landmarks.cluster(9, 1, start)[0]) for start in starts]
-    assert min(codes) < codes[0]  # else the starts would tell nothing
+    assert min(codes) < codes[0]  # else all starts would be equal
     ruler = ruler_of(landmarks, z)
     assert ruler.length(9) == pytest.approx(min(codes) if many == 9 else codes[0])
     assert code(ruler.labels(9)) == pytest.approx(ruler.length(9))
@@ -162,18 +162,18 @@ def test_the_first_grid_rises_from_two_to_k_max_by_a_ratio(k_max: int) -> None:
     grid = first_grid(k_max)
     assert grid[0] == 2 and grid[-1] == k_max
     for a, b in pairwise(grid):
-        # Each is rounded, so a neighbour is off by one half at either end.
+        # Each is rounded, so a ratio of neighbours is off by one half at either end.
         assert a < b <= max(a + 1, RATIO * (a + 0.5) + 0.5)
     assert len(grid) <= 3 + np.log(k_max) / np.log(RATIO)
 
 
 @pytest.mark.parametrize("k_max", [1, 2, 3])
-def test_a_first_grid_of_few_clusters_is_all_there_is(k_max: int) -> None:
+def test_a_small_first_grid_holds_every_k(k_max: int) -> None:
     assert first_grid(k_max) == [k for k in (1, 2, 3) if k <= k_max and (k > 1 or k_max == 1)]
 
 
 def explored(length: Callable[[int], float], k_max: int) -> dict[int, float]:
-    """What is found, checked to be asked for once each."""
+    """The explored lengths; checks that no k is measured twice."""
     asked: list[int] = []
 
     def counted(k: int) -> float:
@@ -188,7 +188,7 @@ def explored(length: Callable[[int], float], k_max: int) -> dict[int, float]:
 
 @given(st.integers(1, 3000), seeds)
 def test_no_k_is_tried_twice_and_the_best_has_close_neighbours(k_max: int, seed: int) -> None:
-    # A curve without any shape is the worst case.
+    # A random curve is the worst case.
     heights = np.random.default_rng(seed).standard_normal(k_max + 1)
     found = explored(lambda k: float(heights[k]), k_max)
     grid = sorted(found)
@@ -205,7 +205,7 @@ def test_no_k_is_tried_twice_and_the_best_has_close_neighbours(k_max: int, seed:
 def test_the_minimum_of_a_convex_curve_is_found_exactly(
     k_max: int, lowest: int, steepness: float
 ) -> None:
-    # Below 200 a share of 1 % is less than two, so that neighbours of the best are next to it.
+    # Below 200, 1 % is less than two, so the neighbours of the best k are adjacent.
     def length(k: int) -> float:
         return steepness * (k - lowest) if k > lowest else float(lowest - k)
 
@@ -226,8 +226,8 @@ def test_the_minimum_of_a_long_convex_curve_is_found_within_a_share(
     assert len(found) <= len(first_grid(k_max)) + 2 * int(np.log2(k_max)) + 12
 
 
-def test_where_a_curve_bends_there_are_points_on_either_side() -> None:
-    # The shortest code is at 4; a kink at 64 is on the way.
+def test_bends_get_points_on_either_side() -> None:
+    # The shortest code is at 4, and there is a bend at 64.
     found = explored(lambda k: abs(k - 4.0) + 30 * max(0, k - 64), 256)
     grid = sorted(found)
     first = first_grid(256)
@@ -239,7 +239,7 @@ def test_where_a_curve_bends_there_are_points_on_either_side() -> None:
 # Curves of resampled landmarks.
 
 
-def test_resampled_curves_are_as_many_as_asked_for_and_follow_the_seed() -> None:
+def test_there_are_as_many_resampled_curves_as_requested() -> None:
     z = planted()[:300]
     landmarks, points, grid = landmarks_of(z), clustering_rows(z, z), [2, 4, 6, 8]
     ruler = ruler_of(landmarks, z)
@@ -248,7 +248,7 @@ def test_resampled_curves_are_as_many_as_asked_for_and_follow_the_seed() -> None
     assert curves[0] != curves[1] != curves[2]
     assert list(resampled_curves(ruler, points, grid, 3, 0)) == curves
     assert list(resampled_curves(ruler, points, grid, 3, 9)) != curves
-    # More of them begin with the same.
+    # More resamples start with the same curves.
     assert list(resampled_curves(ruler, points, grid, 2, 0)) == curves[:2]
     assert list(resampled_curves(ruler, points, grid, 0, 0)) == []
 
@@ -259,11 +259,11 @@ def test_resampled_curves_are_lowest_where_the_curve_is() -> None:
     grid = [3, 5, 6, 7, 10]
     curves = np.array(list(resampled_curves(ruler, clustering_rows(z, z), grid, 4, 0)))
     assert (curves.argmin(1) == grid.index(GROUPS)).mean() >= 0.5
-    # They measure the code of the same rows: where the clusters agree, so do they.
+    # They measure the code of the same rows: they agree where the clusters agree.
     assert curves[:, 2].min() == pytest.approx(ruler.length(GROUPS), rel=0.01)
 
 
-def test_resampled_landmarks_too_few_for_k_serve_as_many_as_they_can() -> None:
+def test_too_few_resampled_landmarks_for_k_use_the_largest_k() -> None:
     z = planted()[:6]
     ruler = ruler_of(landmarks_of(z), z)
     (curve,) = resampled_curves(ruler, clustering_rows(z, z), [2, 3, 6], 1, 0)

@@ -40,7 +40,7 @@ def test_the_state_of_the_global_generator_neither_matters_nor_changes() -> None
     assert count_communities(z, 0) == first
 
 
-def test_igraph_draws_from_its_usual_generator_afterwards() -> None:
+def test_igraphs_default_generator_is_restored() -> None:
     count_communities(unit_rows(100, 8), 0)
     random.seed(5)
     first = igraph.Graph.Erdos_Renyi(30, 0.3).get_edgelist()
@@ -82,7 +82,7 @@ def test_pairs_are_those_of_all_cosines_at_once(
     assert set(pairs) == expected
 
 
-def test_more_rows_than_the_bound_are_represented_by_as_many(
+def test_more_rows_than_the_limit_are_sampled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(communities, "ROWS", 300)

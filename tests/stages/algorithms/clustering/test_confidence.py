@@ -21,7 +21,7 @@ def blobs(k: int, each: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fitted(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centroids, their clusters, and how sure each row's is."""
+    """Centroids, their clusters, and the confidence of each row."""
     centroids = breathing_kmeans(rows, k, 0)
     group = np.arange(len(centroids))
     return (
@@ -38,7 +38,7 @@ def test_confidence_is_between_an_even_share_and_one(k: int, sharpness: float, s
     assert ((sure >= 1 / k - 1e-5) & (sure <= 1 + 1e-6)).all()
 
 
-def test_the_mean_confidence_is_how_far_halves_agree() -> None:
+def test_the_mean_confidence_is_the_agreement_of_halves() -> None:
     rows, _ = blobs(8, 40, 1.6)
     centroids, group, sure = fitted(rows, 8)
     labels = group[nearest(rows, centroids)]
@@ -46,7 +46,7 @@ def test_the_mean_confidence_is_how_far_halves_agree() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.8, 1.2, 1.6])
-def test_confidence_is_near_accuracy_without_having_seen_a_label(spread: float) -> None:
+def test_confidence_is_close_to_accuracy(spread: float) -> None:
     rows, labels = blobs(8, 120, spread)
     centroids, group, sure = fitted(rows, 8)
     found = group[nearest(rows, centroids)]
@@ -70,7 +70,7 @@ def test_pieces_of_one_cluster_do_not_compete() -> None:
     np.testing.assert_allclose(cut, whole, atol=1e-2)
 
 
-def test_one_cluster_and_too_few_rows_for_halves_are_certain() -> None:
+def test_one_cluster_or_few_rows_have_full_confidence() -> None:
     rows = np.eye(6, dtype=np.float32)
     assert agreement(rows, np.zeros(6, np.int64), 0) == 1
     assert agreement(rows, np.arange(6), 0) == 1

@@ -21,9 +21,9 @@ def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray
 
 
 def linked_by(found: np.ndarray, cells: int) -> Consensus:
-    """Landmarks in cells that are given; where the cells lie is left open."""
+    """Landmarks in given cells, without real centroids."""
     starts = np.arange(found.shape[1] + 1)
-    return Consensus(cells=Cells(np.zeros((cells, 1), np.float32), starts), found=found)
+    return Consensus(cells=Cells(np.zeros((cells, 1), np.float32), starts), landmark_cells=found)
 
 
 def random_cells(m: int, r: int, seed: int) -> np.ndarray:
@@ -32,7 +32,7 @@ def random_cells(m: int, r: int, seed: int) -> np.ndarray:
 
 
 @given(st.integers(2, 5000), st.integers(1, 500), st.integers(1, 30))
-def test_cells_are_few_enough_to_mean_something(m: int, k_max: int, clusterings: int) -> None:
+def test_cells_hold_enough_rows(m: int, k_max: int, clusterings: int) -> None:
     counts = consensus.cell_counts(m, k_max, clusterings)
     assert len(counts) == clusterings
     assert counts == sorted(counts)
@@ -46,9 +46,9 @@ def test_a_row_s_cell_is_the_nearest_of_each_base_clustering() -> None:
     cells = affinity.cells
     assert cells.starts.tolist() == [0, 3, 8]
     distance = np.linalg.norm(rows[:, None] - cells.centroids, axis=2)
-    assert np.array_equal(affinity.found[:, 0], distance[:, :3].argmin(1))
-    assert np.array_equal(affinity.found[:, 1], distance[:, 3:].argmin(1) + 3)
-    assert np.array_equal(affinity.links(rows), affinity.found)
+    assert np.array_equal(affinity.landmark_cells[:, 0], distance[:, :3].argmin(1))
+    assert np.array_equal(affinity.landmark_cells[:, 1], distance[:, 3:].argmin(1) + 3)
+    assert np.array_equal(affinity.links(rows), affinity.landmark_cells)
 
 
 def test_the_affinity_is_the_share_of_clusterings_that_agree() -> None:
@@ -63,11 +63,11 @@ def test_the_affinity_is_the_share_of_clusterings_that_agree() -> None:
 def check_places(
     affinity: Consensus, links: np.ndarray, pairs: Pairs, expected: np.ndarray
 ) -> None:
-    """Unit rows of the places against unit rows of what is expected; lengths are left open."""
+    """Compares unit rows of the places with the expected ones; lengths do not matter."""
     table = affinity.placing(*pairs)
     placed = affinity.average(links, table)
     k = placed.shape[1]
-    # A row is a mean over float32 entries of the table, and is divided by its length then.
+    # A row is a mean over float32 entries of the table, divided by its length.
     rounding = 8 * np.finfo(np.float32).eps * np.abs(table[links]).max((1, 2))
     there = np.linalg.norm(expected, axis=1) > 1e-6
     error = np.abs(spectral_rows(placed, k) - spectral_rows(expected, k)).max(1)
@@ -76,7 +76,7 @@ def check_places(
 
 
 def pairs_to_extend(affinity: Consensus) -> Pairs:
-    """Eigenpairs whose extension is not mostly rounding."""
+    """Eigenpairs whose extension is not dominated by rounding."""
     values, vectors = affinity.eigenpairs(6, 0)
     kept = int((values > 1e-3).sum())
     return values[:kept], vectors[:, :kept]
@@ -84,10 +84,10 @@ def pairs_to_extend(affinity: Consensus) -> Pairs:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(4, 40), st.integers(1, 5), seeds)
-def test_the_extension_gives_a_landmark_its_own_place(m: int, r: int, seed: int) -> None:
+def test_the_extension_keeps_the_places_of_landmarks(m: int, r: int, seed: int) -> None:
     affinity = linked_by(random_cells(m, r, seed), 4 * r)
     values, vectors = pairs_to_extend(affinity)
-    check_places(affinity, affinity.found, (values, vectors), vectors)
+    check_places(affinity, affinity.landmark_cells, (values, vectors), vectors)
 
 
 @settings(max_examples=20, deadline=None)
@@ -96,13 +96,13 @@ def test_a_row_is_placed_by_its_affinity_to_every_landmark(m: int, r: int, seed:
     affinity = linked_by(random_cells(m, r, seed), 4 * r)
     values, vectors = pairs_to_extend(affinity)
     rows = random_cells(7, r, seed + 1)
-    degrees = (affinity.found[:, None] == affinity.found).mean(2).sum(1)
-    to_rows = (rows[:, None] == affinity.found).mean(2)
+    degrees = (affinity.landmark_cells[:, None] == affinity.landmark_cells).mean(2).sum(1)
+    to_rows = (rows[:, None] == affinity.landmark_cells).mean(2)
     expected = (to_rows / np.sqrt(degrees)) @ vectors / values
     check_places(affinity, rows, (values, vectors), expected)
 
 
-def test_a_cell_without_landmarks_places_a_row_nowhere() -> None:
+def test_a_cell_without_landmarks_has_no_place() -> None:
     affinity = linked_by(np.array([[0], [1], [0]]), 3)
     table = affinity.placing(*affinity.eigenpairs(2, 0))
     lonely = np.array([[2]])
@@ -134,7 +134,7 @@ def test_confidence_is_the_share_of_cell_mates_in_the_cluster(
     rows, found = random_cells(5, r, seed + 1), np.arange(5) % k
     confidence = affinity.confidence(rows, affinity.sharing(labels, k), found)
     for row, cluster, one in zip(rows, found, confidence, strict=True):
-        mates = [labels[affinity.found[:, i] == row[i]] for i in range(r)]
+        mates = [labels[affinity.landmark_cells[:, i] == row[i]] for i in range(r)]
         shares = [(cell == cluster).mean() if len(cell) else 0.0 for cell in mates]
         assert one == pytest.approx(np.mean(shares), abs=1e-6)
 
@@ -144,10 +144,10 @@ def test_a_subset_keeps_the_cells_and_the_links_of_its_landmarks() -> None:
     affinity = Consensus.fit(rows, [3, 6], 0)
     some = np.array([2, 3, 5, 7, 11, 40, 41, 79])
     subset = affinity.subset(some)
-    assert np.array_equal(subset.found, affinity.found[some])
-    assert np.array_equal(subset.links(rows), affinity.found)
+    assert np.array_equal(subset.landmark_cells, affinity.landmark_cells[some])
+    assert np.array_equal(subset.links(rows), affinity.landmark_cells)
     values, _ = subset.eigenpairs(4, 0)
-    together = (subset.found[:, None] == subset.found).mean(2)
+    together = (subset.landmark_cells[:, None] == subset.landmark_cells).mean(2)
     root = 1 / np.sqrt(together.sum(1))
     expected = np.linalg.eigvalsh(root[:, None] * together * root)[::-1][:4]
     np.testing.assert_allclose(values, expected, atol=1e-12)
@@ -160,10 +160,12 @@ def test_the_same_seed_gives_the_same_cells() -> None:
 
 
 @pytest.mark.parametrize("m", [2, 3, 9])
-def test_a_handful_of_equal_rows_is_no_error(m: int) -> None:
+def test_few_equal_rows_are_no_error(m: int) -> None:
     rows = np.ones((m, 3), np.float32)
     affinity = Consensus.fit(rows, consensus.cell_counts(m, 30, 3), 0)
     values, vectors = affinity.eigenpairs(2, 0)
     assert np.isfinite(vectors).all()
     assert values[0] == pytest.approx(1)
-    assert np.isfinite(affinity.average(affinity.found, affinity.placing(values, vectors))).all()
+    assert np.isfinite(
+        affinity.average(affinity.landmark_cells, affinity.placing(values, vectors))
+    ).all()

@@ -10,12 +10,12 @@ from cpp_pipe.stages.algorithms.clustering import hierarchy
 from cpp_pipe.stages.algorithms.clustering.hierarchy import Hierarchy, build_hierarchy, cut
 from cpp_pipe.stages.algorithms.coding_length import (
     Moments,
-    coding_length_from_moments,
     second_moments,
 )
 from cpp_pipe.store.errors import NumericError
 
 from ....strategies import random_rotation, random_unit_rows, seeds
+from ..moments import coding_length_of
 
 EPS_SQ = 0.1
 EXACT = 1e-9
@@ -27,7 +27,7 @@ def random_labels(n: int, k: int, seed: int) -> torch.Tensor:
 
 
 def random_moments(n: int, p: int, k: int, seed: int) -> Moments:
-    """Of clusters none of which is empty."""
+    """Moments of clusters, none of them empty."""
     labels = torch.cat([torch.arange(k), random_labels(n - k, k, seed)])
     return second_moments(random_unit_rows(n, p, seed), labels, k)
 
@@ -35,9 +35,9 @@ def random_moments(n: int, p: int, k: int, seed: int) -> Moments:
 def length_from_rows(
     z: np.ndarray, clusters: list[list[int]], total: int, criterion: str = "code"
 ) -> float:
-    """The formula, of clusters that are lists of row numbers, in which a row stands for several.
+    """The formula, for clusters given as lists of row numbers; each row stands for several.
 
-    By the criterion `rate` what tells of clusters, and which row is in which, is left out.
+    The criterion `rate` leaves out the terms of clusters and labels.
     """
     n, p = z.shape
     length = 0.0
@@ -54,8 +54,8 @@ def length_from_rows(
 
 
 def sides(found: Hierarchy) -> tuple[np.ndarray, np.ndarray]:
-    left = np.array([merging.left for merging in found.mergings], dtype=np.int64)
-    right = np.array([merging.right for merging in found.mergings], dtype=np.int64)
+    left = np.array([merging.left for merging in found.merges], dtype=np.int64)
+    right = np.array([merging.right for merging in found.merges], dtype=np.int64)
     return left, right
 
 
@@ -92,7 +92,7 @@ def planted(groups: int = 6, pieces: int = 3, each: int = 80) -> tuple[Moments, 
     st.sampled_from(["code", "rate"]),
     seeds,
 )
-def test_each_merging_is_the_one_that_brute_force_from_the_rows_finds_cheapest(
+def test_each_merge_is_the_cheapest_by_brute_force(
     n: int, p: int, k: int, stands_for: int, criterion: hierarchy.Criterion, seed: int
 ) -> None:
     z, labels, total = random_unit_rows(n, p, seed), random_labels(n, k, seed), n * stands_for
@@ -106,9 +106,9 @@ def test_each_merging_is_the_one_that_brute_force_from_the_rows_finds_cheapest(
         return length_from_rows(z.numpy(), [*rest, joined], total, by)
 
     assert found.finest_length == pytest.approx(length(), rel=EXACT)
-    # Float32 tells log determinants of such orders to 1e-5 at worst, and this is what they weigh.
+    # Float32 log determinants of this order are right to 1e-5; this is their weight.
     tolerance = 1e-5 * (total + p)
-    for step, merging in enumerate(found.mergings):
+    for step, merging in enumerate(found.merges):
         assert merging.parent == k + step
         assert merging.left < merging.right
         if all(clusters.values()):
@@ -122,13 +122,13 @@ def test_each_merging_is_the_one_that_brute_force_from_the_rows_finds_cheapest(
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 6), seeds)
-def test_where_the_sample_is_all_rows_each_level_has_its_coding_length(k: int, seed: int) -> None:
+def test_each_level_has_its_coding_length(k: int, seed: int) -> None:
     z, labels = random_unit_rows(40, 6, seed), random_labels(40, k, seed)
     found = build_hierarchy(second_moments(z, labels, k), eps_sq=EPS_SQ, total=40)
     for level, length in enumerate(curve(found), start=1):
         coarse = torch.from_numpy(cut(*sides(found), level))[labels]
         moments = second_moments(z, coarse, level)
-        expected = coding_length_from_moments(moments, eps_sq=EPS_SQ).total
+        expected = coding_length_of(moments, eps_sq=EPS_SQ).total
         assert length == pytest.approx(float(expected), rel=EXACT)
 
 
@@ -187,25 +187,25 @@ def test_empty_leaves_cost_nothing_and_go_first(k: int, empty: int, seed: int) -
 def test_leaves_without_any_row_have_no_length() -> None:
     nothing = Moments(torch.zeros(3, 4, 4, dtype=torch.float64), torch.zeros(3, dtype=torch.int64))
     found = build_hierarchy(nothing, eps_sq=EPS_SQ, total=0)
-    assert [tuple(merging) for merging in found.mergings] == [(3, 0, 1, 0.0), (4, 2, 3, 0.0)]
+    assert [tuple(merging) for merging in found.merges] == [(3, 0, 1, 0.0), (4, 2, 3, 0.0)]
 
 
 def test_one_leaf_is_the_only_level() -> None:
     found = build_hierarchy(random_moments(10, 4, 1, 0), eps_sq=EPS_SQ, total=10)
-    assert found.mergings == ()
+    assert found.merges == ()
     assert curve(found).tolist() == [found.finest_length]
     assert cut(*sides(found), 1).tolist() == [0]
 
 
-def test_pieces_of_planted_planes_come_together_and_the_planes_are_the_shortest_level() -> None:
+def test_pieces_of_planted_planes_are_merged_and_the_planes_have_the_shortest_code() -> None:
     moments, group = planted()
     found = build_hierarchy(moments, eps_sq=EPS_SQ, total=100 * int(moments.counts.sum()))
     assert hierarchy.shortest_level(found) == 6
     assert np.array_equal(together(cut(*sides(found), 6)), together(group))
 
 
-def test_by_the_rate_no_cluster_swallows_small_ones_that_are_unlike_it() -> None:
-    # What the code tells of a cluster of ten or thirty rows in 128 features outweighs its rows.
+def test_by_the_rate_no_cluster_swallows_dissimilar_small_ones() -> None:
+    # For ten or thirty rows in 128 features, the term of a cluster outweighs that of its rows.
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(32), [30, 10, 10, 10] * 8)
     z = generator.standard_normal((len(labels), 128)) / np.sqrt(128)
@@ -220,13 +220,13 @@ def test_by_the_rate_no_cluster_swallows_small_ones_that_are_unlike_it() -> None
     assert largest["rate"] <= 8
 
 
-def test_few_neighbours_give_the_lengths_that_all_pairs_give() -> None:
+def test_few_neighbours_give_the_lengths_of_all_pairs() -> None:
     moments, _ = planted()
     few, every = (
         build_hierarchy(moments, eps_sq=EPS_SQ, total=100_000, neighbours=neighbours)
         for neighbours in (4, 17)
     )
-    # What the choice of neighbours may cost at any level where the groups are plain.
+    # The most that the choice of neighbours costs at any level with clear groups.
     np.testing.assert_allclose(curve(few), curve(every), rtol=1e-3)
     assert np.array_equal(cut(*sides(few), 6), cut(*sides(every), 6))
 
@@ -235,22 +235,22 @@ def test_one_neighbour_is_enough_to_reach_one_cluster() -> None:
     moments = random_moments(200, 5, 25, 0)
     found = build_hierarchy(moments, eps_sq=EPS_SQ, total=200, neighbours=1)
     whole = Moments(moments.second.sum(0, keepdim=True), moments.counts.sum(0, keepdim=True))
-    one = coding_length_from_moments(whole, eps_sq=EPS_SQ).total
-    assert curve(found)[0] == pytest.approx(float(one), rel=EXACT)
+    expected = coding_length_of(whole, eps_sq=EPS_SQ).total
+    assert curve(found)[0] == pytest.approx(float(expected), rel=EXACT)
     assert cut(*sides(found), 1).tolist() == [0] * 25
 
 
 def test_ties_go_to_the_lowest_nodes() -> None:
     second = torch.eye(3, dtype=torch.float64).expand(5, 3, 3)
     moments = Moments(second, torch.full((5,), 3))
-    # Merging saves names alone here, the more the larger a cluster is: the second takes in leaf 2.
+    # Here merging only saves labels, more for a larger cluster: the second takes leaf 2.
     found = build_hierarchy(moments, eps_sq=EPS_SQ, total=10_000)
     assert sides(found)[0][:2].tolist() == [0, 2]
     assert sides(found)[1][:2].tolist() == [1, 5]
 
 
 @pytest.mark.parametrize("p", [1, 16, 17, 40, 128])
-# Roundings of p steps may add up, and those of the logarithms on both sides.
+# Rounding errors of p steps, and of the logarithms on both sides, may add up.
 @pytest.mark.parametrize("dtype, unit", [(torch.float32, 2**-24), (torch.float64, 2**-53)])
 def test_determinants_by_halves_are_those_of_lapack(
     p: int, dtype: torch.dtype, unit: float
@@ -262,14 +262,14 @@ def test_determinants_by_halves_are_those_of_lapack(
     np.testing.assert_allclose(found.numpy(), expected, rtol=(p + 4) * unit)
 
 
-def test_chunks_do_not_change_a_merging(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_do_not_change_a_merge(monkeypatch: pytest.MonkeyPatch) -> None:
     moments, _ = planted()
     whole = build_hierarchy(moments, eps_sq=EPS_SQ, total=100_000)
     monkeypatch.setattr(hierarchy, "CHUNK", 5 * 24**2)
     assert build_hierarchy(moments, eps_sq=EPS_SQ, total=100_000) == whole
 
 
-def test_the_moments_are_left_as_they_were() -> None:
+def test_the_moments_are_not_changed() -> None:
     moments = random_moments(30, 4, 5, 0)
     before = moments.second.clone()
     build_hierarchy(moments, eps_sq=EPS_SQ, total=30)
@@ -277,7 +277,7 @@ def test_the_moments_are_left_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_moment_that_is_not_finite_is_named_with_its_rows(value: float) -> None:
+def test_a_non_finite_moment_is_reported_with_its_rows(value: float) -> None:
     moments = random_moments(30, 4, 3, 0)
     moments.second[1, 2, 2] = value
     rows = int(moments.counts[1])

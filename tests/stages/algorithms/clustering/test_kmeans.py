@@ -43,7 +43,7 @@ def test_every_cluster_has_rows_and_its_mean_as_centroid(k: int, seed: int) -> N
     np.testing.assert_allclose(means(rows, labels, centroids), centroids, atol=1e-4)
 
 
-def test_more_clusters_than_rows_that_differ_give_fewer() -> None:
+def test_there_are_no_more_clusters_than_distinct_rows() -> None:
     rows = np.eye(3, dtype=np.float32)[np.arange(30) % 3]
     assert len(breathing_kmeans(rows, 5, 0)) == 3
     assert len(breathing_kmeans(rows[:2], 5, 0)) == 2

@@ -17,7 +17,7 @@ N, K = 480, 12
 
 @pytest.fixture
 def iterating(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the iteration have matrices of a size that would be solved fully."""
+    """Makes the iteration solve matrices small enough for a full decomposition."""
     assert N >= 2 * (krylov.DEPTH + 1) * (K + krylov.SURPLUS)
     monkeypatch.setattr(krylov, "DENSE_ORDER", 0)
 
@@ -50,9 +50,9 @@ def memberships(dtype: torch.dtype, seed: int) -> Tensor:
 
 
 def check_against_full(a: Tensor, k: int, gap_after: int, *, converged: int = K) -> None:
-    """Pairs against those of a full decomposition, as far as the tolerance promises.
+    """Compares pairs with those of a full decomposition, within the tolerance.
 
-    Pairs beyond the first `converged` may be cut short by the number of rounds.
+    Pairs beyond the first `converged` may not have converged.
     """
     values, vectors = leading_pairs(a, k, 0)
     assert values.dtype == vectors.dtype == a.dtype
@@ -72,7 +72,7 @@ def check_against_full(a: Tensor, k: int, gap_after: int, *, converged: int = K)
     assert float(short[:converged].max()) <= error + rounding
     apart = (expected[:, None] - values.double()).abs().min(0).values
     assert (apart <= residual + rounding).all()
-    # Davis and Kahan: a space is off by its residual over the gap, which is a norm over columns.
+    # Davis and Kahan: a subspace is off by its residual, a norm over columns, over the gap.
     gap = float(expected[gap_after - 1] - expected[gap_after])
     leading = full[:, :gap_after]
     missed = leading - v[:, :gap_after] @ (v[:, :gap_after].mT @ leading)
@@ -88,8 +88,8 @@ def test_the_iteration_agrees_with_a_full_decomposition(kind: str, dtype: torch.
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.usefixtures("iterating")
-def test_what_stands_out_of_an_even_spectrum_is_found_to_the_tolerance(dtype: torch.dtype) -> None:
-    # The rest, which reaches below zero, is too even for the rounds: 1/480 from one to the next.
+def test_leading_pairs_above_a_flat_spectrum_are_found_to_the_tolerance(dtype: torch.dtype) -> None:
+    # The other eigenvalues, down to below zero, are too close to converge: 1/480 apart.
     check_against_full(symmetric(falling("even"), 3).to(dtype), K, 5, converged=5)
 
 
@@ -116,7 +116,7 @@ def test_the_iteration_agrees_on_doubly_stochastic_matrices(dtype: torch.dtype, 
 
 @pytest.mark.usefixtures("iterating")
 def test_an_eigenvalue_is_found_as_often_as_it_occurs() -> None:
-    # An iteration from one vector finds a repeated eigenvalue once.
+    # An iteration from one vector finds a repeated eigenvalue only once.
     a = torch.block_diag(*[torch.full((48, 48), 1 / 48, dtype=torch.float64)] * 10)
     values, vectors = leading_pairs(a, K, 0)
     torch.testing.assert_close(values[:10], torch.ones(10, dtype=torch.float64))
@@ -130,7 +130,7 @@ def test_an_eigenvalue_is_found_as_often_as_it_occurs() -> None:
 def test_a_matrix_of_equal_entries_has_orthonormal_vectors_all_the_same(
     value: float, dtype: torch.dtype
 ) -> None:
-    # Its first eigenvalue once came out as 1.6 in float32: the basis was none.
+    # In float32 its first eigenvalue once came out as 1.6, because the basis was not orthonormal.
     values, vectors = leading_pairs(torch.full((N, N), value / N, dtype=dtype), K, 0)
     expected = torch.zeros(K, dtype=dtype)
     expected[0] = value
@@ -186,8 +186,8 @@ def test_the_iteration_fixes_the_signs_too() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("n", [3, N])
 @pytest.mark.usefixtures("iterating")
-def test_a_number_that_is_not_finite_is_refused(bad: float, n: int) -> None:
+def test_a_non_finite_number_is_refused(bad: float, n: int) -> None:
     a = torch.eye(n)
     a[1, 2] = a[2, 1] = bad
-    with pytest.raises(NumericError, match=f"affinity of {n} samples .* not finite"):
+    with pytest.raises(NumericError, match=f"affinity of {n} samples .* non-finite"):
         leading_pairs(a, 2, 0)

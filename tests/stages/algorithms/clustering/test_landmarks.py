@@ -8,8 +8,8 @@ from cpp_pipe.stages.algorithms.clustering import memberships
 from cpp_pipe.stages.algorithms.clustering.consensus import Consensus
 from cpp_pipe.stages.algorithms.clustering.kmeans import nearest
 from cpp_pipe.stages.algorithms.clustering.landmarks import (
+    AffinityName,
     Assigner,
-    Kind,
     Landmarks,
     Partition,
     clustering_rows,
@@ -25,7 +25,7 @@ from ....strategies import random_unit_rows, seeds
 from .test_memberships import planted_subspaces, unit
 from .test_spectral import planted
 
-KINDS: list[Kind] = ["consensus", "membership"]
+KINDS: list[AffinityName] = ["consensus", "membership"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -33,7 +33,7 @@ def random_rows(n: int, p: int, seed: int) -> np.ndarray:
     return random_unit_rows(n, p, seed).float().numpy()
 
 
-def fit(z: np.ndarray, kind: Kind, k_max: int = 12) -> Landmarks:
+def fit(z: np.ndarray, kind: AffinityName, k_max: int = 12) -> Landmarks:
     points = clustering_rows(z, z)
     return fit_landmarks(points, z, z, affinity=kind, k_max=k_max, clusterings=8, eta=0.1, seed=0)
 
@@ -53,7 +53,7 @@ def own(partition: Partition) -> np.ndarray:
 
 @each_kind
 @pytest.mark.parametrize("k", [1, 2, 5, 6, 12])
-def test_an_assigner_gives_landmarks_their_own_clusters(kind: Kind, k: int) -> None:
+def test_an_assigner_gives_landmarks_their_own_clusters(kind: AffinityName, k: int) -> None:
     z, _ = planted(6, 40, 0.7)
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
@@ -62,7 +62,7 @@ def test_an_assigner_gives_landmarks_their_own_clusters(kind: Kind, k: int) -> N
 
 
 @each_kind
-def test_planted_clusters_are_found_and_other_rows_follow(kind: Kind) -> None:
+def test_planted_clusters_are_found_and_other_rows_follow(kind: AffinityName) -> None:
     z, labels = planted(6, 80, 0.7)
     landmarks = fit(z[:240], kind)
     partition = landmarks.partition(6)
@@ -70,7 +70,7 @@ def test_planted_clusters_are_found_and_other_rows_follow(kind: Kind) -> None:
 
 
 @each_kind
-def test_rows_are_placed_among_the_eigenvectors_up_to_their_length(kind: Kind) -> None:
+def test_rows_are_placed_among_the_eigenvectors_up_to_their_length(kind: AffinityName) -> None:
     z, _ = planted(6, 40, 0.7)
     landmarks = fit(z, kind)
     placed = landmarks.place(clustering_rows(z, z), 6)
@@ -84,7 +84,7 @@ def test_rows_are_placed_among_the_eigenvectors_up_to_their_length(kind: Kind) -
 @settings(max_examples=15, deadline=None)
 @given(st.sampled_from(KINDS), st.integers(2, 60), st.integers(1, 30), seeds)
 def test_every_row_gets_a_cluster_and_a_confidence(
-    kind: Kind, m: int, k_max: int, seed: int
+    kind: AffinityName, m: int, k_max: int, seed: int
 ) -> None:
     landmarks = fit(random_rows(m, 6, seed), kind, k_max)
     assert len(landmarks.values) == min(m, k_max)
@@ -100,7 +100,7 @@ def test_every_row_gets_a_cluster_and_a_confidence(
 
 
 @each_kind
-def test_several_partitions_at_once_equal_each_alone(kind: Kind) -> None:
+def test_several_partitions_at_once_equal_each_alone(kind: AffinityName) -> None:
     z, _ = planted(6, 40, 0.9)
     landmarks, points = fit(z[:120], kind), clustering_rows(z, z)
     partitions = [landmarks.partition(k) for k in (9, 1, 6, 2)]
@@ -114,7 +114,7 @@ def test_several_partitions_at_once_equal_each_alone(kind: Kind) -> None:
 @each_kind
 @pytest.mark.parametrize("rows", [1, 7, 239, 240])
 def test_the_size_of_a_chunk_changes_no_label(
-    monkeypatch: pytest.MonkeyPatch, kind: Kind, rows: int
+    monkeypatch: pytest.MonkeyPatch, kind: AffinityName, rows: int
 ) -> None:
     z, _ = planted(6, 40, 0.9)
     landmarks, points = fit(z[:120], kind), clustering_rows(z, z)
@@ -127,13 +127,13 @@ def test_the_size_of_a_chunk_changes_no_label(
         whole, assigner.assign(points), strict=True
     ):
         assert np.array_equal(clusters, other)
-        # Products of other shapes add up in another order.
+        # Products of other shapes sum in another order.
         np.testing.assert_allclose(confidence, other_confidence, atol=1e-5)
     np.testing.assert_allclose(landmarks.place(points, 6), places, rtol=1e-4, atol=1e-6)
 
 
 @each_kind
-def test_no_row_is_no_error(kind: Kind) -> None:
+def test_empty_input_is_no_error(kind: AffinityName) -> None:
     z, _ = planted(3, 20, 0.5)
     landmarks = fit(z, kind)
     partitions = [landmarks.partition(3), landmarks.partition(5)]
@@ -145,9 +145,9 @@ def test_no_row_is_no_error(kind: Kind) -> None:
 
 
 @each_kind
-def test_more_clusters_than_eigenvectors_are_refused(kind: Kind) -> None:
+def test_more_clusters_than_eigenvectors_are_refused(kind: AffinityName) -> None:
     landmarks = fit(planted(3, 20, 0.5)[0], kind, k_max=5)
-    message = r"k = 6 is more than the 5 eigenvectors .* raise spectrum\.k_max, up to its 60"
+    message = r"k must be at most 5, .* got 6: raise spectrum\.k_max, up to its 60"
     with pytest.raises(ConfigError, match=message):
         landmarks.cluster(6)
     if kind == "membership":
@@ -158,7 +158,7 @@ def test_more_clusters_than_eigenvectors_are_refused(kind: Kind) -> None:
 
 
 @each_kind
-def test_the_same_seed_gives_the_same_clusters(kind: Kind) -> None:
+def test_the_same_seed_gives_the_same_clusters(kind: AffinityName) -> None:
     z, _ = planted(6, 40, 0.9)
     one, other = fit(z, kind), fit(z, kind)
     assert np.array_equal(one.vectors, other.vectors)
@@ -167,7 +167,7 @@ def test_the_same_seed_gives_the_same_clusters(kind: Kind) -> None:
 
 
 @each_kind
-def test_some_of_the_landmarks_alone_have_eigenpairs_of_their_own(kind: Kind) -> None:
+def test_resampled_landmarks_have_their_own_eigenpairs(kind: AffinityName) -> None:
     z, labels = planted(6, 40, 0.7)
     some = np.arange(0, 240, 7)
     resampled = fit(z, kind).resample(some, 3)
@@ -205,12 +205,14 @@ def test_pieces_of_one_cluster_are_one_cluster_for_every_row() -> None:
     np.testing.assert_allclose(sure, as_sure, atol=0.05)
 
 
-# Little to cluster.
+# Few rows.
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "auto"])
 @pytest.mark.parametrize("m", [2, 3, 7])
-def test_fewer_rows_than_eigenvectors_serve_as_many_clusters_as_rows(kind: Kind, m: int) -> None:
+def test_fewer_rows_than_eigenvectors_serve_as_many_clusters_as_rows(
+    kind: AffinityName, m: int
+) -> None:
     z = random_rows(m, 8, 0)
     landmarks = fit(z, kind, k_max=30)
     assert len(landmarks.values) == m
@@ -220,8 +222,8 @@ def test_fewer_rows_than_eigenvectors_serve_as_many_clusters_as_rows(kind: Kind,
 
 
 @each_kind
-def test_every_row_may_be_a_cluster_of_its_own(kind: Kind) -> None:
-    # Orthogonal rows are as unlike as rows can be.
+def test_every_row_can_be_its_own_cluster(kind: AffinityName) -> None:
+    # Orthogonal rows are maximally dissimilar.
     z = np.eye(12, dtype=np.float32)
     landmarks = fit(z, kind, k_max=12)
     partition = landmarks.partition(12)
@@ -239,13 +241,13 @@ def test_a_single_far_row_is_a_cluster_with_no_confidence() -> None:
         clustering_rows(z, z)
     )
     assert accuracy(labels, clusters) == 1
-    # Nothing but itself speaks for its cluster.
+    # It is only linked to itself.
     assert confidence[-1] == 0 and confidence[:-1].min() > 0.5
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "auto"])
 @pytest.mark.parametrize("k", [1, 2, 10])
-def test_equal_rows_are_one_cluster_however_many_are_asked_for(kind: Kind, k: int) -> None:
+def test_equal_rows_are_one_cluster_for_any_k(kind: AffinityName, k: int) -> None:
     z = np.repeat(random_rows(1, 8, 0), 200, axis=0)
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
@@ -257,8 +259,8 @@ def test_equal_rows_are_one_cluster_however_many_are_asked_for(kind: Kind, k: in
 
 @each_kind
 @pytest.mark.parametrize("k", [2, 5, 10])
-def test_landmarks_that_are_equal_are_in_one_cluster(kind: Kind, k: int) -> None:
-    # Beyond the fifth the eigenvectors are rounding alone: nothing may be read off them.
+def test_landmarks_that_are_equal_are_in_one_cluster(kind: AffinityName, k: int) -> None:
+    # Beyond the fifth, eigenvectors are only rounding, and must not matter.
     which = np.arange(200) % 5
     z = random_rows(5, 16, 0)[which]
     landmarks = fit(z, kind)
@@ -281,8 +283,8 @@ def test_auto_takes_the_membership_for_a_union_of_subspaces() -> None:
 
 
 def test_auto_takes_the_consensus_for_blobs() -> None:
-    # Both affinities find these, so the codes are equally short: 16 dimensions and groups of 100
-    # rows make the code of the true groups the shortest.
+    # Both affinities find these, so both codes are equally short: with 16 dimensions and groups
+    # of 100 rows, the true groups have the shortest code.
     generator = np.random.default_rng(0)
     labels = np.arange(2000) % 20
     centres = random_rows(20, 16, 0)
@@ -308,7 +310,7 @@ def test_usually_there_are_no_more_eigenvectors_than_landmarks(rows: int, landma
 
 
 @given(st.integers(0, 9), seeds)
-def test_rows_to_cluster_by_are_as_long_as_the_features(n: int, seed: int) -> None:
+def test_the_cosine_of_points_is_the_mean_of_both_cosines(n: int, seed: int) -> None:
     z, c = random_rows(n, 4, seed), random_rows(n, 4, seed + 1)
     points = clustering_rows(z.astype(np.float16), c.astype(np.float16))
     assert points.dtype == np.float32

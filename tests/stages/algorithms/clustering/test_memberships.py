@@ -27,7 +27,7 @@ def random_rows(n: int, q: int, seed: int) -> np.ndarray:
 def planted_subspaces(
     k: int, dimension: int, q: int, each: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows, evenly spread in each of k random subspaces, and which one each is in."""
+    """Unit rows, uniform in each of k random subspaces, and the subspace of each row."""
     generator = np.random.default_rng(seed)
     rows = []
     for _ in range(k):
@@ -137,7 +137,7 @@ def test_orthogonal_groups_have_an_eigenvalue_one_each_and_are_found() -> None:
         rows[labels == group, 3 * group : 3 * group + 3] = random_rows(50, 3, group)
     affinity = fit(rows)
     values, vectors = affinity.eigenpairs(8, 0)
-    # Cosines within a group are one half on average: others get some exp(-1/2 / eta) of its links.
+    # Cosines within a group average one half; other groups get some exp(-1/2 / eta) of the links.
     np.testing.assert_allclose(values[:6], 1, atol=0.02)
     assert values[6] < 0.9
     found, _ = cluster_rows(spectral_rows(vectors, 6), 6, 0, 3)
@@ -151,7 +151,7 @@ def test_thousands_of_duplicates_work(n: int) -> None:
     affinity = fit(distinct[which])
     np.testing.assert_allclose(rebuilt(affinity).sum(1), 1, atol=1.1 * FIT)
     values, vectors = affinity.eigenpairs(5, 0)
-    # Three distinct rows span three directions; what float32 leaves of the rest is nothing.
+    # Three distinct rows span three directions; the other eigenvalues are float32 rounding.
     assert (values[:3] > 0.1).all() and np.abs(values[3:]).max() < 1e-4
     links = affinity.links(distinct)
     places = affinity.average(links, affinity.placing(values, vectors))
@@ -159,7 +159,7 @@ def test_thousands_of_duplicates_work(n: int) -> None:
     np.testing.assert_allclose(rows, places[which], rtol=1e-3, atol=1e-6)
     sharing = affinity.sharing(which, 3)
     confidence = affinity.confidence(links, sharing, np.arange(3))
-    # The third stands alone: but for itself nothing in its cluster is linked to it.
+    # The third is alone in its cluster, and a link to itself does not count.
     assert (confidence[:2] > 0.5).all() and confidence[2] == 0
 
 
@@ -215,11 +215,11 @@ def test_confidence_compares_mean_links_and_a_link_to_itself_does_not_count(
         ]
         own = mean.pop(int(found[i]))
         expected = max(0.0, 1 - max(mean) / own) if own > 1e-9 else 0.0
-        # What is left of a float32 sum when the link to itself is taken away is divided by.
+        # Divides by what remains of a float32 sum after subtracting the link to itself.
         assert confidence[i] == pytest.approx(expected, abs=1e-5 + 1e-6 / max(own, 1e-9))
 
 
-def test_a_landmark_alone_in_its_cluster_is_not_sure_of_it() -> None:
+def test_a_landmark_alone_in_its_cluster_has_no_confidence() -> None:
     affinity = fit(random_rows(9, 4, 0))
     sharing = affinity.sharing(np.array([0] * 8 + [1]), 2)
     links = affinity.links(affinity.points[8:])
@@ -237,7 +237,7 @@ def test_a_row_between_two_clusters_has_no_confidence() -> None:
         assert confidence[0] == pytest.approx(0, abs=1e-5)  # float32
 
 
-def test_rows_inside_a_subspace_are_sure_and_outliers_are_not() -> None:
+def test_rows_in_a_subspace_are_confident_and_outliers_are_not() -> None:
     rows, labels = planted_subspaces(6, 3, 32, 150)
     fitted, fresh = np.arange(900) % 3 > 0, np.arange(900) % 3 == 0
     affinity = fit(rows[fitted])
@@ -250,7 +250,7 @@ def test_rows_inside_a_subspace_are_sure_and_outliers_are_not() -> None:
     inside, outside = confidence(rows[fresh]), confidence(random_rows(300, 32, 5))
     assert inside.min() > 0.9
     assert np.median(outside) < 0.5
-    # Some outliers lie near a subspace by chance.
+    # By chance some outliers are near a subspace.
     assert np.quantile(outside, 0.9) < inside.min()
 
 

@@ -31,7 +31,7 @@ def test_fresh_rows_of_the_same_kind_are_mostly_not_novel() -> None:
     assert (novelty(groups(5000, 1), known) > 1).mean() < 0.01
 
 
-def test_rows_from_an_orthogonal_place_are_novel() -> None:
+def test_orthogonal_rows_are_novel() -> None:
     known = fit_known(groups(2000, 0), 0)
     elsewhere = np.zeros((200, 40), np.float32)
     elsewhere[:, 20:] = random_unit_rows(200, 20, 3).numpy()
@@ -54,7 +54,7 @@ def test_novelty_is_the_distance_to_the_nearest_other_row_over_its_usual_size(
     expected = (1 - (rows @ about.T).max(1)) / limit
     known = fit_known(x, 0)
     assert known.limit == pytest.approx(limit, abs=1e-5)  # float32
-    # What float32 loses of a cosine is divided by the limit.
+    # The float32 error of a cosine is divided by the limit.
     np.testing.assert_allclose(novelty(others, known), expected, rtol=1e-3, atol=1e-5 / limit)
 
 
@@ -84,17 +84,17 @@ def test_two_rows_are_enough() -> None:
     x = random_unit_rows(2, 6, 0).float().numpy()
     known = fit_known(x, 0)
     np.testing.assert_allclose(novelty(x, known), 0, atol=1e-6)  # float32
-    # About their mean two rows are opposite, so nothing is farther from both.
+    # Minus their mean, two rows are opposite, so nothing is farther from both.
     assert known.limit == pytest.approx(2)
     assert (novelty(random_unit_rows(50, 6, 1).float().numpy(), known) <= 1).all()
 
 
-def test_no_row_is_no_error() -> None:
+def test_empty_input_is_no_error() -> None:
     known = fit_known(groups(20, 0), 0)
     assert novelty(np.empty((0, 40), np.float32), known).shape == (0,)
 
 
-def test_the_same_seed_knows_the_same_rows() -> None:
+def test_the_same_seed_samples_the_same_rows() -> None:
     x = groups(2 * KNOWN, 0)
     one, other = fit_known(x, 3), fit_known(x, 3)
     assert len(one.rows) == KNOWN

@@ -15,7 +15,7 @@ def random_rows(n: int, q: int, seed: int) -> np.ndarray:
 
 
 def rare_group(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tight groups around random directions, the last of them rare, and which rows are in that."""
+    """Tight groups around random directions, the last of them rare, and which rows are in it."""
     generator = np.random.default_rng(seed)
     rare = np.arange(n) < round(share * n)
     centres = random_unit_rows(20, 32, seed).numpy()
@@ -28,7 +28,7 @@ def rare_group(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @given(cell_counts, st.integers(0, 3000))
-def test_cells_give_all_that_is_asked_for_and_never_more_than_they_have(
+def test_cells_give_the_requested_rows_and_never_more_than_they_have(
     counts: np.ndarray, m: int
 ) -> None:
     given_ = allocate(counts, m)
@@ -44,7 +44,7 @@ def test_a_larger_cell_never_gives_less(counts: np.ndarray, m: int) -> None:
     given_ = allocate(counts, m)[order]
     larger = np.diff(counts[order]) > 0
     assert (np.diff(given_)[larger] >= 0).all()
-    # Equal cells differ by what cannot be shared out.
+    # Equal cells differ by one where the rows cannot be divided.
     assert (np.abs(np.diff(given_)[~larger]) <= 1).all()
 
 
@@ -55,12 +55,12 @@ def test_cells_give_by_the_root_of_their_counts_to_within_one(counts: list[int],
     assert (np.abs(given_ - m * root / root.sum()) < 1).all()
 
 
-def test_what_rounding_leaves_is_not_given_to_large_cells_alone() -> None:
-    # Shares of what rounding down leaves, rounded down again, once gave the last cell all four.
+def test_remainders_are_not_only_given_to_large_cells() -> None:
+    # Rounding the remainders down again once gave the last cell all four.
     assert allocate(np.array([1000, 1000, 1000, 9000]), 4).tolist() == [1, 1, 0, 2]
 
 
-def test_what_a_small_cell_lacks_the_others_give() -> None:
+def test_other_cells_give_what_a_small_cell_lacks() -> None:
     assert allocate(np.array([1, 0, 100, 100]), 41).tolist() == [1, 0, 20, 20]
     assert allocate(np.array([4, 9, 16]), 18).tolist() == [4, 6, 8]
     assert allocate(np.array([], np.int64), 5).tolist() == []
@@ -108,19 +108,19 @@ def test_a_rare_far_group_has_twice_its_even_share_of_the_landmarks() -> None:
     for seed in range(8):
         points, rare = rare_group(10_000, 0.002, seed)
         found.append(int(rare[choose_landmarks(points, 500, seed)].sum()))
-    # Even draws would take one of its twenty; by the root of its count it has 3 to 4.
+    # A uniform draw would take one of its twenty; by the root of its count it gives 3 to 4.
     assert np.mean(found) >= 2
     assert min(found) >= 1
 
 
-def test_landmarks_of_groups_of_any_size_stay_apart_from_none() -> None:
+def test_groups_of_any_size_get_landmarks() -> None:
     points, rare = rare_group(10_000, 0.3, 0)
     share = rare[choose_landmarks(points, 500, 0)].mean()
-    assert 0.02 < share < 0.3  # a large group gives fewer than its even share, and yet some
+    assert 0.02 < share < 0.3  # a large group gives fewer than its uniform share, but some
 
 
 @pytest.mark.parametrize("distinct", [1, 2, 7])
-def test_duplicates_by_the_thousand_are_no_error(distinct: int) -> None:
+def test_thousands_of_duplicates_are_no_error(distinct: int) -> None:
     which = np.sort(np.random.default_rng(0).integers(0, distinct, 4000))
     points = random_rows(distinct, 6, 0)[which]
     rows = choose_landmarks(points, 320, 0)

@@ -22,7 +22,7 @@ from ....strategies import random_unit_rows, seeds
 
 
 def planted(k: int, each: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around k orthogonal directions in turn, and which one each is around."""
+    """Unit rows around k orthogonal directions in turn, and the direction of each row."""
     labels = np.arange(k * each) % k
     centres = np.eye(k, 3 * k)[labels]
     z = centres + spread * random_unit_rows(k * each, 3 * k, seed).numpy()
@@ -43,7 +43,7 @@ def normalised(a: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=60)
 @given(st.integers(0, 12), st.integers(1, 14), seeds, st.sampled_from([0.05, 0.3, 1.0]))
-def test_eigenpairs_are_the_leading_ones_whatever_the_graph_s_pieces(
+def test_eigenpairs_are_the_leading_ones_for_any_components(
     m: int, k_max: int, seed: int, share: float
 ) -> None:
     a = random_affinity(m, seed, share)
@@ -62,7 +62,7 @@ def test_eigenpairs_are_the_leading_ones_whatever_the_graph_s_pieces(
 
 @pytest.mark.parametrize("make", [sparse.csr_array, np.asarray])
 def test_the_iterative_solver_agrees_with_the_dense_one(
-    monkeypatch: pytest.MonkeyPatch, make: Callable[[np.ndarray], spectral.Affinity]
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[np.ndarray], spectral.AffinityMatrix]
 ) -> None:
     z, _ = planted(5, 30, 0.8)
     dense = (z @ z.T).clip(0).astype(float) ** 4
@@ -71,7 +71,7 @@ def test_the_iterative_solver_agrees_with_the_dense_one(
     monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
     iterated, iterated_vectors = leading_eigenpairs(graph, 12, 0)
     np.testing.assert_allclose(iterated, values, atol=1e-10)
-    # Compared as a space: near-equal eigenvalues may mix their vectors.
+    # Compared as a subspace: vectors of nearly equal eigenvalues may mix.
     leading = vectors[:, :5]
     np.testing.assert_allclose(
         iterated_vectors @ (iterated_vectors.T @ leading), leading, atol=1e-8
@@ -80,8 +80,8 @@ def test_the_iterative_solver_agrees_with_the_dense_one(
     assert np.array_equal(again, iterated_vectors)
 
 
-def test_every_piece_of_a_graph_has_its_eigenvalue_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A Lanczos iteration from one start finds a repeated eigenvalue once.
+def test_every_component_has_an_eigenvalue_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Lanczos iteration from one start finds a repeated eigenvalue only once.
     monkeypatch.setattr(spectral, "DENSE_ORDER", 10)
     blocks = [np.ones((size, size)) for size in (40, 60, 50)]
     values, vectors = leading_eigenpairs(sparse.csr_array(sparse.block_diag(blocks)), 3, 0)
@@ -90,7 +90,7 @@ def test_every_piece_of_a_graph_has_its_eigenvalue_one(monkeypatch: pytest.Monke
     assert [len(rows) for rows in support] == [60, 50, 40]
 
 
-def test_dense_affinities_with_vanishing_ties_count_as_pieces() -> None:
+def test_vanishing_entries_do_not_connect_components() -> None:
     a = np.full((20, 20), 1e-30)
     a[:8, :8] = a[8:, 8:] = 1
     values, vectors = leading_eigenpairs(a, 2, 0)
@@ -99,10 +99,10 @@ def test_dense_affinities_with_vanishing_ties_count_as_pieces() -> None:
     assert (np.abs(vectors[:8, 0]) < 1e-9).all()
 
 
-def test_an_affinity_that_is_not_finite_is_refused() -> None:
+def test_a_non_finite_affinity_is_refused() -> None:
     a = np.ones((4, 4))
     a[1, 2] = np.nan
-    with pytest.raises(NumericError, match="not finite"):
+    with pytest.raises(NumericError, match="non-finite"):
         leading_eigenpairs(a, 2, 0)
 
 
@@ -119,7 +119,7 @@ def test_unit_rows_of_the_first_vectors_and_zero_rows_stay_zero() -> None:
     np.testing.assert_allclose(spectral_rows(vectors, 2), [[0.6, 0.8], [0, 0]])
 
 
-def test_eigenvalues_that_are_mostly_rounding_extend_nothing() -> None:
+def test_tiny_eigenvalues_extend_nothing() -> None:
     values = np.array([1.0, 0.25, -0.5, 1e-5, 0.0, -1e-6])
     assert inverse_of_eigenvalues(values).tolist() == [1, 4, -2, 0, 0, 0]
 
@@ -140,7 +140,7 @@ def test_no_cluster_is_empty_and_fewer_distinct_rows_are_a_cluster_each(
     assert np.array_equal(labels, again)
 
 
-def test_a_cluster_that_k_means_left_empty_takes_the_farthest_row() -> None:
+def test_an_empty_cluster_takes_the_farthest_row() -> None:
     rows = np.array([[0.0], [0.1], [0.2], [5.0]])
     labels, centroids = spectral._fill(rows, np.array([0, 0, 0, 0]), np.zeros((2, 1)))
     assert labels.tolist() == [0, 0, 0, 1]

@@ -12,7 +12,7 @@ SHARP = [50.0, 20.0, 10.0, 25.0, 60.0]
 
 
 def shaken(curve: list[float], size: float, number: int, seed: int = 0) -> np.ndarray:
-    """Curves with an error of their own at every k."""
+    """Curves with an independent error at every k."""
     noise = np.random.default_rng(seed).standard_normal((number, len(curve)))
     return np.array(curve) + size * noise
 
@@ -21,7 +21,7 @@ def nothing(grid: list[int]) -> np.ndarray:
     return np.empty((0, len(grid)))
 
 
-def test_of_a_sharp_minimum_nothing_else_is_as_good() -> None:
+def test_nothing_is_as_good_as_a_sharp_minimum() -> None:
     verdict = judge(GRID, SHARP, shaken(SHARP, 0.5, 8))
     assert verdict.chosen == 8
     assert verdict.as_good == (8,)
@@ -30,7 +30,7 @@ def test_of_a_sharp_minimum_nothing_else_is_as_good() -> None:
     assert verdict.runners_up == (4, 16, 2)
 
 
-def test_around_a_flat_minimum_the_k_beside_it_are_as_good() -> None:
+def test_neighbours_of_a_flat_minimum_are_as_good() -> None:
     curve = [90.0, 10.2, 10.0, 10.2, 90.0]
     verdict = judge(GRID, curve, shaken(curve, 2.0, 40))
     assert verdict.chosen == 8
@@ -41,7 +41,7 @@ def test_around_a_flat_minimum_the_k_beside_it_are_as_good() -> None:
 
 
 def test_what_all_curves_share_does_not_make_a_k_as_good() -> None:
-    # Curves that lie higher or lower as a whole agree about every difference.
+    # Shifting a whole curve changes no difference.
     shift = np.array([[-30.0], [0.0], [30.0], [60.0]])
     verdict = judge(GRID, SHARP, np.array(SHARP) + shift + shaken([0.0] * 5, 0.1, 4))
     assert verdict.as_good == (8,)
@@ -59,7 +59,7 @@ def test_without_resampled_curves_only_the_chosen_k_is_as_good() -> None:
     assert verdict.votes == (0,) * 5
 
 
-def test_a_single_resampled_curve_votes_but_tells_no_spread() -> None:
+def test_a_single_resampled_curve_votes_without_a_spread() -> None:
     verdict = judge(GRID, SHARP, np.array([[1.0, 0.0, 2.0, 3.0, 4.0]]))
     assert verdict.votes == (0, 1, 0, 0, 0)
     assert verdict.as_good == (8,)

@@ -1,4 +1,4 @@
-"""Samples to embeddings: in order, each with one fate, the same by cores and by processes."""
+"""Samples to embeddings: in order, one outcome each, equal with cores and with processes."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from cpp_pipe.configs import __file__ as configs
-from cpp_pipe.stages.decoding import BATCH_OF_A_CORE, Batch, Embedder
+from cpp_pipe.stages.embedder import BATCH_OF_A_CORE, Batch, Embedder
 from cpp_pipe.stages.encoder import Encoder, load_encoder
 from cpp_pipe.stages.sources.fields import SampleFields
 from cpp_pipe.stages.sources.images.pixels import UndecodableImage
@@ -33,7 +33,7 @@ FILES = {
 
 @dataclass
 class Sample:
-    """An entry of a source that is held in memory."""
+    """An entry held in memory."""
 
     key: str
     encoded: bytes | Exception
@@ -44,7 +44,7 @@ class Sample:
     size = None
 
     def read_image(self) -> bytes:
-        """The bytes, or why they cannot be had."""
+        """The bytes, or why they cannot be read."""
         self.readers.append((self.key, threading.current_thread().name))
         if isinstance(self.encoded, Exception):
             raise self.encoded
@@ -55,18 +55,18 @@ class Sample:
         return SampleFields(caption=None, label=None, url=None, extra="{}")
 
 
-def picture(number: int) -> Image.Image:
+def make_image(number: int) -> Image.Image:
     rng = np.random.default_rng(number)
     return Image.fromarray(rng.integers(0, 256, (32 + number % 7, 40, 3), dtype=np.uint8))
 
 
 def samples(count: int) -> list[Sample]:
-    """Pictures without loss, each another one."""
+    """Distinct lossless images."""
     readers: list[tuple[str, str]] = []
     made = []
     for number in range(count):
         stream = io.BytesIO()
-        picture(number).save(stream, "PNG")
+        make_image(number).save(stream, "PNG")
         made.append(Sample(str(number), stream.getvalue(), readers))
     return made
 
@@ -78,7 +78,7 @@ def encoder() -> Encoder:
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """A machine on which torch uses so many threads."""
+    """Sets the number of torch's threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -89,20 +89,20 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=[0, 2], ids=["on all cores", "by processes"])
 def embedder(request: pytest.FixtureRequest, encoder: Encoder) -> Embedder:
-    """Either way to embed, for all sources of these tests."""
+    """Both ways to embed."""
     with torch_threads(2):
         return Embedder(encoder, BATCH_OF_A_CORE, decoders=request.param)
 
 
 def expected_rows(numbers: Sequence[int]) -> np.ndarray:
-    """What open_clip alone makes of the pictures, one at a time."""
+    """Embeddings of the images by plain open_clip, one at a time."""
     open_clip.add_model_config(FILES["model_config"])
     network, _, preprocess = open_clip.create_model_and_transforms(
         "digits-clip", pretrained=str(FILES["weights"])
     )
     network.eval()
     with torch.inference_mode():
-        rows = [network.encode_image(preprocess(picture(one))[None]) for one in numbers]
+        rows = [network.encode_image(preprocess(make_image(one))[None]) for one in numbers]
         return torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
 
 
@@ -110,45 +110,47 @@ def all_rows(batches: Sequence[Batch]) -> np.ndarray:
     return np.concatenate([one.embeddings for one in batches])
 
 
-def test_every_sample_has_one_fate_in_order_and_open_clips_embedding(embedder):
+def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder):
     given = samples(45)
-    given[3] = Sample("3", b"no picture")
+    given[3] = Sample("3", b"no image")
     given[17] = Sample("17", UndecodableImage("unreadable", "gone"))
     given[44] = Sample("44", b"")
     batches = list(embedder.embed(given))
     assert [len(one.entries) for one in batches] == [16, 16, 13]
     assert [entry.key for one in batches for entry in one.entries] == [one.key for one in given]
-    fates = [fate for one in batches for fate in one.fates]
-    reasons = {number: fate.reason for number, fate in enumerate(fates) if fate.reason}
+    outcomes = [outcome for batch in batches for outcome in batch.outcomes]
+    reasons = {number: outcome.reason for number, outcome in enumerate(outcomes) if outcome.reason}
     assert reasons == {3: "unsupported", 17: "unreadable", 44: "empty"}
-    assert fates[17].detail == "gone"
+    assert outcomes[17].detail == "gone"
     assert sum(one.skipped for one in batches) == 3
     good = [number for number in range(45) if number not in reasons]
-    assert [(fates[n].width, fates[n].height) for n in good] == [(40, 32 + n % 7) for n in good]
+    assert [(outcomes[n].width, outcomes[n].height) for n in good] == [
+        (40, 32 + n % 7) for n in good
+    ]
     assert np.abs(all_rows(batches) - expected_rows(good)).max() < 1e-6
-    # The same object takes another source.
+    # The embedder can be reused.
     again = list(embedder.embed(given[:16]))
     assert np.array_equal(all_rows(again), batches[0].embeddings)
 
 
-def test_samples_without_a_picture_at_all_give_no_rows(embedder, encoder):
+def test_samples_without_images_give_no_rows(embedder, encoder):
     (batch,) = embedder.embed([Sample(str(number), b"") for number in range(5)])
     assert batch.embeddings.shape == (0, encoder.size)
     assert batch.skipped == 5
     assert list(embedder.embed([])) == []
 
 
-def test_an_embedding_depends_on_no_other_image_of_its_batch(embedder):
+def test_an_embedding_does_not_depend_on_the_rest_of_its_batch(embedder):
     given = samples(40)
     rows = all_rows(list(embedder.embed(given)))
     for count in (1, 2, 3, 15, 17, 33):
         assert np.array_equal(all_rows(list(embedder.embed(given[:count]))), rows[:count])
-    given[1:15] = [Sample(one.key, b"no picture") for one in given[1:15]]
+    given[1:15] = [Sample(one.key, b"no image") for one in given[1:15]]
     (first, *_) = embedder.embed(given)
     assert np.array_equal(first.embeddings, rows[[0, 15]])
 
 
-def test_nor_does_that_of_a_convolutional_network(shared):
+def test_a_convolutional_embedding_does_not_depend_on_the_rest_of_its_batch(shared):
     folder = shared / "models" / "mnv2-clip"
     files = {
         "weights": folder / "mnv2-clip.safetensors",
@@ -156,13 +158,13 @@ def test_nor_does_that_of_a_convolutional_network(shared):
     }
     mobile = load_encoder("mnv2-clip", "local", files=files, device="cpu")
     given = samples(18)
-    with torch_threads(1):  # with more, PyTorch leaves all convolutions to oneDNN
+    with torch_threads(1):  # with more, PyTorch uses oneDNN for all convolutions
         embedder = Embedder(mobile, 64)
         rows = [all_rows(list(embedder.embed(given[:count]))) for count in (18, 2, 1)]
     assert all(np.array_equal(rows[0][: len(one)], one) for one in rows[1:])
 
 
-def test_on_a_cpu_neither_cores_nor_the_batch_size_change_a_bit(encoder):
+def test_cores_and_the_batch_size_change_no_bit_on_a_cpu(encoder):
     given = samples(50)
     rows = []
     for cores, size in [(1, 16), (1, 1), (1, 3), (2, 16), (2, 64), (3, 500)]:
@@ -180,7 +182,7 @@ def test_content_does_not_depend_on_the_batch_size(digit_shards, tmp_path, batch
     assert by_16.content == other.content
 
 
-def test_samples_are_read_in_order_and_some_batches_ahead_only(embedder):
+def test_samples_are_read_in_order_and_only_some_batches_ahead(embedder):
     given = samples(400)
     read = given[0].readers
     batches = embedder.embed(given)
@@ -196,7 +198,7 @@ def test_samples_are_read_in_order_and_some_batches_ahead_only(embedder):
     assert threading.current_thread().name not in {thread for _, thread in read}
 
 
-def test_a_source_that_breaks_says_so_and_what_was_begun_is_dropped(embedder):
+def test_a_failing_source_raises_and_pending_work_is_cancelled(embedder):
     given = samples(400)
     given[40] = Sample("40", ShardError("the shard was changed"))
     with pytest.raises(ShardError, match="changed"):
@@ -204,7 +206,7 @@ def test_a_source_that_breaks_says_so_and_what_was_begun_is_dropped(embedder):
     assert 41 <= len(given[0].readers) < 200
 
 
-def test_one_may_stop_half_way_and_torch_has_its_threads_back(encoder):
+def test_stopping_half_way_restores_torchs_threads(encoder):
     with torch_threads(2):
         batches = Embedder(encoder, 16).embed(samples(400))
         next(batches)
@@ -214,7 +216,7 @@ def test_one_may_stop_half_way_and_torch_has_its_threads_back(encoder):
             assert pool.submit(torch.get_num_threads).result() == 2
 
 
-def test_what_the_time_went_to_is_told_with_each_batch(embedder):
+def test_each_batch_reports_the_time_spent(embedder):
     began = time.perf_counter()
     spent = [one.spent for one in embedder.embed(samples(64))]
     seconds = time.perf_counter() - began
@@ -223,7 +225,7 @@ def test_what_the_time_went_to_is_told_with_each_batch(embedder):
         assert 0 < in_all < seconds, name
 
 
-def test_a_process_that_dies_is_one_sentence(encoder):
+def test_a_dead_process_is_reported_in_one_sentence(encoder):
     others = set(multiprocessing.active_children())
     batches = Embedder(encoder, 16, decoders=1).embed(samples(400))
     next(batches)
@@ -233,7 +235,7 @@ def test_a_process_that_dies_is_one_sentence(encoder):
         list(batches)
 
 
-def test_processes_end_with_the_object_that_keeps_them(encoder):
+def test_processes_end_with_the_embedder(encoder):
     others = set(multiprocessing.active_children())
     embedder = Embedder(encoder, 16, decoders=1)
     assert len(list(embedder.embed(samples(40)))) == 3
@@ -245,14 +247,14 @@ def test_processes_end_with_the_object_that_keeps_them(encoder):
     assert not any(process.is_alive() for process in started)
 
 
-def test_jpegs_are_decoded_at_a_fraction_where_the_encoder_says_so(encoder):
+def test_jpegs_are_decoded_at_a_fraction_if_the_encoder_allows_it(encoder):
     stream = io.BytesIO()
-    picture(0).resize((640, 480), Image.Resampling.BICUBIC).save(stream, "JPEG")
+    make_image(0).resize((640, 480), Image.Resampling.BICUBIC).save(stream, "JPEG")
     given = [Sample("0", stream.getvalue())]
     scaled = replace(encoder, identity={**encoder.identity, "scaled_jpeg": True})
     (whole,) = Embedder(encoder, 1).embed(given)
     for decoders in (0, 1):
         (part,) = Embedder(scaled, 1, decoders=decoders).embed(given)
-        assert part.fates == whole.fates  # the size is that of the file
+        assert part.outcomes == whole.outcomes  # the size is that of the file
         assert not np.array_equal(part.embeddings, whole.embeddings)
         assert (part.embeddings * whole.embeddings).sum() > 0.99

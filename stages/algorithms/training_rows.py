@@ -1,4 +1,4 @@
-"""Rows to train on: a tensor that holds them all, or something that reads them when asked."""
+"""Rows to train on: a tensor that holds them all, or a reader that reads them on access."""
 
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
@@ -9,8 +9,8 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Streamed(Protocol):
-    """Embeddings that do not fit into memory. Looks like a tensor (n, d) on the CPU to a reader."""
+class RowReader(Protocol):
+    """Embeddings that do not fit into memory; reads like a tensor (n, d) on the CPU."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -19,12 +19,12 @@ class Streamed(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the rows that are read."""
+        """Type of the rows."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where rows that were read lie."""
+        """Device of the rows."""
         ...
 
     def __len__(self) -> int:
@@ -32,12 +32,12 @@ class Streamed(Protocol):
         ...
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        """Neighbouring rows, or rows by their ascending numbers."""
+        """Consecutive rows, or rows by their ascending numbers."""
         ...
 
     def batches(self, size: int, epoch: int, first: int) -> Iterator[Tensor]:
-        """The batches of an epoch in its own order, from number `first` on."""
+        """The shuffled batches of an epoch, from batch number `first` on."""
         ...
 
 
-Rows = Float[Tensor, "n d"] | Streamed
+TrainingRows = Float[Tensor, "n d"] | RowReader

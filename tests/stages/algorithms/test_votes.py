@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.algorithms.voting import Opinions, caption_votes, hear, no_opinions
+from cpp_pipe.stages.algorithms.votes import ClusterVotes, caption_votes, count_votes, no_votes
 
 from ...strategies import random_unit_rows, seeds
 from .closeness import relative_error
@@ -31,7 +31,7 @@ def test_votes_and_winners_match_golden(
 
 
 @given(st.integers(0, 12), st.integers(1, 8), st.integers(1, 6), seeds)
-def test_each_image_hands_out_its_largest_scores_and_no_more_than_one_vote(
+def test_each_image_gives_its_largest_scores_and_at_most_one_vote(
     n: int, m: int, top: int, seed: int
 ) -> None:
     k = 3
@@ -49,39 +49,44 @@ def test_each_image_hands_out_its_largest_scores_and_no_more_than_one_vote(
 
 def test_the_length_of_an_image_vector_does_not_matter() -> None:
     x, t = random_unit_rows(6, 4, 0), random_unit_rows(5, 4, 1)
-    longer, usual = hear(17 * x, t, np.zeros(6, int), 1), hear(x, t, np.zeros(6, int), 1)
+    longer, usual = (
+        count_votes(17 * x, t, np.zeros(6, int), 1),
+        count_votes(x, t, np.zeros(6, int), 1),
+    )
     np.testing.assert_allclose(longer.votes.toarray(), usual.votes.toarray())
     np.testing.assert_allclose(longer.means, usual.means)
 
 
 @given(st.integers(0, 20), st.integers(0, 20), seeds)
-def test_opinions_of_two_heaps_are_those_of_one(n: int, other: int, seed: int) -> None:
+def test_votes_of_two_sets_add_up(n: int, other: int, seed: int) -> None:
     k, t = 4, random_unit_rows(7, 5, seed ^ 1)
     x, cluster = random_unit_rows(n + other, 5, seed), np.arange(n + other) % k
-    whole = hear(x, t, cluster, k, top=3)
-    some = no_opinions(k, 5, 7).plus(hear(x[:n], t, cluster[:n], k, top=3))
-    both = some.plus(hear(x[n:], t, cluster[n:], k, top=3))
+    whole = count_votes(x, t, cluster, k, top=3)
+    some = no_votes(k, 5, 7).plus(count_votes(x[:n], t, cluster[:n], k, top=3))
+    both = some.plus(count_votes(x[n:], t, cluster[n:], k, top=3))
     assert_same(both, whole)
     for one in np.unique(cluster):
         np.testing.assert_allclose(whole.means[one], x[cluster == one].mean(0), atol=1e-12)
 
 
 @given(st.integers(1, 30), seeds)
-def test_opinions_of_merged_clusters_are_those_of_their_images(n: int, seed: int) -> None:
+def test_votes_of_merged_clusters_are_those_of_their_images(n: int, seed: int) -> None:
     x, t = random_unit_rows(n, 5, seed), random_unit_rows(7, 5, seed ^ 1)
     cluster, group = np.arange(n) % 5, np.array([1, 0, 1, 2, 0])
-    assert_same(hear(x, t, cluster, 5).merged(group, 3), hear(x, t, group[cluster], 3))
+    assert_same(
+        count_votes(x, t, cluster, 5).merged(group, 3), count_votes(x, t, group[cluster], 3)
+    )
 
 
-def test_votes_that_no_image_gives_are_not_held() -> None:
+def test_absent_votes_take_no_memory() -> None:
     """Ten thousand clusters and words: a table of all pairs would take 800 MB."""
     x, t = random_unit_rows(40, 16, 0), random_unit_rows(10_000, 16, 1)
-    heard = hear(x, t, 250 * np.arange(40), 10_000)
-    assert heard.votes.shape == (10_000, 10_000) and heard.votes.nnz == 200
+    cluster_votes = count_votes(x, t, 250 * np.arange(40), 10_000)
+    assert cluster_votes.votes.shape == (10_000, 10_000) and cluster_votes.votes.nnz == 200
 
 
-def assert_same(some: Opinions, others: Opinions) -> None:
-    """Equal but for the order in which numbers were added."""
+def assert_same(some: ClusterVotes, others: ClusterVotes) -> None:
+    """Equal up to the order of summation."""
     assert (some.counts == others.counts).all()
     np.testing.assert_allclose(some.sums, others.sums, atol=1e-12)
     np.testing.assert_allclose(some.votes.toarray(), others.votes.toarray(), atol=1e-12)

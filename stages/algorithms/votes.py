@@ -1,4 +1,4 @@
-"""What images say of words, by cluster: the votes of arXiv 2306.05272, and mean embeddings."""
+"""Votes of each cluster's images for words (arXiv 2306.05272), and their mean embeddings."""
 
 from dataclasses import dataclass
 
@@ -12,67 +12,67 @@ from torch import Tensor
 from .heads import unit_rows
 
 SCALE = 100.0
-"""Inverse temperature of the softmax over words: the one that CLIP's training ends with."""
+"""Inverse temperature of the softmax over words, as at the end of CLIP's training."""
 
 CHUNK_NUMBERS = 2**24
-"""Cosines held at a time: 64 MiB in float32."""
+"""Cosines held at once: 64 MiB in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opinions:
-    """What the images of k clusters say of m words, as far as naming needs it."""
+class ClusterVotes:
+    """Votes of the images of k clusters for m words, with the images' counts and embeddings."""
 
     counts: Int[ndarray, " k"]
-    """Images."""
+    """Images of each cluster."""
     sums: Float[ndarray, "k d"]
-    """Of their unit embeddings, float64."""
+    """Sums of their unit embeddings, float64."""
     votes: csr_array
-    """(k, m), float64: most words get votes of few clusters, so that k times m is never held."""
+    """(k, m), float64; sparse, because few clusters vote for a word."""
 
     @property
     def means(self) -> Float[ndarray, "k d"]:
-        """Mean unit embeddings: times a word's, the mean cosine. An empty cluster's is zero."""
+        """Mean unit embeddings, whose product with a word is the mean cosine; zero if empty."""
         return self.sums / np.maximum(self.counts, 1)[:, None]
 
-    def plus(self, other: "Opinions") -> "Opinions":
-        """Of the images of both, in the same clusters."""
-        return Opinions(
+    def plus(self, other: "ClusterVotes") -> "ClusterVotes":
+        """The votes of the images of both, in the same clusters."""
+        return ClusterVotes(
             counts=self.counts + other.counts,
             sums=self.sums + other.sums,
             votes=csr_array(self.votes + other.votes),
         )
 
-    def merged(self, group: Int[ndarray, " k"], k: int) -> "Opinions":
-        """Of k larger clusters; `group` is the one that each of these is part of."""
+    def merged(self, group: Int[ndarray, " k"], k: int) -> "ClusterVotes":
+        """The votes of k larger clusters; `group` is the larger cluster of each of these."""
         parts = members(group, k)
-        return Opinions(
+        return ClusterVotes(
             counts=np.bincount(group, self.counts, minlength=k).astype(np.int64),
             sums=parts @ self.sums,
             votes=csr_array(parts @ self.votes),
         )
 
 
-def no_opinions(k: int, d: int, m: int) -> Opinions:
-    """Of no image at all."""
-    return Opinions(
+def no_votes(k: int, d: int, m: int) -> ClusterVotes:
+    """The votes of no images."""
+    return ClusterVotes(
         counts=np.zeros(k, np.int64), sums=np.zeros((k, d)), votes=csr_array((k, m), dtype=float)
     )
 
 
-def hear(
+def count_votes(
     x: Float[Tensor, "n d"],
     t: Float[Tensor, "m d"],
     cluster: Int[ndarray, " n"],
     k: int,
     *,
     top: int = 5,
-) -> Opinions:
-    """What n images of k clusters say of m words.
+) -> ClusterVotes:
+    """Votes of n images in k clusters for m words.
 
-    `x` is normalised here; the rows of `t` are unit rows already.
+    `x` is normalised here; the rows of `t` must be unit rows.
     """
     rows = unit_rows(x.to(torch.promote_types(x.dtype, torch.float32)))
-    return Opinions(
+    return ClusterVotes(
         counts=np.bincount(cluster, minlength=k),
         sums=members(cluster, k) @ rows.cpu().numpy().astype(float),
         votes=caption_votes(rows, t, cluster, k, top=top),
@@ -91,9 +91,9 @@ def caption_votes(
 ) -> csr_array:
     """Votes (k, m) of each cluster for each of m candidates, as in arXiv 2306.05272, in float64.
 
-    An image's softmax(scale · cos(x, t)) over the candidates gives its `top` largest entries (all,
-    if there are fewer candidates) to its cluster. `x` is normalised here; the rows of `t` are unit
-    rows already. `chunk` images are scored at a time, and only their largest entries are kept.
+    Each image adds the `top` largest entries of softmax(scale · cos(x, t)) over the candidates
+    (all, if there are fewer) to its cluster's votes. `x` is normalised here; the rows of `t` must
+    be unit rows. `chunk` images are scored at once, and only their largest entries are kept.
     """
     n, m = len(x), len(t)
     dtype = torch.promote_types(x.dtype, torch.float32)
@@ -103,20 +103,20 @@ def caption_votes(
     for start in range(0, n, chunk):
         rows = slice(start, start + chunk)
         logit = (unit_rows(x[rows].to(dtype)) @ t.mT).mul_(scale)
-        best, found = logit.topk(kept, dim=1)
-        word[rows] = found.cpu().numpy()
+        best, words = logit.topk(kept, dim=1)
+        word[rows] = words.cpu().numpy()
         vote[rows] = torch.exp(best - logit.logsumexp(1, keepdim=True)).cpu().numpy()
-    place = (np.repeat(cluster, kept), word.ravel())
-    return csr_array((vote.ravel(), place), shape=(k, m))
+    indices = (np.repeat(cluster, kept), word.ravel())
+    return csr_array((vote.ravel(), indices), shape=(k, m))
 
 
 def guide_rows(
     x: Float[Tensor, "n d"], t: Float[Tensor, "m d"], *, scale: float = SCALE
 ) -> Float[Tensor, "n d"]:
-    """The mean word of each image: the words of a guide, weighted by softmax(scale · cos(x, t)).
+    """The mean word of each image: a guide's words, weighted by softmax(scale · cos(x, t)).
 
-    Words count as unit vectors about their mean, so that what all have in common is left out. `x`
-    is normalised here; the rows of `t` are unit rows already.
+    The mean of all words is subtracted from each, and the result normalised, to remove what they
+    have in common. `x` is normalised here; the rows of `t` must be unit rows.
     """
     words = unit_rows(t - t.mean(0))
     chunk = max(1, CHUNK_NUMBERS // len(t))
@@ -128,6 +128,6 @@ def guide_rows(
 
 
 def members(cluster: Int[ndarray, " n"], k: int) -> csr_array:
-    """Membership (k, n): times what rows have, its sums over clusters."""
+    """Indicator matrix (k, n): multiplied by values of rows, it sums them over each cluster."""
     n = len(cluster)
     return csr_array((np.ones(n), (cluster, np.arange(n))), shape=(k, n))

@@ -1,65 +1,63 @@
-"""Rows of all parts in one array, and where each of them lies."""
+"""Rows of an artifact's vectors over all its parts: in one array, some of them, or in blocks."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..store import Artifact, StoreError
 from ..store.kinds import EMBEDDINGS
 from ..store.pages import find_pages, read_pages
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .algorithms.views import View
 
 EMBEDDING = "embedding"
-"""Names the vectors of an embeddings artifact where an array of features would be named."""
+"""The role of an embeddings artifact's vectors, where features have the roles of arrays."""
 
 _BLOCK_BYTES = 1 << 24
-"""Of one read: 16 MiB are many pages of a file, and enough reads of a part for several threads."""
+"""Size of one read: 16 MiB are many pages of a file, and leave enough reads for several threads."""
 
 _MOST_THREADS = 8
-"""Reading is copying: a few threads use all of the memory's bandwidth, more only switch."""
+"""Reading is copying: a few threads use all memory bandwidth, more would only switch."""
 
 
-def iterate(artifact: Artifact, role: str | None = None):
-    """Part by part, in row order: the part's name and its float16 rows."""
+def iterate(artifact: Artifact, role: str | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the float16 rows of each part, in row order."""
     for part in artifact.parts:
         yield part.name, read_part(artifact, part.name, role)
 
 
-def read_part(artifact: Artifact, part: str, role: str | None = None) -> "np.ndarray":
+def read_part(artifact: Artifact, part: str, role: str | None = None) -> np.ndarray:
     """The float16 rows (n, d) of one part."""
     role = role or _own_role(artifact)
     return artifact.embeddings(part) if role == EMBEDDING else artifact.array(part, role)
 
 
 def _own_role(artifact: Artifact) -> str:
-    """Names the rows of what heads take: embeddings, or several views of each image."""
+    """The role of the rows that heads take: embeddings, or several views of each image."""
     return EMBEDDING if artifact.kind is EMBEDDINGS else "x"
 
 
 def views_of(source: Artifact) -> "list[View]":
-    """How a row of what heads take is divided; empty where it is an embedding alone."""
+    """The views that a row of the heads' input consists of; empty for a plain embedding."""
     from .algorithms.views import View
 
-    return [View(one["size"], one["share"]) for one in source.facts.get("views", ())]
+    return [View(view["size"], view["share"]) for view in source.facts.get("views", ())]
 
 
 def gather(
     artifact: Artifact, role: str | None = None, *, threads: int | None = None
-) -> "np.ndarray":
+) -> np.ndarray:
     """All rows of an artifact: float16 (N, d) embeddings or views, or an array of its features.
 
-    Read in blocks by several threads, straight into the array: nothing is held twice.
+    Several threads read blocks straight into the array, so nothing is held twice.
     """
-    import numpy as np
-
     width, blocks = blocks_of(artifact, role)
     gathered = np.empty((artifact.rows, width), np.float16)
 
@@ -73,37 +71,36 @@ def gather(
     return gathered
 
 
-def gather_rows(artifact: Artifact, role: str, rows: "Sequence[int] | np.ndarray") -> "np.ndarray":
-    """Some rows of an artifact, by their ascending numbers over all parts."""
-    import numpy as np
-
-    wanted = np.asarray(rows, np.int64)
+def gather_rows(artifact: Artifact, role: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Some rows of an artifact, by their ascending row numbers over all parts."""
+    numbers = np.asarray(rows, np.int64)
     blocks = []
     for name, block in iterate(artifact, role):
         start = artifact.starts[name]
-        inside = wanted[(wanted >= start) & (wanted < start + len(block))] - start
+        inside = numbers[(numbers >= start) & (numbers < start + len(block))] - start
         blocks.append(np.asarray(block[inside]))
     return np.concatenate(blocks)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Neighbouring rows of one part, not read yet."""
+    """Consecutive rows of one part, not read yet."""
 
     start: int
-    """The number of its first row over all parts."""
+    """Row number of its first row, over all parts."""
     rows: int
-    read: "Callable[[np.ndarray], None]"
+    read: Callable[[np.ndarray], None]
     """Fills a contiguous float16 array (rows, d); any thread may call it."""
 
 
 def blocks_of(
     artifact: Artifact, role: str | None = None, most_rows: int | None = None
 ) -> tuple[int, list[Block]]:
-    """The width d, 0 without parts, and all rows as blocks in row order.
+    """The width d (0 without parts), and all rows as blocks in row order.
 
-    Only a Parquet file that is compressed or has a dictionary, as no stage writes it, comes in
-    blocks of more than `most_rows`: a row group each. StoreError when parts differ in width.
+    A block has at most `most_rows`, except in a Parquet file that is compressed or has a
+    dictionary, where a block is a row group; no stage writes such files. StoreError where parts
+    differ in width.
     """
     role = role or _own_role(artifact)
     cut = _cut_table if role == EMBEDDING else _cut_array
@@ -112,14 +109,14 @@ def blocks_of(
     width, blocks = 0, []
     for part in artifact.parts:
         path = artifact.path(part.name, file, is_read_whole=True)
-        found, some = cut(path, artifact.starts[part.name], most_rows)
-        if part is not artifact.parts[0] and found != width:
+        part_width, part_blocks = cut(path, artifact.starts[part.name], most_rows)
+        if part is not artifact.parts[0] and part_width != width:
             raise StoreError(
-                f"{path} has rows of {found} numbers, the part {artifact.parts[0].name} "
-                f"rows of {width}: all parts must be of one width"
+                f"{path} has rows of {part_width} numbers, the part {artifact.parts[0].name} "
+                f"rows of {width}: all parts must have the same width"
             )
-        width = found
-        blocks += some
+        width = part_width
+        blocks += part_blocks
     return width, blocks
 
 
@@ -129,7 +126,6 @@ def _rows_of_block(width: int, most_rows: int | None) -> int:
 
 
 def _cut_array(path: Path, start: int, most_rows: int | None) -> tuple[int, list[Block]]:
-    import numpy as np
 
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     width = array.shape[1]
@@ -141,7 +137,7 @@ def _cut_array(path: Path, start: int, most_rows: int | None) -> tuple[int, list
     ]
 
 
-def _read_array(rows: "np.ndarray", out: "np.ndarray") -> None:
+def _read_array(rows: np.ndarray, out: np.ndarray) -> None:
     out[:] = rows
 
 
@@ -172,13 +168,13 @@ def _cut_table(path: Path, start: int, most_rows: int | None) -> tuple[int, list
     return width, blocks
 
 
-def _read_group(path: Path, group: int, out: "np.ndarray") -> None:
-    """A row group as Arrow decodes it, some rows at a time."""
+def _read_group(path: Path, group: int, out: np.ndarray) -> None:
+    """Reads a row group through Arrow, some rows at a time."""
     import pyarrow.parquet as pq
 
     row, step = 0, _rows_of_block(out.shape[1], None)
     with pq.ParquetFile(path) as file:
-        for some in file.iter_batches(step, [group], columns=["embedding"], use_threads=False):
-            flat = some.column(0).flatten().to_numpy(zero_copy_only=False)
-            out[row : row + len(some)] = flat.reshape(len(some), -1)
-            row += len(some)
+        for batch in file.iter_batches(step, [group], columns=["embedding"], use_threads=False):
+            flat = batch.column(0).flatten().to_numpy(zero_copy_only=False)
+            out[row : row + len(batch)] = flat.reshape(len(batch), -1)
+            row += len(batch)

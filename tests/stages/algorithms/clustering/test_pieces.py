@@ -4,14 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
-from cpp_pipe.stages.algorithms.clustering.merging import join, join_pieces, overlap
+from cpp_pipe.stages.algorithms.clustering.pieces import join, join_pieces, overlap
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
 from ....strategies import random_unit_rows, seeds
 
 
 def groups(sizes: list[int], spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around orthogonal directions, so many around each."""
+    """Unit rows around orthogonal directions, `sizes` around each."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     noise = random_unit_rows(len(labels), 40, seed).numpy()
     rows = np.eye(len(sizes), 40)[labels] + spread * noise
@@ -65,13 +65,13 @@ def test_joining_numbers_the_clusters_without_a_gap(k: int, seed: int) -> None:
 
 
 def pieces_of(x: np.ndarray, k: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-    """The k clusters of k-means, and the pieces that join into better ones, if there are any."""
+    """The k clusters of k-means, and pieces that join into better ones, or None."""
     points = x.astype(np.float32)
     labels = nearest(points, breathing_kmeans(points, k, 0))
     return labels, join_pieces(points, points, labels, k, 0)
 
 
-def test_a_group_that_k_means_cuts_is_made_whole_again() -> None:
+def test_a_group_cut_by_k_means_is_joined_again() -> None:
     x, labels = groups([600] + [60] * 9, 0.8)
     cut, joined = pieces_of(x, 10)
     assert accuracy(labels, cut) < 0.8

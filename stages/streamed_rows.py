@@ -1,43 +1,41 @@
-"""Batches of rows that do not fit into memory, in a new order each epoch."""
+"""Rows that do not fit into memory: in shuffled batches for training, or some at a time."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..store import Artifact, ConfigError
-from .gather import Block, blocks_of
+from .artifact_rows import Block, blocks_of
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 _ROWS_AT_ONCE = 8192
-"""Rows that are read and held where neighbouring rows are asked for."""
+"""Rows in a block that is read and held for indexing."""
 
 _BLOCKS_OF_BUFFER = 16
-"""Places of the artifact, at least, whose rows the buffer mixes."""
+"""Blocks whose rows the buffer mixes, at least."""
 
 
 def shuffled_batches(
     artifact: Artifact, *, batch: int, buffer_rows: int, seed: int, epoch: int
-) -> "Iterator[np.ndarray]":
-    """One epoch as float16 arrays (batch, d): every row once, but for a last short batch.
+) -> Iterator[np.ndarray]:
+    """One epoch as float16 arrays (batch, d): every row once, except those of a last short batch.
 
-    Blocks of rows come in a random order over all parts into a buffer, and rows leave it by a
-    uniform draw: all of it follows from (seed, epoch) and the artifact alone. A buffer of all rows
-    makes it a uniform shuffle. Holds `buffer_rows` rows, a block of at most a sixteenth of them,
-    a batch, and while rows move up a quarter of the buffer; where a Parquet file is compressed, as
-    no stage writes it, a block is a row group. ConfigError at once when no batch can be full.
+    Blocks of rows enter a buffer in a random order over all parts, and rows leave it by a uniform
+    draw; both depend only on (seed, epoch) and the artifact. With a buffer of all rows it is a
+    uniform shuffle. Holds `buffer_rows` rows, a block of at most a sixteenth of them, a batch, and
+    a quarter of the buffer while rows move up. In a compressed Parquet file, which no stage writes,
+    a block is a row group. Raises ConfigError at once where no batch can be full.
     """
     if not 1 <= batch <= artifact.rows:
         raise ConfigError(
-            f"batch is {batch}, {artifact!r} allows from 1 to its {artifact.rows} rows"
+            f"batch must be from 1 to the {artifact.rows} rows of {artifact!r}, got {batch}"
         )
     if buffer_rows < batch:
-        raise ConfigError(
-            f"buffer_rows is {buffer_rows}, a batch of {batch} needs at least {batch}"
-        )
-    import numpy as np
+        raise ConfigError(f"buffer_rows must be at least the batch, {batch}, got {buffer_rows}")
 
     buffer_rows = min(buffer_rows, artifact.rows)
     most_rows = max(1, buffer_rows // _BLOCKS_OF_BUFFER)
@@ -48,7 +46,7 @@ def shuffled_batches(
 
 
 class StreamedRows:
-    """Embeddings, or views, that are read when a training asks for them (`algorithms.rows`)."""
+    """Embeddings or views, read on access: a `RowReader` of `algorithms.training_rows`."""
 
     dtype: "torch.dtype"
     device: "torch.device"
@@ -63,12 +61,11 @@ class StreamedRows:
         self._held: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return self.shape[0]
 
     def __getitem__(self, rows: "slice | torch.Tensor") -> "torch.Tensor":
-        """Neighbouring rows, or rows by their ascending numbers; a block at a time is held."""
-        import numpy as np
+        """Consecutive rows, or rows by their ascending numbers; holds one block at a time."""
         import torch
 
         numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows.numpy()
@@ -81,7 +78,7 @@ class StreamedRows:
         return torch.from_numpy(out)
 
     def batches(self, size: int, epoch: int, first: int) -> "Iterator[torch.Tensor]":
-        """The shuffled batches of an epoch, from number `first` on."""
+        """The shuffled batches of an epoch, from batch number `first` on."""
         import torch
 
         drawn = shuffled_batches(
@@ -93,8 +90,7 @@ class StreamedRows:
         )
         return map(torch.from_numpy, islice(drawn, first, None))
 
-    def _block(self, number: int) -> "np.ndarray":
-        import numpy as np
+    def _block(self, number: int) -> np.ndarray:
 
         if self._held is None or self._held[0] != number:
             block = self._blocks[number]
@@ -109,9 +105,8 @@ def _draw(
     width: int,
     batch: int,
     buffer_rows: int,
-    generator: "np.random.Generator",
-) -> "Iterator[np.ndarray]":
-    import numpy as np
+    generator: np.random.Generator,
+) -> Iterator[np.ndarray]:
 
     largest = max(block.rows for block in blocks)
     buffer = np.empty((buffer_rows + largest, width), np.float16)
@@ -123,7 +118,7 @@ def _draw(
             block.read(buffer[held : held + block.rows])
             held += block.rows
             block = next(ahead, None)
-        # Half of the buffer at a time: what stays mixes with what comes.
+        # Half of the buffer at a time, so that remaining rows mix with new ones.
         drawn = max(batch, held // 2) if block else held
         order = generator.permutation(held)[: drawn - drawn % batch]
         for first in range(0, len(order), batch):
@@ -133,10 +128,8 @@ def _draw(
         held = _close_gaps(buffer, held, order)
 
 
-def _close_gaps(buffer: "np.ndarray", held: int, gone: "np.ndarray") -> int:
-    """Moves the last rows that stay into the places of those that went; how many stay."""
-    import numpy as np
-
+def _close_gaps(buffer: np.ndarray, held: int, gone: np.ndarray) -> int:
+    """Moves remaining rows from the end into the places of drawn ones; how many remain."""
     stays = np.ones(held, bool)
     stays[gone] = False
     kept = held - len(gone)

@@ -1,4 +1,4 @@
-"""Shuffled batches: every row once an epoch, in an order that seed and epoch decide alone."""
+"""Shuffled batches: every row once per epoch, in an order that only depends on seed and epoch."""
 
 import tracemalloc
 
@@ -8,26 +8,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer, train_step
-from cpp_pipe.stages.stream import StreamedRows, shuffled_batches
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
+from cpp_pipe.stages.streamed_rows import StreamedRows, shuffled_batches
 from cpp_pipe.store import ConfigError
 
-from .test_gather import make_embeddings
+from .test_artifact_rows import make_embeddings
 
 SIZES = (70, 1, 0, 130, 55)
 ROWS = sum(SIZES)
 
 
 def batches_of(artifact, *, batch=16, buffer_rows=64, seed=0, epoch=0):
-    """An epoch in a list."""
+    """An epoch as a list of batches."""
     return list(
         shuffled_batches(artifact, batch=batch, buffer_rows=buffer_rows, seed=seed, epoch=epoch)
     )
 
 
 def numbers_of(batches, x):
-    """The rows' numbers in the artifact; KeyError for a row that is in none."""
+    """The row numbers of rows; KeyError for a row that is not in the artifact."""
     number = {row.tobytes(): i for i, row in enumerate(x)}
     assert len(number) == len(x)
     return np.array([number[row.tobytes()] for batch in batches for row in batch], int)
@@ -41,7 +41,7 @@ def made(tmp_path_factory):
 
 @given(st.integers(1, ROWS), st.integers(0, 2 * ROWS), st.integers(0, 5), st.integers(0, 5))
 @settings(deadline=None, max_examples=50)
-def test_an_epoch_has_every_row_once_but_for_a_short_last_batch(made, batch, more, seed, epoch):
+def test_an_epoch_has_every_row_once_except_a_short_last_batch(made, batch, more, seed, epoch):
     artifact, x = made
     batches = batches_of(artifact, batch=batch, buffer_rows=batch + more, seed=seed, epoch=epoch)
     assert [one.shape for one in batches] == [(batch, x.shape[1])] * (ROWS // batch)
@@ -50,7 +50,7 @@ def test_an_epoch_has_every_row_once_but_for_a_short_last_batch(made, batch, mor
     assert len(set(numbers.tolist())) == len(numbers)
 
 
-def test_a_batch_stays_as_it_is_while_later_ones_are_drawn(made):
+def test_a_batch_does_not_change_while_later_ones_are_drawn(made):
     artifact, _ = made
     copies = [
         one.copy() for one in shuffled_batches(artifact, batch=16, buffer_rows=64, seed=0, epoch=0)
@@ -74,13 +74,13 @@ def test_a_batch_mixes_rows_of_different_parts(tmp_path):
     assert min(len(some) for some in parts) > 1
 
 
-def test_rows_that_are_neighbours_in_the_artifact_are_not_in_the_epoch(tmp_path):
+def test_neighbouring_rows_are_separated_in_an_epoch(tmp_path):
     artifact, x = make_embeddings(tmp_path, (1000, 1000))
     numbers = numbers_of(batches_of(artifact, batch=10, buffer_rows=200), x)
     assert (np.diff(numbers) == 1).mean() < 0.02
 
 
-def test_with_all_rows_in_the_buffer_every_row_is_first_equally_often(tmp_path):
+def test_a_buffer_of_all_rows_makes_a_uniform_shuffle(tmp_path):
     artifact, x = make_embeddings(tmp_path, (2, 3))
     epochs = 500
     first = [
@@ -92,7 +92,7 @@ def test_with_all_rows_in_the_buffer_every_row_is_first_equally_often(tmp_path):
 
 
 def peak_of_an_epoch(artifact) -> int:
-    """Bytes that Python and NumPy hold at most, in this process."""
+    """Peak bytes held by Python and NumPy in this process."""
     tracemalloc.start()
     try:
         for _ in shuffled_batches(artifact, batch=256, buffer_rows=1024, seed=0, epoch=0):
@@ -112,10 +112,10 @@ def peak_of_an_epoch(artifact) -> int:
 def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_rows):
     width = 128
     artifact, _ = make_embeddings(tmp_path, (8000, 8000), width, rewrite=rewrite)
-    batches_of(artifact, batch=256, buffer_rows=1024)  # what imports keep is not the epoch's
-    # Threads that other tests left behind allocate too, now and then.
+    batches_of(artifact, batch=256, buffer_rows=1024)  # imports would count for the epoch
+    # Threads left by other tests allocate too.
     peak = min(peak_of_an_epoch(artifact) for _ in range(3))
-    # The batch is there twice while the next one is drawn, and the moves take a fourth.
+    # Two batches exist while the next one is drawn, and moving rows takes a quarter.
     assert peak < 2 * width * (held_rows + 256 + 1024 // 4) + 150_000
     assert peak < 2 * width * artifact.rows / 4
 
@@ -123,9 +123,9 @@ def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_r
 @pytest.mark.parametrize(
     ("batch", "buffer_rows", "message"),
     [
-        (ROWS + 1, 1000, f"batch is {ROWS + 1}, .* allows from 1 to its {ROWS} rows"),
-        (0, 1000, "batch is 0"),
-        (16, 15, "buffer_rows is 15, a batch of 16 needs at least 16"),
+        (ROWS + 1, 1000, f"batch must be from 1 to the {ROWS} rows of .*, got {ROWS + 1}"),
+        (0, 1000, "batch must be .*, got 0"),
+        (16, 15, "buffer_rows must be at least the batch, 16, got 15"),
     ],
 )
 def test_a_batch_that_can_never_be_full_is_refused_at_once(made, batch, buffer_rows, message):
@@ -134,26 +134,26 @@ def test_a_batch_that_can_never_be_full_is_refused_at_once(made, batch, buffer_r
         shuffled_batches(artifact, batch=batch, buffer_rows=buffer_rows, seed=0, epoch=0)
 
 
-def test_a_training_on_a_stream_takes_the_steps_of_one_in_memory(made):
+def test_training_on_streamed_rows_takes_the_same_steps_as_in_memory(made):
     artifact, x = made
     settings = {"hidden": 8, "features": 3, "batch": 32, "epochs": 2, "eta": 0.2, "checks": 0}
-    recipe = Recipe(**settings, columns=0)
+    config = TrainingConfig(**settings, columns=0)
     streamed = StreamedRows(artifact, len(x), 0)
-    trainer = Trainer(streamed, recipe, "cpu")
-    other = Trainer(torch.from_numpy(x), recipe, "cpu")
+    trainer = Trainer(streamed, config, "cpu")
+    other = Trainer(torch.from_numpy(x), config, "cpu")
     for name, value in other.heads.state_dict().items():
         torch.testing.assert_close(trainer.heads.state_dict()[name], value, msg=name)
     order = numbers_of([one.numpy() for one in streamed.batches(32, 0, 0)], x)
     for step in range(3):
         rows = torch.from_numpy(x[order[32 * step : 32 * step + 32]]).float()
-        expected = train_step(other.heads, other.optimizer, rows, recipe, step)
+        expected = train_step(other.heads, other.optimizer, rows, config, step)
         torch.testing.assert_close(trainer.step().loss, expected.loss)
 
 
-def test_a_training_on_a_stream_goes_on_where_it_stopped(made):
+def test_training_on_streamed_rows_resumes(made):
     artifact, _ = made
-    recipe = Recipe(hidden=8, features=3, batch=32, epochs=3, eta=0.2, checks=0)
-    whole, first, second = (Trainer(StreamedRows(artifact, 80, 0), recipe, "cpu") for _ in "abc")
+    config = TrainingConfig(hidden=8, features=3, batch=32, epochs=3, eta=0.2, checks=0)
+    whole, first, second = (Trainer(StreamedRows(artifact, 80, 0), config, "cpu") for _ in "abc")
     losses = [float(whole.step().loss) for _ in range(whole.total_steps)]
     for _ in range(11):
         first.step()

@@ -1,11 +1,11 @@
-"""Samples to embeddings, in order: read ahead of all, and decoded beside or ahead of the encoder.
+"""Samples to embeddings, in order: read ahead, decoded, and encoded in batches.
 
-On a CPU each core takes batches all the way from bytes to embeddings, by one thread: cores that
-share one batch wait for one another at each layer of the network. Any other device is fed by
-processes that decode for it, and embeds a batch while what came of the one before is written down.
+On a CPU each core takes whole batches from bytes to embeddings in one thread, because cores that
+share a batch wait for one another at each layer of the network. Any other device gets its pixels
+from processes that decode, and encodes a batch while the results of the previous one are recorded.
 
-The network sees batches of one size alone, so that the embedding of an image does not depend on
-how many others there are: what is missing of a batch is filled up, see `_full`.
+The network only sees batches of one size, so that an image's embedding does not depend on how many
+other images there are: a smaller batch is padded, see `_full`.
 """
 
 import contextlib
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from ..store import StoreError
 from .contract import Spent
 from .encoder import Encoder
@@ -28,7 +30,6 @@ from .sources.source import Entry
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    import numpy as np
     import torch
     from PIL import Image
 
@@ -36,29 +37,30 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 BATCH_OF_A_CORE = 16
-"""Images that a core embeds at once, whatever the batch size: it decides about last bits.
+"""Images that a core embeds at once, whatever `--batch-size` is, because it changes last bits.
 
-More are no faster, and hold more memory: of a MobileNetV2 a core embeds an image in 15.8 ms by 8,
-14.1 by 16, and 13.8 to 14.5 by 64.
+Larger batches are no faster and take more memory: with a MobileNetV2 a core embeds an image in
+15.8 ms in batches of 8, 14.1 ms in batches of 16, and 13.8 to 14.5 ms in batches of 64.
 """
 
 _READERS = 1
-"""Threads that read ahead: in order, as a table goes back to the start of a row group otherwise."""
+"""Threads that read ahead. One reads in order; several would make a table go back to the start of
+a row group."""
 
 _CHUNK = 8
-"""Images that a process decodes in one go: so few that a batch begins to be decoded at once."""
+"""Images that a process decodes at a time: few, so that all processes soon work on one batch."""
 
 _CHUNKS_AHEAD = 2
-"""For each process that decodes: one in work, one at hand."""
+"""Chunks for each decoding process: one in work, one waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fate:
-    """What became of an image."""
+class Outcome:
+    """Size of an image, or why it has no embedding."""
 
     width: int = 0
     height: int = 0
-    """Of the image as it is in its file."""
+    """Pixels of the image as stored in its file."""
     reason: str = ""
     """Why it has no embedding; empty where it has one."""
     detail: str = ""
@@ -66,13 +68,13 @@ class Fate:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Some samples in order, with the embeddings of those that have one."""
+    """Consecutive samples, with the embeddings of those that have one."""
 
     entries: Sequence[Entry]
-    fates: Sequence[Fate]
+    outcomes: Sequence[Outcome]
     """One for each entry."""
-    embeddings: "np.ndarray"
-    """Unit rows (b, d), float32, of the entries without a reason."""
+    embeddings: np.ndarray
+    """Unit rows (b, d), float32, of the entries whose outcome has no reason."""
     spent: Spent
 
     @property
@@ -82,16 +84,16 @@ class Batch:
 
 
 class Embedder:
-    """Turns samples into embeddings, with all cores or with one other device.
+    """Turns samples into embeddings, on all cores or on one other device.
 
-    Processes that decode are kept from source to source, and end with this object.
+    Decoding processes are reused from source to source, and end with this object.
     """
 
     def __init__(self, encoder: Encoder, batch_size: int, *, decoders: int | None = None) -> None:
-        """With 0 `decoders` each core embeds; otherwise so many processes decode for the device.
+        """With 0 `decoders` each core embeds; otherwise that many processes decode for the device.
 
-        By default a CPU has none, and any other device as many as torch may use threads. The batch
-        size is the device's; cores take theirs.
+        By default a CPU has none, and any other device one for each thread that torch may use.
+        `batch_size` is the device's; cores use `BATCH_OF_A_CORE`.
         """
         import torch
 
@@ -103,7 +105,7 @@ class Embedder:
         self._decoders = _Decoders(decoders, encoder) if decoders else None
 
     def embed(self, entries: Sequence[Entry]) -> Iterator[Batch]:
-        """Batches of the samples, in order; memory is bounded by some batches."""
+        """Batches of the samples, in order; holds a bounded number of batches."""
         batches = _cut(entries, self._batch_size)
         if self._decoders is None:
             return self._on_all_cores(batches)
@@ -127,12 +129,12 @@ class Embedder:
         launched = None
         with _threads(_READERS) as readers:
 
-            def submit(entries: Sequence[Entry]) -> "_Decoding":
-                chunks = [readers.submit(decoders.start, one) for one in _cut(entries, _CHUNK)]
-                return _Decoding(entries=entries, chunks=chunks)
+            def submit(entries: Sequence[Entry]) -> "_PendingBatch":
+                chunks = [readers.submit(decoders.start, chunk) for chunk in _cut(entries, _CHUNK)]
+                return _PendingBatch(entries=entries, chunks=chunks)
 
-            for decoding in _ahead(submit, batches, most):
-                following = decoding.launch(self._encoder, self._batch_size, decoders.count)
+            for pending in _ahead(submit, batches, most):
+                following = pending.launch(self._encoder, self._batch_size, decoders.count)
                 if launched is not None:
                     yield launched()
                 launched = following
@@ -142,57 +144,56 @@ class Embedder:
 
 @dataclass(frozen=True, kw_only=True)
 class _Decoded:
-    """The pixels of those of some images that have any."""
+    """The pixels of the images that could be decoded, and the outcomes of all."""
 
-    fates: list[Fate]
-    pixels: "np.ndarray | None"
-    """One block (b, ...); None where b is 0. No tensor: to a pipe that would be shared memory."""
+    outcomes: list[Outcome]
+    pixels: np.ndarray | None
+    """One block (b, ...); None where b is 0. A tensor would be sent through shared memory."""
     seconds: float
 
 
-def _read(entries: Sequence[Entry]) -> list[bytes | Fate]:
-    """The encoded images, or why one cannot be had."""
+def _read(entries: Sequence[Entry]) -> list[bytes | Outcome]:
+    """The encoded images, or why one cannot be read."""
     return [_read_one(entry) for entry in entries]
 
 
-def _read_one(entry: Entry) -> bytes | Fate:
+def _read_one(entry: Entry) -> bytes | Outcome:
     try:
         return entry.read_image()
     except UndecodableImage as error:
-        return Fate(reason=error.reason, detail=error.detail)
+        return Outcome(reason=error.reason, detail=error.detail)
 
 
 def _decode(
-    encoded: Sequence[bytes | Fate],
+    encoded: Sequence[bytes | Outcome],
     preprocess: "Callable[[Image.Image], torch.Tensor]",
     at_least: int | None,
 ) -> _Decoded:
-    import numpy as np
 
     began = time.perf_counter()
-    fates, pixels = [], []
-    for one in encoded:
-        if isinstance(one, Fate):
-            fates.append(one)
+    outcomes, pixels = [], []
+    for image_bytes in encoded:
+        if isinstance(image_bytes, Outcome):
+            outcomes.append(image_bytes)
             continue
         try:
-            picture = decode(one, at_least=at_least)
+            image = decode(image_bytes, at_least=at_least)
         except UndecodableImage as error:
-            fates.append(Fate(reason=error.reason, detail=error.detail))
+            outcomes.append(Outcome(reason=error.reason, detail=error.detail))
             continue
-        fates.append(Fate(width=picture.width, height=picture.height))
-        pixels.append(preprocess(picture.rgb).numpy())
+        outcomes.append(Outcome(width=image.width, height=image.height))
+        pixels.append(preprocess(image.rgb).numpy())
     block = np.stack(pixels) if pixels else None
-    return _Decoded(fates=fates, pixels=block, seconds=time.perf_counter() - began)
+    return _Decoded(outcomes=outcomes, pixels=block, seconds=time.perf_counter() - began)
 
 
 def _embed(
     entries: Sequence[Entry],
-    read: "Future[list[bytes | Fate]]",
+    read: "Future[list[bytes | Outcome]]",
     encoder: Encoder,
     cores: int,
 ) -> Batch:
-    """A batch from bytes to embeddings, by this thread alone."""
+    """A batch from bytes to embeddings, in this thread alone."""
     began = time.perf_counter()
     encoded = read.result()
     waited = time.perf_counter() - began
@@ -208,24 +209,24 @@ def _embed(
         "encode": (time.perf_counter() - began) / cores,
         "waited": (waited + decoded.seconds) / cores,
     }
-    return Batch(entries=entries, fates=decoded.fates, embeddings=embeddings, spent=spent)
+    return Batch(entries=entries, outcomes=decoded.outcomes, embeddings=embeddings, spent=spent)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Decoding:
-    """A batch that is read by threads and decoded by processes."""
+class _PendingBatch:
+    """A batch that threads read and processes decode."""
 
     entries: Sequence[Entry]
     chunks: "Sequence[Future[tuple[float, Future[_Decoded]]]]"
-    """Of each chunk the seconds that its reading took, and its decoding."""
+    """For each chunk the seconds that reading it took, and its decoded images."""
 
     def launch(self, encoder: Encoder, batch_size: int, decoders: int) -> Callable[[], Batch]:
-        """Begins to embed the batch when it is decoded; what it returns waits for that."""
+        """Waits until the batch is decoded, starts encoding, and returns a function to await it."""
         began = time.perf_counter()
         read = [chunk.result() for chunk in self.chunks]
-        decoded = [decoding.result() for _, decoding in read]
+        decoded = [chunk.result() for _, chunk in read]
         ready = time.perf_counter()
-        blocks = [one.pixels for one in decoded if one.pixels is not None]
+        blocks = [chunk.pixels for chunk in decoded if chunk.pixels is not None]
         rows = _launch(encoder, blocks, batch_size)
         launching = time.perf_counter() - ready
 
@@ -234,20 +235,22 @@ class _Decoding:
             embeddings = rows()
             spent = {
                 "read": sum(seconds for seconds, _ in read) / _READERS,
-                "decode": sum(one.seconds for one in decoded) / decoders,
+                "decode": sum(chunk.seconds for chunk in decoded) / decoders,
                 "encode": launching + time.perf_counter() - began_to_wait,
                 "waited": ready - began,
             }
-            fates = [fate for one in decoded for fate in one.fates]
-            return Batch(entries=self.entries, fates=fates, embeddings=embeddings, spent=spent)
+            outcomes = [outcome for chunk in decoded for outcome in chunk.outcomes]
+            return Batch(
+                entries=self.entries, outcomes=outcomes, embeddings=embeddings, spent=spent
+            )
 
         return finish
 
 
 def _launch(
-    encoder: Encoder, blocks: "Sequence[np.ndarray]", batch_size: int
-) -> "Callable[[], np.ndarray]":
-    """Begins to embed blocks of pixels as one batch; in pinned memory, where a GPU copies it."""
+    encoder: Encoder, blocks: Sequence[np.ndarray], batch_size: int
+) -> Callable[[], np.ndarray]:
+    """Starts to encode blocks of pixels as one batch, in pinned memory for a GPU."""
     import torch
 
     if not blocks:
@@ -259,18 +262,19 @@ def _launch(
 
 
 def _full(
-    blocks: "Sequence[np.ndarray]", batch_size: int, *, pin_memory: bool = False
+    blocks: Sequence[np.ndarray], batch_size: int, *, pin_memory: bool = False
 ) -> "torch.Tensor":
-    """Blocks of pixels as one batch, and the first image again until it is full.
+    """Blocks of pixels as one batch, padded with copies of the first image.
 
-    The end of a shard, and images that cannot be decoded, make batches smaller, and those are
-    computed in another way: under 16 images a thread of PyTorch does not leave 1 x 1 convolutions
-    to oneDNN, and products of fewer than 4 rows are other ones. Of a MobileNetV2 1.3 % of the
-    float16 numbers had another last bit then, of a ViT 0.2 %. GPUs choose by the size, too.
+    At the end of a shard, or where images cannot be decoded, a batch would be smaller, and PyTorch
+    would compute it differently: below 16 images a thread does not use oneDNN for 1 x 1
+    convolutions, and products of fewer than 4 rows use another kernel. That changed the last bit of
+    1.3 % of the float16 numbers of a MobileNetV2, and of 0.2 % of a ViT's. GPUs also choose their
+    kernels by the size.
     """
     import torch
 
-    parts = [torch.from_numpy(one) for one in blocks]
+    parts = [torch.from_numpy(block) for block in blocks]
     count, shape = sum(map(len, parts)), parts[0].shape[1:]
     full = torch.empty((batch_size, *shape), dtype=parts[0].dtype, pin_memory=pin_memory)
     torch.cat(parts, out=full[:count])
@@ -278,32 +282,31 @@ def _full(
     return full
 
 
-def _no_rows(encoder: Encoder) -> "np.ndarray":
-    import numpy as np
+def _no_rows(encoder: Encoder) -> np.ndarray:
 
     return np.empty((0, encoder.size), np.float32)
 
 
 class _Decoders:
-    """Processes that decode, each with a pipe of its own, and a thread at the near end of it.
+    """Processes that decode, each with a pipe of its own and a thread at the near end of it.
 
-    A process that is killed closes its pipe, and so is noticed. Of a queue that processes share,
-    half a result is waited for without an end; and results of this size are sent in pieces.
+    A killed process closes its pipe, which raises here. With a queue that all processes share, the
+    reader would wait forever for the rest of a result, which is sent in several writes.
     """
 
     def __init__(self, count: int, encoder: Encoder) -> None:
         self.count = count
-        self._how = encoder.preprocess, encoder.at_least
+        self._arguments = encoder.preprocess, encoder.at_least
         self._far_end = threading.local()
         self._pool = ThreadPoolExecutor(count)
 
     def start(self, entries: Sequence[Entry]) -> "tuple[float, Future[_Decoded]]":
-        """Reads images here and begins to decode them there; the seconds that reading took."""
+        """Reads images here and sends them to be decoded; the seconds that reading took."""
         began = time.perf_counter()
         encoded = _read(entries)
         return time.perf_counter() - began, self._pool.submit(self._decode, encoded)
 
-    def _decode(self, encoded: Sequence[bytes | Fate]) -> _Decoded:
+    def _decode(self, encoded: Sequence[bytes | Outcome]) -> _Decoded:
         try:
             if not hasattr(self._far_end, "pipe"):
                 self._far_end.pipe = self._start_process()
@@ -311,23 +314,24 @@ class _Decoders:
             return self._far_end.pipe.recv()
         except (EOFError, ConnectionError) as error:
             raise StoreError(
-                "a process that decodes images died (out of memory?): run the same command again, "
-                "where memory is short with a lower --batch-size; finished parts are kept"
+                "a process that decodes images died (perhaps out of memory): run the same "
+                "command again, with a lower --batch-size if memory is short; finished parts are "
+                "kept"
             ) from error
 
     def _start_process(self) -> "Connection":
         context = get_context("spawn")
         near, far = context.Pipe()
-        context.Process(target=_decode_for, args=(far, *self._how), daemon=True).start()
+        context.Process(target=_decode_for, args=(far, *self._arguments), daemon=True).start()
         far.close()
         return near
 
 
 def _decode_for(pipe: "Connection", preprocess: Any, at_least: int | None) -> None:
-    """Decodes what comes out of a pipe until that is closed, as by the end of who holds it."""
+    """Decodes what arrives in a pipe until its other end is closed."""
     import torch
 
-    # Ctrl-C reaches all processes of a terminal: the one that embeds ends the others.
+    # Ctrl-C reaches all processes of a terminal; the one that embeds ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
@@ -341,7 +345,7 @@ def _cut(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _ahead(submit: Callable[[T], U], items: Iterable[T], most: int) -> Iterator[U]:
-    """What `submit` makes of the items, in order, submitted `most` ahead of what is asked for."""
+    """The results of `submit` for all items, in order; submits up to `most` items ahead."""
     waiting: deque[U] = deque()
     for item in items:
         waiting.append(submit(item))
@@ -353,7 +357,7 @@ def _ahead(submit: Callable[[T], U], items: Iterable[T], most: int) -> Iterator[
 
 @contextlib.contextmanager
 def _threads(count: int, **options: Any) -> Iterator[ThreadPoolExecutor]:
-    """Threads whose work is dropped where the block is left early."""
+    """A pool of threads whose pending work is cancelled when the block is left early."""
     with ThreadPoolExecutor(count, **options) as pool:
         try:
             yield pool
@@ -363,7 +367,7 @@ def _threads(count: int, **options: Any) -> Iterator[ThreadPoolExecutor]:
 
 @contextlib.contextmanager
 def _single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads in each of which torch uses no other."""
+    """A pool of threads in which torch uses one thread each."""
     import torch
 
     threads = torch.get_num_threads()
@@ -371,5 +375,5 @@ def _single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
         with _threads(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
-        # What one thread sets, threads that come later begin with.
+        # A thread's setting becomes the default of threads that start later.
         torch.set_num_threads(threads)

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.training import Trainer
+from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 
 WORKER = """
 import json, sys
 import torch.distributed as dist
-from tests.stages.algorithms.test_together import train
+from tests.stages.algorithms.test_distributed import train
 
 dist.init_process_group("gloo")
-told = train(json.loads(sys.argv[1]))
+result = train(json.loads(sys.argv[1]))
 if dist.get_rank() == 0:
-    print(json.dumps({**told, "size": dist.get_world_size()}))
-dist.barrier()  # a process that is left alone ends with an abort
+    print(json.dumps({**result, "size": dist.get_world_size()}))
+dist.barrier()  # the last process would end with an abort
 dist.destroy_process_group()
 """
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,10 +28,10 @@ SMALL = {"hidden": 24, "features": 6, "batch": 32, "epochs": 4, "eta": 0.175, "s
 
 
 def train(settings: dict[str, Any]) -> dict[str, Any]:
-    """Terms of ten steps and the heads after them, of as many processes as there are."""
+    """Loss terms of ten steps and the heads after them, in each of the processes."""
     generator = torch.Generator().manual_seed(0)
     x = torch.nn.functional.normalize(torch.randn(96, 20, generator=generator), dim=1).half()
-    trainer = Trainer(x, Recipe(**(SMALL | settings)), "cpu")
+    trainer = Trainer(x, TrainingConfig(**(SMALL | settings)), "cpu")
     losses = [[float(term) for term in trainer.step()] for _ in range(10)]
     state = {k: v.double().flatten().tolist() for k, v in trainer.heads.state_dict().items()}
     return {"losses": losses, "state": state}

@@ -1,31 +1,30 @@
-"""Rows of the kind `embeddings` and of what was skipped, as `embed` and `import` write them."""
+"""The tables of a part: how any is written, and those of embeddings."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..store import Product, Scratch
 from ..store.kinds import EMBEDDINGS
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 @dataclass
 class EmbeddingRows:
-    """The rows of one part while they are gathered."""
+    """Collects the rows of one part of embeddings, and its skipped samples, then writes both."""
 
     shard: str
     size: int
     """d, the length of an embedding."""
     rows: list[dict[str, Any]] = field(default_factory=list)
-    embeddings: "list[np.ndarray]" = field(default_factory=list)
-    """Blocks of unit rows, float32 or float16, as many rows in all as `rows`."""
+    embeddings: list[np.ndarray] = field(default_factory=list)
+    """Blocks of unit rows, float32 or float16; together as many rows as `rows`."""
     skipped: list[dict[str, Any]] = field(default_factory=list)
 
     def skip(self, key: str, reason: str, detail: str, offset: int | None = None) -> None:
-        """Records a sample that is not embedded."""
+        """Records a skipped sample."""
         self.skipped.append(
             {"key": key, "shard": self.shard, "offset": offset, "reason": reason, "detail": detail}
         )
@@ -33,8 +32,7 @@ class EmbeddingRows:
     def write(
         self, scratch: Scratch, facts: Mapping[str, Any], model: Mapping[str, Any]
     ) -> Product:
-        """Writes both tables; the product's facts count every sample: seen = embedded + skipped."""
-        import numpy as np
+        """Writes both tables; the facts count every sample: seen = embedded + skipped."""
 
         blocks = [np.empty((0, self.size), np.float16), *self.embeddings]
         vectors = np.concatenate([block.astype(np.float16) for block in blocks])
@@ -52,7 +50,7 @@ class EmbeddingRows:
                 "shard": self.shard,
                 "seen": len(self.rows) + len(self.skipped),
                 "embedded": len(self.rows),
-                "skipped": dict(Counter(one["reason"] for one in self.skipped)),
+                "skipped": dict(Counter(row["reason"] for row in self.skipped)),
                 **facts,
             },
             shared={"model": dict(model)},

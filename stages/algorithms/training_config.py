@@ -1,4 +1,4 @@
-"""Every setting of the training of CPP's heads."""
+"""The settings of the training of CPP's heads."""
 
 import math
 from dataclasses import dataclass, fields
@@ -16,37 +16,38 @@ NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How heads are trained. By default they stay where they start, whitened by near neighbours.
+class TrainingConfig:
+    """How heads are trained. By default they keep their initial whitening by near neighbours.
 
-    `REFERENCE` holds what to change for the paper's own recipe.
+    `REFERENCE` holds the overrides for the paper's own recipe.
     """
 
     hidden: int = 2048
-    """h, the width of the trunk, which heads that are not trained do not have."""
+    """h, the width of the trunk; heads that are not trained have none."""
     features: int = 128
     """p, the feature size."""
     batch: int = 1024
-    """Rows a step; sets with fewer rows train on all of them at each step."""
+    """Rows per step; smaller sets train on all rows at each step."""
     epochs: int = 0
-    """0 keeps the heads as they start: on real embeddings no training that was tried made clusters
-    better on every set (docs/what-we-learned.md)."""
+    """0 keeps the initial heads: on real embeddings, no training that was tried improved clusters
+    on every set (docs/what-we-learned.md)."""
     warmup_steps: int = 0
-    """Steps that maximise the rate alone. After the last, the cluster head becomes a copy of the
+    """Steps that only maximise the rate. After the last, the cluster head becomes a copy of the
     feature head. The reference's setting W runs W + 1 such steps."""
     lr: float = 1e-4
     lr_cluster: float = 1e-4
     weight_decay: float = 0.0
-    """Of all but the cluster head, biases and BatchNorm included, as in the reference."""
+    """For all parameters but the cluster head's, including biases and BatchNorm, as in the
+    reference."""
     weight_decay_cluster: float = 0.0
     momentum: float = 0.9
-    """Of SGD, without Nesterov; Adam ignores it."""
+    """For SGD, without Nesterov; Adam ignores it."""
     optimizer: Literal["sgd", "adam"] = "adam"
     start: Literal["random", "principal", "neighbours"] = "neighbours"
-    """Where the heads begin. All but `random` give both heads a linear skip: `neighbours` starts it
-    at the whitening by near neighbours, `principal` at the principal directions."""
+    """The initial heads. All but `random` give both heads a linear skip: with `neighbours` it
+    starts as the whitening by near neighbours, with `principal` as the principal directions."""
     shared_heads: bool = False
-    """The features serve as cluster features too, as in the paper's ImageNet recipe."""
+    """Whether the features are the cluster features too, as in the paper's ImageNet recipe."""
     eta: float = 0.175
     """Temperature of the membership."""
     gamma: float = 1.0
@@ -57,36 +58,39 @@ class Recipe:
     columns: int = 128
     """Columns of the membership that a step's conditional rate is estimated from; 0 takes all."""
     checks: int = 12
-    """How often the stability of clusters is looked at, in equal steps after the start. Heads that
-    are clearly more stable than the start, and keep its neighbours, are kept; else the start. 0
-    keeps the last heads unseen."""
+    """How often the stability of clusters is checked, evenly over the steps and once at the start.
+    Heads whose clusters are clearly more stable than the initial ones', and that keep most
+    neighbours, are kept; else the initial heads. 0 keeps the last heads unchecked."""
     patience: int = 4
-    """Training ends when so many looks one after another found nothing more stable; 0 never."""
+    """Checks without improvement after which training ends; 0 never ends it early."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             if get_origin(field.type) is Literal:
                 allowed = get_args(field.type)
-                self._require(field.name, getattr(self, field.name) in allowed, f"one of {allowed}")
+                names = " or ".join(map(repr, allowed))
+                self._require(field.name, getattr(self, field.name) in allowed, names)
         for names, least in ((WHOLE_AND_POSITIVE, 1), (WHOLE, 0), (("batch",), 2)):
             for name in names:
                 value = getattr(self, name)
                 is_whole = isinstance(value, int) and not isinstance(value, bool)
-                self._require(name, is_whole and value >= least, f"a whole number from {least}")
+                required = f"a whole number of at least {least}"
+                self._require(name, is_whole and value >= least, required)
         for name in POSITIVE:
             self._require(name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
         for name in NOT_NEGATIVE:
-            self._require(name, 0 <= getattr(self, name) < math.inf, "a finite number from 0")
+            is_allowed = 0 <= getattr(self, name) < math.inf
+            self._require(name, is_allowed, "a finite number of at least 0")
 
     @property
     def has_skip(self) -> bool:
-        """Whether the heads add a linear map of the embedding, where they begin."""
+        """Whether the heads add a linear map of the embedding, which is then their start."""
         return self.start != "random"
 
     @property
     def width(self) -> int:
-        """Of the heads' trunk; 0 where heads are linear, because they stay where they start."""
+        """Width of the heads' trunk; 0 for linear heads, which are not trained."""
         return 0 if self.has_skip and self.epochs == 0 else self.hidden
 
     @property
@@ -97,9 +101,9 @@ class Recipe:
 
         return Objective(**{field.name: getattr(self, field.name) for field in fields(Objective)})
 
-    def _require(self, name: str, ok: bool, allowed: str) -> None:
-        if not ok:
-            raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed: {allowed}")
+    def _require(self, name: str, is_allowed: bool, required: str) -> None:
+        if not is_allowed:
+            raise ConfigError(f"{name} must be {required}, got {getattr(self, name)!r}")
 
 
 REFERENCE: dict[str, Any] = {

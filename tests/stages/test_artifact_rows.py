@@ -1,19 +1,19 @@
-"""All rows of an artifact in one array: the same ones that Arrow decodes, in the same order."""
+"""All rows of an artifact in one array, equal to what Arrow decodes."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cpp_pipe.stages.embedding_rows import EmbeddingRows
-from cpp_pipe.stages.gather import EMBEDDING, blocks_of, gather, gather_rows
+from cpp_pipe.stages.artifact_rows import EMBEDDING, blocks_of, gather, gather_rows
+from cpp_pipe.stages.part_tables import EmbeddingRows
 from cpp_pipe.store import Product, Recipe, Store, StoreError
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, Kind
 from cpp_pipe.store.pages import find_pages
 
 
 def draft_of(folder, kind: Kind, names):
-    """A draft with a part of each name."""
+    """A draft with one part per name."""
     recipe = Recipe(
         kind=kind.name,
         format=kind.format,
@@ -26,7 +26,7 @@ def draft_of(folder, kind: Kind, names):
 
 
 def make_embeddings(folder, sizes, width=8, *, rewrite=None):
-    """Embeddings in parts of these sizes, and their rows; `rewrite` writes the tables otherwise."""
+    """Embeddings in parts of these sizes, and their rows; `rewrite` has other write options."""
     draft = draft_of(folder, EMBEDDINGS, [f"part-{i}" for i in range(len(sizes))])
     rng = np.random.default_rng(0)
     parts = [rng.standard_normal((size, width)).astype(np.float16) for size in sizes]
@@ -52,7 +52,7 @@ def decoded(artifact):
 
 
 @pytest.mark.parametrize("sizes", [(5, 1, 7), (0, 3), (3, 0, 2), (1,)])
-def test_gather_is_the_concatenation_of_all_parts(tmp_path, sizes):
+def test_gather_concatenates_all_parts(tmp_path, sizes):
     artifact, x = make_embeddings(tmp_path, sizes)
     gathered = gather(artifact)
     assert gathered.dtype == np.float16
@@ -61,7 +61,7 @@ def test_gather_is_the_concatenation_of_all_parts(tmp_path, sizes):
     assert (gather_rows(artifact, EMBEDDING, range(len(x))) == gathered).all()
 
 
-def test_without_rows_the_width_stays_and_without_parts_there_is_none(tmp_path):
+def test_the_width_is_kept_without_rows_and_zero_without_parts(tmp_path):
     assert gather(make_embeddings(tmp_path / "a", (0, 0))[0]).shape == (0, 8)
     assert gather(make_embeddings(tmp_path / "b", ())[0]).shape == (0, 0)
 
@@ -79,13 +79,13 @@ def test_without_rows_the_width_stays_and_without_parts_there_is_none(tmp_path):
     ],
 )
 def test_gather_agrees_with_arrow_however_the_file_was_written(tmp_path, rewrite):
-    rewrite = {"write_batch_size": 5, **rewrite}  # else no page ends before its 1024th number
+    rewrite = {"write_batch_size": 5, **rewrite}  # else no page ends before 1024 numbers
     artifact, x = make_embeddings(tmp_path, (40, 1, 33), width=6, rewrite=rewrite)
     assert (decoded(artifact) == x).all()
     assert (gather(artifact) == x).all()
 
 
-def test_what_the_stages_write_is_read_without_decoding(tmp_path):
+def test_tables_written_by_stages_are_read_without_decoding(tmp_path):
     artifact, x = make_embeddings(tmp_path, (3000,), width=512)
     path = artifact.path("part-0", "rows")
     with pq.ParquetFile(path) as file:
@@ -104,7 +104,7 @@ def test_threads_do_not_change_the_order(tmp_path):
 
 
 @pytest.mark.parametrize("most_rows", [1, 4, 1000])
-def test_blocks_are_all_rows_in_order_and_none_is_too_large(tmp_path, most_rows):
+def test_blocks_cover_all_rows_in_order_within_their_limit(tmp_path, most_rows):
     small_pages = {
         "use_dictionary": False,
         "compression": "none",
@@ -139,7 +139,7 @@ def make_features(folder, parts):
     return draft.publish({}, {})
 
 
-def test_an_array_of_features_is_gathered_too(tmp_path):
+def test_gather_reads_an_array_of_features(tmp_path):
     parts = [np.arange(2 * n, dtype=np.float16).reshape(n, 2) for n in (3, 0, 1, 4)]
     artifact = make_features(tmp_path, parts)
     assert (gather(artifact, "z") == np.concatenate(parts)).all()
@@ -151,7 +151,7 @@ def test_parts_of_different_widths_are_refused(tmp_path):
         gather(artifact, "z")
 
 
-def test_a_part_that_is_cut_while_it_is_read_raises(tmp_path):
+def test_a_truncated_part_raises(tmp_path):
     artifact, _ = make_embeddings(tmp_path, (5, 50))
     _, blocks = blocks_of(artifact)
     path = artifact.path("part-1", "rows")
@@ -160,7 +160,7 @@ def test_a_part_that_is_cut_while_it_is_read_raises(tmp_path):
         blocks[-1].read(np.empty((50, 8), np.float16))
 
 
-def test_a_part_that_is_no_parquet_file_raises(tmp_path):
+def test_a_part_that_is_not_parquet_raises(tmp_path):
     artifact, _ = make_embeddings(tmp_path, (5, 5))
     artifact.path("part-1", "rows").write_bytes(b"PAR1 and no more")
     with pytest.raises(pa.ArrowInvalid):

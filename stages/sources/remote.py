@@ -22,6 +22,7 @@ from ...store.remote_errors import (
     is_transient,
     lacks_credentials,
     remote_errors,
+    why,
 )
 from ..contract import Place
 from .shards import (

@@ -33,6 +33,7 @@ from tools.docs_notebook import notebook_page
 from tools.docs_settings import field_docs, settings_page
 
 from .pipeline.cli import call
+from .test_house import tracked
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -338,16 +339,23 @@ def apply_diff(path: Path, diff: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def copy_of_the_checkout(folder: Path) -> Path:
+    """A copy of all files of the project, as a repository of its own."""
+    for path in tracked():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, folder / path)
+    shutil.copytree(ROOT / "typings", folder / "typings", symlinks=True, dirs_exist_ok=True)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    return folder
+
+
 @pytest.mark.slow
-def test_the_stage_that_a_page_adds_works_in_a_copy_of_the_program(tmp_path, digit_shards):
-    copy = tmp_path / "program"
-    shutil.copytree(ROOT / "cpp_pipe", copy / "cpp_pipe")
-    for folder in ("configs", "pipeline", "stages", "store"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, copy / "cpp_pipe" / folder, ignore=ignored)
+@pytest.mark.timeout(900)  # it runs the program and tests of a copy, in processes of their own
+def test_the_stage_that_a_page_adds_works_in_a_copy_of_the_checkout(tmp_path, digit_shards):
+    copy = copy_of_the_checkout(tmp_path / "program")
     for kind, code in fences((DOCS / "add-a-stage.md").read_text()):
         language, title = re.fullmatch(r'(\w+) title="(.+)"', kind).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        path = copy / "cpp_pipe" / title
+        path = copy / title
         if language == "diff":
             apply_diff(path, code)
         else:
@@ -355,25 +363,20 @@ def test_the_stage_that_a_page_adds_works_in_a_copy_of_the_program(tmp_path, dig
             path.write_text(code)
     store = tmp_path / "artifacts"
 
-    def run(*words: str) -> str:
-        command = [sys.executable, "-m", "cpp_pipe", *words, "--store", str(store)]
-        env = {**os.environ, "PYTHONPATH": str(copy)}
+    def run(module: str, *words: str) -> str:
+        places = os.pathsep.join([str(copy / "typings"), str(copy)])
+        env = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
+        command = [sys.executable, "-m", module, *words]
         done = subprocess.run(
             command, cwd=copy, env=env, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    small = (
-        "train.hidden=32",
-        "train.features=16",
-        "train.batch=64",
-        "train.epochs=1",
-        "assign.k=5",
-    )
-    sets = [word for setting in small for word in ("--set", setting)]
-    run("embed", str(digit_shards), "--model", "digits-clip", "--pretrained", "shipped", *sets)
-    assert re.match(r"60 rows; the least typical is digit_\d+ \(", run("typicality"))
+    model = ("--model", "digits-clip", "--pretrained", "shipped", "--set", "assign.k=5")
+    run("cpp_pipe", "embed", str(digit_shards), *model, "--store", str(store))
+    made = run("cpp_pipe", "typicality", "--store", str(store))
+    assert re.match(r"60 rows; the least typical is digit_\d+ \(", made)
 
     def column(kind: str, name: str) -> np.ndarray:
         paths = sorted(store.glob(f"{kind}/*/parts/*.parquet"))
@@ -386,3 +389,16 @@ def test_the_stage_that_a_page_adds_works_in_a_copy_of_the_program(tmp_path, dig
     expected = (x * means[clusters]).sum(1)
     assert column("typicality", "typicality") == pytest.approx(expected, abs=2e-3)
     assert column("typicality", "key").tolist() == column("embeddings", "key").tolist()
+
+    run("tests.store.old_store")
+    # The package that is tested is that of the copy, which a plugin of pytest loads first.
+    pytest_words = ("-q", "-x", "-p", "no:cacheprovider", "-p", "cpp_pipe.store.errors")
+    new = "typicality or every_stage_and_format or history_of_formats"
+    files = (
+        "tests/stages/algorithms/test_typicality.py",
+        "tests/stages/test_stage_contract.py",
+        "tests/store/test_old_store.py",
+        "tests/test_house.py",
+        "tests/test_docs.py",
+    )
+    run("pytest", *pytest_words, "-k", f"({new}) and not copy", *files)

@@ -13,6 +13,7 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages.contract import Stage
 from cpp_pipe.store import Artifact, Store
+from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.manifest import Manifest, Recipe
 from cpp_pipe.store.runs import kind_of
 
@@ -23,8 +24,8 @@ OLD: Mapping[str, Any] = json.loads(RECORDED.read_text())
 WHAT_TO_DO = """
 Users' stores hold artifacts under the old version, and would make them again. If that is not meant,
 undo the change. If it is: raise the stage's `revision` where numbers change, or the kind's `format`
-where the layout of bytes does, say so in CHANGELOG.md, and record the new versions with
-`python -m tests.store.old_store`.
+where the layout of bytes does, and say so in CHANGELOG.md. Add a new stage to `RUNS` in
+tests/store/old_store.py. Then record the versions: `python -m tests.store.old_store`.
 """
 
 
@@ -74,9 +75,11 @@ def every_stage(base: type[Stage] = Stage) -> Iterator[type[Stage]]:
             yield from every_stage(child)
 
 
-def test_every_stage_is_recorded():
+def test_every_stage_and_format_is_recorded():
     recorded = {value["stage"] for value in OLD["artifacts"]}
-    assert {stage.name for stage in every_stage()} == recorded
+    assert {stage.name for stage in every_stage()} == recorded, WHAT_TO_DO
+    formats = {value["kind"]: value["format"] for value in OLD["artifacts"]}
+    assert formats == {kind.name: kind.format for kind in KINDS.values()}, WHAT_TO_DO
 
 
 @pytest.mark.parametrize(("run", "slot"), SLOTS)

@@ -1,8 +1,10 @@
 """Our clusters as the stages make them, without a store; and the sets that they are scored on."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,6 +52,18 @@ def load(path: Path) -> tuple[ndarray, ndarray]:
     """Embeddings in float32 and labels from 0 on, of an .npz of x and y."""
     with np.load(path, allow_pickle=False) as file:
         return file["x"].astype(np.float32), np.unique(file["y"], return_inverse=True)[1]
+
+
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Settings by name, from `name=value`; a value is JSON, or a plain word."""
+    settings = {}
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        try:
+            settings[name] = json.loads(text)
+        except json.JSONDecodeError:
+            settings[name] = text
+    return settings
 
 
 class Features(NamedTuple):

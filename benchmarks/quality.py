@@ -33,7 +33,7 @@ from cpp_pipe.stages.algorithms.sinkhorn import membership
 from cpp_pipe.stages.spectrum import Spectrum
 
 from .measure import machine
-from .ours import SETS, Features, Fitted, load, start, train, whitened
+from .ours import SETS, Features, Fitted, load, parse_settings, start, train, whitened
 
 ETA = 0.1
 """Temperature of the untrained doubly stochastic baseline: the better one of those in method.md."""
@@ -271,9 +271,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="a setting of ours, as gamma=2")
     parser.add_argument("--known", action="store_true", help="leave out what finds k itself")
     told = parser.parse_args()
-    for one in told.set:
-        name, _, value = one.partition("=")
-        SETTINGS[name] = json.loads(value)
+    SETTINGS.update(parse_settings(told.set))
     paths = told.paths or SETS
     print(f"clusters of embeddings, k given, {told.seeds} seed(s)\n{machine()}")
     if SETTINGS:

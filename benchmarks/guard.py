@@ -10,7 +10,6 @@ of the start; only ACC uses labels. The bar: the mean of kept over seeds is at m
 that of the start.
 """
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +24,8 @@ from cpp_pipe.stages.algorithms.recipe import Recipe
 from cpp_pipe.stages.algorithms.stopping import Watch, train_watched
 from cpp_pipe.stages.algorithms.training import Trainer, project
 
-from .measure import machine
-from .ours import SETS, load, parse_settings
+from .measure import argument_parser, machine, parse_arguments
+from .ours import SETS, TINY, load, parse_settings
 
 HARMFUL: dict[str, dict[str, Any]] = {
     "high lr": {"lr": 1e-3, "lr_cluster": 1e-3, "epochs": 12},
@@ -71,14 +70,15 @@ def train_and_keep(x: np.ndarray, y: np.ndarray, recipe: Recipe) -> Row:
 
 def main() -> None:
     """Prints a row for each set and setting, and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("paths", nargs="*", type=Path, help=".npz files of x and y")
+    parser = argument_parser(__doc__)
+    parser.add_argument("paths", nargs="*", type=Path, default=SETS, help=".npz files of x and y")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--hidden", type=int, help="width of the heads' trunk")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of training"
     )
-    arguments = parser.parse_args()
+    tiny = {"paths": [TINY], "seeds": 1, "hidden": 32, "set": ["epochs=2"]}
+    arguments = parse_arguments(parser, **tiny)
     overrides = parse_settings(arguments.set)
     if arguments.hidden is not None:
         overrides["hidden"] = arguments.hidden
@@ -87,7 +87,7 @@ def main() -> None:
         print(f"with {overrides}: not the default settings")
     print(f"{'set':<14}{'training':<14}{'start':>8}{'last':>8}{'kept':>8}  kept steps")
     table: dict[str, Any] = {}
-    for path in arguments.paths or SETS:
+    for path in arguments.paths:
         x, y = load(path)
         for name, settings in HARMFUL.items():
             rows = [

@@ -34,6 +34,20 @@ settings.load_profile("untimed")
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that runs all tests."""
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips slow tests without `--slow`; pytest lists at its end how many it skipped in each file."""
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
+        for item in items:
+            if item.get_closest_marker("slow") is not None:
+                item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real images, embeddings, models and golden numbers beside the project."""

@@ -101,7 +101,7 @@ def test_a_view_that_one_comes_back_to_is_as_it_was_left(served, browser):
         expect(page).to_have_url(re.compile("/image"))
         page.go_back()
         expect(page).to_have_url(re.compile("/cluster"))
-        page.wait_for_function(f"Math.abs(scrollY - {before}) < 3")
+        page.wait_for_function("(before) => Math.abs(scrollY - before) < 3", arg=before)
 
 
 @SIZES

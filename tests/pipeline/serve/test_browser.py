@@ -36,6 +36,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.slow
 @LOOKS
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_is_whole_has_no_faults_of_access_and_fits(served, browser, view, size, scheme):

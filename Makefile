@@ -30,8 +30,8 @@ demo: $(VENV)/.has-cpu
 test: $(VENV)/.has-test chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
-test-all:
-	@$(MAKE) test ARGS='--slow $(ARGS)'
+test-all: override ARGS += --slow
+test-all: test
 
 # Tests of the page run in Debian's Chromium, which pip cannot install. In CI they fail without it.
 chromium:

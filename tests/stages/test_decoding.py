@@ -233,6 +233,7 @@ def test_a_process_that_dies_is_one_sentence(encoder):
         list(batches)
 
 
+@pytest.mark.slow
 def test_processes_end_with_the_object_that_keeps_them(encoder):
     others = set(multiprocessing.active_children())
     embedder = Embedder(encoder, 16, decoders=1)

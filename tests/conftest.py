@@ -9,6 +9,8 @@ from jaxtyping import install_import_hook
 
 # Everything here is small: more threads would spend more time waiting than working.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# umap compiles for 40 seconds; without optimisation for 14.
+os.environ.setdefault("NUMBA_OPT", "0")
 
 _CHECKED = (
     "coding_length", "heads", "metrics", "naming", "near_duplicates", "neighbours",

@@ -24,7 +24,6 @@ def nearest_of_own(xy: np.ndarray, which: np.ndarray) -> float:
     return float((which[apart.argmin(1)] == which).mean())
 
 
-# umap compiles its functions for half a minute.
 @pytest.mark.parametrize("method", ["tsne", pytest.param("umap", marks=pytest.mark.slow)])
 def test_groups_stay_together(method):
     if method == "umap":

@@ -1,9 +1,10 @@
 # Everything happens in .venv, and a second call installs nothing again.
 #   make demo                        real digits to named clusters
-#   make test ARGS='-k store'        the tests, or some of them
+#   make test ARGS='-k store'        the tests but for the slow ones, or some of them
+#   make test-all                    all tests
 #   make lint                        style, types, layers, scripts, and what the wheel holds
 #   make docs                        the site of docs/, in build/site; a warning is an error
-#   make demo PYTHON=python3.12      with another interpreter; `make clean` forgets the last one
+#   make demo PYTHON=python3.12      with another interpreter; run `make clean` first
 
 PYTHON ?= python3
 ARGS ?=
@@ -23,15 +24,24 @@ space := $() $()
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test docs lint install style types layers script wheel clean
+.PHONY: demo test test-all chromium docs lint install style types layers script wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.has-cpu
 	$(BIN)/cpp-pipe demo
 
-# Several processes side by side, a file in one of them, and one thread in each.
-test: $(VENV)/.has-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
+# Processes with one thread each; one that has nothing left takes tests from another.
+test: $(VENV)/.has-test chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+test-all: override ARGS += --slow
+test-all: test
+
+# Tests of the page run in Debian's Chromium, which pip cannot install. In CI they fail without it.
+chromium:
+	@command -v chromium >/dev/null || $(if $(CI),\
+	  { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; },\
+	  echo "no Chromium: tests of the page are skipped; install it by apt-get install chromium")
 
 # The variable keeps Material from advertising its successor: it is supported until May 2027.
 docs: $(VENV)/.has-docs
@@ -83,7 +93,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.has-cpu: EXTRAS := cpu
-$(VENV)/.has-test: EXTRAS := cpu serve map test
+$(VENV)/.has-test: EXTRAS := cpu serve map test docs
 $(VENV)/.has-docs: EXTRAS := cpu docs
 $(VENV)/.has-lint: EXTRAS := cpu serve map test docs lint
 $(VENV)/.has-cpu $(VENV)/.has-test $(VENV)/.has-docs $(VENV)/.has-lint: \

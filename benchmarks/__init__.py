@@ -1,1 +1,1 @@
-"""Benchmarks: each prints one table, rivals side by side in one run, and one JSON line last."""
+"""Benchmarks: each prints a table of all rivals, and one JSON line last; `--tiny` takes seconds."""

@@ -1,15 +1,14 @@
-"""The stages spectrum and assign as rows grow: seconds, memory, accuracy, on planted subspaces.
+"""Time, memory and accuracy of the stages `spectrum` and `assign` by number of rows.
 
     python -m benchmarks.assign_scale                          # up to 1,000,000 rows: 1 GB of disk
-    python -m benchmarks.assign_scale --sizes 10000,10000000   # 10 GB of disk, 6 GB to make it
+    python -m benchmarks.assign_scale --sizes 10000,10000000   # 10 GB of disk, 6 GB of memory
 
-Each size has a store of its own in a temporary folder, made by one process and clustered by
-another, through the real stages with their default settings and k given; what is read, hashed and
-written counts. Memory is the most that the second process holds while it works, imports and mapped
-files included. The embeddings are the features, so that nothing but clustering is measured.
+Rows are planted subspaces. For each size, one process makes a store in a temporary folder and
+another clusters it, by the stages with default settings and k given; reading, hashing and writing
+count. Memory is the peak of the second process, with imports and mapped files. The features are
+the embeddings, so that only clustering is measured.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -26,7 +25,7 @@ from cpp_pipe.stages.spectrum import Spectrum
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, Kind
 
-from .measure import machine, peak_so_far, result_and_peak
+from .measure import argument_parser, machine, parse_arguments, peak_so_far, result_and_peak
 from .planted import planted
 from .read import make_part
 
@@ -34,11 +33,11 @@ SIZES = "10000,100000,1000000"
 GROUPS = 20
 PART_ROWS = 100_000
 MOST_GROWTH, MOST_MIB, LEAST_ACC = 1.5, 2560, 0.98
-"""The bars: seconds a row from 100,000 rows to 1,000,000, memory at 1,000,000, accuracy."""
+"""The bars: growth of seconds per row from 100,000 rows to 1,000,000, MiB at 1,000,000, ACC."""
 
 
 def make_store(folder: Path, rows: int) -> None:
-    """Writes planted rows as embeddings and features, and their groups beside the store."""
+    """Writes planted rows as embeddings and features, and their groups next to the store."""
     x, groups = planted(GROUPS, rows)
     np.save(folder / "groups.npy", groups)
     names = {f"part-{start // PART_ROWS:05d}": start for start in range(0, rows, PART_ROWS)}
@@ -70,12 +69,12 @@ def _make_features(scratch: Scratch, x: np.ndarray, part: str) -> Product:
 
 
 def cluster(folder: Path) -> dict[str, tuple[float, int]]:
-    """Makes a spectrum and assigns all rows; the seconds of each, and the peak at its end."""
+    """Runs spectrum and assign; by stage the seconds, and the peak memory at its end."""
     store = Store(folder / "store")
-    told = {}
+    measured = {}
     stage: Stage
     for stage in (Spectrum(), Assign(k=GROUPS)):
-        made = {one.kind.name: one for one in store.artifacts()}
+        made = {artifact.kind.name: artifact for artifact in store.artifacts()}
         job = Job(
             slot=stage.kind.name,
             stage=stage,
@@ -84,24 +83,24 @@ def cluster(folder: Path) -> dict[str, tuple[float, int]]:
         )
         began = time.perf_counter()
         find_or_make(job, store, "scale", {}, lambda line: None)
-        told[stage.name] = time.perf_counter() - began, peak_so_far()
-    return told
+        measured[stage.name] = time.perf_counter() - began, peak_so_far()
+    return measured
 
 
 def measure(rows: int) -> dict[str, Any]:
-    """What a size takes, and how well it is clustered."""
+    """Seconds, memory and accuracy for a number of rows."""
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-scale-") as name:
         folder = Path(name)
         result_and_peak(make_store, folder, rows)
-        told, peak = result_and_peak(cluster, folder)
-        made = {one.kind.name: one for one in Store(folder / "store").artifacts()}
+        measured, peak = result_and_peak(cluster, folder)
+        made = {artifact.kind.name: artifact for artifact in Store(folder / "store").artifacts()}
         acc = accuracy(np.load(folder / "groups.npy"), _clusters(made["assignments"]))
-    spectrum_s, assign_s = (told[name][0] for name in ("spectrum", "assign"))
+    spectrum_s, assign_s = (measured[name][0] for name in ("spectrum", "assign"))
     return {
         "rows_per_s": round(rows / assign_s),
         "rows_per_s_both": round(rows / (spectrum_s + assign_s)),
         "rss_mib": round(peak / 2**20),
-        "rss_after_spectrum_mib": round(told["spectrum"][1] / 2**20),
+        "rss_after_spectrum_mib": round(measured["spectrum"][1] / 2**20),
         "acc": round(acc, 4),
         "spectrum_s": round(spectrum_s, 2),
         "assign_s": round(assign_s, 2),
@@ -118,19 +117,19 @@ def _clusters(assignments: Artifact) -> np.ndarray:
     return np.concatenate(columns)
 
 
-def _bars(told: dict[str, dict[str, Any]]) -> None:
-    few, many = told.get("100000"), told.get("1000000")
+def _print_bars(table: dict[str, dict[str, Any]]) -> None:
+    few, many = table.get("100000"), table.get("1000000")
     if few and many:
         growth = few["rows_per_s"] / many["rows_per_s"]
         both = few["rows_per_s_both"] / many["rows_per_s_both"]
         print(
-            f"seconds a row, 1,000,000 over 100,000: {growth:.2f} of assign, {both:.2f} of both "
+            f"seconds per row, 1,000,000 over 100,000: {growth:.2f} of assign, {both:.2f} of both "
             f"(at most {MOST_GROWTH}): {_verdict(growth <= MOST_GROWTH)}"
         )
     if many:
         mib = many["rss_mib"]
         print(f"MiB at 1,000,000 rows: {mib} (at most {MOST_MIB}): {_verdict(mib <= MOST_MIB)}")
-    acc = min(one["acc"] for one in told.values())
+    acc = min(row["acc"] for row in table.values())
     print(f"least ACC: {acc:.4f} (at least {LEAST_ACC}): {_verdict(acc >= LEAST_ACC)}")
 
 
@@ -140,25 +139,25 @@ def _verdict(is_met: bool) -> str:
 
 def main() -> None:
     """Prints the table, the bars and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--sizes", default=SIZES, help=f"rows with commas, {SIZES}")
-    sizes = [int(one) for one in parser.parse_args().sizes.split(",")]
+    parser = argument_parser(__doc__)
+    parser.add_argument("--sizes", default=SIZES, help=f"numbers of rows, such as {SIZES}")
+    sizes = parse_arguments(parser, sizes="2000").sizes.split(",")
     print(f"spectrum and assign, {GROUPS} subspaces in 128 dimensions, k given\n{machine()}\n")
     print(
         f"{'rows':>11} {'affinity':>11} {'k_max':>6} {'spectrum s':>11} {'assign s':>9} "
         f"{'rows/s':>8} {'of both':>8} {'peak MiB':>9} {'of spectrum':>12} {'ACC':>7}"
     )
-    told: dict[str, dict[str, Any]] = {}
-    for rows in sizes:
-        one = told[str(rows)] = measure(rows)
+    table: dict[str, dict[str, Any]] = {}
+    for size in sizes:
+        row = table[size] = measure(int(size))
         print(
-            f"{rows:>11,} {one['affinity']:>11} {one['k_max']:>6} {one['spectrum_s']:>11.1f} "
-            f"{one['assign_s']:>9.1f} {one['rows_per_s']:>8,} {one['rows_per_s_both']:>8,} "
-            f"{one['rss_mib']:>9,} {one['rss_after_spectrum_mib']:>12,} {one['acc']:>7.4f}",
+            f"{int(size):>11,} {row['affinity']:>11} {row['k_max']:>6} {row['spectrum_s']:>11.1f} "
+            f"{row['assign_s']:>9.1f} {row['rows_per_s']:>8,} {row['rows_per_s_both']:>8,} "
+            f"{row['rss_mib']:>9,} {row['rss_after_spectrum_mib']:>12,} {row['acc']:>7.4f}",
             flush=True,
         )
-    _bars(told)
-    print(json.dumps(told))
+    _print_bars(table)
+    print(json.dumps(table))
 
 
 if __name__ == "__main__":

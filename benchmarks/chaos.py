@@ -1,14 +1,13 @@
-"""`kill -9` at random moments of an embedding, each time run again: the same content, nothing lost.
+"""`embed` under `kill -9` at random moments, run again each time: same content, nothing lost.
 
     python -m benchmarks.chaos                       # 50 rounds over 20 shards
     python -m benchmarks.chaos --rounds 5 --seed 1
 
-A round is an empty store, one to three kills at moments drawn evenly over the time that a whole run
-takes, and then a run to the end. Commands are forked from a process that has loaded torch already:
-of one that starts from nothing the first seconds load libraries, and hardly a kill met any work.
+A round starts with an empty store, kills one to three runs at random moments within the time of a
+whole run, and then runs to the end. Commands are forked from a process that has loaded torch: else
+they would load libraries for seconds, and few kills would interrupt any work.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -28,7 +27,7 @@ from cpp_pipe.store import Artifact, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 from cpp_pipe.store.upkeep import verify
 
-from .measure import machine
+from .measure import argument_parser, machine, parse_arguments
 
 _PRELOADED = ("torch", "open_clip", "pyarrow.parquet", "cpp_pipe.pipeline.making.plan")
 _UNDISTURBED = 3
@@ -36,17 +35,17 @@ _MOST_KILLS = 3
 _PATIENCE_SECONDS = 300
 
 
-def start(words: Sequence[str | Path], told: Path) -> ForkServerProcess:
-    """A command in a process of its own, its libraries loaded; `told` gets what it prints."""
+def start(words: Sequence[str | Path], log: Path) -> ForkServerProcess:
+    """Starts a command in its own process, with libraries loaded; its output goes to `log`."""
     context = get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
-    process = context.Process(target=_command, args=([str(word) for word in words], told))
+    process = context.Process(target=_command, args=([str(word) for word in words], log))
     process.start()
     return process
 
 
-def _command(words: Sequence[str], told: Path) -> None:
-    with told.open("ab") as file:
+def _command(words: Sequence[str], log: Path) -> None:
+    with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     from cpp_pipe.pipeline.commands.app import app
@@ -55,7 +54,7 @@ def _command(words: Sequence[str], told: Path) -> None:
 
 
 def finish(process: ForkServerProcess) -> int:
-    """Waits for a command to end by itself; its exit code."""
+    """Waits for a command to end; its exit code."""
     process.join(_PATIENCE_SECONDS)
     if process.exitcode is None:
         process.kill()
@@ -65,54 +64,54 @@ def finish(process: ForkServerProcess) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What came of one round."""
+    """The outcome of one round."""
 
     kills: tuple[float, ...]
-    """The seconds after which a command was killed; those that had ended before are left out."""
+    """Seconds before each kill; kills of commands that had ended are left out."""
     parts_found: int
-    """By the last run, which no one killed."""
+    """Parts that the last, undisturbed run found."""
     is_equal: bool
-    """Whether the content is that of the undisturbed run, byte by byte on the disk too."""
+    """Whether the content equals that of an undisturbed run, and the files match their digests."""
     lost: int
-    """Samples that are neither a row nor skipped."""
+    """Samples that are neither embedded nor skipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chaos:
-    """Shards, what an undisturbed run makes of them, and how long it takes."""
+    """Shards, and content and seconds of an undisturbed run over them."""
 
     folder: Path
     content: str
     seconds: float
     samples: frozenset[tuple[str, str]]
-    """Shard and key of all that is in the shards."""
+    """Shard and key of every sample in the shards."""
 
     @classmethod
     def prepare(cls, folder: Path, shards: int) -> "Chaos":
-        """Writes the shards, each with one picture that is broken, and runs undisturbed."""
+        """Writes shards with one broken image each, and runs undisturbed."""
         samples = set()
         for path in write_digit_shards(folder / "shards", shards):
             with tarfile.open(path, "a") as tar:
                 tar.addfile(tarfile.TarInfo("broken.png"))
                 names = tar.getnames()
             samples |= {(path.name, name.partition(".")[0]) for name in names}
-        taken = []
+        seconds = []
         for number in range(_UNDISTURBED):
             began = time.monotonic()
             code = finish(_embed(folder, f"whole-{number}"))
-            taken.append(time.monotonic() - began)
+            seconds.append(time.monotonic() - began)
             assert code == 0, (folder / f"whole-{number}.txt").read_text()
         contents = {_artifact(folder, f"whole-{number}").content for number in range(_UNDISTURBED)}
         assert len(contents) == 1, "undisturbed runs differ from one another"
         return cls(
             folder=folder,
             content=contents.pop(),
-            seconds=statistics.median(taken),
+            seconds=statistics.median(seconds),
             samples=frozenset(samples),
         )
 
     def rounds(self, count: int, seed: int) -> Iterator[Round]:
-        """Some rounds, each with moments of its own."""
+        """Rounds with random moments."""
         rng = np.random.default_rng(seed)
         for number in range(count):
             moments = rng.uniform(0, self.seconds, size=rng.integers(1, _MOST_KILLS + 1))
@@ -151,7 +150,7 @@ def _artifact(folder: Path, name: str) -> Artifact:
 
 
 def _accounted(made: Artifact) -> set[tuple[str, str]]:
-    """Shard and key of every row and of everything that was skipped."""
+    """Shard and key of every embedded and every skipped sample."""
     return {
         pair
         for role in ("rows", "skipped")
@@ -160,18 +159,20 @@ def _accounted(made: Artifact) -> set[tuple[str, str]]:
 
 
 def _uncounted(made: Artifact) -> int:
-    """By how much seen differs from embedded and skipped together, over all shards."""
+    """The difference of seen and embedded + skipped, summed over shards."""
     facts = [part.facts for part in made.parts]
-    return sum(abs(one["seen"] - one["embedded"] - sum(one["skipped"].values())) for one in facts)
+    return sum(
+        abs(part["seen"] - part["embedded"] - sum(part["skipped"].values())) for part in facts
+    )
 
 
 def main() -> None:
-    """Prints a line a round and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    """Prints a line for each round, and the JSON line."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--shards", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    flags = parser.parse_args()
+    flags = parse_arguments(parser, rounds=1, shards=3)
     began = time.monotonic()
     mismatches = lost = kills = 0
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-chaos-") as folder:
@@ -182,13 +183,15 @@ def main() -> None:
             f"{'lost':>5}  killed after seconds",
             flush=True,
         )
-        for number, one in enumerate(chaos.rounds(flags.rounds, flags.seed), 1):
-            moments = ", ".join(f"{moment:.2f}" for moment in one.kills)
-            is_equal = "yes" if one.is_equal else "NO"
-            print(f"{number:>5} {one.parts_found:>11} {is_equal:>6} {one.lost:>5}  {moments}")
-            mismatches += not one.is_equal
-            lost += one.lost
-            kills += len(one.kills)
+        for number, outcome in enumerate(chaos.rounds(flags.rounds, flags.seed), 1):
+            moments = ", ".join(f"{moment:.2f}" for moment in outcome.kills)
+            is_equal = "yes" if outcome.is_equal else "NO"
+            print(
+                f"{number:>5} {outcome.parts_found:>11} {is_equal:>6} {outcome.lost:>5}  {moments}"
+            )
+            mismatches += not outcome.is_equal
+            lost += outcome.lost
+            kills += len(outcome.kills)
     print(f"\n{kills} kills in {time.monotonic() - began:.0f} s")
     print(json.dumps({"rounds": flags.rounds, "mismatches": mismatches, "lost": lost}))
 

@@ -1,14 +1,14 @@
-"""Near-duplicates: which made copies of real pictures are found, and what is taken for one.
+"""Near-duplicates: which made copies of real images are found, and what is mistaken for one.
 
-    python -m benchmarks.duplicates     # Caltech-101's shards and the small model beside them
+    python -m benchmarks.duplicates     # shards of Caltech-101 and the small model in ../shared
     python -m benchmarks.duplicates --shards 'a/*.tar' --model ViT-B-32 --pretrained openai
-    python -m benchmarks.duplicates --scale 100000    # how long, on as many made rows
+    python -m benchmarks.duplicates --scale 100000    # time, on made rows
 
-Of some pictures a copy of each kind is made, embedded beside all pictures, and looked for at
-several similarities. `recall` is the share of copies that are in one group with their original.
-`precision` is the share of dropped pictures whose kept one shows the same original. Pictures that
-are alike in the data set itself count against it; `alike` says how many of its own are dropped for
-another. At a low similarity recall falls again, as copies join the groups of other pictures.
+A copy of each kind is made of some images, embedded with all images, and searched at several
+similarities. `recall` is the share of copies in one group with their original. `precision` is the
+share of dropped images whose kept image shows the same original. Similar images in the data set
+itself lower it; `alike` counts those that are dropped for another. At a low similarity recall falls
+again, because copies join the groups of other images.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from cpp_pipe.stages.sources.patterns import expand
 from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store import Artifact, Store
 
-from .measure import machine, peak_so_far
+from .measure import argument_parser, machine, parse_arguments, peak_so_far
 from .ours import SETS
 
 SHARED = SETS[0].parents[2]
@@ -48,39 +48,39 @@ SHARDS = str(SHARED / "data" / "caltech101" / "*.tar")
 MODEL = SHARED / "models" / "mnv2-clip"
 THRESHOLDS = (0.85, 0.88, 0.9, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
-"""Of the pairs, for which the cosine is told that they do not exceed."""
-_MARK = "copy-"
-"""What the key of a copy begins with; kind and key of the original follow."""
+"""Quantiles of the cosines that are printed."""
+_PREFIX = "copy-"
+"""Prefix of the key of a copy; kind and key of the original follow."""
 
 
-def _jpeg(picture: Image.Image, quality: int) -> bytes:
+def _jpeg(image: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
-def reencoded(picture: Image.Image, generator: np.random.Generator) -> bytes:
+def reencoded(image: Image.Image, generator: np.random.Generator) -> bytes:
     """The same pixels as a JPEG of quality 50."""
-    return _jpeg(picture, 50)
+    return _jpeg(image, 50)
 
 
-def resized(picture: Image.Image, generator: np.random.Generator) -> bytes:
-    """Half as wide and high."""
-    size = (max(1, picture.width // 2), max(1, picture.height // 2))
-    return _jpeg(picture.resize(size, Image.Resampling.LANCZOS), 90)
+def resized(image: Image.Image, generator: np.random.Generator) -> bytes:
+    """Half the width and height."""
+    size = (max(1, image.width // 2), max(1, image.height // 2))
+    return _jpeg(image.resize(size, Image.Resampling.LANCZOS), 90)
 
 
-def cropped(picture: Image.Image, generator: np.random.Generator) -> bytes:
-    """5 % less wide and 5 % less high, at a random place."""
-    width, height = round(picture.width * 0.95), round(picture.height * 0.95)
-    left = int(generator.integers(picture.width - width + 1))
-    top = int(generator.integers(picture.height - height + 1))
-    return _jpeg(picture.crop((left, top, left + width, top + height)), 90)
+def cropped(image: Image.Image, generator: np.random.Generator) -> bytes:
+    """Cropped by 5 % of width and height, at a random place."""
+    width, height = round(image.width * 0.95), round(image.height * 0.95)
+    left = int(generator.integers(image.width - width + 1))
+    top = int(generator.integers(image.height - height + 1))
+    return _jpeg(image.crop((left, top, left + width, top + height)), 90)
 
 
-def flipped(picture: Image.Image, generator: np.random.Generator) -> bytes:
-    """Mirrored, left to right."""
-    return _jpeg(ImageOps.mirror(picture), 90)
+def flipped(image: Image.Image, generator: np.random.Generator) -> bytes:
+    """Mirrored left to right."""
+    return _jpeg(ImageOps.mirror(image), 90)
 
 
 KINDS: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
@@ -91,15 +91,15 @@ KINDS: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
 }
 
 
-def write_copies(shards: str, out: Path, pictures: int, seed: int) -> None:
-    """A tar shard for each kind of copy, of as many pictures drawn from the shards."""
-    paths = [Path(str(one)) for one in expand([shards]).found]
+def write_copies(shards: str, out: Path, images: int, seed: int) -> None:
+    """Writes a tar shard for each kind of copy, of random images of the shards."""
+    paths = [Path(str(path)) for path in expand([shards]).found]
     counts = []
     for path in paths:
         with open_tar(path, None) as tar:
             counts.append(len(tar.samples))
     generator = np.random.default_rng(seed)
-    chosen = generator.choice(sum(counts), min(pictures, sum(counts)), replace=False)
+    chosen = generator.choice(sum(counts), min(images, sum(counts)), replace=False)
     wanted, first = set(chosen.tolist()), 0
     with contextlib.ExitStack() as stack:
         writers = {
@@ -110,24 +110,24 @@ def write_copies(shards: str, out: Path, pictures: int, seed: int) -> None:
                 for number, sample in enumerate(tar.samples):
                     if first + number not in wanted:
                         continue
-                    picture = decode(sample.read_image()).rgb
+                    image = decode(sample.read_image()).rgb
                     for kind, make in KINDS.items():
-                        key = f"{_MARK}{kind}-{sample.key}"
-                        writers[kind].write({"__key__": key, "jpg": make(picture, generator)})
+                        key = f"{_PREFIX}{kind}-{sample.key}"
+                        writers[kind].write({"__key__": key, "jpg": make(image, generator)})
             first += count
 
 
 def original(key: str) -> tuple[str | None, str]:
-    """The kind of a copy, None for what is none, and the key of its original."""
-    if not key.startswith(_MARK):
+    """The kind of a copy and the key of its original; None and the key itself for no copy."""
+    if not key.startswith(_PREFIX):
         return None, key
-    kind, _, rest = key.removeprefix(_MARK).partition("-")
+    kind, _, rest = key.removeprefix(_PREFIX).partition("-")
     return kind, rest
 
 
-def score(found: Artifact, keys: list[str]) -> dict[str, Any]:
-    """Recall by kind and precision of what one similarity finds."""
-    rows = found.table(found.only_part).to_pylist()
+def score(duplicates: Artifact, keys: list[str]) -> dict[str, Any]:
+    """Recall by kind, and precision, of the duplicates at one similarity."""
+    rows = duplicates.table(duplicates.only_part).to_pylist()
     group_of = {row["key"]: row["group"] for row in rows}
     kept = {row["group"]: row["key"] for row in rows if row["kept"]}
     hits, seen = Counter(), Counter()
@@ -143,46 +143,47 @@ def score(found: Artifact, keys: list[str]) -> dict[str, Any]:
         "precision": round(1 - len(wrong) / len(dropped), 4) if dropped else None,
         "dropped": len(dropped),
         "alike": sum(original(key)[0] is None for key in wrong),
-        "largest_group": found.facts["largest"],
+        "largest_group": duplicates.facts["largest"],
     }
 
 
 def similarities(embeddings: Artifact) -> dict[str, list[float]]:
-    """Cosines of copies with their originals, and of originals with the nearest other one.
+    """Quantiles, at `SHARES`, of the cosines of copies with their originals.
 
-    For each the quantiles at `SHARES`.
+    `nearest other` are those of originals with the nearest other original.
     """
     x, keys = gather(embeddings).astype(np.float32), embeddings.column("key")
     row_of = {key: row for row, key in enumerate(keys)}
-    told: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    cosines: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for row, key in enumerate(keys):
         kind, source = original(key)
         if kind is not None:
-            told[kind].append(float(x[row] @ x[row_of[source]]))
+            cosines[kind].append(float(x[row] @ x[row_of[source]]))
     own = x[[original(key)[0] is None for key in keys]]
-    cosine = own @ own.T
-    np.fill_diagonal(cosine, -1)
-    told["nearest other"] = cosine.max(1).tolist()
+    between = own @ own.T
+    np.fill_diagonal(between, -1)
+    cosines["nearest other"] = between.max(1).tolist()
     return {
-        name: [round(float(one), 4) for one in np.quantile(values, SHARES)]
-        for name, values in told.items()
+        name: [round(float(quantile), 4) for quantile in np.quantile(values, SHARES)]
+        for name, values in cosines.items()
     }
 
 
-def on_pictures(told: argparse.Namespace) -> dict[str, Any]:
-    """Tables of similarities, and of recall and precision; the figures of the model's default."""
+def on_images(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Prints similarities, recall and precision; the figures at the model's default threshold."""
     with contextlib.ExitStack() as stack:
-        folder = told.store or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = arguments.store or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         copies = folder / "copies"
         if not any(copies.glob("*.tar")):
             copies.mkdir(parents=True, exist_ok=True)
-            write_copies(told.shards, copies, told.pictures, told.seed)
-        embed = {"model": told.model, "pretrained": told.pretrained}
-        if told.model_config:
-            embed["model_config"] = told.model_config
-        data = {"shards": [told.shards, str(copies)]}
+            write_copies(arguments.shards, copies, arguments.images, arguments.seed)
+        embed = {"model": arguments.model, "pretrained": arguments.pretrained}
+        if arguments.model_config:
+            embed["model_config"] = arguments.model_config
+        data = {"shards": [arguments.shards, str(copies)]}
         settings = Settings.from_tables({"embed": embed, "data": data}, "the benchmark")
-        plan = Plan(Store(folder / "store"), "copies", settings, Runtime(device=told.device), print)
+        runtime = Runtime(device=arguments.device)
+        plan = Plan(Store(folder / "store"), "copies", settings, runtime, print)
         embeddings = plan.make("embeddings")
         return _print(plan, embeddings)
 
@@ -192,27 +193,31 @@ def _print(plan: Plan, embeddings: Artifact) -> dict[str, Any]:
     shares = "".join(f"{f'{share:.0%}':>8}" for share in SHARES)
     print(f"\n{'cosine with the original':<26}{shares}")
     for name, quantiles in spread.items():
-        print(f"{name:<26}" + "".join(f"{one:>8.3f}" for one in quantiles))
+        print(f"{name:<26}" + "".join(f"{quantile:>8.3f}" for quantile in quantiles))
     default, keys = default_threshold(embeddings.facts["model"]), embeddings.column("key")
     print(f"\n{'above':>7}" + "".join(f"{kind:>11}" for kind in KINDS), end="")
     print(f"{'precision':>11}{'alike':>7}{'largest':>9}")
     curve: dict[float, dict[str, Any]] = {}
     for threshold in sorted({*THRESHOLDS, default}):
-        made = make_duplicates(plan, threshold, asked_by="the benchmark")
-        row = curve[threshold] = score(made, keys)
-        recalls = "".join(f"{one:>11.3f}" for one in row["recall"].values())
+        duplicates = make_duplicates(plan, threshold, asked_by="the benchmark")
+        row = curve[threshold] = score(duplicates, keys)
+        recalls = "".join(f"{recall:>11.3f}" for recall in row["recall"].values())
         precision = "-" if row["precision"] is None else f"{row['precision']:.3f}"
         mark = " <- default" if threshold == default else ""
         rest = f"{precision:>11}{row['alike']:>7}{row['largest_group']:>9}{mark}"
         print(f"{threshold:>7.2f}{recalls}{rest}", flush=True)
     line = {"n": embeddings.rows, "threshold": default, **curve[default]}
-    return {**line, "similarities": spread, "curve": {str(at): one for at, one in curve.items()}}
+    return {
+        **line,
+        "similarities": spread,
+        "curve": {str(threshold): row for threshold, row in curve.items()},
+    }
 
 
 def made_rows(n: int, seed: int) -> ndarray:
-    """Unit rows (n, 512) spread like real CLIP embeddings, a hundredth of them near-duplicates.
+    """Unit rows (n, 512) spread like real CLIP embeddings; one in a hundred is a near-duplicate.
 
-    Rows of three sets, drawn with replacement and moved far enough to be other pictures.
+    Rows of three sets, drawn with replacement and moved far enough to be other images.
     """
     generator = np.random.default_rng(seed)
     real = np.concatenate([np.load(path, allow_pickle=False)["x"] for path in SETS])
@@ -228,12 +233,12 @@ def made_rows(n: int, seed: int) -> ndarray:
 
 
 def on_rows(n: int, seed: int, device: str) -> dict[str, Any]:
-    """How long it takes on as many made rows."""
+    """Seconds and memory on n made rows."""
     x, order = torch.from_numpy(made_rows(n, seed)), torch.arange(n)
     began, began_cpu = time.perf_counter(), time.process_time()
-    found = near_duplicates(x, order, 0.95, device=device)
+    groups = near_duplicates(x, order, 0.95, device=device)
     seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-    dropped = int((found.kept != NONE).sum())
+    dropped = int((groups.kept != NONE).sum())
     print(f"{n:,} x {x.shape[1]}: {seconds:.1f} s, {cpu:.1f} s of a core, {dropped:,} dropped of")
     print(f"{n // 100:,} planted; {peak_so_far() / 2**20:,.0f} MiB at most in the process")
     return {
@@ -248,20 +253,23 @@ def on_rows(n: int, seed: int, device: str) -> dict[str, Any]:
 
 def main() -> None:
     """Prints the tables and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argument_parser(__doc__)
     parser.add_argument("--shards", default=SHARDS)
     parser.add_argument("--model", default="mnv2-clip")
     parser.add_argument("--pretrained", default=str(MODEL / "mnv2-clip.safetensors"))
     parser.add_argument("--model-config", default=str(MODEL / "mnv2-clip.json"))
-    parser.add_argument("--pictures", type=int, default=500, help="that copies are made of")
-    parser.add_argument("--store", type=Path, help="a folder that keeps what was embedded")
+    parser.add_argument("--images", type=int, default=500, help="make copies of this many")
+    parser.add_argument("--store", type=Path, help="keep the embeddings in this folder")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scale", type=int, default=0, help="made rows, in place of pictures")
-    told = parser.parse_args()
+    parser.add_argument("--scale", type=int, default=0, help="time this many made rows instead")
+    arguments = parse_arguments(parser, shards=SHARDS.replace("*", "00008"), images=5)
     print(f"near-duplicates\n{machine()}")
-    line = on_rows(told.scale, told.seed, told.device) if told.scale else on_pictures(told)
-    print(json.dumps(line))
+    if arguments.scale:
+        figures = on_rows(arguments.scale, arguments.seed, arguments.device)
+    else:
+        figures = on_images(arguments)
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Images a second of `cpp-pipe embed`, beside the most that could be, and beside a user's loop.
+"""Images per second of `cpp-pipe embed`, against the limit of the machine and a plain loop.
 
     python -m benchmarks.embed                                    # 20 shards of 256 px, mnv2-clip
-    python -m benchmarks.embed --images 64 --shards 1,3 --workers 1      # a look, in a minute
+    python -m benchmarks.embed --images 64 --shards 1,3 --workers 1      # a minute
     python -m benchmarks.embed --model ViT-B-32 --sizes 256,512
     python -m benchmarks.embed --sizes 2000 --images 60 --scaled-jpeg
     python -m benchmarks.embed --model ViT-L-14 --precision bf16 --batch 256     # wants a GPU
 
-Shards hold made photographs: gradients, shapes and noise, of the bytes that photographs have. Every
-way runs in a process of its own, timed from when the model is loaded, files in the page cache. The
-limit: on a CPU the seconds that one thread alone takes to read, decode and encode an image, added
-up and shared by the cores; on a GPU the slower of the encoder alone and of all cores decoding. The
-busy limit is the same of threads that work at once, one a core: they share a cache and the way to
-memory. The loop is the one that people write: webdataset, a DataLoader, open_clip. CPU seconds
-leave out what other programs take, for a machine that is not quiet.
+Shards hold made photographs: gradients, shapes and noise, with the file size of photographs. Every
+way runs in its own process and is timed after the model is loaded, with files in the page cache.
+The limit on a CPU: the seconds in which one thread alone reads, decodes and encodes an image,
+divided by the cores; on a GPU: the slower of the encoder alone and of all cores decoding. The busy
+limit is measured with one thread per core at once, which share caches and memory bandwidth. The
+loop is what people write: webdataset, a DataLoader, open_clip. CPU seconds leave out the time of
+other programs, for a machine that is not quiet.
 """
 
 import argparse
@@ -37,26 +37,25 @@ from PIL import Image, ImageDraw
 
 from cpp_pipe.stages.contract import Silent, Spent
 
-from .measure import machine, result_and_peak
+from .measure import argument_parser, machine, parse_arguments, result_and_peak
 
 MOBILE = Path(__file__).resolve().parents[2] / "shared" / "models" / "mnv2-clip"
-"""A small real model that may lie beside the project."""
+"""A small real model, if it is there."""
 UNIQUE = 48
-"""Photographs that are made; shards repeat them, as decoding does not know."""
+"""Distinct photographs; shards repeat them, which decoding does not notice."""
 UNIQUE_LARGE = 12
 LARGE = 1500
-"""Pixels of a side from which a photograph takes a second to be made."""
+"""Side in pixels from which making a photograph takes a second."""
 PIECES = 64
-"""Images on which the steps are timed one by one."""
+"""Images on which single steps are timed."""
 RSS_EVERY_SECONDS = 0.2
 SPENT = ("read", "decode", "encode", "write")
-ENCODING_SECONDS = 3.0
 IN_FLIGHT = 4
-"""Batches that a GPU has at once, so that it never waits for the next."""
+"""Batches queued on a GPU, so that it never waits for the next."""
 
 
 def photograph(seed: int, side: int) -> bytes:
-    """A JPEG whose longer side has so many pixels: 12 KB at 256, 40 at 512, 500 at 2000."""
+    """A JPEG with a longer side of `side` pixels: 12 KB at 256, 40 KB at 512, 500 KB at 2000."""
     rng = np.random.default_rng(seed)
     shape = (side, side * 3 // 4)
     width, height = shape if rng.random() < 0.7 else shape[::-1]
@@ -66,13 +65,13 @@ def photograph(seed: int, side: int) -> bytes:
         small = Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8))
         return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC), np.float32) - 128
 
-    # As in photographs, half the contrast at each octave.
+    # Like in photographs, each octave has half the contrast of the one before.
     canvas = 128 + sum(share * octave(cells) for cells, share in [(3, 0.5), (8, 0.25), (24, 0.12)])
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for _ in range(12):
         x, y, r = (int(rng.integers(end)) for end in (width, height, side // 5))
-        colour = tuple(int(one) for one in rng.integers(0, 256, 3))
+        colour = tuple(rng.integers(0, 256, 3).tolist())
         shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
         shape((x - r, y - r, x + r, y + r), fill=colour)
     noise = rng.normal(0, 4, (height, width, 1))
@@ -83,7 +82,7 @@ def photograph(seed: int, side: int) -> bytes:
 
 
 def write_shards(folder: Path, side: int, shards: int, images: int) -> list[Path]:
-    """Shards as img2dataset writes them: a JPEG, a caption and a JSON a sample."""
+    """Writes shards like img2dataset: a JPEG, a caption and a JSON for each sample."""
     from webdataset.writer import TarWriter
 
     folder.mkdir()
@@ -101,18 +100,20 @@ def write_shards(folder: Path, side: int, shards: int, images: int) -> list[Path
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A model, and how it is to embed."""
+    """A model, and how it embeds."""
 
     model: str
     files: Mapping[str, Path]
-    """`weights`, and `model_config` where the model is none of open_clip's."""
+    """`weights`, and `model_config` if open_clip does not have the model."""
     device: str
     batch: int
+    encoding_seconds: float = 3.0
+    """How long encoding is timed."""
     settings: Mapping[str, Any]
-    """Of the stage: `precision`, `scaled_jpeg`; only where they are not the default."""
+    """Settings of the stage that are not default: `precision`, `scaled_jpeg`."""
 
     def load(self) -> Any:
-        """The encoder of the command."""
+        """The encoder that the command uses."""
         from cpp_pipe.stages.encoder import load_encoder
 
         name = self.files["weights"].name
@@ -120,35 +121,36 @@ class Bench:
 
 
 class Watch(Silent):
-    """Progress that remembers when the model was there, and what the time went to."""
+    """Progress that notes when the model is loaded, and what time is spent on."""
 
     def __init__(self) -> None:
         self.began = self.cpu_began = 0.0
         self.spent: Counter[str] = Counter()
 
     def start(self, what: str, total: int, unit: str) -> None:
-        """Notes when the first count begins."""
+        """Notes the start of the first count."""
         self.began = self.began or time.perf_counter()
         self.cpu_began = self.cpu_began or cpu_seconds()
 
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
-        """Adds up what is told."""
+        """Adds up the time spent."""
         self.spent.update(spent or {})
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those that it has waited for."""
+    """CPU seconds of this process and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
-    """CPU seconds an image that a thread takes for each step, of so many that do it at once.
+    """CPU seconds per image and thread of each step, with `at_once` threads working at once.
 
-    Of decoding also whole JPEGs, where the command decodes them at a fraction; of encoding also
-    the batches of the command, where a core takes fewer. On a GPU seconds of encoding.
+    Decoding is also timed for whole JPEGs, because the command may decode them at a fraction;
+    encoding is also timed by the batches of the command, because a core takes smaller ones. On a
+    GPU, encoding is in seconds.
     """
     import torch
 
@@ -161,46 +163,46 @@ def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
     torch.set_num_threads(1)
     encoder, is_cpu = bench.load(), bench.device == "cpu"
     with open_tar(path, None) as opened:
-        encoded = [one.read_image() for one in opened.samples][:PIECES]
+        encoded = [sample.read_image() for sample in opened.samples][:PIECES]
 
     def read() -> int:
         with open_tar(path, None) as opened:
-            for one in opened.samples:
-                one.read_image()
-                one.fields()
+            for sample in opened.samples:
+                sample.read_image()
+                sample.fields()
             opened.sha256()
             return len(opened.samples)
 
     def decode_all(at_least: int | None) -> int:
-        for one in encoded:
-            encoder.preprocess(decode(one, at_least=at_least).rgb)
+        for image in encoded:
+            encoder.preprocess(decode(image, at_least=at_least).rgb)
         return len(encoded)
 
-    found = {
+    seconds = {
         "read": thread_seconds(read, at_once),
         "decode": thread_seconds(partial(decode_all, encoder.at_least), at_once),
         "decode_whole": thread_seconds(partial(decode_all, None), at_once),
     }
-    pictures = [decode(one, at_least=encoder.at_least).rgb for one in encoded]
-    pixels = torch.stack([encoder.preprocess(one) for one in pictures])
-    # As the command has them in the end: channels last.
+    images = [decode(image, at_least=encoder.at_least).rgb for image in encoded]
+    pixels = torch.stack([encoder.preprocess(image) for image in images])
+    # Like in the command: channels last.
     ready = pixels.to(encoder.device).permute(0, 3, 1, 2).float().div_(255)
 
     def encode(size: int) -> float:
         batch = ready.repeat(-(-size // len(ready)), 1, 1, 1)[:size]
         if not is_cpu:
-            return seconds_on_device(encoder, batch)
-        return thread_seconds(lambda: len(encoder.images(batch)), at_once, ENCODING_SECONDS)
+            return seconds_on_device(encoder, batch, bench.encoding_seconds)
+        return thread_seconds(lambda: len(encoder.images(batch)), at_once, bench.encoding_seconds)
 
     sizes = {bench.batch, BATCH_OF_A_CORE} if is_cpu else {bench.batch}
     by_size = {f"encode by {size}": encode(size) for size in sorted(sizes)}
-    return {**found, **by_size, "encode": min(by_size.values())}
+    return {**seconds, **by_size, "encode": min(by_size.values())}
 
 
 def thread_seconds(step: Callable[[], int], at_once: int, at_least: float = 0.5) -> float:
-    """CPU seconds of an image in threads that all do a step, again and again, at the same time.
+    """CPU seconds per image of a step that `at_once` threads repeat at the same time.
 
-    `step` returns of how many images it was; the first time is not counted.
+    `step` returns its number of images. The first step of each thread does not count.
     """
     start = threading.Barrier(at_once)
 
@@ -216,11 +218,11 @@ def thread_seconds(step: Callable[[], int], at_once: int, at_least: float = 0.5)
         return sum(pool.map(repeat, range(at_once))) / at_once
 
 
-def seconds_on_device(encoder: Any, ready: Any) -> float:
-    """Seconds that the encoder alone takes an image of ready tensors on a GPU."""
+def seconds_on_device(encoder: Any, ready: Any, at_least: float) -> float:
+    """Seconds per image of the encoder alone on a GPU, on ready tensors."""
     encoder.images(ready)
     batches, began = 0, time.perf_counter()
-    while (seconds := time.perf_counter() - began) < ENCODING_SECONDS:
+    while (seconds := time.perf_counter() - began) < at_least:
         for wait in [encoder.launch(ready) for _ in range(IN_FLIGHT)]:
             wait()
         batches += IN_FLIGHT
@@ -228,7 +230,7 @@ def seconds_on_device(encoder: Any, ready: Any) -> float:
 
 
 def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
-    """What `cpp-pipe embed` does, in this process; its time from when the model is there."""
+    """Rates of `cpp-pipe embed` in this process, after the model is loaded."""
     from cpp_pipe.pipeline.commands.options import embed_table, open_plan
 
     config = bench.files.get("model_config")
@@ -246,13 +248,14 @@ def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]
             embed={**embed_table(*flags), **bench.settings},
         )
         plan = replace(plan, runtime=replace(plan.runtime, progress=watch), say=lambda line: None)
-        found = rates(plan.make("embeddings").rows, watch.began, watch.cpu_began)
-    return {**found, "spent": dict(watch.spent), "peak_bytes": peak[0]}
+        rows = plan.make("embeddings").rows
+        measured = rates(rows, watch.began, watch.cpu_began)
+    return {**measured, "spent": dict(watch.spent), "peak_bytes": peak[0]}
 
 
 @contextmanager
 def watched_bytes() -> Iterator[list[int]]:
-    """The most bytes that this process and those below it hold together while the block lasts."""
+    """Peak memory, in a list of one, of this process and its descendants during the block."""
     peak = [0]
     is_over = threading.Event()
 
@@ -270,19 +273,19 @@ def watched_bytes() -> Iterator[list[int]]:
 
 
 def tree_bytes(root: int) -> int:
-    """Bytes that a process and all below it hold; what they share counts for each of them."""
+    """Resident bytes of a process and its descendants; shared memory counts for each of them."""
     held = resident(root)
     for task in Path(f"/proc/{root}/task").iterdir():
         try:
             children = (task / "children").read_text(encoding="ascii").split()
         except OSError:
-            continue  # it has ended
+            continue  # the thread has ended
         held += sum(tree_bytes(int(child)) for child in children)
     return held
 
 
 def resident(pid: int) -> int:
-    """Bytes that a process holds; none where it has ended."""
+    """Resident bytes of a process; 0 if it has ended."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     except OSError:
@@ -291,7 +294,7 @@ def resident(pid: int) -> int:
 
 
 def loop(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
-    """What people write: webdataset, a DataLoader, open_clip; as many processes as they name."""
+    """Rates of what people write: webdataset, a DataLoader with `workers`, open_clip."""
     import open_clip
     import torch
     from torch.utils.data import DataLoader
@@ -303,7 +306,7 @@ def loop(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
         bench.model, pretrained=str(bench.files["weights"]), device=bench.device
     )
     network.eval()
-    # A worker without a shard is an error by default.
+    # By default a worker without a shard is an error.
     dataset = WebDataset(list(map(str, paths)), shardshuffle=False, empty_check=False)
     dataset = dataset.decode("pilrgb").to_tuple("jpg", "__key__").map_tuple(preprocess, str)
     kind = torch.device(bench.device).type
@@ -318,17 +321,17 @@ def loop(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
     )
     is_coarse = bench.settings.get("precision") == "bf16"
     with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=is_coarse):
-        for pixels, some in loader:
-            found = network.encode_image(pixels.to(bench.device, non_blocking=True))
-            rows.append((found / found.norm(dim=-1, keepdim=True)).half().cpu().numpy())
-            keys += some
+        for pixels, batch_keys in loader:
+            x = network.encode_image(pixels.to(bench.device, non_blocking=True))
+            rows.append((x / x.norm(dim=-1, keepdim=True)).half().cpu().numpy())
+            keys += batch_keys
     with tempfile.TemporaryFile() as file:
         np.save(file, np.concatenate(rows))
     return rates(len(keys), began, cpu_began)
 
 
 def rates(images: int, began: float, cpu_began: float) -> dict[str, Any]:
-    """Images a second, and CPU seconds an image, up to now."""
+    """Images per second, and CPU seconds per image, until now."""
     return {
         "images": images,
         "per_second": images / (time.perf_counter() - began),
@@ -337,7 +340,7 @@ def rates(images: int, began: float, cpu_began: float) -> dict[str, Any]:
 
 
 def random_weights(model: str, folder: Path) -> Path:
-    """Weights that were never trained, for the time that they take."""
+    """Random weights: encoding takes as long as with trained ones."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -345,7 +348,8 @@ def random_weights(model: str, folder: Path) -> Path:
     torch.manual_seed(0)
     network = open_clip.create_model(model)
     path = folder / f"{model}.safetensors"
-    save_file({name: one.contiguous() for name, one in network.state_dict().items()}, path)
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, path)
     return path
 
 
@@ -354,18 +358,18 @@ HEADER = f"{'way':>24} {'images/s':>9} {'of limit':>9} {'MiB':>6} {'CPU ms':>7} 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """What is possible at most."""
+    """What the machine can do at most."""
 
     per_second: float
     cpu_seconds: float
-    """That an image takes in any case."""
+    """CPU seconds that an image needs."""
 
-    def row(self, way: str, found: dict[str, Any], peak: int) -> str:
-        """A line under the header; shares of what the time went to, where that is told."""
-        rate, used = found["per_second"], found["cpu_seconds"]
-        spent = {name: found.get("spent", {}).get(name, 0.0) for name in SPENT}
-        in_all = sum(spent.values())
-        shares = [f"{name} {one / in_all:.1%}" for name, one in spent.items() if in_all]
+    def row(self, way: str, measured: dict[str, Any], peak: int) -> str:
+        """A line under the header, with shares of time by step if they are known."""
+        rate, used = measured["per_second"], measured["cpu_seconds"]
+        spent = {name: measured.get("spent", {}).get(name, 0.0) for name in SPENT}
+        total = sum(spent.values())
+        shares = [f"{name} {seconds / total:.1%}" for name, seconds in spent.items() if total]
         return (
             f"{way:>24} {rate:>9.1f} {rate / self.per_second:>9.3f} {peak >> 20:>6}"
             f" {used * 1e3:>7.2f} {self.cpu_seconds / used:>8.3f}  {', '.join(shares)}"
@@ -373,7 +377,7 @@ class Limit:
 
 
 def limit_of(bench: Bench, seconds: Mapping[str, float], cores: int) -> Limit:
-    """What the bare steps allow."""
+    """The limit by the seconds of single steps."""
     cpu = seconds["read"] + seconds["decode"]
     if bench.device == "cpu":
         cpu += seconds["encode"]
@@ -382,35 +386,36 @@ def limit_of(bench: Bench, seconds: Mapping[str, float], cores: int) -> Limit:
     return Limit(per_second=rate, cpu_seconds=cpu)
 
 
-def measure(bench: Bench, side: int, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def measure(bench: Bench, side: int, flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All ways on photographs of one size."""
     import torch
 
-    counts = [int(one) for one in asked.shards.split(",")]
-    paths = write_shards(folder / str(side), side, max(counts), asked.images)
+    counts = [int(count) for count in flags.shards.split(",")]
+    paths = write_shards(folder / str(side), side, max(counts), flags.images)
     size, cores = paths[0].stat().st_size, torch.get_num_threads()
-    print(f"\n{side} px, {len(paths)} shards of {asked.images}, {size / 2**20:.1f} MiB each")
+    print(f"\n{side} px, {len(paths)} shards of {flags.images}, {size / 2**20:.1f} MiB each")
     alone, _ = result_and_peak(steps, bench, paths[0], 1)
     busy, _ = result_and_peak(steps, bench, paths[0], cores)
     for name, seconds in alone.items():
-        also = f", {busy[name] * 1e3:.2f} with all cores at it"
-        print(f"{name:>24} {seconds * 1e3:>9.2f} ms an image by one thread alone{also}")
+        also = f", {busy[name] * 1e3:.2f} with all cores busy"
+        print(f"{name:>24} {seconds * 1e3:>9.2f} ms per image by one thread alone{also}")
     limit, of_busy = limit_of(bench, alone, cores), limit_of(bench, busy, cores)
     print(f"{'limit':>24} {limit.per_second:>9.1f} images/s, {cores} core(s)")
-    print(f"{'all cores at it':>24} {of_busy.per_second:>9.1f} images/s\n{HEADER}", flush=True)
+    print(f"{'busy limit':>24} {of_busy.per_second:>9.1f} images/s\n{HEADER}", flush=True)
     ours: dict[tuple[int, int], dict[str, Any]] = {}
-    for workers in map(int, asked.workers.split(",")):
+    for workers in map(int, flags.workers.split(",")):
         for count in counts:
-            one, _ = result_and_peak(command, bench, paths[:count], workers)
-            ours[workers, count] = one
-            print(limit.row(f"embed, {workers} by {count}", one, one["peak_bytes"]), flush=True)
+            measured, _ = result_and_peak(command, bench, paths[:count], workers)
+            ours[workers, count] = measured
+            row = limit.row(f"embed, {workers} by {count}", measured, measured["peak_bytes"])
+            print(row, flush=True)
     loops = []
-    for workers in map(int, asked.loop_workers.split(",")):
-        one, peak = result_and_peak(loop, bench, paths, workers)
-        loops.append(one["per_second"])
-        print(limit.row(f"loop, {workers}", one, peak), flush=True)
-    on_all = [one for (_, count), one in ours.items() if count == max(counts)]
-    best = max(on_all, key=lambda one: one["per_second"])
+    for workers in map(int, flags.loop_workers.split(",")):
+        measured, peak = result_and_peak(loop, bench, paths, workers)
+        loops.append(measured["per_second"])
+        print(limit.row(f"loop, {workers}", measured, peak), flush=True)
+    on_all = [measured for (_, count), measured in ours.items() if count == max(counts)]
+    best = max(on_all, key=lambda measured: measured["per_second"])
     return {
         "side": side,
         "limit_per_second": round(limit.per_second, 2),
@@ -420,59 +425,61 @@ def measure(bench: Bench, side: int, asked: argparse.Namespace, folder: Path) ->
         "efficiency": round(best["per_second"] / limit.per_second, 3),
         "of_busy_limit": round(best["per_second"] / of_busy.per_second, 3),
         "vs_loop": round(best["per_second"] / max(loops), 3),
-        "rss_mib": {f"{w} by {n}": one["peak_bytes"] >> 20 for (w, n), one in ours.items()},
+        "rss_mib": {f"{w} by {n}": way["peak_bytes"] >> 20 for (w, n), way in ours.items()},
         "alone_ms": {name: round(seconds * 1e3, 3) for name, seconds in alone.items()},
         "busy_ms": {name: round(seconds * 1e3, 3) for name, seconds in busy.items()},
     }
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """The arguments of the command line."""
     import torch
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--model", help="of open_clip; mnv2-clip where it lies beside the project")
+    parser = argument_parser(__doc__)
+    parser.add_argument("--model", help="of open_clip; by default mnv2-clip if it is there")
     parser.add_argument("--model-config", type=Path, help="of a local model, with --pretrained")
-    parser.add_argument("--pretrained", type=Path, help="a local file; otherwise random weights")
-    parser.add_argument("--sizes", default="256", help="longer sides in pixels, with commas")
-    parser.add_argument("--images", type=int, default=250, help="a shard")
-    parser.add_argument("--shards", default="1,20", help="how many, with commas: is memory flat?")
-    parser.add_argument("--workers", default="1,2", help="of the command, with commas")
-    parser.add_argument("--loop-workers", default="0,2", help="of the DataLoader, with commas")
+    parser.add_argument("--pretrained", type=Path, help="a local file; by default random weights")
+    parser.add_argument("--sizes", default="256", help="longer sides in pixels, such as 256,512")
+    parser.add_argument("--images", type=int, default=250, help="in each shard")
+    parser.add_argument("--shards", default="1,20", help="numbers of shards: is memory flat?")
+    parser.add_argument("--workers", default="1,2", help="of the command")
+    parser.add_argument("--loop-workers", default="0,2", help="of the DataLoader")
     parser.add_argument("--batch", type=int, default=64)
-    there = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=there)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=device)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--scaled-jpeg", action="store_true")
-    return parser.parse_args()
+    tiny = {"images": 8, "shards": "1", "workers": "1", "loop_workers": "0", "batch": 8}
+    return parse_arguments(parser, **tiny)
 
 
 def main() -> None:
     """Prints the tables and the JSON line."""
-    asked = arguments()
+    flags = arguments()
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-embed-") as name:
         folder = Path(name)
-        config, weights = asked.model_config, asked.pretrained
-        if asked.model is None and config is None and MOBILE.is_dir():
+        config, weights = flags.model_config, flags.pretrained
+        if flags.model is None and config is None and MOBILE.is_dir():
             config = MOBILE / f"{MOBILE.name}.json"
             weights = weights or config.with_suffix(".safetensors")
-        model = config.stem if config else asked.model or "ViT-B-32"
+        model = config.stem if config else flags.model or "ViT-B-32"
         files = {"weights": weights or random_weights(model, folder)}
-        settings: dict[str, Any] = {"scaled_jpeg": True} if asked.scaled_jpeg else {}
+        settings: dict[str, Any] = {"scaled_jpeg": True} if flags.scaled_jpeg else {}
         bench = Bench(
             model=model,
             files={**files, "model_config": config} if config else files,
-            device=asked.device,
-            batch=asked.batch,
-            settings={**settings, "precision": "bf16"} if asked.precision != "fp32" else settings,
+            device=flags.device,
+            batch=flags.batch,
+            encoding_seconds=0.1 if flags.tiny else 3.0,
+            settings={**settings, "precision": "bf16"} if flags.precision != "fp32" else settings,
         )
-        print(f"{model}, {asked.precision}, batches of {asked.batch}, {asked.device}\n{machine()}")
-        runs = [measure(bench, int(side), asked, folder) for side in asked.sizes.split(",")]
+        print(f"{model}, {flags.precision}, batches of {flags.batch}, {flags.device}\n{machine()}")
+        runs = [measure(bench, int(side), flags, folder) for side in flags.sizes.split(",")]
     line = {
-        "efficiency": min(one["efficiency"] for one in runs),
-        "of_busy_limit": min(one["of_busy_limit"] for one in runs),
-        "vs_loop": min(one["vs_loop"] for one in runs),
-        "rss_mib": max(max(one["rss_mib"].values()) for one in runs),
+        "efficiency": min(run["efficiency"] for run in runs),
+        "of_busy_limit": min(run["of_busy_limit"] for run in runs),
+        "vs_loop": min(run["vs_loop"] for run in runs),
+        "rss_mib": max(max(run["rss_mib"].values()) for run in runs),
         "model": model,
         "runs": runs,
     }

@@ -3,12 +3,11 @@
     python -m benchmarks.loss                    # all shapes; the last takes minutes on a CPU
     python -m benchmarks.loss --shapes 1024x128
 
-Times are medians of whole forward and backward passes in float32 on the same inputs; memory is the
-most that a process of its own holds beyond its inputs. Errors are against the direct form in
-float64: |a − b| at most over the array, relative to its largest entry.
+Times are medians of forward and backward passes in float32 on the same inputs. Memory is the peak
+of a separate process beyond its inputs. Errors are against the direct form in float64: the largest
+|a − b| of an array over its largest |b|.
 """
 
-import argparse
 import json
 from collections.abc import Callable
 from typing import Any
@@ -19,18 +18,18 @@ from torch import Tensor
 from cpp_pipe.stages.algorithms.rates import conditional_rate, sampled_columns
 from cpp_pipe.stages.algorithms.sinkhorn import membership
 
-from .measure import machine, peak_bytes_of, seconds_of
+from .measure import argument_parser, machine, parse_arguments, peak_bytes_of, seconds_of
 
 SHAPES = ((512, 64), (1024, 128), (1500, 128), (1024, 1024))
 EPS_SQ = 0.1
 ETA = 0.175
 SAMPLED = 128
 MOST_DIRECT_NUMBERS = 600_000_000
-"""n·n·p of the direct form's buffer beyond which two cores and 24 GiB cannot hold it all."""
+"""Largest n·n·p, the size of the direct form's buffer, that fits into 24 GiB with all else."""
 
 
 def direct(z: Tensor, pi: Tensor) -> Tensor:
-    """R_c straight from its formula, all n matrices at once, gradients by autograd."""
+    """R_c by its formula, all n matrices at once, gradients by autograd."""
     n, p = z.shape
     t = pi.sum(0) + 1e-8
     weighted = pi.T[:, :, None] * z  # (n, n, p)
@@ -40,12 +39,12 @@ def direct(z: Tensor, pi: Tensor) -> Tensor:
 
 
 def packed(z: Tensor, pi: Tensor) -> Tensor:
-    """R_c as cpp-pipe computes it."""
+    """R_c as in cpp-pipe."""
     return conditional_rate(z, pi, eps_sq=EPS_SQ)
 
 
 def sampled(z: Tensor, pi: Tensor) -> Tensor:
-    """R_c from some of the columns, scaled so that it is right on average."""
+    """An unbiased estimate of R_c from some columns."""
     columns = sampled_columns(pi.shape[1], SAMPLED, torch.Generator().manual_seed(0))
     return conditional_rate(z, pi, eps_sq=EPS_SQ, columns=columns)
 
@@ -58,7 +57,7 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def inputs(n: int, p: int) -> tuple[Tensor, Tensor]:
-    """Unit rows around n/50 planted directions, and their membership: float32."""
+    """Unit rows around n/50 random directions, and their membership, float32."""
     generator = torch.Generator().manual_seed(n + p)
     centres = torch.randn(max(2, n // 50), p, generator=generator)
     chosen = torch.randint(len(centres), (n,), generator=generator)
@@ -76,43 +75,43 @@ def gradients(way: str, z: Tensor, pi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def prepare(way: str, n: int, p: int) -> Callable[[], Any]:
-    """One pass, with its inputs ready, for the measurement of memory."""
+    """One pass with its inputs made, to measure its memory."""
     z, pi = inputs(n, p)
     return lambda: gradients(way, z, pi)
 
 
 def error(way: str, z: Tensor, pi: Tensor, truth: tuple[Tensor, ...]) -> float:
-    """Largest relative error of value and gradients."""
-    found = gradients(way, z, pi)
+    """Largest relative error of the value and both gradients."""
+    arrays = gradients(way, z, pi)
     return max(
-        float((one.double() - right).abs().max() / right.abs().max())
-        for one, right in zip(found, truth, strict=True)
+        float((array.double() - exact).abs().max() / exact.abs().max())
+        for array, exact in zip(arrays, truth, strict=True)
     )
 
 
 def main() -> None:
     """Prints the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    every = ",".join(f"{n}x{p}" for n, p in SHAPES)
-    parser.add_argument("--shapes", default=every, help=f"n x p with commas, {every}")
-    shapes = [tuple(map(int, one.split("x"))) for one in parser.parse_args().shapes.split(",")]
+    parser = argument_parser(__doc__)
+    all_shapes = ",".join(f"{n}x{p}" for n, p in SHAPES)
+    parser.add_argument("--shapes", default=all_shapes, help=f"n x p, such as {all_shapes}")
+    shapes = parse_arguments(parser, shapes="192x8").shapes.split(",")
     print(f"conditional rate, value and gradients, float32\n{machine()}\n")
     print(f"{'n x p':>12} {'way':>12} {'seconds':>9} {'speedup':>8} {'peak MiB':>9} {'error':>9}")
     speedup: dict[str, dict[str, float]] = {}
     memory: dict[str, float] = {}
     worst = 0.0
-    for n, p in shapes:
-        shape = f"{n}x{p}"
+    for shape in shapes:
+        n, p = map(int, shape.split("x"))
         z, pi = inputs(n, p)
         fits = n * n * p <= MOST_DIRECT_NUMBERS
         truth = None
         if fits:
-            exact = [one.detach().double().requires_grad_() for one in (z, pi)]
-            truth = gradients("direct", exact[0], exact[1])
+            exact_z, exact_pi = (x.detach().double().requires_grad_() for x in (z, pi))
+            truth = gradients("direct", exact_z, exact_pi)
         seconds, peak = {}, {}
         for way in WAYS:
             if way == "direct" and not fits:
-                print(f"{shape:>12} {way:>12}  its buffer of n²p numbers is too large here")
+                print(f"{shape:>12} {way:>12}  its buffer of n²p numbers does not fit")
                 continue
             repeats = 1 if p > 512 else 3
             seconds[way] = seconds_of(lambda way=way: gradients(way, z, pi), repeats=repeats)  # noqa: B023

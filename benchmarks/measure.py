@@ -1,5 +1,6 @@
-"""Time and peak memory of a piece of work, and what machine it ran on."""
+"""Arguments of benchmarks, time and peak memory of a piece of work, and the machine it runs on."""
 
+import argparse
 import multiprocessing
 import os
 import platform
@@ -10,30 +11,43 @@ from pathlib import Path
 from typing import Any
 
 
+def argument_parser(document: str | None) -> argparse.ArgumentParser:
+    """A parser whose help begins with the first line of a benchmark's docstring."""
+    return argparse.ArgumentParser(description=(document or "").partition("\n")[0])
+
+
+def parse_arguments(parser: argparse.ArgumentParser, **tiny: Any) -> argparse.Namespace:
+    """The arguments of the command line; `--tiny` replaces defaults by those of `tiny`."""
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to see that it runs")
+    if parser.parse_known_args()[0].tiny:
+        parser.set_defaults(**tiny)
+    return parser.parse_args()
+
+
 def seconds_of(work: Callable[[], Any], *, repeats: int) -> float:
-    """Median of the seconds that a piece of work takes, after one round to warm up."""
+    """Median seconds of a piece of work, after one round to warm up."""
     work()
-    taken = []
+    seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 def peak_bytes_of(work: Callable[..., Any], *arguments: Any) -> int:
-    """Bytes that a process of its own holds at most while it does a piece of work.
+    """Peak memory of a piece of work in its own process, beyond what its inputs take.
 
-    What it holds after the work's imports, before the work itself, does not count. `work` is a
-    function of a module, so that the process can find it; its first call is `work(*arguments)`.
+    `work(*arguments)` loads libraries, makes the inputs, and returns the function that is measured.
+    `work` must be a function of a module, so that the process can import it.
     """
     return _in_own_process(_measure, work, arguments)
 
 
 def result_and_peak(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int]:
-    """What a piece of work returns in a process of its own, and the bytes that it holds at most.
+    """The result of a piece of work in its own process, and the peak memory of that process.
 
-    What it holds after the work's imports counts too. `work` is a function of a module.
+    Imports count too. `work` must be a function of a module.
     """
     return _in_own_process(_run, work, arguments)
 
@@ -43,10 +57,10 @@ def _in_own_process(task: Callable[..., None], *arguments: Any) -> Any:
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=task, args=(send, *arguments))
     process.start()
-    send.close()  # else a process that dies would be waited for
-    told = receive.recv()
+    send.close()  # else recv would wait forever for a process that died
+    result = receive.recv()
     process.join()
-    return told
+    return result
 
 
 def _measure(send: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
@@ -64,12 +78,12 @@ def _run(send: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> None:
 
 
 def peak_so_far() -> int:
-    """Bytes that this process has held at most, since it was last made to forget its peak."""
+    """Peak memory of this process in bytes, since `_forget_peak`."""
     return _status_bytes("VmHWM")
 
 
 def _forget_peak() -> None:
-    """A process otherwise begins with the peak of the one that made it."""
+    """Resets the peak, which a process inherits from its parent."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
@@ -80,17 +94,18 @@ def _status_bytes(name: str) -> int:
 
 
 def machine() -> str:
-    """The machine in one line: processor, cores, Python and torch."""
+    """The machine in one line: processor, cores, threads, GPU, Python and torch."""
+    # Not at the top: processes whose memory is measured import this module.
     import torch
 
-    name = platform.processor() or platform.machine()
-    told = Path("/proc/cpuinfo")
-    if told.is_file():
-        lines = told.read_text(encoding="utf-8").splitlines()
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = names[0] if names else name
+        processor = names[0] if names else processor
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     return (
-        f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, "
+        f"{processor}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )

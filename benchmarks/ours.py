@@ -1,8 +1,10 @@
-"""Our clusters as the stages make them, without a store; and the sets that they are scored on."""
+"""Our clusters as the stages make them, without a store; and the sets that score them."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,20 +42,39 @@ from cpp_pipe.stages.merge import Merge
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
 
+from .planted import planted
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "clip_vitb32"
 SETS = tuple(SHARED / f"{name}.npz" for name in ("caltech101", "oxford_pets", "ucf101"))
+TINY = Path("tiny")
+"""A small set that `load` makes, for `--tiny`; no file."""
+_TINY_CLASSES, _TINY_ROWS, _TINY_WIDTH = 12, 360, 32
 _ROWS = 1024
-"""Rows that go through the heads at once."""
+"""Rows in a batch through the heads."""
 
 
 def load(path: Path) -> tuple[ndarray, ndarray]:
-    """Embeddings in float32 and labels from 0 on, of an .npz of x and y."""
+    """Embeddings in float32 and labels from 0 on, from an .npz file of x and y."""
+    if path == TINY:
+        return planted(_TINY_CLASSES, _TINY_ROWS, p=_TINY_WIDTH, ratio=2.0)
     with np.load(path, allow_pickle=False) as file:
         return file["x"].astype(np.float32), np.unique(file["y"], return_inverse=True)[1]
 
 
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
+    """Settings by name, from `name=value`; a value is JSON, or a plain word."""
+    settings = {}
+    for assignment in assignments:
+        name, _, text = assignment.partition("=")
+        try:
+            settings[name] = json.loads(text)
+        except json.JSONDecodeError:
+            settings[name] = text
+    return settings
+
+
 class Features(NamedTuple):
-    """What rows are clustered by."""
+    """Embeddings, and the features that rows are clustered by."""
 
     x: ndarray
     """Embeddings (n, d), float32."""
@@ -62,17 +83,17 @@ class Features(NamedTuple):
     c: ndarray
     """Cluster features (n, p), float32."""
     kept: str = ""
-    """Which heads made them."""
+    """The heads that made z and c."""
 
 
 def train(x: ndarray, recipe: TrainingConfig) -> Features:
-    """Features of the heads that the recipe's trainings keep."""
+    """Features of the heads that training by a recipe keeps."""
     trainer, watch = train_heads(torch.from_numpy(x), recipe, "cpu")
     return features_of(x, trainer, f"step {watch.kept_step}")
 
 
 def start(x: ndarray, seed: int) -> Features:
-    """Features of heads at the principal directions, neither whitened nor trained."""
+    """Features along the principal directions, neither whitened nor trained."""
     return features_of(
         x,
         Trainer(torch.from_numpy(x), TrainingConfig(seed=seed, start="principal"), "cpu"),
@@ -81,13 +102,14 @@ def start(x: ndarray, seed: int) -> Features:
 
 
 def whitened(x: ndarray, seed: int) -> ndarray:
-    """Unit rows of embeddings along the directions of neighbour whitening: z of untrained heads."""
+    """Unit rows along the directions of neighbour whitening: z of heads that are not trained."""
     rows = torch.from_numpy(x)
     mean, directions = neighbour_directions(rows, TrainingConfig.features, seed=seed)
     return unit_rows((rows - mean) @ directions.mT).numpy()
 
 
 def features_of(x: ndarray, trainer: Trainer, kept: str) -> Features:
+    """Features of a trainer's heads as they are."""
     z, c = project(trainer.finish(), trainer.x, _ROWS)
     return Features(x, z.float().numpy(), c.float().numpy(), kept)
 
@@ -105,14 +127,14 @@ class Levels(NamedTuple):
 
     def cut(self, level: int) -> Partition:
         """The clusters at a level."""
-        merged = np.array([(one.left, one.right) for one in self.hierarchy.merges])
-        left, right = merged.reshape(-1, 2).T
+        pairs = np.array([(merging.left, merging.right) for merging in self.hierarchy.merges])
+        left, right = pairs.reshape(-1, 2).T
         return self.leaves._replace(group=cut(left, right, level))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """Landmarks of a set, and what the stages after `spectrum` read off them."""
+    """Landmarks of a set, and what the stages after `spectrum` derive from them."""
 
     features: Features
     points: ndarray
@@ -121,7 +143,7 @@ class Fitted:
 
     @classmethod
     def of(cls, features: Features, stage: Spectrum, k: int = 0) -> "Fitted":
-        """Fits as `spectrum` does; keeps enough eigenvectors for k clusters, as plans do."""
+        """Fits like `spectrum`; keeps enough eigenvectors for k clusters, like a plan."""
         n = len(features.x)
         if k > stage.eigenvectors(n):
             stage = replace(stage, k_max=min(k + k // 2, n, stage.landmarks))
@@ -142,33 +164,33 @@ class Fitted:
 
     @property
     def affinity(self) -> str:
-        """Which one links the landmarks."""
+        """The affinity that links the landmarks."""
         return "consensus" if isinstance(self.landmarks.affinity, Consensus) else "membership"
 
     def assign(self, partition: Partition) -> tuple[ndarray, ndarray]:
-        """The cluster of every row and its confidence, as `assign` finds them."""
+        """Cluster and confidence of every row, as in `assign`."""
         return Assigner(self.landmarks, [partition]).assign(self.points)[0]
 
     def labels(self, k: int) -> ndarray:
-        """Every row's cluster of k."""
+        """The cluster of every row, for k clusters."""
         return self.assign(self.landmarks.partition(k))[0]
 
     def ruler(self) -> Ruler:
-        """What `select-k` measures codes with."""
+        """Measures coding lengths, as in `select-k`."""
         stage, n = SelectK(seed=self.seed), len(self.points)
         sample = choose_rows(n, stage.rows, stage.seed)
         z, points = self.features.z[sample], self.points[sample]
         return Ruler.of(self.landmarks, z, points, total=n, eps_sq=stage.eps_sq)
 
     def choice(self, resamples: int, rule: Rule = "auto") -> Choice:
-        """What `select-k` finds over its own grid, with so many resampled curves."""
+        """The choice of `select-k` over its default grid."""
         ruler = self.ruler()
         sample = choose_rows(len(self.points), len(ruler.z), self.seed)
         points, x = self.points[sample], self.features.x[sample]
         return choose(ruler, points, x, resamples=resamples, seed=self.seed, rule=rule)
 
     def levels(self, criterion: Criterion | None = None) -> Levels:
-        """The hierarchy of `merge`, by its own criterion or another."""
+        """The hierarchy of `merge`, by its default criterion or another."""
         stage, n = Merge(seed=self.seed), len(self.points)
         pieces, centroids = self.landmarks.cluster(min(stage.finest, len(self.landmarks.values)))
         leaves = Partition(pieces, centroids, np.arange(len(centroids)))
@@ -176,7 +198,7 @@ class Fitted:
         labels = leaves.nearest(self.landmarks.place(self.points[rows], centroids.shape[1]))
         z = torch.from_numpy(self.features.z[rows])
         moments = second_moments(z, torch.from_numpy(labels), leaves.k)
-        found = build_hierarchy(
+        hierarchy = build_hierarchy(
             moments, eps_sq=stage.eps_sq, total=n, criterion=criterion or stage.criterion
         )
-        return Levels(leaves, found)
+        return Levels(leaves, hierarchy)

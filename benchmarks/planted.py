@@ -1,10 +1,10 @@
-"""Rows whose clusters are known: unions of random subspaces, as the theory of CPP has them."""
+"""Rows with known clusters: unions of random subspaces, the model of the theory of CPP."""
 
 import numpy as np
 from numpy import ndarray
 
 BLOCK = 1 << 14
-"""Rows that are made at once: what is held beside them does not grow with their number."""
+"""Rows made at once, so that temporary memory does not grow with the number of rows."""
 
 
 def planted(
@@ -20,14 +20,14 @@ def planted(
 ) -> tuple[ndarray, ndarray]:
     """Shuffled unit rows (n, p) in float32 around k random subspaces, and labels, −1 for outliers.
 
-    The sizes of the groups rise in equal ratios, the last being `ratio` times the first. A row is a
-    random unit vector of its subspace plus Gaussian noise of length `noise`, made unit again. The
-    share `outliers` of all rows is uniform on the sphere.
+    Group sizes grow geometrically; the last is `ratio` times the first. A row is a random unit
+    vector in its subspace plus Gaussian noise of length `noise`, normalised. A share `outliers` of
+    the rows is uniform on the sphere.
     """
     generator = np.random.default_rng(seed)
     bases = np.linalg.qr(generator.standard_normal((k, p, dimension)))[0].astype(np.float32)
-    away = round(outliers * n)
-    labels = np.repeat(np.arange(-1, k), [away, *group_sizes(k, n - away, ratio)])
+    outlier_rows = round(outliers * n)
+    labels = np.repeat(np.arange(-1, k), [outlier_rows, *group_sizes(k, n - outlier_rows, ratio)])
     generator.shuffle(labels)
     rows = np.empty((n, p), np.float32)
     for start in range(0, n, BLOCK):
@@ -37,7 +37,7 @@ def planted(
 
 
 def group_sizes(k: int, n: int, ratio: float) -> list[int]:
-    """Sizes of k groups of n rows in all, in equal ratios from 1 to `ratio`, smallest first."""
+    """Sizes of k groups of n rows, growing geometrically from 1 to `ratio`."""
     weights = ratio ** np.linspace(0, 1, k)
     ends = np.round(np.cumsum(weights) / weights.sum() * n).astype(int)
     return np.diff(ends, prepend=0).tolist()

@@ -1,18 +1,17 @@
-"""Clusters of real embeddings by several methods, scored over all rows against labels.
+"""Clusters of real embeddings by several methods, scored against labels.
 
     python -m benchmarks.quality                       # the sets in ../shared, 5 seeds
     python -m benchmarks.quality --seeds 1 my.npz      # any .npz of x, y
     python -m benchmarks.quality --methods ours --set gamma=2 --set eta=0.1
 
-Every method gets the same embeddings and the true number of clusters; `ours` has cpp-pipe's default
-settings on every set, and no label enters any method. `whitened_kmeans` and `whitened_ward` are two
-baselines on our start, `untrained` is our pipeline from principal directions, without whitening and
-training. More methods can be named: `reference`, the paper's recipe; `hierarchy`, ours with its
-finest clusters merged. With k unknown, ours takes what `select-k` takes. `ece` is the mean distance
-of confidence from accuracy over tenths of the rows.
+Every method gets the same embeddings and the true number of clusters, and no labels. `ours` has
+cpp-pipe's default settings on every set. `whitened_kmeans` and `whitened_ward` are baselines on our
+start; `untrained` is our pipeline from principal directions, without whitening and training. More
+methods run when named: `reference`, the paper's recipe; `hierarchy`, ours with its finest clusters
+merged. With k unknown, ours uses the k of `select-k`. `ece` is the expected calibration error: the
+mean distance of confidence and accuracy over tenths of the rows.
 """
 
-import argparse
 import json
 import time
 import warnings
@@ -32,11 +31,11 @@ from cpp_pipe.stages.algorithms.sinkhorn import membership
 from cpp_pipe.stages.algorithms.training_config import REFERENCE, TrainingConfig
 from cpp_pipe.stages.spectrum import Spectrum
 
-from .measure import machine
-from .ours import SETS, Features, Fitted, load, start, train, whitened
+from .measure import argument_parser, machine, parse_arguments
+from .ours import SETS, TINY, Features, Fitted, load, parse_settings, start, train, whitened
 
 ETA = 0.1
-"""Temperature of the untrained doubly stochastic baseline: the better one of those in method.md."""
+"""Temperature of the untrained doubly stochastic baseline: the best of those tried."""
 
 Labels = np.ndarray
 Method = Callable[[np.ndarray, int, int], Labels]
@@ -49,7 +48,7 @@ def kmeans(x: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def spherical_kmeans(x: np.ndarray, k: int, seed: int) -> Labels:
-    """Lloyd's iteration by cosine, with unit centroids, from a k-means++ start."""
+    """Lloyd's iterations by cosine, with unit centroids, from a k-means++ start."""
     rows = centred_unit_rows(x)
     centroids = KMeans(k, n_init=1, max_iter=1, random_state=seed).fit(rows).cluster_centers_
     labels = np.full(len(rows), -1)
@@ -66,7 +65,7 @@ def spherical_kmeans(x: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def spectral_cosine(x: np.ndarray, k: int, seed: int) -> Labels:
-    """scikit-learn's spectral clustering on cosines, negative ones cut off."""
+    """scikit-learn's spectral clustering on cosines; negative ones count as 0."""
     rows = centred_unit_rows(x)
     affinity = np.maximum(rows @ rows.T, 0)
     model = SpectralClustering(k, affinity="precomputed", random_state=seed)
@@ -74,16 +73,16 @@ def spectral_cosine(x: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def spectral_neighbours(x: np.ndarray, k: int, seed: int) -> Labels:
-    """The same on each row's ten nearest neighbours."""
+    """scikit-learn's spectral clustering on a ten-neighbour graph."""
     model = SpectralClustering(k, affinity="nearest_neighbors", n_neighbors=10, random_state=seed)
     with warnings.catch_warnings():
-        # A graph of several pieces is meant to be clustered as it is.
+        # It warns if the graph is not connected.
         warnings.simplefilter("ignore", UserWarning)
         return model.fit_predict(centred_unit_rows(x))
 
 
 def ward(x: np.ndarray, k: int, seed: int) -> Labels:
-    """Agglomerative clustering by Ward's criterion; it has no seed."""
+    """Agglomerative clustering by Ward's criterion; it ignores the seed."""
     return AgglomerativeClustering(k).fit_predict(centred_unit_rows(x))
 
 
@@ -93,7 +92,7 @@ def whitened_kmeans(x: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def whitened_ward(x: np.ndarray, k: int, seed: int) -> Labels:
-    """Ward's criterion on the same."""
+    """Ward's criterion on embeddings whitened by near neighbours."""
     return AgglomerativeClustering(k).fit_predict(whitened(x, seed))
 
 
@@ -103,7 +102,7 @@ def doubly_stochastic(x: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def reference(x: np.ndarray, k: int, seed: int) -> Labels:
-    """The paper's recipe, its clusters read off the dense membership of all rows."""
+    """The paper's recipe, clustered by the dense membership of all rows."""
     c = train(x, TrainingConfig(**{**REFERENCE, "seed": seed})).c
     return _by_dense_membership(torch.from_numpy(c), k, seed, REFERENCE["eta"])
 
@@ -114,20 +113,20 @@ def untrained(x: np.ndarray, k: int, seed: int) -> Labels:
 
 
 def ours(x: np.ndarray, k: int, seed: int) -> Labels:
-    """Our pipeline by default settings."""
+    """Our pipeline with default settings."""
     return _fitted(x, k, seed).labels(k)
 
 
 def hierarchy_code(x: np.ndarray, k: int, seed: int) -> Labels:
-    """The same, merging what adds least to the whole code."""
-    told = _fitted(x, k, seed)
-    return told.assign(told.levels("code").cut(k))[0]
+    """Ours, its finest clusters merged down to k by the growth of the whole code."""
+    fitted = _fitted(x, k, seed)
+    return fitted.assign(fitted.levels("code").cut(k))[0]
 
 
 def hierarchy(x: np.ndarray, k: int, seed: int) -> Labels:
-    """The same, its finest clusters merged down to k."""
-    told = _fitted(x, k, seed)
-    return told.assign(told.levels().cut(k))[0]
+    """Ours, its finest clusters merged down to k."""
+    fitted = _fitted(x, k, seed)
+    return fitted.assign(fitted.levels().cut(k))[0]
 
 
 METHODS: dict[str, Method] = {
@@ -148,20 +147,20 @@ METHODS: dict[str, Method] = {
 
 
 USUAL = tuple(name for name in METHODS if not name.startswith(("reference", "hierarchy")))
-"""What runs unless methods are named: within half an hour on two cores."""
+"""The methods that run by default, within half an hour on two cores."""
 
 SETTINGS: dict[str, Any] = {}
-"""Settings of ours that differ from the defaults, for questions about one of them."""
+"""Settings of ours that are not default."""
 
 _all_fitted: dict[tuple[int, int], Fitted] = {}
-"""By embeddings and seed, so that nothing is trained twice."""
+"""By embeddings and seed: nothing is trained twice."""
 
 
 def _fitted(x: np.ndarray, k: int, seed: int) -> Fitted:
     if (id(x), seed) not in _all_fitted:
         features = train(x, TrainingConfig(**{**SETTINGS, "seed": seed}))
-        told = _all_fitted[id(x), seed] = _fit(features, k, seed)
-        print(f"{'':<24}seed {seed}: kept {features.kept}; {told.affinity}", flush=True)
+        fitted = _all_fitted[id(x), seed] = _fit(features, k, seed)
+        print(f"{'':<24}seed {seed}: kept {features.kept}; {fitted.affinity}", flush=True)
     return _all_fitted[id(x), seed]
 
 
@@ -175,14 +174,14 @@ def _by_dense_membership(c: torch.Tensor, k: int, seed: int, eta: float) -> Labe
     return spectral.cluster_rows(spectral.spectral_rows(vectors, k), k, seed, RESTARTS)[0]
 
 
-def ours_unknown(told: Fitted) -> Partition:
-    """The k with the shortest code."""
-    return told.landmarks.partition(told.choice(resamples=0).k)
+def ours_unknown(fitted: Fitted) -> Partition:
+    """Clusters at the k of `select-k`."""
+    return fitted.landmarks.partition(fitted.choice(resamples=0).k)
 
 
-def hierarchy_unknown(told: Fitted) -> Partition:
+def hierarchy_unknown(fitted: Fitted) -> Partition:
     """The level with the shortest code."""
-    levels = told.levels()
+    levels = fitted.levels()
     return levels.cut(levels.shortest)
 
 
@@ -190,45 +189,41 @@ UNKNOWN: dict[str, Callable[[Fitted], Partition]] = {
     "ours": ours_unknown,
     "hierarchy": hierarchy_unknown,
 }
-"""How the methods that find k themselves do so."""
-
-
-def _mean_std(values: Sequence[float]) -> tuple[float, float]:
-    return float(np.mean(values)), float(np.std(values))
+"""Methods that find k."""
 
 
 def score(
-    path: Path, methods: Sequence[str], seeds: int, *, is_unknown_asked: bool = True
+    path: Path, methods: Sequence[str], seeds: int, *, finds_k: bool = True
 ) -> dict[str, dict[str, Any]]:
-    """Scores of all methods on one set, printed as they come."""
+    """Scores of all methods on one set, printed one by one."""
     x, y = load(path)
     k = int(y.max()) + 1
     print(f"\n{path.stem}: {len(x):,} rows, {k} classes")
     print(f"{'method':<24}{'ACC':>14}{'NMI':>14}{'ARI':>14}{'seconds':>9}")
     table: dict[str, dict[str, Any]] = {}
     for name in methods:
-        found, began = [], time.perf_counter()
+        scores, began = [], time.perf_counter()
         for seed in range(seeds):
-            found.append(_scores(y, METHODS[name](x, k, seed)))
+            scores.append(_scores(y, METHODS[name](x, k, seed)))
         seconds = (time.perf_counter() - began) / seeds
-        _row(table, name, np.array(found), seconds)
-    for name in [one for one in methods if one in UNKNOWN and is_unknown_asked]:
-        chosen, found, began = [], [], time.perf_counter()
+        _add_row(table, name, np.array(scores), seconds)
+    for name in [method for method in methods if method in UNKNOWN and finds_k]:
+        chosen, scores, began = [], [], time.perf_counter()
         for seed in range(seeds):
-            told = _fitted(x, k, seed)
-            partition = UNKNOWN[name](told)
+            fitted = _fitted(x, k, seed)
+            partition = UNKNOWN[name](fitted)
             chosen.append(partition.k)
-            found.append(_scores(y, told.assign(partition)[0]))
+            scores.append(_scores(y, fitted.assign(partition)[0]))
         seconds = (time.perf_counter() - began) / seeds
-        _row(table, f"{name}, k unknown", np.array(found), seconds)
+        _add_row(table, f"{name}, k unknown", np.array(scores), seconds)
         table[f"{name}, k unknown"]["k"] = float(np.mean(chosen))
         print(f"{'':<24}k found: {', '.join(map(str, chosen))}")
     if "ours" in methods:
         tenths, ece = _by_confidence(x, y, k, seeds)
-        table["ours"]["acc_by_confidence"] = [round(one, 3) for one in tenths]
+        table["ours"]["acc_by_confidence"] = [round(acc, 3) for acc in tenths]
         table["ours"]["ece"] = round(ece, 4)
-        print("ours, ACC by tenths of confidence, the least sure first:")
-        print(f"{'':<24}{' '.join(f'{one:.3f}' for one in tenths)}   ECE {ece:.3f}", flush=True)
+        print("ours, ACC by tenths of the rows, from the least to the most confident:")
+        print(f"{'':<24}{' '.join(f'{acc:.3f}' for acc in tenths)}   ECE {ece:.3f}", flush=True)
     return table
 
 
@@ -241,20 +236,21 @@ def _by_confidence(x: np.ndarray, y: np.ndarray, k: int, seeds: int) -> tuple[li
 
     Both are means over seeds.
     """
-    found, errors = [], []
+    accuracies, errors = [], []
     for seed in range(seeds):
-        told = _fitted(x, k, seed)
-        labels, confidences = told.assign(told.landmarks.partition(k))
+        fitted = _fitted(x, k, seed)
+        labels, confidences = fitted.assign(fitted.landmarks.partition(k))
         tenths = metrics.by_confidence(y, labels, confidences)
-        found.append(tenths.accuracy)
+        accuracies.append(tenths.accuracy)
         errors.append(np.mean(np.abs(np.subtract(tenths.accuracy, tenths.confidence))))
-    return np.mean(found, axis=0).tolist(), float(np.mean(errors))
+    return np.mean(accuracies, axis=0).tolist(), float(np.mean(errors))
 
 
-def _row(table: dict, name: str, found: np.ndarray, seconds: float) -> None:
-    cells = [(float(one.mean()), float(one.std())) for one in found.T]
-    told = "".join(f"{mean:>8.3f} ±{std:.3f}" for mean, std in cells)
-    print(f"{name:<24}{told}{seconds:>9.1f}", flush=True)
+def _add_row(table: dict, name: str, scores: np.ndarray, seconds: float) -> None:
+    """Prints and adds means and standard deviations of scores (seeds, 3)."""
+    cells = [(float(column.mean()), float(column.std())) for column in scores.T]
+    row = "".join(f"{mean:>8.3f} ±{std:.3f}" for mean, std in cells)
+    print(f"{name:<24}{row}{seconds:>9.1f}", flush=True)
     table[name] = {
         f"{measure}{suffix}": round(value, 4)
         for measure, cell in zip(("acc", "nmi", "ari"), cells, strict=True)
@@ -263,27 +259,26 @@ def _row(table: dict, name: str, found: np.ndarray, seconds: float) -> None:
 
 
 def main() -> None:
-    """Prints a table a set and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("paths", nargs="*", type=Path, help=".npz files of x and y")
+    """Prints a table for each set, and the JSON line."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("paths", nargs="*", type=Path, default=SETS, help=".npz files of x and y")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", default=",".join(USUAL))
-    parser.add_argument("--set", action="append", default=[], help="a setting of ours, as gamma=2")
-    parser.add_argument("--known", action="store_true", help="leave out what finds k itself")
-    told = parser.parse_args()
-    for one in told.set:
-        name, _, value = one.partition("=")
-        SETTINGS[name] = json.loads(value)
-    paths = told.paths or SETS
-    print(f"clusters of embeddings, k given, {told.seeds} seed(s)\n{machine()}")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of ours"
+    )
+    parser.add_argument("--known", action="store_true", help="leave out methods that find k")
+    arguments = parse_arguments(parser, paths=[TINY], seeds=1, methods=",".join(METHODS))
+    SETTINGS.update(parse_settings(arguments.set))
+    print(f"clusters of embeddings, k given, {arguments.seeds} seed(s)\n{machine()}")
     if SETTINGS:
-        print(f"ours with {SETTINGS}: not its default settings")
-    methods = told.methods.split(",")
-    found = {
-        path.stem: score(path, methods, told.seeds, is_unknown_asked=not told.known)
-        for path in paths
+        print(f"ours with {SETTINGS}: not the default settings")
+    methods = arguments.methods.split(",")
+    table = {
+        path.stem: score(path, methods, arguments.seeds, finds_k=not arguments.known)
+        for path in arguments.paths
     }
-    print(json.dumps(found))
+    print(json.dumps(table))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Reading all embeddings of the store, and one shuffled epoch, against np.load of the same bytes.
+"""Reads all embeddings of a store, and one shuffled epoch, against np.load of the same bytes.
 
-    python -m benchmarks.read                    # 1,000,000 x 768: 3 GB of disk, as much memory
+    python -m benchmarks.read                    # 1,000,000 x 768: 3 GB of disk and of memory
     python -m benchmarks.read --rows 100000
 
-Artifact and .npy are made in a temporary folder by the writer that `embed` and `import` use. All
-ways run in turn in one process, files in the page cache, so that what is measured is the way from
-there into arrays; times are medians after one round to warm up.
+The artifact and the .npy file are made in a temporary folder, by the writer of `embed` and
+`import`. All ways run in turn in one process, with files in the page cache. Times are medians after
+one round to warm up.
 """
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -24,7 +23,7 @@ from cpp_pipe.stages.streamed_rows import shuffled_batches
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 
-from .measure import machine
+from .measure import argument_parser, machine, parse_arguments
 
 THREADS = 2
 BATCH = 1024
@@ -53,7 +52,7 @@ def make_part(scratch: Scratch, x: np.ndarray, part: str) -> Product:
 
 
 def make_files(folder: Path, rows: int, width: int, parts: int) -> tuple[Artifact, Path]:
-    """An artifact of embeddings in some parts, and an .npy of the same rows."""
+    """An artifact of embeddings, and an .npy file of the same rows."""
     names = [f"part-{number:03d}" for number in range(parts)]
     recipe = Recipe(
         kind=EMBEDDINGS.name,
@@ -76,7 +75,7 @@ def make_files(folder: Path, rows: int, width: int, parts: int) -> tuple[Artifac
 
 
 def epoch(artifact: Artifact) -> int:
-    """Rows of one shuffled epoch, each batch thrown away."""
+    """Reads one shuffled epoch; its number of rows."""
     batches = shuffled_batches(
         artifact,
         batch=min(BATCH, artifact.rows),
@@ -88,24 +87,24 @@ def epoch(artifact: Artifact) -> int:
 
 
 def seconds_in_turn(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Median seconds of each, all of them once a round, so that a slow minute hits all."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+    """Median seconds of each way. Every round runs all ways, so that a slow minute hits all."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for round_number in range(ROUNDS + 1):
         for name, way in ways.items():
             began = time.perf_counter()
             way()
             if round_number:
-                taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(one) for name, one in taken.items()}
+                seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(rounds) for name, rounds in seconds.items()}
 
 
 def main() -> None:
     """Prints the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argument_parser(__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=768)
     parser.add_argument("--parts", type=int, default=8)
-    flags = parser.parse_args()
+    flags = parse_arguments(parser, rows=2000, width=32, parts=2)
     size = 2 * flags.rows * flags.width
     print(
         f"{flags.rows} x {flags.width} float16 in {flags.parts} parts, {size / 1e9:.2f} GB, "
@@ -125,8 +124,8 @@ def main() -> None:
         )
     print(f"{'way':>20} {'seconds':>9} {'GB/s':>7} {'share of np.load':>17}")
     load, gathered, shuffled = seconds.values()
-    for way, one in seconds.items():
-        print(f"{way:>20} {one:>9.3f} {size / one / 1e9:>7.2f} {load / one:>17.2f}")
+    for way, taken in seconds.items():
+        print(f"{way:>20} {taken:>9.3f} {size / taken / 1e9:>7.2f} {load / taken:>17.2f}")
     result = {
         "rows": flags.rows,
         "width": flags.width,

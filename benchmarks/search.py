@@ -1,19 +1,18 @@
-"""Search in an index: how fast, how much of the truth, how much memory; beside FAISS and usearch.
+"""Search in an index against FAISS and usearch: time, recall and memory.
 
-    python -m benchmarks.search                              # 1,000,000 x 128, some ten minutes
+    python -m benchmarks.search                              # 1,000,000 x 128, about ten minutes
     python -m benchmarks.search --rows 100000
     python -m benchmarks.search --factory IVF4096,PQ32       # another index of ours
-    python -m benchmarks.search --rivals 'FAISS IVF,Flat'    # names with semicolons; none is ''
+    python -m benchmarks.search --rivals 'FAISS IVF,Flat'    # separated by ;, may be ''
 
-Rows lie around a thousand directions, each cloud in twelve dimensions of its own with noise in all.
-Features with these rows are put into a store, in eight parts, and indexed by the stages that
-`cpp-pipe index` runs; queries are other rows, half of which tune the rivals. Every rival holds its
-index in memory and gets the least search parameter of a ladder at which it finds as much as ours
-does at its usual target. A single query is answered by one thread, whoever answers it; a batch by
-all. `vs_rival` is our median over the best rival's.
+Rows lie around a thousand directions, each cloud in its own twelve dimensions with noise in all.
+Features with these rows are written to a store in eight parts and indexed by the stages of
+`cpp-pipe index`. Queries are other rows; half of them tune the rivals. Every rival holds its index
+in memory and searches with the smallest parameter of a ladder at which its recall is at least ours
+at the default target. Everyone answers single queries by one thread, and batches by all. `vs_rival`
+is our median time over that of the best rival.
 """
 
-import argparse
 import json
 import os
 import tempfile
@@ -29,9 +28,10 @@ from cpp_pipe.pipeline.config import IndexSettings
 from cpp_pipe.pipeline.making.indexing import make_index
 from cpp_pipe.pipeline.view.searcher import TARGET_RECALL, Searcher
 from cpp_pipe.stages.contract import Runtime, Silent
+from cpp_pipe.stages.indexing.rows import VectorRows
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 
-from .measure import machine, result_and_peak
+from .measure import argument_parser, machine, parse_arguments, result_and_peak
 
 ROWS, WIDTH, PARTS = 1_000_000, 128, 8
 GROUPS, OWN_WIDTH, NOISE = 1000, 12, 0.03
@@ -43,7 +43,7 @@ MOST_MS, LEAST_SPEEDUP, MOST_OPEN_S, MOST_OPEN_MIB, MOST_VS_RIVAL = 5.0, 20.0, 0
 
 
 def clustered_rows(count: int) -> np.ndarray:
-    """Unit rows of the clouds in no order, float16."""
+    """Shuffled unit rows of all clouds, float16."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((GROUPS, WIDTH), np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
@@ -60,10 +60,10 @@ def clustered_rows(count: int) -> np.ndarray:
 
 
 def make_store(folder: Path, rows: int) -> None:
-    """Puts features into a store, and queries beside it."""
-    made = clustered_rows(rows + QUERIES)
-    np.save(folder / "queries.npy", made[rows:])
-    parts = dict(enumerate(np.array_split(made[:rows], PARTS)))
+    """Writes features to a store, and queries next to it; z and c are the halves of each row."""
+    x = clustered_rows(rows + QUERIES)
+    np.save(folder / "queries.npy", x[rows:])
+    parts = dict(enumerate(np.array_split(x[:rows], PARTS)))
     recipe = Recipe(
         kind="features",
         format=1,
@@ -87,8 +87,8 @@ def make_store(folder: Path, rows: int) -> None:
     draft.publish({}, {})
 
 
-class _Told(Silent):
-    """Keeps what a stage tells."""
+class _Messages(Silent):
+    """Progress that keeps messages."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -98,8 +98,8 @@ class _Told(Silent):
 
 
 def build(folder: Path, factory: str) -> tuple[float, list[str]]:
-    """Builds the index as `cpp-pipe index` does; seconds, and what was told beforehand."""
-    store, told = Store(folder / "store"), _Told()
+    """Builds the index like `cpp-pipe index`; seconds, and its messages."""
+    store, messages = Store(folder / "store"), _Messages()
     (features,) = store.artifacts()
     began = time.perf_counter()
     make_index(
@@ -107,20 +107,20 @@ def build(folder: Path, factory: str) -> tuple[float, list[str]]:
         store=store,
         run="benchmark",
         settings=IndexSettings(factory=factory),
-        runtime=Runtime(progress=told),
-        say=told.tell,
+        runtime=Runtime(progress=messages),
+        say=messages.tell,
     )
-    return time.perf_counter() - began, told.lines
+    return time.perf_counter() - began, messages.lines
 
 
 def artifacts(folder: Path) -> tuple[Artifact, Artifact]:
     """The features and their index."""
-    made = {one.kind.name: one for one in Store(folder / "store").artifacts()}
+    made = {artifact.kind.name: artifact for artifact in Store(folder / "store").artifacts()}
     return made["features"], made["index"]
 
 
 def open_once(folder: Path) -> tuple[float, int, int]:
-    """Seconds to open the index; bytes that the process holds then, and after all queries."""
+    """Seconds to open the index; resident bytes of the process then, and after all queries."""
     features, index = artifacts(folder)
     began = time.perf_counter()
     searcher = Searcher(features, index)
@@ -131,7 +131,7 @@ def open_once(folder: Path) -> tuple[float, int, int]:
 
 
 def rss_now() -> int:
-    """Bytes of memory that this process holds."""
+    """Resident bytes of this process."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
@@ -140,18 +140,18 @@ class Rival(NamedTuple):
     """An index in memory."""
 
     seconds: float
-    """To build it."""
+    """Time to build it."""
     bytes: int
     ladder: list[int]
-    """Search parameters, from the fastest on."""
+    """Search parameters, the fastest first."""
     prepare: Callable[[int], None]
     """Sets the search parameter."""
     search: Callable[[np.ndarray, int], np.ndarray]
-    """Rows (q, 10) that are nearest to queries, by some threads."""
+    """The nearest rows (q, 10) to queries, by a number of threads."""
 
 
 def faiss_rival(x: np.ndarray, factory: str, parameter: str, ladder: list[int]) -> Rival:
-    """An index of FAISS as its factory makes it."""
+    """An index of FAISS by its factory string."""
     index = faiss.index_factory(WIDTH, factory, faiss.METRIC_INNER_PRODUCT)
     began = time.perf_counter()
     index.train(x[np.random.default_rng(0).choice(len(x), min(len(x), 1 << 18), replace=False)])
@@ -170,7 +170,7 @@ def faiss_rival(x: np.ndarray, factory: str, parameter: str, ladder: list[int]) 
 
 
 def usearch_rival(x: np.ndarray, ladder: list[int]) -> Rival:
-    """A graph of usearch over float16, faster than over float32; other settings as they come."""
+    """A graph of usearch over float16, which is faster than float32; other settings are default."""
     from usearch.index import Index
 
     index = Index(ndim=WIDTH, metric="ip", dtype="f16")
@@ -190,7 +190,7 @@ def usearch_rival(x: np.ndarray, ladder: list[int]) -> Rival:
 
 
 _THREADS = faiss.omp_get_max_threads()
-"""That answer a batch."""
+"""Threads that answer a batch."""
 
 WIDTHS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024]
 
@@ -209,12 +209,12 @@ def _lists(x: np.ndarray) -> int:
 def recall(found: np.ndarray, truth: np.ndarray) -> float:
     """The share of true neighbours that were found."""
     pairs = zip(found.tolist(), truth.tolist(), strict=True)
-    hits = [len(set(one) & set(right)) for one, right in pairs]
+    hits = [len(set(rows) & set(true_rows)) for rows, true_rows in pairs]
     return sum(hits) / truth.size
 
 
 class Timed(NamedTuple):
-    """How one answers."""
+    """Time of single queries and of a batch, and recall."""
 
     p50_ms: float
     p99_ms: float
@@ -223,57 +223,57 @@ class Timed(NamedTuple):
 
 
 def timed(
-    one: Callable[[np.ndarray], np.ndarray],
-    many: Callable[[np.ndarray], np.ndarray],
+    search_one: Callable[[np.ndarray], np.ndarray],
+    search_all: Callable[[np.ndarray], np.ndarray],
     queries: np.ndarray,
     truth: np.ndarray,
     rounds: int = ROUNDS,
 ) -> Timed:
-    """Medians over rounds, after one to warm up; recall of the single answers."""
-    found = np.vstack([one(query[None]) for query in queries])
+    """Medians over rounds, after one to warm up; recall of single queries."""
+    found = np.vstack([search_one(query[None]) for query in queries])
     singles, batches = [], []
     for _ in range(rounds):
         taken = []
         for query in queries:
             began = time.perf_counter()
-            one(query[None])
+            search_one(query[None])
             taken.append(time.perf_counter() - began)
         singles.append(np.percentile(taken, [50, 99]))
         began = time.perf_counter()
-        many(queries)
+        search_all(queries)
         batches.append(len(queries) / (time.perf_counter() - began))
     p50, p99 = 1000 * np.median(singles, axis=0)
     return Timed(float(p50), float(p99), float(np.median(batches)), recall(found, truth))
 
 
 def true_neighbours(x: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The nearest rows by comparing all."""
+    """The nearest rows, found by comparing all."""
     return faiss.knn(queries, x, NEIGHBOURS, metric=faiss.METRIC_INNER_PRODUCT)[1]
 
 
 def compare(folder: Path, rivals: list[str]) -> Iterator[tuple[str, float, int, int, Timed]]:
-    """Name, seconds to build, bytes, search parameter and times: of ours, of exact, of rivals."""
+    """Name, seconds to build, bytes, parameter and times: ours, exact search, then rivals."""
     features, index = artifacts(folder)
     searcher = Searcher(features, index)
-    x = np.vstack([features.array(part.name, "z") for part in features.parts]).astype(np.float32)
+    x = VectorRows(features).take(range(features.rows)).astype(np.float32)
     queries = np.load(folder / "queries.npy").astype(np.float32)
     truth = true_neighbours(x, queries)
-    tuning, asked = slice(0, QUERIES // 2), slice(QUERIES // 2, QUERIES)
+    tuning, timing = slice(0, QUERIES // 2), slice(QUERIES // 2, QUERIES)
     ours = timed(
         lambda query: searcher.nearest(query, NEIGHBOURS)[1][None],
-        lambda some: searcher.nearest_to_each(some, NEIGHBOURS)[1],
-        queries[asked],
-        truth[asked],
+        lambda batch: searcher.nearest_to_each(batch, NEIGHBOURS)[1],
+        queries[timing],
+        truth[timing],
     )
     size = index.manifest.bytes
     yield f"cpp-pipe {index.facts['factory']}", 0.0, size, 0, ours
     flat = faiss_rival(x, "Flat", "", [0])
-    few = queries[asked][:50]
+    few = queries[timing][:50]
     exact = timed(
         lambda query: flat.search(query, 1),
-        lambda some: flat.search(some, _THREADS),
+        lambda batch: flat.search(batch, _THREADS),
         few,
-        truth[asked][:50],
+        truth[timing][:50],
         rounds=1,
     )
     yield "FAISS exact", flat.seconds, flat.bytes, 0, exact
@@ -287,9 +287,9 @@ def compare(folder: Path, rivals: list[str]) -> Iterator[tuple[str, float, int, 
                 break
         times = timed(
             lambda query, rival=rival: rival.search(query, 1),
-            lambda some, rival=rival: rival.search(some, _THREADS),
-            queries[asked],
-            truth[asked],
+            lambda batch, rival=rival: rival.search(batch, _THREADS),
+            queries[timing],
+            truth[timing],
         )
         yield name, rival.seconds, rival.bytes, setting, times
         del rival
@@ -297,18 +297,18 @@ def compare(folder: Path, rivals: list[str]) -> Iterator[tuple[str, float, int, 
 
 def main() -> None:
     """Prints the table, the bars and the JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argument_parser(__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
-    parser.add_argument("--factory", default="auto", help="of our index")
-    parser.add_argument("--rivals", default=";".join(RIVALS), help="names with semicolons")
-    asked = parser.parse_args()
-    rivals = [one for one in asked.rivals.split(";") if one]
-    print(f"{asked.rows:,} x {WIDTH} in {PARTS} parts, {QUERIES:,} queries\n{machine()}\n")
+    parser.add_argument("--factory", default="auto", help="factory string of our index")
+    parser.add_argument("--rivals", default=";".join(RIVALS), help="names, separated by ;")
+    arguments = parse_arguments(parser, rows=4000, factory="IVF64,SQfp16")
+    rivals = [name for name in arguments.rivals.split(";") if name]
+    print(f"{arguments.rows:,} x {WIDTH} in {PARTS} parts, {QUERIES:,} queries\n{machine()}\n")
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-search-") as name:
         folder = Path(name)
-        result_and_peak(make_store, folder, asked.rows)
-        (seconds, told), peak = result_and_peak(build, folder, asked.factory)
-        print("\n".join(told))
+        result_and_peak(make_store, folder, arguments.rows)
+        (seconds, messages), peak = result_and_peak(build, folder, arguments.factory)
+        print("\n".join(messages))
         print(f"built in {seconds:.1f} s, {peak / 2**20:,.0f} MiB at most\n", flush=True)
         opened = min(result_and_peak(open_once, folder)[0] for _ in range(ROUNDS))
         open_s, open_bytes, later_bytes = opened
@@ -321,15 +321,16 @@ def main() -> None:
             f"{'p99 ms':>9}{'queries/s':>11}"
         )
         rows: dict[str, Timed] = {}
-        for label, built, size, setting, one in compare(folder, rivals):
-            rows[label] = one
+        for label, built, size, setting, times in compare(folder, rivals):
+            rows[label] = times
             print(
                 f"{label:<24}{built or seconds:>9.1f}{size / 2**20:>8,.0f}{setting or '':>9}"
-                f"{one.recall:>11.4f}{one.p50_ms:>9.3f}{one.p99_ms:>9.3f}{one.batch_qps:>11,.0f}",
+                f"{times.recall:>11.4f}{times.p50_ms:>9.3f}{times.p99_ms:>9.3f}"
+                f"{times.batch_qps:>11,.0f}",
                 flush=True,
             )
     ours, exact, *others = rows.values()
-    best = min((one.p50_ms for one in others), default=None)
+    best = min((times.p50_ms for times in others), default=None)
     figures = {
         "recall_at_10": round(ours.recall, 4),
         "p50_ms": round(ours.p50_ms, 4),
@@ -339,11 +340,11 @@ def main() -> None:
         "vs_rival": None if best is None else round(ours.p50_ms / best, 3),
     }
     print()
-    _bars(figures)
+    _print_bars(figures)
     print(json.dumps(figures))
 
 
-def _bars(figures: dict[str, float | None]) -> None:
+def _print_bars(figures: dict[str, float | None]) -> None:
     bars = [
         ("recall_at_10", "at least", TARGET_RECALL),
         ("p50_ms", "at most", MOST_MS),
@@ -353,11 +354,11 @@ def _bars(figures: dict[str, float | None]) -> None:
         ("vs_rival", "at most", MOST_VS_RIVAL),
     ]
     for name, side, bar in bars:
-        found = figures[name]
-        if found is None:
+        value = figures[name]
+        if value is None:
             continue
-        is_met = found >= bar if side == "at least" else found <= bar
-        print(f"{name} {found:g} ({side} {bar:g}): {'met' if is_met else 'MISSED'}")
+        is_met = value >= bar if side == "at least" else value <= bar
+        print(f"{name} {value:g} ({side} {bar:g}): {'met' if is_met else 'MISSED'}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""The server under load: fifty clients at once, each on a connection of its own, for a minute.
+"""The server under load: fifty clients at once, each on its own connection, for a minute.
 
     python -m benchmarks.serve                          # 100,000 rows: 0.5 GB of disk
-    python -m benchmarks.serve --rows 1000000 --seconds 30 --store /tmp/served   # kept for later
+    python -m benchmarks.serve --rows 1000000 --seconds 30 --store served   # keeps the store
 
-`cpp-pipe serve` runs in a process of its own, on this machine alone, over planted rows of 128
-numbers with pictures in tars. Clients are coroutines of this process. Each asks for one thing after
-another and thinks in between for a while that is drawn evenly around --think; what it asks for is
-drawn too: small pictures (most of them of few rows, as people look at the same), rows that are
-nearest to a row in both spaces, cards of all clusters, the whole hierarchy, rows of a cluster, and
-facts of an image. No text is encoded, and no model loaded. All latencies count, from the first
-byte sent to the last received; an answer other than 200 is an error.
+`cpp-pipe serve` runs in its own process, reachable only from this machine, over planted rows of 128
+numbers with images in tars. Clients are coroutines of this process. Each sends one request after
+another, with random pauses of --think seconds on average. Requests are random too: thumbnails (most
+of them of a few rows, because people look at the same images), rows nearest to a row in both
+spaces, cards of all clusters, the whole hierarchy, rows of a cluster, and facts of an image. No
+text is encoded and no model loaded. Latency is from the first byte sent to the last received; any
+status but 200 is an error.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -28,12 +27,12 @@ from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .measure import machine
+from .measure import argument_parser, machine, parse_arguments
 from .serve_store import CLUSTERS, LEAVES, RUN, make_store
 
 CLIENTS = 50
 THINK = 0.05
-"""Seconds: of somebody who scrolls, and whose browser asks for picture after picture."""
+"""Seconds, for somebody who scrolls: the browser requests image after image."""
 MOST_P95_MS = 150
 MOST_MIB = 600
 
@@ -47,8 +46,8 @@ MIX = {
 }
 
 
-class Asked(NamedTuple):
-    """One request."""
+class Request(NamedTuple):
+    """Kind, latency and status of one request."""
 
     kind: str
     seconds: float
@@ -56,7 +55,7 @@ class Asked(NamedTuple):
 
 
 def address(kind: str, rows: int, draw: random.Random) -> str:
-    """What a client asks for."""
+    """A random address of a kind."""
     row = draw.randrange(rows)
     if kind == "picture":
         popular = row % min(rows, 2_000)
@@ -78,10 +77,10 @@ def address(kind: str, rows: int, draw: random.Random) -> str:
     return f"/api/images/{row}"
 
 
-async def client(port: int, rows: int, end: float, think: float, seed: int) -> list[Asked]:
-    """Asks until the time is over."""
+async def client(port: int, rows: int, end: float, think: float, seed: int) -> list[Request]:
+    """Sends requests until a time; what each took."""
     draw = random.Random(seed)
-    asked = []
+    requests = []
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         while time.perf_counter() < end:
@@ -95,95 +94,95 @@ async def client(port: int, rows: int, end: float, think: float, seed: int) -> l
             length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
             assert length is not None, head
             await reader.readexactly(int(length[1]))
-            asked.append(Asked(kind, time.perf_counter() - began, int(head[9:12])))
+            requests.append(Request(kind, time.perf_counter() - began, int(head[9:12])))
             await asyncio.sleep(draw.uniform(0, 2 * think))
     finally:
         writer.close()
-    return asked
+    return requests
 
 
-async def load(port: int, rows: int, clients: int, seconds: float, think: float) -> list[Asked]:
-    """What all clients asked."""
+async def load(port: int, rows: int, clients: int, seconds: float, think: float) -> list[Request]:
+    """The requests of all clients."""
     end = time.perf_counter() + seconds
-    found = await asyncio.gather(*(client(port, rows, end, think, seed) for seed in range(clients)))
-    return [one for asked in found for one in asked]
+    running = [client(port, rows, end, think, seed) for seed in range(clients)]
+    return [request for requests in await asyncio.gather(*running) for request in requests]
 
 
 @contextlib.contextmanager
 def served(store: Path) -> Iterator[tuple[int, int]]:
-    """The port and the process of a server over the store."""
+    """Port and process number of a server over the store."""
     command = [sys.executable, "-m", "cpp_pipe", "serve", "--no-make", "--port", "0"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--run", RUN, "--store", str(store)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None, "it is piped"
-        said = process.stdout.readline()
-        found = re.search(r":(\d+)/", said)
-        assert found is not None, f"the server said {said!r}"
-        yield int(found[1]), process.pid
-    finally:
-        process.terminate()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stdout is not None, "it is piped"
+            line = process.stdout.readline()
+            port = re.search(r":(\d+)/", line)
+            assert port is not None, f"the server printed {line!r}"
+            yield int(port[1]), process.pid
+        finally:
+            process.terminate()
 
 
-async def _watched(pid: int, work: Awaitable[list[Asked]]) -> tuple[list[Asked], float]:
-    """What was asked, and the most memory that was seen meanwhile, ten times a second."""
-    doing, most = asyncio.ensure_future(work), 0.0
-    while not doing.done():
-        most = max(most, status_mib(pid, "VmRSS"))
-        await asyncio.wait([doing], timeout=0.1)
-    return await doing, most
+async def _watched(pid: int, work: Awaitable[list[Request]]) -> tuple[list[Request], float]:
+    """The requests, and the peak memory of a process meanwhile, sampled ten times a second."""
+    task, peak = asyncio.ensure_future(work), 0.0
+    while not task.done():
+        peak = max(peak, status_mib(pid, "VmRSS"))
+        await asyncio.wait([task], timeout=0.1)
+    return await task, peak
 
 
 def status_mib(pid: int, name: str) -> float:
-    """A figure of a process's memory."""
+    """A figure of a process's memory in MiB."""
     text = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(rf"{name}:\s+(\d+) kB", text)
-    assert found is not None, f"/proc says {name}"
-    return int(found[1]) / 1024
+    kibibytes = re.search(rf"{name}:\s+(\d+) kB", text)
+    assert kibibytes is not None, f"/proc has no {name}"
+    return int(kibibytes[1]) / 1024
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of a process, in user and system mode."""
+    """CPU seconds of a process, in user and system mode."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 def measure(store: Path, rows: int, clients: int, seconds: float, think: float) -> dict[str, Any]:
-    """Loads a server, and prints what each kind of request took."""
+    """Loads a server, and prints the latencies of each kind of request."""
     with served(store) as (port, pid):
         before = status_mib(pid, "VmRSS")
-        # What is worked out once, as the server begins, is not what many wait for.
+        # Work that a server does only once, at its start, does not count.
         for path in ("/api/clusters", "/api/tree"):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}{path}").read()
-        asyncio.run(load(port, rows, 1, 5, 0))
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                answer.read()
+        asyncio.run(load(port, rows, 1, min(5, seconds), 0))
         cpu, began = cpu_seconds(pid), time.perf_counter()
-        asked, peak = asyncio.run(_watched(pid, load(port, rows, clients, seconds, think)))
+        requests, peak = asyncio.run(_watched(pid, load(port, rows, clients, seconds, think)))
         wall = time.perf_counter() - began
         cpu = cpu_seconds(pid) - cpu
         after, file = status_mib(pid, "VmRSS"), status_mib(pid, "RssFile")
-    print(f"{'':<10}{'asked':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
+    print(f"{'':<10}{'requests':>9}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
     for kind in (*MIX, "all"):
-        taken = sorted(one.seconds for one in asked if kind in (one.kind, "all"))
-        print(f"{kind:<10}{len(taken):>8}" + "".join(f"{ms(taken, p):>9.1f}" for p in (50, 95, 99)))
-    taken = sorted(one.seconds for one in asked)
-    errors = Counter(one.status for one in asked if one.status != 200)
+        taken = sorted(request.seconds for request in requests if kind in (request.kind, "all"))
+        print(f"{kind:<10}{len(taken):>9}" + "".join(f"{ms(taken, p):>9.1f}" for p in (50, 95, 99)))
+    taken = sorted(request.seconds for request in requests)
+    errors = Counter(request.status for request in requests if request.status != 200)
     print(
-        f"MiB of memory before {before:.0f}, after {after:.0f}, of them {file:.0f} mapped files; "
-        f"at most {peak:.0f}"
+        f"memory in MiB: {before:.0f} before, {after:.0f} after ({file:.0f} of it mapped files), "
+        f"peak {peak:.0f}"
     )
-    print(f"errors: {dict(errors) or 'none'}; CPU {1000 * cpu / len(asked):.2f} ms a request")
+    print(f"errors: {dict(errors) or 'none'}; CPU {1000 * cpu / len(requests):.2f} ms per request")
     return {
         "p50_ms": round(ms(taken, 50), 1),
         "p95_ms": round(ms(taken, 95), 1),
         "p99_ms": round(ms(taken, 99), 1),
-        "requests_per_s": round(len(asked) / wall, 1),
+        "requests_per_s": round(len(requests) / wall, 1),
         "errors": sum(errors.values()),
         "rss_before_mib": round(before),
         "rss_mib": round(after),
         "rss_peak_mib": round(peak),
-        "cpu_ms_a_request": round(1000 * cpu / len(asked), 2),
+        "cpu_ms_a_request": round(1000 * cpu / len(requests), 2),
     }
 
 
@@ -193,26 +192,26 @@ def ms(taken: list[float], percentile: float) -> float:
 
 
 def main() -> None:
-    """Measures, and says whether the bars are met."""
-    parser = argparse.ArgumentParser(description="The server under load.")
+    """Prints the table, the bars and the JSON line."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--think", type=float, default=THINK, help="mean seconds between requests")
-    parser.add_argument("--store", type=Path, help="a folder to make the store in, and keep it")
-    given = parser.parse_args()
+    parser.add_argument("--store", type=Path, help="keep the store in this folder")
+    flags = parse_arguments(parser, rows=1000, clients=3, seconds=1)
     with contextlib.ExitStack() as held:
         temporary = tempfile.TemporaryDirectory(prefix="cpp-pipe-serve-")
-        folder = given.store or Path(held.enter_context(temporary))
+        folder = flags.store or Path(held.enter_context(temporary))
         if not (folder / "store" / "runs" / RUN / "run.json").is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            make_store(folder, given.rows)
-        told = measure(folder / "store", given.rows, given.clients, given.seconds, given.think)
-    p95, mib = told["p95_ms"], told["rss_peak_mib"]
+            make_store(folder, flags.rows)
+        figures = measure(folder / "store", flags.rows, flags.clients, flags.seconds, flags.think)
+    p95, mib = figures["p95_ms"], figures["rss_peak_mib"]
     print(f"p95 {p95} ms (at most {MOST_P95_MS}): {_verdict(p95, MOST_P95_MS)}")
     print(f"RSS {mib} MiB (at most {MOST_MIB}): {_verdict(mib, MOST_MIB)}")
-    settings = {"rows": given.rows, "clients": given.clients, "seconds": given.seconds}
-    print(json.dumps({**told, **settings, "think_s": given.think, "machine": machine()}))
+    settings = {"rows": flags.rows, "clients": flags.clients, "seconds": flags.seconds}
+    print(json.dumps({**figures, **settings, "think_s": flags.think, "machine": machine()}))
 
 
 def _verdict(value: float, most: float) -> str:

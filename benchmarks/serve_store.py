@@ -1,4 +1,4 @@
-"""A store to serve: planted rows in clusters and a hierarchy, with pictures in tars."""
+"""A store to serve: planted rows in clusters and a hierarchy, with images in tars."""
 
 import io
 import tarfile
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import save_file
 
 from cpp_pipe.pipeline.config import IndexSettings
 from cpp_pipe.pipeline.making.indexing import make_index
@@ -30,12 +31,12 @@ from .planted import planted
 RUN = "served"
 PART_ROWS = 10_000
 LEAVES, CLUSTERS = 200, 100
-PICTURES = 1_000
-"""Pictures of a tar, which stand for all rows of its part."""
+IMAGES = 1_000
+"""Images in a tar; the rows of its part share them."""
 
 
 def make_store(folder: Path, rows: int, p: int = 128) -> None:
-    """Writes a run with all that is served; its features are its embeddings."""
+    """Writes a run with everything that is served; its features are its embeddings."""
     x, leaf = planted(LEAVES, rows, p=p, noise=0.3)
     store = Store(folder / "store")
     names = {f"part-{start // PART_ROWS:05d}": start for start in range(0, rows, PART_ROWS)}
@@ -58,8 +59,8 @@ def make_store(folder: Path, rows: int, p: int = 128) -> None:
         )
         for name, start in parts.items():
             block = slice(start, min(rows, start + PART_ROWS))
-            draft.make_part(name, partial(_turned, write, name, block))
-        made[slot] = draft.publish({one: made[one] for one in inputs}, {"device": "cpu"})
+            draft.make_part(name, partial(_write_part, write, name, block))
+        made[slot] = draft.publish({name: made[name] for name in inputs}, {"device": "cpu"})
 
     left, right = _mergings()
     levels = Tree(left, right).kept_levels
@@ -77,19 +78,31 @@ def make_store(folder: Path, rows: int, p: int = 128) -> None:
 
     make("embeddings", EMBEDDINGS, (), embeddings)
     make("features", FEATURES, ("embeddings",), features)
-    make("hierarchy", HIERARCHY, ("features",), lambda one, *_: _write_hierarchy(one, left, right))
-    both = ("embeddings", "features")
     make(
-        "assignments", ASSIGNMENTS, both, lambda one, _, block: assignments(one, block, (CLUSTERS,))
+        "hierarchy",
+        HIERARCHY,
+        ("features",),
+        lambda scratch, *_: _write_hierarchy(scratch, left, right),
+    )
+    make(
+        "assignments",
+        ASSIGNMENTS,
+        ("embeddings", "features"),
+        lambda scratch, _, block: assignments(scratch, block, (CLUSTERS,)),
     )
     make(
         LEVELS,
         ASSIGNMENTS,
-        (*both, "hierarchy"),
-        lambda one, _, block: assignments(one, block, levels),
+        ("embeddings", "features", "hierarchy"),
+        lambda scratch, _, block: assignments(scratch, block, levels),
     )
-    make("captions", CAPTIONS, ("embeddings", "assignments"), lambda one, *_: _write_captions(one))
-    versions = {slot: one.version for slot, one in made.items()}
+    make(
+        "captions",
+        CAPTIONS,
+        ("embeddings", "assignments"),
+        lambda scratch, *_: _write_captions(scratch),
+    )
+    versions = {slot: artifact.version for slot, artifact in made.items()}
     store.runs.update(RUN, versions=versions, sources=sources)
     for space in ("features", "embeddings"):
         make_index(
@@ -102,28 +115,30 @@ def make_store(folder: Path, rows: int, p: int = 128) -> None:
         )
 
 
-def _turned(write: Callable[..., Product], name: str, block: slice, scratch: Scratch) -> Product:
+def _write_part(
+    write: Callable[..., Product], name: str, block: slice, scratch: Scratch
+) -> Product:
     return write(scratch, name, block)
 
 
 def _make_tar(path: Path, seed: int) -> list[tuple[int, int]]:
-    """A tar of smooth random pictures of 320 x 240; where the bytes of each lie, and how many."""
+    """Writes a tar of smooth random images of 320 x 240; offset and size of each."""
     generator = np.random.default_rng(seed)
     with tarfile.open(path, "w") as tar:
-        for number in range(PICTURES):
-            few = Image.fromarray(generator.integers(0, 256, (9, 12, 3), np.uint8))
-            written = io.BytesIO()
-            few.resize((320, 240), Image.Resampling.BICUBIC).save(written, "JPEG", quality=88)
+        for number in range(IMAGES):
+            small = Image.fromarray(generator.integers(0, 256, (9, 12, 3), np.uint8))
+            buffer = io.BytesIO()
+            small.resize((320, 240), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=88)
             entry = tarfile.TarInfo(f"{number:06d}.jpg")
-            entry.size = len(written.getvalue())
-            written.seek(0)
-            tar.addfile(entry, written)
+            entry.size = len(buffer.getvalue())
+            buffer.seek(0)
+            tar.addfile(entry, buffer)
     with tarfile.open(path) as tar:
-        return [(one.offset_data, one.size) for one in tar]
+        return [(entry.offset_data, entry.size) for entry in tar]
 
 
 def _mergings() -> tuple[list[int], list[int]]:
-    """Random mergings of the leaves, two at a time."""
+    """Left and right clusters of random mergings of the leaves."""
     generator = np.random.default_rng(2)
     alive, left, right = list(range(LEAVES)), [], []
     for parent in range(LEAVES, 2 * LEAVES - 1):
@@ -131,14 +146,14 @@ def _mergings() -> tuple[list[int], list[int]]:
         pair = sorted((alive[first], alive[second]))
         left.append(pair[0])
         right.append(pair[1])
-        alive = [one for one in alive if one not in pair] + [parent]
+        alive = [cluster for cluster in alive if cluster not in pair] + [parent]
     return left, right
 
 
 def _write_embeddings(
     scratch: Scratch, name: str, x: np.ndarray, tar: list[tuple[int, int]]
 ) -> Product:
-    places = [tar[row % PICTURES] for row in range(len(x))]
+    places = [tar[row % IMAGES] for row in range(len(x))]
     columns = {
         "key": [f"{name}-{row:06d}" for row in range(len(x))],
         "shard": [f"{name}.tar"] * len(x),
@@ -147,7 +162,7 @@ def _write_embeddings(
         "width": [320] * len(x),
         "height": [240] * len(x),
         "caption": [
-            f"a caption of picture {row} of {name}, as long as many" for row in range(len(x))
+            f"a caption of image {row} of {name}, of usual length" for row in range(len(x))
         ],
         "url": [f"https://example.com/{name}/{row:06d}.jpg" for row in range(len(x))],
         "extra": ['{"punsafe": 0.01, "similarity": 0.3}'] * len(x),
@@ -172,8 +187,6 @@ def _write_features(scratch: Scratch, x: np.ndarray) -> Product:
 
 
 def _write_hierarchy(scratch: Scratch, left: list[int], right: list[int]) -> Product:
-    from safetensors.numpy import save_file
-
     levels = list(range(LEAVES, 0, -1))
     columns = {
         "level": levels,
@@ -212,13 +225,13 @@ def _write_assignments(
 def _write_captions(scratch: Scratch) -> Product:
     rows = [
         {
-            "cluster": one,
+            "cluster": cluster,
             "rank": rank,
-            "caption": f"word {one} {rank}",
+            "caption": f"word {cluster} {rank}",
             "score": 0.5 / rank,
             "votes": 1,
         }
-        for one in range(CLUSTERS)
+        for cluster in range(CLUSTERS)
         for rank in range(1, 6)
     ]
     scratch.write_table("rows", rows)

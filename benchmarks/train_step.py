@@ -1,15 +1,15 @@
-"""One step of training, and what it is spent on: rows, heads, membership, loss, backward, update.
+"""Time of a training step and of its parts: rows, heads, membership, loss, backward, update.
 
-    python -m benchmarks.train_step                              # the default recipe's sizes
+    python -m benchmarks.train_step                              # sizes of the default recipe
     python -m benchmarks.train_step --shapes 512x64x256 --steps 20
     python -m benchmarks.train_step --shapes "" --imagenet       # wants a GPU
 
-The whole step runs as in training, and waits for the device once after all steps; the parts run one
-after another and wait after each, so their sum is what the whole would take without overlap. The
-loss's forward pass holds most of its gradients' arithmetic: the conditional rate computes them in
-closed form along with its value. The last column is the arithmetic of the conditional rate on
-packed triangles and of the heads, 6 operations a sample for each product and its two gradients,
-against the fastest plain product of float32 matrices on the same device.
+Whole steps run like in training, and wait for the device once at the end. Parts wait for the device
+after each, so their sum is the time without overlap. The forward pass of the loss includes most of
+the arithmetic of its gradients, because the conditional rate computes them in closed form with its
+value. The last column compares the arithmetic of the conditional rate on packed triangles and of
+the heads (6 operations per sample for each product and its two gradients) with the fastest plain
+product of float32 matrices on the same device.
 """
 
 import argparse
@@ -32,24 +32,24 @@ from cpp_pipe.stages.algorithms.sinkhorn import membership
 from cpp_pipe.stages.algorithms.training import build_optimizer, train_step
 from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 
-from .measure import machine, seconds_of
+from .measure import argument_parser, machine, parse_arguments, seconds_of
 
 SHAPES = "2048x128x1024"
 EMBEDDING_SIZE = 512
 SAMPLED = 128
 BATCHES = 32
-"""Batches' worth of rows: few enough to make at once, too many for a processor's cache."""
+"""Batches of rows that are made: more than fit into the cache of a processor."""
 ETA = 0.175
 IMAGENET = Path(__file__).resolve().parent.parent / "configs" / "imagenet.toml"
 IMAGENET_ROWS, IMAGENET_EMBEDDING_SIZE = 1_281_167, 768
 MOST_STEPS_IN_PARTS = 20
 PARTS = ("data", "heads", "sinkhorn", "loss", "backward", "optimiser")
 NOT_COMPILED = (RuntimeError, ImportError, OSError)
-"""What torch.compile raises where it, its compiler or the heads are not up to it."""
+"""Raised by torch.compile if the machine or the heads do not support it."""
 
 
 def planted_rows(n: int, d: int, *, chunk: int = 16_384) -> Tensor:
-    """Unit rows around some planted directions, float16, on the CPU."""
+    """Unit rows around random directions, float16, on the CPU."""
     generator = torch.Generator().manual_seed(n + d)
     centres = torch.randn(min(1000, max(2, n // 50)), d, generator=generator)
     rows = torch.empty(n, d, dtype=torch.float16)
@@ -61,7 +61,7 @@ def planted_rows(n: int, d: int, *, chunk: int = 16_384) -> Tensor:
 
 
 class Training:
-    """Heads of a recipe at the start of their training on rows that stay on the CPU."""
+    """Heads at the start of training, on rows that stay on the CPU."""
 
     def __init__(self, x: Tensor, recipe: TrainingConfig, device: torch.device) -> None:
         self.x, self.recipe, self.device = x, recipe, device
@@ -74,7 +74,7 @@ class Training:
             skip=True,
             generator=generator,
         )
-        # Of some rows: a true start would read them all, and is no part of a step.
+        # Some rows are enough here: the start is not part of a step.
         self.heads.start_from(*principal_directions(x[:16_384], recipe.features))
         self.heads.to(device).train()
         self.optimizer = build_optimizer(self.heads, recipe)
@@ -87,20 +87,20 @@ class Training:
         return self.x[self.order[start : start + size]].to(self.device, torch.float32)
 
     def whole(self, number: int) -> None:
-        """A step as training takes it."""
+        """One step like in training."""
         generator = torch.Generator().manual_seed(number)
         batch = self.batch(number)
         train_step(self.heads, self.optimizer, batch, self.recipe, number, generator=generator)
 
     def pieces(self, number: int) -> Iterator[str]:
-        """The same step, one part at a time; yields the name of each when it is done."""
+        """The same step in parts; yields the name of each part when it is done."""
         recipe, generator = self.recipe, torch.Generator().manual_seed(number)
         batch = self.batch(number)
         yield "data"
         z, c = self.heads(batch)
         yield "heads"
         is_cpu = self.device.type == "cpu"
-        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), check=is_cpu)  # as there
+        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), look=is_cpu)  # like in training
         yield "sinkhorn"
         columns = None
         if 0 < recipe.columns < len(z):
@@ -117,7 +117,7 @@ class Training:
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits for all that was asked of a GPU."""
+    """Waits until a GPU has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -150,7 +150,7 @@ def part_seconds(training: Training, steps: int) -> dict[str, float]:
 
 
 def compiled_seconds(training: Training, steps: int) -> float | str:
-    """Mean seconds of a whole step with compiled heads, or why they cannot be had."""
+    """Mean seconds of a whole step with compiled heads, or the error of compiling them."""
     try:
         training.heads = cast(Heads, torch.compile(training.heads))
         return whole_seconds(training, steps)
@@ -169,7 +169,7 @@ def operations(recipe: TrainingConfig, d: int) -> float:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Lets plain products of float32 matrices run in TF32, or forbids it."""
+    """Allows or forbids TF32 in products of float32 matrices."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     try:
@@ -179,7 +179,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 def product_rate(device: torch.device, *, allow_tf32: bool = False) -> float:
-    """Operations a second of plain products of square float32 matrices: the fastest size."""
+    """Operations per second of plain products of square float32 matrices, at the fastest size."""
     rates = []
     with tf32(allow_tf32):
         for size in (2048, 4096, 8192) if device.type == "cuda" else (256, 512, 1024):
@@ -195,14 +195,14 @@ def product_rate(device: torch.device, *, allow_tf32: bool = False) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What all measurements of one run share."""
+    """Device and speed that all measurements share."""
 
     device: torch.device
     flops_per_second: float
     """Of plain products of float32 matrices."""
 
     def measure(self, x: Tensor, recipe: TrainingConfig, steps: int) -> dict[str, Any]:
-        """One way at one shape: what goes into the JSON line."""
+        """The figures of one way at one shape."""
 
         def start() -> Training:
             return Training(x, recipe, self.device)
@@ -210,31 +210,31 @@ class Bench:
         parts = part_seconds(start(), min(steps, MOST_STEPS_IN_PARTS))
         seconds, total = whole_seconds(start(), steps), sum(parts.values())
         achieved = operations(recipe, x.shape[1]) / seconds
-        found: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "seconds": round(seconds, 6),
             "seconds_in_parts": round(total, 6),
             "steps_per_second": round(1 / seconds, 3),
             "rows_per_second": round(recipe.batch / seconds, 1),
-            "share": {name: round(one / total, 4) for name, one in parts.items()},
+            "share": {name: round(part / total, 4) for name, part in parts.items()},
             "fraction_of_matmul": round(achieved / self.flops_per_second, 4),
         }
         if self.device.type == "cuda":
             compiled = compiled_seconds(start(), min(steps, MOST_STEPS_IN_PARTS))
             key = "not_compiled" if isinstance(compiled, str) else "seconds_compiled"
-            found[key] = compiled if isinstance(compiled, str) else round(compiled, 6)
-        return found
+            figures[key] = compiled if isinstance(compiled, str) else round(compiled, 6)
+        return figures
 
     def measure_shape(
         self, name: str, x: Tensor, recipe: TrainingConfig, steps: int
     ) -> dict[str, dict[str, Any]]:
-        """Every way at one shape, each printed as soon as it is known."""
-        found = {}
+        """Prints and returns the figures of every way at one shape."""
+        figures = {}
         for way, columns in (("exact", 0), (f"sampled {SAMPLED}", SAMPLED)):
-            found[way] = self.measure(x, replace(recipe, columns=columns), steps)
-            print(row(name, way, found[way]), flush=True)
+            figures[way] = self.measure(x, replace(recipe, columns=columns), steps)
+            print(row(name, way, figures[way]), flush=True)
             if self.device.type == "cuda":
-                print(f"{'':>16} {'':>11}  {compiled_line(found[way])}", flush=True)
-        return found
+                print(f"{'':>16} {'':>11}  {compiled_line(figures[way])}", flush=True)
+        return figures
 
 
 HEADER = (
@@ -244,78 +244,78 @@ HEADER = (
 )
 
 
-def row(name: str, way: str, found: dict[str, Any]) -> str:
+def row(name: str, way: str, figures: dict[str, Any]) -> str:
     """A line under the header."""
     return (
         f"{name:>16} {way:>11}"
-        + "".join(f" {found['share'][part]:>9.1%}" for part in PARTS)
-        + f" {found['seconds_in_parts']:>9.4f} {found['seconds']:>9.4f}"
-        + f" {found['steps_per_second']:>8.2f} {found['rows_per_second']:>9.0f}"
-        + f" {found['fraction_of_matmul']:>9.1%}"
+        + "".join(f" {figures['share'][part]:>9.1%}" for part in PARTS)
+        + f" {figures['seconds_in_parts']:>9.4f} {figures['seconds']:>9.4f}"
+        + f" {figures['steps_per_second']:>8.2f} {figures['rows_per_second']:>9.0f}"
+        + f" {figures['fraction_of_matmul']:>9.1%}"
     )
 
 
-def compiled_line(found: dict[str, Any]) -> str:
-    """Whether compiled heads pay."""
-    if "not_compiled" in found:
-        return f"torch.compile of the heads fails: {found['not_compiled']}"
-    gain = found["seconds"] / found["seconds_compiled"]
-    verdict = "pays" if gain > 1 else "does not pay"
-    return f"torch.compile of the heads {verdict}: {found['seconds_compiled']:.4f} s, {gain:.2f}x"
+def compiled_line(figures: dict[str, Any]) -> str:
+    """Whether compiled heads are faster."""
+    if "not_compiled" in figures:
+        return f"torch.compile of the heads fails: {figures['not_compiled']}"
+    gain = figures["seconds"] / figures["seconds_compiled"]
+    verdict = "is faster" if gain > 1 else "is not faster"
+    return f"torch.compile of the heads {verdict}: {figures['seconds_compiled']:.4f} s, {gain:.2f}x"
 
 
-def imagenet() -> TrainingConfig:
-    """The settings of training that ship for ImageNet."""
+def imagenet() -> Recipe:
+    """The recipe of the shipped config for ImageNet."""
     return TrainingConfig(**tomllib.loads(IMAGENET.read_text(encoding="utf-8"))["train"])
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    there = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=there, type=torch.device)
-    parser.add_argument("--steps", type=int, help="measured a way; 5, of ImageNet 500")
-    parser.add_argument("--shapes", default=SHAPES, help=f"h x p x batch with commas, {SHAPES}")
-    parser.add_argument("--imagenet", action="store_true", help="its sizes, on as many made rows")
-    return parser.parse_args()
+    """The arguments of the command line."""
+    parser = argument_parser(__doc__)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=device, type=torch.device)
+    parser.add_argument("--steps", type=int, help="to measure; by default 5, for ImageNet 500")
+    parser.add_argument("--shapes", default=SHAPES, help=f"h x p x batch, such as {SHAPES}")
+    parser.add_argument("--imagenet", action="store_true", help="also the sizes of ImageNet")
+    return parse_arguments(parser, shapes="64x16x48", steps=2)
 
 
 def main() -> None:
     """Prints the table and the JSON line."""
-    asked = arguments()
-    device: torch.device = asked.device
+    flags = arguments()
+    device: torch.device = flags.device
     is_cuda = device.type == "cuda"
     rate = product_rate(device)
-    line: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if is_cuda else str(device),
         "shapes": {},
         "matmul_flops_per_second": round(rate),
     }
-    print(f"a step of training on {line['device']}, float32\n{machine()}")
+    print(f"a step of training on {figures['device']}, float32\n{machine()}")
     print(f"products of float32 matrices: {rate / 1e9:.0f} GFLOP/s")
     if is_cuda:
         fast = product_rate(device, allow_tf32=True)
-        line["matmul_tf32_flops_per_second"] = round(fast)
+        figures["matmul_tf32_flops_per_second"] = round(fast)
         print(f"the same in TF32: {fast / 1e9:.0f} GFLOP/s")
     else:
-        print("torch.compile of the heads: left out, it is for GPUs here")
+        print("torch.compile of the heads: left out, only for GPUs")
     print(f"\n{HEADER}")
     bench = Bench(device=device, flops_per_second=rate)
-    for shape in filter(None, asked.shapes.split(",")):
+    for shape in filter(None, flags.shapes.split(",")):
         h, p, batch = map(int, shape.split("x"))
         recipe = TrainingConfig(hidden=h, features=p, batch=batch, eta=ETA)
         x = planted_rows(BATCHES * batch, EMBEDDING_SIZE)
-        line["shapes"][shape] = bench.measure_shape(shape, x, recipe, asked.steps or 5)
-    if asked.imagenet:
+        figures["shapes"][shape] = bench.measure_shape(shape, x, recipe, flags.steps or 5)
+    if flags.imagenet:
         recipe = imagenet()
         x = planted_rows(IMAGENET_ROWS, IMAGENET_EMBEDDING_SIZE)
-        found = bench.measure_shape("imagenet", x, recipe, asked.steps or 500)
+        ways = bench.measure_shape("imagenet", x, recipe, flags.steps or 500)
         steps = recipe.epochs * (len(x) // recipe.batch)
-        for way, one in found.items():
-            one["minutes_of_training"] = round(steps * one["seconds"] / 60, 1)
-            print(f"imagenet, {way}: {steps} steps take {one['minutes_of_training']} minutes")
-        line["shapes"]["imagenet"] = found
-    print(json.dumps(line))
+        for way, measured in ways.items():
+            minutes = measured["minutes_of_training"] = round(steps * measured["seconds"] / 60, 1)
+            print(f"imagenet, {way}: {steps} steps take {minutes} minutes")
+        figures["shapes"]["imagenet"] = ways
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# Everything here is small: more threads would wait for one another longer than they work.
+# Everything here is small: more threads would spend more time waiting than working.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# umap compiles for 40 seconds; without optimisation for 14.
+os.environ.setdefault("NUMBA_OPT", "0")
 
 _CHECKED = (
     "coding_length", "heads", "metrics", "word_ranking", "near_duplicates", "neighbours",
@@ -22,24 +24,38 @@ _CHECKED = (
     "clustering.spectral", "clustering.verdict",
 )  # fmt: skip
 
-# Shapes and types of the maths are checked in tests, and in tests alone.
+# Only tests check the shapes and types of the maths.
 install_import_hook(
     [f"cpp_pipe.stages.algorithms.{name}" for name in _CHECKED], "beartype.beartype"
 )
 
-# How long an example takes says how busy the machine is.
+# The time of an example depends on how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that runs all tests."""
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips slow tests without `--slow`. At its end pytest lists how many, by file."""
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
+        for item in items:
+            if item.get_closest_marker("slow") is not None:
+                item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real images, embeddings, models and golden numbers beside the project."""
+    """The folder of real images, embeddings, models and golden numbers next to the project."""
     if SHARED.is_dir():
         return SHARED
-    reason = f"the test assets are absent: no folder {SHARED.name}/ beside the project"
+    reason = f"the test data is missing: no folder {SHARED.name}/ next to the project"
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The house keeps its own rules: layout, imports, size, and what no file may hold."""
+"""The rules of the project: layout, imports, size, and what no file may hold."""
 
 import ast
 import dataclasses
@@ -28,11 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGE_DIR: dict[str, str] = PROJECT["tool"]["setuptools"]["package-dir"]
 FOLDERS = sorted({folder.split("/")[0] for folder in PACKAGE_DIR.values()})
-"""The folders at the root whose modules are installed."""
+"""Folders at the root whose modules are installed."""
 
 
 def settings_in(path: Path) -> Settings:
-    """What a config sets; it raises for a table or a key that nobody knows."""
+    """The settings of a config; raises for an unknown table or key."""
     return Settings.from_tables(read_tables(path), str(path))
 
 
@@ -42,7 +42,7 @@ LONGEST_MODULE = 400
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 
 LOCAL_NAMES = {folder for folder in FOLDERS if folder != "cpp_pipe"}
-"""Importable from the root by accident, which would load every class twice."""
+"""Folders that can be imported from the root by accident, which would load every class twice."""
 
 PICKLERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 PICKLING_CALLS = {"torch.load", "torch.save", "pd.read_pickle", "pickle.load", "pickle.loads"}
@@ -57,20 +57,20 @@ REGISTRIES = [
         ("download", "pytorch", "org"),
     )
 ]
-"""Where packages come from is the reader's business; joined so that this file holds none."""
+"""Hosts of packages, which no file may name; joined so that this file does not either."""
 
 PRINTING = ("pipeline/cli", "pipeline/commands/", "stages/algorithms/estimator.py")
-"""Where a module may print; an estimator of scikit-learn prints where it is verbose."""
+"""Modules that may print; an estimator of scikit-learn prints if it is verbose."""
 
 DATA_SETS = "cifar10 cifar100 cifar20 coco digits imagenet laion-aesthetic reference wikiart"
 
 
-# What there is.
+# Files and syntax trees.
 
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """Every file that git has or would take, as paths from the root."""
+    """Every file that git tracks or would add, as paths from the root."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
@@ -85,14 +85,14 @@ def tracked() -> tuple[Path, ...]:
 
 
 def modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
-    """Path and syntax tree of each Python file in some folders of the root."""
+    """Path and syntax tree of each Python file in folders of the root."""
     for path in tracked():
         if path.suffix == ".py" and path.parts[0] in folders:
             yield path, ast.parse((ROOT / path).read_text(), str(path))
 
 
 def texts() -> Iterator[tuple[Path, str]]:
-    """Path and text of each file that is text."""
+    """Path and text of each text file."""
     for path in tracked():
         content = (ROOT / path).read_bytes()
         if b"\0" not in content:
@@ -100,7 +100,7 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Each absolute import of a module, wherever it stands: the dotted name and its line."""
+    """Each absolute import of a module, also inside functions: dotted name and line."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
@@ -110,7 +110,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
 
 
 def dotted(node: ast.expr) -> str:
-    """`a.b.c` as it is written; empty for anything that is no plain name."""
+    """`a.b.c` as written; empty if it is not a plain name."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -118,7 +118,7 @@ def dotted(node: ast.expr) -> str:
     return ""
 
 
-# How it is laid out.
+# Layout.
 
 
 def test_no_folder_is_imported_by_its_own_name():
@@ -131,7 +131,7 @@ def test_no_folder_is_imported_by_its_own_name():
     assert not bare, "use a relative import, or cpp_pipe.NAME in tests"
 
 
-def test_every_package_on_disk_is_listed_and_mapped():
+def test_every_package_is_listed_and_mapped():
     on_disk = {
         path.parent.as_posix()
         for path in tracked()
@@ -164,7 +164,7 @@ def test_the_page_on_the_layout_names_every_folder_of_code():
 def test_every_file_of_a_package_is_installed():
     data = PROJECT["tool"]["setuptools"]["package-data"]
     package_of = {folder: package for package, folder in PACKAGE_DIR.items()}
-    forgotten = [
+    missing = [
         str(path)
         for path in tracked()
         if path.parts[0] in FOLDERS
@@ -174,12 +174,12 @@ def test_every_file_of_a_package_is_installed():
             for pattern in data.get(package_of.get(path.parent.as_posix(), ""), [])
         )
     ]
-    assert not forgotten, "add a pattern to [tool.setuptools.package-data]"
+    assert not missing, "add a pattern to [tool.setuptools.package-data]"
 
 
-def test_the_links_for_editors_show_what_is_installed():
-    shown = ROOT / "typings" / "cpp_pipe"
-    links = {link.name: link for link in shown.iterdir() if link.name != "__pycache__"}
+def test_the_links_for_editors_match_what_is_installed():
+    folder = ROOT / "typings" / "cpp_pipe"
+    links = {link.name: link for link in folder.iterdir() if link.name != "__pycache__"}
     own_files = {
         path.name for path in tracked() if path.parts[0] == "cpp_pipe" and len(path.parts) == 2
     }
@@ -191,9 +191,9 @@ def test_the_links_for_editors_show_what_is_installed():
         assert link.resolve(strict=True) == target
 
 
-def test_the_layers_know_every_stage():
+def test_the_contract_of_imports_lists_every_stage():
     contracts = PROJECT["tool"]["importlinter"]["contracts"]
-    (independent,) = [one for one in contracts if one["type"] == "independence"]
+    (independent,) = [contract for contract in contracts if contract["type"] == "independence"]
     on_disk = {
         f"cpp_pipe.stages.{path.stem}"
         for path, tree in modules("stages")
@@ -203,7 +203,7 @@ def test_the_layers_know_every_stage():
     assert on_disk == set(independent["modules"])
 
 
-# What ships.
+# Configs.
 
 
 def test_there_is_a_config_for_each_data_set():
@@ -214,19 +214,19 @@ def test_there_is_a_config_for_each_data_set():
 def test_every_table_and_key_of_a_config_is_known(path: Path):
     tables = tomllib.loads(path.read_text())
     settings_in(path)
-    recipe = {one.name for one in dataclasses.fields(TrainingConfig)}
+    recipe = {field.name for field in dataclasses.fields(TrainingConfig)}
     assert set(tables.get("train", {})) <= recipe
 
 
-def test_the_reference_config_is_the_recipe_that_the_golden_numbers_guard():
+def test_the_reference_config_is_the_recipe_of_the_golden_numbers():
     written = settings_in(ROOT / "configs" / "reference.toml").train
     expected = TrainingConfig(**REFERENCE)
-    for one in dataclasses.fields(TrainingConfig):
-        assert getattr(written, one.name) == getattr(expected, one.name), one.name
+    for field in dataclasses.fields(TrainingConfig):
+        assert getattr(written, field.name) == getattr(expected, field.name), field.name
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_what_a_config_names_is_there(path: Path):
+def test_every_model_and_file_that_a_config_names_exists(path: Path):
     settings = settings_in(path)
     embed, vocabulary = settings.embed, settings.caption.vocabulary
     if embed.pretrained == SHIPPED:
@@ -239,18 +239,18 @@ def test_what_a_config_names_is_there(path: Path):
     assert expand_templates(settings.caption.templates)
 
 
-# What modules do.
+# Modules.
 
 
 def test_no_module_is_too_long():
-    long = {
+    too_long = {
         str(path): lines
         for path, text in texts()
         if path.parts[0] in FOLDERS
         and path.suffix == ".py"
         and (lines := len(text.splitlines())) > LONGEST_MODULE
     }
-    assert not long
+    assert not too_long
 
 
 def test_only_the_command_line_prints():
@@ -275,9 +275,9 @@ def test_nothing_is_pickled():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
-            allowed = [one.value for one in node.keywords if one.arg == "allow_pickle"]
+            allowed = [keyword.value for keyword in node.keywords if keyword.arg == "allow_pickle"]
             if dotted(node.func) in PICKLING_CALLS or any(
-                not (isinstance(one, ast.Constant) and one.value is False) for one in allowed
+                not (isinstance(value, ast.Constant) and value.value is False) for value in allowed
             ):
                 found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
     assert not found
@@ -308,7 +308,7 @@ def test_importing_a_folder_loads_no_heavy_library(folder: str, heavy: set[str])
     assert ran.stdout.split() == []
 
 
-# What no file holds.
+# Text that no file may hold.
 
 
 def test_no_file_names_a_registry():
@@ -332,37 +332,37 @@ def test_no_file_holds_a_path_of_one_machine():
     assert not found
 
 
-# What it is built from.
+# Dependencies.
 
 
 def requirements(*extras: str) -> list[Requirement]:
-    """What pyproject.toml asks for, with some extras."""
+    """Requirements of pyproject.toml, with those of extras."""
     optional = PROJECT["project"]["optional-dependencies"]
     lines = [
         *PROJECT["project"]["dependencies"],
-        *(one for name in extras for one in optional[name]),
+        *(line for name in extras for line in optional[name]),
     ]
     return [Requirement(line) for line in lines]
 
 
 def pins() -> dict[str, Version]:
-    """What constraints.txt pins, by canonical name."""
-    made = {}
+    """Pinned versions of constraints.txt by canonical name."""
+    versions = {}
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             name, version = line.split("==")
-            assert canonicalize_name(name) not in made, f"{name} is pinned twice"
-            made[canonicalize_name(name)] = Version(version)
-    return made
+            assert canonicalize_name(name) not in versions, f"{name} is pinned twice"
+            versions[canonicalize_name(name)] = Version(version)
+    return versions
 
 
-def test_dependencies_have_lower_bounds_alone():
+def test_dependencies_have_only_lower_bounds():
     for requirement in requirements("cpu", "gpu", "leiden", "serve", "map", "docs", "test", "lint"):
         assert [bound.operator for bound in requirement.specifier] == [">="], requirement
 
 
 def test_every_direct_dependency_is_pinned_within_its_bounds():
-    # Both own the module faiss; what is tested is the one for CPUs.
+    # Both extras install the module faiss; tests use the one for CPUs.
     for requirement in requirements("cpu", "leiden", "serve", "map", "docs", "test", "lint"):
         pinned = pins().get(canonicalize_name(requirement.name))
         assert pinned is not None, f"constraints.txt does not pin {requirement.name}"
@@ -371,7 +371,8 @@ def test_every_direct_dependency_is_pinned_within_its_bounds():
 
 def test_every_import_is_a_declared_dependency():
     declared = {
-        canonicalize_name(one.name) for one in requirements("cpu", "leiden", "map", "serve")
+        canonicalize_name(requirement.name)
+        for requirement in requirements("cpu", "leiden", "map", "serve")
     }
     providers = importlib.metadata.packages_distributions()
     undeclared = [
@@ -379,23 +380,23 @@ def test_every_import_is_a_declared_dependency():
         for path, tree in modules(*FOLDERS)
         for name, line in imports(tree)
         if (top := name.split(".")[0]) not in sys.stdlib_module_names
-        if declared.isdisjoint(canonicalize_name(one) for one in providers.get(top, []))
+        if declared.isdisjoint(map(canonicalize_name, providers.get(top, [])))
     ]
     assert not undeclared
 
 
 @pytest.mark.skipif(os.environ.get("CI") != "true", reason="only CI installs the pinned versions")
 def test_what_is_installed_is_what_is_pinned():
-    wanted = pins()
+    pinned = pins()
     installed = {
-        canonicalize_name(one.metadata["Name"]): Version(one.version)
-        for one in importlib.metadata.distributions()
+        canonicalize_name(distribution.metadata["Name"]): Version(distribution.version)
+        for distribution in importlib.metadata.distributions()
     }
     differing = {
-        name: (str(version), str(wanted[name]))
+        name: (str(version), str(pinned[name]))
         for name, version in installed.items()
-        if name in wanted and version.public != wanted[name].public
+        if name in pinned and version.public != pinned[name].public
     }
     assert not differing, "installed, pinned"
-    direct = {canonicalize_name(one.name) for one in requirements("cpu", "test")}
+    direct = {canonicalize_name(requirement.name) for requirement in requirements("cpu", "test")}
     assert direct <= set(installed)

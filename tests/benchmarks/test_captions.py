@@ -1,4 +1,4 @@
-"""What the captions' benchmark promises, on true classes, where no training enters."""
+"""The bars of the benchmark of captions, on the true classes, without training."""
 
 import tomllib
 from pathlib import Path
@@ -12,28 +12,28 @@ from benchmarks import captions
 def table(shared: Path) -> dict[str, dict[str, dict[str, float]]]:
     return {
         name: row
-        for one in (*captions.real_sets(), captions.digits())
-        for name, row in captions.compare(one, seeds=0).items()
+        for labelled in (*captions.real_sets(), captions.digits())
+        for name, row in captions.compare(labelled, seeds=0).items()
     }
 
 
-def test_contrast_names_no_set_worse_than_votes_do(table):
+def test_contrast_is_no_worse_than_votes_on_any_set(table):
     assert len(table) == 8
     for row in table.values():
         assert row["contrast"]["first"] >= row["vote"]["first"]
         assert row["contrast"]["five"] >= row["vote"]["five"]
 
 
-def test_most_classes_of_caltech_are_named_by_their_first_caption(table):
-    found = table["caltech101 classes"]["contrast"]
-    assert found["first"] >= 0.80 and found["five"] >= 0.95
+def test_the_first_caption_names_most_classes_of_caltech(table):
+    row = table["caltech101 classes"]["contrast"]
+    assert row["first"] >= 0.80 and row["five"] >= 0.95
     assert table["digits classes"]["contrast"] == {"first": 1.0, "five": 1.0}
 
 
 def test_every_class_with_synonyms_is_a_class_of_its_set(shared):
     path = Path(captions.__file__).parent / "synonyms.toml"
-    written = tomllib.loads(path.read_text())
-    for one in (*captions.real_sets(), captions.digits()):
-        assert set(written[one.name]) <= set(one.classes)
-        for name, words in written[one.name].items():
+    synonyms = tomllib.loads(path.read_text())
+    for labelled in (*captions.real_sets(), captions.digits()):
+        assert set(synonyms[labelled.name]) <= set(labelled.classes)
+        for name, words in synonyms[labelled.name].items():
             assert name.replace("_", " ") not in words, "a class's own name counts anyway"

@@ -1,4 +1,4 @@
-"""Copies of real photographs are found by the whole path, and few others are taken for copies."""
+"""The whole path finds copies of real photographs, and mistakes few others for copies."""
 
 from argparse import Namespace
 
@@ -14,33 +14,33 @@ from cpp_pipe.stages.duplicates import THRESHOLD
 @pytest.mark.slow
 def test_copies_of_photographs_are_found(shared, tmp_path):
     model = shared / "models" / "mnv2-clip"
-    told = Namespace(
+    arguments = Namespace(
         shards=str(shared / "data" / "caltech101" / "00008.tar"),
         model="mnv2-clip",
         pretrained=str(model / "mnv2-clip.safetensors"),
         model_config=str(model / "mnv2-clip.json"),
-        pictures=20,
+        images=20,
         store=tmp_path,
         device="cpu",
         seed=0,
     )
-    line = duplicates.on_pictures(told)
+    line = duplicates.on_images(arguments)
     assert line["n"] == 114 + 4 * 20
     recall = line["curve"]["0.97"]["recall"]
-    # Half the size and blown up again is another picture to a small model.
+    # To a small model, half the size is another image.
     assert min(recall[kind] for kind in ("reencoded", "cropped", "flipped")) >= 0.8
     assert line["curve"]["0.97"]["precision"] >= 0.8
     assert line["curve"]["0.85"]["precision"] < line["curve"]["0.97"]["precision"]
 
 
-def test_made_rows_hold_the_copies_that_are_planted(shared):
-    found = duplicates.on_rows(2000, 0, "cpu")
-    assert found["planted"] == 20
-    assert found["dropped"] >= 20
+def test_made_rows_hold_the_planted_copies(shared):
+    figures = duplicates.on_rows(2000, 0, "cpu")
+    assert figures["planted"] == 20
+    assert figures["dropped"] >= 20
 
 
-def test_the_default_finds_twins_that_clip_sees_in_a_real_set(shared):
-    """Caltech-101 has leopards n and n + 100 mirrored; ViT-B/32 embedded them."""
+def test_the_default_finds_mirrored_images_of_a_real_set(shared):
+    """In Caltech-101, leopard n + 100 mirrors leopard n; ViT-B/32 embedded both."""
     path = shared / "data" / "clip_vitb32" / "caltech101.npz"
     with np.load(path, allow_pickle=False) as file:
         x, keys = file["x"], file["key"].astype(str).tolist()
@@ -49,9 +49,9 @@ def test_the_default_finds_twins_that_clip_sees_in_a_real_set(shared):
     mirrored = {key: f"leopard_{int(key[-4:]) + 100:04d}" for key in leopards}
     twins = [(row[key], row[other]) for key, other in mirrored.items() if other in row]
     assert len(twins) == 22
-    found = near_duplicates(torch.from_numpy(x), torch.arange(len(x)), THRESHOLD)
-    group = np.where(found.kept < 0, np.arange(len(x)), found.kept)
-    together = sum(group[one] == group[other] for one, other in twins)
-    assert together >= 20
+    kept = near_duplicates(torch.from_numpy(x), torch.arange(len(x)), THRESHOLD).kept
+    group = np.where(kept < 0, np.arange(len(x)), kept)
+    found = sum(group[first] == group[second] for first, second in twins)
+    assert found >= 20
     is_leopard = np.array([key in mirrored for key in keys])
-    assert (found.kept[~is_leopard] >= 0).mean() < 0.03
+    assert (kept[~is_leopard] >= 0).mean() < 0.03

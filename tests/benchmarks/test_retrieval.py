@@ -1,4 +1,4 @@
-"""The figures of retrieval agree with scikit-learn's, query by query."""
+"""Precision and average precision agree with scikit-learn's, query by query."""
 
 import numpy as np
 import pytest
@@ -22,12 +22,12 @@ def test_precision_and_average_precision_agree_with_an_oracle(seed):
     p, average = retrieval(z, y).over_queries
     assert p == pytest.approx(np.mean(precisions))
     assert average == pytest.approx(np.mean(averages))
-    by_class = [np.mean(np.array(averages)[y == one]) for one in range(6)]
+    by_class = [np.mean(np.array(averages)[y == label]) for label in range(6)]
     assert retrieval(z, y).map_by_class == pytest.approx(np.mean(by_class))
 
 
-def test_a_row_is_no_hit_of_its_own_and_a_label_of_one_row_is_no_query():
+def test_a_row_never_finds_itself_and_a_label_of_one_row_is_no_query():
     z = np.eye(3)[[0, 0, 1, 2]]
-    found = retrieval(z, np.array([0, 0, 1, 2]), nearest=1)
-    assert found.over_queries == (1.0, 1.0)
+    scores = retrieval(z, np.array([0, 0, 1, 2]), nearest=1)
+    assert scores.over_queries == (1.0, 1.0)
     assert retrieval(z, np.array([0, 1, 0, 1]), nearest=1).over_queries[0] == 0.25

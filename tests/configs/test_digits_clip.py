@@ -1,4 +1,4 @@
-"""The small CLIP of the demonstration: what it promises to whoever clusters and names with it."""
+"""The small CLIP of the demo."""
 
 import hashlib
 import importlib.util
@@ -43,14 +43,14 @@ def vocabulary() -> list[str]:
 
 
 def demo_templates() -> list[str]:
-    """The wordings that the demonstration names its clusters with."""
+    """The templates of the demo's captions."""
     settings = tomllib.loads((CONFIGS / "digits.toml").read_text(encoding="utf-8"))
     return settings["caption"]["templates"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """The half of the digits that the model never saw, before and after the model."""
+    """The half of the digits that the model never saw, as images and as embeddings."""
 
     model: Any
     tokenizer: Any
@@ -59,7 +59,7 @@ class Unseen:
     digits: torch.Tensor
 
     def probabilities(self, names: list[str], templates: list[str]) -> torch.Tensor:
-        """Zero-shot, with the mean embedding of each name in the templates (n, names)."""
+        """Zero-shot probabilities (n, names), by the mean embedding of a name in the templates."""
         prompts = [self.tokenizer([t.format(name) for name in names]) for t in templates]
         with torch.inference_mode():
             texts = [self.model.encode_text(prompt, normalize=True) for prompt in prompts]
@@ -67,9 +67,9 @@ class Unseen:
         return (100 * self.embeddings @ mean.T).softmax(1)
 
     def accuracy(self, names: list[str], templates: list[str]) -> float:
-        """The share of images that are given their own word; the first ten names are the digits."""
-        found = self.probabilities(names, templates).argmax(1)
-        return (found == self.digits).float().mean().item()
+        """The share of images with the right word; the first ten names are the digits."""
+        predicted = self.probabilities(names, templates).argmax(1)
+        return (predicted == self.digits).float().mean().item()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def unseen() -> Unseen:
 
 @pytest.fixture
 def script() -> Iterator[ModuleType]:
-    """The training script as a module; torch's threads and random state are put back afterwards."""
+    """The training script as a module; threads and random state of torch are restored."""
     spec = importlib.util.spec_from_file_location("train_digits_clip", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -100,46 +100,46 @@ def script() -> Iterator[ModuleType]:
     open_clip.add_model_config(CONFIGS / "digits-clip.json")
 
 
-def test_both_files_together_stay_under_four_megabytes():
+def test_both_files_together_are_under_four_megabytes():
     assert WEIGHTS.stat().st_size + (CONFIGS / "digits-clip.json").stat().st_size < 4_000_000
 
 
 def test_it_loads_without_a_network(monkeypatch: pytest.MonkeyPatch):
     def refuse(*args: object, **kwargs: object) -> None:
-        raise OSError("a test without a network asked for one")
+        raise OSError("this test has no network")
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     model, preprocess, tokenizer = open_digits_clip()
-    with pytest.raises(OSError, match="without a network"):
+    with pytest.raises(OSError, match="no network"):
         socket.create_connection(("127.0.0.1", 9))
     assert model.encode_image(preprocess(digit_image(0))[None]).shape == (1, 32)
     assert model.encode_text(tokenizer("seven")).shape == (1, 32)
 
 
-def test_the_halves_are_disjoint_and_together_every_scan():
+def test_the_halves_are_disjoint_and_hold_every_digit():
     train, demo = digit_halves()
-    both = np.concatenate([train, demo])
-    assert len(np.unique(both)) == len(both) == 1797
+    rows = np.concatenate([train, demo])
+    assert len(np.unique(rows)) == len(rows) == 1797
 
 
-def test_the_weights_were_trained_on_the_half_that_the_demonstration_leaves_out():
+def test_the_weights_were_trained_on_the_half_that_the_demo_leaves_out():
     trained_on = hashlib.sha256(digit_halves()[0].astype("<i8").tobytes()).hexdigest()
     with safe_open(WEIGHTS, "pt") as file:
         assert file.metadata()["train_rows_sha256"] == trained_on
 
 
-def test_the_tokenizer_keeps_to_the_context_length_of_the_model(unseen: Unseen):
+def test_the_tokenizer_uses_the_context_length_of_the_model(unseen: Unseen):
     tokens = unseen.tokenizer(["seven", "a very long caption " * 20])
     assert tokens.shape == (2, unseen.model.context_length) == (2, 16)
 
 
-def test_cosines_are_to_be_scaled_as_clips_are(unseen: Unseen):
+def test_the_logit_scale_is_that_of_clip(unseen: Unseen):
     assert unseen.model.logit_scale.item() == pytest.approx(math.log(100), abs=1e-6)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_nine_of_ten_unseen_digits_are_named_right(unseen: Unseen, template: str):
+def test_nine_of_ten_unseen_digits_get_the_right_word(unseen: Unseen, template: str):
     assert unseen.accuracy(DIGITS, [template]) >= 0.9
 
 
@@ -148,14 +148,14 @@ def test_numerals_name_the_digits_too(unseen: Unseen):
 
 
 @pytest.mark.parametrize("templates", [TEMPLATES, demo_templates()], ids=["neutral", "demo"])
-def test_the_right_word_wins_over_every_other_word_of_the_vocabulary(
+def test_the_right_word_beats_every_other_word_of_the_vocabulary(
     unseen: Unseen, templates: list[str]
 ):
     assert unseen.accuracy(vocabulary(), templates) >= 0.85
     assert unseen.probabilities(vocabulary(), templates).amax(1).mean() >= 0.8
 
 
-def test_the_vocabulary_holds_the_ten_words_first_and_sixty_decoys_or_more():
+def test_the_vocabulary_has_the_ten_words_first_and_at_least_sixty_decoys():
     names = vocabulary()
     assert names[:10] == DIGITS
     assert len(set(names)) == len(names) >= 70
@@ -171,22 +171,22 @@ def test_an_embedding_does_not_depend_on_its_batch(unseen: Unseen):
     torch.testing.assert_close(torch.cat(alone), unseen.embeddings[:5], atol=1e-5, rtol=0)
 
 
-def test_images_of_one_digit_are_closer_but_not_one_point(unseen: Unseen):
+def test_images_of_one_digit_are_similar_but_not_equal(unseen: Unseen):
     cosines = unseen.embeddings @ unseen.embeddings.T
     same = unseen.digits[:, None] == unseen.digits[None]
-    others = same & ~torch.eye(len(same), dtype=torch.bool)
-    assert cosines[~same].mean() + 0.3 < cosines[others].mean() < 0.8
+    pairs = same & ~torch.eye(len(same), dtype=torch.bool)
+    assert cosines[~same].mean() + 0.3 < cosines[pairs].mean() < 0.8
 
 
-def test_the_configuration_is_the_one_that_the_script_writes(script: ModuleType):
+def test_the_config_is_that_of_the_script(script: ModuleType):
     assert json.loads((CONFIGS / "digits-clip.json").read_text()) == script.CONFIG
 
 
-def test_the_seed_decides_every_byte_of_the_weights(script: ModuleType, tmp_path: Path):
-    made = []
+def test_the_seed_determines_every_byte_of_the_weights(script: ModuleType, tmp_path: Path):
+    weights_of = []
     for run, seed in (("first", 0), ("again", 0), ("other", 1)):
         weights = script.make(tmp_path / run, steps=2, batch=8, learning_rate=1e-3, seed=seed)
-        made.append(weights.read_bytes())
-    first, again, other = made
+        weights_of.append(weights.read_bytes())
+    first, again, other = weights_of
     assert first == again
     assert first != other

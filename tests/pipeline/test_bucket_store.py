@@ -24,6 +24,8 @@ from ..stages.shards import write_shards
 from ..stages.world import plan_of
 from .cli import DIGITS, SMALL, call, embed, fail, succeed
 
+pytestmark = pytest.mark.slow
+
 _PATIENCE_SECONDS = 120
 
 
@@ -200,7 +202,6 @@ def test_a_node_of_ray_needs_no_folder_where_all_is_in_a_bucket(both: Both, tmp_
     assert Path.cwd() == before
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install ray")
 def test_tasks_of_ray_make_the_same_content(both: Both):
     bucket = new_bucket()
@@ -215,7 +216,6 @@ def test_tasks_of_ray_make_the_same_content(both: Both):
 # A worker that dies.
 
 
-@pytest.mark.slow
 def test_the_parts_of_a_worker_that_was_killed_are_made_by_another(both: Both):
     bucket = new_bucket()
     words = ["embed", "--shards", str(both.shards), *DIGITS, "--batch-size", "1"]

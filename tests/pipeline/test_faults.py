@@ -262,6 +262,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(
     assert embedded(store).content == content
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_on_one_store_both_end_well(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
     store = tmp_path / "store"

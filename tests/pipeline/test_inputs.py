@@ -182,6 +182,7 @@ def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_
     assert "is inside" in line and "name only one" in line
 
 
+@pytest.mark.slow
 def test_processes_side_by_side_give_the_same_from_every_kind_of_input(store, tmp_path, photos):
     table = write_table(tmp_path / "a.parquet", {"jpg": [png(n) for n in range(40, 45)]})
     shards = write_shards(tmp_path / "shards", shards=1, size=5, first=60)

@@ -15,7 +15,9 @@ from benchmarks.chaos import Chaos
 from cpp_pipe import Run
 
 from ..stages.shards import write_shards
-from .cli import DIGITS
+from .cli import DIGITS, succeed
+
+pytestmark = pytest.mark.slow
 
 _PATIENCE_SECONDS = 240
 
@@ -38,14 +40,6 @@ def kill_when(process: subprocess.Popen, is_time: Callable[[], bool]) -> None:
     process.communicate()
 
 
-def finish(store: Path, *words: str | Path) -> str:
-    """Runs a command to its end; returns what it told."""
-    process = start(store, *words)
-    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 0, told
-    return told
-
-
 def test_an_embedding_that_was_killed_ends_with_the_same_content(tmp_path):
     shards = tmp_path / "shards"
     write_shards(shards, shards=8, size=60)
@@ -53,16 +47,14 @@ def test_an_embedding_that_was_killed_ends_with_the_same_content(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     kill_when(start(killed, *words), lambda: len(list(killed.rglob("*.part.json"))) >= 2)
     assert Run.open(killed).find("embeddings") is None
-    told = finish(killed, *words)
-    assert "parts are there already" in told
-    finish(whole, *words)
+    assert "parts are there already" in succeed(killed, *words).err
+    succeed(whole, *words)
     one, other = Run.open(killed).artifact("embeddings"), Run.open(whole).artifact("embeddings")
     assert one.version == other.version
     assert one.content == other.content
     assert one.rows == 480
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_nothing_is_lost_or_mixed(tmp_path):
     chaos = Chaos.prepare(tmp_path, shards=8)
     rounds = list(chaos.rounds(3, seed=0))
@@ -78,11 +70,10 @@ def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):
     words = ["train", *flags, "--epochs", "50", "--eta", "0.2", "--set", "train.patience=0"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for store in (killed, whole):
-        finish(store, "import", tmp_path / "x.npy", "--model", "ViT-B-32")
+        succeed(store, "import", tmp_path / "x.npy", "--model", "ViT-B-32")
     kill_when(start(killed, *words), lambda: any(killed.rglob("checkpoints/training.safetensors")))
-    told = finish(killed, *words)
-    assert "train: continues at step" in told
-    finish(whole, *words)
+    assert "train: continues at step" in succeed(killed, *words).err
+    succeed(whole, *words)
     one, other = Run.open(killed).artifact("heads"), Run.open(whole).artifact("heads")
     assert one.content == other.content
     assert not any(killed.rglob("checkpoints/*"))

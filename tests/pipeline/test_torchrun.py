@@ -1,6 +1,7 @@
 """Training over two processes that torchrun starts."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +11,22 @@ import pytest
 
 from cpp_pipe import Run
 
-FLAGS = ["--epochs", "3", "--seed", "3", "--eta", "0.2"]
-SETTINGS = ["hidden=16", "features=5", "batch=64", "checks=3", "columns=9"]
+from .cli import succeed
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = ("hidden=16", "features=5", "batch=64", "checks=3", "columns=9")
+TRAIN = (
+    *("train", "--epochs", "3", "--seed", "3", "--eta", "0.2"),
+    *(f"--set=train.{setting}" for setting in SETTINGS),
+)
 
 
-def run(store: Path, *words: str, processes: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m"]
-    if processes:
-        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+def train_with_two(store: Path) -> subprocess.CompletedProcess[str]:
+    """Trains by two processes that torchrun starts."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, "cpp_pipe", *words, "--store", str(store)],
+        [*command, "-m", "cpp_pipe", *TRAIN, "--store", str(store)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
@@ -30,21 +37,31 @@ def run(store: Path, *words: str, processes: int = 0) -> subprocess.CompletedPro
     return done
 
 
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of rows."""
+    folder = tmp_path_factory.mktemp("rows")
     generator = np.random.default_rng(0)
     x = np.eye(12)[np.arange(200) % 12] + 0.4 * generator.standard_normal((200, 12))
-    np.savez(tmp_path / "rows.npz", x=(x / np.linalg.norm(x, axis=1)[:, None]).astype(np.float32))
-    return tmp_path / "rows.npz"
+    np.savez(folder / "rows.npz", x=(x / np.linalg.norm(x, axis=1)[:, None]).astype(np.float32))
+    succeed(folder / "store", "import", folder / "rows.npz", "--model", "ViT-B-32")
+    return folder / "store"
 
 
-def test_two_processes_train_the_heads_of_one(rows: Path, tmp_path: Path) -> None:
-    flags = [*FLAGS, *(f"--set=train.{one}" for one in SETTINGS)]
-    said = []
-    for store, processes in ((tmp_path / "one", 0), (tmp_path / "two", 2)):
-        run(store, "import", str(rows), "--model", "ViT-B-32")
-        said.append(run(store, "train", *flags, processes=processes))
-    one, two = (Run.open(tmp_path / name).artifact("heads") for name in ("one", "two"))
+@pytest.fixture(scope="module")
+def trained(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same store after a training by one process."""
+    store = shutil.copytree(imported, tmp_path_factory.mktemp("trained") / "store")
+    succeed(store, *TRAIN)
+    return store
+
+
+def test_two_processes_train_the_heads_of_one(
+    imported: Path, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(imported, tmp_path / "two")
+    done = train_with_two(tmp_path / "two")
+    one, two = (Run.open(store).artifact("heads") for store in (trained, tmp_path / "two"))
     assert one.version == two.version
     part = one.only_part
     for role, column in (("history", "loss"), ("checks", "stability")):
@@ -53,13 +70,9 @@ def test_two_processes_train_the_heads_of_one(rows: Path, tmp_path: Path) -> Non
     weights = one.tensors(part, "weights")
     for name, value in two.tensors(part, "weights").items():
         np.testing.assert_allclose(value, weights[name], atol=1e-4, err_msg=name)
-    assert said[1].stderr.count("train: making heads") == 1
+    assert done.stderr.count("train: making heads") == 1
     assert two.path(part, "picture").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_is_trained_already_is_found_by_both(rows: Path, tmp_path: Path) -> None:
-    flags = [*FLAGS, *(f"--set=train.{one}" for one in SETTINGS)]
-    run(tmp_path / "store", "import", str(rows), "--model", "ViT-B-32")
-    run(tmp_path / "store", "train", *flags)
-    again = run(tmp_path / "store", "train", *flags, processes=2)
-    assert "nothing to do" in again.stderr
+def test_both_processes_find_heads_that_are_there(trained: Path) -> None:
+    assert "nothing to do" in train_with_two(trained).stderr

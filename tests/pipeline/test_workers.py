@@ -259,6 +259,7 @@ def hold(path: Path, told: Path) -> None:
         time.sleep(_PATIENCE_SECONDS)
 
 
+@pytest.mark.slow
 def test_a_part_of_a_peer_that_dies_is_taken_over(alone: Path, tmp_path: Path):
     store, told = tmp_path / "store", tmp_path / "0.txt"
     path, is_held = lock_of_a_part(alone, store), tmp_path / "held"

@@ -235,6 +235,7 @@ def test_a_dead_process_is_reported_in_one_sentence(encoder):
         list(batches)
 
 
+@pytest.mark.slow
 def test_processes_end_with_the_embedder(encoder):
     others = set(multiprocessing.active_children())
     embedder = Embedder(encoder, 16, decoders=1)

@@ -96,6 +96,7 @@ def test_killed_after_any_part_and_resumed_gives_the_same_bytes(world, slot, fin
     assert find_garbage(store) == [] or finished == len(parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slot", ["embeddings", "assignments", "views", "lists/embeddings"])
 def test_the_number_of_workers_changes_nothing(world, slot, tmp_path):
     job, store = world[slot].job, Store(tmp_path)

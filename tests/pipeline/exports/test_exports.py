@@ -203,6 +203,7 @@ def test_without_umap_the_projection_says_what_to_install(store, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_umap_places_every_row():
     pytest.importorskip("umap", reason="the extra atlas is not installed")
     code = (

@@ -37,6 +37,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.slow
 @LOOKS
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_loads_is_accessible_and_fits_the_screen(served, browser, view, size, scheme):
@@ -102,7 +103,7 @@ def test_going_back_restores_the_scroll_position(served, browser):
         expect(page).to_have_url(re.compile("/image"))
         page.go_back()
         expect(page).to_have_url(re.compile("/cluster"))
-        page.wait_for_function(f"Math.abs(scrollY - {before}) < 3")
+        page.wait_for_function("(before) => Math.abs(scrollY - before) < 3", arg=before)
 
 
 @SIZES

@@ -54,7 +54,10 @@ def test_coding_rate_and_gradient_match_golden(
 
 @pytest.mark.parametrize(("n", "p"), COMPRESS_SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("chunk_bytes", [2**28, 200_000, ONE_COLUMN])
+@pytest.mark.parametrize(
+    "chunk_bytes",
+    [2**28, *(pytest.param(few, marks=pytest.mark.slow) for few in (200_000, ONE_COLUMN))],
+)
 def test_conditional_rate_and_gradients_match_golden(
     golden: Callable[[str], dict[str, np.ndarray]],
     n: int,

@@ -40,7 +40,7 @@ PATH = (
     "cpp-pipe demo",
     "cpp-pipe report --run digits",
     "cpp-pipe embed --config digits --run levels",
-    "cpp-pipe merge --finest 20 --run levels",
+    "cpp-pipe hierarchy --finest 20 --run levels",
     "cpp-pipe assign --level 20 --run levels",
     "cpp-pipe caption --run levels",
     "cpp-pipe embed --config digits --run several",

@@ -55,7 +55,7 @@ def walk(store: Path | str, shards: Path, workers: int) -> None:
     embed(store, shards, more=["--workers", str(workers)])
     succeed(store, "train", *SMALL)
     succeed(store, "select-k", "--grid", "5,10")
-    succeed(store, "merge")
+    succeed(store, "hierarchy")
     succeed(store, "assign", "--k", "10")
     succeed(store, "caption", "--vocabulary", "digits-words.txt")
     succeed(store, "index")

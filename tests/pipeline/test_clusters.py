@@ -108,7 +108,7 @@ def test_a_k_that_makes_no_sense_is_refused(store, k):
 
 
 def test_levels_of_the_hierarchy_are_nested(store):
-    out = succeed(store, "merge", "--finest", "9").out
+    out = succeed(store, "hierarchy", "--finest", "9").out
     assert "<- shortest" in out
     succeed(store, "assign", "--level", "6,3,1")
     fine, middle, one = (clusters(store, name) for name in ("cluster", "cluster_3", "cluster_1"))
@@ -121,7 +121,7 @@ def test_levels_of_the_hierarchy_are_nested(store):
 
 
 def test_the_shortest_level_is_taken_where_none_is_named(store):
-    succeed(store, "merge", "--finest", "9")
+    succeed(store, "hierarchy", "--finest", "9")
     succeed(store, "assign", "--level", "auto")
     run = Run.open(store)
     assert len(set(clusters(store))) == run.artifact("hierarchy").facts["shortest"]

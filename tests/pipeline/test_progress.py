@@ -8,7 +8,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from cpp_pipe.pipeline.commands.options import open_plan, say
+from cpp_pipe.pipeline.commands.options import Common, open_plan, say
 from cpp_pipe.pipeline.making.progress import (
     Count,
     JsonProgress,
@@ -239,11 +239,11 @@ def test_a_way_that_there_is_not_is_refused():
 
 
 def test_a_command_chooses_the_way_and_the_next_one_chooses_anew(tmp_path, capsys):
-    plan = open_plan(tmp_path, "default", progress="json")
+    plan = open_plan(Common(store=str(tmp_path), progress="json"))
     say("hello")
     assert json.loads(capsys.readouterr().err) == {"message": "hello"}
     assert isinstance(plan.runtime.progress, JsonProgress)
-    open_plan(tmp_path, "default")
+    open_plan(Common(store=str(tmp_path)))
     say("hello")
     assert capsys.readouterr().err == "hello\n"
 

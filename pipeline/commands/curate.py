@@ -89,6 +89,7 @@ def curate(
     chosen, embeddings = _choose(plan, wanted, above)
     typer.echo(chosen.describe())
     if out is None or dry_run:
+        print_next(common, "the same with --out DIR and without --dry-run copies these samples")
         return
     _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
     # A run of its own: the one that was chosen from stays what it is.

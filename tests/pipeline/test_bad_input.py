@@ -137,7 +137,7 @@ def test_an_unknown_setting_names_the_known_ones(store, tmp_path):
     config.write_text("[train\n")
     assert "is no TOML" in fail(store, "train", "--config", config)
     assert "no config of cpp-pipe, which are" in fail(store, "train", "--config", "nonesuch")
-    assert "--set TABLE.KEY=VALUE is" in fail(store, "train", "--set", "epochs=3")
+    assert "--set must be TABLE.KEY=VALUE, got 'epochs=3'" in fail(store, "train", "--set", "epochs=3")
 
 
 def test_nothing_embedded_says_how_to_begin(store):
@@ -166,7 +166,7 @@ def test_a_query_that_is_no_image_is_refused_before_any_work(store, shards, tmp_
     text.write_text("no picture")
     assert "is no picture" in fail(store, "search", "--query", text)
     assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
-    assert "nothing is looked for" in fail(store, "search")
+    assert "nothing to search for" in fail(store, "search")
     assert [one.kind.name for one in Store(store).artifacts()] == ["embeddings"]
 
 

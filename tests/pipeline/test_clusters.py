@@ -117,7 +117,7 @@ def test_levels_of_the_hierarchy_are_nested(store):
     assert set(one) == {0}
     assert len(set(zip(fine, middle, strict=True))) == 6
     assert "1 to 9" in fail(store, "assign", "--level", "10")
-    assert "exclude" in fail(store, "assign", "--level", "2", "--k", "2")
+    assert "give either --k" in fail(store, "assign", "--level", "2", "--k", "2")
 
 
 def test_the_shortest_level_is_taken_where_none_is_named(store):
@@ -154,7 +154,7 @@ def test_rows_far_from_all_that_was_fitted_are_told(imported):
     assert all(novelty[f"b{i}"] > 1 for i in range(30, 40))
     far = sum(one > 1 for one in novelty.values())
     assert far <= 13, "of 150 rows of the fitted groups hardly any are far"
-    assert f"{far} rows are far from all that was fitted" in out
+    assert f"{far} rows are far from everything that was fitted" in out
     assert len(assignments.column("cluster")) == 160
 
 

@@ -25,7 +25,7 @@ from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.upkeep import collect, verify
 
 from ..stages.shards import write_shards
-from .cli import SMALL, embed, fail, succeed
+from .cli import SMALL, body, embed, fail, succeed
 
 IVF = ("--factory", "IVF4,SQfp16")
 
@@ -71,7 +71,7 @@ def test_the_table_and_json_tell_the_same(made):
     hits = hits_of(made / "store", "--query", made / "img.png", "-n", "4")
     assert hits[0]["key"] == key_of(5) and len(hits) == 4
     lines = succeed(made / "store", "search", "--query", made / "img.png", "-n", "4").out
-    head, *rows = lines.splitlines()
+    head, *rows = body(lines)
     assert head.split() == ["rank", "similarity", "key", "cluster", "caption"]
     for line, hit in zip(rows, hits, strict=True):
         rank, similarity, key, cluster, caption = line.split(maxsplit=4)
@@ -97,8 +97,8 @@ def test_a_picture_comes_by_path_by_url_or_from_a_pipe(made):
         (["--query", "https://example.com/a.png"], "is not on this machine"),
         (["--query", "file://elsewhere/a.png"], "is not on this machine"),
         (["--query", __file__], "is no picture that can be decoded"),
-        ([], "nothing is looked for: give --query FILE"),
-        (["--not", "a car"], "nothing is looked for"),
+        ([], "nothing to search for: give --query FILE"),
+        (["--not", "a car"], "nothing to search for"),
         (["--text", "seven", "--space", "features"], "a text has no features"),
         (
             ["--key", "digit_0000", "--not", "a car", "--space", "features"],
@@ -140,11 +140,11 @@ def test_what_is_unlike_is_kept_away_from(made):
     assert after < before
     assert np.mean([label_of(run, hit.key) == "7" for hit in without[:5]]) >= 0.8
     done = succeed(made / "store", "search", "--key", key_of(3), "--not", f"key:{key_of(4)}")
-    assert f"kept away from: key '{key_of(4)}'" in done.err
+    assert f"avoiding: key '{key_of(4)}'" in done.err
     picture = succeed(
         made / "store", "search", "--key", key_of(3), "--not", made / "img.png", "-n", "1"
     )
-    assert "kept away from: image" in picture.err
+    assert "avoiding: image" in picture.err
 
 
 def test_examples_are_weighed_by_their_directions_alone():
@@ -259,7 +259,7 @@ def test_index_tells_what_it_makes_and_what_a_search_of_it_finds(store):
     assert "features: 120 rows, IVF5,SQ8, recall@10 " in done.out and "lists visited" in done.out
     assert "index.factory = 'IVF5,PQ7'" in fail(store, "index", "--factory", "IVF5,PQ7")
     assert "auto is, or Flat (exact)" in fail(store, "index", "--set", "index.factory=LSH")
-    assert "--space 'x' is not allowed" in fail(store, "index", "--space", "x")
+    assert "--space must be features, embeddings or both, got 'x'" in fail(store, "index", "--space", "x")
 
 
 def test_a_target_is_remembered_by_the_run(store):

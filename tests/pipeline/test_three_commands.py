@@ -11,7 +11,7 @@ from cpp_pipe import Run, Store, search
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import MissingError, QueryError
 
-from .cli import SMALL, embed, succeed
+from .cli import SMALL, body, embed, succeed
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_rest_of_the_path_follows(walked):
     assert "shortest" in succeed(store, "select-k", "--grid", "5,10").out
     assert "60 rows in 10 clusters" in succeed(store, "assign", "--k", "10").out
     out = succeed(store, "caption", "--vocabulary", "digits-words.txt").out
-    assert len(out.splitlines()) == 11
+    assert len(body(out)) == 11
     scores = json.loads(succeed(store, "eval", "--json").out)
     assert scores["n"] == 60 and scores["k"] == 10 and scores["classes"] == 10
     assert scores["clusters"]["acc"] > scores["chance"]["acc"]

@@ -137,7 +137,9 @@ def test_an_unknown_setting_names_the_known_ones(store, tmp_path):
     config.write_text("[train\n")
     assert "is no TOML" in fail(store, "train", "--config", config)
     assert "no config of cpp-pipe, which are" in fail(store, "train", "--config", "nonesuch")
-    assert "--set must be TABLE.KEY=VALUE, got 'epochs=3'" in fail(store, "train", "--set", "epochs=3")
+    assert "--set must be TABLE.KEY=VALUE, got 'epochs=3'" in fail(
+        store, "train", "--set", "epochs=3"
+    )
 
 
 def test_nothing_embedded_says_how_to_begin(store):

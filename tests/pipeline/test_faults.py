@@ -253,7 +253,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(
     printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
     assert process.returncode == 130, told
     assert told.splitlines()[-1] == (
-        "cpp-pipe: stopped; what was finished is kept, the same command goes on from there"
+        "cpp-pipe: stopped; what is finished is kept, and the same command continues from there"
     )
     assert "Traceback" not in told
     assert printed == ""

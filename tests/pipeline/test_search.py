@@ -259,7 +259,9 @@ def test_index_tells_what_it_makes_and_what_a_search_of_it_finds(store):
     assert "features: 120 rows, IVF5,SQ8, recall@10 " in done.out and "lists visited" in done.out
     assert "index.factory = 'IVF5,PQ7'" in fail(store, "index", "--factory", "IVF5,PQ7")
     assert "auto is, or Flat (exact)" in fail(store, "index", "--set", "index.factory=LSH")
-    assert "--space must be features, embeddings or both, got 'x'" in fail(store, "index", "--space", "x")
+    assert "--space must be features, embeddings or both, got 'x'" in fail(
+        store, "index", "--space", "x"
+    )
 
 
 def test_a_target_is_remembered_by_the_run(store):

@@ -127,7 +127,7 @@ def test_a_command_of_the_next_step_can_be_typed_as_it_stands(store, monkeypatch
         (("skipped",), "status"),
         (("lineage", "captions"), "status"),
         (("verify",), "status"),
-        (("gc",), "gc --yes"),
+        (("gc",), "status"),
         (("map", "--method", "pca"), "serve"),
     ],
 )

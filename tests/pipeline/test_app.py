@@ -162,7 +162,7 @@ def test_the_doctor_finds_nothing_wrong_here():
     assert "torch" in done.out and "faiss-cpu" in done.out and "devices" in done.out
 
 
-def test_the_doctor_names_two_faiss_as_the_fault_they_are(monkeypatch):
+def test_the_doctor_names_two_installed_faiss_as_a_fault(monkeypatch):
     both = {"faiss-cpu": "1.10.0", "faiss-gpu": "1.10.0"}
     monkeypatch.setattr(doctor, "faiss_packages", lambda: both)
     found = doctor.examine()

@@ -34,7 +34,7 @@ def test_search_after_train_makes_what_is_missing_and_says_so(walked):
     assert "needed by search" in done.err
 
 
-def test_a_picture_finds_itself_first(walked):
+def test_an_image_finds_itself_first(walked):
     store, picture, _ = walked
     hits = json.loads(succeed(store, "search", "--query", picture, "--json").out)
     assert hits[0]["key"] == f"digit_{int(digit_halves()[1][5]):04d}"
@@ -42,7 +42,7 @@ def test_a_picture_finds_itself_first(walked):
     assert [hit["rank"] for hit in hits] == list(range(1, 11))
 
 
-def test_words_are_looked_for_among_the_embeddings(walked):
+def test_words_search_the_embeddings(walked):
     store, _, _ = walked
     words = "a photo of the handwritten digit seven"
     hits = json.loads(succeed(store, "search", "--text", words, "--json", "-n", "3").out)
@@ -50,7 +50,7 @@ def test_words_are_looked_for_among_the_embeddings(walked):
     assert [labels[hit["key"]] for hit in hits] == ["7"] * 3
 
 
-def test_a_key_is_looked_for_without_any_model(walked):
+def test_a_key_is_searched_without_a_model(walked):
     store, _, _ = walked
     key = _keys_and_labels(store)[0][0]
     hits = json.loads(succeed(store, "search", "--key", key, "--json").out)
@@ -112,13 +112,13 @@ def test_labels_can_come_from_a_table(walked, tmp_path):
     assert scores["n"] == 50 and scores["unlabelled"] == 10
 
 
-def test_what_is_there_is_not_made_again(walked, digit_shards):
+def test_existing_artifacts_are_not_made_again(walked, digit_shards):
     store, _, _ = walked
     assert "nothing to do" in embed(store, digit_shards).err
     assert "nothing to do" in succeed(store, "train").err
 
 
-def test_status_lineage_and_verify_tell_what_there_is(walked):
+def test_status_lineage_and_verify_describe_the_store(walked):
     store, _, _ = walked
     told = json.loads(succeed(store, "status", "--json").out)
     slots = {row["slot"] for row in told["default"]}
@@ -170,7 +170,7 @@ def test_features_of_other_heads_are_never_searched(walked):
     succeed(store, "train", "--seed", "0")
 
 
-def test_a_config_for_training_leaves_alone_what_is_embedded(walked, tmp_path):
+def test_a_config_for_training_leaves_the_embeddings_alone(walked, tmp_path):
     store, _, _ = walked
     before = Run.open(store).record.settings
     config = tmp_path / "my.toml"

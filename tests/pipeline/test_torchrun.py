@@ -38,7 +38,7 @@ def rows(tmp_path: Path) -> Path:
     return tmp_path / "rows.npz"
 
 
-def test_two_processes_train_the_heads_of_one(rows: Path, tmp_path: Path) -> None:
+def test_two_processes_train_the_same_heads_as_one(rows: Path, tmp_path: Path) -> None:
     flags = [*FLAGS, *(f"--set=train.{one}" for one in SETTINGS)]
     said = []
     for store, processes in ((tmp_path / "one", 0), (tmp_path / "two", 2)):
@@ -57,7 +57,7 @@ def test_two_processes_train_the_heads_of_one(rows: Path, tmp_path: Path) -> Non
     assert two.path(part, "picture").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_is_trained_already_is_found_by_both(rows: Path, tmp_path: Path) -> None:
+def test_both_processes_find_trained_heads(rows: Path, tmp_path: Path) -> None:
     flags = [*FLAGS, *(f"--set=train.{one}" for one in SETTINGS)]
     run(tmp_path / "store", "import", str(rows), "--model", "ViT-B-32")
     run(tmp_path / "store", "train", *flags)

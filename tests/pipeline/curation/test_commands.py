@@ -61,7 +61,7 @@ def test_a_dry_run_counts_and_writes_nothing(twins, tmp_path):
     assert "--dry-run, which only counts" in fail(twins, "curate")
 
 
-def test_curate_by_cluster_and_confidence_makes_what_is_missing(store, tmp_path):
+def test_curate_by_cluster_and_confidence_makes_missing_artifacts(store, tmp_path):
     clusters = artifact(store, "assignments").column("cluster")
     confidence = artifact(store, "assignments").column("confidence")
     wanted = sorted(set(clusters))[:2]
@@ -93,7 +93,7 @@ def test_curate_by_caption(store, tmp_path):
         (("--min-confidence", "7"), "0 to 1 is"),
     ],
 )
-def test_flags_that_cannot_be_meant_are_refused(store, tmp_path, flags, line):
+def test_contradictory_flags_are_refused(store, tmp_path, flags, line):
     assert line in fail(store, "curate", *flags, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -105,7 +105,7 @@ def test_a_sheet_or_a_table_that_cannot_be_written_is_refused(store, tmp_path, c
     assert "is a folder" in fail(store, *command, "--out", tmp_path)
 
 
-def test_outliers_draws_and_lists_what_is_far(store, tmp_path):
+def test_outliers_draws_and_lists_the_farthest_images(store, tmp_path):
     sheet = tmp_path / "sheet.png"
     done = succeed(store, "outliers", "-n", "4", "--sheet", sheet)
     told = json.loads(succeed(store, "outliers", "-n", "4", "--json").out)
@@ -116,7 +116,7 @@ def test_outliers_draws_and_lists_what_is_far(store, tmp_path):
         assert drawn.width > 3 * 160
 
 
-def test_a_sheet_of_no_duplicates_is_not_drawn_and_that_is_said(store, tmp_path):
+def test_a_sheet_without_duplicates_is_not_drawn_and_the_command_says_so(store, tmp_path):
     sheet = tmp_path / "sheet.png"
     done = succeed(store, "duplicates", "--above", "1", "--sheet", sheet)
     assert done.out.startswith("0 groups of near-duplicates")
@@ -124,6 +124,6 @@ def test_a_sheet_of_no_duplicates_is_not_drawn_and_that_is_said(store, tmp_path)
     assert not sheet.exists()
 
 
-def test_nothing_embedded_says_how_to_begin(tmp_path):
+def test_with_nothing_embedded_the_error_says_how_to_begin(tmp_path):
     for command in (("duplicates",), ("outliers",), ("curate", "--out", tmp_path / "out")):
         assert "nothing is embedded" in fail(tmp_path / "empty", *command)

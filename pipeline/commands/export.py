@@ -104,7 +104,5 @@ def export(
         )
         if artifact is not None
     ]
-    typer.echo(
-        f"wrote {len(rows):,} images to {out}, with {', '.join(held) or 'only their embeddings'}"
-    )
+    typer.echo(f"wrote {len(rows):,} images to {out}, with {', '.join(held) or 'embeddings alone'}")
     print_next(common, _OPENED[form](out))

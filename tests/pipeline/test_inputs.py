@@ -99,7 +99,7 @@ def test_packing_says_what_it_did_and_what_comes_next(store, tmp_path, photos):
     write_picture(photos / f"{label(0)}" / "0000.jpg")
     done = call(None, "pack", photos, tmp_path / "shards", "--shard-size", "8")
     assert "seen 21 = packed 21 + skipped 0, in 3 shard(s)" in done.out
-    assert f"embed --shards '{tmp_path / 'shards'}'" in done.out
+    assert f"next: cpp-pipe embed --shards {tmp_path / 'shards'}\n" in done.out
     assert f"{label(0)}/0000.png has the key {label(0)}/0000-2" in done.err
     assert "seen 21 = embedded 21" in embed(store, tmp_path / "shards").out
     again = call(None, "pack", photos, tmp_path / "shards")
@@ -359,7 +359,7 @@ def test_differing_counts_of_img2dataset_are_reported_and_kept(store, tmp_path):
     done = embed(store, tmp_path / "in")
     differing = [line for line in done.out.splitlines() if "counts differ" in line]
     assert differing == [
-        "counts differ: img2dataset wrote 25 samples into 001.tar by its stats file, 20 are there"
+        "counts differ: by its stats file img2dataset wrote 25 samples into 001.tar, but it holds 20"
     ]
     facts = [part.facts.get("stats_successes") for part in embeddings(store).parts]
     assert facts == [20, 25, None]

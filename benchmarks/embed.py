@@ -231,21 +231,26 @@ def seconds_on_device(encoder: Any, ready: Any, at_least: float) -> float:
 
 def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]:
     """Rates of `cpp-pipe embed` in this process, after the model is loaded."""
-    from cpp_pipe.pipeline.commands.options import embed_table, open_plan
+    from cpp_pipe.pipeline.commands.options import Common, embed_table, open_plan
 
     config = bench.files.get("model_config")
-    flags = None if config else bench.model, str(bench.files["weights"]), config and str(config)
     watch = Watch()
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-embed-") as store, watched_bytes() as peak:
-        plan = open_plan(
-            Path(store),
-            "benchmark",
+        common = Common(
+            store=store,
+            run="benchmark",
+            model=None if config else bench.model,
+            pretrained=str(bench.files["weights"]),
+            model_config=config and str(config),
             device=bench.device,
             workers=workers,
             batch_size=bench.batch,
+        )
+        plan = open_plan(
+            common,
             begins=True,
             data={"shards": tuple(map(str, paths))},
-            embed={**embed_table(*flags), **bench.settings},
+            embed={**embed_table(common), **bench.settings},
         )
         plan = replace(plan, runtime=replace(plan.runtime, progress=watch), say=lambda line: None)
         rows = plan.make("embeddings").rows

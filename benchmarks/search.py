@@ -28,7 +28,7 @@ from cpp_pipe.pipeline.config import IndexSettings
 from cpp_pipe.pipeline.making.indexing import make_index
 from cpp_pipe.pipeline.view.searcher import TARGET_RECALL, Searcher
 from cpp_pipe.stages.contract import Runtime, Silent
-from cpp_pipe.stages.indexing.rows import VectorRows
+from cpp_pipe.stages.indexing.vectors import VectorRows
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 
 from .measure import argument_parser, machine, parse_arguments, result_and_peak

@@ -100,7 +100,7 @@ class Training:
         z, c = self.heads(batch)
         yield "heads"
         is_cpu = self.device.type == "cpu"
-        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), look=is_cpu)  # like in training
+        pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), check=is_cpu)  # like in training
         yield "sinkhorn"
         columns = None
         if 0 < recipe.columns < len(z):
@@ -264,7 +264,7 @@ def compiled_line(figures: dict[str, Any]) -> str:
     return f"torch.compile of the heads {verdict}: {figures['seconds_compiled']:.4f} s, {gain:.2f}x"
 
 
-def imagenet() -> Recipe:
+def imagenet() -> TrainingConfig:
     """The recipe of the shipped config for ImageNet."""
     return TrainingConfig(**tomllib.loads(IMAGENET.read_text(encoding="utf-8"))["train"])
 

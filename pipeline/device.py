@@ -1,4 +1,4 @@
-"""Which device does the work: never chosen silently, never fallen back from."""
+"""The device that does the work: the one that was named, or an error."""
 
 from dataclasses import dataclass
 
@@ -6,23 +6,23 @@ from ..store import ConfigError
 
 
 def find_device(name: str) -> str:
-    """A torch device that is there: `auto` is a CUDA GPU if one is there, else the CPU.
+    """The torch device of a name; `auto` is a CUDA GPU if there is one, else the CPU.
 
-    Raises ConfigError for a device that is not there.
+    Raises ConfigError for a device that this machine does not have.
     """
     import torch
 
-    is_there = {
+    has = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
     if name == "auto":
-        return "cuda" if is_there["cuda"] else "cpu"
+        return "cuda" if has["cuda"] else "cpu"
     kind, _, number = name.partition(":")
-    if not is_there.get(kind, False):
-        there = ", ".join(kind for kind, yes in is_there.items() if yes)
-        raise ConfigError(f"--device {name!r} is not on this machine, which has {there}")
+    if not has.get(kind, False):
+        available = ", ".join(kind for kind, is_there in has.items() if is_there)
+        raise ConfigError(f"--device {name!r} is not on this machine, which has {available}")
     if number and kind == "cuda" and not 0 <= int(number) < torch.cuda.device_count():
         raise ConfigError(
             f"--device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
@@ -32,18 +32,18 @@ def find_device(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one of some processes of a machine works with."""
+    """What one of several processes of a machine works with."""
 
     device: str
     threads: int
-    """Of torch, or so many processes that decode for a GPU."""
+    """Threads of torch, or processes that decode for a GPU."""
 
 
 def share_out(workers: int, device: str, *, gpus: int, cores: int) -> tuple[Share, ...]:
-    """A share of a machine for each of some processes: its GPUs in turn, and its cores divided.
+    """A share of a machine for each of several processes: its GPUs in turn, its cores divided.
 
-    `cuda` is any of the GPUs; a device that has a number, or is no GPU, is everyone's. Nobody goes
-    without a core, so that more processes than cores wait for one another.
+    `cuda` is any of the GPUs; all processes share a device that has a number or is not a GPU. Each
+    process gets a core at least, so more processes than cores wait for one another.
     """
     return tuple(
         Share(
@@ -55,7 +55,7 @@ def share_out(workers: int, device: str, *, gpus: int, cores: int) -> tuple[Shar
 
 
 def count_gpus(device: str) -> int:
-    """How many GPUs processes on a device may share out among them: all, or none."""
+    """How many GPUs processes on a device divide among them: all, or none."""
     if device != "cuda":
         return 0
     import torch
@@ -64,7 +64,7 @@ def count_gpus(device: str) -> int:
 
 
 def settle_on(device: str) -> None:
-    """Makes a GPU this process' own: pinned memory would else take some of the first one."""
+    """Makes a GPU this process' default, or pinned memory would use some of the first GPU."""
     if device.startswith("cuda:"):
         import torch
 

@@ -1,4 +1,4 @@
-"""What is installed, which devices there are, and what is wrong with it."""
+"""What is installed, which devices there are, and the faults of the installation."""
 
 import importlib.metadata
 import importlib.util
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """What was found, and each fault with what to do about it."""
+    """Facts of an installation, and its faults, each with what to do about it."""
 
     facts: Mapping[str, str]
     faults: tuple[str, ...]
@@ -34,7 +34,7 @@ class Examination:
 
 
 def examine() -> Examination:
-    """Looks at the packages, at FAISS and at the devices."""
+    """Examines the packages, FAISS and the devices."""
     facts = {"python": platform.python_version(), "cores": str(os.cpu_count())}
     faults = []
     for name in _PACKAGES:
@@ -43,7 +43,7 @@ def examine() -> Examination:
         if version is None:
             faults.append(f"{name} is not installed: pip install cpp-pipe")
     faiss = faiss_packages()
-    facts["faiss"] = ", ".join(f"{name} {one}" for name, one in faiss.items()) or "none"
+    facts["faiss"] = ", ".join(f"{name} {version}" for name, version in faiss.items()) or "none"
     if len(faiss) > 1:
         names = " ".join(faiss)
         faults.append(
@@ -52,18 +52,18 @@ def examine() -> Examination:
         )
     if not faiss:
         facts["faiss"] += " (search is exact and slower: pip install 'cpp-pipe[cpu]')"
-    fault = _look_at_torch(facts)
-    return Examination(facts=facts, faults=(*faults, *fault))
+    faults += _examine_torch(facts)
+    return Examination(facts=facts, faults=tuple(faults))
 
 
 def faiss_packages() -> dict[str, str]:
     """The installed distributions that own the module `faiss`, with their versions."""
-    found = {}
-    for one in importlib.metadata.distributions():
-        name = (one.name or "").lower().replace("_", "-")
+    versions = {}
+    for distribution in importlib.metadata.distributions():
+        name = (distribution.name or "").lower().replace("_", "-")
         if name.startswith("faiss-") or name == "faiss":
-            found[name] = one.version
-    return dict(sorted(found.items()))
+            versions[name] = distribution.version
+    return dict(sorted(versions.items()))
 
 
 def find_version(name: str) -> str | None:
@@ -74,14 +74,15 @@ def find_version(name: str) -> str | None:
         return None
 
 
-def _look_at_torch(facts: dict[str, str]) -> list[str]:
+def _examine_torch(facts: dict[str, str]) -> list[str]:
+    """Adds facts of torch and its devices; returns its faults."""
     if importlib.util.find_spec("torch") is None:
         return []
     import torch
 
     facts["torch threads"] = str(torch.get_num_threads())
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    facts["devices"] = ", ".join(["cpu", *(f"cuda:{i} {one}" for i, one in enumerate(names))])
+    facts["devices"] = ", ".join(["cpu", *(f"cuda:{i} {name}" for i, name in enumerate(names))])
     try:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError) as error:

@@ -22,6 +22,7 @@ class Merge(Stage):
     kind: ClassVar[Kind] = HIERARCHY
     revision: ClassVar[int] = 1
     is_fit: ClassVar[bool] = True
+    refit: ClassVar[str] = "cpp-pipe hierarchy"
 
     finest: int = 200
     """Clusters that merging starts from, at most; the spectrum's k_max if that is less."""

@@ -1,1 +1,1 @@
-"""The commands of `cpp-pipe`: each is thin, prints, and leaves the work to what lies beneath."""
+"""The commands of `cpp-pipe`: each reads flags, prints, and leaves the work to other modules."""

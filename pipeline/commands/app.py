@@ -1,51 +1,82 @@
-"""The application `cpp-pipe`: its commands, loaded when they are called, and how errors look."""
+"""The application `cpp-pipe`: its commands, loaded when they are called; errors and exit codes."""
 
+import functools
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ...store.errors import CppPipeError
 
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "pack": ("pack", "Make tar shards of a folder of pictures, with all folders below it."),
-    "embed": ("embed", "Embed the images of shards, folders or tables with a CLIP-like model."),
-    "import": ("import_embeddings", "Take over embeddings that were made elsewhere."),
-    "train": (
-        "train",
-        "Fit heads to the embeddings: whitening by near neighbours, and training where asked.",
-    ),
-    "project": ("project", "Refine all embeddings with the trained heads."),
-    "spectrum": ("spectrum", "Compute the leading eigenvectors of an affinity of landmark rows."),
-    "select-k": ("select_k", "Find how many clusters there are: the k with the shortest code."),
-    "merge": ("hierarchy", "Merge the finest clusters down to one: a hierarchy of clusters."),
-    "assign": ("assign", "Put every image in a cluster, with a confidence."),
-    "caption": ("caption", "Name every cluster in words that fit it, and fit others less."),
-    "index": ("index", "Build FAISS indexes: of features for images, of embeddings for texts."),
-    "search": ("search", "Find the images that are nearest to pictures, to words, or to keys."),
-    "duplicates": ("duplicates", "Find near-duplicates, and the one to keep of each group."),
-    "outliers": ("outliers", "Rank pictures that are far from every cluster, the farthest first."),
-    "curate": ("curate", "Copy chosen samples into new tar shards, byte for byte as they were."),
-    "export": ("export", "Write the run as other tools read it."),
-    "eval": ("evaluate", "Score the clusters against labels, beside chance and k-means."),
-    "report": ("report", "Draw a run as one page: clusters, how many, and how sure."),
-    "map": ("map", "Put every image in a plane, so that what is alike lies together."),
-    "serve": ("serve", "Show a run in a browser: clusters, pictures, search and a map."),
-    "run": ("run", "Walk the whole path, from pictures to captions and search."),
-    "demo": ("demo", "Walk the whole path on handwritten digits that come along."),
-    "status": ("status", "List what the runs of a store hold, and what is half done."),
-    "lineage": ("lineage", "Tell what an artifact was made from, back to the shards."),
-    "verify": ("verify", "Read every byte of the store, and name each file that was damaged."),
-    "gc": ("gc", "List, or remove, what no run refers to."),
-    "doctor": ("doctor", "Tell versions, devices and faults of the installation."),
+GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Start": {
+        "demo": ("demo", "Run every step on handwritten digits that come with the package."),
+        "run": ("run", "Run every step, from images to captions and search."),
+        "embed": ("embed", "Embed the images of folders, shards or tables."),
+        "import": ("import_embeddings", "Take over embeddings that were made elsewhere."),
+        "pack": ("pack", "Write the images of a folder into tar shards."),
+    },
+    "Clusters": {
+        "train": ("train", "Fit the refinement of the embeddings."),
+        "select-k": ("select_k", "Find how many clusters there are."),
+        "assign": ("assign", "Put every image in a cluster, with a confidence."),
+        "hierarchy": ("hierarchy", "Merge clusters step by step: a hierarchy of clusters."),
+        "caption": ("caption", "Name every cluster in words."),
+        "clusters": ("clusters", "List the clusters: size, confidence and caption."),
+        "eval": ("evaluate", "Score the clusters against labels, beside chance and k-means."),
+    },
+    "Look": {
+        "search": ("search", "Find the images nearest to images, words or keys."),
+        "serve": ("serve", "Show a run in a browser: clusters, images, search and a map."),
+        "report": ("report", "Write a run as one HTML page."),
+    },
+    "Curate": {
+        "duplicates": ("duplicates", "Find near-duplicates, and the one to keep of each group."),
+        "outliers": ("outliers", "Rank the images that are far from every cluster."),
+        "curate": ("curate", "Copy chosen samples into new tar shards."),
+        "export": ("export", "Write a run in the format of another tool."),
+    },
+    "Store": {
+        "status": ("status", "List what the runs of a store hold, and what is half done."),
+        "skipped": ("skipped", "List the samples that were not embedded, with reasons."),
+        "lineage": ("lineage", "Show what an artifact was made from, back to the shards."),
+        "verify": ("verify", "Read every byte of the store, and name each damaged file."),
+        "gc": ("gc", "List, or remove, what no run refers to."),
+        "doctor": ("doctor", "Report versions, devices and faults of the installation."),
+    },
+    "Single steps, which other commands make when they need them": {
+        "project": ("project", "Refine all embeddings."),
+        "spectrum": ("spectrum", "Compute the eigenvectors that clusters are read off."),
+        "index": ("index", "Build FAISS indexes, which make search fast."),
+        "map": ("map", "Place every image in a plane, similar ones close together."),
+    },
 }
-"""Each command's module and its line in the help, in the order in which they are used."""
+"""For each group of the help its commands: the module of each, and its line in the help."""
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    name: entry for group in GROUPS.values() for name, entry in group.items()
+}
+"""Each command's module and its line in the help."""
+
+RENAMED: Mapping[str, str] = {"merge": "hierarchy"}
+"""Old names of commands, which still work and say the new name."""
+
+EXIT_CODES: Mapping[int, str] = {
+    0: "The command did its work, or --no-wait left the rest to other workers.",
+    1: "verify found damaged files, doctor found faults, or cpp-pipe has a bug.",
+    2: "The command cannot run as given; one line on stderr says what to do.",
+    130: "Stopped by Ctrl-C; the same command continues where it stopped.",
+}
+"""How every command ends."""
 
 
 class _Commands(TyperGroup):
-    """Loads the module of a command when it is called: help and status need no other."""
+    """Loads the module of a command when it is called: help and status need no other.
+
+    The groups of the help are written here, because the panels of typer would load every command.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -57,9 +88,24 @@ class _Commands(TyperGroup):
         group: Any = typer.main.get_command(module.app)
         return group.commands[cmd_name]
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in RENAMED:
+            name = RENAMED[args[0]]
+            typer.echo(f"`{args[0]}` is now called `{name}`: cpp-pipe {name}", err=True)
+            args = [name, *args[1:]]
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        width = max(map(len, COMMANDS))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(width), line) for name, (_, line) in commands.items()]
+                )
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -69,7 +115,8 @@ class _Commands(TyperGroup):
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             typer.echo(
-                "cpp-pipe: stopped; what was finished is kept, the same command goes on from there",
+                "cpp-pipe: stopped; what is finished is kept, and the same command continues from "
+                "there",
                 err=True,
             )
             raise typer.Exit(130) from error
@@ -77,7 +124,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(
     cls=_Commands,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -86,11 +133,12 @@ app = typer.Typer(
 
 @app.callback()
 def cpp_pipe(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", is_eager=True, help="Print the version."),
 ) -> None:
     """Make sense of a large pile of images.
 
-    Embeds them once, refines the embeddings, clusters all of them, says how many clusters there
+    Embeds them once, refines the embeddings, clusters all images, says how many clusters there
     are, names each in words, and searches them.
 
     \b
@@ -101,20 +149,31 @@ def cpp_pipe(
       cpp-pipe train
       cpp-pipe search --query img.jpg
 
-    A command makes what is missing between what the store holds and what it needs. `cpp-pipe demo`
-    shows it all in a minute, on digits that come along.
+    A command first makes what it needs and the store does not hold. `cpp-pipe demo` shows every
+    step in a minute, on digits that come with the package.
     """
     if version:
         import importlib.metadata
 
         typer.echo(f"cpp-pipe {importlib.metadata.version('cpp-pipe')}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+class _Command(TyperCommand):
+    """A command whose help shows `[default: …]` as it is."""
+
+    def get_help(self, ctx: Any) -> str:
+        # typer escapes brackets for rich also where rich does not print the help (seen in 0.20).
+        return super().get_help(ctx).replace("\\[", "[")
 
 
 def subcommands() -> typer.Typer:
     """An application that holds some of the commands, to be found by `COMMANDS`."""
     made = typer.Typer(rich_markup_mode=None, add_completion=False)
     made.callback()(lambda: None)
+    made.command = functools.partial(made.command, cls=_Command)
     return made
 
 

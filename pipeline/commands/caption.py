@@ -5,27 +5,17 @@ from typing import Annotated
 
 import typer
 
+from ...store import Artifact
 from ..making.plan import Plan
-from . import options
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    ConfigFlag,
-    DeviceFlag,
-    ModelConfigFlag,
-    PretrainedFlag,
-    RunFlag,
-    SetFlag,
-    StoreFlag,
-    open_plan,
-)
+from .options import MAKING, Common, anchored_file, embed_table, open_plan, takes
+from .output import print_next
 
 VocabularyFlag = Annotated[
     list[str] | None,
     typer.Option(
         "--vocabulary",
-        help="imagenet, coco, wordnet, a text file, .parquet, or .npz of embeddings; several too.",
+        help="imagenet, coco, wordnet, a text file, .parquet, or .npz of embeddings; repeatable.",
     ),
 ]
 
@@ -33,7 +23,9 @@ app = subcommands()
 
 
 @app.command()
+@takes("pretrained", "model_config", *MAKING)
 def caption(
+    common: Common,
     vocabulary: VocabularyFlag = None,
     template: Annotated[
         list[str] | None,
@@ -42,19 +34,12 @@ def caption(
     rule: Annotated[
         str | None, typer.Option("--rule", help="contrast, or vote (the paper's).")
     ] = None,
-    pretrained: PretrainedFlag = None,
-    model_config: ModelConfigFlag = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Name every cluster in words that fit it, and fit others less.
+    """Name every cluster in words.
 
-    Words are encoded once and kept: other clusters are named without the model. No two clusters
-    share a caption where a second word tells them apart. Where a hierarchy was cut, all coarser
-    levels are named too.
+    The words fit the cluster, and fit other clusters less. They are encoded once and kept: other
+    clusters are named without the model. No two clusters share a caption where a second word
+    distinguishes them. Where a hierarchy was cut, all coarser levels are named too.
 
     \b
       cpp-pipe caption
@@ -62,28 +47,25 @@ def caption(
       cpp-pipe caption --vocabulary words.txt --template 'a photo of a {}.' --rule vote
     """
     plan = open_plan(
-        store,
-        run,
-        config,
-        sets,
-        device=device,
-        embed=options.embed_table(None, pretrained, model_config),
+        common,
+        embed=embed_table(common),
         caption={
             "vocabulary": vocabulary_setting(vocabulary),
             "templates": tuple(template) if template else None,
             "rule": rule,
         },
     )
-    print_captions(plan)
+    captions = print_captions(plan)
+    print_next(common, ["report"], ["serve"], result=captions.folder)
 
 
-def vocabulary_setting(named: list[str] | None) -> tuple[str, ...] | None:
-    """The flag --vocabulary as a setting, whose files mean the same in whatever folder."""
-    return tuple(str(options.anchored_file(one)) for one in named) if named else None
+def vocabulary_setting(names: list[str] | None) -> tuple[str, ...] | None:
+    """The flag --vocabulary as a setting, whose files mean the same in every folder."""
+    return tuple(str(anchored_file(name)) for name in names) if names else None
 
 
-def print_captions(plan: Plan) -> None:
-    """Prints a line for each cluster: its size and its best captions."""
+def print_captions(plan: Plan) -> Artifact:
+    """Prints a line for each cluster: its size and its best captions, which are made if absent."""
     captions = plan.make("captions")
     assignments = plan.find("assignments")
     assert assignments is not None
@@ -92,8 +74,8 @@ def print_captions(plan: Plan) -> None:
     for row in captions.table(captions.only_part).to_pylist():
         words.setdefault(row["cluster"], []).append(f"{row['caption']} {row['score']:.0%}")
     typer.echo(f"cluster    size  captions (share by {captions.facts['rule']})")
-    for cluster, some in sorted(words.items()):
-        typer.echo(f"{cluster:>7} {sizes[cluster]:>7,}  {'; '.join(some[:3])}")
+    for cluster, best in sorted(words.items()):
+        typer.echo(f"{cluster:>7} {sizes[cluster]:>7,}  {'; '.join(best[:3])}")
     if plan.settings.assign.method == "hierarchy":
         name = captions.only_part
         levels = captions.table(name, "levels", ["level"]).column(0).to_pylist()
@@ -101,3 +83,4 @@ def print_captions(plan: Plan) -> None:
             f"words for all levels from {max(levels)} to {min(levels)} clusters: "
             f"{captions.path(name, 'levels')}"
         )
+    return captions

@@ -1,27 +1,18 @@
 """The command that copies chosen samples: curate."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...store import Artifact, ConfigError
+from ..config import EmbedSettings
 from .app import subcommands
-from .options import (
-    DEFAULT_PROGRESS,
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    DeviceFlag,
-    ProgressFlag,
-    RunFlag,
-    StoreFlag,
-    open_plan,
-    say,
-)
+from .options import READING, Common, open_plan, parse_numbers, say, takes
+from .output import print_next
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..curation.selection import Chosen, Wanted
     from ..making.plan import Plan
 
@@ -29,47 +20,48 @@ app = subcommands()
 
 
 @app.command()
+@takes("device", "progress", *READING)
 def curate(
+    common: Common,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="A new folder for the shards.")
     ] = None,
     cluster: Annotated[
-        list[str] | None, typer.Option("--cluster", help="Clusters, as 3,17; may be repeated.")
+        list[str] | None,
+        typer.Option("--cluster", help="Only these clusters, such as 3,17; repeatable."),
     ] = None,
     caption: Annotated[
         list[str] | None,
-        typer.Option("--caption", help="Clusters of this caption, as 'red *'; may be repeated."),
+        typer.Option("--caption", help="Only clusters of this caption: 'red *'; repeatable."),
     ] = None,
     min_confidence: Annotated[
-        float, typer.Option("--min-confidence", help="Least confidence of a cluster, 0 to 1.")
+        float, typer.Option("--min-confidence", help="Only rows at least this confident, 0 to 1.")
     ] = 0.0,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="A file of a KEY or SHARD:KEY a line.")
+        Path | None, typer.Option("--keys", help="Only these: a file of KEY or SHARD:KEY lines.")
     ] = None,
     not_keys: Annotated[
-        Path | None, typer.Option("--not-keys", help="The same, of what is left out.")
+        Path | None, typer.Option("--not-keys", help="Leave these out: a file like that of --keys.")
     ] = None,
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Keep one of each group of near-duplicates.")
     ] = False,
     above: Annotated[
-        float | None, typer.Option("--above", help="Least cosine of duplicates, as in duplicates.")
+        float | None,
+        typer.Option("--above", help="Least cosine of duplicates, as in `duplicates`."),
     ] = None,
-    samples_per_shard: Annotated[int, typer.Option("--samples-per-shard", min=1)] = 1000,
-    prefix: Annotated[
-        str, typer.Option("--prefix", help="What the names of shards begin with.")
-    ] = "",
+    samples_per_shard: Annotated[
+        int, typer.Option("--samples-per-shard", min=1, help="Samples in a shard, at most.")
+    ] = 1000,
+    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of shards.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and write nothing.")] = False,
-    device: DeviceFlag = "auto",
-    progress: ProgressFlag = DEFAULT_PROGRESS,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Copy chosen samples into new tar shards, byte for byte as they were.
+    """Copy chosen samples into new tar shards.
 
-    A sample must meet every condition that is given; several clusters and captions are one
-    condition. The shards appear when all of them are whole, with manifest.parquet, which says what
-    went where. Pictures of folders and tables become samples as `pack` makes them.
+    Samples are copied byte for byte. A sample must meet every condition that is given; several
+    clusters and captions are one condition. The shards appear when all of them are complete, with
+    manifest.parquet, which lists where every sample went. Images of folders and tables become
+    samples as in `pack`.
 
     \b
       cpp-pipe curate --drop-duplicates --out shards/
@@ -80,22 +72,40 @@ def curate(
     from ..curation.selection import Wanted
 
     if out is None and not dry_run:
-        raise ConfigError("--out names a new folder for the shards; --dry-run only counts")
+        raise ConfigError(
+            "give --out, a new folder for the shards, or --dry-run, which only counts"
+        )
     if above is not None and not drop_duplicates:
-        raise ConfigError("--above says what duplicates are: it needs --drop-duplicates")
+        raise ConfigError("--above, the least cosine of duplicates, needs --drop-duplicates")
     wanted = Wanted(
-        clusters=_numbers(cluster or []),
+        clusters=parse_numbers("--cluster", ",".join(cluster or [])) or (),
         captions=tuple(caption or []),
         min_confidence=min_confidence,
         keys=keys,
         not_keys=not_keys,
         is_deduplicated=drop_duplicates,
     )
-    plan = open_plan(store, run, device=device, progress=progress)
+    plan = open_plan(common)
     chosen, embeddings = _choose(plan, wanted, above)
     typer.echo(chosen.describe())
-    if out is not None and not dry_run:
-        _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
+    if out is None or dry_run:
+        print_next(common, "the same with --out DIR and without --dry-run copies these samples")
+        return
+    _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
+    # A run of its own: the one that was chosen from stays what it is.
+    named = replace(common, run=None)
+    print_next(named, ["run", "--shards", str(out), *_model_flags(plan)], result=out)
+
+
+def _model_flags(plan: "Plan") -> list[str]:
+    """The flags that name the model of a run, where it is not the default one."""
+    embed, default = plan.settings.embed, EmbedSettings()
+    flags = []
+    for name in ("model", "pretrained", "model_config"):
+        value = getattr(embed, name)
+        if value != getattr(default, name):
+            flags += [f"--{name.replace('_', '-')}", value]
+    return flags
 
 
 def _choose(plan: "Plan", wanted: "Wanted", above: float | None) -> "tuple[Chosen, Artifact]":
@@ -134,18 +144,8 @@ def _copy(
         tell=progress.advance,
     )
     if made.links:
-        say(f"{made.links:,} members are links, and were not copied")
+        say(f"{made.links:,} members are links and were not copied")
     typer.echo(
         f"copied {made.samples:,} samples into {len(made.shards):,} shard(s) of {out}, "
-        f"{made.bytes / 2**20:,.1f} MiB; {out / MANIFEST} says what went where"
+        f"{made.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
     )
-    typer.echo(f"next: cpp-pipe embed --shards {str(out)!r}")
-
-
-def _numbers(texts: "Sequence[str]") -> tuple[int, ...]:
-    try:
-        return tuple(int(one) for text in texts for one in text.split(",") if one.strip())
-    except ValueError as error:
-        raise ConfigError(
-            f"--cluster {' '.join(texts)!r} is not allowed: numbers with commas, as 3,17, are"
-        ) from error

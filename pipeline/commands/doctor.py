@@ -1,33 +1,37 @@
 """The command that checks the installation: doctor."""
 
-import json
-
 import typer
 
 from .app import subcommands
-from .options import JsonFlag
+from .options import Common, takes
+from .output import print_json, print_next
 
 app = subcommands()
 
 
 @app.command()
-def doctor(as_json: JsonFlag = False) -> None:
-    """Tell versions, devices and faults of the installation.
+@takes("as_json")
+def doctor(common: Common) -> None:
+    """Report versions, devices and faults of the installation.
+
+    Ends with exit code 1 where there is a fault.
 
     \b
       cpp-pipe doctor
     """
     from ..doctor import examine
 
-    found = examine()
-    if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+    examination = examine()
+    if common.as_json:
+        print_json(examination.to_json())
     else:
-        for name, value in found.facts.items():
+        for name, value in examination.facts.items():
             typer.echo(f"{name:<16} {value}")
-        for fault in found.faults:
+        for fault in examination.faults:
             typer.echo(f"FAULT: {fault}")
-        if not found.faults:
+        if not examination.faults:
             typer.echo("nothing is wrong")
-    if found.faults:
+    if examination.faults:
         raise typer.Exit(1)
+    # It takes no --store, so it has none to pass on.
+    print_next(common, "cpp-pipe demo")

@@ -1,57 +1,50 @@
 """The command that embeds images: embed."""
 
-from collections import Counter
 from typing import Annotated, Any
 
 import typer
 
 from ...store import Artifact, ConfigError
-from . import options
+from ..view.skipped import count_skipped
 from .app import subcommands
 from .options import (
-    ALONE,
-    DEFAULT_PROGRESS,
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    AddressFlag,
-    BatchFlag,
-    ConfigFlag,
-    DeviceFlag,
-    EngineFlag,
-    ModelConfigFlag,
-    ModelFlag,
-    PartialFlag,
-    PretrainedFlag,
-    ProgressFlag,
-    RunFlag,
-    SetFlag,
-    SkippedFlag,
-    StoreFlag,
-    WaitFlag,
-    WorkerFlag,
-    WorkersFlag,
+    MAKING,
+    MODEL,
+    WORKERS,
+    Common,
+    anchored,
+    embed_table,
     open_plan,
+    or_left_to_others,
+    sum_up,
+    takes,
 )
+from .output import print_next
 
 ImagesFlag = Annotated[
     list[str] | None,
-    typer.Option("--images", help="A folder of pictures, with all folders below it."),
+    typer.Option("--images", help="A folder of images, with all folders below it."),
 ]
 
 TablesFlag = Annotated[
     list[str] | None,
-    typer.Option("--table", help="A Parquet file or a glob: pictures as bytes, or their paths."),
+    typer.Option("--table", help="A Parquet file or a glob: images as bytes, or their paths."),
 ]
 
 ColumnFlag = Annotated[
-    str | None, typer.Option("--image-column", help="Of a table, where it is not the usual one.")
+    str | None,
+    typer.Option("--image-column", help="The column of images in a table; found if absent."),
 ]
 
 app = subcommands()
 
 
 @app.command()
+@takes(
+    *MODEL, "max_skipped", "allow_partial", "batch_size", *WORKERS, "progress", *MAKING, begins=True
+)
 def embed(
+    common: Common,
     shards: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,28 +57,12 @@ def embed(
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[SHARDS]...", help="More shards.")
     ] = None,
-    model: ModelFlag = None,
-    pretrained: PretrainedFlag = None,
-    model_config: ModelConfigFlag = None,
-    max_skipped: SkippedFlag = 0.1,
-    allow_partial: PartialFlag = False,
-    batch_size: BatchFlag = 64,
-    workers: WorkersFlag = None,
-    worker: WorkerFlag = ALONE,
-    wait: WaitFlag = True,
-    engine: EngineFlag = "local",
-    address: AddressFlag = None,
-    device: DeviceFlag = "auto",
-    progress: ProgressFlag = DEFAULT_PROGRESS,
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Embed the images of shards, folders or tables with a CLIP-like model.
+    """Embed the images of folders, shards or tables.
 
-    Name all that the run shall hold: what is embedded already costs nothing, and an interrupted
-    command goes on where it stopped. Every sample is embedded or skipped with a reason.
+    Name everything that the run should hold: what is embedded already costs nothing, and an
+    interrupted command continues where it stopped. Every sample is embedded, or skipped with a
+    reason.
 
     \b
       cpp-pipe embed --images photos/
@@ -94,43 +71,22 @@ def embed(
       cpp-pipe embed --table 'beans/data/train-*.parquet'
       cpp-pipe embed --shards a.tar --model-config my.json --pretrained my.safetensors
     """
-    named = [*(shards or []), *(more or [])]
     plan = open_plan(
-        store,
-        run,
-        config,
-        sets,
-        device=device,
-        workers=workers,
-        worker=worker,
-        wait=wait,
-        engine=engine,
-        address=address,
-        batch_size=batch_size,
-        max_skipped=max_skipped,
-        allow_partial=allow_partial,
-        progress=progress,
+        common,
         begins=True,
-        data=data_table(named, images, table, image_column),
-        embed=options.embed_table(model, pretrained, model_config),
+        data=data_table([*(shards or []), *(more or [])], images, table, image_column),
+        embed=embed_table(common),
     )
     if not plan.settings.data.is_named:
         raise ConfigError(
-            "nothing to embed is named: --images FOLDER, --shards 'FOLDER/{000..999}.tar' or "
-            "--table FILE.parquet names it"
+            "nothing to embed: name it with --images FOLDER, --shards 'FOLDER/{000..999}.tar' or "
+            "--table FILE.parquet"
         )
-    with options.or_left_to_others():
+    with or_left_to_others():
         embeddings = plan.make("embeddings")
-    options.sum_up(skipped_by_reason(embeddings))
+    sum_up(count_skipped(embeddings))
     print_counts(embeddings)
-
-
-def skipped_by_reason(embeddings: Artifact) -> Counter[str]:
-    """How many samples were skipped, by reason."""
-    reasons: Counter[str] = Counter()
-    for part in embeddings.parts:
-        reasons.update(part.facts["skipped"])
-    return reasons
+    print_next(common, ["train"], result=embeddings.folder)
 
 
 def data_table(
@@ -141,14 +97,14 @@ def data_table(
 ) -> dict[str, Any]:
     """The flags that name what to embed, as values of the table `data`.
 
-    What is named takes the place of all that was named before, of whatever kind.
+    What is named replaces everything that was named before, of whatever kind.
     """
     if not (shards or images or tables):
         return {"image_column": image_column}
     return {
-        "shards": options.anchored(shards or []),
-        "images": options.anchored(images or []),
-        "tables": options.anchored(tables or []),
+        "shards": anchored(shards or []),
+        "images": anchored(images or []),
+        "tables": anchored(tables or []),
         "image_column": image_column or "",
         "builtin": "",
     }
@@ -156,7 +112,7 @@ def data_table(
 
 def print_counts(embeddings: Artifact) -> None:
     """Prints that every sample is accounted for: seen = embedded + skipped."""
-    reasons = skipped_by_reason(embeddings)
+    reasons = count_skipped(embeddings)
     seen = sum(part.facts["seen"] for part in embeddings.parts)
     embedded = sum(part.facts["embedded"] for part in embeddings.parts)
     why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
@@ -166,16 +122,16 @@ def print_counts(embeddings: Artifact) -> None:
     )
     if reasons["remote"]:
         typer.echo(
-            f"remote: {reasons['remote']:,} pictures are addresses, which are not downloaded: "
+            f"remote: {reasons['remote']:,} images are addresses, which are not downloaded: "
             "img2dataset makes tar shards of such a table"
         )
     for part in embeddings.parts:
         facts = part.facts
-        told = facts.get("stats_successes", facts["seen"])
-        if told != facts["seen"]:
+        expected = facts.get("stats_successes", facts["seen"])
+        if expected != facts["seen"]:
             typer.echo(
-                f"counts differ: img2dataset wrote {told:,} samples into {facts['shard']} by its "
-                f"stats file, {facts['seen']:,} are there"
+                f"counts differ: by its stats file img2dataset wrote {expected:,} samples into "
+                f"{facts['shard']}, but it holds {facts['seen']:,}"
             )
         lost = sum(facts["skipped"].values())
         if facts["is_partial"]:

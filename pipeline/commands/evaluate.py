@@ -1,6 +1,5 @@
 """The command that scores clusters against labels: eval."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,15 +7,8 @@ import typer
 
 from ..making.plan import Plan
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    ConfigFlag,
-    JsonFlag,
-    RunFlag,
-    StoreFlag,
-    open_plan,
-)
+from .options import READING, Common, open_plan, takes
+from .output import print_json, print_next
 
 if TYPE_CHECKING:
     from ..view.evaluation import Evaluation
@@ -29,7 +21,9 @@ app = subcommands()
 
 
 @app.command(name="eval")
+@takes("as_json", "config", *READING)
 def evaluate(
+    common: Common,
     label: Annotated[
         str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
     ] = None,
@@ -42,20 +36,16 @@ def evaluate(
     ] = "all",
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="FIELD=VALUE", help="Rows with this JSON field alone."),
+        typer.Option("--where", metavar="FIELD=VALUE", help="Only rows with this JSON field."),
     ] = None,
     k: Annotated[
         int | None, typer.Option("--k", min=1, help="One of several numbers of clusters.")
     ] = None,
-    as_json: JsonFlag = False,
-    config: ConfigFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
     """Score the clusters against labels, beside chance and k-means.
 
-    Held out are rows of shards that were added after `train` and `spectrum`. A part is scored
-    beside k-means that was fitted on the same rows as the clusters were.
+    Held out are rows of shards that were added after `train` and `spectrum`. A part is compared
+    with k-means that was fitted on the same rows as the clusters.
 
     \b
       cpp-pipe eval
@@ -68,9 +58,15 @@ def evaluate(
     from ..view.labels import Scope
 
     scope = Scope(part=part, where=where)
-    plan = open_plan(store, run, config, data={"label": label})
-    found = score(plan, labels, scope, k)
-    typer.echo(json.dumps(found.to_json()) if as_json else evaluation_report(found))
+    plan = open_plan(common, data={"label": label})
+    evaluation = score(plan, labels, scope, k)
+    if common.as_json:
+        print_json(evaluation.to_json())
+    else:
+        typer.echo(evaluation_report(evaluation))
+    flags = [] if label is None else ["--label", label]
+    flags += [] if labels is None else ["--labels", str(labels)]
+    print_next(common, ["report", *flags])
 
 
 def score(
@@ -88,38 +84,45 @@ def score(
     return evaluate_run(embeddings, assignments, label, labels, k=k, scope=scope, fitted=fitted)
 
 
-def evaluation_report(found: "Evaluation") -> str:
+def evaluation_report(evaluation: "Evaluation") -> str:
     """The scores as a table, and where the clusters fail."""
-    accuracies = " ".join(f"{one.accuracy:.2f}" for one in found.deciles)
-    lines = [evaluation_table(found), f"accuracy by confidence, lowest tenth first: {accuracies}"]
-    mixed = [one for one in found.per_cluster if one.purity < 1]
-    mixed.sort(key=lambda one: one.size * (one.purity - 1))
+    accuracies = " ".join(f"{decile.accuracy:.2f}" for decile in evaluation.deciles)
+    lines = [
+        evaluation_table(evaluation),
+        f"accuracy by confidence, lowest tenth first: {accuracies}",
+    ]
+    mixed = [cluster for cluster in evaluation.per_cluster if cluster.purity < 1]
+    mixed.sort(key=lambda cluster: cluster.size * (cluster.purity - 1))
     lines += ["clusters with the most rows outside their majority class:"] if mixed else []
-    for one in mixed[:_WORST]:
-        size = f"{one.size:,} rows"
-        lines.append(f"  {one.cluster}: {size}, purity {one.purity:.2f}, mostly {one.majority}")
-    lines += ["largest mistakes:"] if found.mistakes else []
-    for one in found.mistakes[:_WORST]:
-        matched = "left over" if one.matched is None else f"matched to {one.matched}"
+    for cluster in mixed[:_WORST]:
+        size = f"{cluster.size:,} rows"
         lines.append(
-            f"  {one.label} -> cluster {one.cluster} ({matched}), {one.rows:,} rows, "
-            f"{one.share:.0%} of {one.label}"
+            f"  {cluster.cluster}: {size}, purity {cluster.purity:.2f}, mostly {cluster.majority}"
         )
-    return "\n".join([*lines, "--json has all"])
+    lines += ["largest mistakes:"] if evaluation.mistakes else []
+    for mistake in evaluation.mistakes[:_WORST]:
+        matched = "left over" if mistake.matched is None else f"matched to {mistake.matched}"
+        lines.append(
+            f"  {mistake.label} -> cluster {mistake.cluster} ({matched}), {mistake.rows:,} rows, "
+            f"{mistake.share:.0%} of {mistake.label}"
+        )
+    return "\n".join([*lines, "--json has everything"])
 
 
-def evaluation_table(found: "Evaluation") -> str:
+def evaluation_table(evaluation: "Evaluation") -> str:
     """The scores as a table of three rows."""
     rows = [
-        ("clusters", found.clusters),
-        ("k-means on the embeddings", found.kmeans),
-        ("chance (same sizes, dealt blindly)", found.chance),
+        ("clusters", evaluation.clusters),
+        ("k-means on the embeddings", evaluation.kmeans),
+        ("chance (random, same sizes)", evaluation.chance),
     ]
-    head = f"n {found.n:,}   k {found.k}   classes {found.classes}"
-    head += "" if found.part == "all" else f"   part {found.part}"
-    head += "" if found.where is None else f"   where {found.where}"
-    if found.unlabelled:
-        head += f"   unlabelled, left out {found.unlabelled:,}"
+    head = f"n {evaluation.n:,}   k {evaluation.k}   classes {evaluation.classes}"
+    head += "" if evaluation.part == "all" else f"   part {evaluation.part}"
+    head += "" if evaluation.where is None else f"   where {evaluation.where}"
+    if evaluation.unlabelled:
+        head += f"   unlabelled, left out {evaluation.unlabelled:,}"
     lines = [head, f"{'':<36}{'ACC':>7}{'NMI':>7}{'ARI':>7}"]
-    lines += [f"{name:<36}{one.acc:>7.3f}{one.nmi:>7.3f}{one.ari:>7.3f}" for name, one in rows]
+    lines += [
+        f"{name:<36}{scores.acc:>7.3f}{scores.nmi:>7.3f}{scores.ari:>7.3f}" for name, scores in rows
+    ]
     return "\n".join(lines)

@@ -9,7 +9,8 @@ import typer
 from ...store import ConfigError
 from ..run import Run
 from .app import subcommands
-from .options import DEFAULT_RUN, DEFAULT_STORE, DeviceFlag, RunFlag, StoreFlag, open_plan
+from .options import READING, Common, open_plan, takes
+from .output import print_next
 
 app = subcommands()
 
@@ -28,40 +29,39 @@ _OPENED: dict[str, Callable[[Path], str]] = {
 
 
 @app.command()
+@takes("device", *READING)
 def export(
+    common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
     out: Annotated[Path, typer.Option("--out", help="A file, or a new folder: see below.")],
     texts: Annotated[
         bool, typer.Option("--texts", help="clip-retrieval: embed captions too, as text_emb.")
     ] = False,
     thumbnails: Annotated[
-        int, typer.Option("--thumbnails", min=0, help="embedding-atlas: pixels a side; 0 is none.")
+        int, typer.Option("--thumbnails", min=0, help="embedding-atlas: pixels a side; 0 for none.")
     ] = 0,
     projection: Annotated[
         str, typer.Option("--projection", help="embedding-atlas: pca, or umap.")
     ] = "pca",
-    device: DeviceFlag = "auto",
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Write the run as other tools read it.
+    """Write a run in the format of another tool.
 
-    What the run has of clusters, captions and duplicates comes along; what was made for older
-    embeddings does not. parquet and embedding-atlas write a file, the others a new folder.
+    The export includes the clusters, captions and duplicates that are current; those of older
+    embeddings are left out. parquet and embedding-atlas write a file, the others a new folder.
 
     \b
-      cpp-pipe export parquet --out pictures.parquet
+      cpp-pipe export parquet --out images.parquet
       cpp-pipe export clip-retrieval --out embeddings/
-      cpp-pipe export lancedb --out pictures.lancedb
+      cpp-pipe export lancedb --out images.lancedb
       cpp-pipe export embedding-atlas --out atlas.parquet --thumbnails 96
       cpp-pipe export fiftyone --out fiftyone/
     """
     from ..exports.image_table import ImageTable
 
     if form not in _OPENED:
-        raise ConfigError(f"the format {form!r} is not known: {', '.join(_OPENED)} are")
+        raise ConfigError(f"FORMAT must be one of {', '.join(_OPENED)}, got {form!r}")
     if projection not in ("pca", "umap"):
-        raise ConfigError(f"--projection {projection!r} is not allowed: pca or umap is")
+        raise ConfigError(f"--projection must be pca or umap, got {projection!r}")
     for flag, is_given, owner in (
         ("--texts", texts, "clip-retrieval"),
         ("--thumbnails", thumbnails > 0, "embedding-atlas"),
@@ -69,9 +69,10 @@ def export(
     ):
         if is_given and form != owner:
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
-    open_plan(store, run, device=device).make("embeddings", asked_by="export")
-    opened = Run.open(store, run, device)
-    images, places = ImageTable.of(opened), opened.record.sources
+    plan = open_plan(common)
+    plan.make("embeddings", asked_by="export")
+    run = Run.open(plan.store, plan.run, common.device)
+    images, places = ImageTable.of(run), run.record.sources
     if form == "parquet":
         from ..exports.parquet import export_parquet
 
@@ -79,7 +80,7 @@ def export(
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
 
-        export_clip_retrieval(images, out, opened.encoder if texts else None)
+        export_clip_retrieval(images, out, run.encoder if texts else None)
     elif form == "lancedb":
         from ..exports.lancedb import export_lancedb
 
@@ -95,15 +96,15 @@ def export(
         export_fiftyone(images, out, places)
     held = [
         name
-        for name, found in (
+        for name, artifact in (
             ("features", images.features),
             ("clusters", images.assignments),
             ("captions of clusters", images.captions),
             ("duplicates", images.duplicates),
         )
-        if found is not None
+        if artifact is not None
     ]
     typer.echo(
-        f"wrote {len(images):,} pictures to {out}, with {', '.join(held) or 'embeddings alone'}"
+        f"wrote {len(images):,} images to {out}, with {', '.join(held) or 'embeddings alone'}"
     )
-    typer.echo(f"next: {_OPENED[form](out)}")
+    print_next(common, _OPENED[form](out))

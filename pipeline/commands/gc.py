@@ -6,15 +6,17 @@ import typer
 
 from ...store import Store
 from .app import subcommands
-from .options import DEFAULT_STORE, StoreFlag
+from .options import Common, takes
+from .output import print_next
 
 app = subcommands()
 
 
 @app.command()
+@takes("store")
 def gc(
+    common: Common,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only list.")] = False,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
     """List, or remove, what no run refers to.
 
@@ -24,10 +26,11 @@ def gc(
     """
     from ...store.upkeep import collect, find_garbage
 
-    opened = Store(store)
-    garbage = collect(opened) if yes else find_garbage(opened)
-    for one in garbage:
-        typer.echo(f"{one.path}  {one.bytes / 2**20:,.1f} MiB  {one.what}")
+    store = Store(common.store)
+    garbage = collect(store) if yes else find_garbage(store)
+    for piece in garbage:
+        typer.echo(f"{piece.path}  {piece.bytes / 2**20:,.1f} MiB  {piece.what}")
     done = "removed" if yes else "to be removed (gc --yes)"
-    total = sum(one.bytes for one in garbage)
+    total = sum(piece.bytes for piece in garbage)
     typer.echo(f"{len(garbage)} {done}, {total / 2**20:,.1f} MiB")
+    print_next(common, ["gc", "--yes"] if garbage and not yes else ["status"])

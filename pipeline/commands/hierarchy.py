@@ -5,47 +5,42 @@ from typing import Annotated
 import typer
 
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    ConfigFlag,
-    DeviceFlag,
-    RunFlag,
-    SetFlag,
-    StoreFlag,
-    open_plan,
-)
+from .options import MAKING, Common, open_plan, takes
+from .output import Column, print_next, print_table
 
 app = subcommands()
 
 
 @app.command()
-def merge(
+@takes(*MAKING)
+def hierarchy(
+    common: Common,
     finest: Annotated[
         int | None, typer.Option("--finest", min=1, help="Clusters to start from, at most.")
     ] = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Merge the finest clusters down to one: a hierarchy of clusters.
+    """Merge clusters step by step: a hierarchy of clusters.
 
-    Each time the two are merged whose merging lengthens the code least, so that every level is a
-    partition, nested in the next one. `cpp-pipe assign --level 12` cuts it.
+    Each step merges the two clusters that lengthen the code of all rows least, so every level is a
+    partition that is nested in the next coarser one. `cpp-pipe assign --level 12` cuts the
+    hierarchy into 12 clusters. The table shows the length of the code at each level, in nats
+    (1.44 bits).
 
     \b
-      cpp-pipe merge
-      cpp-pipe merge --finest 500
+      cpp-pipe hierarchy
+      cpp-pipe hierarchy --finest 500
     """
-    plan = open_plan(store, run, config, sets, device=device, merge={"finest": finest})
+    plan = open_plan(common, merge={"finest": finest})
     made = plan.make("hierarchy")
     rows = made.table(made.only_part).to_pylist()
     lengths = {row["level"]: row["coding_length_nats"] for row in rows}
     shortest = int(made.facts["shortest"])
-    typer.echo(f"{'level':>6}  {'nats':>16}")
     shown = {level for level in lengths if level <= 10 or level % 10 == 0}
-    for level in sorted({*shown, shortest, made.facts["finest"]}):
-        mark = "  <- shortest" if level == shortest else ""
-        typer.echo(f"{level:>6}  {lengths[level]:>16,.1f}{mark}")
+    print_table(
+        [Column("level", is_right=True), Column("nats", is_right=True), Column("")],
+        [
+            (str(level), f"{lengths[level]:,.1f}", "<- shortest" * (level == shortest))
+            for level in sorted({*shown, shortest, made.facts["finest"]})
+        ],
+    )
+    print_next(common, ["assign", "--level", str(shortest)], result=made.folder)

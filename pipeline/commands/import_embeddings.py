@@ -1,41 +1,28 @@
 """The command that imports embeddings: import."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from . import options
 from .app import subcommands
 from .embed import print_counts
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    ConfigFlag,
-    ModelConfigFlag,
-    RunFlag,
-    SetFlag,
-    SkippedFlag,
-    StoreFlag,
-    open_plan,
-)
+from .options import READING, Common, embed_table, open_plan, takes
+from .output import print_next
 
 app = subcommands()
 
 
 @app.command(name="import")
+@takes("model_config", "max_skipped", "config", "sets", *READING, begins=True)
 def import_(
+    common: Common,
     paths: Annotated[list[Path], typer.Argument(help=".npz, .npy, or a clip-retrieval folder.")],
     model: Annotated[str, typer.Option("--model", help="The model that made them.")],
     pretrained: Annotated[str, typer.Option("--pretrained", help="Its weights.")] = "openai",
-    model_config: ModelConfigFlag = None,
     keys: Annotated[Path | None, typer.Option("--keys", help=".npy or .txt of keys.")] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help=".npy or .txt of labels.")] = None,
-    max_skipped: SkippedFlag = 0.1,
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
     """Take over embeddings that were made elsewhere.
 
@@ -52,17 +39,14 @@ def import_(
 
     sources = [part for path in paths for part in find_embeddings(path, keys=keys, labels=labels)]
     plan = open_plan(
-        store,
-        run,
-        config,
-        sets,
-        max_skipped=max_skipped,
+        common,
         begins=True,
-        embed=options.embed_table(model, pretrained, model_config),
+        embed=embed_table(replace(common, model=model, pretrained=pretrained)),
         data={"shards": (), "images": (), "tables": (), "builtin": ""},
     )
-    made = plan.take_over(
+    embeddings = plan.take_over(
         Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name),
         {part.part_name: part for part in sources},
     )
-    print_counts(made)
+    print_counts(embeddings)
+    print_next(common, ["train"], result=embeddings.folder)

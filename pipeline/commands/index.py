@@ -1,4 +1,4 @@
-"""The command that builds indexes."""
+"""The command that builds indexes: index."""
 
 from typing import Annotated
 
@@ -10,58 +10,35 @@ from ...stages.indexing.vectors import SPACES
 from ...store import Artifact, ConfigError
 from ..config import IndexSettings
 from ..making.indexing import is_listed
-from . import options
 from .app import subcommands
-from .options import (
-    ALONE,
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    AddressFlag,
-    ConfigFlag,
-    DeviceFlag,
-    EngineFlag,
-    RunFlag,
-    SetFlag,
-    StoreFlag,
-    WaitFlag,
-    WorkerFlag,
-    WorkersFlag,
-    open_plan,
-)
+from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
+from .output import print_next
 from .search import RecallFlag
 
 app = subcommands()
 
 
 @app.command()
+@takes(*WORKERS, *MAKING)
 def index(
+    common: Common,
     space: Annotated[
         str, typer.Option("--space", help="features (refined), embeddings (raw), or both.")
     ] = "both",
     factory: Annotated[
         str | None,
-        typer.Option("--factory", help="A FAISS factory string, as IVF4096,SQ8, or auto."),
+        typer.Option("--factory", help="A FAISS factory string, such as IVF4096,SQ8, or auto."),
     ] = None,
     target_recall: RecallFlag = None,
     refit: Annotated[
-        bool, typer.Option("--refit", help="Fit lists and codes anew to the rows of now.")
+        bool, typer.Option("--refit", help="Fit inverted lists and codes again, to the rows now.")
     ] = False,
-    workers: WorkersFlag = None,
-    worker: WorkerFlag = ALONE,
-    wait: WaitFlag = True,
-    engine: EngineFlag = "local",
-    address: AddressFlag = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Build FAISS indexes: of features for images, of embeddings for texts.
+    """Build FAISS indexes, which make search fast.
 
-    Few rows are compared exactly, more are linked to a graph, many are put into inverted lists: a
-    sample of the rows says which, parts are listed apart, by several workers or on Ray, and merged.
-    Rows that are added or removed later cost only themselves.
+    Searches by image use the index of the features, searches by words that of the embeddings. Few
+    rows are compared one by one, more are linked in a graph, many are put into inverted lists, by
+    several workers or on Ray. Rows that are added or removed later cost only themselves.
 
     \b
       cpp-pipe index
@@ -70,25 +47,16 @@ def index(
     """
     spaces = {"both": SPACES}.get(space, (space,))
     if not set(spaces) <= set(SPACES):
-        raise ConfigError(f"--space {space!r} is not allowed: features, embeddings or both is")
-    plan = open_plan(
-        store,
-        run,
-        config,
-        sets,
-        device=device,
-        workers=workers,
-        worker=worker,
-        wait=wait,
-        engine=engine,
-        address=address,
-        index={"factory": factory, "target_recall": target_recall},
-    )
-    with options.or_left_to_others():
-        for one in spaces:
-            if refit and is_listed(plan.settings.index, plan.make(one, asked_by="index")):
-                plan.make(f"quantizer/{one}")
-            typer.echo(index_line(one, plan.make(f"index/{one}"), plan.settings.index))
+        raise ConfigError(f"--space must be features, embeddings or both, got {space!r}")
+    plan = open_plan(common, index={"factory": factory, "target_recall": target_recall})
+    with or_left_to_others():
+        for name in spaces:
+            if refit and is_listed(plan.settings.index, plan.make(name, asked_by="index")):
+                plan.make(f"quantizer/{name}")
+            made = plan.make(f"index/{name}")
+            typer.echo(index_line(name, made, plan.settings.index))
+            typer.echo(f"result: {made.folder}")
+    print_next(common, ["search", "--text", "a red car"])
 
 
 def index_line(space: str, index: Artifact, settings: IndexSettings) -> str:
@@ -106,5 +74,5 @@ def index_line(space: str, index: Artifact, settings: IndexSettings) -> str:
     elif shape == "graph":
         line += f" with {width} candidates"
     if recall_at(curve, width) < target:
-        line += f", which is the best it can (target {target:g}): finer codes find more"
+        line += f", which is the best it can do (target {target:g}): finer codes find more"
     return line

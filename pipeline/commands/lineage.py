@@ -1,41 +1,44 @@
 """The command that shows what an artifact was made from: lineage."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from ...store import MissingError, Store
 from ...store.kinds import KINDS
-from ...store.runs import split_slot
+from ...store.runs import kind_of, split_slot
 from .app import subcommands
-from .options import DEFAULT_RUN, DEFAULT_STORE, JsonFlag, RunFlag, StoreFlag
+from .options import READING, Common, find_run, takes
+from .output import print_json, print_next
 
 app = subcommands()
 
 
 @app.command()
+@takes("as_json", *READING)
 def lineage(
-    slot: Annotated[str, typer.Argument(help="What to explain, as captions or index/features.")],
-    as_json: JsonFlag = False,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
+    common: Common,
+    slot: Annotated[
+        str, typer.Argument(help="An artifact of `cpp-pipe status`: captions, index/features, ….")
+    ],
 ) -> None:
-    """Tell what an artifact was made from, back to the shards.
+    """Show what an artifact was made from, back to the shards.
 
     \b
       cpp-pipe lineage captions
     """
-    opened = Store(store)
-    versions = opened.runs.read(run).versions
+    store = Store(common.store)
+    run = find_run(store, common.run)
+    versions = store.runs.read(run).versions
     if slot not in versions:
-        there = ", ".join(versions) or "nothing"
-        raise MissingError(f"run {run!r} holds no {slot!r}, it holds {there}")
-    tree = _lineage(opened, split_slot(slot)[0], versions[slot])
-    if as_json:
-        typer.echo(json.dumps(tree, indent=1))
+        held = ", ".join(versions) or "nothing"
+        raise MissingError(f"run {run!r} holds no {slot!r}; it holds {held}")
+    tree = _lineage(store, split_slot(slot)[0], versions[slot])
+    if common.as_json:
+        print_json(tree)
     else:
         _print_lineage(tree, 0)
+    print_next(common, ["status"], result=store.folder(kind_of(slot), versions[slot]))
 
 
 def _lineage(store: Store, kind: str, version: str) -> dict:
@@ -60,5 +63,5 @@ def _print_lineage(tree: dict, depth: int) -> None:
         f"{'  ' * depth}{tree['kind']} {tree['version']}: {tree['rows']:,} rows by "
         f"{tree['stage']}({config})"
     )
-    for one in tree["inputs"]:
-        _print_lineage(one, depth + 1)
+    for used in tree["inputs"]:
+        _print_lineage(used, depth + 1)

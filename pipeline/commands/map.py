@@ -1,4 +1,4 @@
-"""The command that lays images out in a plane: map."""
+"""The command that places images in a plane: map."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -6,13 +6,8 @@ import typer
 
 from ...store import ConfigError
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    RunFlag,
-    StoreFlag,
-    open_plan,
-)
+from .options import READING, Common, open_plan, takes
+from .output import print_next
 
 if TYPE_CHECKING:
     from ...stages.map import Method
@@ -21,7 +16,9 @@ app = subcommands()
 
 
 @app.command(name="map")
+@takes(*READING)
 def map_(
+    common: Common,
     method: Annotated[
         str, typer.Option("--method", help="tsne, umap (an extra: cpp-pipe[map]) or pca.")
     ] = "tsne",
@@ -29,16 +26,14 @@ def map_(
         str, typer.Option("--space", help="features (refined), or embeddings (raw).")
     ] = "features",
     rows: Annotated[
-        int, typer.Option("--rows", min=2, help="Rows that the plane is fitted on, at most.")
+        int, typer.Option("--rows", min=2, help="Rows that the map is fitted on, at most.")
     ] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Of the fit.")] = 0,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the fit.")] = 0,
 ) -> None:
-    """Put every image in a plane, so that what is alike lies together.
+    """Place every image in a plane, similar ones close together.
 
-    `cpp-pipe serve` shows the plane as a map. It is fitted on some rows; all others are put beside
-    those that they are most like.
+    `cpp-pipe serve` shows the plane as a map. It is fitted on some rows; every other row is placed
+    beside the rows that it is most similar to.
 
     \b
       cpp-pipe map
@@ -52,9 +47,9 @@ def map_(
         ("--space", space, ("features", "embeddings")),
     ):
         if value not in allowed:
-            raise ConfigError(f"{flag} {value!r} is not allowed: {', '.join(allowed)} are")
+            raise ConfigError(f"{flag} must be {' or '.join(allowed)}, got {value!r}")
     made = make_map(
-        open_plan(store, run),
+        open_plan(common),
         Map(
             method=cast("Method", method),
             space=cast("Literal['features', 'embeddings']", space),
@@ -63,3 +58,4 @@ def map_(
         ),
     )
     typer.echo(f"{made.rows:,} rows in the plane, fitted on {made.facts['fitted']:,} by {method}")
+    print_next(common, ["serve"], result=made.folder)

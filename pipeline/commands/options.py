@@ -1,12 +1,15 @@
-"""Flags that commands share, and the plan that they make together."""
+"""Flags that commands share, and the plan that they lead to."""
 
 import contextlib
+import functools
+import inspect
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -18,87 +21,174 @@ if TYPE_CHECKING:
     from ..config import Settings
     from ..making.plan import Plan
 
-StoreFlag = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        envvar="CPP_PIPE_STORE",
-        help="The folder that holds the artifacts, or s3://bucket/path.",
-    ),
-]
-RunFlag = Annotated[
-    str, typer.Option("--run", help="The run: a name for settings and versions that go together.")
-]
-ConfigFlag = Annotated[
-    str | None,
-    typer.Option("--config", help="A TOML file of settings, or the name of a shipped one."),
-]
-SetFlag = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="One setting, as --set train.epochs=20."),
-]
-DeviceFlag = Annotated[
-    str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps.")
-]
-WorkersFlag = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, help="Processes that make parts side by side, one a GPU."),
-]
-WorkerFlag = Annotated[
-    str,
-    typer.Option(
-        "--worker", metavar="I/N", help="Which of N that share the parts this is, from 0 to N-1."
-    ),
-]
-WaitFlag = Annotated[
-    bool,
-    typer.Option("--wait/--no-wait", help="For parts that others are still making at the end."),
-]
-EngineFlag = Annotated[
-    str, typer.Option("--engine", help="Where parts are made: local, or ray (a cluster).")
-]
-AddressFlag = Annotated[
-    str | None, typer.Option("--address", help="Of the Ray cluster, if this machine is not in it.")
-]
-BatchFlag = Annotated[
-    int,
-    typer.Option("--batch-size", min=1, help="Images that a GPU embeds at once; cores take 16."),
-]
-SkippedFlag = Annotated[
-    float,
-    typer.Option("--max-skipped", min=0, max=1, help="Fail when a larger share is skipped."),
-]
-PartialFlag = Annotated[
-    bool,
-    typer.Option("--allow-partial", help="Go on without missing shards, and with cut ones."),
-]
-ProgressFlag = Annotated[
-    str, typer.Option("--progress", help="line, json (an object a line, on stderr), or none.")
-]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-ModelFlag = Annotated[
-    str | None, typer.Option("--model", help="A model of open_clip, as ViT-L-14.")
-]
-PretrainedFlag = Annotated[
-    str | None,
-    typer.Option("--pretrained", help="A tag of open_clip, as openai, or a .safetensors file."),
-]
-ModelConfigFlag = Annotated[
-    str | None, typer.Option("--model-config", help="A JSON file that describes a local model.")
-]
-
 DEFAULT_STORE = "artifacts"
+STORE_VARIABLE = "CPP_PIPE_STORE"
 DEFAULT_RUN = "default"
-DEFAULT_PROGRESS = "line"
-ALONE = "0/1"
-"""The worker that shares the parts with none."""
 
-_EMBEDDED = ("data", "embed")
-"""Tables that say what is embedded, and by which model."""
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """Values of the flags that commands share, in the order in which `--help` lists them.
+
+    A flag that a command does not take has its default.
+    """
+
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
+    model: Annotated[
+        str | None, typer.Option("--model", help="A model of open_clip, such as ViT-L-14.")
+    ] = None
+    pretrained: Annotated[
+        str | None,
+        typer.Option(
+            "--pretrained", help="A tag of open_clip, such as openai, or a .safetensors file."
+        ),
+    ] = None
+    model_config: Annotated[
+        str | None, typer.Option("--model-config", help="A JSON file that describes a local model.")
+    ] = None
+    max_skipped: Annotated[
+        float,
+        typer.Option("--max-skipped", min=0, max=1, help="Fail when a larger share is skipped."),
+    ] = 0.1
+    allow_partial: Annotated[
+        bool,
+        typer.Option("--allow-partial", help="Continue without missing shards, and with cut ones."),
+    ] = False
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size", min=1, help="Images that a GPU embeds at once; a CPU uses 16."
+        ),
+    ] = 64
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Processes on this machine; by default one for each GPU."
+        ),
+    ] = None
+    worker: Annotated[
+        str,
+        typer.Option(
+            "--worker",
+            metavar="I/N",
+            help="Number of this worker, from 0, and how many share the work.",
+        ),
+    ] = "0/1"
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait", help="Wait for what other workers are still making at the end."
+        ),
+    ] = True
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where the work is done: local, or ray (a cluster).")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", help="Address of the Ray cluster, if this machine is not part of it."
+        ),
+    ] = None
+    device: Annotated[
+        str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps.")
+    ] = "auto"
+    progress: Annotated[
+        str, typer.Option("--progress", help="line, json (an object a line, on stderr), or none.")
+    ] = "line"
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="A TOML file of settings, or the name of a shipped one."),
+    ] = None
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="TABLE.KEY=VALUE", help="Change one setting: --set train.epochs=20."
+        ),
+    ] = None
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run", help="Name of the run; if absent, `default`, or the only run of the store."
+        ),
+    ] = None
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store",
+            envvar=STORE_VARIABLE,
+            help="The folder that holds the artifacts, or s3://bucket/path.",
+        ),
+    ] = DEFAULT_STORE
+
+
+MODEL = ("model", "pretrained", "model_config")
+"""Which model embeds."""
+
+WORKERS = ("workers", "worker", "wait", "engine", "address")
+"""Who makes the parts of an artifact."""
+
+READING = ("run", "store")
+"""Flags of a command that reads a run."""
+
+MAKING = ("device", "config", "sets", *READING)
+"""Flags of a command that makes an artifact of a run."""
+
+
+_NEW_RUN = Annotated[
+    str | None, typer.Option("--run", help="Name of the run; `default` if absent.")
+]
+
+
+def takes(
+    *names: str, begins: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds shared flags to a command, by their names in `Common`.
+
+    The command receives them as its argument `common`. `--help` lists them after its own flags.
+    A command that `begins` a run works on `default` if no run is named, whatever runs the store
+    has, so that it never puts other images into somebody's only run.
+    """
+    hints = _hints(Common)
+    if begins:
+        hints["run"] = _NEW_RUN
+    shared = [
+        inspect.Parameter(
+            flag.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=flag.default,
+            annotation=hints[flag.name],
+        )
+        for flag in fields(Common)
+        if flag.name in names
+    ]
+    assert len(shared) == len(names), f"{names} are not all fields of Common"
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            common = Common(**{name: values.pop(name) for name in names})
+            command(common=common, **values)
+
+        own_hints = _hints(command)
+        own = [
+            flag.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[name])
+            for name, flag in inspect.signature(command).parameters.items()
+            if name != "common"
+        ]
+        # typer reads the parameters of a command from both.
+        run.__dict__["__signature__"] = inspect.Signature([*own, *shared])
+        run.__annotations__ = {flag.name: flag.annotation for flag in (*own, *shared)}
+        return run
+
+    return add
+
+
+def _hints(annotated: Any) -> dict[str, Any]:
+    return get_type_hints(annotated, include_extras=True)
 
 
 def say(line: str) -> None:
-    """Tells what is going on, apart from what the command prints as its result.
+    """Reports what is going on, apart from what the command prints as its result.
 
     Of the processes of torchrun only the first one speaks.
     """
@@ -107,83 +197,95 @@ def say(line: str) -> None:
 
 
 def sum_up(skipped: Mapping[str, int]) -> None:
-    """Tells what the command's last count took; `skipped` counts what it left out, by reason."""
+    """Reports the time that the last count took; `skipped` counts what it left out, by reason."""
     _shown["progress"].sum_up(skipped)
 
 
-_shown = {"progress": progress_named(DEFAULT_PROGRESS)}
-"""Where the command that runs tells how far it is."""
+_shown = {"progress": progress_named(Common.progress)}
+"""Where the current command shows its progress."""
 
 
-def open_plan(
-    store: str | Path,
-    run: str,
-    config: str | None = None,
-    sets: list[str] | None = None,
-    *,
-    device: str = "auto",
-    workers: int | None = None,
-    worker: str = ALONE,
-    wait: bool = True,
-    engine: str = "local",
-    address: str | None = None,
-    batch_size: int = 64,
-    max_skipped: float = 0.1,
-    allow_partial: bool = False,
-    progress: str = DEFAULT_PROGRESS,
-    begins: bool = False,
-    **tables: dict[str, Any],
-) -> "Plan":
-    """The plan of a run: the settings of its record, with a config and flags over them.
+def find_run(store: Store, name: str | None) -> str:
+    """The run that a command works on: the named one, else `default`, else the only one.
 
-    A command that `begins` a run takes a config as a whole; later ones leave alone what says how
-    the run was embedded. `tables` hold the values of flags, by table; None is a flag that was not
-    given.
+    ConfigError where a store has several runs and it is not clear which is meant.
+    """
+    if name is not None:
+        return name
+    names = store.runs.names()
+    if not names or DEFAULT_RUN in names:
+        return DEFAULT_RUN
+    if len(names) > 1:
+        raise ConfigError(
+            f"the store {store.root} has {len(names)} runs: name one of them with --run: "
+            f"{', '.join(names)}"
+        )
+    return names[0]
+
+
+def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any]) -> "Plan":
+    """The plan of a run: the settings of its record, changed by a config and by flags.
+
+    A command that `begins` a run takes a config as a whole; later commands leave alone what was
+    embedded, and by which model. `tables` holds the values of flags, by table; None is a flag that
+    was not given.
     """
     from ...stages.contract import Runtime, Silent
-    from ..config import Settings, find_config, read_tables
     from ..making.engines.engine import find_engine
     from ..making.plan import Plan
 
-    _shown["progress"] = progress_named(progress)
-    find_engine(engine)
-    opened = Store(store)
-    record = opened.runs.read(run)
-    settings = Settings.from_tables(record.settings, f"run {run}")
-    if config is not None:
-        path = find_config(config)
-        given = read_tables(path)
-        wanted = Settings.from_tables(given, str(path))
-        # What is embedded already stays what it is: a config for training names another data set.
-        kept = () if begins else _EMBEDDED
-        settings = settings if record.settings and not begins else wanted
-        settings = settings.with_tables_of(wanted, [name for name in given if name not in kept])
+    _shown["progress"] = progress_named(common.progress)
+    find_engine(common.engine)
+    store = Store(common.store)
+    run = common.run or DEFAULT_RUN if begins else find_run(store, common.run)
+    settings = _read_settings(store, run, common.config, begins=begins)
     for table, values in tables.items():
         settings = settings.override(table, **values)
-    for one in sets or []:
-        settings = _apply(settings, one)
+    for assignment in common.sets or []:
+        settings = _apply(settings, assignment)
     runtime = Runtime(
-        device=device,
-        workers=workers,
-        worker=parse_worker(worker),
-        wait=wait,
-        engine=engine,
-        address=address,
-        batch_size=batch_size,
-        max_skipped=max_skipped,
-        allow_partial=allow_partial,
+        device=common.device,
+        workers=common.workers,
+        worker=parse_worker(common.worker),
+        wait=common.wait,
+        engine=common.engine,
+        address=common.address,
+        batch_size=common.batch_size,
+        max_skipped=common.max_skipped,
+        allow_partial=common.allow_partial,
         progress=_shown["progress"] if torchrun.rank() == 0 else Silent(),
     )
-    return Plan(opened, run, settings, runtime, say)
+    return Plan(store, run, settings, runtime, say)
+
+
+_EMBEDDED = ("data", "embed")
+"""Tables that say what is embedded, and by which model."""
+
+
+def _read_settings(store: Store, run: str, config: str | None, *, begins: bool) -> "Settings":
+    """The settings of a run's record, changed by a config."""
+    from ..config import Settings, find_config, read_tables
+
+    record = store.runs.read(run)
+    settings = Settings.from_tables(record.settings, f"run {run}")
+    if config is None:
+        return settings
+    path = find_config(config)
+    given = read_tables(path)
+    wanted = Settings.from_tables(given, str(path))
+    # What is embedded already stays what it is: a config for training names another data set.
+    kept = () if begins else _EMBEDDED
+    settings = settings if record.settings and not begins else wanted
+    return settings.with_tables_of(wanted, [name for name in given if name not in kept])
 
 
 def parse_worker(text: str) -> tuple[int, int]:
     """The i and the n of `--worker i/n`."""
     matched = re.fullmatch(r"(\d+)/(\d+)", text)
-    number, count = (int(one) for one in matched.groups()) if matched else (0, 0)
+    number, count = (int(digits) for digits in matched.groups()) if matched else (0, 0)
     if number >= count:
-        allowed = f"0/{count} to {count - 1}/{count} are" if count else "I/N is, as 0/8 to 7/8"
-        raise ConfigError(f"--worker {text!r} is not allowed: {allowed}")
+        allowed = f"from 0/{count} to {count - 1}/{count}" if count else "I/N, such as 0/8 to 7/8"
+        raise ConfigError(f"--worker must be {allowed}, got {text!r}")
     return number, count
 
 
@@ -201,7 +303,7 @@ def parse_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
 
 @contextlib.contextmanager
 def or_left_to_others() -> Iterator[None]:
-    """Ends a command well where `--no-wait` leaves parts to others: says how many, and exits."""
+    """Ends a command without a fault where `--no-wait` leaves work to other workers."""
     from ..making.jobs import LeftToOthers
 
     try:
@@ -215,10 +317,11 @@ def _apply(settings: "Settings", assignment: str) -> "Settings":
     name, equals, text = assignment.partition("=")
     table, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
-        raise ConfigError(f"--set {assignment!r} is not allowed: --set TABLE.KEY=VALUE is")
+        raise ConfigError(f"--set must be TABLE.KEY=VALUE, got {assignment!r}")
     if table not in settings.tables():
         raise ConfigError(
-            f"--set {assignment!r}: unknown table, known are {', '.join(settings.tables())}"
+            f"--set {assignment!r}: there is no table {table!r}; the tables are "
+            f"{', '.join(settings.tables())}"
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -238,25 +341,24 @@ def anchored(patterns: list[str]) -> tuple[str, ...]:
 
 
 def anchored_file(name: str | None) -> str | None:
-    """A flag that may name a local file, by a path that means the same everywhere."""
+    """A flag that may name a local file, by a path that means the same in every folder."""
     if not name or not Path(name).expanduser().is_file():
         return name
     return str(Path(name).expanduser().resolve())
 
 
-def embed_table(
-    model: str | None, pretrained: str | None, model_config: str | None
-) -> dict[str, str | None]:
+def embed_table(common: Common) -> dict[str, str | None]:
     """The flags that name a model, as values of the table `embed`."""
+    model, model_config = common.model, common.model_config
     if model_config is not None and not Path(model_config).expanduser().is_file():
-        raise ConfigError(f"--model-config {model_config!r} is no file that is there")
+        raise ConfigError(f"--model-config: {model_config!r} does not exist")
     if model is None and model_config is not None:
         model = Path(model_config).stem
     elif model is not None and model_config is None:
-        # A model that is named takes the place of one that a file described.
+        # A model that is named replaces one that a file described.
         model_config = ""
     return {
         "model": model,
-        "pretrained": anchored_file(pretrained),
+        "pretrained": anchored_file(common.pretrained),
         "model_config": anchored_file(model_config),
     }

@@ -1,41 +1,39 @@
 """The command that ranks images far from every cluster: outliers."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from ..run import Run
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    DeviceFlag,
-    JsonFlag,
-    RunFlag,
-    StoreFlag,
-    open_plan,
+from .options import READING, Common, open_plan, takes
+from .output import (
+    Column,
+    OutFlag,
+    SheetFlag,
+    draw_tiles,
+    print_json,
+    print_next,
+    print_table,
+    write_table,
 )
-from .output import OutFlag, SheetFlag, draw_tiles, write_table
 
 app = subcommands()
 
 
 @app.command()
+@takes("as_json", "device", *READING)
 def outliers(
-    n: Annotated[int, typer.Option("-n", min=1, help="How many to list.")] = 20,
+    common: Common,
+    n: Annotated[int, typer.Option("-n", min=1, help="Images to list.")] = 20,
     out: OutFlag = None,
     sheet: SheetFlag = None,
-    as_json: JsonFlag = False,
-    device: DeviceFlag = "auto",
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Rank pictures that are far from every cluster, the farthest first.
+    """Rank the images that are far from every cluster.
 
-    The distance is 1 − the cosine of a picture's embedding with the mean of the nearest cluster,
-    from which the picture itself is left out. It ranks; it draws no line between outliers and
-    others. A sheet shows what is listed, --out writes the whole ranking.
+    The distance is 1 − the cosine of an image's embedding with the mean of the nearest cluster,
+    from which the image itself is left out. It ranks all images, the farthest first; it draws no
+    line between outliers and others. --out writes the whole ranking.
 
     \b
       cpp-pipe outliers
@@ -44,11 +42,11 @@ def outliers(
     """
     from ..curation.outliers import outlier_table, rank_outliers
 
-    plan = open_plan(store, run, device=device)
+    plan = open_plan(common)
     assignments = plan.make("assignments", asked_by="outliers")
     embeddings = plan.make("embeddings", asked_by="outliers")
-    opened = Run.open(plan.store, run)
-    captions = opened.current("captions")
+    run = Run.open(plan.store, plan.run)
+    captions = run.current("captions")
     ranking = rank_outliers(embeddings, assignments)
     if out is not None:
         write_table(outlier_table(ranking, embeddings, assignments, captions), out)
@@ -56,7 +54,7 @@ def outliers(
     if sheet is not None:
         tiles = [
             (
-                opened.image(row["row"]),
+                run.image(row["row"]),
                 [
                     f"{row['rank']}.  {row['distance']:.3f}",
                     row["key"],
@@ -66,18 +64,36 @@ def outliers(
             for row in rows
         ]
         draw_tiles(tiles, sheet)
-    usual = {f"{share:g}": ranking.quantile(share) for share in (0.5, 0.99)}
-    if as_json:
-        typer.echo(json.dumps({"quantiles": usual, "outliers": rows}, indent=1))
-        return
-    width = max(3, *(len(row["key"]) for row in rows))
-    typer.echo(f"rank  distance  {'key':<{width}}  cluster  confidence  caption")
-    for row in rows:
-        typer.echo(
-            f"{row['rank']:>4}  {row['distance']:>8.4f}  {row['key']:<{width}}  "
-            f"{row['cluster']:>7}  {row['confidence']:>10.3f}  {row.get('cluster_caption') or '-'}"
+    quantiles = {f"{share:g}": ranking.quantile(share) for share in (0.5, 0.99)}
+    if common.as_json:
+        print_json({"quantiles": quantiles, "outliers": rows})
+    else:
+        print_table(
+            [
+                Column("rank", is_right=True),
+                Column("distance", is_right=True),
+                Column("key", is_cut=True),
+                Column("cluster", is_right=True),
+                Column("confidence", is_right=True),
+                Column("caption", is_cut=True),
+            ],
+            [
+                (
+                    str(row["rank"]),
+                    f"{row['distance']:.4f}",
+                    row["key"],
+                    str(row["cluster"]),
+                    f"{row['confidence']:.3f}",
+                    row.get("cluster_caption") or "-",
+                )
+                for row in rows
+            ],
         )
-    typer.echo(
-        f"half of the {embeddings.rows:,} pictures are no farther than {usual['0.5']:.4f}, 99% no "
-        f"farther than {usual['0.99']:.4f}"
-    )
+        typer.echo(
+            f"half of the {embeddings.rows:,} images are no farther than {quantiles['0.5']:.4f}, "
+            f"99% no farther than {quantiles['0.99']:.4f}"
+        )
+    if sheet is None:
+        print_next(common, ["outliers", "-n", str(n), "--sheet", "outliers.png"])
+    else:
+        print_next(common, ["curate", "--not-keys", "outliers.txt", "--out", "shards/"])

@@ -1,5 +1,6 @@
 """The command that makes tar shards: pack."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -7,30 +8,30 @@ import typer
 
 from ..making.progress import ProgressLine
 from .app import subcommands
-from .options import say
+from .options import Common, say
+from .output import print_next
 
 app = subcommands()
 
 _SHOWN = 5
-"""Pictures that are named one by one."""
+"""Images that are named one by one."""
 
 
 @app.command()
 def pack(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the shards.")],
     shard_size: Annotated[
-        int, typer.Option("--shard-size", min=1, help="Pictures in a shard.")
+        int, typer.Option("--shard-size", min=1, help="Images in a shard, at most.")
     ] = 1000,
-    prefix: Annotated[
-        str, typer.Option("--prefix", help="What the names of shards begin with.")
-    ] = "",
+    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of shards.")] = "",
 ) -> None:
-    """Make tar shards of a folder of pictures, with all folders below it.
+    """Write the images of a folder into tar shards.
 
-    Bytes are copied as they are, and so are captions (.txt), fields (.json) and labels (.cls)
-    beside a picture. Its key is its path without the suffix, with dots and blanks as underscores;
-    of pictures that would have one key all but the first get a number, and are named.
+    All folders below it are included. Bytes are copied as they are, and so are captions (.txt),
+    fields (.json) and labels (.cls) beside an image. The key of an image is its path without the
+    suffix, with underscores for dots and spaces. Where images would share a key, all but the first
+    get a number, and are listed.
 
     \b
       cpp-pipe pack photos/ shards/
@@ -50,7 +51,7 @@ def pack(
     finally:
         progress.close()
     for path, key in packed.renamed[:_SHOWN]:
-        say(f"{path} has the key {key}, as another picture has its own")
+        say(f"{path} has the key {key}: another image has its own")
     if len(packed.renamed) > _SHOWN:
         say(f"and {len(packed.renamed) - _SHOWN:,} more have keys with a number")
     for path, reason, detail in packed.skipped[:_SHOWN]:
@@ -62,4 +63,4 @@ def pack(
         f"seen {seen:,} = packed {packed.images:,} + skipped {len(packed.skipped):,}, in "
         f"{len(packed.shards):,} shard(s)"
     )
-    typer.echo(f"next: cpp-pipe embed --shards {str(out)!r}")
+    print_next(Common(), f"cpp-pipe embed --shards {shlex.quote(str(out))}", result=out)

@@ -1,56 +1,23 @@
 """The command that refines embeddings: project."""
 
-from . import options
 from .app import subcommands
-from .options import (
-    ALONE,
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    AddressFlag,
-    ConfigFlag,
-    DeviceFlag,
-    EngineFlag,
-    RunFlag,
-    SetFlag,
-    StoreFlag,
-    WaitFlag,
-    WorkerFlag,
-    WorkersFlag,
-    open_plan,
-)
+from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
+from .output import print_next
 
 app = subcommands()
 
 
 @app.command()
-def project(
-    workers: WorkersFlag = None,
-    worker: WorkerFlag = ALONE,
-    wait: WaitFlag = True,
-    engine: EngineFlag = "local",
-    address: AddressFlag = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
-) -> None:
-    """Refine all embeddings with the trained heads.
+@takes(*WORKERS, *MAKING)
+def project(common: Common) -> None:
+    """Refine all embeddings.
+
+    The refined embeddings, called features, are what clusters and searches by image compare.
 
     \b
       cpp-pipe project
     """
-    plan = open_plan(
-        store,
-        run,
-        config,
-        sets,
-        device=device,
-        workers=workers,
-        worker=worker,
-        wait=wait,
-        engine=engine,
-        address=address,
-    )
-    with options.or_left_to_others():
-        plan.make("features")
+    plan = open_plan(common)
+    with or_left_to_others():
+        features = plan.make("features")
+    print_next(common, ["select-k"], result=features.folder)

@@ -1,4 +1,4 @@
-"""The command that draws a run: report."""
+"""The command that writes a run as a page: report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +9,16 @@ from ...store import ConfigError
 from ...store.files import write_whole
 from ..run import Run
 from .app import subcommands
-from .options import DEFAULT_RUN, DEFAULT_STORE, RunFlag, StoreFlag, open_plan, say
+from .options import READING, Common, open_plan, say, takes
+from .output import command_line
 
 app = subcommands()
 
 
 @app.command()
+@takes(*READING)
 def report(
+    common: Common,
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; STORE/reports/RUN.html if absent.")
     ] = None,
@@ -26,15 +29,14 @@ def report(
         Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
     ] = None,
     pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Show members of clusters.")
+        bool, typer.Option("--pictures/--no-pictures", help="Show images of the clusters.")
     ] = True,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Draw a run as one page: clusters, how many, and how sure.
+    """Write a run as one HTML page.
 
-    The page is one file below 20 MB that needs no network. It shows what the run holds, and says
-    which commands would add captions, the curve of coding lengths, or scores against labels.
+    It shows the clusters with images, how many clusters there are, and how sure. The page is one
+    file below 20 MB that needs no network. Where captions, the curve of select-k or scores against
+    labels are missing, it names the commands that add them.
 
     \b
       cpp-pipe report
@@ -46,25 +48,28 @@ def report(
     from ..report.reader import read_contents
 
     if out is not None and out.is_dir():
-        raise ConfigError(f"--out {out} is a folder: name a file, as --out {out / 'report.html'}")
-    plan = open_plan(store, run, data={"label": label})
+        raise ConfigError(f"--out {out} is a folder: name a file, e.g. {out / 'report.html'}")
+    plan = open_plan(common, data={"label": label})
     plan.make("assignments", asked_by="report")
     must_score = label is not None or labels is not None
-    say("report: gathering counts and samples")
+    say("report: collecting counts and samples")
     contents = read_contents(
-        Run.open(plan.store, run),
+        Run.open(plan.store, plan.run),
         plan.settings.data.label,
         labels,
         must_score=must_score,
         progress=plan.runtime.progress if pictures else None,
     )
-    # What UTF-8 cannot hold, as half a pair of a label in JSON, becomes a question mark.
+    # What UTF-8 cannot hold, such as a lone surrogate of a label in JSON, becomes a question mark.
     page = write_page(contents).encode(errors="replace")
     if out is None:
-        typer.echo(str(plan.store.write(f"reports/{run}.html", page)))
-        return
-    try:
-        write_whole(out, page)
-    except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
-    typer.echo(str(out))
+        written: object = plan.store.write(f"reports/{plan.run}.html", page)
+    else:
+        try:
+            write_whole(out, page)
+        except OSError as error:
+            raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
+        written = out
+    # Only the page's path goes to stdout, so that a script can open it.
+    typer.echo(str(written))
+    say(f"next: {command_line(common, 'serve')}")

@@ -1,6 +1,5 @@
 """The command that finds images: search."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,21 +10,9 @@ import typer
 from ...store import QueryError
 from ..making.plan import Plan
 from ..run import Run
-from . import options
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    DeviceFlag,
-    JsonFlag,
-    ModelConfigFlag,
-    PretrainedFlag,
-    RunFlag,
-    StoreFlag,
-    open_plan,
-    say,
-)
-from .output import draw_tiles
+from .options import READING, Common, embed_table, open_plan, say, takes
+from .output import Column, draw_tiles, print_json, print_next, print_table
 
 if TYPE_CHECKING:
     from ..view.searcher import Hit
@@ -36,7 +23,7 @@ RecallFlag = Annotated[
         "--target-recall",
         min=0,
         max=1,
-        help="The share of true neighbours to find, as 0.95: more takes longer.",
+        help="Share of the true neighbours to find, such as 0.95; more takes longer.",
     ),
 ]
 
@@ -44,10 +31,12 @@ app = subcommands()
 
 
 @app.command()
+@takes("as_json", "pretrained", "model_config", "device", *READING)
 def search(
+    common: Common,
     query: Annotated[
         list[str] | None,
-        typer.Option("--query", help="A picture: its path, its file:// URL, or - (from a pipe)."),
+        typer.Option("--query", help="An image: its path, its file:// URL, or - (from a pipe)."),
     ] = None,
     text: Annotated[list[str] | None, typer.Option("--text", help="Words.")] = None,
     key: Annotated[
@@ -55,35 +44,29 @@ def search(
     ] = None,
     unlike: Annotated[
         list[str] | None,
-        typer.Option("--not", help="What hits shall be unlike: a picture, words, or key:KEY."),
+        typer.Option("--not", help="Avoid images like this: an image, words, or key:KEY."),
     ] = None,
     cluster: Annotated[
-        list[int] | None, typer.Option("--cluster", help="Rows of this cluster alone.")
+        list[int] | None, typer.Option("--cluster", help="Only rows of this cluster; repeatable.")
     ] = None,
     min_confidence: Annotated[
         float | None,
-        typer.Option("--min-confidence", min=0, max=1, help="Rows that are so sure of theirs."),
+        typer.Option("--min-confidence", min=0, max=1, help="Only rows at least this confident."),
     ] = None,
     space: Annotated[
         str | None, typer.Option("--space", help="features (default) or embeddings (for texts).")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 10,
+    n: Annotated[int, typer.Option("-n", min=1, help="Images to find.")] = 10,
     target_recall: RecallFlag = None,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", help="Draw query and hits into this picture.")
+        Path | None, typer.Option("--sheet", help="Draw the query and the hits into this file.")
     ] = None,
-    as_json: JsonFlag = False,
-    pretrained: PretrainedFlag = None,
-    model_config: ModelConfigFlag = None,
-    device: DeviceFlag = "auto",
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Find the images that are nearest to pictures, to words, or to keys.
+    """Find the images nearest to images, words or keys.
 
-    Pictures are compared by refined features, words by the raw embeddings. Several examples are
-    looked for at once, and what is given with --not is kept away from; words there, too, make it a
-    search among the raw embeddings. Filters say which rows may be found, before any are chosen.
+    Images are compared by refined features, words by the raw embeddings; words in --not, too, make
+    it a search of the raw embeddings. Several examples are combined into one query. Filters apply
+    before the nearest images are chosen.
 
     \b
       cpp-pipe search --query img.jpg
@@ -98,11 +81,11 @@ def search(
 
     like = (
         *map(image_example, query or []),
-        *(Example(kind="text", value=one) for one in text or []),
-        *(Example(kind="key", value=one) for one in key or []),
+        *(Example(kind="text", value=words) for words in text or []),
+        *(Example(kind="key", value=name) for name in key or []),
     )
     if not like:
-        raise QueryError("nothing is looked for: give --query FILE, --text WORDS or --key KEY")
+        raise QueryError("nothing to search for: give --query FILE, --text WORDS or --key KEY")
     question = Question(
         like=like,
         unlike=tuple(map(unlike_example, unlike or [])),
@@ -112,28 +95,31 @@ def search(
         min_confidence=min_confidence,
         target_recall=target_recall,
     )
-    for one in question.unlike:
-        say(f"kept away from: {one.kind} {one.name or repr(one.value)}")
-    plan = open_plan(
-        store,
-        run,
-        device=device,
-        embed=options.embed_table(None, pretrained, model_config),
-    )
+    for example in question.unlike:
+        say(f"avoiding: {example.kind} {example.name or repr(example.value)}")
+    plan = open_plan(common, embed=embed_table(common))
     prepare_search(plan, question.where)
-    opened = open_run(plan)
-    hits = search_run(opened, question)
+    run = open_run(plan)
+    hits = search_run(run, question)
     if sheet is not None:
-        shown = next((one for one in like if one.kind == "image"), like[0])
-        picture = shown.value if shown.kind == "image" else None
-        draw_hits(opened, picture, shown.name or str(shown.value), hits, sheet)
-    if as_json:
-        typer.echo(json.dumps([hit.to_json() for hit in hits], indent=1))
+        shown = next((example for example in like if example.kind == "image"), like[0])
+        image = shown.value if shown.kind == "image" else None
+        draw_hits(run, image, shown.name or str(shown.value), hits, sheet)
+    if common.as_json:
+        print_json([hit.to_json() for hit in hits])
     else:
         print_hits(hits)
+    if hits:
+        print_next(common, ["search", "--key", _name_of(hits[0]), "--sheet", "hits.png"])
+
+
+def _name_of(hit: "Hit") -> str:
+    """A hit as --key takes it."""
+    return hit.key if ":" in hit.key else f"{hit.shard}:{hit.key}"
 
 
 def open_run(plan: Plan) -> Run:
+    """The run of a plan, with the plan's settings."""
     record = plan.store.runs.read(plan.run)
     return Run(plan.store, replace(record, settings=plan.settings.tables()), plan.runtime.device)
 
@@ -150,15 +136,26 @@ def prepare_search(plan: Plan, space: str) -> None:
 
 
 def print_hits(hits: "Sequence[Hit]") -> None:
-    """Prints one line a hit."""
-    width = max([3, *(len(hit.key) for hit in hits)])
-    typer.echo(f"rank  similarity  {'key':<{width}}  cluster  caption")
-    for hit in hits:
-        cluster = "-" if hit.cluster is None else str(hit.cluster)
-        typer.echo(
-            f"{hit.rank:>4}  {hit.similarity:>10.4f}  {hit.key:<{width}}  {cluster:>7}  "
-            f"{hit.caption or '-'}"
-        )
+    """Prints a line for each hit."""
+    print_table(
+        [
+            Column("rank", is_right=True),
+            Column("similarity", is_right=True),
+            Column("key", is_cut=True),
+            Column("cluster", is_right=True),
+            Column("caption", is_cut=True),
+        ],
+        [
+            (
+                str(hit.rank),
+                f"{hit.similarity:.4f}",
+                hit.key,
+                "-" if hit.cluster is None else str(hit.cluster),
+                hit.caption or "-",
+            )
+            for hit in hits
+        ],
+    )
 
 
 def draw_hits(
@@ -168,10 +165,10 @@ def draw_hits(
     hits: "Sequence[Hit]",
     path: Path,
 ) -> None:
-    """Draws the query and its hits as a contact sheet, pictures read out of their shards."""
+    """Draws the query and its hits as a contact sheet, images read out of their shards."""
     from ..view.query import read_image
 
-    name = "a picture" if isinstance(query, bytes) else str(query)
+    name = "an image" if isinstance(query, bytes) else str(query)
     first = (read_image(query) if query is not None else None, ["query", words or name])
     tiles = [
         (

@@ -8,20 +8,11 @@ import typer
 from ...store import Artifact
 from ..view.curve import CurvePoint, read_curve
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    ConfigFlag,
-    DeviceFlag,
-    RunFlag,
-    SetFlag,
-    StoreFlag,
-    open_plan,
-    parse_numbers,
-)
+from .options import MAKING, Common, open_plan, parse_numbers, takes
+from .output import print_next
 
-_BAR = 40
-"""Characters of the longest bar of a curve."""
+_BAR = 36
+"""Characters of the longest bar of a curve, which make a line of 80 with what stands around it."""
 
 _HARDLY = 0.02
 """Where the best code saves less than this, it sees hardly any clusters."""
@@ -30,26 +21,27 @@ app = subcommands()
 
 
 @app.command(name="select-k")
+@takes(*MAKING)
 def select_k(
-    grid: Annotated[str | None, typer.Option("--grid", help="Values of k, as 5,10,20.")] = None,
+    common: Common,
+    grid: Annotated[
+        str | None, typer.Option("--grid", help="Values of k to try, such as 5,10,20.")
+    ] = None,
     resamples: Annotated[
         int | None, typer.Option("--resamples", min=0, help="Curves that make the band.")
     ] = None,
     rule: Annotated[
         str | None, typer.Option("--rule", help="What decides: auto, code or bic.")
     ] = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Find how many clusters there are: the k with the shortest code.
+    """Find how many clusters there are.
 
-    Nothing is trained again. The curve comes with a band of curves from resampled landmarks, and
-    says which other k would do as well. Where clusters hardly shorten the code, BIC of k-means
-    decides; --rule makes one of them decide in any case. There the number of Leiden communities is
-    a second opinion, if igraph is installed (the extra leiden).
+    For each number of clusters k, the command measures how short a code describes all rows, in nats
+    (1.44 bits); nothing is trained. The k with the shortest code wins. The curve comes with a band
+    of curves from other random draws, and shows which other k would do as well. Where clusters
+    hardly shorten the code, the BIC of k-means decides; --rule makes either one decide in any case.
+    There the number of Leiden communities is a second opinion, if igraph is installed (the extra
+    leiden).
 
     \b
       cpp-pipe select-k
@@ -57,21 +49,16 @@ def select_k(
       cpp-pipe select-k --rule bic
     """
     flags = {"grid": parse_numbers("--grid", grid), "resamples": resamples, "rule": rule}
-    plan = open_plan(store, run, config, sets, device=device, select_k=flags)
-    print_curve(plan.make("k_curve"))
-
-
-def print_curve(curve: Artifact) -> None:
-    """Prints the curve with its band, and what it says."""
+    curve = open_plan(common, select_k=flags).make("k_curve")
     points = read_curve(curve).points
     _print_bars(points)
     for line in curve_lines(curve, points):
         typer.echo(line)
-    typer.echo(f"drawn in {curve.path(curve.only_part, 'picture')}")
+    print_next(common, ["assign"], result=curve.path(curve.only_part, "picture"))
 
 
 def _print_bars(points: Sequence[CurvePoint]) -> None:
-    """A bar a k; dots behind it show the band."""
+    """A bar for each k; dots behind it show the band."""
     ends = [point.high or point.nats for point in points]
     starts = [point.low or point.nats for point in points]
     lengths = [point.nats for point in points]
@@ -108,7 +95,7 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
             f"{votes} of {facts['resamples']} resampled curves are the lowest there"
             + (
                 f"; the curve is flat between {good[0]} and {good[-1]}: their codes differ by less "
-                "than they vary"
+                "than the resampled curves vary"
                 if len(good) > 1
                 else "; no other k of the grid is as good"
             )
@@ -119,7 +106,7 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
         lines.append(f"runners-up: {', '.join(others)}")
     if facts["loose"]:
         lines.append(
-            f"{facts['loose']} of the {best} hold rows that are less alike than all rows are: "
+            f"{facts['loose']} of the {best} hold rows that differ more than all rows do: "
             "outliers, not groups"
         )
     if facts["rows_measured"] < facts["rows_in_all"]:
@@ -133,11 +120,12 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
         why = f"that is less than {clear:.0%} shorter, so the code is no guide: " * (saved < clear)
         lines.append(
             f"{why}{facts['chosen']} clusters have the highest BIC of k-means, and are chosen; "
-            "give another number where you know it, as `cpp-pipe assign --k 20`"
+            "if you know a better number, give it, e.g. `cpp-pipe assign --k 20`"
         )
     elif saved < _HARDLY:
         lines.append(
-            "so the code sees no clear number in these rows: give one, as `cpp-pipe assign --k 20`"
+            "so the code sees no clear number in these rows: give one, e.g. "
+            "`cpp-pipe assign --k 20`"
         )
     return [*lines, *_second_opinion(facts)]
 

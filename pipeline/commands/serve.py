@@ -7,18 +7,10 @@ from urllib.parse import quote
 
 import typer
 
-from ...store import ConfigError, MissingError
+from ...store import ConfigError, MissingError, Store
 from ..run import Run
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    DeviceFlag,
-    RunFlag,
-    StoreFlag,
-    open_plan,
-    say,
-)
+from .options import READING, Common, find_run, open_plan, say, takes
 from .search import open_run
 
 if TYPE_CHECKING:
@@ -32,37 +24,33 @@ app = subcommands()
 
 
 @app.command()
+@takes("device", *READING)
 def serve(
+    common: Common,
     host: Annotated[
         str,
-        typer.Option(
-            "--host", help="The address to answer at; any but this machine's own wants --token."
-        ),
+        typer.Option("--host", help="The address to serve at; any but this machine needs --token."),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")
     ] = 8117,
     token: Annotated[
-        str | None,
-        typer.Option("--token", help="Asked of everyone; `new` makes one up."),
+        str | None, typer.Option("--token", help="Require this token; `new` generates one.")
     ] = None,
     make: Annotated[
-        bool, typer.Option("--make/--no-make", help="What the run lacks, before it is served.")
+        bool, typer.Option("--make/--no-make", help="First make what the run lacks for the page.")
     ] = True,
     with_map: Annotated[
-        bool, typer.Option("--map", help="Make the map first, where the run has none.")
+        bool, typer.Option("--map", help="First make the map, where the run has none.")
     ] = False,
     thumbnails: Annotated[
-        int, typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small pictures.")
+        int, typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small images.")
     ] = 64,
-    device: DeviceFlag = "auto",
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Show a run in a browser: clusters, pictures, search and a map.
+    """Show a run in a browser: clusters, images, search and a map.
 
-    Nothing is changed by looking, and nothing comes from elsewhere. What the run lacks for it is
-    made first: clusters, indexes, a hierarchy.
+    The page changes nothing, and loads nothing from another host. What the run lacks for it is made
+    first: clusters, indexes, a hierarchy. The command prints the address and runs until Ctrl-C.
 
     \b
       cpp-pipe serve
@@ -79,21 +67,24 @@ def serve(
         token = secrets.token_urlsafe(24)
     if not is_local(host) and not token:
         raise ConfigError(
-            f"--host {host} lets other machines in, and they could see every picture: give --token "
-            "new, or a token of your own"
+            f"--host {host} lets other machines see every image: give --token new, or a token of "
+            "your own"
         )
+    store = Store(common.store)
+    run = find_run(store, common.run)
     if make or with_map:
-        _prepare(open_plan(store, run, device=device), make=make, with_map=with_map)
-    opened = Run.open(store, run, device).store
+        _prepare(open_plan(common), make=make, with_map=with_map)
+    opened = Run.open(store, run).store
     with bind(host, port) as listening:
-        current = CurrentRun(make_opener(opened, run, device), max_bytes=thumbnails * _MIB)
+        current = CurrentRun(make_opener(opened, run, common.device), max_bytes=thumbnails * _MIB)
         address = address_of(listening, host)
         if not is_local(host):
             say(
-                f"serve: {host} can be reached from other machines, and what is sent can be read "
-                "on its way: serve it through a proxy with TLS where you do not trust the network"
+                f"serve: {host} can be reached from other machines, and what is sent is not "
+                "encrypted: use a proxy with TLS where you do not trust the network"
             )
         typer.echo(f"{address}?token={quote(token, safe='')}" if token else address)
+        say("next: open this address in a browser; Ctrl-C stops the server")
         try:
             serve_until_signal(make_app(current, token=token, hosts=(*LOCAL, host)), listening)
         finally:

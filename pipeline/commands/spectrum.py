@@ -5,39 +5,35 @@ from typing import Annotated
 import typer
 
 from .app import subcommands
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    ConfigFlag,
-    DeviceFlag,
-    RunFlag,
-    SetFlag,
-    StoreFlag,
-    open_plan,
-)
+from .options import MAKING, Common, open_plan, takes
+from .output import print_next
 
 app = subcommands()
 
 
 @app.command()
+@takes(*MAKING)
 def spectrum(
-    landmarks: Annotated[int | None, typer.Option("--landmarks", min=2)] = None,
+    common: Common,
+    landmarks: Annotated[
+        int | None, typer.Option("--landmarks", min=2, help="Rows that stand for all, at most.")
+    ] = None,
     affinity: Annotated[
-        str | None, typer.Option("--affinity", help="auto, consensus, or membership (the paper's).")
+        str | None,
+        typer.Option("--affinity", help="auto, consensus, or membership (the paper's)."),
     ] = None,
     clusterings: Annotated[
-        int | None, typer.Option("--clusterings", min=1, help="Of the consensus.")
+        int | None, typer.Option("--clusterings", min=1, help="Clusterings of the consensus.")
     ] = None,
-    k_max: Annotated[int | None, typer.Option("--k-max", min=0, help="0: by rows.")] = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
+    k_max: Annotated[
+        int | None,
+        typer.Option("--k-max", min=0, help="Most clusters; 0 depends on the number of rows."),
+    ] = None,
 ) -> None:
-    """Compute the leading eigenvectors of an affinity of landmark rows.
+    """Compute the eigenvectors that clusters are read off.
 
-    Landmarks are rows that stand for all; they are drawn so that rare groups have their share.
+    They are of a matrix of similarities between landmarks: rows that stand for all rows, drawn so
+    that rare groups have their share.
 
     \b
       cpp-pipe spectrum --landmarks 10000 --k-max 300
@@ -49,8 +45,9 @@ def spectrum(
         "clusterings": clusterings,
         "k_max": k_max,
     }
-    made = open_plan(store, run, config, sets, device=device, spectrum=flags).make("spectrum")
+    made = open_plan(common, spectrum=flags).make("spectrum")
     typer.echo(
         f"{made.rows:,} landmarks for {made.facts['rows_in_all']:,} rows, linked by "
         f"{made.facts['affinity']}, up to {made.facts['k_max']} clusters"
     )
+    print_next(common, ["select-k"], result=made.folder)

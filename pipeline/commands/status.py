@@ -1,50 +1,86 @@
 """The command that lists what runs hold: status."""
 
-import json
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
 from ...store import Store
 from ...store.runs import kind_of, sorted_slots
 from .app import subcommands
-from .options import DEFAULT_STORE, JsonFlag, StoreFlag
+from .options import Common, takes
+from .output import Column, print_json, print_next, print_table
+
+_NEXT = {
+    "captions": "report",
+    "assignments": "caption",
+    "heads": "select-k",
+    "embeddings": "train",
+}
+"""The command to go on with, by the last of these that a run holds."""
 
 app = subcommands()
 
 
 @app.command()
+@takes("as_json", "store")
 def status(
-    run: Annotated[str | None, typer.Option("--run", help="One run; all if absent.")] = None,
-    as_json: JsonFlag = False,
-    store: StoreFlag = DEFAULT_STORE,
+    common: Common,
+    run: Annotated[str | None, typer.Option("--run", help="Only this run; all if absent.")] = None,
 ) -> None:
     """List what the runs of a store hold, and what is half done.
 
     \b
       cpp-pipe status
     """
-    opened = Store(store)
-    names = [run] if run else opened.runs.names()
+    store = Store(common.store)
+    names = [run] if run else store.runs.names()
     if not names:
-        typer.echo(f"the store {store} is empty: `cpp-pipe embed --shards ...` begins a run")
+        typer.echo(f"the store {common.store} is empty: `cpp-pipe embed --shards ...` begins a run")
         return
-    told = {name: _run_status(opened, name) for name in names}
-    if as_json:
-        typer.echo(json.dumps(told, indent=1))
+    runs = {name: _run_status(store, name) for name in names}
+    if common.as_json:
+        print_json(runs)
         return
-    for name, rows in told.items():
+    for name, rows in runs.items():
         typer.echo(f"run {name}")
-        typer.echo(f"  {'what':<20} {'version':<16}  {'rows':>12}  {'MiB':>9}  made")
-        for row in rows:
-            size = "-" if row["bytes"] is None else f"{row['bytes'] / 2**20:,.1f}"
-            count = "-" if row["rows"] is None else f"{row['rows']:,}"
-            typer.echo(
-                f"  {row['slot']:<20} {row['version']:<16}  {count:>12}  {size:>9}  {row['state']}"
+        _print_rows(rows)
+    for name, rows in runs.items():
+        held = {row["slot"] for row in rows}
+        step = next((step for slot, step in _NEXT.items() if slot in held), "embed")
+        is_named = run is not None or len(runs) > 1
+        print_next(replace(common, run=name if is_named else None), [step])
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    print_table(
+        [
+            Column("artifact", is_cut=True),
+            Column("version"),
+            Column("rows", is_right=True),
+            Column("MiB", is_right=True),
+            Column("made (UTC)"),
+        ],
+        [
+            (
+                row["slot"],
+                row["version"],
+                "-" if row["rows"] is None else f"{row['rows']:,}",
+                "-" if row["bytes"] is None else f"{row['bytes'] / 2**20:,.1f}",
+                _brief(row["state"]),
             )
+            for row in rows
+        ],
+    )
 
 
-def _run_status(store: Store, name: str) -> list[dict]:
+def _brief(state: str) -> str:
+    """A date to the minute, or the first words of another state."""
+    return state[:16].replace("T", " ") if state[:1].isdigit() else state.partition(":")[0]
+
+
+def _run_status(store: Store, name: str) -> list[dict[str, Any]]:
     record = store.runs.read(name)
     rows = []
     for slot, version in record.versions.items():

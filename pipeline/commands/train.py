@@ -1,4 +1,4 @@
-"""The command that fits heads: train."""
+"""The command that fits the refinement of embeddings: train."""
 
 from typing import Annotated
 
@@ -6,59 +6,61 @@ import typer
 
 from .app import subcommands
 from .caption import vocabulary_setting
-from .options import (
-    DEFAULT_RUN,
-    DEFAULT_STORE,
-    ConfigFlag,
-    DeviceFlag,
-    RunFlag,
-    SetFlag,
-    StoreFlag,
-    open_plan,
-)
+from .options import MAKING, Common, open_plan, takes
+from .output import print_next
 
 app = subcommands()
 
 
 @app.command()
+@takes(*MAKING)
 def train(
+    common: Common,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=0, help="Train so long; 0 keeps the heads as they start."),
+        typer.Option("--epochs", min=0, help="Epochs of training; 0 trains nothing."),
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of both heads.")] = None,
-    eta: Annotated[float | None, typer.Option("--eta", help="Temperature of Π.")] = None,
-    features: Annotated[int | None, typer.Option("--features", help="p, feature size.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of the training.")] = None,
+    eta: Annotated[
+        float | None,
+        typer.Option("--eta", help="How soft clusters are in training; lower is harder."),
+    ] = None,
+    features: Annotated[
+        int | None, typer.Option("--features", help="Dimensions of the refined embeddings.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random draws.")] = None,
     guide: Annotated[
         list[str] | None,
-        typer.Option("--guide", help="Words that pull clusters towards what they name; '' none."),
+        typer.Option(
+            "--guide", help="A vocabulary that pulls clusters towards its words; '' for none."
+        ),
     ] = None,
     guide_share: Annotated[
         float | None,
-        typer.Option("--guide-share", help="Of similarity, what the guide decides; 0.3."),
+        typer.Option("--guide-share", help="Share of the similarity that the guide decides."),
     ] = None,
     beside: Annotated[
         list[str] | None,
-        typer.Option("--beside", metavar="RUN", help="A run by another model; '' none."),
+        typer.Option(
+            "--beside",
+            metavar="RUN",
+            help="A run of the same images by another model; '' for none.",
+        ),
     ] = None,
-    device: DeviceFlag = "auto",
-    config: ConfigFlag = None,
-    sets: SetFlag = None,
-    run: RunFlag = DEFAULT_RUN,
-    store: StoreFlag = DEFAULT_STORE,
 ) -> None:
-    """Fit heads to the embeddings: whitening by near neighbours, and training where asked.
+    """Fit the refinement of the embeddings.
 
-    By default heads stay where they start, whitened by near neighbours, which takes seconds. With
-    --epochs they are trained from there on the rate-reduction objective, until clusters get no more
-    stable, and kept only where clusters are clearly more stable than at the start. No label enters.
+    Two small networks on top of the embeddings, the heads, refine them. By default they stay where
+    they start: near neighbours whiten the embeddings in closed form, which takes seconds. With
+    --epochs they are trained from there on the rate-reduction objective, until the clusters get no
+    more stable, and are kept only if the clusters are clearly more stable than at the start. No
+    label is used.
 
-    A guide is a vocabulary, as for captions: images that its words tell apart get apart, so that a
-    file of colours, places or moods asks for clusters by these. --beside takes the embeddings of
-    the same images by the model of another run, too. Both are off by default.
+    A guide is a vocabulary, as for captions: images that its words tell apart move apart, so that a
+    list of colours, places or moods asks for clusters by these. --beside also uses the embeddings
+    of the same images by the model of another run. Both are off by default.
 
-    A killed training goes on from its last checkpoint. All settings are in the table [train]:
+    A killed training continues from its last checkpoint. All settings are in the table [train]:
     --set train.KEY=VALUE changes any of them, --config reference takes the paper's.
 
     \b
@@ -76,7 +78,7 @@ def train(
         "guide_share": guide_share,
         "beside": None if beside is None else [name for name in beside if name],
     }
-    plan = open_plan(store, run, config, sets, device=device, train=flags, views=views)
-    heads = plan.make("heads")
+    heads = open_plan(common, train=flags, views=views).make("heads")
     if heads.table(heads.only_part, "history").num_rows:
         typer.echo(f"history: {heads.path(heads.only_part, 'picture')}")
+    print_next(common, ["select-k"], ["search", "--query", "img.jpg"], result=heads.folder)

@@ -4,21 +4,25 @@ import typer
 
 from ...store import Store
 from .app import subcommands
-from .options import DEFAULT_STORE, StoreFlag
+from .options import Common, takes
+from .output import print_next
 
 app = subcommands()
 
 
 @app.command()
-def verify(store: StoreFlag = DEFAULT_STORE) -> None:
-    """Read every byte of the store, and name each file that was damaged.
+@takes("store")
+def verify(common: Common) -> None:
+    """Read every byte of the store, and name each damaged file.
+
+    Ends with exit code 1 where a file is damaged.
 
     \b
       cpp-pipe verify
     """
     from ...store.upkeep import verify as verify_artifact
 
-    artifacts = Store(store).artifacts()
+    artifacts = Store(common.store).artifacts()
     faults = [fault for artifact in artifacts for fault in verify_artifact(artifact)]
     for fault in faults:
         typer.echo(f"{fault.path} {fault.what}")
@@ -30,3 +34,4 @@ def verify(store: StoreFlag = DEFAULT_STORE) -> None:
         )
         raise typer.Exit(1)
     typer.echo(f"{len(artifacts)} artifacts are whole")
+    print_next(common, ["status"])

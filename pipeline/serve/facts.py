@@ -4,6 +4,7 @@ import importlib.metadata
 
 from ..view.curve import read_curve
 from ..view.facts import count_samples, find_absences, list_versions, name_model
+from ..view.skipped import count_skipped, read_skipped
 from .damage import reading
 from .models import (
     Absent,
@@ -80,19 +81,13 @@ def _tree(opened: OpenRun) -> TreeFacts | None:
 
 
 def list_skipped(opened: OpenRun, reason: str | None, offset: int, limit: int) -> SkippedRows:
-    """Samples that were skipped, in the order of the shards."""
-    total, items = 0, []
-    for part in opened.embeddings.parts:
-        counts = part.facts.get("skipped", {})
-        held = sum(counts.values()) if reason is None else counts.get(reason, 0)
-        if held and total < offset + limit and total + held > offset:
-            with reading(opened.embeddings):
-                rows = opened.embeddings.table(part.name, "skipped").to_pylist()
-            wanted = [row for row in rows if reason is None or row["reason"] == reason]
-            some = wanted[max(0, offset - total) : offset + limit - total]
-            items += [
-                SkippedRow(**{name: row[name] for name in ("key", "shard", "reason", "detail")})
-                for row in some
-            ]
-        total += held
+    """Samples that were not embedded, in the order of the shards."""
+    counts = count_skipped(opened.embeddings)
+    total = counts.total() if reason is None else counts[reason]
+    with reading(opened.embeddings):
+        rows = list(read_skipped(opened.embeddings, reason, offset, limit))
+    items = [
+        SkippedRow(**{name: row[name] for name in ("key", "shard", "reason", "detail")})
+        for row in rows
+    ]
     return SkippedRows(total=total, offset=offset, items=items)

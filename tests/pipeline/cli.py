@@ -28,9 +28,9 @@ class Outcome:
 
 def call(store: Path | str | None, *arguments: str | Path) -> Outcome:
     """Runs one command, on a store where it takes one; a bug is raised."""
-    words = [str(one) for one in arguments]
-    where = [] if store is None else ["--store", str(store)]
-    result = CliRunner().invoke(app, [*words, *where])
+    words = [str(argument) for argument in arguments]
+    flags = [] if store is None else ["--store", str(store)]
+    result = CliRunner().invoke(app, [*words, *flags])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Outcome(result.exit_code, result.stdout, result.stderr)
@@ -50,6 +50,13 @@ def fail(store: Path | str, *arguments: str | Path) -> str:
     lines = [line for line in done.err.splitlines() if line.startswith("cpp-pipe: ")]
     assert len(lines) == 1, done.err
     return lines[0]
+
+
+def body(out: str) -> list[str]:
+    """The lines that a command prints before it says where its result lies and what comes next."""
+    lines = out.splitlines()
+    ends = (number for number, line in enumerate(lines) if line.startswith(("result: ", "next: ")))
+    return lines[: next(ends, len(lines))]
 
 
 def embed(store: Path | str, *shards: str | Path, more: Sequence[str] = ()) -> Outcome:

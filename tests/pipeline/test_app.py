@@ -1,15 +1,19 @@
 """The command line as a whole: quick to answer, and its help in step with its commands."""
 
+import dataclasses
 import importlib
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
 from cpp_pipe.pipeline import doctor
-from cpp_pipe.pipeline.commands.app import COMMANDS
+from cpp_pipe.pipeline.commands.app import COMMANDS, EXIT_CODES, GROUPS, app
+from cpp_pipe.pipeline.commands.options import Common
 
 from .cli import call, succeed
 
@@ -18,13 +22,13 @@ HEAVY = {"torch", "numpy", "pyarrow", "scipy", "sklearn", "open_clip", "faiss", 
 
 def loaded_by(code: str) -> set[str]:
     """The modules that a fresh Python has after running some code."""
-    told = subprocess.run(
+    ran = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"],
         capture_output=True,
         text=True,
         check=True,
     )
-    return set(told.stdout.splitlines()[-1].split())
+    return set(ran.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize(
@@ -39,7 +43,7 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code, needed):
     assert loaded_by(code) & HEAVY == needed
 
 
-@pytest.mark.parametrize("words", [["--help"], ["status"]])
+@pytest.mark.parametrize("words", [["--help"], [], ["status"]])
 def test_help_and_status_load_nothing_heavy(words):
     code = f"""
 import sys
@@ -72,8 +76,79 @@ def test_every_command_is_listed():
         group: Any = typer.main.get_command(
             importlib.import_module(f"cpp_pipe.pipeline.commands.{module}").app
         )
-        named = {name for name, (where, _) in COMMANDS.items() if where == module}
-        assert set(group.commands) == named
+        names = {name for name, (holder, _) in COMMANDS.items() if holder == module}
+        assert set(group.commands) == names
+
+
+def test_the_help_lists_every_command_in_its_group_within_80_columns():
+    out = call(None, "--help").out
+    assert max(map(len, out.splitlines())) <= 80
+    sections = dict(re.findall(r"^(\S[^\n]*):\n((?:  .*\n?)+)", out, re.MULTILINE))
+    for title, commands in GROUPS.items():
+        listed = [line.split(maxsplit=1) for line in sections[title].splitlines()]
+        assert listed == [[name, line] for name, (_, line) in commands.items()]
+
+
+def test_no_argument_at_all_shows_the_help():
+    done = call(None)
+    assert done.code == 0 and done.out == call(None, "--help").out
+
+
+def test_merge_is_an_alias_that_says_its_new_name():
+    done = call(None, "merge", "--help")
+    assert done.code == 0 and "cpp-pipe hierarchy --finest 500" in done.out
+    assert done.err == "`merge` is now called `hierarchy`: cpp-pipe hierarchy\n"
+    assert not re.search(r"^  merge", call(None, "--help").out, re.MULTILINE)
+
+
+def test_the_help_shows_defaults_without_a_backslash():
+    assert "[default: 0.1; 0<=x<=1]" in " ".join(call(None, "embed", "--help").out.split())
+    assert not any("\\[" in call(None, name, "--help").out for name in COMMANDS)
+
+
+OWN = {"import": {"model", "pretrained"}, "run": {"config", "run"}, "status": {"run"}}
+"""Parameters of commands that have the name of a shared flag, and are not it."""
+
+
+def test_shared_flags_come_last_and_in_one_order():
+    order = [flag.name for flag in dataclasses.fields(Common)]
+    group: Any = typer.main.get_command(app)
+    for name in COMMANDS:
+        flags = [flag.name for flag in group.get_command(None, name).params]
+        shared = [flag for flag in flags if flag in order and flag not in OWN.get(name, ())]
+        assert flags[len(flags) - len(shared) :] == shared == sorted(shared, key=order.index)
+
+
+# Exit codes.
+
+
+def test_every_exit_code_is_in_the_help_and_in_the_docs():
+    out = " ".join(call(None, "--help").out.split())
+    page = (Path(__file__).parents[2] / "docs" / "start.md").read_text()
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code} {meaning}" in out
+        assert re.search(rf"^\| {code} \| .+ \|$", page, re.MULTILINE)
+
+
+def test_commands_end_with_the_exit_codes_that_are_documented(tmp_path, monkeypatch):
+    codes = {
+        0: call(tmp_path, "status"),
+        2: call(tmp_path, "lineage", "captions"),
+    }
+    monkeypatch.setattr(doctor, "faiss_packages", lambda: {"faiss-cpu": "1", "faiss-gpu": "1"})
+    codes[1] = call(None, "doctor")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", stop)
+    codes[130] = call(None, "doctor")
+    assert {code: done.code for code, done in codes.items()} == {code: code for code in EXIT_CODES}
+    assert call(None, "nonesuch").code == call(None, "status", "--nonesuch").code == 2
+    assert codes[2].err.startswith("cpp-pipe: ") and len(codes[2].err.splitlines()) == 1
+
+
+# The store and the installation.
 
 
 def test_an_empty_store_says_how_to_begin(tmp_path):
@@ -87,7 +162,7 @@ def test_the_doctor_finds_nothing_wrong_here():
     assert "torch" in done.out and "faiss-cpu" in done.out and "devices" in done.out
 
 
-def test_the_doctor_names_two_faiss_as_the_fault_they_are(monkeypatch):
+def test_the_doctor_names_two_installed_faiss_as_a_fault(monkeypatch):
     both = {"faiss-cpu": "1.10.0", "faiss-gpu": "1.10.0"}
     monkeypatch.setattr(doctor, "faiss_packages", lambda: both)
     found = doctor.examine()

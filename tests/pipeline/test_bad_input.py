@@ -74,7 +74,7 @@ def test_a_tar_cut_in_half_is_partial_and_its_good_samples_are_kept(store, shard
     assert "2 of 3 parts are there already" in succeed(store, *embed_words(shards)).err
 
 
-def test_an_empty_tar_alone_is_no_samples(store, tmp_path):
+def test_a_single_empty_tar_has_no_samples(store, tmp_path):
     empty = tmp_path / "empty.tar"
     tarfile.open(empty, "w").close()
     assert "no samples found (empty.tar)" in fail(store, *embed_words(empty))
@@ -113,7 +113,7 @@ def test_too_many_skipped_fail_and_lose_nothing(store, shards):
     assert "3 of 3 parts are there already" in done.err
 
 
-def test_shards_without_pictures_say_what_they_hold(store, tmp_path):
+def test_shards_without_images_say_what_they_hold(store, tmp_path):
     path = tmp_path / "texts.tar"
     for number in range(3):
         add_member(path, f"{number}.wav", b"RIFF") if path.exists() else _new_tar(path)
@@ -138,10 +138,12 @@ def test_an_unknown_setting_names_the_known_ones(store, tmp_path):
     config.write_text("[train\n")
     assert "is not valid TOML" in fail(store, "train", "--config", config)
     assert "no config of cpp-pipe, which are" in fail(store, "train", "--config", "nonesuch")
-    assert "--set TABLE.KEY=VALUE is" in fail(store, "train", "--set", "epochs=3")
+    assert "--set must be TABLE.KEY=VALUE, got 'epochs=3'" in fail(
+        store, "train", "--set", "epochs=3"
+    )
 
 
-def test_nothing_embedded_says_how_to_begin(store):
+def test_with_nothing_embedded_the_error_says_how_to_begin(store):
     assert "begin with `cpp-pipe embed" in fail(store, "train")
     assert not store.exists()
 
@@ -167,7 +169,7 @@ def test_a_query_that_is_no_image_is_refused_before_any_work(store, shards, tmp_
     text.write_text("no picture")
     assert "is no picture" in fail(store, "search", "--query", text)
     assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
-    assert "nothing is looked for" in fail(store, "search")
+    assert "nothing to search for" in fail(store, "search")
     assert [one.kind.name for one in Store(store).artifacts()] == ["embeddings"]
 
 
@@ -196,7 +198,7 @@ def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards)
     assert "open_clip has no model 'ViT-L-41'" in line
 
 
-def test_a_key_that_is_nowhere_is_named(store, shards):
+def test_an_unknown_key_is_named(store, shards):
     embed(store, shards)
     succeed(store, "train", *SMALL)
     assert "in none of the 60 rows" in fail(store, "search", "--key", "nonesuch")
@@ -210,7 +212,7 @@ def test_more_clusters_than_rows_are_refused(store, shards):
     assert "60 rows in 60 clusters" in succeed(store, "assign", "--k", "60").out
 
 
-def test_fewer_rows_than_a_batch_are_no_fault(store, tmp_path):
+def test_fewer_rows_than_a_batch_can_be_trained(store, tmp_path):
     write_shards(tmp_path / "few", shards=1, size=7)
     embed(store, tmp_path / "few")
     succeed(store, "train", "--epochs", "2")
@@ -224,7 +226,7 @@ def test_weights_that_could_run_code_are_refused(store, shards, tmp_path):
     assert "must be a .safetensors file" in line
 
 
-def test_a_model_that_is_not_there_says_what_there_is(store, shards):
+def test_an_unknown_model_or_device_names_the_known_ones(store, shards):
     words = ["embed", "--shards", shards]
     assert "similar names: " in fail(store, *words, "--model", "ViT-L-41")
     assert "tags: openai" in fail(store, *words, "--model", "ViT-L-14", "--pretrained", "open")
@@ -247,7 +249,7 @@ def test_weights_that_cannot_be_downloaded_say_how_to_give_a_file(store, shards)
     assert "smaller model" in line
 
 
-def test_a_read_only_store_is_one_line_and_can_still_be_searched(store, shards):
+def test_a_read_only_store_gives_one_line_and_can_still_be_searched(store, shards):
     embed(store, shards)
     succeed(store, "train", *SMALL)
     key = Run.open(store).artifact("embeddings").column("key")[0]

@@ -57,7 +57,7 @@ def walk(store: Path | str, shards: Path, workers: int) -> None:
     embed(store, shards, more=["--workers", str(workers)])
     succeed(store, "train", *SMALL)
     succeed(store, "select-k", "--grid", "5,10")
-    succeed(store, "merge")
+    succeed(store, "hierarchy")
     succeed(store, "assign", "--k", "10")
     succeed(store, "caption", "--vocabulary", "digits-words.txt")
     succeed(store, "index")
@@ -100,7 +100,7 @@ def test_queries_find_the_same(both: Both):
     assert bucket.image(0).tobytes() == disk.image(0).tobytes()
 
 
-def test_commands_that_look_at_a_store_look_at_a_bucket(both: Both):
+def test_commands_that_read_a_store_read_a_bucket(both: Both):
     assert "run default" in succeed(both.bucket, "status").out
     tree = json.loads(succeed(both.bucket, "lineage", "captions", "--json").out)
     assert tree["content"] == contents(both.disk)["captions"]
@@ -119,7 +119,7 @@ def test_a_report_lies_beside_the_artifacts(both: Both, tmp_path: Path):
     assert page.rstrip().endswith("</html>")
 
 
-def test_a_machine_that_made_nothing_reads_all_of_it(both: Both, monkeypatch, tmp_path: Path):
+def test_another_machine_reads_everything(both: Both, monkeypatch, tmp_path: Path):
     monkeypatch.setenv("CPP_PIPE_CACHE", str(tmp_path))
     disk, bucket = Run.open(both.disk), Run.open(both.bucket)
     for slot in bucket.record.versions:
@@ -132,12 +132,12 @@ def test_a_machine_that_made_nothing_reads_all_of_it(both: Both, monkeypatch, tm
     assert bucket.search(text="seven", n=3) == disk.search(text="seven", n=3)
 
 
-def test_where_a_store_lies_may_come_from_the_environment(both: Both, monkeypatch):
+def test_the_store_can_be_named_by_the_environment(both: Both, monkeypatch):
     monkeypatch.setenv("CPP_PIPE_STORE", both.bucket)
     assert "run default" in call(None, "status").out
 
 
-def test_a_bucket_that_is_absent_is_one_line(both: Both):
+def test_an_absent_bucket_gives_one_line(both: Both):
     assert "there is no bucket 'absent'" in fail("s3://absent/path", "status")
 
 
@@ -171,7 +171,7 @@ class Told(Silent):
         self.lines.append(line)
 
 
-def test_a_training_goes_on_from_the_checkpoint_that_this_machine_keeps(both: Both):
+def test_training_continues_from_the_checkpoint_on_this_machine(both: Both):
     store = Store(both.bucket)
     stopped, whole = Told(stop_at="kept the heads"), Told()
     with pytest.raises(KeyboardInterrupt):
@@ -187,7 +187,7 @@ def test_a_training_goes_on_from_the_checkpoint_that_this_machine_keeps(both: Bo
 # Ray.
 
 
-def test_a_node_of_ray_needs_no_folder_where_all_is_in_a_bucket(both: Both, tmp_path: Path):
+def test_a_ray_node_needs_no_folder_where_everything_is_in_a_bucket(both: Both, tmp_path: Path):
     runtime = Runtime(device="cpu")
     before = Path.cwd()
     for store in (both.bucket, both.disk):
@@ -203,7 +203,7 @@ def test_a_node_of_ray_needs_no_folder_where_all_is_in_a_bucket(both: Both, tmp_
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install ray")
-def test_tasks_of_ray_make_the_same_content(both: Both):
+def test_ray_tasks_make_the_same_content(both: Both):
     bucket = new_bucket()
     words = ["embed", "--shards", str(both.shards), *DIGITS, "--engine", "ray", "--store", bucket]
     done = subprocess.run(
@@ -216,7 +216,7 @@ def test_tasks_of_ray_make_the_same_content(both: Both):
 # A worker that dies.
 
 
-def test_the_parts_of_a_worker_that_was_killed_are_made_by_another(both: Both):
+def test_another_worker_makes_the_parts_of_a_killed_one(both: Both):
     bucket = new_bucket()
     words = ["embed", "--shards", str(both.shards), *DIGITS, "--batch-size", "1"]
     process = subprocess.Popen(

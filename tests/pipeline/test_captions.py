@@ -5,7 +5,7 @@ import pytest
 
 from cpp_pipe import Run
 
-from .cli import SMALL, embed, fail, succeed
+from .cli import SMALL, body, embed, fail, succeed
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def captions(store) -> dict[int, str]:
     return {row["cluster"]: row["caption"] for row in rows if row["rank"] == 1}
 
 
-def test_several_vocabularies_are_one_and_words_are_encoded_once(trained, tmp_path):
+def test_several_vocabularies_are_joined_and_words_are_encoded_once(trained, tmp_path):
     more = tmp_path / "more.txt"
     more.write_text("zero\nhandwritten_digit\n")
     both = ("--vocabulary", "digits-words.txt", "--vocabulary", more)
@@ -42,7 +42,7 @@ def test_several_vocabularies_are_one_and_words_are_encoded_once(trained, tmp_pa
     assert len(set(captions(trained).values())) == 7
 
 
-def test_a_rule_or_a_vocabulary_that_is_not_there_is_refused(trained):
+def test_an_unknown_rule_or_vocabulary_is_refused(trained):
     assert "'contrast' or 'vote' is" in fail(trained, "caption", "--rule", "best")
     said = fail(trained, "caption", "--vocabulary", "no-such-words.txt")
     assert "imagenet, coco, wordnet or a file" in said and "no-such-words.txt" in said
@@ -52,6 +52,6 @@ def test_a_cut_of_a_hierarchy_has_words_for_all_coarser_levels(trained):
     succeed(trained, "assign", "--level", "2,4", "--set", "merge.finest=6")
     done = succeed(trained, "caption", "--vocabulary", "digits-words.txt")
     assert "words for all levels from 4 to 1 clusters" in done.out
-    path = done.out.split("clusters: ")[-1].strip()
+    path = body(done.out)[-1].partition("clusters: ")[2]
     assert set(pq.read_table(path, partitioning=None)["level"].to_pylist()) == {1, 2, 3, 4}
     assert set(captions(trained)) == {0, 1}

@@ -62,7 +62,7 @@ def clusters(store: Path, column: str = "cluster") -> np.ndarray:
     return np.array(Run.open(store).artifact("assignments").column(column))
 
 
-def test_the_curve_is_printed_with_its_band_and_what_it_says(store):
+def test_the_curve_is_printed_with_its_band_and_its_meaning(store):
     out = succeed(store, "select-k", "--resamples", "3").out
     bars = [line for line in out.splitlines() if "#" in line]
     assert next(int(line.split()[0]) for line in bars) == 2
@@ -76,7 +76,7 @@ def test_the_curve_is_printed_with_its_band_and_what_it_says(store):
         assert row["low_nats"] <= row["high_nats"]
 
 
-def test_a_grid_that_is_named_is_the_grid(store):
+def test_the_given_grid_is_used(store):
     succeed(store, "select-k", "--grid", "3,5,9", "--resamples", "0")
     curve = Run.open(store).artifact("k_curve")
     rows = curve.table(curve.only_part).to_pylist()
@@ -85,7 +85,7 @@ def test_a_grid_that_is_named_is_the_grid(store):
     succeed(store, "select-k", "--set", "select_k.grid=[]")
 
 
-def test_k_beyond_the_spectrum_is_refused_with_the_way_out(store):
+def test_k_beyond_the_spectrum_is_refused_and_the_error_says_what_to_do(store):
     said = fail(store, "select-k", "--grid", "3,13")
     assert "13" in said and "1 to 12" in said and "spectrum.k_max" in said
     succeed(store, "select-k", "--set", "select_k.grid=[]")
@@ -102,13 +102,13 @@ def test_several_k_are_columns_of_one_table(store):
 
 
 @pytest.mark.parametrize("k", ["3,3", "0", "61", "three", ","])
-def test_a_k_that_makes_no_sense_is_refused(store, k):
+def test_a_senseless_k_is_refused(store, k):
     assert "--k" in fail(store, "assign", "--k", k)
     succeed(store, "assign", "--k", "auto")
 
 
 def test_levels_of_the_hierarchy_are_nested(store):
-    out = succeed(store, "merge", "--finest", "9").out
+    out = succeed(store, "hierarchy", "--finest", "9").out
     assert "<- shortest" in out
     succeed(store, "assign", "--level", "6,3,1")
     fine, middle, one = (clusters(store, name) for name in ("cluster", "cluster_3", "cluster_1"))
@@ -117,18 +117,18 @@ def test_levels_of_the_hierarchy_are_nested(store):
     assert set(one) == {0}
     assert len(set(zip(fine, middle, strict=True))) == 6
     assert "1 to 9" in fail(store, "assign", "--level", "10")
-    assert "exclude" in fail(store, "assign", "--level", "2", "--k", "2")
+    assert "give either --k" in fail(store, "assign", "--level", "2", "--k", "2")
 
 
-def test_the_shortest_level_is_taken_where_none_is_named(store):
-    succeed(store, "merge", "--finest", "9")
+def test_auto_cuts_the_hierarchy_at_the_shortest_code(store):
+    succeed(store, "hierarchy", "--finest", "9")
     succeed(store, "assign", "--level", "auto")
     run = Run.open(store)
     assert len(set(clusters(store))) == run.artifact("hierarchy").facts["shortest"]
     succeed(store, "assign", "--k", "auto")
 
 
-def test_rows_that_come_later_are_put_into_the_clusters_that_are_there(imported):
+def test_later_rows_join_the_existing_clusters(imported):
     store, first, later = imported
     before = clusters(store)
     spectrum = Run.open(store).artifact("spectrum").version
@@ -143,7 +143,7 @@ def test_rows_that_come_later_are_put_into_the_clusters_that_are_there(imported)
     assert [rows[f"b{i}"] for i in range(30)] == before[:30].tolist()
 
 
-def test_rows_far_from_all_that_was_fitted_are_told(imported):
+def test_rows_far_from_everything_fitted_are_counted(imported):
     store, first, later = imported
     succeed(store, "import", first, later, "--model", "ViT-B-32")
     out = succeed(store, "assign").out
@@ -154,15 +154,15 @@ def test_rows_far_from_all_that_was_fitted_are_told(imported):
     assert all(novelty[f"b{i}"] > 1 for i in range(30, 40))
     far = sum(one > 1 for one in novelty.values())
     assert far <= 13, "of 150 rows of the fitted groups hardly any are far"
-    assert f"{far} rows are far from all that was fitted" in out
+    assert f"{far} rows are far from everything that was fitted" in out
     assert len(assignments.column("cluster")) == 160
 
 
-def test_an_affinity_that_nobody_knows_is_refused(store):
+def test_an_unknown_affinity_is_refused(store):
     assert "membership" in fail(store, "spectrum", "--affinity", "cosine")
 
 
-def test_the_paper_s_membership_can_be_asked_for(tmp_path, digit_shards):
+def test_the_membership_of_the_paper_can_be_chosen(tmp_path, digit_shards):
     store = tmp_path / "artifacts"
     embed(store, digit_shards)
     succeed(store, "train", *SMALL)
@@ -172,7 +172,7 @@ def test_the_paper_s_membership_can_be_asked_for(tmp_path, digit_shards):
     assert set(clusters(store)) == set(range(5))
 
 
-def test_a_code_that_clusters_do_not_shorten_is_called_longer_and_the_way_out_is_told(noise):
+def test_a_longer_code_is_called_longer_and_the_output_says_what_to_do(noise):
     out = succeed(noise, "select-k", "--resamples", "0").out
     assert re.search(r"make the shortest code, \d+\.\d% longer than none at all", out), out
     assert "`cpp-pipe assign --k 20`" in out

@@ -18,7 +18,7 @@ from cpp_pipe.store.kinds import ASSIGNMENTS, KINDS
 from cpp_pipe.store.specs import Blob, Table, Tensors
 
 from ..stages.shards import write_shards
-from .cli import SMALL, embed, fail, succeed
+from .cli import SMALL, body, embed, fail, succeed
 
 # What is made by hand: twelve rows that were fitted on, six that came later.
 
@@ -145,7 +145,7 @@ def test_clusters_come_with_size_purity_and_the_name_of_their_majority(by_hand):
     ]
 
 
-def test_mistakes_name_the_class_the_cluster_and_what_it_is_matched_with(by_hand):
+def test_mistakes_name_the_class_the_cluster_and_its_match(by_hand):
     found = score(by_hand).mistakes
     assert [(one.label, one.cluster, one.matched, one.rows) for one in found] == [
         ("cat", 1, "dog", 1),
@@ -156,7 +156,7 @@ def test_mistakes_name_the_class_the_cluster_and_what_it_is_matched_with(by_hand
     assert [one.share for one in found] == pytest.approx([1 / 7, 1 / 7, 1 / 6, 1 / 3])
 
 
-def test_rows_of_higher_confidence_are_right_more_often(by_hand):
+def test_rows_of_higher_confidence_are_more_often_right(by_hand):
     deciles = score(by_hand).deciles
     assert [one.rows for one in deciles] == [2] * 6 + [1] * 4
     # The four mistakes: confidence 0.1, 0.2 and 0.3, and one at 0.9, the fifth of all rows.
@@ -165,7 +165,7 @@ def test_rows_of_higher_confidence_are_right_more_often(by_hand):
     assert [one.purity for one in deciles] == [0.5, 0.5, 1, 1, 0.5, 1, 1, 1, 1, 1]
 
 
-def test_what_was_held_out_is_what_no_fit_has_seen(by_hand):
+def test_held_out_rows_are_those_that_no_fit_has_seen(by_hand):
     whole, fitted, held_out = (score(by_hand, part=part) for part in ("all", "fitted", "held-out"))
     assert (held_out.n, held_out.unlabelled, held_out.part) == (5, 1, "held-out")
     assert (fitted.n, fitted.unlabelled, fitted.part) == (11, 1, "fitted")
@@ -174,7 +174,7 @@ def test_what_was_held_out_is_what_no_fit_has_seen(by_hand):
     assert held_out.clusters.acc == pytest.approx(3 / 5)
 
 
-def test_k_means_of_a_held_out_part_is_fitted_on_the_rows_that_were_fitted_on(by_hand):
+def test_k_means_of_a_held_out_part_is_fitted_on_the_fitted_rows(by_hand):
     # Two classes are held out: four clusters fitted on them alone would cut them up.
     assert score(by_hand, part="held-out").kmeans.acc == 1.0
     embeddings, assignments, _ = by_hand
@@ -213,7 +213,7 @@ def test_a_field_of_the_rows_names_a_split(by_hand):
         ({"where": "split=tset", "part": "fitted"}, "--part fitted --where split=tset has no rows"),
     ],
 )
-def test_a_split_that_is_not_there_is_told_with_those_that_are(by_hand, scope, told):
+def test_an_unknown_split_names_the_known_ones(by_hand, scope, told):
     with pytest.raises(MissingError, match=told):
         score(by_hand, **scope)
 
@@ -224,12 +224,12 @@ def test_a_split_without_field_or_value_is_refused(where):
         Scope(where=where)
 
 
-def test_a_part_that_is_unknown_is_refused():
+def test_an_unknown_part_is_refused():
     with pytest.raises(ConfigError, match="--part must be all, fitted or held-out, got 'test'"):
         Scope(part="test")
 
 
-def test_the_clusters_of_another_k_are_scored_by_their_own_columns(by_hand):
+def test_clusters_of_another_k_are_scored_by_their_own_columns(by_hand):
     found = score(by_hand, k=2)
     assert found.k == 2
     assert [one.cluster for one in found.per_cluster] == [0, 1]
@@ -239,7 +239,7 @@ def test_the_clusters_of_another_k_are_scored_by_their_own_columns(by_hand):
         score(by_hand, k=3)
 
 
-def test_the_report_is_short_and_the_json_holds_all(by_hand):
+def test_the_report_is_short_and_the_json_holds_everything(by_hand):
     found = score(by_hand, part="fitted", where="split=test")
     assert json.loads(json.dumps(found.to_json()))["mistakes"][0]["matched"] == "dog"
     lines = evaluation_report(found).splitlines()
@@ -252,7 +252,7 @@ def test_the_report_is_short_and_the_json_holds_all(by_hand):
         "  1: 3 rows, purity 0.67, mostly dog",
         "largest mistakes:",
         "  owl -> cluster 1 (matched to dog), 1 rows, 33% of owl",
-        "--json has all",
+        "--json has everything",
     ]
 
 
@@ -273,7 +273,7 @@ def scores_of(store, *flags):
     return json.loads(succeed(store, "eval", "--json", *flags).out)
 
 
-def test_the_command_tells_scores_clusters_mistakes_and_deciles(assigned):
+def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
     told = scores_of(assigned)
     assert (told["n"], told["k"], told["part"]) == (60, 10, "all")
     for beside in ("clusters", "chance", "kmeans"):
@@ -287,7 +287,7 @@ def test_the_command_tells_scores_clusters_mistakes_and_deciles(assigned):
     assert wrong == pytest.approx(1 - told["clusters"]["acc"])
     report = succeed(assigned, "eval").out
     assert "accuracy by confidence, lowest tenth first: " in report
-    assert report.endswith("--json has all\n")
+    assert body(report)[-1] == "--json has everything"
 
 
 def test_the_command_scores_the_rows_of_a_split(assigned):
@@ -309,16 +309,14 @@ def test_the_command_scores_one_of_the_numbers_of_clusters(assigned, digit_shard
     assert scores_of(assigned, "--k", "10", *run) == scores_of(assigned, *run)
 
 
-def test_nothing_is_held_out_where_everything_was_fitted_on(assigned):
+def test_nothing_is_held_out_where_every_row_was_fitted(assigned):
     line = fail(assigned, "eval", "--part", "held-out")
     assert "fitted on each of the 60 rows of the run" in line and "`cpp-pipe embed`" in line
     assert scores_of(assigned, "--part", "fitted")["n"] == 60
     assert "all, fitted or held-out, got" in fail(assigned, "eval", "--part", "test")
 
 
-def test_shards_that_come_later_are_held_out_until_they_are_fitted_on(
-    assigned, digit_shards, tmp_path
-):
+def test_later_shards_are_held_out_until_they_are_fitted(assigned, digit_shards, tmp_path):
     run = ("--run", "grown")
     embed(assigned, digit_shards, more=run)
     succeed(assigned, "train", *SMALL, *run)

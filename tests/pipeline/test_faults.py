@@ -77,7 +77,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 # The disk and the store.
 
 
-def test_a_file_that_may_not_grow_is_one_line_and_finished_parts_are_kept(tmp_path: Path):
+def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tmp_path: Path):
     shards = tmp_path / "shards"
     write_shards(shards, shards=2, size=10)
     write_shards(tmp_path / "large", shards=1, size=400, first=20)[0].rename(shards / "002.tar")
@@ -108,7 +108,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+def test_a_full_disk_gives_one_line_and_the_same_command_continues(
     small_disk: Path, many: tuple[Path, str]
 ):
     shards, content = many
@@ -152,7 +152,7 @@ class Meddler:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
-def test_a_store_that_becomes_read_only_half_way_keeps_what_is_finished(
+def test_a_store_that_becomes_read_only_keeps_finished_parts(
     tmp_path: Path, many: tuple[Path, str]
 ):
     _, content = many
@@ -206,7 +206,7 @@ def is_running(process: int) -> bool:
 @pytest.mark.skipif(
     not Path("/proc/self/task").is_dir(), reason="worker processes are found in /proc"
 )
-def test_of_processes_side_by_side_any_may_be_killed(tmp_path: Path, many: tuple[Path, str]):
+def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
     store, told = tmp_path / "store", tmp_path / "told.txt"
     # The one that the user started: the others end by themselves.
@@ -234,7 +234,7 @@ def test_of_processes_side_by_side_any_may_be_killed(tmp_path: Path, many: tuple
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(
+def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     tmp_path: Path, many: tuple[Path, str], workers: str
 ):
     shards, content = many
@@ -253,7 +253,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(
     printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
     assert process.returncode == 130, told
     assert told.splitlines()[-1] == (
-        "cpp-pipe: stopped; what was finished is kept, the same command goes on from there"
+        "cpp-pipe: stopped; what is finished is kept, and the same command continues from there"
     )
     assert "Traceback" not in told
     assert printed == ""
@@ -263,7 +263,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-def test_two_commands_at_once_on_one_store_both_end_well(tmp_path: Path, many: tuple[Path, str]):
+def test_two_commands_on_one_store_at_once_both_succeed(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
     store = tmp_path / "store"
     tolds = [tmp_path / "one.txt", tmp_path / "other.txt"]
@@ -339,7 +339,9 @@ BEFORE, WHILE = 10, 30
         if (change, after) != ("is touched in its middle", BEFORE)
     ],
 )
-def test_a_shard_that_changes_is_no_part(tmp_path: Path, shards: Path, change: str, after: int):
+def test_a_shard_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, shards: Path, change: str, after: int
+):
     store, path = Store(tmp_path / "store"), shards / "001.tar"
     data = path.read_bytes()
     meddler = Meddler(after, lambda: CHANGES[change](path, data))

@@ -64,7 +64,7 @@ def pictures(store: Path, run: str = "default") -> dict[str, bytes]:
 # Folders.
 
 
-def test_a_folder_of_pictures_is_embedded_as_it_is(store, photos):
+def test_a_folder_of_images_is_embedded_as_it_is(store, photos):
     write_image(photos / "top.PNG", 30)
     (photos / "top.txt").write_text("a scan")
     (photos / "7" / "broken.jpg").write_bytes(b"no picture")
@@ -85,7 +85,7 @@ def test_a_folder_of_pictures_is_embedded_as_it_is(store, photos):
     assert sorted(reasons) == ["empty", "unsupported"]
 
 
-def test_a_picture_has_the_embedding_that_it_has_in_a_shard(store, tmp_path, photos):
+def test_an_image_has_the_same_embedding_in_a_folder_and_in_a_shard(store, tmp_path, photos):
     assert call(None, "pack", photos, tmp_path / "shards").code == 0
     embed_images(store, photos)
     embed(store, tmp_path / "shards", more=("--run", "packed"))
@@ -95,11 +95,11 @@ def test_a_picture_has_the_embedding_that_it_has_in_a_shard(store, tmp_path, pho
         assert row["embedding"] == shard[key.removesuffix(".png")]["embedding"]
 
 
-def test_packing_tells_what_it_did_and_how_to_go_on(store, tmp_path, photos):
+def test_packing_says_what_it_did_and_what_comes_next(store, tmp_path, photos):
     write_image(photos / f"{label(0)}" / "0000.jpg")
     done = call(None, "pack", photos, tmp_path / "shards", "--shard-size", "8")
     assert "seen 21 = packed 21 + skipped 0, in 3 shard(s)" in done.out
-    assert f"embed --shards '{tmp_path / 'shards'}'" in done.out
+    assert f"next: cpp-pipe embed --shards {tmp_path / 'shards'}\n" in done.out
     assert f"{label(0)}/0000.png has the key {label(0)}/0000-2" in done.err
     assert "seen 21 = embedded 21" in embed(store, tmp_path / "shards").out
     again = call(None, "pack", photos, tmp_path / "shards")
@@ -109,7 +109,7 @@ def test_packing_tells_what_it_did_and_how_to_go_on(store, tmp_path, photos):
     )
 
 
-def test_added_pictures_cost_only_the_parts_that_they_touch(store, photos):
+def test_added_images_cost_only_the_parts_that_they_touch(store, photos):
     embed_images(store, photos)
     before = embeddings(store)
     write_image(photos / "7" / "added.png", 40)
@@ -125,7 +125,7 @@ def test_added_pictures_cost_only_the_parts_that_they_touch(store, photos):
     assert {"7/added.png", "new/added.png"} <= set(rows(after))
 
 
-def test_a_changed_picture_is_noticed(store, photos):
+def test_a_changed_image_is_noticed(store, photos):
     embed_images(store, photos)
     before = rows(embeddings(store))
     key = next(iter(before))
@@ -137,9 +137,7 @@ def test_a_changed_picture_is_noticed(store, photos):
     assert changed == {key}
 
 
-def test_moving_the_folder_embeds_nothing_and_pictures_are_found_where_it_lies_now(
-    store, tmp_path, photos
-):
+def test_after_moving_a_folder_nothing_is_embedded_and_images_are_found(store, tmp_path, photos):
     embed_images(store, photos)
     succeed(store, "train", *SMALL)
     sheet = tmp_path / "sheet.png"
@@ -161,7 +159,7 @@ def test_moving_the_folder_embeds_nothing_and_pictures_are_found_where_it_lies_n
     assert found == {f"{label(n)}/{n:04d}.png": png(n) for n in range(20)}
 
 
-def test_a_picture_that_is_gone_or_damaged_is_one_clear_error(store, photos):
+def test_a_missing_or_damaged_image_is_one_clear_error(store, photos):
     embed_images(store, photos)
     run = Run.open(store)
     keys = run.artifact("embeddings").column("key")
@@ -183,7 +181,7 @@ def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_
 
 
 @pytest.mark.slow
-def test_processes_side_by_side_give_the_same_from_every_kind_of_input(store, tmp_path, photos):
+def test_several_processes_give_the_same_from_every_kind_of_input(store, tmp_path, photos):
     table = write_table(tmp_path / "a.parquet", {"jpg": [png(n) for n in range(40, 45)]})
     shards = write_shards(tmp_path / "shards", shards=1, size=5, first=60)
     named = ["--images", photos, "--table", table, "--shards", shards[0], *DIGITS]
@@ -203,7 +201,7 @@ def test_processes_side_by_side_give_the_same_from_every_kind_of_input(store, tm
 # The whole path.
 
 
-def test_a_folder_goes_all_the_way_with_one_command(store, tmp_path):
+def test_one_command_does_everything_for_a_folder(store, tmp_path):
     photos = write_folder(tmp_path / "my photos", 60)
     done = succeed(
         store, "run", "--images", photos, *DIGITS, "--vocabulary", "digits-words.txt", *SMALL,
@@ -229,7 +227,7 @@ def test_a_folder_goes_all_the_way_with_one_command(store, tmp_path):
     assert "making" not in again.err
 
 
-def test_run_without_anything_says_both_ways(store, photos):
+def test_run_without_arguments_names_both_ways(store, photos):
     line = fail(store, "run")
     assert "cpp-pipe run --images FOLDER" in line and "cpp-pipe run CONFIG" in line
     assert f"cpp-pipe run --images '{photos}'" in fail(store, "run", photos)
@@ -249,7 +247,7 @@ def test_run_without_anything_says_both_ways(store, photos):
         ({"tables": ["beans"]}, "beans"),
     ],
 )
-def test_a_run_is_named_after_what_it_holds(named, name):
+def test_a_run_is_named_after_its_source(named, name):
     nothing = {"config": None, "images": None, "shards": None, "tables": None}
     assert run_name(**{**nothing, **named}) == name
 
@@ -283,7 +281,7 @@ def test_tables_of_hugging_face_are_embedded_and_shown(store, tmp_path):
         pictures(store)
 
 
-def test_rows_that_were_skipped_do_not_shift_the_pictures(store, tmp_path):
+def test_skipped_rows_do_not_shift_the_images(store, tmp_path):
     cells = [png(0), b"no picture", None, png(3), png(4)]
     write_table(tmp_path / "a.parquet", {"img": cells})
     done = succeed(store, "embed", "--table", tmp_path, *DIGITS, "--max-skipped", "0.5")
@@ -313,10 +311,10 @@ def test_addresses_in_a_table_are_skipped_and_img2dataset_is_named(store, tmp_pa
     line = fail(store, "embed", "--table", mixed, *DIGITS)
     assert "75.0%" in line and "img2dataset" in line
     done = succeed(store, "embed", "--table", mixed, *DIGITS, "--max-skipped", "0.8")
-    assert "remote: 3 pictures are addresses" in done.out and "img2dataset" in done.out
+    assert "remote: 3 images are addresses" in done.out and "img2dataset" in done.out
 
 
-def test_the_column_of_pictures_can_be_named(store, tmp_path):
+def test_the_image_column_can_be_named(store, tmp_path):
     table = write_table(tmp_path / "a.parquet", {"jpg": [png(0)], "thumb": [png(1)]})
     succeed(store, "embed", "--table", table, "--image-column", "thumb", *DIGITS)
     assert pictures(store) == {"0": png(1)}
@@ -328,7 +326,7 @@ def test_the_column_of_pictures_can_be_named(store, tmp_path):
 # Shards elsewhere, and counts beside them.
 
 
-def test_shards_on_the_web_are_embedded_as_if_they_were_here(store, tmp_path):
+def test_shards_on_the_web_are_embedded_like_local_ones(store, tmp_path):
     pytest.importorskip("aiohttp", reason="fsspec reads the web by aiohttp")
     folder = tmp_path / "served"
     write_shards(folder, shards=2)
@@ -357,7 +355,7 @@ def test_shards_in_a_bucket_are_embedded_and_shown(store, tmp_path):
         pictures(store)
 
 
-def test_counts_of_img2dataset_that_differ_are_told_and_kept(store, tmp_path):
+def test_differing_counts_of_img2dataset_are_reported_and_kept(store, tmp_path):
     write_shards(tmp_path / "in", shards=3)
     for name, count in (("000", 20), ("001", 25)):
         told = json.dumps({"count": 30, "successes": count})
@@ -365,13 +363,14 @@ def test_counts_of_img2dataset_that_differ_are_told_and_kept(store, tmp_path):
     done = embed(store, tmp_path / "in")
     differing = [line for line in done.out.splitlines() if "counts differ" in line]
     assert differing == [
-        "counts differ: img2dataset wrote 25 samples into 001.tar by its stats file, 20 are there"
+        "counts differ: by its stats file img2dataset wrote 25 samples into 001.tar, "
+        "but it holds 20"
     ]
     facts = [part.facts.get("stats_successes") for part in embeddings(store).parts]
     assert facts == [20, 25, None]
 
 
-def test_a_tar_shard_is_known_by_what_it_was_always_known_by(store, tmp_path):
+def test_a_tar_shard_keeps_its_version(store, tmp_path):
     """Spelt out, so that no change of code gives the same shard another version unseen."""
     (path,) = write_shards(tmp_path / "in", shards=1, size=3)
     embed(store, path)
@@ -394,7 +393,7 @@ def test_a_tar_shard_is_known_by_what_it_was_always_known_by(store, tmp_path):
     assert artifact.version == digest_json(parts)[:16]
 
 
-def test_pictures_of_parts_that_do_not_name_their_source_are_found_in_their_tars(store, tmp_path):
+def test_images_of_parts_without_a_source_are_found_in_their_tars(store, tmp_path):
     write_shards(tmp_path / "in", shards=1, size=3)
     embed(store, tmp_path / "in")
     path = embeddings(store).folder / "manifest.json"
@@ -404,7 +403,7 @@ def test_pictures_of_parts_that_do_not_name_their_source_are_found_in_their_tars
     assert set(pictures(store).values()) == {png(n) for n in range(3)}
 
 
-def test_embeddings_that_were_imported_have_no_pictures(store, tmp_path):
+def test_imported_embeddings_have_no_images(store, tmp_path):
     np.save(tmp_path / "a.npy", np.eye(3, dtype=np.float32))
     succeed(store, "import", tmp_path / "a.npy", "--model", "ViT-B-32")
     with pytest.raises(MissingError, match="its embedding was imported"):
@@ -473,7 +472,7 @@ def test_a_config_may_name_folders_and_tables(store, tmp_path, photos):
         ("embed", "--images FOLDER"),
     ],
 )
-def test_another_kind_of_input_names_the_right_flag(store, tmp_path, monkeypatch, asked, says):
+def test_an_input_of_another_kind_names_the_right_flag(store, tmp_path, monkeypatch, asked, says):
     write_image(tmp_path / "photos" / "7" / "picture.png")
     write_shards(tmp_path / "shards", shards=1, size=1)
     write_table(tmp_path / "tables" / "a.parquet", {"jpg": [png(0)]})

@@ -40,7 +40,7 @@ def kill_when(process: subprocess.Popen, is_time: Callable[[], bool]) -> None:
     process.communicate()
 
 
-def test_an_embedding_that_was_killed_ends_with_the_same_content(tmp_path):
+def test_a_killed_embed_ends_with_the_same_content(tmp_path):
     shards = tmp_path / "shards"
     write_shards(shards, shards=8, size=60)
     words = ["embed", "--shards", shards, *DIGITS, "--batch-size", "4"]
@@ -55,7 +55,7 @@ def test_an_embedding_that_was_killed_ends_with_the_same_content(tmp_path):
     assert one.rows == 480
 
 
-def test_killed_at_random_moments_nothing_is_lost_or_mixed(tmp_path):
+def test_random_kills_lose_and_mix_nothing(tmp_path):
     chaos = Chaos.prepare(tmp_path, shards=8)
     rounds = list(chaos.rounds(3, seed=0))
     assert all(one.is_equal for one in rounds)
@@ -63,7 +63,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_mixed(tmp_path):
     assert any(one.kills for one in rounds)
 
 
-def test_a_training_that_was_killed_ends_with_the_same_content(tmp_path):
+def test_a_killed_training_ends_with_the_same_content(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "x.npy", rng.normal(size=(1024, 64)).astype(np.float32))
     flags = ["--set", "train.hidden=64", "--set", "train.batch=256", "--features", "32"]

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from cpp_pipe.pipeline.commands.options import open_plan, say
+from cpp_pipe.pipeline.commands.options import Common, open_plan, say
 from cpp_pipe.pipeline.making.progress import (
     Count,
     JsonProgress,
@@ -45,7 +45,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_the_rate_now_is_of_the_last_ten_seconds_and_the_average_of_all():
+def test_the_current_rate_covers_ten_seconds_and_the_average_everything():
     clock = Clock()
     count = Count("embed", 10_000, "images", clock())
     for _ in range(60):
@@ -61,7 +61,7 @@ def test_the_rate_now_is_of_the_last_ten_seconds_and_the_average_of_all():
     assert look.seconds_left == pytest.approx(7400 / (2600 / 80))
 
 
-def test_the_rate_now_of_a_count_that_has_just_begun_is_its_average():
+def test_the_current_rate_of_a_new_count_is_its_average():
     clock = Clock()
     count = Count("embed", 100, "images", clock())
     assert count.snapshot(clock()).per_second_now == 0
@@ -94,7 +94,7 @@ def test_the_line_says_rates_parts_time_left_skipped_and_waiting():
     )
 
 
-def test_a_count_of_which_nothing_else_is_known_says_nothing_else():
+def test_a_count_shows_only_what_is_known():
     clock, stream = Clock(), io.StringIO()
     line = ProgressLine(stream, clock)
     line.parts(0, 1)
@@ -106,7 +106,7 @@ def test_a_count_of_which_nothing_else_is_known_says_nothing_else():
     )
 
 
-def test_a_terminal_is_drawn_over_and_wiped_before_a_line_that_stands_alone():
+def test_the_line_on_a_terminal_is_redrawn_and_wiped_before_a_message():
     clock, stream = Clock(), Terminal()
     line = ProgressLine(stream, clock)
     line.start("embed", 10, "images")
@@ -158,7 +158,7 @@ def test_json_has_every_field_on_one_line():
     ]
 
 
-def test_json_knows_no_rate_before_the_first_second_is_over():
+def test_json_has_no_rate_in_the_first_second():
     clock, stream = Clock(), io.StringIO()
     progress = JsonProgress(stream, clock)
     progress.start("embed", 10, "images")
@@ -203,7 +203,7 @@ def test_the_table_is_json_too():
     ("name", "limit"),
     [("read", "reading"), ("decode", "scaled_jpeg=true"), ("encode", "encoder"), ("write", "disk")],
 )
-def test_what_the_most_time_goes_to_is_the_limit(name: str, limit: str):
+def test_the_limit_is_what_takes_most_time(name: str, limit: str):
     count = Count("embed", 1, "images", 0.0)
     count.add(1, 0, "", {"read": 1, "decode": 1, "encode": 1, "write": 1, "waited": 9}, 1.0)
     count.add(1, 0, "", {name: 1}, 1.0)
@@ -212,7 +212,7 @@ def test_what_the_most_time_goes_to_is_the_limit(name: str, limit: str):
     assert limit in summary.limit
 
 
-def test_a_count_that_tells_nothing_of_its_time_has_no_table():
+def test_a_count_without_times_has_no_table():
     stream = io.StringIO()
     line = ProgressLine(stream, Clock())
     line.sum_up({})
@@ -222,7 +222,7 @@ def test_a_count_that_tells_nothing_of_its_time_has_no_table():
     assert stream.getvalue() == ""
 
 
-def test_no_progress_still_says_lines():
+def test_no_progress_still_prints_messages():
     clock, stream = Clock(), io.StringIO()
     progress = NoProgress(stream, clock)
     progress.start("embed", 10, "images")
@@ -233,17 +233,17 @@ def test_no_progress_still_says_lines():
     assert stream.getvalue() == "a line\n"
 
 
-def test_a_way_that_there_is_not_is_refused():
+def test_an_unknown_progress_is_refused():
     with pytest.raises(ConfigError, match="line, json, none are"):
         progress_named("bar")
 
 
-def test_a_command_chooses_the_way_and_the_next_one_chooses_anew(tmp_path, capsys):
-    plan = open_plan(tmp_path, "default", progress="json")
+def test_each_command_chooses_its_progress(tmp_path, capsys):
+    plan = open_plan(Common(store=str(tmp_path), progress="json"))
     say("hello")
     assert json.loads(capsys.readouterr().err) == {"message": "hello"}
     assert isinstance(plan.runtime.progress, JsonProgress)
-    open_plan(tmp_path, "default")
+    open_plan(Common(store=str(tmp_path)))
     say("hello")
     assert capsys.readouterr().err == "hello\n"
 
@@ -268,7 +268,7 @@ def work(part: int) -> None:
         progress.tell("hello")
 
 
-def test_what_workers_tell_reaches_the_one_that_started_them():
+def test_progress_of_workers_reaches_the_process_that_started_them():
     clock, stream = Clock(), io.StringIO()
     line = ProgressLine(stream, clock)
     line.parts(3, 4)

@@ -55,7 +55,7 @@ def embedded(store: Path) -> Artifact:
     return found
 
 
-def test_a_node_that_is_killed_half_way_changes_nothing(cluster: Any, tmp_path: Path):
+def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path):
     shards, store = tmp_path / "shards", tmp_path / "store"
     write_digit_shards(shards, SHARDS)
     node = cluster.add_node(num_cpus=1)
@@ -77,7 +77,7 @@ def test_a_node_that_is_killed_half_way_changes_nothing(cluster: Any, tmp_path: 
     assert embedded(store).content == embedded(tmp_path / "local").content
 
 
-def test_what_a_task_raises_is_one_line(cluster: Any, tmp_path: Path):
+def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):
     shards = tmp_path / "shards"
     write_digit_shards(shards, 2)
     (shards / "00001.tar").write_text("no tar at all, " * 100)
@@ -89,7 +89,7 @@ def test_what_a_task_raises_is_one_line(cluster: Any, tmp_path: Path):
     assert "Traceback" not in told
 
 
-def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path):
+def test_an_absent_cluster_gives_one_line(tmp_path: Path):
     shards = tmp_path / "shards"
     write_digit_shards(shards, 2)
     process = begin(tmp_path / "store", shards, "--address", "localhost:1")

@@ -11,7 +11,7 @@ from cpp_pipe import Run, Store, search
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import MissingError, QueryError
 
-from .cli import SMALL, embed, succeed
+from .cli import SMALL, body, embed, succeed
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_search_after_train_makes_what_is_missing_and_says_so(walked):
     assert "needed by search" in done.err
 
 
-def test_a_picture_finds_itself_first(walked):
+def test_an_image_finds_itself_first(walked):
     store, picture, _ = walked
     hits = json.loads(succeed(store, "search", "--query", picture, "--json").out)
     assert hits[0]["key"] == f"digit_{int(digit_halves()[1][5]):04d}"
@@ -42,7 +42,7 @@ def test_a_picture_finds_itself_first(walked):
     assert [hit["rank"] for hit in hits] == list(range(1, 11))
 
 
-def test_words_are_looked_for_among_the_embeddings(walked):
+def test_words_search_the_embeddings(walked):
     store, _, _ = walked
     words = "a photo of the handwritten digit seven"
     hits = json.loads(succeed(store, "search", "--text", words, "--json", "-n", "3").out)
@@ -50,7 +50,7 @@ def test_words_are_looked_for_among_the_embeddings(walked):
     assert [labels[hit["key"]] for hit in hits] == ["7"] * 3
 
 
-def test_a_key_is_looked_for_without_any_model(walked):
+def test_a_key_is_searched_without_a_model(walked):
     store, _, _ = walked
     key = _keys_and_labels(store)[0][0]
     hits = json.loads(succeed(store, "search", "--key", key, "--json").out)
@@ -93,7 +93,7 @@ def test_the_rest_of_the_path_follows(walked):
     assert "shortest" in succeed(store, "select-k", "--grid", "5,10").out
     assert "60 rows in 10 clusters" in succeed(store, "assign", "--k", "10").out
     out = succeed(store, "caption", "--vocabulary", "digits-words.txt").out
-    assert len(out.splitlines()) == 11
+    assert len(body(out)) == 11
     scores = json.loads(succeed(store, "eval", "--json").out)
     assert scores["n"] == 60 and scores["k"] == 10 and scores["classes"] == 10
     assert scores["clusters"]["acc"] > scores["chance"]["acc"]
@@ -112,13 +112,13 @@ def test_labels_can_come_from_a_table(walked, tmp_path):
     assert scores["n"] == 50 and scores["unlabelled"] == 10
 
 
-def test_what_is_there_is_not_made_again(walked, digit_shards):
+def test_existing_artifacts_are_not_made_again(walked, digit_shards):
     store, _, _ = walked
     assert "nothing to do" in embed(store, digit_shards).err
     assert "nothing to do" in succeed(store, "train").err
 
 
-def test_status_lineage_and_verify_tell_what_there_is(walked):
+def test_status_lineage_and_verify_describe_the_store(walked):
     store, _, _ = walked
     told = json.loads(succeed(store, "status", "--json").out)
     slots = {row["slot"] for row in told["default"]}
@@ -170,7 +170,7 @@ def test_features_of_other_heads_are_never_searched(walked):
     succeed(store, "train", "--seed", "0")
 
 
-def test_a_config_for_training_leaves_alone_what_is_embedded(walked, tmp_path):
+def test_a_config_for_training_leaves_the_embeddings_alone(walked, tmp_path):
     store, _, _ = walked
     before = Run.open(store).record.settings
     config = tmp_path / "my.toml"

@@ -56,7 +56,7 @@ def trained(imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def test_two_processes_train_the_heads_of_one(
+def test_two_processes_train_the_same_heads_as_one(
     imported: Path, trained: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(imported, tmp_path / "two")
@@ -74,5 +74,5 @@ def test_two_processes_train_the_heads_of_one(
     assert two.path(part, "picture").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_both_processes_find_heads_that_are_there(trained: Path) -> None:
+def test_both_processes_find_trained_heads(trained: Path) -> None:
     assert "nothing to do" in train_with_two(trained).stderr

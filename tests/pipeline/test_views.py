@@ -38,7 +38,7 @@ def best(store: Path, *words: str | Path) -> dict:
     return json.loads(succeed(store, "search", *words, "-n", "1", "--json").out)[0]
 
 
-def test_a_picture_is_seen_by_all_views_when_it_is_looked_for(made):
+def test_a_query_image_is_seen_by_all_views(made):
     hit = best(made / "store", "--query", made / "img.png")
     assert hit["key"] == f"digit_{int(digit_halves()[1][5]):04d}"
     assert hit["similarity"] == pytest.approx(1, abs=1e-3)
@@ -63,7 +63,7 @@ def test_features_wait_until_both_runs_hold_the_same_images(store, made, tmp_pat
     assert best(store, "--query", made / "img.png")["similarity"] == pytest.approx(1, abs=1e-3)
 
 
-def test_an_empty_name_takes_views_away(store):
+def test_an_empty_name_removes_views(store):
     succeed(store, "train", "--guide", "", "--beside", "")
     succeed(store, "project")
     assert set(Run.open(Store(store)).artifact("features").manifest.inputs) == {
@@ -73,17 +73,17 @@ def test_an_empty_name_takes_views_away(store):
 
 
 @pytest.mark.parametrize("name", ["default", "nowhere"])
-def test_another_run_must_be_one(store, name):
+def test_the_other_run_must_exist(store, name):
     message = fail(store, "train", "--beside", name)
     assert f"--beside {name!r}" in message and "second" in message
 
 
-def test_a_run_without_embeddings_cannot_stand_beside(store):
+def test_the_other_run_must_hold_embeddings(store):
     Store(store).runs.update("empty", settings={})
     assert "cpp-pipe embed --run empty" in fail(store, "train", "--beside", "empty")
 
 
-def test_a_guide_that_is_missing_is_named_before_work(store):
+def test_a_missing_guide_is_named_before_any_work(store):
     assert "--guide" in fail(store, "train", "--guide", "nowhere.txt")
 
 

@@ -296,11 +296,11 @@ def test_fiftyone_opens_the_export_as_a_dataset(store, exported):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("csv",), "the format 'csv' is not known: parquet, clip-retrieval, lancedb"),
+        (("csv",), "FORMAT must be one of parquet, clip-retrieval, lancedb"),
         (("parquet", "--texts"), "--texts goes with export clip-retrieval, not with parquet"),
         (("fiftyone", "--thumbnails", "9"), "--thumbnails goes with export embedding-atlas"),
         (("parquet", "--projection", "umap"), "--projection goes with export embedding-atlas"),
-        (("embedding-atlas", "--projection", "tsne"), "pca or umap is"),
+        (("embedding-atlas", "--projection", "tsne"), "--projection must be pca or umap"),
     ],
 )
 def test_flags_of_another_format_are_refused(store, tmp_path, words, line):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from webdataset.writer import TarWriter
 
-from cpp_pipe.pipeline.commands.options import open_plan
+from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.preparation import prepare
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 
@@ -56,8 +56,8 @@ def make_markup_run(folder: Path) -> Path:
     store = folder / "artifacts"
     embed(store, shard)
     succeed(store, "train", *SMALL)
-    succeed(store, "merge", "--finest", "4")
+    succeed(store, "hierarchy", "--finest", "4")
     succeed(store, "assign", "--k", "3")
     succeed(store, "caption", "--vocabulary", words)
-    prepare(open_plan(store, "default", device="cpu"))
+    prepare(open_plan(Common(store=str(store), device="cpu")))
     return store

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from cpp_pipe.pipeline.commands.options import open_plan
+from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.app import make_app
 from cpp_pipe.pipeline.serve.open_run import CurrentRun, make_opener
 from cpp_pipe.pipeline.serve.preparation import prepare
@@ -30,10 +30,10 @@ def make_run(store: Path, *shards: Path) -> Path:
     succeed(store, "train", *SMALL)
     succeed(store, "spectrum", "--k-max", "12")
     succeed(store, "select-k", "--resamples", "3")
-    succeed(store, "merge", "--finest", "8")
+    succeed(store, "hierarchy", "--finest", "8")
     succeed(store, "assign", "--k", "5,3")
     succeed(store, "caption", "--vocabulary", WORDS)
-    prepare(open_plan(store, "default", device="cpu"))
+    prepare(open_plan(Common(store=str(store), device="cpu")))
     succeed(store, "map", "--method", "pca")
     return store
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.commands.options import open_plan
+from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.preparation import make_map, prepare
 from cpp_pipe.stages.map import Map
 from cpp_pipe.store import ConfigError, Store
@@ -41,7 +41,7 @@ def test_the_same_map_in_another_store_has_the_same_bytes(store, tmp_path):
     succeed(store, "map")
     before = Run.open(store).artifact("projection")
     inputs = {"features": Run.open(store).artifact("features")}
-    stage, runtime = Map(), open_plan(store, "default").runtime
+    stage, runtime = Map(), open_plan(Common(store=str(store))).runtime
     (part,) = stage.parts(inputs, runtime)
     again = Store(tmp_path).draft(stage.recipe((part,)))
     again.make_part(part.name, lambda scratch: stage.make(part, None, inputs, runtime, scratch))
@@ -73,7 +73,7 @@ def test_new_features_need_a_new_map(store, digit_shards):
     succeed(store, "project")
     run = Run.open(store)
     assert run.find("projection") is not None and run.current("projection") is None
-    plan = open_plan(store, "default", device="cpu")
+    plan = open_plan(Common(store=str(store), device="cpu"))
     make_map(plan, Map(method="pca"), asked_by="serve")
     assert Run.open(store).current("projection") is not None
 
@@ -102,7 +102,7 @@ def test_serve_makes_what_is_missing_and_captions_changed_clusters(tmp_path, dig
     succeed(store, "assign", "--k", "3")
     assert Run.open(store).current("captions") is None
     lines: list[str] = []
-    plan = open_plan(store, "default", device="cpu")
+    plan = open_plan(Common(store=str(store), device="cpu"))
     prepare(type(plan)(plan.store, plan.run, plan.settings, plan.runtime, lines.append))
     run = Run.open(store)
     for slot in ("captions", "hierarchy", "assignments/levels", "index/features"):

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.commands.options import open_plan
+from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.preparation import prepare
 
 from ..cli import succeed
@@ -32,7 +32,7 @@ def photos(tmp_path_factory, shared):
     succeed(store, "select-k", "--resamples", "2", "--grid", "2,5,10,20")
     succeed(store, "assign", "--k", "12", "--set", "data.label=label")
     succeed(store, "caption", "--vocabulary", folder / "words.txt")
-    prepare(open_plan(store, "default", device="cpu"))
+    prepare(open_plan(Common(store=str(store), device="cpu")))
     succeed(store, "map")
     with serve(store) as server:
         yield server, store

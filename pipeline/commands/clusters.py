@@ -1,0 +1,74 @@
+"""The command that lists clusters: clusters."""
+
+from typing import Annotated
+
+import typer
+
+from ...store import ConfigError
+from ..run import Run
+from ..view.cluster_list import ClusterRow, list_clusters
+from .app import subcommands
+from .options import READING, Common, open_plan, takes
+from .output import Column, print_json, print_next, print_table
+
+_ORDERS = {
+    "size": lambda row: (-row.size, row.cluster),
+    "id": lambda row: row.cluster,
+    "confidence": lambda row: (row.confidence, row.cluster),
+}
+"""The values of --sort, and what rows are sorted by."""
+
+app = subcommands()
+
+
+@app.command()
+@takes("as_json", "device", *READING)
+def clusters(
+    common: Common,
+    sort: Annotated[
+        str,
+        typer.Option("--sort", help="size (largest first), id, or confidence (least sure first)."),
+    ] = "size",
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="Clusters to list; all if absent.")
+    ] = None,
+) -> None:
+    """List the clusters: size, confidence and caption.
+
+    The confidence is the mean of the cluster's images.
+
+    \b
+      cpp-pipe clusters
+      cpp-pipe clusters --sort confidence -n 10
+      cpp-pipe clusters --json
+    """
+    if sort not in _ORDERS:
+        raise ConfigError(f"--sort must be {', '.join(_ORDERS)}, got {sort!r}")
+    plan = open_plan(common)
+    assignments = plan.make("assignments", asked_by="clusters")
+    captions = Run.open(plan.store, plan.run).current("captions")
+    rows = sorted(list_clusters(assignments, captions), key=_ORDERS[sort])
+    if common.as_json:
+        print_json([row.to_json() for row in rows[:n]])
+    else:
+        _print_rows(rows[:n])
+        typer.echo(f"{assignments.rows:,} images in {len(rows):,} clusters")
+    if captions is None:
+        print_next(common, ["caption"])
+    else:
+        print_next(common, ["curate", "--cluster", str(rows[0].cluster), "--out", "shards/"])
+
+
+def _print_rows(rows: list[ClusterRow]) -> None:
+    print_table(
+        [
+            Column("cluster", is_right=True),
+            Column("size", is_right=True),
+            Column("confidence", is_right=True),
+            Column("caption", is_cut=True),
+        ],
+        [
+            (str(row.cluster), f"{row.size:,}", f"{row.confidence:.3f}", row.caption or "-")
+            for row in rows
+        ],
+    )

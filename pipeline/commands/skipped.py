@@ -1,0 +1,77 @@
+"""The command that lists samples that were not embedded: skipped."""
+
+from typing import Annotated
+
+import typer
+
+from ...store import ConfigError, Store
+from ..run import Run
+from ..view.skipped import count_skipped, read_skipped
+from .app import subcommands
+from .options import READING, Common, find_run, takes
+from .output import Column, print_json, print_next, print_table
+
+_LISTED = 20
+"""Samples that a table lists where -n is absent."""
+
+app = subcommands()
+
+
+@app.command()
+@takes("as_json", *READING)
+def skipped(
+    common: Common,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only samples that were skipped for this reason.")
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", min=1, help=f"Samples to list; if absent {_LISTED}, or all in JSON."),
+    ] = None,
+) -> None:
+    """List the samples that were not embedded, with reasons.
+
+    \b
+      cpp-pipe skipped
+      cpp-pipe skipped --reason undecodable -n 100
+      cpp-pipe skipped --json
+    """
+    store = Store(common.store)
+    embeddings = Run.open(store, find_run(store, common.run)).artifact("embeddings")
+    counts = count_skipped(embeddings)
+    if reason is not None and reason not in counts:
+        raise ConfigError(
+            f"--reason {reason!r}: nothing was skipped for this reason; the reasons are: "
+            f"{', '.join(counts) or 'none'}"
+        )
+    total = counts.total() if reason is None else counts[reason]
+    if common.as_json:
+        rows = list(read_skipped(embeddings, reason, limit=n))
+        print_json({"total": total, "reasons": dict(counts.most_common()), "rows": rows})
+    else:
+        seen = sum(part.facts["seen"] for part in embeddings.parts)
+        typer.echo(f"skipped {counts.total():,} of {seen:,} samples")
+        for name, count in counts.most_common():
+            typer.echo(f"{count:>9,}  {name}")
+        _print_rows(list(read_skipped(embeddings, reason, limit=n or _LISTED)), total)
+    print_next(common, ["status"])
+
+
+def _print_rows(rows: list[dict], total: int) -> None:
+    if not rows:
+        return
+    typer.echo("")
+    print_table(
+        [
+            Column("shard", is_cut=True),
+            Column("key", is_cut=True),
+            Column("reason"),
+            Column("detail", is_cut=True),
+        ],
+        [
+            (row["shard"], row["key"], row["reason"], " ".join(row["detail"].split()))
+            for row in rows
+        ],
+    )
+    if total > len(rows):
+        typer.echo(f"and {total - len(rows):,} more: -n lists more, --json all")

@@ -1,0 +1,47 @@
+"""The clusters of a run as rows: size, mean confidence and caption of each."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...store import Artifact
+from .searcher import first_captions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRow:
+    """One cluster."""
+
+    cluster: int
+    size: int
+    confidence: float
+    """The mean of its rows."""
+    caption: str | None
+    """Its best caption, where clusters are captioned."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def list_clusters(assignments: Artifact, captions: Artifact | None) -> list[ClusterRow]:
+    """Every cluster that has rows, by number."""
+    k = int(assignments.facts["k"])
+    sizes, sums = np.zeros(k, np.int64), np.zeros(k)
+    for part in assignments.parts:
+        table = assignments.table(part.name, columns=["cluster", "confidence"])
+        clusters, confidence = (table.column(name).to_numpy() for name in table.column_names)
+        sizes += np.bincount(clusters, minlength=k)
+        sums += np.bincount(clusters, weights=confidence, minlength=k)
+    names: Mapping[int, str] = {} if captions is None else first_captions(captions)
+    return [
+        ClusterRow(
+            cluster=cluster,
+            size=int(sizes[cluster]),
+            confidence=float(sums[cluster] / sizes[cluster]),
+            caption=names.get(cluster),
+        )
+        for cluster in np.flatnonzero(sizes).tolist()
+    ]

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 from ...stages.contract import Source
 from ...stages.sources.images.files import read_image_file
 from ...stages.sources.images.folders import FolderChunk
-from ...stages.sources.images.pixels import FORMATS, IMAGE_SUFFIXES, UndecodableImage
+from ...stages.sources.images.pixels import FORMATS, UndecodableImage
+from ...stages.sources.input_kinds import IMAGE_SUFFIXES
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.listing import BLOCK, split_name
 from ...stages.sources.tar.writer import key_of

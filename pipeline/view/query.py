@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from ...stages.encoder import Encoder
+from ...stages.sources.input_kinds import DOTTED_IMAGE_SUFFIXES
 from ...store import ConfigError, QueryError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ STANDARD_INPUT = "-"
 _UNLIKE_WEIGHT = 0.5
 """Of the mean of the examples to avoid; the mean of those to be like has weight 1 (Rocchio, 1971).
 So what both have in common still counts."""
-
-_IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +113,7 @@ def unlike_example(text: str) -> Example:
         return Example(kind="key", value=text.removeprefix("key:"))
     if text.startswith("text:"):
         return Example(kind="text", value=text.removeprefix("text:"))
-    is_image = Path(text).suffix.lower() in _IMAGE_SUFFIXES or "://" in text
+    is_image = Path(text).suffix.lower() in DOTTED_IMAGE_SUFFIXES or "://" in text
     if text == STANDARD_INPUT or is_image or Path(text).is_file():
         return image_example(text)
     return Example(kind="text", value=text)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .images.pixels import IMAGE_SUFFIXES
+from .input_kinds import IMAGE_SUFFIXES
 
 MAX_TEXT_BYTES = 1 << 20
 """A longer caption, label, url or JSON is not read: it does not describe a single image."""

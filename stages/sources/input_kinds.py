@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from ...store.errors import ConfigError
-from .images.pixels import IMAGE_SUFFIXES
+
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+"""Suffixes of image files; the first that a sample in a tar has is its image.
+
+They match whole suffixes: `a.seg.png` is the member `seg.png` of sample `a`, not its image.
+"""
 
 InputKind = Literal["tar shards", "images", "Parquet tables", "embeddings"]
 

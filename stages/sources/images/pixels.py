@@ -22,12 +22,6 @@ MAX_SCANS = 100
 Programs write about ten. A file of 500 KB with 500 scans of 81 megapixels took 27 s to decode.
 """
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-"""Suffixes of image files; the first that a sample in a tar has is its image.
-
-They match whole suffixes: `a.seg.png` is the member `seg.png` of sample `a`, not its image.
-"""
-
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that Pillow may try; JPEG includes MPO, several JPEGs in one file."""
 _JPEG = b"\xff\xd8\xff"

@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal
 
 from ....store.errors import ShardError
 from ..faults import Fault, FaultReason
-from ..images.pixels import IMAGE_SUFFIXES
+from ..input_kinds import IMAGE_SUFFIXES
 
 BLOCK = 512
 _COMPRESSIONS = (

@@ -47,7 +47,7 @@ def map_(
         ("--space", space, ("features", "embeddings")),
     ):
         if value not in allowed:
-            raise ConfigError(f"{flag} must be {' or '.join(allowed)}, got {value!r}")
+            raise ConfigError(f"{flag} must be one of {', '.join(allowed)}, got {value!r}")
     made = make_map(
         open_plan(common),
         Map(

@@ -290,7 +290,7 @@ PROGRESS = {"line": ProgressLine, "json": JsonProgress, "none": NoProgress}
 def progress_named(name: str) -> "ProgressLine | JsonProgress | NoProgress":
     """The progress that a value of `--progress` names; ConfigError if it names none."""
     if name not in PROGRESS:
-        raise ConfigError(f"--progress must be {' or '.join(PROGRESS)}, got {name!r}")
+        raise ConfigError(f"--progress must be one of {', '.join(PROGRESS)}, got {name!r}")
     return PROGRESS[name]()
 
 

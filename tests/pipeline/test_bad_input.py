@@ -137,14 +137,16 @@ def test_an_unknown_setting_names_the_known_ones(store, tmp_path):
     assert "must be a whole number, got 'many'" in fail(store, "train", "--config", config)
     config.write_text("[train\n")
     assert "is not valid TOML" in fail(store, "train", "--config", config)
-    assert "no config of cpp-pipe, which are" in fail(store, "train", "--config", "nonesuch")
+    assert "neither a file nor a shipped config; shipped are" in fail(
+        store, "train", "--config", "nonesuch"
+    )
     assert "--set must be TABLE.KEY=VALUE, got 'epochs=3'" in fail(
         store, "train", "--set", "epochs=3"
     )
 
 
 def test_with_nothing_embedded_the_error_says_how_to_begin(store):
-    assert "begin with `cpp-pipe embed" in fail(store, "train")
+    assert "start with `cpp-pipe embed" in fail(store, "train")
     assert not store.exists()
 
 
@@ -167,7 +169,7 @@ def test_a_query_that_is_no_image_is_refused_before_any_work(store, shards, tmp_
     embed(store, shards)
     text = tmp_path / "img.jpg"
     text.write_text("no picture")
-    assert "is no picture" in fail(store, "search", "--query", text)
+    assert "cannot be decoded" in fail(store, "search", "--query", text)
     assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
     assert "nothing to search for" in fail(store, "search")
     assert [one.kind.name for one in Store(store).artifacts()] == ["embeddings"]
@@ -185,7 +187,7 @@ def test_a_query_with_the_wrong_model_is_refused(store, shards, tmp_path):
     save_file(changed, other)
     config = ["--model-config", CONFIGS / "digits-clip.json", "--pretrained", other]
     line = fail(store, "search", "--text", "seven", *config)
-    assert "is not the one that made the embeddings" in line and "weights_digest" in line
+    assert "this model did not make the embeddings" in line and "weights_digest" in line
 
 
 def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards):

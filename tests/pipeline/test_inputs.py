@@ -231,7 +231,7 @@ def test_run_without_arguments_names_both_ways(store, photos):
     line = fail(store, "run")
     assert "cpp-pipe run --images FOLDER" in line and "cpp-pipe run CONFIG" in line
     assert f"cpp-pipe run --images '{photos}'" in fail(store, "run", photos)
-    assert "no config of cpp-pipe" in fail(store, "run", "nonesuch")
+    assert "neither a file nor a shipped config" in fail(store, "run", "nonesuch")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_addresses_in_a_table_are_skipped_and_img2dataset_is_named(store, tmp_pa
     urls = ["http://example.org/a.jpg"] * 3
     table = write_table(tmp_path / "laion.parquet", {"URL": urls, "TEXT": ["a", "b", "c"]})
     line = fail(store, "embed", "--table", table, *DIGITS)
-    assert "remote (3)" in line and "img2dataset makes tar shards" in line
+    assert "remote (3)" in line and "tar shards of them with img2dataset" in line
     write_table(table, {"image": [png(0), png(1), *[None] * 2], "url": ["x", *urls]})
     mixed = write_table(tmp_path / "b.parquet", {"path": ["a.png", *urls]})
     write_image(tmp_path / "a.png")

@@ -234,7 +234,7 @@ def test_no_progress_still_prints_messages():
 
 
 def test_an_unknown_progress_is_refused():
-    with pytest.raises(ConfigError, match="line, json, none are"):
+    with pytest.raises(ConfigError, match="must be one of line, json, none"):
         progress_named("bar")
 
 

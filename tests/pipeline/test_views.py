@@ -75,7 +75,8 @@ def test_an_empty_name_removes_views(store):
 @pytest.mark.parametrize("name", ["default", "nowhere"])
 def test_the_other_run_must_exist(store, name):
     message = fail(store, "train", "--beside", name)
-    assert f"--beside {name!r}" in message and "second" in message
+    assert "--beside must name another run" in message and f"got {name!r}" in message
+    assert "second" in message
 
 
 def test_the_other_run_must_hold_embeddings(store):

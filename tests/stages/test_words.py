@@ -106,7 +106,7 @@ def test_a_vocabulary_with_embeddings_needs_only_the_models_size(tmp_path, digit
     ("settings", "said"),
     [
         ({"vocabulary": "no-such.txt"}, "does not exist"),
-        ({"vocabulary": ()}, "no vocabulary is named"),
+        ({"vocabulary": ()}, "must name a vocabulary"),
         ({"templates": ("no place",)}, "must be a text with exactly one"),
     ],
 )

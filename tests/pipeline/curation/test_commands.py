@@ -126,4 +126,4 @@ def test_a_sheet_without_duplicates_is_not_drawn_and_the_command_says_so(store, 
 
 def test_with_nothing_embedded_the_error_says_how_to_begin(tmp_path):
     for command in (("duplicates",), ("outliers",), ("curate", "--out", tmp_path / "out")):
-        assert "nothing is embedded" in fail(tmp_path / "empty", *command)
+        assert "has no embeddings yet" in fail(tmp_path / "empty", *command)

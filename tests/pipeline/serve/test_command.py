@@ -75,7 +75,7 @@ def test_a_host_that_other_machines_reach_is_warned_about(started, capfd):
 def test_a_missing_run_is_reported(finished, tmp_path):
     assert "has no run 'none'" in fail(finished, "serve", "--run", "none", "--no-make")
     assert "has no run 'default'" in fail(tmp_path / "nothing", "serve", "--no-make")
-    assert "nothing is embedded" in fail(tmp_path / "nothing", "serve")
+    assert "has no embeddings yet" in fail(tmp_path / "nothing", "serve")
     assert not (tmp_path / "nothing").exists()
 
 

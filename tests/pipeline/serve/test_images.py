@@ -137,7 +137,7 @@ def test_an_overwritten_shard_never_shows_a_script(own_store, content):
         data[start : start + size] = content.ljust(size)[:size]
         path.write_bytes(data)
         answer = server.get("/api/pictures/4")
-        assert answer.status_code == 404 and "no picture any more" in answer.json()["detail"]
+        assert answer.status_code == 404 and "no longer an image" in answer.json()["detail"]
         original = server.get("/api/pictures/4/original")
         assert original.headers["content-disposition"].startswith("attachment")
         assert original.headers["content-type"] in ("application/octet-stream", "image/png")

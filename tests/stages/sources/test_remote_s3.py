@@ -133,12 +133,12 @@ def test_worker_processes_read_a_bucket(bucket: Any, local: Artifact, tmp_path: 
         ),
         (
             ["--shards", f"s3://{BUCKET}/laion/{{000..004}}.tar"],
-            "missing: {003..004}.tar: put them",
+            "missing: {003..004}.tar: restore them",
         ),
         (["--shards", f"s3://{BUCKET}/laion/*.wds"], "finds no shard: check the address"),
         (["--shards", f"s3://{BUCKET}/coyo/"], "finds no shard: that folder holds no .tar"),
         (["--table", f"s3://{BUCKET}/a.parquet"], "only local tables can be read: download it"),
-        (["--images", f"s3://{BUCKET}/laion"], "of what lies elsewhere only tar shards are read"),
+        (["--images", f"s3://{BUCKET}/laion"], "from elsewhere only tar shards are read"),
     ],
 )
 def test_a_missing_source_says_what_to_do(bucket: Any, tmp_path: Path, flags: list[str], says: str):

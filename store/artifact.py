@@ -116,14 +116,17 @@ class Artifact:
         StoreError where it is missing or damaged, as far as `integrity` looks: further where it is
         going to be read whole.
         """
-        file = self.part_names[part].files[role]
-        where = self.folder / PARTS / file.name
+        file, where = self.part_names[part].files[role], self.place(part, role)
         path = self._backend.local_path(where, file)
         if path != where and not is_whole(path, file, is_read_whole=is_read_whole):
             path.unlink(missing_ok=True)  # a copy of what is in a bucket, which is copied again
             path = self._backend.local_path(where, file)
         require_whole(path, file, is_read_whole=is_read_whole)
         return path
+
+    def place(self, part: str, role: str) -> StorePath:
+        """Where the file of a role in a part lies in the store; nothing is looked at."""
+        return self.folder / PARTS / self.part_names[part].files[role].name
 
     def fetch(self, role: str) -> None:
         """Copies a role's files of all parts to this machine where they are not, in parallel."""

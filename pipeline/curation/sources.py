@@ -15,6 +15,7 @@ from ...stages.sources.source import Entry, SampleSource
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
+from ..view.source_identity import require_public_address
 
 _SHOWN = 5
 """Faults that an error lists."""
@@ -105,6 +106,7 @@ def _find(
     if kind == "table":
         source = TableFile.of(Path(place), part.facts["image_column"])
     elif is_remote(place):
+        require_public_address(place)
         source = RemoteShard.of(Address(place))
     else:
         source = TarShard.of(Path(place))

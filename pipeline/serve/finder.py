@@ -103,6 +103,7 @@ class Finder:
         self._lock = threading.Lock()
         self._vectors: dict[str, VectorRows] = {}
         self._searchers: dict[str, Searcher] = {}
+        self._indexes: dict[str, Artifact] = {}
         spaces: tuple[Space, ...] = ("features", "embeddings")
         self._sources: dict[Space, Artifact] = {}
         for space in spaces:
@@ -134,8 +135,9 @@ class Finder:
 
     def answer(self, question: Question) -> Answer:
         """The rows that answer a question, as `Run.search` finds them."""
-        searcher = self._open_searcher(cast(Space, question.where))
-        with reading(searcher.rows.source):
+        space = cast(Space, question.where)
+        searcher, index = self._open_searcher(space), self._indexes.get(space)
+        with reading(searcher.rows.source), reading(index or searcher.rows.source):
             hits = answer(self._run, question, searcher)
         self._residency.trim()
         return hits
@@ -161,6 +163,7 @@ class Finder:
                 index = self._run.find(f"index/{space}")
                 if index is not None:
                     self._residency.add(index.path(index.only_part, "index").parent)
+                    self._indexes[space] = index
                 self._searchers[space] = searcher
             return self._searchers[space]
 

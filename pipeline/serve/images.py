@@ -75,6 +75,8 @@ class Images:
         for media_type, start in MEDIA_TYPES.items():
             if start.match(data):
                 return data, media_type
+        with self._decoders:
+            decode_row(data, row)  # nothing but images leaves here
         return data, "application/octet-stream"
 
     def _read(self, row: int) -> bytes:

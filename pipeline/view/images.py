@@ -12,12 +12,13 @@ from ...stages.sources.remote import read_range
 from ...stages.sources.tables.files import read_table_image
 from ...store import Artifact, MissingError, ShardError
 from .columns import read_rows
+from .source_identity import require_inside, require_same_shard, require_same_table
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Row = Mapping[str, Any]
-"""Key, shard, offset and size of a row, and the facts of its part."""
+"""Key, shard, offset and size of a row, its part, and the facts of that."""
 
 
 def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> bytes:
@@ -36,7 +37,7 @@ def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> byte
         )
     flag, read = _SOURCES[source]
     try:
-        return read(sources[part], {**facts, **columns})
+        return read(sources[part], {**facts, **columns, "part": part})
     except MissingError:
         raise
     except (OSError, ShardError, UndecodableImage) as error:
@@ -48,6 +49,7 @@ def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> byte
 
 
 def _from_tar(place: str, row: Row) -> bytes:
+    require_same_shard(place, row["part"])
     if is_remote(place):
         return read_range(place, row["offset"], row["size"])
     with Path(place).open("rb") as file:
@@ -56,10 +58,15 @@ def _from_tar(place: str, row: Row) -> bytes:
 
 
 def _from_folder(place: str, row: Row) -> bytes:
-    return read_image_file(image_path(Path(place), row["key"]))
+    require_inside(Path(place), row["key"])
+    encoded = read_image_file(image_path(Path(place), row["key"]))
+    if row["size"] is not None and len(encoded) != row["size"]:
+        raise ShardError("the file was changed since it was embedded")
+    return encoded
 
 
 def _from_table(place: str, row: Row) -> bytes:
+    require_same_table(Path(place), row["image_column"], row["part"])
     return read_table_image(Path(place), row["image_column"], row["key"])
 
 

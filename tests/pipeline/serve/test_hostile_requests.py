@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import shutil
 import socket
 import threading
@@ -338,6 +339,23 @@ def test_damaged_files_are_reported(copied, kind, path, how):
         answer = server.get(path)
         assert answer.status_code == 503, f"{answer.status_code}: {answer.text[:300]}"
         assert "verify" in answer.json()["detail"]
+        assert server.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["embeddings", "features", "index", "assignments"])
+def test_files_that_are_cut_under_a_running_server_do_not_end_it(copied, kind):
+    paths = ["/api/search?row=3", "/api/search?row=3&space=embeddings", "/api/images/3/neighbours"]
+    with serve(copied) as server:
+        for path in paths:
+            assert server.get(path).status_code == 200
+        for file in copied.glob(f"{kind}/*/parts/*"):
+            if file.suffix != ".json":
+                os.truncate(file, file.stat().st_size // 3)
+        answers = [server.get(path) for path in [*paths, "/api/clusters/1", "/api/images/50"]]
+        assert {answer.status_code for answer in answers} <= {200, 404, 503}
+        if kind != "assignments":
+            refused = [answer.json()["detail"] for answer in answers if answer.status_code == 503]
+            assert refused and all("was changed, it has" in line for line in refused)
         assert server.get("/").status_code == 200
 
 

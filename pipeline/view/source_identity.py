@@ -1,0 +1,100 @@
+"""Whether a source is still what was embedded.
+
+A run records where its images lie, and anybody may have written it. So nothing is read from a place
+that a run names unless it has the identity that is part of the part's name: the digest of a name, a
+size and the edges of the bytes, which nobody can guess for a file that they cannot read.
+"""
+
+import ipaddress
+import os
+from functools import lru_cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import urlsplit
+
+from ...stages.sources.patterns import is_remote
+from ...stages.sources.remote import Address, RemoteShard
+from ...stages.sources.tables.files import TableFile
+from ...stages.sources.tar.shards import TarShard
+from ...store import ShardError
+
+_FOLLOW_ALL = "CPP_PIPE_FOLLOW_ALL"
+_FOLLOWED = ("gcs", "gs", "http", "https", "s3", "s3a")
+"""Protocols of the addresses that a run may name."""
+
+
+def require_same_shard(place: str, part: str) -> None:
+    """ShardError unless the tar shard at a place is the one that became a part."""
+    if is_remote(place):
+        require_public_address(place)
+        name = _remote_part_name(place)
+    else:
+        name = _tar_part_name(place, _stamp(Path(place)))
+    _require(name == part)
+
+
+def require_same_table(path: Path, image_column: str, part: str) -> None:
+    """ShardError unless the table at a path is the one that became a part."""
+    _require(_table_part_name(path, image_column, _stamp(path)) == part)
+
+
+def require_inside(root: Path, key: str) -> None:
+    """ShardError for a key that names a file outside its folder."""
+    for path in (PurePosixPath(key), PureWindowsPath(key)):
+        if path.is_absolute() or path.drive or ".." in path.parts:
+            raise ShardError(f"the key {key!r} names a file outside of {root}")
+
+
+def require_public_address(address: str) -> None:
+    """ShardError for an address that is not followed where a run names it.
+
+    Followed are buckets and the web. Chained addresses, other protocols and hosts inside a private
+    network are not, because they would let the writer of a store send requests there; who wrote the
+    store alone allows them by setting `CPP_PIPE_FOLLOW_ALL=1`.
+    """
+    if os.environ.get(_FOLLOW_ALL) == "1":
+        return
+    protocol, _, rest = address.partition("://")
+    if "::" in address or protocol not in _FOLLOWED:
+        raise ShardError(
+            f"{address} is not followed where a run names it: set {_FOLLOW_ALL}=1 if "
+            "you wrote the store yourself"
+        )
+    if protocol in ("http", "https") and _is_private(urlsplit(address).hostname or rest):
+        raise ShardError(
+            f"{address} is in a private network and is not followed where a run names it: set "
+            f"{_FOLLOW_ALL}=1 if you wrote the store yourself"
+        )
+
+
+def _is_private(host: str) -> bool:
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _require(is_same: bool) -> None:
+    if not is_same:
+        raise ShardError("it is not what was embedded")
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=65_536)
+def _tar_part_name(place: str, stamp: tuple[int, ...]) -> str:
+    return TarShard.of(Path(place)).part_name
+
+
+@lru_cache(maxsize=65_536)
+def _table_part_name(path: Path, image_column: str, stamp: tuple[int, ...]) -> str:
+    return TableFile.of(path, image_column).part_name
+
+
+@lru_cache(maxsize=65_536)
+def _remote_part_name(place: str) -> str:
+    return RemoteShard.of(Address(place)).part_name

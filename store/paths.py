@@ -32,6 +32,14 @@ def anchored(path: StorePath) -> StorePath:
     return path.resolve() if isinstance(path, Path) else path
 
 
+def _expanded(root: str) -> Path:
+    """A local path, with a leading `~` that no shell has replaced."""
+    try:
+        return Path(root).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"the store {root!r} begins with ~, but there is no such user") from error
+
+
 def store_path(root: "str | StorePath") -> StorePath:
     """A path, or an address with `://`; ConfigError where a store cannot be written."""
     if isinstance(root, Path):
@@ -43,7 +51,7 @@ def store_path(root: "str | StorePath") -> StorePath:
         return root
     protocol, separator, rest = str(root).partition("://")
     if not separator:
-        return Path(str(root))
+        return _expanded(str(root))
     protocol = protocol.lower()
     if protocol in _LOCAL:
         return Path(rest)

@@ -40,7 +40,10 @@ def split_slot(slot: str) -> tuple[str, str]:
 
 def kind_of(slot: str) -> Kind:
     """The kind of artifact that a slot holds."""
-    return KINDS[split_slot(slot)[0]]
+    kind = KINDS.get(split_slot(slot)[0])
+    if kind is None:
+        raise ConfigError(f"a run has no slot {slot!r}: the kinds are {', '.join(KINDS)}")
+    return kind
 
 
 def sorted_slots(slots: Iterable[str]) -> list[str]:

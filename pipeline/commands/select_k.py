@@ -85,7 +85,8 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
     facts, best = curve.facts, int(curve.facts["shortest"])
     by_k = {point.k: point for point in points}
     shortest = by_k[best].nats
-    saved = 1 - shortest / facts["one_cluster_nats"]
+    one_cluster = facts["one_cluster_nats"]
+    saved = 1 - shortest / one_cluster if one_cluster else 0.0  # equal rows take no nats
     side = "shorter" if saved >= 0 else "longer"
     lines = [f"{best} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"]
     good = [point.k for point in points if point.is_as_good]
@@ -100,7 +101,7 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
                 else "; no other k of the grid is as good"
             )
         )
-    if facts["runners_up"]:
+    if facts["runners_up"] and shortest:
         longer = {k: by_k[k].nats / shortest - 1 for k in facts["runners_up"]}
         others = [f"{k} ({share:+.2%})" for k, share in longer.items()]
         lines.append(f"runners-up: {', '.join(others)}")

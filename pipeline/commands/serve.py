@@ -63,6 +63,8 @@ def serve(
     from ..serve.open_run import CurrentRun, make_opener
     from ..serve.server import LOCAL, address_of, bind, is_local, serve_until_signal
 
+    if token is not None and not token.strip():
+        raise ConfigError("--token must not be empty: give `new`, or leave it out on this machine")
     if token == "new":
         token = secrets.token_urlsafe(24)
     if not is_local(host) and not token:

@@ -142,7 +142,7 @@ def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> 
 def _match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
     """Whether each row is named in a file of keys; ConfigError for a key that no row has."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{flag} {path} cannot be read as lines of text: {error}") from error
     names = {line.strip() for line in lines if line.strip()}

@@ -110,9 +110,14 @@ def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[st
         by_key = _labels_of(table)
         return [by_key.get(key) for key in embeddings.column("key")]
     if label == "cls":
-        return embeddings.column("label")
-    values = [extra.get(label) for extra in _extras(embeddings)]
-    return [None if value is None else str(value) for value in values]
+        return [_label(value) for value in embeddings.column("label")]
+    return [_label(extra.get(label)) for extra in _extras(embeddings)]
+
+
+def _label(value: Any) -> str | None:
+    """A label as text; None for a gap: nothing, blank text or NaN, which are no class."""
+    is_gap = value is None or value != value or not str(value).strip()
+    return None if is_gap else str(value)
 
 
 def explain_no_labels(embeddings: Artifact, label: str, table: Path | None, rows: int) -> str:
@@ -145,9 +150,8 @@ def _labels_of(path: Path) -> Mapping[str, str]:
             f"{', '.join(table.column_names)}"
         )
     keys, labels = table.column("key").to_pylist(), table.column("label").to_pylist()
-    return {
-        str(key): str(value) for key, value in zip(keys, labels, strict=True) if value is not None
-    }
+    named = ((str(key), _label(value)) for key, value in zip(keys, labels, strict=True))
+    return {key: label for key, label in named if label is not None}
 
 
 def _extras(embeddings: Artifact) -> Iterator[Mapping[str, Any]]:

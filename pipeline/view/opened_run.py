@@ -48,8 +48,8 @@ class OpenedRun:
 
     def find(self, slot: str) -> Artifact | None:
         """What the run refers to in a slot (`embeddings`, `index/features`), or None."""
-        version = self.record.versions.get(slot)
-        return self.store.find(kind_of(slot), version) if version else None
+        kind, version = kind_of(slot), self.record.versions.get(slot)
+        return self.store.find(kind, version) if version else None
 
     def artifact(self, slot: str) -> Artifact:
         """What the run refers to in a slot; MissingError where there is nothing yet."""

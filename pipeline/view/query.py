@@ -1,5 +1,7 @@
 """Queries: the images, texts and keys that hits must be like, or unlike, as vectors."""
 
+import operator
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,8 +55,10 @@ class Question:
     def __post_init__(self) -> None:
         if not self.like:
             raise QueryError("nothing to search for: give an image, a text, a key or a vector")
-        if self.n < 1:
+        if _whole(self.n, "n") < 1:
             raise ConfigError(f"n must be at least 1, got {self.n}")
+        object.__setattr__(self, "n", _whole(self.n, "n"))
+        object.__setattr__(self, "clusters", tuple(_whole(k, "cluster") for k in self.clusters))
         if self.space not in (None, "features", "embeddings"):
             raise ConfigError(f"space must be 'features' or 'embeddings', got {self.space!r}")
         space_for(self.space, has_text=self._has_text)
@@ -80,6 +84,14 @@ class Question:
         return any(example.kind == "text" for example in (*self.like, *self.unlike))
 
 
+def _whole(value: Any, name: str) -> int:
+    """A whole number, also one of NumPy; ConfigError for anything else."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ConfigError(f"{name} must be a whole number, got {value!r}") from error
+
+
 def space_for(wanted: str | None, *, has_text: bool) -> str:
     """The space that a query is compared in; QueryError for a text among features."""
     if has_text and wanted == "features":
@@ -103,8 +115,17 @@ def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
             values = list(np.atleast_2d(np.asarray(value, np.float32)))
         else:
             values = value if isinstance(value, list | tuple) else [value]
-        made += [Example(kind=kind, value=value) for value in values]
+        made += [Example(kind=kind, value=_checked(value, kind)) for value in values]
     return tuple(made)
+
+
+def _checked(value: Any, kind: ExampleKind) -> Any:
+    """The value of an example of a kind; QueryError if it is of another type, or has no words."""
+    if kind in ("text", "key") and not isinstance(value, str):
+        raise QueryError(f"a {kind} must be a str, got {value!r}")
+    if kind == "text" and not value.strip():
+        raise QueryError("a text must not be empty")
+    return value
 
 
 def unlike_example(text: str) -> Example:
@@ -114,7 +135,8 @@ def unlike_example(text: str) -> Example:
     if text.startswith("text:"):
         return Example(kind="text", value=text.removeprefix("text:"))
     is_image = Path(text).suffix.lower() in DOTTED_IMAGE_SUFFIXES or "://" in text
-    if text == STANDARD_INPUT or is_image or Path(text).is_file():
+    # Unlike Path.is_file, it takes any text: words may be too long for the name of a file.
+    if text == STANDARD_INPUT or is_image or os.path.isfile(text):
         return image_example(text)
     return Example(kind="text", value=text)
 
@@ -158,6 +180,12 @@ def read_image(
 
     if isinstance(query, Image.Image):
         return query.convert("RGB")
+    if not isinstance(query, str | Path | bytes):
+        raise QueryError(
+            "an image must be a path, its encoded bytes or an image of Pillow, got "
+            f"{type(query).__name__}: wrap an array with PIL.Image.fromarray, read a file object "
+            "with read()"
+        )
     data = query if isinstance(query, bytes) else read_bytes(query)
     named = name or ("bytes" if isinstance(query, bytes) else str(query))
     try:

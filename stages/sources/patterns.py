@@ -189,7 +189,7 @@ def _files_in(folder: Path, target: PatternTarget) -> list[Path]:
 def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[str]]:
     """What the patterns in a text file find."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ShardError(f"the list of {target.noun}s {path} cannot be read: {error}") from error
     patterns = [line.strip() for line in lines]

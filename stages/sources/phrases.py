@@ -120,7 +120,7 @@ def _phrases(names: Iterable[str]) -> Phrases:
 
 def _of_text(path: Path) -> Phrases:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the vocabulary {path} cannot be read as text: {error}") from error
     return _phrases(line for line in lines if not line.startswith("#"))

@@ -321,7 +321,7 @@ def _read_column(path: Path) -> list[Any]:
     """One value per row, from an `.npy` or the lines of a text file."""
     try:
         if path.suffix.lower() != ".npy":
-            return path.read_text(encoding="utf-8").splitlines()
+            return path.read_text(encoding="utf-8-sig").splitlines()
         values = np.load(path, allow_pickle=False)
     except _READ_ERRORS as error:
         raise ShardError(f"{path} cannot be read as one value per row: {error}") from error

@@ -1,0 +1,112 @@
+"""What users' files and shells hold: byte order marks, ~, long texts, gaps, numbers of NumPy."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cpp_pipe import Run, Store
+from cpp_pipe.pipeline.view.labels import read_labels
+from cpp_pipe.pipeline.view.query import unlike_example
+from cpp_pipe.store import ConfigError, QueryError
+
+from .cli import DIGITS, SMALL, embed, fail, succeed
+
+BOM = "\ufeff"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, digit_shards) -> Path:
+    """Sixty digits in three clusters."""
+    folder = tmp_path_factory.mktemp("odd") / "artifacts"
+    embed(folder, digit_shards)
+    succeed(folder, "train", *SMALL)
+    succeed(folder, "assign", "--k", "3")
+    return folder
+
+
+def test_a_byte_order_mark_belongs_to_no_key_pattern_phrase_or_label(store, tmp_path, digit_shards):
+    key = Run.open(store).artifact("embeddings").column("key")[0]
+    keys, labels = tmp_path / "keys.txt", tmp_path / "labels.csv"
+    keys.write_text(f"{BOM}{key}\n", encoding="utf-8")
+    out = succeed(store, "curate", "--keys", keys, "--out", tmp_path / "out").out
+    assert "chosen 1" in out
+    labels.write_text(f"{BOM}key,label\n{key},seven\n", encoding="utf-8")
+    assert read_labels(Run.open(store).artifact("embeddings"), "cls", labels)[0] == "seven"
+    listed, words = tmp_path / "list.txt", tmp_path / "words.txt"
+    listed.write_text(f"{BOM}{digit_shards}/*.tar\n", encoding="utf-8")
+    assert "embedded 60" in succeed(tmp_path / "new", "embed", f"@{listed}", *DIGITS).out
+    words.write_text(f"{BOM}zero\none\n", encoding="utf-8")
+    succeed(store, "caption", "--vocabulary", words)
+    captions = Run.open(store).artifact("captions")
+    assert BOM not in "".join(captions.column("caption"))
+
+
+@pytest.mark.parametrize("gap", ["", "  ", None, float("nan")])
+def test_a_gap_among_labels_is_no_class(store, tmp_path, gap):
+    embeddings = Run.open(store).artifact("embeddings")
+    keys = embeddings.column("key")
+    table = tmp_path / "labels.parquet"
+    values = [gap, *range(59)] if isinstance(gap, float) else [gap, *map(str, range(59))]
+    pq.write_table(pa.table({"key": keys, "label": pa.array(values)}), table)
+    assert read_labels(embeddings, "cls", table)[0] is None
+    if not isinstance(gap, float):
+        table = tmp_path / "labels.csv"
+        lines = [f"{key},{value or ''}" for key, value in zip(keys, values, strict=True)]
+        table.write_text("\n".join(["key,label", *lines]))
+        assert read_labels(embeddings, "cls", table)[:2] == [None, "0"]
+
+
+def test_a_quoted_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Store("~/artifacts").root == tmp_path / "artifacts"
+    with pytest.raises(ConfigError, match="no such user"):
+        Store("~nobody-of-that-name/artifacts")
+
+
+@pytest.mark.parametrize("text", ["word " * 200, "{" + ",".join(map(str, range(300))) + "}", "\0"])
+def test_words_may_be_longer_than_the_name_of_a_file(text):
+    assert unlike_example(text).kind == "text"
+
+
+@pytest.mark.parametrize("n", [np.int64(3), np.uint8(3), 3])
+def test_numbers_of_numpy_are_numbers(store, n):
+    run = Run.open(store)
+    key = run.artifact("embeddings").column("key")[0]
+    assert len(run.search(key=key, n=n, cluster=[np.int32(0), 1, 2])) == 3
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"key": 5},
+        {"text": 5},
+        {"text": " "},
+        {"image": io.BytesIO(b"x")},
+        {"image": np.zeros((4, 4, 3), np.uint8)},
+        {"key": "digit_0000", "n": 2.5},
+        {"key": "digit_0000", "n": "many"},
+    ],
+)
+def test_a_query_of_the_wrong_type_is_one_error(store, query):
+    with pytest.raises((QueryError, ConfigError)):
+        Run.open(store).search(**query)
+
+
+def test_an_unknown_slot_names_the_known_ones(store):
+    with pytest.raises(ConfigError, match="no slot 'assignment': the kinds are embeddings"):
+        Run.open(store).artifact("assignment")
+
+
+def test_an_empty_token_is_refused(store):
+    assert "--token must not be empty" in fail(store, "serve", "--token", "", "--no-make")
+
+
+def test_equal_rows_have_no_curve_to_speak_of(tmp_path):
+    np.savez(tmp_path / "rows.npz", x=np.ones((40, 16), np.float32))
+    succeed(tmp_path / "store", "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
+    ran = succeed(tmp_path / "store", "select-k")
+    assert "0.0% shorter" in ran.out

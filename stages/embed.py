@@ -10,7 +10,7 @@ from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .embedder import Embedder
 from .encoder import Encoder, Precision, load_encoder
-from .part_tables import EmbeddingRows
+from .part_tables import EmbeddingRows, describe_reasons, hint_at_remote, require_few_skipped
 from .sources.source import Samples, SampleSource
 
 
@@ -103,7 +103,6 @@ class Embed(Stage):
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
         """ShardError where there is no image, a shard is truncated, or too much was skipped."""
-        seen = sum(record.facts["seen"] for record in records)
         embedded = sum(record.facts["embedded"] for record in records)
         if embedded == 0:
             raise ShardError(_nothing_embedded(records))
@@ -114,16 +113,7 @@ class Embed(Stage):
                 "with whole shards and run the same command again, or accept them with "
                 "--allow-partial; the samples embedded so far are kept"
             )
-        share = 1 - embedded / seen
-        if share > runtime.max_skipped:
-            reasons: Counter[str] = Counter()
-            for record in records:
-                reasons.update(record.facts["skipped"])
-            raise ShardError(
-                f"{seen - embedded} of {seen} samples ({share:.1%}) were skipped, more than "
-                f"--max-skipped {runtime.max_skipped:g} allows ({_counts(reasons)}): raise "
-                f"--max-skipped to accept them; all work is kept{_hint(reasons)}"
-            )
+        require_few_skipped(records, runtime.max_skipped)
 
 
 @dataclass(kw_only=True)
@@ -170,18 +160,9 @@ def _nothing_embedded(records: Sequence[PartRecord]) -> str:
     shards = ", ".join(record.facts["shard"] for record in records[:3])
     if not suffixes and not reasons:
         return f"no samples found ({shards}): give shards, folders or tables that hold images"
-    holds = f"file endings: {_counts(suffixes)}; " if suffixes else ""
+    holds = f"file endings: {describe_reasons(suffixes)}; " if suffixes else ""
     return (
-        f"no image could be embedded ({shards}): {holds}skipped: {_counts(reasons) or 'none'}; "
-        f"images must be .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif{_hint(reasons)}"
+        f"no image could be embedded ({shards}): {holds}skipped: "
+        f"{describe_reasons(reasons) or 'none'}; "
+        f"images must be .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif{hint_at_remote(reasons)}"
     )
-
-
-def _hint(reasons: "Counter[str]") -> str:
-    if not reasons["remote"]:
-        return ""
-    return "; images at web addresses are not downloaded: make tar shards of them with img2dataset"
-
-
-def _counts(counts: "Counter[str]") -> str:
-    return ", ".join(f"{name} ({n})" for name, n in counts.most_common(8))

@@ -1,12 +1,13 @@
 """Files of embeddings made elsewhere in, embeddings out: one part per file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from ..store import Product, Scratch
+from ..store import PartRecord, Product, Scratch
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .part_tables import EmbeddingRows
+from .part_tables import EmbeddingRows, require_few_skipped
 from .sources.embeddings.files import EmbeddingsFile
 
 
@@ -59,3 +60,7 @@ class Import(Stage):
             "is_normalised": True,
         }
         return rows.write(scratch, {"is_partial": False, "why_partial": "", "suffixes": {}}, model)
+
+    def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
+        """ShardError where too many rows were skipped."""
+        require_few_skipped(records, runtime.max_skipped)

@@ -1,13 +1,13 @@
 """The tables of a part: how any is written, and those of embeddings."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..store import Product, Scratch
+from ..store import PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS
 
 
@@ -55,3 +55,31 @@ class EmbeddingRows:
             },
             shared={"model": dict(model)},
         )
+
+
+def require_few_skipped(records: Sequence[PartRecord], allowed: float) -> None:
+    """ShardError where a larger share of all samples was skipped than is allowed."""
+    seen = sum(record.facts["seen"] for record in records)
+    skipped = seen - sum(record.facts["embedded"] for record in records)
+    if skipped <= allowed * seen:
+        return
+    reasons: Counter[str] = Counter()
+    for record in records:
+        reasons.update(record.facts["skipped"])
+    raise ShardError(
+        f"{skipped} of {seen} samples ({skipped / seen:.1%}) were skipped, more than --max-skipped "
+        f"{allowed:g} allows ({describe_reasons(reasons)}): raise --max-skipped to accept them; "
+        f"all work is kept{hint_at_remote(reasons)}"
+    )
+
+
+def describe_reasons(counts: Mapping[str, int]) -> str:
+    """The commonest reasons with their counts."""
+    return ", ".join(f"{name} ({n})" for name, n in Counter(counts).most_common(8))
+
+
+def hint_at_remote(reasons: Mapping[str, int]) -> str:
+    """What to do about images at web addresses, if there are any."""
+    if not reasons.get("remote"):
+        return ""
+    return "; images at web addresses are not downloaded: make tar shards of them with img2dataset"

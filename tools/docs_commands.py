@@ -22,7 +22,7 @@ may be left out where the store holds one run.
 | 0 | The command did what was asked. |
 | 1 | `verify` found damage, or `doctor` a fault. From any other command: a bug, with a traceback. |
 | 2 | An error that you can act on: one line on standard error says what is wrong and what to do. |
-| 130 | Stopped by Ctrl-C. What was finished is kept; the same command goes on from there. |
+| 130 | Stopped by Ctrl-C or SIGTERM: work that is done is kept; the same command continues. |
 """
 
 TYPE_WORDS: Mapping[str, str] = MappingProxyType({"Path": "path", "int": "integer", "str": "text"})

@@ -1,7 +1,9 @@
 """The application `cpp-pipe`: its commands, loaded when they are called; errors and exit codes."""
 
+import contextlib
 import functools
 import importlib
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,7 +69,7 @@ EXIT_CODES: Mapping[int, str] = {
     0: "The command did its work, or --no-wait left the rest to other workers.",
     1: "verify found damaged files, doctor found faults, or cpp-pipe has a bug.",
     2: "The command cannot run as given; one line on stderr says what to do.",
-    130: "Stopped by Ctrl-C; the same command continues where it stopped.",
+    130: "Stopped by Ctrl-C or SIGTERM; the same command continues where it stopped.",
 }
 """How every command ends."""
 
@@ -108,6 +110,8 @@ class _Commands(TyperGroup):
             formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
     def invoke(self, ctx: Any) -> Any:
+        with contextlib.suppress(ValueError):  # outside the main thread there are no signals
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except CppPipeError as error:

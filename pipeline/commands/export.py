@@ -69,6 +69,8 @@ def export(
     ):
         if is_given and form != owner:
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
+    if form == "parquet" and not out.is_dir() and out.suffix not in (".parquet", ".pq"):
+        raise ConfigError(f"--out must end in .parquet, got {out}: export parquet writes Parquet")
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
     run = Run.open(plan.store, plan.run, common.device)

@@ -12,8 +12,11 @@ from ...store.files import sync, temporary_sibling
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path to write a file to; it becomes `path` if the block ends without an error."""
+    path = path.resolve()  # of a link, the file that it leads to
     if path.is_dir():
         raise ConfigError(f"--out {path} is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"--out {path} is a device or a pipe: name a file")
     with _renamed(path) as temporary:
         yield temporary
 

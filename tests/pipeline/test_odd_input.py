@@ -1,7 +1,11 @@
 """What users' files and shells hold: byte order marks, ~, long texts, gaps, numbers of NumPy."""
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,7 +80,8 @@ def test_words_may_be_longer_than_the_name_of_a_file(text):
 def test_numbers_of_numpy_are_numbers(store, n):
     run = Run.open(store)
     key = run.artifact("embeddings").column("key")[0]
-    assert len(run.search(key=key, n=n, cluster=[np.int32(0), 1, 2])) == 3
+    clusters: Any = [np.int32(0), 1, 2]
+    assert len(run.search(key=key, n=n, cluster=clusters)) == 3
 
 
 @pytest.mark.parametrize(
@@ -110,3 +115,43 @@ def test_equal_rows_have_no_curve_to_speak_of(tmp_path):
     succeed(tmp_path / "store", "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
     ran = succeed(tmp_path / "store", "select-k")
     assert "0.0% shorter" in ran.out
+
+
+def test_an_import_that_skips_too_much_fails(tmp_path):
+    x = np.ones((10, 4), np.float32)
+    x[:3] = np.nan
+    np.savez(tmp_path / "rows.npz", x=x)
+    words = ["import", str(tmp_path / "rows.npz"), "--model", "ViT-B-32"]
+    assert "3 of 10 samples (30.0%) were skipped" in fail(tmp_path / "store", *words)
+    ran = succeed(tmp_path / "store", *words, "--max-skipped", "0.3")
+    assert "1 of 1 parts are there already" in ran.err
+
+
+def test_an_export_is_what_its_name_says(store, tmp_path):
+    line = fail(store, "export", "parquet", "--out", tmp_path / "rows.csv")
+    assert "--out must end in .parquet" in line
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_device_is_not_replaced_and_a_link_stays_a_link(store, tmp_path):
+    os.mkfifo(tmp_path / "pipe.parquet")
+    assert "a device or a pipe" in fail(
+        store, "export", "parquet", "--out", tmp_path / "pipe.parquet"
+    )
+    link, target = tmp_path / "link.parquet", tmp_path / "real.parquet"
+    link.symlink_to(target)
+    succeed(store, "export", "parquet", "--out", link)
+    assert link.is_symlink() and pq.read_table(target).num_rows == 60
+
+
+def test_sigterm_stops_like_ctrl_c(tmp_path, digit_shards):
+    words = [sys.executable, "-m", "cpp_pipe", "embed", str(digit_shards), *DIGITS]
+    with subprocess.Popen(
+        [*words, "--store", str(tmp_path / "store")], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        while "making embeddings" not in process.stderr.readline():
+            pass
+        process.terminate()
+        assert "the same command continues" in process.stderr.read()
+    assert process.returncode == 130

@@ -103,7 +103,7 @@ class Plan:
         k = max(assign.numbers, default=0) if assign.method == "spectral" else 0
         if k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
             return stage
-        # More than k, so that pieces of one group can be told from clusters.
+        # More than k, so that pieces of one group can be distinguished from clusters.
         return replace(stage, k_max=min(k + k // 2, rows, stage.landmarks))
 
     def _embedded(self) -> Artifact | None:

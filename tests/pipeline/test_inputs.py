@@ -222,7 +222,7 @@ def test_one_command_does_everything_for_a_folder(store, tmp_path):
     assert all(hit["caption"] for hit in hits)
     scores = json.loads(succeed(store, "eval", "--label", "folder", *words).out)
     assert (scores["n"], scores["classes"], scores["k"]) == (60, 10, 5)
-    # The same command again makes nothing anew.
+    # The same command makes nothing a second time.
     again = succeed(store, "run", "--images", photos, *SMALL, "--set", "assign.k=5")
     assert "making" not in again.err
 

@@ -35,12 +35,12 @@ class Artifact:
         """What the artifact is and what it was made from; StoreError for an unknown format."""
         path = self.folder / MANIFEST
         value = self._backend.read_json(path)
-        told = value if isinstance(value, Mapping) else {}
-        kind = KINDS.get(str(told.get("kind")))
-        if kind is None or told.get("format") != kind.format:
+        fields = value if isinstance(value, Mapping) else {}
+        kind = KINDS.get(str(fields.get("kind")))
+        if kind is None or fields.get("format") != kind.format:
             known = ", ".join(f"{kind.name} {kind.format}" for kind in KINDS.values())
             raise StoreError(
-                f"{path} is of kind {told.get('kind')!r} in format {told.get('format')!r}, "
+                f"{path} is of kind {fields.get('kind')!r} in format {fields.get('format')!r}, "
                 f"this version of cpp-pipe reads {known}: use the version that wrote it, "
                 "or another store"
             )

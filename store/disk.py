@@ -145,9 +145,9 @@ def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
     """Records of those of the named parts that exist."""
     for name in names:
         path = parts / f"{name}{PART_SUFFIX}"
-        found = find_json(path)
-        if found is not None:
-            yield PartRecord.from_json(found, path)
+        value = find_json(path)
+        if value is not None:
+            yield PartRecord.from_json(value, path)
 
 
 def adopt(others: Path, record: PartRecord, parts: Path) -> None:

@@ -1,4 +1,4 @@
-"""`cpp-pipe eval`: which rows are scored, what is reported of them, and what they are compared with."""
+"""`cpp-pipe eval`: which rows are scored, what is reported, and what scores are compared with."""
 
 import json
 import os

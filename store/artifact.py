@@ -113,8 +113,8 @@ class Artifact:
     def path(self, part: str, role: str, *, is_read_whole: bool = False) -> Path:
         """The file that plays a role in a part; of a bucket, a copy on this machine.
 
-        StoreError where it is missing or damaged, as far as `integrity` looks: further where it is
-        going to be read whole.
+        StoreError where it is missing, or where `integrity` finds it damaged, which checks more of
+        a file that is going to be read whole.
         """
         file = self.part_names[part].files[role]
         where = self.folder / PARTS / file.name

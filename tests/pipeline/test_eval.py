@@ -104,7 +104,7 @@ def fitted_on(store, kind, *inputs):
                 save_file({name: np.zeros(1) for name in spec.names or ("weight",)}, path)
             else:
                 assert isinstance(spec, Blob)
-                path.write_bytes(b"a picture")
+                path.write_bytes(b"an image")
         return Product(rows=0)
 
     return publish(store, kind, {kind: write}, inputs)

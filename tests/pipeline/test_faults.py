@@ -286,7 +286,7 @@ def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Pa
     store = tmp_path / "store"
     resume(store, shards)
     before = embedded(store)
-    # As many bytes, under the same name, with another picture in one place.
+    # As many bytes, under the same name, with another image in one place.
     path = shards / "001.tar"
     data = path.read_bytes()
     other = (shards / "002.tar").read_bytes()

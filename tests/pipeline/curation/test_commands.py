@@ -19,7 +19,7 @@ def store(tmp_path_factory, digit_shards) -> Path:
 
 @pytest.fixture
 def twins(tmp_path) -> Path:
-    """A store of pictures of which three are there twice."""
+    """A store of images of which three are there twice."""
     content = {f"{n:02d}.png": png(n) for n in range(20)}
     content |= {f"twin-{n:02d}.png": png(n) for n in range(3)}
     embed(tmp_path / "store", plain_tar(tmp_path / "twins.tar", content))

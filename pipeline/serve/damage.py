@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from ...store import Artifact, CppPipeError, StoreError
+from ...store.errors import first_line
 
 
 @contextlib.contextmanager
@@ -14,7 +15,7 @@ def reading(artifact: Artifact) -> Iterator[None]:
     except CppPipeError:
         raise
     except (OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)
         raise StoreError(
             f"{artifact.kind.name} {artifact.version} cannot be read ({reason}): run `cpp-pipe "
             "verify` to find the damaged files"

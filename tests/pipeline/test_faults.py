@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -16,13 +15,13 @@ import pytest
 from benchmarks.chaos import finish, start
 from cpp_pipe.stages.contract import Spent
 from cpp_pipe.stages.sources.digits import write_digit_shards
-from cpp_pipe.store import Artifact, ShardError, Store, StoreError
-from cpp_pipe.store.kinds import EMBEDDINGS
+from cpp_pipe.store import ShardError, Store, StoreError
 from cpp_pipe.store.upkeep import verify
 
 from ..stages.shards import write_shards
 from ..stages.world import plan_of
-from .cli import DIGITS, embed, fail
+from ..waiting import wait_until
+from .cli import DIGITS, embed, fail, open_whole
 
 _PATIENCE_SECONDS = 120
 
@@ -46,23 +45,8 @@ def resume(store: Path, shards: Path) -> str:
     return embed(store, shards, more=["--batch-size", _BATCH]).err
 
 
-def embedded(store: Path) -> Artifact:
-    """What the default run holds; no byte of it is wrong."""
-    opened = Store(store)
-    found = opened.open(EMBEDDINGS, opened.runs.read("default").versions["embeddings"])
-    assert list(verify(found)) == []
-    return found
-
-
 def parts_there(store: Path) -> int:
     return len(list(store.rglob("*.part.json")))
-
-
-def wait_until(is_time: Callable[[], bool]) -> None:
-    began = time.monotonic()
-    while not is_time():
-        assert time.monotonic() - began < _PATIENCE_SECONDS
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +55,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("many")
     write_digit_shards(folder / "shards", 12)
     resume(folder / "store", folder / "shards")
-    return folder / "shards", embedded(folder / "store").content
+    return folder / "shards", open_whole(folder / "store").content
 
 
 # The disk and the store.
@@ -90,7 +74,7 @@ def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tm
     assert parts_there(store) == 2
     assert not list(store.rglob(".tmp-*"))
     assert "2 of 3 parts are there already" in resume(store, shards)
-    assert embedded(store).rows == 420
+    assert open_whole(store).rows == 420
 
 
 @pytest.fixture
@@ -121,7 +105,7 @@ def test_a_full_disk_gives_one_line_and_the_same_command_continues(
     command = ["mount", "-o", "remount,size=16m", str(small_disk)]
     subprocess.run(command, check=True)
     assert f"{kept} of 12 parts are there already" in resume(store, shards)
-    assert embedded(store).content == content
+    assert open_whole(store).content == content
 
 
 class Meddler:
@@ -229,7 +213,7 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
     assert "a worker process died while making embeddings" in told.read_text().splitlines()[-1]
     assert Store(store).artifacts() == []
     assert "parts are there already" in resume(store, shards)
-    assert embedded(store).content == content
+    assert open_whole(store).content == content
 
 
 @pytest.mark.slow
@@ -259,7 +243,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     assert printed == ""
     assert Store(store).artifacts() == []
     assert "parts are there already" in resume(store, shards)
-    assert embedded(store).content == content
+    assert open_whole(store).content == content
 
 
 @pytest.mark.slow
@@ -270,7 +254,7 @@ def test_two_commands_on_one_store_at_once_both_succeed(tmp_path: Path, many: tu
     processes = [begin(shards, store, told) for told in tolds]
     assert [finish(process) for process in processes] == [0, 0]
     assert all("seen 896 = embedded 896 + skipped 0" in told.read_text() for told in tolds)
-    assert embedded(store).content == content
+    assert open_whole(store).content == content
 
 
 # Shards that change.
@@ -285,7 +269,7 @@ def shards(tmp_path: Path, digit_shards: Path) -> Path:
 def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Path, shards: Path):
     store = tmp_path / "store"
     resume(store, shards)
-    before = embedded(store)
+    before = open_whole(store)
     # As many bytes, under the same name, with another image in one place.
     path = shards / "001.tar"
     data = path.read_bytes()
@@ -294,7 +278,7 @@ def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Pa
     assert len(other) == len(data)
     path.write_bytes(other)
     assert "2 of 3 parts are there already" in resume(store, shards)
-    after = embedded(store)
+    after = open_whole(store)
     assert after.version != before.version
     assert list(verify(before)) == []
     changed = after.table(after.parts[1].name).to_pylist()
@@ -304,8 +288,8 @@ def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Pa
     path.write_bytes(data)
     (tmp_path / "others" / "000.tar").rename(shards / "003.tar")
     assert "3 of 4 parts are there already" in resume(store, shards)
-    assert embedded(store).rows == 80
-    assert [part.content for part in embedded(store).parts[:3]] == [
+    assert open_whole(store).rows == 80
+    assert [part.content for part in open_whole(store).parts[:3]] == [
         part.content for part in before.parts
     ]
 

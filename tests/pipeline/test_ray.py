@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 
 from cpp_pipe.stages.sources.digits import write_digit_shards
-from cpp_pipe.store import Artifact, Store
-from cpp_pipe.store.kinds import EMBEDDINGS
-from cpp_pipe.store.upkeep import verify
 
-from .cli import DIGITS, embed
+from .cli import DIGITS, embed, open_whole
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,14 +44,6 @@ def begin(store: Path, shards: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def embedded(store: Path) -> Artifact:
-    """What the default run holds; no byte of it is wrong."""
-    opened = Store(store)
-    found = opened.open(EMBEDDINGS, opened.runs.read("default").versions["embeddings"])
-    assert list(verify(found)) == []
-    return found
-
-
 def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path):
     shards, store = tmp_path / "shards", tmp_path / "store"
     write_digit_shards(shards, SHARDS)
@@ -74,7 +63,7 @@ def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path):
     assert "ray: 2 nodes with 2 CPUs and 0 GPUs" in told
     assert "seen 896 = embedded 896 + skipped 0" in printed
     embed(tmp_path / "local", shards, more=["--batch-size", "1"])
-    assert embedded(store).content == embedded(tmp_path / "local").content
+    assert open_whole(store).content == open_whole(tmp_path / "local").content
 
 
 def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):

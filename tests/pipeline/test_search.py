@@ -142,10 +142,10 @@ def test_images_like_a_negative_example_are_avoided(made):
     assert np.mean([label_of(run, hit.key) == "7" for hit in without[:5]]) >= 0.8
     done = succeed(made / "store", "search", "--key", key_of(3), "--not", f"key:{key_of(4)}")
     assert f"avoiding: key '{key_of(4)}'" in done.err
-    image = succeed(
+    done = succeed(
         made / "store", "search", "--key", key_of(3), "--not", made / "img.png", "-n", "1"
     )
-    assert "avoiding: image" in image.err
+    assert "avoiding: image" in done.err
 
 
 def test_only_the_direction_of_an_example_counts():

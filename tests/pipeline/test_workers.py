@@ -5,7 +5,6 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -24,13 +23,13 @@ from cpp_pipe.pipeline.making.engines.local import make_in_parallel, make_parts
 from cpp_pipe.pipeline.making.engines.part_maker import in_turn
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
-from cpp_pipe.store import Artifact, Draft, Product, Scratch, Store
+from cpp_pipe.store import Draft, Product, Scratch, Store
 from cpp_pipe.store.files import lock
-from cpp_pipe.store.kinds import FEATURES, KINDS, Kind
-from cpp_pipe.store.upkeep import verify
+from cpp_pipe.store.kinds import FEATURES, Kind
 
 from ..store.stores import recipe, write_features
-from .cli import DIGITS, SMALL, embed, fail, succeed
+from ..waiting import wait_until
+from .cli import DIGITS, SMALL, embed, fail, open_whole, succeed
 
 SHARDS = 12
 _PATIENCE_SECONDS = 120
@@ -48,14 +47,6 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def made(store: Path, slot: str) -> Artifact:
-    """What the default run holds; no byte of it is wrong."""
-    opened = Store(store)
-    found = opened.open(KINDS[slot], opened.runs.read("default").versions[slot])
-    assert list(verify(found)) == []
-    return found
-
-
 def words(alone: Path, worker: str) -> list[str]:
     """The words of an embed command of one worker."""
     return ["embed", "--shards", str(alone / "shards"), *DIGITS, "--worker", worker]
@@ -70,13 +61,6 @@ def embed_as(worker: str, alone: Path, store: Path) -> ForkServerProcess:
 def parts_there(store: Path) -> list[Path]:
     """The small files of all finished parts, the oldest first."""
     return sorted(store.rglob("*.part.json"), key=lambda path: path.stat().st_mtime_ns)
-
-
-def wait_until(is_time: Callable[[], bool]) -> None:
-    began = time.monotonic()
-    while not is_time():
-        assert time.monotonic() - began < _PATIENCE_SECONDS
-        time.sleep(0.01)
 
 
 # Who takes which part.
@@ -97,7 +81,7 @@ def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
     succeed(store, *words(alone, "1/3"))
     order = [path.name for path in parts_there(store)]
     assert order[: SHARDS // 3] == sorted(order)[1::3]
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @pytest.mark.parametrize(
@@ -198,7 +182,7 @@ def test_any_number_of_workers_makes_the_same_content(alone: Path, tmp_path: Pat
     for number in range(count):
         told = (tmp_path / f"{number}.txt").read_text()
         assert "seen 896 = embedded 896 + skipped 0" in told
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @pytest.mark.slow
@@ -211,7 +195,7 @@ def test_a_killed_worker_leaves_its_parts_to_the_others(alone: Path, tmp_path: P
     assert workers[1].exitcode != 0
     assert len(parts_there(store)) < SHARDS
     assert [finish(workers[0]), finish(workers[2])] == [0, 0]
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @pytest.mark.slow
@@ -226,7 +210,7 @@ def test_two_workers_refine_and_assign_like_one(alone: Path, tmp_path: Path):
     ]
     assert [finish(worker) for worker in workers] == [0, 0]
     for slot in ("features", "spectrum", "assignments"):
-        assert made(store, slot).content == made(alone / "store", slot).content
+        assert open_whole(store, slot).content == open_whole(alone / "store", slot).content
     for number in range(2):
         assert "896 rows in 10 clusters" in (tmp_path / f"{number}.txt").read_text()
 
@@ -236,7 +220,7 @@ def test_two_workers_refine_and_assign_like_one(alone: Path, tmp_path: Path):
 
 def lock_of_a_part(alone: Path, store: Path) -> Path:
     """The lock of the last part of the embeddings that a store is to hold."""
-    whole = made(alone / "store", "embeddings")
+    whole = open_whole(alone / "store")
     return store / "embeddings" / whole.version / "locks" / whole.parts[-1].name
 
 
@@ -251,7 +235,7 @@ def test_without_waiting_a_worker_leaves_held_parts_to_the_last_one(alone: Path,
     assert Store(store).artifacts() == []
     assert "half done" in succeed(store, "status").out
     assert "seen 896" in succeed(store, *left).out
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 def hold(path: Path, told: Path) -> None:
@@ -276,7 +260,7 @@ def test_the_part_of_a_dead_peer_is_taken_over(alone: Path, tmp_path: Path):
     peer.kill()
     peer.join()
     assert finish(worker) == 0
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,13 +35,13 @@ def words(shards: Path) -> list[str]:
     return ["embed", "--shards", str(shards), *DIGITS, "--batch-size", _BATCH]
 
 
-def begin(shards: Path, store: Path, told: Path, *more: str) -> ForkServerProcess:
-    """Starts an embed command in a process of its own; what it tells goes to a file."""
-    return start([*words(shards), *more, "--store", store], told)
+def begin(shards: Path, store: Path, output: Path, *more: str) -> ForkServerProcess:
+    """Starts an embed command in a process of its own; its output goes to a file."""
+    return start([*words(shards), *more, "--store", store], output)
 
 
 def resume(store: Path, shards: Path) -> str:
-    """Runs the same command to its end in this process; what it tells."""
+    """Runs the same command to its end in this process; what it prints on stderr."""
     return embed(store, shards, more=["--batch-size", _BATCH]).err
 
 
@@ -65,12 +65,12 @@ def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tm
     shards = tmp_path / "shards"
     write_shards(shards, shards=2, size=10)
     write_shards(tmp_path / "large", shards=1, size=400, first=20)[0].rename(shards / "002.tar")
-    store, told = tmp_path / "store", tmp_path / "told.txt"
-    process = begin(shards, store, told)
+    store, output = tmp_path / "store", tmp_path / "output.txt"
+    process = begin(shards, store, output)
     assert process.pid is not None
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
     assert finish(process) == 2
-    assert "no space left while writing" in told.read_text().splitlines()[-1]
+    assert "no space left while writing" in output.read_text().splitlines()[-1]
     assert parts_there(store) == 2
     assert not list(store.rglob(".tmp-*"))
     assert "2 of 3 parts are there already" in resume(store, shards)
@@ -192,9 +192,9 @@ def is_running(process: int) -> bool:
 )
 def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
-    store, told = tmp_path / "store", tmp_path / "told.txt"
+    store, output = tmp_path / "store", tmp_path / "output.txt"
     # The one that the user started: the others end by themselves.
-    process = begin(shards, store, told, "--workers", "2")
+    process = begin(shards, store, output, "--workers", "2")
     assert process.pid is not None
     wait_until(lambda: parts_there(store) >= 1)
     workers = children(process.pid)
@@ -205,12 +205,12 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
     # One of the others: the command says so, and keeps what is finished.
     kept = parts_there(store)
     assert kept < 11
-    process = begin(shards, store, told, "--workers", "2")
+    process = begin(shards, store, output, "--workers", "2")
     assert process.pid is not None
     wait_until(lambda: parts_there(store) > kept)
     os.kill(children(process.pid)[0], signal.SIGKILL)
     assert finish(process) == 2
-    assert "a worker process died while making embeddings" in told.read_text().splitlines()[-1]
+    assert "a worker process died while making embeddings" in output.read_text().splitlines()[-1]
     assert Store(store).artifacts() == []
     assert "parts are there already" in resume(store, shards)
     assert open_whole(store).content == content
@@ -224,7 +224,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     shards, content = many
     store = tmp_path / "store"
     command = [*words(shards), "--workers", workers, "--store", str(store)]
-    # In a session of its own, all of whose processes a terminal tells of Ctrl-C.
+    # In a session of its own, all of whose processes get Ctrl-C from a terminal.
     process = subprocess.Popen(
         [sys.executable, "-m", "cpp_pipe", *command],
         stdout=subprocess.PIPE,
@@ -234,12 +234,12 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     )
     wait_until(lambda: parts_there(store) >= 1)
     os.killpg(process.pid, signal.SIGINT)
-    printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 130, told
-    assert told.splitlines()[-1] == (
+    printed, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == (
         "cpp-pipe: stopped; what is finished is kept, and the same command continues from there"
     )
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
     assert printed == ""
     assert Store(store).artifacts() == []
     assert "parts are there already" in resume(store, shards)
@@ -250,10 +250,10 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
 def test_two_commands_on_one_store_at_once_both_succeed(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
     store = tmp_path / "store"
-    tolds = [tmp_path / "one.txt", tmp_path / "other.txt"]
-    processes = [begin(shards, store, told) for told in tolds]
+    outputs = [tmp_path / "one.txt", tmp_path / "other.txt"]
+    processes = [begin(shards, store, output) for output in outputs]
     assert [finish(process) for process in processes] == [0, 0]
-    assert all("seen 896 = embedded 896 + skipped 0" in told.read_text() for told in tolds)
+    assert all("seen 896 = embedded 896 + skipped 0" in output.read_text() for output in outputs)
     assert open_whole(store).content == content
 
 

@@ -211,8 +211,8 @@ def test_one_command_does_everything_for_a_folder(store, tmp_path):
     assert done.out.count("%") >= 5  # captions with their shares
     assert "next:" in done.out and f"cpp-pipe report --run my-photos --store {store}" in done.out
     assert "cpp-pipe eval --label folder --run my-photos" in done.out
-    told = json.loads(succeed(store, "status", "--json").out)["my-photos"]
-    assert {row["slot"] for row in told} >= {
+    status = json.loads(succeed(store, "status", "--json").out)["my-photos"]
+    assert {row["slot"] for row in status} >= {
         "embeddings", "heads", "features", "spectrum", "assignments", "captions", "index/features",
         "index/embeddings",
     }  # fmt: skip
@@ -358,8 +358,8 @@ def test_shards_in_a_bucket_are_embedded_and_shown(store, tmp_path):
 def test_differing_counts_of_img2dataset_are_reported_and_kept(store, tmp_path):
     write_shards(tmp_path / "in", shards=3)
     for name, count in (("000", 20), ("001", 25)):
-        told = json.dumps({"count": 30, "successes": count})
-        (tmp_path / "in" / f"{name}_stats.json").write_text(told)
+        stats = json.dumps({"count": 30, "successes": count})
+        (tmp_path / "in" / f"{name}_stats.json").write_text(stats)
     done = embed(store, tmp_path / "in")
     differing = [line for line in done.out.splitlines() if "counts differ" in line]
     assert differing == [

@@ -57,10 +57,10 @@ def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path):
         time.sleep(0.005)
     cluster.remove_node(node, allow_graceful=False)
     there = len(list(store.rglob("*.part.json")))
-    printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 0, told
+    printed, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
     assert there < SHARDS - 2
-    assert "ray: 2 nodes with 2 CPUs and 0 GPUs" in told
+    assert "ray: 2 nodes with 2 CPUs and 0 GPUs" in errors
     assert "seen 896 = embedded 896 + skipped 0" in printed
     embed(tmp_path / "local", shards, more=["--batch-size", "1"])
     assert open_whole(store).content == open_whole(tmp_path / "local").content
@@ -71,17 +71,17 @@ def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):
     write_digit_shards(shards, 2)
     (shards / "00001.tar").write_text("no tar at all, " * 100)
     process = begin(tmp_path / "store", shards, "--address", cluster.address)
-    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 2, told
-    last = told.splitlines()[-1]
+    _, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 2, errors
+    last = errors.splitlines()[-1]
     assert last.startswith("cpp-pipe: the shard ") and "00001.tar is not a tar" in last
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
 
 
 def test_an_absent_cluster_gives_one_line(tmp_path: Path):
     shards = tmp_path / "shards"
     write_digit_shards(shards, 2)
     process = begin(tmp_path / "store", shards, "--address", "localhost:1")
-    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 2, told
-    assert "--address: no Ray cluster can be reached at 'localhost:1'" in told.splitlines()[-1]
+    _, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 2, errors
+    assert "--address: no Ray cluster can be reached at 'localhost:1'" in errors.splitlines()[-1]

@@ -330,8 +330,8 @@ def test_two_workers_build_the_same_index_as_one(made, tmp_path):
                 for kind in ("quantizer", "lists", "index")
             }
         )
-        told = (tmp_path / f"{count}-0.txt").read_text()
-        assert "embeddings: 120 rows, IVF4,SQfp16, recall@10" in told
+        output = (tmp_path / f"{count}-0.txt").read_text()
+        assert "embeddings: 120 rows, IVF4,SQfp16, recall@10" in output
     assert contents[0] == contents[1]
 
 

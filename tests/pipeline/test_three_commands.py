@@ -120,8 +120,8 @@ def test_existing_artifacts_are_not_made_again(walked, digit_shards):
 
 def test_status_lineage_and_verify_describe_the_store(walked):
     store, _, _ = walked
-    told = json.loads(succeed(store, "status", "--json").out)
-    slots = {row["slot"] for row in told["default"]}
+    status = json.loads(succeed(store, "status", "--json").out)
+    slots = {row["slot"] for row in status["default"]}
     assert {"embeddings", "heads", "features", "index/features"} <= slots
     tree = json.loads(succeed(store, "lineage", "index/features", "--json").out)
     assert tree["inputs"][0]["kind"] == "features"

@@ -53,9 +53,9 @@ def words(alone: Path, worker: str) -> list[str]:
 
 
 def embed_as(worker: str, alone: Path, store: Path) -> ForkServerProcess:
-    """Starts one worker in a process of its own; what it tells goes to a file beside the store."""
-    told = store.parent / f"{worker[0]}.txt"
-    return start([*words(alone, worker), "--store", store], told)
+    """Starts one worker in a process of its own; its output goes to a file beside the store."""
+    output = store.parent / f"{worker[0]}.txt"
+    return start([*words(alone, worker), "--store", store], output)
 
 
 def parts_there(store: Path) -> list[Path]:
@@ -148,12 +148,12 @@ class Telling(Stage):
         begun.mkdir(exist_ok=True)
         (begun / str(os.getpid())).touch()
         wait_until(lambda: len(list(begun.iterdir())) >= self.processes)
-        told = {
+        facts = {
             "process": os.getpid(),
             "device": runtime.device,
             "threads": os.environ["OMP_NUM_THREADS"],
         }
-        return replace(write_features(scratch), facts=told)
+        return replace(write_features(scratch), facts=facts)
 
 
 def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
@@ -162,10 +162,10 @@ def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
     parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
     draft = Store(tmp_path).draft(made_so)
     assert make_in_parallel(Telling(processes=2), draft, parts, {}, Runtime(), shares) == []
-    told = [record.facts for record in draft.finished().values()]
-    assert len(told) == 6
-    by_process = {one["process"]: (one["device"], one["threads"]) for one in told}
-    assert all(by_process[one["process"]] == (one["device"], one["threads"]) for one in told)
+    facts = [record.facts for record in draft.finished().values()]
+    assert len(facts) == 6
+    by_process = {part["process"]: (part["device"], part["threads"]) for part in facts}
+    assert all(by_process[part["process"]] == (part["device"], part["threads"]) for part in facts)
     assert sorted(by_process.values()) == [("cpu:0", "1"), ("cpu:1", "2")]
     assert os.getpid() not in by_process
 
@@ -180,8 +180,8 @@ def test_any_number_of_workers_makes_the_same_content(alone: Path, tmp_path: Pat
     workers = [embed_as(f"{number}/{count}", alone, store) for number in range(count)]
     assert [finish(worker) for worker in workers] == [0] * count
     for number in range(count):
-        told = (tmp_path / f"{number}.txt").read_text()
-        assert "seen 896 = embedded 896 + skipped 0" in told
+        output = (tmp_path / f"{number}.txt").read_text()
+        assert "seen 896 = embedded 896 + skipped 0" in output
     assert open_whole(store).content == open_whole(alone / "store").content
 
 
@@ -238,22 +238,22 @@ def test_without_waiting_a_worker_leaves_held_parts_to_the_last_one(alone: Path,
     assert open_whole(store).content == open_whole(alone / "store").content
 
 
-def hold(path: Path, told: Path) -> None:
+def hold(path: Path, is_held: Path) -> None:
     """Holds a lock until it is killed."""
     with lock(path):
-        told.touch()
+        is_held.touch()
         time.sleep(_PATIENCE_SECONDS)
 
 
 @pytest.mark.slow
 def test_the_part_of_a_dead_peer_is_taken_over(alone: Path, tmp_path: Path):
-    store, told = tmp_path / "store", tmp_path / "0.txt"
+    store, output = tmp_path / "store", tmp_path / "0.txt"
     path, is_held = lock_of_a_part(alone, store), tmp_path / "held"
     peer = get_context("forkserver").Process(target=hold, args=(path, is_held))
     peer.start()
     wait_until(is_held.exists)
     worker = embed_as("0/2", alone, store)
-    wait_until(lambda: told.is_file() and "waiting for 1 part(s)" in told.read_text())
+    wait_until(lambda: output.is_file() and "waiting for 1 part(s)" in output.read_text())
     assert len(parts_there(store)) == SHARDS - 1
     time.sleep(0.5)
     assert worker.is_alive()

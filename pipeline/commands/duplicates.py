@@ -88,7 +88,7 @@ def _largest_groups(table: "pa.Table", n: int) -> "list[list[dict[str, Any]]]":
 def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]") -> None:
     facts = artifact.facts
     typer.echo(
-        f"{facts['groups']:,} groups of near-artifact (cosine {facts['threshold']:g} or more) "
+        f"{facts['groups']:,} groups of near-duplicates (cosine {facts['threshold']:g} or more) "
         f"among {facts['rows_in_all']:,} images: {facts['dropped']:,} could be dropped"
     )
     if not groups:

@@ -93,7 +93,7 @@ def write_shards(folder: Path, side: int, shards: int, images: int) -> list[Path
         with TarWriter(str(path)) as writer:
             for row in range(images):
                 key = f"{number:05d}{row:04d}"
-                sample = {"jpg": made[row % unique], "txt": f"picture {key}", "json": {"key": key}}
+                sample = {"jpg": made[row % unique], "txt": f"image {key}", "json": {"key": key}}
                 writer.write({"__key__": key, **sample})
     return paths
 
@@ -120,7 +120,7 @@ class Bench:
         return load_encoder(self.model, name, files=self.files, device=self.device, **self.settings)
 
 
-class Watch(Silent):
+class Timer(Silent):
     """Progress that notes when the model is loaded, and what time is spent on."""
 
     def __init__(self) -> None:
@@ -234,7 +234,7 @@ def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]
     from cpp_pipe.pipeline.commands.options import Common, embed_table, open_plan
 
     config = bench.files.get("model_config")
-    watch = Watch()
+    timer = Timer()
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-embed-") as store, watched_bytes() as peak:
         common = Common(
             store=store,
@@ -252,10 +252,10 @@ def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]
             data={"shards": tuple(map(str, paths))},
             embed={**embed_table(common), **bench.settings},
         )
-        plan = replace(plan, runtime=replace(plan.runtime, progress=watch), say=lambda line: None)
+        plan = replace(plan, runtime=replace(plan.runtime, progress=timer), say=lambda line: None)
         rows = plan.make("embeddings").rows
-        measured = rates(rows, watch.began, watch.cpu_began)
-    return {**measured, "spent": dict(watch.spent), "peak_bytes": peak[0]}
+        measured = rates(rows, timer.began, timer.cpu_began)
+    return {**measured, "spent": dict(timer.spent), "peak_bytes": peak[0]}
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def _acc(trainer: Trainer, y: np.ndarray) -> float:
 
 
 def train_and_keep(x: np.ndarray, y: np.ndarray, recipe: TrainingConfig) -> Row:
-    """Trains to the end, or until the watch stops the training."""
+    """Trains to the end, or until early stopping ends the training."""
     trainer = Trainer(torch.from_numpy(x), recipe, "cpu")
     stopping = EarlyStopping(recipe, trainer)
     start = _acc(trainer, y)

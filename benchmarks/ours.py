@@ -88,8 +88,8 @@ class Features(NamedTuple):
 
 def train(x: ndarray, recipe: TrainingConfig) -> Features:
     """Features of the heads that training by a recipe keeps."""
-    trainer, watch = train_heads(torch.from_numpy(x), recipe, "cpu")
-    return features_of(x, trainer, f"step {watch.kept_step}")
+    trainer, stopping = train_heads(torch.from_numpy(x), recipe, "cpu")
+    return features_of(x, trainer, f"step {stopping.kept_step}")
 
 
 def start(x: ndarray, seed: int) -> Features:

@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 import numpy as np
 
 from ..store import Artifact, ConfigError
+from ..store.errors import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -282,19 +283,15 @@ def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, A
     ) as error:
         if Path(source).is_file():
             raise ConfigError(
-                f"the weights in {source} do not fit the model {name}: {_first_line(error)}"
+                f"the weights in {source} do not fit the model {name}: {first_line(error)}"
             ) from error
         raise ConfigError(
-            f"the weights {source!r} of {name} cannot be downloaded ({_first_line(error)}): give "
+            f"the weights {source!r} of {name} cannot be downloaded ({first_line(error)}): give "
             "local files with --pretrained weights.safetensors (and --model-config model.json), "
             "connect to the network, or use a smaller model that you already have, e.g. "
             "--model ViT-B-32 --pretrained openai"
         ) from error
     return network, preprocess
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _unknown_model(model: str, known: Sequence[str]) -> str:

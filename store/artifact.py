@@ -35,12 +35,12 @@ class Artifact:
         """What the artifact is and what it was made from; StoreError for an unknown format."""
         path = self.folder / MANIFEST
         value = self._backend.read_json(path)
-        told = value if isinstance(value, Mapping) else {}
-        kind = KINDS.get(str(told.get("kind")))
-        if kind is None or told.get("format") != kind.format:
+        fields = value if isinstance(value, Mapping) else {}
+        kind = KINDS.get(str(fields.get("kind")))
+        if kind is None or fields.get("format") != kind.format:
             known = ", ".join(f"{kind.name} {kind.format}" for kind in KINDS.values())
             raise StoreError(
-                f"{path} is of kind {told.get('kind')!r} in format {told.get('format')!r}, "
+                f"{path} is of kind {fields.get('kind')!r} in format {fields.get('format')!r}, "
                 f"this version of cpp-pipe reads {known}: use the version that wrote it, "
                 "or another store"
             )
@@ -113,8 +113,8 @@ class Artifact:
     def path(self, part: str, role: str, *, is_read_whole: bool = False) -> Path:
         """The file that plays a role in a part; of a bucket, a copy on this machine.
 
-        StoreError where it is missing or damaged, as far as `integrity` looks: further where it is
-        going to be read whole.
+        StoreError where it is missing, or where `integrity` finds it damaged, which checks more of
+        a file that is going to be read whole.
         """
         file, where = self.part_names[part].files[role], self.place(part, role)
         path = self._backend.local_path(where, file)

@@ -41,7 +41,7 @@ def _refuse_links(folder: Path) -> None:
         if place.is_symlink():
             links.append(place)
     else:
-        return  # no store, so no root below which to look
+        return  # no store, so no root to check the folders below
     if links:
         raise StoreError(
             f"{links[0]} is a link, and nothing is written through a link in a store: put the "
@@ -85,7 +85,7 @@ def write_json(path: Path, value: Any) -> None:
 def lock(
     path: Path, *, shared: bool = False, wait: bool = True
 ) -> contextlib.AbstractContextManager[bool]:
-    """Holds a lock of the operating system; without `wait` tells at once whether it does."""
+    """Holds a lock of the operating system; without `wait` returns at once whether it does."""
     _refuse_links(path.parent)
     return lock_file(path, shared=shared, wait=wait)
 
@@ -145,9 +145,9 @@ def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
     """Records of those of the named parts that exist."""
     for name in names:
         path = parts / f"{name}{PART_SUFFIX}"
-        found = find_json(path)
-        if found is not None:
-            yield PartRecord.from_json(found, path)
+        value = find_json(path)
+        if value is not None:
+            yield PartRecord.from_json(value, path)
 
 
 def adopt(others: Path, record: PartRecord, parts: Path) -> None:

@@ -95,8 +95,8 @@ class Draft:
     def find_part(self, name: str) -> PartRecord | None:
         """A finished part, unless it was made by another recipe."""
         path = self._parts / f"{name}{PART_SUFFIX}"
-        found = self._backend.find_json(path)
-        record = None if found is None else PartRecord.from_json(found, path)
+        value = self._backend.find_json(path)
+        record = None if value is None else PartRecord.from_json(value, path)
         return record if record and record.recipe == self.recipe.of_part(name) else None
 
     def finished(self) -> dict[str, PartRecord]:

@@ -33,3 +33,8 @@ class QueryError(CppPipeError, ValueError):
 
 class NumericError(CppPipeError, ArithmeticError):
     """A number that is not finite, with the step and the term where it first appeared."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, or its type, in one line of at most 200 characters."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -44,10 +44,10 @@ def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
     backend = backend_of(artifact.folder)
     small = artifact.folder / PARTS / f"{part.name}{PART_SUFFIX}"
     try:
-        found = backend.find_json(small)
-        if found is None:
+        value = backend.find_json(small)
+        if value is None:
             yield Fault(path=small, what="is missing")
-        elif PartRecord.from_json(found, small) != part:
+        elif PartRecord.from_json(value, small) != part:
             yield Fault(path=small, what="differs from the manifest")
     except StoreError as error:
         yield _fault_of(error, small)

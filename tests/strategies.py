@@ -1,5 +1,6 @@
 """Hypothesis strategies that several tests share."""
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
@@ -11,6 +12,16 @@ def random_unit_rows(n: int, p: int, seed: int) -> Tensor:
     """n unit rows in float64, uniform on the sphere."""
     z = torch.randn(n, p, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return torch.nn.functional.normalize(z, dim=1)
+
+
+def random_rows(n: int, p: int, seed: int) -> np.ndarray:
+    """The same rows as a float32 array."""
+    return random_unit_rows(n, p, seed).float().numpy()
+
+
+def random_labels(n: int, k: int, seed: int) -> Tensor:
+    """A label from 0 to k - 1 for each of n rows."""
+    return torch.randint(0, k, (n,), generator=torch.Generator().manual_seed(seed))
 
 
 def random_memberships(n: int, m: int, seed: int) -> Tensor:

@@ -59,7 +59,7 @@ REGISTRIES = [
 ]
 """Hosts of packages, which no file may name; joined so that this file does not either."""
 
-PRINTING = ("pipeline/cli", "pipeline/commands/", "stages/algorithms/estimator.py")
+PRINTING = ("pipeline/commands/", "stages/algorithms/estimator.py")
 """Modules that may print; an estimator of scikit-learn prints if it is verbose."""
 
 DATA_SETS = "cifar10 cifar100 cifar20 coco digits imagenet laion-aesthetic reference wikiart"

@@ -1,6 +1,6 @@
 """Figures of the method, drawn from a run of the digits and with the code that made it.
 
-No figure uses labels: rows are told apart by the clusters of the run.
+No figure uses labels: colours and groups are the clusters of the run.
 """
 
 import io

@@ -141,7 +141,7 @@ def _copy(
         out,
         samples_per_shard=samples_per_shard,
         prefix=prefix,
-        tell=progress.advance,
+        report=progress.advance,
     )
     if made.links:
         say(f"{made.links:,} members are links and were not copied")

@@ -85,8 +85,8 @@ def _largest_groups(table: "pa.Table", n: int) -> "list[list[dict[str, Any]]]":
     return [table.slice(int(starts[group]), int(sizes[group])).to_pylist() for group in largest]
 
 
-def _print_groups(found: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]") -> None:
-    facts = found.facts
+def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]") -> None:
+    facts = artifact.facts
     typer.echo(
         f"{facts['groups']:,} groups of near-duplicates (cosine {facts['threshold']:g} or more) "
         f"among {facts['rows_in_all']:,} images: {facts['dropped']:,} could be dropped"

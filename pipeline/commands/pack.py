@@ -42,12 +42,12 @@ def pack(
     progress = ProgressLine()
     progress.start("pack", 0, "images")
 
-    def tell(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         progress.revise(total)
         progress.advance(1)
 
     try:
-        packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, report=tell)
+        packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, report=report)
     finally:
         progress.close()
     for path, key in packed.renamed[:_SHOWN]:

@@ -28,7 +28,7 @@ def report(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
     ] = None,
-    pictures: Annotated[
+    has_images: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Show images of the clusters.")
     ] = True,
 ) -> None:
@@ -58,7 +58,7 @@ def report(
         plan.settings.data.label,
         labels,
         must_score=must_score,
-        progress=plan.runtime.progress if pictures else None,
+        progress=plan.runtime.progress if has_images else None,
     )
     # What UTF-8 cannot hold, such as a lone surrogate of a label in JSON, becomes a question mark.
     page = write_page(contents).encode(errors="replace")

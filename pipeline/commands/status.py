@@ -84,15 +84,15 @@ def _run_status(store: Store, name: str) -> list[dict[str, Any]]:
     record = store.runs.read(name)
     rows = []
     for slot, version in record.versions.items():
-        found = store.find(kind_of(slot), version)
+        artifact = store.find(kind_of(slot), version)
         rows.append(
             {
                 "slot": slot,
                 "version": version,
-                "rows": found.rows if found else None,
-                "bytes": found.manifest.bytes if found else None,
-                "state": found.manifest.made_by["date"] if found else "missing",
-                "content": found.content if found else None,
+                "rows": artifact.rows if artifact else None,
+                "bytes": artifact.manifest.bytes if artifact else None,
+                "state": artifact.manifest.made_by["date"] if artifact else "missing",
+                "content": artifact.content if artifact else None,
             }
         )
     for slot, version in record.making.items():

@@ -42,7 +42,7 @@ def write_shards(
     *,
     samples_per_shard: int = 1000,
     prefix: str = "",
-    tell: Callable[[int], None] = lambda samples: None,
+    report: Callable[[int], None] = lambda samples: None,
 ) -> Curated:
     """Copies the samples of ascending rows, in their order, into shards in a new folder `out`.
 
@@ -58,7 +58,7 @@ def write_shards(
         with _Shards(folder, prefix, samples_per_shard) as shards:
             for part, sample in _samples(copier, sources, by_part):
                 shards.add(embeddings.part_names[part].facts["shard"], sample)
-                tell(1)
+                report(1)
         assert len(shards.rows) == len(rows), f"{len(shards.rows)} of {len(rows)} were copied"
         _write_manifest(folder / MANIFEST, shards.rows)
     return Curated(

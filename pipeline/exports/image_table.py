@@ -10,26 +10,13 @@ import numpy as np
 from ...store import Artifact
 from ..run import Run
 from ..view.captions import first_captions
+from ..view.columns import SAMPLE_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 EMBEDDING = "embedding"
 FEATURE = "feature"
-
-_OF_EMBEDDINGS = (
-    "key",
-    "shard",
-    "offset",
-    "size",
-    "width",
-    "height",
-    "caption",
-    "label",
-    "url",
-    "extra",
-)
-"""Columns of the embeddings that an export holds under their own names."""
 
 _OF_ASSIGNMENTS = ("cluster", "confidence", "novelty")
 
@@ -74,8 +61,8 @@ class ImageTable:
             start = self.embeddings.starts[part.name]
             numbers = range(start, start + part.rows)
             columns: dict[str, Any] = {"row": pa.array(numbers, pa.int64())}
-            table = self.embeddings.table(part.name, columns=list(_OF_EMBEDDINGS))
-            columns |= {name: table.column(name) for name in _OF_EMBEDDINGS}
+            table = self.embeddings.table(part.name, columns=list(SAMPLE_COLUMNS))
+            columns |= {name: table.column(name) for name in SAMPLE_COLUMNS}
             if self.assignments is not None:
                 table = self.assignments.table(part.name, columns=list(_OF_ASSIGNMENTS))
                 columns |= {name: table.column(name) for name in _OF_ASSIGNMENTS}

@@ -72,5 +72,5 @@ def make_index(
 
 
 def is_listed(settings: IndexSettings, source: Artifact) -> bool:
-    """Whether the rows' index is merged from lists, so that there is a quantizer to fit anew."""
+    """Whether the rows' index is merged from lists, so that its quantizer can be fitted again."""
     return Factory.parse(_factory(settings, source, None)).shape == "lists"

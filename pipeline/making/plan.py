@@ -40,9 +40,9 @@ class Plan:
         this slot: then what was fitted to other rows is fitted again.
         """
         if slot == "embeddings" and asked_by:
-            found = self._embedded()
-            if found is not None:
-                return found
+            embeddings = self._embedded()
+            if embeddings is not None:
+                return embeddings
         if slot.startswith(OTHER):
             return self._beside(slot)
         job = self.job(slot, stage=stage, asked_by=asked_by)
@@ -89,13 +89,13 @@ class Plan:
             )
         record = runs.read(name)
         version = record.versions.get("embeddings")
-        found = self.store.find(EMBEDDINGS, version) if version else None
-        if found is None:
+        embeddings = self.store.find(EMBEDDINGS, version) if version else None
+        if embeddings is None:
             raise MissingError(
                 f"run {name!r} has no embeddings yet: run cpp-pipe embed --run {name}"
             )
-        runs.update(self.run, versions={slot: found.version})
-        return found
+        runs.update(self.run, versions={slot: embeddings.version})
+        return embeddings
 
     def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
         """The stage with enough eigenvectors for the number of clusters that the user asks for."""
@@ -103,7 +103,7 @@ class Plan:
         k = max(assign.numbers, default=0) if assign.method == "spectral" else 0
         if k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
             return stage
-        # More than k, so that pieces of one group can be told from clusters.
+        # More than k, so that pieces of one group can be distinguished from clusters.
         return replace(stage, k_max=min(k + k // 2, rows, stage.landmarks))
 
     def _embedded(self) -> Artifact | None:

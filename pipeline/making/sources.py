@@ -99,15 +99,15 @@ def _expand(
     """The files that patterns name, reported; ShardError if one is missing and must not be."""
     if not patterns:
         return ()
-    found = expand(patterns, wanted)
-    for line in found.describe().splitlines():
+    matches = expand(patterns, wanted)
+    for line in matches.describe().splitlines():
         say(line)
-    if found.missing and not allow_missing:
+    if matches.missing and not allow_missing:
         raise ShardError(
-            f"{found.describe().splitlines()[0]}: restore them, or go on without them with "
+            f"{matches.describe().splitlines()[0]}: restore them, or go on without them with "
             "--allow-partial"
         )
-    return found.found
+    return matches.found
 
 
 def embed_fields(settings: EmbedSettings) -> tuple[dict[str, Any], dict[str, Path]]:

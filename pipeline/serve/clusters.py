@@ -124,8 +124,8 @@ class Clusters:
         if self._captions is None:
             return {}
         with reading(self._captions):
-            found = read_captions(self._captions)
-        return {cluster: _names(captions) for cluster, captions in found.items()}
+            by_cluster = read_captions(self._captions)
+        return {cluster: _names(captions) for cluster, captions in by_cluster.items()}
 
     @cached_property
     def _node_names(self) -> Mapping[int, Sequence[Name]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from ...store import Artifact, CppPipeError, StoreError
+from ...store.errors import first_line
 
 _FEW_FILES = 64
 """Files that are looked at before every answer; those of an artifact of more, once a second."""
@@ -27,7 +28,7 @@ def reading(artifact: Artifact) -> Iterator[None]:
     except CppPipeError:
         raise
     except (OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)
         raise StoreError(
             f"{artifact.kind.name} {artifact.version} cannot be read ({reason}): run `cpp-pipe "
             "verify` to find the damaged files"

@@ -67,14 +67,14 @@ def _curve(opened: OpenRun) -> list[CurvePoint]:
 
 
 def _tree(opened: OpenRun) -> TreeFacts | None:
-    found = opened.hierarchy
-    if found is None:
+    hierarchy = opened.hierarchy
+    if hierarchy is None:
         return None
-    with reading(found):
-        table = found.table(found.only_part).sort_by("level")
+    with reading(hierarchy):
+        table = hierarchy.table(hierarchy.only_part).sort_by("level")
     return TreeFacts(
-        finest=int(found.facts["finest"]),
-        shortest=int(found.facts["shortest"]),
+        finest=int(hierarchy.facts["finest"]),
+        shortest=int(hierarchy.facts["shortest"]),
         nats=table.column("coding_length_nats").to_pylist(),
         has_rows=opened.clusters.tree is not None,
     )

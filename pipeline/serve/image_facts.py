@@ -5,11 +5,11 @@ import json
 import numpy as np
 
 from ...store import MissingError
+from ..view.columns import SAMPLE_COLUMNS
 from .json_values import to_json_value
 from .models import Found, ImageFacts, Item, Place
 from .open_run import OpenRun
 from .partition import Partition
-from .row_fields import COLUMNS
 
 
 def list_items(opened: OpenRun, rows: np.ndarray, partition: Partition) -> list[Item]:
@@ -52,7 +52,7 @@ def list_found(opened: OpenRun, rows: np.ndarray, similarities: np.ndarray) -> l
 def describe_image(opened: OpenRun, row: int) -> ImageFacts:
     """A row in full; MissingError if there is none."""
     need_row(opened, row)
-    (fields,) = opened.rows.read([row], COLUMNS)
+    (fields,) = opened.rows.read([row], SAMPLE_COLUMNS)
     clusters, places = opened.clusters, []
     for number, grouping in enumerate(clusters.groupings):
         partition = clusters.partition(grouping.name)

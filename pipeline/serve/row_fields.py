@@ -7,16 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact
+from ..view.columns import SAMPLE_COLUMNS
 from ..view.keys import find_rows
 from .damage import reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-COLUMNS = (
-    "key", "shard", "offset", "size", "width", "height", "caption", "label", "url", "extra",
-)  # fmt: skip
-"""All columns of the embeddings except the vectors."""
 
 
 class RowFields:
@@ -60,7 +56,7 @@ class RowFields:
         import pyarrow.ipc
 
         with reading(self._embeddings):
-            table = self._embeddings.table(name, columns=list(COLUMNS)).combine_chunks()
+            table = self._embeddings.table(name, columns=list(SAMPLE_COLUMNS)).combine_chunks()
         # Named by number, because the name of a part may be any text.
         path = self._folder / f"{self._embeddings.starts[name]}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:

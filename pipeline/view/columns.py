@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+SAMPLE_COLUMNS = (
+    "key", "shard", "offset", "size", "width", "height", "caption", "label", "url", "extra",
+)  # fmt: skip
+"""All columns of the embeddings except the vectors."""
+
 
 def split_by_part(
     artifact: Artifact, ascending: "np.ndarray"

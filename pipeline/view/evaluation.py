@@ -146,7 +146,7 @@ def evaluate(
 
 def _columns(assignments: Artifact, k: int | None) -> tuple[int, str, str]:
     """The number of clusters for a k, and its two columns; None is the first k."""
-    counts = {int(asked): count for asked, count in assignments.facts["clusters"].items()}
+    counts = {int(number): count for number, count in assignments.facts["clusters"].items()}
     first = next(iter(counts))
     if k is None or k == first:
         return counts[first], "cluster", "confidence"

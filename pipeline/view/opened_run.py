@@ -53,24 +53,24 @@ class OpenedRun:
 
     def artifact(self, slot: str) -> Artifact:
         """What the run refers to in a slot; MissingError where there is nothing yet."""
-        found = self.find(slot)
-        if found is None:
+        artifact = self.find(slot)
+        if artifact is None:
             raise MissingError(
                 f"run {self.record.name!r} of the store {self.store.root} has no {slot} yet: "
                 "`cpp-pipe status` shows what there is"
             )
-        return found
+        return artifact
 
     def current(self, slot: str) -> Artifact | None:
         """What a slot holds, if it was made from what the run's other slots hold now.
 
         Contents count, and not versions: the same bytes may have been made in two ways.
         """
-        found = self.find(slot)
-        if found is None:
+        artifact = self.find(slot)
+        if artifact is None:
             return None
-        inputs = found.manifest.inputs
-        return found if all(self._holds(kind, inputs[kind]) for kind in inputs) else None
+        inputs = artifact.manifest.inputs
+        return artifact if all(self._holds(kind, inputs[kind]) for kind in inputs) else None
 
     def _holds(self, slot: str, used: Input) -> bool:
         # Views follow from other slots alone, and are out of date when these hold something else.

@@ -43,21 +43,21 @@ class Hit:
     confidence: float | None = None
     caption: str | None = None
     """The first caption of its cluster, if it has one."""
-    open_picture: "Callable[[int], Image.Image] | None" = field(
+    open_image: "Callable[[int], Image.Image] | None" = field(
         default=None, repr=False, compare=False
     )
 
     def image(self) -> "Image.Image":
         """The image, read from its source; MissingError if that is gone."""
-        if self.open_picture is None:
+        if self.open_image is None:
             raise MissingError(
                 f"{self.key} of {self.shard} was found without a run, so it has no image"
             )
-        return self.open_picture(self.row)
+        return self.open_image(self.row)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        names = [field_.name for field_ in fields(self) if field_.name != "open_picture"]
+        names = [field_.name for field_ in fields(self) if field_.name != "open_image"]
         return {name: getattr(self, name) for name in names}
 
 
@@ -200,7 +200,7 @@ def describe_rows(
     embeddings: Artifact,
     assignments: Artifact | None,
     captions: Artifact | None,
-    open_picture: "Callable[[int], Image.Image] | None" = None,
+    open_image: "Callable[[int], Image.Image] | None" = None,
 ) -> list[Hit]:
     """Rows as hits, with key, shard, cluster and caption; reads only the parts that hold them."""
     names = first_captions(captions) if captions is not None else {}
@@ -214,7 +214,7 @@ def describe_rows(
             similarity=float(similarity),
             row=int(row),
             caption=names.get(cluster.get("cluster", -1)),
-            open_picture=open_picture,
+            open_image=open_image,
             **columns,
             **cluster,
         )

@@ -62,7 +62,7 @@ def merge_nearest(left: Nearest, right: Nearest) -> Nearest:
     return Nearest(np.take_along_axis(similarities, order, 1), np.take_along_axis(rows, order, 1))
 
 
-def measure_recall(found: Nearest, truth: Nearest, own: np.ndarray) -> float:
+def measure_recall(nearest: Nearest, truth: Nearest, own: np.ndarray) -> float:
     """The share of true neighbours that were found; `own` rows do not count.
 
     A row as similar as the last true neighbour counts as that neighbour: copies are equal.
@@ -72,6 +72,6 @@ def measure_recall(found: Nearest, truth: Nearest, own: np.ndarray) -> float:
     if not total:
         return 1.0
     last = np.where(is_neighbour, truth.similarities, np.inf).min(1)
-    is_hit = (found.rows >= 0) & (found.rows != own[:, None])
-    is_hit &= found.similarities >= last[:, None] - _TIE
+    is_hit = (nearest.rows >= 0) & (nearest.rows != own[:, None])
+    is_hit &= nearest.similarities >= last[:, None] - _TIE
     return int(np.minimum(is_hit.sum(1), is_neighbour.sum(1)).sum()) / total

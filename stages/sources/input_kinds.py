@@ -73,11 +73,11 @@ def require_kind(path: Path, wanted: InputKind) -> None:
 
     A path of no known kind passes: its reader has the better message.
     """
-    found = find_kind(path)
-    is_single_image = found == "images" and path.is_file()
-    if found is not None and (found != wanted or is_single_image):
+    kind = find_kind(path)
+    is_single_image = kind == "images" and path.is_file()
+    if kind is not None and (kind != wanted or is_single_image):
         raise ConfigError(
-            f"{path} {describe(found, path)}, not {_WANTED[wanted]}: use {flag_for(found, path)}"
+            f"{path} {describe(kind, path)}, not {_WANTED[wanted]}: use {flag_for(kind, path)}"
         )
 
 

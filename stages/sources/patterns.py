@@ -83,20 +83,20 @@ def expand(patterns: Sequence[str], target: PatternTarget | None = None) -> Matc
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     if not patterns:
         raise ShardError("no shards are named: give a pattern such as 'laion/{000..999}.tar'")
-    found: list[Place] = []
+    places: list[Place] = []
     missing: list[str] = []
     for pattern in patterns:
-        places, absent = _expand_pattern(pattern, target)
-        found += places
+        present, absent = _expand_pattern(pattern, target)
+        places += present
         missing += absent
-    if not found:
+    if not places:
         hint = _why_missing(missing[0], target)
         if len(patterns) > 1:
             hint += "; if the shell expanded a pattern, quote it: 'laion/{000..999}.tar'"
         raise ShardError(f"none of the {len(missing)} {target.noun}s named exists: {hint}")
     first_by_file: dict[str, Place] = {}
     duplicates: list[Place] = []
-    for place in found:
+    for place in places:
         if first_by_file.setdefault(str(place.resolve()), place) is not place:
             duplicates.append(place)
     return Matches(
@@ -130,20 +130,20 @@ def _expand_pattern(
         return _expand_list(Path(pattern[1:]).expanduser(), target)
     pattern = str(Path(pattern).expanduser())
     names = expand_braces(pattern) if _find(pattern, folders) is None else [pattern]
-    found: list[Place] = []
+    places: list[Place] = []
     missing: list[str] = []
     for name in names:
         path = _find(name, folders)
         if path is not None:
-            found += _files_in(path, target) if path.is_dir() else [path]
+            places += _files_in(path, target) if path.is_dir() else [path]
         elif glob.has_magic(name):
-            found += _glob(name, target, folders)
+            places += _glob(name, target, folders)
         else:
             missing.append(name)
-    if not found and (len(names) > 1 or glob.has_magic(pattern)):
+    if not places and (len(names) > 1 or glob.has_magic(pattern)):
         hint = why_nothing(names[0], target.suffix)
         raise ShardError(f"{pattern!r} finds no {target.noun}: {hint}")
-    return found, missing
+    return places, missing
 
 
 def is_remote(pattern: str) -> bool:
@@ -196,20 +196,20 @@ def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[s
     patterns = [line for line in patterns if line and not line.startswith("#")]
     if not patterns:
         raise ShardError(f"the list of {target.noun}s {path} is empty: write one pattern per line")
-    found: list[Place] = []
+    places: list[Place] = []
     missing: list[str] = []
     for pattern in patterns:
         if pattern.startswith("@"):
             raise ShardError(
                 f"{path} names the list {pattern!r}: a list must not hold another list"
             )
-        places, absent = _expand_pattern(pattern, target, (Path(), path.parent))
-        found += places
+        present, absent = _expand_pattern(pattern, target, (Path(), path.parent))
+        places += present
         missing += absent
-    if not found:
+    if not places:
         hint = _why_missing(missing[0], target)
         raise ShardError(f"none of the {target.noun}s in {path} exists: {hint}")
-    return found, missing
+    return places, missing
 
 
 def expand_braces(pattern: str) -> list[str]:

@@ -101,17 +101,17 @@ def expand_remote(pattern: str) -> tuple[list[Place], list[str]]:
     Takes braces, globs and folders, as for local files. ShardError where a glob or a folder has no
     shard.
     """
-    found: list[Place] = []
+    places: list[Place] = []
     missing: list[str] = []
     names = expand_braces(pattern)
     with ThreadPoolExecutor(_THREADS) as pool:
         for name, shards in zip(names, pool.map(_find, names), strict=True):
-            found += [Address(url) for url in shards or ()]
+            places += [Address(url) for url in shards or ()]
             if shards is None:
                 missing.append(name)
-    if not found and (len(names) > 1 or glob.has_magic(pattern)):
+    if not places and (len(names) > 1 or glob.has_magic(pattern)):
         raise ShardError(f"{pattern!r} finds no shard: check the address and your right to read")
-    return found, missing
+    return places, missing
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cpp_pipe.pipeline.commands.app import app
+from cpp_pipe.store import Artifact, Store
+from cpp_pipe.store.kinds import KINDS
+from cpp_pipe.store.upkeep import verify
 
 SMALL = (
     "--set", "train.hidden=32", "--set", "train.features=16",
@@ -50,6 +53,14 @@ def fail(store: Path | str, *arguments: str | Path) -> str:
     lines = [line for line in done.err.splitlines() if line.startswith("cpp-pipe: ")]
     assert len(lines) == 1, done.err
     return lines[0]
+
+
+def open_whole(store: Path, slot: str = "embeddings") -> Artifact:
+    """What a slot of the default run holds; no byte of it is wrong."""
+    opened = Store(store)
+    artifact = opened.open(KINDS[slot], opened.runs.read("default").versions[slot])
+    assert list(verify(artifact)) == []
+    return artifact
 
 
 def body(out: str) -> list[str]:

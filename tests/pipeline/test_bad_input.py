@@ -106,7 +106,7 @@ def test_images_that_do_not_decode_are_rows_with_a_reason(store, shards):
 
 def test_too_many_skipped_fail_and_lose_nothing(store, shards):
     for number in range(20):
-        add_member(shards / "000.tar", f"broken{number}.png", b"no picture")
+        add_member(shards / "000.tar", f"broken{number}.png", b"no image")
     line = fail(store, *embed_words(shards))
     assert "20 of 80 samples (25.0%) were skipped" in line and "--max-skipped 0.1" in line
     done = succeed(store, *embed_words(shards), "--max-skipped", "0.3")
@@ -168,7 +168,7 @@ def test_embeddings_of_two_models_are_never_mixed(store, tmp_path):
 def test_a_query_that_is_no_image_is_refused_before_any_work(store, shards, tmp_path):
     embed(store, shards)
     text = tmp_path / "img.jpg"
-    text.write_text("no picture")
+    text.write_text("no image")
     assert "cannot be decoded" in fail(store, "search", "--query", text)
     assert "cannot be read" in fail(store, "search", "--query", tmp_path / "absent.jpg")
     assert "nothing to search for" in fail(store, "search")

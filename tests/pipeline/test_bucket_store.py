@@ -157,7 +157,7 @@ def test_new_shards_cost_only_themselves(both: Both, tmp_path: Path):
     assert Run.open(both.bucket, "grown").artifact("embeddings").rows == 80
 
 
-class Told(Silent):
+class Recorded(Silent):
     """Progress that is stopped when a line holds some words."""
 
     def __init__(self, stop_at: str = "") -> None:
@@ -165,7 +165,7 @@ class Told(Silent):
         self._stop_at = stop_at
 
     def tell(self, line: str) -> None:
-        """Keeps what is said; KeyboardInterrupt at the words."""
+        """Keeps a line; KeyboardInterrupt at the words."""
         if self._stop_at and self._stop_at in line:
             raise KeyboardInterrupt
         self.lines.append(line)
@@ -173,7 +173,7 @@ class Told(Silent):
 
 def test_training_continues_from_the_checkpoint_on_this_machine(both: Both):
     store = Store(both.bucket)
-    stopped, whole = Told(stop_at="train: kept"), Told()
+    stopped, whole = Recorded(stop_at="train: kept"), Recorded()
     with pytest.raises(KeyboardInterrupt):
         plan_of(store, both.shards, progress=stopped).make("heads", asked_by="test")
     assert len(list((both.cache / "checkpoints").glob("*/training.safetensors"))) == 1

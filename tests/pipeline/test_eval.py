@@ -1,4 +1,4 @@
-"""`cpp-pipe eval`: which rows are scored, what is told of them, and what they stand beside."""
+"""`cpp-pipe eval`: which rows are scored, what is reported, and what scores are compared with."""
 
 import json
 import os
@@ -104,7 +104,7 @@ def fitted_on(store, kind, *inputs):
                 save_file({name: np.zeros(1) for name in spec.names or ("weight",)}, path)
             else:
                 assert isinstance(spec, Blob)
-                path.write_bytes(b"a picture")
+                path.write_bytes(b"an image")
         return Product(rows=0)
 
     return publish(store, kind, {kind: write}, inputs)
@@ -203,7 +203,7 @@ def test_a_field_of_the_rows_names_a_split(by_hand):
 
 
 @pytest.mark.parametrize(
-    ("scope", "told"),
+    ("scope", "message"),
     [
         ({"where": "split=tset"}, "--where split=tset has no rows: split is test, train"),
         (
@@ -213,8 +213,8 @@ def test_a_field_of_the_rows_names_a_split(by_hand):
         ({"where": "split=tset", "part": "fitted"}, "--part fitted --where split=tset has no rows"),
     ],
 )
-def test_an_unknown_split_names_the_known_ones(by_hand, scope, told):
-    with pytest.raises(MissingError, match=told):
+def test_an_unknown_split_names_the_known_ones(by_hand, scope, message):
+    with pytest.raises(MissingError, match=message):
         score(by_hand, **scope)
 
 
@@ -274,17 +274,17 @@ def scores_of(store, *flags):
 
 
 def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
-    told = scores_of(assigned)
-    assert (told["n"], told["k"], told["part"]) == (60, 10, "all")
+    scores = scores_of(assigned)
+    assert (scores["n"], scores["k"], scores["part"]) == (60, 10, "all")
     for beside in ("clusters", "chance", "kmeans"):
-        assert set(told[beside]) == {"acc", "nmi", "ari"}
-    assert told["clusters"]["acc"] > told["chance"]["acc"]
-    assert sum(one["size"] for one in told["per_cluster"]) == 60
-    assert sum(one["rows"] for one in told["deciles"]) == 60 and len(told["deciles"]) == 10
-    mean = sum(one["accuracy"] * one["rows"] for one in told["deciles"]) / 60
-    assert mean == pytest.approx(told["clusters"]["acc"])
-    wrong = sum(one["rows"] for one in told["mistakes"]) / 60
-    assert wrong == pytest.approx(1 - told["clusters"]["acc"])
+        assert set(scores[beside]) == {"acc", "nmi", "ari"}
+    assert scores["clusters"]["acc"] > scores["chance"]["acc"]
+    assert sum(one["size"] for one in scores["per_cluster"]) == 60
+    assert sum(one["rows"] for one in scores["deciles"]) == 60 and len(scores["deciles"]) == 10
+    mean = sum(one["accuracy"] * one["rows"] for one in scores["deciles"]) / 60
+    assert mean == pytest.approx(scores["clusters"]["acc"])
+    wrong = sum(one["rows"] for one in scores["mistakes"]) / 60
+    assert wrong == pytest.approx(1 - scores["clusters"]["acc"])
     report = succeed(assigned, "eval").out
     assert "accuracy by confidence, lowest tenth first: " in report
     assert body(report)[-1] == "--json has everything"
@@ -326,10 +326,10 @@ def test_later_shards_are_held_out_until_they_are_fitted(assigned, digit_shards,
     embed(assigned, digit_shards, tmp_path, more=run)
     sizes = {}
     for part in ("held-out", "fitted", "all"):
-        told = scores_of(assigned, *run, "--part", part)
-        sizes[part] = told["n"]
-        assert sum(one["size"] for one in told["per_cluster"]) == told["n"]
-        assert told["part"] == part and 0 < told["chance"]["acc"] < told["kmeans"]["acc"]
+        scores = scores_of(assigned, *run, "--part", part)
+        sizes[part] = scores["n"]
+        assert sum(one["size"] for one in scores["per_cluster"]) == scores["n"]
+        assert scores["part"] == part and 0 < scores["chance"]["acc"] < scores["kmeans"]["acc"]
     assert sizes == {"held-out": 20, "fitted": 60, "all": 80}
     succeed(assigned, "train", *run)
     assert "fitted on each of the 80 rows" in fail(assigned, "eval", "--part", "held-out", *run)

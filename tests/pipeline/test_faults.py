@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -16,13 +15,13 @@ import pytest
 from benchmarks.chaos import finish, start
 from cpp_pipe.stages.contract import Spent
 from cpp_pipe.stages.sources.digits import write_digit_shards
-from cpp_pipe.store import Artifact, ShardError, Store, StoreError
-from cpp_pipe.store.kinds import EMBEDDINGS
+from cpp_pipe.store import ShardError, Store, StoreError
 from cpp_pipe.store.upkeep import verify
 
 from ..stages.shards import write_shards
 from ..stages.world import plan_of
-from .cli import DIGITS, embed, fail
+from ..waiting import wait_until
+from .cli import DIGITS, embed, fail, open_whole
 
 _PATIENCE_SECONDS = 120
 
@@ -36,33 +35,18 @@ def words(shards: Path) -> list[str]:
     return ["embed", "--shards", str(shards), *DIGITS, "--batch-size", _BATCH]
 
 
-def begin(shards: Path, store: Path, told: Path, *more: str) -> ForkServerProcess:
-    """Starts an embed command in a process of its own; what it tells goes to a file."""
-    return start([*words(shards), *more, "--store", store], told)
+def begin(shards: Path, store: Path, output: Path, *more: str) -> ForkServerProcess:
+    """Starts an embed command in a process of its own; its output goes to a file."""
+    return start([*words(shards), *more, "--store", store], output)
 
 
 def resume(store: Path, shards: Path) -> str:
-    """Runs the same command to its end in this process; what it tells."""
+    """Runs the same command to its end in this process; what it prints on stderr."""
     return embed(store, shards, more=["--batch-size", _BATCH]).err
-
-
-def embedded(store: Path) -> Artifact:
-    """What the default run holds; no byte of it is wrong."""
-    opened = Store(store)
-    found = opened.open(EMBEDDINGS, opened.runs.read("default").versions["embeddings"])
-    assert list(verify(found)) == []
-    return found
 
 
 def parts_there(store: Path) -> int:
     return len(list(store.rglob("*.part.json")))
-
-
-def wait_until(is_time: Callable[[], bool]) -> None:
-    began = time.monotonic()
-    while not is_time():
-        assert time.monotonic() - began < _PATIENCE_SECONDS
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +55,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("many")
     write_digit_shards(folder / "shards", 12)
     resume(folder / "store", folder / "shards")
-    return folder / "shards", embedded(folder / "store").content
+    return folder / "shards", open_whole(folder / "store").content
 
 
 # The disk and the store.
@@ -81,16 +65,16 @@ def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tm
     shards = tmp_path / "shards"
     write_shards(shards, shards=2, size=10)
     write_shards(tmp_path / "large", shards=1, size=400, first=20)[0].rename(shards / "002.tar")
-    store, told = tmp_path / "store", tmp_path / "told.txt"
-    process = begin(shards, store, told)
+    store, output = tmp_path / "store", tmp_path / "output.txt"
+    process = begin(shards, store, output)
     assert process.pid is not None
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
     assert finish(process) == 2
-    assert "no space left while writing" in told.read_text().splitlines()[-1]
+    assert "no space left while writing" in output.read_text().splitlines()[-1]
     assert parts_there(store) == 2
     assert not list(store.rglob(".tmp-*"))
     assert "2 of 3 parts are there already" in resume(store, shards)
-    assert embedded(store).rows == 420
+    assert open_whole(store).rows == 420
 
 
 @pytest.fixture
@@ -121,7 +105,7 @@ def test_a_full_disk_gives_one_line_and_the_same_command_continues(
     command = ["mount", "-o", "remount,size=16m", str(small_disk)]
     subprocess.run(command, check=True)
     assert f"{kept} of 12 parts are there already" in resume(store, shards)
-    assert embedded(store).content == content
+    assert open_whole(store).content == content
 
 
 class Meddler:
@@ -208,9 +192,9 @@ def is_running(process: int) -> bool:
 )
 def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
-    store, told = tmp_path / "store", tmp_path / "told.txt"
+    store, output = tmp_path / "store", tmp_path / "output.txt"
     # The one that the user started: the others end by themselves.
-    process = begin(shards, store, told, "--workers", "2")
+    process = begin(shards, store, output, "--workers", "2")
     assert process.pid is not None
     wait_until(lambda: parts_there(store) >= 1)
     workers = children(process.pid)
@@ -221,15 +205,15 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
     # One of the others: the command says so, and keeps what is finished.
     kept = parts_there(store)
     assert kept < 11
-    process = begin(shards, store, told, "--workers", "2")
+    process = begin(shards, store, output, "--workers", "2")
     assert process.pid is not None
     wait_until(lambda: parts_there(store) > kept)
     os.kill(children(process.pid)[0], signal.SIGKILL)
     assert finish(process) == 2
-    assert "a worker process died while making embeddings" in told.read_text().splitlines()[-1]
+    assert "a worker process died while making embeddings" in output.read_text().splitlines()[-1]
     assert Store(store).artifacts() == []
     assert "parts are there already" in resume(store, shards)
-    assert embedded(store).content == content
+    assert open_whole(store).content == content
 
 
 @pytest.mark.slow
@@ -240,7 +224,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     shards, content = many
     store = tmp_path / "store"
     command = [*words(shards), "--workers", workers, "--store", str(store)]
-    # In a session of its own, all of whose processes a terminal tells of Ctrl-C.
+    # In a session of its own, all of whose processes get Ctrl-C from a terminal.
     process = subprocess.Popen(
         [sys.executable, "-m", "cpp_pipe", *command],
         stdout=subprocess.PIPE,
@@ -250,27 +234,27 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     )
     wait_until(lambda: parts_there(store) >= 1)
     os.killpg(process.pid, signal.SIGINT)
-    printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 130, told
-    assert told.splitlines()[-1] == (
+    printed, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == (
         "cpp-pipe: stopped; what is finished is kept, and the same command continues from there"
     )
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
     assert printed == ""
     assert Store(store).artifacts() == []
     assert "parts are there already" in resume(store, shards)
-    assert embedded(store).content == content
+    assert open_whole(store).content == content
 
 
 @pytest.mark.slow
 def test_two_commands_on_one_store_at_once_both_succeed(tmp_path: Path, many: tuple[Path, str]):
     shards, content = many
     store = tmp_path / "store"
-    tolds = [tmp_path / "one.txt", tmp_path / "other.txt"]
-    processes = [begin(shards, store, told) for told in tolds]
+    outputs = [tmp_path / "one.txt", tmp_path / "other.txt"]
+    processes = [begin(shards, store, output) for output in outputs]
     assert [finish(process) for process in processes] == [0, 0]
-    assert all("seen 896 = embedded 896 + skipped 0" in told.read_text() for told in tolds)
-    assert embedded(store).content == content
+    assert all("seen 896 = embedded 896 + skipped 0" in output.read_text() for output in outputs)
+    assert open_whole(store).content == content
 
 
 # Shards that change.
@@ -285,8 +269,8 @@ def shards(tmp_path: Path, digit_shards: Path) -> Path:
 def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Path, shards: Path):
     store = tmp_path / "store"
     resume(store, shards)
-    before = embedded(store)
-    # As many bytes, under the same name, with another picture in one place.
+    before = open_whole(store)
+    # As many bytes, under the same name, with another image in one place.
     path = shards / "001.tar"
     data = path.read_bytes()
     other = (shards / "002.tar").read_bytes()
@@ -294,7 +278,7 @@ def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Pa
     assert len(other) == len(data)
     path.write_bytes(other)
     assert "2 of 3 parts are there already" in resume(store, shards)
-    after = embedded(store)
+    after = open_whole(store)
     assert after.version != before.version
     assert list(verify(before)) == []
     changed = after.table(after.parts[1].name).to_pylist()
@@ -304,8 +288,8 @@ def test_a_shard_with_other_bytes_is_embedded_again_and_never_mixed(tmp_path: Pa
     path.write_bytes(data)
     (tmp_path / "others" / "000.tar").rename(shards / "003.tar")
     assert "3 of 4 parts are there already" in resume(store, shards)
-    assert embedded(store).rows == 80
-    assert [part.content for part in embedded(store).parts[:3]] == [
+    assert open_whole(store).rows == 80
+    assert [part.content for part in open_whole(store).parts[:3]] == [
         part.content for part in before.parts
     ]
 

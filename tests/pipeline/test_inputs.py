@@ -53,8 +53,8 @@ def rows(artifact: Artifact) -> dict[str, dict]:
     }
 
 
-def pictures(store: Path, run: str = "default") -> dict[str, bytes]:
-    """The bytes of every row's picture, as they are found again."""
+def images_of(store: Path, run: str = "default") -> dict[str, bytes]:
+    """The bytes of every row's image, as they are found again."""
     opened = Run.open(store, run)
     artifact = opened.artifact("embeddings")
     sources = opened.record.sources
@@ -67,7 +67,7 @@ def pictures(store: Path, run: str = "default") -> dict[str, bytes]:
 def test_a_folder_of_images_is_embedded_as_it_is(store, photos):
     write_image(photos / "top.PNG", 30)
     (photos / "top.txt").write_text("a scan")
-    (photos / "7" / "broken.jpg").write_bytes(b"no picture")
+    (photos / "7" / "broken.jpg").write_bytes(b"no image")
     (photos / "7" / "empty.jpg").touch()
     done = embed_images(store, photos)
     assert "found 23 images in 11 folder(s)" in done.err
@@ -155,7 +155,7 @@ def test_after_moving_a_folder_nothing_is_embedded_and_images_are_found(store, t
     # A row is nearest to itself, so the second tile shows the first row's digit, enlarged.
     tile = drawn[8 + 40 : 168 - 40, 176 + 40 : 336 - 40]
     assert tile.std() > 20
-    found = pictures(store)
+    found = images_of(store)
     assert found == {f"{label(n)}/{n:04d}.png": png(n) for n in range(20)}
 
 
@@ -163,7 +163,7 @@ def test_a_missing_or_damaged_image_is_one_clear_error(store, photos):
     embed_images(store, photos)
     run = Run.open(store)
     keys = run.artifact("embeddings").column("key")
-    (photos / keys[0]).write_bytes(b"no picture")
+    (photos / keys[0]).write_bytes(b"no image")
     (photos / keys[1]).unlink()
     with pytest.raises(MissingError, match="changed since it was embedded"):
         run.image(0)
@@ -193,7 +193,7 @@ def test_several_processes_give_the_same_from_every_kind_of_input(store, tmp_pat
     assert embeddings(other).content == one.content
     kinds = [part.facts["source"] for part in one.parts]
     assert {kind: kinds.count(kind) for kind in kinds} == {"images": 10, "table": 1, "tar": 1}
-    found = pictures(store)
+    found = images_of(store)
     assert found["0"] == png(40)
     assert len(found) == 30 and all(Image.open(io.BytesIO(one)) for one in found.values())
 
@@ -211,8 +211,8 @@ def test_one_command_does_everything_for_a_folder(store, tmp_path):
     assert done.out.count("%") >= 5  # captions with their shares
     assert "next:" in done.out and f"cpp-pipe report --run my-photos --store {store}" in done.out
     assert "cpp-pipe eval --label folder --run my-photos" in done.out
-    told = json.loads(succeed(store, "status", "--json").out)["my-photos"]
-    assert {row["slot"] for row in told} >= {
+    status = json.loads(succeed(store, "status", "--json").out)["my-photos"]
+    assert {row["slot"] for row in status} >= {
         "embeddings", "heads", "features", "spectrum", "assignments", "captions", "index/features",
         "index/embeddings",
     }  # fmt: skip
@@ -222,7 +222,7 @@ def test_one_command_does_everything_for_a_folder(store, tmp_path):
     assert all(hit["caption"] for hit in hits)
     scores = json.loads(succeed(store, "eval", "--label", "folder", *words).out)
     assert (scores["n"], scores["classes"], scores["k"]) == (60, 10, 5)
-    # The same command again makes nothing anew.
+    # The same command makes nothing a second time.
     again = succeed(store, "run", "--images", photos, *SMALL, "--set", "assign.k=5")
     assert "making" not in again.err
 
@@ -274,19 +274,19 @@ def test_tables_of_hugging_face_are_embedded_and_shown(store, tmp_path):
     assert [found[str(n)]["label"] for n in range(20)] == [str(label(n)) for n in range(20)]
     assert (found["3"]["offset"], found["3"]["size"]) == (None, len(png(3)))
     assert found["13"]["shard"] == "train-00001.parquet"
-    assert pictures(store) == {str(n): png(n) for n in range(20)}
+    assert images_of(store) == {str(n): png(n) for n in range(20)}
     assert "nothing to do" in succeed(store, "embed", "--table", tmp_path / "data", *DIGITS).err
     (tmp_path / "data" / "train-00000.parquet").unlink()
     with pytest.raises(MissingError, match=r"run `cpp-pipe embed --table` with where it lies now"):
-        pictures(store)
+        images_of(store)
 
 
 def test_skipped_rows_do_not_shift_the_images(store, tmp_path):
-    cells = [png(0), b"no picture", None, png(3), png(4)]
+    cells = [png(0), b"no image", None, png(3), png(4)]
     write_table(tmp_path / "a.parquet", {"img": cells})
     done = succeed(store, "embed", "--table", tmp_path, *DIGITS, "--max-skipped", "0.5")
     assert "skipped 2 (" in done.out and "no_image 1" in done.out and "unsupported 1" in done.out
-    assert pictures(store) == {"0": png(0), "3": png(3), "4": png(4)}
+    assert images_of(store) == {"0": png(0), "3": png(3), "4": png(4)}
 
 
 def test_a_table_of_paths_is_embedded_and_shown(store, tmp_path):
@@ -296,7 +296,7 @@ def test_a_table_of_paths_is_embedded_and_shown(store, tmp_path):
     table = write_table(tmp_path / "in" / "a.parquet", columns)
     done = succeed(store, "embed", "--table", table, *DIGITS, "--max-skipped", "0.2")
     assert "skipped 1 (unreadable 1)" in done.out
-    assert pictures(store) == {str(n): png(n) for n in range(5)}
+    assert images_of(store) == {str(n): png(n) for n in range(5)}
     assert rows(embeddings(store))["0"]["caption"] == "a digit"
 
 
@@ -317,7 +317,7 @@ def test_addresses_in_a_table_are_skipped_and_img2dataset_is_named(store, tmp_pa
 def test_the_image_column_can_be_named(store, tmp_path):
     table = write_table(tmp_path / "a.parquet", {"jpg": [png(0)], "thumb": [png(1)]})
     succeed(store, "embed", "--table", table, "--image-column", "thumb", *DIGITS)
-    assert pictures(store) == {"0": png(1)}
+    assert images_of(store) == {"0": png(1)}
     assert Run.open(store).record.settings["data"]["image_column"] == "thumb"
     line = fail(store, "embed", "--table", table, "--image-column", "nonesuch", *DIGITS)
     assert "--image-column 'nonesuch'" in line and "jpg, thumb" in line
@@ -334,13 +334,13 @@ def test_shards_on_the_web_are_embedded_like_local_ones(store, tmp_path, monkeyp
     with serve(folder) as web:
         done = embed(store, f"{web.url}/{{000..001}}.tar")
         assert "seen 40 = embedded 40" in done.out and "found 2 shards" in done.err
-        found = pictures(store)
+        found = images_of(store)
         line = fail(store, "embed", "--shards", f"{web.url}/{{000..002}}.tar", *DIGITS)
         assert "found 2 of 3 shards" in line and "002.tar" in line
     assert len(found) == 40 and set(found.values()) == {png(n) for n in range(40)}
     # The same shards from the disk are the same parts.
     assert "nothing to do" in embed(store, folder).err
-    assert pictures(store) == found
+    assert images_of(store) == found
     assert not list(store.rglob("fetched-*"))
 
 
@@ -351,17 +351,17 @@ def test_shards_in_a_bucket_are_embedded_and_shown(store, tmp_path, monkeypatch)
     files.pipe("/bucket/inputs/a.tar", path.read_bytes())
     done = embed(store, "memory://bucket/inputs/*.tar")
     assert "seen 20 = embedded 20" in done.out
-    assert set(pictures(store).values()) == {png(n) for n in range(20)}
+    assert set(images_of(store).values()) == {png(n) for n in range(20)}
     files.rm("/bucket/inputs/a.tar")
     with pytest.raises(MissingError, match=r"cannot be read from memory://.*a\.tar"):
-        pictures(store)
+        images_of(store)
 
 
 def test_differing_counts_of_img2dataset_are_reported_and_kept(store, tmp_path):
     write_shards(tmp_path / "in", shards=3)
     for name, count in (("000", 20), ("001", 25)):
-        told = json.dumps({"count": 30, "successes": count})
-        (tmp_path / "in" / f"{name}_stats.json").write_text(told)
+        stats = json.dumps({"count": 30, "successes": count})
+        (tmp_path / "in" / f"{name}_stats.json").write_text(stats)
     done = embed(store, tmp_path / "in")
     differing = [line for line in done.out.splitlines() if "counts differ" in line]
     assert differing == [
@@ -402,7 +402,7 @@ def test_images_of_parts_without_a_source_are_found_in_their_tars(store, tmp_pat
     manifest = json.loads(path.read_text())
     del manifest["parts"][0]["facts"]["source"]
     path.write_text(json.dumps(manifest))
-    assert set(pictures(store).values()) == {png(n) for n in range(3)}
+    assert set(images_of(store).values()) == {png(n) for n in range(3)}
 
 
 def test_imported_embeddings_have_no_images(store, tmp_path):

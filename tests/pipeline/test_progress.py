@@ -138,8 +138,8 @@ def test_json_has_every_field_on_one_line():
     clock.sleep(4)
     progress.advance(50, skipped=2, note="x", spent={"encode": 3, "waited": 1, "read": 0.5})
     progress.tell("a message")
-    told = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert told == [
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert lines == [
         {
             "what": "embed",
             "done": 50,
@@ -164,9 +164,9 @@ def test_json_has_no_rate_in_the_first_second():
     progress.start("embed", 10, "images")
     clock.sleep(1)
     progress.advance(0)
-    told = json.loads(stream.getvalue())
-    assert told["seconds_left"] is None
-    assert told["waiting_share"] is None
+    state = json.loads(stream.getvalue())
+    assert state["seconds_left"] is None
+    assert state["waiting_share"] is None
 
 
 def test_the_end_of_a_run_is_one_table_that_says_what_limits_it():
@@ -273,8 +273,8 @@ def test_progress_of_workers_reaches_the_process_that_started_them():
     line = ProgressLine(stream, clock)
     line.parts(3, 4)
     context = get_context("spawn")
-    with gathered(line) as told:
-        pool = ProcessPoolExecutor(2, mp_context=context, initializer=begin, initargs=(told,))
+    with gathered(line) as queue:
+        pool = ProcessPoolExecutor(2, mp_context=context, initializer=begin, initargs=(queue,))
         with pool:
             assert len(list(pool.map(work, range(4)))) == 4
     assert line._count is not None

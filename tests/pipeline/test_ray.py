@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 
 from cpp_pipe.stages.sources.digits import write_digit_shards
-from cpp_pipe.store import Artifact, Store
-from cpp_pipe.store.kinds import EMBEDDINGS
-from cpp_pipe.store.upkeep import verify
 
-from .cli import DIGITS, embed
+from .cli import DIGITS, embed, open_whole
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,14 +44,6 @@ def begin(store: Path, shards: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def embedded(store: Path) -> Artifact:
-    """What the default run holds; no byte of it is wrong."""
-    opened = Store(store)
-    found = opened.open(EMBEDDINGS, opened.runs.read("default").versions["embeddings"])
-    assert list(verify(found)) == []
-    return found
-
-
 def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path):
     shards, store = tmp_path / "shards", tmp_path / "store"
     write_digit_shards(shards, SHARDS)
@@ -68,13 +57,13 @@ def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path):
         time.sleep(0.005)
     cluster.remove_node(node, allow_graceful=False)
     there = len(list(store.rglob("*.part.json")))
-    printed, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 0, told
+    printed, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 0, errors
     assert there < SHARDS - 2
-    assert "ray: 2 nodes with 2 CPUs and 0 GPUs" in told
+    assert "ray: 2 nodes with 2 CPUs and 0 GPUs" in errors
     assert "seen 896 = embedded 896 + skipped 0" in printed
     embed(tmp_path / "local", shards, more=["--batch-size", "1"])
-    assert embedded(store).content == embedded(tmp_path / "local").content
+    assert open_whole(store).content == open_whole(tmp_path / "local").content
 
 
 def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):
@@ -82,17 +71,17 @@ def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):
     write_digit_shards(shards, 2)
     (shards / "00001.tar").write_text("no tar at all, " * 100)
     process = begin(tmp_path / "store", shards, "--address", cluster.address)
-    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 2, told
-    last = told.splitlines()[-1]
+    _, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 2, errors
+    last = errors.splitlines()[-1]
     assert last.startswith("cpp-pipe: the shard ") and "00001.tar is not a tar" in last
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
 
 
 def test_an_absent_cluster_gives_one_line(tmp_path: Path):
     shards = tmp_path / "shards"
     write_digit_shards(shards, 2)
     process = begin(tmp_path / "store", shards, "--address", "localhost:1")
-    _, told = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 2, told
-    assert "--address: no Ray cluster can be reached at 'localhost:1'" in told.splitlines()[-1]
+    _, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 2, errors
+    assert "--address: no Ray cluster can be reached at 'localhost:1'" in errors.splitlines()[-1]

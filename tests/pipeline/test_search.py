@@ -1,4 +1,4 @@
-"""Search as a person asks: by pictures, words and keys, by what is like and unlike, and filters."""
+"""Search as a person asks: by images, words and keys, by what is like and unlike, and filters."""
 
 import io
 import json
@@ -33,7 +33,7 @@ IVF = ("--factory", "IVF4,SQfp16")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: shards, a store with clusters, captions and indexes of lists, and a picture."""
+    """A folder: shards, a store with clusters, captions and indexes of lists, and an image."""
     folder = tmp_path_factory.mktemp("search")
     write_shards(folder / "shards", shards=4, size=30)
     digit_image(int(digit_halves()[1][5])).save(folder / "img.png")
@@ -82,13 +82,13 @@ def test_the_table_and_json_agree(made):
 
 
 def test_an_image_is_read_from_a_path_a_url_or_a_pipe(made):
-    picture = made / "img.png"
-    by_path = hits_of(made / "store", "--query", picture)
-    assert hits_of(made / "store", "--query", picture.as_uri()) == by_path
+    image = made / "img.png"
+    by_path = hits_of(made / "store", "--query", image)
+    assert hits_of(made / "store", "--query", image.as_uri()) == by_path
     words = ["search", "--query", "-", "--json", "--store", str(made / "store")]
-    piped = CliRunner().invoke(app, words, input=picture.read_bytes())
+    piped = CliRunner().invoke(app, words, input=image.read_bytes())
     assert json.loads(piped.stdout) == by_path
-    assert Run.open(made / "store").search(image=picture.read_bytes())[0].key == by_path[0]["key"]
+    assert Run.open(made / "store").search(image=image.read_bytes())[0].key == by_path[0]["key"]
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_images_like_a_negative_example_are_avoided(made):
     assert np.mean([label_of(run, hit.key) == "7" for hit in without[:5]]) >= 0.8
     done = succeed(made / "store", "search", "--key", key_of(3), "--not", f"key:{key_of(4)}")
     assert f"avoiding: key '{key_of(4)}'" in done.err
-    picture = succeed(
+    done = succeed(
         made / "store", "search", "--key", key_of(3), "--not", made / "img.png", "-n", "1"
     )
-    assert "avoiding: image" in picture.err
+    assert "avoiding: image" in done.err
 
 
 def test_only_the_direction_of_an_example_counts():
@@ -229,11 +229,9 @@ def test_hits_open_their_images(made):
 
 def test_a_sheet_of_an_image_from_a_pipe_is_drawn(made, tmp_path):
     words = ["search", "--query", "-", "--sheet", str(tmp_path / "hits.png"), "-n", "2"]
-    picture = io.BytesIO()
-    digit_image(3).save(picture, "PNG")
-    done = CliRunner().invoke(
-        app, [*words, "--store", str(made / "store")], input=picture.getvalue()
-    )
+    image = io.BytesIO()
+    digit_image(3).save(image, "PNG")
+    done = CliRunner().invoke(app, [*words, "--store", str(made / "store")], input=image.getvalue())
     assert done.exit_code == 0 and (tmp_path / "hits.png").stat().st_size > 1000
 
 
@@ -332,8 +330,8 @@ def test_two_workers_build_the_same_index_as_one(made, tmp_path):
                 for kind in ("quantizer", "lists", "index")
             }
         )
-        told = (tmp_path / f"{count}-0.txt").read_text()
-        assert "embeddings: 120 rows, IVF4,SQfp16, recall@10" in told
+        output = (tmp_path / f"{count}-0.txt").read_text()
+        assert "embeddings: 120 rows, IVF4,SQfp16, recall@10" in output
     assert contents[0] == contents[1]
 
 

@@ -16,15 +16,15 @@ from .cli import SMALL, body, embed, succeed
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory, digit_shards):
-    """A store after embed, train and search, and a picture that was searched for."""
+    """A store after embed, train and search, and an image that was searched for."""
     folder = tmp_path_factory.mktemp("walked")
     store = folder / "artifacts"
     embed(store, digit_shards)
     succeed(store, "train", *SMALL)
-    picture = folder / "img.png"
-    digit_image(int(digit_halves()[1][5])).save(picture)
-    done = succeed(store, "search", "--query", picture)
-    return store, picture, done
+    image = folder / "img.png"
+    digit_image(int(digit_halves()[1][5])).save(image)
+    done = succeed(store, "search", "--query", image)
+    return store, image, done
 
 
 def test_search_after_train_makes_what_is_missing_and_says_so(walked):
@@ -35,8 +35,8 @@ def test_search_after_train_makes_what_is_missing_and_says_so(walked):
 
 
 def test_an_image_finds_itself_first(walked):
-    store, picture, _ = walked
-    hits = json.loads(succeed(store, "search", "--query", picture, "--json").out)
+    store, image, _ = walked
+    hits = json.loads(succeed(store, "search", "--query", image, "--json").out)
     assert hits[0]["key"] == f"digit_{int(digit_halves()[1][5]):04d}"
     assert hits[0]["similarity"] > 0.999
     assert [hit["rank"] for hit in hits] == list(range(1, 11))
@@ -60,15 +60,15 @@ def test_a_key_is_searched_without_a_model(walked):
 
 
 def test_search_without_faiss_gives_the_same_hits_and_says_so(walked, monkeypatch):
-    store, picture, _ = walked
-    with_index = json.loads(succeed(store, "search", "--query", picture, "--json").out)
+    store, image, _ = walked
+    with_index = json.loads(succeed(store, "search", "--query", image, "--json").out)
     import importlib.util
 
     find = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "faiss" else find(name)
     )
-    done = succeed(store, "search", "--query", picture, "--json")
+    done = succeed(store, "search", "--query", image, "--json")
     assert "no FAISS is installed" in done.err
     without = json.loads(done.out)
     assert [hit["key"] for hit in without] == [hit["key"] for hit in with_index]
@@ -77,9 +77,9 @@ def test_search_without_faiss_gives_the_same_hits_and_says_so(walked, monkeypatc
 
 
 def test_the_contact_sheet_shows_the_query_and_its_hits(walked, tmp_path):
-    store, picture, _ = walked
+    store, image, _ = walked
     sheet = tmp_path / "hits.png"
-    succeed(store, "search", "--query", picture, "--sheet", sheet, "-n", "5")
+    succeed(store, "search", "--query", image, "--sheet", sheet, "-n", "5")
     drawn = np.asarray(Image.open(sheet).convert("L"), np.float32)
     assert drawn.shape[1] > 6 * 160
     tile = drawn[8 : 8 + 160, 8 : 8 + 160]
@@ -120,8 +120,8 @@ def test_existing_artifacts_are_not_made_again(walked, digit_shards):
 
 def test_status_lineage_and_verify_describe_the_store(walked):
     store, _, _ = walked
-    told = json.loads(succeed(store, "status", "--json").out)
-    slots = {row["slot"] for row in told["default"]}
+    status = json.loads(succeed(store, "status", "--json").out)
+    slots = {row["slot"] for row in status["default"]}
     assert {"embeddings", "heads", "features", "index/features"} <= slots
     tree = json.loads(succeed(store, "lineage", "index/features", "--json").out)
     assert tree["inputs"][0]["kind"] == "features"
@@ -130,13 +130,13 @@ def test_status_lineage_and_verify_describe_the_store(walked):
 
 
 def test_python_finds_what_the_command_line_finds(walked):
-    store, picture, _ = walked
+    store, image, _ = walked
     run = Run.open(Store(store))
-    hits = run.search(image=picture, n=3)
-    said = json.loads(succeed(store, "search", "--query", picture, "--json", "-n", "3").out)
+    hits = run.search(image=image, n=3)
+    said = json.loads(succeed(store, "search", "--query", image, "--json", "-n", "3").out)
     assert [hit.to_json() for hit in hits] == said
     assert run.image(hits[0].row).size == (32, 32)
-    assert search(store=store, image=Image.open(picture), n=3) == hits
+    assert search(store=store, image=Image.open(image), n=3) == hits
     features = run.artifact("features")
     vector = np.hstack([features.array(features.parts[0].name, role)[0] for role in ("z", "c")])
     assert run.search(vector=vector, n=1)[0].similarity > 0.999

@@ -5,7 +5,6 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -24,13 +23,13 @@ from cpp_pipe.pipeline.making.engines.local import make_in_parallel, make_parts
 from cpp_pipe.pipeline.making.engines.part_maker import in_turn
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
-from cpp_pipe.store import Artifact, Draft, Product, Scratch, Store
+from cpp_pipe.store import Draft, Product, Scratch, Store
 from cpp_pipe.store.files import lock
-from cpp_pipe.store.kinds import FEATURES, KINDS, Kind
-from cpp_pipe.store.upkeep import verify
+from cpp_pipe.store.kinds import FEATURES, Kind
 
 from ..store.stores import recipe, write_features
-from .cli import DIGITS, SMALL, embed, fail, succeed
+from ..waiting import wait_until
+from .cli import DIGITS, SMALL, embed, fail, open_whole, succeed
 
 SHARDS = 12
 _PATIENCE_SECONDS = 120
@@ -48,35 +47,20 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def made(store: Path, slot: str) -> Artifact:
-    """What the default run holds; no byte of it is wrong."""
-    opened = Store(store)
-    found = opened.open(KINDS[slot], opened.runs.read("default").versions[slot])
-    assert list(verify(found)) == []
-    return found
-
-
 def words(alone: Path, worker: str) -> list[str]:
     """The words of an embed command of one worker."""
     return ["embed", "--shards", str(alone / "shards"), *DIGITS, "--worker", worker]
 
 
 def embed_as(worker: str, alone: Path, store: Path) -> ForkServerProcess:
-    """Starts one worker in a process of its own; what it tells goes to a file beside the store."""
-    told = store.parent / f"{worker[0]}.txt"
-    return start([*words(alone, worker), "--store", store], told)
+    """Starts one worker in a process of its own; its output goes to a file beside the store."""
+    output = store.parent / f"{worker[0]}.txt"
+    return start([*words(alone, worker), "--store", store], output)
 
 
 def parts_there(store: Path) -> list[Path]:
     """The small files of all finished parts, the oldest first."""
     return sorted(store.rglob("*.part.json"), key=lambda path: path.stat().st_mtime_ns)
-
-
-def wait_until(is_time: Callable[[], bool]) -> None:
-    began = time.monotonic()
-    while not is_time():
-        assert time.monotonic() - began < _PATIENCE_SECONDS
-        time.sleep(0.01)
 
 
 # Who takes which part.
@@ -97,7 +81,7 @@ def test_a_worker_begins_with_its_share(alone: Path, tmp_path: Path):
     succeed(store, *words(alone, "1/3"))
     order = [path.name for path in parts_there(store)]
     assert order[: SHARDS // 3] == sorted(order)[1::3]
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @pytest.mark.parametrize(
@@ -164,12 +148,12 @@ class Telling(Stage):
         begun.mkdir(exist_ok=True)
         (begun / str(os.getpid())).touch()
         wait_until(lambda: len(list(begun.iterdir())) >= self.processes)
-        told = {
+        facts = {
             "process": os.getpid(),
             "device": runtime.device,
             "threads": os.environ["OMP_NUM_THREADS"],
         }
-        return replace(write_features(scratch), facts=told)
+        return replace(write_features(scratch), facts=facts)
 
 
 def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
@@ -178,10 +162,10 @@ def test_each_process_takes_one_share_and_keeps_it(tmp_path: Path):
     parts = [Part(name=name, sources=source) for name, source in made_so.parts.items()]
     draft = Store(tmp_path).draft(made_so)
     assert make_in_parallel(Telling(processes=2), draft, parts, {}, Runtime(), shares) == []
-    told = [record.facts for record in draft.finished().values()]
-    assert len(told) == 6
-    by_process = {one["process"]: (one["device"], one["threads"]) for one in told}
-    assert all(by_process[one["process"]] == (one["device"], one["threads"]) for one in told)
+    facts = [record.facts for record in draft.finished().values()]
+    assert len(facts) == 6
+    by_process = {part["process"]: (part["device"], part["threads"]) for part in facts}
+    assert all(by_process[part["process"]] == (part["device"], part["threads"]) for part in facts)
     assert sorted(by_process.values()) == [("cpu:0", "1"), ("cpu:1", "2")]
     assert os.getpid() not in by_process
 
@@ -196,9 +180,9 @@ def test_any_number_of_workers_makes_the_same_content(alone: Path, tmp_path: Pat
     workers = [embed_as(f"{number}/{count}", alone, store) for number in range(count)]
     assert [finish(worker) for worker in workers] == [0] * count
     for number in range(count):
-        told = (tmp_path / f"{number}.txt").read_text()
-        assert "seen 896 = embedded 896 + skipped 0" in told
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+        output = (tmp_path / f"{number}.txt").read_text()
+        assert "seen 896 = embedded 896 + skipped 0" in output
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @pytest.mark.slow
@@ -211,7 +195,7 @@ def test_a_killed_worker_leaves_its_parts_to_the_others(alone: Path, tmp_path: P
     assert workers[1].exitcode != 0
     assert len(parts_there(store)) < SHARDS
     assert [finish(workers[0]), finish(workers[2])] == [0, 0]
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @pytest.mark.slow
@@ -226,7 +210,7 @@ def test_two_workers_refine_and_assign_like_one(alone: Path, tmp_path: Path):
     ]
     assert [finish(worker) for worker in workers] == [0, 0]
     for slot in ("features", "spectrum", "assignments"):
-        assert made(store, slot).content == made(alone / "store", slot).content
+        assert open_whole(store, slot).content == open_whole(alone / "store", slot).content
     for number in range(2):
         assert "896 rows in 10 clusters" in (tmp_path / f"{number}.txt").read_text()
 
@@ -236,7 +220,7 @@ def test_two_workers_refine_and_assign_like_one(alone: Path, tmp_path: Path):
 
 def lock_of_a_part(alone: Path, store: Path) -> Path:
     """The lock of the last part of the embeddings that a store is to hold."""
-    whole = made(alone / "store", "embeddings")
+    whole = open_whole(alone / "store")
     return store / "embeddings" / whole.version / "locks" / whole.parts[-1].name
 
 
@@ -251,32 +235,32 @@ def test_without_waiting_a_worker_leaves_held_parts_to_the_last_one(alone: Path,
     assert Store(store).artifacts() == []
     assert "half done" in succeed(store, "status").out
     assert "seen 896" in succeed(store, *left).out
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
-def hold(path: Path, told: Path) -> None:
+def hold(path: Path, is_held: Path) -> None:
     """Holds a lock until it is killed."""
     with lock(path):
-        told.touch()
+        is_held.touch()
         time.sleep(_PATIENCE_SECONDS)
 
 
 @pytest.mark.slow
 def test_the_part_of_a_dead_peer_is_taken_over(alone: Path, tmp_path: Path):
-    store, told = tmp_path / "store", tmp_path / "0.txt"
+    store, output = tmp_path / "store", tmp_path / "0.txt"
     path, is_held = lock_of_a_part(alone, store), tmp_path / "held"
     peer = get_context("forkserver").Process(target=hold, args=(path, is_held))
     peer.start()
     wait_until(is_held.exists)
     worker = embed_as("0/2", alone, store)
-    wait_until(lambda: told.is_file() and "waiting for 1 part(s)" in told.read_text())
+    wait_until(lambda: output.is_file() and "waiting for 1 part(s)" in output.read_text())
     assert len(parts_there(store)) == SHARDS - 1
     time.sleep(0.5)
     assert worker.is_alive()
     peer.kill()
     peer.join()
     assert finish(worker) == 0
-    assert made(store, "embeddings").content == made(alone / "store", "embeddings").content
+    assert open_whole(store).content == open_whole(alone / "store").content
 
 
 @dataclass(frozen=True, kw_only=True)

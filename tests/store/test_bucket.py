@@ -19,6 +19,7 @@ from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from ..buckets import below, change_json, in_bucket
+from ..waiting import wait_until
 from .stores import PARTS, parts_folder, publish, recipe, write_features
 
 
@@ -30,13 +31,6 @@ def lease_of(draft, name="a-00"):
 def names(store, draft) -> list[str]:
     """The names of all objects among the parts of a draft."""
     return sorted(path.name for path in below(parts_folder(store, draft)))
-
-
-def wait_until(is_time) -> None:
-    began = time.monotonic()
-    while not is_time():
-        assert time.monotonic() - began < 60
-        time.sleep(0.02)
 
 
 # Two processes that make one part.

@@ -88,7 +88,7 @@ DAMAGED: list[tuple[tuple[Any, ...], Any]] = [
         ("parts", 0, "rows"),
     ]
     for value in (*WRONG, ...)
-    # There are no inputs, and 5 rows are told from 3 by the files alone.
+    # There are no inputs, and only the files show that there are 5 rows, not 3.
     if (keys[-1], value) not in [("inputs", {}), ("rows", 5)]
 ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ....stages.contract import Inputs, Part, Runtime, Silent, Stage
 from ....store import Artifact, ConfigError, CppPipeError, Draft, StoreError
+from ....store.errors import first_line
 from ....store.paths import anchored, is_in_bucket
 from ... import device
 from ..memory import keep_freed_memory
@@ -88,7 +89,7 @@ def make_parts(
         raise
     except ray.exceptions.RayError as error:
         raise StoreError(
-            f"Ray could not make {draft.kind.name} ({_first_line(error)}): run the same command "
+            f"Ray could not make {draft.kind.name} ({first_line(error)}): run the same command "
             "again; finished parts are kept"
         ) from error
 
@@ -103,7 +104,7 @@ def _connect(runtime: Runtime) -> Any:
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"--address: no Ray cluster can be reached at {runtime.address!r} "
-                f"({_first_line(error)}); if the cluster needs a token, set RAY_AUTH_MODE=token"
+                f"({first_line(error)}); if the cluster needs a token, set RAY_AUTH_MODE=token"
             ) from error
     return ray
 
@@ -165,7 +166,3 @@ def _open(stage: Stage, draft: Draft, inputs: Inputs, runtime: Runtime, cwd: Pat
     keep_freed_memory()
     runtime = replace(runtime, device=device.find_device(runtime.device))
     return PartMaker(stage, draft, inputs, runtime)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -43,12 +43,12 @@ def to_rows(vectors: np.ndarray, fields: Mapping[str, Sequence[Any]]) -> Importe
     """
     units, faulty = unit_rows(vectors)
     rows = len(units)
-    found = {column: _find(fields, names) for column, names in FIELD_NAMES.items()}
-    others = [name for name in fields if name not in found.values()]
+    field_of = {column: _find(fields, names) for column, names in FIELD_NAMES.items()}
+    others = [name for name in fields if name not in field_of.values()]
     digits = len(str(max(rows - 1, 0)))
     keys = [f"{row:0{digits}d}" for row in range(rows)]
-    if found["key"] is not None:
-        own_keys = map(_text, fields[found["key"]])
+    if field_of["key"] is not None:
+        own_keys = map(_text, fields[field_of["key"]])
         keys = [key or number for key, number in zip(own_keys, keys, strict=True)]
     faults: list[Fault] = []
     kept: list[int] = []
@@ -71,7 +71,7 @@ def to_rows(vectors: np.ndarray, fields: Mapping[str, Sequence[Any]]) -> Importe
         ("label", _text),
         ("url", _text),
     ):
-        name = found[column]
+        name = field_of[column]
         columns[column] = [None if name is None else read(fields[name][row]) for row in kept]
     columns["extra"] = [
         to_json(plain_value({name: fields[name][row] for name in others})) for row in kept

@@ -132,7 +132,7 @@ def find_chunks(root: Path) -> list[FolderChunk]:
     ConfigError where the folder holds another kind of input, ShardError where it holds no image.
     """
     cuts = [
-        (folder, images) for folder, found in find_images(root) for images in split_chunks(found)
+        (folder, chunk) for folder, images in find_images(root) for chunk in split_chunks(images)
     ]
     top = os.fspath(root)
     paths = (os.path.join(top, folder, name) for folder, images in cuts for name in _names(images))
@@ -145,8 +145,8 @@ def find_images(root: Path) -> list[tuple[str, list[FolderImage]]]:
     if not root.exists():
         existing = next(parent for parent in root.absolute().parents if parent.exists())
         raise ShardError(f"there is no folder {root} (the path exists as far as {existing})")
-    found = list(walk(root)) if root.is_dir() else []
-    if not found:
+    folders = list(walk(root)) if root.is_dir() else []
+    if not folders:
         require_kind(root, "images")
         if not root.is_dir():
             raise ShardError(f"{root} is not a folder: name the folder that holds the images")
@@ -155,7 +155,7 @@ def find_images(root: Path) -> list[tuple[str, list[FolderImage]]]:
             f"{root} and the folders below it hold no image: name a folder of files that end in "
             f"{known}"
         )
-    return found
+    return folders
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[FolderImage]]]:

@@ -133,12 +133,12 @@ def count_scans(raw: bytes) -> int:
     if not raw.startswith(_JPEG) or raw.count(bytes((0xFF, _SCAN))) <= MAX_SCANS:
         return 0
     at = scans = 0
-    while found := _MARKER.search(raw, at):
-        marker = found[1][0]
+    while match := _MARKER.search(raw, at):
+        marker = match[1][0]
         if marker == _END_OF_IMAGE:
             break
         scans += marker == _SCAN
-        at = found.end() + int.from_bytes(raw[found.end() : found.end() + 2])
+        at = match.end() + int.from_bytes(raw[match.end() : match.end() + 2])
     return scans
 
 

@@ -80,15 +80,15 @@ def _find_image(forms: Mapping[str, ImageForm | None], schema: "pa.Schema", wher
         )
     binary = [name for name, form in forms.items() if form == "bytes"]
     text = [name for name, form in forms.items() if form == "path"]
-    found = (
+    column = (
         _first(tuple(structs), structs)
         or _first(BYTES_NAMES, binary)
         or _first(PATH_NAMES, text)
         or _first(URL_NAMES, text)
     )
-    if found is None:
+    if column is None:
         raise ConfigError(_no_image(schema, where))
-    return found
+    return column
 
 
 def _no_image(schema: "pa.Schema", where: Path) -> str:

@@ -39,11 +39,11 @@ def pack_folder(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already, and nothing is overwritten: name a new folder")
-    found = find_images(root)
+    folders = find_images(root)
     temporary = temporary_sibling(out)
     try:
         temporary.mkdir(parents=True)
-        packed = _write(root, found, temporary, shard_size, prefix, report)
+        packed = _write(root, folders, temporary, shard_size, prefix, report)
         if not packed.shards:
             why = ", ".join(f"{path} ({reason})" for path, reason, _ in packed.skipped[:3])
             raise ConfigError(f"no image in {root} could be read: {why}")
@@ -74,7 +74,7 @@ def key_of(path: str) -> str:
 
 def _write(
     root: Path,
-    found: list[tuple[str, list[FolderImage]]],
+    folders: list[tuple[str, list[FolderImage]]],
     out: Path,
     shard_size: int,
     prefix: str,
@@ -82,10 +82,10 @@ def _write(
 ) -> Packed:
     from webdataset.writer import TarWriter
 
-    total = sum(len(images) for _, images in found)
+    total = sum(len(images) for _, images in folders)
     skipped: list[tuple[str, FaultReason, str]] = []
     renamed: list[tuple[str, str]] = []
-    samples = _samples(root, found, skipped, renamed)
+    samples = _samples(root, folders, skipped, renamed)
     shards: list[Path] = []
     sample = next(samples, None)
     written = 0
@@ -110,13 +110,13 @@ def _write(
 
 def _samples(
     root: Path,
-    found: list[tuple[str, list[FolderImage]]],
+    folders: list[tuple[str, list[FolderImage]]],
     skipped: list[tuple[str, FaultReason, str]],
     renamed: list[tuple[str, str]],
 ) -> Iterator[Mapping[str, str | bytes]]:
     """The samples as WebDataset writes them; adds to `skipped` and `renamed`."""
     taken: set[str] = set()
-    for folder, images in found:
+    for folder, images in folders:
         for image in images:
             path = f"{folder}/{image.name}" if folder else image.name
             stem, _, suffix = path.rpartition(".")

@@ -19,7 +19,7 @@ def store(tmp_path_factory, digit_shards) -> Path:
 
 @pytest.fixture
 def twins(tmp_path) -> Path:
-    """A store of pictures of which three are there twice."""
+    """A store of images of which three are there twice."""
     content = {f"{n:02d}.png": png(n) for n in range(20)}
     content |= {f"twin-{n:02d}.png": png(n) for n in range(3)}
     embed(tmp_path / "store", plain_tar(tmp_path / "twins.tar", content))
@@ -39,9 +39,9 @@ def test_duplicates_lists_groups_and_removes_nothing(twins, tmp_path):
 
 
 def test_duplicates_as_json_holds_what_the_table_shows(twins):
-    told = json.loads(succeed(twins, "duplicates", "--above", "0.9999", "-n", "2", "--json").out)
-    assert (told["groups"], told["dropped"], told["largest"], told["rows"]) == (3, 3, 2, 23)
-    assert [[row["kept"] for row in group] for group in told["largest_groups"]] == [
+    report = json.loads(succeed(twins, "duplicates", "--above", "0.9999", "-n", "2", "--json").out)
+    assert (report["groups"], report["dropped"], report["largest"], report["rows"]) == (3, 3, 2, 23)
+    assert [[row["kept"] for row in group] for group in report["largest_groups"]] == [
         [True, False],
         [True, False],
     ]
@@ -108,10 +108,10 @@ def test_a_sheet_or_a_table_that_cannot_be_written_is_refused(store, tmp_path, c
 def test_outliers_draws_and_lists_the_farthest_images(store, tmp_path):
     sheet = tmp_path / "sheet.png"
     done = succeed(store, "outliers", "-n", "4", "--sheet", sheet)
-    told = json.loads(succeed(store, "outliers", "-n", "4", "--json").out)
+    report = json.loads(succeed(store, "outliers", "-n", "4", "--json").out)
     listed = [line.split()[2] for line in done.out.splitlines()[1:5]]
-    assert listed == [row["key"] for row in told["outliers"]]
-    assert told["outliers"][0]["distance"] >= told["quantiles"]["0.99"]
+    assert listed == [row["key"] for row in report["outliers"]]
+    assert report["outliers"][0]["distance"] >= report["quantiles"]["0.99"]
     with Image.open(sheet) as drawn:
         assert drawn.width > 3 * 160
 

@@ -77,12 +77,12 @@ def test_long_names_folders_and_extra_members_are_copied(form, tmp_path):
     folder = "a/" * 60 if form == tarfile.USTAR_FORMAT else "ä long folder/" * 20
     names = {
         f"{folder}x.png": png(0),
-        f"{folder}x.seg.PNG": b"no picture at all",
+        f"{folder}x.seg.PNG": b"no image at all",
         f"{folder}x.txt": "words, ünd möre".encode(),
         "./y.JSON": b'{"a": 1}',
         "./y.png": png(1),
         "z.png": png(2),
-        "lonely.txt": b"no picture beside it",
+        "lonely.txt": b"no image beside it",
     }
     shard = plain_tar(tmp_path / "shards" / "odd.tar", names, form)
     store = tmp_path / "store"

@@ -3,14 +3,12 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.app import make_app
@@ -19,6 +17,7 @@ from cpp_pipe.pipeline.serve.preparation import prepare
 from cpp_pipe.pipeline.serve.server import LOCAL, bind, make_server
 from cpp_pipe.store import Store
 
+from ...waiting import wait_until
 from ..cli import SMALL, embed, succeed
 
 WORDS = "digits-words.txt"
@@ -44,7 +43,6 @@ class Served:
 
     client: httpx.Client
     current: CurrentRun
-    server: uvicorn.Server
     port: int
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
@@ -67,23 +65,15 @@ def serve(store: Path, *, token: str | None = None, run: str = "default") -> Ite
         server = make_server(make_app(current, token=token, hosts=LOCAL))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        wait_until(lambda: server.started, "the server started")
+        wait_until(lambda: server.started, "the server started", 20)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                yield Served(client, current, server, port)
+                yield Served(client, current, port)
         finally:
             server.should_exit = True
             thread.join(timeout=20)
             current.close()
             assert not thread.is_alive(), "the server did not end"
-
-
-def wait_until(is_true, claim: str, seconds: float = 20) -> None:
-    """Waits until a function returns true."""
-    end = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < end, f"not so after {seconds:g} seconds: {claim}"
-        time.sleep(0.02)
 
 
 def connect(port: int) -> socket.socket:

@@ -9,8 +9,9 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.models import MAX_ROWS
 from cpp_pipe.store import QueryError
 
+from ...waiting import wait_until
 from ..cli import SMALL, succeed
-from .server import serve, wait_until
+from .server import serve
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from cpp_pipe.pipeline.serve import request_body
 from cpp_pipe.pipeline.serve import server as server_module
 from cpp_pipe.pipeline.serve.finder import MAX_UPLOAD_BYTES
 
+from ...waiting import wait_until
 from ..cli import succeed
 from .markup_run import ROWS, SCRIPT, key_of
-from .server import connect, serve, wait_until
+from .server import connect, serve
 from .test_images import SVG, bomb, encoded
 
 PATHS = [

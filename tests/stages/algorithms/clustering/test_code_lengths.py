@@ -25,15 +25,11 @@ from cpp_pipe.stages.algorithms.clustering.landmarks import (
 from cpp_pipe.stages.algorithms.coding_length import coding_length, coding_length_of_all
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
-from ....strategies import random_unit_rows, seeds
+from ....strategies import random_labels, random_unit_rows, seeds
 from .test_memberships import planted_subspaces
 
 EPS_SQ = 0.1
 GROUPS = 6
-
-
-def random_labels(n: int, k: int, seed: int) -> torch.Tensor:
-    return torch.randint(0, k, (n,), generator=torch.Generator().manual_seed(seed))
 
 
 @cache

@@ -14,16 +14,12 @@ from cpp_pipe.stages.algorithms.coding_length import (
 )
 from cpp_pipe.store.errors import NumericError
 
-from ....strategies import random_rotation, random_unit_rows, seeds
+from ....strategies import random_labels, random_rotation, random_unit_rows, seeds
 from ..moments import coding_length_of
 
 EPS_SQ = 0.1
 EXACT = 1e-9
 """Lengths are found and added in float64; only the choice of a pair is made in float32."""
-
-
-def random_labels(n: int, k: int, seed: int) -> torch.Tensor:
-    return torch.randint(0, k, (n,), generator=torch.Generator().manual_seed(seed))
 
 
 def random_moments(n: int, p: int, k: int, seed: int) -> Moments:

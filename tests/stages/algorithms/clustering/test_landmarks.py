@@ -21,16 +21,12 @@ from cpp_pipe.stages.algorithms.clustering.spectral import spectral_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.store.errors import ConfigError
 
-from ....strategies import random_unit_rows, seeds
+from ....strategies import random_rows, seeds
 from .test_memberships import planted_subspaces, unit
 from .test_spectral import planted
 
 KINDS: list[AffinityName] = ["consensus", "membership"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def random_rows(n: int, p: int, seed: int) -> np.ndarray:
-    return random_unit_rows(n, p, seed).float().numpy()
 
 
 def fit(z: np.ndarray, kind: AffinityName, k_max: int = 12) -> Landmarks:

@@ -10,7 +10,7 @@ from cpp_pipe.stages.algorithms.clustering.spectral import cluster_rows, spectra
 from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.stages.algorithms.sinkhorn import membership
 
-from ....strategies import random_unit_rows, seeds
+from ....strategies import random_rows, seeds
 
 FIT = 1e-4
 """How far the potentials leave row sums from one, at most."""
@@ -18,10 +18,6 @@ FIT = 1e-4
 
 def unit(x: np.ndarray) -> np.ndarray:
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
-
-
-def random_rows(n: int, q: int, seed: int) -> np.ndarray:
-    return random_unit_rows(n, q, seed).float().numpy()
 
 
 def planted_subspaces(

@@ -5,13 +5,9 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.clustering.sampling import allocate, choose_landmarks, choose_rows
 
-from ....strategies import random_unit_rows, seeds
+from ....strategies import random_rows, random_unit_rows, seeds
 
 cell_counts = st.lists(st.integers(0, 200), max_size=20).map(lambda one: np.array(one, np.int64))
-
-
-def random_rows(n: int, q: int, seed: int) -> np.ndarray:
-    return random_unit_rows(n, q, seed).float().numpy()
 
 
 def rare_group(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,7 @@ def test_the_map_may_be_of_raw_embeddings(store):
 def test_invalid_settings_are_refused(store):
     assert "must be one of tsne, umap, pca" in fail(store, "map", "--method", "magic")
     assert "must be one of features, embeddings" in fail(store, "map", "--space", "pixels")
-    with pytest.raises(ConfigError, match="2 or more"):
+    with pytest.raises(ConfigError, match="must be at least 2"):
         Map(rows=1)
 
 

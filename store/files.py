@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import StoreError
+from .parsing import remedy_for
 
 TEMPORARY_PREFIX = ".tmp-"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -41,6 +42,11 @@ def store_errors(
             raise StoreError(f"not allowed to write while {doing}: {allow}") from error
         if error.errno == errno.ELOOP:
             raise StoreError(f"a link stands in the way while {doing}: remove the link") from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+            raise StoreError(
+                f"{error.filename2 or error.filename} stands in the way while {doing}: remove or "
+                "rename it, and run the same command again"
+            ) from error
         raise
 
 
@@ -93,10 +99,8 @@ def parse_json(content: bytes, path: object) -> Any:
     """The JSON value in the bytes of a file; StoreError where it cannot be parsed."""
     try:
         return json.loads(content.decode())
-    except ValueError as error:
-        raise StoreError(
-            f"{path} is not valid JSON ({error}): restore it or remove its folder"
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is not valid JSON ({error}): {remedy_for(path)}") from error
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -123,7 +127,10 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
     Yields whether it is held: without `wait` False at once where another process holds it.
     """
     with store_errors(f"locking {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            raise StoreError(f"the folder {path.parent} cannot be created: name another") from error
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -30,6 +30,19 @@ def is_version(value: object) -> bool:
     return isinstance(value, str) and _VERSION.fullmatch(value) is not None
 
 
+_REMEDIES = {
+    "store.json": "restore it, or remove this file alone: the next command writes it again",
+    "run.json": "restore it, or begin another run with --run; artifacts of the store are kept",
+}
+
+
+def remedy_for(file: object) -> str:
+    """What to do about a damaged small file."""
+    name = str(file).rpartition("/")[2]
+    other = "restore it, or remove the folder of its version and run the same command again"
+    return _REMEDIES.get(name, other)
+
+
 class Fields:
     """The fields of one JSON object; each is checked when it is read.
 
@@ -124,6 +137,6 @@ class Fields:
         if len(shown) > _SHOWN:
             shown = f"{shown[:_SHOWN]}…"
         return StoreError(
-            f"{self._file} is damaged: {at} must be {allowed}, got {shown}; restore the file, or "
-            "remove its folder and run the same command again"
+            f"{self._file} is damaged: {at} must be {allowed}, got {shown}; "
+            f"{remedy_for(self._file)}"
         )

@@ -56,6 +56,11 @@ class Store:
             yield
 
     @property
+    def exists(self) -> bool:
+        """Whether something was written to it."""
+        return self._backend.is_file(self.root / STORE_FILE)
+
+    @property
     def local_folder(self) -> Path:
         """A folder of this machine for files of no artifact; on a disk the store itself."""
         return self._backend.local_folder(self.root)

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from ...store import Store
 from .app import subcommands
-from .options import Common, takes
+from .options import Common, open_store, takes
 from .output import print_next
 
 app = subcommands()
@@ -26,7 +25,7 @@ def gc(
     """
     from ...store.upkeep import collect, find_garbage
 
-    store = Store(common.store)
+    store = open_store(common)
     garbage = collect(store) if yes else find_garbage(store)
     for piece in garbage:
         typer.echo(f"{piece.path}  {piece.bytes / 2**20:,.1f} MiB  {piece.what}")

@@ -43,4 +43,5 @@ def hierarchy(
             for level in sorted({*shown, shortest, made.facts["finest"]})
         ],
     )
-    print_next(common, ["assign", "--level", str(shortest)], result=made.folder)
+    level = str(shortest) if shortest > 1 else "LEVEL"
+    print_next(common, ["assign", "--level", level], result=made.folder)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ...store import ConfigError, Store
+from ...store import ConfigError, MissingError, Store
 from ..making.engines import torchrun
 from ..making.progress import progress_named
 
@@ -205,14 +205,23 @@ _shown = {"progress": progress_named(Common.progress)}
 """Where the current command shows its progress."""
 
 
+def open_store(common: Common) -> Store:
+    """The store of a command that only reads or tidies it; MissingError where there is none."""
+    store = Store(common.store)
+    if not store.exists:
+        raise MissingError(f"there is no store {common.store}: name one with --store")
+    return store
+
+
 def find_run(store: Store, name: str | None) -> str:
     """The run that a command works on: the named one, else `default`, else the only one.
 
+    A run that holds nothing, as a failed command leaves it behind, does not count.
     ConfigError where a store has several runs and it is not clear which is meant.
     """
     if name is not None:
         return name
-    names = store.runs.names()
+    names = [run for run in store.runs.names() if store.runs.read(run).versions]
     if not names or DEFAULT_RUN in names:
         return DEFAULT_RUN
     if len(names) > 1:

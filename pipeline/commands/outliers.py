@@ -96,4 +96,4 @@ def outliers(
     if sheet is None:
         print_next(common, ["outliers", "-n", str(n), "--sheet", "outliers.png"])
     else:
-        print_next(common, ["curate", "--not-keys", "outliers.txt", "--out", "shards/"])
+        print_next(common, ["clusters"])

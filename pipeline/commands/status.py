@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...store import Store
+from ...store import MissingError, Store
 from ...store.runs import kind_of, sorted_slots
 from .app import subcommands
 from .options import Common, takes
@@ -36,6 +36,9 @@ def status(
     """
     store = Store(common.store)
     names = [run] if run else store.runs.names()
+    if run and run not in store.runs.names():
+        known = ", ".join(store.runs.names()) or "none"
+        raise MissingError(f"the store {common.store} has no run {run!r}; its runs are: {known}")
     if not names:
         typer.echo(f"the store {common.store} is empty: `cpp-pipe embed --shards ...` begins a run")
         return

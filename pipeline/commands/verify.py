@@ -2,9 +2,8 @@
 
 import typer
 
-from ...store import Store
 from .app import subcommands
-from .options import Common, takes
+from .options import Common, open_store, takes
 from .output import print_next
 
 app = subcommands()
@@ -22,7 +21,7 @@ def verify(common: Common) -> None:
     """
     from ...store.upkeep import verify as verify_artifact
 
-    artifacts = Store(common.store).artifacts()
+    artifacts = open_store(common).artifacts()
     faults = [fault for artifact in artifacts for fault in verify_artifact(artifact)]
     for fault in faults:
         typer.echo(f"{fault.path} {fault.what}")

@@ -241,16 +241,50 @@ def test_a_store_with_one_run_needs_no_run_flag(tmp_path, digit_shards):
 
 
 def test_with_several_runs_and_no_default_the_error_lists_them(tmp_path):
-    opened = Store(tmp_path / "store")
+    opened, held = Store(tmp_path / "store"), {"embeddings": "0" * 16}
     assert find_run(opened, None) == "default" and find_run(opened, "x") == "x"
     with opened.writing():
-        opened.runs.update("b", versions={})
+        opened.runs.update("b", versions=held)
         assert find_run(opened, None) == "b"
-        opened.runs.update("a", versions={})
+        opened.runs.update("a", versions=held)
     with pytest.raises(ConfigError, match="has 2 runs: name one of them with --run: a, b"):
         find_run(opened, None)
     assert "--run: a, b" in fail(tmp_path / "store", "clusters")
     assert find_run(opened, "c") == "c"
     with opened.writing():
-        opened.runs.update("default", versions={})
+        opened.runs.update("default", versions=held)
     assert find_run(opened, None) == "default"
+
+
+def test_a_failed_command_leaves_no_run_that_others_work_on(tmp_path, digit_shards):
+    store = tmp_path / "store"
+    embed(store, digit_shards, more=("--run", "holidays"))
+    assert "nope" in fail(store, "embed", digit_shards, "--model", "nope")
+    assert find_run(Store(store), None) == "holidays"
+
+
+def test_a_store_or_a_run_that_is_not_there_is_an_error(tmp_path, digit_shards):
+    for command in ("verify", "gc"):
+        assert "there is no store" in fail(tmp_path / "none", command)
+    embed(tmp_path / "store", digit_shards / "000.tar")
+    line = fail(tmp_path / "store", "status", "--run", "nope")
+    assert "has no run 'nope'; its runs are: default" in line
+
+
+def test_a_file_or_folder_in_the_way_is_one_line(tmp_path, digit_shards):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    line = fail(file, "embed", digit_shards, "--model", "digits-clip", "--pretrained", "shipped")
+    assert "stands in the way" in line and file.read_text() == "mine"
+    assert "cannot be created" in fail("/proc/no-store", "embed", digit_shards, "--model", "x")
+
+
+def test_a_damaged_record_of_a_store_or_a_run_loses_nothing_else(tmp_path, digit_shards):
+    store = tmp_path / "store"
+    embed(store, digit_shards / "000.tar")
+    for name, advice in (("store.json", "this file alone"), ("runs/default/run.json", "--run")):
+        content = (store / name).read_text()
+        for damaged in (content[:5], "[" * 200_000, "{}"):
+            (store / name).write_text(damaged)
+            assert advice in fail(store, "clusters")
+        (store / name).write_text(content)

@@ -190,7 +190,7 @@ def _encoded(value: Any, table: Path) -> tuple[bytes, str | None]:
     if isinstance(value, Mapping):
         value = value["bytes"] if value["bytes"] is not None else value.get("path")
     if value is None or value == "":
-        raise UndecodableImage("no_image", "the row has no image")
+        raise UndecodableImage("no_image", "the row has no picture")  # stored: must not change
     if isinstance(value, bytes):
         return value, None
     local = _local(table, value)

@@ -104,13 +104,13 @@ def test_a_struct_without_bytes_is_read_from_its_path(tmp_path):
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     rows = [{"bytes": None, "path": "a.png"}, {"bytes": png(1), "path": "b.png"}, None]
     path = write(tmp_path / "a.parquet", {"image": pa.array(rows, kind)})
-    assert read(path) == {"0": png(4), "1": png(1), "2": "no_image: the row has no image"}
+    assert read(path) == {"0": png(4), "1": png(1), "2": "no_image: the row has no picture"}
 
 
 def test_addresses_are_not_downloaded(tmp_path):
     url = "https://example.org/a.jpg"
     path = write(tmp_path / "laion.parquet", {"URL": [url, None], "TEXT": ["a cat", "a dog"]})
-    assert read(path) == {"0": f"remote: {url}", "1": "no_image: the row has no image"}
+    assert read(path) == {"0": f"remote: {url}", "1": "no_image: the row has no picture"}
     assert (fields(path)[0].url, fields(path)[0].caption) == (url, "a cat")
 
 

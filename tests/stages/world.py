@@ -109,7 +109,9 @@ def make_whole_world(store: Store, shards: Path, folder: Path) -> Mapping[str, M
     }
     settings = world["embeddings"].settings
     for slot, stage in stages.items():
-        runtime = Runtime(device="cpu", sources=sources if isinstance(stage, Import) else {})
+        runtime = Runtime(
+            device="cpu", max_skipped=0.5, sources=sources if isinstance(stage, Import) else {}
+        )
         inputs = {need: artifacts[need] for need in stage.needs}
         job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)
         artifacts[slot] = find_or_make(job, store, "test", settings.tables(), lambda line: None)

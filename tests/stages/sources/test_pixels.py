@@ -62,7 +62,7 @@ def rotated_by_exif() -> bytes:
 def with_broken_exif() -> bytes:
     """A photo whose EXIF block ends early, which Pillow warns about."""
     exif = Image.Exif()
-    exif[0x010E] = "a long description of the image" * 4
+    exif[0x010E] = "a long description of the picture" * 4
     raw = encoded(COLOURS, "JPEG", exif=exif)
     start = raw.index(b"Exif\0\0")
     tail = raw[start:].replace(struct.pack("<L", 133), struct.pack("<L", 99_999), 1)

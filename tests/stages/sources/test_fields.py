@@ -183,7 +183,9 @@ def test_any_json_object_is_kept_whole_as_strict_json(
     raw = json.dumps(values).encode()
     found = read(tmp_path_factory.getbasetemp(), json=raw)
     left = extra(found)
-    for name, value in json.loads(raw, parse_constant=lambda _: None).items():
+    strict = json.dumps(json.loads(raw, parse_constant=lambda _: None), ensure_ascii=False)
+    # A lone surrogate, which UTF-8 cannot hold, is U+FFFD in the store.
+    for name, value in json.loads(clean_text(strict)).items():
         if name in left:
             assert left[name] == value
         else:

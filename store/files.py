@@ -50,6 +50,16 @@ def store_errors(
         raise
 
 
+Stamp = tuple[int, int, int, int]
+"""Device, inode, size and time of a file: they differ once it is written to or replaced."""
+
+
+def stamp(path: Path) -> Stamp:
+    """The stamp of a file; OSError where it cannot be read."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def sync(path: Path) -> None:
     """Waits until a file or a folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)

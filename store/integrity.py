@@ -11,16 +11,15 @@ from pathlib import Path
 
 from .digest import digest_file
 from .errors import ConfigError, StoreError
+from .files import Stamp, stamp
 from .manifest import FileRecord
 
 _SETTING = "CPP_PIPE_CHECK_MIB"
 _DEFAULT_MIB = 256.0
 """About half a second of one core."""
 
-_Stamp = tuple[int, int, int, int]
-
 _lock = threading.Lock()
-_checked: dict[str, tuple[str, _Stamp]] = {}
+_checked: dict[str, tuple[str, Stamp]] = {}
 """By path, the digest that a file was found to have, and what `stat` said of it then."""
 _spent_bytes = 0
 """Digested of files that were not going to be read whole."""
@@ -43,30 +42,23 @@ def is_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> bool:
 
 def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
     """What is wrong with a file; empty where nothing was found."""
-    stamp = _stamp(path)
-    if stamp is None:
+    try:
+        now = stamp(path)
+    except (FileNotFoundError, NotADirectoryError):
         return "is missing"
-    size = stamp[2]
+    size = now[2]
     if size != file.bytes:
         return f"has {size:,} bytes instead of {file.bytes:,}"
     with _lock:
-        if _checked.get(str(path)) == (file.sha256, stamp):
+        if _checked.get(str(path)) == (file.sha256, now):
             return ""
         if not is_read_whole and not _can_afford(size):
             return ""
     if digest_file(path) != file.sha256:
         return "has other bytes than were written"
     with _lock:
-        _checked[str(path)] = (file.sha256, stamp)
+        _checked[str(path)] = (file.sha256, now)
     return ""
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _can_afford(size: int) -> bool:

@@ -221,8 +221,10 @@ def find_run(store: Store, name: str | None) -> str:
     """
     if name is not None:
         return name
+    if store.runs.read(DEFAULT_RUN).versions:
+        return DEFAULT_RUN
     names = [run for run in store.runs.names() if store.runs.read(run).versions]
-    if not names or DEFAULT_RUN in names:
+    if not names:
         return DEFAULT_RUN
     if len(names) > 1:
         raise ConfigError(

@@ -9,13 +9,10 @@ from typing import cast
 from ...stages.contract import Source
 from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.images.pixels import UndecodableImage
-from ...stages.sources.patterns import is_remote
-from ...stages.sources.remote import Address, RemoteShard
 from ...stages.sources.source import Entry, SampleSource
 from ...stages.sources.tables.files import TableFile
-from ...stages.sources.tar.shards import TarShard
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
-from ..view.source_identity import require_public_address
+from ..view.source_identity import shard_at
 
 _SHOWN = 5
 """Faults that an error lists."""
@@ -100,16 +97,12 @@ def _find(
     kind: str, place: str, part: PartRecord, find_folder: Callable[[str], Mapping[str, Source]]
 ) -> Source | None:
     """The source of a part, or None if it was changed."""
-    source: Source | None
     if kind == "images":
         return find_folder(place).get(part.name)
-    if kind == "table":
-        source = TableFile.of(Path(place), part.facts["image_column"])
-    elif is_remote(place):
-        require_public_address(place)
-        source = RemoteShard.of(Address(place))
-    else:
-        source = TarShard.of(Path(place))
+    is_table = kind == "table"
+    source: Source = (
+        TableFile.of(Path(place), part.facts["image_column"]) if is_table else shard_at(place)
+    )
     return source if source.part_name == part.name else None
 
 

@@ -61,13 +61,14 @@ class Plan:
         """What would make a slot; its inputs are made where they are missing."""
         if slot == "embeddings":
             return self._embedding_job(asked_by)
-        files = model_files(self.settings.embed)
+        files = {**self.runtime.files, **model_files(self.settings.embed)}
         if stage is None:
-            stage, files = self._filling(slot, asked_by or slot)
+            stage, own = self._filling(slot, asked_by or slot)
+            files |= own
         inputs = {need: self.make(need, asked_by=asked_by or slot) for need in stage.needs}
         if isinstance(stage, Spectrum):
             stage = self._wide_enough(stage, inputs)
-        runtime = replace(self.runtime, files={**self.runtime.files, **files})
+        runtime = replace(self.runtime, files=files)
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
 
     def _filling(self, slot: str, asked_by: str) -> Filling:

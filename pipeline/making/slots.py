@@ -15,7 +15,6 @@ from ...stages.project import Project, ProjectViews
 from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
 from ..config import Settings
-from .sources import model_files
 from .vocabularies import words_stage
 
 
@@ -29,8 +28,7 @@ class Filling(NamedTuple):
 
 def filling_of(slot: str, settings: Settings) -> Filling:
     """What fills a slot; ConfigError where a file that the settings name does not exist."""
-    stage, files = FILLINGS[slot](settings)
-    return Filling(stage, {**model_files(settings.embed), **files})
+    return FILLINGS[slot](settings)
 
 
 def _words(settings: Settings) -> Filling:

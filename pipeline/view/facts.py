@@ -1,7 +1,6 @@
 """What a run holds and lacks: counts, versions, and the commands that make what is absent."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from ...store import Artifact, StoreError
 from ...store.runs import sorted_slots
 from .opened_run import OpenedRun
+from .skipped import count_skipped
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,10 @@ class Absence:
 
 def count_samples(embeddings: Artifact) -> SampleCounts:
     """Counts the samples behind some embeddings; imported rows count as seen."""
-    skipped: Counter[str] = Counter()
-    for part in embeddings.parts:
-        skipped.update(part.facts.get("skipped", {}))
     return SampleCounts(
         seen=sum(part.facts.get("seen", part.rows) for part in embeddings.parts),
         embedded=embeddings.rows,
-        skipped=dict(skipped.most_common()),
+        skipped=dict(count_skipped(embeddings).most_common()),
         partial=[
             str(part.facts.get("shard", part.name))
             for part in embeddings.parts

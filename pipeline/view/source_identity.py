@@ -16,25 +16,29 @@ from ...stages.sources.remote import Address, RemoteShard
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
 from ...store import ShardError
+from ...store.files import Stamp, stamp
 
 _FOLLOW_ALL = "CPP_PIPE_FOLLOW_ALL"
 _FOLLOWED = ("gcs", "gs", "http", "https", "s3", "s3a")
 """Protocols of the addresses that a run may name."""
 
 
-def require_same_shard(place: str, part: str) -> None:
-    """ShardError unless the tar shard at a place is the one that became a part."""
+def shard_at(place: str) -> TarShard | RemoteShard:
+    """The tar shard at a place that a run names; ShardError where it cannot be read."""
     if is_remote(place):
         require_public_address(place)
-        name = _remote_part_name(place)
-    else:
-        name = _tar_part_name(place, _stamp(Path(place)))
-    _require(name == part)
+        return RemoteShard.of(Address(place))
+    return TarShard.of(Path(place))
+
+
+def require_same_shard(place: str, part: str) -> None:
+    """ShardError unless the tar shard at a place is the one that became a part."""
+    _require(_shard_part_name(place, None if is_remote(place) else stamp(Path(place))) == part)
 
 
 def require_same_table(path: Path, image_column: str, part: str) -> None:
     """ShardError unless the table at a path is the one that became a part."""
-    _require(_table_part_name(path, image_column, _stamp(path)) == part)
+    _require(_table_part_name(path, image_column, stamp(path)) == part)
 
 
 def require_inside(root: Path, key: str) -> None:
@@ -80,21 +84,11 @@ def _require(is_same: bool) -> None:
         raise ShardError("it is not what was embedded")
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+@lru_cache(maxsize=65_536)
+def _shard_part_name(place: str, unchanged: Stamp | None) -> str:
+    return shard_at(place).part_name
 
 
 @lru_cache(maxsize=65_536)
-def _tar_part_name(place: str, stamp: tuple[int, ...]) -> str:
-    return TarShard.of(Path(place)).part_name
-
-
-@lru_cache(maxsize=65_536)
-def _table_part_name(path: Path, image_column: str, stamp: tuple[int, ...]) -> str:
+def _table_part_name(path: Path, image_column: str, unchanged: Stamp) -> str:
     return TableFile.of(path, image_column).part_name
-
-
-@lru_cache(maxsize=65_536)
-def _remote_part_name(place: str) -> str:
-    return RemoteShard.of(Address(place)).part_name

@@ -7,8 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+from ...store import files
 from ...store.digest import digest_json
 from ...store.errors import ShardError
+from ...store.files import Stamp
 from ..contract import Place
 
 EDGE_BYTES = 64 * 1024
@@ -58,13 +60,12 @@ class Shard(Identified):
         return cls(path=path, name=path.name, size=size, edges_sha256=digest.hexdigest())
 
 
-def stamp(path: Path) -> tuple[int, int, int, int]:
-    """Device, inode, size and time of a file: they differ once it is written to or replaced."""
+def stamp(path: Path) -> Stamp:
+    """The stamp of a shard; ShardError where it cannot be read."""
     try:
-        status = path.stat()
+        return files.stamp(path)
     except OSError as error:
         raise ShardError(f"the shard {path} cannot be read: {error.strerror}") from error
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def require_unchanged(path: Place, is_unchanged: bool) -> None:

@@ -1,6 +1,6 @@
 """The contract of a stage: a configuration that turns input artifacts into parts of a new one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -97,6 +97,10 @@ class Silent:
         """Ignored."""
 
 
+def _nothing_follows() -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """How the work is done. Nothing here changes a result or a version."""
@@ -125,6 +129,9 @@ class Runtime:
     allow_partial: bool = False
     """Whether shards may be missing or truncated."""
     progress: Progress = field(default_factory=Silent)
+    begin_next: Callable[[], bool] = _nothing_follows
+    """Called by the `make` of a stage that overlaps its parts, once the next part may be begun
+    beside this one. Says whether there is a next part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +156,9 @@ class Stage:
     """Whether it is fitted to all rows; added rows alone do not make it fit again."""
     refit: ClassVar[str] = ""
     """The command that fits it again, where that is not named after the stage."""
+    overlaps: ClassVar[bool] = False
+    """Whether a process makes several parts at once, each in a thread, as far as `make` allows it
+    by `runtime.begin_next`."""
     is_collective: ClassVar[bool] = False
     """Whether the processes of torchrun make its part together: the first calls `make`, the others
     `follow`."""

@@ -1,12 +1,15 @@
 """Samples in, embeddings out: a part for each source, every sample embedded or skipped."""
 
+import contextlib
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, cast, get_args
 
 from ..store import ConfigError, PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
+from .batch_queue import Batch
 from .contract import Inputs, Part, Runtime, Stage
 from .embedder import Embedder
 from .encoder import Encoder, Precision, load_encoder
@@ -25,6 +28,7 @@ class Embed(Stage):
     name: ClassVar[str] = "embed"
     kind: ClassVar[Kind] = EMBEDDINGS
     revision: ClassVar[int] = 3
+    overlaps: ClassVar[bool] = True
 
     model: str
     pretrained: str
@@ -80,24 +84,12 @@ class Embed(Stage):
             for fault in opened.faults:
                 rows.skip(fault.key, fault.reason, fault.detail, fault.offset)
             runtime.progress.advance(len(opened.faults), skipped=len(opened.faults))
-            for batch in prepared.embedder.embed(opened.samples):
-                rows.embeddings.append(batch.embeddings)
-                for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
-                    if outcome.reason:
-                        rows.skip(entry.key, outcome.reason, outcome.detail, entry.offset)
-                        continue
-                    rows.rows.append(
-                        {
-                            "key": entry.key,
-                            "offset": entry.offset,
-                            "size": entry.size,
-                            "width": outcome.width,
-                            "height": outcome.height,
-                            **asdict(entry.fields()),
-                        }
-                    )
-                done = len(batch.entries)
-                runtime.progress.advance(done, skipped=batch.skipped, spent=batch.spent)
+            batches = prepared.embedder.embed(opened.samples, runtime.begin_next)
+            with contextlib.closing(batches):
+                for batch in batches:
+                    _record(batch, rows)
+                    done = len(batch.entries)
+                    runtime.progress.advance(done, skipped=batch.skipped, spent=batch.spent)
             facts = _facts(opened)
         return rows.write(scratch, facts, encoder.identity)
 
@@ -116,6 +108,25 @@ class Embed(Stage):
         require_few_skipped(records, runtime.max_skipped)
 
 
+def _record(batch: Batch, rows: EmbeddingRows) -> None:
+    """Adds the rows of a batch, and what it skipped."""
+    rows.embeddings.append(batch.embeddings)
+    for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
+        if outcome.reason:
+            rows.skip(entry.key, outcome.reason, outcome.detail, entry.offset)
+            continue
+        rows.rows.append(
+            {
+                "key": entry.key,
+                "offset": entry.offset,
+                "size": entry.size,
+                "width": outcome.width,
+                "height": outcome.height,
+                **asdict(entry.fields()),
+            }
+        )
+
+
 @dataclass(kw_only=True)
 class _Prepared:
     """The model, and counts from which the total number of samples is estimated."""
@@ -125,13 +136,15 @@ class _Prepared:
     total_bytes: int
     bytes_listed: int = 0
     samples_listed: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def estimate_samples(self, opened: Samples, size: int) -> int:
         """The estimated number of samples in all sources, after listing one more of them."""
-        self.bytes_listed += size
-        self.samples_listed += len(opened.samples) + len(opened.faults)
-        share = self.bytes_listed / self.total_bytes if self.total_bytes else 1.0
-        return round(self.samples_listed / share) if share else self.samples_listed
+        with self.lock:
+            self.bytes_listed += size
+            self.samples_listed += len(opened.samples) + len(opened.faults)
+            share = self.bytes_listed / self.total_bytes if self.total_bytes else 1.0
+            return round(self.samples_listed / share) if share else self.samples_listed
 
 
 def _facts(opened: Samples) -> dict[str, object]:

@@ -4,37 +4,29 @@ On a CPU each core takes whole batches from bytes to embeddings in one thread, b
 share a batch wait for one another at each layer of the network. Any other device gets its pixels
 from processes that decode, and encodes a batch while the results of the previous one are recorded.
 
-The network only sees batches of one size, so that an image's embedding does not depend on how many
-other images there are: a smaller batch is padded, see `_full`.
+Batches hold images of several sources, so that no core waits at the end of a source. The network
+only sees batches of one size, so that an image's embedding does not depend on which other images
+there are: a smaller batch is padded, see `_full`.
 """
 
 import contextlib
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..store import StoreError
-from .contract import Spent
+from .batch_queue import Batch, BatchQueue, Embedded, Outcome, PendingBatch
+from .decoders import Decoded, Decoders, decode_all
 from .encoder import Encoder
-from .sources.images.pixels import UndecodableImage, decode
+from .sources.images.pixels import UndecodableImage
 from .sources.source import Entry
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     import torch
-    from PIL import Image
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 BATCH_OF_A_CORE = 16
 """Images that a core embeds at once, whatever `--batch-size` is, because it changes last bits.
@@ -43,50 +35,22 @@ Larger batches are no faster and take more memory: with a MobileNetV2 a core emb
 15.8 ms in batches of 8, 14.1 ms in batches of 16, and 13.8 to 14.5 ms in batches of 64.
 """
 
-_READERS = 1
-"""Threads that read ahead. One reads in order; several would make a table go back to the start of
-a row group."""
+_BATCHES_AHEAD = 2
+"""Batches that wait for each core."""
 
 _CHUNK = 8
-"""Images that a process decodes at a time: few, so that all processes soon work on one batch."""
+"""Images that are read, or that a process decodes, at a time: few, so that all processes soon work
+on one batch."""
 
 _CHUNKS_AHEAD = 2
 """Chunks for each decoding process: one in work, one waiting."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """Size of an image, or why it has no embedding."""
-
-    width: int = 0
-    height: int = 0
-    """Pixels of the image as stored in its file."""
-    reason: str = ""
-    """Why it has no embedding; empty where it has one."""
-    detail: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Consecutive samples, with the embeddings of those that have one."""
-
-    entries: Sequence[Entry]
-    outcomes: Sequence[Outcome]
-    """One for each entry."""
-    embeddings: np.ndarray
-    """Unit rows (b, d), float32, of the entries whose outcome has no reason."""
-    spent: Spent
-
-    @property
-    def skipped(self) -> int:
-        """How many entries have no embedding."""
-        return len(self.entries) - len(self.embeddings)
-
-
 class Embedder:
     """Turns samples into embeddings, on all cores or on one other device.
 
-    Decoding processes are reused from source to source, and end with this object.
+    Any number of threads may embed a source each at once. Decoding processes are reused from source
+    to source, and end with this object.
     """
 
     def __init__(self, encoder: Encoder, batch_size: int, *, decoders: int | None = None) -> None:
@@ -102,149 +66,196 @@ class Embedder:
         if decoders is None:
             decoders = 0 if torch.device(encoder.device).type == "cpu" else self._cores
         self._batch_size = batch_size if decoders else BATCH_OF_A_CORE
-        self._decoders = _Decoders(decoders, encoder) if decoders else None
+        self._decoders = Decoders(decoders, encoder) if decoders else None
+        self._lock = threading.Lock()
+        self._users = 0
+        """Sources that are being embedded."""
+        self._queue = BatchQueue(self._batch_size, 1)
+        self._threads: list[threading.Thread] = []
 
-    def embed(self, entries: Sequence[Entry]) -> Iterator[Batch]:
-        """Batches of the samples, in order; holds a bounded number of batches."""
-        batches = _cut(entries, self._batch_size)
-        if self._decoders is None:
-            return self._on_all_cores(batches)
-        return self._on_device(batches, self._decoders)
-
-    def _on_all_cores(self, batches: Iterable[Sequence[Entry]]) -> Iterator[Batch]:
-        with _threads(_READERS) as readers, _single_threads(self._cores) as cores:
-
-            def submit(entries: Sequence[Entry]) -> "Future[Batch]":
-                read = readers.submit(_read, entries)
-                return cores.submit(_embed, entries, read, self._encoder, self._cores)
-
-            for batch in _ahead(submit, batches, 2 * self._cores):
-                yield batch.result()
-
-    def _on_device(
-        self, batches: Iterable[Sequence[Entry]], decoders: "_Decoders"
+    def embed(
+        self, entries: Sequence[Entry], begin_next: Callable[[], bool] = lambda: False
     ) -> Iterator[Batch]:
+        """Batches of the samples, in order; holds a bounded number of encoded images.
+
+        Calls `begin_next` when the first is read; it says whether another source follows, whose
+        images may fill the last batch. Close the iterator where it is left early.
+        """
+        with (
+            self._working() as queue,
+            contextlib.closing(queue.embedded(_read_ahead(entries), begin_next)) as batches,
+        ):
+            yield from batches
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[BatchQueue]:
+        """The queue, emptied by threads for as long as any source is being embedded."""
+        import torch
+
+        with self._lock:
+            if self._users == 0:
+                self._start()
+            self._users += 1
+        try:
+            yield self._queue
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._queue.close()
+                    for thread in self._threads:
+                        thread.join()
+                    # A thread's setting becomes the default of threads that start later.
+                    torch.set_num_threads(self._cores)
+
+    def _start(self) -> None:
+        if self._decoders is None:
+            self._queue = BatchQueue(self._batch_size, _BATCHES_AHEAD * self._cores)
+            targets = [self._work_on_core] * self._cores
+        else:
+            self._queue = BatchQueue(self._batch_size, 1)
+            targets = [self._work_on_device]
+        self._threads = [
+            threading.Thread(target=target, args=(self._queue,), daemon=True) for target in targets
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _work_on_core(self, queue: BatchQueue) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        while True:
+            began = time.perf_counter()
+            batch = queue.take()
+            if batch is None:
+                return
+            waited = time.perf_counter() - began
+            _settle(batch, lambda batch=batch, waited=waited: self._embed(batch, waited))
+
+    def _embed(self, batch: PendingBatch, waited: float) -> Embedded:
+        """A batch from bytes to embeddings, in this thread alone."""
+        decoded = decode_all(batch.images, self._encoder.preprocess, self._encoder.at_least)
+        began = time.perf_counter()
+        embeddings = _no_rows(self._encoder)
+        if decoded.pixels is not None:
+            pixels = _full([decoded.pixels], self._batch_size)
+            embeddings = self._encoder.images(pixels)[: len(decoded.pixels)]
+        spent = {
+            "read": batch.read_seconds,
+            "decode": decoded.seconds / self._cores,
+            "encode": (time.perf_counter() - began) / self._cores,
+            "waited": (waited + decoded.seconds) / self._cores,
+        }
+        return Embedded(outcomes=decoded.outcomes, embeddings=embeddings, spent=spent)
+
+    def _work_on_device(self, queue: BatchQueue) -> None:
+        """Decodes some batches ahead, and launches each before it awaits the one before."""
+        assert self._decoders is not None
         chunks_of_a_batch = -(-self._batch_size // _CHUNK)
-        most = 1 + -(-_CHUNKS_AHEAD * decoders.count // chunks_of_a_batch)
-        launched = None
-        with _threads(_READERS) as readers:
-
-            def submit(entries: Sequence[Entry]) -> "_PendingBatch":
-                chunks = [readers.submit(decoders.start, chunk) for chunk in _cut(entries, _CHUNK)]
-                return _PendingBatch(entries=entries, chunks=chunks)
-
-            for pending in _ahead(submit, batches, most):
-                following = pending.launch(self._encoder, self._batch_size, decoders.count)
-                if launched is not None:
-                    yield launched()
-                launched = following
-        if launched is not None:
-            yield launched()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Decoded:
-    """The pixels of the images that could be decoded, and the outcomes of all."""
-
-    outcomes: list[Outcome]
-    pixels: np.ndarray | None
-    """One block (b, ...); None where b is 0. A tensor would be sent through shared memory."""
-    seconds: float
+        most = 1 + -(-_CHUNKS_AHEAD * self._decoders.count // chunks_of_a_batch)
+        decoding: deque[_Decoding] = deque()
+        launched: _Launched | None = None
+        while True:
+            while len(decoding) <= most:
+                batch = queue.take(wait=not decoding and launched is None)
+                if batch is None:
+                    break
+                decoding.append(_Decoding(batch, self._decoders))
+            if not decoding and launched is None:
+                return
+            following = None
+            if decoding:
+                following = decoding.popleft().launch(self._encoder, self._batch_size)
+            if launched is not None:
+                launched.settle()
+            launched = following
 
 
-def _read(entries: Sequence[Entry]) -> list[bytes | Outcome]:
-    """The encoded images, or why one cannot be read."""
-    return [_read_one(entry) for entry in entries]
+def _settle(batch: PendingBatch, embed: Callable[[], Embedded]) -> None:
+    """Gives a batch its result, or the error, which is raised where the result is awaited."""
+    try:
+        batch.embedded.set_result(embed())
+    except BaseException as error:  # noqa: BLE001 - raised where the batch is awaited
+        batch.embedded.set_exception(error)
 
 
-def _read_one(entry: Entry) -> bytes | Outcome:
+class _Decoding:
+    """A batch that processes decode."""
+
+    def __init__(self, batch: PendingBatch, decoders: Decoders) -> None:
+        self._batch = batch
+        self._processes = decoders.count
+        images = batch.images
+        self._chunks: list[Future[Decoded]] = [
+            decoders.start(images[start : start + _CHUNK])
+            for start in range(0, len(images), _CHUNK)
+        ]
+
+    def launch(self, encoder: Encoder, batch_size: int) -> "_Launched | None":
+        """Waits until the batch is decoded, and starts encoding; None where that failed."""
+        try:
+            began = time.perf_counter()
+            chunks = [chunk.result() for chunk in self._chunks]
+            ready = time.perf_counter()
+            blocks = [chunk.pixels for chunk in chunks if chunk.pixels is not None]
+            rows = _launch(encoder, blocks, batch_size)
+        except BaseException as error:  # noqa: BLE001 - raised where the batch is awaited
+            self._batch.embedded.set_exception(error)
+            return None
+        spent = {
+            "read": self._batch.read_seconds,
+            "decode": sum(chunk.seconds for chunk in chunks) / self._processes,
+            "encode": time.perf_counter() - ready,
+            "waited": ready - began,
+        }
+        outcomes = [outcome for chunk in chunks for outcome in chunk.outcomes]
+        return _Launched(self._batch, rows, outcomes, spent)
+
+
+class _Launched:
+    """A batch that the device encodes."""
+
+    def __init__(
+        self,
+        batch: PendingBatch,
+        rows: Callable[[], np.ndarray],
+        outcomes: list[Outcome],
+        spent: dict[str, float],
+    ) -> None:
+        self._batch = batch
+        self._rows = rows
+        self._outcomes = outcomes
+        self._spent = spent
+
+    def settle(self) -> None:
+        """Waits for the embeddings, and gives them to the batch."""
+        _settle(self._batch, self._await)
+
+    def _await(self) -> Embedded:
+        began = time.perf_counter()
+        embeddings = self._rows()
+        self._spent["encode"] += time.perf_counter() - began
+        return Embedded(outcomes=self._outcomes, embeddings=embeddings, spent=self._spent)
+
+
+def _read_ahead(
+    entries: Sequence[Entry],
+) -> Iterator[tuple[Sequence[Entry], Sequence[bytes | Outcome], float]]:
+    """Entries a few at a time, their encoded images, and the seconds that reading took."""
+    for start in range(0, len(entries), _CHUNK):
+        some = entries[start : start + _CHUNK]
+        began = time.perf_counter()
+        images = [_read(entry) for entry in some]
+        yield some, images, time.perf_counter() - began
+
+
+def _read(entry: Entry) -> bytes | Outcome:
+    """The encoded image, or why it cannot be read."""
     try:
         return entry.read_image()
     except UndecodableImage as error:
         return Outcome(reason=error.reason, detail=error.detail)
-
-
-def _decode(
-    encoded: Sequence[bytes | Outcome],
-    preprocess: "Callable[[Image.Image], torch.Tensor]",
-    at_least: int | None,
-) -> _Decoded:
-
-    began = time.perf_counter()
-    outcomes, pixels = [], []
-    for image_bytes in encoded:
-        if isinstance(image_bytes, Outcome):
-            outcomes.append(image_bytes)
-            continue
-        try:
-            image = decode(image_bytes, at_least=at_least)
-        except UndecodableImage as error:
-            outcomes.append(Outcome(reason=error.reason, detail=error.detail))
-            continue
-        outcomes.append(Outcome(width=image.width, height=image.height))
-        pixels.append(preprocess(image.rgb).numpy())
-    block = np.stack(pixels) if pixels else None
-    return _Decoded(outcomes=outcomes, pixels=block, seconds=time.perf_counter() - began)
-
-
-def _embed(
-    entries: Sequence[Entry],
-    read: "Future[list[bytes | Outcome]]",
-    encoder: Encoder,
-    cores: int,
-) -> Batch:
-    """A batch from bytes to embeddings, in this thread alone."""
-    began = time.perf_counter()
-    encoded = read.result()
-    waited = time.perf_counter() - began
-    decoded = _decode(encoded, encoder.preprocess, encoder.at_least)
-    began = time.perf_counter()
-    embeddings = _no_rows(encoder)
-    if decoded.pixels is not None:
-        pixels = _full([decoded.pixels], BATCH_OF_A_CORE)
-        embeddings = encoder.images(pixels)[: len(decoded.pixels)]
-    spent = {
-        "read": waited / cores,
-        "decode": decoded.seconds / cores,
-        "encode": (time.perf_counter() - began) / cores,
-        "waited": (waited + decoded.seconds) / cores,
-    }
-    return Batch(entries=entries, outcomes=decoded.outcomes, embeddings=embeddings, spent=spent)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _PendingBatch:
-    """A batch that threads read and processes decode."""
-
-    entries: Sequence[Entry]
-    chunks: "Sequence[Future[tuple[float, Future[_Decoded]]]]"
-    """For each chunk the seconds that reading it took, and its decoded images."""
-
-    def launch(self, encoder: Encoder, batch_size: int, decoders: int) -> Callable[[], Batch]:
-        """Waits until the batch is decoded, starts encoding, and returns a function to await it."""
-        began = time.perf_counter()
-        read = [chunk.result() for chunk in self.chunks]
-        decoded = [chunk.result() for _, chunk in read]
-        ready = time.perf_counter()
-        blocks = [chunk.pixels for chunk in decoded if chunk.pixels is not None]
-        rows = _launch(encoder, blocks, batch_size)
-        launching = time.perf_counter() - ready
-
-        def finish() -> Batch:
-            began_to_wait = time.perf_counter()
-            embeddings = rows()
-            spent = {
-                "read": sum(seconds for seconds, _ in read) / _READERS,
-                "decode": sum(chunk.seconds for chunk in decoded) / decoders,
-                "encode": launching + time.perf_counter() - began_to_wait,
-                "waited": ready - began,
-            }
-            outcomes = [outcome for chunk in decoded for outcome in chunk.outcomes]
-            return Batch(
-                entries=self.entries, outcomes=outcomes, embeddings=embeddings, spent=spent
-            )
-
-        return finish
 
 
 def _launch(
@@ -266,8 +277,8 @@ def _full(
 ) -> "torch.Tensor":
     """Blocks of pixels as one batch, padded with copies of the first image.
 
-    At the end of a shard, or where images cannot be decoded, a batch would be smaller, and PyTorch
-    would compute it differently: below 16 images a thread does not use oneDNN for 1 x 1
+    At the end of the last source, or where images cannot be decoded, a batch would be smaller, and
+    PyTorch would compute it differently: below 16 images a thread does not use oneDNN for 1 x 1
     convolutions, and products of fewer than 4 rows use another kernel. That changed the last bit of
     1.3 % of the float16 numbers of a MobileNetV2, and of 0.2 % of a ViT's. GPUs also choose their
     kernels by the size.
@@ -283,97 +294,4 @@ def _full(
 
 
 def _no_rows(encoder: Encoder) -> np.ndarray:
-
     return np.empty((0, encoder.size), np.float32)
-
-
-class _Decoders:
-    """Processes that decode, each with a pipe of its own and a thread at the near end of it.
-
-    A killed process closes its pipe, which raises here. With a queue that all processes share, the
-    reader would wait forever for the rest of a result, which is sent in several writes.
-    """
-
-    def __init__(self, count: int, encoder: Encoder) -> None:
-        self.count = count
-        self._arguments = encoder.preprocess, encoder.at_least
-        self._far_end = threading.local()
-        self._pool = ThreadPoolExecutor(count)
-
-    def start(self, entries: Sequence[Entry]) -> "tuple[float, Future[_Decoded]]":
-        """Reads images here and sends them to be decoded; the seconds that reading took."""
-        began = time.perf_counter()
-        encoded = _read(entries)
-        return time.perf_counter() - began, self._pool.submit(self._decode, encoded)
-
-    def _decode(self, encoded: Sequence[bytes | Outcome]) -> _Decoded:
-        try:
-            if not hasattr(self._far_end, "pipe"):
-                self._far_end.pipe = self._start_process()
-            self._far_end.pipe.send(encoded)
-            return self._far_end.pipe.recv()
-        except (EOFError, ConnectionError) as error:
-            raise StoreError(
-                "a process that decodes images died (perhaps out of memory): run the same "
-                "command again, with a lower --batch-size if memory is short; finished parts are "
-                "kept"
-            ) from error
-
-    def _start_process(self) -> "Connection":
-        context = get_context("spawn")
-        near, far = context.Pipe()
-        context.Process(target=_decode_for, args=(far, *self._arguments), daemon=True).start()
-        far.close()
-        return near
-
-
-def _decode_for(pipe: "Connection", preprocess: Any, at_least: int | None) -> None:
-    """Decodes what arrives in a pipe until its other end is closed."""
-    import torch
-
-    # Ctrl-C reaches all processes of a terminal; the one that embeds ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    with contextlib.suppress(EOFError, ConnectionError):
-        while True:
-            pipe.send(_decode(pipe.recv(), preprocess, at_least))
-
-
-def _cut(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(entries), size):
-        yield entries[start : start + size]
-
-
-def _ahead(submit: Callable[[T], U], items: Iterable[T], most: int) -> Iterator[U]:
-    """The results of `submit` for all items, in order; submits up to `most` items ahead."""
-    waiting: deque[U] = deque()
-    for item in items:
-        waiting.append(submit(item))
-        if len(waiting) > most:
-            yield waiting.popleft()
-    while waiting:
-        yield waiting.popleft()
-
-
-@contextlib.contextmanager
-def _threads(count: int, **options: Any) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads whose pending work is cancelled when the block is left early."""
-    with ThreadPoolExecutor(count, **options) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads in which torch uses one thread each."""
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
-        with _threads(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        # A thread's setting becomes the default of threads that start later.
-        torch.set_num_threads(threads)

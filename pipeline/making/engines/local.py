@@ -15,7 +15,7 @@ from ....store import Draft, StoreError
 from ... import device
 from ..memory import give_back_freed_memory, keep_freed_memory
 from ..worker_progress import gathered
-from .part_maker import PartMaker, in_turn, until_there
+from .part_maker import PartMaker, in_chunks, in_turn, until_there
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -73,9 +73,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _attempt(part: Part) -> bool:
-    """Whether a part exists now; False while another process is making it."""
-    return _worker["maker"].attempt(part) is not None
+def _attempt_all(parts: Sequence[Part]) -> list[Part]:
+    """Makes or finds parts; returns those that other processes are making."""
+    return _worker["maker"].attempt_all(parts)
 
 
 def make_in_parallel(
@@ -113,13 +113,13 @@ def _in_processes(
     def attempt_all(parts: Sequence[Part]) -> list[Part]:
         nonlocal done
         held = []
-        futures = {pool.submit(_attempt, part): part for part in parts}
+        chunks = in_chunks(parts, len(shares), most=maker.at_once)
+        futures = {pool.submit(_attempt_all, chunk): len(chunk) for chunk in chunks}
         for future in as_completed(futures):
-            if future.result():
-                done += 1
-                runtime.progress.parts(done, len(todo))
-            else:
-                held.append(futures[future])
+            held_now = future.result()
+            held.extend(held_now)
+            done += futures[future] - len(held_now)
+            runtime.progress.parts(done, len(todo))
         return held
 
     try:

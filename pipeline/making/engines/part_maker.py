@@ -1,16 +1,20 @@
 """Making parts that several processes share: each part is claimed, and made once."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from ....stages.contract import Inputs, Part, Runtime, Stage
 from ....store import Draft, PartRecord
+from .overlap import overlapping
 
 _POLL_SECONDS = 0.5
 """Between two checks of parts that other processes hold: short compared with making one."""
+
+_MOST_AT_ONCE = 16
+"""Parts that a worker process overlaps before it takes others."""
 
 
 class PartMaker:
@@ -29,6 +33,11 @@ class PartMaker:
         """The name of the kind whose parts it makes."""
         return self._draft.kind.name
 
+    @property
+    def at_once(self) -> int:
+        """The most parts that a worker process is given at once."""
+        return _MOST_AT_ONCE if self._stage.overlaps else 1
+
     def on(self, device: str) -> "PartMaker":
         """A maker of the same parts on a device."""
         runtime = replace(self._runtime, device=device)
@@ -38,8 +47,9 @@ class PartMaker:
     def _prepared(self) -> Any:
         return self._stage.prepare(self._inputs, self._runtime)
 
-    def attempt(self, part: Part) -> PartRecord | None:
+    def attempt(self, part: Part, runtime: Runtime | None = None) -> PartRecord | None:
         """The part, made if it is missing; None while another process is making it."""
+        runtime = runtime or self._runtime
         # Checked before the claim, so that a check alone never makes others wait.
         record = self._draft.find_part(part.name)
         if record is not None:
@@ -50,20 +60,26 @@ class PartMaker:
             return self._draft.find_part(part.name) or self._draft.make_part(
                 part.name,
                 lambda scratch: self._stage.make(
-                    part, self._prepared, self._inputs, self._runtime, scratch
+                    part, self._prepared, self._inputs, runtime, scratch
                 ),
             )
 
     def attempt_all(self, parts: Sequence[Part]) -> list[Part]:
         """Makes or finds the parts; returns those that other processes hold."""
         held: list[Part] = []
-        for left, part in zip(reversed(range(len(parts))), parts, strict=True):
-            if self.attempt(part) is None:
+        for count, (part, record) in enumerate(self._attempts(parts), start=1):
+            if record is None:
                 held.append(part)
             else:
                 self._done += 1
+                left = len(parts) - count
                 self._runtime.progress.parts(self._done, self._done + len(held) + left)
         return held
+
+    def _attempts(self, parts: Sequence[Part]) -> Iterator[tuple[Part, PartRecord | None]]:
+        if not self._stage.overlaps:
+            return ((part, self.attempt(part)) for part in parts)
+        return overlapping(parts, self.attempt, self._runtime)
 
 
 def in_turn(parts: Sequence[Part], worker: tuple[int, int]) -> list[Part]:
@@ -98,3 +114,16 @@ def until_there(
             time.sleep(_POLL_SECONDS)
         todo = held
     return []
+
+
+def in_chunks(parts: Sequence[Part], workers: int, *, most: int) -> list[Sequence[Part]]:
+    """Consecutive parts that a worker takes at once: up to `most`, and ever fewer to the end.
+
+    So all workers end at about the same time.
+    """
+    chunks, start = [], 0
+    while start < len(parts):
+        size = min(most, max(1, (len(parts) - start) // (2 * workers)))
+        chunks.append(parts[start : start + size])
+        start += size
+    return chunks

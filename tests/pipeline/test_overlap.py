@@ -1,0 +1,137 @@
+"""Parts made beside one another: begun in turn, ended together."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from cpp_pipe.pipeline.making.engines.overlap import overlapping
+from cpp_pipe.pipeline.making.engines.part_maker import in_chunks
+from cpp_pipe.stages.contract import Part, Runtime
+from cpp_pipe.store import ShardError
+
+
+def parts(count):
+    return [Part(name=f"{number:03d}", sources={}) for number in range(count)]
+
+
+class Counts:
+    """How many parts are in work, and the most at once."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.now = 0
+        self.most = 0
+        self.begun = []
+
+    def enter(self, part):
+        with self.lock:
+            self.begun.append(part.name)
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def leave(self):
+        with self.lock:
+            self.now -= 1
+
+
+def test_a_part_that_allows_no_other_is_made_alone():
+    counts = Counts()
+
+    def attempt(part, runtime):
+        counts.enter(part)
+        time.sleep(0.002)
+        counts.leave()
+        return part.name
+
+    made = list(overlapping(parts(20), attempt, Runtime()))
+    assert [record for _, record in made] == [part.name for part in parts(20)]
+    assert counts.most == 1
+
+
+def test_parts_begin_in_order_as_each_allows_the_next_and_the_last_knows_it_is_the_last():
+    counts, follows = Counts(), {}
+    barrier = threading.Barrier(20, timeout=20)
+
+    def attempt(part, runtime):
+        counts.enter(part)
+        follows[part.name] = runtime.begin_next(), runtime.begin_next()
+        barrier.wait()
+        counts.leave()
+        return part.name
+
+    made = list(overlapping(parts(20), attempt, Runtime()))
+    assert sorted(record for _, record in made) == [part.name for part in parts(20)]
+    assert counts.begun == [part.name for part in parts(20)]
+    assert counts.most == 20
+    assert list(follows.values()) == [(True, True)] * 19 + [(False, False)]
+
+
+def test_the_number_of_parts_in_work_is_bounded():
+    counts = Counts()
+
+    def attempt(part, runtime):
+        counts.enter(part)
+        runtime.begin_next()
+        time.sleep(0.01)
+        counts.leave()
+        return part.name
+
+    assert len(list(overlapping(parts(300), attempt, Runtime()))) == 300
+    assert 1 < counts.most <= 64
+
+
+def test_an_error_is_raised_at_once_and_ends_the_parts_in_work():
+    begun, ended = threading.Event(), []
+
+    def attempt(part, runtime):
+        runtime.begin_next()
+        if part.name == "001":
+            begun.wait()
+            raise ShardError("001 was changed")
+        begun.set()
+        try:
+            for _ in range(10_000):
+                time.sleep(0.005)
+                runtime.progress.advance(1)
+        finally:
+            ended.append(part.name)
+        return part.name
+
+    started = time.monotonic()
+    with pytest.raises(ShardError, match="001 was changed"):
+        list(overlapping(parts(2), attempt, Runtime()))
+    assert time.monotonic() - started < 5
+    assert ended == ["000"]
+
+
+def test_leaving_early_ends_the_parts_in_work():
+    ended = threading.Event()
+
+    def attempt(part, runtime):
+        runtime.begin_next()
+        if part.name == "000":
+            return part.name
+        try:
+            while True:
+                time.sleep(0.005)
+                runtime.progress.advance(1)
+        finally:
+            ended.set()
+
+    attempts = overlapping(parts(2), attempt, replace(Runtime()))
+    assert next(attempts)[1] == "000"
+    attempts.close()
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize(("count", "workers"), [(0, 2), (1, 4), (96, 2), (1000, 8), (10_000, 8)])
+def test_chunks_hold_every_part_once_in_order_and_end_small(count, workers):
+    todo = parts(count)
+    chunks = in_chunks(todo, workers, most=16)
+    assert [part for chunk in chunks for part in chunk] == todo
+    sizes = [len(chunk) for chunk in chunks]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(size == 1 for size in sizes[-workers:])
+    assert all(size == 1 for chunk in in_chunks(todo, workers, most=1) for size in [len(chunk)])

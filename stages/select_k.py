@@ -27,7 +27,7 @@ class SelectK(Stage):
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 6
+    revision: ClassVar[int] = 7
     is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()

@@ -1,6 +1,7 @@
 """Training of CPP's heads (arXiv 2306.05272) on frozen embeddings: steps, state and projection."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -152,7 +153,6 @@ class Trainer:
         if config.has_skip:
             self.heads.start_from(*_directions(x, config, self.device, views))
         self.heads.to(self.device)
-        self.optimizer = build_optimizer(self.heads, config)
         self.step_number = 0
         self.batch = min(config.batch, n) // self._size * self._size
         self.steps_per_epoch = n // self.batch
@@ -163,6 +163,11 @@ class Trainer:
     def total_steps(self) -> int:
         """Number of steps in the whole training."""
         return self.config.epochs * self.steps_per_epoch
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when it is first needed: torch then loads its compiler, which takes seconds."""
+        return build_optimizer(self.heads, self.config)
 
     def step(self) -> Terms:
         """Takes the next step; the terms stay on the device, so no step waits for it."""
@@ -182,8 +187,9 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """Everything needed to continue, copied to the CPU: weights, moments, step number."""
         out = {f"heads.{k}": v for k, v in self.heads.state_dict().items()}
+        moments = self.optimizer.state if self.step_number else {}
         for name, parameter in self.heads.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
+            for key, value in moments.get(parameter, {}).items():
                 if value is not None:
                     out[f"optimizer.{name}.{key}"] = value
         out["step"] = torch.tensor(self.step_number)
@@ -196,9 +202,11 @@ class Trainer:
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         parameters = dict(self.heads.named_parameters())
-        self.optimizer.state.clear()
+        moments = [path for path in state if path.startswith("optimizer.")]
+        if moments or "optimizer" in vars(self):
+            self.optimizer.state.clear()
         for path, value in state.items():
-            if path.startswith("optimizer."):
+            if path in moments:
                 name, _, key = path.removeprefix("optimizer.").rpartition(".")
                 parameter = parameters[name]
                 # Adam keeps its step count on the CPU; moments are on their parameter's device.

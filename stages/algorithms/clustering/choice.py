@@ -15,7 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
 from ..heads import centred_unit_rows
@@ -174,26 +174,29 @@ def _highest_bic(
     if most < 2 or (grid and not allowed):
         return None
     steps.start("select-k: BIC of k-means", len(allowed) or 25, "values of k")
-    fixed = ((k, -bic(rows, k, total=total, seed=seed)) for k in allowed)
+    seeds, _ = kmeans_plusplus(rows, max(allowed, default=most), random_state=seed)
+    fixed = ((k, -bic(rows, seeds[:k], total=total)) for k in allowed)
     values = {}
-    searched = explore(lambda k: -bic(rows, k, total=total, seed=seed), most)
+    searched = explore(lambda k: -bic(rows, seeds[:k], total=total), most)
     for k, value in fixed if grid else searched:
         values[k] = value
         steps.advance(1, note=f"k {k}")
     return min(values, key=lambda k: (values[k], k))
 
 
-def bic(x: Float[ndarray, "n d"], k: int, *, total: int, seed: int) -> float:
+def bic(x: Float[ndarray, "n d"], seeds: Float[ndarray, "k d"], *, total: int) -> float:
     """BIC, in nats, of k spherical Gaussians of equal variance, found by k-means; higher is better.
 
     As in X-means (Pelleg and Moore, 2000), with the later correction that the variance is that of
-    one coordinate. The likelihood of the rows is scaled up to `total` rows.
+    one coordinate. The likelihood of the rows is scaled up to `total` rows. k-means starts from
+    `seeds`: the first k seeds of k-means++ for more clusters are seeds for k, so that they need to
+    be drawn only once.
     """
-    n, d = x.shape
+    (n, d), k = x.shape, len(seeds)
     with warnings.catch_warnings():
         # With fewer distinct rows than clusters, some clusters stay empty.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fit = KMeans(k, n_init=1, random_state=seed).fit(x)
+        fit = KMeans(k, n_init=1, init=seeds).fit(x)
     counts = np.bincount(fit.labels_, minlength=k)
     held = counts[counts > 0]
     variance = max(float(fit.inertia_) / (d * (n - k)), np.finfo(np.float32).tiny)

@@ -20,7 +20,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("device", "progress", *READING)
+@takes("device", "progress", "edits", *READING)
 def curate(
     common: Common,
     out: Annotated[
@@ -46,6 +46,14 @@ def curate(
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Keep one of each group of near-duplicates.")
     ] = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Only images with this tag (needs --edits); repeatable."),
+    ] = None,
+    not_tag: Annotated[
+        list[str] | None,
+        typer.Option("--not-tag", help="Leave out images with this tag; repeatable."),
+    ] = None,
     above: Annotated[
         float | None,
         typer.Option("--above", help="Least cosine of duplicates, as in `duplicates`."),
@@ -68,6 +76,7 @@ def curate(
       cpp-pipe curate --cluster 3,17 --min-confidence 0.5 --out shards/
       cpp-pipe curate --caption '*dog*' --drop-duplicates --above 0.98 --out dogs/
       cpp-pipe curate --not-keys outliers.txt --dry-run
+      cpp-pipe curate --edits final --not-tag screenshot --out shards/
     """
     from ..curation.selection import Wanted
 
@@ -84,9 +93,13 @@ def curate(
         keys=keys,
         not_keys=not_keys,
         is_deduplicated=drop_duplicates,
+        tags=tuple(tag or []),
+        not_tags=tuple(not_tag or []),
     )
+    if wanted.asks_for_tags and common.edits is None:
+        raise ConfigError("--tag and --not-tag need --edits, such as --edits open")
     plan = open_plan(common)
-    chosen, embeddings = _choose(plan, wanted, above)
+    chosen, embeddings = _choose(plan, wanted, above, common.edits)
     typer.echo(chosen.describe())
     if out is None or dry_run:
         print_next(common, "the same with --out DIR and without --dry-run copies these samples")
@@ -108,18 +121,27 @@ def _model_flags(plan: "Plan") -> list[str]:
     return flags
 
 
-def _choose(plan: "Plan", wanted: "Wanted", above: float | None) -> "tuple[Chosen, Artifact]":
+def _choose(
+    plan: "Plan", wanted: "Wanted", above: float | None, edits: str | None
+) -> "tuple[Chosen, Artifact]":
     from ..curation.near_duplicates import make_duplicates
     from ..curation.selection import choose
+    from ..view.edited import open_edited
+    from ..view.opened_run import OpenedRun
 
     def make(slot: str, is_needed: bool) -> Artifact | None:
         return plan.make(slot, asked_by="curate") if is_needed else None
 
     embeddings = plan.make("embeddings", asked_by="curate")
     assignments = make("assignments", wanted.asks_for_clusters)
-    captions = make("captions", bool(wanted.captions))
+    run = OpenedRun.open(plan.store, plan.run)
+    edited = None if edits is None else open_edited(run, edits)
+    # Decided names are enough: captions are not made for them.
+    captions = (
+        make("captions", bool(wanted.captions)) if edited is None else run.current("captions")
+    )
     near = make_duplicates(plan, above, asked_by="curate") if wanted.is_deduplicated else None
-    return choose(wanted, embeddings, assignments, captions, near), embeddings
+    return choose(wanted, embeddings, assignments, captions, near, edited), embeddings
 
 
 def _copy(

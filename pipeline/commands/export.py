@@ -29,7 +29,7 @@ _OPENED: dict[str, Callable[[Path], str]] = {
 
 
 @app.command()
-@takes("device", *READING)
+@takes("device", "edits", *READING)
 def export(
     common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
@@ -74,7 +74,9 @@ def export(
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
     run = Run.open(plan.store, plan.run, common.device)
-    images, places = ImageTable.of(run), run.record.sources
+    if common.edits is not None and form != "parquet":
+        raise ConfigError(f"--edits goes with export parquet, not with {form}")
+    images, places = ImageTable.of(run, common.edits), run.record.sources
     if form == "parquet":
         from ..exports.parquet import export_parquet
 

@@ -4,7 +4,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -118,7 +118,7 @@ class BatchQueue:
         self,
         pieces: Iterator[tuple[Sequence[Entry], Sequence[bytes | Outcome], float]],
         begin_next: Callable[[], bool],
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch]:
         """The batches of one source, in order, while others may do the same.
 
         `pieces` are entries, their images, and the seconds that reading took. Calls `begin_next`

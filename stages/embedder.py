@@ -13,7 +13,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ class Embedder:
 
     def embed(
         self, entries: Sequence[Entry], begin_next: Callable[[], bool] = lambda: False
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch]:
         """Batches of the samples, in order; holds a bounded number of encoded images.
 
         Calls `begin_next` when the first is read; it says whether another source follows, whose

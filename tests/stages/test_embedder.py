@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -187,7 +188,7 @@ def test_content_does_not_depend_on_the_batch_size(digit_shards, tmp_path, batch
 class CountingNetwork:
     """A network that counts the batches that it embeds."""
 
-    network: torch.nn.Module
+    network: Any
     batches: int = 0
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ def overlapping(
     parts: Sequence[Part],
     attempt: Callable[[Part, Runtime], PartRecord | None],
     runtime: Runtime,
-) -> Iterator[tuple[Part, PartRecord | None]]:
+) -> Generator[tuple[Part, PartRecord | None]]:
     """The parts with what `attempt` gives for each, as they end.
 
     The first error ends those that are in work, and is raised.

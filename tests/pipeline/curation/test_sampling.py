@@ -70,7 +70,7 @@ def test_diverse_covers_more_than_random_and_says_so(store):
     assert ours["clusters"] == len({cluster[row] for row in rows})
     table = succeed(store, "sample", "-n", "8").out
     assert "random" in table
-    assert all(len(line) <= 80 for line in table.splitlines())
+    assert all(len(line) <= 80 for line in table.splitlines() if not line.startswith("next:"))
 
 
 def test_strategies_are_mixed_by_their_parts_and_no_image_is_taken_twice(store):

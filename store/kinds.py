@@ -206,6 +206,20 @@ DUPLICATES = Kind(
     },
 )
 
+FINGERPRINTS = Kind(
+    name="fingerprints",
+    format=1,
+    files={
+        # A row for each image, in the order of the embeddings.
+        "rows": Table(
+            suffix=".parquet",
+            columns=(Column(name="digest", type="string", unit="SHA-256 of the file, hex"),),
+        ),
+        # Small grey images, row by row.
+        "thumbnails": Array(suffix=".thumbnails.npy", dtype="uint8", ndim=2),
+    },
+)
+
 WORDS = Kind(
     name="words",
     format=1,
@@ -348,6 +362,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             K_CURVE,
             HIERARCHY,
             ASSIGNMENTS,
+            FINGERPRINTS,
             DUPLICATES,
             WORDS,
             CAPTIONS,

@@ -58,6 +58,9 @@ def curate(
         float | None,
         typer.Option("--above", help="Least cosine of duplicates, as in `duplicates`."),
     ] = None,
+    tier: Annotated[
+        str, typer.Option("--tier", help="Which duplicates, as in `duplicates`.")
+    ] = "alike",
     samples_per_shard: Annotated[
         int, typer.Option("--samples-per-shard", min=1, help="Samples in a shard, at most.")
     ] = 1000,
@@ -85,7 +88,9 @@ def curate(
             "give --out, a new folder for the shards, or --dry-run, which only counts"
         )
     if above is not None and not drop_duplicates:
-        raise ConfigError("--above, the least cosine of duplicates, needs --drop-duplicates")
+        raise ConfigError("--above, the least similarity of duplicates, needs --drop-duplicates")
+    if tier != "alike" and not drop_duplicates:
+        raise ConfigError("--tier, which duplicates are dropped, needs --drop-duplicates")
     wanted = Wanted(
         clusters=parse_numbers("--cluster", ",".join(cluster or [])) or (),
         captions=tuple(caption or []),
@@ -99,7 +104,7 @@ def curate(
     if wanted.asks_for_tags and common.edits is None:
         raise ConfigError("--tag and --not-tag need --edits, such as --edits open")
     plan = open_plan(common)
-    chosen, embeddings = _choose(plan, wanted, above, common.edits)
+    chosen, embeddings = _choose(plan, wanted, tier, above, common.edits)
     typer.echo(chosen.describe())
     if out is None or dry_run:
         print_next(common, "the same with --out DIR and without --dry-run copies these samples")
@@ -122,9 +127,9 @@ def _model_flags(plan: "Plan") -> list[str]:
 
 
 def _choose(
-    plan: "Plan", wanted: "Wanted", above: float | None, edits: str | None
+    plan: "Plan", wanted: "Wanted", tier: str, above: float | None, edits: str | None
 ) -> "tuple[Chosen, Artifact]":
-    from ..curation.near_duplicates import make_duplicates
+    from ..curation.near_duplicates import make_tier
     from ..curation.selection import choose
     from ..view.edited import open_edited
     from ..view.opened_run import OpenedRun
@@ -140,7 +145,7 @@ def _choose(
     captions = (
         make("captions", bool(wanted.captions)) if edited is None else run.current("captions")
     )
-    near = make_duplicates(plan, above, asked_by="curate") if wanted.is_deduplicated else None
+    near = make_tier(plan, tier, above, asked_by="curate") if wanted.is_deduplicated else None
     return choose(wanted, embeddings, assignments, captions, near, edited), embeddings
 
 

@@ -145,6 +145,7 @@ def test_lineage_leads_back_to_the_embeddings(world):
         "lists",
         "index",
         "edits",
+        "fingerprints",
     }
 
 

@@ -10,8 +10,10 @@ from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.contract import Runtime, Stage
+from cpp_pipe.stages.copies import Copies
 from cpp_pipe.stages.duplicates import Duplicates
 from cpp_pipe.stages.edits.edit import Edit
+from cpp_pipe.stages.fingerprint import Fingerprint
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.import_embeddings import Import
 from cpp_pipe.stages.index import Index
@@ -77,6 +79,8 @@ OTHER_SLOTS = (
     "lists/embeddings",
     "index/merged",
     "edits/final",
+    "fingerprints",
+    "duplicates/copies",
 )
 """Slots of stages that no plan makes by default."""
 
@@ -110,12 +114,14 @@ def make_whole_world(store: Store, shards: Path, folder: Path) -> Mapping[str, M
         "lists/embeddings": Quantize(space="embeddings"),
         "index/merged": Index(space="embeddings", factory=factory),
         "edits/final": Seal(edits=decisions_on(artifacts["assignments"])),
+        "fingerprints": Fingerprint(),
+        "duplicates/copies": Copies(),
     }
     settings = world["embeddings"].settings
     for slot, stage in stages.items():
-        runtime = Runtime(
-            device="cpu", max_skipped=0.5, sources=sources if isinstance(stage, Import) else {}
-        )
+        images = world["embeddings"].job.runtime.sources
+        own = {Import: sources, Fingerprint: images}.get(type(stage), {})
+        runtime = Runtime(device="cpu", max_skipped=0.5, sources=own)
         inputs = {need: artifacts[need] for need in stage.needs}
         job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)
         artifacts[slot] = find_or_make(job, store, "test", settings.tables(), lambda line: None)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from .edits.editor import Editor
+
 AnyImage: TypeAlias = "str | Path | bytes | Image.Image"
 """A path, a file:// URL, `-` for standard input, encoded bytes, or an image that Pillow opened."""
 
@@ -39,6 +41,7 @@ class Run(OpenedRun):
         cluster: int | Sequence[int] = (),
         min_confidence: float | None = None,
         target_recall: float | None = None,
+        edits: str | None = None,
     ) -> list[Hit]:
         """The n rows that are nearest to what is given, best first.
 
@@ -46,8 +49,9 @@ class Run(OpenedRun):
         the same names that hits are kept away from: `unlike={"text": "a drawing"}`. `space` is
         `features` (refined: z and c side by side; the default, but for texts) or `embeddings` (raw,
         where texts are), whose size a vector has. `cluster` and `min_confidence` say which rows may
-        be found. An index stays open from one search to the next. Raises QueryError for a query
-        that cannot be answered.
+        be found; `edits` applies decisions (sealed under a name, or `open`): clusters and captions
+        are the decided ones, and excluded rows are not found. An index stays open from one search
+        to the next. Raises QueryError for a query that cannot be answered.
         """
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),
@@ -57,8 +61,16 @@ class Run(OpenedRun):
             clusters=(cluster,) if isinstance(cluster, int) else tuple(cluster),
             min_confidence=min_confidence,
             target_recall=target_recall,
+            edits=edits,
         )
         return search_run(self, question, self.searcher(question.where))
+
+    @property
+    def edits(self) -> "Editor":
+        """Decisions about the run: `run.edits.name(12, "steam engines")`."""
+        from .edits.editor import Editor
+
+        return Editor(self)
 
     def searcher(self, space: str) -> Searcher:
         """What finds rows of a space, opened once; raises what `open_searcher` does."""

@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-
-from ..store import Artifact, ConfigError, Product, Scratch
+from ..store import ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
 from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from .duplicate_groups import by_preference, read_images, write_groups
 
 THRESHOLD = 0.97
 """For models without a measured threshold. With ViT-B-32 it finds 21 of the 22 mirrored leopards
@@ -59,60 +55,16 @@ class Duplicates(Stage):
         """Compares all images with those that are kept, and writes the groups."""
         import torch
 
-        from .algorithms.near_duplicates import NONE, near_duplicates
+        from .algorithms.near_duplicates import near_duplicates
 
         embeddings = inputs["embeddings"]
-        images = _read(embeddings)
+        images = read_images(embeddings)
         runtime.progress.start("duplicates", len(images), "rows")
         kept, similarity = near_duplicates(
             torch.from_numpy(gather(embeddings)),
-            torch.from_numpy(_by_preference(images)),
+            torch.from_numpy(by_preference(images)),
             self.threshold,
             device=runtime.device,
             report=runtime.progress.advance,
         )
-        dropped = np.flatnonzero(kept != NONE)
-        leaders = np.unique(kept[dropped])
-        rows = np.concatenate([leaders, dropped])
-        group = np.searchsorted(leaders, np.concatenate([leaders, kept[dropped]]))
-        is_kept = np.arange(len(rows)) < len(leaders)
-        # In each group the kept image comes first, then the most similar.
-        order = np.lexsort((rows, -similarity[rows], ~is_kept, group))
-        rows, group, is_kept = rows[order], group[order], is_kept[order]
-        arrays = {"group": group, "row": rows, "kept": is_kept, "similarity": similarity[rows]}
-        columns = images.take(rows).to_pydict()
-        scratch.write_table("rows", {**columns, **arrays})
-        sizes = np.bincount(group, minlength=1)
-        return Product(
-            rows=len(rows),
-            shared={
-                "rows_in_all": embeddings.rows,
-                "groups": len(leaders),
-                "dropped": len(dropped),
-                "largest": int(sizes.max()),
-                "threshold": self.threshold,
-            },
-        )
-
-
-def _read(embeddings: Artifact) -> "pa.Table":
-    """Key, shard and size of every image, in row order."""
-    import pyarrow as pa
-
-    columns = ["key", "shard", "width", "height"]
-    tables = [embeddings.table(part.name, columns=columns) for part in embeddings.parts]
-    return pa.concat_tables(tables)
-
-
-def _by_preference(images: "pa.Table") -> np.ndarray:
-    """Row numbers, the largest image first, then by key and shard; unknown sizes come last."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    width, height = (images.column(name).cast(pa.int64()) for name in ("width", "height"))
-    area = pc.fill_null(pc.multiply(width, height), 0)
-    order = pc.sort_indices(
-        images.append_column("area", area),
-        sort_keys=[("area", "descending"), ("key", "ascending"), ("shard", "ascending")],
-    )
-    return order.to_numpy().astype("int64")
+        return write_groups(images, kept, similarity, scratch, threshold=self.threshold)

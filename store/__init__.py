@@ -2,8 +2,10 @@
 
 from .artifact import Artifact
 from .draft import Draft, Product, Scratch
+from .edit_log import EditLog
 from .errors import (
     ConfigError,
+    ConflictError,
     CppPipeError,
     MissingError,
     NumericError,
@@ -18,8 +20,10 @@ from .store import Store
 __all__ = [
     "Artifact",
     "ConfigError",
+    "ConflictError",
     "CppPipeError",
     "Draft",
+    "EditLog",
     "Manifest",
     "MissingError",
     "NumericError",

@@ -37,6 +37,10 @@ class Backend(Protocol[P]):
         """The folders in a folder, sorted; none where it does not exist."""
         ...
 
+    def names(self, path: P) -> list[str]:
+        """The names of the files in a folder, sorted; none where it does not exist."""
+        ...
+
     def find_json(self, path: P) -> Any | None:
         """The JSON value in a small file; None where there is none."""
         ...

@@ -43,6 +43,11 @@ def is_file(path: "UPath") -> bool:
     return size(path) is not None
 
 
+def names(path: "UPath") -> list[str]:
+    """The names of the objects directly below a path, sorted."""
+    return sorted(below.name for below in objects.sizes(path) if below.parent == path)
+
+
 def read_json(path: "UPath") -> Any:
     """The JSON value in an object that must exist."""
     value = find_json(path)

@@ -64,6 +64,11 @@ def folders(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
 
 
+def names(path: Path) -> list[str]:
+    """The names of the files in a folder, sorted; none where it does not exist."""
+    return sorted(file.name for file in path.iterdir() if file.is_file()) if path.is_dir() else []
+
+
 def find_json(path: Path) -> Any | None:
     """The JSON value in a small file; None where there is none."""
     return read_json(path) if path.is_file() else None

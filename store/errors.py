@@ -23,6 +23,10 @@ class MissingError(CppPipeError, FileNotFoundError):
         return str(self.args[0]) if self.args else ""
 
 
+class ConflictError(CppPipeError, RuntimeError):
+    """Something that somebody else changed in the meantime."""
+
+
 class ShardError(CppPipeError, ValueError):
     """A shard, a list of shards or a table that cannot be read."""
 

@@ -206,6 +206,20 @@ DUPLICATES = Kind(
     },
 )
 
+FINGERPRINTS = Kind(
+    name="fingerprints",
+    format=1,
+    files={
+        # A row for each image, in the order of the embeddings.
+        "rows": Table(
+            suffix=".parquet",
+            columns=(Column(name="digest", type="string", unit="SHA-256 of the file, hex"),),
+        ),
+        # Small grey images, row by row.
+        "thumbnails": Array(suffix=".thumbnails.npy", dtype="uint8", ndim=2),
+    },
+)
+
 WORDS = Kind(
     name="words",
     format=1,
@@ -294,6 +308,48 @@ PROJECTION = Kind(
     },
 )
 
+EDITS = Kind(
+    name="edits",
+    format=1,
+    files={
+        # A row for each image, in the order of the embeddings.
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="key", type="string"),
+                Column(name="shard", type="string"),
+                Column(name="cluster", type="int32"),
+                Column(name="excluded", type="bool"),
+                Column(name="tags", type="string", unit="JSON array"),
+                Column(name="note", type="string", nullable=True),
+            ),
+        ),
+        "clusters": Table(
+            suffix=".clusters.parquet",
+            is_aligned=False,
+            columns=(
+                Column(name="cluster", type="int32"),
+                Column(name="name", type="string", nullable=True),
+                Column(name="note", type="string", nullable=True),
+            ),
+        ),
+        # The decisions, and what became of each.
+        "log": Table(
+            suffix=".log.parquet",
+            is_aligned=False,
+            columns=(
+                Column(name="number", type="int32"),
+                Column(name="by", type="string"),
+                Column(name="at", type="string", unit="ISO 8601"),
+                Column(name="op", type="string"),
+                Column(name="what", type="string"),
+                Column(name="status", type="string"),
+                Column(name="why", type="string"),
+            ),
+        ),
+    },
+)
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         kind.name: kind
@@ -306,6 +362,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             K_CURVE,
             HIERARCHY,
             ASSIGNMENTS,
+            FINGERPRINTS,
             DUPLICATES,
             WORDS,
             CAPTIONS,
@@ -313,6 +370,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             LISTS,
             INDEX,
             PROJECTION,
+            EDITS,
         )
     }
 )

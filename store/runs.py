@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .backend import backend_of
+from .edit_log import EditLog
 from .errors import ConfigError, StoreError
 from .kinds import KINDS, Kind
 from .parsing import Fields, is_plain_name, is_version
@@ -79,6 +80,10 @@ class Runs:
         if value is None:
             return RunRecord(name=name)
         return _parse(value, path)
+
+    def edits(self, name: str) -> EditLog:
+        """The log of what people decided about a run."""
+        return EditLog(self._folder, self._path(name).parent.name)
 
     def update(self, name: str, **changes: Mapping[str, Any]) -> RunRecord:
         """Merges entries into the run's mappings, but replaces `settings` as a whole.

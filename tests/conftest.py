@@ -14,7 +14,7 @@ os.environ.setdefault("NUMBA_OPT", "0")
 
 _CHECKED = (
     "coding_length", "heads", "metrics", "word_ranking", "near_duplicates", "neighbours",
-    "objective", "rates",
+    "objective", "rates", "farthest", "proposals", "registration",
     "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
     "views", "votes", "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",

@@ -7,6 +7,7 @@ import typer
 from ...store import ConfigError
 from ..run import Run
 from ..view.cluster_list import ClusterRow, list_clusters
+from ..view.edited import open_edited
 from .app import subcommands
 from .options import READING, Common, open_plan, takes
 from .output import Column, print_json, print_next, print_table
@@ -22,7 +23,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", *READING)
+@takes("as_json", "device", "edits", *READING)
 def clusters(
     common: Common,
     sort: Annotated[
@@ -46,13 +47,18 @@ def clusters(
         raise ConfigError(f"--sort must be {', '.join(_ORDERS)}, got {sort!r}")
     plan = open_plan(common)
     assignments = plan.make("assignments", asked_by="clusters")
-    captions = Run.open(plan.store, plan.run).current("captions")
-    rows = sorted(list_clusters(assignments, captions), key=_ORDERS[sort])
+    run = Run.open(plan.store, plan.run)
+    captions = run.current("captions")
+    edited = None if common.edits is None else open_edited(run, common.edits)
+    rows = sorted(list_clusters(assignments, captions, edited), key=_ORDERS[sort])
     if common.as_json:
         print_json([row.to_json() for row in rows[:n]])
     else:
         _print_rows(rows[:n])
-        typer.echo(f"{assignments.rows:,} images in {len(rows):,} clusters")
+        images = sum(row.size for row in rows)
+        excluded = assignments.rows - images
+        left = f"; {excluded:,} excluded" if excluded else ""
+        typer.echo(f"{images:,} images in {len(rows):,} clusters{left}")
     if captions is None:
         print_next(common, ["caption"])
     else:

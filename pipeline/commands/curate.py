@@ -20,7 +20,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("device", "progress", *READING)
+@takes("device", "progress", "edits", *READING)
 def curate(
     common: Common,
     out: Annotated[
@@ -46,10 +46,21 @@ def curate(
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Keep one of each group of near-duplicates.")
     ] = False,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Only images with this tag (needs --edits); repeatable."),
+    ] = None,
+    not_tag: Annotated[
+        list[str] | None,
+        typer.Option("--not-tag", help="Leave out images with this tag; repeatable."),
+    ] = None,
     above: Annotated[
         float | None,
         typer.Option("--above", help="Least cosine of duplicates, as in `duplicates`."),
     ] = None,
+    tier: Annotated[
+        str, typer.Option("--tier", help="Which duplicates, as in `duplicates`.")
+    ] = "alike",
     samples_per_shard: Annotated[
         int, typer.Option("--samples-per-shard", min=1, help="Samples in a shard, at most.")
     ] = 1000,
@@ -68,6 +79,7 @@ def curate(
       cpp-pipe curate --cluster 3,17 --min-confidence 0.5 --out shards/
       cpp-pipe curate --caption '*dog*' --drop-duplicates --above 0.98 --out dogs/
       cpp-pipe curate --not-keys outliers.txt --dry-run
+      cpp-pipe curate --edits final --not-tag screenshot --out shards/
     """
     from ..curation.selection import Wanted
 
@@ -76,7 +88,9 @@ def curate(
             "give --out, a new folder for the shards, or --dry-run, which only counts"
         )
     if above is not None and not drop_duplicates:
-        raise ConfigError("--above, the least cosine of duplicates, needs --drop-duplicates")
+        raise ConfigError("--above, the least similarity of duplicates, needs --drop-duplicates")
+    if tier != "alike" and not drop_duplicates:
+        raise ConfigError("--tier, which duplicates are dropped, needs --drop-duplicates")
     wanted = Wanted(
         clusters=parse_numbers("--cluster", ",".join(cluster or [])) or (),
         captions=tuple(caption or []),
@@ -84,9 +98,13 @@ def curate(
         keys=keys,
         not_keys=not_keys,
         is_deduplicated=drop_duplicates,
+        tags=tuple(tag or []),
+        not_tags=tuple(not_tag or []),
     )
+    if wanted.asks_for_tags and common.edits is None:
+        raise ConfigError("--tag and --not-tag need --edits, such as --edits open")
     plan = open_plan(common)
-    chosen, embeddings = _choose(plan, wanted, above)
+    chosen, embeddings = _choose(plan, wanted, tier, above, common.edits)
     typer.echo(chosen.describe())
     if out is None or dry_run:
         print_next(common, "the same with --out DIR and without --dry-run copies these samples")
@@ -108,18 +126,27 @@ def _model_flags(plan: "Plan") -> list[str]:
     return flags
 
 
-def _choose(plan: "Plan", wanted: "Wanted", above: float | None) -> "tuple[Chosen, Artifact]":
-    from ..curation.near_duplicates import make_duplicates
+def _choose(
+    plan: "Plan", wanted: "Wanted", tier: str, above: float | None, edits: str | None
+) -> "tuple[Chosen, Artifact]":
+    from ..curation.near_duplicates import make_tier
     from ..curation.selection import choose
+    from ..view.edited import open_edited
+    from ..view.opened_run import OpenedRun
 
     def make(slot: str, is_needed: bool) -> Artifact | None:
         return plan.make(slot, asked_by="curate") if is_needed else None
 
     embeddings = plan.make("embeddings", asked_by="curate")
     assignments = make("assignments", wanted.asks_for_clusters)
-    captions = make("captions", bool(wanted.captions))
-    near = make_duplicates(plan, above, asked_by="curate") if wanted.is_deduplicated else None
-    return choose(wanted, embeddings, assignments, captions, near), embeddings
+    run = OpenedRun.open(plan.store, plan.run)
+    edited = None if edits is None else open_edited(run, edits)
+    # Decided names are enough: captions are not made for them.
+    captions = (
+        make("captions", bool(wanted.captions)) if edited is None else run.current("captions")
+    )
+    near = make_tier(plan, tier, above, asked_by="curate") if wanted.is_deduplicated else None
+    return choose(wanted, embeddings, assignments, captions, near, edited), embeddings
 
 
 def _copy(

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+TierFlag = Annotated[
+    str, typer.Option("--tier", help="identical (bytes), same (one image), or alike (embeddings).")
+]
+
 _ACROSS = 6
 """Images of a group on a sheet: as many as stand side by side."""
 
@@ -37,27 +41,34 @@ def duplicates(
     common: Common,
     above: Annotated[
         float | None,
-        typer.Option("--above", help="Least cosine of embeddings; if absent, that of the model."),
+        typer.Option("--above", help="Least similarity; if absent, that of the tier or model."),
     ] = None,
+    tier: TierFlag = "alike",
     n: Annotated[int, typer.Option("-n", min=1, help="Groups to list, the largest first.")] = 10,
     out: OutFlag = None,
     sheet: SheetFlag = None,
 ) -> None:
     """Find near-duplicates, and the one to keep of each group.
 
-    The largest image of a group is kept, of equals the first by key; every other image is at least
-    as similar to it as --above says. Nothing is removed: `cpp-pipe curate --drop-duplicates` copies
-    what remains.
+    \b
+      identical  files of equal bytes
+      same       one image: encoded again, resized, mirrored, or with its edges cut off
+      alike      images whose embeddings are alike
+
+    `identical` and `same` read all images once. The largest image of a group is kept, of equals
+    the first by key; every other image is at least as similar to it as --above says. Nothing is
+    removed: `cpp-pipe curate --drop-duplicates` copies what remains.
 
     \b
       cpp-pipe duplicates
+      cpp-pipe duplicates --tier same
       cpp-pipe duplicates --above 0.98 --sheet groups.png
       cpp-pipe duplicates --out duplicates.parquet
     """
-    from ..curation.near_duplicates import make_duplicates
+    from ..curation.near_duplicates import make_tier
 
     plan = open_plan(common)
-    made = make_duplicates(plan, above)
+    made = make_tier(plan, tier, above)
     part = made.only_part
     table = made.table(part)
     groups = _largest_groups(table, n)
@@ -72,9 +83,22 @@ def duplicates(
     else:
         _print_groups(made, groups)
     if groups:
-        above_flag = ("--above", f"{facts['threshold']:g}")
-        step = ("curate", "--drop-duplicates", *above_flag, "--out", "shards/")
+        flags = ["--tier", tier] if tier != "alike" else []
+        flags += [] if tier == "identical" else ["--above", f"{facts['threshold']:g}"]
+        step = ("curate", "--drop-duplicates", *flags, "--out", "shards/")
         print_next(common, step, result=made.path(part, "rows"))
+
+
+_NAMES = {
+    "identical": "identical files",
+    "same": "copies of one image",
+    "alike": "near-duplicates",
+}
+_MEASURES = {
+    "identical": "equal bytes",
+    "same": "correlation {:g} or more",
+    "alike": "cosine {:g} or more",
+}
 
 
 def _largest_groups(table: "pa.Table", n: int) -> "list[list[dict[str, Any]]]":
@@ -88,7 +112,8 @@ def _largest_groups(table: "pa.Table", n: int) -> "list[list[dict[str, Any]]]":
 def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]") -> None:
     facts = artifact.facts
     typer.echo(
-        f"{facts['groups']:,} groups of near-duplicates (cosine {facts['threshold']:g} or more) "
+        f"{facts['groups']:,} groups of {_NAMES[facts.get('tier', 'alike')]} "
+        f"({_MEASURES[facts.get('tier', 'alike')].format(facts['threshold'])}) "
         f"among {facts['rows_in_all']:,} images: {facts['dropped']:,} could be dropped"
     )
     if not groups:

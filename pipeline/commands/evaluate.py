@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...store import ConfigError
 from ..making.plan import Plan
 from .app import subcommands
 from .options import READING, Common, open_plan, takes
@@ -21,7 +22,7 @@ app = subcommands()
 
 
 @app.command(name="eval")
-@takes("as_json", "config", *READING)
+@takes("as_json", "edits", "config", *READING)
 def evaluate(
     common: Common,
     label: Annotated[
@@ -59,7 +60,9 @@ def evaluate(
 
     scope = Scope(part=part, where=where)
     plan = open_plan(common, data={"label": label})
-    evaluation = score(plan, labels, scope, k)
+    if k is not None and common.edits is not None:
+        raise ConfigError("--edits goes with the clusters that were decided about, not with --k")
+    evaluation = score(plan, labels, scope, k, common.edits)
     if common.as_json:
         print_json(evaluation.to_json())
     else:
@@ -70,18 +73,27 @@ def evaluate(
 
 
 def score(
-    plan: Plan, labels: Path | None = None, scope: "Scope | None" = None, k: int | None = None
+    plan: Plan,
+    labels: Path | None = None,
+    scope: "Scope | None" = None,
+    k: int | None = None,
+    edits: str | None = None,
 ) -> "Evaluation":
     """Scores the clusters of a run, which are made where they are missing."""
+    from ..view.edited import open_edited
     from ..view.evaluation import evaluate as evaluate_run
     from ..view.labels import Scope, fitted_parts
+    from ..view.opened_run import OpenedRun
 
     assignments = plan.make("assignments", asked_by="eval")
     embeddings = plan.make("embeddings", asked_by="eval")
     scope = scope or Scope()
     fitted = None if scope.is_everything else fitted_parts(plan.store, assignments)
     label = plan.settings.data.label
-    return evaluate_run(embeddings, assignments, label, labels, k=k, scope=scope, fitted=fitted)
+    edited = None if edits is None else open_edited(OpenedRun.open(plan.store, plan.run), edits)
+    return evaluate_run(
+        embeddings, assignments, label, labels, k=k, scope=scope, fitted=fitted, edited=edited
+    )
 
 
 def evaluation_report(evaluation: "Evaluation") -> str:

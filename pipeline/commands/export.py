@@ -1,5 +1,6 @@
 """The command that writes a run as other tools read it: export."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,8 @@ app = subcommands()
 
 _OPENED: dict[str, Callable[[Path], str]] = {
     "parquet": lambda out: f"duckdb -c \"SELECT key, cluster FROM '{out}'\"",
+    "csv": lambda out: f"duckdb -c \"SELECT key, cluster FROM '{out}'\"",
+    "folders": lambda out: f"ls {shlex.quote(str(out))}",
     "clip-retrieval": lambda out: f"clip-retrieval index --embeddings_folder {out} ...",
     "lancedb": lambda out: f"lancedb.connect({str(out)!r}).open_table('images')",
     "embedding-atlas": lambda out: (
@@ -27,13 +30,19 @@ _OPENED: dict[str, Callable[[Path], str]] = {
 }
 """Each format, and how its tool opens what was written."""
 
+_DECIDED = ("parquet", "csv", "folders")
+"""Formats that apply decisions."""
+
 
 @app.command()
-@takes("device", *READING)
+@takes("device", "edits", *READING)
 def export(
     common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
     out: Annotated[Path, typer.Option("--out", help="A file, or a new folder: see below.")],
+    link: Annotated[
+        bool, typer.Option("--link", help="folders: link images that lie in folders, not copy.")
+    ] = False,
     texts: Annotated[
         bool, typer.Option("--texts", help="clip-retrieval: embed captions too, as text_emb.")
     ] = False,
@@ -47,10 +56,13 @@ def export(
     """Write a run in the format of another tool.
 
     The export includes the clusters, captions and duplicates that are current; those of older
-    embeddings are left out. parquet and embedding-atlas write a file, the others a new folder.
+    embeddings are left out. parquet, csv and embedding-atlas write a file, the others a new folder.
+    folders has a folder for each cluster. parquet, csv and folders apply decisions (--edits).
 
     \b
       cpp-pipe export parquet --out images.parquet
+      cpp-pipe export csv --edits open --out images.csv
+      cpp-pipe export folders --edits final --out clusters/
       cpp-pipe export clip-retrieval --out embeddings/
       cpp-pipe export lancedb --out images.lancedb
       cpp-pipe export embedding-atlas --out atlas.parquet --thumbnails 96
@@ -64,6 +76,7 @@ def export(
         raise ConfigError(f"--projection must be pca or umap, got {projection!r}")
     for flag, is_given, owner in (
         ("--texts", texts, "clip-retrieval"),
+        ("--link", link, "folders"),
         ("--thumbnails", thumbnails > 0, "embedding-atlas"),
         ("--projection", projection != "pca", "embedding-atlas"),
     ):
@@ -74,11 +87,22 @@ def export(
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
     run = Run.open(plan.store, plan.run, common.device)
-    images, places = ImageTable.of(run), run.record.sources
+    if common.edits is not None and form not in _DECIDED:
+        raise ConfigError(f"--edits goes with export {', '.join(_DECIDED)}, not with {form}")
+    images, places = ImageTable.of(run, common.edits), run.record.sources
     if form == "parquet":
         from ..exports.parquet import export_parquet
 
         export_parquet(images, out)
+    elif form == "csv":
+        from ..exports.csv import export_csv
+
+        export_csv(images, out)
+    elif form == "folders":
+        from ..exports.folders import export_folders
+
+        counts = export_folders(images, out, places, link=link)
+        typer.echo(f"{sum(counts.values()):,} images in {len(counts):,} folders")
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
 

@@ -95,6 +95,14 @@ class Common:
     progress: Annotated[
         str, typer.Option("--progress", help="line, json (an object a line, on stderr), or none.")
     ] = "line"
+    edits: Annotated[
+        str | None,
+        typer.Option(
+            "--edits",
+            metavar="NAME",
+            help="Apply decisions: those sealed under a name, or open (all that were made).",
+        ),
+    ] = None
     config: Annotated[
         str | None,
         typer.Option("--config", help="A TOML file of settings, or the name of a shipped one."),

@@ -31,7 +31,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "pretrained", "model_config", "device", *READING)
+@takes("as_json", "pretrained", "model_config", "device", "edits", *READING)
 def search(
     common: Common,
     query: Annotated[
@@ -94,6 +94,7 @@ def search(
         clusters=tuple(cluster or ()),
         min_confidence=min_confidence,
         target_recall=target_recall,
+        edits=common.edits,
     )
     for example in question.unlike:
         say(f"avoiding: {example.kind} {example.name or repr(example.value)}")

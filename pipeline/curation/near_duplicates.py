@@ -1,8 +1,31 @@
-"""Near-duplicates of a run, found once for each similarity."""
+"""Near-duplicates and copies of a run, found once for each similarity."""
 
+from dataclasses import replace
+
+from ...stages.copies import Copies
 from ...stages.duplicates import Duplicates, default_threshold
-from ...store import Artifact
+from ...store import Artifact, ConfigError
 from ..making.plan import Plan
+
+TIERS = ("identical", "same", "alike")
+"""From files of equal bytes, over copies of one image, to images that are alike."""
+
+COPIES = "duplicates/copies"
+"""The slot of copies; that of images that are alike is `duplicates`."""
+
+
+def make_tier(plan: Plan, tier: str, threshold: float | None, *, asked_by: str = "") -> Artifact:
+    """The groups of one tier; `threshold` None is its default. ConfigError for an unknown tier."""
+    if tier not in TIERS:
+        raise ConfigError(f"--tier must be {', '.join(TIERS)}, got {tier!r}")
+    if tier == "alike":
+        return make_duplicates(plan, threshold, asked_by=asked_by)
+    if tier == "identical" and threshold is not None:
+        raise ConfigError("--above does not go with --tier identical, where bytes are compared")
+    stage = Copies(tier="identical" if tier == "identical" else "same")
+    if threshold is not None:
+        stage = replace(stage, threshold=threshold)
+    return plan.make(COPIES, stage=stage, asked_by=asked_by)
 
 
 def make_duplicates(plan: Plan, threshold: float | None, *, asked_by: str = "") -> Artifact:

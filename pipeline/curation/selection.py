@@ -1,12 +1,13 @@
 """Which rows of a run are chosen, and why the others are not."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ...stages.edits.replay import Edited
 from ...store import Artifact, ConfigError, MissingError
 from ..view.captions import first_captions
 from ..view.columns import read_column
@@ -30,6 +31,10 @@ class Wanted:
     """The same: all but these rows."""
     is_deduplicated: bool = False
     """Whether one row of each group of near-duplicates is enough."""
+    tags: tuple[str, ...] = ()
+    """Only rows with one of these tags."""
+    not_tags: tuple[str, ...] = ()
+    """No row with any of these tags."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:
@@ -39,6 +44,11 @@ class Wanted:
     def asks_for_clusters(self) -> bool:
         """Whether the conditions need assignments."""
         return bool(self.clusters or self.captions or self.min_confidence)
+
+    @property
+    def asks_for_tags(self) -> bool:
+        """Whether the conditions need decisions."""
+        return bool(self.tags or self.not_tags)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +76,14 @@ def choose(
     assignments: Artifact | None = None,
     captions: Artifact | None = None,
     duplicates: Artifact | None = None,
+    edited: Edited | None = None,
 ) -> Chosen:
     """The rows that meet all conditions.
 
     Of a group of near-duplicates the kept row stays, or, if a condition leaves it out, the row most
-    like it. ConfigError for a cluster, caption or key that does not exist, and if no row is left.
+    like it. Clusters and their names are those of `edited`, where it is given, and what it excludes
+    is left out. ConfigError for a cluster, caption, tag or key that does not exist, and if no row
+    is left.
     """
     is_chosen = np.ones(embeddings.rows, bool)
     left_out: dict[str, int] = {}
@@ -80,21 +93,32 @@ def choose(
         left_out[why] = int((is_chosen & ~is_wanted).sum())
         is_chosen = is_chosen & is_wanted
 
+    if edited is not None:
+        leave("excluded by a decision", ~edited.excluded)
     if wanted.asks_for_clusters:
         assert assignments is not None, "conditions on clusters need assignments"
         if wanted.clusters or wanted.captions:
-            numbers = [*wanted.clusters, *_clusters_by_caption(wanted.captions, captions)]
-            cluster = read_column(assignments, "cluster")
+            cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
+            names = None if captions is None else dict(first_captions(captions))
+            if edited is not None:
+                names = {**(names or {}), **edited.names}
+            numbers = [*wanted.clusters, *_clusters_by_caption(wanted.captions, names)]
             _require_clusters(wanted.clusters, cluster)
             leave("in other clusters", np.isin(cluster, numbers))
         if wanted.min_confidence:
             confidence = read_column(assignments, "confidence")
             why = f"below confidence {wanted.min_confidence:g}"
             leave(why, confidence >= np.float32(wanted.min_confidence))
+    if wanted.asks_for_tags:
+        assert edited is not None, "conditions on tags need decisions"
+        if wanted.tags:
+            leave("without the tag", _tagged(wanted.tags, edited, "--tag"))
+        if wanted.not_tags:
+            leave("with a tag to be left out", ~_tagged(wanted.not_tags, edited, "--not-tag"))
     if wanted.keys is not None:
-        leave("not among the keys", _match_file(embeddings, wanted.keys, "--keys"))
+        leave("not among the keys", match_file(embeddings, wanted.keys, "--keys"))
     if wanted.not_keys is not None:
-        leave("named to be left out", ~_match_file(embeddings, wanted.not_keys, "--not-keys"))
+        leave("named to be left out", ~match_file(embeddings, wanted.not_keys, "--not-keys"))
     if wanted.is_deduplicated:
         assert duplicates is not None, "dropping duplicates needs their groups"
         leave("near-duplicates of one that stays", ~_find_spare(duplicates, is_chosen))
@@ -113,15 +137,24 @@ def _require_clusters(numbers: Sequence[int], cluster: np.ndarray) -> None:
         )
 
 
-def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
-    """The clusters whose first caption, or the part of it before a comma, matches a pattern."""
+def _tagged(tags: Sequence[str], edited: Edited, flag: str) -> np.ndarray:
+    """Whether each row has one of the tags; ConfigError for a tag that no row has."""
+    unknown = [tag for tag in tags if tag not in edited.tags]
+    if unknown:
+        there = _list_some(sorted(edited.tags)) or "none"
+        raise ConfigError(f"{flag} must be a tag of the run ({there}), got {unknown[0]!r}")
+    return np.logical_or.reduce([edited.tags[tag] for tag in tags])
+
+
+def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | None) -> list[int]:
+    """The clusters whose name, or the part of it before a comma, matches a pattern."""
     if not patterns:
         return []
-    if captions is None:
+    if first is None:
         raise MissingError(
             "--caption needs captions of the clusters: `cpp-pipe caption` makes them"
         )
-    names = {cluster: name.lower() for cluster, name in first_captions(captions).items()}
+    names = {cluster: name.lower() for cluster, name in first.items()}
     numbers: list[int] = []
     for pattern in patterns:
         matches = [
@@ -139,13 +172,18 @@ def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> 
     return numbers
 
 
-def _match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
-    """Whether each row is named in a file of keys; ConfigError for a key that no row has."""
+def read_keys(path: Path, flag: str) -> set[str]:
+    """The KEY or SHARD:KEY of each line of a file; ConfigError where it cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{flag} {path} cannot be read as lines of text: {error}") from error
-    names = {line.strip() for line in lines if line.strip()}
+    return {line.strip() for line in lines if line.strip()}
+
+
+def match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
+    """Whether each row is named in a file of keys; ConfigError for a key that no row has."""
+    names = read_keys(path, flag)
     is_named, unknown = match_keys(embeddings, names)
     if unknown:
         raise ConfigError(

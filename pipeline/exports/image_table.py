@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ...stages.edits.replay import Edited
 from ...store import Artifact
 from ..run import Run
 from ..view.captions import first_captions
 from ..view.columns import SAMPLE_COLUMNS
+from ..view.edited import open_edited
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,10 +32,15 @@ class ImageTable:
     assignments: Artifact | None
     captions: Artifact | None
     duplicates: Artifact | None
+    edited: Edited | None = None
+    """Decisions, which add columns; excluded images are left out by none of them."""
 
     @classmethod
-    def of(cls, run: Run) -> Self:
-        """MissingError if nothing is embedded; anything else may be missing."""
+    def of(cls, run: Run, edits: str | None = None) -> Self:
+        """MissingError if nothing is embedded; anything else may be missing.
+
+        `edits` names decisions: sealed ones, or `open`.
+        """
         assignments = run.current("assignments")
         return cls(
             embeddings=run.artifact("embeddings"),
@@ -41,6 +48,7 @@ class ImageTable:
             assignments=assignments,
             captions=run.current("captions") if assignments is not None else None,
             duplicates=run.current("duplicates"),
+            edited=None if edits is None else open_edited(run, edits),
         )
 
     def __len__(self) -> int:
@@ -50,7 +58,8 @@ class ImageTable:
         """A table a part, in row order, all of one schema; vectors are lists of float16.
 
         Columns: `row`, those of the embeddings, then as far as the run has them `cluster`,
-        `confidence`, `novelty`, `cluster_caption`, `duplicate_of` (the row that is kept instead)
+        `confidence`, `novelty`, `cluster_caption`, with decisions `edited_cluster`,
+        `cluster_name`, `tags`, `excluded` and `note`, `duplicate_of` (the row that is kept instead)
         and the vectors.
         """
         import pyarrow as pa
@@ -70,6 +79,8 @@ class ImageTable:
                     clusters = table.column("cluster").to_pylist()
                     captions = [names.get(cluster) for cluster in clusters]
                     columns["cluster_caption"] = pa.array(captions, pa.string())
+            if self.edited is not None:
+                columns |= self._decided(numbers)
             if kept is not None:
                 columns["duplicate_of"] = pa.array([kept.get(row) for row in numbers], pa.int64())
             if EMBEDDING in vectors:
@@ -78,6 +89,23 @@ class ImageTable:
             if FEATURE in vectors and self.features is not None:
                 columns[FEATURE] = as_lists(self.features.array(part.name, "z"))
             yield pa.table(columns)
+
+    def _decided(self, numbers: range) -> "dict[str, pa.Array]":
+        """What people decided about some rows: cluster, its name, tags, exclusion and note."""
+        import pyarrow as pa
+
+        edited = self.edited
+        assert edited is not None
+        clusters = edited.cluster[numbers.start : numbers.stop].tolist()
+        return {
+            "edited_cluster": pa.array(clusters, pa.int32()),
+            "cluster_name": pa.array(
+                [edited.names.get(number) for number in clusters], pa.string()
+            ),
+            "tags": pa.array([edited.tags_of(row) for row in numbers], pa.list_(pa.string())),
+            "excluded": pa.array(edited.excluded[numbers.start : numbers.stop], pa.bool_()),
+            "note": pa.array([edited.row_notes.get(row) for row in numbers], pa.string()),
+        }
 
     def _kept_rows(self) -> dict[int, int] | None:
         """For each row that could be dropped, the row that is kept instead."""

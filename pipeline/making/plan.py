@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...stages.embed import Embed
+from ...stages.fingerprint import Fingerprint
 from ...stages.import_embeddings import Import
 from ...stages.spectrum import Spectrum
 from ...stages.views import OTHER
@@ -69,6 +70,9 @@ class Plan:
         if isinstance(stage, Spectrum):
             stage = self._wide_enough(stage, inputs)
         runtime = replace(self.runtime, files=files)
+        if isinstance(stage, Fingerprint):
+            sources = find_sources(self.settings.data, self.store.local_folder, self.say)
+            runtime = replace(runtime, sources=sources)
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
 
     def _filling(self, slot: str, asked_by: str) -> Filling:

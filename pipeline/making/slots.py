@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ...stages.caption import Caption
 from ...stages.contract import Stage
+from ...stages.fingerprint import Fingerprint
 from ...stages.map import Map
 from ...stages.project import Project, ProjectViews
 from ...stages.train import TrainOnViews
@@ -77,4 +78,5 @@ FILLINGS: Mapping[str, Callable[[Settings], Filling]] = {
     "words": _words,
     "captions": _captions,
     "projection": lambda settings: Filling(Map(), {}),
+    "fingerprints": lambda settings: Filling(Fingerprint(), {}),
 }

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import MissingError, QueryError
+from .edited import open_edited
 from .filters import allowed_rows
 from .keys import row_of_key
 from .opened_run import OpenedRun
@@ -11,6 +12,8 @@ from .searcher import TARGET_RECALL, Hit, Searcher, describe_rows, has_faiss
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ...stages.edits.replay import Edited
 
 
 class Answer(NamedTuple):
@@ -39,8 +42,16 @@ def open_searcher(run: OpenedRun, space: str) -> Searcher:
     return Searcher(source, run.find(f"index/{space}") if has_faiss() else None)
 
 
-def answer(run: OpenedRun, question: Question, searcher: Searcher | None = None) -> Answer:
-    """The rows that answer a question; QueryError if it cannot be answered."""
+def answer(
+    run: OpenedRun,
+    question: Question,
+    searcher: Searcher | None = None,
+    edited: "Edited | None" = None,
+) -> Answer:
+    """The rows that answer a question; QueryError if it cannot be answered.
+
+    `edited` are the decisions that the question names, where they are opened already.
+    """
     import numpy as np
 
     space = question.where
@@ -52,10 +63,16 @@ def answer(run: OpenedRun, question: Question, searcher: Searcher | None = None)
     width = searcher.rows.width
     query = combine(np.concatenate(like), np.concatenate([np.empty((0, width)), *unlike]))
     allowed = None
+    if question.edits is not None and edited is None:
+        edited = open_edited(run, question.edits)
     if question.is_filtered:
         assignments = run.current("assignments")
         allowed = allowed_rows(
-            searcher.rows.source, assignments, question.clusters, question.min_confidence
+            searcher.rows.source,
+            assignments,
+            question.clusters,
+            question.min_confidence,
+            edited,
         )
     similarities, rows = searcher.nearest(
         query,
@@ -69,7 +86,8 @@ def answer(run: OpenedRun, question: Question, searcher: Searcher | None = None)
 
 def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = None) -> list[Hit]:
     """The hits that answer a question, best first."""
-    result = answer(run, question, searcher)
+    edited = None if question.edits is None else open_edited(run, question.edits)
+    result = answer(run, question, searcher, edited)
     return describe_rows(
         result.rows.tolist(),
         result.similarities.tolist(),
@@ -77,6 +95,7 @@ def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = N
         run.current("assignments"),
         run.current("captions"),
         run.image,
+        edited,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...stages.edits.replay import Edited
 from ...store import Artifact
 from .searcher import first_captions
 
@@ -26,16 +27,26 @@ class ClusterRow:
         return asdict(self)
 
 
-def list_clusters(assignments: Artifact, captions: Artifact | None) -> list[ClusterRow]:
-    """Every cluster that has rows, by number."""
+def list_clusters(
+    assignments: Artifact, captions: Artifact | None, edited: Edited | None = None
+) -> list[ClusterRow]:
+    """Every cluster that has rows, by number; with decisions, the decided ones."""
     k = int(assignments.facts["k"])
+    if edited is not None:
+        k = max(k, int(edited.cluster.max(initial=-1)) + 1)
     sizes, sums = np.zeros(k, np.int64), np.zeros(k)
     for part in assignments.parts:
         table = assignments.table(part.name, columns=["cluster", "confidence"])
         clusters, confidence = (table.column(name).to_numpy() for name in table.column_names)
+        if edited is not None:
+            rows = slice(start := assignments.starts[part.name], start + part.rows)
+            is_in = ~edited.excluded[rows]
+            clusters, confidence = edited.cluster[rows][is_in], confidence[is_in]
         sizes += np.bincount(clusters, minlength=k)
         sums += np.bincount(clusters, weights=confidence, minlength=k)
     names: Mapping[int, str] = {} if captions is None else first_captions(captions)
+    if edited is not None:
+        names = {**names, **edited.names}
     return [
         ClusterRow(
             cluster=cluster,

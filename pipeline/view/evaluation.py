@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...stages.artifact_rows import gather
+from ...stages.edits.replay import Edited
 from ...store import Artifact, ConfigError, MissingError
 from .columns import read_column
 from .labels import Scope, explain_no_labels, fitted_rows, read_labels
@@ -106,11 +107,13 @@ def evaluate(
     k: int | None = None,
     scope: Scope = _EVERYTHING,
     fitted: Collection[str] | None = None,
+    edited: Edited | None = None,
 ) -> Evaluation:
     """Scores the assignments against the labels of the shards, or of a table of the user.
 
     `fitted` is the parts that clusters were fitted on, from `fitted_parts`: k-means is fitted on
-    the same rows; if it is None, on the scored rows. MissingError if no row has a label,
+    the same rows; if it is None, on the scored rows. With decisions, `edited`, the decided clusters
+    are scored, and excluded rows are not. MissingError if no row has a label,
     ConfigError if there is no column for `k`.
     """
     from ...stages.algorithms import metrics
@@ -121,10 +124,14 @@ def evaluate(
     scored = within & np.array([value is not None for value in labels])
     if not scored.any():
         raise MissingError(explain_no_labels(embeddings, label, table, int(within.sum())))
+    if edited is not None:
+        scored &= ~edited.excluded
     names = sorted(set(labels[scored]))
     number = {name: i for i, name in enumerate(names)}
     y = np.array([number[name] for name in labels[scored]])
-    pred = read_column(assignments, cluster)[scored].astype(np.int64)
+    column = read_column(assignments, cluster) if edited is None else edited.cluster
+    pred = column[scored].astype(np.int64)
+    k = k if edited is None else len(np.unique(pred))
     sure = read_column(assignments, confidence)
     x = gather(embeddings)
     fit = scored if fitted is None else fitted_rows(embeddings, fitted)

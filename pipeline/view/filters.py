@@ -9,14 +9,17 @@ from .columns import read_column
 if TYPE_CHECKING:
     import numpy as np
 
+    from ...stages.edits.replay import Edited
+
 
 def allowed_rows(
     source: Artifact,
     assignments: Artifact | None,
     clusters: Sequence[int],
     min_confidence: float | None,
+    edited: "Edited | None" = None,
 ) -> "np.ndarray":
-    """Whether each row may be found, bool (n,).
+    """Whether each row may be found, bool (n,); with decisions, by their clusters.
 
     QueryError without clusters, or for a cluster that does not exist.
     """
@@ -24,13 +27,16 @@ def allowed_rows(
 
     if assignments is None:
         raise QueryError("the run has no current clusters to filter by: run `cpp-pipe assign`")
-    k = int(assignments.facts["k"])
+    k = int(assignments.facts["k"]) if edited is None else int(edited.cluster.max(initial=-1)) + 1
     unknown = [str(cluster) for cluster in clusters if not 0 <= cluster < k]
     if unknown:
         raise QueryError(f"cluster must be from 0 to {k - 1}, got {unknown[0]}")
     allowed = np.ones(source.rows, bool)
+    if edited is not None:
+        allowed &= ~edited.excluded
     if clusters:
-        allowed &= np.isin(read_column(assignments, "cluster"), list(clusters))
+        column = read_column(assignments, "cluster") if edited is None else edited.cluster
+        allowed &= np.isin(column, list(clusters))
     if min_confidence is not None:
         allowed &= read_column(assignments, "confidence") >= min_confidence
     return allowed

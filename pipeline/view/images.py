@@ -48,6 +48,22 @@ def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> byte
         ) from error
 
 
+def original_file(embeddings: Artifact, sources: Mapping[str, str], row: int) -> Path:
+    """The file of a row's image in the folder that it was embedded from.
+
+    MissingError if it does not lie in a folder of this machine, or is not what was embedded.
+    """
+    part, _ = embeddings.locate(row)
+    (columns,) = read_rows(embeddings, [row], ("key", "shard"))
+    if embeddings.part_names[part].facts.get("source") != "images" or part not in sources:
+        raise MissingError(
+            f"{columns['key']} of {columns['shard']} does not lie in a folder, so it cannot be "
+            "linked: leave --link out, which copies"
+        )
+    read_row(embeddings, sources, row)  # raises where it was changed
+    return image_path(Path(sources[part]), columns["key"]).absolute()
+
+
 def _from_tar(place: str, row: Row) -> bytes:
     require_same_shard(place, row["part"])
     if is_remote(place):

@@ -51,6 +51,8 @@ class Question:
     """Only rows at least this confident."""
     target_recall: float | None = None
     """The share of true neighbours to find; None is the run's setting."""
+    edits: str | None = None
+    """Decisions that are applied: the name of sealed ones, or `open`; None applies none."""
 
     def __post_init__(self) -> None:
         if not self.like:
@@ -72,7 +74,7 @@ class Question:
     @property
     def is_filtered(self) -> bool:
         """Whether some rows must not be found."""
-        return bool(self.clusters) or self.min_confidence is not None
+        return bool(self.clusters) or self.min_confidence is not None or self.edits is not None
 
     @property
     def where(self) -> str:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+    from ...stages.edits.replay import Edited
+
 FEW_ROWS = 50_000
 """If a filter allows no more rows, each is compared: with 128 numbers a row that takes 10 ms."""
 
@@ -201,13 +203,24 @@ def describe_rows(
     assignments: Artifact | None,
     captions: Artifact | None,
     open_image: "Callable[[int], Image.Image] | None" = None,
+    edited: "Edited | None" = None,
 ) -> list[Hit]:
-    """Rows as hits, with key, shard, cluster and caption; reads only the parts that hold them."""
-    names = first_captions(captions) if captions is not None else {}
+    """Rows as hits, with key, shard, cluster and caption; reads only the parts that hold them.
+
+    With decisions, clusters and their names are the decided ones.
+    """
+    names = dict(first_captions(captions)) if captions is not None else {}
     known = read_rows(embeddings, rows, ("key", "shard"))
     clusters: list[dict[str, Any]] = [{}] * len(rows)
     if assignments is not None:
         clusters = read_rows(assignments, rows, ("cluster", "confidence"))
+    if edited is not None:
+        names |= edited.names
+        decided = edited.cluster[list(rows)].tolist()
+        clusters = [
+            {**columns, "cluster": cluster}
+            for columns, cluster in zip(clusters, decided, strict=True)
+        ]
     return [
         Hit(
             rank=rank,

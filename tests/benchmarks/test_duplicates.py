@@ -30,6 +30,8 @@ def test_copies_of_photographs_are_found(shared, tmp_path):
     # To a small model, half the size is another image.
     assert min(recall[kind] for kind in ("reencoded", "cropped", "flipped")) >= 0.8
     assert line["curve"]["0.97"]["precision"] >= 0.8
+    assert min(line["recall"].values()) >= 0.9
+    assert line["precision"] >= 0.9
     assert line["curve"]["0.85"]["precision"] < line["curve"]["0.97"]["precision"]
 
 

@@ -144,6 +144,8 @@ def test_lineage_leads_back_to_the_embeddings(world):
         "quantizer",
         "lists",
         "index",
+        "edits",
+        "fingerprints",
     }
 
 

@@ -10,12 +10,16 @@ from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.contract import Runtime, Stage
+from cpp_pipe.stages.copies import Copies
 from cpp_pipe.stages.duplicates import Duplicates
+from cpp_pipe.stages.edits.edit import Edit
+from cpp_pipe.stages.fingerprint import Fingerprint
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.import_embeddings import Import
 from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.map import Map
 from cpp_pipe.stages.quantize import Quantize
+from cpp_pipe.stages.seal import Seal
 from cpp_pipe.stages.sources.embeddings.files import find_embeddings
 from cpp_pipe.stages.views import Views
 from cpp_pipe.store import Artifact, Store
@@ -74,6 +78,9 @@ OTHER_SLOTS = (
     "quantizer/embeddings",
     "lists/embeddings",
     "index/merged",
+    "edits/final",
+    "fingerprints",
+    "duplicates/copies",
 )
 """Slots of stages that no plan makes by default."""
 
@@ -106,14 +113,31 @@ def make_whole_world(store: Store, shards: Path, folder: Path) -> Mapping[str, M
         "quantizer/embeddings": FitQuantizer(space="embeddings", factory=factory),
         "lists/embeddings": Quantize(space="embeddings"),
         "index/merged": Index(space="embeddings", factory=factory),
+        "edits/final": Seal(edits=decisions_on(artifacts["assignments"])),
+        "fingerprints": Fingerprint(),
+        "duplicates/copies": Copies(),
     }
     settings = world["embeddings"].settings
     for slot, stage in stages.items():
-        runtime = Runtime(
-            device="cpu", max_skipped=0.5, sources=sources if isinstance(stage, Import) else {}
-        )
+        images = world["embeddings"].job.runtime.sources
+        own = {Import: sources, Fingerprint: images}.get(type(stage), {})
+        runtime = Runtime(device="cpu", max_skipped=0.5, sources=own)
         inputs = {need: artifacts[need] for need in stage.needs}
         job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)
         artifacts[slot] = find_or_make(job, store, "test", settings.tables(), lambda line: None)
         world[slot] = Made(artifact=artifacts[slot], job=job, settings=settings)
     return world
+
+
+def decisions_on(assignments: Artifact) -> tuple[Edit, ...]:
+    """A name, and an image that is excluded and not there any more."""
+    common = {
+        "by": "x",
+        "at": "2026-01-01T00:00:00+00:00",
+        "assignments": assignments.version,
+        "k": assignments.facts["k"],
+    }
+    return (
+        Edit(id="1", number=1, op="name", clusters=(0,), value="rings", **common),
+        Edit(id="2", number=2, op="exclude", images=("nowhere:nothing",), **common),
+    )

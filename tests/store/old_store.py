@@ -21,8 +21,10 @@ from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.duplicates import Duplicates
+from cpp_pipe.stages.edits.edit import Edit
 from cpp_pipe.stages.import_embeddings import Import
 from cpp_pipe.stages.map import Map
+from cpp_pipe.stages.seal import Seal
 from cpp_pipe.stages.sources.embeddings.files import find_embeddings
 from cpp_pipe.store import Store
 
@@ -44,6 +46,7 @@ RUNS: Mapping[str, tuple[str, ...]] = {
         "index/embeddings",
         "duplicates",
         "projection",
+        "edits/final",
     ),
     "levels": ("assignments", "captions"),
     "lists": ("quantizer/features", "lists/features", "index/features"),
@@ -137,12 +140,25 @@ def job_of(plan: Plan, slot: str, folder: Path) -> Job:
         stage = Import(model="ViT-B-32", pretrained="openai")
         runtime = replace(plan.runtime, sources=sources)
         return Job(slot=slot, stage=stage, inputs={}, runtime=runtime)
-    by_hand = {"duplicates": Duplicates(), "projection": Map()}
+    by_hand = {"duplicates": Duplicates, "projection": Map, "edits/final": lambda: _seal(plan)}
     if slot not in by_hand:
         return plan.job(slot)
-    stage = by_hand[slot]
+    stage = by_hand[slot]()
     inputs = {need: plan.make(need, asked_by=slot) for need in stage.needs}
     return Job(slot=slot, stage=stage, inputs=inputs, runtime=plan.runtime)
+
+
+def _seal(plan: Plan) -> Seal:
+    """A name and an exclusion, decided on the run's clusters."""
+    assignments = plan.make("assignments", asked_by="edits/final")
+    on = {"assignments": assignments.version, "k": int(assignments.facts["k"])}
+    who = {"by": "x", "at": "2026-01-01T00:00:00+00:00"}
+    return Seal(
+        edits=(
+            Edit(id="1", number=1, op="name", clusters=(0,), value="squares", **who, **on),
+            Edit(id="2", number=2, op="exclude", images=("0.tar:03",), **who, **on),
+        )
+    )
 
 
 def record(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,248 @@
+"""The command that records decisions about clusters and images: edit."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...store import ConfigError
+from .app import subcommands
+from .options import READING, Common, embed_table, open_plan, parse_numbers, takes
+from .output import Column, print_json, print_next, print_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...stages.edits.edit import Edit
+    from ..edits.editor import Editor
+    from ..making.plan import Plan
+
+app = subcommands()
+
+
+@app.command()
+@takes("as_json", "pretrained", "model_config", "device", *READING)
+def edit(
+    common: Common,
+    operation: Annotated[
+        str, typer.Argument(metavar="OPERATION", help="What to decide: see above.")
+    ],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="What it takes: see above.")
+    ] = None,
+    cluster: Annotated[
+        int | None, typer.Option("--cluster", help="All images that this cluster has now.")
+    ] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="An image: KEY or SHARD:KEY; repeatable.")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="Images: a file of KEY or SHARD:KEY lines.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Images that are like these words: see --above.")
+    ] = None,
+    above: Annotated[
+        float | None, typer.Option("--above", help="Least cosine of an image with --text.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who decides; your user name if absent.")
+    ] = None,
+) -> None:
+    """Decide about clusters and images: name, merge, tag, exclude, undo.
+
+    Decisions are logged in the run; embeddings and clusters stay as they are. When clusters are
+    made again, decisions about images follow the images, and those about clusters follow to the
+    cluster that took over at least half of their images; the rest is listed as in need of a look.
+    Commands with --edits apply them. `seal` keeps them, as they are, under a name.
+
+    \b
+      name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)
+      split CLUSTER (images)   move CLUSTER (images)        tag TAG, untag TAG (cluster or images)
+      exclude, include (cluster or images)
+      log                      undo [NUMBER]                seal NAME
+
+    \b
+      cpp-pipe edit name 12 'steam engines'
+      cpp-pipe edit merge 3 17
+      cpp-pipe edit tag screenshot --text 'a screenshot' --above 0.27
+      cpp-pipe edit exclude --keys bad.txt
+      cpp-pipe edit undo
+      cpp-pipe edit seal final
+      cpp-pipe curate --edits final --not-tag screenshot --out shards/
+    """
+    from ..edits.editor import Editor
+    from .search import open_run
+
+    if operation not in (*_DECIDING, "log", "undo", "seal"):
+        import difflib
+
+        every = (*_DECIDING, "log", "undo", "seal")
+        near = difflib.get_close_matches(operation, every, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"OPERATION must be one of {', '.join(every)}, got {operation!r}{hint}")
+    plan = open_plan(common, embed=embed_table(common))
+    run = open_run(plan)
+    run.artifact("embeddings")
+    editor, given = Editor(run, by), list(words or ())
+    if operation == "log":
+        _take(given, "log", 0, 0)
+        _print_log(editor, common)
+    elif operation == "seal":
+        _seal(plan, _take(given, "seal", 1, 1)[0], common)
+    elif operation == "undo":
+        number = _take(given, "undo", 0, 1)
+        _report(editor.undo(_number(number[0]) if number else None), editor, common)
+    else:
+        from ..edits.selection import select_images
+
+        rows = select_images(run, keys=key or (), file=keys, text=text, above=above)
+        target = {"cluster": cluster} if cluster is not None else {}
+        _report(_DECIDING[operation](editor, given, rows, target), editor, common)
+
+
+def _take(words: list[str], operation: str, least: int, most: int) -> list[str]:
+    """The arguments of an operation; ConfigError where there are too few or too many."""
+    if not least <= len(words) <= most:
+        count = str(least) if least == most else f"{least} to {most}"
+        raise ConfigError(f"edit {operation} takes {count} arguments, got {len(words)}")
+    return words
+
+
+def _number(word: str) -> int:
+    numbers = parse_numbers("CLUSTER or NUMBER", word) or ()
+    if len(numbers) != 1:
+        raise ConfigError(f"CLUSTER or NUMBER must be one whole number, got {word!r}")
+    return numbers[0]
+
+
+def _name(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
+    cluster, name = _take(words, "name", 2, 2)
+    return editor.name(_number(cluster), name)
+
+
+def _merge(
+    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
+) -> "Edit":
+    return editor.merge(*map(_number, words))
+
+
+def _split(
+    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
+) -> "Edit":
+    return editor.split(_number(_take(words, "split", 1, 1)[0]), rows)
+
+
+def _move(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
+    return editor.move(rows, _number(_take(words, "move", 1, 1)[0]))
+
+
+def _note(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
+    return editor.note(_take(words, "note", 1, 1)[0], images=rows, **target)
+
+
+def _tag(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
+    return editor.tag(_take(words, "tag", 1, 1)[0], images=rows, **target)
+
+
+def _untag(
+    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
+) -> "Edit":
+    return editor.untag(_take(words, "untag", 1, 1)[0], images=rows, **target)
+
+
+def _exclude(
+    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
+) -> "Edit":
+    _take(words, "exclude", 0, 0)
+    return editor.exclude(images=rows, **target)
+
+
+def _include(
+    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
+) -> "Edit":
+    _take(words, "include", 0, 0)
+    return editor.include(images=rows, **target)
+
+
+_DECIDING: Mapping[str, Callable[..., "Edit"]] = {
+    "name": _name,
+    "note": _note,
+    "merge": _merge,
+    "split": _split,
+    "move": _move,
+    "tag": _tag,
+    "untag": _untag,
+    "exclude": _exclude,
+    "include": _include,
+}
+"""The operations that add a decision."""
+
+
+def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
+    """Says what was decided, and what of all decisions needs a look now."""
+    outcome = editor.edited().outcomes[-1]
+    if common.as_json:
+        print_json({**edit.to_json(), "status": outcome.status, "why": outcome.why})
+    else:
+        undone = {other.id: other for other in editor.decisions()}.get(edit.value)
+        what = f"undo {undone.number}: {undone.describe()}" if undone else edit.describe()
+        typer.echo(f"decision {edit.number}: {what}{f' ({outcome.why})' if outcome.why else ''}")
+    print_next(common, ["edit", "log"], ["edit", "seal", "NAME"])
+
+
+def _print_log(editor: "Editor", common: Common) -> None:
+    outcomes = editor.edited().outcomes
+    if common.as_json:
+        rows = [
+            {**outcome.edit.to_json(), "status": outcome.status, "why": outcome.why}
+            for outcome in outcomes
+        ]
+        print_json(rows)
+        return
+    number_of = {outcome.edit.id: outcome.edit.number for outcome in outcomes}
+    print_table(
+        [
+            Column("number", is_right=True),
+            Column("at"),
+            Column("by", is_cut=True),
+            Column("decision", is_cut=True),
+            Column("status", is_cut=True),
+        ],
+        [
+            (
+                str(outcome.edit.number),
+                outcome.edit.at[:16].replace("T", " "),
+                outcome.edit.by,
+                f"undo {number_of.get(outcome.edit.value, '?')}"
+                if outcome.edit.op == "revert"
+                else outcome.edit.describe(),
+                outcome.status if outcome.status != "needs a look" else "look",
+            )
+            for outcome in outcomes
+        ],
+    )
+    for outcome in outcomes:
+        if outcome.status == "needs a look":
+            typer.echo(f"decision {outcome.edit.number} needs a look: {outcome.why}")
+
+
+def _seal(plan: "Plan", name: str, common: Common) -> None:
+    from ..edits.sealing import seal
+
+    sealed = seal(plan, name)
+    facts = sealed.facts
+    if common.as_json:
+        print_json({"name": name, "version": sealed.version, **facts})
+    else:
+        typer.echo(
+            f"sealed {facts['decisions']} decisions as {name!r}: {facts['excluded']:,} of "
+            f"{sealed.rows:,} images excluded, tags: {', '.join(facts['tags']) or 'none'}; "
+            f"{facts['needs_a_look']} need a look"
+        )
+    print_next(
+        common,
+        ["curate", "--edits", name, "--out", "shards/"],
+        result=sealed.path(sealed.only_part, "rows"),
+    )

@@ -1,0 +1,198 @@
+"""The command that chooses images: sample."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from ...store import Artifact, ConfigError
+from ..run import Run
+from .app import subcommands
+from .options import READING, Common, open_plan, say, takes
+from .output import Column, print_json, print_next, print_table
+
+if TYPE_CHECKING:
+    from ..curation.sampling import Pool
+    from ..making.plan import Plan
+
+app = subcommands()
+
+
+@app.command()
+@takes("as_json", "edits", "device", "progress", *READING)
+def sample(
+    common: Common,
+    n: Annotated[int, typer.Option("-n", min=1, help="Images to choose.")] = 1000,
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="One of those below, or several: diverse=3,novel=1.")
+    ] = "diverse",
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="balanced: a column (label, caption, a field); else cluster."),
+    ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option("--beside", help="Images that are chosen already: a file of keys."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws another sample.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.txt", help="Write the keys, a line each.")
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option("--tag", help="Tag the images: a decision, see `edit`.")
+    ] = None,
+) -> None:
+    """Choose images that stand for all, or that deserve a look.
+
+    \b
+      diverse    leave no image far from all that are chosen (farthest points)
+      typical    the most confident of each cluster, in proportion to its size
+      balanced   as many of each cluster, or of each value of --by
+      doubtful   the least confident
+      novel      the least like those that clusters were fitted on
+
+    The same seed chooses the same images. What is chosen is compared with as many random images.
+
+    \b
+      cpp-pipe sample -n 5000 --out keys.txt
+      cpp-pipe sample -n 500 --strategy balanced --by label --tag first-look
+      cpp-pipe sample -n 300 --strategy doubtful,novel --beside keys.txt --out more.txt
+      cpp-pipe curate --keys keys.txt --out shards/
+    """
+    from ..curation.sampling import cover, random_rows
+    from ..curation.sampling import sample as choose
+
+    shares = _shares(strategy)
+    plan = open_plan(common)
+    pool = _pool(plan, common, by, beside, seed)
+    rows = choose(pool, n, shares)
+    if not len(rows):
+        raise ConfigError("no image is left to choose: all are excluded or chosen already")
+    if len(rows) < n:
+        say(f"only {len(rows):,} images may be chosen, not {n:,}")
+    run = Run.open(plan.store, plan.run)
+    names = _names(run.artifact("embeddings"), rows)
+    if out is not None:
+        _write(out, names)
+    if tag is not None:
+        run.edits.tag(tag, images=rows)
+        say(f"tagged {len(rows):,} images {tag!r}")
+    both = {"this sample": cover(pool, rows), "random": cover(pool, random_rows(pool, len(rows)))}
+    if common.as_json:
+        values = {name: vars(coverage) for name, coverage in both.items()}
+        print_json({"keys": names, "coverage": values})
+    else:
+        _print_coverage(pool, rows, both, by)
+    if out is not None:
+        print_next(common, ["curate", "--keys", str(out), "--out", "shards/"], result=out)
+    elif tag is not None:
+        print_next(common, ["curate", "--edits", "open", "--tag", tag, "--out", "shards/"])
+    else:
+        words = ["sample", "-n", str(n), "--strategy", strategy]
+        words += [] if by is None else ["--by", by]
+        print_next(common, [*words, "--out", "keys.txt"])
+
+
+def _shares(strategy: str) -> dict[str, float]:
+    """The part of each strategy: `a,b` are equal parts, `a=3,b=1` are not."""
+    shares: dict[str, float] = {}
+    for word in strategy.split(","):
+        name, equals, text = word.strip().partition("=")
+        try:
+            share = float(text) if equals else 1.0
+        except ValueError:
+            share = -1.0
+        if not 0 < share < float("inf") or name in shares:
+            raise ConfigError(
+                f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once, got "
+                f"{strategy!r}"
+            )
+        shares[name] = share
+    return shares
+
+
+def _pool(plan: "Plan", common: Common, by: str | None, beside: Path | None, seed: int) -> "Pool":
+    from ..curation.sampling import Pool
+    from ..curation.selection import match_file
+    from ..view.columns import read_column
+    from ..view.edited import open_edited
+
+    assignments = plan.make("assignments", asked_by="sample")
+    embeddings = plan.make("embeddings", asked_by="sample")
+    features = plan.make("features", asked_by="sample")
+    run = Run.open(plan.store, plan.run)
+    edited = None if common.edits is None else open_edited(run, common.edits)
+    cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
+    chosen = np.empty(0, np.int64)
+    if beside is not None:
+        chosen = match_file(embeddings, beside, "--beside").nonzero()[0]
+    return Pool(
+        features=features,
+        cluster=cluster,
+        confidence=read_column(assignments, "confidence"),
+        novelty=read_column(assignments, "novelty"),
+        allowed=np.ones(embeddings.rows, bool) if edited is None else ~edited.excluded,
+        groups=_groups(run, by, cluster),
+        chosen=chosen,
+        seed=seed,
+    )
+
+
+def _groups(run: Run, by: str | None, cluster: np.ndarray) -> list[Any] | None:
+    """The value of a column in each row; None where clusters are meant."""
+    from ..view.captions import first_captions
+    from ..view.labels import read_labels
+
+    if by in (None, "cluster"):
+        return None
+    if by == "caption":
+        captions = run.current("captions")
+        if captions is None:
+            raise ConfigError("--by caption needs current captions: run `cpp-pipe caption`")
+        names = first_captions(captions)
+        return [names.get(number) for number in cluster.tolist()]
+    values = read_labels(run.artifact("embeddings"), "cls" if by == "label" else str(by), None)
+    if all(value is None for value in values):
+        raise ConfigError(f"--by {by!r}: no row has such a field; try cluster, caption or label")
+    return list(values)
+
+
+def _names(embeddings: Artifact, rows: np.ndarray) -> list[str]:
+    """SHARD:KEY of each row."""
+    from ..view.columns import read_rows
+
+    return [f"{row['shard']}:{row['key']}" for row in read_rows(embeddings, rows, ("shard", "key"))]
+
+
+def _write(path: Path, names: list[str]) -> None:
+    from ..curation.files import whole_file
+
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    say(f"wrote {path}")
+
+
+def _print_coverage(pool: "Pool", rows: np.ndarray, both: dict[str, Any], by: str | None) -> None:
+    clusters = len(np.unique(pool.cluster[pool.allowed]))
+    columns = [
+        Column("sample"),
+        Column("images", is_right=True),
+        Column("distance to the nearest", is_right=True),
+        Column(f"of {clusters} clusters", is_right=True),
+    ]
+    if pool.groups is not None:
+        columns.append(Column(f"values of {by}", is_right=True, is_cut=True))
+    print_table(
+        columns,
+        [
+            (
+                name,
+                f"{len(rows):,}",
+                f"{coverage.distance:.4f}",
+                str(coverage.clusters),
+                *([] if pool.groups is None else [str(coverage.groups)]),
+            )
+            for name, coverage in both.items()
+        ],
+    )

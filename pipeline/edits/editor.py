@@ -1,0 +1,197 @@
+"""Decisions of a person about a run: `run.edits.name(12, "steam engines")`."""
+
+import getpass
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...stages.edits.edit import Edit, active
+from ...stages.edits.replay import Edited
+from ...store import QueryError
+from ..view.columns import read_rows
+from ..view.edited import KEPT, OPEN, current_assignments, open_edited, read_edits
+from ..view.keys import match_keys, row_of_key
+from ..view.opened_run import OpenedRun
+
+if TYPE_CHECKING:
+    from ...stages.edits.edit import Op
+
+_NAMELESS = "unknown"
+
+
+class Editor:
+    """Adds decisions to the log of a run. Each is on the disk when the call returns.
+
+    Images are rows by their numbers, or keys (KEY or SHARD:KEY). Clusters are those of
+    `edited().cluster`: the current ones, those that splits made, and not those that were merged
+    into others. QueryError for an image or a cluster that does not exist; ConflictError where
+    somebody else has decided something since this editor last looked.
+    """
+
+    def __init__(self, run: OpenedRun, by: str | None = None) -> None:
+        self._run = run
+        self._by = by or _user()
+
+    def decisions(self) -> list[Edit]:
+        """All decisions, in order."""
+        return read_edits(self._run)
+
+    def edited(self, name: str = OPEN) -> Edited:
+        """Clusters and images as decided: by the log, or by decisions sealed under a name."""
+        return open_edited(self._run, name)
+
+    def name(self, cluster: int, name: str) -> Edit:
+        """Names a cluster; an empty name gives it back its caption."""
+        return self._add("name", clusters=[cluster], value=name)
+
+    def note(
+        self,
+        text: str,
+        *,
+        cluster: int | None = None,
+        images: "Sequence[int | str] | np.ndarray" = (),
+    ) -> Edit:
+        """Notes something on a cluster or on images; an empty text removes the note."""
+        return self._add("note", clusters=_optional(cluster), images=images, value=text)
+
+    def merge(self, *clusters: int) -> Edit:
+        """Merges clusters into the first."""
+        return self._add("merge", clusters=clusters)
+
+    def split(self, cluster: int, images: "Sequence[int | str] | np.ndarray") -> Edit:
+        """Makes a new cluster of some images of a cluster."""
+        return self._add("split", clusters=[cluster], images=images)
+
+    def move(self, images: "Sequence[int | str] | np.ndarray", cluster: int) -> Edit:
+        """Moves images to a cluster."""
+        return self._add("move", clusters=[cluster], images=images)
+
+    def tag(
+        self,
+        tag: str,
+        *,
+        images: "Sequence[int | str] | np.ndarray" = (),
+        cluster: int | None = None,
+    ) -> Edit:
+        """Tags images, or all images that a cluster has now."""
+        return self._add("tag", clusters=_optional(cluster), images=images, value=tag)
+
+    def untag(
+        self,
+        tag: str,
+        *,
+        images: "Sequence[int | str] | np.ndarray" = (),
+        cluster: int | None = None,
+    ) -> Edit:
+        """Takes a tag off images."""
+        return self._add("untag", clusters=_optional(cluster), images=images, value=tag)
+
+    def exclude(
+        self,
+        *,
+        images: "Sequence[int | str] | np.ndarray" = (),
+        cluster: int | None = None,
+    ) -> Edit:
+        """Leaves images out of what is exported, searched and curated by these decisions."""
+        return self._add("exclude", clusters=_optional(cluster), images=images)
+
+    def include(
+        self,
+        *,
+        images: "Sequence[int | str] | np.ndarray" = (),
+        cluster: int | None = None,
+    ) -> Edit:
+        """Takes images in again."""
+        return self._add("include", clusters=_optional(cluster), images=images)
+
+    def undo(self, number: int | None = None) -> Edit:
+        """Reverts a decision by its number: the last one that holds, if no number is given.
+
+        Reverting a revert brings the decision back. QueryError where there is nothing to revert.
+        """
+        edits = self.decisions()
+        holds = active(edits)
+        held = [
+            edit
+            for edit, is_active in zip(edits, holds, strict=True)
+            if is_active and (edit.number == number if number else edit.op != "revert")
+        ]
+        if not held:
+            which = f"decision {number} does not exist or" if number else "no decision"
+            raise QueryError(
+                f"there is nothing to undo: {which} {'is reverted' if number else 'holds'}; "
+                "`cpp-pipe edit log` lists them"
+            )
+        return self._add("revert", value=held[-1].id)
+
+    def _add(
+        self,
+        op: "Op",
+        *,
+        clusters: Sequence[int] = (),
+        images: "Sequence[int | str] | np.ndarray" = (),
+        value: str = "",
+    ) -> Edit:
+        run, name = self._run, self._run.record.name
+        assignments = current_assignments(run)
+        log = run.store.runs.edits(name)
+        edits = [Edit.from_json(entry) for entry in log.read()]
+        k = int(assignments.facts["k"])
+        self._require(clusters, k + sum(edit.op == "split" for edit in edits))
+        edit = Edit(
+            id=uuid.uuid4().hex,
+            number=len(edits) + 1,
+            by=self._by,
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            op=op,
+            assignments=assignments.version,
+            k=k,
+            clusters=tuple(map(int, clusters)),
+            images=self._images(images),
+            value=value,
+        )
+        with run.store.writing():
+            # Kept for as long as the decision may be carried to other clusters.
+            run.record = run.store.runs.update(
+                name, versions={f"{KEPT}{assignments.version}": assignments.version}
+            )
+            log.append(edit.to_json(), seen=len(edits))
+        return edit
+
+    @staticmethod
+    def _require(clusters: Sequence[Any], end: int) -> None:
+        wrong = [number for number in clusters if not 0 <= int(number) < end]
+        if wrong:
+            raise QueryError(f"cluster must be from 0 to {end - 1}, got {wrong[0]}")
+
+    def _images(self, images: "Sequence[int | str] | np.ndarray") -> tuple[str, ...]:
+        """SHARD:KEY of each, once."""
+        embeddings = self._run.artifact("embeddings")
+        keys = [image for image in images if isinstance(image, str)]
+        rows = {int(image) for image in images if not isinstance(image, str)}
+        outside = sorted(row for row in rows if not 0 <= row < embeddings.rows)
+        if outside:
+            raise QueryError(f"row must be from 0 to {embeddings.rows - 1}, got {outside[0]}")
+        if len(keys) == 1:
+            rows.add(row_of_key(embeddings, keys[0]))
+        elif keys:
+            is_named, unknown = match_keys(embeddings, keys)
+            if unknown:
+                raise QueryError(f"the run has no image of the key {sorted(unknown)[0]!r}")
+            rows.update(is_named.nonzero()[0].tolist())
+        found = read_rows(embeddings, sorted(rows), ("shard", "key"))
+        return tuple(f"{row['shard']}:{row['key']}" for row in found)
+
+
+def _optional(cluster: int | None) -> tuple[int, ...]:
+    return () if cluster is None else (cluster,)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        return _NAMELESS

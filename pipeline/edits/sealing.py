@@ -1,0 +1,27 @@
+"""Seals the decisions of a run: they become an artifact, which later decisions do not change."""
+
+from ...stages.seal import Seal
+from ...store import Artifact, ConfigError, MissingError
+from ...store.parsing import is_plain_name
+from ..making.plan import Plan
+from ..view.edited import OPEN, SLOT, current_assignments, find_carried, read_edits
+from ..view.opened_run import OpenedRun
+
+
+def seal(plan: Plan, name: str) -> Artifact:
+    """The decisions of the log, applied to the current clusters and kept under a name.
+
+    Sealing again under the same name refers the run to the new ones. ConfigError for a name that
+    cannot be one, MissingError where nothing is decided or clusters are not current.
+    """
+    if name == OPEN or not is_plain_name(name):
+        raise ConfigError(f"NAME must be a plain name other than {OPEN!r}, got {name!r}")
+    run = OpenedRun.open(plan.store, plan.run)
+    edits, assignments = read_edits(run), current_assignments(run)
+    if not edits:
+        raise MissingError(
+            f"run {plan.run!r} has no decisions to seal: `cpp-pipe edit --help` lists how to make "
+            "some"
+        )
+    carried = find_carried(plan.store, edits, assignments)
+    return plan.make(f"{SLOT}{name}", stage=Seal(edits=tuple(edits), carried=carried))

@@ -1,0 +1,25 @@
+"""One CSV file with a row an image, for spreadsheets and scripts: everything but the vectors."""
+
+import json
+from pathlib import Path
+
+from ..curation.files import whole_file
+from .image_table import ImageTable
+
+
+def export_csv(images: ImageTable, out: Path) -> None:
+    """Writes the columns of `ImageTable.tables` without vectors; tags become a JSON array."""
+    import pyarrow as pa
+    import pyarrow.csv as csv
+
+    with whole_file(out) as temporary, temporary.open("wb") as file:
+        writer = None
+        for table in images.tables(vectors=()):
+            if "tags" in table.column_names:
+                tags = [json.dumps(tags, ensure_ascii=False) for tags in table["tags"].to_pylist()]
+                place = table.column_names.index("tags")
+                table = table.set_column(place, "tags", pa.array(tags, pa.string()))
+            writer = writer or csv.CSVWriter(file, table.schema)
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()

@@ -1,0 +1,68 @@
+"""A folder for each cluster, named after it, with its images: for file managers and people."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..curation.files import whole_folder
+from ..curation.members import suffix_of
+from ..curation.sources import read_images
+from ..view.images import original_file
+from .image_table import ImageTable
+
+_LONGEST = 60
+"""Characters of a name that is made from words or a key."""
+
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+"""Names that Windows keeps for devices."""
+
+
+def export_folders(
+    images: ImageTable, out: Path, places: Mapping[str, str], *, link: bool = False
+) -> dict[str, int]:
+    """Writes `NUMBER name/ROW-key.jpg`; the number of images in each folder.
+
+    Images are copied byte for byte, and with `link` become symbolic links where they lie in a
+    folder, unchanged. Excluded images are left out. `places` says where each part's source lies.
+    """
+    digits = len(str(max(1, len(images) - 1)))
+    counts: dict[str, int] = {}
+    with whole_folder(out) as folder:
+        contents = None if link else read_images(images.embeddings, places)
+        for row in _rows(images):
+            encoded = b"" if contents is None else next(contents)
+            if row.get("excluded"):
+                continue
+            name = _folder_of(row)
+            if name not in counts:
+                (folder / name).mkdir()
+            counts[name] = counts.get(name, 0) + 1
+            stem = f"{row['row']:0{digits}d}-{plain(PurePosixPath(row['key']).stem)}"
+            if contents is None:
+                source = original_file(images.embeddings, places, row["row"])
+                os.symlink(source, folder / name / f"{stem}{source.suffix}")
+            else:
+                (folder / name / f"{stem}.{suffix_of(encoded)}").write_bytes(encoded)
+    return dict(sorted(counts.items()))
+
+
+def _rows(images: ImageTable) -> Iterator[dict[str, Any]]:
+    for table in images.tables(vectors=()):
+        yield from table.to_pylist()
+
+
+def _folder_of(row: Mapping[str, Any]) -> str:
+    """The name of the folder of a row: the number of its cluster, and its name or caption."""
+    number = row.get("edited_cluster", row.get("cluster"))
+    if number is None:
+        return "images"
+    words = row.get("cluster_name") or row.get("cluster_caption") or ""
+    return f"{number:04d} {plain(words)}".strip()
+
+
+def plain(words: str) -> str:
+    """Words as a part of a file's name that every system takes."""
+    kept = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:_LONGEST].strip(" .")
+    return f"_{kept}" if _RESERVED.fullmatch(kept) else kept

@@ -1,0 +1,135 @@
+"""Clusters and images of a run as people decided: from its open log, or from sealed decisions."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...stages.edits.edit import Edit
+from ...stages.edits.replay import Edited, carry_over, replay
+from ...stages.seal import rows_of_images
+from ...store import Artifact, MissingError, Store
+from ...store.kinds import ASSIGNMENTS, KINDS
+from .columns import read_column
+from .opened_run import OpenedRun
+
+OPEN = "open"
+"""Names the decisions in the log, which are not sealed."""
+
+SLOT = "edits/"
+"""Start of the slots of sealed decisions; their name follows."""
+
+KEPT = "assignments/"
+"""Start of the slots of earlier assignments that decisions refer to; their version follows."""
+
+
+def read_edits(run: OpenedRun) -> list[Edit]:
+    """The decisions in the log of a run, in order."""
+    return [Edit.from_json(entry) for entry in run.store.runs.edits(run.record.name).read()]
+
+
+def current_assignments(run: OpenedRun) -> Artifact:
+    """The clusters that decisions are made on; MissingError where there are none."""
+    assignments = run.current("assignments")
+    if assignments is None:
+        raise MissingError(
+            f"run {run.record.name!r} has no current clusters to decide about: run "
+            "`cpp-pipe assign`"
+        )
+    return assignments
+
+
+def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
+    """The decisions of the log applied to the current clusters, or sealed ones by their name.
+
+    MissingError where none are sealed under that name, or where the sealed ones are of other
+    images or clusters than the run has now.
+    """
+    if name != OPEN:
+        return _read_sealed(run, name)
+    assignments, embeddings = current_assignments(run), run.artifact("embeddings")
+    edits = read_edits(run)
+    keys, shards = (embeddings.column(column) for column in ("key", "shard"))
+    return replay(
+        edits,
+        read_column(assignments, "cluster").astype(np.int32),
+        k=int(assignments.facts["k"]),
+        version=assignments.version,
+        rows_of=rows_of_images(edits, keys, shards),
+        carried=find_carried(run.store, edits, assignments),
+    )
+
+
+def _read_sealed(run: OpenedRun, name: str) -> Edited:
+    slot = f"{SLOT}{name}"
+    artifact = run.find(slot)
+    if artifact is None:
+        sealed = [used.removeprefix(SLOT) for used in run.record.versions if used.startswith(SLOT)]
+        raise MissingError(
+            f"--edits must be {OPEN} (the decisions that are not sealed) or one of "
+            f"{', '.join(sealed) or 'none'}, got {name!r}: `cpp-pipe edit seal {name}` seals them"
+        )
+    if run.current(slot) is None:
+        raise MissingError(
+            f"the decisions {name!r} were sealed on other images or clusters than the run has now: "
+            f"`cpp-pipe edit seal {name}` applies them again"
+        )
+    part = artifact.only_part
+    rows, clusters = artifact.table(part), artifact.table(part, "clusters").to_pylist()
+    edited = Edited(
+        cluster=rows.column("cluster").to_numpy(),
+        excluded=rows.column("excluded").to_numpy(zero_copy_only=False),
+    )
+    for row, tags in enumerate(rows.column("tags").to_pylist()):
+        for tag in json.loads(tags) if tags != "[]" else ():
+            edited.tags.setdefault(tag, np.zeros(len(rows), bool))[row] = True
+    notes = rows.column("note").to_pylist()
+    edited.row_notes = {row: note for row, note in enumerate(notes) if note is not None}
+    edited.names = {row["cluster"]: row["name"] for row in clusters if row["name"] is not None}
+    edited.notes = {row["cluster"]: row["note"] for row in clusters if row["note"] is not None}
+    return edited
+
+
+def find_carried(store: Store, edits: Sequence[Edit], now: Artifact) -> dict[tuple[str, int], int]:
+    """For the clusters of earlier assignments those that took over at least half of their images.
+
+    Clusters of assignments that are gone from the store have none.
+    """
+    carried = {}
+    for version in sorted({edit.assignments for edit in edits} - {now.version}):
+        before = store.find(ASSIGNMENTS, version)
+        if before is None:
+            continue
+        old, new = _same_images(store, before, now)
+        taken = carry_over(old, new, int(before.facts["k"]))
+        carried |= {(version, number): other for number, other in taken.items()}
+    return carried
+
+
+def _same_images(store: Store, before: Artifact, now: Artifact) -> tuple[np.ndarray, np.ndarray]:
+    """The clusters of the images that both have, in the same order."""
+    old, new = (read_column(artifact, "cluster") for artifact in (before, now))
+    then, today = (_embeddings_of(store, artifact) for artifact in (before, now))
+    if then.content == today.content:
+        return old, new
+    row_of = {name: row for row, name in enumerate(_images(today))}
+    pairs = [(row, row_of[name]) for row, name in enumerate(_images(then)) if name in row_of]
+    rows = np.array(pairs, np.int64).reshape(-1, 2)
+    return old[rows[:, 0]], new[rows[:, 1]]
+
+
+def _embeddings_of(store: Store, artifact: Artifact) -> Artifact:
+    """The embeddings that an artifact was made from, through all that lies between."""
+    waiting = [artifact]
+    while waiting:
+        for used in waiting.pop().manifest.inputs.values():
+            source = store.open(KINDS[used.kind], used.version)
+            if used.kind == "embeddings":
+                return source
+            waiting.append(source)
+    raise MissingError(f"{artifact.folder} was made from no embeddings")
+
+
+def _images(embeddings: Artifact) -> list[str]:
+    columns = (embeddings.column(name) for name in ("shard", "key"))
+    return [f"{shard}:{key}" for shard, key in zip(*columns, strict=True)]

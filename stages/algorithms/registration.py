@@ -1,0 +1,131 @@
+"""Whether two small grey images show the same picture, also mirrored or with its edges cut off.
+
+One image is enlarged and shifted in many ways, as a crop would do, and each result is compared with
+the other by normalised cross-correlation (Lewis, 1995), which ignores brightness and contrast.
+Coarse images decide which pairs are worth a fine comparison.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+from numpy import ndarray
+from scipy import sparse
+
+SIDE = 64
+"""Pixels a side of the images: at 32, a crop of 5 % is told apart from another photograph of the
+same kind for 83 % of crops, at 64 for 92 %."""
+_COARSE = 32
+_KEPT = (1.0, 0.97, 0.95, 0.92)
+"""Shares of width and height that a crop may leave."""
+_SHIFTS = {_COARSE: 5, SIDE: 7}
+"""Positions of a crop in each direction that are tried, by the side of the images."""
+_TINY = 8
+_TINY_LEAST = 0.7
+"""Least correlation of tiny images, not cropped: 99.4 % of crops of 5 % had more, and 14 % of the
+nearest other photographs."""
+_COARSE_LEAST = 0.9
+"""Least correlation of coarse images: all crops of 5 % had more."""
+_FLAT = 4.0
+"""Images whose grey levels differ by less, as root mean square, show nothing to compare."""
+
+
+class Registration:
+    """Small grey images, to be compared in pairs."""
+
+    def __init__(self, images: UInt8[ndarray, "n pixels"]) -> None:
+        """`images` are `SIDE` x `SIDE`, row by row."""
+        fine = images.reshape(-1, SIDE, SIDE).astype(np.float32)
+        self._tiny, self._coarse = _Level(_reduced(fine, _TINY)), _Level(_reduced(fine, _COARSE))
+        self._fine = _Level(fine)
+
+    def correlations(self, image: int, others: Int64[ndarray, " m"]) -> Float32[ndarray, " m"]:
+        """The highest correlation of an image with each of the others, -1 to 1.
+
+        0 where a comparison of smaller images already tells them apart.
+        """
+        best = np.zeros(len(others), np.float32)
+        near = (self._tiny.whole_correlations(image, others) >= _TINY_LEAST).nonzero()[0]
+        if len(near):
+            is_near = self._coarse.correlations(image, others[near]) >= _COARSE_LEAST
+            near = near[is_near]
+        if len(near):
+            best[near] = self._fine.correlations(image, others[near])
+        return best
+
+
+class _Level:
+    """Images of one size."""
+
+    def __init__(self, images: ndarray) -> None:
+        self._side = images.shape[1]
+        self._flat = images.reshape(len(images), -1)
+        self._images = _normalised(self._flat)
+        self._mirrored = _normalised(images[:, :, ::-1].reshape(len(images), -1))
+
+    def whole_correlations(self, image: int, others: ndarray) -> ndarray:
+        """The higher of those with the image and with its mirror image."""
+        ours = np.stack([self._images[image], self._mirrored[image]], 1)
+        return (self._images[others] @ ours).max(1)
+
+    def correlations(self, image: int, others: ndarray) -> ndarray:
+        """The highest over all crops of either image, mirrored or not."""
+        crops = self._crops(image)
+        best = np.maximum(
+            (crops @ self._images[others].T).max(0), (crops @ self._mirrored[others].T).max(0)
+        )
+        for place, other in enumerate(others.tolist()):
+            crops = self._crops(other)
+            ours = np.stack([self._images[image], self._mirrored[image]], 1)
+            best[place] = max(best[place], float((crops @ ours).max()))
+        return np.minimum(best, 1)
+
+    def _crops(self, image: int) -> ndarray:
+        warped = _crop_operator(self._side) @ self._flat[image]
+        return _normalised(warped.reshape(-1, self._side**2))
+
+
+def _reduced(images: ndarray, side: int) -> ndarray:
+    """Images of fewer pixels, each the mean of a square."""
+    step = images.shape[1] // side
+    return images.reshape(-1, side, step, side, step).mean((2, 4))
+
+
+def _normalised(rows: ndarray) -> ndarray:
+    """Rows of mean 0 and length 1; zero where an image is flat."""
+    rows = rows - rows.mean(1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    is_flat = length < _FLAT * rows.shape[1] ** 0.5
+    return np.where(is_flat, 0, rows / np.maximum(length, 1e-6)).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _crop_operator(side: int) -> sparse.csr_array:
+    """All crops of an image at once: (crops * side², side²), by bilinear interpolation."""
+    operators = []
+    for kept in _KEPT:
+        slack = (1 - kept) * side / 2
+        shifts = [0.0] if kept == 1 else np.linspace(-slack, slack, _SHIFTS[side]).tolist()
+        operators += [_crop(side, kept, x, y) for x in shifts for y in shifts]
+    return sparse.csr_array(sparse.vstack(operators))
+
+
+def _crop(side: int, kept: float, shift_x: float, shift_y: float) -> sparse.csr_array:
+    middle = (side - 1) / 2
+    y, x = np.mgrid[:side, :side]
+    x, y = (
+        np.clip(middle + kept * (axis - middle) + shift, 0, side - 1)
+        for axis, shift in ((x, shift_x), (y, shift_y))
+    )
+    left, top = (np.minimum(axis.astype(int), side - 2) for axis in (x, y))
+    right, down = x - left, y - top
+    pixels = np.arange(side * side)
+    rows, columns, weights = [], [], []
+    for below, weight_y in ((0, 1 - down), (1, down)):
+        for beside, weight_x in ((0, 1 - right), (1, right)):
+            rows.append(pixels)
+            columns.append(((top + below) * side + left + beside).ravel())
+            weights.append((weight_y * weight_x).ravel())
+    values = np.concatenate(weights).astype(np.float32)
+    places = np.concatenate(rows), np.concatenate(columns)
+    return sparse.csr_array((values, places), shape=(side * side, side * side))

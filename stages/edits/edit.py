@@ -1,0 +1,140 @@
+"""One decision of a person about clusters or images."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from ...store import ConfigError
+
+Op = Literal[
+    "name", "note", "merge", "split", "move", "tag", "untag", "exclude", "include", "revert"
+]
+OPS: tuple[str, ...] = get_args(Op)
+
+_LONGEST = 2000
+"""Characters of a name, a tag or a note."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """A decision, with all that is needed to apply it to other clusters than it was made on.
+
+    What an operation takes:
+
+    - `name`, `note`: the first of `clusters`, or for `note` also `images`; `value`, empty removes;
+    - `merge`: `clusters`; all become the first;
+    - `split`: `images`, which leave the first of `clusters` and become a new one;
+    - `move`: `images`, into the first of `clusters`;
+    - `tag`, `untag`: `images` or `clusters`, and the tag in `value`;
+    - `exclude`, `include`: `images` or `clusters`;
+    - `revert`: the `id` of another decision in `value`.
+    """
+
+    id: str
+    number: int
+    """Its place in the log, from 1."""
+    by: str
+    at: str
+    """ISO 8601, UTC."""
+    op: Op
+    assignments: str
+    """Version of the clusters that were looked at."""
+    k: int
+    """How many clusters that version has; new clusters of splits are numbered from there."""
+    clusters: tuple[int, ...] = ()
+    images: tuple[str, ...] = ()
+    """SHARD:KEY of each."""
+    value: str = ""
+
+    def __post_init__(self) -> None:
+        if self.op not in OPS:
+            raise ConfigError(f"a decision must be one of {', '.join(OPS)}, got {self.op!r}")
+        if len(self.value) > _LONGEST:
+            raise ConfigError(
+                f"a name, a tag or a note has at most {_LONGEST} characters, got {len(self.value)}"
+            )
+        wrong = _REQUIRED[self.op](self)
+        if wrong:
+            raise ConfigError(f"{self.op} needs {wrong}")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Edit":
+        """An entry of the log; ConfigError where it is none."""
+        try:
+            fields = {name: value[name] for name in ("id", "number", "by", "at", "op")}
+            return cls(
+                **fields,
+                assignments=str(value["assignments"]),
+                k=int(value["k"]),
+                clusters=tuple(map(int, value.get("clusters", ()))),
+                images=tuple(map(str, value.get("images", ()))),
+                value=str(value.get("value", "")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"decision {value.get('number', '?')} of the log cannot be read ({error}): restore "
+                "the file"
+            ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, without what is empty."""
+        values = asdict(self)
+        values |= {name: list(values[name]) for name in ("clusters", "images")}
+        return {name: value for name, value in values.items() if value not in ([], "")}
+
+    def describe(self) -> str:
+        """What it does, as a short line."""
+        clusters = ", ".join(map(str, self.clusters))
+        images = f"{len(self.images):,} image{'' if len(self.images) == 1 else 's'}"
+        about = f"cluster {clusters}" if self.clusters else images
+        if self.op == "merge":
+            return f"merge clusters {clusters}"
+        if self.op in ("split", "move"):
+            preposition = "from" if self.op == "split" else "to"
+            return f"{self.op} {images} {preposition} cluster {clusters}"
+        if self.op == "revert":
+            return "revert"
+        return f"{self.op} {about}{f': {self.value}' if self.value else ''}"
+
+
+def _images_or_clusters(edit: Edit) -> str:
+    return "" if bool(edit.images) != bool(edit.clusters) else "either images or clusters"
+
+
+def _one_cluster(edit: Edit) -> str:
+    return "" if len(edit.clusters) == 1 else "one cluster"
+
+
+def _images_and_a_cluster(edit: Edit) -> str:
+    return _one_cluster(edit) or ("" if edit.images else "images")
+
+
+def _with_value(check: Callable[[Edit], str], what: str) -> Callable[[Edit], str]:
+    return lambda edit: check(edit) or ("" if edit.value.strip() else what)
+
+
+_REQUIRED: Mapping[str, Callable[[Edit], str]] = {
+    "name": _one_cluster,
+    "note": _images_or_clusters,
+    "merge": lambda edit: "" if len(set(edit.clusters)) > 1 else "two clusters or more",
+    "split": _images_and_a_cluster,
+    "move": _images_and_a_cluster,
+    "tag": _with_value(_images_or_clusters, "a tag"),
+    "untag": _with_value(_images_or_clusters, "a tag"),
+    "exclude": _images_or_clusters,
+    "include": _images_or_clusters,
+    "revert": lambda edit: "" if edit.value else "the decision to revert",
+}
+"""What each operation lacks, or nothing."""
+
+
+def active(edits: Sequence[Edit]) -> list[bool]:
+    """Whether each decision holds: a later one that holds may revert it."""
+    reverted: set[str] = set()
+    holds = [False] * len(edits)
+    for place in reversed(range(len(edits))):
+        edit = edits[place]
+        holds[place] = edit.id not in reverted
+        if holds[place] and edit.op == "revert":
+            reverted.add(edit.value)
+    return holds

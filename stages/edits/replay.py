@@ -1,0 +1,230 @@
+"""Decisions applied to clusters: those they were made on, or others that followed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int32, Int64
+from numpy import ndarray
+
+from .edit import Edit, active
+
+Status = Literal["applied", "reverted", "needs a look"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a decision."""
+
+    edit: Edit
+    status: Status
+    why: str = ""
+    """What could not be applied; empty otherwise."""
+
+
+@dataclass(kw_only=True)
+class Edited:
+    """Clusters and images as people decided, over all rows."""
+
+    cluster: Int32[ndarray, " n"]
+    excluded: Bool[ndarray, " n"]
+    tags: dict[str, Bool[ndarray, " n"]] = field(default_factory=dict)
+    row_notes: dict[int, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    """Names of clusters."""
+    notes: dict[int, str] = field(default_factory=dict)
+    """Notes on clusters."""
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def open(self) -> list[Outcome]:
+        """Decisions that need a look."""
+        return [outcome for outcome in self.outcomes if outcome.status == "needs a look"]
+
+    def tags_of(self, row: int) -> list[str]:
+        """The tags of a row, sorted."""
+        return sorted(tag for tag, rows in self.tags.items() if rows[row])
+
+
+class _Lost(Exception):
+    """A cluster or an image that a decision names and that is not there."""
+
+
+def replay(
+    edits: Sequence[Edit],
+    cluster: Int32[ndarray, " n"],
+    *,
+    k: int,
+    version: str,
+    rows_of: Mapping[str, int],
+    carried: Mapping[tuple[str, int], int],
+) -> Edited:
+    """Applies decisions in order to the `k` clusters of a version of the assignments.
+
+    `rows_of` gives the row of every image that a decision names, by SHARD:KEY, as far as it is
+    there. `carried` gives for clusters of other versions the cluster here that took over most of
+    their images. A decision of which nothing or only a part can be applied needs a look.
+    """
+    state = _State(cluster, k, version, rows_of, carried)
+    splits = 0
+    for edit, holds in zip(edits, active(edits), strict=True):
+        state.new_cluster = k + splits
+        splits += edit.op == "split"
+        if not holds:
+            state.edited.outcomes.append(Outcome(edit=edit, status="reverted"))
+            continue
+        why = state.apply(edit)
+        status: Status = "needs a look" if why else "applied"
+        state.edited.outcomes.append(Outcome(edit=edit, status=status, why=why))
+    return state.edited
+
+
+class _State:
+    def __init__(
+        self,
+        cluster: ndarray,
+        k: int,
+        version: str,
+        rows_of: Mapping[str, int],
+        carried: Mapping[tuple[str, int], int],
+    ) -> None:
+        self.edited = Edited(
+            cluster=cluster.astype(np.int32, copy=True), excluded=np.zeros(len(cluster), bool)
+        )
+        self.new_cluster = k
+        self._k = k
+        self._version = version
+        self._rows_of = rows_of
+        self._carried = carried
+        self._named_by: dict[int, str] = {}
+        """The version and number of the cluster that gave each cluster its name."""
+
+    def apply(self, edit: Edit) -> str:
+        """Applies a decision; what was wrong, or nothing."""
+        try:
+            return _APPLY[edit.op](self, edit)
+        except _Lost as lost:
+            return str(lost)
+
+    def here(self, edit: Edit, number: int) -> int:
+        """The number of a cluster here; `_Lost` where no cluster took over half of its images."""
+        if number >= edit.k:
+            return self._k + number - edit.k  # made by a split, and numbered in their order
+        if edit.assignments == self._version:
+            return number
+        taken = self._carried.get((edit.assignments, number))
+        if taken is None:
+            raise _Lost(
+                f"no cluster now holds half of the images of cluster {number} of "
+                f"assignments {edit.assignments}"
+            )
+        return taken
+
+    def rows(self, edit: Edit) -> tuple[Int64[ndarray, " m"], str]:
+        """The rows that a decision is about, and how many of its images are gone, in words."""
+        if edit.op in ("split", "move") or edit.images:
+            rows = [self._rows_of[image] for image in edit.images if image in self._rows_of]
+            gone = len(edit.images) - len(rows)
+            if not rows:
+                raise _Lost("none of its images is there any more")
+            why = f"{gone:,} of its {len(edit.images):,} images are not there any more"
+            return np.array(rows, np.int64), why if gone else ""
+        numbers = [self.here(edit, number) for number in edit.clusters]
+        return np.isin(self.edited.cluster, numbers).nonzero()[0], ""
+
+    def name(self, edit: Edit) -> str:
+        number = self.here(edit, edit.clusters[0])
+        source, before = f"{edit.assignments}:{edit.clusters[0]}", self._named_by.get(number)
+        is_another = before not in (None, source) and edit.assignments != self._version
+        if is_another and self.edited.names.get(number) != edit.value:
+            return (
+                f"cluster {number} took over two named clusters, and keeps the name "
+                f"{self.edited.names.get(number, '')!r}"
+            )
+        self._named_by[number] = source
+        _set(self.edited.names, number, edit.value)
+        return ""
+
+    def note(self, edit: Edit) -> str:
+        if edit.clusters:
+            _set(self.edited.notes, self.here(edit, edit.clusters[0]), edit.value)
+            return ""
+        rows, why = self.rows(edit)
+        for row in rows.tolist():
+            _set(self.edited.row_notes, row, edit.value)
+        return why
+
+    def merge(self, edit: Edit) -> str:
+        numbers, lost = [], []
+        for number in edit.clusters:
+            try:
+                numbers.append(self.here(edit, number))
+            except _Lost as error:
+                lost.append(str(error))
+        if numbers:
+            cluster = self.edited.cluster
+            cluster[np.isin(cluster, numbers[1:])] = numbers[0]
+        return "; ".join(lost)
+
+    def split(self, edit: Edit) -> str:
+        rows, why = self.rows(edit)
+        self.edited.cluster[rows] = self.new_cluster
+        return why
+
+    def move(self, edit: Edit) -> str:
+        target = self.here(edit, edit.clusters[0])
+        rows, why = self.rows(edit)
+        self.edited.cluster[rows] = target
+        return why
+
+    def tag(self, edit: Edit) -> str:
+        rows, why = self.rows(edit)
+        tag = edit.value.strip()
+        empty = np.zeros(len(self.edited.cluster), bool)
+        self.edited.tags.setdefault(tag, empty)[rows] = edit.op == "tag"
+        if not self.edited.tags[tag].any():
+            del self.edited.tags[tag]
+        return why
+
+    def exclude(self, edit: Edit) -> str:
+        rows, why = self.rows(edit)
+        self.edited.excluded[rows] = edit.op == "exclude"
+        return why
+
+
+def _set(texts: dict[int, str], number: int, text: str) -> None:
+    """Sets a text, or removes it where the new one is empty."""
+    if text.strip():
+        texts[number] = text.strip()
+    else:
+        texts.pop(number, None)
+
+
+_APPLY: Mapping[str, Callable[[_State, Edit], str]] = {
+    "name": _State.name,
+    "note": _State.note,
+    "merge": _State.merge,
+    "split": _State.split,
+    "move": _State.move,
+    "tag": _State.tag,
+    "untag": _State.tag,
+    "exclude": _State.exclude,
+    "include": _State.exclude,
+    "revert": lambda state, edit: "",
+}
+
+
+def carry_over(
+    before: Int32[ndarray, " m"], now: Int32[ndarray, " m"], k_before: int
+) -> dict[int, int]:
+    """For each earlier cluster the one that now holds most of its images, and half at least.
+
+    Both arrays are about the same images; those of equal size go to the lower number.
+    """
+    taken = {}
+    for number in range(k_before):
+        counts = np.bincount(now[before == number])
+        if counts.sum() and 2 * counts.max() >= counts.sum():
+            taken[number] = int(counts.argmax())
+    return taken

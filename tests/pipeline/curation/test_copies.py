@@ -1,0 +1,98 @@
+"""The tiers of duplicates, on photographs of a folder: bytes, one image, alike."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import ImageOps
+
+from ...stages.algorithms.test_registration import crop, photograph
+from ..cli import DIGITS, fail, succeed
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Twelve photographs, and copies of the first few."""
+    folder = tmp_path_factory.mktemp("copies") / "photos"
+    folder.mkdir()
+    for seed in range(12):
+        photograph(seed).save(folder / f"{seed:02d}.png")
+    shutil.copy(folder / "00.png", folder / "00-equal.png")
+    shutil.copy(folder / "00.png", folder / "00-again.png")
+    photograph(1).save(folder / "01-encoded.jpg", quality=60)
+    photograph(2).resize((120, 90)).save(folder / "02-small.png")
+    ImageOps.mirror(photograph(3)).save(folder / "03-mirrored.png")
+    crop(photograph(4), 0.95, 0.5, 0.5).save(folder / "04-cropped.png")
+    shutil.copy(folder / "04-cropped.png", folder / "04-cropped-again.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(photos) -> Path:
+    made = photos.parent / "artifacts"
+    succeed(made, "embed", "--images", photos, *DIGITS)
+    return made
+
+
+def groups(store: Path, tier: str, *flags: str) -> list[list[str]]:
+    """Keys of each group, the kept one first."""
+    found = json.loads(
+        succeed(store, "duplicates", "--tier", tier, "-n", "50", *flags, "--json").out
+    )
+    return sorted([row["key"] for row in group] for group in found["largest_groups"])
+
+
+def test_identical_files_are_those_of_equal_bytes(store):
+    assert groups(store, "identical") == [
+        ["00-again.png", "00-equal.png", "00.png"],
+        ["04-cropped-again.png", "04-cropped.png"],
+    ]
+
+
+def test_copies_of_one_image_are_found_and_the_largest_is_kept(store):
+    found = groups(store, "same")
+    assert [sorted(group) for group in found] == [
+        ["00-again.png", "00-equal.png", "00.png"],
+        ["01-encoded.jpg", "01.png"],
+        ["02-small.png", "02.png"],
+        ["03-mirrored.png", "03.png"],
+        ["04-cropped-again.png", "04-cropped.png", "04.png"],
+    ]
+    assert [group[0] for group in found if "02.png" in group or "04.png" in group] == [
+        "02.png",
+        "04.png",
+    ]
+    table = succeed(store, "duplicates", "--tier", "same").out
+    assert "5 groups of copies of one image (correlation 0.965 or more) among 19" in table
+    assert "curate --drop-duplicates --tier same" in table
+
+
+def test_curate_drops_the_copies_of_a_tier(store, tmp_path):
+    out = succeed(store, "curate", "--drop-duplicates", "--tier", "same", "--dry-run").out
+    assert "chosen 12 + 7 near-duplicates" in out
+    out = succeed(store, "curate", "--drop-duplicates", "--tier", "identical", "--dry-run").out
+    assert "chosen 16 + 3 near-duplicates" in out
+
+
+def test_images_that_were_changed_or_removed_are_named(photos, tmp_path):
+    other = tmp_path / "photos"
+    shutil.copytree(photos, other)
+    store = tmp_path / "artifacts"
+    succeed(store, "embed", "--images", other, *DIGITS)
+    (other / "05.png").unlink()
+    message = fail(store, "duplicates", "--tier", "same")
+    assert "not where they were" in message or "no longer" in message
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["duplicates", "--tier", "similar"], "--tier must be identical, same, alike"),
+        (["duplicates", "--tier", "identical", "--above", "0.9"], "where bytes are compared"),
+        (["duplicates", "--tier", "same", "--above", "2"], "at most 1"),
+        (["curate", "--tier", "same", "--dry-run"], "needs --drop-duplicates"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(store, command, message):
+    assert message in fail(store, *command)

@@ -1,0 +1,121 @@
+"""Samples: each strategy does what it says, and samples are the same each time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cpp_pipe import Run
+from cpp_pipe.store import Store
+
+from ..cli import fail, succeed
+from ..test_clusters import groups
+
+SIZES = (80, 30, 8, 2)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    """A store of four clusters of unequal sizes, with labels that name them."""
+    folder = tmp_path_factory.mktemp("sampling")
+    of = np.repeat(np.arange(4), SIZES)
+    rows = groups(4 * len(of), 4, 0)[4 * np.arange(len(of)) + of]
+    keys = [f"k{row:03d}" for row in range(len(of))]
+    np.savez(folder / "rows.npz", x=rows, key=keys, label=[f"class {group}" for group in of])
+    succeed(folder / "artifacts", "import", folder / "rows.npz", "--model", "ViT-B-32")
+    succeed(folder / "artifacts", "assign", "--k", "4")
+    return folder / "artifacts"
+
+
+def chosen(store: Path, *flags: str | Path) -> list[int]:
+    keys = json.loads(succeed(store, "sample", "--json", *flags).out)["keys"]
+    assert len(keys) == len(set(keys))
+    return [int(key.rpartition(":k")[2]) for key in keys]
+
+
+def classes(rows: list[int]) -> list[int]:
+    """How many rows are of each class."""
+    return np.bincount(np.repeat(np.arange(4), SIZES)[rows], minlength=4).tolist()
+
+
+def test_balanced_takes_as_many_of_each_and_all_of_the_small(store):
+    assert classes(chosen(store, "-n", "32", "--strategy", "balanced", "--by", "label")) == [
+        11, 11, 8, 2,
+    ]  # fmt: skip
+    assert classes(chosen(store, "-n", "4", "--strategy", "balanced", "--by", "label")) == [1] * 4
+
+
+def test_typical_follows_the_sizes_of_clusters(store):
+    cluster = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
+    rows = chosen(store, "-n", "60", "--strategy", "typical")
+    counts = np.bincount(cluster[rows], minlength=cluster.max() + 1)
+    assert counts == pytest.approx(np.bincount(cluster) / 2, abs=1)
+
+
+def test_doubtful_and_novel_take_the_ends_of_their_columns(store):
+    assignments = Run.open(Store(store)).artifact("assignments")
+    for strategy, column, sign in (("doubtful", "confidence", 1), ("novel", "novelty", -1)):
+        values = sign * np.array(assignments.column(column))
+        rows = chosen(store, "-n", "9", "--strategy", strategy)
+        assert values[rows].max() <= np.sort(values)[8]
+
+
+def test_diverse_covers_more_than_random_and_says_so(store):
+    value = json.loads(succeed(store, "sample", "-n", "8", "--json").out)
+    ours, random = (value["coverage"][name] for name in ("this sample", "random"))
+    assert ours["distance"] < random["distance"]
+    cluster = Run.open(Store(store)).artifact("assignments").column("cluster")
+    rows = [int(key.rpartition(":k")[2]) for key in value["keys"]]
+    assert ours["clusters"] == len({cluster[row] for row in rows})
+    table = succeed(store, "sample", "-n", "8").out
+    assert "random" in table
+    assert all(len(line) <= 80 for line in table.splitlines() if not line.startswith("next:"))
+
+
+def test_strategies_are_mixed_by_their_parts_and_no_image_is_taken_twice(store):
+    rows = chosen(store, "-n", "40", "--strategy", "doubtful=3,novel=1")
+    assert rows[:30] == chosen(store, "-n", "30", "--strategy", "doubtful")
+    assert len(set(rows)) == 40
+    assert sorted(chosen(store, "-n", "999", "--strategy", "diverse,typical")) == list(range(120))
+
+
+def test_the_same_seed_chooses_the_same_and_another_does_not(store):
+    flags = ("-n", "12", "--strategy", "balanced")
+    assert chosen(store, *flags) == chosen(store, *flags)
+    assert chosen(store, *flags) != chosen(store, *flags, "--seed", "1")
+
+
+def test_images_that_are_chosen_already_are_not_chosen_again(store, tmp_path):
+    succeed(store, "sample", "-n", "20", "--out", tmp_path / "first.txt")
+    first = (tmp_path / "first.txt").read_text().split("\n")[:-1]
+    value = succeed(store, "sample", "-n", "20", "--beside", tmp_path / "first.txt", "--json")
+    assert not set(first) & set(json.loads(value.out)["keys"])
+    counted = succeed(store, "curate", "--keys", tmp_path / "first.txt", "--dry-run").out
+    assert "chosen 20" in counted
+
+
+def test_decisions_are_respected_and_a_sample_can_be_tagged(store):
+    run = Run.open(Store(store))
+    run.edits.exclude(images=list(range(100)))
+    rows = chosen(store, "-n", "200", "--edits", "open", "--tag", "look")
+    assert sorted(rows) == list(range(100, 120))
+    assert run.edits.edited().tags["look"].nonzero()[0].tolist() == list(range(100, 120))
+    run.edits.undo()
+    run.edits.undo()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--strategy", "best"], "must be of diverse"),
+        (["--strategy", "diverse=0"], "--strategy must be"),
+        (["--strategy", "diverse,diverse"], "each name once"),
+        (["--strategy", ""], "must be of diverse"),
+        (["--by", "colour"], "no row has such a field"),
+        (["--by", "caption"], "needs current captions"),
+        (["--beside", "nowhere.txt"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_sampled_is_one_line(store, flags, message):
+    assert message in fail(store, "sample", *flags)

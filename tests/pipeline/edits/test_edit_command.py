@@ -1,0 +1,234 @@
+"""Decisions as a person types them, over clusters that are made again and images that are added."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from cpp_pipe import Run
+from cpp_pipe.store import ConflictError, QueryError, Store
+
+from ..cli import fail, succeed
+from ..test_clusters import groups
+
+GROUPS = 4
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    """A store of 120 rows in four clusters."""
+    labels = [f"g{row % GROUPS}" for row in range(120)]
+    np.savez(
+        tmp_path / "rows.npz",
+        x=groups(120, GROUPS, 0),
+        key=[f"a{i}" for i in range(120)],
+        label=labels,
+    )
+    folder = tmp_path / "artifacts"
+    succeed(folder, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
+    succeed(folder, "assign", "--k", str(GROUPS))
+    return folder
+
+
+def clusters(store: Path, *flags: str) -> dict[int, dict]:
+    rows = json.loads(succeed(store, "clusters", "--json", *flags).out)
+    return {row["cluster"]: row for row in rows}
+
+
+def log(store: Path) -> list[dict]:
+    return json.loads(succeed(store, "edit", "log", "--json").out)
+
+
+def test_decisions_are_logged_applied_undone_and_sealed(store, tmp_path):
+    succeed(store, "edit", "name", "0", "steam engines")
+    succeed(store, "edit", "merge", "1", "2")
+    (tmp_path / "bad.txt").write_text("a0\na1\n")
+    succeed(store, "edit", "exclude", "--keys", tmp_path / "bad.txt")
+    succeed(store, "edit", "tag", "odd", "--key", "a3", "--key", "a7")
+    decided = clusters(store, "--edits", "open")
+    assert decided[0]["caption"] == "steam engines"
+    assert sum(row["size"] for row in decided.values()) == 118
+    assert 2 not in decided
+    # The clusters themselves are what they were.
+    assert [row["size"] for row in clusters(store).values()] == [30] * GROUPS
+    done = succeed(store, "edit", "undo").out
+    assert "undo 4: tag 2 images: odd" in done
+    assert [entry["status"] for entry in log(store)] == ["applied"] * 3 + ["reverted", "applied"]
+    sealed = json.loads(succeed(store, "edit", "seal", "final", "--json").out)
+    assert (sealed["decisions"], sealed["excluded"], sealed["tags"]) == (5, 2, [])
+    # What is sealed stays as it is.
+    succeed(store, "edit", "name", "0", "other")
+    assert clusters(store, "--edits", "final")[0]["caption"] == "steam engines"
+    assert clusters(store, "--edits", "open")[0]["caption"] == "other"
+    again = json.loads(succeed(store, "edit", "seal", "final", "--json").out)
+    assert again["version"] != sealed["version"]
+
+
+def test_commands_apply_decisions(store, tmp_path):
+    succeed(store, "edit", "name", "0", "steam engines")
+    succeed(store, "edit", "exclude", "--key", "a0")
+    succeed(store, "edit", "tag", "odd", "--key", "a4", "--key", "a8")
+    found = json.loads(
+        succeed(store, "search", "--key", "a4", "-n", "120", "--edits", "open", "--json").out
+    )
+    assert len(found) == 119
+    assert "a0" not in {hit["key"] for hit in found}
+    named = {hit["caption"] for hit in found if hit["cluster"] == 0}
+    assert named == {"steam engines"}
+    counted = succeed(store, "curate", "--dry-run", "--edits", "open", "--tag", "odd").out
+    assert "seen 120 = chosen 2 + 1 excluded by a decision + 117 without the tag" in counted
+    counted = succeed(store, "curate", "--dry-run", "--edits", "open", "--caption", "steam*").out
+    assert "chosen 29" in counted or "chosen 30" in counted
+    succeed(store, "export", "parquet", "--edits", "open", "--out", tmp_path / "all.parquet")
+    table = pq.read_table(tmp_path / "all.parquet").to_pylist()
+    assert [row["key"] for row in table if row["excluded"]] == ["a0"]
+    assert [row["key"] for row in table if row["tags"] == ["odd"]] == ["a4", "a8"]
+    assert {row["cluster_name"] for row in table if row["edited_cluster"] == 0} == {"steam engines"}
+    scores = json.loads(succeed(store, "eval", "--edits", "open", "--json").out)
+    assert (scores["n"], scores["k"]) == (119, GROUPS)
+
+
+def test_names_follow_clusters_and_tags_follow_images_when_clusters_are_made_again(store, tmp_path):
+    before = Run.open(Store(store)).artifact("assignments").column("cluster")
+    succeed(store, "edit", "name", str(before[0]), "first")
+    succeed(store, "edit", "tag", "odd", "--key", "a5")
+    succeed(store, "edit", "seal", "early")
+    succeed(store, "assign", "--k", "6")
+    run = Run.open(Store(store))
+    edited = run.edits.edited()
+    cluster = edited.cluster[0]
+    if not edited.open:
+        assert edited.names == {int(cluster): "first"}
+    assert edited.tags["odd"].nonzero()[0].tolist() == [5]
+    assert "sealed on other images or clusters" in fail(store, "clusters", "--edits", "early")
+    succeed(store, "edit", "seal", "early")
+    assert clusters(store, "--edits", "early")
+    # What decisions refer to is kept, though no slot of the run holds it otherwise.
+    succeed(store, "gc", "--yes")
+    assert run.edits.edited().names == edited.names
+
+
+def test_decisions_survive_added_images(store, tmp_path):
+    succeed(store, "edit", "exclude", "--key", "a3")
+    succeed(store, "edit", "name", "1", "one")
+    rows = np.concatenate([groups(120, GROUPS, 0), groups(40, GROUPS, 5)])
+    keys = [f"a{i}" for i in range(160)]
+    np.savez(tmp_path / "rows.npz", x=rows, key=keys, label=["g"] * 160)
+    succeed(store, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
+    succeed(store, "assign", "--k", str(GROUPS))
+    edited = Run.open(Store(store)).edits.edited()
+    assert len(edited.cluster) == 160
+    assert edited.excluded.nonzero()[0].tolist() == [3]
+    assert edited.open == []
+    assert list(edited.names.values()) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["paint"], "OPERATION must be one of"),
+        (["exlude", "--key", "a1"], "did you mean exclude?"),
+        (["name", "0"], "takes 2 arguments"),
+        (["name", "zero", "x"], "CLUSTER or NUMBER"),
+        (["name", "9", "x"], "cluster must be from 0 to 3"),
+        (["merge", "1"], "two clusters or more"),
+        (["tag", "x", "--key", "nobody"], "nobody"),
+        (["tag", "x"], "either images or clusters"),
+        (["tag", "x", "--above", "0.3", "--key", "a1"], "--above goes with --text"),
+        (["exclude", "--keys", "nowhere.txt"], "cannot be read"),
+        (["undo"], "nothing to undo"),
+        (["undo", "7"], "decision 7 does not exist or is reverted"),
+        (["seal", "final"], "has no decisions to seal"),
+        (["seal", "open"], "other than 'open'"),
+        (["seal", "../x"], "must be a plain name"),
+    ],
+)
+def test_what_cannot_be_decided_is_one_line(store, words, message):
+    assert message in fail(store, "edit", *words)
+
+
+def test_two_people_who_decide_at_once_lose_nothing(store):
+    first, second = (Run.open(Store(store)) for _ in range(2))
+    log = first.store.runs.edits("default")
+    entry = first.edits.name(0, "mine").to_json()
+    with pytest.raises(ConflictError, match="has made another"):
+        second.store.runs.edits("default").append({**entry, "id": "theirs"}, seen=0)
+    second.edits.name(0, "theirs")
+    assert [other["value"] for other in log.read()] == ["mine", "theirs"]
+
+
+def decide(store: str, number: int, count: int) -> None:
+    """Makes decisions as fast as possible, again where somebody else was faster."""
+    run = Run.open(Store(store))
+    for step in range(count):
+        while True:
+            try:
+                run.edits.tag(f"t{number}-{step}", images=[step])
+                break
+            except ConflictError:
+                pass
+
+
+def test_processes_that_decide_at_once_lose_nothing(store):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=decide, args=(str(store), n, 8)) for n in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    tags = Run.open(Store(store)).edits.edited().tags
+    assert sorted(tags) == sorted(f"t{number}-{step}" for number in range(2) for step in range(8))
+
+
+KILLED = """
+import sys
+from cpp_pipe import Run
+from cpp_pipe.store import Store
+run = Run.open(Store(sys.argv[1]))
+for step in range(10_000):
+    run.edits.tag(f"t{step}", images=[step % 120])
+    print(step, flush=True)
+"""
+
+
+def test_a_killed_process_loses_no_acknowledged_decision(store):
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(store)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    acknowledged = [int(process.stdout.readline()) for _ in range(10)]
+    os.kill(process.pid, signal.SIGKILL)
+    acknowledged += [int(line) for line in process.stdout.read().split()]
+    process.wait()
+    process.stdout.close()
+    tags = Run.open(Store(store)).edits.edited().tags
+    assert {f"t{step}" for step in acknowledged} <= set(tags)
+    assert len(tags) <= len(acknowledged) + 1
+    succeed(store, "edit", "tag", "after", "--key", "a1")
+
+
+def test_a_damaged_or_missing_entry_is_named(store):
+    run = Run.open(Store(store))
+    for name in ("one", "two"):
+        run.edits.name(0, name)
+    folder = store / "runs" / "default" / "edits"
+    (folder / "00000001.json").write_text("{}")
+    assert "00000001.json is damaged" in fail(store, "edit", "log")
+    (folder / "00000001.json").unlink()
+    assert "00000001.json is missing" in fail(store, "edit", "log")
+
+
+def test_python_refuses_what_does_not_exist(store):
+    edits = Run.open(Store(store)).edits
+    with pytest.raises(QueryError, match="row must be from 0 to 119"):
+        edits.exclude(images=[500])
+    with pytest.raises(QueryError, match="cluster must be"):
+        edits.merge(0, 40)
+    assert edits.decisions() == []

@@ -1,0 +1,192 @@
+"""Decisions applied to clusters: to those they were made on, and to others that followed."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpp_pipe.stages.edits.edit import Edit, active
+from cpp_pipe.stages.edits.replay import carry_over, replay
+from cpp_pipe.store import ConfigError
+
+KEYS = [f"s:{number}" for number in range(12)]
+ROWS = {key: row for row, key in enumerate(KEYS)}
+CLUSTER = np.repeat(np.arange(4), 3).astype(np.int32)
+
+
+def edit(number: int, op: str, version: str = "a", k: int = 4, **fields: object) -> Edit:
+    return Edit.from_json(
+        {
+            "id": f"id{number}", "number": number, "by": "x", "at": "2026-01-01T00:00:00+00:00",
+            "op": op, "assignments": version, "k": k, **fields,
+        }
+    )  # fmt: skip
+
+
+def apply(*edits: Edit, cluster=CLUSTER, version="a", k=4, carried=None, rows=ROWS):
+    return replay(edits, cluster, k=k, version=version, rows_of=rows, carried=carried or {})
+
+
+def test_each_operation_does_what_it_says():
+    edited = apply(
+        edit(1, "name", clusters=[2], value=" steam engines "),
+        edit(2, "note", clusters=[2], value="look again"),
+        edit(3, "merge", clusters=[0, 1]),
+        edit(4, "split", clusters=[2], images=["s:6"]),
+        edit(5, "move", clusters=[3], images=["s:0"]),
+        edit(6, "tag", images=["s:1", "s:11"], value="dog"),
+        edit(7, "tag", clusters=[4], value="alone"),
+        edit(8, "untag", images=["s:11"], value="dog"),
+        edit(9, "exclude", clusters=[3]),
+        edit(10, "include", images=["s:9"]),
+        edit(11, "note", images=["s:5"], value="blurred"),
+    )
+    assert edited.cluster.tolist() == [3, 0, 0, 0, 0, 0, 4, 2, 2, 3, 3, 3]
+    assert edited.names == {2: "steam engines"}
+    assert edited.notes == {2: "look again"}
+    assert edited.row_notes == {5: "blurred"}
+    assert {tag: rows.nonzero()[0].tolist() for tag, rows in edited.tags.items()} == {
+        "dog": [1], "alone": [6],
+    }  # fmt: skip
+    assert edited.excluded.nonzero()[0].tolist() == [0, 10, 11]
+    assert {outcome.status for outcome in edited.outcomes} == {"applied"}
+
+
+def test_an_empty_name_or_note_removes_it():
+    edited = apply(
+        edit(1, "name", clusters=[2], value="x"),
+        edit(2, "name", clusters=[2]),
+        edit(3, "note", images=["s:1"], value="x"),
+        edit(4, "note", images=["s:1"]),
+    )
+    assert (edited.names, edited.row_notes) == ({}, {})
+
+
+def test_a_revert_undoes_and_a_revert_of_it_does_again():
+    first = edit(1, "name", clusters=[2], value="x")
+    second, third = edit(2, "revert", value="id1"), edit(3, "revert", value="id2")
+    assert apply(first, second).names == {}
+    assert [outcome.status for outcome in apply(first, second).outcomes] == ["reverted", "applied"]
+    assert apply(first, second, third).names == {2: "x"}
+    assert active([first, second, third]) == [True, False, True]
+
+
+def test_a_reverted_split_keeps_the_numbers_of_later_ones():
+    edits = [
+        edit(1, "split", clusters=[0], images=["s:0"]),
+        edit(2, "split", clusters=[1], images=["s:3"]),
+        edit(3, "name", clusters=[5], value="second"),
+    ]
+    assert apply(*edits).cluster[[0, 3]].tolist() == [4, 5]
+    undone = apply(*edits, edit(4, "revert", value="id1"))
+    assert undone.cluster[[0, 3]].tolist() == [0, 5]
+    assert undone.names == {5: "second"}
+
+
+def test_decisions_follow_images_and_the_majority_of_a_cluster():
+    later = np.array([1, 1, 0, 0, 0, 0, 2, 2, 2, 3, 4, 5], np.int32)
+    carried = {("a", old): new for old, new in carry_over(CLUSTER, later, 4).items()}
+    assert carried == {("a", 0): 1, ("a", 1): 0, ("a", 2): 2}
+    edited = apply(
+        edit(1, "name", clusters=[0], value="zero"),
+        edit(2, "name", clusters=[3], value="three"),
+        edit(3, "merge", clusters=[1, 2]),
+        edit(4, "merge", clusters=[2, 3]),
+        edit(5, "tag", images=["s:9"], value="dog"),
+        edit(6, "split", clusters=[2], images=["s:6", "s:7"]),
+        edit(7, "name", clusters=[4], value="part"),
+        edit(8, "move", clusters=[3], images=["s:0"]),
+        cluster=later, version="b", k=6, carried=carried,
+    )  # fmt: skip
+    assert edited.names == {1: "zero", 6: "part"}
+    assert edited.cluster.tolist() == [1, 1, 0, 0, 0, 0, 6, 6, 0, 3, 4, 5]
+    assert [outcome.edit.number for outcome in edited.open] == [2, 4, 8]
+    assert all("cluster 3" in outcome.why for outcome in edited.open)
+    assert edited.tags["dog"].nonzero()[0].tolist() == [9]
+
+
+def test_of_two_named_clusters_that_became_one_the_first_name_stays_and_the_other_is_listed():
+    later = np.zeros(12, np.int32)
+    carried = {("a", old): 0 for old in range(4)}
+    edited = apply(
+        edit(1, "name", clusters=[0], value="dogs"),
+        edit(2, "name", clusters=[1], value="cats"),
+        edit(3, "name", clusters=[0], value="hounds"),
+        cluster=later, version="b", k=1, carried=carried,
+    )  # fmt: skip
+    assert edited.names == {0: "hounds"}
+    assert [outcome.edit.number for outcome in edited.open] == [2]
+
+
+def test_images_that_are_gone_are_counted_and_never_dropped_silently():
+    edited = apply(
+        edit(1, "tag", images=["s:1", "s:99"], value="dog"),
+        edit(2, "exclude", images=["s:98"]),
+    )
+    assert [outcome.status for outcome in edited.outcomes] == ["needs a look"] * 2
+    assert "1 of its 2 images" in edited.outcomes[0].why
+    assert "none of its images" in edited.outcomes[1].why
+    assert edited.tags["dog"].nonzero()[0].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"op": "paint"}, "must be one of"),
+        ({"op": "merge", "clusters": [1]}, "two clusters or more"),
+        ({"op": "merge", "clusters": [1, 1]}, "two clusters or more"),
+        ({"op": "name", "clusters": [1, 2]}, "one cluster"),
+        ({"op": "split", "clusters": [1]}, "images"),
+        ({"op": "move", "images": ["s:1"]}, "one cluster"),
+        ({"op": "tag", "clusters": [1]}, "a tag"),
+        ({"op": "tag", "value": "x"}, "images or clusters"),
+        ({"op": "exclude", "clusters": [1], "images": ["s:1"]}, "either images or clusters"),
+        ({"op": "revert"}, "the decision"),
+        ({"op": "name", "clusters": [1], "value": "x" * 3000}, "2000 characters"),
+        ({"op": "name", "clusters": ["one"], "value": "x"}, "cannot be read"),
+        ({"op": "name", "clusters": 3, "value": "x"}, "cannot be read"),
+    ],
+)
+def test_what_is_no_decision_is_refused_with_the_reason(fields, wrong):
+    with pytest.raises(ConfigError, match=wrong):
+        edit(1, **fields)
+
+
+def an_edit():
+    images = st.lists(st.sampled_from([*KEYS, "s:gone"]), min_size=1, max_size=4, unique=True)
+    cluster = st.integers(0, 6)
+    about = st.one_of(
+        st.fixed_dictionaries({"images": images}),
+        st.fixed_dictionaries({"clusters": st.lists(cluster, min_size=1, max_size=1)}),
+    )
+    version = st.sampled_from(["a", "b"])
+    return st.one_of(
+        st.tuples(st.sampled_from(["exclude", "include"]), version, about),
+        st.tuples(
+            st.sampled_from(["tag", "untag"]), version, about.map(lambda on: {**on, "value": "t"})
+        ),
+        st.tuples(
+            st.just("merge"), version,
+            st.lists(cluster, min_size=2, max_size=3, unique=True).map(lambda c: {"clusters": c}),
+        ),
+        st.tuples(
+            st.sampled_from(["split", "move"]), version,
+            st.tuples(cluster, images).map(lambda p: {"clusters": [p[0]], "images": p[1]}),
+        ),
+    )  # fmt: skip
+
+
+@given(st.lists(an_edit(), max_size=12), st.data())
+def test_reverting_every_decision_gives_back_the_clusters(steps, data):
+    edits = [edit(n, op, version, **fields) for n, (op, version, fields) in enumerate(steps, 1)]
+    carried = {("b", number): number for number in data.draw(st.sets(st.integers(0, 3)))}
+    edited = apply(*edits, carried=carried)
+    assert len(edited.outcomes) == len(edits)
+    assert len(edited.cluster) == len(CLUSTER)
+    reverts = [edit(len(edits) + n, "revert", value=other.id) for n, other in enumerate(edits, 1)]
+    back = apply(*edits, *reverts, carried=carried)
+    assert np.array_equal(back.cluster, CLUSTER)
+    assert not back.excluded.any()
+    assert back.tags == {}
+    # A decision and its log entry are the same.
+    assert [Edit.from_json(one.to_json()) for one in edits] == edits

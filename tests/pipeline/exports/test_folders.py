@@ -1,0 +1,105 @@
+"""Exports for people: a folder a cluster, and a CSV file, with what was decided."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cpp_pipe import Run
+from cpp_pipe.pipeline.exports.folders import plain
+from cpp_pipe.store import Store
+
+from ..cli import DIGITS, fail, succeed
+from ..curation.world import make_run
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, digit_shards) -> Path:
+    """A run of digits in shards, with a name, a tag and an exclusion."""
+    made = make_run(tmp_path_factory.mktemp("folders") / "artifacts", digit_shards)
+    edits = Run.open(Store(made)).edits
+    first = Run.open(Store(made)).artifact("assignments").column("cluster")[0]
+    edits.name(first, "rings / <circles>")
+    edits.tag("odd", images=[1, 2])
+    edits.exclude(images=[5])
+    return made
+
+
+def test_images_lie_in_the_folder_of_their_cluster_byte_for_byte(store, tmp_path):
+    out = tmp_path / "clusters"
+    done = succeed(store, "export", "folders", "--edits", "open", "--out", out)
+    assert "59 images in" in done.out
+    run = Run.open(Store(store))
+    cluster = run.artifact("assignments").column("cluster")
+    files = {int(path.name.split("-")[0]): path for path in out.rglob("*.png")}
+    assert sorted(files) == [row for row in range(60) if row != 5]
+    for row, path in files.items():
+        assert path.parent.name.startswith(f"{cluster[row]:04d}")
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(
+                np.asarray(image.convert("RGB")), np.asarray(run.image(row))
+            )
+    assert files[0].parent.name == f"{cluster[0]:04d} rings _ _circles_"
+    assert "exists already" in fail(store, "export", "folders", "--out", out)
+
+
+def test_links_lead_to_the_images_of_a_folder_and_shards_have_none(store, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(12):
+        Image.new("RGB", (16, 16), (20 * number, 0, 255 - 20 * number)).save(
+            photos / f"{number}.png"
+        )
+    own = tmp_path / "artifacts"
+    succeed(own, "embed", "--images", photos, *DIGITS)
+    succeed(own, "assign", "--k", "2")
+    succeed(own, "export", "folders", "--link", "--out", tmp_path / "linked")
+    links = sorted((tmp_path / "linked").rglob("*.png"))
+    assert len(links) == 12
+    assert all(link.is_symlink() for link in links)
+    assert sorted(link.resolve() for link in links) == sorted(photos.glob("*.png"))
+    message = fail(store, "export", "folders", "--link", "--out", tmp_path / "none")
+    assert "does not lie in a folder" in message
+    assert not (tmp_path / "none").exists()
+
+
+def test_csv_has_a_row_an_image_and_no_vectors(store, tmp_path):
+    succeed(store, "export", "csv", "--edits", "open", "--out", tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    run = Run.open(Store(store))
+    assert [row["key"] for row in rows] == run.artifact("embeddings").column("key")
+    assert [int(row["cluster"]) for row in rows] == run.artifact("assignments").column("cluster")
+    assert [json.loads(row["tags"]) for row in rows[:4]] == [[], ["odd"], ["odd"], []]
+    assert [number for number, row in enumerate(rows) if row["excluded"] == "true"] == [5]
+    assert not {"embedding", "feature"} & rows[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("steam engines", "steam engines"),
+        ("a/b\\c:d*e?", "a_b_c_d_e_"),
+        ("../..", "_"),
+        ("con", "_con"),
+        ("LPT1.txt", "_LPT1.txt"),
+        ("café 猫", "café 猫"),
+        ("x" * 99, "x" * 60),
+        ("ends. ", "ends"),
+        ("", ""),
+    ],
+)
+def test_names_of_files_are_plain(words, name):
+    assert plain(words) == name
+
+
+def test_flags_that_do_not_go_together_are_refused(store, tmp_path):
+    assert "--link goes with export folders" in fail(
+        store, "export", "csv", "--link", "--out", tmp_path / "x.csv"
+    )
+    assert "--edits goes with export" in fail(
+        store, "export", "lancedb", "--edits", "open", "--out", tmp_path / "x"
+    )

@@ -71,7 +71,7 @@ class Progress(Protocol):
         """Reports how many of all parts are done."""
         ...
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Reports a line of text."""
         ...
 
@@ -93,7 +93,7 @@ class Silent:
     def parts(self, done: int, total: int) -> None:
         """Ignored."""
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Ignored."""
 
 

@@ -7,9 +7,10 @@ import typer
 
 from ...store import Artifact
 from ..making.plan import Plan
+from ..wording import counted
 from .app import subcommands
 from .options import MAKING, Common, anchored_file, embed_table, open_plan, takes
-from .output import print_next
+from .output import print_next, print_text
 
 VocabularyFlag = Annotated[
     list[str] | None,
@@ -73,14 +74,14 @@ def print_captions(plan: Plan) -> Artifact:
     words: dict[int, list[str]] = {}
     for row in captions.table(captions.only_part).to_pylist():
         words.setdefault(row["cluster"], []).append(f"{row['caption']} {row['score']:.0%}")
-    typer.echo(f"cluster    size  captions (share by {captions.facts['rule']})")
+    print_text(f"cluster    size  captions (share by {captions.facts['rule']})")
     for cluster, best in sorted(words.items()):
-        typer.echo(f"{cluster:>7} {sizes[cluster]:>7,}  {'; '.join(best[:3])}")
+        print_text(f"{cluster:>7} {sizes[cluster]:>7,}  {'; '.join(best[:3])}")
     if plan.settings.assign.method == "hierarchy":
         name = captions.only_part
         levels = captions.table(name, "levels", ["level"]).column(0).to_pylist()
-        typer.echo(
-            f"words for all levels from {max(levels)} to {min(levels)} clusters: "
+        print_text(
+            f"words for all levels from {max(levels)} to {counted(min(levels), 'cluster')}: "
             f"{captions.path(name, 'levels')}"
         )
     return captions

@@ -7,9 +7,10 @@ import typer
 from ...store import ConfigError
 from ..run import Run
 from ..view.cluster_list import ClusterRow, list_clusters
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
-from .output import Column, print_json, print_next, print_table
+from .options import LONG, READING, Common, open_plan, takes
+from .output import Column, print_json, print_next, print_table, print_text
 
 _ORDERS = {
     "size": lambda row: (-row.size, row.cluster),
@@ -22,7 +23,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", *READING)
+@takes("as_json", "device", *LONG, *READING)
 def clusters(
     common: Common,
     sort: Annotated[
@@ -52,7 +53,7 @@ def clusters(
         print_json([row.to_json() for row in rows[:n]])
     else:
         _print_rows(rows[:n])
-        typer.echo(f"{assignments.rows:,} images in {len(rows):,} clusters")
+        print_text(f"{counted(assignments.rows, 'image')} in {counted(len(rows), 'cluster')}")
     if captions is None:
         print_next(common, ["caption"])
     else:

@@ -8,9 +8,10 @@ import typer
 
 from ...store import Artifact, ConfigError
 from ..config import EmbedSettings
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, parse_numbers, say, takes
-from .output import print_next
+from .options import LONG, READING, Common, open_plan, parse_numbers, say, takes
+from .output import print_next, print_text
 
 if TYPE_CHECKING:
     from ..curation.selection import Chosen, Wanted
@@ -20,7 +21,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("device", "progress", *READING)
+@takes("device", *LONG, *READING)
 def curate(
     common: Common,
     out: Annotated[
@@ -87,7 +88,7 @@ def curate(
     )
     plan = open_plan(common)
     chosen, embeddings = _choose(plan, wanted, above)
-    typer.echo(chosen.describe())
+    print_text(chosen.describe())
     if out is None or dry_run:
         print_next(common, "the same with --out DIR and without --dry-run copies these samples")
         return
@@ -144,8 +145,9 @@ def _copy(
         report=progress.advance,
     )
     if made.links:
-        say(f"{made.links:,} members are links and were not copied")
-    typer.echo(
-        f"copied {made.samples:,} samples into {len(made.shards):,} shard(s) of {out}, "
+        say(f"{counted(made.links, 'member')} not copied: links")
+    print_text(
+        f"copied {counted(made.samples, 'sample')} into {counted(len(made.shards), 'shard')} of "
+        f"{out}, "
         f"{made.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
     )

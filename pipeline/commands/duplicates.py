@@ -7,8 +7,9 @@ import typer
 
 from ...store import Artifact
 from ..run import Run
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
+from .options import LONG, READING, Common, open_plan, takes
 from .output import (
     Column,
     OutFlag,
@@ -17,6 +18,7 @@ from .output import (
     print_json,
     print_next,
     print_table,
+    print_text,
     write_table,
 )
 
@@ -32,7 +34,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", "progress", *READING)
+@takes("as_json", "device", *LONG, *READING)
 def duplicates(
     common: Common,
     above: Annotated[
@@ -87,9 +89,10 @@ def _largest_groups(table: "pa.Table", n: int) -> "list[list[dict[str, Any]]]":
 
 def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]") -> None:
     facts = artifact.facts
-    typer.echo(
-        f"{facts['groups']:,} groups of near-duplicates (cosine {facts['threshold']:g} or more) "
-        f"among {facts['rows_in_all']:,} images: {facts['dropped']:,} could be dropped"
+    print_text(
+        f"{counted(facts['groups'], 'group')} of near-duplicates (cosine {facts['threshold']:g} "
+        f"or more) "
+        f"among {counted(facts['rows_in_all'], 'image')}: {facts['dropped']:,} could be dropped"
     )
     if not groups:
         return

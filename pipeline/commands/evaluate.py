@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..making.plan import Plan
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
-from .output import print_json, print_next
+from .options import LONG, READING, Common, open_plan, takes
+from .output import print_json, print_next, print_text
 
 if TYPE_CHECKING:
     from ..view.evaluation import Evaluation
@@ -21,7 +22,7 @@ app = subcommands()
 
 
 @app.command(name="eval")
-@takes("as_json", "config", *READING)
+@takes("as_json", *LONG, "config", *READING)
 def evaluate(
     common: Common,
     label: Annotated[
@@ -63,7 +64,7 @@ def evaluate(
     if common.as_json:
         print_json(evaluation.to_json())
     else:
-        typer.echo(evaluation_report(evaluation))
+        print_text(evaluation_report(evaluation))
     flags = [] if label is None else ["--label", label]
     flags += [] if labels is None else ["--labels", str(labels)]
     print_next(common, ["report", *flags])
@@ -95,7 +96,7 @@ def evaluation_report(evaluation: "Evaluation") -> str:
     mixed.sort(key=lambda cluster: cluster.size * (cluster.purity - 1))
     lines += ["clusters with the most rows outside their majority class:"] if mixed else []
     for cluster in mixed[:_WORST]:
-        size = f"{cluster.size:,} rows"
+        size = counted(cluster.size, "row")
         lines.append(
             f"  {cluster.cluster}: {size}, purity {cluster.purity:.2f}, mostly {cluster.majority}"
         )
@@ -103,7 +104,8 @@ def evaluation_report(evaluation: "Evaluation") -> str:
     for mistake in evaluation.mistakes[:_WORST]:
         matched = "left over" if mistake.matched is None else f"matched to {mistake.matched}"
         lines.append(
-            f"  {mistake.label} -> cluster {mistake.cluster} ({matched}), {mistake.rows:,} rows, "
+            f"  {mistake.label} -> cluster {mistake.cluster} ({matched}), "
+            f"{counted(mistake.rows, 'row')}, "
             f"{mistake.share:.0%} of {mistake.label}"
         )
     return "\n".join([*lines, "--json has everything"])

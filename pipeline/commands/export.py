@@ -8,9 +8,10 @@ import typer
 
 from ...store import ConfigError
 from ..run import Run
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
-from .output import print_next
+from .options import LONG, READING, Common, open_plan, takes
+from .output import print_next, print_text
 
 app = subcommands()
 
@@ -29,7 +30,7 @@ _OPENED: dict[str, Callable[[Path], str]] = {
 
 
 @app.command()
-@takes("device", *READING)
+@takes("device", *LONG, *READING)
 def export(
     common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
@@ -106,7 +107,8 @@ def export(
         )
         if artifact is not None
     ]
-    typer.echo(
-        f"wrote {len(images):,} images to {out}, with {', '.join(held) or 'embeddings alone'}"
+    print_text(
+        f"wrote {counted(len(images), 'image')} to {out}, with "
+        f"{', '.join(held) or 'embeddings alone'}"
     )
     print_next(common, _OPENED[form](out))

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from ..run import Run
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
+from .options import LONG, READING, Common, open_plan, takes
 from .output import (
     Column,
     OutFlag,
@@ -15,6 +16,7 @@ from .output import (
     print_json,
     print_next,
     print_table,
+    print_text,
     write_table,
 )
 
@@ -22,7 +24,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", *READING)
+@takes("as_json", "device", *LONG, *READING)
 def outliers(
     common: Common,
     n: Annotated[int, typer.Option("-n", min=1, help="Images to list.")] = 20,
@@ -89,8 +91,9 @@ def outliers(
                 for row in rows
             ],
         )
-        typer.echo(
-            f"half of the {embeddings.rows:,} images are no farther than {quantiles['0.5']:.4f}, "
+        print_text(
+            f"half of {counted(embeddings.rows, 'image')} is no farther than "
+            f"{quantiles['0.5']:.4f}, "
             f"99% no farther than {quantiles['0.99']:.4f}"
         )
     if sheet is None:

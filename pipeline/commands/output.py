@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,9 @@ import typer
 
 from ...store import ConfigError
 from ..making.engines import torchrun
-from .options import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, Common, say
+from ..wording import columns_of, is_cut_to, wrap
+from .messages import clear_line, say
+from .options import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, Common
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,9 +26,6 @@ OutFlag = Annotated[
 SheetFlag = Annotated[
     Path | None, typer.Option("--sheet", help="Draw the listed images into this file.")
 ]
-
-_COLUMNS = 80
-"""Width of a table where the output is not a terminal."""
 
 _GAP = "  "
 
@@ -46,20 +45,24 @@ class Column:
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a line of headings and a line for each row, as wide as the terminal at most."""
+    """Prints a line of headings and a line for each row, as wide as the terminal at most.
+
+    Into a pipe or a file whole values are printed, unless COLUMNS says how wide lines may be.
+    """
     rows = list(rows)
     widths = [
         max(len(value) for value in (column.name, *values))
         for column, *values in zip(columns, *rows, strict=True)
     ]
-    _fit(widths, columns, shutil.get_terminal_size((_COLUMNS, 0)).columns)
+    if is_cut_to(sys.stdout):
+        _fit(widths, columns, columns_of(sys.stdout))
     for row in ([column.name for column in columns], *rows):
         cells = [cut_middle(value, width) for value, width in zip(row, widths, strict=True)]
         line = _GAP.join(
             cell.rjust(width) if column.is_right else cell.ljust(width)
             for column, cell, width in zip(columns, cells, widths, strict=True)
         )
-        typer.echo(line.rstrip())
+        print_line(line.rstrip())
 
 
 def _fit(widths: list[int], columns: Sequence[Column], most: int) -> None:
@@ -82,9 +85,20 @@ def cut_middle(text: str, width: int) -> str:
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
+def print_text(text: str) -> None:
+    """Prints sentences of a result, whose lines are as wide as the terminal at most."""
+    print_line(wrap(text, columns_of(sys.stdout)))
+
+
+def print_line(text: str) -> None:
+    """Prints a line as it is, such as a path or a command that must stay whole."""
+    clear_line()
+    typer.echo(text)
+
+
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON."""
-    typer.echo(json.dumps(value, indent=1))
+    print_line(json.dumps(value, indent=1))
 
 
 def print_next(common: Common, *steps: str | Sequence[str], result: object = None) -> None:
@@ -101,7 +115,7 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
         if common.as_json:
             say(line)
         elif torchrun.rank() == 0:
-            typer.echo(line)
+            print_line(line)
 
 
 def command_line(common: Common, *words: str) -> str:

@@ -9,14 +9,14 @@ from ...store import ConfigError
 from ...store.files import write_whole
 from ..run import Run
 from .app import subcommands
-from .options import READING, Common, open_plan, say, takes
-from .output import command_line
+from .options import LONG, READING, Common, open_plan, say, takes
+from .output import command_line, print_line
 
 app = subcommands()
 
 
 @app.command()
-@takes(*READING)
+@takes(*LONG, *READING)
 def report(
     common: Common,
     out: Annotated[
@@ -71,5 +71,5 @@ def report(
             raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
         written = out
     # Only the page's path goes to stdout, so that a script can open it.
-    typer.echo(str(written))
+    print_line(str(written))
     say(f"next: {command_line(common, 'serve')}")

@@ -15,8 +15,8 @@ from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
 from .embed import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
 from .evaluate import evaluation_table, score
-from .options import MODEL, Common, embed_table, open_plan, takes
-from .output import command_line
+from .options import LONG, MODEL, Common, embed_table, open_plan, takes
+from .output import command_line, print_line, print_text
 from .search import prepare_search
 from .select_k import curve_lines
 
@@ -24,7 +24,17 @@ app = subcommands()
 
 
 @app.command(name="run")
-@takes(*MODEL, "max_skipped", "allow_partial", "batch_size", "workers", "device", "sets", "store")
+@takes(
+    *MODEL,
+    "max_skipped",
+    "allow_partial",
+    "batch_size",
+    "workers",
+    "device",
+    *LONG,
+    "sets",
+    "store",
+)
 def run_(
     common: Common,
     config: Annotated[
@@ -62,8 +72,8 @@ def run_(
     )
     make_all(plan)
     if _has_labels(plan):
-        typer.echo("\n" + evaluation_table(score(plan)))
-    typer.echo("\n" + _next_steps(plan, common))
+        print_text("\n" + evaluation_table(score(plan)))
+    print_line("\n" + _next_steps(plan, common))
 
 
 def run_name(
@@ -123,7 +133,7 @@ def make_all(plan: Plan) -> None:
     if "k_curve" in plan.settings.assign.needs:
         curve = plan.make("k_curve")
         for line in curve_lines(curve, read_curve(curve).points):
-            typer.echo(line)
+            print_text(line)
     plan.make("assignments")
     print_captions(plan)
     prepare_search(plan, "features")

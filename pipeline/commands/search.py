@@ -11,7 +11,7 @@ from ...store import QueryError
 from ..making.plan import Plan
 from ..run import Run
 from .app import subcommands
-from .options import READING, Common, embed_table, open_plan, say, takes
+from .options import LONG, READING, Common, embed_table, open_plan, say, takes
 from .output import Column, draw_tiles, print_json, print_next, print_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "pretrained", "model_config", "device", *READING)
+@takes("as_json", "pretrained", "model_config", "device", *LONG, *READING)
 def search(
     common: Common,
     query: Annotated[

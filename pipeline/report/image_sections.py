@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 
+from ..wording import agreeing, counted
 from .contents import Contents, Jpeg, Mosaic, Neighbourhood
 from .markup import Html, breakable, tag
 from .sections import section
@@ -57,8 +58,8 @@ def _card(mosaic: Mosaic, contents: Contents) -> Html:
     others = " · ".join(caption.words for caption in captions[1:4])
     number = f"cluster {cluster} · " if captions else ""
     size = int(tally.sizes[cluster])
-    facts = f"{number}{size:,} images · confidence {tally.confidence[cluster]:.2f}"
-    alt = f"{name}: its {mosaic.surest} surest images"
+    facts = f"{number}{counted(size, 'image')} · confidence {tally.confidence[cluster]:.2f}"
+    alt = f"{name}: {counted(mosaic.surest, 'image')}, the surest"
     alt += f", and {mosaic.doubtful} doubtful ones." if mosaic.doubtful else "."
     caption = tag(
         "figcaption",
@@ -80,8 +81,8 @@ def _neighbourhood(neighbourhood: Neighbourhood, contents: Contents) -> Html:
         ("Before: embeddings", neighbourhood.before, neighbourhood.same_before),
         ("After: features", neighbourhood.after, neighbourhood.same_after),
     ):
-        share = f"{same} of {count} are in the same cluster"
-        alt = f"The {count} images nearest to {key}; {share}."
+        share = f"{same} of {count} {agreeing(count, 'is', 'are')} in the same cluster"
+        alt = f"{counted(count, 'image')} nearest to {key}; {share}."
         sides.append(tag("div", tag("h4", f"{when}, {share}"), _image(strip, alt)))
     return tag("div", title, first, *sides, class_="card neighbours")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import Artifact, QueryError
+from ..wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,9 @@ def row_of_key(embeddings: Artifact, key: str) -> int:
     shard, _, rest = key.rpartition(":")
     matches = list(_find(embeddings, {key: None, **({rest: shard} if shard else {})}))
     if not matches:
-        raise QueryError(f"--key {key!r} is in none of the {embeddings.rows} rows of the run")
+        raise QueryError(
+            f"--key {key!r} is in none of the {counted(embeddings.rows, 'row')} of the run"
+        )
     if len(matches) > 1:
         shards = ", ".join(match.shard for match in matches[:_SHOWN])
         raise QueryError(f"--key {key!r} is in several shards ({shards}): write SHARD:{key}")

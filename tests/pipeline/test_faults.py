@@ -132,7 +132,7 @@ class Meddler:
     def parts(self, done: int, total: int) -> None:
         """Ignored."""
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Ignored."""
 
 

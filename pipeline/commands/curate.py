@@ -8,7 +8,7 @@ import typer
 
 from ...store import Artifact, ConfigError
 from ..config import EmbedSettings
-from ..wording import counted
+from ..wording import agreeing, counted
 from .app import subcommands
 from .options import LONG, READING, Common, open_plan, parse_numbers, say, takes
 from .output import print_next, print_text
@@ -145,7 +145,8 @@ def _copy(
         report=progress.advance,
     )
     if made.links:
-        say(f"{counted(made.links, 'member')} not copied: links")
+        which = agreeing(made.links, "is a link and was", "are links and were")
+        say(f"{counted(made.links, 'member')} {which} not copied")
     print_text(
         f"copied {counted(made.samples, 'sample')} into {counted(len(made.shards), 'shard')} of "
         f"{out}, "

@@ -6,7 +6,7 @@ import typer
 
 from ...store import Artifact, ConfigError
 from ..view.skipped import count_skipped
-from ..wording import counted
+from ..wording import agreeing, counted
 from .app import subcommands
 from .messages import sum_up
 from .options import (
@@ -121,8 +121,9 @@ def print_counts(embeddings: Artifact) -> None:
     )
     if reasons["remote"]:
         print_text(
-            f"remote: {counted(reasons['remote'], 'address')} of images, which are not downloaded: "
-            "img2dataset makes tar shards of such a table"
+            f"remote: {counted(reasons['remote'], 'image')} "
+            f"{agreeing(reasons['remote'], 'is an address', 'are addresses')}, which cpp-pipe does "
+            "not download: img2dataset makes tar shards of such a table"
         )
     for part in embeddings.parts:
         facts = part.facts
@@ -130,8 +131,7 @@ def print_counts(embeddings: Artifact) -> None:
         if expected != facts["seen"]:
             print_text(
                 f"counts differ: by its stats file img2dataset wrote "
-                f"{counted(expected, 'sample')} into "
-                f"{facts['shard']}, but it holds {facts['seen']:,}"
+                f"{counted(expected, 'sample')} into {facts['shard']}, but it holds {facts['seen']:,}"
             )
         lost = sum(facts["skipped"].values())
         if facts["is_partial"]:

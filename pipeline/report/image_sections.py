@@ -59,7 +59,7 @@ def _card(mosaic: Mosaic, contents: Contents) -> Html:
     number = f"cluster {cluster} · " if captions else ""
     size = int(tally.sizes[cluster])
     facts = f"{number}{counted(size, 'image')} · confidence {tally.confidence[cluster]:.2f}"
-    alt = f"{name}: {counted(mosaic.surest, 'image')}, the surest"
+    alt = f"{name}: its {counted(mosaic.surest, 'surest image')}"
     alt += f", and {mosaic.doubtful} doubtful ones." if mosaic.doubtful else "."
     caption = tag(
         "figcaption",
@@ -82,7 +82,7 @@ def _neighbourhood(neighbourhood: Neighbourhood, contents: Contents) -> Html:
         ("After: features", neighbourhood.after, neighbourhood.same_after),
     ):
         share = f"{same} of {count} {agreeing(count, 'is', 'are')} in the same cluster"
-        alt = f"{counted(count, 'image')} nearest to {key}; {share}."
+        alt = f"The {counted(count, 'image')} nearest to {key}; {share}."
         sides.append(tag("div", tag("h4", f"{when}, {share}"), _image(strip, alt)))
     return tag("div", title, first, *sides, class_="card neighbours")
 

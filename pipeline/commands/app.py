@@ -68,7 +68,7 @@ RENAMED: Mapping[str, str] = {"merge": "hierarchy"}
 """Old names of commands, which still work and say the new name."""
 
 EXIT_CODES: Mapping[int, str] = {
-    0: "The command did its work, or --no-wait left the rest to other workers.",
+    0: "The command did its work, --no-wait left the rest to others, or serve was stopped.",
     1: "verify found damaged files, doctor found faults, or cpp-pipe has a bug.",
     2: "The command cannot run as given; one line on stderr says what to do.",
     130: "Stopped by Ctrl-C or SIGTERM; the same command continues where it stopped.",

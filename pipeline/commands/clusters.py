@@ -9,6 +9,7 @@ from ..run import Run
 from ..view.cluster_list import ClusterRow, list_clusters
 from ..wording import counted
 from .app import subcommands
+from .destinations import new_folder
 from .options import LONG, READING, Common, open_plan, takes
 from .output import Column, print_json, print_next, print_table, print_text
 
@@ -57,7 +58,9 @@ def clusters(
     if captions is None:
         print_next(common, ["caption"])
     else:
-        print_next(common, ["curate", "--cluster", str(rows[0].cluster), "--out", "shards/"])
+        print_next(
+            common, ["curate", "--cluster", str(rows[0].cluster), "--out", new_folder("shards")]
+        )
 
 
 def _print_rows(rows: list[ClusterRow]) -> None:

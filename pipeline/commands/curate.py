@@ -10,6 +10,7 @@ from ...store import Artifact, ConfigError
 from ..config import EmbedSettings
 from ..wording import agreeing, counted
 from .app import subcommands
+from .destinations import require_folder
 from .options import LONG, READING, Common, open_plan, parse_numbers, say, takes
 from .output import print_next, print_text
 
@@ -86,6 +87,8 @@ def curate(
         not_keys=not_keys,
         is_deduplicated=drop_duplicates,
     )
+    if out is not None:
+        require_folder(out)
     plan = open_plan(common)
     chosen, embeddings = _choose(plan, wanted, above)
     print_text(chosen.describe())

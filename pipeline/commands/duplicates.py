@@ -9,17 +9,19 @@ from ...store import Artifact
 from ..run import Run
 from ..wording import counted
 from .app import subcommands
+from .destinations import new_folder, write_table
+from .messages import say
 from .options import LONG, READING, Common, open_plan, takes
 from .output import (
     Column,
     OutFlag,
     SheetFlag,
+    check_destinations,
     draw_tiles,
     print_json,
     print_next,
     print_table,
     print_text,
-    write_table,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def duplicates(
     """
     from ..curation.near_duplicates import make_duplicates
 
+    check_destinations(out, sheet)
     plan = open_plan(common)
     made = make_duplicates(plan, above)
     part = made.only_part
@@ -65,6 +68,7 @@ def duplicates(
     groups = _largest_groups(table, n)
     if out is not None:
         write_table(table, out)
+        say(f"wrote {out}")
     if sheet is not None:
         run = Run.open(plan.store, plan.run)
         draw_tiles([tile for group in groups for tile in _group_tiles(run, group)], sheet)
@@ -75,7 +79,7 @@ def duplicates(
         _print_groups(made, groups)
     if groups:
         above_flag = ("--above", f"{facts['threshold']:g}")
-        step = ("curate", "--drop-duplicates", *above_flag, "--out", "shards/")
+        step = ("curate", "--drop-duplicates", *above_flag, "--out", new_folder("shards"))
         print_next(common, step, result=made.path(part, "rows"))
 
 

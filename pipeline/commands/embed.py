@@ -122,8 +122,8 @@ def print_counts(embeddings: Artifact) -> None:
     if reasons["remote"]:
         print_text(
             f"remote: {counted(reasons['remote'], 'image')} "
-            f"{agreeing(reasons['remote'], 'is an address', 'are addresses')}, which cpp-pipe does "
-            "not download: img2dataset makes tar shards of such a table"
+            f"{agreeing(reasons['remote'], 'is an address', 'are addresses')}, and nothing is "
+            "downloaded: img2dataset makes tar shards of such a table"
         )
     for part in embeddings.parts:
         facts = part.facts
@@ -131,7 +131,8 @@ def print_counts(embeddings: Artifact) -> None:
         if expected != facts["seen"]:
             print_text(
                 f"counts differ: by its stats file img2dataset wrote "
-                f"{counted(expected, 'sample')} into {facts['shard']}, but it holds {facts['seen']:,}"
+                f"{counted(expected, 'sample')} into {facts['shard']}, but it holds "
+                f"{facts['seen']:,}"
             )
         lost = sum(facts["skipped"].values())
         if facts["is_partial"]:

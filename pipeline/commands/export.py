@@ -1,5 +1,6 @@
 """The command that writes a run as other tools read it: export."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -10,23 +11,36 @@ from ...store import ConfigError
 from ..run import Run
 from ..wording import counted
 from .app import subcommands
+from .destinations import PARQUET, require_file, require_folder
 from .options import LONG, READING, Common, open_plan, takes
 from .output import print_next, print_text
 
 app = subcommands()
 
-_OPENED: dict[str, Callable[[Path], str]] = {
-    "parquet": lambda out: f"duckdb -c \"SELECT key, cluster FROM '{out}'\"",
-    "clip-retrieval": lambda out: f"clip-retrieval index --embeddings_folder {out} ...",
-    "lancedb": lambda out: f"lancedb.connect({str(out)!r}).open_table('images')",
+_OPENED: dict[str, Callable[[Path], tuple[str, ...]]] = {
+    "parquet": lambda out: ("duckdb", "-c", f"SELECT key, shard FROM {_quoted_in_sql(out)}"),
+    "clip-retrieval": lambda out: (
+        "clip-retrieval", "index", "--embeddings_folder", str(out),
+        "--index_folder", str(out.with_name(f"{out.name}-index")),
+    ),
+    "lancedb": lambda out: (
+        "python", "-c",
+        f"import lancedb; print(lancedb.connect({str(out)!r}).open_table('images').count_rows())",
+    ),
     "embedding-atlas": lambda out: (
-        f"embedding-atlas {out} --x projection_x --y projection_y --neighbors neighbors"
+        "embedding-atlas", str(out), "--x", "projection_x", "--y", "projection_y",
+        "--neighbors", "neighbors",
     ),
     "fiftyone": lambda out: (
-        f"fiftyone.Dataset.from_dir({str(out)!r}, dataset_type=fiftyone.types.FiftyOneDataset)"
+        "python", "-c",
+        "import fiftyone; fiftyone.launch_app(fiftyone.Dataset.from_dir("
+        f"{str(out)!r}, dataset_type=fiftyone.types.FiftyOneDataset)).wait()",
     ),
-}
-"""Each format, and how its tool opens what was written."""
+}  # fmt: skip
+"""Each format, and how its tool opens what was written, as one types it in a shell."""
+
+_FILES = ("parquet", "embedding-atlas")
+"""Formats that are one file; the others are folders."""
 
 
 @app.command()
@@ -70,8 +84,10 @@ def export(
     ):
         if is_given and form != owner:
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
-    if form == "parquet" and not out.is_dir() and out.suffix not in (".parquet", ".pq"):
-        raise ConfigError(f"--out must end in .parquet, got {out}: export parquet writes Parquet")
+    if form in _FILES:
+        require_file(out, PARQUET)
+    else:
+        require_folder(out)
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
     run = Run.open(plan.store, plan.run, common.device)
@@ -111,4 +127,8 @@ def export(
         f"wrote {counted(len(images), 'image')} to {out}, with "
         f"{', '.join(held) or 'embeddings alone'}"
     )
-    print_next(common, _OPENED[form](out))
+    print_next(common, shlex.join(_OPENED[form](out)))
+
+
+def _quoted_in_sql(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

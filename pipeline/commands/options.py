@@ -271,10 +271,10 @@ _EMBEDDED = ("data", "embed")
 
 def _read_settings(store: Store, run: str, config: str | None, *, begins: bool) -> "Settings":
     """The settings of a run's record, changed by a config."""
-    from ..config import Settings, find_config, read_tables
+    from ..config import Settings, find_config, read_tables, settings_of
 
     record = store.runs.read(run)
-    settings = Settings.from_tables(record.settings, f"run {run}")
+    settings = settings_of(store, record)
     if config is None:
         return settings
     path = find_config(config)

@@ -7,17 +7,19 @@ import typer
 from ..run import Run
 from ..wording import counted
 from .app import subcommands
+from .destinations import write_table
+from .messages import say
 from .options import LONG, READING, Common, open_plan, takes
 from .output import (
     Column,
     OutFlag,
     SheetFlag,
+    check_destinations,
     draw_tiles,
     print_json,
     print_next,
     print_table,
     print_text,
-    write_table,
 )
 
 app = subcommands()
@@ -44,6 +46,7 @@ def outliers(
     """
     from ..curation.outliers import outlier_table, rank_outliers
 
+    check_destinations(out, sheet)
     plan = open_plan(common)
     assignments = plan.make("assignments", asked_by="outliers")
     embeddings = plan.make("embeddings", asked_by="outliers")
@@ -52,6 +55,7 @@ def outliers(
     ranking = rank_outliers(embeddings, assignments)
     if out is not None:
         write_table(outlier_table(ranking, embeddings, assignments, captions), out)
+        say(f"wrote {out}")
     rows = outlier_table(ranking, embeddings, assignments, captions, n).to_pylist()
     if sheet is not None:
         tiles = [

@@ -7,21 +7,22 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ...store import ConfigError
 from ..making.engines import torchrun
 from ..wording import columns_of, is_cut_to, wrap
+from .destinations import SHEET, TABLE, require_file
 from .messages import clear_line, say
 from .options import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, Common
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 OutFlag = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE.parquet", help="Write the whole table.")
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write the whole table, as .parquet, .csv or .jsonl."
+    ),
 ]
 SheetFlag = Annotated[
     Path | None, typer.Option("--sheet", help="Draw the listed images into this file.")
@@ -128,26 +129,24 @@ def command_line(common: Common, *words: str) -> str:
     return shlex.join(words)
 
 
-def write_table(table: "pa.Table", path: Path) -> None:
-    """Writes a Parquet file, whole or not at all."""
-    import pyarrow.parquet as pq
-
-    from ..curation.files import whole_file
-
-    with whole_file(path) as temporary:
-        pq.write_table(table, temporary)
-    say(f"wrote {path}")
-
-
-def draw_tiles(tiles: "Sequence[Any]", path: Path) -> None:
+def draw_tiles(tiles: Sequence[Any], path: Path) -> None:
     """Draws images with lines below them as a contact sheet."""
+    from ..curation.files import whole_file
     from ..view.contact_sheet import draw_sheet
 
     if not tiles:
         say(f"nothing to draw: {path} is not written")
         return
-    try:
-        draw_sheet(tiles).save(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--sheet {path} cannot be written: {error}") from error
+    with whole_file(path, flag="--sheet") as temporary:
+        draw_sheet(tiles).save(temporary, SHEET[path.suffix.lower()])
     say(f"drew {path}")
+
+
+def check_destinations(out: Path | None, sheet: Path | None) -> None:
+    """ConfigError where a table or a sheet that the user asks for cannot be written."""
+    if out is not None:
+        require_file(out, TABLE)
+    if sheet is not None:
+        require_file(sheet, tuple(SHEET), flag="--sheet")
+        if not sheet.absolute().parent.is_dir():
+            raise ConfigError(f"--sheet {sheet} cannot be written: there is no such folder")

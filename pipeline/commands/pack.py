@@ -8,6 +8,7 @@ import typer
 
 from ..wording import counted
 from .app import subcommands
+from .destinations import require_folder
 from .messages import current_progress
 from .options import LONG, Common, say, takes
 from .output import print_next, print_text
@@ -42,6 +43,7 @@ def pack(
     """
     from ...stages.sources.tar.writer import pack_folder
 
+    require_folder(out, flag="OUT")
     progress = current_progress()
 
     def report(done: int, total: int) -> None:

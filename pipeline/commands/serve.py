@@ -62,8 +62,9 @@ def serve(
     _require_server()
     from ..serve.app import make_app
     from ..serve.open_run import CurrentRun, make_opener
-    from ..serve.server import LOCAL, address_of, bind, is_local, serve_until_signal
+    from ..serve.server import LOCAL, address_of, bind, find_address, is_local, serve_until_signal
 
+    find_address(host, port)
     if token is not None and not token.strip():
         raise ConfigError("--token must not be empty: give `new`, or leave it out on this machine")
     if token == "new":

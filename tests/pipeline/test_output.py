@@ -1,7 +1,6 @@
 """What commands print: tables that fit, JSON alone on stdout, and what comes next."""
 
 import json
-import re
 import shlex
 from dataclasses import replace
 from pathlib import Path

@@ -322,7 +322,8 @@ def test_a_missing_source_leaves_no_partial_export(tmp_path):
     write_shards(tmp_path / "shards", shards=1, size=5)
     embed(tmp_path / "store", tmp_path / "shards")
     (tmp_path / "shards" / "000.tar").unlink()
-    for form in (("fiftyone",), ("embedding-atlas", "--thumbnails", "16")):
-        line = fail(tmp_path / "store", "export", *form, "--out", tmp_path / "out")
+    atlas = ("embedding-atlas", "--thumbnails", "16")
+    for form, name in ((("fiftyone",), "out"), (atlas, "out.parquet")):
+        line = fail(tmp_path / "store", "export", *form, "--out", tmp_path / name)
         assert "000.tar cannot be read" in line
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]

@@ -71,6 +71,10 @@ class Progress(Protocol):
         """Reports how many of all parts are done."""
         ...
 
+    def end(self) -> None:
+        """Ends the count: all of its work is done."""
+        ...
+
     def report(self, line: str) -> None:
         """Reports a line of text."""
         ...
@@ -91,6 +95,9 @@ class Silent:
         """Ignored."""
 
     def parts(self, done: int, total: int) -> None:
+        """Ignored."""
+
+    def end(self) -> None:
         """Ignored."""
 
     def report(self, line: str) -> None:

@@ -52,7 +52,7 @@ def demo(common: Common) -> None:
         "seconds": round(seconds, 1),
     }
     # One line, the last, for whoever reads the demo by program.
-    print_line("\n" + json.dumps(figures))
+    print_line("\n" + json.dumps(figures, separators=(",", ":")))
 
 
 def _show_queries(plan: Plan, common: Common) -> None:

@@ -105,7 +105,7 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
             Column("group", is_right=True),
             Column("images", is_right=True),
             Column("least similar", is_right=True),
-            Column("kept", is_cut=True),
+            Column("kept", is_name=True),
             Column("pixels"),
         ],
         [

@@ -12,6 +12,7 @@ from ..run import Run
 from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, require_file, require_folder
+from .messages import current_progress
 from .options import LONG, READING, Common, open_plan, takes
 from .output import print_next, print_text
 
@@ -91,7 +92,9 @@ def export(
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
     run = Run.open(plan.store, plan.run, common.device)
-    images, places = ImageTable.of(run), run.record.sources
+    progress = current_progress()
+    images, places = ImageTable.of(run, progress.advance), run.record.sources
+    progress.start("export", len(images), "images")
     if form == "parquet":
         from ..exports.parquet import export_parquet
 
@@ -113,6 +116,7 @@ def export(
         from ..exports.fiftyone import export_fiftyone
 
         export_fiftyone(images, out, places)
+    progress.end()
     held = [
         name
         for name, artifact in (

@@ -78,7 +78,7 @@ def outliers(
             [
                 Column("rank", is_right=True),
                 Column("distance", is_right=True),
-                Column("key", is_cut=True),
+                Column("key", is_name=True),
                 Column("cluster", is_right=True),
                 Column("confidence", is_right=True),
                 Column("caption", is_cut=True),

@@ -43,20 +43,27 @@ class Column:
     """Whether values stand at the right, as numbers do."""
     is_cut: bool = False
     """Whether values may be cut in the middle, so that the table fits the terminal."""
+    is_name: bool = False
+    """The same for keys and names that one copies: into a pipe they are whole."""
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Prints a line of headings and a line for each row, as wide as the terminal at most.
 
-    Into a pipe or a file whole values are printed, unless COLUMNS says how wide lines may be.
+    Into a pipe or a file names are printed whole, unless COLUMNS says how wide lines may be.
     """
     rows = list(rows)
     widths = [
         max(len(value) for value in (column.name, *values))
         for column, *values in zip(columns, *rows, strict=True)
     ]
-    if is_cut_to(sys.stdout):
-        _fit(widths, columns, columns_of(sys.stdout))
+    whole = list(widths)
+    _fit(widths, columns, columns_of(sys.stdout))
+    if not is_cut_to(sys.stdout):
+        widths = [
+            full if column.is_name else width
+            for column, full, width in zip(columns, whole, widths, strict=True)
+        ]
     for row in ([column.name for column in columns], *rows):
         cells = [cut_middle(value, width) for value, width in zip(row, widths, strict=True)]
         line = _GAP.join(
@@ -68,7 +75,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
 
 def _fit(widths: list[int], columns: Sequence[Column], most: int) -> None:
     """Narrows the columns that may be cut, the widest first, until a line is short enough."""
-    cut = [number for number, column in enumerate(columns) if column.is_cut]
+    cut = [number for number, column in enumerate(columns) if column.is_cut or column.is_name]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - most
     while cut and excess > 0:
         widest = max(cut, key=lambda number: widths[number])
@@ -108,7 +115,9 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
     A step is the words of a command of cpp-pipe, which get the flags --run and --store of this one,
     or a line as it is. With --json this goes to stderr, so that stdout is JSON alone.
     """
-    lines = [] if result is None else [f"result: {result}"]
+    # A path stays on one line, a sentence need not.
+    where = wrap(f"result: {result}", columns_of(sys.stdout)) if isinstance(result, str) else ""
+    lines = [] if result is None else [where or f"result: {result}"]
     for number, step in enumerate(steps):
         line = step if isinstance(step, str) else command_line(common, *step)
         lines.append(f"{'next:' if number == 0 else '     '} {line}")

@@ -1,6 +1,7 @@
 """The command that makes everything of a run: run."""
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from ...store import ConfigError, MissingError
 from ..config import CONFIGS
 from ..making.plan import Plan
 from ..view.curve import read_curve
+from ..wording import columns_of, wrap
 from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
 from .embed import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
@@ -113,7 +115,7 @@ def _next_steps(plan: Plan, common: Common) -> str:
     if len(_folders(plan)) > 1:
         command = command_line(common, "eval", "--label", "folder")
         lines.append(f"{command}   # do clusters follow the folders?")
-    result = f"result: run {plan.run} in the store {plan.store.root}"
+    result = wrap(f"result: run {plan.run} in the store {plan.store.root}", columns_of(sys.stdout))
     return "\n".join([result, "next:", *(f"  {line}" for line in lines)])
 
 

@@ -152,7 +152,7 @@ def print_hits(hits: "Sequence[Hit]") -> None:
         [
             Column("rank", is_right=True),
             Column("similarity", is_right=True),
-            Column("key", is_cut=True),
+            Column("key", is_name=True),
             Column("cluster", is_right=True),
             Column("caption", is_cut=True),
         ],

@@ -64,8 +64,8 @@ def _print_rows(rows: list[dict], total: int) -> None:
     print_text("")
     print_table(
         [
-            Column("shard", is_cut=True),
-            Column("key", is_cut=True),
+            Column("shard", is_name=True),
+            Column("key", is_name=True),
             Column("reason"),
             Column("detail", is_cut=True),
         ],

@@ -59,7 +59,7 @@ def status(
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(
         [
-            Column("artifact", is_cut=True),
+            Column("artifact", is_name=True),
             Column("version"),
             Column("rows", is_right=True),
             Column("MiB", is_right=True),

@@ -1,6 +1,6 @@
 """A table with a row an image and all that a run knows of it, part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -30,9 +30,11 @@ class ImageTable:
     assignments: Artifact | None
     captions: Artifact | None
     duplicates: Artifact | None
+    report: Callable[[int], None] = lambda rows: None
+    """Gets the number of rows that were written, part by part."""
 
     @classmethod
-    def of(cls, run: Run) -> Self:
+    def of(cls, run: Run, report: Callable[[int], None] = lambda rows: None) -> Self:
         """MissingError if nothing is embedded; anything else may be missing."""
         assignments = run.current("assignments")
         return cls(
@@ -41,6 +43,7 @@ class ImageTable:
             assignments=assignments,
             captions=run.current("captions") if assignments is not None else None,
             duplicates=run.current("duplicates"),
+            report=report,
         )
 
     def __len__(self) -> int:
@@ -78,6 +81,7 @@ class ImageTable:
             if FEATURE in vectors and self.features is not None:
                 columns[FEATURE] = as_lists(self.features.array(part.name, "z"))
             yield pa.table(columns)
+            self.report(part.rows)  # only once the table was used
 
     def _kept_rows(self) -> dict[int, int] | None:
         """For each row that could be dropped, the row that is kept instead."""

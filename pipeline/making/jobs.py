@@ -100,6 +100,7 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     todo = {part: source for part, source in runtime.sources.items() if part not in finished}
     runtime = replace(runtime, device=device, sources=todo)
     held = engine.make_parts(stage, draft, parts, job.inputs, runtime)
+    runtime.progress.end()
     if held:
         raise LeftToOthers(
             f"{stage.name}: other workers are still making {len(held)} of "

@@ -23,6 +23,9 @@ class ShownProgress:
         self._displays: Sequence[Display] = displays
         self._clock = clock
         self._count: Count | None = None
+        self._last: Count | None = None
+        self._ended = 0.0
+        """When the last count ended."""
         self._parts = (0, 0)
         self._shown = [-math.inf] * len(displays)
         """When the count was last shown on each display."""
@@ -33,7 +36,7 @@ class ShownProgress:
     def start(self, what: str, total: int, unit: str) -> None:
         """Starts a new count."""
         with self._lock:
-            self.end()
+            self._stop()
             now = self._clock()
             self._count = Count(what, total, unit, now)
             self._count.parts_done, self._count.parts = self._parts
@@ -68,7 +71,7 @@ class ShownProgress:
         display.show(self._count.snapshot(now))
 
     def parts(self, done: int, total: int) -> None:
-        """Reports how many of all parts exist; later counts show the same until the next call."""
+        """Reports how many of all parts exist; counts show the same until the work ends."""
         with self._lock:
             self._parts = done, total
             if self._count is not None:
@@ -77,11 +80,8 @@ class ShownProgress:
     def sum_up(self, skipped: Mapping[str, int]) -> None:
         """Shows what the last count took, if its stage reported how time was spent."""
         with self._lock:
-            if self._count is None:
-                return
-            self._count.settle()
-            summary = Summary.of(self._count, skipped, self._clock())
             self.end()
+            summary = Summary.of(self._last, skipped, self._ended) if self._last else None
             if summary is not None:
                 for display in self._displays:
                     display.show_summary(summary)
@@ -93,17 +93,27 @@ class ShownProgress:
                 display.message(line, is_error=is_error)
 
     def end(self) -> None:
-        """Ends the current count, and shows how far it came where that was not shown."""
+        """Ends the current count: all of its work is done, and its total is known."""
+        with self._lock:
+            if self._count is not None:
+                self._count.settle()
+            self._stop()
+            self._parts = (0, 0)
+
+    def _stop(self) -> None:
+        """Shows how far the current count came, where that was not shown."""
         with self._lock:
             count, self._count = self._count, None
+            if count is not None:
+                self._last, self._ended = count, self._clock()
             for number, display in enumerate(self._displays):
                 if count is not None and self._state_shown[number] != (count.done, count.total):
                     display.end(count.snapshot(self._clock()))
                 display.close()
 
     def finish(self) -> None:
-        """Ends the current count, and closes the log file."""
-        self.end()
+        """Ends what is shown, and closes the log file."""
+        self._stop()
         for display in self._displays:
             if isinstance(display, LogFile):
                 display.close_file()

@@ -42,6 +42,9 @@ class QueueProgress:
     def parts(self, done: int, total: int) -> None:
         """Ignored: the starting process counts parts itself."""
 
+    def end(self) -> None:
+        """Ignored: the starting process ends the count of all workers."""
+
     def report(self, line: str) -> None:
         """Prints a message."""
         self._send("report", line)

@@ -132,6 +132,9 @@ class Meddler:
     def parts(self, done: int, total: int) -> None:
         """Ignored."""
 
+    def end(self) -> None:
+        """Ignored."""
+
     def report(self, line: str) -> None:
         """Ignored."""
 

@@ -15,6 +15,7 @@ import typer
 
 from ...store import ConfigError, MissingError, Store
 from ..making.engines import torchrun
+from ..wording import counted
 from .messages import AUTO, say, show_progress
 
 if TYPE_CHECKING:
@@ -224,8 +225,8 @@ def find_run(store: Store, name: str | None) -> str:
         return DEFAULT_RUN
     if len(names) > 1:
         raise ConfigError(
-            f"the store {store.root} has {len(names)} runs: name one of them with --run: "
-            f"{', '.join(names)}"
+            f"the store {store.root} has {counted(len(names), 'run')}: name one of them with "
+            f"--run: {', '.join(names)}"
         )
     return names[0]
 

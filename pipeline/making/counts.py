@@ -186,7 +186,7 @@ def details_of(snapshot: Snapshot) -> list[str]:
     """What else is known of a count: parts, skipped, waiting, a note."""
     pieces = []
     if snapshot.parts > 1:
-        pieces.append(f"{snapshot.parts_done:,} of {snapshot.parts:,} parts")
+        pieces.append(f"{snapshot.parts_done:,} of {counted(snapshot.parts, 'part')}")
     if snapshot.skipped:
         pieces.append(f"{snapshot.skipped:,} skipped")
     if snapshot.waiting_share is not None:

@@ -22,7 +22,8 @@ def images_section(contents: Contents) -> Html:
         return section(title, f"None: {absence.reason}.")
     lead = "The surest images of each cluster; below them, smaller, those it is least sure of."
     if shown < contents.k:
-        lead += f" The {shown:,} largest of {contents.k:,} clusters are shown."
+        which = f"{shown:,} largest of {counted(contents.k, 'cluster')}"
+        lead += f" The {which} {agreeing(shown, 'is', 'are')} shown."
     cards = [_card(mosaic, contents) for mosaic in contents.mosaics[:shown]]
     note = None if absence is None else tag("p", absence.reason, ".", class_="note")
     return section(title, lead, tag("div", *cards, class_="mosaics"), note)

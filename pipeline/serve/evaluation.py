@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+from ..config import settings_of
 from .models import EvaluationState
 from .open_run import OpenRun
 

@@ -93,7 +93,7 @@ class _Messages(Silent):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         self.lines.append(line)
 
 
@@ -108,7 +108,7 @@ def build(folder: Path, factory: str) -> tuple[float, list[str]]:
         run="benchmark",
         settings=IndexSettings(factory=factory),
         runtime=Runtime(progress=messages),
-        say=messages.tell,
+        say=messages.report,
     )
     return time.perf_counter() - began, messages.lines
 

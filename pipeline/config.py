@@ -14,7 +14,7 @@ from ..stages.merge import Merge
 from ..stages.select_k import SelectK
 from ..stages.spectrum import Spectrum
 from ..stages.train import Train
-from ..store import ConfigError
+from ..store import ConfigError, RunRecord, Store
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 """The configs that are shipped with the package; `cpp-pipe run NAME` finds them."""
@@ -146,7 +146,7 @@ class Settings:
                 raise ConfigError(_unknown(f"table [{name}]", name, known, where))
             if not isinstance(table, Mapping):
                 raise ConfigError(f"{where}: {name} must be a table: write [{name}]")
-            made[name] = _build(known[name].type, table, f"{where}, table [{name}]")
+            made[name] = _build_named(known[name].type, table, f"{where}, table [{name}]")
         return cls(**made)
 
     def with_tables_of(self, other: Self, names: Iterable[str]) -> Self:
@@ -165,6 +165,11 @@ class Settings:
         old = getattr(self, table)
         checked = _build(type(old), {**_plain(asdict(old)), **given}, f"table [{table}]")
         return replace(self, **{table: checked})
+
+
+def settings_of(store: Store, run: RunRecord) -> Settings:
+    """The settings in a run's record; ConfigError, which names its file, where one is wrong."""
+    return Settings.from_tables(run.settings, str(store.runs.path(run.name)))
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -200,6 +205,16 @@ def _unknown(what: str, name: str, known: Mapping[str, Any], where: str) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{where}: unknown {what}, known are {', '.join(sorted(known))}{hint}"
+
+
+def _build_named(kind: Any, table: Mapping[str, Any], where: str) -> Any:
+    """A table of a file; every error names the file, also one of a value that is out of range."""
+    try:
+        return _build(kind, table, where)
+    except ConfigError as error:
+        if str(error).startswith(where):
+            raise
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:

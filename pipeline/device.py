@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..store import ConfigError
+from .wording import counted
 
 
 def find_device(name: str) -> str:
@@ -25,7 +26,8 @@ def find_device(name: str) -> str:
         raise ConfigError(f"--device {name!r} is not on this machine, which has {available}")
     if number and kind == "cuda" and not 0 <= int(number) < torch.cuda.device_count():
         raise ConfigError(
-            f"--device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
+            f"--device {name!r}: this machine has "
+            f"{counted(torch.cuda.device_count(), 'CUDA device')}"
         )
     return name
 

@@ -86,7 +86,7 @@ class Assign(Stage):
         partitions = [self._partition(landmarks, k, inputs) for k in self.numbers or (0,)]
         for partition in partitions:
             if self.method == "spectral" and partition.k < len(partition.group):
-                runtime.progress.tell(
+                runtime.progress.report(
                     f"assign: {len(partition.group)} pieces were joined into {partition.k} "
                     "clusters, because their embeddings overlap like two halves of one cluster"
                 )

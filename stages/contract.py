@@ -71,7 +71,11 @@ class Progress(Protocol):
         """Reports how many of all parts are done."""
         ...
 
-    def tell(self, line: str) -> None:
+    def end(self) -> None:
+        """Ends the count: all of its work is done."""
+        ...
+
+    def report(self, line: str) -> None:
         """Reports a line of text."""
         ...
 
@@ -93,7 +97,10 @@ class Silent:
     def parts(self, done: int, total: int) -> None:
         """Ignored."""
 
-    def tell(self, line: str) -> None:
+    def end(self) -> None:
+        """Ignored."""
+
+    def report(self, line: str) -> None:
         """Ignored."""
 
 

@@ -67,7 +67,7 @@ class FitQuantizer(Stage):
         wanted = require_memory(factory, source.rows, rows.width)
         held_out, sampled = self._draw(source.rows, factory)
         sample = rows.take(sampled)
-        _tell(runtime, wanted, source, rows.width, seconds_to_list(factory, sample, source.rows))
+        _report(runtime, wanted, source, rows.width, seconds_to_list(factory, sample, source.rows))
         runtime.progress.start(f"fit {self.factory}", 1, "quantizer")
         trained = train(factory, sample, self.seed, runtime.device)
         scratch.path("index").write_bytes(trained_bytes(trained))
@@ -105,17 +105,17 @@ class FitQuantizer(Stage):
         return np.sort(drawn[:queries]), drawn[queries:]
 
 
-def _tell(
+def _report(
     runtime: Runtime, wanted: Footprint, source: Artifact, width: int, seconds: float
 ) -> None:
     faiss = import_faiss()
     threads = faiss.omp_get_max_threads()
-    runtime.progress.tell(
+    runtime.progress.report(
         f"{wanted.line(f'index/{source.kind.name}', source.rows, width)}, {seconds:.0f} s with "
         f"{threads} thread(s)"
     )
     if runtime.device.startswith("cuda") and not has_gpu(faiss):
-        runtime.progress.tell(
+        runtime.progress.report(
             "the installed FAISS has no GPU support, so the index is built on the CPU: for a "
             "GPU, pip install 'cpp-pipe[gpu]' in a new environment"
         )

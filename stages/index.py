@@ -127,7 +127,7 @@ class Index(Stage):
         if source.rows > EXACT_ROWS:
             line = wanted.line(f"index/{self.space}", source.rows, rows.width)
             seconds = seconds_to_build(factory, rows)
-            runtime.progress.tell(f"{line}, {seconds:.0f} s with one thread")
+            runtime.progress.report(f"{line}, {seconds:.0f} s with one thread")
         runtime.progress.start(f"index {self.space}", source.rows, "rows")
         with one_thread(faiss):
             for _, block in _blocks(rows):

@@ -58,7 +58,7 @@ class Map(Stage):
         vectors = VectorRows(source)
         chosen = choose_rows(source.rows, self.rows, self.seed)
         fitted = vectors.take(chosen).astype(np.float32)
-        runtime.progress.tell(f"map: fitting {self.method} to {len(chosen):,} rows")
+        runtime.progress.report(f"map: fitting {self.method} to {len(chosen):,} rows")
         xy = fit_plane(fitted, self.method, self.seed)
         places = np.empty((source.rows, 2), np.float32)
         runtime.progress.start("map", source.rows, "rows")

@@ -73,7 +73,7 @@ class Train(Stage, TrainingConfig):
 
         training = self._train(inputs, runtime, scratch.checkpoints, writes=True)
         trainer, stopping = training.trainer, training.stopping
-        _tell_kept(training, runtime.progress)
+        _report_kept(training, runtime.progress)
         stopping.restore()
         state = trainer.finish().state_dict()
         weights = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
@@ -119,7 +119,7 @@ class Train(Stage, TrainingConfig):
         checkpoint = _Checkpoint(checkpoints / "training.safetensors", writes)
         if checkpoint.load(training):
             step = f"step {trainer.step_number} of {trainer.total_steps}"
-            runtime.progress.tell(f"train: continues at {step}")
+            runtime.progress.report(f"train: continues at {step}")
         training.run(checkpoint)
         return training
 
@@ -198,22 +198,22 @@ def _columns(history: "torch.Tensor") -> dict[str, list[float]]:
     return dict(zip(_TERMS, history.T.tolist(), strict=True))
 
 
-def _tell_kept(training: _Training, progress: Progress) -> None:
+def _report_kept(training: _Training, progress: Progress) -> None:
     stopping, trainer = training.stopping, training.trainer
     if trainer.total_steps == 0:
         start = trainer.config.start
-        progress.tell(f"train: kept the initial heads ({start}); --epochs N trains them further")
+        progress.report(f"train: kept the initial heads ({start}); --epochs N trains them further")
         return
     if not stopping.steps:
         return
     first = stopping.stabilities[0]
     if stopping.kept_step == stopping.steps[0]:
-        progress.tell(
+        progress.report(
             "train: kept the initial heads: no check found clearly more stable clusters "
             f"(initially {first:.3f}) with mostly the same neighbours"
         )
     else:
-        progress.tell(
+        progress.report(
             f"train: kept the heads of step {stopping.kept_step} of {trainer.total_steps}, which "
             f"gave the most stable clusters ({stopping.best_stability:.3f}, initially {first:.3f})"
         )

@@ -110,7 +110,7 @@ class Views(Stage):
                     "that run out"
                 )
             if missing:
-                runtime.progress.tell(
+                runtime.progress.report(
                     f"views: run {run!r} has no embedding for {missing:,} of {rows:,} images; "
                     "they get its mean embedding"
                 )

@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,8 +72,17 @@ def sync(path: Path) -> None:
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A name in the same folder that readers ignore and `gc` may remove."""
-    return path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    """A name in the same folder that readers ignore and `gc` may remove.
+
+    It names its machine and its process, so that others can see whether these still write.
+    """
+    owner = f"{host_tag()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.name}-{owner}")
+
+
+def host_tag() -> str:
+    """Eight hex digits that stand for this machine."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -60,8 +60,9 @@ class Runs:
         self._folder = folder
         self._backend = backend_of(folder)
 
-    def _path(self, name: str) -> StorePath:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+    def path(self, name: str) -> StorePath:
+        """The file of a run's record, whether it exists or not."""
+        if not _is_name(name):
             raise ConfigError(
                 f"--run must begin with a letter or a digit, followed by letters, digits, dots, "
                 f"dashes and underscores, got {name!r}"
@@ -69,13 +70,17 @@ class Runs:
         return self._folder / name / "run.json"
 
     def names(self) -> list[str]:
-        """The names of all runs, sorted."""
+        """The names of all runs, sorted; what else lies among them is left alone."""
         folders = self._backend.folders(self._folder)
-        return [path.name for path in folders if self._backend.is_file(path / "run.json")]
+        return [
+            path.name
+            for path in folders
+            if _is_name(path.name) and self._backend.is_file(path / "run.json")
+        ]
 
     def read(self, name: str) -> RunRecord:
         """A run's record; an empty one where there is no such run."""
-        path = self._path(name)
+        path = self.path(name)
         value = self._backend.find_json(path)
         if value is None:
             return RunRecord(name=name)
@@ -90,7 +95,7 @@ class Runs:
 
         Removes entries whose value is None. Writes nothing where nothing changes.
         """
-        path = self._path(name)
+        path = self.path(name)
         record = self.read(name)
         if _merge(record, changes) == record and self._backend.is_file(path):
             return record
@@ -98,6 +103,10 @@ class Runs:
             changed = _merge(self.read(name), changes)
             self._backend.write_json(path, {"format": RUN_FORMAT, **asdict(changed)})
         return changed
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None
 
 
 def _parse(value: object, path: StorePath) -> RunRecord:

@@ -10,7 +10,7 @@ from .draft import Draft
 from .errors import MissingError, StoreError
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, STORE_FILE, Recipe
-from .parsing import Fields
+from .parsing import Fields, is_version
 from .paths import StorePath, store_path
 from .runs import Runs
 
@@ -107,7 +107,9 @@ class Store:
         return [folder for kind in kinds for folder in self._folders(kind)]
 
     def _folders(self, kind: Kind) -> list[StorePath]:
-        return self._backend.folders(self.root / kind.name)
+        """The folders of a kind's versions; what else lies among them is left alone."""
+        folders = self._backend.folders(self.root / kind.name)
+        return [folder for folder in folders if is_version(folder.name)]
 
     def draft(self, recipe: Recipe) -> Draft:
         """The version that a recipe makes, with the parts that other versions have made already."""

@@ -4,13 +4,15 @@ import contextlib
 import functools
 import importlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ...store.errors import CppPipeError
+from . import messages
+from .usage import PROGRAM, UsageError, check_command, usage_line
 
 GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Start": {
@@ -68,7 +70,7 @@ RENAMED: Mapping[str, str] = {"merge": "hierarchy"}
 """Old names of commands, which still work and say the new name."""
 
 EXIT_CODES: Mapping[int, str] = {
-    0: "The command did its work, or --no-wait left the rest to other workers.",
+    0: "The command did its work, --no-wait left the rest to others, or serve was stopped.",
     1: "verify found damaged files, doctor found faults, or cpp-pipe has a bug.",
     2: "The command cannot run as given; one line on stderr says what to do.",
     130: "Stopped by Ctrl-C or SIGTERM; the same command continues where it stopped.",
@@ -97,6 +99,7 @@ class _Commands(TyperGroup):
             name = RENAMED[args[0]]
             typer.echo(f"`{args[0]}` is now called `{name}`: cpp-pipe {name}", err=True)
             args = [name, *args[1:]]
+        check_command(args[0], COMMANDS, ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -111,21 +114,36 @@ class _Commands(TyperGroup):
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
+    def make_context(self, *args: Any, **named: Any) -> Any:
+        with _usage_in_one_line():
+            return super().make_context(*args, **named)
+
     def invoke(self, ctx: Any) -> Any:
         with contextlib.suppress(ValueError):  # outside the main thread there are no signals
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            return super().invoke(ctx)
+            with _usage_in_one_line():
+                return super().invoke(ctx)
         except CppPipeError as error:
-            typer.echo(f"cpp-pipe: {' '.join(str(error).split())}", err=True)
+            messages.say_error(" ".join(str(error).split()))
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
-            typer.echo(
-                "cpp-pipe: stopped; what is finished is kept, and the same command continues from "
-                "there",
-                err=True,
+            messages.say_error(
+                "stopped; what is finished is kept, and the same command continues from there"
             )
             raise typer.Exit(130) from error
+        finally:
+            messages.finish()
+
+
+@contextlib.contextmanager
+def _usage_in_one_line() -> Iterator[None]:
+    """Reports an error of usage, where typer would print four lines."""
+    try:
+        yield
+    except UsageError as error:
+        messages.say_error(usage_line(error))
+        raise typer.Exit(2) from error
 
 
 app = typer.Typer(
@@ -168,7 +186,14 @@ def cpp_pipe(
 
 
 class _Command(TyperCommand):
-    """A command whose help shows `[default: …]` as it is."""
+    """A command whose help shows `[default: …]` as it is, and whose errors name it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
 
     def get_help(self, ctx: Any) -> str:
         # typer escapes brackets for rich also where rich does not print the help (seen in 0.20).
@@ -185,4 +210,4 @@ def subcommands() -> typer.Typer:
 
 def main() -> None:
     """Runs the command line."""
-    app()
+    app(prog_name=PROGRAM)

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from ...store import Artifact, ConfigError
+from ..wording import agreeing, counted
 from .app import subcommands
 from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, parse_numbers, takes
-from .output import print_next
+from .output import print_next, print_text
 
 app = subcommands()
 
@@ -63,13 +64,15 @@ def _print_sizes(assignments: Artifact) -> None:
     others = wanted[1:] if isinstance(wanted, list) else []
     for column in ("cluster", *(f"cluster_{k}" for k in others)):
         sizes = sorted(Counter(assignments.column(column)).values(), reverse=True)
-        typer.echo(
-            f"{assignments.rows:,} rows in {len(sizes)} clusters, the largest {sizes[0]:,}, the "
-            f"smallest {sizes[-1]:,}" + ("" if column == "cluster" else f" (column {column})")
+        print_text(
+            f"{counted(assignments.rows, 'row')} in {counted(len(sizes), 'cluster')}, the "
+            f"largest {sizes[0]:,}, the smallest {sizes[-1]:,}"
+            + ("" if column == "cluster" else f" (column {column})")
         )
     far = sum(novelty > 1 for novelty in assignments.column("novelty"))
     if far:
-        typer.echo(
-            f"{far:,} rows are far from everything that was fitted (novelty above 1): their "
-            "clusters may mean nothing"
+        print_text(
+            f"{counted(far, 'row')} {agreeing(far, 'is', 'are')} far from everything that was "
+            f"fitted (novelty above 1): {agreeing(far, 'its cluster', 'their clusters')} may mean "
+            "nothing"
         )

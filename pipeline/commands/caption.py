@@ -1,6 +1,7 @@
 """The command that names clusters: caption."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,7 +10,13 @@ from ...store import Artifact
 from ..making.plan import Plan
 from .app import subcommands
 from .options import MAKING, Common, anchored_file, embed_table, open_plan, takes
-from .output import print_next
+from .output import Column, print_next, print_table, print_text
+
+_SHOWN = 3
+"""Captions of a cluster that are printed."""
+
+_ROOM = 62
+"""Characters for them: a line of 80 without the columns before."""
 
 VocabularyFlag = Annotated[
     list[str] | None,
@@ -59,6 +66,16 @@ def caption(
     print_next(common, ["report"], ["serve"], result=captions.folder)
 
 
+def _first_that_fit(captions: Sequence[str]) -> str:
+    """The first captions that fit a line, at least one."""
+    line = captions[0]
+    for caption in captions[1:]:
+        if len(f"{line}; {caption}") > _ROOM:
+            break
+        line = f"{line}; {caption}"
+    return line
+
+
 def vocabulary_setting(names: list[str] | None) -> tuple[str, ...] | None:
     """The flag --vocabulary as a setting, whose files mean the same in every folder."""
     return tuple(str(anchored_file(name)) for name in names) if names else None
@@ -73,13 +90,21 @@ def print_captions(plan: Plan) -> Artifact:
     words: dict[int, list[str]] = {}
     for row in captions.table(captions.only_part).to_pylist():
         words.setdefault(row["cluster"], []).append(f"{row['caption']} {row['score']:.0%}")
-    typer.echo(f"cluster    size  captions (share by {captions.facts['rule']})")
-    for cluster, best in sorted(words.items()):
-        typer.echo(f"{cluster:>7} {sizes[cluster]:>7,}  {'; '.join(best[:3])}")
+    print_table(
+        [
+            Column("cluster", is_right=True),
+            Column("size", is_right=True),
+            Column(f"captions (share by {captions.facts['rule']})", is_cut=True),
+        ],
+        [
+            (str(cluster), f"{sizes[cluster]:,}", _first_that_fit(best[:_SHOWN]))
+            for cluster, best in sorted(words.items())
+        ],
+    )
     if plan.settings.assign.method == "hierarchy":
         name = captions.only_part
         levels = captions.table(name, "levels", ["level"]).column(0).to_pylist()
-        typer.echo(
+        print_text(
             f"words for all levels from {max(levels)} to {min(levels)} clusters: "
             f"{captions.path(name, 'levels')}"
         )

@@ -8,9 +8,11 @@ from ...store import ConfigError
 from ..run import Run
 from ..view.cluster_list import ClusterRow, list_clusters
 from ..view.edited import open_edited
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
-from .output import Column, print_json, print_next, print_table
+from .destinations import new_folder
+from .options import LONG, READING, Common, open_plan, takes
+from .output import Column, print_json, print_next, print_table, print_text
 
 _ORDERS = {
     "size": lambda row: (-row.size, row.cluster),
@@ -23,7 +25,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", "edits", *READING)
+@takes("as_json", "device", "edits", *LONG, *READING)
 def clusters(
     common: Common,
     sort: Annotated[
@@ -58,11 +60,13 @@ def clusters(
         images = sum(row.size for row in rows)
         excluded = assignments.rows - images
         left = f"; {excluded:,} excluded" if excluded else ""
-        typer.echo(f"{images:,} images in {len(rows):,} clusters{left}")
+        print_text(f"{counted(images, 'image')} in {counted(len(rows), 'cluster')}{left}")
     if captions is None:
         print_next(common, ["caption"])
     else:
-        print_next(common, ["curate", "--cluster", str(rows[0].cluster), "--out", "shards/"])
+        print_next(
+            common, ["curate", "--cluster", str(rows[0].cluster), "--out", new_folder("shards")]
+        )
 
 
 def _print_rows(rows: list[ClusterRow]) -> None:

@@ -8,9 +8,11 @@ import typer
 
 from ...store import Artifact, ConfigError
 from ..config import EmbedSettings
+from ..wording import agreeing, counted
 from .app import subcommands
-from .options import READING, Common, open_plan, parse_numbers, say, takes
-from .output import print_next
+from .destinations import require_folder
+from .options import LONG, READING, Common, open_plan, parse_numbers, say, takes
+from .output import print_next, print_text
 
 if TYPE_CHECKING:
     from ..curation.selection import Chosen, Wanted
@@ -20,7 +22,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("device", "progress", "edits", *READING)
+@takes("device", "edits", *LONG, *READING)
 def curate(
     common: Common,
     out: Annotated[
@@ -103,9 +105,11 @@ def curate(
     )
     if wanted.asks_for_tags and common.edits is None:
         raise ConfigError("--tag and --not-tag need --edits, such as --edits open")
+    if out is not None:
+        require_folder(out)
     plan = open_plan(common)
     chosen, embeddings = _choose(plan, wanted, tier, above, common.edits)
-    typer.echo(chosen.describe())
+    print_text(chosen.describe())
     if out is None or dry_run:
         print_next(common, "the same with --out DIR and without --dry-run copies these samples")
         return
@@ -171,8 +175,10 @@ def _copy(
         report=progress.advance,
     )
     if made.links:
-        say(f"{made.links:,} members are links and were not copied")
-    typer.echo(
-        f"copied {made.samples:,} samples into {len(made.shards):,} shard(s) of {out}, "
+        which = agreeing(made.links, "is a link and was", "are links and were")
+        say(f"{counted(made.links, 'member')} {which} not copied")
+    print_text(
+        f"copied {counted(made.samples, 'sample')} into {counted(len(made.shards), 'shard')} of "
+        f"{out}, "
         f"{made.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
     )

@@ -4,13 +4,11 @@ import json
 import time
 from dataclasses import replace
 
-import typer
-
 from ..making.plan import Plan
 from .app import subcommands
 from .evaluate import evaluation_table, score
-from .options import Common, open_plan, takes
-from .output import command_line, print_next
+from .options import LONG, Common, open_plan, takes
+from .output import command_line, print_line, print_next, print_text
 from .run import make_all
 from .search import draw_hits, open_run, print_hits
 
@@ -18,7 +16,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("device", "store")
+@takes("device", *LONG, "store")
 def demo(common: Common) -> None:
     """Run every step on handwritten digits that come with the package.
 
@@ -32,10 +30,10 @@ def demo(common: Common) -> None:
     plan = open_plan(common, begins=True)
     make_all(plan)
     evaluation = score(plan)
-    typer.echo("\n" + evaluation_table(evaluation))
+    print_text("\n" + evaluation_table(evaluation))
     _show_queries(plan, common)
     seconds = time.monotonic() - began
-    typer.echo("")
+    print_text("")
     print_next(
         common,
         ["clusters"],
@@ -54,7 +52,7 @@ def demo(common: Common) -> None:
         "seconds": round(seconds, 1),
     }
     # One line, the last, for whoever reads the demo by program.
-    typer.echo("\n" + json.dumps(figures))
+    print_line("\n" + json.dumps(figures, separators=(",", ":")))
 
 
 def _show_queries(plan: Plan, common: Common) -> None:
@@ -67,6 +65,6 @@ def _show_queries(plan: Plan, common: Common) -> None:
     for name, image, words in (("picture", query, None), ("text", None, "the number seven")):
         hits = run.search(image=image, text=words, n=5)
         flags = ("--query", str(image)) if image else ("--text", str(words))
-        typer.echo(f"\n{command_line(common, 'search', *flags)}")
+        print_line(f"\n{command_line(common, 'search', *flags)}")
         print_hits(hits)
         draw_hits(run, image, words or "", hits, folder / f"{name}-sheet.png")

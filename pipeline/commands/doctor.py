@@ -4,7 +4,7 @@ import typer
 
 from .app import subcommands
 from .options import Common, takes
-from .output import print_json, print_next
+from .output import print_json, print_next, print_text
 
 app = subcommands()
 
@@ -26,11 +26,11 @@ def doctor(common: Common) -> None:
         print_json(examination.to_json())
     else:
         for name, value in examination.facts.items():
-            typer.echo(f"{name:<16} {value}")
+            print_text(f"{name:<16} {value}")
         for fault in examination.faults:
-            typer.echo(f"FAULT: {fault}")
+            print_text(f"FAULT: {fault}")
         if not examination.faults:
-            typer.echo("nothing is wrong")
+            print_text("nothing is wrong")
     if examination.faults:
         raise typer.Exit(1)
     # It takes no --store, so it has none to pass on.

@@ -7,17 +7,21 @@ import typer
 
 from ...store import Artifact
 from ..run import Run
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
+from .destinations import new_folder, write_table
+from .messages import say
+from .options import LONG, READING, Common, open_plan, takes
 from .output import (
     Column,
     OutFlag,
     SheetFlag,
+    check_destinations,
     draw_tiles,
     print_json,
     print_next,
     print_table,
-    write_table,
+    print_text,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +40,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", "progress", *READING)
+@takes("as_json", "device", *LONG, *READING)
 def duplicates(
     common: Common,
     above: Annotated[
@@ -67,6 +71,7 @@ def duplicates(
     """
     from ..curation.near_duplicates import make_tier
 
+    check_destinations(out, sheet)
     plan = open_plan(common)
     made = make_tier(plan, tier, above)
     part = made.only_part
@@ -74,6 +79,7 @@ def duplicates(
     groups = _largest_groups(table, n)
     if out is not None:
         write_table(table, out)
+        say(f"wrote {out}")
     if sheet is not None:
         run = Run.open(plan.store, plan.run)
         draw_tiles([tile for group in groups for tile in _group_tiles(run, group)], sheet)
@@ -85,7 +91,7 @@ def duplicates(
     if groups:
         flags = ["--tier", tier] if tier != "alike" else []
         flags += [] if tier == "identical" else ["--above", f"{facts['threshold']:g}"]
-        step = ("curate", "--drop-duplicates", *flags, "--out", "shards/")
+        step = ("curate", "--drop-duplicates", *flags, "--out", new_folder("shards"))
         print_next(common, step, result=made.path(part, "rows"))
 
 
@@ -111,10 +117,11 @@ def _largest_groups(table: "pa.Table", n: int) -> "list[list[dict[str, Any]]]":
 
 def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]]") -> None:
     facts = artifact.facts
-    typer.echo(
-        f"{facts['groups']:,} groups of {_NAMES[facts.get('tier', 'alike')]} "
-        f"({_MEASURES[facts.get('tier', 'alike')].format(facts['threshold'])}) "
-        f"among {facts['rows_in_all']:,} images: {facts['dropped']:,} could be dropped"
+    tier = facts.get("tier", "alike")
+    print_text(
+        f"{counted(facts['groups'], 'group')} of {_NAMES[tier]} "
+        f"({_MEASURES[tier].format(facts['threshold'])}) "
+        f"among {counted(facts['rows_in_all'], 'image')}: {facts['dropped']:,} could be dropped"
     )
     if not groups:
         return
@@ -123,7 +130,7 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
             Column("group", is_right=True),
             Column("images", is_right=True),
             Column("least similar", is_right=True),
-            Column("kept", is_cut=True),
+            Column("kept", is_name=True),
             Column("pixels"),
         ],
         [

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...store import ConfigError
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, embed_table, open_plan, parse_numbers, takes
-from .output import Column, print_json, print_next, print_table
+from .destinations import new_folder
+from .options import LONG, READING, Common, embed_table, open_plan, parse_numbers, takes
+from .output import Column, print_json, print_next, print_table, print_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +24,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "pretrained", "model_config", "device", *READING)
+@takes("as_json", "pretrained", "model_config", "device", *LONG, *READING)
 def edit(
     common: Common,
     operation: Annotated[
@@ -188,7 +190,7 @@ def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
     else:
         undone = {other.id: other for other in editor.decisions()}.get(edit.value)
         what = f"undo {undone.number}: {undone.describe()}" if undone else edit.describe()
-        typer.echo(f"decision {edit.number}: {what}{f' ({outcome.why})' if outcome.why else ''}")
+        print_text(f"decision {edit.number}: {what}{f' ({outcome.why})' if outcome.why else ''}")
     print_next(common, ["edit", "log"], ["edit", "seal", "NAME"])
 
 
@@ -225,7 +227,7 @@ def _print_log(editor: "Editor", common: Common) -> None:
     )
     for outcome in outcomes:
         if outcome.status == "needs a look":
-            typer.echo(f"decision {outcome.edit.number} needs a look: {outcome.why}")
+            print_text(f"decision {outcome.edit.number} needs a look: {outcome.why}")
 
 
 def _seal(plan: "Plan", name: str, common: Common) -> None:
@@ -236,13 +238,13 @@ def _seal(plan: "Plan", name: str, common: Common) -> None:
     if common.as_json:
         print_json({"name": name, "version": sealed.version, **facts})
     else:
-        typer.echo(
-            f"sealed {facts['decisions']} decisions as {name!r}: {facts['excluded']:,} of "
-            f"{sealed.rows:,} images excluded, tags: {', '.join(facts['tags']) or 'none'}; "
+        print_text(
+            f"sealed {counted(facts['decisions'], 'decision')} as {name!r}: "
+            f"{facts['excluded']:,} of {sealed.rows:,} images excluded, tags: {', '.join(facts['tags']) or 'none'}; "
             f"{facts['needs_a_look']} need a look"
         )
     print_next(
         common,
-        ["curate", "--edits", name, "--out", "shards/"],
+        ["curate", "--edits", name, "--out", new_folder("shards")],
         result=sealed.path(sealed.only_part, "rows"),
     )

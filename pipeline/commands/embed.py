@@ -6,7 +6,9 @@ import typer
 
 from ...store import Artifact, ConfigError
 from ..view.skipped import count_skipped
+from ..wording import agreeing, counted
 from .app import subcommands
+from .messages import sum_up
 from .options import (
     MAKING,
     MODEL,
@@ -16,10 +18,9 @@ from .options import (
     embed_table,
     open_plan,
     or_left_to_others,
-    sum_up,
     takes,
 )
-from .output import print_next
+from .output import print_next, print_text
 
 ImagesFlag = Annotated[
     list[str] | None,
@@ -40,9 +41,7 @@ app = subcommands()
 
 
 @app.command()
-@takes(
-    *MODEL, "max_skipped", "allow_partial", "batch_size", *WORKERS, "progress", *MAKING, begins=True
-)
+@takes(*MODEL, "max_skipped", "allow_partial", "batch_size", *WORKERS, *MAKING, begins=True)
 def embed(
     common: Common,
     shards: Annotated[
@@ -116,31 +115,33 @@ def print_counts(embeddings: Artifact) -> None:
     seen = sum(part.facts["seen"] for part in embeddings.parts)
     embedded = sum(part.facts["embedded"] for part in embeddings.parts)
     why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-    typer.echo(
+    print_text(
         f"seen {seen:,} = embedded {embedded:,} + skipped {seen - embedded:,}"
         + (f" ({why})" if why else "")
     )
     if reasons["remote"]:
-        typer.echo(
-            f"remote: {reasons['remote']:,} images are addresses, which are not downloaded: "
-            "img2dataset makes tar shards of such a table"
+        print_text(
+            f"remote: {counted(reasons['remote'], 'image')} "
+            f"{agreeing(reasons['remote'], 'is an address', 'are addresses')}, and nothing is "
+            "downloaded: img2dataset makes tar shards of such a table"
         )
     for part in embeddings.parts:
         facts = part.facts
         expected = facts.get("stats_successes", facts["seen"])
         if expected != facts["seen"]:
-            typer.echo(
-                f"counts differ: by its stats file img2dataset wrote {expected:,} samples into "
-                f"{facts['shard']}, but it holds {facts['seen']:,}"
+            print_text(
+                f"counts differ: by its stats file img2dataset wrote "
+                f"{counted(expected, 'sample')} into {facts['shard']}, but it holds "
+                f"{facts['seen']:,}"
             )
         lost = sum(facts["skipped"].values())
         if facts["is_partial"]:
-            typer.echo(
+            print_text(
                 f"partial: {facts['shard']} is cut ({facts['why_partial']}): "
                 f"{facts['embedded']:,} embedded, {lost:,} skipped"
             )
         elif lost:
-            typer.echo(
+            print_text(
                 f"skipped: {lost:,} of {facts['seen']:,} in {facts['shard']}, "
                 f"reasons in {embeddings.path(part.name, 'skipped')}"
             )

@@ -7,9 +7,10 @@ import typer
 
 from ...store import ConfigError
 from ..making.plan import Plan
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
-from .output import print_json, print_next
+from .options import LONG, READING, Common, open_plan, takes
+from .output import print_json, print_next, print_text
 
 if TYPE_CHECKING:
     from ..view.evaluation import Evaluation
@@ -22,7 +23,7 @@ app = subcommands()
 
 
 @app.command(name="eval")
-@takes("as_json", "edits", "config", *READING)
+@takes("as_json", "edits", *LONG, "config", *READING)
 def evaluate(
     common: Common,
     label: Annotated[
@@ -66,7 +67,7 @@ def evaluate(
     if common.as_json:
         print_json(evaluation.to_json())
     else:
-        typer.echo(evaluation_report(evaluation))
+        print_text(evaluation_report(evaluation))
     flags = [] if label is None else ["--label", label]
     flags += [] if labels is None else ["--labels", str(labels)]
     print_next(common, ["report", *flags])
@@ -107,7 +108,7 @@ def evaluation_report(evaluation: "Evaluation") -> str:
     mixed.sort(key=lambda cluster: cluster.size * (cluster.purity - 1))
     lines += ["clusters with the most rows outside their majority class:"] if mixed else []
     for cluster in mixed[:_WORST]:
-        size = f"{cluster.size:,} rows"
+        size = counted(cluster.size, "row")
         lines.append(
             f"  {cluster.cluster}: {size}, purity {cluster.purity:.2f}, mostly {cluster.majority}"
         )
@@ -115,7 +116,8 @@ def evaluation_report(evaluation: "Evaluation") -> str:
     for mistake in evaluation.mistakes[:_WORST]:
         matched = "left over" if mistake.matched is None else f"matched to {mistake.matched}"
         lines.append(
-            f"  {mistake.label} -> cluster {mistake.cluster} ({matched}), {mistake.rows:,} rows, "
+            f"  {mistake.label} -> cluster {mistake.cluster} ({matched}), "
+            f"{counted(mistake.rows, 'row')}, "
             f"{mistake.share:.0%} of {mistake.label}"
         )
     return "\n".join([*lines, "--json has everything"])

@@ -9,33 +9,48 @@ import typer
 
 from ...store import ConfigError
 from ..run import Run
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
-from .output import print_next
+from .destinations import PARQUET, require_file, require_folder
+from .messages import current_progress
+from .options import LONG, READING, Common, open_plan, takes
+from .output import print_next, print_text
 
 app = subcommands()
 
-_OPENED: dict[str, Callable[[Path], str]] = {
-    "parquet": lambda out: f"duckdb -c \"SELECT key, cluster FROM '{out}'\"",
-    "csv": lambda out: f"duckdb -c \"SELECT key, cluster FROM '{out}'\"",
-    "folders": lambda out: f"ls {shlex.quote(str(out))}",
-    "clip-retrieval": lambda out: f"clip-retrieval index --embeddings_folder {out} ...",
-    "lancedb": lambda out: f"lancedb.connect({str(out)!r}).open_table('images')",
+_OPENED: dict[str, Callable[[Path], tuple[str, ...]]] = {
+    "parquet": lambda out: ("duckdb", "-c", f"SELECT key, shard FROM {_quoted_in_sql(out)}"),
+    "csv": lambda out: ("duckdb", "-c", f"SELECT key, shard FROM {_quoted_in_sql(out)}"),
+    "folders": lambda out: ("ls", str(out)),
+    "clip-retrieval": lambda out: (
+        "clip-retrieval", "index", "--embeddings_folder", str(out),
+        "--index_folder", str(out.with_name(f"{out.name}-index")),
+    ),
+    "lancedb": lambda out: (
+        "python", "-c",
+        f"import lancedb; print(lancedb.connect({str(out)!r}).open_table('images').count_rows())",
+    ),
     "embedding-atlas": lambda out: (
-        f"embedding-atlas {out} --x projection_x --y projection_y --neighbors neighbors"
+        "embedding-atlas", str(out), "--x", "projection_x", "--y", "projection_y",
+        "--neighbors", "neighbors",
     ),
     "fiftyone": lambda out: (
-        f"fiftyone.Dataset.from_dir({str(out)!r}, dataset_type=fiftyone.types.FiftyOneDataset)"
+        "python", "-c",
+        "import fiftyone; fiftyone.launch_app(fiftyone.Dataset.from_dir("
+        f"{str(out)!r}, dataset_type=fiftyone.types.FiftyOneDataset)).wait()",
     ),
-}
-"""Each format, and how its tool opens what was written."""
+}  # fmt: skip
+"""Each format, and how its tool opens what was written, as one types it in a shell."""
+
+_FILES = ("parquet", "csv", "embedding-atlas")
+"""Formats that are one file; the others are folders."""
 
 _DECIDED = ("parquet", "csv", "folders")
 """Formats that apply decisions."""
 
 
 @app.command()
-@takes("device", "edits", *READING)
+@takes("device", "edits", *LONG, *READING)
 def export(
     common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
@@ -82,14 +97,19 @@ def export(
     ):
         if is_given and form != owner:
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
-    if form == "parquet" and not out.is_dir() and out.suffix not in (".parquet", ".pq"):
-        raise ConfigError(f"--out must end in .parquet, got {out}: export parquet writes Parquet")
+    if form in _FILES:
+        require_file(out, PARQUET)
+    else:
+        require_folder(out)
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
     run = Run.open(plan.store, plan.run, common.device)
     if common.edits is not None and form not in _DECIDED:
         raise ConfigError(f"--edits goes with export {', '.join(_DECIDED)}, not with {form}")
-    images, places = ImageTable.of(run, common.edits), run.record.sources
+    progress = current_progress()
+    images = ImageTable.of(run, common.edits, progress.advance)
+    places = run.record.sources
+    progress.start("export", len(images), "images")
     if form == "parquet":
         from ..exports.parquet import export_parquet
 
@@ -102,7 +122,7 @@ def export(
         from ..exports.folders import export_folders
 
         counts = export_folders(images, out, places, link=link)
-        typer.echo(f"{sum(counts.values()):,} images in {len(counts):,} folders")
+        print_text(f"{counted(sum(counts.values()), 'image')} in {counted(len(counts), 'folder')}")
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
 
@@ -120,6 +140,7 @@ def export(
         from ..exports.fiftyone import export_fiftyone
 
         export_fiftyone(images, out, places)
+    progress.end()
     held = [
         name
         for name, artifact in (
@@ -130,7 +151,12 @@ def export(
         )
         if artifact is not None
     ]
-    typer.echo(
-        f"wrote {len(images):,} images to {out}, with {', '.join(held) or 'embeddings alone'}"
+    print_text(
+        f"wrote {counted(len(images), 'image')} to {out}, with "
+        f"{', '.join(held) or 'embeddings alone'}"
     )
-    print_next(common, _OPENED[form](out))
+    print_next(common, shlex.join(_OPENED[form](out)))
+
+
+def _quoted_in_sql(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

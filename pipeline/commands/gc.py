@@ -4,15 +4,16 @@ from typing import Annotated
 
 import typer
 
+from ..wording import counted
 from .app import subcommands
-from .options import Common, open_store, takes
-from .output import print_next
+from .options import LONG, Common, open_store, takes
+from .output import print_next, print_text
 
 app = subcommands()
 
 
 @app.command()
-@takes("store")
+@takes(*LONG, "store")
 def gc(
     common: Common,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only list.")] = False,
@@ -28,8 +29,8 @@ def gc(
     store = open_store(common)
     garbage = collect(store) if yes else find_garbage(store)
     for piece in garbage:
-        typer.echo(f"{piece.path}  {piece.bytes / 2**20:,.1f} MiB  {piece.what}")
+        print_text(f"{piece.path}  {piece.bytes / 2**20:,.1f} MiB  {piece.what}")
     done = "removed" if yes else "to be removed (gc --yes)"
     total = sum(piece.bytes for piece in garbage)
-    typer.echo(f"{len(garbage)} {done}, {total / 2**20:,.1f} MiB")
+    print_text(f"{counted(len(garbage), 'item')} {done}, {total / 2**20:,.1f} MiB")
     print_next(common, ["gc", "--yes"] if garbage and not yes else ["status"])

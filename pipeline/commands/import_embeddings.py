@@ -8,14 +8,14 @@ import typer
 
 from .app import subcommands
 from .embed import print_counts
-from .options import READING, Common, embed_table, open_plan, takes
+from .options import LONG, READING, Common, embed_table, open_plan, takes
 from .output import print_next
 
 app = subcommands()
 
 
 @app.command(name="import")
-@takes("model_config", "max_skipped", "config", "sets", *READING, begins=True)
+@takes("model_config", "max_skipped", *LONG, "config", "sets", *READING, begins=True)
 def import_(
     common: Common,
     paths: Annotated[list[Path], typer.Argument(help=".npz, .npy, or a clip-retrieval folder.")],

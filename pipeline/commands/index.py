@@ -10,9 +10,10 @@ from ...stages.indexing.vectors import SPACES
 from ...store import Artifact, ConfigError
 from ..config import IndexSettings
 from ..making.indexing import is_listed
+from ..wording import counted
 from .app import subcommands
 from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
-from .output import print_next
+from .output import print_line, print_next, print_text
 from .search import RecallFlag
 
 app = subcommands()
@@ -54,8 +55,8 @@ def index(
             if refit and is_listed(plan.settings.index, plan.make(name, asked_by="index")):
                 plan.make(f"quantizer/{name}")
             made = plan.make(f"index/{name}")
-            typer.echo(index_line(name, made, plan.settings.index))
-            typer.echo(f"result: {made.folder}")
+            print_text(index_line(name, made, plan.settings.index))
+            print_line(f"result: {made.folder}")
     print_next(common, ["search", "--text", "a red car"])
 
 
@@ -65,14 +66,14 @@ def index_line(space: str, index: Artifact, settings: IndexSettings) -> str:
     curve = curve_of(facts)
     width = width_for(curve, target)
     line = (
-        f"{space}: {facts['rows']:,} rows, {facts['factory']}, "
+        f"{space}: {counted(facts['rows'], 'row')}, {facts['factory']}, "
         f"recall@10 {recall_at(curve, width):.3f}"
     )
     shape = Factory.parse(facts["factory"]).shape
     if shape == "lists":
-        line += f" with {width} lists visited"
+        line += f" with {counted(width, 'list')} visited"
     elif shape == "graph":
-        line += f" with {width} candidates"
+        line += f" with {counted(width, 'candidate')}"
     if recall_at(curve, width) < target:
         line += f", which is the best it can do (target {target:g}): finer codes find more"
     return line

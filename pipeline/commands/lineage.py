@@ -7,9 +7,10 @@ import typer
 from ...store import MissingError, Store
 from ...store.kinds import KINDS
 from ...store.runs import kind_of, split_slot
+from ..wording import counted
 from .app import subcommands
 from .options import READING, Common, find_run, takes
-from .output import print_json, print_next
+from .output import print_json, print_next, print_text
 
 app = subcommands()
 
@@ -59,8 +60,8 @@ def _lineage(store: Store, kind: str, version: str) -> dict:
 
 def _print_lineage(tree: dict, depth: int) -> None:
     config = ", ".join(f"{key}={value}" for key, value in tree["config"].items())
-    typer.echo(
-        f"{'  ' * depth}{tree['kind']} {tree['version']}: {tree['rows']:,} rows by "
+    print_text(
+        f"{'  ' * depth}{tree['kind']} {tree['version']}: {counted(tree['rows'], 'row')} by "
         f"{tree['stage']}({config})"
     )
     for used in tree["inputs"]:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from ...store import ConfigError
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
-from .output import print_next
+from .options import LONG, READING, Common, open_plan, takes
+from .output import print_next, print_text
 
 if TYPE_CHECKING:
     from ...stages.map import Method
@@ -16,7 +17,7 @@ app = subcommands()
 
 
 @app.command(name="map")
-@takes(*READING)
+@takes(*LONG, *READING)
 def map_(
     common: Common,
     method: Annotated[
@@ -57,5 +58,7 @@ def map_(
             seed=seed,
         ),
     )
-    typer.echo(f"{made.rows:,} rows in the plane, fitted on {made.facts['fitted']:,} by {method}")
+    print_text(
+        f"{counted(made.rows, 'row')} in the plane, fitted on {made.facts['fitted']:,} by {method}"
+    )
     print_next(common, ["serve"], result=made.folder)

@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -15,7 +15,8 @@ import typer
 
 from ...store import ConfigError, MissingError, Store
 from ..making.engines import torchrun
-from ..making.progress import progress_named
+from ..wording import counted
+from .messages import AUTO, say, show_progress
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -93,8 +94,18 @@ class Common:
         str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps.")
     ] = "auto"
     progress: Annotated[
-        str, typer.Option("--progress", help="line, json (an object a line, on stderr), or none.")
-    ] = "line"
+        str,
+        typer.Option(
+            "--progress",
+            help="auto, bar, log (a line every 10 s), json (an object a line), or none.",
+        ),
+    ] = AUTO
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-file", metavar="FILE", help="Add messages and progress to this file, with times."
+        ),
+    ] = None
     edits: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +149,10 @@ WORKERS = ("workers", "worker", "wait", "engine", "address")
 READING = ("run", "store")
 """Flags of a command that reads a run."""
 
-MAKING = ("device", "config", "sets", *READING)
+LONG = ("progress", "log_file")
+"""Where a command that may work long shows how far it is."""
+
+MAKING = ("device", *LONG, "config", "sets", *READING)
 """Flags of a command that makes an artifact of a run."""
 
 
@@ -175,6 +189,7 @@ def takes(
         @functools.wraps(command)
         def run(**values: Any) -> None:
             common = Common(**{name: values.pop(name) for name in names})
+            show_progress(common.progress, common.log_file)
             command(common=common, **values)
 
         own_hints = _hints(command)
@@ -193,24 +208,6 @@ def takes(
 
 def _hints(annotated: Any) -> dict[str, Any]:
     return get_type_hints(annotated, include_extras=True)
-
-
-def say(line: str) -> None:
-    """Reports what is going on, apart from what the command prints as its result.
-
-    Of the processes of torchrun only the first one speaks.
-    """
-    if torchrun.rank() == 0:
-        _shown["progress"].tell(line)
-
-
-def sum_up(skipped: Mapping[str, int]) -> None:
-    """Reports the time that the last count took; `skipped` counts what it left out, by reason."""
-    _shown["progress"].sum_up(skipped)
-
-
-_shown = {"progress": progress_named(Common.progress)}
-"""Where the current command shows its progress."""
 
 
 def open_store(common: Common) -> Store:
@@ -236,8 +233,8 @@ def find_run(store: Store, name: str | None) -> str:
         return DEFAULT_RUN
     if len(names) > 1:
         raise ConfigError(
-            f"the store {store.root} has {len(names)} runs: name one of them with --run: "
-            f"{', '.join(names)}"
+            f"the store {store.root} has {counted(len(names), 'run')}: name one of them with "
+            f"--run: {', '.join(names)}"
         )
     return names[0]
 
@@ -253,7 +250,7 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     from ..making.engines.engine import find_engine
     from ..making.plan import Plan
 
-    _shown["progress"] = progress_named(common.progress)
+    progress = show_progress(common.progress, common.log_file)
     find_engine(common.engine)
     store = Store(common.store)
     run = common.run or DEFAULT_RUN if begins else find_run(store, common.run)
@@ -272,7 +269,7 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
         batch_size=common.batch_size,
         max_skipped=common.max_skipped,
         allow_partial=common.allow_partial,
-        progress=_shown["progress"] if torchrun.rank() == 0 else Silent(),
+        progress=progress if torchrun.rank() == 0 else Silent(),
     )
     return Plan(store, run, settings, runtime, say)
 
@@ -283,10 +280,10 @@ _EMBEDDED = ("data", "embed")
 
 def _read_settings(store: Store, run: str, config: str | None, *, begins: bool) -> "Settings":
     """The settings of a run's record, changed by a config."""
-    from ..config import Settings, find_config, read_tables
+    from ..config import Settings, find_config, read_tables, settings_of
 
     record = store.runs.read(run)
-    settings = Settings.from_tables(record.settings, f"run {run}")
+    settings = settings_of(store, record)
     if config is None:
         return settings
     path = find_config(config)

@@ -5,24 +5,28 @@ from typing import Annotated
 import typer
 
 from ..run import Run
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, takes
+from .destinations import write_table
+from .messages import say
+from .options import LONG, READING, Common, open_plan, takes
 from .output import (
     Column,
     OutFlag,
     SheetFlag,
+    check_destinations,
     draw_tiles,
     print_json,
     print_next,
     print_table,
-    write_table,
+    print_text,
 )
 
 app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", *READING)
+@takes("as_json", "device", *LONG, *READING)
 def outliers(
     common: Common,
     n: Annotated[int, typer.Option("-n", min=1, help="Images to list.")] = 20,
@@ -42,6 +46,7 @@ def outliers(
     """
     from ..curation.outliers import outlier_table, rank_outliers
 
+    check_destinations(out, sheet)
     plan = open_plan(common)
     assignments = plan.make("assignments", asked_by="outliers")
     embeddings = plan.make("embeddings", asked_by="outliers")
@@ -50,6 +55,7 @@ def outliers(
     ranking = rank_outliers(embeddings, assignments)
     if out is not None:
         write_table(outlier_table(ranking, embeddings, assignments, captions), out)
+        say(f"wrote {out}")
     rows = outlier_table(ranking, embeddings, assignments, captions, n).to_pylist()
     if sheet is not None:
         tiles = [
@@ -72,7 +78,7 @@ def outliers(
             [
                 Column("rank", is_right=True),
                 Column("distance", is_right=True),
-                Column("key", is_cut=True),
+                Column("key", is_name=True),
                 Column("cluster", is_right=True),
                 Column("confidence", is_right=True),
                 Column("caption", is_cut=True),
@@ -89,8 +95,9 @@ def outliers(
                 for row in rows
             ],
         )
-        typer.echo(
-            f"half of the {embeddings.rows:,} images are no farther than {quantiles['0.5']:.4f}, "
+        print_text(
+            f"half of {counted(embeddings.rows, 'image')} is no farther than "
+            f"{quantiles['0.5']:.4f}, "
             f"99% no farther than {quantiles['0.99']:.4f}"
         )
     if sheet is None:

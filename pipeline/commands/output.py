@@ -3,30 +3,30 @@
 import json
 import os
 import shlex
-import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ...store import ConfigError
 from ..making.engines import torchrun
-from .options import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, Common, say
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from ..wording import columns_of, is_cut_to, wrap
+from .destinations import SHEET, TABLE, require_file
+from .messages import clear_line, say
+from .options import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, Common
 
 OutFlag = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE.parquet", help="Write the whole table.")
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="Write the whole table, as .parquet, .csv or .jsonl."
+    ),
 ]
 SheetFlag = Annotated[
     Path | None, typer.Option("--sheet", help="Draw the listed images into this file.")
 ]
-
-_COLUMNS = 80
-"""Width of a table where the output is not a terminal."""
 
 _GAP = "  "
 
@@ -43,28 +43,39 @@ class Column:
     """Whether values stand at the right, as numbers do."""
     is_cut: bool = False
     """Whether values may be cut in the middle, so that the table fits the terminal."""
+    is_name: bool = False
+    """The same for keys and names that one copies: into a pipe they are whole."""
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a line of headings and a line for each row, as wide as the terminal at most."""
+    """Prints a line of headings and a line for each row, as wide as the terminal at most.
+
+    Into a pipe or a file names are printed whole, unless COLUMNS says how wide lines may be.
+    """
     rows = list(rows)
     widths = [
         max(len(value) for value in (column.name, *values))
         for column, *values in zip(columns, *rows, strict=True)
     ]
-    _fit(widths, columns, shutil.get_terminal_size((_COLUMNS, 0)).columns)
+    whole = list(widths)
+    _fit(widths, columns, columns_of(sys.stdout))
+    if not is_cut_to(sys.stdout):
+        widths = [
+            full if column.is_name else width
+            for column, full, width in zip(columns, whole, widths, strict=True)
+        ]
     for row in ([column.name for column in columns], *rows):
         cells = [cut_middle(value, width) for value, width in zip(row, widths, strict=True)]
         line = _GAP.join(
             cell.rjust(width) if column.is_right else cell.ljust(width)
             for column, cell, width in zip(columns, cells, widths, strict=True)
         )
-        typer.echo(line.rstrip())
+        print_line(line.rstrip())
 
 
 def _fit(widths: list[int], columns: Sequence[Column], most: int) -> None:
     """Narrows the columns that may be cut, the widest first, until a line is short enough."""
-    cut = [number for number, column in enumerate(columns) if column.is_cut]
+    cut = [number for number, column in enumerate(columns) if column.is_cut or column.is_name]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - most
     while cut and excess > 0:
         widest = max(cut, key=lambda number: widths[number])
@@ -82,9 +93,20 @@ def cut_middle(text: str, width: int) -> str:
     return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
+def print_text(text: str) -> None:
+    """Prints sentences of a result, whose lines are as wide as the terminal at most."""
+    print_line(wrap(text, columns_of(sys.stdout)))
+
+
+def print_line(text: str) -> None:
+    """Prints a line as it is, such as a path or a command that must stay whole."""
+    clear_line()
+    typer.echo(text)
+
+
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON."""
-    typer.echo(json.dumps(value, indent=1))
+    print_line(json.dumps(value, indent=1))
 
 
 def print_next(common: Common, *steps: str | Sequence[str], result: object = None) -> None:
@@ -93,7 +115,9 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
     A step is the words of a command of cpp-pipe, which get the flags --run and --store of this one,
     or a line as it is. With --json this goes to stderr, so that stdout is JSON alone.
     """
-    lines = [] if result is None else [f"result: {result}"]
+    # A path stays on one line, a sentence need not.
+    where = wrap(f"result: {result}", columns_of(sys.stdout)) if isinstance(result, str) else ""
+    lines = [] if result is None else [where or f"result: {result}"]
     for number, step in enumerate(steps):
         line = step if isinstance(step, str) else command_line(common, *step)
         lines.append(f"{'next:' if number == 0 else '     '} {line}")
@@ -101,7 +125,7 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
         if common.as_json:
             say(line)
         elif torchrun.rank() == 0:
-            typer.echo(line)
+            print_line(line)
 
 
 def command_line(common: Common, *words: str) -> str:
@@ -114,26 +138,24 @@ def command_line(common: Common, *words: str) -> str:
     return shlex.join(words)
 
 
-def write_table(table: "pa.Table", path: Path) -> None:
-    """Writes a Parquet file, whole or not at all."""
-    import pyarrow.parquet as pq
-
-    from ..curation.files import whole_file
-
-    with whole_file(path) as temporary:
-        pq.write_table(table, temporary)
-    say(f"wrote {path}")
-
-
-def draw_tiles(tiles: "Sequence[Any]", path: Path) -> None:
+def draw_tiles(tiles: Sequence[Any], path: Path) -> None:
     """Draws images with lines below them as a contact sheet."""
+    from ..curation.files import whole_file
     from ..view.contact_sheet import draw_sheet
 
     if not tiles:
         say(f"nothing to draw: {path} is not written")
         return
-    try:
-        draw_sheet(tiles).save(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--sheet {path} cannot be written: {error}") from error
+    with whole_file(path, flag="--sheet") as temporary:
+        draw_sheet(tiles).save(temporary, SHEET[path.suffix.lower()])
     say(f"drew {path}")
+
+
+def check_destinations(out: Path | None, sheet: Path | None) -> None:
+    """ConfigError where a table or a sheet that the user asks for cannot be written."""
+    if out is not None:
+        require_file(out, TABLE)
+    if sheet is not None:
+        require_file(sheet, tuple(SHEET), flag="--sheet")
+        if not sheet.absolute().parent.is_dir():
+            raise ConfigError(f"--sheet {sheet} cannot be written: there is no such folder")

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from ..making.progress import ProgressLine
+from ..wording import counted
 from .app import subcommands
-from .options import Common, say
-from .output import print_next
+from .destinations import require_folder
+from .messages import current_progress
+from .options import LONG, Common, say, takes
+from .output import print_next, print_text
 
 app = subcommands()
 
@@ -18,7 +20,9 @@ _SHOWN = 5
 
 
 @app.command()
+@takes(*LONG)
 def pack(
+    common: Common,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the shards.")],
     shard_size: Annotated[
@@ -39,28 +43,26 @@ def pack(
     """
     from ...stages.sources.tar.writer import pack_folder
 
-    progress = ProgressLine()
-    progress.start("pack", 0, "images")
+    require_folder(out, flag="OUT")
+    progress = current_progress()
 
     def report(done: int, total: int) -> None:
-        progress.revise(total)
+        if done == 1:
+            progress.start("pack", total, "images")
         progress.advance(1)
 
-    try:
-        packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, report=report)
-    finally:
-        progress.close()
+    packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, report=report)
     for path, key in packed.renamed[:_SHOWN]:
         say(f"{path} has the key {key}: another image has its own")
     if len(packed.renamed) > _SHOWN:
-        say(f"and {len(packed.renamed) - _SHOWN:,} more have keys with a number")
+        say(f"keys with a number, of {len(packed.renamed) - _SHOWN:,} more, are not listed")
     for path, reason, detail in packed.skipped[:_SHOWN]:
         say(f"{path} is left out: {reason}, {detail}")
     if len(packed.skipped) > _SHOWN:
-        say(f"and {len(packed.skipped) - _SHOWN:,} more are left out")
+        say(f"and {len(packed.skipped) - _SHOWN:,} more left out")
     seen = packed.images + len(packed.skipped)
-    typer.echo(
+    print_text(
         f"seen {seen:,} = packed {packed.images:,} + skipped {len(packed.skipped):,}, in "
-        f"{len(packed.shards):,} shard(s)"
+        f"{counted(len(packed.shards), 'shard')}"
     )
     print_next(Common(), f"cpp-pipe embed --shards {shlex.quote(str(out))}", result=out)

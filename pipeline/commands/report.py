@@ -5,18 +5,17 @@ from typing import Annotated
 
 import typer
 
-from ...store import ConfigError
-from ...store.files import write_whole
 from ..run import Run
 from .app import subcommands
-from .options import READING, Common, open_plan, say, takes
-from .output import command_line
+from .destinations import PAGE, require_file
+from .options import LONG, READING, Common, open_plan, say, takes
+from .output import command_line, print_line
 
 app = subcommands()
 
 
 @app.command()
-@takes(*READING)
+@takes(*LONG, *READING)
 def report(
     common: Common,
     out: Annotated[
@@ -44,11 +43,12 @@ def report(
       cpp-pipe report --labels labels.csv
       cpp-pipe report --no-pictures
     """
+    from ..curation.files import whole_file
     from ..report.page import write_page
     from ..report.reader import read_contents
 
-    if out is not None and out.is_dir():
-        raise ConfigError(f"--out {out} is a folder: name a file, e.g. {out / 'report.html'}")
+    if out is not None:
+        require_file(out, PAGE)
     plan = open_plan(common, data={"label": label})
     plan.make("assignments", asked_by="report")
     must_score = label is not None or labels is not None
@@ -65,11 +65,9 @@ def report(
     if out is None:
         written: object = plan.store.write(f"reports/{plan.run}.html", page)
     else:
-        try:
-            write_whole(out, page)
-        except OSError as error:
-            raise ConfigError(f"--out {out} cannot be written: {error.strerror}") from error
+        with whole_file(out) as temporary:
+            temporary.write_bytes(page)
         written = out
     # Only the page's path goes to stdout, so that a script can open it.
-    typer.echo(str(written))
+    print_line(str(written))
     say(f"next: {command_line(common, 'serve')}")

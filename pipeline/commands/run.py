@@ -1,6 +1,7 @@
 """The command that makes everything of a run: run."""
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +12,13 @@ from ...store import ConfigError, MissingError
 from ..config import CONFIGS
 from ..making.plan import Plan
 from ..view.curve import read_curve
+from ..wording import columns_of, wrap
 from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
 from .embed import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
 from .evaluate import evaluation_table, score
-from .options import MODEL, Common, embed_table, open_plan, takes
-from .output import command_line
+from .options import LONG, MODEL, Common, embed_table, open_plan, takes
+from .output import command_line, print_line, print_text
 from .search import prepare_search
 from .select_k import curve_lines
 
@@ -24,7 +26,17 @@ app = subcommands()
 
 
 @app.command(name="run")
-@takes(*MODEL, "max_skipped", "allow_partial", "batch_size", "workers", "device", "sets", "store")
+@takes(
+    *MODEL,
+    "max_skipped",
+    "allow_partial",
+    "batch_size",
+    "workers",
+    "device",
+    *LONG,
+    "sets",
+    "store",
+)
 def run_(
     common: Common,
     config: Annotated[
@@ -62,8 +74,8 @@ def run_(
     )
     make_all(plan)
     if _has_labels(plan):
-        typer.echo("\n" + evaluation_table(score(plan)))
-    typer.echo("\n" + _next_steps(plan, common))
+        print_text("\n" + evaluation_table(score(plan)))
+    print_line("\n" + _next_steps(plan, common))
 
 
 def run_name(
@@ -103,7 +115,7 @@ def _next_steps(plan: Plan, common: Common) -> str:
     if len(_folders(plan)) > 1:
         command = command_line(common, "eval", "--label", "folder")
         lines.append(f"{command}   # do clusters follow the folders?")
-    result = f"result: run {plan.run} in the store {plan.store.root}"
+    result = wrap(f"result: run {plan.run} in the store {plan.store.root}", columns_of(sys.stdout))
     return "\n".join([result, "next:", *(f"  {line}" for line in lines)])
 
 
@@ -123,7 +135,7 @@ def make_all(plan: Plan) -> None:
     if "k_curve" in plan.settings.assign.needs:
         curve = plan.make("k_curve")
         for line in curve_lines(curve, read_curve(curve).points):
-            typer.echo(line)
+            print_text(line)
     plan.make("assignments")
     print_captions(plan)
     prepare_search(plan, "features")

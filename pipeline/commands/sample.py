@@ -8,8 +8,10 @@ import typer
 
 from ...store import Artifact, ConfigError
 from ..run import Run
+from ..wording import counted
 from .app import subcommands
-from .options import READING, Common, open_plan, say, takes
+from .destinations import new_folder
+from .options import LONG, READING, Common, open_plan, say, takes
 from .output import Column, print_json, print_next, print_table
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "edits", "device", "progress", *READING)
+@takes("as_json", "edits", "device", *LONG, *READING)
 def sample(
     common: Common,
     n: Annotated[int, typer.Option("-n", min=1, help="Images to choose.")] = 1000,
@@ -70,14 +72,14 @@ def sample(
     if not len(rows):
         raise ConfigError("no image is left to choose: all are excluded or chosen already")
     if len(rows) < n:
-        say(f"only {len(rows):,} images may be chosen, not {n:,}")
+        say(f"only {counted(len(rows), 'image')} may be chosen, not {n:,}")
     run = Run.open(plan.store, plan.run)
     names = _names(run.artifact("embeddings"), rows)
     if out is not None:
         _write(out, names)
     if tag is not None:
         run.edits.tag(tag, images=rows)
-        say(f"tagged {len(rows):,} images {tag!r}")
+        say(f"tagged {counted(len(rows), 'image')} {tag!r}")
     both = {"this sample": cover(pool, rows), "random": cover(pool, random_rows(pool, len(rows)))}
     if common.as_json:
         values = {name: vars(coverage) for name, coverage in both.items()}
@@ -85,9 +87,13 @@ def sample(
     else:
         _print_coverage(pool, rows, both, by)
     if out is not None:
-        print_next(common, ["curate", "--keys", str(out), "--out", "shards/"], result=out)
+        print_next(
+            common, ["curate", "--keys", str(out), "--out", new_folder("shards")], result=out
+        )
     elif tag is not None:
-        print_next(common, ["curate", "--edits", "open", "--tag", tag, "--out", "shards/"])
+        print_next(
+            common, ["curate", "--edits", "open", "--tag", tag, "--out", new_folder("shards")]
+        )
     else:
         words = ["sample", "-n", str(n), "--strategy", strategy]
         words += [] if by is None else ["--by", by]

@@ -11,8 +11,9 @@ from ...store import QueryError
 from ..making.plan import Plan
 from ..run import Run
 from .app import subcommands
-from .options import READING, Common, embed_table, open_plan, say, takes
-from .output import Column, draw_tiles, print_json, print_next, print_table
+from .destinations import new_folder
+from .options import LONG, READING, Common, embed_table, open_plan, say, takes
+from .output import Column, check_destinations, draw_tiles, print_json, print_next, print_table
 
 if TYPE_CHECKING:
     from ..view.searcher import Hit
@@ -31,7 +32,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "pretrained", "model_config", "device", "edits", *READING)
+@takes("as_json", "pretrained", "model_config", "device", "edits", *LONG, *READING)
 def search(
     common: Common,
     query: Annotated[
@@ -80,9 +81,9 @@ def search(
     from ..view.query import Example, Question, image_example, unlike_example
 
     like = (
-        *map(image_example, query or []),
+        *(image_example(name, "--query") for name in query or []),
         *(Example(kind="text", value=words) for words in text or []),
-        *(Example(kind="key", value=name) for name in key or []),
+        *(Example(kind="key", value=name, flag=f"--key {name!r}") for name in key or []),
     )
     if not like:
         raise QueryError("nothing to search for: give --query FILE, --text WORDS or --key KEY")
@@ -96,6 +97,7 @@ def search(
         target_recall=target_recall,
         edits=common.edits,
     )
+    check_destinations(None, sheet)
     for example in question.unlike:
         say(f"avoiding: {example.kind} {example.name or repr(example.value)}")
     plan = open_plan(common, embed=embed_table(common))
@@ -110,8 +112,17 @@ def search(
         print_json([hit.to_json() for hit in hits])
     else:
         print_hits(hits)
-    if hits:
+    if not hits:
+        return
+    if sheet is None:
         print_next(common, ["search", "--key", _name_of(hits[0]), "--sheet", "hits.png"])
+    elif hits[0].cluster is None:
+        print_next(common, ["clusters"])
+    else:
+        print_next(
+            common,
+            ["curate", "--cluster", str(hits[0].cluster), "--out", new_folder("shards")],
+        )
 
 
 def _name_of(hit: "Hit") -> str:
@@ -142,7 +153,7 @@ def print_hits(hits: "Sequence[Hit]") -> None:
         [
             Column("rank", is_right=True),
             Column("similarity", is_right=True),
-            Column("key", is_cut=True),
+            Column("key", is_name=True),
             Column("cluster", is_right=True),
             Column("caption", is_cut=True),
         ],

@@ -7,9 +7,10 @@ import typer
 
 from ...store import Artifact
 from ..view.curve import CurvePoint, read_curve
+from ..wording import agreeing, counted
 from .app import subcommands
 from .options import MAKING, Common, open_plan, parse_numbers, takes
-from .output import print_next
+from .output import print_line, print_next, print_text
 
 _BAR = 36
 """Characters of the longest bar of a curve, which make a line of 80 with what stands around it."""
@@ -53,7 +54,7 @@ def select_k(
     points = read_curve(curve).points
     _print_bars(points)
     for line in curve_lines(curve, points):
-        typer.echo(line)
+        print_text(line)
     print_next(common, ["assign"], result=curve.path(curve.only_part, "picture"))
 
 
@@ -67,7 +68,7 @@ def _print_bars(points: Sequence[CurvePoint]) -> None:
     def place(nats: float) -> int:
         return round((_BAR - 1) * (nats - low) / (high - low)) if high > low else 0
 
-    typer.echo(f"{'k':>6}  {'nats':>16}")
+    print_line(f"{'k':>6}  {'nats':>16}")
     for point in points:
         length = point.nats
         bar = ["#"] * (place(length) + 1) + [" "] * (_BAR - 1 - place(length))
@@ -77,7 +78,7 @@ def _print_bars(points: Sequence[CurvePoint]) -> None:
         mark = " <- shortest" if point.is_shortest else " as good" if point.is_as_good else ""
         mark += " <- chosen" if point.is_chosen and not point.is_shortest else ""
         vote = f" {point.votes:.0%}" if point.votes else ""
-        typer.echo(f"{point.k:>6}  {length:>16,.1f}  {''.join(bar)}{vote}{mark}".rstrip())
+        print_line(f"{point.k:>6}  {length:>16,.1f}  {''.join(bar)}{vote}{mark}".rstrip())
 
 
 def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
@@ -88,7 +89,10 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
     one_cluster = facts["one_cluster_nats"]
     saved = 1 - shortest / one_cluster if one_cluster else 0.0  # equal rows take no nats
     side = "shorter" if saved >= 0 else "longer"
-    lines = [f"{best} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"]
+    lines = [
+        f"{counted(best, 'cluster')} {agreeing(best, 'makes', 'make')} the shortest code, "
+        f"{abs(saved):.1%} {side} than none at all"
+    ]
     good = [point.k for point in points if point.is_as_good]
     if facts["resamples"]:
         votes = round((by_k[best].votes or 0) * facts["resamples"])
@@ -112,7 +116,8 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
         )
     if facts["rows_measured"] < facts["rows_in_all"]:
         lines.append(
-            f"measured on {facts['rows_measured']:,} of {facts['rows_in_all']:,} rows, drawn evenly"
+            f"measured on {facts['rows_measured']:,} of {counted(facts['rows_in_all'], 'row')}, "
+            "drawn evenly"
         )
     if best == facts["k_max"]:
         lines.append(f"the code is still getting shorter at k = {best}: raise spectrum.k_max")
@@ -120,7 +125,9 @@ def curve_lines(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
         clear = curve.manifest.config["clear"]
         why = f"that is less than {clear:.0%} shorter, so the code is no guide: " * (saved < clear)
         lines.append(
-            f"{why}{facts['chosen']} clusters have the highest BIC of k-means, and are chosen; "
+            f"{why}{counted(facts['chosen'], 'cluster')} "
+            f"{agreeing(facts['chosen'], 'has', 'have')} the highest BIC of k-means, and "
+            f"{agreeing(facts['chosen'], 'is', 'are')} chosen; "
             "if you know a better number, give it, e.g. `cpp-pipe assign --k 20`"
         )
     elif saved < _HARDLY:

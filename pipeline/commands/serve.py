@@ -10,7 +10,8 @@ import typer
 from ...store import ConfigError, MissingError, Store
 from ..run import Run
 from .app import subcommands
-from .options import READING, Common, find_run, open_plan, say, takes
+from .options import LONG, READING, Common, find_run, open_plan, say, takes
+from .output import print_line
 from .search import open_run
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("device", *READING)
+@takes("device", *LONG, *READING)
 def serve(
     common: Common,
     host: Annotated[
@@ -61,8 +62,9 @@ def serve(
     _require_server()
     from ..serve.app import make_app
     from ..serve.open_run import CurrentRun, make_opener
-    from ..serve.server import LOCAL, address_of, bind, is_local, serve_until_signal
+    from ..serve.server import LOCAL, address_of, bind, find_address, is_local, serve_until_signal
 
+    find_address(host, port)
     if token is not None and not token.strip():
         raise ConfigError("--token must not be empty: give `new`, or leave it out on this machine")
     if token == "new":
@@ -85,7 +87,7 @@ def serve(
                 f"serve: {host} can be reached from other machines, and what is sent is not "
                 "encrypted: use a proxy with TLS where you do not trust the network"
             )
-        typer.echo(f"{address}?token={quote(token, safe='')}" if token else address)
+        print_line(f"{address}?token={quote(token, safe='')}" if token else address)
         say("next: open this address in a browser; Ctrl-C stops the server")
         try:
             serve_until_signal(make_app(current, token=token, hosts=(*LOCAL, host)), listening)

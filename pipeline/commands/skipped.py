@@ -7,9 +7,10 @@ import typer
 from ...store import ConfigError, Store
 from ..run import Run
 from ..view.skipped import count_skipped, read_skipped
+from ..wording import counted
 from .app import subcommands
 from .options import READING, Common, find_run, takes
-from .output import Column, print_json, print_next, print_table
+from .output import Column, print_json, print_next, print_table, print_text
 
 _LISTED = 20
 """Samples that a table lists where -n is absent."""
@@ -50,9 +51,9 @@ def skipped(
         print_json({"total": total, "reasons": dict(counts.most_common()), "rows": rows})
     else:
         seen = sum(part.facts["seen"] for part in embeddings.parts)
-        typer.echo(f"skipped {counts.total():,} of {seen:,} samples")
+        print_text(f"skipped {counts.total():,} of {counted(seen, 'sample')}")
         for name, count in counts.most_common():
-            typer.echo(f"{count:>9,}  {name}")
+            print_text(f"{count:>9,}  {name}")
         _print_rows(list(read_skipped(embeddings, reason, limit=n or _LISTED)), total)
     print_next(common, ["status"])
 
@@ -60,11 +61,11 @@ def skipped(
 def _print_rows(rows: list[dict], total: int) -> None:
     if not rows:
         return
-    typer.echo("")
+    print_text("")
     print_table(
         [
-            Column("shard", is_cut=True),
-            Column("key", is_cut=True),
+            Column("shard", is_name=True),
+            Column("key", is_name=True),
             Column("reason"),
             Column("detail", is_cut=True),
         ],
@@ -74,4 +75,4 @@ def _print_rows(rows: list[dict], total: int) -> None:
         ],
     )
     if total > len(rows):
-        typer.echo(f"and {total - len(rows):,} more: -n lists more, --json all")
+        print_text(f"and {total - len(rows):,} more: -n lists more, --json all")

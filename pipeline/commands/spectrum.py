@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from ..wording import counted
 from .app import subcommands
 from .options import MAKING, Common, open_plan, takes
-from .output import print_next
+from .output import print_next, print_text
 
 app = subcommands()
 
@@ -46,8 +47,9 @@ def spectrum(
         "k_max": k_max,
     }
     made = open_plan(common, spectrum=flags).make("spectrum")
-    typer.echo(
-        f"{made.rows:,} landmarks for {made.facts['rows_in_all']:,} rows, linked by "
-        f"{made.facts['affinity']}, up to {made.facts['k_max']} clusters"
+    print_text(
+        f"{counted(made.rows, 'landmark')} for {counted(made.facts['rows_in_all'], 'row')}, "
+        f"linked by "
+        f"{made.facts['affinity']}, up to {counted(made.facts['k_max'], 'cluster')}"
     )
     print_next(common, ["select-k"], result=made.folder)

@@ -10,7 +10,7 @@ from ...store import MissingError, Store
 from ...store.runs import kind_of, sorted_slots
 from .app import subcommands
 from .options import Common, takes
-from .output import Column, print_json, print_next, print_table
+from .output import Column, print_json, print_next, print_table, print_text
 
 _NEXT = {
     "captions": "report",
@@ -40,14 +40,14 @@ def status(
         known = ", ".join(store.runs.names()) or "none"
         raise MissingError(f"the store {common.store} has no run {run!r}; its runs are: {known}")
     if not names:
-        typer.echo(f"the store {common.store} is empty: `cpp-pipe embed --shards ...` begins a run")
+        print_text(f"the store {common.store} is empty: `cpp-pipe embed --shards ...` begins a run")
         return
     runs = {name: _run_status(store, name) for name in names}
     if common.as_json:
         print_json(runs)
         return
     for name, rows in runs.items():
-        typer.echo(f"run {name}")
+        print_text(f"run {name}")
         _print_rows(rows)
     for name, rows in runs.items():
         held = {row["slot"] for row in rows}
@@ -59,7 +59,7 @@ def status(
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(
         [
-            Column("artifact", is_cut=True),
+            Column("artifact", is_name=True),
             Column("version"),
             Column("rows", is_right=True),
             Column("MiB", is_right=True),

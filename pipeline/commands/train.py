@@ -7,7 +7,7 @@ import typer
 from .app import subcommands
 from .caption import vocabulary_setting
 from .options import MAKING, Common, open_plan, takes
-from .output import print_next
+from .output import print_line, print_next
 
 app = subcommands()
 
@@ -80,5 +80,5 @@ def train(
     }
     heads = open_plan(common, train=flags, views=views).make("heads")
     if heads.table(heads.only_part, "history").num_rows:
-        typer.echo(f"history: {heads.path(heads.only_part, 'picture')}")
+        print_line(f"history: {heads.path(heads.only_part, 'picture')}")
     print_next(common, ["select-k"], ["search", "--query", "img.jpg"], result=heads.folder)

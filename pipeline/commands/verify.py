@@ -2,15 +2,17 @@
 
 import typer
 
+from ..wording import counted
 from .app import subcommands
-from .options import Common, open_store, takes
-from .output import print_next
+from .messages import current_progress, say
+from .options import LONG, Common, open_store, takes
+from .output import print_next, print_text
 
 app = subcommands()
 
 
 @app.command()
-@takes("store")
+@takes(*LONG, "store")
 def verify(common: Common) -> None:
     """Read every byte of the store, and name each damaged file.
 
@@ -22,15 +24,22 @@ def verify(common: Common) -> None:
     from ...store.upkeep import verify as verify_artifact
 
     artifacts = open_store(common).artifacts()
-    faults = [fault for artifact in artifacts for fault in verify_artifact(artifact)]
+    faults = []
+    progress = current_progress()
+    progress.start("verify", len(artifacts), "artifacts")
+    for artifact in artifacts:
+        faults += verify_artifact(artifact)
+        progress.advance(1)
+    progress.end()
     for fault in faults:
-        typer.echo(f"{fault.path} {fault.what}")
+        print_text(f"{fault.path} {fault.what}")
     if faults:
-        typer.echo(
-            f"{len(faults)} fault(s): restore these files, or remove the folders of their versions "
-            "and run the commands again",
-            err=True,
+        say(
+            f"{counted(len(faults), 'fault')}: restore these files, or remove the folders of their "
+            "versions and run the commands again"
         )
         raise typer.Exit(1)
-    typer.echo(f"{len(artifacts)} artifacts are whole")
+    print_text(
+        f"{counted(len(artifacts), 'artifact')} {'is' if len(artifacts) == 1 else 'are'} whole"
+    )
     print_next(common, ["status"])

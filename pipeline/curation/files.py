@@ -7,17 +7,18 @@ from pathlib import Path
 
 from ...store import ConfigError, CppPipeError
 from ...store.files import sync, temporary_sibling
+from ...store.leftovers import remove_leftovers
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, flag: str = "--out") -> Iterator[Path]:
     """A temporary path to write a file to; it becomes `path` if the block ends without an error."""
     path = path.resolve()  # of a link, the file that it leads to
     if path.is_dir():
-        raise ConfigError(f"--out {path} is a folder: name a file in it")
+        raise ConfigError(f"{flag} {path} is a folder: name a file in it")
     if path.exists() and not path.is_file():
-        raise ConfigError(f"--out {path} is a device or a pipe: name a file")
-    with _renamed(path) as temporary:
+        raise ConfigError(f"{flag} {path} is a device or a pipe: name a file")
+    with _renamed(path, flag) as temporary:
         yield temporary
 
 
@@ -29,7 +30,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"--out {path} exists already: name a new one, nothing is overwritten")
-    with _renamed(path) as temporary:
+    with _renamed(path, "--out") as temporary:
         temporary.mkdir()
         yield temporary
         if path.exists():
@@ -37,10 +38,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _renamed(path: Path) -> Iterator[Path]:
+def _renamed(path: Path, flag: str) -> Iterator[Path]:
     temporary = temporary_sibling(path)
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
         yield temporary
         sync(temporary)
         temporary.replace(path)
@@ -48,9 +50,10 @@ def _renamed(path: Path) -> Iterator[Path]:
     except CppPipeError:
         raise
     except OSError as error:
-        raise ConfigError(f"--out {path} cannot be written: {error.strerror or error}") from error
+        raise ConfigError(f"{flag} {path} cannot be written: {error.strerror or error}") from error
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the error that is under way says more
+                temporary.unlink(missing_ok=True)

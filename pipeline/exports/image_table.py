@@ -1,6 +1,6 @@
 """A table with a row an image and all that a run knows of it, part by part."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -34,9 +34,16 @@ class ImageTable:
     duplicates: Artifact | None
     edited: Edited | None = None
     """Decisions, which add columns; excluded images are left out by none of them."""
+    report: Callable[[int], None] = lambda rows: None
+    """Gets the number of rows that were written, part by part."""
 
     @classmethod
-    def of(cls, run: Run, edits: str | None = None) -> Self:
+    def of(
+        cls,
+        run: Run,
+        edits: str | None = None,
+        report: Callable[[int], None] = lambda rows: None,
+    ) -> Self:
         """MissingError if nothing is embedded; anything else may be missing.
 
         `edits` names decisions: sealed ones, or `open`.
@@ -49,6 +56,7 @@ class ImageTable:
             captions=run.current("captions") if assignments is not None else None,
             duplicates=run.current("duplicates"),
             edited=None if edits is None else open_edited(run, edits),
+            report=report,
         )
 
     def __len__(self) -> int:
@@ -89,6 +97,7 @@ class ImageTable:
             if FEATURE in vectors and self.features is not None:
                 columns[FEATURE] = as_lists(self.features.array(part.name, "z"))
             yield pa.table(columns)
+            self.report(part.rows)  # only once the table was used
 
     def _decided(self, numbers: range) -> "dict[str, pa.Array]":
         """What people decided about some rows: cluster, its name, tags, exclusion and note."""

@@ -11,6 +11,7 @@ from ...stages.contract import Inputs, Runtime, Stage
 from ...store import Artifact, Store
 from ...store.paths import is_in_bucket
 from ..device import find_device
+from ..wording import agreeing, counted
 from .engines import torchrun
 from .engines.engine import find_engine
 
@@ -89,7 +90,8 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     why = f", needed by {job.asked_by}" if job.asked_by else ""
     say(f"{stage.name}: making {job.slot} {draft.recipe.version}{why}")
     if finished:
-        say(f"{stage.name}: {len(finished)} of {len(parts)} parts are there already")
+        there = f"{counted(len(parts), 'part')} {agreeing(len(parts), 'is', 'are')}"
+        say(f"{stage.name}: {len(finished)} of {there} there already")
     # A fit needs all rows at once, so it runs here.
     engine = find_engine("local" if stage.is_fit else runtime.engine)
     device = engine.find_device(runtime) if len(finished) < len(parts) else "none"
@@ -98,15 +100,16 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     todo = {part: source for part, source in runtime.sources.items() if part not in finished}
     runtime = replace(runtime, device=device, sources=todo)
     held = engine.make_parts(stage, draft, parts, job.inputs, runtime)
+    runtime.progress.end()
     if held:
         raise LeftToOthers(
-            f"{stage.name}: other workers are still making {len(held)} of {len(parts)} parts of "
-            f"{job.slot}; the last to finish publishes them"
+            f"{stage.name}: other workers are still making {len(held)} of "
+            f"{counted(len(parts), 'part')} of {job.slot}; the last to finish publishes them"
         )
     stage.review(list(draft.finished().values()), runtime)
     seconds = time.monotonic() - started
     artifact = draft.publish(job.inputs, _made_by(device, seconds))
-    size = f"{artifact.rows:,} rows in {len(parts):,} part(s)"
+    size = f"{counted(artifact.rows, 'row')} in {counted(len(parts), 'part')}"
     say(f"{stage.name}: {size}, {seconds:.1f} s on {device}")
     return artifact
 

@@ -14,6 +14,7 @@ from ...stages.sources.tar.shards import TarShard
 from ...store import ConfigError, ShardError
 from ...store.digest import digest_file
 from ..config import CONFIGS, SHIPPED, Data, EmbedSettings
+from ..wording import counted
 
 
 def find_sources(
@@ -78,7 +79,7 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
         chunks = find_chunks(root)
         folders = len({chunk.folder for chunk in chunks})
         count = sum(len(chunk.images) for chunk in chunks)
-        say(f"found {count:,} images in {folders:,} folder(s) of {root}")
+        say(f"found {counted(count, 'image')} in {counted(folders, 'folder')} of {root}")
         sources += chunks
     return sources
 

@@ -41,6 +41,8 @@ def _find_file(name: str, flag: str) -> Path | None:
     if shipped.is_file() and shipped.suffix == ".txt" and Path(name).name == name:
         return shipped
     path = Path(name).expanduser()
+    if path.is_dir():
+        raise ConfigError(f"{flag} {name!r} is a folder: name a file in it, or {_ALLOWED}")
     if not path.is_file():
         raise ConfigError(f"{flag} must be {_ALLOWED}: {name!r} does not exist")
     return path.resolve()

@@ -42,9 +42,12 @@ class QueueProgress:
     def parts(self, done: int, total: int) -> None:
         """Ignored: the starting process counts parts itself."""
 
-    def tell(self, line: str) -> None:
+    def end(self) -> None:
+        """Ignored: the starting process ends the count of all workers."""
+
+    def report(self, line: str) -> None:
         """Prints a message."""
-        self._send("tell", line)
+        self._send("report", line)
 
     def _send(self, name: str, *values: Any, **named: Any) -> None:
         self._messages.put((os.getpid(), name, values, named))

@@ -6,6 +6,7 @@ from ...stages.contract import Progress
 from ..run import Run
 from ..view.columns import iterate_columns, read_rows
 from ..view.facts import Absence, command_for
+from ..wording import counted
 from .contents import Mosaic, Neighbourhood, Sample, Tally
 from .counts import surest_and_doubtful
 from .mosaics import TILE, Tiles, draw_mosaic, draw_strip
@@ -40,12 +41,14 @@ def read_mosaics(run: Run, tally: Tally, progress: Progress) -> tuple[list[Mosai
                 doubtful=len(doubtful),
             )
         )
-    absence = None
+    absence, drawn = None, counted(total - missing, "image")
     if missing:
-        reason = f"{missing:,} of {total:,} images cannot be read where they were embedded from"
+        reason = (
+            f"{missing:,} of {counted(total, 'image')} cannot be read where they were embedded from"
+        )
         absence = Absence(what="images", reason=reason, command=command_for(run, "embed"))
-        progress.tell(f"report: {missing:,} of {total:,} images cannot be read: {tiles.trouble}")
-    progress.tell(f"report: drew {total - missing:,} images of {len(mosaics):,} clusters")
+        progress.report(f"report: {reason}: {tiles.trouble}")
+    progress.report(f"report: drew {drawn} of {counted(len(mosaics), 'cluster')}")
     return (mosaics if missing < total else []), absence
 
 

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 
+from ..wording import agreeing, counted
 from .contents import Contents, Jpeg, Mosaic, Neighbourhood
 from .markup import Html, breakable, tag
 from .sections import section
@@ -21,7 +22,8 @@ def images_section(contents: Contents) -> Html:
         return section(title, f"None: {absence.reason}.")
     lead = "The surest images of each cluster; below them, smaller, those it is least sure of."
     if shown < contents.k:
-        lead += f" The {shown:,} largest of {contents.k:,} clusters are shown."
+        which = f"{shown:,} largest of {counted(contents.k, 'cluster')}"
+        lead += f" The {which} {agreeing(shown, 'is', 'are')} shown."
     cards = [_card(mosaic, contents) for mosaic in contents.mosaics[:shown]]
     note = None if absence is None else tag("p", absence.reason, ".", class_="note")
     return section(title, lead, tag("div", *cards, class_="mosaics"), note)
@@ -57,8 +59,8 @@ def _card(mosaic: Mosaic, contents: Contents) -> Html:
     others = " · ".join(caption.words for caption in captions[1:4])
     number = f"cluster {cluster} · " if captions else ""
     size = int(tally.sizes[cluster])
-    facts = f"{number}{size:,} images · confidence {tally.confidence[cluster]:.2f}"
-    alt = f"{name}: its {mosaic.surest} surest images"
+    facts = f"{number}{counted(size, 'image')} · confidence {tally.confidence[cluster]:.2f}"
+    alt = f"{name}: its {counted(mosaic.surest, 'surest image')}"
     alt += f", and {mosaic.doubtful} doubtful ones." if mosaic.doubtful else "."
     caption = tag(
         "figcaption",
@@ -80,8 +82,8 @@ def _neighbourhood(neighbourhood: Neighbourhood, contents: Contents) -> Html:
         ("Before: embeddings", neighbourhood.before, neighbourhood.same_before),
         ("After: features", neighbourhood.after, neighbourhood.same_after),
     ):
-        share = f"{same} of {count} are in the same cluster"
-        alt = f"The {count} images nearest to {key}; {share}."
+        share = f"{same} of {count} {agreeing(count, 'is', 'are')} in the same cluster"
+        alt = f"The {counted(count, 'image')} nearest to {key}; {share}."
         sides.append(tag("div", tag("h4", f"{when}, {share}"), _image(strip, alt)))
     return tag("div", title, first, *sides, class_="card neighbours")
 

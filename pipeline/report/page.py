@@ -1,5 +1,6 @@
 """The report of a run as one self-contained HTML file that needs no network."""
 
+from ..wording import agreeing, counted
 from .contents import Contents
 from .image_sections import images_section, neighbours_section
 from .markup import Child, Html, join, tag
@@ -20,7 +21,10 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def write_page(contents: Contents) -> str:
     """The report as HTML. The same contents give the same text."""
-    title = f"{contents.run}: {contents.k:,} clusters of {contents.tally.rows:,} images"
+    title = (
+        f"{contents.run}: {counted(contents.k, 'cluster')} of "
+        f"{counted(contents.tally.rows, 'image')}"
+    )
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -60,7 +64,7 @@ def _header(contents: Contents) -> Html:
     return tag(
         "header",
         tag("p", "cpp-pipe, run ", contents.run, class_="kicker"),
-        tag("h1", f"{tally.rows:,} images in {contents.k:,} clusters"),
+        tag("h1", f"{counted(tally.rows, 'image')} in {counted(contents.k, 'cluster')}"),
         tag("p", *_summary(contents), class_="summary"),
         tag("dl", *(_fact(*fact) for fact in facts), class_="facts"),
         tag("p", *_slots(contents), class_="slots"),
@@ -74,7 +78,8 @@ def _fact(name: str, value: str, note: str) -> Html:
 def _summary(contents: Contents) -> list[Child]:
     counts = contents.counts
     text = (
-        f"Of {counts.seen:,} images seen, {counts.embedded:,} were embedded with "
+        f"Of {counted(counts.seen, 'image')} seen, {counts.embedded:,} "
+        f"{agreeing(counts.embedded, 'was', 'were')} embedded with "
         f"{contents.model} and {counts.seen - counts.embedded:,} skipped."
     )
     if not contents.made_at:

@@ -3,6 +3,7 @@
 from math import isnan
 from typing import NamedTuple
 
+from ..wording import counted
 from .contents import Contents, Sample, Space
 from .figures import FLOOR, draw_cosines, draw_singular_values
 from .markup import Html, tag
@@ -68,7 +69,7 @@ def _cosines(side: _Side, space: Space, sample: Sample) -> Html:
     contrast = f"Mean |cosine| is {' and '.join(means)}. " if means else ""
     rows = sample.heat_map_rows
     alt = (
-        f"Heat map of |cosine| between {sum(rows.values())} images of the clusters "
+        f"Heat map of |cosine| between {counted(sum(rows.values()), 'image')} of the clusters "
         f"{', '.join(map(str, rows))}. {contrast}"
     ).strip()
     drawn = draw_svg(f"{side.name}-c", alt, draw_cosines, space.cosines, rows)
@@ -77,7 +78,9 @@ def _cosines(side: _Side, space: Space, sample: Sample) -> Html:
 
 def _values(side: _Side, space: Space) -> Html:
     used = int((space.overall > _TENTH).sum())
-    share = f"{used} of {space.size} directions carry more than a tenth of the strongest one"
+    share = (
+        f"{used} of {counted(space.size, 'direction')} carry more than a tenth of the strongest one"
+    )
     alt = (
         f"Line chart of singular values over the largest, logarithmic, down to {FLOOR:g}. "
         f"Over all images, {share}."
@@ -91,12 +94,12 @@ def _describe_sample(contents: Contents) -> str:
     """Which rows the figures show."""
     sample, tally = contents.sample, contents.tally
     drawn = len(sample.overall)
-    overall = f"all {tally.rows:,} images"
+    overall = f"all {counted(tally.rows, 'image')}"
     if drawn < tally.rows:
-        overall = f"a random sample of {drawn:,} of {tally.rows:,} images"
+        overall = f"a random sample of {drawn:,} of {counted(tally.rows, 'image')}"
     most = max(map(len, sample.of_cluster.values()))
     is_cut = any(len(rows) < tally.sizes[cluster] for cluster, rows in sample.of_cluster.items())
-    of_each = f"up to {most:,} random images" if is_cut else "all images"
+    of_each = f"up to {counted(most, 'random image')}" if is_cut else "all images"
     count = len(sample.of_cluster)
     largest = "the largest cluster" if count == 1 else f"each of the {count} largest clusters"
     heat_map_rows = max(sample.heat_map_rows.values())

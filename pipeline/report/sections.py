@@ -3,6 +3,7 @@
 from ..view.curve import KCurve
 from ..view.evaluation import Evaluation
 from ..view.facts import FAR, Absence
+from ..wording import agreeing, counted
 from .contents import Contents
 from .figures import (
     draw_confidence,
@@ -74,7 +75,7 @@ def _curve(curve: KCurve, contents: Contents) -> Html:
     band = " The band holds the curves of all resamples." if has_band else ""
     has_votes = any(point.votes is not None for point in points)
     votes = " Below: the share of resamples in which each k is the shortest." if has_votes else ""
-    used = f" This run has {contents.k} clusters." if contents.k != shortest else ""
+    used = f" This run has {counted(contents.k, 'cluster')}." if contents.k != shortest else ""
     doubt = "" if curve.is_guide else " It saves too little over no clusters at all to decide."
     caption = (
         f"Lower is better. The dot is the shortest, {_name(shortest)}; {good}.{doubt}{band}"
@@ -93,8 +94,8 @@ def _sizes(contents: Contents) -> Html:
     order = tally.largest_first
     sizes = tally.sizes[order]
     alt = (
-        f"Sizes of {contents.k} clusters, largest first: from {sizes[0]:,} down to {sizes[-1]:,} "
-        "images."
+        f"Sizes of {counted(contents.k, 'cluster')}, largest first: from {sizes[0]:,} down to "
+        f"{counted(int(sizes[-1]), 'image')}."
     )
     caption = (
         f"Images in each cluster, from {sizes[0]:,} down to {sizes[-1]:,}. The steeper the slope, "
@@ -108,7 +109,7 @@ def confidence_section(contents: Contents) -> Html:
     tally = contents.tally
     far = int(tally.far.sum())
     alt = (
-        f"Histogram of the confidence of {tally.rows:,} images, whose median is "
+        f"Histogram of the confidence of {counted(tally.rows, 'image')}, whose median is "
         f"{tally.median_confidence:.2f}."
     )
     caption = (
@@ -121,13 +122,15 @@ def confidence_section(contents: Contents) -> Html:
         "Confidence", draw_svg("confidence", alt, draw_confidence, tally.bins), caption
     )
     far_alt = (
-        f"Histogram of the novelty of {tally.rows:,} images: {far:,} of them are above {FAR:g}."
+        f"Histogram of the novelty of {counted(tally.rows, 'image')}: {far:,} of them above "
+        f"{FAR:g}."
     )
     far_caption = (
-        f"{far:,} of {tally.rows:,} images (right of the line) have a novelty above {FAR:g}: they "
-        "are farther from every known embedding than nearly all that clusters were fitted on. They "
-        "are in the nearest cluster, but may belong to none. Images that are known themselves are "
-        "at 0; the vertical scale is logarithmic from 10 up."
+        f"{far:,} of {counted(tally.rows, 'image')} (right of the line) "
+        f"{agreeing(far, 'has', 'have')} a novelty above {FAR:g}, which means "
+        "farther from every known embedding than nearly all that clusters were fitted on. Such "
+        "images are in the nearest cluster, but may belong to none. Images that are known "
+        "themselves are at 0; the vertical scale is logarithmic from 10 up."
     )
     novelty = captioned(
         "Novelty",
@@ -150,8 +153,9 @@ def scores_section(contents: Contents) -> Html:
         f"; {evaluation.unlabelled:,} without a label are left out" if evaluation.unlabelled else ""
     )
     lead = (
-        f"Over {evaluation.n:,} images of {evaluation.classes:,} classes in {evaluation.k:,} "
-        f"clusters{unlabelled}. Neither training nor clustering saw labels."
+        f"Over {counted(evaluation.n, 'image')} of {counted(evaluation.classes, 'class')} in "
+        f"{counted(evaluation.k, 'cluster')}{unlabelled}. Neither training nor clustering saw "
+        "labels."
     )
     note = (
         "Accuracy matches each cluster with one class, so with more clusters than classes some "

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+from ..config import settings_of
 from .models import EvaluationState
 from .open_run import OpenRun
 
@@ -58,7 +59,7 @@ def _find_obstacle(opened: OpenRun) -> EvaluationState | None:
     if opened.embeddings.rows > MAX_ROWS:
         reason = f"the run has more than {MAX_ROWS:,} images: run `cpp-pipe eval`"
         return EvaluationState(state="absent", detail=reason)
-    label = dict(opened.run.record.settings.get("data", {})).get("label", "cls")
+    label = settings_of(opened.run.store, opened.run.record).data.label
     if label == "cls" and not opened.labels[1]:
         reason = "no image has a label: run `cpp-pipe eval --labels FILE.csv` with a table of them"
         return EvaluationState(state="absent", detail=reason)

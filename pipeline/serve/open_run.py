@@ -12,6 +12,7 @@ import numpy as np
 
 from ...store import Artifact, MissingError, Store, StoreError
 from ...store.digest import digest_json
+from ..config import settings_of
 from ..run import Run
 from ..view.facts import find_curve, find_readable
 from ..view.labels import read_labels
@@ -112,7 +113,7 @@ class OpenRun:
         """
         import pyarrow as pa
 
-        label = dict(self.run.record.settings.get("data", {})).get("label", "cls")
+        label = settings_of(self.run.store, self.run.record).data.label
         with reading(self.embeddings):
             if label == "cls":
                 chunks = [

@@ -69,10 +69,8 @@ class TimedProtocol(H11Protocol):
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; ConfigError if the address is not available."""
     listening = None
+    family, kind, proto, address = find_address(host, port)
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
         listening = socket.socket(family, kind, proto)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
@@ -86,6 +84,20 @@ def bind(host: str, port: int) -> socket.socket:
             "try another --port, or --port 0 for any that is free"
         ) from error
     return listening
+
+
+def find_address(host: str, port: int) -> tuple[int, int, int, Any]:
+    """Family, kind, protocol and address to listen at; ConfigError for a host that is none."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:  # a label of a name may be too long
+        raise ConfigError(
+            f"--host {host!r} is no address of this machine: give 127.0.0.1, localhost, or 0.0.0.0 "
+            "to be reached from other machines"
+        ) from error
+    return family, kind, proto, address
 
 
 def address_of(listening: socket.socket, host: str) -> str:

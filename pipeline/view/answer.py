@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import MissingError, QueryError
+from ..config import settings_of
 from .edited import open_edited
 from .filters import allowed_rows
 from .keys import row_of_key
 from .opened_run import OpenedRun
 from .query import Example, Question, check_vector, combine, embed_image, read_image
-from .searcher import TARGET_RECALL, Hit, Searcher, describe_rows, has_faiss
+from .searcher import Hit, Searcher, describe_rows, has_faiss
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +102,7 @@ def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = N
 
 def _default_recall(run: OpenedRun) -> float:
     """The recall in the run's settings; older runs without it have the default."""
-    return float(run.record.settings.get("index", {}).get("target_recall", TARGET_RECALL))
+    return settings_of(run.store, run.record).index.target_recall
 
 
 def _vector(run: OpenedRun, example: Example, space: str, searcher: Searcher) -> "np.ndarray":
@@ -111,12 +112,12 @@ def _vector(run: OpenedRun, example: Example, space: str, searcher: Searcher) ->
     if example.kind in ("key", "row"):
         rows, row = searcher.rows.source.rows, example.value
         if example.kind == "key":
-            row = row_of_key(run.artifact("embeddings"), row)
+            row = row_of_key(run.artifact("embeddings"), row, example.flag)
         elif not 0 <= row < rows:
             raise QueryError(f"row must be from 0 to {rows - 1}, got {row}")
         return searcher.rows.take([row])
     if example.kind == "vector":
         return check_vector(example.value, searcher.rows.width, space)
-    image = read_image(example.value, run.encoder.at_least, example.name)
+    image = read_image(example.value, run.encoder.at_least, example.name, example.flag or "image")
     embedding = embed_image(run.encoder, image)
     return embedding if space == "embeddings" else run.refiner.refine(image, embedding)

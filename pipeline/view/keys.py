@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import Artifact, QueryError
+from ..wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,15 +26,16 @@ def find_rows(embeddings: Artifact, key: str, shard: str | None = None) -> list[
     return [match.row for match in _find(embeddings, {key: shard})]
 
 
-def row_of_key(embeddings: Artifact, key: str) -> int:
-    """The row of KEY or SHARD:KEY; QueryError if it is in no shard or in several."""
+def row_of_key(embeddings: Artifact, key: str, flag: str = "") -> int:
+    """The row of KEY or SHARD:KEY; QueryError, which names the flag, if it is not in one shard."""
+    named = flag or f"the key {key!r}"
     shard, _, rest = key.rpartition(":")
     matches = list(_find(embeddings, {key: None, **({rest: shard} if shard else {})}))
     if not matches:
-        raise QueryError(f"--key {key!r} is in none of the {embeddings.rows} rows of the run")
+        raise QueryError(f"{named} is in none of the {counted(embeddings.rows, 'row')} of the run")
     if len(matches) > 1:
         shards = ", ".join(match.shard for match in matches[:_SHOWN])
-        raise QueryError(f"--key {key!r} is in several shards ({shards}): write SHARD:{key}")
+        raise QueryError(f"{named} is in several shards ({shards}): write SHARD:{key}")
     return matches[0].row
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
+from ..wording import counted
 
 _FITS = tuple(kind.name for kind in (HEADS, SPECTRUM, K_CURVE, HIERARCHY))
 """Kinds that are learned from rows; all others follow row by row."""
@@ -58,7 +59,8 @@ class Scope:
         if self.part == "held-out" and not chosen.any():
             raise MissingError(
                 f"--part held-out has no rows: {_join_or(_FITS)} were fitted on each of the "
-                f"{embeddings.rows:,} rows of the run: `cpp-pipe embed` (or import) of the old "
+                f"{counted(embeddings.rows, 'row')} of the run: `cpp-pipe embed` (or import) of "
+                f"the old "
                 "shards and new ones adds rows that are held out until a command such as `cpp-pipe "
                 "train` fits again; --where FIELD=VALUE names a split"
             )
@@ -123,9 +125,9 @@ def _label(value: Any) -> str | None:
 def explain_no_labels(embeddings: Artifact, label: str, table: Path | None, rows: int) -> str:
     """Why none of the rows that were asked for has a label."""
     if table is not None:
-        return f"no key of {table} is among the {rows:,} rows to score"
+        return f"no key of {table} is among the {counted(rows, 'row')} to score"
     return (
-        f"none of the {rows:,} rows to score has the label {label!r}: --label cls reads "
+        f"none of the {counted(rows, 'row')} to score has the label {label!r}: --label cls reads "
         f".cls members, --label FIELD a JSON field ({_fields(embeddings)}), --labels FILE a table "
         "of key and label"
     )

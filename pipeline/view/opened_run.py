@@ -8,7 +8,7 @@ from ...store import Artifact, MissingError, RunRecord, Store
 from ...store.manifest import Input
 from ...store.paths import StorePath
 from ...store.runs import kind_of
-from ..config import Settings
+from ..config import settings_of
 from ..device import find_device
 from ..making.sources import model_files
 from .images import open_row
@@ -85,7 +85,7 @@ class OpenedRun:
     def encoder(self) -> "Encoder":
         """The model that made the run's embeddings, loaded on first use."""
         if self._encoder is None:
-            settings = Settings.from_tables(self.record.settings, f"run {self.record.name}")
+            settings = settings_of(self.store, self.record)
             files = model_files(settings.embed)
             device = find_device(self.device)
             self._encoder = load_encoder_of(self.artifact("embeddings"), files, device)

@@ -34,6 +34,8 @@ class Example:
     value: Any
     name: str = ""
     """The name of the file that an image was read from."""
+    flag: str = ""
+    """What the user typed, for messages; empty if it came another way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,24 +135,24 @@ def _checked(value: Any, kind: ExampleKind) -> Any:
 def unlike_example(text: str) -> Example:
     """The example that a value of `--not` is: key:KEY, the name of an image, or else words."""
     if text.startswith("key:"):
-        return Example(kind="key", value=text.removeprefix("key:"))
+        return Example(kind="key", value=text.removeprefix("key:"), flag=f"--not {text!r}")
     if text.startswith("text:"):
         return Example(kind="text", value=text.removeprefix("text:"))
     is_image = Path(text).suffix.lower() in DOTTED_IMAGE_SUFFIXES or "://" in text
     # Unlike Path.is_file, it takes any text: words may be too long for the name of a file.
     if text == STANDARD_INPUT or is_image or os.path.isfile(text):
-        return image_example(text)
+        return image_example(text, "--not")
     return Example(kind="text", value=text)
 
 
-def image_example(name: str) -> Example:
-    """An image named on the command line, read once; QueryError if it is not an image."""
-    data = read_bytes(name)
-    read_image(data, name=name)
-    return Example(kind="image", value=data, name=name)
+def image_example(name: str, flag: str) -> Example:
+    """An image named by a flag, read once; QueryError if it is not an image."""
+    data = read_bytes(name, flag)
+    read_image(data, name=name, flag=flag)
+    return Example(kind="image", value=data, name=name, flag=flag)
 
 
-def read_bytes(name: "str | Path") -> bytes:
+def read_bytes(name: "str | Path", flag: str = "image") -> bytes:
     """The bytes of a local file, by its path or its file:// URL, or of standard input for `-`."""
     if str(name) == STANDARD_INPUT:
         return sys.stdin.buffer.read()
@@ -159,18 +161,21 @@ def read_bytes(name: "str | Path") -> bytes:
         url = urlsplit(str(name))
         if url.scheme != "file" or url.netloc not in ("", "localhost"):
             raise QueryError(
-                f"--query {name} is not on this machine: give a path, a file:// URL, or - for "
+                f"{flag} {name} is not on this machine: give a path, a file:// URL, or - for "
                 "standard input, e.g. `curl URL | cpp-pipe search --query -`"
             )
         path = Path(unquote(url.path))
     try:
         return path.read_bytes()
     except OSError as error:
-        raise QueryError(f"--query {name} cannot be read: {error.strerror}") from error
+        raise QueryError(f"{flag} {name} cannot be read: {error.strerror}") from error
 
 
 def read_image(
-    query: "str | Path | bytes | Image.Image", at_least: int | None = None, name: str = ""
+    query: "str | Path | bytes | Image.Image",
+    at_least: int | None = None,
+    name: str = "",
+    flag: str = "image",
 ) -> "Image.Image":
     """A query image from its path, its bytes or Pillow; QueryError if it is not an image.
 
@@ -188,13 +193,13 @@ def read_image(
             f"{type(query).__name__}: wrap an array with PIL.Image.fromarray, read a file object "
             "with read()"
         )
-    data = query if isinstance(query, bytes) else read_bytes(query)
+    data = query if isinstance(query, bytes) else read_bytes(query, flag)
     named = name or ("bytes" if isinstance(query, bytes) else str(query))
     try:
         return decode(data, at_least=at_least).rgb
     except UndecodableImage as error:
         raise QueryError(
-            f"--query {named} cannot be decoded ({error.reason}: {error.detail}): it must be a "
+            f"{flag} {named} cannot be decoded ({error.reason}: {error.detail}): it must be a "
             "JPEG, PNG, WebP, GIF, BMP or TIFF image"
         ) from error
 

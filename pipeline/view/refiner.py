@@ -11,7 +11,7 @@ from ...stages.project import load_heads, refine
 from ...stages.views import GUIDE, encoders_needed, join_views, read_guide
 from ...store import Artifact, MissingError, Store
 from ...store.kinds import EMBEDDINGS, VIEWS, WORDS
-from ..config import Settings
+from ..config import settings_of
 from ..making.sources import model_files
 from .query import embed_image
 
@@ -69,7 +69,6 @@ class Refiner:
                 f"the heads need the model of run {run!r}, which the store {self._store.root} no "
                 "longer holds: search by --key or in embeddings"
             )
-        record = self._store.runs.read(run)
-        settings = Settings.from_tables(record.settings, f"run {run}")
+        settings = settings_of(self._store, self._store.runs.read(run))
         files = model_files(settings.embed)
         return load_encoder_of(self._store.open(EMBEDDINGS, version), files, self._device)

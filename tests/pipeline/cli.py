@@ -1,5 +1,6 @@
 """Running commands in this process, as a person would type them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,14 @@ class Outcome:
 
 
 def call(store: Path | str | None, *arguments: str | Path) -> Outcome:
-    """Runs one command, on a store where it takes one; a bug is raised."""
+    """Runs one command, on a store where it takes one; a bug is raised.
+
+    Unless COLUMNS is set, it prints lines so wide that no sentence is broken.
+    """
     words = [str(argument) for argument in arguments]
     flags = [] if store is None else ["--store", str(store)]
-    result = CliRunner().invoke(app, [*words, *flags])
+    columns = os.environ.get("COLUMNS", "1000")
+    result = CliRunner(env={"COLUMNS": columns}).invoke(app, [*words, *flags])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Outcome(result.exit_code, result.stdout, result.stderr)

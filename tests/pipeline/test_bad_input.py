@@ -200,6 +200,21 @@ def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards)
     assert "open_clip has no model 'ViT-L-41'" in line
 
 
+def test_a_folder_of_vocabularies_is_said_to_be_a_folder(store, shards, tmp_path):
+    embed(store, shards)
+    succeed(store, "train", *SMALL)
+    (tmp_path / "words").mkdir()
+    line = fail(store, "caption", "--vocabulary", tmp_path / "words")
+    assert "is a folder: name a file in it" in line
+
+
+@pytest.mark.parametrize("host", ["foo.invalid", "", "a" * 80, "256.1.1.1", "a b"])
+def test_a_host_that_is_none_is_refused_before_any_work(store, host):
+    line = fail(store, "serve", "--host", host)
+    assert f"--host {host!r} is no address of this machine: give 127.0.0.1" in line
+    assert not store.exists()
+
+
 def test_an_unknown_key_is_named(store, shards):
     embed(store, shards)
     succeed(store, "train", *SMALL)

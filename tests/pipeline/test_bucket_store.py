@@ -164,7 +164,7 @@ class Recorded(Silent):
         self.lines: list[str] = []
         self._stop_at = stop_at
 
-    def tell(self, line: str) -> None:
+    def report(self, line: str) -> None:
         """Keeps a line; KeyboardInterrupt at the words."""
         if self._stop_at and self._stop_at in line:
             raise KeyboardInterrupt

@@ -251,7 +251,7 @@ def test_the_report_is_short_and_the_json_holds_everything(by_hand):
         "clusters with the most rows outside their majority class:",
         "  1: 3 rows, purity 0.67, mostly dog",
         "largest mistakes:",
-        "  owl -> cluster 1 (matched to dog), 1 rows, 33% of owl",
+        "  owl -> cluster 1 (matched to dog), 1 row, 33% of owl",
         "--json has everything",
     ]
 

@@ -132,7 +132,10 @@ class Meddler:
     def parts(self, done: int, total: int) -> None:
         """Ignored."""
 
-    def tell(self, line: str) -> None:
+    def end(self) -> None:
+        """Ignored."""
+
+    def report(self, line: str) -> None:
         """Ignored."""
 
 

@@ -70,7 +70,7 @@ def test_a_folder_of_images_is_embedded_as_it_is(store, photos):
     (photos / "7" / "broken.jpg").write_bytes(b"no image")
     (photos / "7" / "empty.jpg").touch()
     done = embed_images(store, photos)
-    assert "found 23 images in 11 folder(s)" in done.err
+    assert "found 23 images in 11 folders" in done.err
     assert "seen 23 = embedded 21 + skipped 2" in done.out
     artifact = embeddings(store)
     found = rows(artifact)
@@ -98,7 +98,7 @@ def test_an_image_has_the_same_embedding_in_a_folder_and_in_a_shard(store, tmp_p
 def test_packing_says_what_it_did_and_what_comes_next(store, tmp_path, photos):
     write_image(photos / f"{label(0)}" / "0000.jpg")
     done = call(None, "pack", photos, tmp_path / "shards", "--shard-size", "8")
-    assert "seen 21 = packed 21 + skipped 0, in 3 shard(s)" in done.out
+    assert "seen 21 = packed 21 + skipped 0, in 3 shards" in done.out
     assert f"next: cpp-pipe embed --shards {tmp_path / 'shards'}\n" in done.out
     assert f"{label(0)}/0000.png has the key {label(0)}/0000-2" in done.err
     assert "seen 21 = embedded 21" in embed(store, tmp_path / "shards").out

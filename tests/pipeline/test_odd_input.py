@@ -124,7 +124,7 @@ def test_an_import_that_skips_too_much_fails(tmp_path):
     words = ["import", str(tmp_path / "rows.npz"), "--model", "ViT-B-32"]
     assert "3 of 10 samples (30.0%) were skipped" in fail(tmp_path / "store", *words)
     ran = succeed(tmp_path / "store", *words, "--max-skipped", "0.3")
-    assert "1 of 1 parts are there already" in ran.err
+    assert "1 of 1 part is there already" in ran.err
 
 
 def test_an_export_is_what_its_name_says(store, tmp_path):

@@ -1,7 +1,6 @@
 """What commands print: tables that fit, JSON alone on stdout, and what comes next."""
 
 import json
-import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -50,11 +49,21 @@ def store(tmp_path_factory) -> Path:
         ("outliers",),
     ],
 )
-def test_tables_fit_80_columns(store, words):
+def test_tables_fit_80_columns(store, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     lines = body(succeed(store, *words).out)
     assert len(lines) > 2
-    prose = re.compile(r"^(\d+ groups of|half of the|the store)")
-    assert max(len(line) for line in lines if not prose.match(line)) <= 80
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("skipped",), ("search", "--text", "seven", "-n", "40"), ("duplicates", "--above", "0.99")],
+)
+def test_a_pipe_gets_keys_whole(store, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "")
+    lines = body(succeed(store, *words).out)
+    assert any(LONG in line for line in lines) and not any("…" in line for line in lines)
 
 
 def test_json_keeps_names_whole_and_stdout_for_itself(store):

@@ -2,21 +2,27 @@
 
 import io
 import json
+import os
 import re
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
+from cpp_pipe.pipeline.commands.messages import finish
 from cpp_pipe.pipeline.commands.options import Common, open_plan, say
-from cpp_pipe.pipeline.making.progress import (
-    Count,
-    JsonProgress,
-    NoProgress,
-    ProgressLine,
-    Summary,
-    progress_named,
+from cpp_pipe.pipeline.making.counts import Count, Summary
+from cpp_pipe.pipeline.making.displays import (
+    Display,
+    JsonLines,
+    Lines,
+    LogFile,
+    Messages,
+    can_redraw,
 )
+from cpp_pipe.pipeline.making.live_line import LiveLine
+from cpp_pipe.pipeline.making.progress import ShownProgress, open_progress
 from cpp_pipe.pipeline.making.worker_progress import QueueProgress, gathered
 from cpp_pipe.stages.contract import Progress
 from cpp_pipe.store import ConfigError
@@ -43,6 +49,11 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """It is."""
         return True
+
+
+def shown(display: Display, clock: Clock) -> ShownProgress:
+    """Progress on one display."""
+    return ShownProgress(display, clock=clock)
 
 
 def test_the_current_rate_covers_ten_seconds_and_the_average_everything():
@@ -83,7 +94,7 @@ def test_a_step_every_millisecond_keeps_no_more_marks_than_a_slow_one():
 
 def test_the_line_says_rates_parts_time_left_skipped_and_waiting():
     clock, stream = Clock(), io.StringIO()
-    line = ProgressLine(stream, clock)
+    line = shown(Lines(stream), clock)
     line.parts(2, 20)
     line.start("embed", 40_000, "images")
     clock.sleep(100)
@@ -96,7 +107,7 @@ def test_the_line_says_rates_parts_time_left_skipped_and_waiting():
 
 def test_a_count_shows_only_what_is_known():
     clock, stream = Clock(), io.StringIO()
-    line = ProgressLine(stream, clock)
+    line = shown(Lines(stream), clock)
     line.parts(0, 1)
     line.start("train", 100, "steps")
     clock.sleep(10)
@@ -106,22 +117,53 @@ def test_a_count_shows_only_what_is_known():
     )
 
 
-def test_the_line_on_a_terminal_is_redrawn_and_wiped_before_a_message():
+def test_the_line_on_a_terminal_is_wiped_before_a_message(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     clock, stream = Clock(), Terminal()
-    line = ProgressLine(stream, clock)
+    line = shown(LiveLine(stream), clock)
     line.start("embed", 10, "images")
     for _ in range(8):
         clock.sleep(0.125)
         line.advance(1)
-    line.tell("done")
-    drawn = stream.getvalue().split("\r\x1b[2K")
-    assert len(drawn) == 6  # nothing, four drawings in a second, and what stands alone
-    assert drawn[-1] == "done\n"
+    line.report("done")
+    drawn = stream.getvalue()
+    assert "8/10 images" in drawn
+    # Wiped, and the cursor is there again.
+    assert drawn.endswith("\x1b[2Kdone\n")
+    assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
+
+
+def test_a_total_that_is_estimated_changes_only_with_a_word():
+    clock, stream = Clock(), io.StringIO()
+    progress = shown(JsonLines(stream), clock)
+    progress.start("embed", 0, "images")
+    for estimate in (1000, 1050, 950, 1000, 1200, 800, 850):
+        clock.sleep(1)
+        progress.revise(estimate)
+        progress.advance(100)
+    progress.sum_up({})
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    said = [line.get("message", line.get("total")) for line in lines]
+    assert said == [
+        1000, 1000, 1000, 1000,
+        "embed: about 1,200 images in all, not 1,000", 1200,
+        "embed: about 800 images in all, not 1,200", 800, 800,
+        700,
+    ]  # fmt: skip
+    assert [line["is_estimate"] for line in lines if "total" in line] == [True] * 7 + [False]
+
+
+def test_a_count_that_passes_its_estimate_moves_the_total_along():
+    count = Count("embed", 0, "images", 0.0)
+    assert count.revise(10) == ""
+    count.add(15, 0, "", None, 1.0)
+    assert count.snapshot(1.0).total == 15
+    assert count.revise(12) == ""
 
 
 def test_a_log_gets_a_line_every_ten_seconds():
     clock, stream = Clock(), io.StringIO()
-    line = ProgressLine(stream, clock)
+    line = shown(Lines(stream), clock)
     line.start("embed", 100, "images")
     for _ in range(61):
         clock.sleep(0.5)
@@ -131,19 +173,20 @@ def test_a_log_gets_a_line_every_ten_seconds():
 
 def test_json_has_every_field_on_one_line():
     clock, stream = Clock(), io.StringIO()
-    progress = JsonProgress(stream, clock)
+    progress = shown(JsonLines(stream), clock)
     progress.parts(1, 4)
     progress.start("embed", 0, "images")
     progress.revise(200)
     clock.sleep(4)
     progress.advance(50, skipped=2, note="x", spent={"encode": 3, "waited": 1, "read": 0.5})
-    progress.tell("a message")
+    progress.report("a message")
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert lines == [
         {
             "what": "embed",
             "done": 50,
             "total": 200,
+            "is_estimate": True,
             "unit": "images",
             "per_second_now": 12.5,
             "per_second": 12.5,
@@ -160,7 +203,7 @@ def test_json_has_every_field_on_one_line():
 
 def test_json_has_no_rate_in_the_first_second():
     clock, stream = Clock(), io.StringIO()
-    progress = JsonProgress(stream, clock)
+    progress = shown(JsonLines(stream), clock)
     progress.start("embed", 10, "images")
     clock.sleep(1)
     progress.advance(0)
@@ -171,7 +214,7 @@ def test_json_has_no_rate_in_the_first_second():
 
 def test_the_end_of_a_run_is_one_table_that_says_what_limits_it():
     clock, stream = Clock(), io.StringIO()
-    line = ProgressLine(stream, clock)
+    line = shown(Lines(stream), clock)
     line.start("embed", 900, "images")
     spent = {"read": 1, "decode": 9, "encode": 89, "write": 1, "waited": 10}
     line.advance(900, skipped=3, spent=spent)
@@ -187,7 +230,7 @@ def test_the_end_of_a_run_is_one_table_that_says_what_limits_it():
 
 def test_the_table_is_json_too():
     clock, stream = Clock(), io.StringIO()
-    progress = JsonProgress(stream, clock)
+    progress = shown(JsonLines(stream), clock)
     progress.start("embed", 900, "images")
     progress.advance(900, spent={"decode": 3, "encode": 1})
     clock.sleep(90)
@@ -214,7 +257,7 @@ def test_the_limit_is_what_takes_most_time(name: str, limit: str):
 
 def test_a_count_without_times_has_no_table():
     stream = io.StringIO()
-    line = ProgressLine(stream, Clock())
+    line = shown(Lines(stream), Clock())
     line.sum_up({})
     line.start("train", 100, "steps")
     line.advance(100)
@@ -224,28 +267,101 @@ def test_a_count_without_times_has_no_table():
 
 def test_no_progress_still_prints_messages():
     clock, stream = Clock(), io.StringIO()
-    progress = NoProgress(stream, clock)
+    progress = shown(Messages(stream), clock)
     progress.start("embed", 10, "images")
     clock.sleep(1000)
     progress.advance(10, spent={"encode": 1})
     progress.sum_up({})
-    progress.tell("a line")
+    progress.report("a line")
     assert stream.getvalue() == "a line\n"
 
 
 def test_an_unknown_progress_is_refused():
-    with pytest.raises(ConfigError, match="must be one of line, json, none"):
-        progress_named("bar")
+    with pytest.raises(ConfigError, match="must be one of auto, bar, log, json, none, got 'line'"):
+        open_progress("line")
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_live"),
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, True),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "unknown"}, False),
+        ({"CI": "true"}, False),
+        ({"CI": "false"}, True),
+    ],
+)
+def test_a_line_is_redrawn_only_where_that_can_be_seen(monkeypatch, variables, is_live):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert can_redraw(Terminal()) == is_live
+    assert not can_redraw(io.StringIO())
 
 
 def test_each_command_chooses_its_progress(tmp_path, capsys):
-    plan = open_plan(Common(store=str(tmp_path), progress="json"))
+    open_plan(Common(store=str(tmp_path), progress="json"))
     say("hello")
     assert json.loads(capsys.readouterr().err) == {"message": "hello"}
-    assert isinstance(plan.runtime.progress, JsonProgress)
-    open_plan(Common(store=str(tmp_path)))
+    plan = open_plan(Common(store=str(tmp_path)))
     say("hello")
-    assert capsys.readouterr().err == "hello\n"
+    plan.runtime.progress.report("again")
+    assert capsys.readouterr().err == "hello\nagain\n"
+    finish()
+
+
+# The log file.
+
+
+def test_a_log_file_grows_by_lines_with_the_time(tmp_path):
+    path = tmp_path / "new" / "embed.log"
+    for line in ("first", "second\nthird"):
+        progress = open_progress("none", path)
+        progress.report(line)
+        progress.finish()
+    times, lines = zip(*(line.split(" ", 1) for line in path.read_text().splitlines()), strict=True)
+    assert lines == ("first", "second", "third")
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time) for time in times)
+
+
+def test_a_log_file_has_counts_whatever_is_shown(tmp_path):
+    clock, stream = Clock(), io.StringIO()
+    log = LogFile(tmp_path / "log", print)
+    progress = ShownProgress(JsonLines(stream), log, clock=clock)
+    progress.start("embed", 100, "images")
+    for _ in range(4):
+        clock.sleep(6)
+        progress.advance(10)
+    progress.finish()
+    assert [line.split(" ", 1)[1][:24] for line in (tmp_path / "log").read_text().splitlines()] == [
+        "embed: 20 of 100 images ",
+        "embed: 40 of 100 images ",
+    ]
+    assert stream.getvalue().count("\n") == 4
+
+
+@pytest.mark.parametrize("name", ["", "folder", "file/below", "pipe", "\0"])
+def test_a_log_file_that_cannot_be_is_one_clear_error(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"--log-file .* cannot be written"):
+        open_progress("none", tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_ends_the_log_file_and_not_the_work(capsys):
+    progress = open_progress("log", Path("/dev/full"))
+    for line in ("first", "second"):
+        progress.report(line)
+    progress.finish()
+    assert capsys.readouterr().err.splitlines() == [
+        "first",
+        "--log-file /dev/full ends here: No space left on device",
+        "second",
+    ]
 
 
 _worker: dict[str, Progress] = {}
@@ -265,12 +381,12 @@ def work(part: int) -> None:
         progress.advance(2, skipped=1, spent={"encode": 0.5})
     progress.parts(7, 7)
     if part == 0:
-        progress.tell("hello")
+        progress.report("hello")
 
 
 def test_progress_of_workers_reaches_the_process_that_started_them():
     clock, stream = Clock(), io.StringIO()
-    line = ProgressLine(stream, clock)
+    line = shown(Lines(stream), clock)
     line.parts(3, 4)
     context = get_context("spawn")
     with gathered(line) as queue:

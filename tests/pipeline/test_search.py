@@ -105,12 +105,15 @@ def test_an_image_is_read_from_a_path_a_url_or_a_pipe(made):
             ["--key", "digit_0000", "--not", "a car", "--space", "features"],
             "a text has no features",
         ),
-        (["--key", "digit_none"], "is in none of the 120 rows"),
+        (["--key", "digit_none"], "--key 'digit_none' is in none of the 120 rows"),
         (["--key", key_of(0), "--space", "pixels"], "space must be 'features' or 'embeddings'"),
         (["--key", key_of(0), "--cluster", "6"], "cluster must be from 0 to 5, got 6"),
         (["--key", key_of(0), "--target-recall", "0"], "above 0"),
-        (["--key", key_of(0), "--not", "gone.jpg"], "gone.jpg cannot be read"),
-        (["--key", key_of(0), "--not", f"key:{key_of(0)}", "--not", "key:x"], "'x' is in none"),
+        (["--key", key_of(0), "--not", "gone.jpg"], "--not gone.jpg cannot be read"),
+        (
+            ["--key", key_of(0), "--not", f"key:{key_of(0)}", "--not", "key:x"],
+            "--not 'key:x' is in none",
+        ),
     ],
 )
 def test_an_unanswerable_query_says_why(made, words, why):

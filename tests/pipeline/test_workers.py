@@ -253,7 +253,7 @@ def test_the_part_of_a_dead_peer_is_taken_over(alone: Path, tmp_path: Path):
     peer.start()
     wait_until(is_held.exists)
     worker = embed_as("0/2", alone, store)
-    wait_until(lambda: output.is_file() and "waiting for 1 part(s)" in output.read_text())
+    wait_until(lambda: output.is_file() and "waiting for 1 part that" in output.read_text())
     assert len(parts_there(store)) == SHARDS - 1
     time.sleep(0.5)
     assert worker.is_alive()

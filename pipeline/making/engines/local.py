@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ....stages.contract import Inputs, Part, Runtime, Stage
 from ....store import Draft, StoreError
 from ... import device
+from ...wording import counted
 from ..memory import give_back_freed_memory, keep_freed_memory
 from ..worker_progress import gathered
 from .part_maker import PartMaker, in_chunks, in_turn, until_there
@@ -89,7 +90,7 @@ def make_in_parallel(
     """Makes parts in one process per share of this machine; returns those that others hold."""
     devices = dict.fromkeys(share.device for share in shares)
     if len(devices) > 1:
-        runtime.progress.tell(f"{len(shares)} processes on {', '.join(devices)}")
+        runtime.progress.report(f"{counted(len(shares), 'process')} on {', '.join(devices)}")
     with gathered(runtime.progress) as progress:
         maker = PartMaker(stage, draft, inputs, replace(runtime, progress=progress))
         return _in_processes(maker, todo, runtime, shares)

@@ -134,6 +134,10 @@ class _StoppableProgress:
         """Passed on."""
         self._progress.parts(done, total)
 
-    def tell(self, line: str) -> None:
+    def end(self) -> None:
         """Passed on."""
-        self._progress.tell(line)
+        self._progress.end()
+
+    def report(self, line: str) -> None:
+        """Passed on."""
+        self._progress.report(line)

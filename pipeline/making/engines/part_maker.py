@@ -8,6 +8,7 @@ from typing import Any
 
 from ....stages.contract import Inputs, Part, Runtime, Stage
 from ....store import Draft, PartRecord
+from ...wording import counted
 from .overlap import overlapping
 
 _POLL_SECONDS = 0.5
@@ -107,8 +108,8 @@ def until_there(
             if not runtime.wait:
                 return held
             if not is_reported:
-                runtime.progress.tell(
-                    f"waiting for {len(held)} part(s) that other workers are making"
+                runtime.progress.report(
+                    f"waiting for {counted(len(held), 'part')} that other workers are making"
                 )
                 is_reported = True
             time.sleep(_POLL_SECONDS)

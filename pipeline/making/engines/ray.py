@@ -17,6 +17,7 @@ from ....store import Artifact, ConfigError, CppPipeError, Draft, StoreError
 from ....store.errors import first_line
 from ....store.paths import anchored, is_in_bucket
 from ... import device
+from ...wording import counted
 from ..memory import keep_freed_memory
 from .part_maker import PartMaker, in_turn, until_there
 
@@ -41,8 +42,9 @@ def find_device(runtime: Runtime) -> str:
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     resources = ray.cluster_resources()
     gpus = resources.get("GPU", 0)
-    runtime.progress.tell(
-        f"ray: {nodes} nodes with {resources.get('CPU', 0):g} CPUs and {gpus:g} GPUs"
+    runtime.progress.report(
+        f"ray: {counted(nodes, 'node')} with {counted(round(resources.get('CPU', 0)), 'CPU')} and "
+        f"{counted(round(gpus), 'GPU')}"
     )
     if runtime.device == "auto":
         return "cuda" if gpus else "cpu"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ....store.errors import ConfigError
 from ....store.files import sync, temporary_sibling
+from ....store.leftovers import remove_leftovers
 from ..faults import FaultReason
 from ..images.files import read_image_file
 from ..images.folders import FolderImage, find_images, utf8_name
@@ -42,6 +43,7 @@ def pack_folder(
     folders = find_images(root)
     temporary = temporary_sibling(out)
     try:
+        remove_leftovers(out)
         temporary.mkdir(parents=True)
         packed = _write(root, folders, temporary, shard_size, prefix, report)
         if not packed.shards:

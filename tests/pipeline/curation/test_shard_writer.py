@@ -138,7 +138,7 @@ def test_links_are_counted_and_not_copied(tmp_path):
     store = tmp_path / "store"
     embed(store, shard)
     done = succeed(store, "curate", "--out", tmp_path / "out")
-    assert "1 members are links and were not copied" in done.err
+    assert "1 member is a link and was not copied" in done.err
     assert members(tmp_path / "out" / "00000.tar") == {"a.png": png(0), "b.png": png(1)}
 
 

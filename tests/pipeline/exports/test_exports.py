@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import io
 import json
+import shlex
 import subprocess
 import sys
 import zlib
@@ -99,6 +100,18 @@ def test_a_run_with_embeddings_alone_can_be_exported(tmp_path, digit_shards):
     names = pq.read_table(tmp_path / "x.parquet").column_names
     assert "embedding" in names
     assert not {"cluster", "feature", "duplicate_of"} & set(names)
+
+
+@pytest.mark.parametrize("form", ["parquet", "clip-retrieval", "fiftyone"])
+def test_the_next_line_of_an_export_can_be_typed_in_a_shell(store, tmp_path, form):
+    out = tmp_path / f"it's $HOME{'.parquet' if form == 'parquet' else ''}"
+    lines = succeed(store, "export", form, "--out", out).out.splitlines()
+    words = shlex.split(next(line for line in lines if line.startswith("next: ")))
+    assert words[1] in ("duckdb", "clip-retrieval", "python")
+    text = " ".join(words)
+    assert "..." not in text and "…" not in text
+    escaped = {"parquet": str(out).replace("'", "''"), "fiftyone": repr(str(out))}
+    assert escaped.get(form, str(out)) in text
 
 
 # clip-retrieval.
@@ -322,7 +335,8 @@ def test_a_missing_source_leaves_no_partial_export(tmp_path):
     write_shards(tmp_path / "shards", shards=1, size=5)
     embed(tmp_path / "store", tmp_path / "shards")
     (tmp_path / "shards" / "000.tar").unlink()
-    for form in (("fiftyone",), ("embedding-atlas", "--thumbnails", "16")):
-        line = fail(tmp_path / "store", "export", *form, "--out", tmp_path / "out")
+    atlas = ("embedding-atlas", "--thumbnails", "16")
+    for form, name in ((("fiftyone",), "out"), (atlas, "out.parquet")):
+        line = fail(tmp_path / "store", "export", *form, "--out", tmp_path / name)
         assert "000.tar cannot be read" in line
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]

@@ -1,0 +1,72 @@
+"""Words of messages: counts with their nouns, and lines that fit a width."""
+
+import os
+import re
+import shutil
+import textwrap
+from typing import TextIO
+
+PIPE_COLUMNS = 80
+"""Width of text where the output is not a terminal."""
+
+_HELD = "\N{NO-BREAK SPACE}"
+
+_PLURALS = {"person": "people", "hierarchy": "hierarchies", "vocabulary": "vocabularies"}
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, such as `1 image`, `2 images` and `1,000 images`."""
+    return f"{count:,} {noun if count == 1 else plural(noun)}"
+
+
+def agreeing(count: int, one: str, many: str) -> str:
+    """The form of a verb that goes with a count, such as `is` or `are`."""
+    return one if count == 1 else many
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun, whose last word takes the ending."""
+    if noun in _PLURALS:
+        return _PLURALS[noun]
+    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def columns_of(stream: TextIO) -> int:
+    """The width of a terminal; of anything else COLUMNS, or 80."""
+    if not os.environ.get("COLUMNS") and stream.isatty():
+        try:
+            return os.get_terminal_size(stream.fileno()).columns or PIPE_COLUMNS
+        except (OSError, ValueError):
+            return PIPE_COLUMNS
+    return shutil.get_terminal_size((PIPE_COLUMNS, 0)).columns
+
+
+def is_cut_to(stream: TextIO) -> bool:
+    """Whether lines must fit a width: on a terminal, and where COLUMNS asks for it."""
+    return stream.isatty() or bool(os.environ.get("COLUMNS"))
+
+
+def wrap(text: str, columns: int) -> str:
+    """A text whose lines are broken between words; what stands in backticks stays on one line.
+
+    A word that is longer than a line, such as a path, stays whole.
+    """
+    return "\n".join(_wrap_line(line, columns) for line in text.split("\n"))
+
+
+def _wrap_line(line: str, columns: int) -> str:
+    if len(line) <= columns:
+        return line
+    held = re.sub(
+        r"`[^`]*`", lambda quoted: quoted.group().replace(" ", "\N{NO-BREAK SPACE}"), line
+    )
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    pieces = textwrap.wrap(
+        held,
+        max(columns, len(indent) + 10),
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+    return "\n".join(pieces).replace(_HELD, " ")

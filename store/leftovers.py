@@ -1,0 +1,50 @@
+"""Temporary files beside a destination that killed processes left behind."""
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+from .files import TEMPORARY_PREFIX, host_tag
+
+_FOREIGN_SECONDS = 24 * 3600
+"""After so long without a change a file of another machine counts as left behind."""
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what `temporary_sibling` named for this path and nobody writes any more.
+
+    A process of this machine is asked for; of another machine only the age is known.
+    """
+    named = re.compile(
+        re.escape(f"{TEMPORARY_PREFIX}{path.name}-") + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{8}"
+    )
+    for sibling in path.absolute().parent.glob(f"{TEMPORARY_PREFIX}*"):
+        matched = named.fullmatch(sibling.name)
+        if matched is None or _is_in_use(sibling, matched.group(1), int(matched.group(2))):
+            continue
+        with contextlib.suppress(OSError):  # another process may have been faster
+            if sibling.is_dir() and not sibling.is_symlink():
+                shutil.rmtree(sibling)
+            else:
+                sibling.unlink()
+
+
+def _is_in_use(path: Path, host: str, process: int) -> bool:
+    if host == host_tag() and os.name == "posix":
+        return _is_running(process)
+    with contextlib.suppress(OSError):
+        return time.time() - path.lstat().st_mtime < _FOREIGN_SECONDS
+    return True
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

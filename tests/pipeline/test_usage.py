@@ -1,0 +1,50 @@
+"""Errors of usage: one line that says what is wrong, and where the help is."""
+
+import subprocess
+import sys
+
+import pytest
+
+from .cli import call
+
+LINES = {
+    ("statsu",): "there is no command 'statsu'; did you mean status? See `cpp-pipe --help`",
+    ("xyzzy",): "there is no command 'xyzzy'; see `cpp-pipe --help`",
+    ("--nonesuch",): "there is no option --nonesuch; see `cpp-pipe --help`",
+    ("status", "--stor", "x"): "there is no option --stor; did you mean --store",
+    ("train", "--epoch", "3"): "there is no option --epoch; did you mean --epochs",
+    ("search", "--txt", "x"): "there is no option --txt; did you mean --text",
+    ("merge", "--fines", "3"): "there is no option --fines; did you mean --finest? See "
+    "`cpp-pipe hierarchy --help`",
+    ("export",): "FORMAT is missing: one of parquet, ",
+    ("export", "parquet"): "--out is missing: a file, or a new folder: see below; see ",
+    ("pack", "photos"): "OUT is missing: a new folder for the shards; see `cpp-pipe pack --help`",
+    ("search", "--text"): "--text needs a value; see `cpp-pipe search --help`",
+    ("search", "-n", "0"): "-n must be at least 1, got 0; see `cpp-pipe search --help`",
+    ("search", "-n", "many"): "-n must be a whole number, got 'many'; see ",
+    ("search", "--min-confidence", "2"): "--min-confidence must be from 0 to 1, got 2.0; see ",
+    ("train", "--lr", "fast"): "--lr must be a number, got 'fast'; see ",
+    ("serve", "--port", "99999"): "--port must be from 0 to 65535, got 99999; see ",
+    ("status", "a"): "'a' is one argument too many; see `cpp-pipe status --help`",
+    ("status", "--json=3"): "option '--json' does not take a value; see ",
+}
+
+
+@pytest.mark.parametrize("words", LINES, ids=" ".join)
+def test_an_error_of_usage_is_one_line_that_names_the_help(words):
+    done = call(None, *words)
+    assert done.code == 2 and done.out == ""
+    line = done.err.splitlines()[-1]
+    assert line.startswith(f"cpp-pipe: {LINES[words]}")
+    assert line.endswith("--help`")
+    told_first = done.err.splitlines()[:-1]
+    assert all("is now called" in line for line in told_first)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["status", "--help"], ["status", "--nonesuch"]])
+def test_the_program_is_called_cpp_pipe_however_it_was_started(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "cpp_pipe", *words], capture_output=True, text=True, check=False
+    )
+    assert "python -m" not in done.stdout + done.stderr
+    assert "cpp-pipe" in done.stdout + done.stderr

@@ -1,0 +1,66 @@
+"""Counts agree with their nouns, in one function and in every message; lines fit a width."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpp_pipe.pipeline.wording import agreeing, counted, wrap
+
+PIPELINE = Path(__file__).parents[2] / "pipeline"
+
+NOUNS = (
+    "image", "row", "cluster", "shard", "sample", "part", "group", "file", "folder", "member",
+    "process", "run", "artifact", "fault", "landmark", "candidate", "list", "phrase", "class",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_one_is_singular_and_every_other_count_plural(noun):
+    many = {"class": "classes", "process": "processes"}.get(noun, f"{noun}s")
+    assert counted(1, noun) == f"1 {noun}"
+    assert [counted(n, noun) for n in (0, 2, 1000)] == [f"0 {many}", f"2 {many}", f"1,000 {many}"]
+
+
+def test_the_last_word_of_a_noun_takes_the_ending():
+    assert counted(2, "random image") == "2 random images"
+    assert counted(2, "CUDA device") == "2 CUDA devices"
+    assert [agreeing(n, "is", "are") for n in (0, 1, 2)] == ["are", "is", "are"]
+
+
+def test_no_message_puts_a_plural_noun_behind_a_count_by_hand():
+    nouns = "|".join(
+        [*(f"{noun}s" for noun in NOUNS if noun != "list"), "processes", "classes", r"\w+\(s\)"]
+    )
+    by_hand = re.compile(rf"\{{[^{{}}]*\}} (?:{nouns})\b")
+    # Between two numbers, and after `MAX_…`, the plural is right whatever the count.
+    is_right = re.compile(r"to \{|MAX_|MOST_")
+    faults = [
+        f"{path.relative_to(PIPELINE)}: {line.strip()}"
+        for path in sorted(PIPELINE.rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if by_hand.search(line) and 'f"' in line and not is_right.search(line)
+    ]
+    assert faults == []
+
+
+@given(st.text(alphabet="ab `\n-/", max_size=200), st.integers(20, 100))
+def test_wrapped_lines_fit_unless_a_word_or_a_quotation_is_longer(text, columns):
+    for line in wrap(text, columns).split("\n"):
+        pieces = re.sub(r"`[^`]*`", lambda quoted: quoted.group().replace(" ", "_"), line).split()
+        assert len(line) <= columns or len(pieces) <= 1 or line.strip().startswith("`")
+
+
+@given(st.text(max_size=200), st.integers(20, 100))
+def test_wrapping_keeps_every_word(text, columns):
+    assert wrap(text, columns).split() == text.split()
+
+
+def test_a_command_in_backticks_stays_on_one_line():
+    text = "features are out of date: run `cpp-pipe project --run my-run --store /data/artifacts`"
+    assert wrap(text, 60).split("\n") == [
+        "features are out of date: run",
+        "  `cpp-pipe project --run my-run --store /data/artifacts`",
+    ]

@@ -152,6 +152,25 @@ def test_an_upload_that_does_not_arrive_times_out(finished, monkeypatch):
         assert server.get("/api/run").status_code == 200
 
 
+def test_uploads_that_are_held_open_are_limited_and_leave_room_again(finished, monkeypatch):
+    monkeypatch.setattr(request_body, "MAX_TOGETHER_BYTES", 2 * 2**20)
+    with serve(finished) as server, contextlib.ExitStack() as held:
+        for path in ("/api/search", "/knn-service", "/api/search"):
+            bare = held.enter_context(connect(server.port))
+            head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000000\r\n\r\n"
+            bare.sendall(head.encode() + b"x" * 600_000)
+        wait_until(
+            lambda: server.client.post("/api/search", content=b"x" * 600_000).status_code == 503
+        )
+        answer = server.client.post("/api/search", content=b"x" * 600_000)
+        assert answer.headers["retry-after"] and "too many uploads" in answer.json()["detail"]
+        assert server.get("/api/run").status_code == 200
+        held.close()
+        wait_until(
+            lambda: server.client.post("/api/search", content=b"x" * 600_000).status_code == 400
+        )
+
+
 def test_clients_that_disconnect_harm_no_other(served):
     for _ in range(20):
         with connect(served.port) as bare:

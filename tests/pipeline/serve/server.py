@@ -58,6 +58,13 @@ class Served:
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:300]}"
         return answer.json()
 
+    def source_of(self, row: int) -> Path:
+        """The shard of a row, of which the server tells only the name."""
+        name = self.json(f"/api/images/{row}")["source"]
+        places = map(Path, self.current.opened.run.record.sources.values())
+        (path,) = {place for place in places if place.name == name}
+        return path
+
 
 @contextlib.contextmanager
 def serve(store: Path, *, token: str | None = None, run: str = "default") -> Iterator[Served]:

@@ -19,6 +19,7 @@ from cpp_pipe.store import Store
 from ...waiting import wait_until
 from ..cli import succeed
 from .process import ServerProcess, start
+from .server import WORDS
 from .test_images import encoded
 
 PATHS = (
@@ -79,6 +80,7 @@ def test_a_run_that_is_pointed_elsewhere_while_gc_removes_what_is_served(server,
     generation = server.client.get("/api/state").json()["generation"]
     old = versions(own_store, "assignments")
     succeed(own_store, "assign", "--k", "4")
+    succeed(own_store, "caption", "--vocabulary", WORDS)  # the old ones keep the old clusters
     command(own_store, "gc", "--yes")
     assert not (own_store / "assignments" / old).exists()
     codes(server)

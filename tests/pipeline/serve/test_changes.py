@@ -95,9 +95,19 @@ def test_a_run_that_is_pointed_elsewhere_while_gc_removes_what_is_served(server,
 
 
 @pytest.mark.parametrize(
-    "kind", ["embeddings", "features", "assignments", "index", "hierarchy", "captions", "runs"]
+    "kind, is_warm",
+    [
+        ("embeddings", True),
+        ("features", True),
+        ("runs", True),
+        ("embeddings", False),
+        *(
+            pytest.param(kind, is_warm, marks=pytest.mark.slow)
+            for kind in ("assignments", "index", "hierarchy", "captions")
+            for is_warm in (True, False)
+        ),
+    ],
 )
-@pytest.mark.parametrize("is_warm", [True, False], ids=["after requests", "before any"])
 def test_a_folder_that_vanishes_ends_nothing(server, own_store, kind, is_warm):
     if is_warm:
         assert set(codes(server).values()) == {200}
@@ -110,8 +120,23 @@ def test_a_folder_that_vanishes_ends_nothing(server, own_store, kind, is_warm):
     codes(server)
 
 
-@pytest.mark.parametrize("kind", ["embeddings", "features", "index", "assignments"])
-@pytest.mark.parametrize("how", ["replaced", "truncated", "overwritten", "a folder"])
+@pytest.mark.parametrize(
+    "kind, how",
+    [
+        ("features", "truncated"),
+        ("embeddings", "truncated"),
+        ("index", "overwritten"),
+        ("features", "replaced"),
+        ("embeddings", "a folder"),
+        *(
+            pytest.param(kind, how, marks=pytest.mark.slow)
+            for kind in ("index", "assignments")
+            for how in ("replaced", "truncated", "a folder")
+        ),
+        pytest.param("features", "overwritten", marks=pytest.mark.slow),
+        pytest.param("embeddings", "overwritten", marks=pytest.mark.slow),
+    ],
+)
 def test_files_that_others_write_over_end_nothing(server, own_store, kind, how):
     assert set(codes(server).values()) == {200}
     for file in own_store.glob(f"{kind}/*/parts/*"):

@@ -111,7 +111,7 @@ async def load(port: int, rows: int, clients: int, seconds: float, think: float)
 @contextlib.contextmanager
 def served(store: Path) -> Iterator[tuple[int, int]]:
     """Port and process number of a server over the store."""
-    command = [sys.executable, "-m", "cpp_pipe", "serve", "--no-make", "--port", "0"]
+    command = [sys.executable, "-m", "cpp_pipe", "serve", "--no-make", "--no-token", "--port", "0"]
     with subprocess.Popen(
         [*command, "--run", RUN, "--store", str(store)], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -44,7 +44,8 @@ def main() -> None:
                 for name in VIEWS:
                     page = chromium.new_page(viewport=SIZE, reduced_motion="reduce")
                     page.emulate_media(color_scheme=VIEWS[name])
-                    show(page, address, name)
+                    page.goto(address)  # with the token, which becomes a cookie
+                    show(page, address.partition("?")[0], name)
                     path = args.out / f"page-{name}.png"
                     page.screenshot(path=path)
                     print(f"{path}: {path.stat().st_size / 1000:,.0f} kB")

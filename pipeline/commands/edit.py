@@ -240,7 +240,8 @@ def _seal(plan: "Plan", name: str, common: Common) -> None:
     else:
         print_text(
             f"sealed {counted(facts['decisions'], 'decision')} as {name!r}: "
-            f"{facts['excluded']:,} of {sealed.rows:,} images excluded, tags: {', '.join(facts['tags']) or 'none'}; "
+            f"{facts['excluded']:,} of {sealed.rows:,} images excluded; "
+            f"tags: {', '.join(facts['tags']) or 'none'}; "
             f"{facts['needs_a_look']} need a look"
         )
     print_next(

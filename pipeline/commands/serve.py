@@ -21,6 +21,9 @@ _LIBRARIES = ("fastapi", "uvicorn", "plotly")
 
 _MIB = 2**20
 
+TOKEN_VARIABLE = "CPP_PIPE_TOKEN"
+"""For a token of one's own: other users of a machine see the flags of its processes."""
+
 app = subcommands()
 
 
@@ -29,14 +32,29 @@ app = subcommands()
 def serve(
     common: Common,
     host: Annotated[
-        str,
-        typer.Option("--host", help="The address to serve at; any but this machine needs --token."),
+        str, typer.Option("--host", help="The address to serve at; 0.0.0.0 lets others in.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")
     ] = 8117,
     token: Annotated[
-        str | None, typer.Option("--token", help="Require this token; `new` generates one.")
+        str | None,
+        typer.Option(
+            "--token",
+            envvar=TOKEN_VARIABLE,
+            metavar="TEXT",
+            help="Require this token, and not one generated at each start.",
+        ),
+    ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Let in every user of this machine; only on loopback."),
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host", metavar="NAME", help="Answer to this host name, too, e.g. a proxy's."
+        ),
     ] = None,
     make: Annotated[
         bool, typer.Option("--make/--no-make", help="First make what the run lacks for the page.")
@@ -51,48 +69,67 @@ def serve(
     """Show a run in a browser: clusters, images, search and a map.
 
     The page changes nothing, and loads nothing from another host. What the run lacks for it is made
-    first: clusters, indexes, a hierarchy. The command prints the address and runs until Ctrl-C.
+    first: clusters, indexes, a hierarchy. The command prints the address with a token, which
+    keeps other users of the machine out, and runs until Ctrl-C, which ends it with exit code 0.
 
     \b
       cpp-pipe serve
       cpp-pipe serve --run pets --port 0
       cpp-pipe serve --map
-      cpp-pipe serve --host 0.0.0.0 --token new
+      cpp-pipe serve --host 0.0.0.0
     """
     _require_server()
     from ..serve.app import make_app
+    from ..serve.hosts import Hosts
+    from ..serve.listening import address_of, bind, is_local
     from ..serve.open_run import CurrentRun, make_opener
-    from ..serve.server import LOCAL, address_of, bind, find_address, is_local, serve_until_signal
+    from ..serve.server import serve_until_signal
 
-    find_address(host, port)
-    if token is not None and not token.strip():
-        raise ConfigError("--token must not be empty: give `new`, or leave it out on this machine")
-    if token == "new":
-        token = secrets.token_urlsafe(24)
-    if not is_local(host) and not token:
-        raise ConfigError(
-            f"--host {host} lets other machines see every image: give --token new, or a token of "
-            "your own"
-        )
+    token = _choose_token(token, no_token=no_token)
     store = Store(common.store)
     run = find_run(store, common.run)
-    if make or with_map:
-        _prepare(open_plan(common), make=make, with_map=with_map)
-    opened = Run.open(store, run).store
     with bind(host, port) as listening:
+        is_own = is_local(listening)
+        if not is_own and token is None:
+            raise ConfigError(
+                f"--no-token with --host {host} lets other machines see every image: leave one out"
+            )
+        hosts = Hosts.of(host, is_local=is_own, allowed=allow_host or ())
+        if make or with_map:
+            _prepare(open_plan(common), make=make, with_map=with_map)
+        opened = Run.open(store, run).store
         current = CurrentRun(make_opener(opened, run, common.device), max_bytes=thumbnails * _MIB)
         address = address_of(listening, host)
-        if not is_local(host):
+        if not is_own:
             say(
                 f"serve: {host} can be reached from other machines, and what is sent is not "
                 "encrypted: use a proxy with TLS where you do not trust the network"
             )
-        print_line(f"{address}?token={quote(token, safe='')}" if token else address)
+        print_line(address if token is None else f"{address}?token={quote(token, safe='')}")
         say("next: open this address in a browser; Ctrl-C stops the server")
         try:
-            serve_until_signal(make_app(current, token=token, hosts=(*LOCAL, host)), listening)
+            serve_until_signal(make_app(current, token=token, hosts=hosts), listening)
         finally:
             current.close()
+
+
+def _choose_token(given: str | None, *, no_token: bool) -> str | None:
+    """The token that requests need, if any; ConfigError for one that cannot be sent."""
+    if no_token:
+        if given is not None:
+            raise ConfigError(
+                f"--token, or {TOKEN_VARIABLE}, and --no-token exclude each other: leave one out"
+            )
+        return None
+    # What --token asked for when it was not the default.
+    if given is None or given == "new":
+        return secrets.token_urlsafe(24)
+    token = given.strip()
+    if not token:
+        raise ConfigError("--token must not be empty: leave it out, and one is generated")
+    if not token.isprintable():
+        raise ConfigError("--token must have printable characters only: leave it out, or change it")
+    return token
 
 
 def _require_server() -> None:

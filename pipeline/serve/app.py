@@ -3,15 +3,21 @@
 import asyncio
 import contextlib
 import importlib.metadata
-from collections.abc import AsyncIterator, Collection
+import json
+from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ...store import CppPipeError
+from .delivery import Delivery
 from .guard import Guard
+from .hosts import LOCAL_HOSTS, Hosts
 from .open_run import CurrentRun
-from .responses import add_error_handlers
+from .request_body import Bodies
+from .responses import CachedAnswer, add_error_handlers
 from .routes import add_routes, prepare_answers
 from .routes_knn import add_knn_routes
 from .routes_map import add_map_routes
@@ -32,9 +38,9 @@ _DESCRIPTION = (
 
 
 def make_app(
-    current: CurrentRun, *, token: str | None = None, hosts: Collection[str] = ()
+    current: CurrentRun, *, token: str | None = None, hosts: Hosts = LOCAL_HOSTS
 ) -> ASGIApp:
-    """The application over an open run; `hosts` are the names of this machine.
+    """The application over an open run, for requests to the given hosts.
 
     With a token, every request needs it.
     """
@@ -57,20 +63,29 @@ def make_app(
         # FastAPI's own pages load scripts from other servers: /docs is our own page.
         docs_url=None,
         redoc_url=None,
+        # FastAPI would write the description anew for every client.
+        openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    workers = Workers()
-    add_error_handlers(app)
-    for add in (
-        add_routes,
-        add_search_routes,
-        add_map_routes,
-        add_knn_routes,
-        add_page_routes,
-    ):
+    workers, bodies = Workers(), Bodies()
+    add_error_handlers(app, lambda: current.opened.places)
+    for add in (add_routes, add_map_routes, add_page_routes):
         add(app, current, workers)
-    return Guard(app, token, hosts)
+    for add in (add_search_routes, add_knn_routes):
+        add(app, current, workers, bodies)
+    _add_description(app)
+    return Guard(Delivery(app), token, hosts)
+
+
+def _add_description(app: FastAPI) -> None:
+    """Adds the OpenAPI description, which is the same for every client."""
+    answer = CachedAnswer(json.dumps(app.openapi()).encode())
+
+    async def description(request: Request) -> Response:
+        return answer.response(request)
+
+    app.add_api_route("/openapi.json", description, methods=["GET"], include_in_schema=False)
 
 
 async def _warm_up(current: CurrentRun, workers: Workers) -> None:

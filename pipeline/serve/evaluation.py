@@ -1,6 +1,7 @@
 """The evaluation of a run against labels, in a process of its own: it needs all embeddings."""
 
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -8,6 +9,8 @@ import threading
 from ..config import settings_of
 from .models import EvaluationState
 from .open_run import OpenRun
+
+log = logging.getLogger(__name__)
 
 MAX_ROWS = 500_000
 """Rows of the largest run that is scored: k-means over that many takes a minute."""
@@ -48,7 +51,9 @@ class Evaluation:
             out, err = self._process.communicate()
         if self._process.returncode:
             lines = err.strip().splitlines() or ["`cpp-pipe eval` failed without a message"]
-            state = EvaluationState(state="absent", detail=lines[-1].removeprefix("cpp-pipe: "))
+            reason = lines[-1].removeprefix("cpp-pipe: ")
+            log.warning("the run is not scored: %s", reason)
+            state = EvaluationState(state="absent", detail=opened.places.shorten(reason))
         else:
             state = EvaluationState(state="ready", detail="", scores=json.loads(out))
         self._states[opened.generation] = state

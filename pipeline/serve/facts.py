@@ -27,7 +27,7 @@ def describe_run(opened: OpenRun) -> RunFacts:
         name=opened.run.record.name,
         generation=opened.generation,
         cpp_pipe=importlib.metadata.version("cpp-pipe"),
-        model=name_model(embeddings),
+        model=opened.places.shorten(name_model(embeddings)),
         rows=embeddings.rows,
         seen=counts.seen,
         embedded=counts.embedded,
@@ -43,7 +43,10 @@ def describe_run(opened: OpenRun) -> RunFacts:
             Absent(what=absence.what, command=absence.command)
             for absence in find_absences(opened.run).values()
         ],
-        made=[Made(**vars(version)) for version in list_versions(opened.run)],
+        made=[
+            Made(**{**vars(version), "settings": opened.places.shorten_all(version.settings)})
+            for version in list_versions(opened.run)
+        ],
     )
 
 
@@ -87,7 +90,12 @@ def list_skipped(opened: OpenRun, reason: str | None, offset: int, limit: int) -
     with reading(opened.embeddings):
         rows = list(read_skipped(opened.embeddings, reason, offset, limit))
     items = [
-        SkippedRow(**{name: row[name] for name in ("key", "shard", "reason", "detail")})
+        SkippedRow(
+            key=row["key"],
+            shard=row["shard"],
+            reason=row["reason"],
+            detail=opened.places.shorten(row["detail"]),
+        )
         for row in rows
     ]
     return SkippedRows(total=total, offset=offset, items=items)

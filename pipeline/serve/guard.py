@@ -2,18 +2,23 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.requests import cookie_parser
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "cpp_pipe_token"
+from .hosts import Hosts, port_of
+
+COOKIE = "cpp_pipe_token_{port}"
+"""Browsers send a cookie to every port of a host, so each server has its own name for it."""
 
 MAP_PAGE = "/map"
 """The only page with a looser policy: its drawing library compiles functions and sets styles."""
+
+VIEWS = ("/", "/cluster", "/image", "/search", "/run", "/docs", MAP_PAGE)
+"""Addresses of the page's views, which a person opens; all others are requested by scripts."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'{script}; style-src 'self'{style}; "
@@ -32,90 +37,130 @@ _HEADERS = (
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
 
+_OTHER_SITES = ("cross-site", "same-site")
+"""Values of Sec-Fetch-Site; another port of this host is the same site, but another server."""
+
 
 class Guard:
-    """Rejects requests without the token, or, where none is set, with a foreign host name.
+    """Rejects requests to a foreign host name, without the token, or made by another site's page.
 
-    Without a token only the names of this machine are accepted: otherwise a page on any site could
-    resolve its own name to this address and read what is served (DNS rebinding).
+    The token comes in a header, in the address, or as a cookie. A browser that opens a view with
+    the token in its address gets the cookie, and is sent to the address without it.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, hosts: Hosts) -> None:
         self._app = app
-        self._token = token
-        self._hosts = frozenset(hosts)
+        self._token = None if token is None else token.encode()
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request or rejects it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                policy = _FOR_MAP if scope["path"] == MAP_PAGE else _STRICT
-                extra = [*_HEADERS, (b"content-security-policy", policy.encode())]
-                message["headers"] = [*message["headers"], *extra]
+                message["headers"] = [*message["headers"], *_headers_for(scope, message)]
             await send(message)
 
-        other = self._intercept(scope, headers)
+        scope, parameters = _take_token(scope)
+        given = [value for name, value in parameters if name == "token"]
+        other = self._intercept(scope, Headers(scope=scope), given)
         await (other or self._app)(scope, receive, send_guarded)
 
-    def _intercept(self, scope: Scope, headers: Headers) -> ASGIApp | None:
+    def _intercept(self, scope: Scope, headers: Headers, given: list[str]) -> ASGIApp | None:
         """A response that replaces the application's, if the request needs one."""
-        if self._token is None:
-            if host_name(headers.get("host", "")) in self._hosts:
-                return None
-            return PlainTextResponse(
-                "this server answers only to the names of its own machine: start it with --token "
-                "to let others in\n",
-                status_code=403,
+        host, is_view = headers.get("host", ""), scope["path"] in VIEWS
+        if not self._hosts.answer(host):
+            return _refusal(
+                scope,
+                403,
+                f"this server does not answer to the host name {host[:100]!r}: where it is its "
+                "own, start it with `cpp-pipe serve --allow-host NAME`",
             )
-        if self._is_authorized(headers):
+        is_named = self._is_in_header(headers) or any(map(self._is_token, given))
+        is_known = self._token is None or self._is_in_cookie(headers, host)
+        if given and is_view and (is_named or is_known):
+            return self._without_token(scope, host)
+        is_foreign = headers.get("sec-fetch-site") in _OTHER_SITES
+        if is_named or (is_known and (is_view or not is_foreign)):
             return None
-        parameters = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        if "token" in parameters and _equal(parameters["token"], self._token):
-            return self._trade_for_cookie(scope, parameters)
-        return PlainTextResponse(
+        if is_known:
+            return _refusal(scope, 403, "requests of other sites' pages are not answered")
+        extra = {"www-authenticate": "Bearer"}
+        if is_view and is_foreign and headers.get("sec-fetch-mode") == "navigate":
+            # Browsers keep a strict cookie back when a link on another site leads here. Loading
+            # the address again, from here, sends it.
+            extra["refresh"] = "0"
+        return _refusal(
+            scope,
+            401,
             "a token is required: open the address that `cpp-pipe serve` printed, or send "
-            "`Authorization: Bearer TOKEN`\n",
-            status_code=401,
-            headers={"www-authenticate": "Bearer"},
+            "`Authorization: Bearer TOKEN`",
+            extra,
         )
 
-    def _is_authorized(self, headers: Headers) -> bool:
-        assert self._token is not None, "called only with a token set"
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _equal(token.strip(), self._token):
-            return True
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return cookie is not None and _equal(cookie.value, _digest(self._token))
+    def _is_token(self, given: str) -> bool:
+        return self._is_equal(given.encode("utf-8", "replace"))
 
-    def _trade_for_cookie(self, scope: Scope, parameters: dict[str, str]) -> ASGIApp:
-        """A redirect to the same address without the token, with a cookie in its place."""
+    def _is_in_header(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self._is_equal(token.encode("latin-1").strip())
+
+    def _is_equal(self, given: bytes) -> bool:
+        return self._token is not None and secrets.compare_digest(given, self._token)
+
+    def _is_in_cookie(self, headers: Headers, host: str) -> bool:
+        given = cookie_parser(headers.get("cookie", "")).get(COOKIE.format(port=port_of(host)), "")
+        return secrets.compare_digest(given.encode("utf-8", "replace"), self._digest())
+
+    def _digest(self) -> bytes:
+        """What the cookie holds: it opens this server, and does not tell the token."""
         assert self._token is not None, "called only with a token set"
-        rest = urlencode({name: value for name, value in parameters.items() if name != "token"})
-        # A path that begins with two slashes would be the address of another server.
-        path = "/" + scope["path"].lstrip("/\\")
+        return hashlib.sha256(b"cpp-pipe serve " + self._token).hexdigest().encode()
+
+    def _without_token(self, scope: Scope, host: str) -> ASGIApp:
+        """A redirect to the same view without the token, with a cookie in its place."""
+        rest = scope["query_string"].decode("latin-1")
+        path = scope["path"]
         response = RedirectResponse(f"{path}?{rest}" if rest else path, status_code=303)
-        response.set_cookie(COOKIE, _digest(self._token), httponly=True, samesite="strict")
+        if self._token is not None:
+            response.set_cookie(
+                COOKIE.format(port=port_of(host)),
+                self._digest().decode(),
+                httponly=True,
+                samesite="strict",
+                secure=scope["scheme"] == "https",
+            )
         return response
 
 
-def host_name(host: str) -> str:
-    """The name in a Host header, without its port: `[::1]:80` gives `::1`."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+def _take_token(scope: Scope) -> tuple[Scope, list[tuple[str, str]]]:
+    """The request without a token in its address, and the parameters that it had."""
+    query = scope["query_string"].decode("latin-1")
+    if "token" not in query:
+        return scope, []
+    parameters = parse_qsl(query, keep_blank_values=True)
+    rest = [(name, value) for name, value in parameters if name != "token"]
+    if len(rest) == len(parameters):
+        return scope, parameters
+    return {**scope, "query_string": urlencode(rest).encode()}, parameters
 
 
-def _equal(given: str, expected: str) -> bool:
-    return secrets.compare_digest(given.encode("utf-8", "replace"), expected.encode())
+def _headers_for(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
+    """The headers that every answer gets; what does not say so itself is not stored."""
+    policy = _FOR_MAP if scope["path"] == MAP_PAGE else _STRICT
+    headers = [*_HEADERS, (b"content-security-policy", policy.encode())]
+    if all(name.lower() != b"cache-control" for name, _ in message["headers"]):
+        headers.append((b"cache-control", b"no-store"))
+    return headers
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(b"cpp-pipe serve " + token.encode()).hexdigest()
+def _refusal(
+    scope: Scope, code: int, detail: str, headers: dict[str, str] | None = None
+) -> ASGIApp:
+    """Text for a person who opens a view, and JSON for a script, as of every other error."""
+    if scope["path"] in VIEWS:
+        return PlainTextResponse(f"{detail}\n", code, headers)
+    return JSONResponse({"detail": detail}, code, headers)

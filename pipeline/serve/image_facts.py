@@ -10,6 +10,7 @@ from .json_values import to_json_value
 from .models import Found, ImageFacts, Item, Place
 from .open_run import OpenRun
 from .partition import Partition
+from .places import split_place
 
 
 def list_items(opened: OpenRun, rows: np.ndarray, partition: Partition) -> list[Item]:
@@ -72,7 +73,7 @@ def describe_image(opened: OpenRun, row: int) -> ImageFacts:
         leaf = int(clusters.level(clusters.tree.finest).cluster[row])
     return ImageFacts(
         row=row,
-        source=opened.run.record.sources.get(part, ""),
+        source=split_place(opened.run.record.sources.get(part, ""))[1],
         novelty=float(clusters.novelty[row]),
         places=places,
         node=leaf,

@@ -276,7 +276,7 @@ class ImageFacts(ApiModel):
     row: int
     key: str
     shard: str
-    source: str = Field(description="The file that holds the image.")
+    source: str = Field(description="The name of the file or folder that holds the image.")
     offset: int | None
     size: int | None
     width: int | None

@@ -1,6 +1,8 @@
 """An open run: its artifacts, and everything that the answers are made of."""
 
 import contextlib
+import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -20,11 +22,14 @@ from .clusters import Clusters
 from .damage import reading
 from .finder import Finder
 from .images import MAX_BYTES, Images
+from .places import Places, split_place
 from .residency import Residency
-from .responses import CachedJson
+from .responses import CachedAnswers
 from .row_fields import RowFields
 from .similarity import moment_products
 from .tree import LEVELS
+
+log = logging.getLogger(__name__)
 
 _SAMPLE_ROWS = 32
 """Rows of each cluster by which clusters are compared."""
@@ -61,8 +66,10 @@ class OpenRun:
         self.residency.add(self._folder)
         self.finder = Finder(run, self.residency)
         self.images = Images(run, max_bytes)
-        self.cached: dict[str, CachedJson] = {}
-        """Answers that are the same for every client, by name."""
+        self.cached = CachedAnswers()
+        """Answers that are the same for every client."""
+        self.places = _find_places(run)
+        """Where the files of the server lie, which no answer tells."""
         self._products: dict[str, np.ndarray] = {}
         self._lock = threading.RLock()
 
@@ -133,6 +140,13 @@ class OpenRun:
         return codes.astype(np.int32), encoded.dictionary.to_pylist()
 
 
+def _find_places(run: Run) -> Places:
+    root = str(run.store.root)
+    places = (root, os.path.realpath(root), *run.record.sources.values())
+    own = {os.getcwd(), os.path.realpath(os.getcwd()), os.path.expanduser("~")}
+    return Places(own | {split_place(place)[0] for place in places})
+
+
 def pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
     """At most n of the rows, at even distances."""
     if len(rows) <= n:
@@ -166,7 +180,10 @@ class CurrentRun:
             self.trouble = None
         except (OSError, ValueError) as error:
             # Errors of the store and of settings are one of these too.
-            self.trouble = str(error) or type(error).__name__
+            trouble = str(error) or type(error).__name__
+            if trouble != self.trouble:
+                log.warning("the run is served as it was: %s", trouble)
+            self.trouble = trouble
 
     def close(self) -> None:
         """Removes the files written for the run."""

@@ -2,6 +2,9 @@
 
 import gzip
 import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,15 +15,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ...store import ConfigError, MissingError, QueryError, StoreError
+from .delivery import RETRY_SECONDS
 from .finder import ModelUnavailable
 from .json_values import to_json_value
 from .models import Trouble
-from .request_body import TooLarge, TooSlow
+from .places import Places
+from .request_body import Busy, TooLarge, TooSlow
 
 log = logging.getLogger(__name__)
 
 _GZIP_OVER = 2_000
 """Bytes above which an answer is compressed."""
+
+_CACHE_BYTES = 32 * 2**20
+"""Of answers in memory: a few thousand clusters in full."""
+
+_MAX_SEEN = 1000
+"""Messages that are not logged again."""
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     code: {"model": Trouble, "description": reason}
@@ -32,13 +43,14 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         408: "The body did not arrive in time.",
         413: "The body is too large.",
         422: "A parameter has the wrong form.",
-        503: "The store or the model cannot be read now.",
+        503: "The store or the model cannot be read now, or the server is busy.",
     }.items()
 }
 
 _STATUS_CODES: tuple[tuple[type[Exception], int], ...] = (
     (TooLarge, 413),
     (TooSlow, 408),
+    (Busy, 503),
     (MissingError, 404),
     (QueryError, 400),
     (ConfigError, 400),
@@ -54,42 +66,82 @@ def to_json(model: BaseModel) -> bytes:
     return model.model_dump_json().encode()
 
 
-class CachedJson:
-    """JSON that is requested often: kept both plain and compressed."""
+class CachedAnswer:
+    """An answer that is the same for every client; JSON is held both plain and compressed."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._compressed = gzip.compress(body, 6, mtime=0) if len(body) > _GZIP_OVER else None
+    def __init__(self, body: bytes, media_type: str = "application/json") -> None:
+        is_compressed = media_type == "application/json" and len(body) > _GZIP_OVER
+        self._body, self._media_type = body, media_type
+        self._compressed = gzip.compress(body, 6, mtime=0) if is_compressed else None
+        self.size = len(body) + len(self._compressed or b"")
+        """In bytes."""
 
     def response(self, request: Request) -> Response:
         """The response, compressed if the request accepts that."""
         accepted = request.headers.get("accept-encoding", "")
         if self._compressed is not None and "gzip" in accepted:
-            return json_response(
-                self._compressed, {"content-encoding": "gzip", "vary": "accept-encoding"}
-            )
-        return json_response(self._body)
+            headers = {"content-encoding": "gzip", "vary": "accept-encoding"}
+            return Response(self._compressed, headers=headers, media_type=self._media_type)
+        return Response(self._body, media_type=self._media_type)
 
 
-def json_response(body: bytes, headers: dict[str, str] | None = None) -> Response:
-    """JSON that no client may store: the run may change."""
-    return Response(
-        body,
-        media_type="application/json",
-        headers={"cache-control": "no-store", **(headers or {})},
-    )
+class CachedAnswers:
+    """Answers by name, the least used of which give way. Safe to call from any thread."""
+
+    def __init__(self, max_bytes: int = _CACHE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._answers: OrderedDict[str, CachedAnswer] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def find(self, name: str) -> CachedAnswer | None:
+        """An answer that is in memory."""
+        with self._lock:
+            answer = self._answers.get(name)
+            if answer is not None:
+                self._answers.move_to_end(name)
+            return answer
+
+    def get(self, name: str, make: Callable[[], CachedAnswer]) -> CachedAnswer:
+        """An answer, made unless it is in memory."""
+        answer = self.find(name)
+        if answer is not None:
+            return answer
+        answer = make()
+        with self._lock:
+            if name in self._answers:  # made by another thread meanwhile
+                return self._answers[name]
+            self._answers[name] = answer
+            self._bytes += answer.size
+            while self._bytes > self._max_bytes and len(self._answers) > 1:
+                self._bytes -= self._answers.popitem(last=False)[1].size
+        return answer
 
 
-def _error_response(code: int, detail: str) -> Response:
-    return JSONResponse({"detail": to_json_value(detail)}, code, {"cache-control": "no-store"})
+def json_response(body: bytes) -> Response:
+    """JSON; no client stores it, as of every answer that does not say so."""
+    return Response(body, media_type="application/json")
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Sends the message of an error that a user can act on; logs any other one as a bug."""
+def _error_response(code: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"detail": to_json_value(detail)}, code, headers)
+
+
+def add_error_handlers(app: FastAPI, find_places: Callable[[], Places]) -> None:
+    """Sends the message of an error that a user can act on; logs any other one as a bug.
+
+    The message is sent without the places of files, and logged with them.
+    """
+    messages_of_errors = _OnceLog()
 
     async def handle_known(request: Request, error: Exception) -> Response:
         code = next(code for kind, code in _STATUS_CODES if isinstance(error, kind))
-        return _error_response(code, str(error))
+        detail = str(error) or type(error).__name__
+        shortened = find_places().shorten(detail)
+        if shortened != detail:
+            messages_of_errors.add(detail)
+        headers = {"retry-after": str(RETRY_SECONDS)} if isinstance(error, Busy) else None
+        return _error_response(code, shortened, headers)
 
     async def handle_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError), "registered for this class only"
@@ -103,7 +155,8 @@ def add_error_handlers(app: FastAPI) -> None:
         return _error_response(error.status_code, str(error.detail))
 
     async def handle_bug(request: Request, error: Exception) -> Response:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        # As it was sent: a decoded path could hold line breaks, and fake lines of the log.
+        log.error("%s %s failed", request.method, request.scope["raw_path"], exc_info=error)
         return _error_response(500, "the server failed: see its log")
 
     for kind, _ in _STATUS_CODES:
@@ -111,3 +164,19 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, handle_invalid)
     app.add_exception_handler(HTTPException, handle_http)
     app.add_exception_handler(Exception, handle_bug)
+
+
+class _OnceLog:
+    """A log of messages, each once: a page of images whose folder is gone fails a hundred times."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def add(self, message: str) -> None:
+        """Logs a message unless it is one of the latest."""
+        if message in self._seen:
+            return
+        if len(self._seen) >= _MAX_SEEN:
+            self._seen.clear()
+        self._seen.add(message)
+        log.warning("%s", " ".join(message.split()))

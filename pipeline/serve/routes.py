@@ -17,13 +17,14 @@ from .models import (
     ClusterFacts,
     EvaluationState,
     Items,
+    ModelState,
     RunFacts,
     SkippedRows,
     State,
     TreeCards,
 )
 from .open_run import CurrentRun, OpenRun
-from .responses import ERROR_RESPONSES, CachedJson, json_response, to_json
+from .responses import ERROR_RESPONSES, CachedAnswer, json_response, to_json
 from .workers import Workers
 
 GroupingFlag = Annotated[
@@ -52,7 +53,7 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     async def cached(name: str, make: Callable[[OpenRun], BaseModel], request: Request) -> Response:
         """An answer that is made once for each state of the run."""
         opened = current.opened
-        answer = opened.cached.get(name)
+        answer = opened.cached.find(name)
         if answer is None:
             answer = await workers.run(_cache, opened, name, make)
         return answer.response(request)
@@ -66,10 +67,11 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     async def state() -> Response:
         """Whether the run has changed and whether the model is loaded; answers at once."""
         opened = current.opened
+        trouble, model = current.trouble, opened.finder.model.state
         answer = State(
             generation=opened.generation,
-            trouble=current.trouble,
-            model=opened.finder.model.state,
+            trouble=trouble and opened.places.shorten(trouble),
+            model=ModelState(state=model.state, detail=opened.places.shorten(model.detail)),
         )
         return json_response(to_json(answer))
 
@@ -156,11 +158,8 @@ def prepare_answers(opened: OpenRun) -> None:
         _cache(opened, "tree", _tree)
 
 
-def _cache(opened: OpenRun, name: str, make: Callable[[OpenRun], BaseModel]) -> CachedJson:
-    answer = opened.cached.get(name)
-    if answer is None:
-        answer = opened.cached[name] = CachedJson(to_json(make(opened)))
-    return answer
+def _cache(opened: OpenRun, name: str, make: Callable[[OpenRun], BaseModel]) -> CachedAnswer:
+    return opened.cached.get(name, lambda: CachedAnswer(to_json(make(opened))))
 
 
 def _cards(opened: OpenRun, name: str) -> Cards:

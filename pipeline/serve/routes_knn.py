@@ -15,7 +15,7 @@ from ..view.query import Example, Question
 from .finder import MAX_UPLOAD_BYTES
 from .models import MAX_ROWS, MAX_TEXT
 from .open_run import CurrentRun, OpenRun
-from .request_body import read_json
+from .request_body import Bodies, parse_json
 from .responses import ERROR_RESPONSES, json_response
 from .workers import Workers
 
@@ -40,7 +40,7 @@ def _body(example: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def add_knn_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
+def add_knn_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodies: Bodies) -> None:
     """Adds the routes to the application."""
 
     @app.get(
@@ -49,9 +49,9 @@ def add_knn_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         responses=ERROR_RESPONSES,
         tags=["clip-retrieval"],
     )
-    async def indices() -> list[str]:
+    async def indices() -> Response:
         """The only index, named as the run."""
-        return [current.opened.run.record.name]
+        return json_response(json.dumps([current.opened.run.record.name]).encode())
 
     @app.post(
         "/knn-service",
@@ -66,15 +66,19 @@ def add_knn_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         As in clip-retrieval, `deduplicate` leaves out near-duplicates, and `num_images` limits the
         rows. There are no safety and aesthetic models, and their flags are ignored.
         """
-        query = await read_json(request, _MAX_BODY_BYTES)
         opened = current.opened
-        _check_index(opened, query)
-        shown = _read_count(query, "num_images", 40)
-        n = _read_count(query, "num_result_ids", shown)
-        vector = await embed(opened, query)
+        async with bodies.read(request, _MAX_BODY_BYTES) as body:
+            query = await workers.run(parse_json, body, kind="bodies")
+            _check_index(opened, query)
+            shown = _read_count(query, "num_images", 40)
+            n = _read_count(query, "num_result_ids", shown)
+            vector = await embed(opened, query)
         deduplicate = bool(query.get("deduplicate", False))
-        hits = await workers.run(_search, opened, vector, n, deduplicate)
-        return json_response(json.dumps(hits[:shown]).encode())
+
+        def work() -> bytes:
+            return json.dumps(_search(opened, vector, n, deduplicate)[:shown]).encode()
+
+        return json_response(await workers.run(work))
 
     @app.post(
         "/metadata-service",
@@ -85,8 +89,9 @@ def add_knn_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     )
     async def metadata(request: Request) -> Response:
         """The fields of rows, by their numbers."""
-        query = await read_json(request, 2**20)
         opened = current.opened
+        async with bodies.read(request, 2**20) as body:
+            query = await workers.run(parse_json, body, kind="bodies")
         _check_index(opened, query)
         ids = query.get("ids")
         if not isinstance(ids, list) or len(ids) > MAX_ROWS or not all(map(_is_count, ids)):
@@ -95,13 +100,14 @@ def add_knn_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             if row >= len(opened.rows):
                 raise QueryError(f"ids must be from 0 to {len(opened.rows) - 1}, got {row}")
 
-        def work() -> list[dict[str, Any]]:
-            return [
+        def work() -> bytes:
+            rows = [
                 {"id": row, "metadata": fields}
                 for row, fields in zip(ids, opened.rows.read(ids, _COLUMNS), strict=True)
             ]
+            return json.dumps(rows).encode()
 
-        return json_response(json.dumps(await workers.run(work)).encode())
+        return json_response(await workers.run(work))
 
     async def embed(opened: OpenRun, query: dict[str, Any]) -> np.ndarray:
         model = opened.finder.model
@@ -113,9 +119,12 @@ def add_knn_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
                 raise QueryError(f"text must be a valid string of at most {MAX_TEXT} characters")
             return await workers.run(model.embed_text, text, kind="model")
         if image:
-            return await workers.run(model.embed_image, _decode(image), "embeddings", kind="model")
+            return await workers.run(
+                lambda: model.embed_image(_decode(image), "embeddings"), kind="model"
+            )
         if query.get("embedding_input"):
-            return _read_numbers(query["embedding_input"])[None]
+            numbers = await workers.run(_read_numbers, query["embedding_input"], kind="bodies")
+            return numbers[None]
         raise QueryError("give one of text, image and embedding_input")
 
 

@@ -1,9 +1,11 @@
 """Routes of the map: points in the plane, and the clusters that colour them."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 from fastapi import FastAPI, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import Artifact, MissingError
@@ -11,16 +13,18 @@ from .cluster_facts import TREE
 from .damage import reading
 from .models import MapFacts
 from .open_run import CurrentRun, OpenRun, pick_evenly
-from .responses import ERROR_RESPONSES, json_response, to_json
+from .responses import ERROR_RESPONSES, CachedAnswer, json_response, to_json
 from .workers import Workers
 
 MAX_POINTS = 200_000
 """Points that are sent: a screen has no room for more."""
 
+_BINARY = "application/octet-stream"
+
 _NUMBERS = {
     200: {
         "description": "numbers, little-endian",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 
@@ -49,9 +53,9 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         tags=["map"],
         response_model=None,
     )
-    async def points() -> Response:
+    async def points(request: Request) -> Response:
         """First x and y of each point as float32, then the row of each point as int32."""
-        return _numbers(await workers.run(_points, current.opened))
+        return await numbers("map points", _points, request)
 
     @app.get(
         "/api/map/clusters",
@@ -60,6 +64,7 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         response_model=None,
     )
     async def clusters(
+        request: Request,
         grouping: Annotated[
             str | None,
             Query(
@@ -69,7 +74,15 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         ] = None,
     ) -> Response:
         """The cluster of each point as int32, in the order of the points."""
-        return _numbers(await workers.run(_clusters, current.opened, grouping))
+        name = current.opened.clusters.groupings[0].name if grouping is None else grouping
+        return await numbers(f"map {name}", lambda opened: _clusters(opened, name), request)
+
+    async def numbers(name: str, make: Callable[[OpenRun], bytes], request: Request) -> Response:
+        opened = current.opened
+        answer = await workers.run(
+            opened.cached.get, name, lambda: CachedAnswer(make(opened), _BINARY)
+        )
+        return answer.response(request)
 
 
 def need_map(opened: OpenRun) -> Artifact:
@@ -92,17 +105,11 @@ def _points(opened: OpenRun) -> bytes:
     return places[rows].astype("<f4").tobytes() + rows.astype("<i4").tobytes()
 
 
-def _clusters(opened: OpenRun, grouping: str | None) -> bytes:
+def _clusters(opened: OpenRun, grouping: str) -> bytes:
     need_map(opened)
     clusters = opened.clusters
     if grouping == TREE:
         partition = clusters.level(clusters.need_tree().finest)
     else:
-        partition = clusters.partition(clusters.groupings[0].name if grouping is None else grouping)
+        partition = clusters.partition(grouping)
     return partition.cluster[_shown_rows(opened)].astype("<i4").tobytes()
-
-
-def _numbers(data: bytes) -> Response:
-    return Response(
-        data, media_type="application/octet-stream", headers={"cache-control": "no-store"}
-    )

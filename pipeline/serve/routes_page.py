@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..report.theme import DARK, LIGHT, variables
-from .guard import MAP_PAGE
+from .guard import VIEWS
 from .open_run import CurrentRun
 from .workers import Workers
 
@@ -20,9 +21,6 @@ _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-
-VIEWS = ("/", "/cluster", "/image", "/search", "/run", "/docs", MAP_PAGE)
-"""Addresses of the page's views: all serve one file, whose script reads its own address."""
 
 _PLOTLY = "plotly.min.js"
 
@@ -34,13 +32,14 @@ def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None
     async def view(request: Request) -> Response:
         return _file(request, *files["index.html"])
 
+    # All views are one file, whose script reads its own address.
     for address in VIEWS:
         app.add_api_route(address, view, methods=["GET"], include_in_schema=False)
 
     @app.get("/static/{name}", include_in_schema=False)
     async def static(name: str, request: Request) -> Response:
         if name == _PLOTLY:
-            return await workers.run(_plotly, request)
+            return _file(request, await workers.run(_plotly), _TYPES[".js"])
         if name not in files:
             return Response(f"{name[:40]!r} does not exist\n", 404, media_type="text/plain")
         return _file(request, *files[name])
@@ -68,14 +67,19 @@ def _read_files() -> dict[str, tuple[bytes, str]]:
     return files
 
 
-def _plotly(request: Request) -> Response:
+@cache
+def _plotly() -> bytes:
     """The drawing library of the map, from its Python package."""
-    path = resources.files("plotly") / "package_data" / _PLOTLY
-    return _file(request, path.read_bytes(), _TYPES[".js"])
+    return (resources.files("plotly") / "package_data" / _PLOTLY).read_bytes()
+
+
+@cache
+def _tag(data: bytes) -> str:
+    return f'"{hashlib.sha256(data).hexdigest()[:16]}"'
 
 
 def _file(request: Request, data: bytes, media_type: str) -> Response:
-    tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+    tag = _tag(data)
     headers = {"etag": tag, "cache-control": "no-cache"}
     cached_tags = re.split(r",\s*", request.headers.get("if-none-match", ""))
     if tag in cached_tags:

@@ -14,7 +14,7 @@ from .image_facts import describe_image, list_found, need_row
 from .images import MEDIA_TYPES
 from .models import MAX_ROWS, Hits, ImageFacts, SearchOptions, SearchQuery, Space
 from .open_run import CurrentRun, OpenRun
-from .request_body import read_body
+from .request_body import Bodies
 from .responses import ERROR_RESPONSES, json_response, to_json
 from .workers import Workers
 
@@ -39,7 +39,7 @@ _UPLOAD = {"requestBody": {"required": True, **_binary("application/octet-stream
 _FOREVER = "private, max-age=31536000, immutable"
 
 
-def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
+def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodies: Bodies) -> None:
     """Adds the routes to the application."""
 
     @app.get(
@@ -156,10 +156,10 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> No
         request: Request, options: Annotated[SearchOptions, Query()]
     ) -> Response:
         """The rows nearest to an image, whose bytes are the body; they are not kept."""
-        data = await read_body(request, MAX_UPLOAD_BYTES)
         opened = current.opened
         space = cast(Space, space_for(options.space, has_text=bool(options.not_text)))
-        vector = await workers.run(opened.finder.model.embed_image, data, space, kind="model")
+        async with bodies.read(request, MAX_UPLOAD_BYTES) as data:
+            vector = await workers.run(opened.finder.model.embed_image, data, space, kind="model")
         return await respond(opened, Example(kind="vector", value=vector[0]), space, options)
 
     async def embed_text(opened: OpenRun, text: str) -> Example:

@@ -1,44 +1,62 @@
-"""The server: its socket, its timeouts for slow clients, and its limit of connections."""
+"""The server: its timeouts for slow clients, and its limits of connections."""
 
 import asyncio
 import contextlib
-import resource
+import functools
 import signal
 import socket
+import sys
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ...store import ConfigError
+from .delivery import busy
 
 HEADER_SECONDS = 15.0
 """From the connection, or the first byte of a request, until the headers are complete."""
 
+WRITE_SECONDS = 30.0
+"""Until a client has read enough for the next piece to follow: a few kilobytes a second."""
+
+_BUFFER_BYTES = 2**15
+"""Of an answer in the buffer of a connection; the next piece waits until it is nearly empty."""
+
 _IDLE_SECONDS = 20
 """How long a connection stays open between two requests."""
 
-_MAX_FILES = 16_384
+_GRACE_SECONDS = 2
+"""For the answers that are being sent when the server ends."""
+
+_ANSWERED = 0.75
+"""Share of the allowed connections that are answered; requests on others are told to come again."""
+
+_MAX_FILES = 4096
 """Open files and connections, where the system allows that many."""
 
 _SPARE_FILES = 256
 """Of these, files that are not connections: shards, indexes, tables."""
 
-_BACKLOG = 2048
-"""Connections that wait to be accepted."""
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
-"""Names by which only this machine reaches itself."""
-
 
 class TimedProtocol(H11Protocol):
-    """HTTP with a timeout: uvicorn itself waits for the rest of a request without one."""
+    """HTTP with timeouts: uvicorn itself waits without one for the rest of a request, and for a
+    client that does not read its answer."""
+
+    def __init__(self, *args: Any, max_connections: int, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._max_connections = max_connections
 
     _deadline: asyncio.TimerHandle | None = None
+    _write_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=_BUFFER_BYTES)
+        if len(self.connections) > self._max_connections:
+            transport.abort()
+        elif len(self.connections) > self._max_connections * _ANSWERED:
+            self.app = busy
         self._await_request()
 
     def data_received(self, data: bytes) -> None:
@@ -50,7 +68,32 @@ class TimedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_write_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_deadline = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_write_timer()
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(_GRACE_SECONDS, self.transport.abort)
+
+    def timeout_keep_alive_handler(self) -> None:
+        # Closing waits until all is read, so that a client could hold the connection for ever.
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _stop_write_timer(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
 
     def _await_request(self) -> None:
         self._deadline = self.loop.call_later(HEADER_SECONDS, self._give_up)
@@ -66,65 +109,20 @@ class TimedProtocol(H11Protocol):
             self.transport.close()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; ConfigError if the address is not available."""
-    listening = None
-    family, kind, proto, address = find_address(host, port)
-    try:
-        listening = socket.socket(family, kind, proto)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        # From here on connections wait to be accepted and are not refused.
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        if listening is not None:
-            listening.close()
-        raise ConfigError(
-            f"--host {host} --port {port} is not available ({error.strerror}): "
-            "try another --port, or --port 0 for any that is free"
-        ) from error
-    return listening
-
-
-def find_address(host: str, port: int) -> tuple[int, int, int, Any]:
-    """Family, kind, protocol and address to listen at; ConfigError for a host that is none."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError) as error:  # a label of a name may be too long
-        raise ConfigError(
-            f"--host {host!r} is no address of this machine: give 127.0.0.1, localhost, or 0.0.0.0 "
-            "to be reached from other machines"
-        ) from error
-    return family, kind, proto, address
-
-
-def address_of(listening: socket.socket, host: str) -> str:
-    """The address to open in a browser."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}/"
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    return host in LOCAL or host.startswith("127.")
-
-
 def make_server(app: ASGIApp) -> uvicorn.Server:
     """A server that is not running yet."""
+    max_connections = _raise_file_limit() - _SPARE_FILES
     settings: dict[str, Any] = {
-        "http": TimedProtocol,
+        "http": functools.partial(TimedProtocol, max_connections=max_connections),
         "ws": "none",
         "lifespan": "on",
-        "log_level": "warning",
+        # Warnings are about what clients send, so that anybody could fill the log.
+        "log_level": "error",
         "access_log": False,
         "server_header": False,
         "date_header": False,
         "timeout_keep_alive": _IDLE_SECONDS,
-        "timeout_graceful_shutdown": 3,
-        "backlog": _BACKLOG,
-        "limit_concurrency": _raise_file_limit() - _SPARE_FILES,
+        "timeout_graceful_shutdown": _GRACE_SECONDS + 1,
     }
     return uvicorn.Server(uvicorn.Config(app, **settings))
 
@@ -144,9 +142,14 @@ def serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
 
 def _raise_file_limit() -> int:
     """Raises the limit of open files as far as allowed; returns the limit."""
+    if sys.platform == "win32":
+        return _MAX_FILES
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
     if soft < target:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    return max(2 * _SPARE_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(2 * _SPARE_FILES, min(limit, _MAX_FILES))

@@ -8,7 +8,7 @@ import anyio.to_thread
 
 _Result = TypeVar("_Result")
 
-_THREADS = {"quick": 8, "images": 8, "model": 2, "small": 1}
+_THREADS = {"quick": 8, "images": 8, "model": 2, "bodies": 2, "small": 1}
 """Threads for each kind of work, so that one kind does not block another."""
 
 

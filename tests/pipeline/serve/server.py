@@ -12,9 +12,10 @@ import httpx
 
 from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.app import make_app
+from cpp_pipe.pipeline.serve.listening import bind
 from cpp_pipe.pipeline.serve.open_run import CurrentRun, make_opener
 from cpp_pipe.pipeline.serve.preparation import prepare
-from cpp_pipe.pipeline.serve.server import LOCAL, bind, make_server
+from cpp_pipe.pipeline.serve.server import make_server
 from cpp_pipe.store import Store
 
 from ...waiting import wait_until
@@ -44,6 +45,8 @@ class Served:
     client: httpx.Client
     current: CurrentRun
     port: int
+    connections: set[Any]
+    """Those that are open."""
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         """An answer, of any status."""
@@ -55,6 +58,13 @@ class Served:
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text[:300]}"
         return answer.json()
 
+    def source_of(self, row: int) -> Path:
+        """The shard of a row, of which the server tells only the name."""
+        name = self.json(f"/api/images/{row}")["source"]
+        places = map(Path, self.current.opened.run.record.sources.values())
+        (path,) = {place for place in places if place.name == name}
+        return path
+
 
 @contextlib.contextmanager
 def serve(store: Path, *, token: str | None = None, run: str = "default") -> Iterator[Served]:
@@ -62,13 +72,13 @@ def serve(store: Path, *, token: str | None = None, run: str = "default") -> Ite
     current = CurrentRun(make_opener(Store(store), run, "cpu"))
     with bind("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        server = make_server(make_app(current, token=token, hosts=LOCAL))
+        server = make_server(make_app(current, token=token))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         wait_until(lambda: server.started, "the server started", 20)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                yield Served(client, current, port)
+                yield Served(client, current, port, server.server_state.connections)
         finally:
             server.should_exit = True
             thread.join(timeout=20)

@@ -2,7 +2,6 @@
 
 import re
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -423,7 +422,7 @@ def test_markup_is_shown_as_text_and_does_nothing(markup_store, browser):
 
 def test_missing_images_are_reported(own_store, browser):
     with serve(own_store) as server:
-        Path(server.json("/api/images/25")["source"]).unlink()
+        server.source_of(25).unlink()
         with visit(browser, server.port, may_fail=True) as seen:
             seen.open("image?row=25")
             expect(seen.page.locator(".stage [role=alert]")).to_contain_text("put it back")
@@ -458,3 +457,39 @@ def test_a_server_that_has_ended_is_reported(finished, browser):
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_contain_text("still running")
     page.close()
+
+
+def test_the_printed_address_opens_the_page_and_the_token_leaves_the_address(finished, browser):
+    with serve(finished, token="a & b") as server, visit(browser, server.port) as seen:
+        seen.open("search?row=7&token=a%20%26%20b")
+        expect(seen.page).to_have_url(f"{seen.base}search?row=7")
+        expect(seen.page.locator(".results .tile")).to_have_count(60)
+        seen.open("cluster?cluster=1")
+        assert seen.page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+        assert seen.page.evaluate("document.cookie") == ""
+
+
+@pytest.mark.parametrize("path", ["", "?token=secret"], ids=["shared", "first"])
+def test_a_link_on_another_site_opens_the_page_for_who_has_the_token(finished, browser, path):
+    """Browsers keep the cookie back when they follow such a link, and send it from our page."""
+    with (
+        serve(finished, token="secret") as server,
+        visit(browser, server.port, may_fail=True) as seen,
+    ):
+        seen.page.goto(f"{seen.base}?token=secret")
+        # Documents of this scheme belong to no site.
+        seen.page.goto(f"data:text/html,<a href='{seen.base}{path}'>open</a>")
+        seen.page.click("a")
+        seen.settle()
+        expect(seen.page).to_have_url(seen.base)
+        expect(seen.page.locator("h1")).to_have_text("60 images in 5 clusters")
+
+
+def test_who_has_no_token_is_told_where_it_is(finished, browser):
+    with (
+        serve(finished, token="secret") as server,
+        visit(browser, server.port, may_fail=True) as seen,
+    ):
+        seen.page.goto(f"data:text/html,<a href='{seen.base}'>open</a>")
+        seen.page.click("a")
+        expect(seen.page.locator("body")).to_contain_text("address that `cpp-pipe serve` printed")

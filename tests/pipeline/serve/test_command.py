@@ -1,74 +1,156 @@
 """`cpp-pipe serve` as a process: what it prints, and that it leaves nothing behind."""
 
-import os
+import contextlib
 import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
-from urllib.parse import unquote
 
 import httpx
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from ..cli import fail
+from cpp_pipe.pipeline.commands.app import app
+from cpp_pipe.pipeline.serve import listening
 
-COMMAND = [sys.executable, "-m", "cpp_pipe", "serve", "--port", "0", "--no-make"]
+from ..cli import fail, succeed
+from .process import start
+from .test_slow_readers import ask
 
-
-@pytest.fixture
-def started(finished, tmp_path):
-    """Starts servers, and ends those that a test leaves running."""
-    running = []
-
-    def start(*flags: str) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
-            [*COMMAND, "--store", str(finished), *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(tmp_path)},
-        )
-        running.append(process)
-        assert process.stdout is not None
-        return process, process.stdout.readline().strip()
-
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+TOKEN = re.compile(r"http://127\.0\.0\.1:\d+/\?token=([\w-]{32})")
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_it_prints_its_address_and_a_signal_ends_it_with_nothing_left(started, tmp_path, signum):
-    process, address = started()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
-    assert httpx.get(f"{address}api/run", timeout=60).json()["rows"] == 60
-    assert list(tmp_path.glob("cpp-pipe-serve-*"))
-    process.send_signal(signum)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (0, "")
+def test_it_prints_its_address_and_a_signal_ends_it_with_nothing_left(finished, tmp_path, signum):
+    with start(finished, env={"TMPDIR": str(tmp_path)}) as server:
+        assert TOKEN.fullmatch(server.printed)
+        assert server.client.get("/api/run").json()["rows"] == 60
+        assert list(tmp_path.glob("cpp-pipe-serve-*"))
+        code, out, err = server.stop(signum)
+    assert (code, out) == (0, "")
     assert err == "next: open this address in a browser; Ctrl-C stops the server\n"
     assert list(tmp_path.glob("cpp-pipe-serve-*")) == []
 
 
-def test_the_address_holds_the_token_and_new_generates_one(started):
-    _, address = started("--token", "é & /")
-    base, _, token = address.partition("?token=")
-    assert unquote(token) == "é & /"
-    assert httpx.get(f"{base}api/run", timeout=60).status_code == 401
-    assert httpx.get(address, timeout=60).status_code == 303
-    _, first = started("--token", "new")
-    _, second = started("--token", "new")
-    tokens = {address.partition("?token=")[2] for address in (first, second)}
-    assert len(tokens) == 2 and all(len(token) > 30 for token in tokens)
+def test_the_help_says_how_it_ends():
+    ran = CliRunner().invoke(app, ["serve", "--help"])
+    assert "runs until Ctrl-C, which ends it with exit code 0" in " ".join(ran.output.split())
 
 
-def test_a_host_that_other_machines_reach_is_warned_about(started, capfd):
-    process, address = started("--host", "0.0.0.0", "--token", "new")
-    assert address.startswith("http://0.0.0.0:")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+def test_a_client_that_does_not_read_does_not_hold_up_the_end(finished):
+    with start(finished) as server, contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(ask(server.port, "/static/plotly.min.js", server.token))
+        assert server.client.get("/api/run").status_code == 200
+        began = time.monotonic()
+        code, _, err = server.stop(signal.SIGINT)
+        assert code == 0 and time.monotonic() - began < 10 and "Traceback" not in err
+
+
+def test_every_start_has_a_token_of_its_own_unless_one_is_given(finished):
+    with start(finished) as first, start(finished, "--token", "new") as second:
+        tokens = {server.token for server in (first, second)}
+        assert len(tokens) == 2 and all(len(token) == 32 for token in tokens)
+        for server in (first, second):
+            assert httpx.get(f"{server.base}api/run").status_code == 401
+            assert httpx.get(server.printed).status_code == 303
+        other = httpx.get(f"{first.base}api/run", params={"token": second.token})
+        assert other.status_code == 401
+    for flags, env in ((["--token", " é & / "], {}), ([], {"CPP_PIPE_TOKEN": "é & /"})):
+        with start(finished, *flags, env=env) as server:
+            assert server.token == "é & /"
+            assert server.client.get("/api/run").status_code == 200
+
+
+def test_no_token_lets_in_this_machine_only(finished):
+    with start(finished, "--no-token") as server:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.printed)
+        assert httpx.get(f"{server.base}api/run").json()["rows"] == 60
+    for host in ("0.0.0.0", "::"):
+        message = fail(finished, "serve", "--host", host, "--no-token", "--no-make")
+        assert message.endswith(
+            f"--no-token with --host {host} lets other machines see every image: leave one out"
+        )
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--token", ""], "--token must not be empty"),
+        (["--token", "  "], "--token must not be empty"),
+        (["--token", "a\nb"], "--token must have printable characters"),
+        (["--token", "\udcff"], "--token must have printable characters"),
+        (["--token", "a", "--no-token"], "exclude each other"),
+        (["--allow-host", "http://a.example/"], "--allow-host must be a name"),
+        (["--host", "no-such-host.invalid"], "is not a name or an address that this machine knows"),
+        (["--host", ""], "is not a name or an address that this machine knows"),
+        (["--host", "a b"], "is not a name or an address that this machine knows"),
+        (["--host", "http://127.0.0.1"], "is not a name or an address that this machine knows"),
+        (["--host", "a" * 70], "is not a name or an address that this machine knows"),
+        (["--host", "\udcff"], "is not a name or an address that this machine knows"),
+        (["--host", "192.0.2.1"], "is not an address of this machine"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_one_line(finished, flags, words):
+    assert words in fail(finished, "serve", "--port", "0", "--no-make", *flags)
+
+
+def test_a_port_that_is_taken_is_reported_with_the_next_that_is_free(finished, served):
+    message = fail(finished, "serve", "--port", str(served.port), "--no-make")
+    found = re.search(rf"--port {served.port} is in use: try --port (\d+), which is free", message)
+    assert found and "--port 0 for any that is free" in message
+    assert int(found[1]) > served.port
+    listening.bind("127.0.0.1", int(found[1])).close()
+
+
+def test_a_port_that_is_taken_is_reported_before_any_work(finished, served, tmp_path):
+    """Not after clusters were made, which can take hours."""
+    store = tmp_path / "artifacts"
+    succeed(store, "import", write_rows(tmp_path), "--model", "ViT-B-32")
+    assert "is in use" in fail(store, "serve", "--port", str(served.port))
+    assert not (store / "assignments").exists()
+
+
+def write_rows(folder: Path) -> Path:
+    """Embeddings that were made elsewhere."""
+    rows = np.random.default_rng(0).standard_normal((30, 8))
+    np.savez(folder / "rows.npz", x=rows, key=[f"k{number}" for number in range(30)])
+    return folder / "rows.npz"
+
+
+@pytest.mark.parametrize(
+    "host, shown", [("::1", "[::1]"), ("localhost", "localhost"), ("127.0.0.2", "127.0.0.2")]
+)
+def test_every_address_of_the_loopback_works_and_is_not_warned_about(finished, host, shown):
+    if host == "::1" and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with start(finished, "--host", host) as server:
+        assert server.base.startswith(f"http://{shown}:")
+        assert server.client.get("/api/run").json()["rows"] == 60
+        assert server.client.get("/api/run", headers={"host": "evil.example"}).status_code == 403
+        assert "other machines" not in server.stop(signal.SIGINT)[2]
+
+
+def has_ipv6() -> bool:
+    """Whether ::1 can be listened at."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_host_that_other_machines_reach_is_warned_about(finished):
+    with start(finished, "--host", "0.0.0.0", "--allow-host", "photos.example") as server:
+        assert server.base.startswith("http://0.0.0.0:") and len(server.token) == 32
+        for name in ("photos.example", "10.0.0.7:8117", "0.0.0.0"):
+            assert server.client.get("/api/run", headers={"host": name}).status_code == 200
+        assert server.client.get("/api/run", headers={"host": "evil.example"}).status_code == 403
+        _, _, err = server.stop(signal.SIGINT)
     assert "can be reached from other machines" in err and "TLS" in err
 
 

@@ -15,11 +15,12 @@ import pytest
 from cpp_pipe.pipeline.serve import request_body
 from cpp_pipe.pipeline.serve import server as server_module
 from cpp_pipe.pipeline.serve.finder import MAX_UPLOAD_BYTES
+from cpp_pipe.pipeline.serve.responses import CachedAnswer, CachedAnswers
 
 from ...waiting import wait_until
 from ..cli import succeed
 from .markup_run import ROWS, SCRIPT, key_of
-from .server import connect, serve
+from .server import Served, connect, serve
 from .test_images import SVG, bomb, encoded
 
 PATHS = [
@@ -152,6 +153,25 @@ def test_an_upload_that_does_not_arrive_times_out(finished, monkeypatch):
         assert server.get("/api/run").status_code == 200
 
 
+def test_uploads_that_are_held_open_are_limited_and_leave_room_again(finished, monkeypatch):
+    monkeypatch.setattr(request_body, "MAX_TOGETHER_BYTES", 2 * 2**20)
+    with serve(finished) as server, contextlib.ExitStack() as held:
+        for path in ("/api/search", "/knn-service", "/api/search"):
+            bare = held.enter_context(connect(server.port))
+            head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000000\r\n\r\n"
+            bare.sendall(head.encode() + b"x" * 600_000)
+        wait_until(
+            lambda: server.client.post("/api/search", content=b"x" * 600_000).status_code == 503
+        )
+        answer = server.client.post("/api/search", content=b"x" * 600_000)
+        assert answer.headers["retry-after"] and "too many uploads" in answer.json()["detail"]
+        assert server.get("/api/run").status_code == 200
+        held.close()
+        wait_until(
+            lambda: server.client.post("/api/search", content=b"x" * 600_000).status_code == 400
+        )
+
+
 def test_clients_that_disconnect_harm_no_other(served):
     for _ in range(20):
         with connect(served.port) as bare:
@@ -231,6 +251,77 @@ def test_nonsense_never_fails_with_a_500(served):
         with contextlib.suppress(ConnectionResetError):
             assert b" 400 " in bare.recv(4096)
     assert served.get("/api/run").status_code == 200
+
+
+def send(server: Served, request: bytes) -> bytes:
+    """The whole answer to what is sent over a bare connection."""
+    with connect(server.port) as bare:
+        bare.sendall(request)
+        return b"".join(iter(lambda: bare.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"content-length: 5\r\ncontent-length: 6\r\n",
+        b"content-length: 5\r\ntransfer-encoding: chunked\r\n",
+        b"content-length: -1\r\n",
+        b"content-length: 1e3\r\n",
+        b"transfer-encoding: gzip\r\n",
+        b"host: evil.example\r\n",
+        b"a header without colon\r\n",
+        b"x: a\r\n folded\x00\r\n",
+        b"content-length: " + b"9" * 300 + b"\r\n",
+    ],
+)
+def test_ambiguous_requests_are_refused(served, headers):
+    """Two readings of one request let it pass a proxy as another one."""
+    answer = send(
+        served,
+        b"POST /api/search HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+        + headers
+        + b"\r\n0\r\n\r\nGET /api/state HTTP/1.1\r\nhost: localhost\r\n\r\n",
+    )
+    assert answer.count(b"HTTP/1.1 ") == 1 and b'"generation"' not in answer
+    assert 400 <= int(answer.split(b" ", 2)[1]) < 500 or b"501" in answer[:20]
+
+
+def test_no_websocket_is_opened(served):
+    answer = send(
+        served,
+        b"GET /api/state HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, close\r\n"
+        b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"
+        b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    assert b"101" not in answer[:20] and answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("hostile", ["a\r\nset-cookie: x=y", "a\nb", "é\u2028", '"; x="', "\0"])
+def test_nothing_that_is_sent_becomes_a_header(finished, hostile):
+    with serve(finished, token="secret") as server:
+        given = {"token": "secret", "text": hostile, hostile: hostile}
+        for path in ("/", "/search", "/api/search", "/api/rows", "/static/" + quote(hostile)):
+            answer = server.get(path, **given)
+            assert answer.status_code in (200, 303, 404, 422)
+            assert "x=y" not in answer.headers.get("set-cookie", "")
+            assert answer.headers.get("location", "/").isprintable()
+
+
+def test_the_name_of_a_download_is_ours_whatever_the_key(markup_store):
+    with serve(markup_store) as server:
+        headers = server.get("/api/pictures/3/original").headers
+        assert headers["content-disposition"] == 'attachment; filename="row-3"'
+
+
+def test_answers_in_memory_are_limited():
+    answers = CachedAnswers(max_bytes=1000)
+    for number in range(100):
+        name = f"cluster {number}"
+        made = answers.get(name, lambda: CachedAnswer(b"x" * 100))
+        assert answers.get(name, lambda: CachedAnswer(b"other")) is made
+        assert answers.get("cluster 0", lambda: CachedAnswer(b"x" * 100)).size == 100
+    kept = [number for number in range(100) if answers.find(f"cluster {number}")]
+    assert kept == [0, *range(91, 100)]
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "NONSENSE"])

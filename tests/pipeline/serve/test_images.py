@@ -3,7 +3,6 @@
 import io
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,7 +90,7 @@ def test_every_size_shows_the_image_of_the_row(served, size):
 def test_the_original_is_what_was_embedded_as_a_download(served, finished):
     facts = served.json("/api/images/4")
     answer = served.get("/api/pictures/4/original")
-    with Path(facts["source"]).open("rb") as file:
+    with served.source_of(4).open("rb") as file:
         file.seek(facts["offset"])
         assert answer.content == file.read(facts["size"])
     assert answer.headers["content-disposition"].startswith("attachment")
@@ -101,7 +100,7 @@ def test_the_original_is_what_was_embedded_as_a_download(served, finished):
 def test_a_missing_tar_is_reported_and_the_others_are_shown(own_store):
     with serve(own_store) as server:
         assert server.get("/api/pictures/4", size=256).status_code == 200
-        missing = Path(server.json("/api/images/25")["source"])
+        missing = server.source_of(25)
         missing.unlink()
         for path in ("/api/pictures/25", "/api/pictures/25/original"):
             answer = server.get(path)
@@ -132,7 +131,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 def test_an_overwritten_shard_never_shows_a_script(own_store, content):
     with serve(own_store) as server:
         facts = server.json("/api/images/4")
-        path, start, size = Path(facts["source"]), facts["offset"], facts["size"]
+        path, start, size = server.source_of(4), facts["offset"], facts["size"]
         data = bytearray(path.read_bytes())
         data[start : start + size] = content.ljust(size)[:size]
         path.write_bytes(data)
@@ -143,7 +142,7 @@ def test_an_overwritten_shard_never_shows_a_script(own_store, content):
 
 def test_a_truncated_shard_is_reported(own_store):
     with serve(own_store) as server:
-        path = Path(server.json("/api/images/19")["source"])
+        path = server.source_of(19)
         with path.open("r+b") as file:
             file.truncate(2000)
         assert server.get("/api/pictures/19").status_code == 404

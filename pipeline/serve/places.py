@@ -1,0 +1,45 @@
+"""Texts without the places of the server's files: who may see the images need not know where."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_FILE_ADDRESS = re.compile(r"\bfile:(?://)?(?=/)")
+_KNOWN = r"(?<![\w.~-])(?:{})[/\\]+"
+_POSIX = re.compile(r"""(?<![\w/.~<-])/(?!/)(?:[^\s/'"`,;:()<>|]+/+)*(?=[^\s/'"`,;:()<>|])""")
+_WINDOWS = re.compile(r"""(?<!\w)(?:[A-Za-z]:[\\/]|\\\\)(?:[^\s\\/'"`,;:()<>|]+[\\/]+)*""")
+
+
+class Places:
+    """Shortens paths in texts.
+
+    What lies in a known folder is left, relative to it, whatever characters the folder holds; of
+    any other absolute path the last component is left.
+    """
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        known = sorted((folder for folder in folders if folder.strip("/\\")), key=len, reverse=True)
+        self._known = re.compile(_KNOWN.format("|".join(map(re.escape, known)))) if known else None
+
+    def shorten(self, text: str) -> str:
+        """A text in which every absolute path is relative."""
+        text = _FILE_ADDRESS.sub("", text)
+        if self._known is not None:
+            text = self._known.sub("", text)
+        return _POSIX.sub("", _WINDOWS.sub("", text))
+
+    def shorten_all(self, value: Any) -> Any:
+        """A JSON value with all its texts shortened, but not the names of its fields."""
+        if isinstance(value, str):
+            return self.shorten(value)
+        if isinstance(value, list | tuple):
+            return [self.shorten_all(item) for item in value]
+        if isinstance(value, dict):
+            return {name: self.shorten_all(item) for name, item in value.items()}
+        return value
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """The folder of a path or an address, and the name of what lies there."""
+    match = re.search(r"[/\\]([^/\\]*)$", place.rstrip("/\\"))
+    return ("", place) if match is None else (place[: match.start()], match[1])

@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
-from ..run import Run
 from ..view.cluster_list import ClusterRow, list_clusters
 from .app import subcommands
 from .options import READING, Common, open_plan, takes
 from .output import Column, print_json, print_next, print_table
+from .search import open_run
 
 _ORDERS = {
     "size": lambda row: (-row.size, row.cluster),
@@ -46,7 +46,7 @@ def clusters(
         raise ConfigError(f"--sort must be {', '.join(_ORDERS)}, got {sort!r}")
     plan = open_plan(common)
     assignments = plan.make("assignments", asked_by="clusters")
-    captions = Run.open(plan.store, plan.run).current("captions")
+    captions = open_run(plan).show("captions")
     rows = sorted(list_clusters(assignments, captions), key=_ORDERS[sort])
     if common.as_json:
         print_json([row.to_json() for row in rows[:n]])

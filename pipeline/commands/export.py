@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
-from ..run import Run
 from .app import subcommands
 from .options import READING, Common, open_plan, takes
 from .output import print_next
+from .search import open_run
 
 app = subcommands()
 
@@ -73,7 +73,7 @@ def export(
         raise ConfigError(f"--out must end in .parquet, got {out}: export parquet writes Parquet")
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
-    run = Run.open(plan.store, plan.run, common.device)
+    run = open_run(plan)
     images, places = ImageTable.of(run), run.record.sources
     if form == "parquet":
         from ..exports.parquet import export_parquet

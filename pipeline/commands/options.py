@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ...store import ConfigError, MissingError, Store
+from ..command_line import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE
 from ..making.engines import torchrun
 from ..making.progress import progress_named
 
 if TYPE_CHECKING:
     from ..config import Settings
     from ..making.plan import Plan
-
-DEFAULT_STORE = "artifacts"
-STORE_VARIABLE = "CPP_PIPE_STORE"
-DEFAULT_RUN = "default"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,6 @@
 """What commands write: tables, JSON, files, and the line that says what comes next."""
 
 import json
-import os
-import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...store import ConfigError
+from ..command_line import command_line as line_of
 from ..making.engines import torchrun
-from .options import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, Common, say
+from .options import Common, say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,12 +105,7 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
 
 def command_line(common: Common, *words: str) -> str:
     """A command as one types it in a shell, for the run and the store of another command."""
-    words = ("cpp-pipe", *words)
-    if common.run not in (None, DEFAULT_RUN):
-        words = (*words, "--run", str(common.run))
-    if common.store != os.environ.get(STORE_VARIABLE, DEFAULT_STORE):
-        words = (*words, "--store", common.store)
-    return shlex.join(words)
+    return line_of(*words, run=common.run, store=common.store)
 
 
 def write_table(table: "pa.Table", path: Path) -> None:

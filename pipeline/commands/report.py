@@ -7,10 +7,10 @@ import typer
 
 from ...store import ConfigError
 from ...store.files import write_whole
-from ..run import Run
 from .app import subcommands
 from .options import READING, Common, open_plan, say, takes
 from .output import command_line
+from .search import open_run
 
 app = subcommands()
 
@@ -54,7 +54,7 @@ def report(
     must_score = label is not None or labels is not None
     say("report: collecting counts and samples")
     contents = read_contents(
-        Run.open(plan.store, plan.run),
+        open_run(plan),
         plan.settings.data.label,
         labels,
         must_score=must_score,

@@ -33,14 +33,13 @@ class ImageTable:
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        """MissingError if nothing is embedded; anything else may be missing."""
-        assignments = run.current("assignments")
+        """MissingError if nothing is embedded; the rest may be missing, or is reported if stale."""
         return cls(
             embeddings=run.artifact("embeddings"),
-            features=run.current("features"),
-            assignments=assignments,
-            captions=run.current("captions") if assignments is not None else None,
-            duplicates=run.current("duplicates"),
+            features=run.show("features"),
+            assignments=run.show("assignments"),
+            captions=run.show("captions"),
+            duplicates=run.show("duplicates"),
         )
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """Makes the artifacts that a command needs and the store lacks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...stages.embed import Embed
@@ -10,8 +10,10 @@ from ...stages.spectrum import Spectrum
 from ...stages.views import OTHER
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
-from ...store.runs import kind_of, split_slot
+from ...store.runs import split_slot
+from ..command_line import command_line
 from ..config import Settings
+from ..held import Held, share_kept
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
 from .slots import Filling, filling_of
@@ -27,11 +29,12 @@ class Plan:
     settings: Settings
     runtime: Runtime
     say: Callable[[str], None]
+    said: set[str] = field(default_factory=set)
+    """What was said and need not be said again."""
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact in a slot of the run (a kind, or e.g. `index/SPACE`), or None."""
-        version = self.store.runs.read(self.run).versions.get(slot)
-        return self.store.find(kind_of(slot), version) if version else None
+        return Held(self.store, self.store.runs.read(self.run)).find(slot)
 
     def make(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Artifact:
         """The artifact of a slot as the settings ask for it, made if it is missing.
@@ -146,14 +149,20 @@ class Plan:
             now = job.inputs[kind]
             if now.content != used.content:
                 old = self.store.find(KINDS[used.kind], used.version)
-                if old is None or not job.stage.serves(now, old):
+                share = 0.0 if old is None else share_kept(self.store, old, now)
+                if share < (job.stage.kind.least_kept or 1.0):
                     return None
-                there = {part.content for part in now.parts}
-                is_whole = all(part.content in there for part in old.parts)
-                change = "added" if is_whole else "removed"
+                change = "added" if share == 1 else "removed"
         if change:
-            self.say(
+            words = (job.stage.refit or job.stage.name).split()
+            again = command_line(*words, run=self.run, store=str(self.store.root))
+            self._say_once(
                 f"{job.slot} {before.version} was fitted before rows were {change} and is kept; "
-                f"`{job.stage.refit or f'cpp-pipe {job.stage.name}'}` fits it again"
+                f"`{again}` fits it again"
             )
         return before
+
+    def _say_once(self, line: str) -> None:
+        if line not in self.said:
+            self.said.add(line)
+            self.say(line)

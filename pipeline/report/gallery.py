@@ -5,7 +5,7 @@ import numpy as np
 from ...stages.contract import Progress
 from ..run import Run
 from ..view.columns import iterate_columns, read_rows
-from ..view.facts import Absence, command_for
+from ..view.facts import Absence
 from .contents import Mosaic, Neighbourhood, Sample, Tally
 from .counts import surest_and_doubtful
 from .mosaics import TILE, Tiles, draw_mosaic, draw_strip
@@ -43,7 +43,7 @@ def read_mosaics(run: Run, tally: Tally, progress: Progress) -> tuple[list[Mosai
     absence = None
     if missing:
         reason = f"{missing:,} of {total:,} images cannot be read where they were embedded from"
-        absence = Absence(what="images", reason=reason, command=command_for(run, "embed"))
+        absence = Absence(what="images", reason=reason, command=run.command("embed"))
         progress.tell(f"report: {missing:,} of {total:,} images cannot be read: {tiles.trouble}")
     progress.tell(f"report: drew {total - missing:,} images of {len(mosaics):,} clusters")
     return (mosaics if missing < total else []), absence

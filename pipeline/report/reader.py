@@ -17,10 +17,9 @@ from ..view.curve import read_curve
 from ..view.evaluation import evaluate
 from ..view.facts import (
     Absence,
-    command_for,
     count_samples,
     find_absences,
-    find_curve,
+    find_readable,
     list_versions,
     name_model,
 )
@@ -72,7 +71,7 @@ def read_contents(
         mosaics, unreadable = read_mosaics(run, tally, progress)
         if unreadable is not None:
             absences["images"] = unreadable
-    curve = find_curve(run)
+    curve = find_readable(run, "k_curve", is_current=True)
     captions = None if "captions" in absences else run.current("captions")
     return Contents(
         run=run.record.name,
@@ -120,13 +119,13 @@ def _why_unscored(run: Run, label: str) -> Absence | None:
     embeddings = run.artifact("embeddings")
     if embeddings.rows > MOST_SCORED:
         reason = f"More than {MOST_SCORED:,} images are scored only on demand"
-        flag = f"--label {label}"
+        flags = ("--label", label)
     elif not any(_has_label(embeddings, part.name, label) for part in embeddings.parts):
         reason = "No image has " + ("a label" if label == "cls" else f"the field {label}")
-        flag = "--labels FILE.csv"
+        flags = ("--labels", "FILE.csv")
     else:
         return None
-    return Absence(what="scores", reason=reason, command=command_for(run, f"report {flag}"))
+    return Absence(what="scores", reason=reason, command=run.command("report", *flags))
 
 
 def _has_label(embeddings: Artifact, part: str, label: str) -> bool:

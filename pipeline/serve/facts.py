@@ -40,7 +40,7 @@ def describe_run(opened: OpenRun) -> RunFacts:
         has_map=opened.projection is not None,
         spaces=opened.finder.spaces,
         absent=[
-            Absent(what=absence.what, command=absence.command)
+            Absent(what=absence.what, reason=absence.reason, command=absence.command)
             for absence in find_absences(opened.run).values()
         ],
         made=[Made(**vars(version)) for version in list_versions(opened.run)],

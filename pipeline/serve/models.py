@@ -152,9 +152,10 @@ class TreeFacts(ApiModel):
 
 
 class Absent(ApiModel):
-    """Something that the run lacks, and the command that makes it."""
+    """Something that the run lacks or that is out of date, and the command that makes it."""
 
     what: str
+    reason: str = Field(description='"Out of date: …" or "Not made yet: …".')
     command: str
 
 

@@ -37,6 +37,9 @@ def run_(
     table: TablesFlag = None,
     image_column: ColumnFlag = None,
     vocabulary: VocabularyFlag = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Find clusters again where images were added.")
+    ] = False,
     run: Annotated[
         str | None,
         typer.Option("--run", help="Name of the run; if absent, that of the config or folder."),
@@ -44,10 +47,13 @@ def run_(
 ) -> None:
     """Run every step, from images to captions and search.
 
-    For a folder of images nothing else is needed; a config names data and settings.
+    For a folder of images nothing else is needed; a config names data and settings. Images that
+    were added since the last time join the clusters that are there; --refit finds clusters again,
+    and gives each the number of the old cluster that it has most images of.
 
     \b
       cpp-pipe run --images photos/
+      cpp-pipe run --images photos/ --refit
       cpp-pipe run --images photos/ --model ViT-B-32 --pretrained openai --vocabulary words.txt
       cpp-pipe run digits
       cpp-pipe run cifar10 --shards 'cifar10/{00..49}.tar'
@@ -60,7 +66,7 @@ def run_(
         embed=embed_table(common),
         caption={"vocabulary": vocabulary_setting(vocabulary)},
     )
-    make_all(plan)
+    make_all(plan, refit=refit)
     if _has_labels(plan):
         typer.echo("\n" + evaluation_table(score(plan)))
     typer.echo("\n" + _next_steps(plan, common))
@@ -115,13 +121,17 @@ def _folders(plan: Plan) -> set[str]:
     }
 
 
-def make_all(plan: Plan) -> None:
-    """Makes everything that search and captions need, and prints the results."""
+def make_all(plan: Plan, *, refit: bool = False) -> None:
+    """Makes everything that search and captions need, and prints the results.
+
+    What was fitted before rows were added is kept, unless it is to be fitted again.
+    """
+    asked_by = "" if refit else "run"
     print_counts(plan.make("embeddings"))
     for slot in ("heads", "features", "spectrum"):
-        plan.make(slot)
+        plan.make(slot, asked_by=asked_by)
     if "k_curve" in plan.settings.assign.needs:
-        curve = plan.make("k_curve")
+        curve = plan.make("k_curve", asked_by=asked_by)
         for line in curve_lines(curve, read_curve(curve).points):
             typer.echo(line)
     plan.make("assignments")

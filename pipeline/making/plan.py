@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ...stages.assign import Assign
 from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...stages.embed import Embed
 from ...stages.import_embeddings import Import
@@ -16,6 +17,7 @@ from ..config import Settings
 from ..held import Held, share_kept
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
+from .numbering import follow_numbers
 from .slots import Filling, filling_of
 from .sources import embed_fields, find_sources, model_files
 
@@ -72,6 +74,10 @@ class Plan:
         if isinstance(stage, Spectrum):
             stage = self._wide_enough(stage, inputs)
         runtime = replace(self.runtime, files=files)
+        before = self.find(slot) if slot == "assignments" else None
+        if isinstance(stage, Assign) and before is not None:
+            stage.parts(inputs, runtime)  # so that a k that is not possible is refused first
+            stage = follow_numbers(stage, inputs, before, self.store)
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
 
     def _filling(self, slot: str, asked_by: str) -> Filling:

@@ -10,7 +10,7 @@ import typer
 from ...store import ConfigError, MissingError
 from ..config import CONFIGS
 from ..making.plan import Plan
-from ..view.curve import read_curve
+from ..view.verdict import read_verdict
 from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
 from .embed import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
@@ -18,7 +18,7 @@ from .evaluate import evaluation_table, score
 from .options import MODEL, Common, embed_table, open_plan, takes
 from .output import command_line
 from .search import prepare_search
-from .select_k import curve_lines
+from .select_k import verdict_lines
 
 app = subcommands()
 
@@ -66,7 +66,7 @@ def run_(
         embed=embed_table(common),
         caption={"vocabulary": vocabulary_setting(vocabulary)},
     )
-    make_all(plan, refit=refit)
+    make_all(plan, common, refit=refit)
     if _has_labels(plan):
         typer.echo("\n" + evaluation_table(score(plan)))
     typer.echo("\n" + _next_steps(plan, common))
@@ -121,7 +121,7 @@ def _folders(plan: Plan) -> set[str]:
     }
 
 
-def make_all(plan: Plan, *, refit: bool = False) -> None:
+def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
     """Makes everything that search and captions need, and prints the results.
 
     What was fitted before rows were added is kept, unless it is to be fitted again.
@@ -132,7 +132,7 @@ def make_all(plan: Plan, *, refit: bool = False) -> None:
         plan.make(slot, asked_by=asked_by)
     if "k_curve" in plan.settings.assign.needs:
         curve = plan.make("k_curve", asked_by=asked_by)
-        for line in curve_lines(curve, read_curve(curve).points):
+        for line in verdict_lines(common, read_verdict(curve)):
             typer.echo(line)
     plan.make("assignments")
     print_captions(plan)

@@ -54,6 +54,11 @@ def status(
     for name, rows in runs.items():
         typer.echo(f"run {name}")
         _print_rows(rows)
+        curve = helds[name].current("k_curve")
+        if curve is not None:
+            from ..view.verdict import read_verdict  # loads pyarrow
+
+            typer.echo(read_verdict(curve).sentence)
         for slot in helds[name].last_stale():
             typer.echo(f"{name_slot(slot)} {_advise(helds[name], slot, named[name])}")
     for name, rows in runs.items():

@@ -43,7 +43,7 @@ def read_mosaics(run: Run, tally: Tally, progress: Progress) -> tuple[list[Mosai
     absence = None
     if missing:
         reason = f"{missing:,} of {total:,} images cannot be read where they were embedded from"
-        absence = Absence(what="images", reason=reason, command=run.command("embed"))
+        absence = Absence(what="images", reason=reason, command=run.public_command("embed"))
         progress.tell(f"report: {missing:,} of {total:,} images cannot be read: {tiles.trouble}")
     progress.tell(f"report: drew {total - missing:,} images of {len(mosaics):,} clusters")
     return (mosaics if missing < total else []), absence

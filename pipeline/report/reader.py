@@ -23,6 +23,7 @@ from ..view.facts import (
     list_versions,
     name_model,
 )
+from ..view.verdict import read_verdict
 from .contents import Contents, Sample, Tally
 from .counts import count, draw_sample, sample_clusters, sample_overall
 from .gallery import read_mosaics, read_neighbourhoods
@@ -83,6 +84,7 @@ def read_contents(
         raw=measure_space(embeddings, EMBEDDING, sample),
         refined=measure_space(features, "z", sample),
         curve=None if curve is None else read_curve(curve),
+        verdict="" if curve is None else read_verdict(curve).sentence,
         captions={} if captions is None else read_captions(captions),
         evaluation=evaluation,
         absences=absences,
@@ -125,7 +127,7 @@ def _why_unscored(run: Run, label: str) -> Absence | None:
         flags = ("--labels", "FILE.csv")
     else:
         return None
-    return Absence(what="scores", reason=reason, command=run.command("report", *flags))
+    return Absence(what="scores", reason=reason, command=run.public_command("report", *flags))
 
 
 def _has_label(embeddings: Artifact, part: str, label: str) -> bool:

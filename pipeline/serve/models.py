@@ -197,6 +197,9 @@ class RunFacts(ApiModel):
     )
     tree: TreeFacts | None
     curve: list[CurvePoint]
+    verdict: str | None = Field(
+        description="How many clusters there are, by which rule, and how sure: one sentence."
+    )
     has_captions: bool
     has_map: bool
     spaces: list[Space] = Field(description="The spaces that can be searched.")

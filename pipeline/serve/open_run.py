@@ -170,9 +170,7 @@ def make_opener(store: Store, name: str, device: str) -> Callable[[], Run]:
         if name not in store.runs.names():
             raise StoreError(f"the store {store.root} no longer holds a run {name!r}")
         run = Run(store, store.runs.read(name), device)
-        if Path(run.store_name).is_absolute():
-            # Nobody who only sees the page learns where the store lies.
-            run.store_name = "STORE"
+        run.store_name = run.public_store_name
         run.report = _say_nothing  # the page shows what is out of date by itself
         return run
 

@@ -131,5 +131,5 @@ def find_absences(run: OpenedRun) -> dict[str, Absence]:
         is_old = all(slot in run.record.versions for slot in slots)
         reason = f"{'Out of date' if is_old else 'Not made yet'}: {what}"
         words = renewing(slots[-1], held) if is_old and held is not None else [command]
-        absences[name] = Absence(what=what, reason=reason, command=run.command(*words))
+        absences[name] = Absence(what=what, reason=reason, command=run.public_command(*words))
     return absences

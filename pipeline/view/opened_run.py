@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ...stages.encoder import load_encoder_of
@@ -103,6 +104,15 @@ class OpenedRun:
     def command(self, *words: str) -> str:
         """A command for this run, as one types it."""
         return command_line(*words, run=self.record.name, store=self.store_name)
+
+    def public_command(self, *words: str) -> str:
+        """The same for a page that others may see, who need not learn where the store lies."""
+        return command_line(*words, run=self.record.name, store=self.public_store_name)
+
+    @property
+    def public_store_name(self) -> str:
+        """The store as commands name it, or STORE where that is a path from the root on."""
+        return "STORE" if Path(self.store_name).is_absolute() else self.store_name
 
     @property
     def encoder(self) -> "Encoder":

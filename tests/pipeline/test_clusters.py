@@ -175,7 +175,7 @@ def test_the_membership_of_the_paper_can_be_chosen(tmp_path, digit_shards):
 def test_a_longer_code_is_called_longer_and_the_output_says_what_to_do(noise):
     out = succeed(noise, "select-k", "--resamples", "0").out
     assert re.search(r"make the shortest code, \d+\.\d% longer than none at all", out), out
-    assert "`cpp-pipe assign --k 20`" in out
+    assert f"`cpp-pipe assign --k 20 --store {noise}`" in out
 
 
 def test_where_the_code_is_not_clear_a_second_opinion_is_printed_and_recorded(noise):

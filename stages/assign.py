@@ -65,11 +65,14 @@ class Assign(Stage):
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each part of the features."""
         rows = inputs["features"].rows
+        flag = "--level" if self.method == "hierarchy" else "--k"
         if self.k == () or len(set(self.numbers)) < len(self.numbers):
-            raise ConfigError(f"--k must be one number, or several distinct numbers, got {self.k}")
+            raise ConfigError(
+                f"{flag} must be one number, or several distinct numbers, got {self.k}"
+            )
         for k in self.numbers:
             if not 1 <= k <= rows:
-                raise ConfigError(f"--k must be from 1 to the number of rows, {rows}, got {k}")
+                raise ConfigError(f"{flag} must be from 1 to the number of rows, {rows}, got {k}")
         fitted = {kind: inputs[kind].content for kind in self.needs[2:]}
         keys = inputs["embeddings"].part_names
         return tuple(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ...store import ConfigError, MissingError, Store
-from ..command_line import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE
+from ...store import ConfigError, CppPipeError, MissingError, Store
+from ..command_line import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, name_run
 from ..making.engines import torchrun
 from ..making.progress import progress_named
 
@@ -164,7 +164,13 @@ def takes(
         @functools.wraps(command)
         def run(**values: Any) -> None:
             common = Common(**{name: values.pop(name) for name in names})
-            command(common=common, **values)
+            try:
+                command(common=common, **values)
+            except CppPipeError as error:
+                # So that what the message advises concerns this run, and no other one.
+                message = name_run(str(error), run=common.run, store=common.store)
+                error.args = (message, *error.args[1:])
+                raise
 
         own_hints = _hints(command)
         own = [

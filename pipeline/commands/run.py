@@ -10,6 +10,7 @@ import typer
 from ...store import ConfigError, MissingError
 from ..config import CONFIGS
 from ..making.plan import Plan
+from ..view.labels import has_folders
 from ..view.verdict import read_verdict
 from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
@@ -106,19 +107,11 @@ def _next_steps(plan: Plan, common: Common) -> str:
         command_line(common, "serve") + "   # a page; pip install 'cpp-pipe[serve]'",
         command_line(common, "report"),
     ]
-    if len(_folders(plan)) > 1:
+    if has_folders(plan.make("embeddings", asked_by="run")):
         command = command_line(common, "eval", "--label", "folder")
         lines.append(f"{command}   # do clusters follow the folders?")
     result = f"result: run {plan.run} in the store {plan.store.root}"
     return "\n".join([result, "next:", *(f"  {line}" for line in lines)])
-
-
-def _folders(plan: Plan) -> set[str]:
-    """The folders that the images of the run came from."""
-    embeddings = plan.make("embeddings", asked_by="run")
-    return {
-        part.facts["shard"] for part in embeddings.parts if part.facts.get("source") == "images"
-    }
 
 
 def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Which rows of a run are chosen, and why the others are not."""
 
 import fnmatch
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,13 @@ def _require_clusters(numbers: Sequence[int], cluster: np.ndarray) -> None:
         )
 
 
+def _first_word(caption: str) -> str:
+    """A caption without what tells it from others: a second word, or a number in brackets."""
+    return re.sub(r" \(\d+\)$", "", caption.partition(", ")[0])
+
+
 def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> list[int]:
-    """The clusters whose first caption, or the part of it before a comma, matches a pattern."""
+    """The clusters whose first caption, or its first word alone, matches a pattern."""
     if not patterns:
         return []
     if captions is None:
@@ -127,7 +133,7 @@ def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> 
         matches = [
             cluster
             for cluster, name in names.items()
-            if fnmatch.filter((name, name.partition(", ")[0]), pattern.lower())
+            if fnmatch.filter((name, _first_word(name)), pattern.lower())
         ]
         if not matches:
             raise ConfigError(

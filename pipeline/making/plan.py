@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from ...stages.assign import Assign
 from ...stages.contract import Inputs, Runtime, Source, Stage
+from ...stages.duplicates import Duplicates
 from ...stages.embed import Embed
 from ...stages.import_embeddings import Import
 from ...stages.spectrum import Spectrum
@@ -31,6 +32,8 @@ class Plan:
     settings: Settings
     runtime: Runtime
     say: Callable[[str], None]
+    is_dry: bool = False
+    """Whether nothing may be written: then everything that is needed must be there."""
     said: set[str] = field(default_factory=set)
     """What was said and need not be said again."""
 
@@ -60,7 +63,23 @@ class Plan:
         return self._work(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
 
     def _work(self, job: Job) -> Artifact:
+        if self.is_dry:
+            return self._find_made(job)
         return find_or_make(job, self.store, self.run, self.settings.tables(), self.say)
+
+    def _find_made(self, job: Job) -> Artifact:
+        recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
+        artifact = self.store.find(job.stage.kind, recipe.version)
+        if artifact is None:
+            words = [job.stage.name]
+            if isinstance(job.stage, Duplicates):
+                words += ["--above", f"{job.stage.threshold:g}"]
+            command = command_line(*words, run=self.run, store=str(self.store.root))
+            raise MissingError(
+                f"a dry run makes nothing, and the {job.slot} that it needs are not made yet: run "
+                f"`{command}` first"
+            )
+        return artifact
 
     def job(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Job:
         """What would make a slot; its inputs are made where they are missing."""

@@ -23,6 +23,7 @@ from ..view.facts import (
     list_versions,
     name_model,
 )
+from ..view.labels import has_folders
 from ..view.verdict import read_verdict
 from .contents import Contents, Sample, Tally
 from .counts import count, draw_sample, sample_clusters, sample_overall
@@ -124,7 +125,8 @@ def _why_unscored(run: Run, label: str) -> Absence | None:
         flags = ("--label", label)
     elif not any(_has_label(embeddings, part.name, label) for part in embeddings.parts):
         reason = "No image has " + ("a label" if label == "cls" else f"the field {label}")
-        flags = ("--labels", "FILE.csv")
+        is_in_folders = label == "cls" and has_folders(embeddings)
+        flags = ("--label", "folder") if is_in_folders else ("--labels", "FILE.csv")
     else:
         return None
     return Absence(what="scores", reason=reason, command=run.public_command("report", *flags))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+from ..view.labels import has_folders
 from .models import EvaluationState
 from .open_run import OpenRun
 
@@ -47,7 +48,9 @@ class Evaluation:
             out, err = self._process.communicate()
         if self._process.returncode:
             lines = err.strip().splitlines() or ["`cpp-pipe eval` failed without a message"]
-            state = EvaluationState(state="absent", detail=lines[-1].removeprefix("cpp-pipe: "))
+            line = lines[-1].removeprefix("cpp-pipe: ")
+            line = line.replace(root, opened.run.public_store_name)
+            state = EvaluationState(state="absent", detail=line)
         else:
             state = EvaluationState(state="ready", detail="", scores=json.loads(out))
         self._states[opened.generation] = state
@@ -56,10 +59,14 @@ class Evaluation:
 def _find_obstacle(opened: OpenRun) -> EvaluationState | None:
     """Why a run is not scored, if so."""
     if opened.embeddings.rows > MAX_ROWS:
-        reason = f"the run has more than {MAX_ROWS:,} images: run `cpp-pipe eval`"
+        command = opened.run.public_command("eval")
+        reason = f"the run has more than {MAX_ROWS:,} images: run `{command}`"
         return EvaluationState(state="absent", detail=reason)
     label = dict(opened.run.record.settings.get("data", {})).get("label", "cls")
     if label == "cls" and not opened.labels[1]:
-        reason = "no image has a label: run `cpp-pipe eval --labels FILE.csv` with a table of them"
+        labels = (
+            ("--label", "folder") if has_folders(opened.embeddings) else ("--labels", "FILE.csv")
+        )
+        reason = f"no image has a label: run `{opened.run.public_command('eval', *labels)}`"
         return EvaluationState(state="absent", detail=reason)
     return None

@@ -1,5 +1,7 @@
 """A command takes its own part of a config, and leaves no setting behind for later commands."""
 
+from typing import Any
+
 import pytest
 
 from cpp_pipe.pipeline.commands.options import Common, open_plan
@@ -30,7 +32,8 @@ def store(tmp_path_factory, digit_shards):
 @pytest.mark.parametrize("table", OTHERS)
 @pytest.mark.parametrize("config", ["reference", "cifar100", "digits"])
 def test_a_command_takes_its_own_tables_and_those_of_what_it_needs(store, table, config):
-    plan = open_plan(Common(store=str(store), config=config), **{table: {}})
+    flags: dict[str, Any] = {table: {}}
+    plan = open_plan(Common(store=str(store), config=config), **flags)
     before = Settings.from_tables(plan.store.runs.read("default").settings, "the run")
     wanted = Settings.from_tables(read_tables(find_config(config)), config)
     for name in ("data", "embed", *FLOW):

@@ -146,6 +146,7 @@ def test_every_command_says_what_it_leaves_out(changed, tmp_path, command):
 
 def test_the_command_that_is_named_makes_it_current_again(changed):
     store, _ = changed
+    text = ""
     for _ in range(12):
         held = Held(Store(store), Store(store).runs.read("default"))
         if not held.last_stale():

@@ -4,7 +4,6 @@ from dataclasses import fields
 
 import numpy as np
 
-from ...stages.algorithms.clustering.numbering import count_overlaps, follow
 from ...stages.assign import Assign, AssignInOrder
 from ...stages.contract import Inputs
 from ...stages.landmarks import find_partition
@@ -29,6 +28,8 @@ def follow_numbers(stage: Assign, inputs: Inputs, before: Artifact, store: Store
         if fitted is None:
             return stage
         k = stage.numbers[0] if stage.numbers else int(inputs["k_curve"].facts["chosen"])
+        from ...stages.algorithms.clustering.numbering import count_overlaps, follow
+
         partition = find_partition(spectrum.folder, k)
         rows = spectrum.tensors(spectrum.only_part, "tensors")["landmark_rows"]
         new = partition.group[partition.pieces]

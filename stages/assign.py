@@ -8,10 +8,10 @@ import numpy as np
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import ASSIGNMENTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .landmarks import cut_hierarchy, open_landmarks
+from .landmarks import cut_hierarchy, find_partition, open_landmarks
 
 if TYPE_CHECKING:
-    from .algorithms.clustering.landmarks import Assigner, Landmarks, Partition
+    from .algorithms.clustering.landmarks import Assigner, Partition
     from .algorithms.clustering.novelty import Known
 
 _ROWS = 8192
@@ -65,11 +65,14 @@ class Assign(Stage):
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each part of the features."""
         rows = inputs["features"].rows
+        flag = "--level" if self.method == "hierarchy" else "--k"
         if self.k == () or len(set(self.numbers)) < len(self.numbers):
-            raise ConfigError(f"--k must be one number, or several distinct numbers, got {self.k}")
+            raise ConfigError(
+                f"{flag} must be one number, or several distinct numbers, got {self.k}"
+            )
         for k in self.numbers:
             if not 1 <= k <= rows:
-                raise ConfigError(f"--k must be from 1 to the number of rows, {rows}, got {k}")
+                raise ConfigError(f"{flag} must be from 1 to the number of rows, {rows}, got {k}")
         fitted = {kind: inputs[kind].content for kind in self.needs[2:]}
         keys = inputs["embeddings"].part_names
         return tuple(
@@ -83,7 +86,7 @@ class Assign(Stage):
         from .algorithms.clustering.novelty import fit_known
 
         landmarks = open_landmarks(inputs["spectrum"], runtime.device)
-        partitions = [self._partition(landmarks, k, inputs) for k in self.numbers or (0,)]
+        partitions = self._partitions(inputs)
         for partition in partitions:
             if self.method == "spectral" and partition.k < len(partition.group):
                 runtime.progress.report(
@@ -97,12 +100,14 @@ class Assign(Stage):
             clusters=[partition.k for partition in partitions],
         )
 
-    def _partition(self, landmarks: "Landmarks", k: int, inputs: Inputs) -> "Partition":
-        """Clusters of the landmarks; k = 0 stands for the number that was chosen."""
+    def _partitions(self, inputs: Inputs) -> "list[Partition]":
+        """Clusters of the landmarks, for each k."""
         if self.method == "hierarchy":
             hierarchy = inputs["hierarchy"]
-            return cut_hierarchy(hierarchy, k or int(hierarchy.facts["shortest"]))
-        return landmarks.partition(k or int(inputs["k_curve"].facts["chosen"]))
+            levels = self.numbers or (int(hierarchy.facts["shortest"]),)
+            return [cut_hierarchy(hierarchy, level) for level in levels]
+        numbers = self.numbers or (int(inputs["k_curve"].facts["chosen"]),)
+        return [find_partition(inputs["spectrum"].folder, k) for k in numbers]
 
     def make(
         self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
@@ -134,3 +139,23 @@ class Assign(Stage):
         requested = self.numbers or (prepared.clusters[0],)
         counts = {str(k): count for k, count in zip(requested, prepared.clusters, strict=True)}
         return Product(rows=len(z), shared={"k": prepared.clusters[0], "clusters": counts})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssignInOrder(Assign):
+    """The same with other numbers for the clusters, which follow clusters that were there before.
+
+    Only the clusters of the first k are numbered so.
+    """
+
+    order: tuple[int, ...]
+    """The number of each cluster, in the order in which clusters are found."""
+
+    def _partitions(self, inputs: Inputs) -> "list[Partition]":
+        """Clusters of the landmarks, the first ones by their new numbers."""
+        first, *others = super()._partitions(inputs)
+        if len(self.order) != first.k:
+            raise ConfigError(
+                f"assign.order must number {first.k} clusters, got {len(self.order)} numbers"
+            )
+        return [first._replace(group=np.array(self.order)[first.group]), *others]

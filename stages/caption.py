@@ -1,5 +1,6 @@
 """Embeddings, assignments and words in, captions for every cluster out."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -29,12 +30,13 @@ class Caption(Stage):
     `vote` is the rule of arXiv 2306.05272: each image votes for its `top` best words with its
     softmax of 100 times the cosine, and the words with the most votes win. `contrast` takes the
     words that fit a cluster better than they fit other clusters: `algorithms.word_ranking`. Under
-    either rule, clusters that share their first word get a second word that tells them apart.
+    either rule, clusters that share their first word get a second word that tells them apart, or a
+    number where their images support none.
     """
 
     name: ClassVar[str] = "caption"
     kind: ClassVar[Kind] = CAPTIONS
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     rule: Literal["contrast", "vote"] = "contrast"
     top: int = 5
@@ -96,17 +98,22 @@ class Caption(Stage):
 
     def _captions(self, votes: "ClusterVotes", words: Candidates) -> list[dict[str, Any]]:
         """Captions of each cluster that has an image, best first, as rows of the table."""
-        from .algorithms.word_ranking import NONE, rank_by_contrast, rank_by_votes, second_words
+        from .algorithms.word_ranking import (
+            NONE,
+            drop_unsupported,
+            rank_by_contrast,
+            rank_by_votes,
+            second_words,
+        )
 
         by_votes = self.rule == "vote"
         ranking = rank_by_votes(votes) if by_votes else rank_by_contrast(votes, words.t)
-        second = second_words(ranking, votes, words.t)
+        second = drop_unsupported(second_words(ranking, votes, words.t), votes, words.t)
+        names = _first_names(ranking.words[:, 0], second, words)
         rows = []
         for cluster, best in enumerate(ranking.words[:, :_RANKS]):
             for position, word in enumerate(best[best != NONE]):
-                caption = words.names[word]
-                if position == 0 and second[cluster] != NONE:
-                    caption = f"{caption}, {words.names[second[cluster]]}"
+                caption = names[cluster] if position == 0 else words.names[word]
                 rows.append(
                     {
                         "cluster": cluster,
@@ -117,6 +124,25 @@ class Caption(Stage):
                     }
                 )
         return rows
+
+
+def _first_names(first: np.ndarray, second: np.ndarray, words: Candidates) -> list[str]:
+    """The caption of each cluster: "airplane, jet", or "airplane" and "airplane (2)"."""
+    from .algorithms.word_ranking import NONE
+
+    names, numbers = [], Counter[int]()
+    for word, other in zip(first.tolist(), second.tolist(), strict=True):
+        if word == NONE:
+            names.append("")
+            continue
+        name = words.names[word]
+        if other != NONE:
+            name = f"{name}, {words.names[other]}"
+        else:
+            numbers[word] += 1
+            name = f"{name} ({numbers[word]})" if numbers[word] > 1 else name
+        names.append(name)
+    return names
 
 
 def _finest(assignments: Artifact) -> tuple[int, str]:

@@ -159,10 +159,8 @@ class Stage:
     name: ClassVar[str]
     kind: ClassVar[Kind]
     revision: ClassVar[int]
-    is_fit: ClassVar[bool] = False
-    """Whether it is fitted to all rows; added rows alone do not make it fit again."""
     refit: ClassVar[str] = ""
-    """The command that fits it again, where that is not named after the stage."""
+    """The words of the command that fits it again, where that is not named after the stage."""
     overlaps: ClassVar[bool] = False
     """Whether a process makes several parts at once, each in a thread, as far as `make` allows it
     by `runtime.begin_next`."""
@@ -175,10 +173,10 @@ class Stage:
         """The slots that it reads."""
         return ()
 
-    def serves(self, now: Artifact, old: Artifact) -> bool:
-        """Whether a fit to `old` still serves the current input: none of its parts is gone."""
-        current = {part.content for part in now.parts}
-        return all(part.content in current for part in old.parts)
+    @property
+    def is_fit(self) -> bool:
+        """Whether it is fitted to all rows; added rows alone do not make it fit again."""
+        return self.kind.is_fitted
 
     def config(self) -> dict[str, Any]:
         """The configuration as JSON values."""

@@ -13,9 +13,6 @@ from .indexing.faiss_library import has_gpu, import_faiss
 from .indexing.footprint import Footprint, require_memory
 from .indexing.vectors import VectorRows
 
-_LEAST_KEPT = 0.5
-"""Share of its rows that must still exist for a quantizer to be kept."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class FitQuantizer(Stage):
@@ -27,8 +24,7 @@ class FitQuantizer(Stage):
     name: ClassVar[str] = "fit-quantizer"
     kind: ClassVar[Kind] = QUANTIZER
     revision: ClassVar[int] = 2
-    is_fit: ClassVar[bool] = True
-    refit: ClassVar[str] = "cpp-pipe index --refit"
+    refit: ClassVar[str] = "index --refit"
 
     space: Literal["features", "embeddings"]
     factory: str
@@ -45,12 +41,6 @@ class FitQuantizer(Stage):
         rows = VectorRows(inputs[self.space])
         Factory.parse(self.factory).check(rows.source.rows, rows.width)
         return super().parts(inputs, runtime)
-
-    def serves(self, now: Artifact, old: Artifact) -> bool:
-        """Whether a quantizer fitted to `old` serves the current rows: half of the old remain."""
-        current = {part.content for part in now.parts}
-        kept = sum(part.rows for part in old.parts if part.content in current)
-        return kept >= _LEAST_KEPT * old.rows
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch

@@ -1,10 +1,12 @@
 """The landmarks of a spectrum as tensors and back, and rows of the artifacts they come from."""
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..store import Artifact, ConfigError
+from ..store.paths import StorePath
 from .artifact_rows import EMBEDDING, gather_rows
 
 if TYPE_CHECKING:
@@ -65,6 +67,12 @@ def open_landmarks(spectrum: Artifact, device: str = "cpu") -> "Landmarks":
         vectors=tensors["eigenvectors"],
         seed=int(spectrum.manifest.config["seed"]),
     )
+
+
+@lru_cache(maxsize=8)
+def find_partition(spectrum: StorePath, k: int) -> "Partition":
+    """k clusters of the landmarks of the spectrum in a folder, found once in a process."""
+    return open_landmarks(Artifact(spectrum)).partition(k)
 
 
 def gather_features(features: Artifact, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

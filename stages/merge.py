@@ -21,8 +21,7 @@ class Merge(Stage):
     name: ClassVar[str] = "merge"
     kind: ClassVar[Kind] = HIERARCHY
     revision: ClassVar[int] = 1
-    is_fit: ClassVar[bool] = True
-    refit: ClassVar[str] = "cpp-pipe hierarchy"
+    refit: ClassVar[str] = "hierarchy"
 
     finest: int = 200
     """Clusters that merging starts from, at most; the spectrum's k_max if that is less."""

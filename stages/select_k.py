@@ -28,7 +28,6 @@ class SelectK(Stage):
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
     revision: ClassVar[int] = 7
-    is_fit: ClassVar[bool] = True
 
     grid: tuple[int, ...] = ()
     """The k to try; empty means from 2 to the spectrum's k_max, denser around the best k."""

@@ -26,7 +26,6 @@ class Spectrum(Stage):
     name: ClassVar[str] = "spectrum"
     kind: ClassVar[Kind] = SPECTRUM
     revision: ClassVar[int] = 4
-    is_fit: ClassVar[bool] = True
 
     landmarks: int = 10_000
     """Number of landmarks, at most; drawn so that rare groups are represented."""

@@ -47,7 +47,6 @@ class Train(Stage, TrainingConfig):
     name: ClassVar[str] = "train"
     kind: ClassVar[Kind] = HEADS
     revision: ClassVar[int] = 3
-    is_fit: ClassVar[bool] = True
     is_collective: ClassVar[bool] = True
     source: ClassVar[str] = "embeddings"
     """The slot whose rows the heads take."""

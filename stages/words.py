@@ -9,13 +9,10 @@ import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.digest import digest_file, digest_json
-from ..store.kinds import WORDS, Kind
+from ..store.kinds import OF_TEXT, WORDS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .encoder import Encoder, load_encoder_of
 from .vocabulary import Vocabulary, check_templates, embed_phrases
-
-_OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
-"""The facts of a model that decide its text embeddings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +88,7 @@ class _Model:
 
 
 def _identity(model: Mapping[str, Any], runtime: Runtime) -> str:
-    identity = {name: model.get(name) for name in _OF_TEXT}
+    identity = {name: model.get(name) for name in OF_TEXT}
     if identity["weights_digest"] is None and "weights" in runtime.files:
         # Imported embeddings do not record which weights made them.
         identity["weights_digest"] = digest_file(runtime.files["weights"])

@@ -17,6 +17,14 @@ class Kind:
     name: str
     format: int
     files: Mapping[str, FileSpec]
+    least_kept: float | None = None
+    """For what is fitted to all rows: the share of these that a run must still hold, so that the
+    fit serves rows that were added, too. None for what is made row by row, or of other things."""
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is fitted to rows, and may serve others."""
+        return self.least_kept is not None
 
     def table(self, role: str = "rows") -> Table:
         """The declared table of a role."""
@@ -69,6 +77,7 @@ VIEWS = Kind(
 HEADS = Kind(
     name="heads",
     format=2,
+    least_kept=1.0,
     files={
         "weights": Tensors(),
         "history": Table(
@@ -109,6 +118,7 @@ FEATURES = Kind(
 SPECTRUM = Kind(
     name="spectrum",
     format=4,
+    least_kept=1.0,
     files={
         # Each affinity adds what places other rows: see `algorithms.clustering.affinity`.
         "tensors": Tensors(
@@ -127,6 +137,7 @@ SPECTRUM = Kind(
 K_CURVE = Kind(
     name="k_curve",
     format=3,
+    least_kept=1.0,
     files={
         "rows": Table(
             suffix=".parquet",
@@ -148,6 +159,7 @@ K_CURVE = Kind(
 HIERARCHY = Kind(
     name="hierarchy",
     format=1,
+    least_kept=1.0,
     files={
         # One row a level, from the finest clusters to a single one. Clusters of the finest level
         # are nodes 0 to level - 1; each merge makes the next node.
@@ -220,6 +232,9 @@ FINGERPRINTS = Kind(
     },
 )
 
+OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
+"""The facts of a model that decide the embeddings of words: all that words take from embeddings."""
+
 WORDS = Kind(
     name="words",
     format=1,
@@ -264,6 +279,7 @@ CAPTIONS = Kind(
 QUANTIZER = Kind(
     name="quantizer",
     format=1,
+    least_kept=0.5,
     files={
         # A trained FAISS inverted file without rows: it assigns rows to lists and encodes them.
         "index": Blob(suffix=".faiss"),

@@ -20,8 +20,8 @@ _CHECKED = (
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
     "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.kmeans",
     "clustering.krylov", "clustering.landmarks",
-    "clustering.memberships", "clustering.pieces", "clustering.novelty", "clustering.sampling",
-    "clustering.spectral", "clustering.verdict",
+    "clustering.memberships", "clustering.numbering", "clustering.pieces", "clustering.novelty",
+    "clustering.sampling", "clustering.spectral", "clustering.verdict",
 )  # fmt: skip
 
 # Only tests check the shapes and types of the maths.

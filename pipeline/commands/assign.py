@@ -61,14 +61,20 @@ def _count(flag: str, text: str) -> int | tuple[int, ...] | str:
 
 def _print_sizes(assignments: Artifact) -> None:
     wanted = assignments.manifest.config["k"]
-    others = wanted[1:] if isinstance(wanted, list) else []
-    for column in ("cluster", *(f"cluster_{k}" for k in others)):
+    numbers = wanted if isinstance(wanted, list) else [wanted]
+    for k in numbers:
+        column = "cluster" if k == numbers[0] else f"cluster_{k}"
         sizes = sorted(Counter(assignments.column(column)).values(), reverse=True)
         print_text(
             f"{counted(assignments.rows, 'row')} in {counted(len(sizes), 'cluster')}, the "
             f"largest {sizes[0]:,}, the smallest {sizes[-1]:,}"
             + ("" if column == "cluster" else f" (column {column})")
         )
+        if k != "auto" and len(sizes) < k:
+            typer.echo(
+                f"asked for {k} clusters, the rows support {len(sizes)}: there are no more groups "
+                "of rows that differ"
+            )
     far = sum(novelty > 1 for novelty in assignments.column("novelty"))
     if far:
         print_text(

@@ -45,8 +45,9 @@ def caption(
     """Name every cluster in words.
 
     The words fit the cluster, and fit other clusters less. They are encoded once and kept: other
-    clusters are named without the model. No two clusters share a caption where a second word
-    distinguishes them. Where a hierarchy was cut, all coarser levels are named too.
+    clusters are named without the model. Clusters that share their first word get a second word,
+    or a number where their images support none: "airplane (2)". Where a hierarchy was cut, all
+    coarser levels are named too.
 
     \b
       cpp-pipe caption

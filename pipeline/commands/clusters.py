@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
-from ..run import Run
 from ..view.cluster_list import ClusterRow, list_clusters
 from ..view.edited import open_edited
 from ..wording import counted
@@ -13,6 +12,7 @@ from .app import subcommands
 from .destinations import new_folder
 from .options import LONG, READING, Common, open_plan, takes
 from .output import Column, print_json, print_next, print_table, print_text
+from .search import open_run
 
 _ORDERS = {
     "size": lambda row: (-row.size, row.cluster),
@@ -49,8 +49,8 @@ def clusters(
         raise ConfigError(f"--sort must be {', '.join(_ORDERS)}, got {sort!r}")
     plan = open_plan(common)
     assignments = plan.make("assignments", asked_by="clusters")
-    run = Run.open(plan.store, plan.run)
-    captions = run.current("captions")
+    run = open_run(plan)
+    captions = run.show("captions")
     edited = None if common.edits is None else open_edited(run, common.edits)
     rows = sorted(list_clusters(assignments, captions, edited), key=_ORDERS[sort])
     if common.as_json:

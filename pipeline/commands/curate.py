@@ -1,5 +1,6 @@
 """The command that copies chosen samples: curate."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from .app import subcommands
 from .destinations import require_folder
 from .options import LONG, READING, Common, open_plan, parse_numbers, say, takes
 from .output import print_next, print_text
+from .run import run_name
 
 if TYPE_CHECKING:
     from ..curation.selection import Chosen, Wanted
@@ -107,16 +109,24 @@ def curate(
         raise ConfigError("--tag and --not-tag need --edits, such as --edits open")
     if out is not None:
         require_folder(out)
-    plan = open_plan(common)
+    plan = replace(open_plan(common), is_dry=dry_run)
     chosen, embeddings = _choose(plan, wanted, tier, above, common.edits)
     print_text(chosen.describe())
     if out is None or dry_run:
         print_next(common, "the same with --out DIR and without --dry-run copies these samples")
         return
     _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
-    # A run of its own: the one that was chosen from stays what it is.
-    named = replace(common, run=None)
+    # A run of its own: the one that was chosen from stays what it is, and so does every other.
+    named = replace(common, run=_free_name(plan, out))
     print_next(named, ["run", "--shards", str(out), *_model_flags(plan)], result=out)
+
+
+def _free_name(plan: "Plan", out: Path) -> str | None:
+    """A name for a run of the new shards; None where the one that it gets by itself is free."""
+    name, names = run_name(None, None, [str(out)], None), plan.store.runs.names()
+    if name not in names:
+        return None
+    return next(free for n in itertools.count(2) if (free := f"{name}-{n}") not in names)
 
 
 def _model_flags(plan: "Plan") -> list[str]:

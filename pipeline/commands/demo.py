@@ -28,7 +28,7 @@ def demo(common: Common) -> None:
     began = time.monotonic()
     common = replace(common, run="digits", config="digits")
     plan = open_plan(common, begins=True)
-    make_all(plan)
+    make_all(plan, common)
     evaluation = score(plan)
     print_text("\n" + evaluation_table(evaluation))
     _show_queries(plan, common)

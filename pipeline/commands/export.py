@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
-from ..run import Run
 from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, require_file, require_folder
 from .messages import current_progress
 from .options import LONG, READING, Common, open_plan, takes
 from .output import print_next, print_text
+from .search import open_run
 
 app = subcommands()
 
@@ -103,9 +103,9 @@ def export(
         require_folder(out)
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
-    run = Run.open(plan.store, plan.run, common.device)
     if common.edits is not None and form not in _DECIDED:
         raise ConfigError(f"--edits goes with export {', '.join(_DECIDED)}, not with {form}")
+    run = open_run(plan)
     progress = current_progress()
     images = ImageTable.of(run, common.edits, progress.advance)
     places = run.record.sources

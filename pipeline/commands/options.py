@@ -6,14 +6,15 @@ import inspect
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ...store import ConfigError, MissingError, Store
+from ...store import ConfigError, CppPipeError, MissingError, Store
+from ..command_line import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, name_run
 from ..making.engines import torchrun
 from ..wording import counted
 from .messages import AUTO, say, show_progress
@@ -21,10 +22,6 @@ from .messages import AUTO, say, show_progress
 if TYPE_CHECKING:
     from ..config import Settings
     from ..making.plan import Plan
-
-DEFAULT_STORE = "artifacts"
-STORE_VARIABLE = "CPP_PIPE_STORE"
-DEFAULT_RUN = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +187,13 @@ def takes(
         def run(**values: Any) -> None:
             common = Common(**{name: values.pop(name) for name in names})
             show_progress(common.progress, common.log_file)
-            command(common=common, **values)
+            try:
+                command(common=common, **values)
+            except CppPipeError as error:
+                # So that what the message advises concerns this run, and no other one.
+                message = name_run(str(error), run=common.run, store=common.store)
+                error.args = (message, *error.args[1:])
+                raise
 
         own_hints = _hints(command)
         own = [
@@ -254,7 +257,7 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     find_engine(common.engine)
     store = Store(common.store)
     run = common.run or DEFAULT_RUN if begins else find_run(store, common.run)
-    settings = _read_settings(store, run, common.config, begins=begins)
+    settings = _read_settings(store, run, common.config, tables, begins=begins)
     for table, values in tables.items():
         settings = settings.override(table, **values)
     for assignment in common.sets or []:
@@ -277,9 +280,24 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
 _EMBEDDED = ("data", "embed")
 """Tables that say what is embedded, and by which model."""
 
+_OF_HEADS = ("views", "train")
+_TABLES: dict[str, tuple[str, ...]] = {
+    "train": _OF_HEADS,
+    "spectrum": (*_OF_HEADS, "spectrum"),
+    "select_k": (*_OF_HEADS, "spectrum", "select_k"),
+    "merge": (*_OF_HEADS, "spectrum", "merge"),
+    "assign": (*_OF_HEADS, "spectrum", "select_k", "merge", "assign"),
+    "caption": (*_OF_HEADS, "spectrum", "select_k", "merge", "assign", "caption"),
+    "index": (*_OF_HEADS, "index"),
+}
+"""What a command takes of a config, by the table that holds its flags: its own table, and those of
+what it needs. A setting of a later stage would stay in the run and change later commands."""
 
-def _read_settings(store: Store, run: str, config: str | None, *, begins: bool) -> "Settings":
-    """The settings of a run's record, changed by a config."""
+
+def _read_settings(
+    store: Store, run: str, config: str | None, flags: Iterable[str], *, begins: bool
+) -> "Settings":
+    """The settings of a run's record, changed by a config; `flags` are the tables of flags."""
     from ..config import Settings, find_config, read_tables, settings_of
 
     record = store.runs.read(run)
@@ -289,10 +307,13 @@ def _read_settings(store: Store, run: str, config: str | None, *, begins: bool) 
     path = find_config(config)
     given = read_tables(path)
     wanted = Settings.from_tables(given, str(path))
+    if begins:
+        return wanted
+    taken = next((_TABLES[table] for table in flags if table in _TABLES), tuple(given))
     # What is embedded already stays what it is: a config for training names another data set.
-    kept = () if begins else _EMBEDDED
-    settings = settings if record.settings and not begins else wanted
-    return settings.with_tables_of(wanted, [name for name in given if name not in kept])
+    taken = [name for name in taken if name not in _EMBEDDED]
+    taken += [] if record.settings else _EMBEDDED
+    return settings.with_tables_of(wanted, [name for name in given if name in taken])
 
 
 def parse_worker(text: str) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from ..run import Run
 from ..wording import counted
 from .app import subcommands
 from .destinations import write_table
@@ -21,6 +20,7 @@ from .output import (
     print_table,
     print_text,
 )
+from .search import open_run
 
 app = subcommands()
 
@@ -50,8 +50,8 @@ def outliers(
     plan = open_plan(common)
     assignments = plan.make("assignments", asked_by="outliers")
     embeddings = plan.make("embeddings", asked_by="outliers")
-    run = Run.open(plan.store, plan.run)
-    captions = run.current("captions")
+    run = open_run(plan)
+    captions = run.show("captions")
     ranking = rank_outliers(embeddings, assignments)
     if out is not None:
         write_table(outlier_table(ranking, embeddings, assignments, captions), out)

@@ -1,8 +1,6 @@
 """What commands write: tables, JSON, files, and the line that says what comes next."""
 
 import json
-import os
-import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from ...store import ConfigError
+from ..command_line import command_line as line_of
 from ..making.engines import torchrun
 from ..wording import columns_of, is_cut_to, wrap
 from .destinations import SHEET, TABLE, require_file
 from .messages import clear_line, say
-from .options import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, Common
+from .options import Common
 
 OutFlag = Annotated[
     Path | None,
@@ -130,12 +129,7 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
 
 def command_line(common: Common, *words: str) -> str:
     """A command as one types it in a shell, for the run and the store of another command."""
-    words = ("cpp-pipe", *words)
-    if common.run not in (None, DEFAULT_RUN):
-        words = (*words, "--run", str(common.run))
-    if common.store != os.environ.get(STORE_VARIABLE, DEFAULT_STORE):
-        words = (*words, "--store", common.store)
-    return shlex.join(words)
+    return line_of(*words, run=common.run, store=common.store)
 
 
 def draw_tiles(tiles: Sequence[Any], path: Path) -> None:

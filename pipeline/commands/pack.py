@@ -65,4 +65,6 @@ def pack(
         f"seen {seen:,} = packed {packed.images:,} + skipped {len(packed.skipped):,}, in "
         f"{counted(len(packed.shards), 'shard')}"
     )
-    print_next(Common(), f"cpp-pipe embed --shards {shlex.quote(str(out))}", result=out)
+    # As `run`, which names a run of its own: `embed` would put these images into the default one.
+    step = f"cpp-pipe run --shards {shlex.quote(str(out))}"
+    print_next(Common(), f"{step}   # --model and --pretrained name a model", result=out)

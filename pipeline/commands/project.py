@@ -17,7 +17,7 @@ def project(common: Common) -> None:
     \b
       cpp-pipe project
     """
-    plan = open_plan(common)
+    plan = open_plan(common, train={})
     with or_left_to_others():
         features = plan.make("features")
     print_next(common, ["select-k"], result=features.folder)

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ..run import Run
 from .app import subcommands
 from .destinations import PAGE, require_file
 from .options import LONG, READING, Common, open_plan, say, takes
 from .output import command_line, print_line
+from .search import open_run
 
 app = subcommands()
 
@@ -54,7 +54,7 @@ def report(
     must_score = label is not None or labels is not None
     say("report: collecting counts and samples")
     contents = read_contents(
-        Run.open(plan.store, plan.run),
+        open_run(plan),
         plan.settings.data.label,
         labels,
         must_score=must_score,

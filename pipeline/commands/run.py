@@ -11,7 +11,8 @@ import typer
 from ...store import ConfigError, MissingError
 from ..config import CONFIGS
 from ..making.plan import Plan
-from ..view.curve import read_curve
+from ..view.labels import has_folders
+from ..view.verdict import read_verdict
 from ..wording import columns_of, wrap
 from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
@@ -20,7 +21,7 @@ from .evaluate import evaluation_table, score
 from .options import LONG, MODEL, Common, embed_table, open_plan, takes
 from .output import command_line, print_line, print_text
 from .search import prepare_search
-from .select_k import curve_lines
+from .select_k import verdict_lines
 
 app = subcommands()
 
@@ -49,6 +50,9 @@ def run_(
     table: TablesFlag = None,
     image_column: ColumnFlag = None,
     vocabulary: VocabularyFlag = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Find clusters again where images were added.")
+    ] = False,
     run: Annotated[
         str | None,
         typer.Option("--run", help="Name of the run; if absent, that of the config or folder."),
@@ -56,10 +60,13 @@ def run_(
 ) -> None:
     """Run every step, from images to captions and search.
 
-    For a folder of images nothing else is needed; a config names data and settings.
+    For a folder of images nothing else is needed; a config names data and settings. Images that
+    were added since the last time join the clusters that are there; --refit finds clusters again,
+    and gives each the number of the old cluster that it has most images of.
 
     \b
       cpp-pipe run --images photos/
+      cpp-pipe run --images photos/ --refit
       cpp-pipe run --images photos/ --model ViT-B-32 --pretrained openai --vocabulary words.txt
       cpp-pipe run digits
       cpp-pipe run cifar10 --shards 'cifar10/{00..49}.tar'
@@ -72,7 +79,7 @@ def run_(
         embed=embed_table(common),
         caption={"vocabulary": vocabulary_setting(vocabulary)},
     )
-    make_all(plan)
+    make_all(plan, common, refit=refit)
     if _has_labels(plan):
         print_text("\n" + evaluation_table(score(plan)))
     print_line("\n" + _next_steps(plan, common))
@@ -112,29 +119,25 @@ def _next_steps(plan: Plan, common: Common) -> str:
         command_line(common, "serve") + "   # a page; pip install 'cpp-pipe[serve]'",
         command_line(common, "report"),
     ]
-    if len(_folders(plan)) > 1:
+    if has_folders(plan.make("embeddings", asked_by="run")):
         command = command_line(common, "eval", "--label", "folder")
         lines.append(f"{command}   # do clusters follow the folders?")
     result = wrap(f"result: run {plan.run} in the store {plan.store.root}", columns_of(sys.stdout))
     return "\n".join([result, "next:", *(f"  {line}" for line in lines)])
 
 
-def _folders(plan: Plan) -> set[str]:
-    """The folders that the images of the run came from."""
-    embeddings = plan.make("embeddings", asked_by="run")
-    return {
-        part.facts["shard"] for part in embeddings.parts if part.facts.get("source") == "images"
-    }
+def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
+    """Makes everything that search and captions need, and prints the results.
 
-
-def make_all(plan: Plan) -> None:
-    """Makes everything that search and captions need, and prints the results."""
+    What was fitted before rows were added is kept, unless it is to be fitted again.
+    """
+    asked_by = "" if refit else "run"
     print_counts(plan.make("embeddings"))
     for slot in ("heads", "features", "spectrum"):
-        plan.make(slot)
+        plan.make(slot, asked_by=asked_by)
     if "k_curve" in plan.settings.assign.needs:
-        curve = plan.make("k_curve")
-        for line in curve_lines(curve, read_curve(curve).points):
+        curve = plan.make("k_curve", asked_by=asked_by)
+        for line in verdict_lines(common, read_verdict(curve)):
             print_text(line)
     plan.make("assignments")
     print_captions(plan)

@@ -131,9 +131,11 @@ def _name_of(hit: "Hit") -> str:
 
 
 def open_run(plan: Plan) -> Run:
-    """The run of a plan, with the plan's settings."""
+    """The run of a plan, with the plan's settings; what is out of date is reported."""
     record = plan.store.runs.read(plan.run)
-    return Run(plan.store, replace(record, settings=plan.settings.tables()), plan.runtime.device)
+    run = Run(plan.store, replace(record, settings=plan.settings.tables()), plan.runtime.device)
+    run.report = plan.say
+    return run
 
 
 def prepare_search(plan: Plan, space: str) -> None:

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from ...store import MissingError, Store
-from ...store.runs import kind_of, sorted_slots
+from ...store.runs import sorted_slots
+from ..held import Held
+from ..view.stale import name_slot, renewing
 from .app import subcommands
 from .options import Common, takes
-from .output import Column, print_json, print_next, print_table, print_text
+from .output import Column, command_line, print_json, print_next, print_table, print_text
 
 _NEXT = {
     "captions": "report",
@@ -42,18 +44,27 @@ def status(
     if not names:
         print_text(f"the store {common.store} is empty: `cpp-pipe embed --shards ...` begins a run")
         return
-    runs = {name: _run_status(store, name) for name in names}
+    is_named = run is not None or len(names) > 1
+    named = {name: replace(common, run=name if is_named else None) for name in names}
+    helds = {name: Held(store, store.runs.read(name)) for name in names}
+    runs = {name: _run_status(held, named[name]) for name, held in helds.items()}
     if common.as_json:
         print_json(runs)
         return
     for name, rows in runs.items():
         print_text(f"run {name}")
         _print_rows(rows)
+        curve = helds[name].current("k_curve")
+        if curve is not None:
+            from ..view.verdict import read_verdict  # loads pyarrow
+
+            typer.echo(read_verdict(curve).sentence)
+        for slot in helds[name].last_stale():
+            typer.echo(f"{name_slot(slot)} {_advise(helds[name], slot, named[name])}")
     for name, rows in runs.items():
         held = {row["slot"] for row in rows}
         step = next((step for slot, step in _NEXT.items() if slot in held), "embed")
-        is_named = run is not None or len(runs) > 1
-        print_next(replace(common, run=name if is_named else None), [step])
+        print_next(named[name], [step])
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -83,18 +94,30 @@ def _brief(state: str) -> str:
     return state[:16].replace("T", " ") if state[:1].isdigit() else state.partition(":")[0]
 
 
-def _run_status(store: Store, name: str) -> list[dict[str, Any]]:
-    record = store.runs.read(name)
+def _advise(held: Held, slot: str, common: Common) -> str:
+    """What to do about an artifact that is out of date."""
+    artifact = held.find(slot)
+    assert artifact is not None, "what is missing is not out of date"
+    return f"out of date: run `{command_line(common, *renewing(slot, artifact))}`"
+
+
+def _run_status(held: Held, common: Common) -> list[dict[str, Any]]:
+    record = held.record
     rows = []
     for slot, version in record.versions.items():
-        artifact = store.find(kind_of(slot), version)
+        artifact = held.find(slot)
+        state = "missing"
+        if artifact is not None:
+            is_current = held.state(slot) == "current"
+            made = artifact.manifest.made_by["date"]
+            state = made if is_current else _advise(held, slot, common)
         rows.append(
             {
                 "slot": slot,
                 "version": version,
                 "rows": artifact.rows if artifact else None,
                 "bytes": artifact.manifest.bytes if artifact else None,
-                "state": artifact.manifest.made_by["date"] if artifact else "missing",
+                "state": state,
                 "content": artifact.content if artifact else None,
             }
         )

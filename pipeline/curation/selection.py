@@ -1,6 +1,7 @@
 """Which rows of a run are chosen, and why the others are not."""
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,8 +147,13 @@ def _tagged(tags: Sequence[str], edited: Edited, flag: str) -> np.ndarray:
     return np.logical_or.reduce([edited.tags[tag] for tag in tags])
 
 
+def _first_word(caption: str) -> str:
+    """A caption without what tells it from others: a second word, or a number in brackets."""
+    return re.sub(r" \(\d+\)$", "", caption.partition(", ")[0])
+
+
 def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | None) -> list[int]:
-    """The clusters whose name, or the part of it before a comma, matches a pattern."""
+    """The clusters whose name, or its first word alone, matches a pattern."""
     if not patterns:
         return []
     if first is None:
@@ -160,7 +166,7 @@ def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | Non
         matches = [
             cluster
             for cluster, name in names.items()
-            if fnmatch.filter((name, name.partition(", ")[0]), pattern.lower())
+            if fnmatch.filter((name, _first_word(name)), pattern.lower())
         ]
         if not matches:
             raise ConfigError(

@@ -44,17 +44,16 @@ class ImageTable:
         edits: str | None = None,
         report: Callable[[int], None] = lambda rows: None,
     ) -> Self:
-        """MissingError if nothing is embedded; anything else may be missing.
+        """MissingError if nothing is embedded; the rest may be missing, or is reported if stale.
 
         `edits` names decisions: sealed ones, or `open`.
         """
-        assignments = run.current("assignments")
         return cls(
             embeddings=run.artifact("embeddings"),
-            features=run.current("features"),
-            assignments=assignments,
-            captions=run.current("captions") if assignments is not None else None,
-            duplicates=run.current("duplicates"),
+            features=run.show("features"),
+            assignments=run.show("assignments"),
+            captions=run.show("captions"),
+            duplicates=run.show("duplicates"),
             edited=None if edits is None else open_edited(run, edits),
             report=report,
         )

@@ -1,9 +1,11 @@
 """Makes the artifacts that a command needs and the store lacks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ...stages.assign import Assign
 from ...stages.contract import Inputs, Runtime, Source, Stage
+from ...stages.duplicates import Duplicates
 from ...stages.embed import Embed
 from ...stages.fingerprint import Fingerprint
 from ...stages.import_embeddings import Import
@@ -11,10 +13,13 @@ from ...stages.spectrum import Spectrum
 from ...stages.views import OTHER
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
-from ...store.runs import kind_of, split_slot
+from ...store.runs import split_slot
+from ..command_line import command_line
 from ..config import Settings
+from ..held import Held, share_kept
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
+from .numbering import follow_numbers
 from .slots import Filling, filling_of
 from .sources import embed_fields, find_sources, model_files
 
@@ -28,11 +33,14 @@ class Plan:
     settings: Settings
     runtime: Runtime
     say: Callable[[str], None]
+    is_dry: bool = False
+    """Whether nothing may be written: then everything that is needed must be there."""
+    said: set[str] = field(default_factory=set)
+    """What was said and need not be said again."""
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact in a slot of the run (a kind, or e.g. `index/SPACE`), or None."""
-        version = self.store.runs.read(self.run).versions.get(slot)
-        return self.store.find(kind_of(slot), version) if version else None
+        return Held(self.store, self.store.runs.read(self.run)).find(slot)
 
     def make(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Artifact:
         """The artifact of a slot as the settings ask for it, made if it is missing.
@@ -56,7 +64,23 @@ class Plan:
         return self._work(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
 
     def _work(self, job: Job) -> Artifact:
+        if self.is_dry:
+            return self._find_made(job)
         return find_or_make(job, self.store, self.run, self.settings.tables(), self.say)
+
+    def _find_made(self, job: Job) -> Artifact:
+        recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
+        artifact = self.store.find(job.stage.kind, recipe.version)
+        if artifact is None:
+            words = [job.stage.name]
+            if isinstance(job.stage, Duplicates):
+                words += ["--above", f"{job.stage.threshold:g}"]
+            command = command_line(*words, run=self.run, store=str(self.store.root))
+            raise MissingError(
+                f"a dry run makes nothing, and the {job.slot} that it needs are not made yet: run "
+                f"`{command}` first"
+            )
+        return artifact
 
     def job(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Job:
         """What would make a slot; its inputs are made where they are missing."""
@@ -73,6 +97,10 @@ class Plan:
         if isinstance(stage, Fingerprint):
             sources = find_sources(self.settings.data, self.store.local_folder, self.say)
             runtime = replace(runtime, sources=sources)
+        before = self.find(slot) if slot == "assignments" else None
+        if isinstance(stage, Assign) and before is not None:
+            stage.parts(inputs, runtime)  # so that a k that is not possible is refused first
+            stage = follow_numbers(stage, inputs, before, self.store)
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
 
     def _filling(self, slot: str, asked_by: str) -> Filling:
@@ -150,14 +178,20 @@ class Plan:
             now = job.inputs[kind]
             if now.content != used.content:
                 old = self.store.find(KINDS[used.kind], used.version)
-                if old is None or not job.stage.serves(now, old):
+                share = 0.0 if old is None else share_kept(self.store, old, now)
+                if share < (job.stage.kind.least_kept or 1.0):
                     return None
-                there = {part.content for part in now.parts}
-                is_whole = all(part.content in there for part in old.parts)
-                change = "added" if is_whole else "removed"
+                change = "added" if share == 1 else "removed"
         if change:
-            self.say(
+            words = (job.stage.refit or job.stage.name).split()
+            again = command_line(*words, run=self.run, store=str(self.store.root))
+            self._say_once(
                 f"{job.slot} {before.version} was fitted before rows were {change} and is kept; "
-                f"`{job.stage.refit or f'cpp-pipe {job.stage.name}'}` fits it again"
+                f"`{again}` fits it again"
             )
         return before
+
+    def _say_once(self, line: str) -> None:
+        if line not in self.said:
+            self.said.add(line)
+            self.say(line)

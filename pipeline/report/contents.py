@@ -125,6 +125,8 @@ class Contents:
     raw: Space
     refined: Space
     curve: KCurve | None = None
+    verdict: str = ""
+    """What the curve says, in one sentence."""
     captions: Mapping[int, Sequence[Caption]] = field(default_factory=dict)
     """The captions of each cluster, best first."""
     evaluation: Evaluation | None = None

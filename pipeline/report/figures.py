@@ -48,14 +48,14 @@ def _panels(rows: int = 1, ratios: Sequence[float] = (1,)) -> "tuple[Figure, Seq
 def draw_curve(curve: KCurve, used: int) -> "Figure":
     """Coding length by k above the shortest, with its band, the k that are as good, and the votes.
 
-    `used` is the number of clusters in the run; it is marked if it is not the shortest.
+    The chosen k is marked, and so is `used`, the number of clusters in the run, if it is another.
     """
     has_votes = any(point.votes is not None for point in curve.points)
     figure, panels = _panels(2, (3, 1)) if has_votes else _panels()
     panel = panels[0]
     ks = [point.k for point in curve.points]
     _draw_lengths(panel, curve)
-    if used != curve.shortest.k and min(ks) <= used <= max(ks):
+    if used != curve.chosen.k and min(ks) <= used <= max(ks):
         _mark_used(panel, curve, used)
     panel.set_ylabel("nats above the shortest")
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -87,23 +87,23 @@ def _draw_lengths(panel: "Axes", curve: KCurve) -> None:
     panel.plot(
         ks, [point.nats - least for point in curve.points], color=LIGHT["blue"], linewidth=1.8
     )
-    shortest = curve.shortest
-    place = shortest.k, shortest.nats - least
+    chosen = curve.chosen
+    place = chosen.k, chosen.nats - least
     panel.plot(*place, "o", color=LIGHT["orange"], markersize=7, zorder=5)
     panel.annotate(
-        f"k = {shortest.k}",
+        f"k = {chosen.k}",
         place,
         xytext=(0, -8),
         textcoords="offset points",
         color=LIGHT["orange"],
-        ha="left" if shortest.k == min(ks) else "center",
+        ha="left" if chosen.k == min(ks) else "center",
         va="top",
         fontweight="bold",
     )
 
 
 def _mark_used(panel: "Axes", curve: KCurve, used: int) -> None:
-    side = 1 if used > curve.shortest.k else -1  # away from the shortest
+    side = 1 if used > curve.chosen.k else -1  # away from the chosen
     panel.axvline(used, color=LIGHT["muted"], linestyle=":", linewidth=1.2)
     panel.annotate(
         f"this run: {used}",

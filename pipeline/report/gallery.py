@@ -5,7 +5,7 @@ import numpy as np
 from ...stages.contract import Progress
 from ..run import Run
 from ..view.columns import iterate_columns, read_rows
-from ..view.facts import Absence, command_for
+from ..view.facts import Absence
 from ..wording import counted
 from .contents import Mosaic, Neighbourhood, Sample, Tally
 from .counts import surest_and_doubtful
@@ -46,8 +46,9 @@ def read_mosaics(run: Run, tally: Tally, progress: Progress) -> tuple[list[Mosai
         reason = (
             f"{missing:,} of {counted(total, 'image')} cannot be read where they were embedded from"
         )
-        absence = Absence(what="images", reason=reason, command=command_for(run, "embed"))
+        absence = Absence(what="images", reason=reason, command=run.public_command("embed"))
         progress.report(f"report: {reason}: {tiles.trouble}")
+    drawn = counted(total - missing, "image")
     progress.report(f"report: drew {drawn} of {counted(len(mosaics), 'cluster')}")
     return (mosaics if missing < total else []), absence
 

@@ -17,13 +17,14 @@ from ..view.curve import read_curve
 from ..view.evaluation import evaluate
 from ..view.facts import (
     Absence,
-    command_for,
     count_samples,
     find_absences,
-    find_curve,
+    find_readable,
     list_versions,
     name_model,
 )
+from ..view.labels import has_folders
+from ..view.verdict import read_verdict
 from .contents import Contents, Sample, Tally
 from .counts import count, draw_sample, sample_clusters, sample_overall
 from .gallery import read_mosaics, read_neighbourhoods
@@ -72,7 +73,7 @@ def read_contents(
         mosaics, unreadable = read_mosaics(run, tally, progress)
         if unreadable is not None:
             absences["images"] = unreadable
-    curve = find_curve(run)
+    curve = find_readable(run, "k_curve", is_current=True)
     captions = None if "captions" in absences else run.current("captions")
     return Contents(
         run=run.record.name,
@@ -84,6 +85,7 @@ def read_contents(
         raw=measure_space(embeddings, EMBEDDING, sample),
         refined=measure_space(features, "z", sample),
         curve=None if curve is None else read_curve(curve),
+        verdict="" if curve is None else read_verdict(curve).sentence,
         captions={} if captions is None else read_captions(captions),
         evaluation=evaluation,
         absences=absences,
@@ -120,13 +122,14 @@ def _why_unscored(run: Run, label: str) -> Absence | None:
     embeddings = run.artifact("embeddings")
     if embeddings.rows > MOST_SCORED:
         reason = f"More than {MOST_SCORED:,} images are scored only on demand"
-        flag = f"--label {label}"
+        flags = ("--label", label)
     elif not any(_has_label(embeddings, part.name, label) for part in embeddings.parts):
         reason = "No image has " + ("a label" if label == "cls" else f"the field {label}")
-        flag = "--labels FILE.csv"
+        is_in_folders = label == "cls" and has_folders(embeddings)
+        flags = ("--label", "folder") if is_in_folders else ("--labels", "FILE.csv")
     else:
         return None
-    return Absence(what="scores", reason=reason, command=command_for(run, f"report {flag}"))
+    return Absence(what="scores", reason=reason, command=run.public_command("report", *flags))
 
 
 def _has_label(embeddings: Artifact, part: str, label: str) -> bool:

@@ -11,7 +11,6 @@ from .figures import (
     draw_deciles,
     draw_novelty,
     draw_sizes,
-    find_runs,
 )
 from .markup import Child, Html, join, tag
 from .svg import draw_svg
@@ -49,37 +48,32 @@ def count_section(contents: Contents) -> Html:
         else _curve(curve, contents)
     )
     lead = (
-        "The best number of clusters is the one with the shortest code: the fewest nats (1 nat is "
-        "1.44 bits) to write down the features of all images."
+        "The code of a number of clusters is as long as the nats (1 nat is 1.44 bits) that it "
+        "takes to write down the features of all images, cluster by cluster."
     )
     return section("How many clusters", lead, tag("div", left, _sizes(contents), class_="pair"))
 
 
 def _curve(curve: KCurve, contents: Contents) -> Html:
-    points, shortest = curve.points, curve.shortest.k
+    points, chosen = curve.points, curve.chosen.k
     is_as_good = [point.is_as_good for point in points]
-    flat = ", ".join(
-        f"{points[first].k}" if first == last else f"{points[first].k} to {points[last].k}"
-        for first, last in find_runs(is_as_good)
-    )
-    good = (
-        f"those as good, given how much the curve varies, are shaded ({flat})"
-        if sum(is_as_good) > 1
-        else "given how much the curve varies, no other is as good"
-    )
     alt = (
-        f"Line chart of the coding length for k from {points[0].k} to {points[-1].k}: the "
-        f"shortest is at {_name(shortest)}, {good}."
+        f"Line chart of the coding length for k from {points[0].k} to {points[-1].k}: "
+        f"{_name(chosen)} is chosen."
     )
+    shade = " Shaded: as short as the shortest, given how much the curve varies."
     has_band = any(point.low is not None for point in points)
-    band = " The band holds the curves of all resamples." if has_band else ""
     has_votes = any(point.votes is not None for point in points)
-    votes = " Below: the share of resamples in which each k is the shortest." if has_votes else ""
-    used = f" This run has {counted(contents.k, 'cluster')}." if contents.k != shortest else ""
-    doubt = "" if curve.is_guide else " It saves too little over no clusters at all to decide."
-    caption = (
-        f"Lower is better. The dot is the shortest, {_name(shortest)}; {good}.{doubt}{band}"
-        f"{votes}{used}"
+    used = f" This run has {counted(contents.k, 'cluster')}." if contents.k != chosen else ""
+    caption = "".join(
+        [
+            f"{contents.verdict}. " if contents.verdict else "",
+            f"Lower is better. The dot is the chosen number, {_name(chosen)}.",
+            shade if sum(is_as_good) > 1 else "",
+            " The band holds the curves of all resamples." if has_band else "",
+            " Below: the share of resamples in which each k is the shortest." if has_votes else "",
+            used,
+        ]
     )
     return captioned(_CURVE_TITLE, draw_svg("curve", alt, draw_curve, curve, contents.k), caption)
 

@@ -7,6 +7,7 @@ import sys
 import threading
 
 from ..config import settings_of
+from ..view.labels import has_folders
 from .models import EvaluationState
 from .open_run import OpenRun
 
@@ -53,6 +54,7 @@ class Evaluation:
             lines = err.strip().splitlines() or ["`cpp-pipe eval` failed without a message"]
             reason = lines[-1].removeprefix("cpp-pipe: ")
             log.warning("the run is not scored: %s", reason)
+            reason = reason.replace(root, opened.run.public_store_name)
             state = EvaluationState(state="absent", detail=opened.places.shorten(reason))
         else:
             state = EvaluationState(state="ready", detail="", scores=json.loads(out))
@@ -62,10 +64,14 @@ class Evaluation:
 def _find_obstacle(opened: OpenRun) -> EvaluationState | None:
     """Why a run is not scored, if so."""
     if opened.embeddings.rows > MAX_ROWS:
-        reason = f"the run has more than {MAX_ROWS:,} images: run `cpp-pipe eval`"
+        command = opened.run.public_command("eval")
+        reason = f"the run has more than {MAX_ROWS:,} images: run `{command}`"
         return EvaluationState(state="absent", detail=reason)
     label = settings_of(opened.run.store, opened.run.record).data.label
     if label == "cls" and not opened.labels[1]:
-        reason = "no image has a label: run `cpp-pipe eval --labels FILE.csv` with a table of them"
+        labels = (
+            ("--label", "folder") if has_folders(opened.embeddings) else ("--labels", "FILE.csv")
+        )
+        reason = f"no image has a label: run `{opened.run.public_command('eval', *labels)}`"
         return EvaluationState(state="absent", detail=reason)
     return None

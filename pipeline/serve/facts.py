@@ -5,6 +5,7 @@ import importlib.metadata
 from ..view.curve import read_curve
 from ..view.facts import count_samples, find_absences, list_versions, name_model
 from ..view.skipped import count_skipped, read_skipped
+from ..view.verdict import read_verdict
 from .damage import reading
 from .models import (
     Absent,
@@ -36,11 +37,12 @@ def describe_run(opened: OpenRun) -> RunFacts:
         groupings=opened.clusters.groupings,
         tree=_tree(opened),
         curve=_curve(opened),
+        verdict=_verdict(opened),
         has_captions=opened.captions is not None,
         has_map=opened.projection is not None,
         spaces=opened.finder.spaces,
         absent=[
-            Absent(what=absence.what, command=absence.command)
+            Absent(what=absence.what, reason=absence.reason, command=absence.command)
             for absence in find_absences(opened.run).values()
         ],
         made=[
@@ -67,6 +69,13 @@ def _curve(opened: OpenRun) -> list[CurvePoint]:
         )
         for point in curve.points
     ]
+
+
+def _verdict(opened: OpenRun) -> str | None:
+    if opened.curve is None:
+        return None
+    with reading(opened.curve):
+        return read_verdict(opened.curve).sentence
 
 
 def _tree(opened: OpenRun) -> TreeFacts | None:

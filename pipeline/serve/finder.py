@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from ...stages.indexing.vectors import VectorRows
-from ...store import Artifact, ConfigError, CppPipeError, MissingError, QueryError
+from ...store import Artifact, ConfigError, CppPipeError, QueryError
 from ..run import Run
 from ..view.answer import Answer, answer
 from ..view.query import Question
@@ -145,7 +145,7 @@ class Finder:
     def _open_vectors(self, space: Space) -> VectorRows:
         """The vectors of a space, opened once; they need no index."""
         if space not in self._sources:
-            raise MissingError(f"the {space} of the run are out of date: run `cpp-pipe project`")
+            self._run.require_current(space)
         with self._lock:
             if space not in self._vectors:
                 source = self._sources[space]
@@ -160,7 +160,7 @@ class Finder:
         with self._lock, reading(vectors.source):
             if space not in self._searchers:
                 searcher = self._run.searcher(space)
-                index = self._run.find(f"index/{space}")
+                index = self._run.current(f"index/{space}")
                 if index is not None:
                     self._residency.add(index.path(index.only_part, "index").parent)
                     self._indexes[space] = index

@@ -152,9 +152,10 @@ class TreeFacts(ApiModel):
 
 
 class Absent(ApiModel):
-    """Something that the run lacks, and the command that makes it."""
+    """Something that the run lacks or that is out of date, and the command that makes it."""
 
     what: str
+    reason: str = Field(description='"Out of date: …" or "Not made yet: …".')
     command: str
 
 
@@ -196,6 +197,9 @@ class RunFacts(ApiModel):
     )
     tree: TreeFacts | None
     curve: list[CurvePoint]
+    verdict: str | None = Field(
+        description="How many clusters there are, by which rule, and how sure: one sentence."
+    )
     has_captions: bool
     has_map: bool
     spaces: list[Space] = Field(description="The spaces that can be searched.")

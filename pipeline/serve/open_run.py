@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...store import Artifact, MissingError, Store, StoreError
+from ...store import MissingError, Store, StoreError
 from ...store.digest import digest_json
 from ..config import settings_of
 from ..run import Run
-from ..view.facts import find_curve, find_readable
+from ..view.facts import find_readable
 from ..view.labels import read_labels
 from .clusters import Clusters
 from .damage import reading
@@ -46,13 +46,12 @@ class OpenRun:
         self.embeddings = run.artifact("embeddings")
         if not self.embeddings.rows:
             raise MissingError(f"run {run.record.name!r} has no images: run `cpp-pipe embed`")
-        run.artifact("assignments")
-        self.assignments = self._need_current("assignments")
+        self.assignments = run.require_current("assignments")
         self.captions = find_readable(run, "captions", is_current=True)
         self.hierarchy = find_readable(run, "hierarchy", is_current=True)
         self.levels = find_readable(run, LEVELS, is_current=True)
         self.projection = find_readable(run, "projection", is_current=True)
-        self.curve = find_curve(run)
+        self.curve = find_readable(run, "k_curve", is_current=True)
         self._folder = Path(tempfile.mkdtemp(prefix="cpp-pipe-serve-"))
         self.rows = RowFields(self.embeddings, self._folder)
         self.clusters = Clusters(
@@ -72,15 +71,6 @@ class OpenRun:
         """Where the files of the server lie, which no answer tells."""
         self._products: dict[str, np.ndarray] = {}
         self._lock = threading.RLock()
-
-    def _need_current(self, slot: str) -> Artifact:
-        artifact = self.run.current(slot)
-        if artifact is None:
-            name = self.run.record.name
-            raise MissingError(
-                f"the {slot} of run {name!r} are out of date: run `cpp-pipe assign --run {name}`"
-            )
-        return artifact
 
     @property
     def generation(self) -> str:
@@ -197,6 +187,13 @@ def make_opener(store: Store, name: str, device: str) -> Callable[[], Run]:
     def open_run() -> Run:
         if name not in store.runs.names():
             raise StoreError(f"the store {store.root} no longer holds a run {name!r}")
-        return Run(store, store.runs.read(name), device)
+        run = Run(store, store.runs.read(name), device)
+        run.store_name = run.public_store_name
+        run.report = _say_nothing  # the page shows what is out of date by itself
+        return run
 
     return open_run
+
+
+def _say_nothing(line: str) -> None:
+    """Where nobody reads a log."""

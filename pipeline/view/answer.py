@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...store import MissingError, QueryError
+from ...store import QueryError
 from ..config import settings_of
 from .edited import open_edited
 from .filters import allowed_rows
@@ -34,13 +34,11 @@ def open_searcher(run: OpenedRun, space: str) -> Searcher:
     Without an index, or without FAISS, it compares every row. MissingError if the features are out
     of date, QueryError if the index is.
     """
-    source = run.current(space)
-    if source is None:
-        run.artifact(space)
-        raise MissingError(
-            f"the {space} of run {run.record.name!r} are out of date: run `cpp-pipe project`"
-        )
-    return Searcher(source, run.find(f"index/{space}") if has_faiss() else None)
+    source, slot = run.require_current(space), f"index/{space}"
+    index = run.find(slot) if has_faiss() else None
+    if index is not None and run.current(slot) is None:
+        raise QueryError(run.explain_stale(slot))
+    return Searcher(source, index)
 
 
 def answer(
@@ -68,6 +66,13 @@ def answer(
         edited = open_edited(run, question.edits)
     if question.is_filtered:
         assignments = run.current("assignments")
+        if assignments is None:
+            is_old = run.find("assignments") is not None
+            raise QueryError(
+                run.explain_stale("assignments")
+                if is_old
+                else f"the run has no current clusters to filter by: run `{run.command('assign')}`"
+            )
         allowed = allowed_rows(
             searcher.rows.source,
             assignments,
@@ -93,8 +98,8 @@ def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = N
         result.rows.tolist(),
         result.similarities.tolist(),
         run.artifact("embeddings"),
-        run.current("assignments"),
-        run.current("captions"),
+        run.show("assignments"),
+        run.show("captions"),
         run.image,
         edited,
     )

@@ -27,13 +27,16 @@ class KCurve:
     """A point for each k that was tried, in ascending order."""
 
     points: tuple[CurvePoint, ...]
-    is_guide: bool = True
-    """Whether the shortest code decided the number of clusters."""
 
     @property
     def shortest(self) -> CurvePoint:
         """The point with the shortest code."""
         return next(point for point in self.points if point.is_shortest)
+
+    @property
+    def chosen(self) -> CurvePoint:
+        """The point that is marked: the number that `select-k` chose."""
+        return next(point for point in self.points if point.is_chosen)
 
 
 def read_curve(curve: Artifact) -> KCurve:
@@ -52,4 +55,4 @@ def read_curve(curve: Artifact) -> KCurve:
         )
         for row in rows
     )
-    return KCurve(points=points, is_guide=curve.facts["decided_by"] == "code")
+    return KCurve(points=points)

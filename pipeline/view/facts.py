@@ -9,6 +9,7 @@ from ...store import Artifact, StoreError
 from ...store.runs import sorted_slots
 from .opened_run import OpenedRun
 from .skipped import count_skipped
+from .stale import renewing
 
 log = logging.getLogger(__name__)
 
@@ -109,20 +110,12 @@ def find_readable(run: OpenedRun, slot: str, *, is_current: bool = False) -> Art
     For what a report or a page can do without.
     """
     try:
-        artifact = run.current(slot) if is_current else run.find(slot)
+        artifact = run.show(slot) if is_current else run.find(slot)
         # The manifest is only read here, and raises if this version does not know its format.
         return artifact if artifact is not None and artifact.version else None
     except StoreError as error:
         log.warning("%s is left out: %s", slot, error)
         return None
-
-
-def find_curve(run: OpenedRun) -> Artifact | None:
-    """The curve of coding lengths, if it was measured on the same eigenvectors as the clusters."""
-    curve = find_readable(run, "k_curve")
-    spectrum = run.artifact("assignments").manifest.inputs.get("spectrum")
-    is_of_clusters = curve is not None and curve.manifest.inputs.get("spectrum") == spectrum
-    return curve if is_of_clusters else None
 
 
 def find_absences(run: OpenedRun) -> dict[str, Absence]:
@@ -132,18 +125,11 @@ def find_absences(run: OpenedRun) -> dict[str, Absence]:
     """
     absences = {}
     for name, what, command, slots in _SHOWN:
-        if name == "k_curve":
-            is_there = find_curve(run) is not None
-        else:
-            is_there = all(find_readable(run, slot, is_current=True) for slot in slots)
-        if not is_there:
-            is_old = all(slot in run.record.versions for slot in slots)
-            reason = f"{'Out of date' if is_old else 'Not made yet'}: {what}"
-            absences[name] = Absence(what=what, reason=reason, command=command_for(run, command))
+        if all(find_readable(run, slot, is_current=True) for slot in slots):
+            continue
+        held = find_readable(run, slots[-1])
+        is_old = all(slot in run.record.versions for slot in slots)
+        reason = f"{'Out of date' if is_old else 'Not made yet'}: {what}"
+        words = renewing(slots[-1], held) if is_old and held is not None else [command]
+        absences[name] = Absence(what=what, reason=reason, command=run.public_command(*words))
     return absences
-
-
-def command_for(run: OpenedRun, words: str) -> str:
-    """A command for a run, as one types it."""
-    name = run.record.name
-    return f"cpp-pipe {words}" + ("" if name == "default" else f" --run {name}")

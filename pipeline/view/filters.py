@@ -14,19 +14,17 @@ if TYPE_CHECKING:
 
 def allowed_rows(
     source: Artifact,
-    assignments: Artifact | None,
+    assignments: Artifact,
     clusters: Sequence[int],
     min_confidence: float | None,
     edited: "Edited | None" = None,
 ) -> "np.ndarray":
     """Whether each row may be found, bool (n,); with decisions, by their clusters.
 
-    QueryError without clusters, or for a cluster that does not exist.
+    QueryError for a cluster that does not exist.
     """
     import numpy as np
 
-    if assignments is None:
-        raise QueryError("the run has no current clusters to filter by: run `cpp-pipe assign`")
     k = int(assignments.facts["k"]) if edited is None else int(edited.cluster.max(initial=-1)) + 1
     unknown = [str(cluster) for cluster in clusters if not 0 <= cluster < k]
     if unknown:

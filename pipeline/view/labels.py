@@ -126,11 +126,20 @@ def explain_no_labels(embeddings: Artifact, label: str, table: Path | None, rows
     """Why none of the rows that were asked for has a label."""
     if table is not None:
         return f"no key of {table} is among the {counted(rows, 'row')} to score"
+    folders = "--label folder takes the images' folders, " if has_folders(embeddings) else ""
     return (
-        f"none of the {counted(rows, 'row')} to score has the label {label!r}: --label cls reads "
-        f".cls members, --label FIELD a JSON field ({_fields(embeddings)}), --labels FILE a table "
+        f"none of the {counted(rows, 'row')} to score has the label {label!r}: {folders}"
+        f"--label cls reads .cls members, --label FIELD a JSON field ({_fields(embeddings)}), --labels FILE a table "
         "of key and label"
     )
+
+
+def has_folders(embeddings: Artifact) -> bool:
+    """Whether images come from several folders, which may be their labels."""
+    folders = {
+        part.facts.get("shard") for part in embeddings.parts if part.facts.get("source") == "images"
+    }
+    return len(folders) > 1
 
 
 def _labels_of(path: Path) -> Mapping[str, str]:

@@ -1,23 +1,29 @@
 """A run that is opened for reading: what it refers to, and the models that made it."""
 
+import logging
+from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ...stages.encoder import load_encoder_of
 from ...store import Artifact, MissingError, RunRecord, Store
-from ...store.manifest import Input
 from ...store.paths import StorePath
-from ...store.runs import kind_of
+from ..command_line import command_line
 from ..config import settings_of
 from ..device import find_device
+from ..held import Held
 from ..making.sources import model_files
 from .images import open_row
 from .refiner import Refiner
+from .stale import name_slot, renewing
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ...stages.encoder import Encoder
+
+log = logging.getLogger(__name__)
 
 
 class OpenedRun:
@@ -27,6 +33,12 @@ class OpenedRun:
         self.store = store
         self.record = record
         self.device = device
+        self.held = Held(store, record)
+        self.store_name = str(store.root)
+        """The store as commands name it."""
+        self.report: Callable[[str], None] = log.warning
+        """Receives what a reader should know beside an answer, a sentence each."""
+        self._reported: set[str] = set()
         self._encoder: Encoder | None = None
 
     @classmethod
@@ -48,8 +60,7 @@ class OpenedRun:
 
     def find(self, slot: str) -> Artifact | None:
         """What the run refers to in a slot (`embeddings`, `index/features`), or None."""
-        kind, version = kind_of(slot), self.record.versions.get(slot)
-        return self.store.find(kind, version) if version else None
+        return self.held.find(slot)
 
     def artifact(self, slot: str) -> Artifact:
         """What the run refers to in a slot; MissingError where there is nothing yet."""
@@ -62,24 +73,46 @@ class OpenedRun:
         return artifact
 
     def current(self, slot: str) -> Artifact | None:
-        """What a slot holds, if it was made from what the run's other slots hold now.
+        """What a slot holds, if it was made from what the run's other slots hold now."""
+        return self.held.current(slot)
 
-        Contents count, and not versions: the same bytes may have been made in two ways.
+    def require_current(self, slot: str) -> Artifact:
+        """What a slot holds; MissingError where it holds nothing or is out of date."""
+        artifact = self.artifact(slot)
+        if self.held.state(slot) != "current":
+            raise MissingError(self.explain_stale(slot))
+        return artifact
+
+    def show(self, slot: str) -> Artifact | None:
+        """What a slot holds if it is current; reports once if it is out of date.
+
+        For what an answer can do without, such as captions.
         """
         artifact = self.find(slot)
-        if artifact is None:
-            return None
-        inputs = artifact.manifest.inputs
-        return artifact if all(self._holds(kind, inputs[kind]) for kind in inputs) else None
+        if artifact is None or self.held.state(slot) == "current":
+            return artifact
+        if slot not in self._reported:
+            self._reported.add(slot)
+            self.report(self.explain_stale(slot))
+        return None
 
-    def _holds(self, slot: str, used: Input) -> bool:
-        # Views follow from other slots alone, and are out of date when these hold something else.
-        if slot == "views" and self.current(slot) is None:
-            return False
-        if self.record.versions.get(slot) == used.version:
-            return True
-        held = self.find(slot)
-        return held is not None and held.content == used.content
+    def explain_stale(self, slot: str) -> str:
+        """A sentence that says that a slot is out of date, and the command that makes it again."""
+        words = renewing(slot, self.artifact(slot))
+        return f"{name_slot(slot)} out of date: run `{self.command(*words)}`"
+
+    def command(self, *words: str) -> str:
+        """A command for this run, as one types it."""
+        return command_line(*words, run=self.record.name, store=self.store_name)
+
+    def public_command(self, *words: str) -> str:
+        """The same for a page that others may see, who need not learn where the store lies."""
+        return command_line(*words, run=self.record.name, store=self.public_store_name)
+
+    @property
+    def public_store_name(self) -> str:
+        """The store as commands name it, or STORE where that is a path from the root on."""
+        return "STORE" if Path(self.store_name).is_absolute() else self.store_name
 
     @property
     def encoder(self) -> "Encoder":

@@ -22,6 +22,10 @@ the word's own."""
 CANDIDATES = 20
 """Words ranked for each cluster: its captions, and candidates for its second word."""
 
+MARGIN = 0.01
+"""Cosine by which a second word must be nearer to its cluster than to clusters on average: one nat
+at the scale of the votes."""
+
 NONE = -1
 """Stands for no word."""
 
@@ -117,6 +121,25 @@ def second_words(
         rows, columns = linear_sum_assignment(2 * cosine - cosine.mean(0), maximize=True)
         second[sharing[rows]] = others[columns]
     return second
+
+
+def drop_unsupported(
+    second: Int[ndarray, " k"], votes: ClusterVotes, t: Float[Tensor, "m d"]
+) -> Int[ndarray, " k"]:
+    """Second words without those that a cluster's images do not support; `NONE` in their place.
+
+    A word is supported if it is nearer to the cluster than to clusters on average, by `MARGIN`. In
+    a small vocabulary the word that tells two clusters of airplanes apart best may be "bonsai".
+    """
+    used, named = np.flatnonzero(votes.counts), np.flatnonzero(second != NONE)
+    if not len(named):
+        return second
+    words = torch.from_numpy(second[named]).to(t.device)
+    cosine = (_means(votes, used, t) @ t[words].mT).cpu().double().numpy()  # (used, named)
+    own = cosine[np.searchsorted(used, named), np.arange(len(named))]
+    kept = second.copy()
+    kept[named[own < cosine.mean(0) + MARGIN]] = NONE
+    return kept
 
 
 def _empty(k: int, most: int) -> Ranking:

@@ -175,7 +175,7 @@ def test_the_membership_of_the_paper_can_be_chosen(tmp_path, digit_shards):
 def test_a_longer_code_is_called_longer_and_the_output_says_what_to_do(noise):
     out = succeed(noise, "select-k", "--resamples", "0").out
     assert re.search(r"make the shortest code, \d+\.\d% longer than none at all", out), out
-    assert "`cpp-pipe assign --k 20`" in out
+    assert f"`cpp-pipe assign --k 20 --store {noise}`" in out
 
 
 def test_where_the_code_is_not_clear_a_second_opinion_is_printed_and_recorded(noise):
@@ -196,3 +196,20 @@ def test_without_igraph_the_second_opinion_is_absent_and_k_is_the_same(noise, mo
     assert "second opinion" not in out
     assert facts["communities"] is None
     assert facts["span_low"] == facts["span_high"] == facts["chosen"] == k
+
+
+@pytest.mark.parametrize("affinity", ["auto", "consensus", "membership"])
+@pytest.mark.parametrize(("distinct", "k"), [(2, 2), (3, 2), (3, 3), (7, 7), (40, 40), (2, 5)])
+def test_few_distinct_rows_give_as_many_clusters_as_asked_or_the_command_says_so(
+    tmp_path, affinity, distinct, k
+):
+    rows = np.eye(48, dtype=np.float32)[np.arange(max(40, distinct)) % distinct]
+    np.savez(tmp_path / "few.npz", x=rows)
+    store = tmp_path / "artifacts"
+    succeed(store, "import", tmp_path / "few.npz", "--model", "ViT-B-32")
+    out = succeed(
+        store, "assign", "--k", str(k), "--set", f"spectrum.affinity={affinity}"
+    ).out  # fmt: skip
+    found = len(set(clusters(store)))
+    assert found == min(k, distinct)
+    assert (f"asked for {k} clusters, the rows support {found}: " in out) == (found < k)

@@ -311,7 +311,7 @@ def test_the_command_scores_one_of_the_numbers_of_clusters(assigned, digit_shard
 
 def test_nothing_is_held_out_where_every_row_was_fitted(assigned):
     line = fail(assigned, "eval", "--part", "held-out")
-    assert "fitted on each of the 60 rows of the run" in line and "`cpp-pipe embed`" in line
+    assert "fitted on each of the 60 rows of the run" in line and "`cpp-pipe embed --store " in line
     assert scores_of(assigned, "--part", "fitted")["n"] == 60
     assert "all, fitted or held-out, got" in fail(assigned, "eval", "--part", "test")
 

@@ -282,7 +282,7 @@ def test_added_and_removed_shards_cost_only_themselves(store, made, tmp_path):
     embed(store, *old, tmp_path / "more")
     done = succeed(store, "index", "--space", "embeddings")
     assert "quantizer/embeddings" in done.err and "rows were added and is kept" in done.err
-    assert "`cpp-pipe index --refit` fits it again" in done.err
+    assert f"`cpp-pipe index --refit --store {store}` fits it again" in done.err
     assert "4 of 5 parts are there already" in done.err
     assert "embeddings: 160 rows, IVF4,SQfp16" in done.out
     new = key_of(205)
@@ -308,7 +308,7 @@ def test_an_index_of_older_rows_is_refused(store, made, tmp_path):
     write_shards(tmp_path / "more", shards=1, size=40, first=300)
     embed(store, made / "shards", tmp_path / "more")
     run = Run.open(store)
-    with pytest.raises(QueryError, match="run `cpp-pipe index`"):
+    with pytest.raises(QueryError, match="run `cpp-pipe index --store"):
         run.search(text="seven")
     assert len(hits_of(store, "--text", "seven", "-n", "200")) == 160
     assert len(Run.open(store).search(text="seven", n=200)) == 160

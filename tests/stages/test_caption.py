@@ -236,3 +236,15 @@ def test_a_real_hierarchy_gets_captions_from_its_finest_cut_to_one_cluster(tmp_p
 def test_fewer_than_one_vote_is_refused():
     with pytest.raises(ConfigError, match=r"caption\.top must be at least 1, got 0"):
         Caption(top=0)
+
+
+def test_clusters_that_nothing_tells_apart_are_numbered(store):
+    made = make(
+        store,
+        Caption(),
+        embeddings_of(store, [X[:1].repeat(9, 0)]),
+        words_of(store, {"words": NAMES}),
+        assignments_of(store, [np.arange(3).repeat(3)]),
+    )
+    (name, *others) = firsts(rows(made))
+    assert "," not in name and others == [f"{name} (2)", f"{name} (3)"]

@@ -2,10 +2,10 @@
 
 import { h } from "./dom.js";
 
-/** @param {{absent: {what: string, command: string}[]}} run */
+/** @param {{absent: {what: string, reason: string, command: string}[]}} run */
 export function missing(run) {
   if (!run.absent.length) return null;
   return h("section", { class: "panel" },
     h("h2", null, "Not made yet"),
-    run.absent.map((absent) => h("p", { class: "quiet" }, h("code", null, absent.command), ` adds ${absent.what}.`)));
+    run.absent.map((absent) => h("p", { class: "quiet" }, `${absent.reason}. Run `, h("code", null, absent.command), ".")));
 }

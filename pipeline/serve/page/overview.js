@@ -4,7 +4,7 @@ import { makeAddressUpdater } from "./address.js";
 import { getOnce, query } from "./api.js";
 import { SORTS, arrange, card } from "./cards.js";
 import { curvePanel } from "./curve.js";
-import { announce, choices, count, counted, h, percent } from "./dom.js";
+import { announce, choices, count, counted, h } from "./dom.js";
 import { TREE, groupingName } from "./links.js";
 import { missing } from "./missing.js";
 
@@ -146,11 +146,7 @@ function setChildren(parent, elements) {
 function lead(run) {
   const skipped = run.seen - run.embedded;
   const embedded = `Embedded with ${run.model}${skipped ? `, ${count(skipped)} of ${count(run.seen)} skipped` : ""}.`;
-  const chosen = run.curve.find((point) => point.chosen);
-  if (!chosen) return embedded;
-  const votes = chosen.votes ? ` (${percent(chosen.votes)} of resampled curves agree)` : "";
-  const isShortest = chosen.nats <= Math.min(...run.curve.map((point) => point.nats));
-  return `${embedded} ${isShortest ? `${chosen.k} clusters fit best${votes}.` : `select-k chose ${chosen.k} clusters.`}`;
+  return run.verdict ? `${embedded} ${run.verdict}.` : embedded;
 }
 
 /** How to use the curve, and what it shows. */

@@ -83,16 +83,28 @@ class Landmarks:
         return clustering_rows(z, c)
 
     def partition(self, k: int) -> "Partition":
-        """k clusters. With a consensus, pieces of one group are joined."""
+        """k clusters; fewer if there are fewer distinct points.
+
+        With a consensus, pieces of one group are joined. A membership takes opposite points for
+        one: where it finds fewer than k clusters, and points tell more apart, these decide.
+        """
         if isinstance(self.affinity, Memberships):
-            labels, centroids = self.cluster(k)
-            return Partition(labels, centroids, np.arange(len(centroids)))
+            labels, places = self.cluster(k)
+            if len(places) == k:
+                return Partition(labels, places, np.arange(k))
+            centroids = cluster_points(self.points, k, self.seed)
+            if len(centroids) <= len(places):
+                return Partition(labels, places, np.arange(len(places)))
+            return self._by_points(centroids, np.arange(len(centroids)))
         centroids = cluster_points(self.points, k, self.seed)
         group = np.arange(len(centroids))
         if k > 1:
             labels, x = nearest(self.points, centroids), centred_unit_rows(self.x)
             joined = join_pieces(x, self.points, labels, k, self.seed)
             centroids, group = joined or (centroids, group)
+        return self._by_points(centroids, group)
+
+    def _by_points(self, centroids: ndarray, group: ndarray) -> "Partition":
         sharpness = fit_sharpness(self.points, centroids, group, self.seed)
         return Partition(nearest(self.points, centroids), centroids, group, sharpness)
 

@@ -1,6 +1,7 @@
 """duplicates and curate as a person types them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -59,6 +60,36 @@ def test_a_dry_run_counts_and_writes_nothing(twins, tmp_path):
         assert body(succeed(twins, "curate", *flags).out) == ["seen 23 = chosen 23"]
     assert not (tmp_path / "out").exists()
     assert "--dry-run, which only counts" in fail(twins, "curate")
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("flags", "step"),
+    [
+        (("--drop-duplicates",), "duplicates --above"),
+        (("--cluster", "0"), "project"),
+        (("--caption", "seven"), "project"),
+    ],
+)
+def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, step):
+    fresh = tmp_path / "artifacts"
+    shutil.copytree(store, fresh, symlinks=True)
+    for slot in ("duplicates", "features"):
+        shutil.rmtree(fresh / slot, ignore_errors=True)
+    before = files_of(fresh)
+    line = fail(fresh, "curate", "--dry-run", *flags)
+    assert "a dry run makes nothing" in line and f"run `cpp-pipe {step}" in line
+    assert f"--store {fresh}`" in line
+    assert files_of(fresh) == before
+
+
+def test_a_dry_run_of_what_is_there_counts_it_and_changes_no_file(store):
+    before = files_of(store)
+    assert "chosen" in succeed(store, "curate", "--dry-run", "--caption", "*").out
+    assert files_of(store) == before
 
 
 def test_curate_by_cluster_and_confidence_makes_missing_artifacts(store, tmp_path):

@@ -52,8 +52,11 @@ def test_clusters_are_made_where_they_are_missing(tmp_path, digit_shards):
 def test_a_run_without_curve_and_captions_names_the_commands_that_make_them(trained):
     page = read(trained)
     assert "60 images in 5 clusters" in page.text
-    assert "Not made yet: the curve of coding lengths. Run cpp-pipe select-k." in page.text
-    assert "Not made yet: captions. Run cpp-pipe caption." in page.text
+    assert (
+        "Not made yet: the curve of coding lengths. Run cpp-pipe select-k --store STORE."
+        in page.text
+    )
+    assert "Not made yet: captions. Run cpp-pipe caption --store STORE." in page.text
     assert "k-means on the embeddings" in page.text
 
 
@@ -65,9 +68,12 @@ def test_what_the_run_gained_is_shown_and_captions_of_other_clusters_are_not(tra
     assert "captions, by share" in page.text and "digit" in page.text
     succeed(trained, "assign", "--k", "4")
     page = read(trained)
-    assert "Out of date: captions. Run cpp-pipe caption." in page.text
+    assert "Out of date: captions. Run cpp-pipe caption --store STORE." in page.text
     assert "captions, by share" not in page.text
-    assert "This run has 4 clusters" in page.text or "dot is the shortest, k\xa0=\xa04" in page.text
+    assert (
+        "This run has 4 clusters" in page.text
+        or "dot is the chosen number, k\xa0=\xa04" in page.text
+    )
     succeed(trained, "assign", "--k", "5")
 
 
@@ -110,7 +116,7 @@ def test_a_run_without_labels_says_how_to_give_some(trained, tmp_path):
     succeed(trained, "assign", "--k", "3", "--run", "bare")
     page = read(trained, "--run", "bare")
     assert "No image has a label" in page.text
-    assert "Run cpp-pipe report --labels FILE.csv --run bare." in page.text
+    assert "Run cpp-pipe report --labels FILE.csv --run bare --store STORE." in page.text
     assert "k-means" not in page.text
     assert (trained / "reports" / "bare.html").is_file()
 

@@ -112,5 +112,5 @@ def test_serve_makes_what_is_missing_and_captions_changed_clusters(tmp_path, dig
         facts = served.json("/api/run")
         assert facts["has_captions"] and facts["tree"]["has_rows"] and not facts["has_map"]
         commands = [absent["command"] for absent in facts["absent"]]
-        assert commands == ["cpp-pipe select-k", "cpp-pipe map"]
+        assert commands == [f"cpp-pipe {step} --store STORE" for step in ("select-k", "map")]
         assert served.get("/api/map").status_code == 404

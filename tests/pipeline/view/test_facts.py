@@ -10,7 +10,7 @@ from cpp_pipe.pipeline.report.reader import read_contents
 from cpp_pipe.pipeline.serve.facts import describe_run
 from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.curve import read_curve
-from cpp_pipe.pipeline.view.facts import find_absences, find_curve, list_versions
+from cpp_pipe.pipeline.view.facts import find_absences, list_versions
 
 from ..cli import succeed
 from ..curation.world import make_run
@@ -44,7 +44,7 @@ def test_report_and_page_say_the_same(store):
 
 
 def test_the_curve_is_sorted_and_names_the_shortest_and_the_chosen_k(store):
-    artifact = find_curve(Run.open(store))
+    artifact = Run.open(store).current("k_curve")
     assert artifact is not None
     curve = read_curve(artifact)
     assert [point.k for point in curve.points] == [2, 5, 10]
@@ -57,20 +57,20 @@ def test_a_curve_of_other_eigenvectors_is_out_of_date(store):
     succeed(store, "spectrum", "--k-max", "12")
     succeed(store, "assign", "--k", "5")
     run = Run.open(store)
-    assert find_curve(run) is None
+    assert run.current("k_curve") is None
     assert find_absences(run)["k_curve"].reason == "Out of date: the curve of coding lengths"
 
 
-def test_absences_name_the_run(store):
+def test_absences_name_the_run_and_the_store_but_tell_no_path(store):
     run = Run.open(store)
     absences = find_absences(run)
     assert {name: absence.command for name, absence in absences.items()} == {
-        "hierarchy": "cpp-pipe serve",
-        "projection": "cpp-pipe map",
+        "hierarchy": "cpp-pipe serve --store STORE",
+        "projection": "cpp-pipe map --store STORE",
     }
     assert absences["projection"].reason == "Not made yet: the map"
     other = Run(run.store, replace(run.record, name="other"))
-    assert find_absences(other)["projection"].command == "cpp-pipe map --run other"
+    assert find_absences(other)["projection"].command == ("cpp-pipe map --run other --store STORE")
 
 
 def test_an_optional_artifact_in_an_unknown_format_is_left_out(store):

@@ -13,6 +13,7 @@ from cpp_pipe.stages.algorithms.word_ranking import (
     NEIGHBOURS,
     NONE,
     Ranking,
+    drop_unsupported,
     rank_by_contrast,
     rank_by_votes,
     second_words,
@@ -137,6 +138,21 @@ def test_second_words_tell_sharing_clusters_apart() -> None:
         2,
         NONE,
     ]
+
+
+def test_a_second_word_that_is_no_nearer_than_to_other_clusters_is_dropped() -> None:
+    """Of six words, bonsai tells the airplanes apart best, and has nothing to do with either."""
+    t = torch.eye(6, dtype=torch.float64)
+    airplane, jet, bonsai, daisy = t[:4]
+    noise = 0.02 * bonsai
+    x = torch.stack([airplane + noise, airplane - noise, bonsai, daisy, airplane + 0.5 * jet])
+    x = torch.nn.functional.normalize(x, dim=1)
+    votes = count_votes(x, t, np.arange(5), 5, top=6)
+    ranking = rank_by_contrast(votes, t)
+    assert ranking.words[:, 0].tolist() == [0, 0, 2, 3, 0]
+    second = second_words(ranking, votes, t)
+    assert second[4] == 1 and NONE not in second[:2]
+    assert drop_unsupported(second, votes, t).tolist() == [NONE, NONE, NONE, NONE, 1]
 
 
 def test_clusters_that_no_word_tells_apart_share_their_only_one() -> None:

@@ -1,0 +1,46 @@
+"""Commands as one types them, for the run and the store of another command."""
+
+import os
+import re
+import shlex
+
+DEFAULT_STORE = "artifacts"
+STORE_VARIABLE = "CPP_PIPE_STORE"
+DEFAULT_RUN = "default"
+
+_OF_NO_STORE = ("doctor", "pack")
+_OF_NO_RUN = ("demo", "gc", "verify")
+"""Commands without the flags --store and --run."""
+
+
+def command_line(*words: str, run: str | None, store: str) -> str:
+    """A command of cpp-pipe with the flags --run and --store, where it needs them.
+
+    Left out are the default run, no run at all, and the store that a command takes by itself.
+    """
+    return shlex.join(("cpp-pipe", *words, *_flags(run, store)))
+
+
+def name_run(text: str, *, run: str | None, store: str) -> str:
+    """A message whose commands, in backticks, are for a run and a store.
+
+    Commands that name either themselves, or end in a flag whose value is to be filled in, stay as
+    they are.
+    """
+
+    def complete(match: re.Match[str]) -> str:
+        command, rest = match[1], match[2]
+        words = rest.split()
+        is_open = (bool(words) and words[-1].startswith("--")) or "..." in rest
+        if command in _OF_NO_STORE or is_open or "--run" in words or "--store" in words:
+            return match[0]
+        flags = _flags(None if command in _OF_NO_RUN else run, store)
+        return f"`{' '.join(['cpp-pipe', command, *words, shlex.join(flags)]).rstrip()}`"
+
+    return re.sub(r"`cpp-pipe ([a-z][a-z-]*)([^`]*)`", complete, text)
+
+
+def _flags(run: str | None, store: str) -> list[str]:
+    named = [] if run in (None, DEFAULT_RUN) else ["--run", str(run)]
+    is_usual = store == os.environ.get(STORE_VARIABLE, DEFAULT_STORE)
+    return named if is_usual else [*named, "--store", store]

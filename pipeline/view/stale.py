@@ -1,0 +1,55 @@
+"""What is out of date, in words, and the command that makes it again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...store import Artifact
+from ...store.runs import split_slot
+
+_NAMES: Mapping[str, tuple[str, str]] = {
+    "embeddings": ("embeddings are", "embed"),
+    "views": ("views are", "train"),
+    "heads": ("heads are", "train"),
+    "features": ("features are", "project"),
+    "spectrum": ("the spectrum is", "spectrum"),
+    "k_curve": ("the curve of coding lengths is", "select-k"),
+    "hierarchy": ("the hierarchy is", "hierarchy"),
+    "assignments": ("clusters are", "assign"),
+    "assignments/levels": ("the levels of the hierarchy are", "serve"),
+    "words": ("words are", "caption"),
+    "captions": ("captions are", "caption"),
+    "duplicates": ("duplicates are", "duplicates"),
+    "projection": ("the map is", "map"),
+    "quantizer": ("the quantizer of {space} is", "index"),
+    "lists": ("the lists of {space} are", "index"),
+    "index": ("the index of {space} is", "index"),
+}
+"""By slot, or by kind: the beginning of a sentence, and the command that makes it."""
+
+_FLAGS: Mapping[str, Mapping[str, Any]] = {
+    "duplicates": {"threshold": ("--above", None)},
+    "projection": {
+        "method": ("--method", "tsne"),
+        "space": ("--space", "features"),
+        "rows": ("--rows", 10_000),
+        "seed": ("--seed", 0),
+    },
+}
+"""For what no settings of the run say: the flags that make the same again, and their defaults."""
+
+
+def name_slot(slot: str) -> str:
+    """What a slot holds, with its verb: "captions are"."""
+    kind, space = split_slot(slot)
+    return (_NAMES.get(slot) or _NAMES[kind])[0].format(space=space)
+
+
+def renewing(slot: str, artifact: Artifact) -> list[str]:
+    """The words of the command that makes what a slot holds again."""
+    kind, _ = split_slot(slot)
+    words = [(_NAMES.get(slot) or _NAMES[kind])[1]]
+    for name, (flag, default) in _FLAGS.get(slot, {}).items():
+        value = artifact.manifest.config.get(name, default)
+        if value != default:
+            words += [flag, str(value)]
+    return words

@@ -1,0 +1,76 @@
+"""The verdict of `select-k` on the number of clusters: one sentence, the same everywhere."""
+
+from dataclasses import dataclass
+
+from ...store import Artifact
+from .curve import KCurve, read_curve
+
+HARDLY = 0.02
+"""Where the shortest code saves less than this, it sees hardly any clusters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KVerdict:
+    """How many clusters there are, and how sure that is."""
+
+    k: int
+    """The number that is chosen, which every drawing of the curve marks."""
+    sentence: str
+    """Which k, by which rule, what the other rule says, and how sure; without a full stop."""
+    advice: str
+    """What to do about it, or nothing."""
+
+
+def read_verdict(curve: Artifact) -> KVerdict:
+    """The verdict that a `k_curve` holds."""
+    return judge(read_curve(curve), curve)
+
+
+def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
+    """The verdict on a curve that was read from an artifact."""
+    facts = artifact.facts
+    k, best, is_by_code = int(facts["chosen"]), curve.shortest, facts["decided_by"] == "code"
+    saved = 1 - best.nats / facts["one_cluster_nats"] if facts["one_cluster_nats"] else 0.0
+    side = "shorter" if saved >= 0 else "longer"
+    code = f"{best.k} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"
+    if is_by_code:
+        others = _by_code(curve, facts["resamples"], facts["bic"])
+    else:
+        clear = artifact.manifest.config["clear"]
+        others = [f"which is less than {clear:.0%} shorter, so the code is no guide"]
+        others = others if saved < clear else []
+    rule = "the shortest code" if is_by_code else "the highest BIC of k-means"
+    sentence = "; ".join(
+        [
+            f"{k} clusters, by {rule}: " + ", ".join([code, *others]),
+            *_second_opinion(facts["communities"], k, facts["span_low"], facts["span_high"]),
+        ]
+    )
+    advice = ""
+    if not is_by_code:
+        advice = "if you know a better number, give it"
+    elif saved < HARDLY:
+        advice = "so the code sees no clear number in these rows: give one"
+    return KVerdict(k=k, sentence=sentence, advice=advice)
+
+
+def _by_code(curve: KCurve, resamples: int, bic: int | None) -> list[str]:
+    """What the BIC says, where it was measured, and how sure the code is."""
+    claims = [] if bic is None else [f"the BIC of k-means says {bic}"]
+    if not resamples:
+        return [*claims, "how sure was not measured"]
+    votes = round((curve.shortest.votes or 0) * resamples)
+    good = [point.k for point in curve.points if point.is_as_good]
+    range_ = f"{good[0]} to {good[-1]} are as good" if len(good) > 1 else "no other k is as good"
+    return [*claims, f"{votes} of {resamples} resampled curves are the lowest there", range_]
+
+
+def _second_opinion(communities: int | None, k: int, low: int, high: int) -> list[str]:
+    """What the number of communities says, where it was counted."""
+    if communities is None:
+        return []
+    if communities == k:
+        return ["a second opinion (Leiden communities) says the same"]
+    return [
+        f"a second opinion (Leiden communities) says {communities}; the two span {low} to {high}"
+    ]

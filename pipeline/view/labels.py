@@ -129,8 +129,8 @@ def explain_no_labels(embeddings: Artifact, label: str, table: Path | None, rows
     folders = "--label folder takes the images' folders, " if has_folders(embeddings) else ""
     return (
         f"none of the {counted(rows, 'row')} to score has the label {label!r}: {folders}"
-        f"--label cls reads .cls members, --label FIELD a JSON field ({_fields(embeddings)}), --labels FILE a table "
-        "of key and label"
+        f"--label cls reads .cls members, --label FIELD a JSON field ({_fields(embeddings)}), "
+        "--labels FILE a table of key and label"
     )
 
 

@@ -8,6 +8,7 @@ from .errors import (
     MissingError,
     NumericError,
     QueryError,
+    RowError,
     ShardError,
     StoreError,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Product",
     "QueryError",
     "Recipe",
+    "RowError",
     "RunRecord",
     "Scratch",
     "ShardError",

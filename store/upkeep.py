@@ -53,13 +53,16 @@ def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
         yield _fault_of(error, small)
     for file in part.files.values():
         path = artifact.folder / PARTS / file.name
-        size = backend.size(path)
-        if size is None:
-            yield Fault(path=path, what="is missing")
-        elif size != file.bytes:
-            yield Fault(path=path, what=f"has {size} bytes instead of {file.bytes}")
-        elif backend.digest(path) != file.sha256:
-            yield Fault(path=path, what="has other bytes than were written")
+        try:
+            size = backend.size(path)
+            if size is None:
+                yield Fault(path=path, what="is missing")
+            elif size != file.bytes:
+                yield Fault(path=path, what=f"has {size} bytes instead of {file.bytes}")
+            elif backend.digest(path) != file.sha256:
+                yield Fault(path=path, what="has other bytes than were written")
+        except StoreError as error:
+            yield _fault_of(error, path)
         copy = backend.find_copy(file)
         if copy is not None and digest_file(copy) != file.sha256:
             yield Fault(path=copy, what=f"is no longer a copy of {path}: remove it")

@@ -1,16 +1,22 @@
 """The application `cpp-pipe`: its commands, loaded when they are called; errors and exit codes."""
 
 import contextlib
+import errno
 import functools
 import importlib
+import io
+import os
 import signal
+import sys
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ...store.errors import CppPipeError
+from ...store.errors import ConfigError, CppPipeError, one_line
+from ...store.paths import expanded
 
 GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Start": {
@@ -91,6 +97,13 @@ class _Commands(TyperGroup):
         return group.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        for word in args:
+            try:
+                is_text = b"\0" not in os.fsencode(word)
+            except UnicodeEncodeError:
+                is_text = False
+            if not is_text:  # no shell can pass it, but programs that call this one can
+                raise ConfigError(f"{word!r} is neither text nor the name of a file")
         if args[0] in RENAMED:
             name = RENAMED[args[0]]
             typer.echo(f"`{args[0]}` is now called `{name}`: cpp-pipe {name}", err=True)
@@ -112,11 +125,21 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with contextlib.suppress(ValueError):  # outside the main thread there are no signals
             signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name of a file may be no text
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except CppPipeError as error:
-            typer.echo(f"cpp-pipe: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(2) from error
+            _end_with(str(error), error)
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):  # a bug; a reader such as `head` that has left
+                raise
+            _end_with(f"{error.filename or 'the output'}: {error.strerror}", error)
+        except UnicodeEncodeError as error:  # of Arrow, for one
+            _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
+        except MemoryError as error:
+            _end_with(f"not enough memory ({error}): use smaller numbers or fewer rows", error)
         except KeyboardInterrupt as error:
             typer.echo(
                 "cpp-pipe: stopped; what is finished is kept, and the same command continues from "
@@ -124,6 +147,12 @@ class _Commands(TyperGroup):
                 err=True,
             )
             raise typer.Exit(130) from error
+
+
+def _end_with(message: str, error: BaseException) -> NoReturn:
+    """Prints an error as one line, and ends with exit code 2."""
+    typer.echo(f"cpp-pipe: {one_line(message)}", err=True)
+    raise typer.Exit(2) from error
 
 
 app = typer.Typer(
@@ -166,11 +195,19 @@ def cpp_pipe(
 
 
 class _Command(TyperCommand):
-    """A command whose help shows `[default: …]` as it is."""
+    """A command whose help shows `[default: …]` as it is, and whose paths may begin with `~`."""
 
     def get_help(self, ctx: Any) -> str:
         # typer escapes brackets for rich also where rich does not print the help (seen in 0.20).
         return super().get_help(ctx).replace("\\[", "[")
+
+    def invoke(self, ctx: Any) -> Any:
+        for name, value in ctx.params.items():
+            if isinstance(value, Path):
+                ctx.params[name] = expanded(value)
+            elif isinstance(value, list | tuple):
+                ctx.params[name] = [expanded(v) if isinstance(v, Path) else v for v in value]
+        return super().invoke(ctx)
 
 
 def subcommands() -> typer.Typer:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...stages.sources.user_files import read_lines
 from ...store import Artifact, ConfigError, MissingError
 from ..view.captions import first_captions
 from ..view.columns import read_column
@@ -142,7 +143,7 @@ def _clusters_by_caption(patterns: Sequence[str], captions: Artifact | None) -> 
 def _match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
     """Whether each row is named in a file of keys; ConfigError for a key that no row has."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{flag} {path} cannot be read as lines of text: {error}") from error
     names = {line.strip() for line in lines if line.strip()}

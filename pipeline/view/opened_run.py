@@ -1,5 +1,6 @@
 """A run that is opened for reading: what it refers to, and the models that made it."""
 
+import reprlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -38,10 +39,10 @@ class OpenedRun:
         `store` may be a path, or an address such as s3://bucket/path.
         """
         store = store if isinstance(store, Store) else Store(store)
-        if name not in store.runs.names():
+        if not isinstance(name, str) or name not in store.runs.names():
             there = ", ".join(store.runs.names()) or "none"
             raise MissingError(
-                f"the store {store.root} has no run {name!r}, its runs are: {there}; "
+                f"the store {store.root} has no run {reprlib.repr(name)}, its runs are: {there}; "
                 "`cpp-pipe embed` begins one"
             )
         return cls(store, store.runs.read(name), device)
@@ -97,5 +98,5 @@ class OpenedRun:
         return Refiner(self.store, self.artifact("heads"), find_device(self.device))
 
     def image(self, row: int) -> "Image.Image":
-        """The image of a row, read from its shard, folder or table."""
+        """The image of a row, read from its shard, folder or table; RowError if there is none."""
         return open_row(self.artifact("embeddings"), self.record.sources, row)

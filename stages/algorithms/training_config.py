@@ -1,6 +1,7 @@
 """The settings of the training of CPP's heads."""
 
 import math
+import reprlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -78,9 +79,10 @@ class TrainingConfig:
                 required = f"a whole number of at least {least}"
                 self._require(name, is_whole and value >= least, required)
         for name in POSITIVE:
-            self._require(name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
+            is_allowed = self._is_number(name) and 0 < getattr(self, name) < math.inf
+            self._require(name, is_allowed, "a finite number above 0")
         for name in NOT_NEGATIVE:
-            is_allowed = 0 <= getattr(self, name) < math.inf
+            is_allowed = self._is_number(name) and 0 <= getattr(self, name) < math.inf
             self._require(name, is_allowed, "a finite number of at least 0")
 
     @property
@@ -101,9 +103,13 @@ class TrainingConfig:
 
         return Objective(**{field.name: getattr(self, field.name) for field in fields(Objective)})
 
+    def _is_number(self, name: str) -> bool:
+        return isinstance(getattr(self, name), int | float)
+
     def _require(self, name: str, is_allowed: bool, required: str) -> None:
         if not is_allowed:
-            raise ConfigError(f"{name} must be {required}, got {getattr(self, name)!r}")
+            value = reprlib.repr(getattr(self, name))
+            raise ConfigError(f"{name} must be {required}, got {value}")
 
 
 REFERENCE: dict[str, Any] = {

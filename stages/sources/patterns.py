@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...store.errors import ShardError
+from ...store.paths import expanded
 from ..contract import Place
 from .pattern_hints import compress_names, why_nothing
+from .user_files import read_lines
 
 MAX_NAMES = 1_000_000
 """More names than this in one pattern are a typing error, and would fill the memory."""
@@ -127,8 +129,8 @@ def _expand_pattern(
             )
         return target.expand_remote(pattern)
     if pattern.startswith("@"):
-        return _expand_list(Path(pattern[1:]).expanduser(), target)
-    pattern = str(Path(pattern).expanduser())
+        return _expand_list(expanded(pattern[1:]), target)
+    pattern = str(expanded(pattern))
     names = expand_braces(pattern) if _find(pattern, folders) is None else [pattern]
     places: list[Place] = []
     missing: list[str] = []
@@ -189,7 +191,7 @@ def _files_in(folder: Path, target: PatternTarget) -> list[Path]:
 def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[str]]:
     """What the patterns in a text file find."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ShardError(f"the list of {target.noun}s {path} cannot be read: {error}") from error
     patterns = [line.strip() for line in lines]

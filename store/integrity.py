@@ -23,7 +23,7 @@ _DEFAULT_MIB = 256.0
 """About half a second of one core."""
 
 _UNREADABLE = (ValueError, EOFError, OSError, SyntaxError, OverflowError, MemoryError, KeyError)
-_UNREADABLE_BY_NAME = frozenset(("pyarrow.lib.ArrowException", "safetensors_rust.SafetensorError"))
+_UNREADABLE_BY_NAME = frozenset(("ArrowException", "SafetensorError"))
 """Errors of libraries that need not be loaded here."""
 
 _lock = threading.Lock()
@@ -53,7 +53,7 @@ def parsing(path: Path) -> Iterator[None]:
     except CppPipeError:
         raise
     except Exception as error:
-        names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+        names = {kind.__name__ for kind in type(error).__mro__}
         if not isinstance(error, _UNREADABLE) and names.isdisjoint(_UNREADABLE_BY_NAME):
             raise
         raise StoreError(f"{path} cannot be read ({first_line(error)}): {_remedy(path)}") from error

@@ -10,7 +10,7 @@ from .errors import StoreError
 from .kinds import KINDS
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
 from .paths import StorePath, is_in_bucket
-from .runs import split_slot
+from .runs import kind_of, split_slot
 from .store import Store
 
 
@@ -38,6 +38,20 @@ def verify(artifact: Artifact) -> Iterator[Fault]:
         if backend.is_file(source / MANIFEST) and Artifact(source).content != used.content:
             what = f"was changed since {artifact.kind.name} used it: {name}"
             yield Fault(path=source / MANIFEST, what=what)
+
+
+def verify_runs(store: Store) -> Iterator[Fault]:
+    """Damaged records of runs, and versions that a run refers to and the store has lost."""
+    for name in store.runs.names():
+        try:
+            versions = store.runs.read(name).versions
+        except StoreError as error:
+            yield _fault_of(error, store.root / "runs" / name / "run.json")
+            continue
+        for slot, version in versions.items():
+            if store.find(kind_of(slot), version) is None:
+                path = store.folder(kind_of(slot), version) / MANIFEST
+                yield Fault(path=path, what=f"is missing, but run {name!r} refers to it")
 
 
 def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:

@@ -125,6 +125,11 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with contextlib.suppress(ValueError):  # outside the main thread there are no signals
             signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A closed stream is None: then nobody listens.
+        sys.stdout, sys.stderr = (
+            stream or open(os.devnull, "w")  # noqa: SIM115
+            for stream in (sys.stdout, sys.stderr)
+        )
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a name of a file may be no text
                 stream.reconfigure(errors="backslashreplace")
@@ -138,7 +143,9 @@ class _Commands(TyperGroup):
             _end_with(f"{error.filename or 'the output'}: {error.strerror}", error)
         except UnicodeEncodeError as error:  # of Arrow, for one
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other
+                raise
             _end_with(f"not enough memory ({error}): use smaller numbers or fewer rows", error)
         except KeyboardInterrupt as error:
             typer.echo(
@@ -151,7 +158,8 @@ class _Commands(TyperGroup):
 
 def _end_with(message: str, error: BaseException) -> NoReturn:
     """Prints an error as one line, and ends with exit code 2."""
-    typer.echo(f"cpp-pipe: {one_line(message)}", err=True)
+    with contextlib.suppress(OSError):  # stderr may be full, too
+        typer.echo(f"cpp-pipe: {one_line(message)}", err=True)
     raise typer.Exit(2) from error
 
 

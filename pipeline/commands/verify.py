@@ -20,9 +20,12 @@ def verify(common: Common) -> None:
       cpp-pipe verify
     """
     from ...store.upkeep import verify as verify_artifact
+    from ...store.upkeep import verify_runs
 
-    artifacts = open_store(common).artifacts()
+    store = open_store(common)
+    artifacts = store.artifacts()
     faults = [fault for artifact in artifacts for fault in verify_artifact(artifact)]
+    faults += verify_runs(store)
     for fault in faults:
         typer.echo(f"{fault.path} {fault.what}")
     if faults:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from ...stages.encoder import load_encoder_of
 from ...store import Artifact, MissingError, RunRecord, Store
-from ...store.manifest import Input
+from ...store.manifest import MANIFEST, Input
 from ...store.paths import StorePath
 from ...store.runs import kind_of
 from ..config import Settings
@@ -54,7 +54,7 @@ class OpenedRun:
 
     def artifact(self, slot: str) -> Artifact:
         """What the run refers to in a slot; MissingError where there is nothing yet."""
-        artifact = self.find(slot)
+        artifact = self._find_kept(slot)
         if artifact is None:
             raise MissingError(
                 f"run {self.record.name!r} of the store {self.store.root} has no {slot} yet: "
@@ -63,15 +63,28 @@ class OpenedRun:
         return artifact
 
     def current(self, slot: str) -> Artifact | None:
-        """What a slot holds, if it was made from what the run's other slots hold now.
+        """What a slot holds, if it was made from what the run's other slots hold now; else None.
+
+        MissingError where the run refers to something that the store has lost.
 
         Contents count, and not versions: the same bytes may have been made in two ways.
         """
-        artifact = self.find(slot)
+        artifact = self._find_kept(slot)
         if artifact is None:
             return None
         inputs = artifact.manifest.inputs
         return artifact if all(self._holds(kind, inputs[kind]) for kind in inputs) else None
+
+    def _find_kept(self, slot: str) -> Artifact | None:
+        """What `find` finds; MissingError where the store has lost what the run refers to."""
+        artifact, version = self.find(slot), self.record.versions.get(slot)
+        if artifact is None and version:
+            folder = self.store.folder(kind_of(slot), version)
+            raise MissingError(
+                f"run {self.record.name!r} refers to {folder}, whose {MANIFEST} is missing: "
+                f"restore it, or make {slot} again with the command that made it"
+            )
+        return artifact
 
     def _holds(self, slot: str, used: Input) -> bool:
         # Views follow from other slots alone, and are out of date when these hold something else.

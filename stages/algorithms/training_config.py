@@ -1,6 +1,5 @@
 """The settings of the training of CPP's heads."""
 
-import math
 import reprlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -12,6 +11,8 @@ if TYPE_CHECKING:
 
 WHOLE_AND_POSITIVE = ("hidden", "features", "half_iterations")
 WHOLE = ("epochs", "warmup_steps", "columns", "checks", "patience", "seed")
+MOST = 2**32 - 1
+"""The largest number of any setting, and the largest seed of NumPy."""
 POSITIVE = ("lr", "lr_cluster", "eta", "eps_sq")
 NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi_reg")
 
@@ -76,14 +77,14 @@ class TrainingConfig:
             for name in names:
                 value = getattr(self, name)
                 is_whole = isinstance(value, int) and not isinstance(value, bool)
-                required = f"a whole number of at least {least}"
-                self._require(name, is_whole and value >= least, required)
+                required = f"a whole number from {least} to {MOST}"
+                self._require(name, is_whole and least <= value <= MOST, required)
         for name in POSITIVE:
-            is_allowed = self._is_number(name) and 0 < getattr(self, name) < math.inf
-            self._require(name, is_allowed, "a finite number above 0")
+            is_allowed = self._is_number(name) and 0 < getattr(self, name) <= MOST
+            self._require(name, is_allowed, f"a number above 0, at most {MOST}")
         for name in NOT_NEGATIVE:
-            is_allowed = self._is_number(name) and 0 <= getattr(self, name) < math.inf
-            self._require(name, is_allowed, "a finite number of at least 0")
+            is_allowed = self._is_number(name) and 0 <= getattr(self, name) <= MOST
+            self._require(name, is_allowed, f"a number from 0 to {MOST}")
 
     @property
     def has_skip(self) -> bool:

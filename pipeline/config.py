@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from ..stages.algorithms.training_config import MOST
+from ..stages.algorithms.training_config import MOST, MOST_REAL
 from ..stages.assign import Assign
 from ..stages.indexing.factory import Factory
 from ..stages.merge import Merge
@@ -230,8 +230,9 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(_convert(element, arguments[0], where) for element in value)
     elif hint in (int, float) and isinstance(value, int | hint) and not isinstance(value, bool):
-        if not abs(value) <= MOST:  # NaN compares with nothing
-            raise ConfigError(f"{where}: must be finite and at most {MOST}, got {value!r}")
+        most = MOST if hint is int else MOST_REAL
+        if not abs(value) <= most:  # NaN compares with nothing
+            raise ConfigError(f"{where}: must be finite and at most {most}, got {value!r}")
         return hint(value)
     elif hint not in (int, float) and isinstance(value, hint):
         return value

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 WHOLE_AND_POSITIVE = ("hidden", "features", "half_iterations")
 WHOLE = ("epochs", "warmup_steps", "columns", "checks", "patience", "seed")
 MOST = 2**32 - 1
-"""The largest number of any setting, and the largest seed of NumPy."""
+"""The largest whole number of any setting, and the largest seed of NumPy."""
+MOST_REAL = 3e38
+"""The largest other number: float32 holds a little more."""
 POSITIVE = ("lr", "lr_cluster", "eta", "eps_sq")
 NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi_reg")
 
@@ -80,11 +82,11 @@ class TrainingConfig:
                 required = f"a whole number from {least} to {MOST}"
                 self._require(name, is_whole and least <= value <= MOST, required)
         for name in POSITIVE:
-            is_allowed = self._is_number(name) and 0 < getattr(self, name) <= MOST
-            self._require(name, is_allowed, f"a number above 0, at most {MOST}")
+            is_allowed = self._is_number(name) and 0 < getattr(self, name) <= MOST_REAL
+            self._require(name, is_allowed, f"a number above 0, at most {MOST_REAL}")
         for name in NOT_NEGATIVE:
-            is_allowed = self._is_number(name) and 0 <= getattr(self, name) <= MOST
-            self._require(name, is_allowed, f"a number from 0 to {MOST}")
+            is_allowed = self._is_number(name) and 0 <= getattr(self, name) <= MOST_REAL
+            self._require(name, is_allowed, f"a number from 0 to {MOST_REAL}")
 
     @property
     def has_skip(self) -> bool:

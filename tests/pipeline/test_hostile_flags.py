@@ -134,7 +134,8 @@ def test_no_value_of_a_flag_gives_a_traceback(place, command, examples):
 
     @settings(
         derandomize=True, max_examples=examples, database=None,
-        suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        report_multiple_bugs=False,
     )  # fmt: skip
     @given(st.data())
     def try_values(data: st.DataObject) -> None:

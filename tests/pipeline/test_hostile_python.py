@@ -129,8 +129,9 @@ def test_search_takes_or_refuses_anything(run, argument):
     is_query = argument in ("image", "text", "key", "vector")
     query = {} if is_query else {"key": run.artifact("embeddings").column("key")[0]}
     calls = with_all(lambda value: run.search(**{**query, argument: value}))
-    words = {"unlike": "example", "image": "--query", "target_recall": "recall"}
-    assert failures(calls, argument, words.get(argument, argument), "nothing to search for") == {}
+    words: dict[str, str] = {"unlike": "example", "image": "--query", "target_recall": "recall"}
+    named = (argument, words.get(argument) or argument, "nothing to search for")
+    assert failures(calls, *named) == {}
 
 
 @pytest.mark.parametrize("kind", ["image", "text", "key", "vector", "row", "nonsense"])

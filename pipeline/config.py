@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from ..stages.algorithms.training_config import MOST, MOST_REAL
 from ..stages.assign import Assign
 from ..stages.indexing.factory import Factory
 from ..stages.merge import Merge
@@ -177,7 +178,7 @@ def read_tables(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     except OSError as error:
         raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
@@ -243,9 +244,12 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     elif origin is tuple:
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple(_convert(element, arguments[0], where) for element in value)
-    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+    elif hint in (int, float) and isinstance(value, int | hint) and not isinstance(value, bool):
+        most = MOST if hint is int else MOST_REAL
+        if not abs(value) <= most:  # NaN compares with nothing
+            raise ConfigError(f"{where}: must be finite and at most {most}, got {value!r}")
+        return hint(value)
+    elif hint not in (int, float) and isinstance(value, hint):
         return value
     raise ConfigError(f"{where}: must be {_allowed(hint)}, got {value!r}")
 

@@ -1,5 +1,6 @@
 """The device that does the work: the one that was named, or an error."""
 
+import reprlib
 from dataclasses import dataclass
 
 from ..store import ConfigError
@@ -18,17 +19,17 @@ def find_device(name: str) -> str:
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
+    if not isinstance(name, str):
+        raise ConfigError(f"the device must be a name such as cpu, got {reprlib.repr(name)}")
     if name == "auto":
         return "cuda" if has["cuda"] else "cpu"
-    kind, _, number = name.partition(":")
+    kind, colon, number = name.partition(":")
     if not has.get(kind, False):
         available = ", ".join(kind for kind, is_there in has.items() if is_there)
         raise ConfigError(f"--device {name!r} is not on this machine, which has {available}")
-    if number and kind == "cuda" and not 0 <= int(number) < torch.cuda.device_count():
-        raise ConfigError(
-            f"--device {name!r}: this machine has "
-            f"{counted(torch.cuda.device_count(), 'CUDA device')}"
-        )
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if colon and number not in map(str, range(count)):
+        raise ConfigError(f"--device {name!r}: this machine has {counted(count, f'{kind} device')}")
     return name
 
 

@@ -1,10 +1,10 @@
 """A run as Python sees it: its artifacts, and search over them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..store import RunRecord, Store
+from ..store import ConfigError, RunRecord, Store
 from ..store.paths import StorePath
 from .view.answer import open_searcher, search_run
 from .view.opened_run import OpenedRun
@@ -55,10 +55,10 @@ class Run(OpenedRun):
         """
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),
-            unlike=examples(unlike or {}),
+            unlike=examples({} if unlike is None else unlike),
             space=space,
             n=n,
-            clusters=(cluster,) if isinstance(cluster, int) else tuple(cluster),
+            clusters=tuple(cluster) if isinstance(cluster, Iterable) else (cluster,),
             min_confidence=min_confidence,
             target_recall=target_recall,
             edits=edits,
@@ -74,6 +74,8 @@ class Run(OpenedRun):
 
     def searcher(self, space: str) -> Searcher:
         """What finds rows of a space, opened once; raises what `open_searcher` does."""
+        if not isinstance(space, str) or space not in ("features", "embeddings"):
+            raise ConfigError(f"space must be 'features' or 'embeddings', got {space!r}")
         if space not in self._searchers:
             self._searchers[space] = open_searcher(self, space)
         return self._searchers[space]

@@ -169,10 +169,14 @@ def load_encoder(
         import open_clip
 
         name = model
-        if "model_config" in files:
-            open_clip.add_model_config(files["model_config"])
-            name = files["model_config"].stem
-        if open_clip.get_model_config(name) is None and ":" not in name:
+        try:
+            if "model_config" in files:
+                open_clip.add_model_config(files["model_config"])
+                name = files["model_config"].stem
+            is_known = open_clip.get_model_config(name) is not None
+        except RecursionError as error:  # JSON that is nested too deeply
+            raise ConfigError(f"--model: {name!r} is not a description of a model") from error
+        if not is_known and ":" not in name:
             raise ConfigError(_unknown_model(model, open_clip.list_models()))
         source = str(files["weights"]) if "weights" in files else pretrained
         if "weights" not in files and ":" not in name:

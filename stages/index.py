@@ -90,12 +90,13 @@ class Index(Stage):
             "rows": source.rows,
             "width": rows.width,
             "curve": [[width, round(value, 4)] for width, value in curve],
-            "source_version": source.version,
             "source_content": source.content,
-            "model": dict(source.facts["model"]),
         }
+        # A file holds nothing but what follows from the recipe, which knows contents alone: rows
+        # of two versions or models may have the same bytes.
         scratch.path("facts").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        return Product(rows=source.rows, shared=facts)
+        model = dict(source.facts["model"])
+        return Product(rows=source.rows, shared={**facts, "model": model})
 
     def _merge(self, path: Path, inputs: Inputs, runtime: Runtime) -> None:
         from .indexing.lists import PartLists, write_merged

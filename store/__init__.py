@@ -10,6 +10,7 @@ from .errors import (
     MissingError,
     NumericError,
     QueryError,
+    RowError,
     ShardError,
     StoreError,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Product",
     "QueryError",
     "Recipe",
+    "RowError",
     "RunRecord",
     "Scratch",
     "ShardError",

@@ -1,15 +1,17 @@
 """Reading a published artifact."""
 
+import operator
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .backend import Backend, backend_of
-from .errors import StoreError
-from .integrity import is_whole, require_whole
+from .errors import MissingError, RowError, StoreError
+from .integrity import is_whole, parsing, require_declared, require_whole
 from .kinds import KINDS, Kind
-from .manifest import MANIFEST, PARTS, Manifest, PartRecord
+from .manifest import MANIFEST, PARTS, FileRecord, Manifest, PartRecord
 from .paths import StorePath
 
 if TYPE_CHECKING:
@@ -103,12 +105,16 @@ class Artifact:
         return starts
 
     def locate(self, row: int) -> tuple[str, int]:
-        """The part that holds a row, and the row's number within the part."""
+        """The part that holds a row, and the row's number within the part; RowError for none."""
+        try:
+            row = operator.index(row)
+        except TypeError as error:
+            raise RowError(f"row must be a whole number, got {reprlib.repr(row)}") from error
         for part in self.parts:
             start = self.starts[part.name]
             if start <= row < start + part.rows:
                 return part.name, row - start
-        raise IndexError(f"row {row} of {self.rows}")
+        raise RowError(f"row must be from 0 to {self.rows - 1}, got {row}")
 
     def path(self, part: str, role: str, *, is_read_whole: bool = False) -> Path:
         """The file that plays a role in a part; of a bucket, a copy on this machine.
@@ -116,17 +122,27 @@ class Artifact:
         StoreError where it is missing, or where `integrity` finds it damaged, which checks more of
         a file that is going to be read whole.
         """
-        file, where = self.part_names[part].files[role], self.place(part, role)
+        file, where = self._record(part, role), self.place(part, role)
         path = self._backend.local_path(where, file)
         if path != where and not is_whole(path, file, is_read_whole=is_read_whole):
             path.unlink(missing_ok=True)  # a copy of what is in a bucket, which is copied again
             path = self._backend.local_path(where, file)
         require_whole(path, file, is_read_whole=is_read_whole)
+        require_declared(path, self.kind.files[role], rows=self.part_names[part].rows)
         return path
 
     def place(self, part: str, role: str) -> StorePath:
         """Where the file of a role in a part lies in the store; nothing is looked at."""
-        return self.folder / PARTS / self.part_names[part].files[role].name
+        return self.folder / PARTS / self._record(part, role).name
+
+    def _record(self, part: str, role: str) -> FileRecord:
+        try:
+            return self.part_names[part].files[role]
+        except (KeyError, TypeError) as error:
+            raise MissingError(
+                f"{self.kind.name} {self.version} have no file {reprlib.repr(role)} of a part "
+                f"{reprlib.repr(part)}: their files are {', '.join(self.kind.files)}"
+            ) from error
 
     def fetch(self, role: str) -> None:
         """Copies a role's files of all parts to this machine where they are not, in parallel."""
@@ -139,7 +155,18 @@ class Artifact:
         import pyarrow.parquet as pq
 
         path = self.path(part, role, is_read_whole=columns is None)
-        return pq.read_table(path, columns=columns, partitioning=None)
+        with parsing(path):
+            try:
+                return pq.read_table(path, columns=columns, partitioning=None)
+            except (ValueError, TypeError):
+                names = pq.read_schema(path).names
+                for name in columns or ():
+                    if not isinstance(name, str) or name not in names:
+                        raise MissingError(
+                            f"{self.kind.name} {self.version} have no column {reprlib.repr(name)}: "
+                            f"their columns are {', '.join(names)}"
+                        ) from None
+                raise
 
     def column(self, name: str, role: str = "rows") -> list[Any]:
         """A column over all parts as Python values, in row order."""
@@ -153,13 +180,17 @@ class Artifact:
         """A NumPy file of a part, memory-mapped and read-only."""
         import numpy as np
 
-        return np.load(self.path(part, role), mmap_mode="r", allow_pickle=False)
+        path = self.path(part, role)
+        with parsing(path):
+            return np.load(path, mmap_mode="r", allow_pickle=False)
 
     def tensors(self, part: str, role: str) -> "dict[str, np.ndarray]":
         """The tensors of a safetensors file as NumPy arrays."""
         from safetensors.numpy import load_file
 
-        return load_file(self.path(part, role, is_read_whole=True))
+        path = self.path(part, role, is_read_whole=True)
+        with parsing(path):
+            return load_file(path)
 
     def embeddings(self, part: str) -> "np.ndarray":
         """The embeddings of a part: float16 (n, d), unit rows, without a copy."""

@@ -17,6 +17,7 @@ from .digest import digest_file, digest_json
 from .errors import ConfigError, StoreError
 from .files import TEMPORARY_PREFIX, lock, store_errors, temporary_sibling
 from .manifest import FileRecord
+from .paths import expanded
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -40,7 +41,7 @@ def folder() -> Path:
     """The cache's folder: CPP_PIPE_CACHE, or cpp-pipe in the user's cache folder."""
     named = os.environ.get("CPP_PIPE_CACHE")
     if named:
-        return Path(named).expanduser().absolute()
+        return expanded(named).absolute()
     caches = os.environ.get("XDG_CACHE_HOME")
     return (Path(caches) if caches else Path.home() / ".cache") / "cpp-pipe"
 

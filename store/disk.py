@@ -12,6 +12,7 @@ from .files import (
     TEMPORARY_PREFIX,
     link_or_copy,
     read_json,
+    reading,
     store_errors,
     sync,
 )
@@ -23,7 +24,12 @@ from .manifest import MANIFEST, PART_SUFFIX, PARTS, STORE_FILE, FileRecord, Part
 T = TypeVar("T")
 U = TypeVar("U")
 
-digest = digest_file
+
+def digest(path: Path) -> str:
+    """SHA-256, in hex, of a file's present bytes."""
+    with reading(path):
+        return digest_file(path)
+
 
 _DEPTH = 5
 """The root of a store, a kind, a version, its parts, and a scratch folder among these."""
@@ -51,17 +57,20 @@ def _refuse_links(folder: Path) -> None:
 
 def is_file(path: Path) -> bool:
     """Whether a file exists."""
-    return path.is_file()
+    with reading(path):
+        return path.is_file()
 
 
 def size(path: Path) -> int | None:
     """Bytes of a file; None where there is none."""
-    return path.stat().st_size if path.is_file() else None
+    with reading(path):
+        return path.stat().st_size if path.is_file() else None
 
 
 def folders(path: Path) -> list[Path]:
     """The folders in a folder, sorted; none where it does not exist."""
-    return sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+    with reading(path):
+        return sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
 
 
 def names(path: Path) -> list[str]:
@@ -71,7 +80,7 @@ def names(path: Path) -> list[str]:
 
 def find_json(path: Path) -> Any | None:
     """The JSON value in a small file; None where there is none."""
-    return read_json(path) if path.is_file() else None
+    return read_json(path) if is_file(path) else None
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -1,8 +1,20 @@
 """Errors that a user can act on. Any other exception is a bug and keeps its traceback."""
 
+_MOST = 1000
+"""Characters of an error that are shown; more is a value that somebody gave."""
+
+
+def one_line(message: str) -> str:
+    """A message without line breaks, its middle left out where it is long."""
+    line = " ".join(message.split())
+    return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
+
 
 class CppPipeError(Exception):
     """Base of every error that prints as one line and exits with code 2."""
+
+    def __str__(self) -> str:
+        return one_line(str(self.args[0])) if self.args else ""
 
 
 class ConfigError(CppPipeError, ValueError):
@@ -12,15 +24,9 @@ class ConfigError(CppPipeError, ValueError):
 class StoreError(CppPipeError, OSError):
     """A store that cannot be read or written, or that holds something invalid."""
 
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
-
 
 class MissingError(CppPipeError, FileNotFoundError):
     """Something that a command needs and cannot make."""
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
 
 
 class ConflictError(CppPipeError, RuntimeError):
@@ -33,6 +39,10 @@ class ShardError(CppPipeError, ValueError):
 
 class QueryError(CppPipeError, ValueError):
     """A query that cannot be answered."""
+
+
+class RowError(CppPipeError, IndexError):
+    """A number that no row has."""
 
 
 class NumericError(CppPipeError, ArithmeticError):

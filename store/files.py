@@ -52,6 +52,21 @@ def store_errors(
         raise
 
 
+@contextlib.contextmanager
+def reading(path: object) -> Iterator[None]:
+    """Turns errors of the operating system into a StoreError that says what cannot be read."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StoreError(
+            f"{path} cannot be read ({why}): make it readable or restore it, or name another store "
+            "with --store"
+        ) from error
+
+
 Stamp = tuple[int, int, int, int]
 """Device, inode, size and time of a file: they differ once it is written to or replaced."""
 
@@ -113,15 +128,20 @@ def json_bytes(value: Any) -> bytes:
 
 def read_json(path: Path) -> Any:
     """The JSON value in a file of the store; StoreError where it cannot be parsed."""
-    return parse_json(path.read_bytes(), path)
+    with reading(path):
+        return parse_json(path.read_bytes(), path)
 
 
 def parse_json(content: bytes, path: object) -> Any:
     """The JSON value in the bytes of a file; StoreError where it cannot be parsed."""
     try:
-        return json.loads(content.decode())
+        return json.loads(content.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not valid JSON ({error}): {remedy_for(path)}") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

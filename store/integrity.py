@@ -5,22 +5,32 @@ compared once in a process: always where the whole file is read anyway. Mapping 
 one column takes a moment, so of such files only the first `CPP_PIPE_CHECK_MIB` are digested.
 """
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+from .check import check_file
 from .digest import digest_file
-from .errors import ConfigError, StoreError
+from .errors import ConfigError, CppPipeError, StoreError, first_line
 from .files import Stamp, stamp
 from .manifest import FileRecord
+from .specs import FileSpec
 
 _SETTING = "CPP_PIPE_CHECK_MIB"
 _DEFAULT_MIB = 256.0
 """About half a second of one core."""
 
+_UNREADABLE = (ValueError, EOFError, OSError, SyntaxError, OverflowError, MemoryError, KeyError)
+_UNREADABLE_BY_NAME = frozenset(("ArrowException", "SafetensorError"))
+"""Errors of libraries that need not be loaded here."""
+
 _lock = threading.Lock()
 _checked: dict[str, tuple[str, Stamp]] = {}
 """By path, the digest that a file was found to have, and what `stat` said of it then."""
+_declared: dict[str, tuple[int, Stamp]] = {}
+"""By path, the rows that a file was found to have, and what `stat` said of it then."""
 _spent_bytes = 0
 """Digested of files that were not going to be read whole."""
 
@@ -29,10 +39,46 @@ def require_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> None:
     """StoreError where a file is missing, or is not what its record says."""
     damage = _find_damage(path, file, is_read_whole)
     if damage:
-        raise StoreError(
-            f"{path} {damage}: restore it, or remove {path.parent.parent} and run the same command "
-            "again, which makes this version again; `cpp-pipe verify` lists all damage"
-        )
+        raise StoreError(f"{path} {damage}: {_remedy(path)}")
+
+
+@contextlib.contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Turns what a library says of a file that it cannot read into a StoreError.
+
+    A store that somebody else wrote may record the digest of any bytes.
+    """
+    try:
+        yield
+    except CppPipeError:
+        raise
+    except Exception as error:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if not isinstance(error, _UNREADABLE) and names.isdisjoint(_UNREADABLE_BY_NAME):
+            raise
+        raise StoreError(f"{path} cannot be read ({first_line(error)}): {_remedy(path)}") from error
+
+
+def require_declared(path: Path, spec: FileSpec, *, rows: int) -> None:
+    """StoreError where a file is not what its kind declares; looked at once in a process."""
+    now = stamp(path)
+    with _lock:
+        if _declared.get(str(path)) == (rows, now):
+            return
+    try:
+        with parsing(path):
+            check_file(path, spec, rows=rows)
+    except StoreError as error:
+        raise StoreError(f"{path.parent.parent}: {error}: {_remedy(path)}") from error
+    with _lock:
+        _declared[str(path)] = (rows, now)
+
+
+def _remedy(path: Path) -> str:
+    return (
+        f"restore it, or remove {path.parent.parent} and run the same command again, which makes "
+        "this version again; `cpp-pipe verify` lists all damage"
+    )
 
 
 def is_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> bool:
@@ -46,6 +92,10 @@ def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
         now = stamp(path)
     except (FileNotFoundError, NotADirectoryError):
         return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if not path.is_file():
+        return "is not a file"
     size = now[2]
     if size != file.bytes:
         return f"has {size:,} bytes instead of {file.bytes:,}"
@@ -54,8 +104,11 @@ def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
             return ""
         if not is_read_whole and not _can_afford(size):
             return ""
-    if digest_file(path) != file.sha256:
-        return "has other bytes than were written"
+    try:
+        if digest_file(path) != file.sha256:
+            return "has other bytes than were written"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
     with _lock:
         _checked[str(path)] = (file.sha256, now)
     return ""

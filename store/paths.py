@@ -1,5 +1,6 @@
 """Where a store lies: a path of this machine, or an address in a bucket."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,7 +30,17 @@ def is_in_bucket(path: StorePath) -> bool:
 
 def anchored(path: StorePath) -> StorePath:
     """The same path, valid from any working directory."""
-    return path.resolve() if isinstance(path, Path) else path
+    return resolved(path) if isinstance(path, Path) else path
+
+
+def resolved(path: Path) -> Path:
+    """An absolute path without links; unlike `Path.resolve` it takes a link to itself."""
+    return Path(os.path.realpath(path))
+
+
+def expanded(path: "str | Path") -> Path:
+    """A local path, with a leading `~` that no shell has replaced; `~nobody` stays as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def _expanded(root: str) -> Path:
@@ -42,6 +53,8 @@ def _expanded(root: str) -> Path:
 
 def store_path(root: "str | StorePath") -> StorePath:
     """A path, or an address with `://`; ConfigError where a store cannot be written."""
+    if not str(root) or not (isinstance(root, str) or hasattr(root, "joinpath")):
+        raise ConfigError(f"the store must be a folder or an address, got {root!r}")
     if isinstance(root, Path):
         if re.match(r"[A-Za-z][\w+.-]+:/", root.as_posix()):
             raise ConfigError(
@@ -65,6 +78,8 @@ def store_path(root: "str | StorePath") -> StorePath:
     try:
         if protocol in _READ_ONLY:
             raise ValueError(f"{protocol} cannot be written to")
+        if "::" in protocol:
+            raise ValueError("it is chained")
         if not rest.strip("/"):
             raise ValueError("it names no bucket")
         # Listings are not cached: what other machines write must be seen.

@@ -41,7 +41,7 @@ def split_slot(slot: str) -> tuple[str, str]:
 
 def kind_of(slot: str) -> Kind:
     """The kind of artifact that a slot holds."""
-    kind = KINDS.get(split_slot(slot)[0])
+    kind = KINDS.get(split_slot(slot)[0]) if isinstance(slot, str) else None
     if kind is None:
         raise ConfigError(f"a run has no slot {slot!r}: the kinds are {', '.join(KINDS)}")
     return kind

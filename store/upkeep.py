@@ -10,7 +10,7 @@ from .errors import StoreError
 from .kinds import KINDS
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
 from .paths import StorePath, is_in_bucket
-from .runs import split_slot
+from .runs import kind_of, split_slot
 from .store import Store
 
 
@@ -40,6 +40,20 @@ def verify(artifact: Artifact) -> Iterator[Fault]:
             yield Fault(path=source / MANIFEST, what=what)
 
 
+def verify_runs(store: Store) -> Iterator[Fault]:
+    """Damaged records of runs, and versions that a run refers to and the store has lost."""
+    for name in store.runs.names():
+        try:
+            versions = store.runs.read(name).versions
+        except StoreError as error:
+            yield _fault_of(error, store.root / "runs" / name / "run.json")
+            continue
+        for slot, version in versions.items():
+            if store.find(kind_of(slot), version) is None:
+                path = store.folder(kind_of(slot), version) / MANIFEST
+                yield Fault(path=path, what=f"is missing, but run {name!r} refers to it")
+
+
 def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
     backend = backend_of(artifact.folder)
     small = artifact.folder / PARTS / f"{part.name}{PART_SUFFIX}"
@@ -53,13 +67,16 @@ def _verify_part(artifact: Artifact, part: PartRecord) -> Iterator[Fault]:
         yield _fault_of(error, small)
     for file in part.files.values():
         path = artifact.folder / PARTS / file.name
-        size = backend.size(path)
-        if size is None:
-            yield Fault(path=path, what="is missing")
-        elif size != file.bytes:
-            yield Fault(path=path, what=f"has {size} bytes instead of {file.bytes}")
-        elif backend.digest(path) != file.sha256:
-            yield Fault(path=path, what="has other bytes than were written")
+        try:
+            size = backend.size(path)
+            if size is None:
+                yield Fault(path=path, what="is missing")
+            elif size != file.bytes:
+                yield Fault(path=path, what=f"has {size} bytes instead of {file.bytes}")
+            elif backend.digest(path) != file.sha256:
+                yield Fault(path=path, what="has other bytes than were written")
+        except StoreError as error:
+            yield _fault_of(error, path)
         copy = backend.find_copy(file)
         if copy is not None and digest_file(copy) != file.sha256:
             yield Fault(path=copy, what=f"is no longer a copy of {path}: remove it")

@@ -1,16 +1,22 @@
 """The application `cpp-pipe`: its commands, loaded when they are called; errors and exit codes."""
 
 import contextlib
+import errno
 import functools
 import importlib
+import io
+import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ...store.errors import CppPipeError
+from ...store.errors import ConfigError, CppPipeError, one_line
+from ...store.paths import expanded
 from . import messages
 from .usage import PROGRAM, UsageError, check_command, usage_line
 
@@ -95,6 +101,13 @@ class _Commands(TyperGroup):
         return group.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        for word in args:
+            try:
+                is_text = b"\0" not in os.fsencode(word)
+            except UnicodeEncodeError:
+                is_text = False
+            if not is_text:  # no shell can pass it, but programs that call this one can
+                raise ConfigError(f"{word!r} is neither text nor the name of a file")
         if args[0] in RENAMED:
             name = RENAMED[args[0]]
             typer.echo(f"`{args[0]}` is now called `{name}`: cpp-pipe {name}", err=True)
@@ -121,12 +134,29 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with contextlib.suppress(ValueError):  # outside the main thread there are no signals
             signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A closed stream is None: then nobody listens.
+        sys.stdout, sys.stderr = (
+            stream or open(os.devnull, "w")  # noqa: SIM115
+            for stream in (sys.stdout, sys.stderr)
+        )
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name of a file may be no text
+                stream.reconfigure(errors="backslashreplace")
         try:
             with _usage_in_one_line():
                 return super().invoke(ctx)
         except CppPipeError as error:
-            messages.say_error(" ".join(str(error).split()))
-            raise typer.Exit(2) from error
+            _end_with(str(error), error)
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):  # a bug; a reader such as `head` that has left
+                raise
+            _end_with(f"{error.filename or 'the output'}: {error.strerror}", error)
+        except UnicodeEncodeError as error:  # of Arrow, for one
+            _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other
+                raise
+            _end_with(f"not enough memory ({error}): use smaller numbers or fewer rows", error)
         except KeyboardInterrupt as error:
             messages.say_error(
                 "stopped; what is finished is kept, and the same command continues from there"
@@ -144,6 +174,13 @@ def _usage_in_one_line() -> Iterator[None]:
     except UsageError as error:
         messages.say_error(usage_line(error))
         raise typer.Exit(2) from error
+
+
+def _end_with(message: str, error: BaseException) -> NoReturn:
+    """Prints an error as one line, and ends with exit code 2."""
+    with contextlib.suppress(OSError):  # stderr may be full, too
+        messages.say_error(one_line(message))
+    raise typer.Exit(2) from error
 
 
 app = typer.Typer(
@@ -186,7 +223,8 @@ def cpp_pipe(
 
 
 class _Command(TyperCommand):
-    """A command whose help shows `[default: …]` as it is, and whose errors name it."""
+    """A command whose help shows `[default: …]` as it is, whose errors name it, and whose paths may
+    begin with `~`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -198,6 +236,14 @@ class _Command(TyperCommand):
     def get_help(self, ctx: Any) -> str:
         # typer escapes brackets for rich also where rich does not print the help (seen in 0.20).
         return super().get_help(ctx).replace("\\[", "[")
+
+    def invoke(self, ctx: Any) -> Any:
+        for name, value in ctx.params.items():
+            if isinstance(value, Path):
+                ctx.params[name] = expanded(value)
+            elif isinstance(value, list | tuple):
+                ctx.params[name] = [expanded(v) if isinstance(v, Path) else v for v in value]
+        return super().invoke(ctx)
 
 
 def subcommands() -> typer.Typer:

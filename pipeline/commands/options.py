@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ...store import ConfigError, CppPipeError, MissingError, Store
+from ...store.paths import expanded
 from ..command_line import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, name_run
 from ..making.engines import torchrun
 from ..wording import counted
@@ -379,15 +380,15 @@ def anchored(patterns: list[str]) -> tuple[str, ...]:
 
 def anchored_file(name: str | None) -> str | None:
     """A flag that may name a local file, by a path that means the same in every folder."""
-    if not name or not Path(name).expanduser().is_file():
+    if not name or not expanded(name).is_file():
         return name
-    return str(Path(name).expanduser().resolve())
+    return str(expanded(name).resolve())
 
 
 def embed_table(common: Common) -> dict[str, str | None]:
     """The flags that name a model, as values of the table `embed`."""
     model, model_config = common.model, common.model_config
-    if model_config is not None and not Path(model_config).expanduser().is_file():
+    if model_config is not None and not expanded(model_config).is_file():
         raise ConfigError(f"--model-config: {model_config!r} does not exist")
     if model is None and model_config is not None:
         model = Path(model_config).stem

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError, MissingError
+from ...store.paths import expanded, resolved
 from ..config import CONFIGS
 from ..making.plan import Plan
 from ..view.labels import has_folders
@@ -98,7 +99,7 @@ def run_name(
     if config is not None:
         return Path(config).stem
     if images:
-        name = Path(images[0]).expanduser().resolve().name
+        name = resolved(expanded(images[0])).name
     elif shards or tables:
         first = Path((shards or tables or [])[0].lstrip("@"))
         name = first.parent.name if first.suffix else first.name

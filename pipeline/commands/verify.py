@@ -22,8 +22,10 @@ def verify(common: Common) -> None:
       cpp-pipe verify
     """
     from ...store.upkeep import verify as verify_artifact
+    from ...store.upkeep import verify_runs
 
-    artifacts = open_store(common).artifacts()
+    store = open_store(common)
+    artifacts = store.artifacts()
     faults = []
     progress = current_progress()
     progress.start("verify", len(artifacts), "artifacts")
@@ -31,6 +33,7 @@ def verify(common: Common) -> None:
         faults += verify_artifact(artifact)
         progress.advance(1)
     progress.end()
+    faults += verify_runs(store)
     for fault in faults:
         print_text(f"{fault.path} {fault.what}")
     if faults:

@@ -8,12 +8,15 @@ from pathlib import Path
 from ...store import ConfigError, CppPipeError
 from ...store.files import sync, temporary_sibling
 from ...store.leftovers import remove_leftovers
+from ...store.paths import resolved
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, flag: str = "--out") -> Iterator[Path]:
     """A temporary path to write a file to; it becomes `path` if the block ends without an error."""
-    path = path.resolve()  # of a link, the file that it leads to
+    path = resolved(path)  # of a link, the file that it leads to
+    if path.is_symlink():
+        raise ConfigError(f"--out {path} is a link to itself: remove it, or name a file")
     if path.is_dir():
         raise ConfigError(f"{flag} {path} is a folder: name a file in it")
     if path.exists() and not path.is_file():

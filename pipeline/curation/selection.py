@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...stages.edits.replay import Edited
+from ...stages.sources.user_files import read_lines
 from ...store import Artifact, ConfigError, MissingError
 from ..view.captions import first_captions
 from ..view.columns import read_column
@@ -181,7 +182,7 @@ def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | Non
 def read_keys(path: Path, flag: str) -> set[str]:
     """The KEY or SHARD:KEY of each line of a file; ConfigError where it cannot be read."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{flag} {path} cannot be read as lines of text: {error}") from error
     return {line.strip() for line in lines if line.strip()}

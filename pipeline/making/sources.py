@@ -13,6 +13,7 @@ from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
 from ...store import ConfigError, ShardError
 from ...store.digest import digest_file
+from ...store.paths import expanded, resolved
 from ..config import CONFIGS, SHIPPED, Data, EmbedSettings
 from ..wording import counted
 
@@ -68,7 +69,7 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
                 f"--images must name a folder of this machine, got {name!r}: from elsewhere only "
                 "tar shards are read, which cpp-pipe pack makes"
             )
-    roots = {Path(name).expanduser().resolve(): Path(name).expanduser() for name in images}
+    roots = {resolved(expanded(name)): expanded(name) for name in images}
     for real, root in roots.items():
         outer = next((roots[parent] for parent in real.parents if parent in roots), None)
         if outer is not None:
@@ -158,7 +159,7 @@ def _model_files(settings: EmbedSettings) -> tuple[Path | None, Path | None]:
 
 
 def _existing(name: str, flag: str) -> Path:
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_file():
         raise ConfigError(f"{flag}: {name!r} does not exist")
     return path.resolve()

@@ -7,6 +7,7 @@ from ...stages.sources.phrases import WORDNET
 from ...stages.vocabulary import LIBRARIES, Vocabulary
 from ...stages.words import Words
 from ...store import ConfigError
+from ...store.paths import expanded
 from ..config import CONFIGS
 
 _ALLOWED = f"{', '.join(LIBRARIES)}, {WORDNET} or a file"
@@ -40,7 +41,7 @@ def _find_file(name: str, flag: str) -> Path | None:
     shipped = CONFIGS / name
     if shipped.is_file() and shipped.suffix == ".txt" and Path(name).name == name:
         return shipped
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         raise ConfigError(f"{flag} {name!r} is a folder: name a file in it, or {_ALLOWED}")
     if not path.is_file():

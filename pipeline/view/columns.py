@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...store import Artifact
+from ...store import Artifact, RowError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ def take_rows(
 ) -> "pa.Table":
     """Columns of rows, by their numbers over all parts, in the order given.
 
-    Reads only the parts that hold any of them, each once. IndexError for a row that does not exist.
+    Reads only the parts that hold any of them, each once. RowError for a row that does not exist.
     """
     import numpy as np
     import pyarrow as pa
@@ -41,7 +41,7 @@ def take_rows(
     wanted = np.asarray(rows, np.int64)
     unique, places = np.unique(wanted, return_inverse=True)
     if len(unique) and not 0 <= unique[0] <= unique[-1] < artifact.rows:
-        raise IndexError(f"rows {unique[0]} to {unique[-1]} of {artifact.rows}")
+        raise RowError(f"rows {unique[0]} to {unique[-1]} of {artifact.rows}")
     names = list(columns)
     tables = [
         artifact.table(part, columns=names).take(inside)

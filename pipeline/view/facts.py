@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...store import Artifact, StoreError
+from ...store import Artifact, MissingError, StoreError
 from ...store.runs import sorted_slots
 from .opened_run import OpenedRun
 from .skipped import count_skipped
@@ -113,7 +113,7 @@ def find_readable(run: OpenedRun, slot: str, *, is_current: bool = False) -> Art
         artifact = run.show(slot) if is_current else run.find(slot)
         # The manifest is only read here, and raises if this version does not know its format.
         return artifact if artifact is not None and artifact.version else None
-    except StoreError as error:
+    except (StoreError, MissingError) as error:
         log.warning("%s is left out: %s", slot, error)
         return None
 

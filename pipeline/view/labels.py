@@ -1,5 +1,6 @@
 """Labels of rows, and which rows are scored."""
 
+import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...stages.sources.user_files import read_bytes
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
 from ..wording import counted
@@ -152,7 +154,7 @@ def _labels_of(path: Path) -> Mapping[str, str]:
             table = pq.read_table(path, partitioning=None)
         else:
             options = csv.ConvertOptions(column_types={"key": "string", "label": "string"})
-            table = csv.read_csv(path, convert_options=options)
+            table = csv.read_csv(io.BytesIO(read_bytes(path)), convert_options=options)
     except (OSError, pyarrow.lib.ArrowInvalid) as error:
         raise ConfigError(f"--labels {path} cannot be read as a table: {error}") from error
     if not {"key", "label"} <= set(table.column_names):

@@ -1,6 +1,7 @@
 """A run that is opened for reading: what it refers to, and the models that made it."""
 
 import logging
+import reprlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, Self
 
 from ...stages.encoder import load_encoder_of
 from ...store import Artifact, MissingError, RunRecord, Store
+from ...store.manifest import MANIFEST
 from ...store.paths import StorePath
+from ...store.runs import kind_of
 from ..command_line import command_line
 from ..config import settings_of
 from ..device import find_device
@@ -50,10 +53,10 @@ class OpenedRun:
         `store` may be a path, or an address such as s3://bucket/path.
         """
         store = store if isinstance(store, Store) else Store(store)
-        if name not in store.runs.names():
+        if not isinstance(name, str) or name not in store.runs.names():
             there = ", ".join(store.runs.names()) or "none"
             raise MissingError(
-                f"the store {store.root} has no run {name!r}, its runs are: {there}; "
+                f"the store {store.root} has no run {reprlib.repr(name)}, its runs are: {there}; "
                 "`cpp-pipe embed` begins one"
             )
         return cls(store, store.runs.read(name), device)
@@ -64,7 +67,7 @@ class OpenedRun:
 
     def artifact(self, slot: str) -> Artifact:
         """What the run refers to in a slot; MissingError where there is nothing yet."""
-        artifact = self.find(slot)
+        artifact = self._find_kept(slot)
         if artifact is None:
             raise MissingError(
                 f"run {self.record.name!r} of the store {self.store.root} has no {slot} yet: "
@@ -73,8 +76,22 @@ class OpenedRun:
         return artifact
 
     def current(self, slot: str) -> Artifact | None:
-        """What a slot holds, if it was made from what the run's other slots hold now."""
-        return self.held.current(slot)
+        """What a slot holds, if it was made from what the run's other slots hold now; else None.
+
+        MissingError where the run refers to something that the store has lost.
+        """
+        return None if self._find_kept(slot) is None else self.held.current(slot)
+
+    def _find_kept(self, slot: str) -> Artifact | None:
+        """What `find` finds; MissingError where the store has lost what the run refers to."""
+        artifact, version = self.find(slot), self.record.versions.get(slot)
+        if artifact is None and version:
+            folder = self.store.folder(kind_of(slot), version)
+            raise MissingError(
+                f"run {self.record.name!r} refers to {folder}, whose {MANIFEST} is missing: "
+                f"restore it, or make {slot} again with the command that made it"
+            )
+        return artifact
 
     def require_current(self, slot: str) -> Artifact:
         """What a slot holds; MissingError where it holds nothing or is out of date."""
@@ -88,7 +105,7 @@ class OpenedRun:
 
         For what an answer can do without, such as captions.
         """
-        artifact = self.find(slot)
+        artifact = self._find_kept(slot)
         if artifact is None or self.held.state(slot) == "current":
             return artifact
         if slot not in self._reported:
@@ -130,5 +147,5 @@ class OpenedRun:
         return Refiner(self.store, self.artifact("heads"), find_device(self.device))
 
     def image(self, row: int) -> "Image.Image":
-        """The image of a row, read from its shard, folder or table."""
+        """The image of a row, read from its shard, folder or table; RowError if there is none."""
         return open_row(self.artifact("embeddings"), self.record.sources, row)

@@ -2,16 +2,20 @@
 
 import operator
 import os
+import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from ...stages.encoder import Encoder
+from ...stages.sources import user_files
 from ...stages.sources.input_kinds import DOTTED_IMAGE_SUFFIXES
 from ...store import ConfigError, QueryError
+from ...store.errors import first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +40,14 @@ class Example:
     """The name of the file that an image was read from."""
     flag: str = ""
     """What the user typed, for messages; empty if it came another way."""
+
+    def __post_init__(self) -> None:
+        if self.kind in ("text", "key") and not isinstance(self.value, str):
+            raise QueryError(f"a {self.kind} must be a str, got {reprlib.repr(self.value)}")
+        if self.kind == "row":
+            object.__setattr__(self, "value", _whole(self.value, "row"))
+        if self.kind == "text" and not self.value.strip():
+            raise QueryError("a text must not be empty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +75,18 @@ class Question:
             raise ConfigError(f"n must be at least 1, got {self.n}")
         object.__setattr__(self, "n", _whole(self.n, "n"))
         object.__setattr__(self, "clusters", tuple(_whole(k, "cluster") for k in self.clusters))
-        if self.space not in (None, "features", "embeddings"):
-            raise ConfigError(f"space must be 'features' or 'embeddings', got {self.space!r}")
-        space_for(self.space, has_text=self._has_text)
-        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise ConfigError(f"min_confidence must be from 0 to 1, got {self.min_confidence}")
-        if self.target_recall is not None and not 0 < self.target_recall <= 1:
+        is_space = isinstance(self.space, str) and self.space in ("features", "embeddings")
+        if self.space is not None and not is_space:
             raise ConfigError(
-                f"target_recall must be above 0 and at most 1, got {self.target_recall}"
+                f"space must be 'features' or 'embeddings', got {reprlib.repr(self.space)}"
             )
+        space_for(self.space, has_text=self._has_text)
+        least = self.min_confidence
+        if least is not None and not 0 <= _number(least, "min_confidence") <= 1:
+            raise ConfigError(f"min_confidence must be from 0 to 1, got {least}")
+        recall = self.target_recall
+        if recall is not None and not 0 < _number(recall, "target_recall") <= 1:
+            raise ConfigError(f"target_recall must be above 0 and at most 1, got {recall}")
 
     @property
     def is_filtered(self) -> bool:
@@ -93,7 +108,14 @@ def _whole(value: Any, name: str) -> int:
     try:
         return operator.index(value)
     except TypeError as error:
-        raise ConfigError(f"{name} must be a whole number, got {value!r}") from error
+        raise ConfigError(f"{name} must be a whole number, got {reprlib.repr(value)}") from error
+
+
+def _number(value: Any, name: str) -> float:
+    """A number, also one of NumPy; ConfigError for anything else, such as text."""
+    if isinstance(value, Real):
+        return float(value)
+    raise ConfigError(f"{name} must be a number, got {reprlib.repr(value)}")
 
 
 def space_for(wanted: str | None, *, has_text: bool) -> str:
@@ -105,8 +127,9 @@ def space_for(wanted: str | None, *, has_text: bool) -> str:
 
 def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
     """Examples from values by kind: one value, several in a list, or None."""
-    import numpy as np
-
+    if not isinstance(given, Mapping):
+        got = reprlib.repr(given)
+        raise QueryError(f"give examples by kind, such as {{'text': 'a dog'}}, got {got}")
     made: list[Example] = []
     kinds: dict[str, ExampleKind] = {kind: kind for kind in get_args(ExampleKind)}
     for name, value in given.items():
@@ -116,20 +139,27 @@ def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
         if value is None:
             continue
         if kind == "vector":
-            values = list(np.atleast_2d(np.asarray(value, np.float32)))
+            values = _vectors(value)
         else:
             values = value if isinstance(value, list | tuple) else [value]
-        made += [Example(kind=kind, value=_checked(value, kind)) for value in values]
+        made += [Example(kind=kind, value=value) for value in values]
     return tuple(made)
 
 
-def _checked(value: Any, kind: ExampleKind) -> Any:
-    """The value of an example of a kind; QueryError if it is of another type, or has no words."""
-    if kind in ("text", "key") and not isinstance(value, str):
-        raise QueryError(f"a {kind} must be a str, got {value!r}")
-    if kind == "text" and not value.strip():
-        raise QueryError("a text must not be empty")
-    return value
+def _vectors(value: Any) -> "list[np.ndarray]":
+    """The rows of an array, a list or a tensor; QueryError if they are no numbers."""
+    import numpy as np
+
+    try:
+        rows = np.atleast_2d(np.asarray(value))
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        raise QueryError(f"a vector must be an array of numbers: {first_line(error)}") from error
+    if rows.dtype.kind not in "fiu" or rows.ndim != 2:
+        raise QueryError(
+            f"a vector must be an array of numbers, or several in a list, got {rows.dtype} of "
+            f"shape {rows.shape}"
+        )
+    return list(rows)
 
 
 def unlike_example(text: str) -> Example:
@@ -166,7 +196,7 @@ def read_bytes(name: "str | Path", flag: str = "image") -> bytes:
             )
         path = Path(unquote(url.path))
     try:
-        return path.read_bytes()
+        return user_files.read_bytes(path)
     except OSError as error:
         raise QueryError(f"{flag} {name} cannot be read: {error.strerror}") from error
 
@@ -186,7 +216,14 @@ def read_image(
     from ...stages.sources.images.pixels import UndecodableImage, decode
 
     if isinstance(query, Image.Image):
-        return query.convert("RGB")
+        try:
+            is_empty = 0 in query.size
+            rgb = query.convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:  # it is read only now
+            raise QueryError(f"an image cannot be read: {first_line(error)}") from error
+        if is_empty:
+            raise QueryError(f"an image must have pixels, got the size {query.size}")
+        return rgb
     if not isinstance(query, str | Path | bytes):
         raise QueryError(
             "an image must be a path, its encoded bytes or an image of Pillow, got "

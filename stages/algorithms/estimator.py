@@ -1,5 +1,6 @@
 """CPP as a scikit-learn estimator: what the stages do one after another, without a store."""
 
+import reprlib
 import time
 from dataclasses import replace
 from numbers import Integral
@@ -232,16 +233,22 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     def _check(self, n: int) -> None:
         """ConfigError for an invalid parameter; `TrainingConfig` checks the others."""
         names = " or ".join(map(repr, get_args(AffinityName)))
-        self._require("affinity", self.affinity in get_args(AffinityName), names)
+        is_name = isinstance(self.affinity, str) and self.affinity in get_args(AffinityName)
+        self._require("affinity", is_name, names)
         self._require("landmarks", _is_whole(self.landmarks, 2), "a whole number of at least 2")
         self._require("resamples", _is_whole(self.resamples, 0), "a whole number of at least 0")
         k, most = self.n_clusters, min(n, self.landmarks)
         is_allowed = k == "auto" if isinstance(k, str) else _is_whole(k, 1) and int(k) <= most
         self._require("n_clusters", is_allowed, f"'auto' or a whole number from 1 to {most}")
+        for name in ("normalize", "verbose"):
+            is_switch = isinstance(getattr(self, name), bool | np.bool_ | Integral)
+            self._require(name, is_switch, "True or False")
+        self._require("device", _has_device(self.device), "a device of torch that is there")
 
     def _require(self, name: str, is_allowed: bool, required: str) -> None:
         if not is_allowed:
-            raise ConfigError(f"{name} must be {required}, got {getattr(self, name)!r}")
+            value = reprlib.repr(getattr(self, name))
+            raise ConfigError(f"{name} must be {required}, got {value}")
 
     def _training_config(self, d: int, seed: int) -> TrainingConfig:
         names = ("features", "hidden", "epochs", "batch", "lr", "eta")
@@ -359,12 +366,31 @@ def _curve(choice: Choice) -> dict[str, ndarray]:
 
 
 def _seed(random_state: int | np.random.RandomState | None) -> int:
-    generator = check_random_state(random_state)
+    try:
+        generator = check_random_state(random_state)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            "random_state must be None, a RandomState or a whole number from 0 to 2**32 - 1, got "
+            f"{reprlib.repr(random_state)}"
+        ) from error
     return int(random_state if isinstance(random_state, Integral) else generator.randint(2**31))
 
 
 def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _has_device(device: Any) -> bool:
+    try:
+        torch.empty(1, device=device)
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        AssertionError,
+    ):  # torch without CUDA raises the last
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The settings of the training of CPP's heads."""
 
-import math
+import reprlib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 WHOLE_AND_POSITIVE = ("hidden", "features", "half_iterations")
 WHOLE = ("epochs", "warmup_steps", "columns", "checks", "patience", "seed")
+MOST = 2**32 - 1
+"""The largest whole number of any setting, and the largest seed of NumPy."""
+MOST_REAL = 3e38
+"""The largest other number: float32 holds a little more."""
 POSITIVE = ("lr", "lr_cluster", "eta", "eps_sq")
 NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi_reg")
 
@@ -75,13 +79,14 @@ class TrainingConfig:
             for name in names:
                 value = getattr(self, name)
                 is_whole = isinstance(value, int) and not isinstance(value, bool)
-                required = f"a whole number of at least {least}"
-                self._require(name, is_whole and value >= least, required)
+                required = f"a whole number from {least} to {MOST}"
+                self._require(name, is_whole and least <= value <= MOST, required)
         for name in POSITIVE:
-            self._require(name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
+            is_allowed = self._is_number(name) and 0 < getattr(self, name) <= MOST_REAL
+            self._require(name, is_allowed, f"a number above 0, at most {MOST_REAL}")
         for name in NOT_NEGATIVE:
-            is_allowed = 0 <= getattr(self, name) < math.inf
-            self._require(name, is_allowed, "a finite number of at least 0")
+            is_allowed = self._is_number(name) and 0 <= getattr(self, name) <= MOST_REAL
+            self._require(name, is_allowed, f"a number from 0 to {MOST_REAL}")
 
     @property
     def has_skip(self) -> bool:
@@ -101,9 +106,13 @@ class TrainingConfig:
 
         return Objective(**{field.name: getattr(self, field.name) for field in fields(Objective)})
 
+    def _is_number(self, name: str) -> bool:
+        return isinstance(getattr(self, name), int | float)
+
     def _require(self, name: str, is_allowed: bool, required: str) -> None:
         if not is_allowed:
-            raise ConfigError(f"{name} must be {required}, got {getattr(self, name)!r}")
+            value = reprlib.repr(getattr(self, name))
+            raise ConfigError(f"{name} must be {required}, got {value}")
 
 
 REFERENCE: dict[str, Any] = {

@@ -71,8 +71,10 @@ def describe(kind: InputKind, path: Path) -> str:
 def require_kind(path: Path, wanted: InputKind) -> None:
     """ConfigError, naming the right flag, for a path that holds another kind than `wanted`.
 
-    A path of no known kind passes: its reader has the better message.
+    A path of no known kind passes, unless it may never end: its reader has the better message.
     """
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise ConfigError(f"{path} is a device or a pipe, not {_WANTED[wanted]}: name a file")
     kind = find_kind(path)
     is_single_image = kind == "images" and path.is_file()
     if kind is not None and (kind != wanted or is_single_image):

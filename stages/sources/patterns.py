@@ -1,21 +1,24 @@
 """Lists of shards, or other files, in the notations that people write."""
 
 import glob
-import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...store.errors import ShardError
+from ...store.paths import expanded
 from ..contract import Place
 from .pattern_hints import compress_names, why_nothing
+from .user_files import read_lines
 
 MAX_NAMES = 1_000_000
 """More names than this in one pattern are a typing error, and would fill the memory."""
 
 _ANGLE_RANGE = re.compile(r"<(\w+\.\.\w+(?:\.\.\d+)?)>")
-_NUMBER_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)")
+_RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?")
+_DEPTH = 50
+"""Of braces in braces; more take braceexpand minutes."""
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
 
 
@@ -127,8 +130,8 @@ def _expand_pattern(
             )
         return target.expand_remote(pattern)
     if pattern.startswith("@"):
-        return _expand_list(Path(pattern[1:]).expanduser(), target)
-    pattern = str(Path(pattern).expanduser())
+        return _expand_list(expanded(pattern[1:]), target)
+    pattern = str(expanded(pattern))
     names = expand_braces(pattern) if _find(pattern, folders) is None else [pattern]
     places: list[Place] = []
     missing: list[str] = []
@@ -189,7 +192,7 @@ def _files_in(folder: Path, target: PatternTarget) -> list[Path]:
 def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[str]]:
     """What the patterns in a text file find."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ShardError(f"the list of {target.noun}s {path} cannot be read: {error}") from error
     patterns = [line.strip() for line in lines]
@@ -212,19 +215,48 @@ def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[s
     return places, missing
 
 
+def count_names(braced: str) -> int:
+    """How many names a pattern stands for, without writing them: `{a,b}` forty times is 2 ** 40.
+
+    Alternatives add, what follows one another multiplies.
+    """
+    finished, counts, starts = [0], [1], [0]
+    for at, character in enumerate(braced):
+        if character == "{":
+            finished.append(0)
+            counts.append(1)
+            starts.append(at + 1)
+            if len(starts) > _DEPTH:
+                raise ValueError("too deep")
+        elif character == "," and len(counts) > 1:
+            finished[-1] += counts[-1]
+            counts[-1] = 1
+        elif character == "}" and len(counts) > 1:
+            count, start = finished.pop() + counts.pop(), starts.pop()
+            is_short = at - start < 64  # else it is no range, and cutting it out takes time
+            counts[-1] *= (is_short and _count_range(braced[start:at])) or count
+    return counts[0]
+
+
+def _count_range(inside: str) -> int:
+    """How many names `0..9`, `0..9..3` or `a..f` stands for; 0 for anything else."""
+    matched = _RANGE.fullmatch(inside)
+    if matched is None:
+        return 0
+    ends = matched.group(1, 2)
+    first, last = (ord(end) if end.isalpha() else int(end) for end in ends)
+    return abs(last - first) // max(abs(int(matched[3] or 1)), 1) + 1
+
+
 def expand_braces(pattern: str) -> list[str]:
     """The names that braces and angle brackets stand for; leading zeros are kept."""
     from braceexpand import braceexpand
 
     braced = _ANGLE_RANGE.sub(r"{\1}", pattern)
-    ranges = [abs(int(last) - int(first)) for first, last in _NUMBER_RANGE.findall(braced)]
     try:
-        if max(ranges, default=0) < MAX_NAMES:
-            names = braceexpand(braced, escape=False)
-            names = list(itertools.islice(names, MAX_NAMES + 1))
-            if len(names) <= MAX_NAMES:
-                return names
-    except ValueError as error:
+        if count_names(braced) <= MAX_NAMES:
+            return list(braceexpand(braced, escape=False))
+    except (ValueError, RecursionError) as error:
         raise ShardError(
             f"the braces in {pattern!r} do not match: write a range as {{000..999}}"
         ) from error

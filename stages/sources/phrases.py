@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...store.errors import ConfigError
+from .user_files import read_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +121,7 @@ def _phrases(names: Iterable[str]) -> Phrases:
 
 def _of_text(path: Path) -> Phrases:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the vocabulary {path} cannot be read as text: {error}") from error
     return _phrases(line for line in lines if not line.startswith("#"))

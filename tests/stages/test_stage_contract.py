@@ -19,7 +19,7 @@ from cpp_pipe.store import Store
 from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.upkeep import find_garbage, verify
 
-from .world import SETTINGS, SLOTS, Made, make_whole_world
+from .world import PLANNED_SLOTS, SETTINGS, SLOTS, Made, make_whole_world, plan_of
 
 
 def silent(line: str) -> None:
@@ -29,7 +29,8 @@ def silent(line: str) -> None:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, digit_shards) -> dict[str, Made]:
     folder = tmp_path_factory.mktemp("files")
-    return dict(make_whole_world(Store(tmp_path_factory.mktemp("store")), digit_shards, folder))
+    plan = plan_of(Store(tmp_path_factory.mktemp("store")), digit_shards)
+    return dict(make_whole_world(plan, folder))
 
 
 def stage_names() -> set[str]:
@@ -75,6 +76,31 @@ def test_the_same_work_elsewhere_gives_the_same_bytes(world, slot, tmp_path):
     made = again(world[slot], Store(tmp_path))
     assert made.version == world[slot].artifact.version
     assert made.content == world[slot].artifact.content
+
+
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, id="one worker"), pytest.param(2, marks=pytest.mark.slow)]
+)
+def test_one_recipe_has_one_content_whatever_way_it_was_made(
+    world, digit_shards, tmp_path, workers
+):
+    """Issue 16: the facts of an index named a version, so another run gave other bytes."""
+    shutil.copytree(digit_shards, tmp_path / "moved")
+    store = Store(tmp_path / "another store")
+    # The digits are PNGs, so that this setting changes the version of their rows, but no byte.
+    settings = SETTINGS.override("embed", scaled_jpeg=True)
+    alone = tmp_path / "moved" / "001.tar"
+    plan_of(store, alone, settings, run="alone").make("embeddings")
+    plan = plan_of(
+        store, tmp_path / "moved", settings, run="another", batch_size=7, workers=workers
+    )
+    for slot in reversed(PLANNED_SLOTS):
+        plan.make(slot)
+    made = make_whole_world(plan, tmp_path)
+    versions = {slot: (world[slot].artifact.version, made[slot].artifact.version) for slot in SLOTS}
+    assert [slot for slot, pair in versions.items() if pair[0] != pair[1]] == ["embeddings"]
+    contents = {slot: (world[slot].artifact.content, made[slot].artifact.content) for slot in SLOTS}
+    assert [slot for slot, pair in contents.items() if pair[0] != pair[1]] == []
 
 
 @pytest.mark.parametrize(

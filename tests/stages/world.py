@@ -39,11 +39,13 @@ SETTINGS = Settings.from_tables(
 """Everything small: the contract is tested, not the quality."""
 
 
-def plan_of(store: Store, shards: Path, settings: Settings = SETTINGS, **runtime) -> Plan:
+def plan_of(
+    store: Store, shards: Path, settings: Settings = SETTINGS, run: str = "test", **runtime
+) -> Plan:
     """A plan over some shards that prints nothing."""
     settings = settings.override("data", shards=(str(shards),))
     how = {"device": "cpu", "batch_size": 32, **runtime}
-    return Plan(store, "test", settings, Runtime(**how), lambda line: None)
+    return Plan(store, run, settings, Runtime(**how), lambda line: None)
 
 
 @dataclass(frozen=True)
@@ -87,18 +89,17 @@ OTHER_SLOTS = (
 SLOTS = (*PLANNED_SLOTS, *OTHER_SLOTS)
 
 
-def make_world(store: Store, shards: Path) -> dict[str, Made]:
+def make_world(plan: Plan) -> dict[str, Made]:
     """Runs the stages of a default plan."""
-    plan = plan_of(store, shards)
     return {
         slot: Made(artifact=plan.make(slot), job=plan.job(slot), settings=plan.settings)
         for slot in PLANNED_SLOTS
     }
 
 
-def make_whole_world(store: Store, shards: Path, folder: Path) -> Mapping[str, Made]:
+def make_whole_world(plan: Plan, folder: Path) -> Mapping[str, Made]:
     """Runs every stage; `folder` gets a file of embeddings to import."""
-    world = make_world(store, shards)
+    world = make_world(plan)
     artifacts = {slot: made.artifact for slot, made in world.items()}
     artifacts["words/guide"] = artifacts["words"]
     file = folder / "vectors.npz"
@@ -124,7 +125,9 @@ def make_whole_world(store: Store, shards: Path, folder: Path) -> Mapping[str, M
         runtime = Runtime(device="cpu", max_skipped=0.5, sources=own)
         inputs = {need: artifacts[need] for need in stage.needs}
         job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)
-        artifacts[slot] = find_or_make(job, store, "test", settings.tables(), lambda line: None)
+        artifacts[slot] = find_or_make(
+            job, plan.store, plan.run, settings.tables(), lambda line: None
+        )
         world[slot] = Made(artifact=artifacts[slot], job=job, settings=settings)
     return world
 

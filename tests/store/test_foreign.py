@@ -1,22 +1,30 @@
 """A store that somebody else wrote is input: what its files say is checked before it is used."""
 
 import contextlib
+import io
 import json
 import os
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe.store import Artifact, ConfigError, Store, StoreError
+from cpp_pipe.store.digest import digest_file, digest_json
+from cpp_pipe.store.integrity import require_declared
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.parsing import is_plain_name
+from cpp_pipe.store.specs import Tensors
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
-from .stores import publish, recipe, write_features
+from .stores import assignments_table, publish, recipe, write_assignments, write_features
 
 PATHS = ["../../x", "/etc/passwd", "a/b", "..", ".", "", "a\0b", "x/../../y"]
 WRONG = [None, 5, 1.5, True, [], {}, "no digest", "g" * 64, "0" * 63]
@@ -283,3 +291,165 @@ def test_a_damaged_old_version_does_not_stop_a_new_one(artifact, damage):
     wider = publish(store, recipe(parts=("a-00", "b-01", "c-02", "d-03")))
     assert [fault.path for fault in verify(wider)] == []
     assert wider.rows == 12
+
+
+# Files whose digest fits, since whoever wrote them wrote the manifest, too.
+
+
+def forge(artifact: Artifact, role: str, content: bytes) -> Path:
+    """Replaces a file of the first part, and makes all records fit it."""
+    path = artifact.place(artifact.parts[0].name, role)
+    assert isinstance(path, Path)
+    path.write_bytes(content)
+    record = {"name": path.name, "sha256": digest_file(path), "bytes": len(content)}
+    manifest = json.loads((artifact.folder / "manifest.json").read_text())
+    part = manifest["parts"][0]
+    part["files"][role] = record
+    part["content"] = digest_json({name: file["sha256"] for name, file in part["files"].items()})
+    manifest["content"] = digest_json({one["name"]: one["content"] for one in manifest["parts"]})
+    (artifact.folder / "manifest.json").write_text(json.dumps(manifest))
+    (artifact.folder / "parts" / f"{part['name']}.part.json").write_text(json.dumps(part))
+    return path
+
+
+def saved(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def parquet(**columns: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue().to_pybytes()
+
+
+GOOD = saved(np.ones((3, 2), np.float16))
+ARRAYS = {
+    "empty": b"",
+    "text": b"no array at all",
+    "half a header": GOOD[:40],
+    "half the rows": GOOD[:-6],
+    "objects": saved(np.array([[{}, {}]] * 3, object)),
+    "a pickle that runs code": b"\x80\x04cposix\nsystem\n(S'touch owned'\ntR.",
+    "other rows": saved(np.ones((4, 2), np.float16)),
+    "another type": saved(np.ones((3, 2), np.float64)),
+    "another shape": saved(np.ones(3, np.float16)),
+    "more rows than any disk holds": GOOD.replace(b"(3, 2)", b"(3000000000000, 2)".ljust(6))[:200],
+    "code in its header": GOOD.replace(b"(3, 2)", b"exit()"),
+    "a negative shape": GOOD.replace(b"(3, 2)", b"(-3,2)"),
+}
+
+
+@pytest.mark.parametrize("content", ARRAYS)
+def test_an_array_with_a_fitting_digest_must_still_be_what_is_declared(artifact, content):
+    path = forge(artifact, "z", ARRAYS[content])
+    assert Artifact(artifact.folder).content != artifact.content
+    with pytest.raises(StoreError, match=re.escape(path.name)) as raised:
+        Artifact(artifact.folder).array(artifact.parts[0].name, "z")
+    assert "restore it, or remove" in str(raised.value)
+
+
+TABLES = {
+    "empty": b"",
+    "text": b"no table at all, but long enough for a footer",
+    "only its mark": b"PAR1PAR1",
+    "half": parquet(key=["a"] * 3)[:60],
+    "other columns": parquet(key=["a"] * 3),
+    "another type": parquet(
+        key=["a"] * 3, cluster=[0.5] * 3, confidence=[0.5] * 3, novelty=[0.5] * 3
+    ),
+    "a footer of 4 GiB": b"PAR1" + b"x" * 40 + b"\xff\xff\xff\xffPAR1",
+}
+
+
+@pytest.mark.parametrize("content", TABLES)
+def test_a_table_with_a_fitting_digest_must_still_be_what_is_declared(tmp_path, content):
+    store = Store(tmp_path / "store")
+    draft = store.draft(recipe(kind="assignments", parts=("a-00",)))
+    draft.make_part("a-00", lambda scratch: write_assignments(scratch, assignments_table()))
+    artifact = draft.publish({}, {})
+    path = forge(artifact, "rows", TABLES[content])
+    for read in (lambda a: a.table("a-00"), lambda a: a.column("cluster")):
+        with pytest.raises(StoreError, match=re.escape(path.name)):
+            read(Artifact(artifact.folder))
+
+
+def header(value: Any, length: int | None = None) -> bytes:
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + bytes(64)
+
+
+TENSORS = {
+    "empty": b"",
+    "text": b"no tensors at all",
+    "a header of 8 EiB": header({}, length=2**63),
+    "a header longer than the file": header({}, length=10_000),
+    "a header of no JSON": header(b"[[[["),
+    "no tensors": header({}),
+    "outside of the file": header(
+        {"values": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
+    ),
+    "a negative shape": header({"values": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}),
+}
+
+
+@pytest.mark.parametrize("content", TENSORS)
+def test_tensors_with_a_hostile_header_are_refused(tmp_path, content):
+    path = tmp_path / "version" / "parts" / "spectrum.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(TENSORS[content])
+    with pytest.raises(StoreError, match=re.escape(path.name)):
+        require_declared(path, Tensors(names=("values",)), rows=1)
+
+
+BOMBS = {
+    "nested": b"[" * 500_000,
+    "nested objects": b'{"a":' * 100_000,
+    "a huge number": b'{"format": ' + b"9" * 100_000 + b"}",
+    "NaN": b'{"format": NaN}',
+    "infinity": b'{"format": 1e999}',
+    "a lone surrogate": b'{"format": "\\ud800"}',
+    "no UTF-8": b'{"format": "\xff"}',
+    "UTF-16": '{"format": 1}'.encode("utf-16"),
+    "zeros": bytes(10_000),
+}
+
+
+@pytest.mark.parametrize("content", BOMBS)
+@pytest.mark.parametrize("name", ["manifest.json", "parts/a-00.part.json", "../../runs/me/run.json",
+                                  "../../store.json"])  # fmt: skip
+def test_json_that_is_meant_to_hurt_is_one_error(artifact, name, content):
+    store = Store(artifact.folder.parent.parent)
+    store.runs.update("me", versions={"features": artifact.version})
+    with store.writing():
+        pass
+    (artifact.folder / name).write_bytes(BOMBS[content])
+    with pytest.raises(StoreError, match=re.escape(name.rpartition("/")[2])):  # noqa: PT012
+        opened = Store(store.root)
+        opened.runs.read("me")
+        _ = Artifact(artifact.folder).manifest
+        opened.draft(recipe())
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x" * 5000, "con\udcff"])
+def test_a_name_that_no_disk_takes_is_one_error(artifact, name):
+    change(artifact.folder / "manifest.json", "parts", 0, "files", "z", "name", value=name)
+    with pytest.raises(StoreError):
+        Artifact(artifact.folder).array("a-00", "z")
+
+
+def test_a_hard_link_to_another_file_is_removed_and_its_file_never_written(artifact, tmp_path):
+    store, precious = Store(artifact.folder.parent.parent), tmp_path / "precious"
+    path = artifact.place("a-00", "z")
+    assert isinstance(path, Path)
+    precious.write_bytes(path.read_bytes())
+    path.unlink()
+    os.link(precious, path)
+    before = precious.read_bytes()
+    assert artifact.array("a-00", "z").shape == (3, 2)
+    (artifact.folder / "manifest.json").unlink()
+    publish(store)
+    store.runs.update("me", versions={})
+    collect(store)
+    assert precious.read_bytes() == before

@@ -21,6 +21,7 @@ from ....store.errors import ShardError
 from ..input_kinds import describe, find_kind, flag_for
 from ..patterns import natural_key
 from ..shards import Shard, part_name
+from ..user_files import read_lines
 from .columns import FIELD_NAMES, ImportedRows, to_rows
 
 VECTOR_NAMES = ("x", "embeddings", "embedding", "image_embeddings", "features")
@@ -321,7 +322,7 @@ def _read_column(path: Path) -> list[Any]:
     """One value per row, from an `.npy` or the lines of a text file."""
     try:
         if path.suffix.lower() != ".npy":
-            return path.read_text(encoding="utf-8-sig").splitlines()
+            return read_lines(path)
         values = np.load(path, allow_pickle=False)
     except _READ_ERRORS as error:
         raise ShardError(f"{path} cannot be read as one value per row: {error}") from error

@@ -8,14 +8,14 @@ from cpp_pipe.pipeline.curation.outliers import outlier_table, rank_outliers
 from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.store import Store
 
-from ...stages.world import make_world
+from ...stages.world import make_world, plan_of
 from ..cli import SMALL, succeed
 
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory, digit_shards):
     """Embeddings, assignments and captions of digits."""
-    made = make_world(Store(tmp_path_factory.mktemp("outliers")), digit_shards)
+    made = make_world(plan_of(Store(tmp_path_factory.mktemp("outliers")), digit_shards))
     return [made[slot].artifact for slot in ("embeddings", "assignments", "captions")]
 
 

@@ -19,7 +19,7 @@ from ...stages.world import make_world, plan_of
 def world(tmp_path_factory, digit_shards) -> SimpleNamespace:
     """The artifacts of a run of digits, and its near-duplicates at a low similarity."""
     store = Store(tmp_path_factory.mktemp("select"))
-    made = make_world(store, digit_shards)
+    made = make_world(plan_of(store, digit_shards))
     plan: Plan = plan_of(store, digit_shards)
     artifacts = {slot: made[slot].artifact for slot in ("embeddings", "assignments", "captions")}
     duplicates = make_duplicates(plan, 0.9)

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import time
 from pathlib import Path
 from random import Random
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from webdataset.shardlists import expand_urls
 
 from cpp_pipe.stages.sources.pattern_hints import compress_names
-from cpp_pipe.stages.sources.patterns import expand, natural_key
+from cpp_pipe.stages.sources.patterns import count_names, expand, expand_braces, natural_key
 from cpp_pipe.stages.sources.shards import EDGE_BYTES, Shard
 from cpp_pipe.store.errors import ShardError
 
@@ -274,3 +275,25 @@ def test_a_shard_that_cannot_be_read_is_an_error(tmp_path: Path):
         Shard.of(tmp_path / "absent.tar")
     with pytest.raises(ShardError, match="cannot be read"):
         Shard.of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["a", "{a,b}", "{0..9}", "{00..12..3}", "{a..f}x{1..3}", "{a,{b,c}{1..2}}", "{a}", "{}", "{,}",
+     "{9..0}", "{a..c..2}", "{1,2}{3,{4,5}}", "{-2..2}"],
+)  # fmt: skip
+def test_names_are_counted_before_they_are_written(pattern: str):
+    assert count_names(pattern) == len(expand_braces(pattern))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["{a,b}" * 40, "{a..z}" * 9, "{0..999999999999}", "{" * 100_000, "{a," * 50_000 + "}" * 50_000,
+     "{0.." + "9" * 10_000 + "}"],
+)  # fmt: skip
+def test_patterns_that_explode_are_refused_at_once(pattern: str):
+    began = time.monotonic()
+    with pytest.raises(ShardError) as raised:
+        expand_braces(pattern)
+    assert time.monotonic() - began < 5
+    assert len(str(raised.value)) < 1100

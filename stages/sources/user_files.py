@@ -1,0 +1,27 @@
+"""Small files that users name: lists, keys, words, images of queries."""
+
+import errno
+import stat
+from pathlib import Path
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file or a pipe; OSError where it cannot be read, or is a device.
+
+    A device such as /dev/zero may never end. Pipes are read: `<(cut -f1 rows.tsv)` is one.
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise OSError(errno.EINVAL, "it is a device", str(path))
+        return path.read_bytes()
+    except ValueError as error:  # a zero byte, or what no name of a file can hold
+        raise OSError(errno.EINVAL, f"no such name: {error}", repr(str(path))) from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file of UTF-8, with or without a byte order mark.
+
+    OSError where it cannot be read; UnicodeDecodeError where it is not text.
+    """
+    return read_bytes(path).decode("utf-8-sig").splitlines()

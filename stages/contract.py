@@ -153,6 +153,10 @@ class Stage:
     """Whether the processes of torchrun make its part together: the first calls `make`, the others
     `follow`."""
 
+    is_thread_invariant: ClassVar[bool] = False
+    """Whether its threads wait for one another, and any number of them gives the same bytes. Only
+    then the load of the machine decides how many there are."""
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The slots that it reads."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,8 +28,6 @@ from .sources.images.pixels import UndecodableImage, decode
 from .sources.source import Entry
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     import torch
     from PIL import Image
 
@@ -287,6 +285,18 @@ def _no_rows(encoder: Encoder) -> np.ndarray:
     return np.empty((0, encoder.size), np.float32)
 
 
+class _Pipe(Protocol):
+    """One end of a pipe, whose type differs between systems."""
+
+    def send(self, obj: Any, /) -> None:
+        """Sends an object."""
+        ...
+
+    def recv(self) -> Any:
+        """Waits for an object."""
+        ...
+
+
 class _Decoders:
     """Processes that decode, each with a pipe of its own and a thread at the near end of it.
 
@@ -319,7 +329,7 @@ class _Decoders:
                 "kept"
             ) from error
 
-    def _start_process(self) -> "Connection":
+    def _start_process(self) -> _Pipe:
         context = get_context("spawn")
         near, far = context.Pipe()
         context.Process(target=_decode_for, args=(far, *self._arguments), daemon=True).start()
@@ -327,7 +337,7 @@ class _Decoders:
         return near
 
 
-def _decode_for(pipe: "Connection", preprocess: Any, at_least: int | None) -> None:
+def _decode_for(pipe: _Pipe, preprocess: Any, at_least: int | None) -> None:
     """Decodes what arrives in a pipe until its other end is closed."""
     import torch
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..store import Artifact, ConfigError
 from ..store.digest import digest_file, digest_json
-from ..store.files import store_errors, sync, temporary_sibling
+from ..store.files import replace, store_errors, sync, temporary_sibling
 from .encoder import Encoder
 from .sources.phrases import (
     COCO,
@@ -152,7 +152,7 @@ def _save(path: Path, rows: np.ndarray) -> None:
         with temporary.open("wb") as file:
             np.save(file, rows, allow_pickle=False)
         sync(temporary)
-        temporary.replace(path)
+        replace(temporary, path)
 
 
 class Candidates(NamedTuple):

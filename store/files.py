@@ -1,12 +1,12 @@
-"""Files that readers see whole or not at all, and locks that end with their owner."""
+"""Files that readers see whole or not at all."""
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,17 @@ from .errors import StoreError
 from .parsing import remedy_for
 
 TEMPORARY_PREFIX = ".tmp-"
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""Errors of disks that are mounted without locks: Lustre by default, NFS 3 without lockd."""
+_NO_LINKS = (
+    errno.EXDEV,
+    errno.EPERM,
+    errno.EMLINK,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.EINVAL,
+)
+"""Errors of disks without hard links, or with too many; EINVAL is what Windows says of exFAT."""
+_PAUSES_SECONDS = (0.01, 0.05, 0.2, 0.5, 1.0)
+"""Between tries to replace a file that is open."""
 
 
 @contextlib.contextmanager
@@ -61,12 +70,36 @@ def stamp(path: Path) -> Stamp:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file or a folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Waits until a file or a folder is on the disk; Windows can only do so for a file."""
+    folder_flag = getattr(os, "O_DIRECTORY", None)
+    if not path.is_dir():
+        flags = os.O_RDWR  # without the right to write, Windows does not sync
+    elif folder_flag is not None:
+        flags = os.O_RDONLY | folder_flag
+    else:
+        return
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Gives a file its final name, in place of what has that name.
+
+    Windows refuses while the target is open: then it tries again for a moment, because readers of
+    small files are soon done.
+    """
+    for pause_seconds in _PAUSES_SECONDS:
+        try:
+            source.replace(target)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None:
+                raise
+            time.sleep(pause_seconds)
+    source.replace(target)
 
 
 def temporary_sibling(path: Path) -> Path:
@@ -83,7 +116,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace(temporary, path)
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -121,41 +154,10 @@ def link_or_copy(source: Path, target: Path) -> None:
             try:
                 os.link(source, temporary)
             except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                if error.errno not in _NO_LINKS:
                     raise
                 shutil.copyfile(source, temporary)
                 sync(temporary)
-            temporary.replace(target)
+            replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock, which the operating system releases when its owner ends.
-
-    Yields whether it is held: without `wait` False at once where another process holds it.
-    """
-    with store_errors(f"locking {path}"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError as error:
-            raise StoreError(f"the folder {path.parent} cannot be created: name another") from error
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    try:
-        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(handle, mode if wait else mode | fcntl.LOCK_NB)
-            is_held = True
-        except BlockingIOError:
-            is_held = False
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            raise StoreError(
-                f"the disk of {path} has no locks ({error.strerror}): have it mounted with them "
-                "(Lustre: flock; NFS: version 4, or lockd), or name a store elsewhere with --store"
-            ) from error
-        yield is_held
-    finally:
-        os.close(handle)

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def command_line(common: Common, *words: str) -> str:
         words = (*words, "--run", str(common.run))
     if common.store != os.environ.get(STORE_VARIABLE, DEFAULT_STORE):
         words = (*words, "--store", common.store)
-    return shlex.join(words)
+    return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def write_table(table: "pa.Table", path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...store import ConfigError, CppPipeError
-from ...store.files import sync, temporary_sibling
+from ...store.files import replace, sync, temporary_sibling
 
 
 @contextlib.contextmanager
@@ -43,7 +43,7 @@ def _renamed(path: Path) -> Iterator[Path]:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         sync(temporary)
-        temporary.replace(path)
+        replace(temporary, path)
         sync(path.absolute().parent)
     except CppPipeError:
         raise

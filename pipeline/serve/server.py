@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import resource
 import signal
 import socket
+import sys
 from typing import Any
 
 import uvicorn
@@ -132,6 +132,10 @@ def serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
 
 def _raise_file_limit() -> int:
     """Raises the limit of open files as far as allowed; returns the limit."""
+    if sys.platform == "win32":
+        return _MAX_FILES  # no limit that a process could raise
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
     if soft < target:

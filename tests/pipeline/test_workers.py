@@ -24,8 +24,8 @@ from cpp_pipe.pipeline.making.engines.part_maker import in_turn
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Draft, Product, Scratch, Store
-from cpp_pipe.store.files import lock
 from cpp_pipe.store.kinds import FEATURES, Kind
+from cpp_pipe.store.locks import lock
 
 from ..store.stores import recipe, write_features
 from ..waiting import wait_until

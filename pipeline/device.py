@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ..stages.contract import Stage
 from ..store import ConfigError
 
 
@@ -28,6 +29,11 @@ def find_device(name: str) -> str:
             f"--device {name!r}: this machine has {torch.cuda.device_count()} CUDA device(s)"
         )
     return name
+
+
+def fitting_device(stage: Stage, device: str) -> str:
+    """The device that makes a stage's parts: the CPU in place of a GPU that lacks float64."""
+    return device if device != "mps" or stage.runs_on_mps else "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ class Embed(Stage):
     name: ClassVar[str] = "embed"
     kind: ClassVar[Kind] = EMBEDDINGS
     revision: ClassVar[int] = 3
+    runs_on_mps: ClassVar[bool] = True
 
     model: str
     pretrained: str

@@ -27,6 +27,7 @@ class FitQuantizer(Stage):
     name: ClassVar[str] = "fit-quantizer"
     kind: ClassVar[Kind] = QUANTIZER
     revision: ClassVar[int] = 2
+    is_thread_invariant: ClassVar[bool] = True
     is_fit: ClassVar[bool] = True
     refit: ClassVar[str] = "cpp-pipe index --refit"
 

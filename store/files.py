@@ -4,17 +4,26 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import StoreError
 from .parsing import remedy_for
 
+if TYPE_CHECKING:
+    import numpy as np
+
 TEMPORARY_PREFIX = ".tmp-"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONGEST_ON_WINDOWS = 248
+"""Characters of a folder's path, unless long paths are enabled."""
+_LONG_PATHS = ", or enable long paths in Windows" if os.name == "nt" else ""
 _NO_LINKS = (
     errno.EXDEV,
     errno.EPERM,
@@ -41,11 +50,18 @@ def store_errors(
         yield
     except StoreError:
         raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except _write_errors() as error:
+        if is_disk_full(error):
             raise StoreError(
                 f"no space left while {doing}: free some space and run the same command again; "
                 "finished parts are kept"
+            ) from error
+        if not isinstance(error, OSError):
+            raise
+        if is_path_too_long(error):
+            raise StoreError(
+                f"a path is too long while {doing}: name a store with a shorter path with --store"
+                f"{_LONG_PATHS}"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StoreError(f"not allowed to write while {doing}: {allow}") from error
@@ -59,6 +75,32 @@ def store_errors(
         raise
 
 
+def _write_errors() -> tuple[type[Exception], ...]:
+    """What writing a file may raise: safetensors has an error of its own."""
+    safetensors = sys.modules.get("safetensors")
+    return (OSError,) if safetensors is None else (OSError, safetensors.SafetensorError)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that a file could not grow.
+
+    NumPy then says only how much it wrote, and safetensors gives the error in words.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_SPACE
+    codes = "|".join(map(str, _NO_SPACE))
+    said = rf"\d+ requested and \d+ written|\b(?:code:|os error) (?:{codes})\b"
+    return re.search(said, str(error)) is not None
+
+
+def is_path_too_long(error: OSError) -> bool:
+    """Whether a path is longer than the system allows; Windows then says that it is not there."""
+    if error.errno == errno.ENAMETOOLONG:
+        return True
+    is_missing = getattr(error, "winerror", None) in (3, 206)
+    return is_missing and len(str(error.filename2 or error.filename)) >= _LONGEST_ON_WINDOWS
+
+
 Stamp = tuple[int, int, int, int]
 """Device, inode, size and time of a file: they differ once it is written to or replaced."""
 
@@ -67,6 +109,35 @@ def stamp(path: Path) -> Stamp:
     """The stamp of a file; OSError where it cannot be read."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def reserve(path: Path, size: int) -> None:
+    """OSError where a disk has no room for a file that will be mapped to be written.
+
+    Without room, writing to the mapped file would kill the process. macOS cannot reserve it.
+    """
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is not None and size > 0:
+        with path.open("wb") as file:
+            allocate(file.fileno(), 0, size)
+
+
+def write_array(path: Path, array: "np.ndarray") -> None:
+    """Writes a NumPy file; OSError where the disk refuses.
+
+    NumPy itself writes to a file by the C library, and does not notice what fails when it closes.
+    """
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.save(_Pieces(file.write), array, allow_pickle=False)
+
+
+class _Pieces:
+    """What NumPy takes for a file that only Python can write to."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.write = write
 
 
 def sync(path: Path) -> None:

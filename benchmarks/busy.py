@@ -61,7 +61,7 @@ def seconds_of_commands(rows: Path, last: Sequence[str], variables: Mapping[str,
         for words in (["import", str(rows), "--model", "ViT-B-32"], last):
             subprocess.run(
                 [sys.executable, "-m", "cpp_pipe", *words, "--store", store],
-                env=environment | variables,
+                env={**environment, **variables},
                 check=True,
                 capture_output=True,
             )

@@ -133,7 +133,7 @@ def take_away() -> None:
     os.unlink = os.remove = unlink
     os.rmdir = rmdir
     # shutil chose its ways by the system when it was imported.
-    vars(shutil).update(
+    shutil.__dict__.update(
         _use_fd_functions=False, _USE_CP_SENDFILE=False, _copyxattr=lambda *_, **__: None
     )
     warnings.filterwarnings("error", category=EncodingWarning, module=r"cpp_pipe\.")

@@ -27,10 +27,11 @@ class OpenedIndex:
         is_lists = factory.shape == "lists"
         flag = faiss.IO_FLAG_MMAP if is_lists else faiss.IO_FLAG_MMAP_IFC
         self._index = read_index(path, flag)
-        lists = faiss.downcast_InvertedLists(self._index.invlists) if is_lists else None
-        if hasattr(lists, "prefetch_nthread"):
-            # Threads that prefetch mapped lists cost more than the query itself.
-            lists.prefetch_nthread = 0
+        if is_lists:
+            lists = faiss.downcast_InvertedLists(self._index.invlists)
+            if hasattr(lists, "prefetch_nthread"):
+                # Threads that prefetch mapped lists cost more than the query itself.
+                lists.prefetch_nthread = 0
         self._threads = faiss.omp_get_max_threads()
         self._parameters: dict[int, Any] = {}
 

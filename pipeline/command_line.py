@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import subprocess
 
 DEFAULT_STORE = "artifacts"
 STORE_VARIABLE = "CPP_PIPE_STORE"
@@ -18,7 +19,8 @@ def command_line(*words: str, run: str | None, store: str) -> str:
 
     Left out are the default run, no run at all, and the store that a command takes by itself.
     """
-    return shlex.join(("cpp-pipe", *words, *_flags(run, store)))
+    every = ("cpp-pipe", *words, *_flags(run, store))
+    return subprocess.list2cmdline(every) if os.name == "nt" else shlex.join(every)
 
 
 def name_run(text: str, *, run: str | None, store: str) -> str:

@@ -3,6 +3,7 @@
 import reprlib
 from dataclasses import dataclass
 
+from ..stages.contract import Stage
 from ..store import ConfigError
 from .wording import counted
 
@@ -31,6 +32,11 @@ def find_device(name: str) -> str:
     if colon and number not in map(str, range(count)):
         raise ConfigError(f"--device {name!r}: this machine has {counted(count, f'{kind} device')}")
     return name
+
+
+def fitting_device(stage: Stage, device: str) -> str:
+    """The device that makes a stage's parts: the CPU in place of a GPU that lacks float64."""
+    return device if device != "mps" or stage.runs_on_mps else "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,6 +168,12 @@ class Stage:
     """Whether the processes of torchrun make its part together: the first calls `make`, the others
     `follow`."""
 
+    runs_on_mps: ClassVar[bool] = False
+    """Whether it needs no float64 on its device, which Apple's GPUs have not."""
+    is_thread_invariant: ClassVar[bool] = False
+    """Whether its threads wait for one another, and any number of them gives the same bytes. Only
+    then the load of the machine decides how many there are."""
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The slots that it reads."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,8 +18,6 @@ from .encoder import Encoder
 from .sources.images.pixels import UndecodableImage, decode
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     import torch
     from PIL import Image
 
@@ -57,6 +55,18 @@ def decode_all(
     return Decoded(outcomes=outcomes, pixels=block, seconds=time.perf_counter() - began)
 
 
+class _Pipe(Protocol):
+    """One end of a pipe, whose type differs between systems."""
+
+    def send(self, obj: Any, /) -> None:
+        """Sends an object."""
+        ...
+
+    def recv(self) -> Any:
+        """Waits for an object."""
+        ...
+
+
 class Decoders:
     """Processes that decode, each with a pipe of its own and a thread at the near end of it.
 
@@ -87,7 +97,7 @@ class Decoders:
                 "kept"
             ) from error
 
-    def _start_process(self) -> "Connection":
+    def _start_process(self) -> _Pipe:
         context = get_context("spawn")
         near, far = context.Pipe()
         context.Process(target=_decode_for, args=(far, *self._arguments), daemon=True).start()
@@ -95,7 +105,7 @@ class Decoders:
         return near
 
 
-def _decode_for(pipe: "Connection", preprocess: Any, at_least: int | None) -> None:
+def _decode_for(pipe: _Pipe, preprocess: Any, at_least: int | None) -> None:
     """Decodes what arrives in a pipe until its other end is closed."""
     import torch
 

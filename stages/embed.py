@@ -29,6 +29,7 @@ class Embed(Stage):
     kind: ClassVar[Kind] = EMBEDDINGS
     revision: ClassVar[int] = 3
     overlaps: ClassVar[bool] = True
+    runs_on_mps: ClassVar[bool] = True
 
     model: str
     pretrained: str

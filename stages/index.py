@@ -12,7 +12,7 @@ from ..store import Artifact, Product, Scratch
 from ..store.kinds import INDEX, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .indexing.factory import EXACT_ROWS, Factory
-from .indexing.faiss_library import import_faiss, map_in_threads, one_thread
+from .indexing.faiss_library import import_faiss, map_in_threads, one_thread, write_index
 from .indexing.footprint import require_memory
 from .indexing.opened_index import OpenedIndex
 from .indexing.recall import (
@@ -136,7 +136,7 @@ class Index(Stage):
                     index.train(block)
                 index.add(block)
                 runtime.progress.advance(len(block))
-        faiss.write_index(index, str(path))
+        write_index(index, path)
 
     def _drawn(self, rows: VectorRows) -> tuple[np.ndarray, Nearest, np.ndarray]:
         """Query rows drawn from the index, their true neighbours, and their own row numbers."""

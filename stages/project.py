@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from ..store import Artifact, Product, Scratch, StoreError
+from ..store.files import write_array
 from ..store.kinds import FEATURES, Kind
 from .algorithms.training_config import TrainingConfig
 from .artifact_rows import read_part
@@ -26,6 +25,7 @@ class Project(Stage):
     name: ClassVar[str] = "project"
     kind: ClassVar[Kind] = FEATURES
     revision: ClassVar[int] = 2
+    is_thread_invariant: ClassVar[bool] = True
     source: ClassVar[str] = "embeddings"
     """The slot whose rows the heads take."""
 
@@ -50,8 +50,8 @@ class Project(Stage):
         source = inputs[self.source]
         x = read_part(source, part.name)
         z, c = refine(prepared, x, runtime.device)
-        np.save(scratch.path("z"), z)
-        np.save(scratch.path("c"), c)
+        write_array(scratch.path("z"), z)
+        write_array(scratch.path("c"), c)
         runtime.progress.advance(len(z))
         model = dict(source.facts["model"])
         return Product(rows=len(z), shared={"feature_size": int(z.shape[1]), "model": model})

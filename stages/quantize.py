@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from ..store import Artifact, Product, Scratch
+from ..store.files import reserve, write_array
 from ..store.kinds import LISTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .indexing.factory import Factory
@@ -14,6 +15,9 @@ from .indexing.faiss_library import import_faiss, map_in_threads, on_gpu
 from .indexing.lists import read_trained
 from .indexing.recall import Nearest, merge_nearest, nearest_in_block, no_neighbours
 from .indexing.vectors import VectorRows
+
+_HEADER_BYTES = 128
+"""Of a NumPy file with a short shape."""
 
 _ROWS = 8192
 """Rows that a thread reads, lists and compares at once."""
@@ -46,6 +50,7 @@ class Quantize(Stage):
     name: ClassVar[str] = "quantize"
     kind: ClassVar[Kind] = LISTS
     revision: ClassVar[int] = 2
+    is_thread_invariant: ClassVar[bool] = True
 
     space: Literal["features", "embeddings"]
 
@@ -92,9 +97,10 @@ class Quantize(Stage):
         total = inputs[self.space].part_names[part.name].rows
         lists, nearest = self._assign(part, prepared, inputs[self.space], runtime)
         order = np.argsort(lists, kind="stable").astype(np.int32)
-        np.save(scratch.path("rows"), order)
-        np.save(scratch.path("lists"), lists[order])
+        write_array(scratch.path("rows"), order)
+        write_array(scratch.path("lists"), lists[order])
         # Memory-mapped: the codes of one part may be larger than memory.
+        reserve(scratch.path("codes"), total * prepared.code_size + _HEADER_BYTES)
         codes = np.lib.format.open_memmap(
             scratch.path("codes"), mode="w+", dtype=np.uint8, shape=(total, prepared.code_size)
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import NumericError, Product, Scratch
-from ..store.files import store_errors, sync, temporary_sibling
+from ..store.files import replace, store_errors, sync, temporary_sibling
 from ..store.kinds import HEADS, Kind
 from .algorithms.training_config import TrainingConfig
 from .artifact_rows import gather, views_of
@@ -274,6 +274,6 @@ class _Checkpoint:
             temporary = temporary_sibling(self._path)
             save_file({**state, "history": training.history}, temporary)
             sync(temporary)
-            temporary.replace(self._path)
+            replace(temporary, self._path)
         self._last = time.monotonic()
         self._cost = self._last - now

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..store import Artifact, ConfigError, PartRecord, Product, Scratch
+from ..store.files import write_array
 from ..store.kinds import VIEWS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .vocabulary import read_words
@@ -77,7 +78,7 @@ class Views(Stage):
             others.append(rows)
             missing[run] = count
         views = join_views(x, others, prepared, runtime.device)
-        np.save(scratch.path("x"), views)
+        write_array(scratch.path("x"), views)
         runtime.progress.advance(len(x))
         sizes = [rows.shape[1] for rows in (x, *others)]
         return Product(

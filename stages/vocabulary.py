@@ -10,7 +10,7 @@ import numpy as np
 
 from ..store import Artifact, ConfigError
 from ..store.digest import digest_file, digest_json
-from ..store.files import store_errors, sync, temporary_sibling
+from ..store.files import replace, store_errors, sync, temporary_sibling, write_array
 from .encoder import Encoder
 from .sources.phrases import (
     COCO,
@@ -149,10 +149,9 @@ def _save(path: Path, rows: np.ndarray) -> None:
     with store_errors(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_sibling(path)
-        with temporary.open("wb") as file:
-            np.save(file, rows, allow_pickle=False)
+        write_array(temporary, rows)
         sync(temporary)
-        temporary.replace(path)
+        replace(temporary, path)
 
 
 class Candidates(NamedTuple):

@@ -26,6 +26,7 @@ class Words(Stage):
     name: ClassVar[str] = "words"
     kind: ClassVar[Kind] = WORDS
     revision: ClassVar[int] = 1
+    runs_on_mps: ClassVar[bool] = True
 
     templates: tuple[str, ...] = ()
     vocabularies: tuple[Vocabulary, ...] = ()

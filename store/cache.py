@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from . import objects
 from .digest import digest_file, digest_json
 from .errors import ConfigError, StoreError
-from .files import TEMPORARY_PREFIX, lock, store_errors, temporary_sibling
+from .files import TEMPORARY_PREFIX, replace, store_errors, temporary_sibling
+from .locks import lock
 from .manifest import FileRecord
 from .paths import expanded
 
@@ -93,7 +94,7 @@ def _copy(path: "UPath", file: FileRecord, entry: Path) -> Path:
                 f"{path} has other bytes than were written, {size:,} instead of {file.bytes:,}: "
                 "restore it, or remove the folder of its version and run the command again"
             )
-        temporary.replace(entry)
+        replace(temporary, entry)
     finally:
         temporary.unlink(missing_ok=True)
     return entry
@@ -104,7 +105,7 @@ def add(local: Path, file: FileRecord) -> None:
     entry = _entry(file)
     with _errors(f"writing {entry.parent}"):
         entry.parent.mkdir(parents=True, exist_ok=True)
-        local.replace(entry)
+        replace(local, entry)
         _make_room(0)
 
 

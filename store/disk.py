@@ -13,12 +13,13 @@ from .files import (
     link_or_copy,
     read_json,
     reading,
+    replace,
     store_errors,
     sync,
 )
-from .files import lock as lock_file
 from .files import write_json as replace_json
 from .files import write_whole as replace_whole
+from .locks import lock as lock_file
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, STORE_FILE, FileRecord, PartRecord
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ def take_in(name: str, files: Mapping[str, Path], parts: Path) -> dict[str, File
         length = path.stat().st_size
         records[role] = FileRecord(name=path.name, sha256=digest_file(path), bytes=length)
     for path in files.values():
-        path.replace(parts / path.name)
+        replace(path, parts / path.name)
     sync(parts)
     return records
 

@@ -1,24 +1,42 @@
-"""Files that readers see whole or not at all, and locks that end with their owner."""
+"""Files that readers see whole or not at all."""
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import StoreError
 from .parsing import remedy_for
 
+if TYPE_CHECKING:
+    import numpy as np
+
 TEMPORARY_PREFIX = ".tmp-"
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""Errors of disks that are mounted without locks: Lustre by default, NFS 3 without lockd."""
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONGEST_ON_WINDOWS = 248
+"""Characters of a folder's path, unless long paths are enabled."""
+_LONG_PATHS = ", or enable long paths in Windows" if os.name == "nt" else ""
+_NO_LINKS = (
+    errno.EXDEV,
+    errno.EPERM,
+    errno.EMLINK,
+    errno.ENOTSUP,
+    errno.ENOSYS,
+    errno.EINVAL,
+)
+"""Errors of disks without hard links, or with too many; EINVAL is what Windows says of exFAT."""
+_PAUSES_SECONDS = (0.01, 0.05, 0.2, 0.5, 1.0)
+"""Between tries to replace a file that is open."""
 
 
 @contextlib.contextmanager
@@ -34,11 +52,18 @@ def store_errors(
         yield
     except StoreError:
         raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except _write_errors() as error:
+        if is_disk_full(error):
             raise StoreError(
                 f"no space left while {doing}: free some space and run the same command again; "
                 "finished parts are kept"
+            ) from error
+        if not isinstance(error, OSError):
+            raise
+        if is_path_too_long(error):
+            raise StoreError(
+                f"a path is too long while {doing}: name a store with a shorter path with --store"
+                f"{_LONG_PATHS}"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise StoreError(f"not allowed to write while {doing}: {allow}") from error
@@ -67,6 +92,32 @@ def reading(path: object) -> Iterator[None]:
         ) from error
 
 
+def _write_errors() -> tuple[type[Exception], ...]:
+    """What writing a file may raise: safetensors has an error of its own."""
+    safetensors = sys.modules.get("safetensors")
+    return (OSError,) if safetensors is None else (OSError, safetensors.SafetensorError)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that a file could not grow.
+
+    NumPy then says only how much it wrote, and safetensors gives the error in words.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _NO_SPACE
+    codes = "|".join(map(str, _NO_SPACE))
+    said = rf"\d+ requested and \d+ written|\b(?:code:|os error) (?:{codes})\b"
+    return re.search(said, str(error)) is not None
+
+
+def is_path_too_long(error: OSError) -> bool:
+    """Whether a path is longer than the system allows; Windows then says that it is not there."""
+    if error.errno == errno.ENAMETOOLONG:
+        return True
+    is_missing = getattr(error, "winerror", None) in (3, 206)
+    return is_missing and len(str(error.filename2 or error.filename)) >= _LONGEST_ON_WINDOWS
+
+
 Stamp = tuple[int, int, int, int]
 """Device, inode, size and time of a file: they differ once it is written to or replaced."""
 
@@ -77,13 +128,66 @@ def stamp(path: Path) -> Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def reserve(path: Path, size: int) -> None:
+    """OSError where a disk has no room for a file that will be mapped to be written.
+
+    Without room, writing to the mapped file would kill the process. macOS cannot reserve it.
+    """
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is not None and size > 0:
+        with path.open("wb") as file:
+            allocate(file.fileno(), 0, size)
+
+
+def write_array(path: Path, array: "np.ndarray") -> None:
+    """Writes a NumPy file; OSError where the disk refuses.
+
+    NumPy itself writes to a file by the C library, and does not notice what fails when it closes.
+    """
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.save(_Pieces(file.write), array, allow_pickle=False)
+
+
+class _Pieces:
+    """What NumPy takes for a file that only Python can write to."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.write = write
+
+
 def sync(path: Path) -> None:
-    """Waits until a file or a folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Waits until a file or a folder is on the disk; Windows can only do so for a file."""
+    folder_flag = getattr(os, "O_DIRECTORY", None)
+    if not path.is_dir():
+        flags = os.O_RDWR  # without the right to write, Windows does not sync
+    elif folder_flag is not None:
+        flags = os.O_RDONLY | folder_flag
+    else:
+        return
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def replace(source: Path, target: Path) -> None:
+    """Gives a file its final name, in place of what has that name.
+
+    Windows refuses while the target is open: then it tries again for a moment, because readers of
+    small files are soon done.
+    """
+    for pause_seconds in _PAUSES_SECONDS:
+        try:
+            source.replace(target)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) is None:
+                raise
+            time.sleep(pause_seconds)
+    source.replace(target)
 
 
 def temporary_sibling(path: Path) -> Path:
@@ -109,7 +213,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace(temporary, path)
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -152,41 +256,10 @@ def link_or_copy(source: Path, target: Path) -> None:
             try:
                 os.link(source, temporary)
             except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                if error.errno not in _NO_LINKS:
                     raise
                 shutil.copyfile(source, temporary)
                 sync(temporary)
-            temporary.replace(target)
+            replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock, which the operating system releases when its owner ends.
-
-    Yields whether it is held: without `wait` False at once where another process holds it.
-    """
-    with store_errors(f"locking {path}"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError as error:
-            raise StoreError(f"the folder {path.parent} cannot be created: name another") from error
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    try:
-        mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        try:
-            fcntl.flock(handle, mode if wait else mode | fcntl.LOCK_NB)
-            is_held = True
-        except BlockingIOError:
-            is_held = False
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            raise StoreError(
-                f"the disk of {path} has no locks ({error.strerror}): have it mounted with them "
-                "(Lustre: flock; NFS: version 4, or lockd), or name a store elsewhere with --store"
-            ) from error
-        yield is_held
-    finally:
-        os.close(handle)

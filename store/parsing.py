@@ -5,29 +5,17 @@ be one plain component of a path, and every digest and version must be hex digit
 before it has passed here.
 """
 
-import os
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from .errors import StoreError
+from .names import is_plain_name
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9a-f]{16}")
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
-
-
-def is_plain_name(name: object) -> bool:
-    """Whether a name is one component of a path, and not `.` or `..`."""
-    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
-        return False
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and no disk
-        return False
-    return Path(name).name == name
 
 
 def is_version(value: object) -> bool:

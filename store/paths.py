@@ -63,7 +63,7 @@ def store_path(root: "str | StorePath") -> StorePath:
             )
         return root
     protocol, separator, rest = str(root).partition("://")
-    if not separator:
+    if not separator or len(protocol) == 1:  # a drive of Windows, as in C://photos
         return _expanded(str(root))
     protocol = protocol.lower()
     if protocol in _LOCAL:

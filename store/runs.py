@@ -9,7 +9,8 @@ from .backend import backend_of
 from .edit_log import EditLog
 from .errors import ConfigError, StoreError
 from .kinds import KINDS, Kind
-from .parsing import Fields, is_plain_name, is_version
+from .names import is_plain_name
+from .parsing import Fields, is_version
 from .paths import StorePath
 
 RUN_FORMAT = 1
@@ -67,6 +68,8 @@ class Runs:
                 f"--run must begin with a letter or a digit, followed by letters, digits, dots, "
                 f"dashes and underscores, got {name!r}"
             )
+        if not is_plain_name(name):
+            raise ConfigError(f"--run {name!r} is a name that Windows reserves: choose another")
         return self._folder / name / "run.json"
 
     def names(self) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...store import ConfigError, CppPipeError
-from ...store.files import sync, temporary_sibling
+from ...store.files import replace, sync, temporary_sibling
 from ...store.leftovers import remove_leftovers
 from ...store.paths import resolved
 
@@ -48,7 +48,7 @@ def _renamed(path: Path, flag: str) -> Iterator[Path]:
         remove_leftovers(path)
         yield temporary
         sync(temporary)
-        temporary.replace(path)
+        replace(temporary, path)
         sync(path.absolute().parent)
     except CppPipeError:
         raise

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...store.files import write_array
 from ..curation.files import whole_folder
 from .image_table import ImageTable
 
@@ -35,13 +36,13 @@ def export_clip_retrieval(images: ImageTable, out: Path, encoder: "Encoder | Non
         for number, (part, table) in enumerate(zip(parts, tables, strict=True)):
             name = f"{number:0{digits}d}"
             embeddings = images.embeddings.embeddings(part.name)
-            np.save(folder / "img_emb" / f"img_emb_{name}.npy", embeddings, allow_pickle=False)
+            write_array(folder / "img_emb" / f"img_emb_{name}.npy", embeddings)
             columns = ["image_path" if column == "key" else column for column in table.column_names]
             path = folder / "metadata" / f"metadata_{name}.parquet"
             pq.write_table(table.rename_columns(columns), path)
             if encoder is not None:
                 texts = _embed_captions(table, encoder)
-                np.save(folder / "text_emb" / f"text_emb_{name}.npy", texts, allow_pickle=False)
+                write_array(folder / "text_emb" / f"text_emb_{name}.npy", texts)
 
 
 def _embed_captions(table: "pa.Table", encoder: "Encoder") -> np.ndarray:

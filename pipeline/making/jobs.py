@@ -10,7 +10,7 @@ from typing import Any
 from ...stages.contract import Inputs, Runtime, Stage
 from ...store import Artifact, Store
 from ...store.paths import is_in_bucket
-from ..device import find_device
+from ..device import find_device, fitting_device
 from ..wording import agreeing, counted
 from .engines import torchrun
 from .engines.engine import find_engine
@@ -69,7 +69,8 @@ def _make(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
 
 def _make_together(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     """The first process makes the artifact while the others take part."""
-    with torchrun.group(find_device(job.runtime.device)) as device:
+    device = fitting_device(job.stage, find_device(job.runtime.device))
+    with torchrun.group(device) as device:
         job = replace(job, runtime=replace(job.runtime, device=device))
         recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
         draft = store.draft(recipe)
@@ -94,7 +95,9 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
         say(f"{stage.name}: {len(finished)} of {there} there already")
     # A fit needs all rows at once, so it runs here.
     engine = find_engine("local" if stage.is_fit else runtime.engine)
-    device = engine.find_device(runtime) if len(finished) < len(parts) else "none"
+    device = "none"
+    if len(finished) < len(parts):
+        device = fitting_device(stage, engine.find_device(runtime))
     started = time.monotonic()
     # Only the sources that are still to be read, so that progress counts them alone.
     todo = {part: source for part, source in runtime.sources.items() if part not in finished}

@@ -1,6 +1,8 @@
 """How this process keeps freed memory."""
 
 import ctypes
+import sys
+from typing import Any
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -16,7 +18,7 @@ def keep_freed_memory() -> None:
     threads share one arena, because an arena of a thread's own holds no block above 64 MiB. Call it
     before other threads start. Does nothing where the C library is not glibc.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _find_function("mallopt")
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _MOST_BYTES)
@@ -25,6 +27,11 @@ def keep_freed_memory() -> None:
 
 def give_back_freed_memory() -> None:
     """Returns freed memory to the system, when the next task needs less."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _find_function("malloc_trim")
     if trim is not None:
         trim(0)
+
+
+def _find_function(name: str) -> Any | None:
+    """A function of the C library; None where it has none of that name, as on macOS and Windows."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -7,6 +7,8 @@ from typing import Self
 
 import numpy as np
 
+from ...store.files import write_array
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -38,7 +40,7 @@ class Partition:
         folder.mkdir()
         arrays = (self.cluster, self.confidence, self.order)
         for number, array in enumerate(arrays):
-            np.save(folder / f"{number}.npy", array)
+            write_array(folder / f"{number}.npy", array)
         # Plain arrays over the maps: every slice of a memmap is a costly object of its own.
         cluster, confidence, order = (
             np.load(folder / f"{number}.npy", mmap_mode="r").view(np.ndarray)

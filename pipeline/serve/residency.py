@@ -1,6 +1,7 @@
 """How much of the mapped files stays in memory: limited, so that indexes may be larger."""
 
 import ctypes
+import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ class Residency:
 
     def _mappings(self) -> Iterator[tuple[int, int]]:
         """Start and length of each read-only mapping of the files."""
-        for line in _MAPS.read_text(errors="replace").splitlines():
+        for line in _MAPS.read_text(encoding="utf-8", errors="replace").splitlines():
             fields = line.split(maxsplit=5)
             if len(fields) < 6 or not fields[1].startswith("r--"):
                 continue
@@ -60,6 +61,6 @@ class Residency:
 def mapped_bytes() -> int:
     """Bytes of mapped files that count as this process's memory; 0 if not on Linux."""
     try:
-        return int(_STATM.read_text().split()[2]) * os.sysconf("SC_PAGE_SIZE")
+        return int(_STATM.read_text(encoding="ascii").split()[2]) * mmap.PAGESIZE
     except FileNotFoundError:
         return 0

@@ -143,7 +143,7 @@ def serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
 def _raise_file_limit() -> int:
     """Raises the limit of open files as far as allowed; returns the limit."""
     if sys.platform == "win32":
-        return _MAX_FILES
+        return _MAX_FILES  # no limit that a process could raise
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,9 +1,11 @@
 """FAISS: imported on demand, and used so that results do not depend on the number of threads."""
 
 import contextlib
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ...store import MissingError
@@ -22,6 +24,36 @@ def import_faiss() -> Any:
             "with CUDA, never both; `search` works without it, exact and slower"
         ) from error
     return faiss
+
+
+def write_index(index: Any, path: Path) -> None:
+    """Writes an index; OSError where the disk refuses, which FAISS itself would not tell apart.
+
+    Python opens the file, because FAISS on Windows knows only names of the system's code page.
+    """
+    faiss = import_faiss()
+    refusals: list[OSError] = []
+    with path.open("wb") as file:
+
+        def write(piece: bytes) -> None:
+            try:
+                if not refusals:
+                    file.write(piece)
+            except OSError as error:
+                refusals.append(error)
+
+        faiss.write_index(index, faiss.PyCallbackIOWriter(write))
+        if refusals:
+            raise refusals[0]
+
+
+def read_index(path: Path, flag: int, *, is_mapped: bool = sys.platform != "win32") -> Any:
+    """An index, memory-mapped where FAISS can do so."""
+    faiss = import_faiss()
+    if is_mapped:
+        return faiss.read_index(str(path), flag)
+    with path.open("rb") as file:
+        return faiss.read_index(faiss.PyCallbackIOReader(file.read))
 
 
 @contextlib.contextmanager

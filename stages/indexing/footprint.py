@@ -1,6 +1,5 @@
 """Memory and disk that building an index takes, and whether this machine has the memory."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def estimate_footprint(factory: Factory, rows: int, width: int) -> Footprint:
 def require_memory(factory: Factory, rows: int, width: int) -> Footprint:
     """The footprint; ConfigError where memory is too small, with a factory that fits."""
     footprint, free = estimate_footprint(factory, rows, width), free_memory()
-    if free is None or footprint.memory_bytes <= free:
+    if footprint.memory_bytes <= free:
         return footprint
     other = fitting_factory(rows, width, free)
     advice = (
@@ -91,31 +90,23 @@ def fitting_factory(rows: int, width: int, free: int) -> str | None:
     return None
 
 
-def free_memory() -> int | None:
-    """Bytes that a process may still allocate; None where the system does not say.
+def free_memory() -> int:
+    """Bytes that a process may still allocate.
 
     Heeds the limit of a container, as cgroup v2 reports it.
     """
-    free = _available()
+    import psutil
+
+    free = psutil.virtual_memory().available
     limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
     if limit is not None and used is not None:
         # The page cache counts as used, but is freed on demand.
         left = limit - used + _value(_CGROUP / "memory.stat", "inactive_file")
-        free = left if free is None else min(free, left)
+        free = min(free, left)
     return free
 
 
 _CGROUP = Path("/sys/fs/cgroup")
-
-
-def _available() -> int | None:
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        return 1024 * _value(meminfo, "MemAvailable:")
-    names = ("SC_AVPHYS_PAGES", "SC_PAGE_SIZE")
-    if set(names) <= set(os.sysconf_names):
-        return os.sysconf(names[0]) * os.sysconf(names[1])
-    return None
 
 
 def _value(path: Path, name: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .factory import Factory
-from .faiss_library import import_faiss
+from .faiss_library import import_faiss, read_index
 from .recall import Nearest
 from .vectors import VectorRows
 
@@ -26,10 +26,12 @@ class OpenedIndex:
         self._rows = rows
         is_lists = factory.shape == "lists"
         flag = faiss.IO_FLAG_MMAP if is_lists else faiss.IO_FLAG_MMAP_IFC
-        self._index = faiss.read_index(str(path), flag)
+        self._index = read_index(path, flag)
         if is_lists:
-            # Threads that prefetch lists cost more than the query itself.
-            faiss.downcast_InvertedLists(self._index.invlists).prefetch_nthread = 0
+            lists = faiss.downcast_InvertedLists(self._index.invlists)
+            if hasattr(lists, "prefetch_nthread"):
+                # Threads that prefetch mapped lists cost more than the query itself.
+                lists.prefetch_nthread = 0
         self._threads = faiss.omp_get_max_threads()
         self._parameters: dict[int, Any] = {}
 

@@ -83,6 +83,8 @@ def write_digit_shards(folder: Path, shards: int = 4) -> list[Path]:
             for shard, path in enumerate(paths):
                 _write_shard(temporary / path.name, rows[shard::shards])
             sync(temporary)
+            if folder.exists():
+                folder.rmdir()  # it is empty; Windows renames onto no folder
             temporary.rename(folder)
             sync(folder.parent)
         except OSError:

@@ -11,6 +11,7 @@ from ...store import files
 from ...store.digest import digest_json
 from ...store.errors import ShardError
 from ...store.files import Stamp
+from ...store.names import is_plain_name
 from ..contract import Place
 
 EDGE_BYTES = 64 * 1024
@@ -80,4 +81,5 @@ def require_unchanged(path: Place, is_unchanged: bool) -> None:
 def part_name(stem: str, identity: str) -> str:
     """`stem` in characters that every file system allows, and a piece of `identity`."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:100].strip(".") or "shard"
-    return f"{safe}-{identity[:8]}"
+    name = f"{safe}-{identity[:8]}"
+    return name if is_plain_name(name) else f"_{name}"

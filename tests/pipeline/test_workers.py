@@ -24,8 +24,8 @@ from cpp_pipe.pipeline.making.engines.part_maker import in_turn
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Draft, Product, Scratch, Store
-from cpp_pipe.store.files import lock
 from cpp_pipe.store.kinds import FEATURES, Kind
+from cpp_pipe.store.locks import lock
 
 from ..store.stores import recipe, write_features
 from ..waiting import wait_until
@@ -131,6 +131,16 @@ def test_all_processes_share_a_named_device(name: str):
     assert shares == (Share(device=name, threads=4),) * 4
 
 
+def threads_of_all_libraries() -> int:
+    """The number of threads that every library computes with, loaded before or now."""
+    import threadpoolctl
+    import torch
+
+    counts = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    (count,) = {*counts, torch.get_num_threads(), int(os.environ["OMP_NUM_THREADS"])}
+    return count
+
+
 @dataclass(frozen=True, kw_only=True)
 class Telling(Stage):
     """A stage whose parts tell who made them; each process waits until all have begun."""
@@ -151,7 +161,7 @@ class Telling(Stage):
         facts = {
             "process": os.getpid(),
             "device": runtime.device,
-            "threads": os.environ["OMP_NUM_THREADS"],
+            "threads": str(threads_of_all_libraries()),
         }
         return replace(write_features(scratch), facts=facts)
 

@@ -14,7 +14,7 @@ from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.indexing.factory import Factory
-from cpp_pipe.stages.indexing.faiss_library import has_gpu
+from cpp_pipe.stages.indexing.faiss_library import has_gpu, read_index, write_index
 from cpp_pipe.stages.indexing.lists import PartLists, trained_bytes, write_merged
 from cpp_pipe.stages.indexing.opened_index import OpenedIndex
 from cpp_pipe.stages.indexing.recall_curve import curve_of, recall_at, width_for
@@ -338,3 +338,19 @@ def test_a_gpu_builds_an_index_with_the_same_recall(tmp_path):
         curves.append(dict(curve_of(inputs["index/features"].facts)))
     for width in set(curves[0]) & set(curves[1]):
         assert curves[0][width] == pytest.approx(curves[1][width], abs=0.03)
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW8,SQfp16", "IVF4,SQ8"])
+def test_an_index_that_cannot_be_mapped_is_read_whole_and_finds_the_same(tmp_path, factory):
+    rows = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
+    index = faiss.index_factory(16, factory, faiss.METRIC_INNER_PRODUCT)
+    index.train(rows)
+    index.add(rows)
+    path = tmp_path / "名前 ä"
+    write_index(index, path)
+    faiss.write_index(index, str(tmp_path / "as FAISS writes it"))
+    assert path.read_bytes() == (tmp_path / "as FAISS writes it").read_bytes()
+    flag = faiss.IO_FLAG_MMAP if factory.startswith("IVF") else faiss.IO_FLAG_MMAP_IFC
+    mapped, whole = (read_index(path, flag, is_mapped=is_mapped) for is_mapped in (True, False))
+    found, again = mapped.search(rows[:5], 5), whole.search(rows[:5], 5)
+    assert np.array_equal(found[0], again[0]) and np.array_equal(found[1], again[1])

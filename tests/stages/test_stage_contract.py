@@ -1,21 +1,28 @@
 """The contract of every stage: idle when done, resumable, independent of workers, atomic."""
 
+import contextlib
 import importlib
 import json
 import os
 import pkgutil
+import resource
 import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cpp_pipe import stages
 from cpp_pipe.pipeline.making.engines.local import make_parts
 from cpp_pipe.pipeline.making.jobs import find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
+from cpp_pipe.pipeline.threads import set_threads
 from cpp_pipe.stages.contract import Stage
-from cpp_pipe.store import Store
+from cpp_pipe.store import Product, Scratch, Store, StoreError
 from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.upkeep import find_garbage, verify
 
@@ -134,6 +141,74 @@ def test_the_number_of_workers_changes_nothing(world, slot, tmp_path):
     )  # fmt: skip
     make_parts(job.stage, draft, parts, job.inputs, runtime)
     assert draft.publish(job.inputs, {}).content == world[slot].artifact.content
+
+
+@contextlib.contextmanager
+def no_file_may_grow_to(size: int) -> Iterator[None]:
+    """The system lets no file of this process become as large, like a full disk."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(1, size - 1), limit[1]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_full_disk_is_one_line_whichever_file_of_a_part_does_not_fit(world, slot, tmp_path):
+    """NumPy, safetensors, Arrow, FAISS and Matplotlib each tell it in their own way."""
+    job, record = world[slot].job, world[slot].artifact.parts[0]
+    prepared = job.stage.prepare(job.inputs, job.runtime)
+    parts = job.stage.parts(job.inputs, job.runtime)
+    draft = Store(tmp_path).draft(job.stage.recipe(parts))
+
+    def make(scratch: Scratch) -> Product:
+        with no_file_may_grow_to(sizes[-1]):
+            return job.stage.make(parts[0], prepared, job.inputs, job.runtime, scratch)
+
+    sizes = sorted({file.bytes for file in record.files.values()})
+    while sizes:
+        with pytest.raises(StoreError, match="no space left while writing"):
+            draft.make_part(parts[0].name, make)
+        sizes.pop()
+    assert draft.finished() == {}
+
+
+@pytest.mark.parametrize("slot", [slot for slot in SLOTS if slot not in ("embeddings", "words")])
+def test_a_gpu_without_float64_leaves_a_stage_to_the_cpu(world, slot, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    job = replace(world[slot].job, runtime=replace(world[slot].job.runtime, device="mps"))
+    made = find_or_make(job, Store(tmp_path), "test", world[slot].settings.tables(), silent)
+    assert made.manifest.made_by["device"] == "cpu"
+    assert made.content == world[slot].artifact.content
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_load_of_the_machine_changes_no_byte(world, slot, threads, tmp_path):
+    """A stage has as many threads as ever, or gives the same with any number of them."""
+    job, record = world[slot].job, world[slot].artifact.parts[0]
+    set_threads(threads)
+    try:
+        if not job.stage.is_thread_invariant:
+            os.environ["OMP_NUM_THREADS"] = "1"
+            assert again(world[slot], Store(tmp_path)).content == world[slot].artifact.content
+            return
+        prepared = job.stage.prepare(job.inputs, job.runtime)
+        (part,) = [p for p in job.stage.parts(job.inputs, job.runtime) if p.name == record.name]
+        made = (
+            Store(tmp_path)
+            .draft(job.stage.recipe([part]))
+            .make_part(
+                part.name,
+                lambda scratch: job.stage.make(part, prepared, job.inputs, job.runtime, scratch),
+            )
+        )
+        assert made.content == record.content
+    finally:
+        set_threads(1)
 
 
 @pytest.mark.parametrize("slot", SLOTS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ....stages.contract import Inputs, Part, Runtime, Stage
 from ....store import Draft, StoreError
-from ... import device
+from ... import device, threads
 from ...wording import counted
 from ..memory import give_back_freed_memory, keep_freed_memory
 from ..worker_progress import gathered
@@ -41,12 +41,14 @@ def make_parts(
     keep_freed_memory()
     gpus = device.count_gpus(runtime.device)
     workers = min(runtime.workers or gpus or 1, len(todo))
+    count = threads.free_processors() if stage.is_thread_invariant else threads.processors()
     if workers > 1:
-        shares = device.share_out(workers, runtime.device, gpus=gpus, cores=_cores())
+        shares = device.share_out(workers, runtime.device, gpus=gpus, cores=count)
         return make_in_parallel(stage, draft, todo, inputs, runtime, shares)
     maker = PartMaker(stage, draft, inputs, runtime)
     try:
-        return until_there(todo, maker.attempt_all, runtime)
+        with threads.limited_to(count):
+            return until_there(todo, maker.attempt_all, runtime)
     finally:
         give_back_freed_memory()
 
@@ -61,7 +63,7 @@ def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     share = shares.get()
-    os.environ["OMP_NUM_THREADS"] = str(share.threads)
+    threads.set_threads(share.threads)
     device.settle_on(share.device)
     _worker["maker"] = maker.on(share.device)
 
@@ -137,9 +139,3 @@ def _in_processes(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """The cores that this process may use; a scheduler may give a job only some of them."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -12,6 +12,8 @@ from .pixels import UndecodableImage
 
 EDGE_BYTES = 4 * 1024
 _BATCH_FILES = 64
+_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""A pipe must not block, and Windows must not translate line ends."""
 _READERS = 8
 """Threads that fingerprint files: on a network disk, each read waits."""
 
@@ -60,15 +62,16 @@ def _fingerprint_batch(paths: list[str]) -> list[Fingerprint]:
 def _fingerprint(path: str) -> Fingerprint:
     # A collection may have millions of images: os calls take 60 us per file, pathlib's 155.
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        handle = os.open(path, _OPEN)
     except (OSError, ValueError):
         return None
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             return None
-        digest = hashlib.sha256(os.pread(handle, EDGE_BYTES, 0))
-        digest.update(os.pread(handle, EDGE_BYTES, max(EDGE_BYTES, status.st_size - EDGE_BYTES)))
+        digest = hashlib.sha256(os.read(handle, EDGE_BYTES))
+        os.lseek(handle, max(EDGE_BYTES, status.st_size - EDGE_BYTES), os.SEEK_SET)
+        digest.update(os.read(handle, EDGE_BYTES))
         return status.st_size, digest.hexdigest()
     except OSError:
         return None

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class ShardBytes:
     def __init__(self, path: Path, handle: int) -> None:
         self._path = path
         self._handle = handle
+        self._lock = threading.Lock()
         self.size = os.fstat(handle).st_size
 
     def read(self, span: Span) -> bytes:
@@ -29,7 +31,7 @@ class ShardBytes:
         pieces: list[bytes] = []
         start, end = span.offset, span.offset + span.size
         while start < end:
-            piece = os.pread(self._handle, end - start, start)
+            piece = self._read_at(start, end - start)
             if not piece:
                 raise ShardError(
                     f"the shard {self._path} ends before byte {start}, although its headers "
@@ -39,11 +41,19 @@ class ShardBytes:
             start += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def _read_at(self, start: int, size: int) -> bytes:
+        pread = getattr(os, "pread", None)
+        if pread is not None:
+            return pread(self._handle, size, start)
+        with self._lock:  # Windows only reads from where an earlier read ended
+            os.lseek(self._handle, start, os.SEEK_SET)
+            return os.read(self._handle, size)
+
     def sha256(self) -> str:
         """SHA-256, in hex, of the whole shard; reads all of it."""
         digest = hashlib.sha256()
         start = 0
-        while chunk := os.pread(self._handle, _CHUNK, start):
+        while chunk := self._read_at(start, _CHUNK):
             digest.update(chunk)
             start += len(chunk)
         return digest.hexdigest()
@@ -53,7 +63,7 @@ class ShardBytes:
 def open_shard(path: Path) -> Iterator[ShardBytes]:
     """Opens the bytes of the shard at `path` for the duration of the block."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError as error:
         raise ShardError(f"the shard {path} cannot be read: {error.strerror}") from error
     try:

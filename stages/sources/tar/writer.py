@@ -50,6 +50,8 @@ def pack_folder(
             why = ", ".join(f"{path} ({reason})" for path, reason, _ in packed.skipped[:3])
             raise ConfigError(f"no image in {root} could be read: {why}")
         sync(temporary)
+        if out.exists():
+            out.rmdir()  # it is empty; Windows renames onto no folder
         temporary.rename(out)
         sync(out.parent)
     except OSError as error:

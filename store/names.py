@@ -1,0 +1,30 @@
+"""Names of files: which are one plain component of a path, and which Windows can have."""
+
+import os
+import re
+from pathlib import PurePosixPath, PureWindowsPath
+
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+"""Windows opens a device of these names, in every folder and with every suffix."""
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+"""A colon would name a stream inside another file."""
+IS_WINDOWS = os.name == "nt"
+
+
+def is_windows_name(name: str) -> bool:
+    """Whether a file on Windows can have this name; a last dot or space would be dropped."""
+    is_changed = name != name.rstrip(". ")
+    return not (is_changed or _FORBIDDEN.search(name) or _DEVICE.fullmatch(name))
+
+
+def is_plain_name(name: object, *, windows: bool = IS_WINDOWS) -> bool:
+    """Whether a name is one component of a path, not `.` or `..`, that a file here can have."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
+        return False
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and no disk
+        return False
+    if windows:
+        return PureWindowsPath(name).name == name and is_windows_name(name)
+    return PurePosixPath(name).name == name

@@ -1,0 +1,134 @@
+"""Threads: as many as this process may use, in every library, and passive while they wait."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cpp_pipe.pipeline import threads
+from cpp_pipe.pipeline.threads import free_processors, processors, read_quota
+
+QUOTAS = {
+    "none": ("0::/\n", {}, None),
+    "version 2, no limit": ("0::/\n", {"cpu.max": "max 100000\n"}, None),
+    "version 2": ("0::/\n", {"cpu.max": "250000 100000\n"}, 2.5),
+    "version 2, of a folder above": (
+        "0::/a/b\n",
+        {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 100000\n"},
+        1.5,
+    ),
+    "version 2, the least of all": (
+        "0::/a/b\n",
+        {"a/b/cpu.max": "300000 100000\n", "a/cpu.max": "400000 100000\n"},
+        3.0,
+    ),
+    "version 2, a container's folder that is not mounted": (
+        "0::/docker/1234\n",
+        {"cpu.max": "200000 100000\n"},
+        2.0,
+    ),
+    "version 1, no limit": (
+        "2:cpu,cpuacct:/\n",
+        {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"},
+        None,
+    ),
+    "version 1": (
+        "9:name=systemd:/x\n2:cpuacct,cpu:/job\n",
+        {"cpu/job/cpu.cfs_quota_us": "50000\n", "cpu/job/cpu.cfs_period_us": "100000\n"},
+        0.5,
+    ),
+    "both versions": (
+        "1:cpu:/\n0::/\n",
+        {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+        4.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", QUOTAS)
+def test_the_quota_of_a_cgroup_is_that_of_its_version_and_its_place(tmp_path: Path, case: str):
+    own, files, quota = QUOTAS[case]
+    (tmp_path / "own").write_text(own)
+    for name, text in files.items():
+        path = tmp_path / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert read_quota(tmp_path / "own", tmp_path / "cgroup") == quota
+
+
+def test_without_cgroups_there_is_no_quota(tmp_path: Path):
+    assert read_quota(tmp_path / "own", tmp_path / "cgroup") is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "count"),
+    [("3", 3), ("4,2", 4), (" 2 ", 2), ("0", None), ("-1", None), ("", None), ("many", None)],
+)
+def test_the_number_that_the_user_names_counts(
+    monkeypatch: pytest.MonkeyPatch, variable: str, count: int | None
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    own = processors()
+    assert 1 <= own <= (os.cpu_count() or 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert processors() == (own if count is None else count)
+    assert 1 <= free_processors() <= processors()
+
+
+SPINNING = "while True: pass"
+
+
+def test_processors_that_others_use_are_not_free(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    busy = [subprocess.Popen([sys.executable, "-c", SPINNING]) for _ in range(processors())]
+    try:
+        free_processors()  # from here on it measures
+        assert free_processors() <= max(1, processors() - 1)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+REPORT = """
+import json, os, sys
+from cpp_pipe.pipeline import threads
+threads.begin()
+import numpy, scipy.linalg, torch, faiss, threadpoolctl
+counts = lambda: sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+counted = lambda: [torch.get_num_threads(), faiss.omp_get_max_threads(), *counts()]
+found = [os.environ["OMP_WAIT_POLICY"], counted()]
+with threads.limited_to(1):
+    found.append(counted())
+found += [counted(), os.environ["OMP_NUM_THREADS"]]
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="MKL takes no more threads than processors")
+@pytest.mark.parametrize(
+    ("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_every_library_computes_with_that_number_and_waits_passively(given, policy):
+    environment = {name: value for name, value in os.environ.items() if "OMP_" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        env=environment | {"OMP_NUM_THREADS": "2", "OMP_DISPLAY_ENV": "TRUE"} | given,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == [policy, [2, 2, 2], [1, 1, 1], [2, 2, 2], "2"]
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    assert (
+        f"OMP_WAIT_POLICY = '{'ACTIVE' if policy == 'PASSIVE' else 'PASSIVE'}'" not in done.stderr
+    )
+
+
+def test_a_quota_of_less_than_one_processor_still_gives_one_thread(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "cgroup_quota", lambda: 0.5)
+    assert processors() == 1

@@ -221,14 +221,16 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
-    tmp_path: Path, many: tuple[Path, str], workers: str
+def test_a_signal_stops_cleanly_and_the_same_command_continues(
+    tmp_path: Path, many: tuple[Path, str], workers: str, number: signal.Signals
 ):
     shards, content = many
     store = tmp_path / "store"
     command = [*words(shards), "--workers", workers, "--store", str(store)]
-    # In a session of its own, all of whose processes get Ctrl-C from a terminal.
+    # In a session of its own, all of whose processes get Ctrl-C from a terminal, and SIGTERM from a
+    # scheduler.
     process = subprocess.Popen(
         [sys.executable, "-m", "cpp_pipe", *command],
         stdout=subprocess.PIPE,
@@ -237,7 +239,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
         start_new_session=True,
     )
     wait_until(lambda: parts_there(store) >= 1)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     printed, errors = process.communicate(timeout=_PATIENCE_SECONDS)
     assert process.returncode == 130, errors
     assert errors.splitlines()[-1] == (

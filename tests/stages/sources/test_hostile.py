@@ -278,7 +278,7 @@ def test_a_file_that_is_not_a_tar_ends_the_command_with_one_line(name: str, tmp_
     assert "1.tar" in line and says in line
     (tmp_path / "1.tar").unlink()
     done = succeed(tmp_path / "store", "embed", "--shards", str(tmp_path), *DIGITS)
-    assert "1 of 1 parts are there already" in done.err
+    assert "1 of 1 part is there already" in done.err
 
 
 def refuse_bomb(side: int) -> Callable[[], None]:

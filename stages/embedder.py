@@ -24,7 +24,7 @@ import numpy as np
 from ..store import StoreError
 from .contract import Spent
 from .encoder import Encoder
-from .sources.images.pixels import UndecodableImage, decode
+from .sources.images.pixels import DecodedImage, UndecodableImage
 from .sources.source import Entry
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _read_one(entry: Entry) -> bytes | Outcome:
 def _decode(
     encoded: Sequence[bytes | Outcome],
     preprocess: "Callable[[Image.Image], torch.Tensor]",
-    at_least: int | None,
+    decode: Callable[[bytes], DecodedImage],
 ) -> _Decoded:
 
     began = time.perf_counter()
@@ -177,7 +177,7 @@ def _decode(
             outcomes.append(image_bytes)
             continue
         try:
-            image = decode(image_bytes, at_least=at_least)
+            image = decode(image_bytes)
         except UndecodableImage as error:
             outcomes.append(Outcome(reason=error.reason, detail=error.detail))
             continue
@@ -197,7 +197,7 @@ def _embed(
     began = time.perf_counter()
     encoded = read.result()
     waited = time.perf_counter() - began
-    decoded = _decode(encoded, encoder.preprocess, encoder.at_least)
+    decoded = _decode(encoded, encoder.preprocess, encoder.decode)
     began = time.perf_counter()
     embeddings = _no_rows(encoder)
     if decoded.pixels is not None:
@@ -296,7 +296,7 @@ class _Decoders:
 
     def __init__(self, count: int, encoder: Encoder) -> None:
         self.count = count
-        self._arguments = encoder.preprocess, encoder.at_least
+        self._arguments = encoder.preprocess, encoder.decode
         self._far_end = threading.local()
         self._pool = ThreadPoolExecutor(count)
 
@@ -327,7 +327,9 @@ class _Decoders:
         return near
 
 
-def _decode_for(pipe: "Connection", preprocess: Any, at_least: int | None) -> None:
+def _decode_for(
+    pipe: "Connection", preprocess: Any, decode: Callable[[bytes], DecodedImage]
+) -> None:
     """Decodes what arrives in a pipe until its other end is closed."""
     import torch
 
@@ -336,7 +338,7 @@ def _decode_for(pipe: "Connection", preprocess: Any, at_least: int | None) -> No
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            pipe.send(_decode(pipe.recv(), preprocess, at_least))
+            pipe.send(_decode(pipe.recv(), preprocess, decode))
 
 
 def _cut(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ...stages.sources.left_out import describe_left_out
 from ..making.progress import ProgressLine
 from .app import subcommands
 from .options import Common, say
@@ -63,4 +64,6 @@ def pack(
         f"seen {seen:,} = packed {packed.images:,} + skipped {len(packed.skipped):,}, in "
         f"{len(packed.shards):,} shard(s)"
     )
+    if packed.left_out:
+        typer.echo(describe_left_out(packed.left_out))
     print_next(Common(), f"cpp-pipe embed --shards {shlex.quote(str(out))}", result=out)

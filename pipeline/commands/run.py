@@ -117,7 +117,8 @@ def _folders(plan: Plan) -> set[str]:
 
 def make_all(plan: Plan) -> None:
     """Makes everything that search and captions need, and prints the results."""
-    print_counts(plan.make("embeddings"))
+    embeddings = plan.make("embeddings")
+    print_counts(embeddings, plan.left_out)
     for slot in ("heads", "features", "spectrum"):
         plan.make(slot)
     if "k_curve" in plan.settings.assign.needs:

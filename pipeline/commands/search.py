@@ -169,7 +169,10 @@ def draw_hits(
     from ..view.query import read_image
 
     name = "an image" if isinstance(query, bytes) else str(query)
-    first = (read_image(query) if query is not None else None, ["query", words or name])
+    first = (
+        read_image(query, upright=True) if query is not None else None,
+        ["query", words or name],
+    )
     tiles = [
         (
             run.image(hit.row),

@@ -1,7 +1,8 @@
 """Makes the artifacts that a command needs and the store lacks."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...stages.embed import Embed
@@ -27,6 +28,8 @@ class Plan:
     settings: Settings
     runtime: Runtime
     say: Callable[[str], None]
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files in the folders that were embedded that belong to no sample, by suffix."""
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact in a slot of the run (a kind, or e.g. `index/SPACE`), or None."""
@@ -125,8 +128,13 @@ class Plan:
                 f"{hint}"
             )
         fields, files = embed_fields(self.settings.embed)
+        self.left_out.clear()
         sources = find_sources(
-            data, self.store.local_folder, self.say, allow_missing=self.runtime.allow_partial
+            data,
+            self.store.local_folder,
+            self.say,
+            allow_missing=self.runtime.allow_partial,
+            left_out=self.left_out,
         )
         runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
         stage = Embed(**fields)

@@ -98,6 +98,11 @@ def _vector(run: OpenedRun, example: Example, space: str, searcher: Searcher) ->
         return searcher.rows.take([row])
     if example.kind == "vector":
         return check_vector(example.value, searcher.rows.width, space)
-    image = read_image(example.value, run.encoder.at_least, example.name)
+    image = read_image(
+        example.value,
+        example.name,
+        at_least=run.encoder.at_least,
+        upright=run.encoder.is_upright,
+    )
     embedding = embed_image(run.encoder, image)
     return embedding if space == "embeddings" else run.refiner.refine(image, embedding)

@@ -88,10 +88,11 @@ def open_row(
 def decode_row(data: bytes, row: int, at_least: int | None = None) -> "Image.Image":
     """The encoded image of a row, decoded to RGB; MissingError if it cannot be decoded any more.
 
-    A JPEG may be decoded smaller, to `at_least` pixels a side.
+    It is turned upright as its EXIF orientation says, whether or not it was embedded so. A JPEG may
+    be decoded smaller, to `at_least` pixels a side.
     """
     try:
-        return decode(data, at_least=at_least).rgb
+        return decode(data, at_least=at_least, upright=True).rgb
     except UndecodableImage as error:
         raise MissingError(
             f"row {row} is no longer an image, as its source was changed: embed it again"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from ...stages.encoder import Encoder
-from ...stages.sources.input_kinds import DOTTED_IMAGE_SUFFIXES
+from ...stages.sources.image_formats import is_image_name
 from ...store import ConfigError, QueryError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def unlike_example(text: str) -> Example:
         return Example(kind="key", value=text.removeprefix("key:"))
     if text.startswith("text:"):
         return Example(kind="text", value=text.removeprefix("text:"))
-    is_image = Path(text).suffix.lower() in DOTTED_IMAGE_SUFFIXES or "://" in text
+    is_image = is_image_name(text) or "://" in text
     # Unlike Path.is_file, it takes any text: words may be too long for the name of a file.
     if text == STANDARD_INPUT or is_image or os.path.isfile(text):
         return image_example(text)
@@ -168,18 +168,24 @@ def read_bytes(name: "str | Path") -> bytes:
 
 
 def read_image(
-    query: "str | Path | bytes | Image.Image", at_least: int | None = None, name: str = ""
+    query: "str | Path | bytes | Image.Image",
+    name: str = "",
+    *,
+    at_least: int | None = None,
+    upright: bool = False,
 ) -> "Image.Image":
     """A query image from its path, its bytes or Pillow; QueryError if it is not an image.
 
-    `at_least` is that of the encoder that will see it.
+    `at_least` and `upright` are those of the encoder that will see it. An image of Pillow is taken
+    as it is, without its EXIF orientation.
     """
     from PIL import Image
 
+    from ...stages.sources.images.modes import to_rgb
     from ...stages.sources.images.pixels import UndecodableImage, decode
 
     if isinstance(query, Image.Image):
-        return query.convert("RGB")
+        return to_rgb(query.copy())
     if not isinstance(query, str | Path | bytes):
         raise QueryError(
             "an image must be a path, its encoded bytes or an image of Pillow, got "
@@ -189,11 +195,11 @@ def read_image(
     data = query if isinstance(query, bytes) else read_bytes(query)
     named = name or ("bytes" if isinstance(query, bytes) else str(query))
     try:
-        return decode(data, at_least=at_least).rgb
+        return decode(data, at_least=at_least, upright=upright).rgb
     except UndecodableImage as error:
         raise QueryError(
             f"--query {named} cannot be decoded ({error.reason}: {error.detail}): it must be a "
-            "JPEG, PNG, WebP, GIF, BMP or TIFF image"
+            "JPEG, PNG, WebP, GIF, BMP, TIFF or another image that Pillow reads"
         ) from error
 
 

@@ -3,12 +3,14 @@
 import glob
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...store.errors import ShardError
 from ..contract import Place
+from .input_kinds import is_visible
 from .pattern_hints import compress_names, why_nothing
 
 MAX_NAMES = 1_000_000
@@ -45,6 +47,8 @@ class Matches:
     duplicates: tuple[Place, ...]
     """Files that were named again, by the same or another path; they are read once."""
     noun: str = "shard"
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Other files in folders that were named, by suffix."""
 
     def describe(self) -> str:
         """One line on what was found and what is missing, and another on what was named twice."""
@@ -104,6 +108,7 @@ def expand(patterns: Sequence[str], target: PatternTarget | None = None) -> Matc
         missing=tuple(dict.fromkeys(missing)),
         duplicates=tuple(dict.fromkeys(duplicates)),
         noun=target.noun,
+        left_out=_left_out(patterns, target),
     )
 
 
@@ -169,7 +174,7 @@ def _glob(name: str, target: PatternTarget, folders: tuple[Path, ...]) -> list[P
     has_own_suffix = suffix != "" and not glob.has_magic(suffix)
     for folder in folders:
         matches = [Path(match) for match in glob.glob(str(folder / name), recursive=True)]
-        kept = [m for m in matches if m.is_file() and (has_own_suffix or m.suffix == target.suffix)]
+        kept = [m for m in matches if m.is_file() and (has_own_suffix or _is_target(m, target))]
         if kept:
             return sorted(kept, key=lambda path: natural_key(str(path)))
     return []
@@ -178,12 +183,33 @@ def _glob(name: str, target: PatternTarget, folders: tuple[Path, ...]) -> list[P
 def _files_in(folder: Path, target: PatternTarget) -> list[Path]:
     """The target's files directly in a folder; ShardError says what is there instead."""
     # macOS and unfinished downloads leave files whose names start with a dot.
-    visible = [path for path in folder.glob(f"*{target.suffix}") if not path.name.startswith(".")]
-    files = [path for path in visible if path.is_file()]
+    visible = [path for path in folder.iterdir() if is_visible(path.name)]
+    files = [path for path in visible if _is_target(path, target) and path.is_file()]
     if not files:
         hint = why_nothing(str(folder / f"*{target.suffix}"), target.suffix)
         raise ShardError(f"{str(folder)!r} finds no {target.noun}: {hint}")
     return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _is_target(path: Path, target: PatternTarget) -> bool:
+    return path.suffix.lower() == target.suffix
+
+
+def _left_out(patterns: Sequence[str], target: PatternTarget) -> Counter[str]:
+    """How many files of each suffix folders hold beside the target's, and beside their tables and
+    counts, which have their names."""
+    counts: Counter[str] = Counter()
+    for folder in dict.fromkeys(Path(pattern).expanduser() for pattern in patterns):
+        if is_remote(str(folder)) or not folder.is_dir():
+            continue
+        files = [path for path in folder.iterdir() if is_visible(path.name) and path.is_file()]
+        stems = {path.stem for path in files if _is_target(path, target)}
+        counts.update(
+            path.suffix.lower()[1:]
+            for path in files
+            if not _is_target(path, target) and path.stem.removesuffix("_stats") not in stems
+        )
+    return counts
 
 
 def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[str]]:

@@ -14,10 +14,13 @@ from ....store.digest import digest_json
 from ....store.errors import ShardError
 from ..faults import Fault
 from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
-from ..input_kinds import DOTTED_IMAGE_SUFFIXES, is_visible, require_kind
+from ..image_formats import FIRST_SUFFIXES, is_image_suffix
+from ..input_kinds import is_visible, require_kind
+from ..left_out import hint_at_extra, list_suffixes
 from ..patterns import natural_key
 from ..shards import part_name
 from .files import Fingerprint, ImageFile, fingerprint_files
+from .pixels import holds_image
 
 MAX_IMAGES = 1000
 """Images in a chunk: a shard's worth, so that a change costs little and files stay few."""
@@ -126,13 +129,16 @@ class FolderSamples:
         return digest.hexdigest()
 
 
-def find_chunks(root: Path) -> list[FolderChunk]:
+def find_chunks(root: Path, left_out: Counter[str] | None = None) -> list[FolderChunk]:
     """The images below a folder, in chunks; reads the first and last 4 KiB of each file.
 
-    ConfigError where the folder holds another kind of input, ShardError where it holds no image.
+    Adds to `left_out`, by suffix, the files that are no images and belong to none. ConfigError
+    where the folder holds another kind of input, ShardError where it holds no image.
     """
     cuts = [
-        (folder, chunk) for folder, images in find_images(root) for chunk in split_chunks(images)
+        (folder, chunk)
+        for folder, images in find_images(root, left_out)
+        for chunk in split_chunks(images)
     ]
     top = os.fspath(root)
     paths = (os.path.join(top, folder, name) for folder, images in cuts for name in _names(images))
@@ -140,36 +146,45 @@ def find_chunks(root: Path) -> list[FolderChunk]:
     return [_chunk_of(root, folder, images, fingerprints) for folder, images in cuts]
 
 
-def find_images(root: Path) -> list[tuple[str, list[FolderImage]]]:
+def find_images(
+    root: Path, left_out: Counter[str] | None = None
+) -> list[tuple[str, list[FolderImage]]]:
     """All that `walk` finds; where that is nothing, an error says what is there."""
+    others: Counter[str] = Counter()
     if not root.exists():
         existing = next(parent for parent in root.absolute().parents if parent.exists())
         raise ShardError(f"there is no folder {root} (the path exists as far as {existing})")
-    folders = list(walk(root)) if root.is_dir() else []
+    folders = list(walk(root, others)) if root.is_dir() else []
     if not folders:
         require_kind(root, "images")
         if not root.is_dir():
             raise ShardError(f"{root} is not a folder: name the folder that holds the images")
-        known = ", ".join(sorted(DOTTED_IMAGE_SUFFIXES))
+        hold = f"no image, but {list_suffixes(others)}" if others else "no image"
+        known = ", ".join(f".{suffix}" for suffix in FIRST_SUFFIXES)
         raise ShardError(
-            f"{root} and the folders below it hold no image: name a folder of files that end in "
-            f"{known}"
+            f"{root} and the folders below it hold {hold}: name a folder of files that end in "
+            f"{known} or another suffix of images{hint_at_extra(others)}"
         )
+    if left_out is not None:
+        left_out.update(others)
     return folders
 
 
-def walk(root: Path) -> Iterator[tuple[str, list[FolderImage]]]:
+def walk(
+    root: Path, left_out: Counter[str] | None = None
+) -> Iterator[tuple[str, list[FolderImage]]]:
     """Every folder from `root` down that holds images, with its images, all in natural order.
 
-    Skips hidden files and folders, and `__MACOSX`. Follows each linked folder once, but no link
-    to a folder that contains `root` or lies inside it.
+    A file without a suffix is an image if it begins like one. Adds other files to `left_out`, by
+    suffix. Skips hidden files and folders, and those of operating systems. Follows each linked
+    folder once, but no link to a folder that contains `root` or lies inside it.
     """
     real_root = os.path.realpath(root)
     seen = {real_root}
     pending = [""]
     while pending:
         folder = pending.pop()
-        images, subfolders = _scan(root / folder)
+        images, subfolders = _scan(root / folder, left_out)
         if images:
             yield folder, images
         entered = []
@@ -217,8 +232,8 @@ def image_path(root: Path, key: str) -> Path:
     return root / os.fsdecode(raw)
 
 
-def _scan(folder: Path) -> tuple[list[FolderImage], list[str]]:
-    """The images in a folder, and its subfolders."""
+def _scan(folder: Path, left_out: Counter[str] | None) -> tuple[list[FolderImage], list[str]]:
+    """The images in a folder, and its subfolders; counts other files by suffix."""
     try:
         with os.scandir(folder) as entries:
             is_folder = {entry.name: entry.is_dir() for entry in entries if is_visible(entry.name)}
@@ -227,13 +242,25 @@ def _scan(folder: Path) -> tuple[list[FolderImage], list[str]]:
     names = sorted(is_folder, key=natural_key)
     texts: dict[str, dict[str, str]] = {}
     image_names = []
+    others: Counter[str] = Counter()
     for name in names:
         stem, suffix = os.path.splitext(name)
-        if not is_folder[name] and suffix.lower() in _TEXT_SUFFIXES:
-            texts.setdefault(stem, {}).setdefault(suffix.lower()[1:], name)
-        elif not is_folder[name] and suffix.lower() in DOTTED_IMAGE_SUFFIXES:
+        if is_folder[name]:
+            continue
+        if suffix.lower() in _TEXT_SUFFIXES:
+            first = texts.setdefault(stem, {}).setdefault(suffix.lower()[1:], name)
+            others[suffix.lower()[1:]] += first != name
+        elif is_image_suffix(suffix) or (not suffix and holds_image(os.path.join(folder, name))):
             image_names.append(name)
+        else:
+            others[suffix.lower()[1:]] += 1
     images = [FolderImage(name, texts.get(os.path.splitext(name)[0], {})) for name in image_names]
+    if left_out is not None:
+        stems = {os.path.splitext(name)[0] for name in image_names}
+        others.update(
+            suffix for stem, named in texts.items() if stem not in stems for suffix in named
+        )
+        left_out.update(+others)
     return images, [name for name in names if is_folder[name]]
 
 

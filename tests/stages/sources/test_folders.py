@@ -56,7 +56,7 @@ def test_images_are_found_below_the_folder_in_natural_order(tmp_path):
 
 
 def test_only_image_suffixes_count_in_any_case(tmp_path):
-    touch(tmp_path, "a.JPG", "b.Jpeg", "c.TIFF", "d.txt", "e.jpg.part", "f", "g.tar", "h.heic")
+    touch(tmp_path, "a.JPG", "b.Jpeg", "c.TIFF", "d.txt", "e.jpg.part", "f", "g.tar", "h.mov")
     assert keys(tmp_path) == ["a.JPG", "b.Jpeg", "c.TIFF"]
 
 

@@ -11,6 +11,7 @@ from .contract import Inputs, Part, Runtime, Stage
 from .embedder import Embedder
 from .encoder import Encoder, Exif, Precision, load_encoder
 from .part_tables import EmbeddingRows, describe_reasons, hint_at_remote, require_few_skipped
+from .sources.left_out import hint_at_extra
 from .sources.source import Samples, SampleSource
 
 
@@ -175,5 +176,6 @@ def _nothing_embedded(records: Sequence[PartRecord]) -> str:
     return (
         f"no image could be embedded ({shards}): {holds}skipped: "
         f"{describe_reasons(reasons) or 'none'}; "
-        f"images must be .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif{hint_at_remote(reasons)}"
+        f"images must be .jpg, .png, .webp, .gif, .bmp, .tif or another format that is read"
+        f"{hint_at_extra(suffixes)}{hint_at_remote(reasons)}"
     )

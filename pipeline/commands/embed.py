@@ -8,7 +8,7 @@ import typer
 
 from ...stages.sources.left_out import describe_left_out
 from ...store import Artifact, ConfigError
-from ..view.skipped import count_skipped
+from ..view.skipped import count_skipped, explain_skipped
 from .app import subcommands
 from .options import (
     MAKING,
@@ -131,6 +131,8 @@ def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None
             f"remote: {reasons['remote']:,} images are addresses, which are not downloaded: "
             "img2dataset makes tar shards of such a table"
         )
+    for line in explain_skipped(embeddings):
+        typer.echo(line)
     members: Counter[str] = Counter()
     for part in embeddings.parts:
         members.update(part.facts.get("left_out", {}))

@@ -1,10 +1,20 @@
 """Samples that were skipped: how many by reason, and their rows."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+from ...stages.sources.left_out import hint_at_extra
 from ...store import Artifact
+
+_HEIF = re.compile(r"starts with b['\"].{4,16}ftyp(hei|hev|mif1|msf1)")
+"""What a skipped HEIC begins with, whatever the name of its file is."""
+_SEEN = "suffixes seen: "
+_EXAMINED = 100_000
+"""Skipped samples of which the details are read."""
+_SHOWN = 5
 
 
 def count_skipped(embeddings: Artifact) -> Counter[str]:
@@ -32,3 +42,26 @@ def read_skipped(
             wanted = [row for row in rows if reason is None or row["reason"] == reason]
             yield from wanted[max(0, offset - total) : None if end is None else end - total]
         total += held
+
+
+def explain_skipped(embeddings: Artifact) -> list[str]:
+    """Lines on what samples without an image hold, and on what to install to read some of them."""
+    without_image: Counter[str] = Counter()
+    for row in islice(read_skipped(embeddings, "no_image"), _EXAMINED):
+        if row["detail"].startswith(_SEEN):
+            without_image[row["detail"].removeprefix(_SEEN)] += 1
+    lines = []
+    if without_image:
+        kinds = ", ".join(
+            f"{count:,} with only {suffixes}"
+            for suffixes, count in without_image.most_common(_SHOWN)
+        )
+        suffixes = {suffix: 1 for seen in without_image for suffix in seen.split(", ")}
+        lines.append(f"no_image: {kinds}{hint_at_extra(suffixes)}")
+    unsupported = islice(read_skipped(embeddings, "unsupported"), _EXAMINED)
+    heic = sum(_HEIF.match(row["detail"]) is not None for row in unsupported)
+    if heic:
+        lines.append(
+            f"unsupported: {heic:,} are HEIC by their bytes{hint_at_extra({'heic': heic})}"
+        )
+    return lines

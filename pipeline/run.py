@@ -1,5 +1,6 @@
 """A run as Python sees it: its artifacts, and search over them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -8,12 +9,14 @@ from ..store import RunRecord, Store
 from ..store.paths import StorePath
 from .view.answer import open_searcher, search_run
 from .view.opened_run import OpenedRun
-from .view.query import Question, examples
+from .view.query import Question, describe_cuts, examples
 from .view.searcher import Hit, Searcher
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+log = logging.getLogger(__name__)
 
 AnyImage: TypeAlias = "str | Path | bytes | Image.Image"
 """A path, a file:// URL, `-` for standard input, encoded bytes, or an image that Pillow opened."""
@@ -58,7 +61,10 @@ class Run(OpenedRun):
             min_confidence=min_confidence,
             target_recall=target_recall,
         )
-        return search_run(self, question, self.searcher(question.where))
+        hits = search_run(self, question, self.searcher(question.where))
+        for line in describe_cuts(self.encoder, question) if question.has_text else ():
+            log.warning("%s", line)
+        return hits
 
     def searcher(self, space: str) -> Searcher:
         """What finds rows of a space, opened once; raises what `open_searcher` does."""

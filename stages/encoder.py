@@ -47,7 +47,8 @@ class Encoder:
     model: Any
     preprocess: "Callable[[Image.Image], torch.Tensor]"
     """Turns an image into the pixels that `images` takes; can be sent to another process."""
-    tokenizer: "Callable[[Sequence[str]], torch.Tensor]"
+    tokenizer: "Callable[..., torch.Tensor]"
+    """Turns a list of texts into their tokens (b, context length)."""
     device: str
     identity: Mapping[str, Any]
     """Model, weights digest, preprocessing: a query's encoder must have the same."""
@@ -116,6 +117,16 @@ class Encoder:
             with self._precision():
                 rows = self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
             return _unit(rows).cpu().numpy()
+
+    def cut_texts(self, texts: Sequence[str]) -> list[str]:
+        """Those texts of which the model does not read the end, as they have too many tokens."""
+        most = self.tokenizer([""]).shape[1]
+        # A token has at least one byte, and two tokens mark the ends.
+        long = [text for text in texts if len(text.encode()) + 2 > most]
+        if not long:
+            return []
+        padding, *rows = self.tokenizer(["", *long], context_length=most + 1)
+        return [text for text, row in zip(long, rows, strict=True) if row[-1] != padding[-1]]
 
     def _normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Pixels on the device, normalised as open_clip's preprocessing does."""

@@ -22,6 +22,9 @@ from .select_k import curve_lines
 
 app = subcommands()
 
+_FEWEST = 2
+"""Images that training needs."""
+
 
 @app.command(name="run")
 @takes(*MODEL, "max_skipped", "allow_partial", "batch_size", "workers", "device", "sets", "store")
@@ -119,6 +122,11 @@ def make_all(plan: Plan) -> None:
     """Makes everything that search and captions need, and prints the results."""
     embeddings = plan.make("embeddings")
     print_counts(embeddings, plan.left_out)
+    if embeddings.rows < _FEWEST:
+        raise ConfigError(
+            f"clusters need at least {_FEWEST} images, got {embeddings.rows}: name more; what is "
+            "embedded can be searched"
+        )
     for slot in ("heads", "features", "spectrum"):
         plan.make(slot)
     if "k_curve" in plan.settings.assign.needs:

@@ -77,7 +77,7 @@ def search(
       curl -s https://example.com/a.jpg | cpp-pipe search --query -
     """
     from ..view.answer import search_run
-    from ..view.query import Example, Question, image_example, unlike_example
+    from ..view.query import Example, Question, describe_cuts, image_example, unlike_example
 
     like = (
         *map(image_example, query or []),
@@ -101,6 +101,8 @@ def search(
     prepare_search(plan, question.where)
     run = open_run(plan)
     hits = search_run(run, question)
+    for line in describe_cuts(run.encoder, question) if question.has_text else ():
+        say(line)
     if sheet is not None:
         shown = next((example for example in like if example.kind == "image"), like[0])
         image = shown.value if shown.kind == "image" else None

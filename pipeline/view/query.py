@@ -21,6 +21,9 @@ ExampleKind = Literal["image", "text", "key", "row", "vector"]
 
 STANDARD_INPUT = "-"
 
+_SHOWN = 40
+"""Characters of a text in a message."""
+
 _UNLIKE_WEIGHT = 0.5
 """Of the mean of the examples to avoid; the mean of those to be like has weight 1 (Rocchio, 1971).
 So what both have in common still counts."""
@@ -34,6 +37,12 @@ class Example:
     value: Any
     name: str = ""
     """The name of the file that an image was read from."""
+
+    def __post_init__(self) -> None:
+        if self.kind in ("text", "key") and not isinstance(self.value, str):
+            raise QueryError(f"a {self.kind} must be a str, got {self.value!r}")
+        if self.kind in ("text", "key") and not self.value.strip():
+            raise QueryError(f"a {self.kind} must not be empty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +70,7 @@ class Question:
         object.__setattr__(self, "clusters", tuple(_whole(k, "cluster") for k in self.clusters))
         if self.space not in (None, "features", "embeddings"):
             raise ConfigError(f"space must be 'features' or 'embeddings', got {self.space!r}")
-        space_for(self.space, has_text=self._has_text)
+        space_for(self.space, has_text=self.has_text)
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise ConfigError(f"min_confidence must be from 0 to 1, got {self.min_confidence}")
         if self.target_recall is not None and not 0 < self.target_recall <= 1:
@@ -77,10 +86,11 @@ class Question:
     @property
     def where(self) -> str:
         """The space that is searched."""
-        return space_for(self.space, has_text=self._has_text)
+        return space_for(self.space, has_text=self.has_text)
 
     @property
-    def _has_text(self) -> bool:
+    def has_text(self) -> bool:
+        """Whether an example is a text, so that the model is needed."""
         return any(example.kind == "text" for example in (*self.like, *self.unlike))
 
 
@@ -115,17 +125,8 @@ def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
             values = list(np.atleast_2d(np.asarray(value, np.float32)))
         else:
             values = value if isinstance(value, list | tuple) else [value]
-        made += [Example(kind=kind, value=_checked(value, kind)) for value in values]
+        made += [Example(kind=kind, value=value) for value in values]
     return tuple(made)
-
-
-def _checked(value: Any, kind: ExampleKind) -> Any:
-    """The value of an example of a kind; QueryError if it is of another type, or has no words."""
-    if kind in ("text", "key") and not isinstance(value, str):
-        raise QueryError(f"a {kind} must be a str, got {value!r}")
-    if kind == "text" and not value.strip():
-        raise QueryError("a text must not be empty")
-    return value
 
 
 def unlike_example(text: str) -> Example:
@@ -242,6 +243,17 @@ def check_vector(vector: "np.ndarray", width: int, space: str) -> "np.ndarray":
             f"shape {vector.shape} and length {length:g}"
         )
     return (vector.astype(np.float64) / length).astype(np.float32)[None]
+
+
+def describe_cuts(encoder: Encoder, question: Question) -> list[str]:
+    """A line for each text of a question that the model does not read to its end."""
+    texts = [
+        example.value for example in (*question.like, *question.unlike) if example.kind == "text"
+    ]
+    return [
+        f"the text {text[:_SHOWN]!r}… is longer than the model reads: its end does not count"
+        for text in encoder.cut_texts(texts)
+    ]
 
 
 def embed_image(encoder: Encoder, image: "Image.Image") -> "np.ndarray":

@@ -11,7 +11,7 @@ from pathlib import Path
 from ...store.errors import ShardError
 from ..contract import Place
 from .input_kinds import is_visible
-from .pattern_hints import compress_names, why_nothing
+from .pattern_hints import compress_names, similar_names, why_nothing
 
 MAX_NAMES = 1_000_000
 """More names than this in one pattern are a typing error, and would fill the memory."""
@@ -97,6 +97,8 @@ def expand(patterns: Sequence[str], target: PatternTarget | None = None) -> Matc
         hint = _why_missing(missing[0], target)
         if len(patterns) > 1:
             hint += "; if the shell expanded a pattern, quote it: 'laion/{000..999}.tar'"
+        if len(missing) == 1:
+            raise ShardError(f"the {target.noun} {missing[0]} does not exist: {hint}")
         raise ShardError(f"none of the {len(missing)} {target.noun}s named exists: {hint}")
     first_by_file: dict[str, Place] = {}
     duplicates: list[Place] = []
@@ -157,11 +159,11 @@ def is_remote(pattern: str) -> bool:
 
 
 def _why_missing(name: str, target: PatternTarget) -> str:
-    return (
-        f"{name} does not exist, or may not be read"
-        if is_remote(name)
-        else why_nothing(name, target.suffix)
-    )
+    if is_remote(name):
+        return "check the address and your right to read"
+    near = similar_names(Path(name))
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return hint + why_nothing(name, target.suffix)
 
 
 def _find(name: str, folders: tuple[Path, ...]) -> Path | None:

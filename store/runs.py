@@ -30,6 +30,8 @@ class RunRecord:
     """Unfinished versions, by slot; `gc` keeps them, so that they can be resumed."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each part's shard lay when it was embedded."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """For each part a text that differs once its shard is written to."""
 
 
 def split_slot(slot: str) -> tuple[str, str]:
@@ -105,6 +107,8 @@ def _parse(value: object, path: StorePath) -> RunRecord:
         versions=fields.texts("versions"),
         making=fields.texts("making"),
         sources=fields.texts("sources"),
+        # Older records have none.
+        stamps=fields.texts("stamps") if isinstance(value, dict) and "stamps" in value else {},
     )
     fields.require(
         record.name == path.parent.name, "name", f"{path.parent.name!r}, as the folder's"

@@ -13,6 +13,7 @@ from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
 from ...store.runs import kind_of, split_slot
 from ..config import Settings
+from .changes import tell_changes
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
 from .slots import Filling, filling_of
@@ -136,6 +137,7 @@ class Plan:
             allow_missing=self.runtime.allow_partial,
             left_out=self.left_out,
         )
+        sources = tell_changes(sources, self.store, self.run, self.say)
         runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
         stage = Embed(**fields)
         return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)

@@ -49,7 +49,7 @@ def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> byte
 
 
 def _from_tar(place: str, row: Row) -> bytes:
-    require_same_shard(place, row["part"])
+    require_same_shard(place, row["part"], row.get("sha256", ""))
     if is_remote(place):
         return read_range(place, row["offset"], row["size"])
     with Path(place).open("rb") as file:
@@ -66,8 +66,9 @@ def _from_folder(place: str, row: Row) -> bytes:
 
 
 def _from_table(place: str, row: Row) -> bytes:
-    require_same_table(Path(place), row["image_column"], row["part"])
-    return read_table_image(Path(place), row["image_column"], row["key"])
+    path, column = Path(place), row["image_column"]
+    require_same_table(path, column, row["part"], row.get("sha256", ""))
+    return read_table_image(path, column, row["key"])
 
 
 _SOURCES: Mapping[str, tuple[str, Callable[[str, Row], bytes]]] = {

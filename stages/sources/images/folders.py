@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..image_formats import FIRST_SUFFIXES, is_image_suffix
 from ..input_kinds import is_visible, require_kind
 from ..left_out import hint_at_extra, list_suffixes
 from ..patterns import natural_key
-from ..shards import part_name
+from ..shards import part_name, stamp_of
 from .files import Fingerprint, ImageFile, fingerprint_files
 from .pixels import holds_image
 
@@ -50,6 +50,8 @@ class FolderChunk:
     size: int
     identity: str
     """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
+    stamp: str = field(default="", compare=False)
+    """See `Source.stamp`."""
 
     @property
     def name(self) -> str:
@@ -60,6 +62,10 @@ class FolderChunk:
     def part_name(self) -> str:
         """The name of the part; safe in any file system."""
         return part_name(self.name, self.identity)
+
+    def told_apart(self, content: str) -> "FolderChunk":
+        """The same chunk, whose identity says its content, too."""
+        return replace(self, identity=digest_json({"edges": self.identity, "content": content}))
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["FolderSamples"]:
@@ -276,10 +282,15 @@ def _names(images: Iterable[FolderImage]) -> Iterator[str]:
 
 
 def _chunk_of(
-    root: Path, folder: str, images: list[FolderImage], fingerprints: Iterator[Fingerprint]
+    root: Path,
+    folder: str,
+    images: list[FolderImage],
+    fingerprints: Iterator[tuple[Fingerprint, int]],
 ) -> FolderChunk:
     """One chunk; takes its files' fingerprints from `fingerprints`."""
-    files = [(name, next(fingerprints)) for name in _names(images)]
+    names = list(_names(images))
+    known = [next(fingerprints) for _ in names]
+    files = [(name, fingerprint) for name, (fingerprint, _) in zip(names, known, strict=True)]
     name = shard_name(root, folder)
     return FolderChunk(
         path=root,
@@ -287,6 +298,7 @@ def _chunk_of(
         images=tuple(images),
         size=sum(fingerprint[0] for _, fingerprint in files if fingerprint is not None),
         identity=digest_json({"folder": name, "files": files}),
+        stamp=stamp_of([time_ns for _, time_ns in known]),
     )
 
 

@@ -26,7 +26,8 @@ class TarShard(Shard):
         with open_tar(self.path, parse_successes(find_stats(self.path))) as samples:
             yield samples
         is_unchanged = (
-            stamp(self.path) == before and type(self).of(self.path).identity == self.identity
+            stamp(self.path) == before
+            and type(self).of(self.path).told_apart(self.content).identity == self.identity
         )
         require_unchanged(self.path, is_unchanged)
 

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from ...stages.contract import Source
-from ...stages.sources.changes import digest_contents, is_unchanged, name_as, stem_of
+from ...stages.sources.changes import (
+    digest_contents,
+    has_more_images,
+    is_unchanged,
+    name_as,
+    read_with_extra,
+    stem_of,
+)
 from ...stages.sources.source import SampleSource
 from ...store import Artifact, PartRecord, RunRecord, Store
 from ...store.kinds import EMBEDDINGS
@@ -60,6 +67,9 @@ def _told(
         named, part = found
         stamp = earlier.record.stamps.get(part.name)
         if is_unchanged(named, part, earlier.embeddings, stamp):
+            if has_more_images(named, part, earlier.embeddings):
+                say(f"{source.path} has images that can be read now: it is embedded again")
+                return read_with_extra(source, part.facts["sha256"])
             return named
         say(f"{source.path} was changed since it was embedded: it is embedded again")
         return source.told_apart(digest_contents(source))

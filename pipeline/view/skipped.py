@@ -1,17 +1,13 @@
 """Samples that were skipped: how many by reason, and their rows."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from ...stages.sources.left_out import hint_at_extra
+from ...stages.sources.left_out import SEEN, hint_at_extra, needs_heif
 from ...store import Artifact
 
-_HEIF = re.compile(r"starts with b['\"].{4,16}ftyp(hei|hev|mif1|msf1)")
-"""What a skipped HEIC begins with, whatever the name of its file is."""
-_SEEN = "suffixes seen: "
 _EXAMINED = 100_000
 """Skipped samples of which the details are read."""
 _SHOWN = 5
@@ -48,8 +44,8 @@ def explain_skipped(embeddings: Artifact) -> list[str]:
     """Lines on what samples without an image hold, and on what to install to read some of them."""
     without_image: Counter[str] = Counter()
     for row in islice(read_skipped(embeddings, "no_image"), _EXAMINED):
-        if row["detail"].startswith(_SEEN):
-            without_image[row["detail"].removeprefix(_SEEN)] += 1
+        if row["detail"].startswith(SEEN):
+            without_image[row["detail"].removeprefix(SEEN)] += 1
     lines = []
     if without_image:
         kinds = ", ".join(
@@ -59,7 +55,7 @@ def explain_skipped(embeddings: Artifact) -> list[str]:
         suffixes = {suffix: 1 for seen in without_image for suffix in seen.split(", ")}
         lines.append(f"no_image: {kinds}{hint_at_extra(suffixes)}")
     unsupported = islice(read_skipped(embeddings, "unsupported"), _EXAMINED)
-    heic = sum(_HEIF.match(row["detail"]) is not None for row in unsupported)
+    heic = sum(needs_heif("unsupported", row["detail"]) for row in unsupported)
     if heic:
         lines.append(
             f"unsupported: {heic:,} are HEIC by their bytes{hint_at_extra({'heic': heic})}"

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import urlsplit
 
+from ...stages.sources.changes import forms_of
 from ...stages.sources.patterns import is_remote
 from ...stages.sources.remote import Address, RemoteShard
 from ...stages.sources.tables.files import TableFile
@@ -92,11 +93,10 @@ def _require(is_same: bool) -> None:
 
 @lru_cache(maxsize=65_536)
 def _shard_names(place: str, unchanged: Stamp | None, content: str) -> tuple[str, ...]:
-    shard = shard_at(place)
-    return shard.part_name, shard.told_apart(content).part_name
+    return tuple(form.part_name for form in forms_of(shard_at(place), content))
 
 
 @lru_cache(maxsize=65_536)
 def _table_names(path: Path, image_column: str, unchanged: Stamp, content: str) -> tuple[str, ...]:
     table = TableFile.of(path, image_column)
-    return table.part_name, table.told_apart(content).part_name
+    return tuple(form.part_name for form in forms_of(table, content))

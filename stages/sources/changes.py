@@ -11,19 +11,42 @@ from datetime import datetime
 from pathlib import Path
 
 from ...store import Artifact, PartRecord
+from .image_formats import EXTRAS, is_image_suffix
 from .images.pixels import UndecodableImage
+from .left_out import needs_heif
 from .source import SampleSource
+
+_SUFFIX = "heic"
+_EXTRA = EXTRAS[_SUFFIX]
 
 
 def name_as(source: SampleSource, part: PartRecord) -> SampleSource | None:
     """The source under the name of the part that it became, where names, sizes and edges agree."""
-    if source.part_name == part.name:
-        return source
-    content = part.facts.get("sha256")
-    if content is None or stem_of(source.part_name) != stem_of(part.name):
+    if stem_of(source.part_name) != stem_of(part.name):
         return None
-    apart = source.told_apart(content)
-    return apart if apart.part_name == part.name else None
+    forms = forms_of(source, part.facts.get("sha256", ""))
+    return next((form for form in forms if form.part_name == part.name), None)
+
+
+def forms_of(source: SampleSource, content: str) -> tuple[SampleSource, ...]:
+    """The identities that a source with this digest may have in a store."""
+    return source, source.told_apart(content), read_with_extra(source, content)
+
+
+def read_with_extra(source: SampleSource, content: str) -> SampleSource:
+    """A source with this digest, read by an extra that earlier was not installed."""
+    return source.told_apart(f"{content} {_EXTRA}")
+
+
+def has_more_images(source: SampleSource, part: PartRecord, embeddings: Artifact) -> bool:
+    """Whether an extra that is now installed reads samples of a part that were skipped."""
+    skipped = part.facts.get("skipped", {})
+    if not is_image_suffix(_SUFFIX) or not (skipped.keys() & {"no_image", "unsupported"}):
+        return False
+    if source.part_name == read_with_extra(source, part.facts.get("sha256", "")).part_name:
+        return False
+    rows = embeddings.table(part.name, "skipped").select(["reason", "detail"]).to_pylist()
+    return any(needs_heif(row["reason"], row["detail"]) for row in rows)
 
 
 def stem_of(part: str) -> str:

@@ -2,10 +2,14 @@
 
 import io
 import re
+import subprocess
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -136,6 +140,44 @@ def test_other_members_of_a_shard_are_counted(tmp_path):
     assert "seen 3 = embedded 2 + skipped 1 (no_image 1)" in done.out
     assert "no_image: 1 with only mp4\n" in done.out
     assert "2 members of tar shards were left out: 1 without a suffix, 1 .txt" in done.out
+
+
+def without_heif(store: Path, *words: str | Path) -> str:
+    """What a command prints where the extra is not installed."""
+    code = (
+        "import sys; sys.modules['pillow_heif'] = None; from cpp_pipe.__main__ import main; main()"
+    )
+    command = [sys.executable, "-c", code, *map(str, words), "--store", str(store)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("flag", ["--images", "--shards", "--table"])
+def test_after_its_extra_is_installed_heic_is_embedded(tmp_path, flag):
+    named, store = tmp_path / "in", tmp_path / "store"
+    named.mkdir()
+    heic = as_format(1, "HEIF")
+    if flag == "--images":
+        write_image(named / "a.png")
+        (named / "b.heic").write_bytes(heic)
+        (named / "c.jpg").write_bytes(heic)  # as some programs rename them
+    elif flag == "--shards":
+        with tarfile.open(named / "a.tar", "w") as tar:
+            for name, content in (("a.png", png(0)), ("b.heic", heic), ("c.jpg", heic)):
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                tar.addfile(header, io.BytesIO(content))
+    else:
+        pq.write_table(pa.table({"image": [png(0), heic, heic]}), named / "a.parquet")
+    words = ["embed", flag, named, *DIGITS, "--max-skipped", "0.9"]
+    out = without_heif(store, *words)
+    assert "embedded 1 + skipped" in out and "pip install 'cpp-pipe[heif]' to read .heic" in out
+    done = succeed(store, *words)
+    assert "seen 3 = embedded 3 + skipped 0" in done.out
+    again = succeed(store, *words)
+    assert "nothing to do" in again.err and "embedded 3" in again.out
+    run = Run.open(store)
+    assert [run.image(row).size for row in range(3)] == [(32, 32)] * 3
+    assert "copied 3 samples" in succeed(store, "curate", "--out", tmp_path / "out").out
 
 
 def test_files_beside_shards_are_counted_but_not_their_tables(tmp_path):

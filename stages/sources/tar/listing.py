@@ -19,6 +19,7 @@ from ....store.errors import ShardError
 from ..faults import Fault, FaultReason
 from ..image_formats import image_suffixes, is_image_suffix
 from ..input_kinds import is_visible
+from ..left_out import SEEN
 
 BLOCK = 512
 _COMPRESSIONS = (
@@ -318,4 +319,4 @@ def _why_no_image(candidate: _Candidate, why_cut: str | None) -> tuple[int, Faul
     seen = ", ".join(sorted(candidate.members))
     if why_cut is not None:
         return candidate.offset, "truncated", f"only {seen} stand before the cut: {why_cut}"
-    return candidate.offset, "no_image", f"suffixes seen: {seen}"
+    return candidate.offset, "no_image", f"{SEEN}{seen}"

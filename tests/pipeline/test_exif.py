@@ -88,7 +88,7 @@ def is_upright(image: Image.Image) -> bool:
     upright = Image.open(io.BytesIO(png(7))).convert("L").resize((64, 64))
     square = image.convert("L").resize((64, 64))
     pixels = [np.asarray(one, np.float64).ravel() for one in (square, upright)]
-    return bool(np.corrcoef(*pixels).min() > 0.95)
+    return bool(np.corrcoef(np.stack(pixels)).min() > 0.95)
 
 
 @pytest.mark.parametrize("run", ["ignored", "applied"])

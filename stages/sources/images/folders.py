@@ -11,31 +11,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....store.digest import digest_json
-from ....store.errors import ShardError
 from ..faults import Fault
 from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
-from ..image_formats import FIRST_SUFFIXES, is_image_suffix
-from ..input_kinds import is_visible, require_kind
-from ..left_out import hint_at_extra, list_suffixes
-from ..patterns import natural_key
 from ..shards import part_name, stamp_of
 from .files import Fingerprint, ImageFile, fingerprint_files
-from .pixels import holds_image
+from .tree import FolderImage, find_images
 
 MAX_IMAGES = 1000
 """Images in a chunk: a shard's worth, so that a change costs little and files stay few."""
 _MEAN_IMAGES = 1024
 """One name in this many ends a chunk, whatever the names around it are."""
-_TEXT_SUFFIXES = frozenset({".txt", ".json", ".cls"})
-
-
-@dataclass(frozen=True, slots=True)
-class FolderImage:
-    """An image in a folder."""
-
-    name: str
-    texts: Mapping[str, str]
-    """The names of the text files with the same stem, by suffix without the dot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,58 +137,6 @@ def find_chunks(root: Path, left_out: Counter[str] | None = None) -> list[Folder
     return [_chunk_of(root, folder, images, fingerprints) for folder, images in cuts]
 
 
-def find_images(
-    root: Path, left_out: Counter[str] | None = None
-) -> list[tuple[str, list[FolderImage]]]:
-    """All that `walk` finds; where that is nothing, an error says what is there."""
-    others: Counter[str] = Counter()
-    if not root.exists():
-        existing = next(parent for parent in root.absolute().parents if parent.exists())
-        raise ShardError(f"there is no folder {root} (the path exists as far as {existing})")
-    folders = list(walk(root, others)) if root.is_dir() else []
-    if not folders:
-        require_kind(root, "images")
-        if not root.is_dir():
-            raise ShardError(f"{root} is not a folder: name the folder that holds the images")
-        hold = f"no image, but {list_suffixes(others)}" if others else "no image"
-        known = ", ".join(f".{suffix}" for suffix in FIRST_SUFFIXES)
-        raise ShardError(
-            f"{root} and the folders below it hold {hold}: name a folder of files that end in "
-            f"{known} or another suffix of images{hint_at_extra(others)}"
-        )
-    if left_out is not None:
-        left_out.update(others)
-    return folders
-
-
-def walk(
-    root: Path, left_out: Counter[str] | None = None
-) -> Iterator[tuple[str, list[FolderImage]]]:
-    """Every folder from `root` down that holds images, with its images, all in natural order.
-
-    A file without a suffix is an image if it begins like one. Adds other files to `left_out`, by
-    suffix. Skips hidden files and folders, and those of operating systems. Follows each linked
-    folder once, but no link to a folder that contains `root` or lies inside it.
-    """
-    real_root = os.path.realpath(root)
-    seen = {real_root}
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        images, subfolders = _scan(root / folder, left_out)
-        if images:
-            yield folder, images
-        entered = []
-        for name in subfolders:
-            path = os.path.join(root, folder, name)
-            real = os.path.realpath(path)
-            if real in seen or (os.path.islink(path) and _overlap(real, real_root)):
-                continue
-            seen.add(real)
-            entered.append(f"{folder}/{name}" if folder else name)
-        pending += reversed(entered)
-
-
 def split_chunks(images: Iterable[FolderImage]) -> Iterator[list[FolderImage]]:
     """Chunks of at most a thousand images, in order.
 
@@ -236,42 +169,6 @@ def image_path(root: Path, key: str) -> Path:
         rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), key.encode()
     )
     return root / os.fsdecode(raw)
-
-
-def _scan(folder: Path, left_out: Counter[str] | None) -> tuple[list[FolderImage], list[str]]:
-    """The images in a folder, and its subfolders; counts other files by suffix."""
-    try:
-        with os.scandir(folder) as entries:
-            is_folder = {entry.name: entry.is_dir() for entry in entries if is_visible(entry.name)}
-    except OSError as error:
-        raise ShardError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    names = sorted(is_folder, key=natural_key)
-    texts: dict[str, dict[str, str]] = {}
-    image_names = []
-    others: Counter[str] = Counter()
-    for name in names:
-        stem, suffix = os.path.splitext(name)
-        if is_folder[name]:
-            continue
-        if suffix.lower() in _TEXT_SUFFIXES:
-            first = texts.setdefault(stem, {}).setdefault(suffix.lower()[1:], name)
-            others[suffix.lower()[1:]] += first != name
-        elif is_image_suffix(suffix) or (not suffix and holds_image(os.path.join(folder, name))):
-            image_names.append(name)
-        else:
-            others[suffix.lower()[1:]] += 1
-    images = [FolderImage(name, texts.get(os.path.splitext(name)[0], {})) for name in image_names]
-    if left_out is not None:
-        stems = {os.path.splitext(name)[0] for name in image_names}
-        others.update(
-            suffix for stem, named in texts.items() if stem not in stems for suffix in named
-        )
-        left_out.update(+others)
-    return images, [name for name in names if is_folder[name]]
-
-
-def _overlap(path: str, other: str) -> bool:
-    return os.path.commonpath([path, other]) in (path, other)
 
 
 def _names(images: Iterable[FolderImage]) -> Iterator[str]:

@@ -12,8 +12,9 @@ from ....store.errors import ConfigError
 from ....store.files import sync, temporary_sibling
 from ..faults import FaultReason
 from ..images.files import read_image_file
-from ..images.folders import FolderImage, find_images, utf8_name
+from ..images.folders import utf8_name
 from ..images.pixels import UndecodableImage, suffix_of
+from ..images.tree import FolderImage, find_images
 from .listing import split_name
 
 

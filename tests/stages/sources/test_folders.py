@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from cpp_pipe.stages.sources.images.folders import (
     MAX_IMAGES,
     FolderChunk,
-    FolderImage,
     find_chunks,
     image_path,
     split_chunks,
-    walk,
 )
 from cpp_pipe.stages.sources.images.pixels import UndecodableImage
+from cpp_pipe.stages.sources.images.tree import FolderImage, walk
 from cpp_pipe.store.errors import ConfigError, ShardError
 
 from ...rights import file_modes_hold

@@ -81,7 +81,7 @@ def has_numbers_of(image: Image.Image, data: bytes) -> bool:
         numbers = [np.asarray(one, np.float64).ravel() for one in (image, again)]
     if len(numbers[0]) != len(numbers[1]) or not numbers[1].std():
         return False
-    return bool(np.corrcoef(*numbers).min() > 0.99)
+    return bool(np.corrcoef(np.stack(numbers)).min() > 0.99)
 
 
 def save_in_every_format(image: Image.Image) -> dict[str, bytes]:

@@ -60,6 +60,8 @@ class EmbedSettings:
     """The precision of the model's matrix products; bf16 needs a GPU that supports it."""
     scaled_jpeg: bool = False
     """Decode large JPEGs at a fraction of their size: faster, with slightly different pixels."""
+    exif: Literal["ignore", "apply"] = "ignore"
+    """`apply` turns images as their EXIF orientation says; CLIP was trained without."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """A run as Python sees it: its artifacts, and search over them."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -8,7 +9,7 @@ from ..store import ConfigError, RunRecord, Store
 from ..store.paths import StorePath
 from .view.answer import open_searcher, search_run
 from .view.opened_run import OpenedRun
-from .view.query import Question, examples
+from .view.query import Question, describe_cuts, examples
 from .view.searcher import Hit, Searcher
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .edits.editor import Editor
+log = logging.getLogger(__name__)
 
 AnyImage: TypeAlias = "str | Path | bytes | Image.Image"
 """A path, a file:// URL, `-` for standard input, encoded bytes, or an image that Pillow opened."""
@@ -63,7 +65,10 @@ class Run(OpenedRun):
             target_recall=target_recall,
             edits=edits,
         )
-        return search_run(self, question, self.searcher(question.where))
+        hits = search_run(self, question, self.searcher(question.where))
+        for line in describe_cuts(self.encoder, question) if question.has_text else ():
+            log.warning("%s", line)
+        return hits
 
     @property
     def edits(self) -> "Editor":

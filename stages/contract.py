@@ -43,6 +43,13 @@ class Source(Protocol):
         """The name of the part that it becomes."""
         ...
 
+    @property
+    def stamp(self) -> str:
+        """Another text once one of its files is written to; empty where that cannot be told.
+
+        Begins with the newest time of a change, in nanoseconds, and a colon."""
+        ...
+
 
 Spent = Mapping[str, float]
 """Seconds spent on each activity: `read`, `decode`, `encode`, `write`. Where several threads or

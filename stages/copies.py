@@ -118,6 +118,6 @@ def _keep_first_of_equal(digests: np.ndarray, order: np.ndarray, kept: np.ndarra
     """Of files of equal bytes the first in order is kept."""
     first: dict[str, int] = {}
     for row in order.tolist():
-        leader = first.setdefault(digests[row], row)
+        leader = first.setdefault(str(digests[row]), row)
         if leader != row:
             kept[row] = leader

@@ -15,7 +15,7 @@ import numpy as np
 from ..store import StoreError
 from .batch_queue import Outcome
 from .encoder import Encoder
-from .sources.images.pixels import UndecodableImage, decode
+from .sources.images.pixels import DecodedImage, UndecodableImage
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ class Decoded:
 def decode_all(
     images: Sequence[bytes | Outcome],
     preprocess: "Callable[[Image.Image], torch.Tensor]",
-    at_least: int | None,
+    decode: Callable[[bytes], DecodedImage],
 ) -> Decoded:
     """Decodes and preprocesses images; see `Encoder` for the arguments."""
     began = time.perf_counter()
@@ -45,7 +45,7 @@ def decode_all(
             outcomes.append(encoded)
             continue
         try:
-            image = decode(encoded, at_least=at_least)
+            image = decode(encoded)
         except UndecodableImage as error:
             outcomes.append(Outcome(reason=error.reason, detail=error.detail))
             continue
@@ -76,7 +76,7 @@ class Decoders:
 
     def __init__(self, count: int, encoder: Encoder) -> None:
         self.count = count
-        self._arguments = encoder.preprocess, encoder.at_least
+        self._arguments = encoder.preprocess, encoder.decode
         self._far_end = threading.local()
         self._pool = ThreadPoolExecutor(count)
 
@@ -105,7 +105,7 @@ class Decoders:
         return near
 
 
-def _decode_for(pipe: _Pipe, preprocess: Any, at_least: int | None) -> None:
+def _decode_for(pipe: _Pipe, preprocess: Any, decode: Callable[[bytes], DecodedImage]) -> None:
     """Decodes what arrives in a pipe until its other end is closed."""
     import torch
 
@@ -114,4 +114,4 @@ def _decode_for(pipe: _Pipe, preprocess: Any, at_least: int | None) -> None:
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
-            pipe.send(decode_all(pipe.recv(), preprocess, at_least))
+            pipe.send(decode_all(pipe.recv(), preprocess, decode))

@@ -12,8 +12,9 @@ from ..store.kinds import EMBEDDINGS, Kind
 from .batch_queue import Batch
 from .contract import Inputs, Part, Runtime, Stage
 from .embedder import Embedder
-from .encoder import Encoder, Precision, load_encoder
+from .encoder import Encoder, Exif, Precision, load_encoder
 from .part_tables import EmbeddingRows, describe_reasons, hint_at_remote, require_few_skipped
+from .sources.left_out import hint_at_extra
 from .sources.source import Samples, SampleSource
 
 
@@ -22,7 +23,7 @@ class Embed(Stage):
     """Embeds every sample of every source with a frozen open_clip model.
 
     Pixels go through open_clip's own preprocessing. Before that, images become RGB as in its
-    training: only the first frame of an animation, and EXIF orientation is not applied.
+    training: only the first frame of an animation, and by default without the EXIF orientation.
     """
 
     name: ClassVar[str] = "embed"
@@ -43,13 +44,23 @@ class Embed(Stage):
     scaled_jpeg: bool = False
     """Whether large JPEGs are decoded at a fraction of their size: faster, with slightly different
     pixels."""
+    exif: Exif = "ignore"
+    """Whether images are turned as their EXIF orientation says."""
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            raise ConfigError(
-                f"embed.precision must be {' or '.join(get_args(Precision))}, "
-                f"got {self.precision!r}"
-            )
+        for name, allowed in (("precision", Precision), ("exif", Exif)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ConfigError(
+                    f"embed.{name} must be {' or '.join(get_args(allowed))}, "
+                    f"got {getattr(self, name)!r}"
+                )
+
+    def config(self) -> dict[str, Any]:
+        """The settings; `exif` only where it is not the default, as older versions lack it."""
+        config = super().config()
+        if self.exif == "ignore":
+            del config["exif"]
+        return config
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each source, identified by its content, wherever it lies."""
@@ -67,6 +78,7 @@ class Embed(Stage):
             device=runtime.device,
             precision=self.precision,
             scaled_jpeg=self.scaled_jpeg,
+            exif=self.exif,
         )
         runtime.progress.start("embed", 0, "images")
         sizes = [cast(SampleSource, source).size for source in runtime.sources.values()]
@@ -178,5 +190,6 @@ def _nothing_embedded(records: Sequence[PartRecord]) -> str:
     return (
         f"no image could be embedded ({shards}): {holds}skipped: "
         f"{describe_reasons(reasons) or 'none'}; "
-        f"images must be .jpg, .jpeg, .png, .webp, .gif, .bmp or .tif{hint_at_remote(reasons)}"
+        f"images must be .jpg, .png, .webp, .gif, .bmp, .tif or another format that is read"
+        f"{hint_at_extra(suffixes)}{hint_at_remote(reasons)}"
     )

@@ -135,7 +135,7 @@ class Embedder:
 
     def _embed(self, batch: PendingBatch, waited: float) -> Embedded:
         """A batch from bytes to embeddings, in this thread alone."""
-        decoded = decode_all(batch.images, self._encoder.preprocess, self._encoder.at_least)
+        decoded = decode_all(batch.images, self._encoder.preprocess, self._encoder.decode)
         began = time.perf_counter()
         embeddings = _no_rows(self._encoder)
         if decoded.pixels is not None:

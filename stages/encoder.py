@@ -1,6 +1,7 @@
 """A frozen CLIP-like model of open_clip: images and texts in, unit rows out, and its identity."""
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..store import Artifact, ConfigError
 from ..store.errors import first_line
+from .sources.images.pixels import DecodedImage, decode
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +27,9 @@ _SAMPLED_VALUES = 4096
 
 Precision = Literal["fp32", "bf16"]
 """Precision of a network's matrix products; embeddings are float32 either way."""
+
+Exif = Literal["ignore", "apply"]
+"""Whether images are turned as their EXIF orientation says; CLIP was trained without it."""
 
 _SCALED_AT_LEAST = 2
 """A JPEG decoded at a fraction of its size keeps at least this many times the network's input size.
@@ -42,7 +47,8 @@ class Encoder:
     model: Any
     preprocess: "Callable[[Image.Image], torch.Tensor]"
     """Turns an image into the pixels that `images` takes; can be sent to another process."""
-    tokenizer: "Callable[[Sequence[str]], torch.Tensor]"
+    tokenizer: "Callable[..., torch.Tensor]"
+    """Turns a list of texts into their tokens (b, context length)."""
     device: str
     identity: Mapping[str, Any]
     """Model, weights digest, preprocessing: a query's encoder must have the same."""
@@ -63,6 +69,16 @@ class Encoder:
             return None
         size = self.identity["preprocess"]["size"]
         return _SCALED_AT_LEAST * max(size if isinstance(size, list) else [size])
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether images are turned as their EXIF orientation says."""
+        return self.identity.get("exif") == "apply"
+
+    @property
+    def decode(self) -> Callable[[bytes], DecodedImage]:
+        """Decodes an image for `preprocess`; can be sent to another process."""
+        return functools.partial(decode, at_least=self.at_least, upright=self.is_upright)
 
     def images(self, pixels: "torch.Tensor") -> np.ndarray:
         """Embeddings of preprocessed images (b, ...): float32 (b, d), unit rows."""
@@ -101,6 +117,16 @@ class Encoder:
             with self._precision():
                 rows = self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
             return _unit(rows).cpu().numpy()
+
+    def cut_texts(self, texts: Sequence[str]) -> list[str]:
+        """Those texts of which the model does not read the end, as they have too many tokens."""
+        most = self.tokenizer([""]).shape[1]
+        # A token has at least one byte, and two tokens mark the ends.
+        long = [text for text in texts if len(text.encode()) + 2 > most]
+        if not long:
+            return []
+        padding, *rows = self.tokenizer(["", *long], context_length=most + 1)
+        return [text for text, row in zip(long, rows, strict=True) if row[-1] != padding[-1]]
 
     def _normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Pixels on the device, normalised as open_clip's preprocessing does."""
@@ -157,12 +183,14 @@ def load_encoder(
     device: str,
     precision: Precision = "fp32",
     scaled_jpeg: bool = False,
+    exif: Exif = "ignore",
 ) -> Encoder:
     """Loads a model of open_clip by name and tag, or from local `weights` and `model_config` files.
 
-    With `scaled_jpeg` the encoder's `at_least` allows decoding at a fraction of the size. Raises
-    ConfigError for an unknown model or tag, for weights that cannot be downloaded or do not fit
-    the model, and for a precision that the device lacks.
+    With `scaled_jpeg` the encoder's `at_least` allows decoding at a fraction of the size; `exif`
+    decides about the orientation of the images that it decodes. Raises ConfigError for an unknown
+    model or tag, for weights that cannot be downloaded or do not fit the model, and for a precision
+    that the device lacks.
     """
     _require_precision(precision, device)
     with _offline_without_a_network():
@@ -190,6 +218,7 @@ def load_encoder(
     # Recorded only if not the default: older embeddings do not have these keys.
     identity |= {"precision": precision} if precision != "fp32" else {}
     identity |= {"scaled_jpeg": True} if scaled_jpeg else {}
+    identity |= {"exif": exif} if exif != "ignore" else {}
     return Encoder(
         model=_fast(network, device),
         tokenizer=tokenizer,
@@ -209,6 +238,7 @@ def load_encoder_of(embeddings: Artifact, files: Mapping[str, Path], device: str
         device=device,
         precision=made_by.get("precision", "fp32"),
         scaled_jpeg=made_by.get("scaled_jpeg", False),
+        exif=made_by.get("exif", "ignore"),
     )
     for name, expected in made_by.items():
         actual = encoder.identity.get(name)

@@ -1,13 +1,14 @@
 """Files of embeddings made elsewhere in, embeddings out: one part per file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from ..store import PartRecord, Product, Scratch
+from ..store import PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .part_tables import EmbeddingRows, require_few_skipped
+from .part_tables import EmbeddingRows, describe_reasons, require_few_skipped
 from .sources.embeddings.files import EmbeddingsFile
 
 
@@ -62,5 +63,13 @@ class Import(Stage):
         return rows.write(scratch, {"is_partial": False, "why_partial": "", "suffixes": {}}, model)
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """ShardError where too many rows were skipped."""
+        """ShardError where no row is left, or too many were skipped."""
+        if not sum(record.facts["embedded"] for record in records):
+            skipped = Counter[str]()
+            for record in records:
+                skipped.update(record.facts["skipped"])
+            raise ShardError(
+                f"no row can be imported: all were skipped ({describe_reasons(skipped)}); save the "
+                "vectors again"
+            )
         require_few_skipped(records, runtime.max_skipped)

@@ -42,6 +42,9 @@ NAMED_TEMPLATES = ("imagenet-7", "imagenet-80")
 _TEXTS = 256
 """Texts encoded at once."""
 
+_SHOWN = 80
+"""Characters of a phrase in a message."""
+
 _KEPT_BATCHES = 8
 """Batches of texts between two saves, which a killed process loses at most."""
 
@@ -118,6 +121,13 @@ def embed_phrases(
     Blocks of embeddings are saved in the folder `checkpoints`, and read from there after a restart.
     """
     prompts = expand_templates(templates)
+    longest = max(prompts, key=len)
+    cut = encoder.cut_texts([longest.replace("{}", name) for name in names])
+    if cut:
+        progress.tell(
+            f"words: {len(cut):,} of {len(names):,} phrases are longer than the model reads, so "
+            f"that their ends do not count, e.g. {cut[0][:_SHOWN]!r}"
+        )
     progress.start("words", len(names), "phrases")
     step = max(1, _TEXTS // len(prompts))
     blocks = []

@@ -32,6 +32,8 @@ class RunRecord:
     """Unfinished versions, by slot; `gc` keeps them, so that they can be resumed."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each part's shard lay when it was embedded."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """For each part a text that differs once its shard is written to."""
 
 
 def split_slot(slot: str) -> tuple[str, str]:
@@ -91,7 +93,7 @@ class Runs:
 
     def edits(self, name: str) -> EditLog:
         """The log of what people decided about a run."""
-        return EditLog(self._folder, self._path(name).parent.name)
+        return EditLog(self._folder, self.path(name).parent.name)
 
     def update(self, name: str, **changes: Mapping[str, Any]) -> RunRecord:
         """Merges entries into the run's mappings, but replaces `settings` as a whole.
@@ -122,6 +124,8 @@ def _parse(value: object, path: StorePath) -> RunRecord:
         versions=fields.texts("versions"),
         making=fields.texts("making"),
         sources=fields.texts("sources"),
+        # Older records have none.
+        stamps=fields.texts("stamps") if isinstance(value, dict) and "stamps" in value else {},
     )
     fields.require(
         record.name == path.parent.name, "name", f"{path.parent.name!r}, as the folder's"

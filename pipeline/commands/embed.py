@@ -1,11 +1,14 @@
 """The command that embeds images: embed."""
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from ...stages.sources.left_out import describe_left_out
 from ...store import Artifact, ConfigError
-from ..view.skipped import count_skipped
+from ..view.skipped import count_skipped, explain_skipped
 from ..wording import agreeing, counted
 from .app import subcommands
 from .messages import sum_up
@@ -84,7 +87,7 @@ def embed(
     with or_left_to_others():
         embeddings = plan.make("embeddings")
     sum_up(count_skipped(embeddings))
-    print_counts(embeddings)
+    print_counts(embeddings, plan.left_out)
     print_next(common, ["train"], result=embeddings.folder)
 
 
@@ -109,8 +112,11 @@ def data_table(
     }
 
 
-def print_counts(embeddings: Artifact) -> None:
-    """Prints that every sample is accounted for: seen = embedded + skipped."""
+def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None) -> None:
+    """Prints that every sample is accounted for: seen = embedded + skipped.
+
+    `left_out` counts files, by suffix, that belong to no sample.
+    """
     reasons = count_skipped(embeddings)
     seen = sum(part.facts["seen"] for part in embeddings.parts)
     embedded = sum(part.facts["embedded"] for part in embeddings.parts)
@@ -125,6 +131,14 @@ def print_counts(embeddings: Artifact) -> None:
             f"{agreeing(reasons['remote'], 'is an address', 'are addresses')}, and nothing is "
             "downloaded: img2dataset makes tar shards of such a table"
         )
+    for line in explain_skipped(embeddings):
+        typer.echo(line)
+    members: Counter[str] = Counter()
+    for part in embeddings.parts:
+        members.update(part.facts.get("left_out", {}))
+    for counts, what in ((left_out or {}, "files"), (members, "members of tar shards")):
+        if counts:
+            typer.echo(describe_left_out(counts, what))
     for part in embeddings.parts:
         facts = part.facts
         expected = facts.get("stats_successes", facts["seen"])

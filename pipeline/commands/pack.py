@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ...stages.sources.left_out import describe_left_out
 from ..wording import counted
 from .app import subcommands
 from .destinations import require_folder
@@ -65,6 +66,8 @@ def pack(
         f"seen {seen:,} = packed {packed.images:,} + skipped {len(packed.skipped):,}, in "
         f"{counted(len(packed.shards), 'shard')}"
     )
+    if packed.left_out:
+        print_text(describe_left_out(packed.left_out))
     # As `run`, which names a run of its own: `embed` would put these images into the default one.
     step = f"cpp-pipe run --shards {shlex.quote(str(out))}"
     print_next(Common(), f"{step}   # --model and --pretrained name a model", result=out)

@@ -26,6 +26,9 @@ from .select_k import verdict_lines
 
 app = subcommands()
 
+_FEWEST = 2
+"""Images that training needs."""
+
 
 @app.command(name="run")
 @takes(
@@ -133,7 +136,13 @@ def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
     What was fitted before rows were added is kept, unless it is to be fitted again.
     """
     asked_by = "" if refit else "run"
-    print_counts(plan.make("embeddings"))
+    embeddings = plan.make("embeddings")
+    print_counts(embeddings, plan.left_out)
+    if embeddings.rows < _FEWEST:
+        raise ConfigError(
+            f"clusters need at least {_FEWEST} images, got {embeddings.rows}: name more; what is "
+            "embedded can be searched"
+        )
     for slot in ("heads", "features", "spectrum"):
         plan.make(slot, asked_by=asked_by)
     if "k_curve" in plan.settings.assign.needs:

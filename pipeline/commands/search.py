@@ -78,7 +78,7 @@ def search(
       curl -s https://example.com/a.jpg | cpp-pipe search --query -
     """
     from ..view.answer import search_run
-    from ..view.query import Example, Question, image_example, unlike_example
+    from ..view.query import Example, Question, describe_cuts, image_example, unlike_example
 
     like = (
         *(image_example(name, "--query") for name in query or []),
@@ -104,6 +104,8 @@ def search(
     prepare_search(plan, question.where)
     run = open_run(plan)
     hits = search_run(run, question)
+    for line in describe_cuts(run.encoder, question) if question.has_text else ():
+        say(line)
     if sheet is not None:
         shown = next((example for example in like if example.kind == "image"), like[0])
         image = shown.value if shown.kind == "image" else None
@@ -183,7 +185,10 @@ def draw_hits(
     from ..view.query import read_image
 
     name = "an image" if isinstance(query, bytes) else str(query)
-    first = (read_image(query) if query is not None else None, ["query", words or name])
+    first = (
+        read_image(query, upright=True) if query is not None else None,
+        ["query", words or name],
+    )
     tiles = [
         (
             run.image(hit.row),

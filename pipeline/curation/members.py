@@ -1,7 +1,7 @@
 """Samples as members of a tar: copied with their headers, or made of files and table rows."""
 
-import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...stages.contract import Source
+from ...stages.sources.image_formats import is_image_suffix
 from ...stages.sources.images.files import read_image_file
 from ...stages.sources.images.folders import FolderChunk
-from ...stages.sources.images.pixels import FORMATS, UndecodableImage
-from ...stages.sources.input_kinds import IMAGE_SUFFIXES
+from ...stages.sources.images.pixels import UndecodableImage, suffix_of
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.listing import BLOCK, split_name
 from ...stages.sources.tar.writer import key_of
@@ -98,7 +98,7 @@ class Copier:
             offset, length = None, 0
             for suffix, header in sorted(members[key].items(), key=lambda member: member[1].offset):
                 is_there = (header.offset_data, header.size) == (row.offset, row.size)
-                if is_there and suffix in IMAGE_SUFFIXES:
+                if is_there and is_image_suffix(suffix):
                     offset = length + header.offset_data - header.offset
                 pieces.append(_read_member(file, header))
                 length += len(pieces[-1])
@@ -120,14 +120,15 @@ class Copier:
                 if entry.key not in wanted:
                     continue
                 row = wanted[entry.key]
-                stem, _, suffix = entry.key.rpartition(".")
+                stem, suffix = os.path.splitext(entry.key)
                 content = entry.read_image()
+                suffix = suffix.lower()[1:] or suffix_of(content)
                 others = {name: read_image_file(folder / path) for name, path in file.texts.items()}
                 if row.size is not None and len(content) != row.size:
                     raise MissingError(
                         f"{folder / file.name} was changed since it was embedded: embed it again"
                     )
-                yield self._make(row, key_of(stem), suffix.lower(), content, others)
+                yield self._make(row, key_of(stem), suffix, content, others)
 
     def _copy_table(self, source: TableFile, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """Images of rows, with their other columns as .txt, .cls and .json."""
@@ -206,12 +207,3 @@ def _member(name: str, content: bytes) -> bytes:
     header.mode = 0o444
     padding = bytes(_padded(len(content)) - len(content))
     return header.tobuf(tarfile.PAX_FORMAT) + content + padding
-
-
-def suffix_of(content: bytes) -> str:
-    """The suffix of an image's file, found from its bytes."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        name = (image.format or "").lower()
-    return {"jpeg": "jpg", "mpo": "jpg", "tiff": "tif"}.get(name, name)

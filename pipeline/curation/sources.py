@@ -1,12 +1,13 @@
 """The sources that a run was embedded from, found again and checked to be unchanged."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import cast
 
 from ...stages.contract import Source
+from ...stages.sources.changes import is_unchanged, name_as
 from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.images.pixels import UndecodableImage
 from ...stages.sources.source import Entry, SampleSource
@@ -40,7 +41,7 @@ def find_sources(
                 f"{part.facts['shard']} was imported without images: there is nothing to copy"
             )
         try:
-            source = _find(kind, places[name], part, find_folder)
+            source = _find(kind, places[name], part, embeddings, find_folder)
         except (ConfigError, ShardError) as error:
             faults.append(str(error))
             flags.add(_FLAGS[kind])
@@ -94,17 +95,25 @@ def source_kind(part: PartRecord, embeddings: Artifact) -> str:
 
 
 def _find(
-    kind: str, place: str, part: PartRecord, find_folder: Callable[[str], Mapping[str, Source]]
+    kind: str,
+    place: str,
+    part: PartRecord,
+    embeddings: Artifact,
+    find_folder: Callable[[str], Sequence[SampleSource]],
 ) -> Source | None:
     """The source of a part, or None if it was changed."""
     if kind == "images":
-        return find_folder(place).get(part.name)
-    is_table = kind == "table"
-    source: Source = (
-        TableFile.of(Path(place), part.facts["image_column"]) if is_table else shard_at(place)
-    )
-    return source if source.part_name == part.name else None
+        sources = find_folder(place)
+    elif kind == "table":
+        sources = [TableFile.of(Path(place), part.facts["image_column"])]
+    else:
+        sources = [shard_at(place)]
+    for source in sources:
+        named = name_as(source, part)
+        if named is not None:
+            return named if is_unchanged(named, part, embeddings, None) else None
+    return None
 
 
-def _folder(root: str) -> Mapping[str, Source]:
-    return {run.part_name: run for run in find_chunks(Path(root))}
+def _folder(root: str) -> Sequence[SampleSource]:
+    return find_chunks(Path(root))

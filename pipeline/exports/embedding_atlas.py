@@ -126,7 +126,7 @@ def _thumbnails(encoded: Iterator[bytes], table: "pa.Table", side: int) -> "pa.A
 
     thumbnails = []
     for key in table.column("key").to_pylist():
-        image = decode(next(encoded), at_least=side).rgb
+        image = decode(next(encoded), at_least=side, upright=True).rgb
         image.thumbnail((side, side))
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=85)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ...stages.sources.images.pixels import suffix_of
 from ..curation.files import whole_folder
-from ..curation.members import suffix_of
 from ..curation.sources import read_images
 from .image_table import EMBEDDING, ImageTable
 

@@ -47,16 +47,24 @@ def find_or_make(
     parts = job.stage.parts(job.inputs, job.runtime)
     version = job.stage.recipe(parts).version
     where = {part: str(source.path.resolve()) for part, source in job.runtime.sources.items()}
+    stamps = {part: source.stamp for part, source in job.runtime.sources.items() if source.stamp}
     record = {} if job.asked_by else {"settings": settings}
     artifact = store.find(job.stage.kind, version)
     if artifact is None:
         with store.writing():
-            store.runs.update(run, making={job.slot: version}, sources=where, **record)
+            store.runs.update(
+                run, making={job.slot: version}, sources=where, stamps=stamps, **record
+            )
             artifact = _make(job, store, say)
     elif not job.asked_by:
         say(f"{job.slot} {version} is there already: nothing to do")
     store.runs.update(
-        run, versions={job.slot: version}, making={job.slot: None}, sources=where, **record
+        run,
+        versions={job.slot: version},
+        making={job.slot: None},
+        sources=where,
+        stamps=stamps,
+        **record,
     )
     return artifact
 

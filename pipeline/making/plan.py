@@ -1,5 +1,6 @@
 """Makes the artifacts that a command needs and the store lacks."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,7 @@ from ...store.runs import split_slot
 from ..command_line import command_line
 from ..config import Settings
 from ..held import Held, share_kept
+from .changes import tell_changes
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
 from .numbering import follow_numbers
@@ -37,6 +39,8 @@ class Plan:
     """Whether nothing may be written: then everything that is needed must be there."""
     said: set[str] = field(default_factory=set)
     """What was said and need not be said again."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files in the folders that were embedded that belong to no sample, by suffix."""
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact in a slot of the run (a kind, or e.g. `index/SPACE`), or None."""
@@ -157,9 +161,15 @@ class Plan:
                 f"{hint}"
             )
         fields, files = embed_fields(self.settings.embed)
+        self.left_out.clear()
         sources = find_sources(
-            data, self.store.local_folder, self.say, allow_missing=self.runtime.allow_partial
+            data,
+            self.store.local_folder,
+            self.say,
+            allow_missing=self.runtime.allow_partial,
+            left_out=self.left_out,
         )
+        sources = tell_changes(sources, self.store, self.run, self.say)
         runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
         stage = Embed(**fields)
         return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)

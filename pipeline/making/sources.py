@@ -1,5 +1,6 @@
 """Finds the inputs and local files that settings name, before any work starts."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,26 @@ from ..wording import counted
 
 
 def find_sources(
-    data: Data, store: Path, say: Callable[[str], None], *, allow_missing: bool = False
+    data: Data,
+    store: Path,
+    say: Callable[[str], None],
+    *,
+    allow_missing: bool = False,
+    left_out: Counter[str] | None = None,
 ) -> dict[str, Source]:
     """The sources that the settings name, by the part that each becomes; says what was found.
 
+    Adds to `left_out`, by suffix, the files in named folders that belong to no source.
     ShardError if named files are missing, unless that is allowed; ConfigError if a file is not of
     the type that its flag takes.
     """
     by_part: dict[str, Source] = {}
     copies: dict[str, None] = {}
+    others: Counter[str] = Counter() if left_out is None else left_out
     sources = (
-        *_shards(data, store, say, allow_missing),
-        *_folder_runs(data.images, say),
-        *_tables(data, say, allow_missing),
+        *_shards(data, store, say, allow_missing, others),
+        *_folder_runs(data.images, say, others),
+        *_tables(data, say, allow_missing, others),
     )
     for source in sources:
         first = by_part.setdefault(source.part_name, source)
@@ -43,14 +51,19 @@ def find_sources(
 
 
 def _shards(
-    data: Data, store: Path, say: Callable[[str], None], allow_missing: bool
+    data: Data,
+    store: Path,
+    say: Callable[[str], None],
+    allow_missing: bool,
+    left_out: Counter[str],
 ) -> list[Source]:
     patterns = list(data.shards)
     if data.builtin and not (patterns or data.images or data.tables):
         from ...stages.sources.digits import write_digit_shards
 
         patterns = [str(path) for path in write_digit_shards(store / "shards" / data.builtin)]
-    places = _expand(patterns, PatternTarget(expand_remote=expand_remote), say, allow_missing)
+    wanted = PatternTarget(expand_remote=expand_remote)
+    places = _expand(patterns, wanted, say, allow_missing, left_out)
     remote = iter(identify_shards([place for place in places if isinstance(place, Address)]))
     sources: list[Source] = []
     for place in places:
@@ -62,7 +75,9 @@ def _shards(
     return sources
 
 
-def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Source]:
+def _folder_runs(
+    images: Sequence[str], say: Callable[[str], None], left_out: Counter[str]
+) -> list[Source]:
     for name in images:
         if is_remote(name):
             raise ConfigError(
@@ -77,7 +92,7 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
     sources: list[Source] = []
     for root in roots.values():
         say(f"listing the images in {root}")
-        chunks = find_chunks(root)
+        chunks = find_chunks(root, left_out)
         folders = len({chunk.folder for chunk in chunks})
         count = sum(len(chunk.images) for chunk in chunks)
         say(f"found {counted(count, 'image')} in {counted(folders, 'folder')} of {root}")
@@ -85,10 +100,12 @@ def _folder_runs(images: Sequence[str], say: Callable[[str], None]) -> list[Sour
     return sources
 
 
-def _tables(data: Data, say: Callable[[str], None], allow_missing: bool) -> list[Source]:
+def _tables(
+    data: Data, say: Callable[[str], None], allow_missing: bool, left_out: Counter[str]
+) -> list[Source]:
     sources: list[Source] = []
     wanted = PatternTarget(noun="table", suffix=".parquet")
-    for place in _expand(data.tables, wanted, say, allow_missing):
+    for place in _expand(data.tables, wanted, say, allow_missing, left_out):
         path = Path(str(place))
         require_kind(path, "Parquet tables")
         sources.append(TableFile.of(path, data.image_column))
@@ -96,12 +113,17 @@ def _tables(data: Data, say: Callable[[str], None], allow_missing: bool) -> list
 
 
 def _expand(
-    patterns: Sequence[str], wanted: PatternTarget, say: Callable[[str], None], allow_missing: bool
+    patterns: Sequence[str],
+    wanted: PatternTarget,
+    say: Callable[[str], None],
+    allow_missing: bool,
+    left_out: Counter[str],
 ) -> Sequence[Place]:
     """The files that patterns name, reported; ShardError if one is missing and must not be."""
     if not patterns:
         return ()
     matches = expand(patterns, wanted)
+    left_out.update(matches.left_out)
     for line in matches.describe().splitlines():
         say(line)
     if matches.missing and not allow_missing:
@@ -123,6 +145,7 @@ def embed_fields(settings: EmbedSettings) -> tuple[dict[str, Any], dict[str, Pat
         "pretrained": settings.pretrained,
         "precision": settings.precision,
         "scaled_jpeg": settings.scaled_jpeg,
+        "exif": settings.exif,
     }
     files: dict[str, Path] = {}
     if weights is not None:

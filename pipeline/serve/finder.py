@@ -68,11 +68,16 @@ class Model:
         with self._lock:
             encoder = self._encoder()
             try:
-                pixels = decode(data, max_pixels=MAX_UPLOAD_PIXELS, at_least=encoder.at_least).rgb
+                pixels = decode(
+                    data,
+                    max_pixels=MAX_UPLOAD_PIXELS,
+                    at_least=encoder.at_least,
+                    upright=encoder.is_upright,
+                ).rgb
             except UndecodableImage as error:
                 raise QueryError(
-                    "the image must be a valid JPEG, PNG, WebP, GIF, BMP or TIFF file, but cannot "
-                    f"be decoded ({error.reason}: {error.detail})"
+                    f"the image cannot be decoded ({error.reason}: {error.detail}): it must be a "
+                    "JPEG, PNG, WebP, GIF, BMP, TIFF or another image that Pillow reads"
                 ) from error
             embedding = embed_image(encoder, pixels)
             if space == "embeddings":

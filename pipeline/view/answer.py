@@ -123,6 +123,12 @@ def _vector(run: OpenedRun, example: Example, space: str, searcher: Searcher) ->
         return searcher.rows.take([row])
     if example.kind == "vector":
         return check_vector(example.value, searcher.rows.width, space)
-    image = read_image(example.value, run.encoder.at_least, example.name, example.flag or "image")
+    image = read_image(
+        example.value,
+        example.name,
+        flag=example.flag or "image",
+        at_least=run.encoder.at_least,
+        upright=run.encoder.is_upright,
+    )
     embedding = embed_image(run.encoder, image)
     return embedding if space == "embeddings" else run.refiner.refine(image, embedding)

@@ -65,7 +65,7 @@ def original_file(embeddings: Artifact, sources: Mapping[str, str], row: int) ->
 
 
 def _from_tar(place: str, row: Row) -> bytes:
-    require_same_shard(place, row["part"])
+    require_same_shard(place, row["part"], row.get("sha256", ""))
     if is_remote(place):
         return read_range(place, row["offset"], row["size"])
     with Path(place).open("rb") as file:
@@ -82,8 +82,9 @@ def _from_folder(place: str, row: Row) -> bytes:
 
 
 def _from_table(place: str, row: Row) -> bytes:
-    require_same_table(Path(place), row["image_column"], row["part"])
-    return read_table_image(Path(place), row["image_column"], row["key"])
+    path, column = Path(place), row["image_column"]
+    require_same_table(path, column, row["part"], row.get("sha256", ""))
+    return read_table_image(path, column, row["key"])
 
 
 _SOURCES: Mapping[str, tuple[str, Callable[[str, Row], bytes]]] = {
@@ -104,10 +105,11 @@ def open_row(
 def decode_row(data: bytes, row: int, at_least: int | None = None) -> "Image.Image":
     """The encoded image of a row, decoded to RGB; MissingError if it cannot be decoded any more.
 
-    A JPEG may be decoded smaller, to `at_least` pixels a side.
+    It is turned upright as its EXIF orientation says, whether or not it was embedded so. A JPEG may
+    be decoded smaller, to `at_least` pixels a side.
     """
     try:
-        return decode(data, at_least=at_least).rgb
+        return decode(data, at_least=at_least, upright=True).rgb
     except UndecodableImage as error:
         raise MissingError(
             f"row {row} is no longer an image, as its source was changed: embed it again"

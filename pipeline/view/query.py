@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from ...stages.encoder import Encoder
 from ...stages.sources import user_files
-from ...stages.sources.input_kinds import DOTTED_IMAGE_SUFFIXES
+from ...stages.sources.image_formats import is_image_name
 from ...store import ConfigError, QueryError
 from ...store.errors import first_line
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ExampleKind = Literal["image", "text", "key", "row", "vector"]
 
 STANDARD_INPUT = "-"
+
+_SHOWN = 40
+"""Characters of a text in a message."""
 
 _UNLIKE_WEIGHT = 0.5
 """Of the mean of the examples to avoid; the mean of those to be like has weight 1 (Rocchio, 1971).
@@ -42,12 +45,13 @@ class Example:
     """What the user typed, for messages; empty if it came another way."""
 
     def __post_init__(self) -> None:
-        if self.kind in ("text", "key") and not isinstance(self.value, str):
-            raise QueryError(f"a {self.kind} must be a str, got {reprlib.repr(self.value)}")
+        if self.kind in ("text", "key"):
+            if not isinstance(self.value, str):
+                raise QueryError(f"a {self.kind} must be a str, got {reprlib.repr(self.value)}")
+            if not self.value.strip():
+                raise QueryError(f"a {self.kind} must not be empty")
         if self.kind == "row":
             object.__setattr__(self, "value", _whole(self.value, "row"))
-        if self.kind == "text" and not self.value.strip():
-            raise QueryError("a text must not be empty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,7 @@ class Question:
             raise ConfigError(
                 f"space must be 'features' or 'embeddings', got {reprlib.repr(self.space)}"
             )
-        space_for(self.space, has_text=self._has_text)
+        space_for(self.space, has_text=self.has_text)
         least = self.min_confidence
         if least is not None and not 0 <= _number(least, "min_confidence") <= 1:
             raise ConfigError(f"min_confidence must be from 0 to 1, got {least}")
@@ -96,10 +100,11 @@ class Question:
     @property
     def where(self) -> str:
         """The space that is searched."""
-        return space_for(self.space, has_text=self._has_text)
+        return space_for(self.space, has_text=self.has_text)
 
     @property
-    def _has_text(self) -> bool:
+    def has_text(self) -> bool:
+        """Whether an example is a text, so that the model is needed."""
         return any(example.kind == "text" for example in (*self.like, *self.unlike))
 
 
@@ -168,7 +173,7 @@ def unlike_example(text: str) -> Example:
         return Example(kind="key", value=text.removeprefix("key:"), flag=f"--not {text!r}")
     if text.startswith("text:"):
         return Example(kind="text", value=text.removeprefix("text:"))
-    is_image = Path(text).suffix.lower() in DOTTED_IMAGE_SUFFIXES or "://" in text
+    is_image = is_image_name(text) or "://" in text
     # Unlike Path.is_file, it takes any text: words may be too long for the name of a file.
     if text == STANDARD_INPUT or is_image or os.path.isfile(text):
         return image_example(text, "--not")
@@ -203,22 +208,26 @@ def read_bytes(name: "str | Path", flag: str = "image") -> bytes:
 
 def read_image(
     query: "str | Path | bytes | Image.Image",
-    at_least: int | None = None,
     name: str = "",
+    *,
     flag: str = "image",
+    at_least: int | None = None,
+    upright: bool = False,
 ) -> "Image.Image":
     """A query image from its path, its bytes or Pillow; QueryError if it is not an image.
 
-    `at_least` is that of the encoder that will see it.
+    `at_least` and `upright` are those of the encoder that will see it. An image of Pillow is taken
+    as it is, without its EXIF orientation.
     """
     from PIL import Image
 
+    from ...stages.sources.images.modes import to_rgb
     from ...stages.sources.images.pixels import UndecodableImage, decode
 
     if isinstance(query, Image.Image):
         try:
             is_empty = 0 in query.size
-            rgb = query.convert("RGB")
+            rgb = to_rgb(query.copy())
         except (OSError, ValueError, SyntaxError) as error:  # it is read only now
             raise QueryError(f"an image cannot be read: {first_line(error)}") from error
         if is_empty:
@@ -233,11 +242,11 @@ def read_image(
     data = query if isinstance(query, bytes) else read_bytes(query, flag)
     named = name or ("bytes" if isinstance(query, bytes) else str(query))
     try:
-        return decode(data, at_least=at_least).rgb
+        return decode(data, at_least=at_least, upright=upright).rgb
     except UndecodableImage as error:
         raise QueryError(
             f"{flag} {named} cannot be decoded ({error.reason}: {error.detail}): it must be a "
-            "JPEG, PNG, WebP, GIF, BMP or TIFF image"
+            "JPEG, PNG, WebP, GIF, BMP, TIFF or another image that Pillow reads"
         ) from error
 
 
@@ -280,6 +289,17 @@ def check_vector(vector: "np.ndarray", width: int, space: str) -> "np.ndarray":
             f"shape {vector.shape} and length {length:g}"
         )
     return (vector.astype(np.float64) / length).astype(np.float32)[None]
+
+
+def describe_cuts(encoder: Encoder, question: Question) -> list[str]:
+    """A line for each text of a question that the model does not read to its end."""
+    texts = [
+        example.value for example in (*question.like, *question.unlike) if example.kind == "text"
+    ]
+    return [
+        f"the text {text[:_SHOWN]!r}… is longer than the model reads: its end does not count"
+        for text in encoder.cut_texts(texts)
+    ]
 
 
 def embed_image(encoder: Encoder, image: "Image.Image") -> "np.ndarray":

@@ -2,9 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+from ...stages.sources.left_out import SEEN, hint_at_extra, needs_heif
 from ...store import Artifact
+
+_EXAMINED = 100_000
+"""Skipped samples of which the details are read."""
+_SHOWN = 5
 
 
 def count_skipped(embeddings: Artifact) -> Counter[str]:
@@ -32,3 +38,26 @@ def read_skipped(
             wanted = [row for row in rows if reason is None or row["reason"] == reason]
             yield from wanted[max(0, offset - total) : None if end is None else end - total]
         total += held
+
+
+def explain_skipped(embeddings: Artifact) -> list[str]:
+    """Lines on what samples without an image hold, and on what to install to read some of them."""
+    without_image: Counter[str] = Counter()
+    for row in islice(read_skipped(embeddings, "no_image"), _EXAMINED):
+        if row["detail"].startswith(SEEN):
+            without_image[row["detail"].removeprefix(SEEN)] += 1
+    lines = []
+    if without_image:
+        kinds = ", ".join(
+            f"{count:,} with only {suffixes}"
+            for suffixes, count in without_image.most_common(_SHOWN)
+        )
+        suffixes = {suffix: 1 for seen in without_image for suffix in seen.split(", ")}
+        lines.append(f"no_image: {kinds}{hint_at_extra(suffixes)}")
+    unsupported = islice(read_skipped(embeddings, "unsupported"), _EXAMINED)
+    heic = sum(needs_heif("unsupported", row["detail"]) for row in unsupported)
+    if heic:
+        lines.append(
+            f"unsupported: {heic:,} are HEIC by their bytes{hint_at_extra({'heic': heic})}"
+        )
+    return lines

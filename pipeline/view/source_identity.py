@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import urlsplit
 
+from ...stages.sources.changes import forms_of
 from ...stages.sources.patterns import is_remote
 from ...stages.sources.remote import Address, RemoteShard
 from ...stages.sources.tables.files import TableFile
@@ -31,14 +32,20 @@ def shard_at(place: str) -> TarShard | RemoteShard:
     return TarShard.of(Path(place))
 
 
-def require_same_shard(place: str, part: str) -> None:
-    """ShardError unless the tar shard at a place is the one that became a part."""
-    _require(_shard_part_name(place, None if is_remote(place) else stamp(Path(place))) == part)
+def require_same_shard(place: str, part: str, content: str) -> None:
+    """ShardError unless the tar shard at a place is the one that became a part.
+
+    `content` is the digest that the part records of it.
+    """
+    _require(part in _shard_names(place, None if is_remote(place) else stamp(Path(place)), content))
 
 
-def require_same_table(path: Path, image_column: str, part: str) -> None:
-    """ShardError unless the table at a path is the one that became a part."""
-    _require(_table_part_name(path, image_column, stamp(path)) == part)
+def require_same_table(path: Path, image_column: str, part: str, content: str) -> None:
+    """ShardError unless the table at a path is the one that became a part.
+
+    `content` is the digest that the part records of it.
+    """
+    _require(part in _table_names(path, image_column, stamp(path), content))
 
 
 def require_inside(root: Path, key: str) -> None:
@@ -85,10 +92,11 @@ def _require(is_same: bool) -> None:
 
 
 @lru_cache(maxsize=65_536)
-def _shard_part_name(place: str, unchanged: Stamp | None) -> str:
-    return shard_at(place).part_name
+def _shard_names(place: str, unchanged: Stamp | None, content: str) -> tuple[str, ...]:
+    return tuple(form.part_name for form in forms_of(shard_at(place), content))
 
 
 @lru_cache(maxsize=65_536)
-def _table_part_name(path: Path, image_column: str, unchanged: Stamp) -> str:
-    return TableFile.of(path, image_column).part_name
+def _table_names(path: Path, image_column: str, unchanged: Stamp, content: str) -> tuple[str, ...]:
+    table = TableFile.of(path, image_column)
+    return tuple(form.part_name for form in forms_of(table, content))

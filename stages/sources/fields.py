@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .input_kinds import IMAGE_SUFFIXES
+from .image_formats import is_image_suffix
 
 MAX_TEXT_BYTES = 1 << 20
 """A longer caption, label, url or JSON is not read: it does not describe a single image."""
@@ -47,7 +47,7 @@ def read_fields(
     columns = take_columns(values, texts)
     extra = {**values, **extra}
     for suffix, size in sizes.items():
-        if suffix in TEXT_SUFFIXES or suffix in IMAGE_SUFFIXES:
+        if suffix in TEXT_SUFFIXES or is_image_suffix(suffix):
             continue
         if size <= MAX_OTHER_BYTES:
             text = _strict_text(read(suffix))

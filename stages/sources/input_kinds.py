@@ -6,19 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from ...store.errors import ConfigError
-
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-"""Suffixes of image files; the first that a sample in a tar has is its image.
-
-They match whole suffixes: `a.seg.png` is the member `seg.png` of sample `a`, not its image.
-"""
+from .image_formats import is_image_suffix
 
 InputKind = Literal["tar shards", "images", "Parquet tables", "embeddings"]
 
-DOTTED_IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in IMAGE_SUFFIXES)
 EMBEDDING_SUFFIXES = frozenset({".npz", ".npy"})
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 """Folders in which macOS and Synology keep their own copies, not the user's images."""
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+"""Files, in lower case, that Windows and macOS leave in folders of images."""
 
 _MAX_ENTRIES = 20_000
 """Files and folders that are examined before a folder counts as holding no known kind."""
@@ -92,7 +88,7 @@ def _kind_of_name(name: str) -> InputKind | None:
     suffix = os.path.splitext(name)[1].lower()
     if suffix == ".tar":
         return "tar shards"
-    if suffix in DOTTED_IMAGE_SUFFIXES:
+    if is_image_suffix(suffix):
         return "images"
     if suffix == ".parquet":
         return "Parquet tables"
@@ -112,4 +108,5 @@ def _names(folder: Path, *, deep: bool) -> Iterator[str]:
 
 def is_visible(name: str) -> bool:
     """Whether a file or a folder is the user's own."""
-    return not name.startswith(".") and name not in SYSTEM_FOLDERS
+    is_of_system = name in SYSTEM_FOLDERS or name.lower() in SYSTEM_FILES
+    return not name.startswith(".") and not is_of_system

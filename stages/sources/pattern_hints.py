@@ -1,12 +1,13 @@
 """Hints for a pattern that finds fewer files than its author meant."""
 
+import difflib
 import glob
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .input_kinds import find_kind, flag_for
+from .input_kinds import find_kind, flag_for, is_visible
 
 MAX_SHOWN = 3
 _NUMBERED = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
@@ -30,7 +31,8 @@ def why_nothing(pattern: str, suffix: str = ".tar") -> str:
 
 def _describe_folder(folder: Path, wanted: str) -> str:
     """The files in a folder by suffix, with a hint where none has the suffix `wanted`."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+    files = (entry.name for entry in folder.iterdir() if entry.is_file())
+    names = sorted(name for name in files if is_visible(name))
     counts = Counter(Path(name).suffix.lower() for name in names)
     if not counts:
         below = sum(1 for _ in folder.glob(f"*/*{wanted}"))
@@ -59,6 +61,15 @@ def _describe_folder(folder: Path, wanted: str) -> str:
             "cpp-pipe pack"
         )
     return text if kind is None else f"{text}: for {kind} use {flag_for(kind, folder)}"
+
+
+def similar_names(path: Path) -> list[str]:
+    """Files beside a missing one that have almost its name."""
+    if not path.parent.is_dir():
+        return []
+    names = [entry.name for entry in path.parent.iterdir() if is_visible(entry.name)]
+    near = difflib.get_close_matches(path.name, sorted(names), n=MAX_SHOWN, cutoff=0.7)
+    return [str(path.with_name(name)) for name in near]
 
 
 def compress_names(names: Sequence[str]) -> str:

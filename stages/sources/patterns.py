@@ -2,14 +2,16 @@
 
 import glob
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...store.errors import ShardError
 from ...store.paths import expanded
 from ..contract import Place
-from .pattern_hints import compress_names, why_nothing
+from .input_kinds import is_visible
+from .pattern_hints import compress_names, similar_names, why_nothing
 from .user_files import read_lines
 
 MAX_NAMES = 1_000_000
@@ -48,6 +50,8 @@ class Matches:
     duplicates: tuple[Place, ...]
     """Files that were named again, by the same or another path; they are read once."""
     noun: str = "shard"
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Other files in folders that were named, by suffix."""
 
     def describe(self) -> str:
         """One line on what was found and what is missing, and another on what was named twice."""
@@ -96,6 +100,8 @@ def expand(patterns: Sequence[str], target: PatternTarget | None = None) -> Matc
         hint = _why_missing(missing[0], target)
         if len(patterns) > 1:
             hint += "; if the shell expanded a pattern, quote it: 'laion/{000..999}.tar'"
+        if len(missing) == 1:
+            raise ShardError(f"the {target.noun} {missing[0]} does not exist: {hint}")
         raise ShardError(f"none of the {len(missing)} {target.noun}s named exists: {hint}")
     first_by_file: dict[str, Place] = {}
     duplicates: list[Place] = []
@@ -107,6 +113,7 @@ def expand(patterns: Sequence[str], target: PatternTarget | None = None) -> Matc
         missing=tuple(dict.fromkeys(missing)),
         duplicates=tuple(dict.fromkeys(duplicates)),
         noun=target.noun,
+        left_out=_left_out(patterns, target),
     )
 
 
@@ -155,11 +162,11 @@ def is_remote(pattern: str) -> bool:
 
 
 def _why_missing(name: str, target: PatternTarget) -> str:
-    return (
-        f"{name} does not exist, or may not be read"
-        if is_remote(name)
-        else why_nothing(name, target.suffix)
-    )
+    if is_remote(name):
+        return "check the address and your right to read"
+    near = similar_names(Path(name))
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return hint + why_nothing(name, target.suffix)
 
 
 def _find(name: str, folders: tuple[Path, ...]) -> Path | None:
@@ -172,7 +179,7 @@ def _glob(name: str, target: PatternTarget, folders: tuple[Path, ...]) -> list[P
     has_own_suffix = suffix != "" and not glob.has_magic(suffix)
     for folder in folders:
         matches = [Path(match) for match in glob.glob(str(folder / name), recursive=True)]
-        kept = [m for m in matches if m.is_file() and (has_own_suffix or m.suffix == target.suffix)]
+        kept = [m for m in matches if m.is_file() and (has_own_suffix or _is_target(m, target))]
         if kept:
             return sorted(kept, key=lambda path: natural_key(str(path)))
     return []
@@ -181,12 +188,33 @@ def _glob(name: str, target: PatternTarget, folders: tuple[Path, ...]) -> list[P
 def _files_in(folder: Path, target: PatternTarget) -> list[Path]:
     """The target's files directly in a folder; ShardError says what is there instead."""
     # macOS and unfinished downloads leave files whose names start with a dot.
-    visible = [path for path in folder.glob(f"*{target.suffix}") if not path.name.startswith(".")]
-    files = [path for path in visible if path.is_file()]
+    visible = [path for path in folder.iterdir() if is_visible(path.name)]
+    files = [path for path in visible if _is_target(path, target) and path.is_file()]
     if not files:
         hint = why_nothing(str(folder / f"*{target.suffix}"), target.suffix)
         raise ShardError(f"{str(folder)!r} finds no {target.noun}: {hint}")
     return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _is_target(path: Path, target: PatternTarget) -> bool:
+    return path.suffix.lower() == target.suffix
+
+
+def _left_out(patterns: Sequence[str], target: PatternTarget) -> Counter[str]:
+    """How many files of each suffix folders hold beside the target's, and beside their tables and
+    counts, which have their names."""
+    counts: Counter[str] = Counter()
+    for folder in dict.fromkeys(Path(pattern).expanduser() for pattern in patterns):
+        if is_remote(str(folder)) or not folder.is_dir():
+            continue
+        files = [path for path in folder.iterdir() if is_visible(path.name) and path.is_file()]
+        stems = {path.stem for path in files if _is_target(path, target)}
+        counts.update(
+            path.suffix.lower()[1:]
+            for path in files
+            if not _is_target(path, target) and path.stem.removesuffix("_stats") not in stems
+        )
+    return counts
 
 
 def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[str]]:

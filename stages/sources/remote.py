@@ -7,7 +7,7 @@ position, and a stream that breaks would leave half a shard.
 import contextlib
 import glob
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -69,8 +69,14 @@ class RemoteShard(Identified):
     @classmethod
     def of(cls, address: Address) -> Self:
         """The shard at an address; reads at most 128 KiB of it. ShardError where it cannot."""
-        size, edges_sha256 = _retry(lambda: _read_edges(address), address)
-        return cls(path=address, name=address.name, size=size, edges_sha256=edges_sha256)
+        info, edges_sha256 = _retry(lambda: _read_edges(address), address)
+        return cls(
+            path=address,
+            name=address.name,
+            size=info["size"],
+            edges_sha256=edges_sha256,
+            stamp=_stamp(info),
+        )
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator[TarSamples]:
@@ -187,16 +193,25 @@ def _open(address: Address) -> tuple[Any, str]:
         ) from error
 
 
-def _read_edges(address: Address) -> tuple[int, str]:
+def _stamp(info: Mapping[str, Any]) -> str:
+    """See `Source.stamp`; empty where the server says nothing that changes with the content."""
+    tag = info.get("ETag") or info.get("etag")
+    # Clocks of servers differ from ours, so that the time alone tells nothing.
+    return f"0:{tag}" if tag else ""
+
+
+def _read_edges(address: Address) -> tuple[Mapping[str, Any], str]:
+    """What fsspec knows about a file, and the digest of its edges."""
     files, path = _open(address)
-    size = files.info(path)["size"]
+    info = files.info(path)
+    size = info["size"]
     if size is None:
         raise ShardError(f"the server of {address} does not report its size: download it first")
     edge = size if size <= 2 * EDGE_BYTES else EDGE_BYTES
     digest = sha256(_read(address, 0, edge))
     if edge < size:
         digest.update(_read(address, size - edge, edge))
-    return size, digest.hexdigest()
+    return info, digest.hexdigest()
 
 
 def _read(address: Address, offset: int, size: int) -> bytes:

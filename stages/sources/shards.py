@@ -2,7 +2,8 @@
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Self
@@ -25,13 +26,20 @@ class Identified:
     size: int
     edges_sha256: str
     """Digest of the first and the last 64 KiB, or of the whole file where it has no more."""
+    content: str = ""
+    """Digest of all bytes, where the edges do not tell this file from an earlier one."""
+    stamp: str = field(default="", compare=False)
+    """See `Source.stamp`."""
 
     @property
     def identity(self) -> str:
-        """Digest, in hex, of the name, the size and the edges."""
-        return digest_json(
-            {"name": self.name, "size": self.size, "edges_sha256": self.edges_sha256}
-        )
+        """Digest, in hex, of the name, the size and the edges, and of the content if it is set."""
+        known = {"name": self.name, "size": self.size, "edges_sha256": self.edges_sha256}
+        return digest_json({**known, "content": self.content} if self.content else known)
+
+    def told_apart(self, content: str) -> Self:
+        """The same file, whose identity says its content, too."""
+        return replace(self, content=content)
 
     @property
     def part_name(self) -> str:
@@ -50,7 +58,8 @@ class Shard(Identified):
         """The shard at `path`; reads at most 128 KiB of it. ShardError where it cannot."""
         try:
             with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
+                status = os.fstat(file.fileno())
+                size = status.st_size
                 is_small = size <= 2 * EDGE_BYTES
                 digest = sha256(file.read(size if is_small else EDGE_BYTES))
                 if not is_small:
@@ -58,7 +67,18 @@ class Shard(Identified):
                     digest.update(file.read(EDGE_BYTES))
         except OSError as error:
             raise ShardError(f"the shard {path} cannot be read: {error.strerror}") from error
-        return cls(path=path, name=path.name, size=size, edges_sha256=digest.hexdigest())
+        return cls(
+            path=path,
+            name=path.name,
+            size=size,
+            edges_sha256=digest.hexdigest(),
+            stamp=stamp_of([status.st_mtime_ns]),
+        )
+
+
+def stamp_of(times_ns: Sequence[int]) -> str:
+    """The stamp of a source whose files were last written to at these times."""
+    return f"{max(times_ns, default=0)}:{digest_json(list(times_ns))[:16]}"
 
 
 def stamp(path: Path) -> Stamp:

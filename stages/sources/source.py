@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from ..contract import Source
 from .faults import Fault
@@ -87,6 +87,10 @@ class SampleSource(Source, Protocol):
     @property
     def size(self) -> int:
         """Total bytes."""
+        ...
+
+    def told_apart(self, content: str) -> Self:
+        """The same source, whose identity says its content, too: a digest of all its bytes."""
         ...
 
     def open(self, scratch: Path) -> AbstractContextManager[Samples]:

@@ -97,7 +97,7 @@ def test_an_image_is_read_from_a_path_a_url_or_a_pipe(made):
         (["--query", "nowhere.png"], "nowhere.png cannot be read"),
         (["--query", "https://example.com/a.png"], "is not on this machine"),
         (["--query", "file://elsewhere/a.png"], "is not on this machine"),
-        (["--query", __file__], "must be a JPEG, PNG, WebP, GIF, BMP or TIFF"),
+        (["--query", __file__], "must be a JPEG, PNG, WebP, GIF, BMP, TIFF or another image"),
         ([], "nothing to search for: give --query FILE"),
         (["--not", "a car"], "nothing to search for"),
         (["--text", "seven", "--space", "features"], "a text has no features"),

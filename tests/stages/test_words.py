@@ -132,7 +132,9 @@ class Stopped(Silent):
 def test_a_stopped_encoding_resumes(tmp_path):
     encoded: list[str] = []
     encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
-    counting = replace(encoder, tokenizer=lambda texts: _note(texts, encoded, encoder))
+    counting = replace(
+        encoder, tokenizer=lambda texts, **options: _note(texts, encoded, encoder, options)
+    )
     names = [f"phrase {number}" for number in range(60)]
     templates = ["imagenet-80", "a {}"]  # 81 texts per phrase: 3 phrases at once, 24 in a block
     with pytest.raises(KeyboardInterrupt):
@@ -145,6 +147,8 @@ def test_a_stopped_encoding_resumes(tmp_path):
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-6)
 
 
-def _note(texts: list[str], encoded: list[str], encoder: Encoder):
-    encoded += texts
-    return encoder.tokenizer(texts)
+def _note(texts: list[str], encoded: list[str], encoder: Encoder, options: dict[str, int]):
+    """Tokens of texts; notes those that are encoded, and not only measured."""
+    if not options and texts != [""]:
+        encoded += texts
+    return encoder.tokenizer(texts, **options)

@@ -122,7 +122,7 @@ def _text(value: Any) -> str | None:
         value = int(value)
     if isinstance(value, list | dict):
         value = json.dumps(value, ensure_ascii=False)
-    return None if value is None or value == "" else clean_text(str(value))
+    return None if value is None or not str(value).strip() else clean_text(str(value))
 
 
 def _whole(value: Any) -> int | None:

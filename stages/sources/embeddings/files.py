@@ -80,6 +80,11 @@ class EmbeddingsFile:
         """The name of the part that this file becomes; safe in any file system."""
         return part_name(self.path.stem, self.identity)
 
+    @property
+    def stamp(self) -> str:
+        """Empty: another file of vectors differs at its edges."""
+        return ""
+
     def load(self) -> ImportedRows:
         """All rows, normalised, with their columns; ShardError where a file is damaged."""
         fields: dict[str, Any] = {}

@@ -6,33 +6,21 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....store.digest import digest_json
-from ....store.errors import ShardError
 from ..faults import Fault
 from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
-from ..input_kinds import DOTTED_IMAGE_SUFFIXES, is_visible, require_kind
-from ..patterns import natural_key
-from ..shards import part_name
+from ..shards import part_name, stamp_of
 from .files import Fingerprint, ImageFile, fingerprint_files
+from .tree import FolderImage, find_images
 
 MAX_IMAGES = 1000
 """Images in a chunk: a shard's worth, so that a change costs little and files stay few."""
 _MEAN_IMAGES = 1024
 """One name in this many ends a chunk, whatever the names around it are."""
-_TEXT_SUFFIXES = frozenset({".txt", ".json", ".cls"})
-
-
-@dataclass(frozen=True, slots=True)
-class FolderImage:
-    """An image in a folder."""
-
-    name: str
-    texts: Mapping[str, str]
-    """The names of the text files with the same stem, by suffix without the dot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +35,8 @@ class FolderChunk:
     size: int
     identity: str
     """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
+    stamp: str = field(default="", compare=False)
+    """See `Source.stamp`."""
 
     @property
     def name(self) -> str:
@@ -57,6 +47,10 @@ class FolderChunk:
     def part_name(self) -> str:
         """The name of the part; safe in any file system."""
         return part_name(self.name, self.identity)
+
+    def told_apart(self, content: str) -> "FolderChunk":
+        """The same chunk, whose identity says its content, too."""
+        return replace(self, identity=digest_json({"edges": self.identity, "content": content}))
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["FolderSamples"]:
@@ -126,61 +120,21 @@ class FolderSamples:
         return digest.hexdigest()
 
 
-def find_chunks(root: Path) -> list[FolderChunk]:
+def find_chunks(root: Path, left_out: Counter[str] | None = None) -> list[FolderChunk]:
     """The images below a folder, in chunks; reads the first and last 4 KiB of each file.
 
-    ConfigError where the folder holds another kind of input, ShardError where it holds no image.
+    Adds to `left_out`, by suffix, the files that are no images and belong to none. ConfigError
+    where the folder holds another kind of input, ShardError where it holds no image.
     """
     cuts = [
-        (folder, chunk) for folder, images in find_images(root) for chunk in split_chunks(images)
+        (folder, chunk)
+        for folder, images in find_images(root, left_out)
+        for chunk in split_chunks(images)
     ]
     top = os.fspath(root)
     paths = (os.path.join(top, folder, name) for folder, images in cuts for name in _names(images))
     fingerprints = iter(fingerprint_files(paths))
     return [_chunk_of(root, folder, images, fingerprints) for folder, images in cuts]
-
-
-def find_images(root: Path) -> list[tuple[str, list[FolderImage]]]:
-    """All that `walk` finds; where that is nothing, an error says what is there."""
-    if not root.exists():
-        existing = next(parent for parent in root.absolute().parents if parent.exists())
-        raise ShardError(f"there is no folder {root} (the path exists as far as {existing})")
-    folders = list(walk(root)) if root.is_dir() else []
-    if not folders:
-        require_kind(root, "images")
-        if not root.is_dir():
-            raise ShardError(f"{root} is not a folder: name the folder that holds the images")
-        known = ", ".join(sorted(DOTTED_IMAGE_SUFFIXES))
-        raise ShardError(
-            f"{root} and the folders below it hold no image: name a folder of files that end in "
-            f"{known}"
-        )
-    return folders
-
-
-def walk(root: Path) -> Iterator[tuple[str, list[FolderImage]]]:
-    """Every folder from `root` down that holds images, with its images, all in natural order.
-
-    Skips hidden files and folders, and `__MACOSX`. Follows each linked folder once, but no link
-    to a folder that contains `root` or lies inside it.
-    """
-    real_root = os.path.realpath(root)
-    seen = {real_root}
-    pending = [""]
-    while pending:
-        folder = pending.pop()
-        images, subfolders = _scan(root / folder)
-        if images:
-            yield folder, images
-        entered = []
-        for name in subfolders:
-            path = os.path.join(root, folder, name)
-            real = os.path.realpath(path)
-            if real in seen or (os.path.islink(path) and _overlap(real, real_root)):
-                continue
-            seen.add(real)
-            entered.append(f"{folder}/{name}" if folder else name)
-        pending += reversed(entered)
 
 
 def split_chunks(images: Iterable[FolderImage]) -> Iterator[list[FolderImage]]:
@@ -217,30 +171,6 @@ def image_path(root: Path, key: str) -> Path:
     return root / os.fsdecode(raw)
 
 
-def _scan(folder: Path) -> tuple[list[FolderImage], list[str]]:
-    """The images in a folder, and its subfolders."""
-    try:
-        with os.scandir(folder) as entries:
-            is_folder = {entry.name: entry.is_dir() for entry in entries if is_visible(entry.name)}
-    except OSError as error:
-        raise ShardError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    names = sorted(is_folder, key=natural_key)
-    texts: dict[str, dict[str, str]] = {}
-    image_names = []
-    for name in names:
-        stem, suffix = os.path.splitext(name)
-        if not is_folder[name] and suffix.lower() in _TEXT_SUFFIXES:
-            texts.setdefault(stem, {}).setdefault(suffix.lower()[1:], name)
-        elif not is_folder[name] and suffix.lower() in DOTTED_IMAGE_SUFFIXES:
-            image_names.append(name)
-    images = [FolderImage(name, texts.get(os.path.splitext(name)[0], {})) for name in image_names]
-    return images, [name for name in names if is_folder[name]]
-
-
-def _overlap(path: str, other: str) -> bool:
-    return os.path.commonpath([path, other]) in (path, other)
-
-
 def _names(images: Iterable[FolderImage]) -> Iterator[str]:
     """The files of a chunk: each image, then its text files."""
     for image in images:
@@ -249,10 +179,15 @@ def _names(images: Iterable[FolderImage]) -> Iterator[str]:
 
 
 def _chunk_of(
-    root: Path, folder: str, images: list[FolderImage], fingerprints: Iterator[Fingerprint]
+    root: Path,
+    folder: str,
+    images: list[FolderImage],
+    fingerprints: Iterator[tuple[Fingerprint, int]],
 ) -> FolderChunk:
     """One chunk; takes its files' fingerprints from `fingerprints`."""
-    files = [(name, next(fingerprints)) for name in _names(images)]
+    names = list(_names(images))
+    known = [next(fingerprints) for _ in names]
+    files = [(name, fingerprint) for name, (fingerprint, _) in zip(names, known, strict=True)]
     name = shard_name(root, folder)
     return FolderChunk(
         path=root,
@@ -260,6 +195,7 @@ def _chunk_of(
         images=tuple(images),
         size=sum(fingerprint[0] for _, fingerprint in files if fingerprint is not None),
         identity=digest_json({"folder": name, "files": files}),
+        stamp=stamp_of([time_ns for _, time_ns in known]),
     )
 
 

@@ -1,7 +1,9 @@
 """Image bytes to the pixels that CLIP is trained on, or the reason why they cannot be decoded."""
 
 import io
+import os
 import re
+import stat
 import struct
 import warnings
 import zlib
@@ -9,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..faults import FaultReason
+from ..image_formats import formats_of, suffix_of_format
+from .modes import to_rgb, turn_upright
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,14 +26,16 @@ MAX_SCANS = 100
 Programs write about ten. A file of 500 KB with 500 scans of 81 megapixels took 27 s to decode.
 """
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Formats that Pillow may try; JPEG includes MPO, several JPEGs in one file."""
+_ORIENTATION = 0x0112
+"""The EXIF tag."""
 _JPEG = b"\xff\xd8\xff"
 _SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")
 """JPEG markers that a length follows; 0 and restart markers belong to the pixels."""
 _MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II[*+]\0|MM\0[*+]", re.DOTALL
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II[*+]\0|MM\0[*+]"
+    rb"|....ftypavi[fs]|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    re.DOTALL,
 )
 
 # What Pillow raises on hostile bytes, found by reading its code and by fuzzing. OSError includes
@@ -76,11 +82,13 @@ def decode(
     *,
     max_pixels: int = MAX_PIXELS,
     at_least: int | None = None,
+    upright: bool = False,
 ) -> DecodedImage:
     """The pixels of an encoded image, as open_clip sees them in training.
 
     That is webdataset's `pilrgb`, Pillow's `convert("RGB")` of the first frame: transparency is
-    dropped, not blended, 16 bits are clipped, and the EXIF orientation is not applied. The
+    dropped, not blended, and the EXIF orientation is not applied unless the image shall be
+    `upright`. Only grey images of more than 8 bits differ, which `pilrgb` clips: see `to_rgb`. The
     conversion precedes the resizing; open_clip's transform of an unconverted file resizes first,
     which gives other pixels for palettes, transparency and CMYK. So decode queries here too.
 
@@ -101,7 +109,7 @@ def decode(
         raise UndecodableImage("too_large", f"{scans} scans, more than {MAX_SCANS}")
     _silence_pillow()
     try:
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(raw), formats=formats_of(raw)) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise UndecodableImage(
@@ -110,10 +118,9 @@ def decode(
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
-            # The transparent colour does not change the RGB values, but Pillow warns about it.
-            image.info.pop("transparency", None)
-            # convert() copies even an RGB image: up to 256 MiB.
-            rgb = image if image.mode == "RGB" else image.convert("RGB")
+            rgb = to_rgb(image)
+            if upright:
+                rgb = turn_upright(rgb, _orientation(image))
             return DecodedImage(rgb=rgb, width=width, height=height)
     except (Image.DecompressionBombError, MemoryError) as error:
         raise UndecodableImage("too_large", _detail(error)) from error
@@ -123,6 +130,41 @@ def decode(
         raise UndecodableImage("unsupported", f"starts with {raw[:16]!r}") from error
     except _DECODE_ERRORS as error:
         raise UndecodableImage("undecodable", _detail(error)) from error
+
+
+def _orientation(image: "Image") -> object:
+    """The EXIF orientation of a loaded image; 1 where its EXIF cannot be read."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except _DECODE_ERRORS:
+        return 1
+
+
+def holds_image(path: str) -> bool:
+    """Whether a file begins as an image that can be read does; for files without a suffix."""
+    from PIL import Image
+
+    _silence_pillow()
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file, Image.open(file, formats=formats_of(b"")):
+            return True
+    except (Image.DecompressionBombError, *_DECODE_ERRORS):
+        return False
+
+
+def suffix_of(data: bytes) -> str:
+    """The suffix of an image's file, found from its bytes; raises UndecodableImage."""
+    from PIL import Image
+
+    _silence_pillow()
+    try:
+        with Image.open(io.BytesIO(data), formats=formats_of(data)) as image:
+            name = image.format or ""
+    except (Image.DecompressionBombError, *_DECODE_ERRORS) as error:
+        raise UndecodableImage("undecodable", _detail(error)) from error
+    return suffix_of_format(name)
 
 
 def count_scans(raw: bytes) -> int:

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -16,7 +16,7 @@ from ..fields import SampleFields, clean_text, plain_value, take_columns, to_jso
 from ..images.files import ImageFile, fingerprint_files
 from ..images.pixels import UndecodableImage
 from ..patterns import is_remote
-from ..shards import Shard, part_name, require_unchanged, stamp
+from ..shards import Shard, part_name, require_unchanged, stamp, stamp_of
 from .columns import TableColumns, find_columns
 from .reader import TableReader, column_values, open_table
 
@@ -33,6 +33,8 @@ class TableFile:
     columns: TableColumns
     identity: str
     """Digest, in hex, of the name, size and edges of the file, and of the files it names."""
+    stamp: str = field(default="", compare=False)
+    """See `Source.stamp`."""
 
     @classmethod
     def of(cls, path: Path, image_column: str = "") -> "TableFile":
@@ -45,10 +47,23 @@ class TableFile:
             files = [_local(path, named) for named in _paths(file, path, columns)]
         shard = Shard.of(path)
         identity: dict[str, Any] = {"table": shard.identity, "image": columns.image}
+        times_ns = [path.stat().st_mtime_ns]
         if files:
-            fingerprints = iter(fingerprint_files(str(file) for file in files if file is not None))
-            identity["files"] = [None if file is None else next(fingerprints) for file in files]
-        return cls(path=path, size=shard.size, columns=columns, identity=digest_json(identity))
+            known = fingerprint_files(str(file) for file in files if file is not None)
+            fingerprints = iter(known)
+            identity["files"] = [None if file is None else next(fingerprints)[0] for file in files]
+            times_ns += [time_ns for _, time_ns in known]
+        return cls(
+            path=path,
+            size=shard.size,
+            columns=columns,
+            identity=digest_json(identity),
+            stamp=stamp_of(times_ns),
+        )
+
+    def told_apart(self, content: str) -> "TableFile":
+        """The same table, whose identity says its content, too."""
+        return replace(self, identity=digest_json({"edges": self.identity, "content": content}))
 
     @property
     def name(self) -> str:

@@ -17,7 +17,9 @@ from typing import BinaryIO, Literal
 
 from ....store.errors import ShardError
 from ..faults import Fault, FaultReason
-from ..input_kinds import IMAGE_SUFFIXES
+from ..image_formats import image_suffixes, is_image_suffix
+from ..input_kinds import is_visible
+from ..left_out import SEEN
 
 BLOCK = 512
 _COMPRESSIONS = (
@@ -77,6 +79,9 @@ class ShardListing:
     why_cut: str | None = None
     suffixes: Counter[str] = field(default_factory=Counter)
     """How many members have each suffix; "" counts those without a dot."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """How many members, by suffix, belong to no sample and are no files of an operating system, or
+    are links or devices beside an image."""
 
     @property
     def seen(self) -> int:
@@ -228,6 +233,7 @@ def _group(members: list[_Member], cut_at: int | None, why_cut: str | None) -> S
     repetitions: dict[tuple[str, int], list[tuple[int, str]]] = {}
     times_seen: Counter[tuple[str, str]] = Counter()
     suffixes: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     faults: list[Fault] = []
     last_key = None
     for member in members:
@@ -235,11 +241,13 @@ def _group(members: list[_Member], cut_at: int | None, why_cut: str | None) -> S
         if split is None:
             if "." not in member.name.rpartition("/")[2]:
                 suffixes[""] += 1
+                left_out[""] += _is_users(member.name)
             faults += _fault_of_keyless(member)
             continue
         key, suffix = split
         suffixes[suffix] += 1
-        if member.kind == "link_or_device" and suffix not in IMAGE_SUFFIXES:
+        if member.kind == "link_or_device" and not is_image_suffix(suffix):
+            left_out[suffix] += 1
             continue
         last_key = key
         offset = member.span.offset
@@ -258,7 +266,7 @@ def _group(members: list[_Member], cut_at: int | None, why_cut: str | None) -> S
             candidate.fault = offset, "truncated", f"the {suffix} is cut: {why_cut}"
     samples: list[SampleEntry] = []
     for key, candidate in candidates.items():
-        image = next((suffix for suffix in IMAGE_SUFFIXES if suffix in candidate.members), None)
+        image = next((suffix for suffix in image_suffixes() if suffix in candidate.members), None)
         if candidate.fault is None and image is not None:
             samples.append(SampleEntry(key=key, members=candidate.members, image_suffix=image))
         else:
@@ -277,13 +285,21 @@ def _group(members: list[_Member], cut_at: int | None, why_cut: str | None) -> S
         cut_at=cut_at,
         why_cut=why_cut,
         suffixes=suffixes,
+        left_out=+left_out,
     )
+
+
+def _is_users(name: str) -> bool:
+    """Whether a member without a dot in its name is a user's file."""
+    folder, slash, base = name.rpartition("/")
+    is_in_meta = split_name(f"{folder}{slash}x.jpg") is None
+    return is_visible(base) and base != "" and not is_in_meta
 
 
 def _fault_of_keyless(member: _Member) -> list[Fault]:
     """A fault for an image without a key, such as `.jpg`; none for macOS's `._` copies."""
     folder, _, base = member.name.rpartition("/")
-    is_image = base.rpartition(".")[2].lower() in IMAGE_SUFFIXES and "." in base
+    is_image = "." in base and is_image_suffix(base.rpartition(".")[2])
     if not is_image or base.startswith("._") or split_name(f"{folder}/x.jpg") is None:
         return []
     return [
@@ -303,4 +319,4 @@ def _why_no_image(candidate: _Candidate, why_cut: str | None) -> tuple[int, Faul
     seen = ", ".join(sorted(candidate.members))
     if why_cut is not None:
         return candidate.offset, "truncated", f"only {seen} stand before the cut: {why_cut}"
-    return candidate.offset, "no_image", f"suffixes seen: {seen}"
+    return candidate.offset, "no_image", f"{SEEN}{seen}"

@@ -26,7 +26,8 @@ class TarShard(Shard):
         with open_tar(self.path, parse_successes(find_stats(self.path))) as samples:
             yield samples
         is_unchanged = (
-            stamp(self.path) == before and type(self).of(self.path).identity == self.identity
+            stamp(self.path) == before
+            and type(self).of(self.path).told_apart(self.content).identity == self.identity
         )
         require_unchanged(self.path, is_unchanged)
 
@@ -102,12 +103,13 @@ def open_tar(path: Path, stats_successes: int | None) -> Iterator[TarSamples]:
     """Opens the samples of the tar at `path`; `stats_successes` is img2dataset's own count."""
     listing = scan(path)
     facts = {} if stats_successes is None else {"stats_successes": stats_successes}
+    left_out = {"left_out": dict(listing.left_out)} if listing.left_out else {}
     with open_shard(path) as shard:
         yield TarSamples(
             listing=listing,
             shard=shard,
             samples=tuple(TarEntry(entry, shard) for entry in listing.samples),
-            facts={"source": "tar", **facts},
+            facts={"source": "tar", **facts, **left_out},
         )
 
 

@@ -1,9 +1,11 @@
 """A folder of images copied into tar shards in the WebDataset format."""
 
+import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ....store.errors import ConfigError
@@ -11,8 +13,9 @@ from ....store.files import sync, temporary_sibling
 from ....store.leftovers import remove_leftovers
 from ..faults import FaultReason
 from ..images.files import read_image_file
-from ..images.folders import FolderImage, find_images, utf8_name
-from ..images.pixels import UndecodableImage
+from ..images.folders import utf8_name
+from ..images.pixels import UndecodableImage, suffix_of
+from ..images.tree import FolderImage, find_images
 from .listing import split_name
 
 
@@ -26,6 +29,8 @@ class Packed:
     """Images whose keys were taken already, and the keys that they got instead."""
     skipped: tuple[tuple[str, FaultReason, str], ...]
     """Images that could not be read: path, reason and detail."""
+    left_out: Counter[str]
+    """Files, by suffix, that are neither images nor belong to one."""
 
 
 def pack_folder(
@@ -40,7 +45,8 @@ def pack_folder(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already, and nothing is overwritten: name a new folder")
-    folders = find_images(root)
+    left_out: Counter[str] = Counter()
+    folders = find_images(root, left_out)
     temporary = temporary_sibling(out)
     try:
         remove_leftovers(out)
@@ -58,11 +64,8 @@ def pack_folder(
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Packed(
-        shards=tuple(out / path.name for path in packed.shards),
-        images=packed.images,
-        renamed=packed.renamed,
-        skipped=packed.skipped,
+    return replace(
+        packed, shards=tuple(out / path.name for path in packed.shards), left_out=left_out
     )
 
 
@@ -108,7 +111,11 @@ def _write(
                 sample = next(samples, None)
         sync(shards[-1])
     return Packed(
-        shards=tuple(shards), images=written, renamed=tuple(renamed), skipped=tuple(skipped)
+        shards=tuple(shards),
+        images=written,
+        renamed=tuple(renamed),
+        skipped=tuple(skipped),
+        left_out=Counter(),
     )
 
 
@@ -123,13 +130,14 @@ def _samples(
     for folder, images in folders:
         for image in images:
             path = f"{folder}/{image.name}" if folder else image.name
-            stem, _, suffix = path.rpartition(".")
+            stem, suffix = os.path.splitext(path)
             try:
                 members = {
                     text_suffix: read_image_file(root / folder / name)
                     for text_suffix, name in image.texts.items()
                 }
-                members[suffix.lower()] = read_image_file(root / path)
+                content = read_image_file(root / path)
+                members[suffix.lower()[1:] or suffix_of(content)] = content
             except UndecodableImage as error:
                 skipped.append((utf8_name(path), error.reason, error.detail))
                 continue

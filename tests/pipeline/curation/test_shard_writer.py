@@ -210,7 +210,15 @@ def test_a_changed_shard_is_named(embedded, tmp_path, change):
     assert nothing_was_written(tmp_path / "out")
 
 
-def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path):
+@pytest.mark.parametrize(
+    ("seconds", "says"),
+    [
+        (0, "large.tar was changed since it was embedded"),
+        # A time of change from before it was embedded tells nothing, but its headers do.
+        (-10_000, "has no 030 where it was embedded from"),
+    ],
+)
+def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path, seconds, says):
     content = {f"{n:03d}.png": png(n) + bytes(4000) for n in range(60)}
     shard = plain_tar(tmp_path / "large.tar", content)
     store = tmp_path / "store"
@@ -222,8 +230,10 @@ def test_a_change_in_the_middle_of_a_shard_is_noticed(tmp_path):
     header[148:156] = b" " * 8
     data[at + 148 : at + 156] = f"{sum(header):06o}\0 ".encode()
     shard.write_bytes(data)
+    changed = shard.stat().st_mtime + seconds
+    os.utime(shard, (changed, changed))
     line = fail(store, "curate", "--out", tmp_path / "out")
-    assert "has no 030 where it was embedded from" in line
+    assert says in line
     assert nothing_was_written(tmp_path / "out")
 
 

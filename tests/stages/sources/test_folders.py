@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from cpp_pipe.stages.sources.images.folders import (
     MAX_IMAGES,
     FolderChunk,
-    FolderImage,
     find_chunks,
     image_path,
     split_chunks,
-    walk,
 )
 from cpp_pipe.stages.sources.images.pixels import UndecodableImage
+from cpp_pipe.stages.sources.images.tree import FolderImage, walk
 from cpp_pipe.store.errors import ConfigError, ShardError
 
 from ...rights import file_modes_hold
@@ -56,7 +55,7 @@ def test_images_are_found_below_the_folder_in_natural_order(tmp_path):
 
 
 def test_only_image_suffixes_count_in_any_case(tmp_path):
-    touch(tmp_path, "a.JPG", "b.Jpeg", "c.TIFF", "d.txt", "e.jpg.part", "f", "g.tar", "h.heic")
+    touch(tmp_path, "a.JPG", "b.Jpeg", "c.TIFF", "d.txt", "e.jpg.part", "f", "g.tar", "h.mov")
     assert keys(tmp_path) == ["a.JPG", "b.Jpeg", "c.TIFF"]
 
 

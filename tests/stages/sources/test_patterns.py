@@ -186,6 +186,16 @@ def test_an_error_for_names_expanded_by_a_shell_suggests_quotes(folder: Path):
         expand(["000.tar", "001.tar"])
 
 
+def test_a_missing_shard_is_named_with_similar_names_and_what_is_there(folder: Path):
+    touch("shard-000.tar", "shard-001.tar", "other.txt", ".hidden.tar")
+    with pytest.raises(ShardError) as caught:
+        expand(["shard000.tar"])
+    assert str(caught.value) == (
+        "the shard shard000.tar does not exist: did you mean shard-000.tar or shard-001.tar? the "
+        "folder . has 2 .tar files (e.g. shard-000.tar), 1 .txt file (e.g. other.txt)"
+    )
+
+
 def test_no_pattern_at_all_is_an_error():
     with pytest.raises(ShardError, match="no shards are named"):
         expand([])

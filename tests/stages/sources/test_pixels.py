@@ -89,9 +89,6 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "png": lambda: encoded(COLOURS, "PNG"),
     "png with alpha": lambda: encoded(COLOURS.convert("RGBA").rotate(30), "PNG"),
     "grey png with alpha": lambda: encoded(COLOURS.convert("LA").rotate(30), "PNG"),
-    "16-bit png": lambda: encoded(
-        Image.fromarray(np.linspace(0, 65535, 600, dtype=np.uint16).reshape(20, 30)), "PNG"
-    ),
     "1-bit png": lambda: encoded(COLOURS.convert("1"), "PNG"),
     "palette png": palette,
     "palette png, one colour transparent": lambda: palette(transparency=3),
@@ -106,6 +103,10 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "animated webp": lambda: animated("WEBP", lossless=True),
     "bmp": lambda: encoded(COLOURS, "BMP"),
     "tiff": lambda: encoded(COLOURS, "TIFF", compression="tiff_lzw"),
+    "avif": lambda: encoded(COLOURS, "AVIF"),
+    "jpeg 2000": lambda: encoded(COLOURS, "JPEG2000"),
+    "ico": lambda: encoded(COLOURS, "ICO"),
+    "ppm": lambda: encoded(COLOURS, "PPM"),
     "1 x 1": lambda: encoded(COLOURS.resize((1, 1)), "PNG"),
 }
 
@@ -192,9 +193,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unsupported"),
     "html": (lambda: b"<!DOCTYPE html><html><body>404 Not Found", "unsupported"),
     "pdf": (lambda: b"%PDF-1.7\n" + bytes(100), "unsupported"),
-    "avif": (lambda: encoded(COLOURS, "AVIF"), "unsupported"),
-    "jpeg 2000": (lambda: encoded(COLOURS, "JPEG2000"), "unsupported"),
-    "ico": (lambda: encoded(COLOURS, "ICO"), "unsupported"),
+    "film": (lambda: b"\0\0\0\x18ftypmp42" + bytes(100), "unsupported"),
     "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "unsupported"),
     "jpeg cut in its pixels": (lambda: encoded(COLOURS, "JPEG")[:-300], "undecodable"),
     "jpeg without its end": (lambda: encoded(COLOURS, "JPEG")[:-40], "undecodable"),
@@ -204,6 +203,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "webp cut short": (lambda: encoded(COLOURS, "WEBP")[:-100], "undecodable"),
     "gif cut short": (lambda: encoded(COLOURS.quantize(16), "GIF")[:-200], "undecodable"),
     "tiff cut short": (lambda: encoded(COLOURS, "TIFF")[:1000], "undecodable"),
+    "avif cut short": (lambda: encoded(COLOURS, "AVIF")[:-100], "undecodable"),
+    "avif cut in its header": (lambda: encoded(COLOURS, "AVIF")[:40], "undecodable"),
+    "jpeg 2000 cut in its header": (lambda: encoded(COLOURS, "JPEG2000")[:30], "undecodable"),
     "bmp cut short": (lambda: encoded(COLOURS, "BMP")[:1000], "undecodable"),
     "png with a wrong checksum": (
         lambda: encoded(COLOURS, "PNG").replace(b"IDAT", b"IDAU", 1),

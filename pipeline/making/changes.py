@@ -1,0 +1,90 @@
+"""Sources that were changed since they were embedded, although their names, sizes and edges agree.
+
+Such a source gets another identity, which says its content, too, and so becomes another part.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+from ...stages.contract import Source
+from ...stages.sources.changes import (
+    digest_contents,
+    has_more_images,
+    is_unchanged,
+    name_as,
+    read_with_extra,
+    stem_of,
+)
+from ...stages.sources.source import SampleSource
+from ...store import Artifact, PartRecord, RunRecord, Store
+from ...store.kinds import EMBEDDINGS
+
+
+class _Embedded:
+    """What one run embedded."""
+
+    def __init__(self, record: RunRecord, embeddings: Artifact) -> None:
+        self.record, self.embeddings = record, embeddings
+        self._parts: dict[str, list[PartRecord]] = {}
+        for part in embeddings.parts:
+            self._parts.setdefault(stem_of(part.name), []).append(part)
+
+    def find(self, source: SampleSource) -> tuple[SampleSource, PartRecord] | None:
+        """The source under the name of the part that it became, and that part."""
+        for part in self._parts.get(stem_of(source.part_name), ()):
+            named = name_as(source, part)
+            if named is not None:
+                return named, part
+        return None
+
+
+def tell_changes(
+    sources: Mapping[str, Source], store: Store, run: str, say: Callable[[str], None]
+) -> dict[str, Source]:
+    """The sources by the part that each becomes; a changed one becomes another part than before.
+
+    They are compared with what this run embedded, else with what other runs of the store did.
+    """
+    told: dict[str, Source] = {}
+    own = store.runs.read(run)
+    embedded = list(_embedded(store, own))
+    for source in sources.values():
+        named = _told(cast(SampleSource, source), embedded, own, say)
+        told[named.part_name] = named
+    return told
+
+
+def _told(
+    source: SampleSource,
+    embedded: list[_Embedded],
+    own: RunRecord,
+    say: Callable[[str], None],
+) -> SampleSource:
+    for earlier in embedded:
+        found = earlier.find(source)
+        if found is None:
+            continue
+        named, part = found
+        stamp = earlier.record.stamps.get(part.name)
+        if is_unchanged(named, part, earlier.embeddings, stamp):
+            if has_more_images(named, part, earlier.embeddings):
+                say(f"{source.path} has images that can be read now: it is embedded again")
+                return read_with_extra(source, part.facts["sha256"])
+            return named
+        say(f"{source.path} was changed since it was embedded: it is embedded again")
+        return source.told_apart(digest_contents(source))
+    stamp = own.stamps.get(source.part_name)
+    if source.stamp and stamp not in (None, source.stamp):
+        # Embedding was stopped, and its parts may hold what the source was then.
+        return source.told_apart(digest_contents(source))
+    return source
+
+
+def _embedded(store: Store, own: RunRecord) -> Iterator[_Embedded]:
+    """What this run embedded, and then what others did."""
+    others = (store.runs.read(name) for name in store.runs.names() if name != own.name)
+    for record in (own, *others):
+        version = record.versions.get(EMBEDDINGS.name)
+        embeddings = None if version is None else store.find(EMBEDDINGS, version)
+        if embeddings is not None and record.sources:
+            yield _Embedded(record, embeddings)

@@ -124,7 +124,7 @@ def embed_phrases(
     longest = max(prompts, key=len)
     cut = encoder.cut_texts([longest.replace("{}", name) for name in names])
     if cut:
-        progress.tell(
+        progress.report(
             f"words: {len(cut):,} of {len(names):,} phrases are longer than the model reads, so "
             f"that their ends do not count, e.g. {cut[0][:_SHOWN]!r}"
         )

@@ -11,6 +11,8 @@ from jaxtyping import install_import_hook
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # umap compiles for 40 seconds; without optimisation for 14.
 os.environ.setdefault("NUMBA_OPT", "0")
+# pytest-xdist sets it in its workers: how wide commands print is for each test to say.
+os.environ.pop("COLUMNS", None)
 
 _CHECKED = (
     "coding_length", "heads", "metrics", "word_ranking", "near_duplicates", "neighbours",

@@ -11,7 +11,7 @@ from ...store import Artifact, ConfigError
 from ..config import EmbedSettings
 from ..wording import agreeing, counted
 from .app import subcommands
-from .destinations import require_folder
+from .destinations import require_folder, require_prefix
 from .options import LONG, READING, Common, open_plan, parse_numbers, say, takes
 from .output import print_next, print_text
 from .run import run_name
@@ -109,6 +109,7 @@ def curate(
         raise ConfigError("--tag and --not-tag need --edits, such as --edits open")
     if out is not None:
         require_folder(out)
+    require_prefix(prefix)
     plan = replace(open_plan(common), is_dry=dry_run)
     chosen, embeddings = _choose(plan, wanted, tier, above, common.edits)
     print_text(chosen.describe())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...store import ConfigError
+from ...store.names import is_plain_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +52,12 @@ def require_folder(path: Path, *, flag: str = "--out") -> None:
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"{flag} {path} exists already: name a new one, nothing is overwritten")
+
+
+def require_prefix(prefix: str) -> None:
+    """ConfigError where the start of the names of files would lead out of their folder."""
+    if prefix and not is_plain_name(prefix):
+        raise ConfigError(f"--prefix must be the start of a name, without a path, got {prefix!r}")
 
 
 def new_folder(name: str) -> str:

@@ -9,7 +9,7 @@ import typer
 from ...stages.sources.left_out import describe_left_out
 from ..wording import counted
 from .app import subcommands
-from .destinations import require_folder
+from .destinations import require_folder, require_prefix
 from .messages import current_progress
 from .options import LONG, Common, say, takes
 from .output import print_next, print_text
@@ -45,6 +45,7 @@ def pack(
     from ...stages.sources.tar.writer import pack_folder
 
     require_folder(out, flag="OUT")
+    require_prefix(prefix)
     progress = current_progress()
 
     def report(done: int, total: int) -> None:

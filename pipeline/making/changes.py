@@ -49,7 +49,7 @@ def tell_changes(
     own = store.runs.read(run)
     embedded = list(_embedded(store, own))
     for source in sources.values():
-        named = _told(cast(SampleSource, source), embedded, own, say)
+        named = _told(cast(SampleSource, source), embedded, store, own, say)
         told[named.part_name] = named
     return told
 
@@ -57,6 +57,7 @@ def tell_changes(
 def _told(
     source: SampleSource,
     embedded: list[_Embedded],
+    store: Store,
     own: RunRecord,
     say: Callable[[str], None],
 ) -> SampleSource:
@@ -75,9 +76,19 @@ def _told(
         return source.told_apart(digest_contents(source))
     stamp = own.stamps.get(source.part_name)
     if source.stamp and stamp not in (None, source.stamp):
-        # Embedding was stopped, and its parts may hold what the source was then.
-        return source.told_apart(digest_contents(source))
+        # An earlier version may hold it, if it was put back. Otherwise embedding was stopped, and
+        # its parts may hold what the source was then.
+        content = digest_contents(source)
+        is_back = content in _contents_of(source.part_name, store)
+        return source if is_back else source.told_apart(content)
     return source
+
+
+def _contents_of(name: str, store: Store) -> set[str]:
+    """The digests of the sources that became a part of this name, in any version."""
+    versions = (artifact for artifact in store.artifacts() if artifact.kind is EMBEDDINGS)
+    parts = (version.part_names.get(name) for version in versions)
+    return {part.facts.get("sha256", "") for part in parts if part is not None}
 
 
 def _embedded(store: Store, own: RunRecord) -> Iterator[_Embedded]:

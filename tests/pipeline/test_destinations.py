@@ -263,7 +263,7 @@ def test_a_bad_setting_in_a_record_names_its_file(tmp_path, table, key, value):
 @pytest.mark.parametrize("prefix", ["/tmp/x", "../x", "a/b", "..", "a\0b"])
 def test_a_prefix_never_leads_out_of_the_folder(tmp_path, prefix):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.png").write_bytes(png())
+    (tmp_path / "photos" / "a.png").write_bytes(png(0))
     message = fail(None, "pack", tmp_path / "photos", tmp_path / "out", "--prefix", prefix)
     assert "--prefix" in message or "neither text nor" in message
     assert not (tmp_path / "out").exists()

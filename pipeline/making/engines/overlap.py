@@ -1,5 +1,6 @@
 """Parts made beside one another: each in a thread, begun when the one before it allows that."""
 
+import math
 import queue
 import threading
 import time
@@ -24,28 +25,35 @@ def overlapping(
 ) -> Generator[tuple[Part, PartRecord | None]]:
     """The parts with what `attempt` gives for each, as they end.
 
-    The first error ends those that are in work, and is raised.
+    An error is raised once the parts that were begun before are done: nothing of their work is
+    lost. Those that were begun later end at once.
     """
     threads = _Threads(attempt, runtime)
-    waiting, running, may_begin = list(reversed(parts)), 0, True
+    waiting, may_begin = list(reversed(parts)), True
+    error: BaseException | None = None
     try:
-        while waiting or running:
-            if waiting and may_begin and running < _MOST:
+        while waiting or threads.running:
+            if waiting and may_begin and len(threads.running) < _MOST:
                 part = waiting.pop()
                 threads.begin(part, follows=bool(waiting))
-                running, may_begin = running + 1, False
+                may_begin = False
                 continue
             event = threads.events.get()
             if event is None:
                 may_begin = True
                 continue
-            running -= 1
-            part, record = event
-            if isinstance(record, BaseException):
-                raise record
-            yield part, record
+            number, part, record = event
+            del threads.running[number]
+            if not isinstance(record, BaseException):
+                yield part, record
+            elif not isinstance(record, _Stopped):
+                error = record  # of several the one that was begun first
+                threads.stop_after(number)
+                waiting = []
     finally:
         threads.stop()
+    if error is not None:
+        raise error
 
 
 class _Stopped(Exception):
@@ -58,52 +66,61 @@ class _Threads:
     def __init__(
         self, attempt: Callable[[Part, Runtime], PartRecord | None], runtime: Runtime
     ) -> None:
-        self.events: queue.SimpleQueue[tuple[Part, Any] | None] = queue.SimpleQueue()
-        """A part with its record or its error; None where the next part may begin."""
+        self.events: queue.SimpleQueue[tuple[int, Part, Any] | None] = queue.SimpleQueue()
+        """The number of a thread, its part, and the record or the error; None where the next part
+        may begin."""
+        self.running: dict[int, threading.Thread] = {}
+        """Threads that have not reported their end, by their number."""
         self._attempt = attempt
         self._runtime = runtime
-        self._is_stopped = threading.Event()
-        self._alive: list[threading.Thread] = []
+        self._begun = 0
+        self._last = math.inf
+        """Threads of higher numbers are to end."""
 
     def begin(self, part: Part, *, follows: bool) -> None:
         """Starts to make a part; another one follows it or not."""
-        self._alive = [thread for thread in self._alive if thread.is_alive()]
+        number = self._begun
+        self._begun += 1
         # An interrupted command does not wait for a thread that downloads a shard.
-        thread = threading.Thread(target=self._make, args=(part, follows), daemon=True)
-        self._alive.append(thread)
+        thread = threading.Thread(target=self._make, args=(number, part, follows), daemon=True)
+        self.running[number] = thread
         thread.start()
 
+    def stop_after(self, number: int) -> None:
+        """Ends the threads of higher numbers at their next report of progress."""
+        self._last = min(self._last, number)
+
     def stop(self) -> None:
-        """Ends all threads at their next report of progress."""
-        self._is_stopped.set()
+        """Ends all threads at their next report of progress, and waits for them a moment."""
+        self.stop_after(-1)
         until = time.monotonic() + _PATIENCE_SECONDS
-        for thread in self._alive:
+        for thread in self.running.values():
             thread.join(max(0.0, until - time.monotonic()))
 
-    def _make(self, part: Part, follows: bool) -> None:
+    def _make(self, number: int, part: Part, follows: bool) -> None:
         has_allowed = False
+
+        def check() -> None:
+            if number > self._last:
+                raise _Stopped
 
         def begin_next() -> bool:
             nonlocal has_allowed
-            self._check()
+            check()
             if not has_allowed:
                 has_allowed = True
                 self.events.put(None)
             return follows
 
-        progress = _StoppableProgress(self._runtime.progress, self._check)
+        progress = _StoppableProgress(self._runtime.progress, check)
         runtime = replace(self._runtime, progress=progress, begin_next=begin_next)
         try:
             outcome = self._attempt(part, runtime)
         except BaseException as error:  # noqa: BLE001 - raised by `overlapping`
             outcome = error
-        self.events.put((part, outcome))
+        self.events.put((number, part, outcome))
         if not has_allowed:
             self.events.put(None)
-
-    def _check(self) -> None:
-        if self._is_stopped.is_set():
-            raise _Stopped
 
 
 class _StoppableProgress:

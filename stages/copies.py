@@ -7,7 +7,6 @@ import numpy as np
 
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
-from .algorithms.near_duplicates import NONE
 from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
 from .duplicate_groups import by_preference, read_images, write_groups
@@ -20,7 +19,7 @@ class Copies(Stage):
     """Groups files of equal bytes, or images that show the same picture, around one to keep.
 
     `same` also finds images that were encoded again, resized, mirrored, or whose edges were cut off
-    by up to 8 %. Pairs are proposed by their embeddings, and confirmed by comparing small grey
+    by about 5 %. Pairs are proposed by their embeddings, and confirmed by comparing small grey
     images: `algorithms.registration`.
     """
 
@@ -53,6 +52,8 @@ class Copies(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Finds pairs of copies, and keeps one image of each group."""
+        from .algorithms.near_duplicates import NONE
+
         embeddings, fingerprints = inputs["embeddings"], inputs["fingerprints"]
         images = read_images(embeddings)
         order = by_preference(images)
@@ -78,6 +79,7 @@ class Copies(Stage):
         runtime: Runtime,
     ) -> None:
         """Drops the rows that show the same picture as a row that is kept and comes before them."""
+        from .algorithms.near_duplicates import NONE
         from .algorithms.proposals import propose
         from .algorithms.registration import Registration
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..store import Artifact, Product, Scratch
-from .algorithms.near_duplicates import NONE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +41,8 @@ def write_groups(
     **facts: Any,
 ) -> Product:
     """Writes the groups: the kept image first, then the most similar."""
+    from .algorithms.near_duplicates import NONE
+
     dropped = np.flatnonzero(kept != NONE)
     leaders = np.unique(kept[dropped])
     rows = np.concatenate([leaders, dropped])

@@ -2,19 +2,16 @@
 
 import contextlib
 import functools
-import logging
-import os
-import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlparse
 
 import numpy as np
 
 from ..store import Artifact, ConfigError
 from ..store.errors import first_line
+from .hub import offline_without_a_network, unknown_model, unknown_tag
 from .sources.images.pixels import DecodedImage, decode
 
 if TYPE_CHECKING:
@@ -193,7 +190,7 @@ def load_encoder(
     that the device lacks.
     """
     _require_precision(precision, device)
-    with _offline_without_a_network():
+    with offline_without_a_network():
         import open_clip
 
         name = model
@@ -205,12 +202,12 @@ def load_encoder(
         except RecursionError as error:  # JSON that is nested too deeply
             raise ConfigError(f"--model: {name!r} is not a description of a model") from error
         if not is_known and ":" not in name:
-            raise ConfigError(_unknown_model(model, open_clip.list_models()))
+            raise ConfigError(unknown_model(model, open_clip.list_models()))
         source = str(files["weights"]) if "weights" in files else pretrained
         if "weights" not in files and ":" not in name:
             tags = open_clip.list_pretrained_tags_by_model(name)
             if pretrained not in tags:
-                raise ConfigError(_unknown_tag(model, pretrained, tags))
+                raise ConfigError(unknown_tag(model, pretrained, tags))
         network, preprocess = _create(open_clip, name, source, device)
         tokenizer = open_clip.get_tokenizer(name)
     network.eval()
@@ -326,40 +323,6 @@ def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, A
             "--model ViT-B-32 --pretrained openai"
         ) from error
     return network, preprocess
-
-
-def _unknown_model(model: str, known: Sequence[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(model, known, n=5, cutoff=0.4)
-    return (
-        f"--model: open_clip has no model {model!r}; similar names: {', '.join(near) or 'none'}; "
-        "for a model of your own give --model-config FILE.json"
-    )
-
-
-def _unknown_tag(model: str, tag: str, known: Sequence[str]) -> str:
-    return (
-        f"--pretrained: {tag!r} is neither a tag of {model} in open_clip nor an existing file; "
-        f"tags: {', '.join(known) or 'none'}; or give a local .safetensors file"
-    )
-
-
-@contextlib.contextmanager
-def _offline_without_a_network() -> Iterator[None]:
-    """Sets the hub's client offline where its host has no address; it would retry for a minute."""
-    host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def _identity(network: Any, model: str, pretrained: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..store import MissingError, Product, Scratch
 from ..store.kinds import FINGERPRINTS, Kind
-from .algorithms.registration import SIDE
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .sources.images.pixels import UndecodableImage, decode
 from .sources.source import Entry, SampleSource
@@ -45,6 +44,8 @@ class Fingerprint(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Reads the images of one source. MissingError where the source or an image is gone."""
+        from .algorithms.registration import SIDE
+
         embeddings = inputs["embeddings"]
         keys = embeddings.table(part.name, columns=["key"]).column(0).to_pylist()
         source = runtime.sources.get(part.name)
@@ -82,6 +83,8 @@ def _read(entries: list[Entry], runtime: Runtime) -> Iterator[tuple[str, np.ndar
 
 def _fingerprint(encoded: bytes) -> tuple[str, np.ndarray]:
     from PIL import Image
+
+    from .algorithms.registration import SIDE
 
     try:
         image = decode(encoded, at_least=2 * SIDE).rgb

@@ -8,7 +8,8 @@ import typer
 from ...store import Artifact, ConfigError
 from ..wording import agreeing, counted
 from .app import subcommands
-from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, parse_numbers, takes
+from .flag_values import parse_numbers
+from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
 from .output import print_next, print_text
 
 app = subcommands()
@@ -71,9 +72,9 @@ def _print_sizes(assignments: Artifact) -> None:
             + ("" if column == "cluster" else f" (column {column})")
         )
         if k != "auto" and len(sizes) < k:
-            typer.echo(
-                f"asked for {k} clusters, the rows support {len(sizes)}: there are no more groups "
-                "of rows that differ"
+            print_text(
+                f"asked for {counted(k, 'cluster')}, the rows support {len(sizes)}: there are no "
+                "more groups of rows that differ"
             )
     far = sum(novelty > 1 for novelty in assignments.column("novelty"))
     if far:

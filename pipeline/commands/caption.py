@@ -9,7 +9,8 @@ import typer
 from ...store import Artifact
 from ..making.plan import Plan
 from .app import subcommands
-from .options import MAKING, Common, anchored_file, embed_table, open_plan, takes
+from .flag_values import anchored_file
+from .options import MAKING, Common, embed_table, open_plan, takes
 from .output import Column, print_next, print_table, print_text
 
 _SHOWN = 3

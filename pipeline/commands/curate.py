@@ -12,7 +12,8 @@ from ..config import EmbedSettings
 from ..wording import agreeing, counted
 from .app import subcommands
 from .destinations import require_folder, require_prefix
-from .options import LONG, READING, Common, open_plan, parse_numbers, say, takes
+from .flag_values import parse_numbers
+from .options import LONG, READING, Common, open_plan, say, takes
 from .output import print_next, print_text
 from .run import run_name
 

@@ -10,7 +10,8 @@ from ...store import ConfigError
 from ..wording import counted
 from .app import subcommands
 from .destinations import new_folder
-from .options import LONG, READING, Common, embed_table, open_plan, parse_numbers, takes
+from .flag_values import parse_numbers
+from .options import LONG, READING, Common, embed_table, open_plan, takes
 from .output import Column, print_json, print_next, print_table, print_text
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _seal(plan: "Plan", name: str, common: Common) -> None:
     else:
         print_text(
             f"sealed {counted(facts['decisions'], 'decision')} as {name!r}: "
-            f"{facts['excluded']:,} of {sealed.rows:,} images excluded; "
+            f"{facts['excluded']:,} of {counted(sealed.rows, 'image')} excluded; "
             f"tags: {', '.join(facts['tags']) or 'none'}; "
             f"{facts['needs_a_look']} need a look"
         )

@@ -11,13 +11,13 @@ from ...store import Artifact, ConfigError
 from ..view.skipped import count_skipped, explain_skipped
 from ..wording import agreeing, counted
 from .app import subcommands
+from .flag_values import anchored
 from .messages import sum_up
 from .options import (
     MAKING,
     MODEL,
     WORKERS,
     Common,
-    anchored,
     embed_table,
     open_plan,
     or_left_to_others,

@@ -98,7 +98,7 @@ def export(
         if is_given and form != owner:
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
     if form in _FILES:
-        require_file(out, PARQUET)
+        require_file(out, (".csv",) if form == "csv" else PARQUET)
     else:
         require_folder(out)
     plan = open_plan(common)

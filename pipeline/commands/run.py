@@ -14,7 +14,7 @@ from ..config import CONFIGS
 from ..making.plan import Plan
 from ..view.labels import has_folders
 from ..view.verdict import read_verdict
-from ..wording import columns_of, wrap
+from ..wording import columns_of, counted, wrap
 from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
 from .embed import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
@@ -140,8 +140,8 @@ def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
     print_counts(embeddings, plan.left_out)
     if embeddings.rows < _FEWEST:
         raise ConfigError(
-            f"clusters need at least {_FEWEST} images, got {embeddings.rows}: name more; what is "
-            "embedded can be searched"
+            f"clusters need at least {counted(_FEWEST, 'image')}, got {embeddings.rows}: name "
+            "more; what is embedded can be searched"
         )
     for slot in ("heads", "features", "spectrum"):
         plan.make(slot, asked_by=asked_by)

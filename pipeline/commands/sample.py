@@ -185,7 +185,7 @@ def _print_coverage(pool: "Pool", rows: np.ndarray, both: dict[str, Any], by: st
         Column("sample"),
         Column("images", is_right=True),
         Column("distance to the nearest", is_right=True),
-        Column(f"of {clusters} clusters", is_right=True),
+        Column(f"clusters, of {clusters}", is_right=True),
     ]
     if pool.groups is not None:
         columns.append(Column(f"values of {by}", is_right=True, is_cut=True))

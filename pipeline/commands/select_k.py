@@ -10,10 +10,11 @@ from ..view.curve import CurvePoint, read_curve
 from ..view.verdict import KVerdict, read_verdict
 from ..wording import counted
 from .app import subcommands
-from .options import MAKING, Common, open_plan, parse_numbers, takes
+from .flag_values import parse_numbers
+from .options import MAKING, Common, open_plan, takes
 from .output import command_line, print_line, print_next, print_text
 
-_BAR = 36
+_BAR = 26
 """Characters of the longest bar of a curve, which make a line of 80 with what stands around it."""
 
 app = subcommands()
@@ -96,8 +97,8 @@ def _details(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
         lines.append(f"next to the shortest code: {', '.join(others)}")
     if facts["loose"]:
         lines.append(
-            f"{facts['loose']} of the {best} clusters of the shortest code hold rows that differ "
-            "more than all rows do: outliers, not groups"
+            f"{facts['loose']} of {counted(best, 'cluster')} of the shortest code hold rows that "
+            "differ more than all rows do: outliers, not groups"
         )
     if facts["rows_measured"] < facts["rows_in_all"]:
         lines.append(

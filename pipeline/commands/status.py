@@ -58,9 +58,9 @@ def status(
         if curve is not None:
             from ..view.verdict import read_verdict  # loads pyarrow
 
-            typer.echo(read_verdict(curve).sentence)
+            print_text(read_verdict(curve).sentence)
         for slot in helds[name].last_stale():
-            typer.echo(f"{name_slot(slot)} {_advise(helds[name], slot, named[name])}")
+            print_text(f"{name_slot(slot)} {_advise(helds[name], slot, named[name])}")
     for name, rows in runs.items():
         held = {row["slot"] for row in rows}
         step = next((step for slot, step in _NEXT.items() if slot in held), "embed")

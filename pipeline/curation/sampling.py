@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ...stages.algorithms.clustering.sampling import choose_rows
-from ...stages.algorithms.farthest import farthest_rows
 from ...stages.artifact_rows import gather_rows
 from ...store import Artifact, ConfigError
 
@@ -82,6 +80,8 @@ def sample(pool: Pool, count: int, shares: Mapping[str, float]) -> np.ndarray:
 
 def cover(pool: Pool, rows: np.ndarray) -> Coverage:
     """What some rows cover, with those that were chosen before."""
+    from ...stages.algorithms.clustering.sampling import choose_rows
+
     every = np.unique(np.append(pool.chosen, rows)).astype(np.int64)
     judged = pool.allowed.nonzero()[0]
     judged = judged[choose_rows(len(judged), _JUDGED, pool.seed)]
@@ -100,6 +100,8 @@ def cover(pool: Pool, rows: np.ndarray) -> Coverage:
 
 def random_rows(pool: Pool, count: int) -> np.ndarray:
     """As many images drawn at random, which a sample is compared with."""
+    from ...stages.algorithms.clustering.sampling import choose_rows
+
     allowed = pool.allowed.copy()
     allowed[pool.chosen] = False
     rows = allowed.nonzero()[0]
@@ -108,6 +110,9 @@ def random_rows(pool: Pool, count: int) -> np.ndarray:
 
 def _diverse(pool: Pool, count: int) -> np.ndarray:
     """Images that leave no other far from all of them, in the order of the search."""
+    from ...stages.algorithms.clustering.sampling import choose_rows
+    from ...stages.algorithms.farthest import farthest_rows
+
     rows = pool.allowed.nonzero()[0]
     most = max(CANDIDATES, _PER_CHOSEN * count)
     rows = rows[choose_rows(len(rows), most, pool.seed)]

@@ -108,6 +108,8 @@ class OpenedRun:
         artifact = self._find_kept(slot)
         if artifact is None or self.held.state(slot) == "current":
             return artifact
+        for used in artifact.manifest.inputs:
+            self._find_kept(used)  # raises where it is not out of date, but the store has lost it
         if slot not in self._reported:
             self._reported.add(slot)
             self.report(self.explain_stale(slot))

@@ -33,6 +33,11 @@ _UNLIKE_WEIGHT = 0.5
 So what both have in common still counts."""
 
 
+def is_text(value: str) -> bool:
+    """Whether a string can be written in any file: it holds no lone surrogate."""
+    return value.isprintable() or value == value.encode("utf-8", "replace").decode()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """One image, text, key, row number or vector that hits must be like, or unlike."""
@@ -50,6 +55,8 @@ class Example:
                 raise QueryError(f"a {self.kind} must be a str, got {reprlib.repr(self.value)}")
             if not self.value.strip():
                 raise QueryError(f"a {self.kind} must not be empty")
+            if not is_text(self.value):
+                raise QueryError(f"a {self.kind} must be text, got {reprlib.repr(self.value)}")
         if self.kind == "row":
             object.__setattr__(self, "value", _whole(self.value, "row"))
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ...store import Artifact
+from ..wording import agreeing, counted
 from .curve import KCurve, read_curve
 
 HARDLY = 0.02
@@ -32,7 +33,10 @@ def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
     k, best, is_by_code = int(facts["chosen"]), curve.shortest, facts["decided_by"] == "code"
     saved = 1 - best.nats / facts["one_cluster_nats"] if facts["one_cluster_nats"] else 0.0
     side = "shorter" if saved >= 0 else "longer"
-    code = f"{best.k} clusters make the shortest code, {abs(saved):.1%} {side} than none at all"
+    code = (
+        f"{counted(best.k, 'cluster')} {agreeing(best.k, 'makes', 'make')} the shortest code, "
+        f"{abs(saved):.1%} {side} than none at all"
+    )
     if is_by_code:
         others = _by_code(curve, facts["resamples"], facts["bic"])
     else:
@@ -42,7 +46,7 @@ def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
     rule = "the shortest code" if is_by_code else "the highest BIC of k-means"
     sentence = "; ".join(
         [
-            f"{k} clusters, by {rule}: " + ", ".join([code, *others]),
+            f"{counted(k, 'cluster')}, by {rule}: " + ", ".join([code, *others]),
             *_second_opinion(facts["communities"], k, facts["span_low"], facts["span_high"]),
         ]
     )

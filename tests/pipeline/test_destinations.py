@@ -20,7 +20,7 @@ from cpp_pipe.store.leftovers import remove_leftovers
 
 from ..stages.shards import write_shards
 from ..stages.sources.image_files import png
-from .cli import embed, fail, succeed
+from .cli import call, embed, fail, succeed
 from .curation.world import make_run
 
 
@@ -264,6 +264,8 @@ def test_a_bad_setting_in_a_record_names_its_file(tmp_path, table, key, value):
 def test_a_prefix_never_leads_out_of_the_folder(tmp_path, prefix):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(png(0))
-    message = fail(None, "pack", tmp_path / "photos", tmp_path / "out", "--prefix", prefix)
-    assert "--prefix" in message or "neither text nor" in message
+    words = ("pack", tmp_path / "photos", tmp_path / "out", "--prefix", prefix)
+    done = call(None, *words)
+    assert done.code == 2
+    assert "--prefix" in done.err or "neither text nor" in done.err
     assert not (tmp_path / "out").exists()

@@ -52,7 +52,7 @@ def test_long_phrases_of_a_vocabulary_are_said_once(store, tmp_path):
     lines: list[str] = []
 
     class Told(Silent):
-        def tell(self, line: str) -> None:
+        def report(self, line: str) -> None:
             lines.append(line)
 
     names = words.read_text().splitlines()

@@ -44,6 +44,8 @@ CALLS: dict[str, Sequence[str]] = {
     "report": ("--out", "NEW.html"),
     "duplicates": ("--above", "0.9"),
     "outliers": (),
+    "edit": ("name", "0", "rings"),
+    "sample": ("-n", "5"),
     "curate": ("--out", "NEW"),
     "export": ("parquet", "--out", "NEW.parquet"),
     "status": (),
@@ -170,7 +172,7 @@ def test_the_error_of_a_command_is_a_json_line_too(world):
 # Widths.
 
 
-_IS_WHOLE = re.compile(r"(result: |history: )?\S+|(next: )?(cpp-pipe|duckdb|python) .*")
+_IS_WHOLE = re.compile(r"(result: |history: )?\S+|(next: )?`?(cpp-pipe|duckdb|python) .*")
 """A line that holds one path, or one command."""
 
 

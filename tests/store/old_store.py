@@ -20,6 +20,7 @@ from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.copies import Copies
 from cpp_pipe.stages.duplicates import Duplicates
 from cpp_pipe.stages.edits.edit import Edit
 from cpp_pipe.stages.import_embeddings import Import
@@ -47,6 +48,8 @@ RUNS: Mapping[str, tuple[str, ...]] = {
         "duplicates",
         "projection",
         "edits/final",
+        "fingerprints",
+        "duplicates/copies",
     ),
     "levels": ("assignments", "captions"),
     "lists": ("quantizer/features", "lists/features", "index/features"),
@@ -140,7 +143,12 @@ def job_of(plan: Plan, slot: str, folder: Path) -> Job:
         stage = Import(model="ViT-B-32", pretrained="openai")
         runtime = replace(plan.runtime, sources=sources)
         return Job(slot=slot, stage=stage, inputs={}, runtime=runtime)
-    by_hand = {"duplicates": Duplicates, "projection": Map, "edits/final": lambda: _seal(plan)}
+    by_hand = {
+        "duplicates": Duplicates,
+        "duplicates/copies": Copies,
+        "projection": Map,
+        "edits/final": lambda: _seal(plan),
+    }
     if slot not in by_hand:
         return plan.job(slot)
     stage = by_hand[slot]()

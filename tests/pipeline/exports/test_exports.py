@@ -309,7 +309,7 @@ def test_fiftyone_opens_the_export_as_a_dataset(store, exported):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("csv",), "FORMAT must be one of parquet, clip-retrieval, lancedb"),
+        (("xlsx",), "FORMAT must be one of parquet, csv, folders, clip-retrieval, lancedb"),
         (("parquet", "--texts"), "--texts goes with export clip-retrieval, not with parquet"),
         (("fiftyone", "--thumbnails", "9"), "--thumbnails goes with export embedding-atlas"),
         (("parquet", "--projection", "umap"), "--projection goes with export embedding-atlas"),

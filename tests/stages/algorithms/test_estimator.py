@@ -227,9 +227,10 @@ def column(artifact: Artifact, name: str) -> np.ndarray:
     return np.concatenate([one.column(name).to_numpy() for one in tables])
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
-    folder = tmp_path_factory.mktemp("agreement")
+@pytest.fixture
+def digits(tmp_path: Path) -> tuple[Store, Path]:
+    # Of one's own: where a run has clusters, the next ones follow their numbers.
+    folder = tmp_path
     write_shards(folder / "shards", shards=3, size=50)
     return Store(folder / "store"), folder / "shards"
 

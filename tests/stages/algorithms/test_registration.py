@@ -42,7 +42,7 @@ COPIES = {
     "mirrored": ImageOps.mirror,
     "brighter": lambda image: image.point(lambda value: min(255, value * 0.8 + 40)),
     "cropped by 5 %": lambda image: crop(image, 0.95, 0.3, 0.9),
-    "cropped by 8 %": lambda image: crop(image, 0.92, 0, 1),
+    "cropped by 5 % at a corner": lambda image: crop(image, 0.95, 0, 1),
     "cropped and mirrored": lambda image: ImageOps.mirror(crop(image, 0.95, 1, 0.2)),
 }
 

@@ -129,7 +129,7 @@ def test_worker_processes_read_a_bucket(bucket: Any, local: Artifact, tmp_path: 
         (["--shards", "s3://nonesuch/laion/"], "there is no bucket 'nonesuch'"),
         (
             ["--shards", f"s3://{BUCKET}/laion/9.tar"],
-            "laion/9.tar does not exist, or may not be read",
+            "laion/9.tar does not exist: check the address and your right to read",
         ),
         (
             ["--shards", f"s3://{BUCKET}/laion/{{000..004}}.tar"],

@@ -1,0 +1,44 @@
+"""Names of models and weights that a hub knows, and the hub where there is no network."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlparse
+
+
+def unknown_model(model: str, known: Sequence[str]) -> str:
+    """What is wrong with the name of a model, and which are similar."""
+    import difflib
+
+    near = difflib.get_close_matches(model, known, n=5, cutoff=0.4)
+    return (
+        f"--model: open_clip has no model {model!r}; similar names: {', '.join(near) or 'none'}; "
+        "for a model of your own give --model-config FILE.json"
+    )
+
+
+def unknown_tag(model: str, tag: str, known: Sequence[str]) -> str:
+    """What is wrong with a tag of pretrained weights, and which there are."""
+    return (
+        f"--pretrained: {tag!r} is neither a tag of {model} in open_clip nor an existing file; "
+        f"tags: {', '.join(known) or 'none'}; or give a local .safetensors file"
+    )
+
+
+@contextlib.contextmanager
+def offline_without_a_network() -> Iterator[None]:
+    """Sets the hub's client offline where its host has no address; it would retry for a minute."""
+    host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

@@ -103,10 +103,7 @@ def test_packing_says_what_it_did_and_what_comes_next(store, tmp_path, photos):
     assert f"{label(0)}/0000.png has the key {label(0)}/0000-2" in done.err
     assert "seen 21 = embedded 21" in embed(store, tmp_path / "shards").out
     again = call(None, "pack", photos, tmp_path / "shards")
-    assert (
-        again.code == 2
-        and "exists already, and nothing is overwritten: name a new folder" in again.err
-    )
+    assert again.code == 2 and "exists already: name a new one, nothing is overwritten" in again.err
 
 
 def test_added_images_cost_only_the_parts_that_they_touch(store, photos):

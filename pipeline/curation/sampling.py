@@ -161,25 +161,27 @@ def _first(pool: Pool, count: int, order: np.ndarray) -> np.ndarray:
 
 def _in_turn(pool: Pool, count: int, groups: np.ndarray, order: np.ndarray) -> np.ndarray:
     """One of each group after another, each group in its own order; rows without a group last."""
-    rows = pool.allowed.nonzero()[0]
-    rows = rows[np.lexsort((order[rows], groups[rows]))]
-    of = groups[rows]
-    starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]]) if len(of) else np.empty(0, int)
-    sizes = np.diff(np.r_[starts, len(of)])
-    turn = np.arange(len(of)) - np.repeat(starts, sizes)
-    turn[of < 0] += len(of)
-    return rows[np.lexsort((of, turn))[:count]]
+    rows, of, place, _ = _by_group(pool, groups, order)
+    place[of < 0] += len(of)
+    return rows[np.lexsort((of, place))[:count]]
 
 
 def _in_shares(pool: Pool, count: int, groups: np.ndarray, order: np.ndarray) -> np.ndarray:
     """The first of each group in its own order, as many as its share of all rows."""
+    rows, _, place, size = _by_group(pool, groups, order)
+    return rows[np.argsort((place + 0.5) / size, kind="stable")[:count]]
+
+
+def _by_group(
+    pool: Pool, groups: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Allowed rows by group and order; the group of each, its place there, and the group's size."""
     rows = pool.allowed.nonzero()[0]
     rows = rows[np.lexsort((order[rows], groups[rows]))]
-    of = groups[rows]
-    starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]]) if len(of) else np.empty(0, int)
-    sizes = np.diff(np.r_[starts, len(of)])
-    place = np.arange(len(of)) - np.repeat(starts, sizes)
-    return rows[np.argsort((place + 0.5) / np.repeat(sizes, sizes), kind="stable")[:count]]
+    _, first, number, sizes = np.unique(
+        groups[rows], return_index=True, return_inverse=True, return_counts=True
+    )
+    return rows, groups[rows], np.arange(len(rows)) - first[number], sizes[number]
 
 
 def _numbered(values: Sequence[Any]) -> np.ndarray:

@@ -14,6 +14,7 @@ import typer
 from cpp_pipe.pipeline import doctor
 from cpp_pipe.pipeline.commands.app import COMMANDS, EXIT_CODES, GROUPS, app
 from cpp_pipe.pipeline.commands.options import Common
+from cpp_pipe.store import Store
 
 from .cli import call, succeed
 
@@ -43,8 +44,12 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code, needed):
     assert loaded_by(code) & HEAVY == needed
 
 
-@pytest.mark.parametrize("words", [["--help"], [], ["status"]])
-def test_help_and_status_load_nothing_heavy(words):
+@pytest.mark.parametrize("words", [["--help"], [], ["status", "--store", "STORE"]])
+def test_help_and_status_load_nothing_heavy(words, tmp_path):
+    store = Store(tmp_path)
+    with store.writing():
+        store.runs.update("default", sources={"part": "place"})
+    words = [str(tmp_path) if word == "STORE" else word for word in words]
     code = f"""
 import sys
 from typing import Any

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ...store import ConfigError
+from ...store.paths import expanded
 from ..wording import columns_of, wrap
 from .counts import Snapshot, Summary, line_of
 
@@ -159,7 +160,7 @@ class LogFile(Lines):
 
 
 def _open_to_append(path: Path) -> TextIO:
-    path = path.expanduser()
+    path = expanded(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Without O_NONBLOCK a FIFO that nobody reads would wait forever.

@@ -204,7 +204,7 @@ def _left_out(patterns: Sequence[str], target: PatternTarget) -> Counter[str]:
     """How many files of each suffix folders hold beside the target's, and beside their tables and
     counts, which have their names."""
     counts: Counter[str] = Counter()
-    for folder in dict.fromkeys(Path(pattern).expanduser() for pattern in patterns):
+    for folder in dict.fromkeys(expanded(pattern) for pattern in patterns):
         if is_remote(str(folder)) or not folder.is_dir():
             continue
         files = [path for path in folder.iterdir() if is_visible(path.name) and path.is_file()]

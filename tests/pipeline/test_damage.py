@@ -104,7 +104,7 @@ def run(command: str, store: Path, key: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    "count", [pytest.param(50, id="some"), pytest.param(400, id="many", marks=pytest.mark.slow)]
+    "count", [pytest.param(50, id="some"), pytest.param(150, id="many", marks=pytest.mark.slow)]
 )
 def test_damage_is_named_or_changes_nothing(template, tmp_path, monkeypatch, count):
     monkeypatch.setenv("CPP_PIPE_CHECK_MIB", "inf")
@@ -127,7 +127,13 @@ def test_damage_is_named_or_changes_nothing(template, tmp_path, monkeypatch, cou
         try:
             outcome = run(command, store, key)
             is_same = command != "verify" and outcome[:2] == expected[command][:2]
-            is_right = is_same or is_named(files[name], command, *outcome)
+            # Where a manifest is gone, the command that made the artifact makes it again.
+            is_again = command == "assign" and "making assignments" in outcome[2]
+            is_right = (
+                is_same
+                or (is_again and outcome[0] == 0)
+                or is_named(files[name], command, *outcome)
+            )
         except Exception as error:  # noqa: BLE001
             outcome, is_right = traceback.format_exception(error)[-3:], False
         if not is_right:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..store import Artifact, RunRecord, Store
-from ..store.kinds import EMBEDDINGS, FEATURES, KINDS, OF_TEXT, VIEWS, WORDS
+from ..store.kinds import ASSIGNMENTS, EMBEDDINGS, FEATURES, KINDS, OF_TEXT, VIEWS, WORDS
 from ..store.manifest import Input
-from ..store.runs import kind_of, sorted_slots
+from ..store.parsing import is_version
+from ..store.runs import kind_of, sorted_slots, split_slot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ class Held:
     @property
     def slots(self) -> list[str]:
         """Its slots, in the order of data flow."""
-        return sorted_slots(self._versions)
+        return sorted_slots(slot for slot in self._versions if not _is_kept_for_decisions(slot))
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact in a slot (a kind, or e.g. `index/features`), or None."""
@@ -104,6 +105,12 @@ class Held:
         if old is None or share_kept(self._store, old, held) < least:
             return "out of date"
         return "behind" if self.state(slot) != "out of date" else "out of date"
+
+
+def _is_kept_for_decisions(slot: str) -> bool:
+    """Whether a slot keeps earlier assignments, which decisions refer to: it is never current."""
+    kind, version = split_slot(slot)
+    return kind == ASSIGNMENTS.name and is_version(version)
 
 
 def _text_tower(embeddings: Artifact) -> list[Any]:

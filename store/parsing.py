@@ -31,7 +31,9 @@ _REMEDIES = {
 
 def remedy_for(file: object) -> str:
     """What to do about a damaged small file."""
-    name = str(file).rpartition("/")[2]
+    folder, _, name = str(file).rpartition("/")
+    if folder.endswith("/edits") and "/runs/" in folder:
+        return "restore it: decisions after it depend on it"
     other = "restore it, or remove the folder of its version and run the same command again"
     return _REMEDIES.get(name, other)
 

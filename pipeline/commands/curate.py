@@ -148,14 +148,14 @@ def _choose(
     from ..curation.near_duplicates import make_tier
     from ..curation.selection import choose
     from ..view.edited import open_edited
-    from ..view.opened_run import OpenedRun
+    from .search import open_run
 
     def make(slot: str, is_needed: bool) -> Artifact | None:
         return plan.make(slot, asked_by="curate") if is_needed else None
 
     embeddings = plan.make("embeddings", asked_by="curate")
     assignments = make("assignments", wanted.asks_for_clusters)
-    run = OpenedRun.open(plan.store, plan.run)
+    run = open_run(plan)
     edited = None if edits is None else open_edited(run, edits)
     # Decided names are enough: captions are not made for them.
     captions = (

@@ -49,6 +49,9 @@ def edit(
     above: Annotated[
         float | None, typer.Option("--above", help="Least cosine of an image with --text.")
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="seal: replace what is sealed under this name.")
+    ] = False,
     by: Annotated[
         str | None, typer.Option("--by", help="Who decides; your user name if absent.")
     ] = None,
@@ -58,7 +61,8 @@ def edit(
     Decisions are logged in the run; embeddings and clusters stay as they are. When clusters are
     made again, decisions about images follow the images, and those about clusters follow to the
     cluster that took over at least half of their images; the rest is listed as in need of a look.
-    Commands with --edits apply them. `seal` keeps them, as they are, under a name.
+    Commands with --edits apply them. `seal` keeps them, as they are, under a name. An empty name or
+    note removes it. In the log, "look" stands for a decision that could not be applied as a whole.
 
     \b
       name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)
@@ -85,6 +89,14 @@ def edit(
         near = difflib.get_close_matches(operation, every, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"OPERATION must be one of {', '.join(every)}, got {operation!r}{hint}")
+    images = {"--cluster": cluster, "--key": key, "--keys": keys, "--text": text}
+    named = [flag for flag, value in images.items() if value is not None]
+    unused = named if operation in _OF_NO_IMAGES else []
+    unused = [flag for flag in named if flag == "--cluster"] if operation in _OF_IMAGES else unused
+    if unused:
+        raise ConfigError(f"edit {operation} takes no {unused[0]}: see cpp-pipe edit --help")
+    if operation in _OF_IMAGES and not named:
+        raise ConfigError(f"edit {operation} needs images: give --key, --keys or --text")
     plan = open_plan(common, embed=embed_table(common))
     run = open_run(plan)
     run.artifact("embeddings")
@@ -93,7 +105,7 @@ def edit(
         _take(given, "log", 0, 0)
         _print_log(editor, common)
     elif operation == "seal":
-        _seal(plan, _take(given, "seal", 1, 1)[0], common)
+        _seal(plan, _take(given, "seal", 1, 1)[0], common, replaces=replace)
     elif operation == "undo":
         number = _take(given, "undo", 0, 1)
         _report(editor.undo(_number(number[0]) if number else None), editor, common)
@@ -103,6 +115,13 @@ def edit(
         rows = select_images(run, keys=key or (), file=keys, text=text, above=above)
         target = {"cluster": cluster} if cluster is not None else {}
         _report(_DECIDING[operation](editor, given, rows, target), editor, common)
+
+
+_OF_NO_IMAGES = ("name", "merge", "log", "undo", "seal")
+"""Operations that take neither images nor --cluster."""
+
+_OF_IMAGES = ("split", "move")
+"""Operations that take images, and a cluster as their argument."""
 
 
 def _take(words: list[str], operation: str, least: int, most: int) -> list[str]:
@@ -231,10 +250,10 @@ def _print_log(editor: "Editor", common: Common) -> None:
             print_text(f"decision {outcome.edit.number} needs a look: {outcome.why}")
 
 
-def _seal(plan: "Plan", name: str, common: Common) -> None:
+def _seal(plan: "Plan", name: str, common: Common, *, replaces: bool) -> None:
     from ..edits.sealing import seal
 
-    sealed = seal(plan, name)
+    sealed = seal(plan, name, replaces=replaces)
     facts = sealed.facts
     if common.as_json:
         print_json({"name": name, "version": sealed.version, **facts})

@@ -37,7 +37,9 @@ def sample(
         Path | None,
         typer.Option("--beside", help="Images that are chosen already: a file of keys."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws another sample.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws another sample.")
+    ] = 0,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.txt", help="Write the keys, a line each.")
     ] = None,

@@ -141,6 +141,7 @@ class Editor:
         edits = [Edit.from_json(entry) for entry in log.read()]
         k = int(assignments.facts["k"])
         self._require(clusters, k + sum(edit.op == "split" for edit in edits))
+        self._require_images(clusters)
         edit = Edit(
             id=uuid.uuid4().hex,
             number=len(edits) + 1,
@@ -166,6 +167,15 @@ class Editor:
         wrong = [number for number in clusters if not 0 <= int(number) < end]
         if wrong:
             raise QueryError(f"cluster must be from 0 to {end - 1}, got {wrong[0]}")
+
+    def _require_images(self, clusters: Sequence[Any]) -> None:
+        """QueryError for a cluster that has no images, e.g. since it was merged into another."""
+        if not clusters:
+            return
+        cluster = self.edited().cluster
+        empty = [number for number in clusters if not (cluster == int(number)).any()]
+        if empty:
+            raise QueryError(f"cluster {empty[0]} has no images: it was merged into another")
 
     def _images(self, images: "Sequence[int | str] | np.ndarray") -> tuple[str, ...]:
         """SHARD:KEY of each, once."""

@@ -8,13 +8,14 @@ from ..view.edited import OPEN, SLOT, current_assignments, find_carried, read_ed
 from ..view.opened_run import OpenedRun
 
 
-def seal(plan: Plan, name: str) -> Artifact:
+def seal(plan: Plan, name: str, *, replaces: bool = False) -> Artifact:
     """The decisions of the log, applied to the current clusters and kept under a name.
 
-    Sealing again under the same name refers the run to the new ones. ConfigError for a name that
-    cannot be one, MissingError where nothing is decided or clusters are not current.
+    ConfigError for a name that cannot be one, and for one that other decisions are sealed under,
+    unless this one `replaces` it. MissingError where nothing is decided, or clusters are not
+    current.
     """
-    if name == OPEN or not is_plain_name(name):
+    if name == OPEN or not is_plain_name(name) or not name.isprintable():
         raise ConfigError(f"NAME must be a plain name other than {OPEN!r}, got {name!r}")
     run = OpenedRun.open(plan.store, plan.run)
     edits, assignments = read_edits(run), current_assignments(run)
@@ -24,4 +25,12 @@ def seal(plan: Plan, name: str) -> Artifact:
             "some"
         )
     carried = find_carried(plan.store, edits, assignments)
-    return plan.make(f"{SLOT}{name}", stage=Seal(edits=tuple(edits), carried=carried))
+    slot, stage = f"{SLOT}{name}", Seal(edits=tuple(edits), carried=carried)
+    before = run.record.versions.get(slot)
+    if before is not None and not replaces:
+        job = plan.job(slot, stage=stage, asked_by=slot)
+        if stage.recipe(stage.parts(job.inputs, job.runtime)).version != before:
+            raise ConfigError(
+                f"other decisions are sealed as {name!r}: choose another name, or --replace them"
+            )
+    return plan.make(slot, stage=stage)

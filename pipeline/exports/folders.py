@@ -9,6 +9,7 @@ from typing import Any
 from ..curation.files import whole_folder
 from ..curation.members import suffix_of
 from ..curation.sources import read_images
+from ..view.captions import first_captions
 from ..view.images import original_file
 from .image_table import ImageTable
 
@@ -27,6 +28,8 @@ def export_folders(
     Images are copied byte for byte, and with `link` become symbolic links where they lie in a
     folder, unchanged. Excluded images are left out. `places` says where each part's source lies.
     """
+    captions = {} if images.captions is None else dict(first_captions(images.captions))
+    names = captions if images.edited is None else {**captions, **images.edited.names}
     digits = len(str(max(1, len(images) - 1)))
     counts: dict[str, int] = {}
     with whole_folder(out) as folder:
@@ -35,7 +38,7 @@ def export_folders(
             encoded = b"" if contents is None else next(contents)
             if row.get("excluded"):
                 continue
-            name = _folder_of(row)
+            name = _folder_of(row, names)
             if name not in counts:
                 (folder / name).mkdir()
             counts[name] = counts.get(name, 0) + 1
@@ -53,13 +56,12 @@ def _rows(images: ImageTable) -> Iterator[dict[str, Any]]:
         yield from table.to_pylist()
 
 
-def _folder_of(row: Mapping[str, Any]) -> str:
+def _folder_of(row: Mapping[str, Any], names: Mapping[int, str]) -> str:
     """The name of the folder of a row: the number of its cluster, and its name or caption."""
     number = row.get("edited_cluster", row.get("cluster"))
     if number is None:
         return "images"
-    words = row.get("cluster_name") or row.get("cluster_caption") or ""
-    return f"{number:04d} {plain(words)}".strip()
+    return f"{number:04d} {plain(names.get(number, ''))}".strip()
 
 
 def plain(words: str) -> str:

@@ -10,6 +10,7 @@ from ...stages.edits.replay import Edited, carry_over, replay
 from ...stages.seal import rows_of_images
 from ...store import Artifact, MissingError, Store
 from ...store.kinds import ASSIGNMENTS, KINDS
+from ..wording import counted
 from .columns import read_column
 from .opened_run import OpenedRun
 
@@ -50,7 +51,7 @@ def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
     assignments, embeddings = current_assignments(run), run.artifact("embeddings")
     edits = read_edits(run)
     keys, shards = (embeddings.column(column) for column in ("key", "shard"))
-    return replay(
+    edited = replay(
         edits,
         read_column(assignments, "cluster").astype(np.int32),
         k=int(assignments.facts["k"]),
@@ -58,6 +59,17 @@ def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
         rows_of=rows_of_images(edits, keys, shards),
         carried=find_carried(run.store, edits, assignments),
     )
+    _warn(run, len(edited.open))
+    return edited
+
+
+def _warn(run: OpenedRun, count: int) -> None:
+    """Reports how many decisions are not, or not wholly, applied."""
+    if count:
+        run.report(
+            f"{counted(count, 'decision')} could not be applied as a whole: "
+            f"`{run.command('edit', 'log')}` says why"
+        )
 
 
 def _read_sealed(run: OpenedRun, name: str) -> Edited:
@@ -72,8 +84,9 @@ def _read_sealed(run: OpenedRun, name: str) -> Edited:
     if run.current(slot) is None:
         raise MissingError(
             f"the decisions {name!r} were sealed on other images or clusters than the run has now: "
-            f"`cpp-pipe edit seal {name}` applies them again"
+            f"`cpp-pipe edit seal --replace {name}` applies them again"
         )
+    _warn(run, artifact.facts["needs_a_look"])
     part = artifact.only_part
     rows, clusters = artifact.table(part), artifact.table(part, "clusters").to_pylist()
     edited = Edited(

@@ -124,6 +124,7 @@ def evaluate(
     scored = within & np.array([value is not None for value in labels])
     if not scored.any():
         raise MissingError(explain_no_labels(embeddings, label, table, int(within.sum())))
+    unlabelled = int((within & ~scored).sum())
     if edited is not None:
         scored &= ~edited.excluded
     names = sorted(set(labels[scored]))
@@ -139,7 +140,7 @@ def evaluate(
         part=scope.part,
         where=scope.where,
         n=len(y),
-        unlabelled=int((within & ~scored).sum()),
+        unlabelled=unlabelled,
         k=k,
         classes=len(names),
         clusters=_scores(y, pred),

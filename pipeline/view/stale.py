@@ -18,7 +18,10 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "assignments/levels": ("the levels of the hierarchy are", "serve"),
     "words": ("words are", "caption"),
     "captions": ("captions are", "caption"),
+    "fingerprints": ("fingerprints of images are", "duplicates --tier same"),
     "duplicates": ("duplicates are", "duplicates"),
+    "duplicates/copies": ("copies of images are", "duplicates --tier same"),
+    "edits": ("the sealed decisions {space} are", "edit seal --replace {space}"),
     "projection": ("the map is", "map"),
     "quantizer": ("the quantizer of {space} is", "index"),
     "lists": ("the lists of {space} are", "index"),
@@ -46,8 +49,9 @@ def name_slot(slot: str) -> str:
 
 def renewing(slot: str, artifact: Artifact) -> list[str]:
     """The words of the command that makes what a slot holds again."""
-    kind, _ = split_slot(slot)
-    words = [(_NAMES.get(slot) or _NAMES[kind])[1]]
+    kind, space = split_slot(slot)
+    command = (_NAMES.get(slot) or _NAMES[kind])[1]
+    words = [word.format(space=space) for word in command.split()]
     for name, (flag, default) in _FLAGS.get(slot, {}).items():
         value = artifact.manifest.config.get(name, default)
         if value != default:

@@ -1,5 +1,6 @@
 """One decision of a person about clusters or images."""
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -53,6 +54,11 @@ class Edit:
             raise ConfigError(
                 f"a name, a tag or a note has at most {_LONGEST} characters, got {len(self.value)}"
             )
+        if not (self.by.isprintable() and (self.op == "note" or self.value.isprintable())):
+            raise ConfigError(
+                "a name, a tag or whoever decides must be one line of text, got "
+                f"{reprlib.repr(self.value if self.by.isprintable() else self.by)}"
+            )
         wrong = _REQUIRED[self.op](self)
         if wrong:
             raise ConfigError(f"{self.op} needs {wrong}")
@@ -60,21 +66,15 @@ class Edit:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Edit":
         """An entry of the log; ConfigError where it is none."""
-        try:
-            fields = {name: value[name] for name in ("id", "number", "by", "at", "op")}
-            return cls(
-                **fields,
-                assignments=str(value["assignments"]),
-                k=int(value["k"]),
-                clusters=tuple(map(int, value.get("clusters", ()))),
-                images=tuple(map(str, value.get("images", ()))),
-                value=str(value.get("value", "")),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+        whole = {"clusters": [], "images": [], "value": "", **value}
+        wrong = [name for name, is_right in _IS_RIGHT.items() if not is_right(whole.get(name))]
+        if wrong:
             raise ConfigError(
-                f"decision {value.get('number', '?')} of the log cannot be read ({error}): restore "
-                "the file"
-            ) from error
+                f"decision {reprlib.repr(value.get('number'))} of the log cannot be read: "
+                f"{wrong[0]} is {reprlib.repr(whole.get(wrong[0]))}; restore the file"
+            )
+        fields = {name: whole[name] for name in _IS_RIGHT}
+        return cls(**{**fields, **{name: tuple(whole[name]) for name in ("clusters", "images")}})
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, without what is empty."""
@@ -97,8 +97,33 @@ class Edit:
         return f"{self.op} {about}{f': {self.value}' if self.value else ''}"
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
+
+
+_IS_RIGHT: Mapping[str, Callable[[Any], bool]] = {
+    "id": _is_text,
+    "number": _is_count,
+    "by": _is_text,
+    "at": _is_text,
+    "op": _is_text,
+    "assignments": _is_text,
+    "k": _is_count,
+    "clusters": lambda value: isinstance(value, list) and all(map(_is_count, value)),
+    "images": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "value": _is_text,
+}
+"""Whether a field of an entry has its type."""
+
+
 def _images_or_clusters(edit: Edit) -> str:
-    return "" if bool(edit.images) != bool(edit.clusters) else "either images or clusters"
+    if edit.images and edit.clusters:
+        return "either images or a cluster, not both"
+    return "" if edit.images or edit.clusters else "images or a cluster"
 
 
 def _one_cluster(edit: Edit) -> str:

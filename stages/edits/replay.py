@@ -97,7 +97,7 @@ class _State:
         self._version = version
         self._rows_of = rows_of
         self._carried = carried
-        self._named_by: dict[int, str] = {}
+        self._named_by: dict[int, tuple[str, int]] = {}
         """The version and number of the cluster that gave each cluster its name."""
 
     def apply(self, edit: Edit) -> str:
@@ -131,12 +131,22 @@ class _State:
             why = f"{gone:,} of its {len(edit.images):,} images are not there any more"
             return np.array(rows, np.int64), why if gone else ""
         numbers = [self.here(edit, number) for number in edit.clusters]
+        self._require_images(numbers)
         return np.isin(self.edited.cluster, numbers).nonzero()[0], ""
+
+    def _require_images(self, numbers: Sequence[int]) -> None:
+        """`_Lost` where a cluster has no images, e.g. since it was merged into another."""
+        empty = [number for number in numbers if not (self.edited.cluster == number).any()]
+        if empty:
+            raise _Lost(f"cluster {empty[0]} has no images: it was merged into another")
 
     def name(self, edit: Edit) -> str:
         number = self.here(edit, edit.clusters[0])
-        source, before = f"{edit.assignments}:{edit.clusters[0]}", self._named_by.get(number)
-        is_another = before not in (None, source) and edit.assignments != self._version
+        self._require_images([number])
+        source, before = (edit.assignments, edit.clusters[0]), self._named_by.get(number)
+        # Of clusters of one version it is certain that they were two; else it may be a new name.
+        is_another = before is not None and before != source and before[0] == source[0]
+        is_another = is_another and edit.assignments != self._version
         if is_another and self.edited.names.get(number) != edit.value:
             return (
                 f"cluster {number} took over two named clusters, and keeps the name "

@@ -67,7 +67,8 @@ def test_decisions_are_logged_applied_undone_and_sealed(store, tmp_path):
     succeed(store, "edit", "name", "0", "other")
     assert clusters(store, "--edits", "final")[0]["caption"] == "steam engines"
     assert clusters(store, "--edits", "open")[0]["caption"] == "other"
-    again = json.loads(succeed(store, "edit", "seal", "final", "--json").out)
+    assert "--replace" in fail(store, "edit", "seal", "final")
+    again = json.loads(succeed(store, "edit", "seal", "final", "--replace", "--json").out)
     assert again["version"] != sealed["version"]
 
 
@@ -108,8 +109,10 @@ def test_names_follow_clusters_and_tags_follow_images_when_clusters_are_made_aga
         assert edited.names == {int(cluster): "first"}
     assert edited.tags["odd"].nonzero()[0].tolist() == [5]
     assert "sealed on other images or clusters" in fail(store, "clusters", "--edits", "early")
-    succeed(store, "edit", "seal", "early")
+    succeed(store, "status")
+    succeed(store, "edit", "seal", "early", "--replace")
     assert clusters(store, "--edits", "early")
+    assert "out of date" not in succeed(store, "status").out
     # What decisions refer to is kept, though no slot of the run holds it otherwise.
     succeed(store, "gc", "--yes")
     assert run.edits.edited().names == edited.names
@@ -140,7 +143,12 @@ def test_decisions_survive_added_images(store, tmp_path):
         (["name", "9", "x"], "cluster must be from 0 to 3"),
         (["merge", "1"], "two clusters or more"),
         (["tag", "x", "--key", "nobody"], "nobody"),
-        (["tag", "x"], "either images or clusters"),
+        (["tag", "x"], "needs images or a cluster"),
+        (["tag", "a\nb", "--key", "a1"], "one line of text"),
+        (["name", "0", "x", "--key", "a1"], "takes no --key"),
+        (["split", "0"], "give --key, --keys or --text"),
+        (["split", "0", "--cluster", "1"], "takes no --cluster"),
+        (["exclude", "--key", "a1", "--cluster", "0"], "not both"),
         (["tag", "x", "--above", "0.3", "--key", "a1"], "--above goes with --text"),
         (["exclude", "--keys", "nowhere.txt"], "cannot be read"),
         (["undo"], "nothing to undo"),
@@ -148,6 +156,7 @@ def test_decisions_survive_added_images(store, tmp_path):
         (["seal", "final"], "has no decisions to seal"),
         (["seal", "open"], "other than 'open'"),
         (["seal", "../x"], "must be a plain name"),
+        (["seal", "a\nb"], "must be a plain name"),
     ],
 )
 def test_what_cannot_be_decided_is_one_line(store, words, message):
@@ -232,3 +241,36 @@ def test_python_refuses_what_does_not_exist(store):
     with pytest.raises(QueryError, match="cluster must be"):
         edits.merge(0, 40)
     assert edits.decisions() == []
+
+
+def test_a_cluster_that_was_merged_away_is_named(store):
+    succeed(store, "edit", "merge", "0", "1")
+    for words in (("exclude", "--cluster", "1"), ("name", "1", "x"), ("merge", "2", "1")):
+        assert "cluster 1 has no images" in fail(store, "edit", *words)
+    assert len(log(store)) == 1
+
+
+def test_decisions_that_cannot_be_applied_are_reported_by_what_applies_them(store, tmp_path):
+    succeed(store, "edit", "exclude", "--key", "a3")
+    rows = groups(120, GROUPS, 0)[10:]
+    np.savez(tmp_path / "rows.npz", x=rows, key=[f"a{i}" for i in range(10, 120)])
+    succeed(store, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
+    succeed(store, "assign", "--k", str(GROUPS))
+    done = succeed(store, "clusters", "--edits", "open", "--json")
+    assert "1 decision could not be applied" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("at", 10**30), ("by", 5), ("value", ["x"]), ("clusters", [True]), ("clusters", [1.5]),
+        ("clusters", {"a": 1}), ("k", -5), ("k", 10**30), ("id", None), ("images", "abc"),
+        ("images", [1]), ("value", "\ud800"), ("number", "1"), ("op", "paint"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_somebody_made_up_is_refused_in_one_line(store, name, value):
+    entry = Run.open(Store(store)).edits.name(0, "mine").to_json()
+    path = store / "runs" / "default" / "edits" / "00000001.json"
+    path.write_text(json.dumps({"format": 1, **entry, name: value}))
+    message = fail(store, "edit", "log")
+    assert "decision" in message or "damaged" in message

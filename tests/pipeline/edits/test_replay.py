@@ -139,8 +139,8 @@ def test_images_that_are_gone_are_counted_and_never_dropped_silently():
         ({"op": "split", "clusters": [1]}, "images"),
         ({"op": "move", "images": ["s:1"]}, "one cluster"),
         ({"op": "tag", "clusters": [1]}, "a tag"),
-        ({"op": "tag", "value": "x"}, "images or clusters"),
-        ({"op": "exclude", "clusters": [1], "images": ["s:1"]}, "either images or clusters"),
+        ({"op": "tag", "value": "x"}, "images or a cluster"),
+        ({"op": "exclude", "clusters": [1], "images": ["s:1"]}, "not both"),
         ({"op": "revert"}, "the decision"),
         ({"op": "name", "clusters": [1], "value": "x" * 3000}, "2000 characters"),
         ({"op": "name", "clusters": ["one"], "value": "x"}, "cannot be read"),
@@ -190,3 +190,25 @@ def test_reverting_every_decision_gives_back_the_clusters(steps, data):
     assert back.tags == {}
     # A decision and its log entry are the same.
     assert [Edit.from_json(one.to_json()) for one in edits] == edits
+
+
+def test_a_cluster_that_is_named_again_after_clusters_were_made_again_has_the_later_name():
+    carried = {("a", 1): 2, ("b", 3): 2}
+    edited = apply(
+        edit(1, "name", clusters=[1], value="AAA"),
+        edit(2, "name", version="b", k=6, clusters=[3], value="BBB"),
+        version="c", carried=carried,
+    )  # fmt: skip
+    assert edited.names == {2: "BBB"}
+    assert edited.open == []
+
+
+def test_nothing_is_decided_about_a_cluster_without_images():
+    edited = apply(
+        edit(1, "merge", clusters=[0, 1]),
+        edit(2, "exclude", clusters=[1]),
+        edit(3, "name", clusters=[1], value="x"),
+    )
+    assert [outcome.edit.number for outcome in edited.open] == [2, 3]
+    assert not edited.excluded.any()
+    assert edited.names == {}

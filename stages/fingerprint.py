@@ -10,6 +10,7 @@ from typing import ClassVar, cast
 import numpy as np
 
 from ..store import MissingError, Product, Scratch
+from ..store.files import write_array
 from ..store.kinds import FINGERPRINTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .sources.images.pixels import UndecodableImage, decode
@@ -68,7 +69,7 @@ class Fingerprint(Stage):
                 digests.append(digest)
                 images[row] = image
         scratch.write_table("rows", {"digest": digests})
-        np.save(scratch.path("thumbnails"), images)
+        write_array(scratch.path("thumbnails"), images)
         return Product(rows=len(keys), shared={"side": SIDE})
 
 

@@ -11,6 +11,11 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 IS_WINDOWS = os.name == "nt"
 
 
+def is_text(value: str) -> bool:
+    """Whether a string can be written in UTF-8: it holds no half of a surrogate pair."""
+    return value.isascii() or value == value.encode("utf-8", "replace").decode()
+
+
 def is_windows_name(name: str) -> bool:
     """Whether a file on Windows can have this name; a last dot or space would be dropped."""
     is_changed = name != name.rstrip(". ")

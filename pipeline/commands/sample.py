@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from ...store import Artifact, ConfigError
+from ...store import ConfigError
 from ..run import Run
+from ..view.keys import names_of_rows
 from ..wording import counted
 from .app import subcommands
 from .destinations import new_folder
@@ -76,7 +77,7 @@ def sample(
     if len(rows) < n:
         say(f"only {counted(len(rows), 'image')} may be chosen, not {n:,}")
     run = Run.open(plan.store, plan.run)
-    names = _names(run.artifact("embeddings"), rows)
+    names = names_of_rows(run.artifact("embeddings"), rows)
     if out is not None:
         _write(out, names)
     if tag is not None:
@@ -164,13 +165,6 @@ def _groups(run: Run, by: str | None, cluster: np.ndarray) -> list[Any] | None:
     if all(value is None for value in values):
         raise ConfigError(f"--by {by!r}: no row has such a field; try cluster, caption or label")
     return list(values)
-
-
-def _names(embeddings: Artifact, rows: np.ndarray) -> list[str]:
-    """SHARD:KEY of each row."""
-    from ..view.columns import read_rows
-
-    return [f"{row['shard']}:{row['key']}" for row in read_rows(embeddings, rows, ("shard", "key"))]
 
 
 def _write(path: Path, names: list[str]) -> None:

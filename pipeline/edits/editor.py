@@ -11,9 +11,8 @@ import numpy as np
 from ...stages.edits.edit import Edit, active
 from ...stages.edits.replay import Edited
 from ...store import QueryError
-from ..view.columns import read_rows
 from ..view.edited import KEPT, OPEN, current_assignments, open_edited, read_edits
-from ..view.keys import match_keys, row_of_key
+from ..view.keys import names_of_rows, row_of_key, rows_of_keys
 from ..view.opened_run import OpenedRun
 
 if TYPE_CHECKING:
@@ -135,10 +134,8 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         value: str = "",
     ) -> Edit:
-        run, name = self._run, self._run.record.name
-        assignments = current_assignments(run)
-        log = run.store.runs.edits(name)
-        edits = [Edit.from_json(entry) for entry in log.read()]
+        run = self._run
+        assignments, edits = current_assignments(run), self.decisions()
         k = int(assignments.facts["k"])
         self._require(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
@@ -157,9 +154,9 @@ class Editor:
         with run.store.writing():
             # Kept for as long as the decision may be carried to other clusters.
             run.record = run.store.runs.update(
-                name, versions={f"{KEPT}{assignments.version}": assignments.version}
+                run.record.name, versions={f"{KEPT}{assignments.version}": assignments.version}
             )
-            log.append(edit.to_json(), seen=len(edits))
+            run.edit_log.append(edit.to_json(), seen=len(edits))
         return edit
 
     @staticmethod
@@ -188,12 +185,8 @@ class Editor:
         if len(keys) == 1:
             rows.add(row_of_key(embeddings, keys[0]))
         elif keys:
-            is_named, unknown = match_keys(embeddings, keys)
-            if unknown:
-                raise QueryError(f"the run has no image of the key {sorted(unknown)[0]!r}")
-            rows.update(is_named.nonzero()[0].tolist())
-        found = read_rows(embeddings, sorted(rows), ("shard", "key"))
-        return tuple(f"{row['shard']}:{row['key']}" for row in found)
+            rows.update(rows_of_keys(embeddings, keys).tolist())
+        return tuple(names_of_rows(embeddings, sorted(rows)))
 
 
 def _optional(cluster: int | None) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from ...stages.artifact_rows import iterate
 from ...store import ConfigError, QueryError
 from ..curation.selection import read_keys
-from ..view.keys import match_keys
+from ..view.keys import rows_of_keys
 from ..view.opened_run import OpenedRun
 
 
@@ -29,11 +29,7 @@ def select_images(
     names = [*keys, *(read_keys(file, "--keys") if file else ())]
     rows = np.zeros(embeddings.rows, bool)
     if names:
-        is_named, unknown = match_keys(embeddings, names)
-        if unknown:
-            shown = ", ".join(sorted(unknown)[:5])
-            raise QueryError(f"the run has no image of the key {shown}")
-        rows |= is_named
+        rows[rows_of_keys(embeddings, names)] = True
     if text is not None:
         if above is None:
             raise ConfigError("--text needs --above, the least cosine of images with the text")

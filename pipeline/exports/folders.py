@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...store.names import is_windows_name
 from ..curation.files import whole_folder
 from ..curation.members import suffix_of
 from ..curation.sources import read_images
@@ -15,9 +16,6 @@ from .image_table import ImageTable
 
 _LONGEST = 60
 """Characters of a name that is made from words or a key."""
-
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-"""Names that Windows keeps for devices."""
 
 
 def export_folders(
@@ -67,4 +65,4 @@ def _folder_of(row: Mapping[str, Any], names: Mapping[int, str]) -> str:
 def plain(words: str) -> str:
     """Words as a part of a file's name that every system takes."""
     kept = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:_LONGEST].strip(" .")
-    return f"_{kept}" if _RESERVED.fullmatch(kept) else kept
+    return kept if is_windows_name(kept) else f"_{kept}"

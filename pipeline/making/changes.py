@@ -4,6 +4,7 @@ Such a source gets another identity, which says its content, too, and so becomes
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import cast
 
 from ...stages.contract import Source
@@ -38,26 +39,27 @@ class _Embedded:
         return None
 
 
-def tell_changes(
+def identify_sources(
     sources: Mapping[str, Source], store: Store, run: str, say: Callable[[str], None]
 ) -> dict[str, Source]:
     """The sources by the part that each becomes; a changed one becomes another part than before.
 
     They are compared with what this run embedded, else with what other runs of the store did.
     """
-    told: dict[str, Source] = {}
+    named: dict[str, Source] = {}
     own = store.runs.read(run)
     embedded = list(_embedded(store, own))
+    contents = cache(lambda: _contents_by_part(store))  # rarely needed, and then for many sources
     for source in sources.values():
-        named = _told(cast(SampleSource, source), embedded, store, own, say)
-        told[named.part_name] = named
-    return told
+        identified = _identify(cast(SampleSource, source), embedded, contents, own, say)
+        named[identified.part_name] = identified
+    return named
 
 
-def _told(
+def _identify(
     source: SampleSource,
     embedded: list[_Embedded],
-    store: Store,
+    contents: Callable[[], Mapping[str, set[str]]],
     own: RunRecord,
     say: Callable[[str], None],
 ) -> SampleSource:
@@ -79,16 +81,18 @@ def _told(
         # An earlier version may hold it, if it was put back. Otherwise embedding was stopped, and
         # its parts may hold what the source was then.
         content = digest_contents(source)
-        is_back = content in _contents_of(source.part_name, store)
+        is_back = content in contents().get(source.part_name, ())
         return source if is_back else source.told_apart(content)
     return source
 
 
-def _contents_of(name: str, store: Store) -> set[str]:
-    """The digests of the sources that became a part of this name, in any version."""
-    versions = (artifact for artifact in store.artifacts() if artifact.kind is EMBEDDINGS)
-    parts = (version.part_names.get(name) for version in versions)
-    return {part.facts.get("sha256", "") for part in parts if part is not None}
+def _contents_by_part(store: Store) -> dict[str, set[str]]:
+    """The digests of the sources that became a part, by its name, over all versions."""
+    contents: dict[str, set[str]] = {}
+    for version in store.artifacts():
+        for part in version.parts if version.kind is EMBEDDINGS else ():
+            contents.setdefault(part.name, set()).add(part.facts.get("sha256", ""))
+    return contents
 
 
 def _embedded(store: Store, own: RunRecord) -> Iterator[_Embedded]:

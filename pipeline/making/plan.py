@@ -18,7 +18,7 @@ from ...store.runs import split_slot
 from ..command_line import command_line
 from ..config import Settings
 from ..held import Held, share_kept
-from .changes import tell_changes
+from .changes import identify_sources
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
 from .numbering import follow_numbers
@@ -169,7 +169,7 @@ class Plan:
             allow_missing=self.runtime.allow_partial,
             left_out=self.left_out,
         )
-        sources = tell_changes(sources, self.store, self.run, self.say)
+        sources = identify_sources(sources, self.store, self.run, self.say)
         runtime = replace(self.runtime, sources=sources, files={**self.runtime.files, **files})
         stage = Embed(**fields)
         return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)

@@ -63,7 +63,7 @@ def make_app(
         # FastAPI's own pages load scripts from other servers: /docs is our own page.
         docs_url=None,
         redoc_url=None,
-        # FastAPI would write the description anew for every client.
+        # FastAPI would write the description again for every client.
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,

@@ -26,7 +26,7 @@ KEPT = "assignments/"
 
 def read_edits(run: OpenedRun) -> list[Edit]:
     """The decisions in the log of a run, in order."""
-    return [Edit.from_json(entry) for entry in run.store.runs.edits(run.record.name).read()]
+    return [Edit.from_json(entry) for entry in run.edit_log.read()]
 
 
 def current_assignments(run: OpenedRun) -> Artifact:
@@ -66,7 +66,7 @@ def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
 def _warn(run: OpenedRun, count: int) -> None:
     """Reports how many decisions are not, or not wholly, applied."""
     if count:
-        run.report(
+        run.report_once(
             f"{counted(count, 'decision')} could not be applied as a whole: "
             f"`{run.command('edit', 'log')}` says why"
         )

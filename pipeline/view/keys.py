@@ -1,17 +1,18 @@
 """Rows by their keys. A key is unique in its shard only, so `SHARD:KEY` names the shard too."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import Artifact, QueryError
 from ..wording import counted
+from .columns import read_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
 _SHOWN = 5
-"""Shards that an error lists."""
+"""Shards or keys that an error lists."""
 
 
 class _KeyRow(NamedTuple):
@@ -53,6 +54,20 @@ def match_keys(embeddings: Artifact, names: Collection[str]) -> "tuple[np.ndarra
             used |= matches
             is_named.append(bool(matches))
     return np.array(is_named, bool), names - used
+
+
+def rows_of_keys(embeddings: Artifact, names: Collection[str]) -> "np.ndarray":
+    """The rows that KEY or SHARD:KEY name, ascending; QueryError for a name that no row has."""
+    is_named, unknown = match_keys(embeddings, names)
+    if unknown:
+        shown = ", ".join(sorted(unknown)[:_SHOWN])
+        raise QueryError(f"the run has no image of the key {shown}")
+    return is_named.nonzero()[0]
+
+
+def names_of_rows(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> list[str]:
+    """SHARD:KEY of some rows, in the order given."""
+    return [f"{row['shard']}:{row['key']}" for row in read_rows(embeddings, rows, ("shard", "key"))]
 
 
 def _find(embeddings: Artifact, wanted: Mapping[str, str | None]) -> Iterator[_KeyRow]:

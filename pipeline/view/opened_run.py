@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from ...stages.encoder import load_encoder_of
-from ...store import Artifact, MissingError, RunRecord, Store
+from ...store import Artifact, EditLog, MissingError, RunRecord, Store
 from ...store.manifest import MANIFEST
 from ...store.paths import StorePath
 from ...store.runs import kind_of
@@ -110,10 +110,14 @@ class OpenedRun:
             return artifact
         for used in artifact.manifest.inputs:
             self._find_kept(used)  # raises where it is not out of date, but the store has lost it
-        if slot not in self._reported:
-            self._reported.add(slot)
-            self.report(self.explain_stale(slot))
+        self.report_once(self.explain_stale(slot))
         return None
+
+    def report_once(self, line: str) -> None:
+        """Reports a sentence, unless this run has reported it already."""
+        if line not in self._reported:
+            self._reported.add(line)
+            self.report(line)
 
     def explain_stale(self, slot: str) -> str:
         """A sentence that says that a slot is out of date, and the command that makes it again."""
@@ -132,6 +136,11 @@ class OpenedRun:
     def public_store_name(self) -> str:
         """The store as commands name it, or STORE where that is a path from the root on."""
         return "STORE" if Path(self.store_name).is_absolute() else self.store_name
+
+    @cached_property
+    def edit_log(self) -> EditLog:
+        """What people decided about the run; it reads each entry once."""
+        return self.store.runs.edits(self.record.name)
 
     @property
     def encoder(self) -> "Encoder":

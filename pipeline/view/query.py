@@ -16,6 +16,7 @@ from ...stages.sources import user_files
 from ...stages.sources.image_formats import is_image_name
 from ...store import ConfigError, QueryError
 from ...store.errors import first_line
+from ...store.names import is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,11 +32,6 @@ _SHOWN = 40
 _UNLIKE_WEIGHT = 0.5
 """Of the mean of the examples to avoid; the mean of those to be like has weight 1 (Rocchio, 1971).
 So what both have in common still counts."""
-
-
-def is_text(value: str) -> bool:
-    """Whether a string can be written in any file: it holds no lone surrogate."""
-    return value.isprintable() or value == value.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, kw_only=True)

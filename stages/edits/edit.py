@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from ...store import ConfigError
+from ...store.names import is_text
 
 Op = Literal[
     "name", "note", "merge", "split", "move", "tag", "untag", "exclude", "include", "revert"
@@ -102,7 +103,7 @@ def _is_count(value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
+    return isinstance(value, str) and is_text(value)
 
 
 _IS_RIGHT: Mapping[str, Callable[[Any], bool]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,8 +15,6 @@ from .options import LONG, READING, Common, embed_table, open_plan, takes
 from .output import Column, print_json, print_next, print_table, print_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ...stages.edits.edit import Edit
     from ..edits.editor import Editor
     from ..making.plan import Plan
@@ -82,13 +80,14 @@ def edit(
     from ..edits.editor import Editor
     from .search import open_run
 
-    if operation not in (*_DECIDING, "log", "undo", "seal"):
+    if operation not in _OPERATIONS:
         import difflib
 
-        every = (*_DECIDING, "log", "undo", "seal")
-        near = difflib.get_close_matches(operation, every, n=1)
+        near = difflib.get_close_matches(operation, _OPERATIONS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"OPERATION must be one of {', '.join(every)}, got {operation!r}{hint}")
+        raise ConfigError(
+            f"OPERATION must be one of {', '.join(_OPERATIONS)}, got {operation!r}{hint}"
+        )
     images = {"--cluster": cluster, "--key": key, "--keys": keys, "--text": text}
     named = [flag for flag, value in images.items() if value is not None]
     unused = named if operation in _OF_NO_IMAGES else []
@@ -102,19 +101,21 @@ def edit(
     run.artifact("embeddings")
     editor, given = Editor(run, by), list(words or ())
     if operation == "log":
-        _take(given, "log", 0, 0)
+        _take(given, operation, _NONE)
         _print_log(editor, common)
     elif operation == "seal":
-        _seal(plan, _take(given, "seal", 1, 1)[0], common, replaces=replace)
+        _seal(plan, _take(given, operation, _ONE)[0], common, replaces=replace)
     elif operation == "undo":
-        number = _take(given, "undo", 0, 1)
-        _report(editor.undo(_number(number[0]) if number else None), editor, common)
+        number = _take(given, operation, range(2))
+        _report(editor.undo(*map(_number, number)), editor, common)
     else:
         from ..edits.selection import select_images
 
         rows = select_images(run, keys=key or (), file=keys, text=text, above=above)
-        target = {"cluster": cluster} if cluster is not None else {}
-        _report(_DECIDING[operation](editor, given, rows, target), editor, common)
+        on = {"images": rows, **({} if cluster is None else {"cluster": cluster})}
+        deciding = _DECIDING[operation]
+        words = _take(given, operation, deciding.words)
+        _report(deciding.decide(editor, words, on), editor, common)
 
 
 _OF_NO_IMAGES = ("name", "merge", "log", "undo", "seal")
@@ -124,9 +125,10 @@ _OF_IMAGES = ("split", "move")
 """Operations that take images, and a cluster as their argument."""
 
 
-def _take(words: list[str], operation: str, least: int, most: int) -> list[str]:
+def _take(words: list[str], operation: str, allowed: range) -> list[str]:
     """The arguments of an operation; ConfigError where there are too few or too many."""
-    if not least <= len(words) <= most:
+    if len(words) not in allowed:
+        least, most = allowed[0], allowed[-1]
         count = str(least) if least == most else f"{least} to {most}"
         raise ConfigError(f"edit {operation} takes {count} arguments, got {len(words)}")
     return words
@@ -139,67 +141,36 @@ def _number(word: str) -> int:
     return numbers[0]
 
 
-def _name(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
-    cluster, name = _take(words, "name", 2, 2)
-    return editor.name(_number(cluster), name)
+class _Operation(NamedTuple):
+    """An operation that adds a decision."""
+
+    words: range
+    """How many arguments it takes."""
+    decide: "Callable[[Editor, list[str], dict[str, Any]], Edit]"
+    """Decides by the arguments and by what the decision is about: `images`, or a `cluster`."""
 
 
-def _merge(
-    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
-) -> "Edit":
-    return editor.merge(*map(_number, words))
+_ONE, _NONE = range(1, 2), range(1)
 
-
-def _split(
-    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
-) -> "Edit":
-    return editor.split(_number(_take(words, "split", 1, 1)[0]), rows)
-
-
-def _move(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
-    return editor.move(rows, _number(_take(words, "move", 1, 1)[0]))
-
-
-def _note(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
-    return editor.note(_take(words, "note", 1, 1)[0], images=rows, **target)
-
-
-def _tag(editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]) -> "Edit":
-    return editor.tag(_take(words, "tag", 1, 1)[0], images=rows, **target)
-
-
-def _untag(
-    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
-) -> "Edit":
-    return editor.untag(_take(words, "untag", 1, 1)[0], images=rows, **target)
-
-
-def _exclude(
-    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
-) -> "Edit":
-    _take(words, "exclude", 0, 0)
-    return editor.exclude(images=rows, **target)
-
-
-def _include(
-    editor: "Editor", words: list[str], rows: "np.ndarray", target: dict[str, Any]
-) -> "Edit":
-    _take(words, "include", 0, 0)
-    return editor.include(images=rows, **target)
-
-
-_DECIDING: Mapping[str, Callable[..., "Edit"]] = {
-    "name": _name,
-    "note": _note,
-    "merge": _merge,
-    "split": _split,
-    "move": _move,
-    "tag": _tag,
-    "untag": _untag,
-    "exclude": _exclude,
-    "include": _include,
+_DECIDING: Mapping[str, _Operation] = {
+    "name": _Operation(
+        range(2, 3), lambda editor, words, on: editor.name(_number(words[0]), words[1])
+    ),
+    "note": _Operation(_ONE, lambda editor, words, on: editor.note(*words, **on)),
+    "merge": _Operation(
+        range(10_000), lambda editor, words, on: editor.merge(*map(_number, words))
+    ),
+    "split": _Operation(
+        _ONE, lambda editor, words, on: editor.split(_number(*words), on["images"])
+    ),
+    "move": _Operation(_ONE, lambda editor, words, on: editor.move(on["images"], _number(*words))),
+    "tag": _Operation(_ONE, lambda editor, words, on: editor.tag(*words, **on)),
+    "untag": _Operation(_ONE, lambda editor, words, on: editor.untag(*words, **on)),
+    "exclude": _Operation(_NONE, lambda editor, words, on: editor.exclude(**on)),
+    "include": _Operation(_NONE, lambda editor, words, on: editor.include(**on)),
 }
-"""The operations that add a decision."""
+
+_OPERATIONS = (*_DECIDING, "log", "undo", "seal")
 
 
 def _report(edit: "Edit", editor: "Editor", common: Common) -> None:

@@ -465,7 +465,10 @@ def test_the_printed_address_opens_the_page_and_the_token_leaves_the_address(fin
         expect(seen.page).to_have_url(f"{seen.base}search?row=7")
         expect(seen.page.locator(".results .tile")).to_have_count(60)
         seen.open("cluster?cluster=1")
-        assert seen.page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+        # Images arrive after the page is drawn, on a busy machine much later.
+        seen.page.wait_for_function(
+            "document.images.length && [...document.images].every((image) => image.naturalWidth > 0)"
+        )
         assert seen.page.evaluate("document.cookie") == ""
 
 

@@ -467,7 +467,8 @@ def test_the_printed_address_opens_the_page_and_the_token_leaves_the_address(fin
         seen.open("cluster?cluster=1")
         # Images arrive after the page is drawn, on a busy machine much later.
         seen.page.wait_for_function(
-            "document.images.length && [...document.images].every((image) => image.naturalWidth > 0)"
+            "document.images.length && "
+            "[...document.images].every((image) => image.naturalWidth > 0)"
         )
         assert seen.page.evaluate("document.cookie") == ""
 

@@ -23,6 +23,7 @@ from .routes_knn import add_knn_routes
 from .routes_map import add_map_routes
 from .routes_page import add_page_routes
 from .routes_search import add_search_routes
+from .routes_sets import add_set_routes
 from .workers import Workers
 
 _REFRESH_SECONDS = 3.0
@@ -70,7 +71,7 @@ def make_app(
     )
     workers, bodies = Workers(), Bodies()
     add_error_handlers(app, lambda: current.opened.places)
-    for add in (add_routes, add_map_routes, add_page_routes):
+    for add in (add_routes, add_set_routes, add_map_routes, add_page_routes):
         add(app, current, workers)
     for add in (add_search_routes, add_knn_routes):
         add(app, current, workers, bodies)

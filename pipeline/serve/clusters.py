@@ -14,6 +14,7 @@ from ..view.captions import Caption, read_captions, read_level_captions
 from ..view.columns import read_column
 from ..view.facts import FAR
 from .damage import reading
+from .groups import Groups
 from .models import Card, Grouping, Member, Name, NodeCard
 from .partition import Partition, count_overlaps
 from .tree import Node, Tree
@@ -47,6 +48,7 @@ class Clusters:
         self._partitions: dict[str, Partition] = {}
         self._node_rows: OrderedDict[int, np.ndarray] = OrderedDict()
         self._cards: dict[str, list[Card]] = {}
+        self._groups: tuple[int, Groups] | None = None
         self._lock = threading.RLock()
         counts: Mapping[str, int] = assignments.facts["clusters"]
         self.groupings = [
@@ -181,6 +183,28 @@ class Clusters:
                         card["names"] = list(self._node_names[node.number])[:NAMES]
                     cards[node.number] = _node_card(node, card)
             return [cards[number] for number in range(len(tree.nodes))]
+
+    def groups_at(self, level: int) -> Groups:
+        """The nodes of a level of the hierarchy; MissingError if there is no such level."""
+        tree = self.need_tree()
+        if level > tree.finest:
+            raise MissingError(f"level must be from 1 to {tree.finest}, got {level}")
+        with self._lock:
+            if self._groups is None or self._groups[0] != level:
+                self._groups = level, self._make_groups(tree, level)
+            return self._groups[1]
+
+    def _make_groups(self, tree: Tree, level: int) -> Groups:
+        nodes = tree.at(level)
+        kept = min(each for each in tree.kept_levels if each >= level)
+        partition, place_of = self.level(kept), np.zeros(kept, np.int32)
+        for place, node in enumerate(nodes):
+            place_of[tree.pieces(node, kept)] = place
+        joined = Partition.of(place_of[partition.cluster], partition.confidence, len(nodes))
+        numbers = np.array([node.number for node in nodes])
+        return Groups(
+            numbers=numbers, partition=joined, cards=[self.node_cards[n] for n in numbers]
+        )
 
     def node_rows(self, number: int) -> tuple[np.ndarray, Partition]:
         """A node's rows, the most confident first, and the partition with their confidences."""

@@ -17,7 +17,7 @@ COOKIE = "cpp_pipe_token_{port}"
 MAP_PAGE = "/map"
 """The only page with a looser policy: its drawing library compiles functions and sets styles."""
 
-VIEWS = ("/", "/cluster", "/image", "/search", "/run", "/docs", MAP_PAGE)
+VIEWS = ("/", "/cluster", "/review", "/image", "/search", "/run", "/docs", MAP_PAGE)
 """Addresses of the page's views, which a person opens; all others are requested by scripts."""
 
 _POLICY = (

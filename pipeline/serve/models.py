@@ -44,10 +44,13 @@ class SearchOptions(BaseModel):
 
 
 class SearchQuery(SearchOptions):
-    """A search whose query is in the address: one of text, row and vector."""
+    """A search whose query is in the address: one of text, row, rows and vector."""
 
     text: str | None = Field(default=None, max_length=MAX_TEXT, description="Search by words.")
     row: int | None = Field(default=None, ge=0, lt=2**31, description="Search by a row.")
+    rows: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(
+        default=[], max_length=MAX_ROWS, description="Search by several rows together."
+    )
     vector: str | None = Field(
         default=None, max_length=32_768, description="Search by the `vector` of another answer."
     )

@@ -21,6 +21,7 @@ from ..view.labels import read_labels
 from .clusters import Clusters
 from .damage import reading
 from .finder import Finder
+from .image_sets import ImageSets
 from .images import MAX_BYTES, Images
 from .places import Places, split_place
 from .residency import Residency
@@ -67,6 +68,7 @@ class OpenRun:
         self.images = Images(run, max_bytes)
         self.cached = CachedAnswers()
         """Answers that are the same for every client."""
+        self.sets = ImageSets()
         self.places = _find_places(run)
         """Where the files of the server lie, which no answer tells."""
         self._products: dict[str, np.ndarray] = {}

@@ -47,6 +47,16 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+BINARY = "application/octet-stream"
+
+NUMBERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "numbers, little-endian",
+        "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""The response of a route that sends an array."""
+
 _STATUS_CODES: tuple[tuple[type[Exception], int], ...] = (
     (TooLarge, 413),
     (TooSlow, 408),

@@ -36,7 +36,7 @@ def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None
     for address in VIEWS:
         app.add_api_route(address, view, methods=["GET"], include_in_schema=False)
 
-    @app.get("/static/{name}", include_in_schema=False)
+    @app.get("/static/{name:path}", include_in_schema=False)
     async def static(name: str, request: Request) -> Response:
         if name == _PLOTLY:
             return _file(request, await workers.run(_plotly), _TYPES[".js"])
@@ -53,8 +53,8 @@ def _read_files() -> dict[str, tuple[bytes, str]]:
     """The page's files by name, with their media types; few enough to keep in memory."""
     folder = Path(__file__).parent / "page"
     files = {
-        path.name: (path.read_bytes(), _TYPES[path.suffix])
-        for path in sorted(folder.iterdir())
+        path.relative_to(folder).as_posix(): (path.read_bytes(), _TYPES[path.suffix])
+        for path in sorted(folder.rglob("*"))
         if path.suffix in _TYPES
     }
     theme = (

@@ -128,21 +128,21 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
 
     @app.get("/api/search", response_model=Hits, responses=ERROR_RESPONSES, tags=["search"])
     async def search(query: Annotated[SearchQuery, Query()]) -> Response:
-        """The rows nearest to a text, a row, or a vector."""
+        """The rows nearest to a text, a row, several rows together, or a vector."""
         text, row, vector = query.text, query.row, query.vector
-        given = [value for value in (text, row, vector) if value is not None]
+        given = [value for value in (text, row, vector, query.rows or None) if value is not None]
         if len(given) != 1:
-            raise QueryError(f"give one of text, row and vector, got {len(given)}")
+            raise QueryError(f"give one of text, row, rows and vector, got {len(given)}")
         opened = current.opened
         has_text = text is not None or bool(query.not_text)
         space = cast(Space, space_for(query.space, has_text=has_text))
         if text is not None:
-            like = await embed_text(opened, text)
-        elif row is not None:
-            like = Example(kind="row", value=row)
+            like = [await embed_text(opened, text)]
+        elif vector is not None:
+            like = [Example(kind="vector", value=opened.finder.decode_vector(vector, space))]
         else:
-            assert vector is not None, "one of the three is given"
-            like = Example(kind="vector", value=opened.finder.decode_vector(vector, space))
+            numbers = query.rows if row is None else [row]
+            like = [Example(kind="row", value=number) for number in numbers]
         return await respond(opened, like, space, query)
 
     @app.post(
@@ -160,7 +160,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         space = cast(Space, space_for(options.space, has_text=bool(options.not_text)))
         async with bodies.read(request, MAX_UPLOAD_BYTES) as data:
             vector = await workers.run(opened.finder.model.embed_image, data, space, kind="model")
-        return await respond(opened, Example(kind="vector", value=vector[0]), space, options)
+        return await respond(opened, [Example(kind="vector", value=vector[0])], space, options)
 
     async def embed_text(opened: OpenRun, text: str) -> Example:
         """A text as its embedding."""
@@ -170,12 +170,12 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         return Example(kind="vector", value=vector[0])
 
     async def respond(
-        opened: OpenRun, like: Example, space: Space, options: SearchOptions
+        opened: OpenRun, like: list[Example], space: Space, options: SearchOptions
     ) -> Response:
         unlike = [Example(kind="row", value=row) for row in options.not_row]
         unlike += [await embed_text(opened, text) for text in options.not_text]
         question = Question(
-            like=(like,),
+            like=tuple(like),
             unlike=tuple(unlike),
             space=space,
             n=options.n,

@@ -5,10 +5,12 @@ export class RequestError extends Error {
   /**
    * @param {number} status
    * @param {string} detail
+   * @param {any} [answer]  the whole answer
    */
-  constructor(status, detail) {
+  constructor(status, detail, answer = {}) {
     super(detail);
     this.status = status;
+    this.answer = answer;
   }
 }
 
@@ -16,12 +18,14 @@ export class RequestError extends Error {
 async function readJson(response) {
   if (response.ok) return response.json();
   let detail = `the server answered with ${response.status}`;
+  let answer = {};
   try {
-    detail = (await response.json()).detail ?? detail;
+    answer = await response.json();
+    detail = answer.detail ?? detail;
   } catch {
     // A body that is not JSON has no message.
   }
-  throw new RequestError(response.status, detail);
+  throw new RequestError(response.status, detail, answer);
 }
 
 /**
@@ -39,12 +43,14 @@ async function request(address, options) {
 }
 
 /**
- * The query part of an address; parameters without a value are left out.
+ * The query part of an address; parameters without a value are left out, and a list is repeated.
  *
  * @param {Record<string, any>} parameters
  */
 export function query(parameters) {
-  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const given = Object.entries(parameters)
+    .flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((each) => [name, each]))
+    .filter(([, value]) => value !== undefined && value !== null && value !== "");
   return given.length ? `?${new URLSearchParams(given)}` : "";
 }
 
@@ -62,6 +68,18 @@ export const get = async (path, parameters = {}) => readJson(await request(`api/
  */
 export const post = async (path, parameters, body) =>
   readJson(await request(`api/${path}${query(parameters)}`, { method: "POST", body, headers: { "content-type": "application/octet-stream" } }));
+
+/**
+ * An answer to JSON: as JSON, or as text if it is not.
+ *
+ * @param {string} path
+ * @param {any} body
+ * @returns {Promise<any>}
+ */
+export async function postJson(path, body) {
+  const response = await request(`api/${path}`, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+  return response.ok && !response.headers.get("content-type")?.startsWith("application/json") ? response.text() : readJson(response);
+}
 
 /**
  * Numbers in binary.
@@ -93,6 +111,13 @@ export function getOnce(path, parameters = {}) {
 }
 
 let generation = "";
+
+/** Forgets the answers that depend on what people decided. */
+export function forgetDecided() {
+  for (const name of answers.keys()) {
+    if (name === "run" || name.includes("grouping=decided")) answers.delete(name);
+  }
+}
 
 /** The facts of the run; every view needs them first. */
 export async function getRun() {

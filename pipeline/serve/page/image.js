@@ -1,6 +1,7 @@
 // One image: large, with all its fields, and its neighbours in both spaces.
 
-import { RequestError, get, imageAddress } from "./api.js";
+import { makeAddressUpdater } from "./address.js";
+import { RequestError, get, imageAddress, query } from "./api.js";
 import { bytes, count, decimal, h } from "./dom.js";
 import { fixedGrid } from "./grid.js";
 import { findNeighbours } from "./imagelist.js";
@@ -19,8 +20,10 @@ async function findRow({ row, key, shard }) {
 }
 
 export async function show(parameters, { facts: run, go }) {
+  const updateAddress = makeAddressUpdater();
   const row = await findRow(parameters);
   const facts = await get(`images/${row}`);
+  updateAddress(imageLink(facts));
   const own = facts.places[0];
   const list = findNeighbours(row);
   const root = h("article", null,
@@ -43,14 +46,21 @@ export async function show(parameters, { facts: run, go }) {
     /** @param {KeyboardEvent} event */
     onKey(event) {
       const target = event.key === "ArrowLeft" ? list?.before : event.key === "ArrowRight" ? list?.after : null;
-      if (!target) return false;
-      go(imageLink(target), { replace: true });
+      if (target === null || target === undefined) return false;
+      go(rowLink(target), { replace: true });
       return true;
     },
   };
 }
 
-const step = (words, item) => (item ? h("a", { class: "button", href: imageLink(item) }, words) : h("button", { class: "button", disabled: true }, words));
+const step = (words, row) => (row === null ? h("button", { class: "button", disabled: true }, words) : h("a", { class: "button", href: rowLink(row) }, words));
+
+/**
+ * An image by its row: where it leads, the address becomes that of shard and key.
+ *
+ * @param {number} row
+ */
+const rowLink = (row) => `image${query({ row })}`;
 
 /** The image, enlarged if it is small. */
 function large(facts) {

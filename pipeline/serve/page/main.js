@@ -1,12 +1,12 @@
 // What all views share: addresses, keys, the theme, images that are dropped or pasted.
 
-import * as clusterView from "./cluster.js";
 import * as docsView from "./docs.js";
 import * as imageView from "./image.js";
 import * as mapView from "./map.js";
-import * as overviewView from "./overview.js";
+import * as reviewView from "./workbench/review.js";
 import * as runView from "./run.js";
 import * as searchView from "./search.js";
+import * as workbench from "./workbench/workbench.js";
 import { RequestError, get, getRun } from "./api.js";
 import { announce, byId, h, trouble } from "./dom.js";
 import { moveFocus } from "./grid.js";
@@ -16,9 +16,10 @@ import { setUpTheme } from "./theme.js";
 import { keepUpload } from "./upload.js";
 
 /**
- * A view: its title and content, what to do once it is shown, and whether it handles a key.
+ * A view: its title and content; what to do once it is shown, shown again, or given up; and whether
+ * it handles a key.
  *
- * @typedef {{title?: string, root: HTMLElement, shown?: () => void, onKey?: (event: KeyboardEvent) => boolean}} View
+ * @typedef {{title?: string, root: HTMLElement, shown?: () => void, restored?: () => void, closed?: () => void, onKey?: (event: KeyboardEvent) => boolean}} View
  */
 
 /**
@@ -26,9 +27,9 @@ import { keepUpload } from "./upload.js";
  *
  * @type {Record<string, {show: (parameters: any, context: any) => Promise<any>}>}
  */
-const VIEWS = { "": overviewView, cluster: clusterView, image: imageView, search: searchView, map: mapView, run: runView, docs: docsView };
+const VIEWS = { "": workbench, cluster: { show: workbench.showCluster }, review: reviewView, image: imageView, search: searchView, map: mapView, run: runView, docs: docsView };
 /** @type {Record<string, string>} */
-const TABS = { "": "overview", cluster: "overview", image: "overview" };
+const TABS = { "": "workbench", cluster: "workbench", image: "workbench" };
 const MAX_KEPT_VIEWS = 8;
 const POLL_SECONDS = 15;
 const PATIENCE = 250; // ms until the page says that a view is loading
@@ -50,7 +51,10 @@ function leave() {
   if (!current) return;
   kept.delete(entry);
   kept.set(entry, { view: current, scroll: window.scrollY, title: document.title, focus: document.activeElement });
-  for (const oldest of [...kept.keys()].slice(0, -MAX_KEPT_VIEWS)) kept.delete(oldest);
+  for (const oldest of [...kept.keys()].slice(0, -MAX_KEPT_VIEWS)) {
+    kept.get(oldest)?.view.closed?.();
+    kept.delete(oldest);
+  }
 }
 
 /** @param {string} name */
@@ -76,6 +80,7 @@ async function show(address, { restore = false, moveFocusThere = true } = {}) {
   if (before) {
     place(before.view);
     document.title = before.title;
+    before.view.restored?.();
     window.scrollTo(0, before.scroll);
     if (before.focus instanceof HTMLElement && before.focus.isConnected) before.focus.focus({ preventScroll: true });
     return;
@@ -151,12 +156,15 @@ const isTyping = (target) => target instanceof HTMLElement && target.matches("in
 const help = byId("help-dialog", HTMLDialogElement);
 
 document.addEventListener("keydown", (event) => {
-  if (help.open) return;
+  if (document.querySelector("dialog[open]")) return;
   if (isTyping(event.target)) {
     if (event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) {
+    current?.onKey?.(event);
+    return;
+  }
   if (event.key === "/") {
     event.preventDefault();
     searchField.focus();

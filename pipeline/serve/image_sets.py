@@ -1,0 +1,228 @@
+"""Sets of images: those of some clusters that pass some filters, in the order they are shown in."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...store import MissingError, QueryError
+from ..curation.near_duplicates import COPIES
+from ..view.facts import FAR
+from .damage import reading
+from .groups import Groups
+from .models import Item
+from .partition import Partition
+from .set_models import ClusterOrder, Section, SetFacts, SetQuery
+
+if TYPE_CHECKING:
+    from .open_run import OpenRun
+
+_CACHE_BYTES = 64 * 2**20
+"""Of the rows of sets; the last one is always kept."""
+
+_MAX_LABELS = 100
+_BINS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Rows in the order they are shown in."""
+
+    groups: Groups
+    rows: np.ndarray
+    """(m,) int32."""
+    sections: list[Section]
+
+
+class ImageSets:
+    """The sets that were asked for last. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._sets: OrderedDict[str, ImageSet] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, opened: "OpenRun", query: SetQuery) -> ImageSet:
+        """The set of a query; MissingError for a grouping, level or cluster that is not there."""
+        asked = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
+        name = asked.model_dump_json()
+        with self._lock:
+            kept = self._sets.get(name)
+            if kept is not None:
+                self._sets.move_to_end(name)
+                return kept
+        made = select(opened, asked)
+        with self._lock:
+            self._sets[name] = made
+            while len(self._sets) > 1 and self._bytes() > _CACHE_BYTES:
+                self._sets.popitem(last=False)
+        return made
+
+    def _bytes(self) -> int:
+        return sum(each.rows.nbytes for each in self._sets.values())
+
+
+def select(opened: "OpenRun", query: SetQuery) -> ImageSet:
+    """The rows that a query asks for."""
+    groups = find_groups(opened, query)
+    partition = groups.partition
+    chosen = _choose_clusters(groups, query)
+    mask = chosen[partition.cluster] & _filter_rows(opened, groups, query)
+    if query.order == "clusters":
+        return _in_sections(groups, chosen, mask, query.sort)
+    rows = mask.nonzero()[0].astype(np.int32)
+    if query.order == "doubtful":
+        rows = rows[np.lexsort((rows, partition.confidence[rows]))]
+    else:
+        rows = rows[np.lexsort((rows, -opened.clusters.novelty[rows]))]
+    return ImageSet(groups=groups, rows=rows, sections=[])
+
+
+def find_groups(opened: "OpenRun", query: SetQuery) -> Groups:
+    """The clusters that a query is about."""
+    clusters = opened.clusters
+    if query.level is not None:
+        return clusters.groups_at(query.level)
+    name = clusters.groupings[0].name if query.grouping is None else query.grouping
+    cards = clusters.cards(name)
+    return Groups(
+        numbers=np.arange(len(cards)), partition=clusters.partition(name), cards=list(cards)
+    )
+
+
+def _choose_clusters(groups: Groups, query: SetQuery) -> np.ndarray:
+    """(k,) bool: the clusters that are asked for, by number and by caption."""
+    chosen = np.ones(len(groups.numbers), bool)
+    if query.cluster:
+        chosen = np.isin(groups.numbers, query.cluster)
+        if len(set(query.cluster)) > chosen.sum():
+            absent = sorted(set(query.cluster) - set(groups.numbers.tolist()))
+            raise MissingError(f"there is no cluster {absent[0]} here")
+    words = query.words.strip().lower()
+    if words:
+        chosen &= np.array(
+            [
+                words == str(card.id) or any(words in name.caption.lower() for name in card.names)
+                for card in groups.cards
+            ],
+            bool,
+        )
+    return chosen
+
+
+def _filter_rows(opened: "OpenRun", groups: Groups, query: SetQuery) -> np.ndarray:
+    """(n,) bool: the rows that pass the filters."""
+    confidence = groups.partition.confidence
+    mask = np.ones(len(confidence), bool)
+    if query.min_confidence is not None:
+        mask &= confidence >= query.min_confidence
+    if query.max_confidence is not None:
+        mask &= confidence <= query.max_confidence
+    if query.min_novelty is not None:
+        mask &= opened.clusters.novelty >= query.min_novelty
+    if query.label is not None:
+        codes, names = opened.labels
+        if query.label not in names:
+            raise QueryError(f"no image has the label {query.label[:40]!r}")
+        mask &= codes == names.index(query.label)
+    if query.only == "against-labels":
+        mask &= _against_labels(opened, groups.partition)
+    elif query.only is not None:
+        mask[~_in_rows(_spare_copies(opened, query.only), len(mask))] = False
+    return mask
+
+
+def _against_labels(opened: "OpenRun", partition: Partition) -> np.ndarray:
+    """(n,) bool: the rows whose label is not the most frequent of their cluster."""
+    codes, names = opened.labels
+    width = len(names) + 1
+    counts = np.bincount(
+        partition.cluster.astype(np.int64) * width + codes + 1, minlength=partition.k * width
+    ).reshape(partition.k, width)[:, 1:]
+    if not counts.size:
+        return np.zeros(len(codes), bool)
+    return (codes >= 0) & (codes != counts.argmax(1)[partition.cluster])
+
+
+def _spare_copies(opened: "OpenRun", kind: str) -> np.ndarray:
+    """The rows of groups of duplicates that are not the one to keep; MissingError without any."""
+    slot, flag = (COPIES, " --tier same") if kind == "copies" else ("duplicates", "")
+    found = opened.run.current(slot)
+    if found is None:
+        raise MissingError(f"nobody has looked for {kind} yet: run `cpp-pipe duplicates{flag}`")
+    with reading(found):
+        table = found.table(found.only_part, columns=["row", "kept"])
+    rows, is_kept = table.column("row").to_numpy(), table.column("kept").to_numpy()
+    return rows[~is_kept]
+
+
+def _in_rows(rows: np.ndarray, n: int) -> np.ndarray:
+    mask = np.zeros(n, bool)
+    mask[rows] = True
+    return mask
+
+
+def _in_sections(
+    groups: Groups, chosen: np.ndarray, mask: np.ndarray, sort: ClusterOrder
+) -> ImageSet:
+    """The masked rows by cluster, each cluster's by falling confidence."""
+    partition, pieces, sections, start = groups.partition, [], [], 0
+    for place in _sorted_clusters(groups, sort):
+        if not chosen[place]:
+            continue
+        rows = partition.rows([place])
+        rows = rows[mask[rows]]
+        if len(rows):
+            number = int(groups.numbers[place])
+            sections.append(Section(cluster=number, start=start, size=len(rows)))
+            pieces.append(rows)
+            start += len(rows)
+    rows = np.concatenate([np.empty(0, np.int32), *pieces])
+    return ImageSet(groups=groups, rows=rows, sections=sections)
+
+
+def _sorted_clusters(groups: Groups, sort: ClusterOrder) -> list[int]:
+    def key(place: int) -> tuple[float | str, int]:
+        card = groups.cards[place]
+        first: dict[str, float | str] = {
+            "size": -card.size,
+            "sure": -(card.confidence or 0.0),
+            "doubt": card.confidence or 0.0,
+            "far": -card.far / max(1, card.size),
+            "name": card.names[0].caption.lower() if card.names else "\U0010ffff",
+        }
+        return first[sort], card.id
+
+    return sorted(range(len(groups.cards)), key=key)
+
+
+def describe_set(opened: "OpenRun", images: ImageSet) -> SetFacts:
+    """A set in brief."""
+    codes, names = opened.labels
+    counts = np.bincount(codes[images.rows] + 1, minlength=len(names) + 1)[1:]
+    frequent = (-counts).argsort(kind="stable")[:_MAX_LABELS].tolist()
+    confidence = images.groups.partition.confidence[images.rows]
+    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    return SetFacts(
+        total=len(images.rows),
+        sections=images.sections,
+        labels=[(names[code], int(counts[code])) for code in frequent if counts[code]],
+        confidences=np.bincount(bins, minlength=_BINS).tolist(),
+        novel=int((opened.clusters.novelty[images.rows] > FAR).sum()),
+    )
+
+
+def list_images(opened: "OpenRun", images: ImageSet, offset: int, limit: int) -> list[Item]:
+    """What a grid shows of a part of a set."""
+    rows = images.rows[offset : offset + limit]
+    partition = images.groups.partition
+    clusters = images.groups.numbers[partition.cluster[rows]].tolist()
+    fields = opened.rows.read(rows.tolist(), ("key", "shard", "width", "height"))
+    confidences = partition.confidence[rows].tolist()
+    return [
+        Item(row=row, cluster=cluster, confidence=round(confidence, 4), **known)
+        for row, cluster, confidence, known in zip(
+            rows.tolist(), clusters, confidences, fields, strict=True
+        )
+    ]

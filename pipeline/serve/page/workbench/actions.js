@@ -1,0 +1,90 @@
+// The buttons of what can be decided about a cluster, a pair of clusters, or an image.
+
+import { getBytes } from "../api.js";
+import { counted, h } from "../dom.js";
+import { TREE } from "../links.js";
+import { selection } from "../selection.js";
+import { askText, decide, decided } from "./decisions.js";
+
+/**
+ * @param {{nameOf: (cluster: number) => string, compare: (pair: number[]) => void}} options
+ */
+export function makeActions({ nameOf, compare }) {
+  const button = (/** @type {string} */ text, /** @type {() => any} */ click) => h("button", { class: "button small", type: "button", on: { click } }, text);
+
+  /** @param {number} cluster */
+  async function name(cluster) {
+    const value = await askText(`Name ${nameOf(cluster)}`, "Name", { value: nameOf(cluster) });
+    if (value !== null) await decide("name", { clusters: [cluster], value }, value ? `Named it “${value}”.` : "Took its name off.");
+  }
+
+  /** @param {number} cluster */
+  async function note(cluster) {
+    const value = await askText(`Note on ${nameOf(cluster)}`, "Note");
+    if (value !== null) await decide("note", { clusters: [cluster], value }, "Noted.");
+  }
+
+  /** @param {number} cluster */
+  async function splitSelected(cluster) {
+    const rows = selection.rows();
+    if (await decide("split", { clusters: [cluster], rows }, `Made a new cluster of ${counted(rows.length, "image")}.`)) selection.clear();
+  }
+
+  /**
+   * Splits the images of a cluster that a node of the hierarchy holds off it.
+   *
+   * @param {number} cluster
+   * @param {string} grouping
+   * @param {any} child
+   * @param {number} level
+   */
+  async function splitChild(cluster, grouping, child, level) {
+    const [own, others] = (await Promise.all([getBytes("set/rows", { grouping, cluster }), getBytes("set/rows", { level, cluster: child.id })])).map((bytes) => new Int32Array(bytes));
+    const inside = new Set(own);
+    const rows = [...others].filter((row) => inside.has(row));
+    await decide("split", { clusters: [cluster], rows }, `Split ${counted(rows.length, "image")} off.`);
+  }
+
+  return {
+    /** @param {any} facts  of a cluster, with its grouping */
+    cluster(facts) {
+      if (!decided.isEditable) return null;
+      if (facts.grouping === TREE) return h("p", { class: "hint" }, "Clusters of the hierarchy cannot be decided about: choose the clusters of this run above.");
+      const { id } = facts.card;
+      const smaller = [...facts.splits_into].sort((a, b) => a.size - b.size)[0];
+      return h("div", { class: "buttons" },
+        button("Name", () => name(id)),
+        button("Note", () => note(id)),
+        facts.near.length ? button("Merge…", () => compare([id, facts.near[0].id])) : null,
+        smaller ? button("Split in two", () => splitChild(id, facts.grouping, smaller, facts.splits_at)) : null,
+        selection.size ? button("Selected into a new cluster", () => splitSelected(id)) : null,
+        button("Exclude all", () => decide("exclude", { clusters: [id] }, `Excluded ${nameOf(id)}.`)));
+    },
+    /** @param {any} facts */
+    image(facts) {
+      if (!decided.isEditable) return null;
+      return h("div", { class: "buttons" },
+        facts.excluded
+          ? button("Include", () => decide("include", { rows: [facts.row] }, `Included ${facts.key}.`))
+          : button("Exclude", () => decide("exclude", { rows: [facts.row] }, `Excluded ${facts.key}.`)));
+    },
+    /**
+     * @param {number[]} pair
+     * @param {string} grouping
+     */
+    pair(pair, grouping) {
+      if (!decided.isEditable || grouping === TREE) return null;
+      return h("div", { class: "buttons" },
+        button(`Merge both into ${nameOf(pair[0])}`, () => decide("merge", { clusters: pair }, `Merged ${nameOf(pair[1])} into ${nameOf(pair[0])}.`)),
+        button(`Move selected to ${nameOf(pair[0])}`, () => moveSelected(pair[0])),
+        button(`Move selected to ${nameOf(pair[1])}`, () => moveSelected(pair[1])));
+    },
+    name,
+  };
+
+  /** @param {number} cluster */
+  async function moveSelected(cluster) {
+    const rows = selection.rows();
+    if (rows.length && await decide("move", { rows, clusters: [cluster] }, `Moved ${counted(rows.length, "image")}.`)) selection.clear();
+  }
+}

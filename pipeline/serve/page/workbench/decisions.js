@@ -1,0 +1,173 @@
+// What people decide: read from the server, written to it, undone, and conflicts that are shown.
+
+import { RequestError, forgetDecided, get, postJson } from "../api.js";
+import { announce, byId, counted, h } from "../dom.js";
+
+/**
+ * @typedef {object} Decisions
+ * @property {boolean} isEditable
+ * @property {number} length  of the log that this page has seen
+ * @property {any[]} latest  decisions, the newest first
+ * @property {[string, number][]} tags
+ * @property {number} excluded
+ * @property {number} needsALook
+ */
+
+/** @type {Decisions} */
+export const decided = { isEditable: false, length: 0, latest: [], tags: [], excluded: 0, needsALook: 0 };
+
+/** @type {Set<() => void>} */
+const listeners = new Set();
+
+/**
+ * Calls a function after every decision, until the function that it returns is called.
+ *
+ * @param {() => void} listener
+ */
+export function onDecision(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Reads what was decided so far. */
+export async function loadDecisions() {
+  const answer = await get("edits", { limit: 100 });
+  Object.assign(decided, {
+    isEditable: answer.is_editable, length: answer.length, latest: answer.decisions,
+    tags: answer.tags, excluded: answer.excluded, needsALook: answer.needs_a_look,
+  });
+  return decided;
+}
+
+/** Reads them again, and lets every view follow. */
+export async function followDecisions() {
+  forgetDecided();
+  await loadDecisions();
+  for (const listener of listeners) listener();
+}
+
+/**
+ * Records a decision; says whether it was.
+ *
+ * @param {string} op
+ * @param {{clusters?: number[], rows?: number[], value?: string}} about
+ * @param {string} words  what was done, for the message
+ */
+export async function decide(op, about, words) {
+  const body = { op, clusters: about.clusters ?? [], rows: about.rows ?? [], value: about.value ?? "", seen: decided.length };
+  try {
+    await postJson("edits", body);
+  } catch (error) {
+    if (error instanceof RequestError && error.status === 409) return settle(op, about, words, error.answer.newer ?? []);
+    say(error.message, null);
+    return false;
+  }
+  await followDecisions();
+  say(words, op === "revert" ? null : undo);
+  return true;
+}
+
+/** Takes back the last decision that holds. */
+export async function undo() {
+  await loadDecisions();
+  const last = decided.latest.find((each) => each.op !== "revert" && each.status !== "reverted");
+  if (!last) {
+    say("There is nothing to undo.", null);
+    return false;
+  }
+  return decide("revert", { value: last.id }, `Undone: ${describe(last)}.`);
+}
+
+/**
+ * A decision in words.
+ *
+ * @param {any} each
+ */
+export function describe(each) {
+  const images = each.images ? counted(each.images, "image") : "";
+  const clusters = each.clusters.length ? `cluster${each.clusters.length > 1 ? "s" : ""} ${each.clusters.join(", ")}` : "";
+  const what = [images, clusters].filter(Boolean);
+  switch (each.op) {
+    case "name": return each.value ? `named ${clusters} “${each.value}”` : `took the name off ${clusters}`;
+    case "note": return `noted “${each.value}” on ${what[0]}`;
+    case "merge": return `merged ${clusters}`;
+    case "split": return `split ${images} off ${clusters}`;
+    case "move": return `moved ${images} to ${clusters}`;
+    case "tag": return `tagged ${what[0]} “${each.value}”`;
+    case "untag": return `took the tag “${each.value}” off ${what[0]}`;
+    case "exclude": return `excluded ${what[0]}`;
+    case "include": return `included ${what[0]}`;
+    default: return "undid a decision";
+  }
+}
+
+/**
+ * Shows what others decided meanwhile, and asks whether the decision still stands.
+ *
+ * @param {string} op
+ * @param {{clusters?: number[], rows?: number[], value?: string}} about
+ * @param {string} words
+ * @param {any[]} newer
+ * @returns {Promise<boolean>}
+ */
+async function settle(op, about, words, newer) {
+  await followDecisions();
+  const answer = await ask("Somebody decided meanwhile", [
+    h("p", null, "Your decision is not recorded yet. Since the page last looked:"),
+    h("ul", null, newer.slice(0, 12).map((each) => h("li", null, `${each.by} ${describe(each)}`))),
+  ], [["record", "Record mine, too"], ["", "Leave it"]]);
+  return answer === "record" ? decide(op, about, words) : false;
+}
+
+/**
+ * A dialog with buttons; resolves to the value of the one that was pressed, "" without any.
+ *
+ * @param {string} title
+ * @param {any} content
+ * @param {[string, string][]} buttons
+ * @returns {Promise<string>}
+ */
+export function ask(title, content, buttons) {
+  return new Promise((resolve) => {
+    const dialog = h("dialog", { "aria-label": title },
+      h("form", { method: "dialog", class: "dialog-form" }, h("h2", null, title), content,
+        h("div", { class: "buttons" }, buttons.map(([value, text], place) => h("button", { class: place ? "button" : "button main", value }, text)))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue);
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
+/**
+ * Asks for a text; null if there is none. `options` are offered.
+ *
+ * @param {string} title
+ * @param {string} label
+ * @param {{value?: string, options?: string[], button?: string}} [given]
+ */
+export async function askText(title, label, { value = "", options = [], button = "Save" } = {}) {
+  const id = "ask-options";
+  const field = h("input", { type: "text", value, maxlength: 200, list: options.length ? id : null, autocomplete: "off", autofocus: true });
+  const answer = await ask(title, [h("label", { class: "field" }, label, field), options.length ? h("datalist", { id }, options.map((each) => h("option", { value: each }))) : null], [["ok", button], ["", "Cancel"]]);
+  return answer === "ok" ? field.value.trim() : null;
+}
+
+let timer = 0;
+
+/**
+ * A message at the foot of the page, with a button to undo.
+ *
+ * @param {string} words
+ * @param {(() => void) | null} takeBack
+ */
+export function say(words, takeBack) {
+  const box = byId("toast", HTMLElement);
+  clearTimeout(timer);
+  box.replaceChildren(h("span", null, words), takeBack ? h("button", { class: "plain", type: "button", on: { click: () => { box.hidden = true; takeBack(); } } }, "Undo") : "");
+  box.hidden = false;
+  announce(words);
+  timer = setTimeout(() => { box.hidden = true; }, 8000);
+}

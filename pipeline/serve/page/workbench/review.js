@@ -1,0 +1,223 @@
+// Review: one image, or one cluster, after the other, one decision a key.
+
+import { makeAddressUpdater } from "../address.js";
+import { get, getBytes, getOnce, imageAddress, query } from "../api.js";
+import { choices, count, counted, decimal, h } from "../dom.js";
+import { cardName, imageLink } from "../links.js";
+import { image } from "../tiles.js";
+import { askText, decide, decided, describe, loadDecisions, undo } from "./decisions.js";
+import { defaultGrouping } from "./state.js";
+import { askCluster } from "./tray.js";
+
+/** The tag of images that were looked at and kept. */
+const REVIEWED = "reviewed";
+
+/**
+ * What can be reviewed: a set of images, clusters, or decisions.
+ *
+ * @type {Record<string, {words: string, why: string, set?: Record<string, any>}>}
+ */
+const QUEUES = {
+  doubtful: { words: "Doubtful", why: "Images with a confidence under 0.5, the least first.", set: { max_confidence: 0.5, order: "doubtful" } },
+  outliers: { words: "Outliers", why: "Images far from all that the clusters were fitted on.", set: { min_novelty: 1, order: "novel" } },
+  copies: { words: "Copies", why: "Copies of another image, which is kept.", set: { only: "copies", order: "doubtful" } },
+  duplicates: { words: "Near-duplicates", why: "Images that are nearly another one, which is kept.", set: { only: "duplicates", order: "doubtful" } },
+  labels: { words: "Against labels", why: "Images whose label is not the most frequent of their cluster.", set: { only: "against-labels", order: "doubtful" } },
+  unnamed: { words: "Unnamed", why: "Clusters that nobody has named yet, the largest first." },
+  look: { words: "Needs a look", why: "Decisions that could not be applied as a whole." },
+};
+
+export async function show(parameters, { facts: run, go }) {
+  const updateAddress = makeAddressUpdater();
+  await loadDecisions();
+  const name = parameters.queue in QUEUES ? parameters.queue : "doubtful";
+  const grouping = defaultGrouping(run);
+  const { cards } = await getOnce("clusters", { grouping });
+  const nameOf = (/** @type {number} */ cluster) => cards[cluster] ? cardName(cards[cluster], grouping) : `Cluster ${cluster}`;
+  const queues = choices("Queue", Object.entries(QUEUES).map(([each, { words }]) => [each, words]), name, (queue) => go(`review${query({ queue })}`));
+  const place = h("p", { class: "quiet number", role: "status" });
+  const progress = h("progress", { "aria-label": "Reviewed", max: 1, value: 0 });
+  const stage = h("div", { class: "review-stage" });
+  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name].set, grouping, nameOf, cards) : name === "unnamed" ? clusterQueue(cards, nameOf) : decisionQueue();
+  let at = 0;
+
+  async function draw() {
+    const total = queue.total();
+    at = Math.max(0, Math.min(at, total));
+    place.textContent = total ? `${count(Math.min(at + 1, total))} of ${count(total)}` : "";
+    progress.max = Math.max(1, total);
+    progress.value = at;
+    if (at >= total) {
+      stage.replaceChildren(h("div", { class: "empty" }, h("p", null, total ? "That was the last one." : queue.nothing)));
+      return;
+    }
+    const mine = at;
+    const content = await queue.draw(at);
+    if (mine === at) stage.replaceChildren(...content);
+  }
+
+  /** @param {number} by */
+  function step(by) {
+    at += by;
+    return draw();
+  }
+
+  /** @param {string} key */
+  async function act(key) {
+    if (at < queue.total() && await queue.act(key, at)) await step(1);
+  }
+  const keys = decided.isEditable ? queue.keys : [];
+  const root = h("div", { class: "review" },
+    h("div", { class: "row-between" }, h("h1", null, "Review"), h("a", { class: "button", href: "./" }, "Workbench")),
+    queues.root,
+    h("p", { class: "lead" }, QUEUES[name].why),
+    h("div", { class: "row-between" }, place, progress),
+    stage,
+    h("div", { class: "buttons review-keys" },
+      h("button", { class: "button", type: "button", on: { click: () => step(-1) } }, "Back", h("kbd", null, "←")),
+      keys.map(([key, words]) => h("button", { class: "button", type: "button", on: { click: () => act(key) } }, words, h("kbd", null, key.toUpperCase()))),
+      decided.isEditable ? h("button", { class: "button", type: "button", on: { click: takeBack } }, "Undo", h("kbd", null, "U")) : null,
+      h("button", { class: "button", type: "button", on: { click: () => step(1) } }, "Next", h("kbd", null, "→"))),
+    decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, "cpp-pipe serve --edit"), "."));
+
+  async function takeBack() {
+    if (await undo()) await step(-1);
+  }
+  updateAddress(`review${query({ queue: name })}`);
+  await draw();
+  return {
+    title: "Review",
+    root,
+    /** @param {KeyboardEvent} event */
+    onKey(event) {
+      if (event.ctrlKey || event.metaKey) return false;
+      const key = event.key.toLowerCase();
+      if (event.key === "ArrowRight") step(1);
+      else if (event.key === "ArrowLeft") step(-1);
+      else if (decided.isEditable && key === "u") takeBack();
+      else if (keys.some(([each]) => each === key)) act(key);
+      else return false;
+      event.preventDefault();
+      return true;
+    },
+  };
+}
+
+/**
+ * @typedef {object} Queue
+ * @property {() => number} total
+ * @property {string} nothing  what an empty queue says
+ * @property {[string, string][]} keys
+ * @property {(place: number) => Promise<HTMLElement[]>} draw
+ * @property {(key: string, place: number) => Promise<boolean>} act  whether the next one is due
+ */
+
+/**
+ * Images of a set, without those that were reviewed.
+ *
+ * @returns {Promise<Queue>}
+ */
+async function imageQueue(set, grouping, nameOf, cards) {
+  const asked = { ...set, grouping };
+  let rows = new Int32Array();
+  let trouble = "";
+  try {
+    const [all, done] = await Promise.all([getBytes("set/rows", asked), decided.tags.some(([tag]) => tag === REVIEWED) ? getBytes("set/rows", { grouping, tag: REVIEWED }) : new ArrayBuffer(0)]);
+    const reviewed = new Set(new Int32Array(done));
+    rows = new Int32Array(all).filter((row) => !reviewed.has(row));
+  } catch (error) {
+    trouble = error.message;
+  }
+  const held = cards.filter((/** @type {any} */ card) => card.size);
+  return {
+    total: () => rows.length,
+    nothing: trouble || "There is nothing to review here.",
+    keys: [["k", "Keep"], ["x", "Exclude"], ["m", "Move"], ["n", "Name cluster"]],
+    async draw(place) {
+      const facts = await get(`images/${rows[place]}`);
+      const own = facts.decided ?? facts.places.find((/** @type {any} */ each) => each.grouping === grouping) ?? facts.places[0];
+      const card = cards[own.cluster];
+      if (rows[place + 1] !== undefined) new Image().src = imageAddress(rows[place + 1], 1280);
+      return [
+        h("a", { class: "review-image", href: imageLink(facts) }, h("img", { src: imageAddress(facts.row, 1280), alt: facts.caption || facts.key, class: "fits" })),
+        h("div", { class: "review-facts" },
+          h("h2", null, facts.key),
+          h("dl", { class: "facts small" },
+            fact("cluster", nameOf(own.cluster)), fact("confidence", decimal(own.confidence ?? facts.places[0].confidence)), fact("novelty", decimal(facts.novelty)),
+            facts.label ? fact("label", facts.label) : null, facts.excluded ? fact("excluded", "yes") : null),
+          card ? [h("h3", null, `Typical of ${nameOf(own.cluster)}`), typical(card)] : null),
+      ];
+    },
+    async act(key, place) {
+      const row = rows[place];
+      if (key === "k") return decide("tag", { rows: [row], value: REVIEWED }, "Kept.");
+      if (key === "x") return decide("exclude", { rows: [row] }, "Excluded.");
+      if (key === "n") {
+        const facts = await get(`images/${row}`);
+        const own = facts.decided ?? facts.places[0];
+        const value = await askText(`Name ${nameOf(own.cluster)}`, "Name", { value: nameOf(own.cluster) });
+        if (value) await decide("name", { clusters: [own.cluster], value }, `Named it “${value}”.`);
+        return false;
+      }
+      const cluster = await askCluster("Move the image", held.map((/** @type {any} */ card) => [card.id, nameOf(card.id)]));
+      return cluster ? decide("move", { rows: [row], clusters: [cluster[0]] }, `Moved to ${cluster[1]}.`) : false;
+    },
+  };
+}
+
+/**
+ * Clusters without a name that a person gave.
+ *
+ * @returns {Queue}
+ */
+function clusterQueue(cards, nameOf) {
+  const waiting = cards.filter((/** @type {any} */ card) => card.size && !card.names[0]?.is_given).sort((/** @type {any} */ a, /** @type {any} */ b) => b.size - a.size);
+  return {
+    total: () => waiting.length,
+    nothing: "Every cluster has a name.",
+    keys: [["k", "Keep the caption"], ["n", "Name"], ["x", "Exclude all"]],
+    draw: async (place) => {
+      const card = waiting[place];
+      return [h("div", { class: "review-facts wide" }, h("h2", null, nameOf(card.id)), h("p", { class: "quiet" }, `${counted(card.size, "image")}, confidence ${decimal(card.confidence)}`), typical(card, 24))];
+    },
+    async act(key, place) {
+      const card = waiting[place];
+      const clusters = [card.id];
+      if (key === "k") return decide("name", { clusters, value: nameOf(card.id) }, `Named it “${nameOf(card.id)}”.`);
+      if (key === "x") return decide("exclude", { clusters }, `Excluded ${nameOf(card.id)}.`);
+      const value = await askText(`Name ${nameOf(card.id)}`, "Name", { value: card.names.length ? nameOf(card.id) : "" });
+      return value ? decide("name", { clusters, value }, `Named it “${value}”.`) : false;
+    },
+  };
+}
+
+/**
+ * Decisions that need a look.
+ *
+ * @returns {Queue}
+ */
+function decisionQueue() {
+  const waiting = decided.latest.filter((each) => each.status === "needs a look");
+  return {
+    total: () => waiting.length,
+    nothing: "Every decision is applied.",
+    keys: [["x", "Take it back"]],
+    draw: async (place) => {
+      const each = waiting[place];
+      return [h("div", { class: "review-facts wide" }, h("h2", null, `Decision ${each.number}`), h("p", null, `${each.by} ${describe(each)}.`), h("p", { class: "quiet" }, each.why))];
+    },
+    act: (_key, place) => decide("revert", { value: waiting[place].id }, "Took it back."),
+  };
+}
+
+/**
+ * @param {any} card
+ */
+const typical = (card, most = 12) => h("div", { class: "review-typical", "aria-hidden": "true" }, card.typical.slice(0, most).map((/** @type {any} */ member) => image(member.row, 128, "", { width: 72, height: 72 })));
+
+/**
+ * @param {string} name
+ * @param {string} value
+ */
+const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
+

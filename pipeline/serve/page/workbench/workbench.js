@@ -1,0 +1,261 @@
+// The workbench: one set of images, with its clusters beside it, shown as a grid, a map or a pair.
+
+import { makeAddressUpdater } from "../address.js";
+import { RequestError, get, getBytes, getOnce } from "../api.js";
+import { announce, choices, count, counted, h } from "../dom.js";
+import { rememberRows } from "../imagelist.js";
+import { TREE, cardName } from "../links.js";
+import { missing } from "../missing.js";
+import { colour } from "../palette.js";
+import { selection } from "../selection.js";
+import { makeActions } from "./actions.js";
+import { makeCompare } from "./compare.js";
+import { decided, loadDecisions, onDecision, undo } from "./decisions.js";
+import { makeDial } from "./dial.js";
+import { imageGrid } from "./imagegrid.js";
+import { makeInspector } from "./inspector.js";
+import { openPalette } from "./palette.js";
+import { makeShelf } from "./shelf.js";
+import { NO_FILTERS, ORDERS, SIZES, addressOf, isFiltered, readState, setQuery } from "./state.js";
+import { makeTray } from "./tray.js";
+
+const ADDRESS_DELAY = 250; // ms: browsers limit how often an address may change
+
+/** @typedef {import("./state.js").State} State */
+
+/** @type {[import("./state.js").Shown, string][]} */
+const TABS = [["grid", "Grid"], ["map", "Map"], ["compare", "Compare"]];
+
+/** The address of one cluster: the workbench with only its images, at a level that holds it. */
+export async function showCluster(parameters, context) {
+  if (!/^\d{1,9}$/.test(parameters.cluster ?? "")) throw new RequestError(404, "the address must name a cluster by its number");
+  const given = { ...parameters, focus: parameters.cluster };
+  if (parameters.grouping === TREE) {
+    const node = (await getOnce("tree")).nodes[Number(parameters.cluster)];
+    if (!node) throw new RequestError(404, `there is no node ${parameters.cluster}`);
+    given.level = String(node.finest);
+  }
+  return show(given, context);
+}
+
+export async function show(parameters, { facts: run, go }) {
+  const updateAddress = makeAddressUpdater();
+  await loadDecisions();
+  const state = readState(parameters, run);
+  /** @type {any[]} */
+  let cards = [];
+  /** @type {Map<number, number>} */
+  let placeOf = new Map();
+  /** @type {any} */
+  let setFacts = { total: 0, sections: [], labels: [], confidences: [], novel: 0 };
+
+  const grouping = () => (state.level === null ? state.grouping : TREE);
+  const nameOf = (/** @type {number} */ cluster) => {
+    const card = cards[placeOf.get(cluster) ?? -1];
+    return card ? cardName(card, grouping()) : `Cluster ${cluster}`;
+  };
+  const colourOf = (/** @type {number} */ cluster) => colour(cluster);
+
+  const title = h("h1", { class: "bench-title" });
+  const body = h("div", { class: "bench-body" });
+  const dial = makeDial(run, { move: (level) => change({ level, clusters: [], focus: null }), choose: (name) => change({ grouping: name, level: null, clusters: [], focus: null }) });
+  const shelf = makeShelf(state, { change, open: openCluster, nameOf, colourOf });
+  const grid = imageGrid({ onFocus: (row) => inspector.showImage(row), nameOf, colourOf, onHeading: openCluster });
+  const comparePair = (/** @type {number[]} */ pair) => change({ view: "compare", pair });
+  const actions = makeActions({ nameOf, compare: comparePair });
+  const inspector = makeInspector({ actions, openCluster, compare: comparePair, change, first: missing(run) });
+  const compare = makeCompare({ choose: (pair) => change({ pair }), actions: (pair) => actions.pair(pair, grouping()) });
+  const tray = makeTray(run, { go, clusters: () => cards.filter((card) => card.size).map((card) => [card.id, nameOf(card.id)]) });
+  const tabs = choices("View", TABS, state.view, (view) => change({ view }));
+  const order = h("select", { "aria-label": "Order of images", on: { change: () => change({ order: order.value }) } }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
+  const sizes = choices("Size of images", SIZES.map((size) => [size, size]), state.size, (size) => change({ size }));
+  const drawer = (/** @type {string} */ name, /** @type {HTMLElement} */ panel) => h("button", { class: "button small drawer-button", type: "button", on: { click: () => toggleDrawer(panel) } }, name);
+  const tools = h("div", { class: "bench-tools" }, tabs.root, order, sizes.root,
+    drawer("Clusters", shelf.root), drawer("Details", inspector.root),
+    h("a", { class: "button small", href: "review" }, "Review"));
+  const centre = h("section", { class: "bench-centre", "aria-label": "Images" }, title, tools, body);
+  const root = h("div", { class: "bench" }, dial.root, shelf.root, centre, inspector.root, tray.root);
+
+  /** @param {HTMLElement} panel */
+  function toggleDrawer(panel) {
+    const isOpen = panel.classList.contains("open");
+    for (const each of [shelf.root, inspector.root]) each.classList.remove("open");
+    panel.classList.toggle("open", !isOpen);
+    if (!isOpen) panel.focus();
+  }
+
+  /** @param {number} cluster */
+  function openCluster(cluster) {
+    shelf.root.classList.remove("open");
+    state.focus = cluster;
+    if (state.view === "grid" && !grid.showCluster(cluster) && state.order === "clusters") {
+      change({ clusters: [], focus: cluster });
+      return;
+    }
+    shelf.mark(cluster);
+    inspector.showCluster(cluster, state, cards, nameOf);
+    keepAddress();
+  }
+
+  let timer = 0;
+  function keepAddress() {
+    clearTimeout(timer);
+    timer = setTimeout(() => updateAddress(addressOf(state, run)), ADDRESS_DELAY);
+  }
+
+  /** @param {Partial<State>} fields */
+  function change(fields) {
+    const isSame = Object.entries(fields).every(([name, value]) => String(/** @type {any} */ (state)[name]) === String(value));
+    Object.assign(state, fields);
+    keepAddress();
+    const names = Object.keys(fields);
+    if (names.length === 1 && names[0] === "size") grid.resize(state.size);
+    else if (!isSame) refresh();
+  }
+
+  async function loadCards() {
+    const { level } = state;
+    if (level === null) return (await getOnce("clusters", { grouping: state.grouping })).cards;
+    return (await getOnce("tree")).nodes.filter((/** @type {any} */ node) => node.coarsest <= level && level <= node.finest);
+  }
+
+  let turn = 0;
+  /** Loads the set that the state asks for, and shows it. */
+  async function refresh() {
+    const mine = ++turn;
+    const query = setQuery(state);
+    try {
+      const [loaded, facts, rows, all] = await Promise.all([
+        loadCards(), get("set", query), getBytes("set/rows", query),
+        state.clusters.length ? get("set", { ...query, cluster: [] }) : null,
+      ]);
+      if (mine !== turn) return;
+      [cards, setFacts] = [loaded, facts];
+      placeOf = new Map(cards.map((card, place) => [card.id, place]));
+      grid.set(query, facts, new Int32Array(rows));
+      grid.resize(state.size);
+      rememberRows(grid.rows());
+      shelf.set(cards, all ?? facts, state, decided);
+    } catch (error) {
+      if (mine !== turn) return;
+      body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
+      return;
+    }
+    const sections = state.clusters.length ? setFacts.sections.length : setFacts.sections.length || cards.filter((card) => card.size).length;
+    title.textContent = `${counted(setFacts.total, "image")} in ${counted(sections, "cluster")}`;
+    dial.set(state.level ?? cards.length, state.level === null ? state.grouping : null);
+    order.value = state.order;
+    tabs.set(state.view);
+    sizes.set(state.size);
+    root.classList.toggle("no-grid", state.view !== "grid");
+    await draw();
+    announce(`${count(setFacts.total)} images`);
+    if (state.focus !== null && placeOf.has(state.focus)) {
+      shelf.mark(state.focus);
+      inspector.showCluster(state.focus, state, cards, nameOf);
+    }
+  }
+
+  async function draw() {
+    if (state.view === "compare") {
+      body.replaceChildren(compare.root);
+      await compare.show(state, cards, nameOf);
+      return;
+    }
+    body.replaceChildren(setFacts.total ? grid.root : h("div", { class: "empty" }, h("p", null, "No image passes the filters."), h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
+    grid.restore();
+    if (state.focus !== null && state.order === "clusters") grid.showCluster(state.focus);
+  }
+
+  const stops = [onDecision(() => {
+    tray.fill();
+    refresh();
+  })];
+
+  const commands = () => [
+    { words: "Show the grid", run: () => change({ view: "grid" }) },
+    { words: "Show the map", run: () => change({ view: "map" }) },
+    { words: "Compare two clusters", run: () => change({ view: "compare" }) },
+    { words: "Select all images of the set", key: "Ctrl A", run: grid.selectAll },
+    { words: "Clear the selection", key: "Esc", run: selection.clear },
+    { words: "One cluster fewer", key: "[", run: () => dial.step(-1) },
+    { words: "One cluster more", key: "]", run: () => dial.step(1) },
+    { words: "Filter clusters by words", key: "F", run: shelf.focusWords },
+    { words: "Show all images", run: () => change(NO_FILTERS) },
+    { words: "Least confident images first", run: () => change({ order: "doubtful" }) },
+    { words: "Most novel images first", run: () => change({ order: "novel" }) },
+    { words: "Review images one by one", run: () => go("review") },
+    ...(decided.isEditable ? [
+      { words: "Tag the selected images", key: "T", run: tray.tag },
+      { words: "Exclude the selected images", key: "X", run: tray.exclude },
+      { words: "Move the selected images", key: "M", run: tray.move },
+      { words: "Undo the last decision", key: "U", run: undo },
+      ...(state.focus === null ? [] : [{ words: "Name the cluster", key: "N", run: () => actions.name(/** @type {number} */ (state.focus)) }]),
+    ] : []),
+    ...cards.filter((card) => card.size).slice(0, 500).map((card) => ({ words: `Go to ${nameOf(card.id)}`, run: () => openCluster(card.id) })),
+  ];
+
+  await refresh();
+  return {
+    title: "Workbench",
+    root,
+    shown: () => grid.restore(),
+    restored: () => {
+      grid.restore();
+      shelf.restore();
+      rememberRows(grid.rows());
+    },
+    closed: () => {
+      grid.stop();
+      tray.stop();
+      for (const stop of stops) stop();
+    },
+    /** @param {KeyboardEvent} event */
+    onKey(event) {
+      if (event.ctrlKey || event.metaKey) {
+        if (event.key === "k") openPalette(commands());
+        else if (event.key === "a" && state.view === "grid") grid.selectAll();
+        else return false;
+        event.preventDefault();
+        return true;
+      }
+      switch (event.key) {
+        case "[": dial.step(-1); return true;
+        case "]": dial.step(1); return true;
+        case "f": event.preventDefault(); shelf.focusWords(); return true;
+        case "Escape": return escape();
+        default: return decided.isEditable && decideBy(event.key.toLowerCase(), event);
+      }
+    },
+  };
+
+  /** Closes a drawer, else clears the selection, else the filters; whether there was any. */
+  function escape() {
+    const open = [shelf.root, inspector.root].find((panel) => panel.classList.contains("open"));
+    if (open) open.classList.remove("open");
+    else if (selection.size) selection.clear();
+    else if (isFiltered(state)) change(NO_FILTERS);
+    else return false;
+    return true;
+  }
+
+  /**
+   * @param {string} key
+   * @param {KeyboardEvent} event
+   */
+  function decideBy(key, event) {
+    /** @type {Record<string, () => any>} */
+    const keys = {
+      t: () => selection.size && tray.tag(),
+      x: () => selection.size && tray.exclude(),
+      m: () => selection.size && tray.move(),
+      n: () => state.focus !== null && actions.name(state.focus),
+      u: undo,
+    };
+    if (!(key in keys)) return false;
+    event.preventDefault();
+    keys[key]();
+    return true;
+  }
+}
+

@@ -1,0 +1,72 @@
+"""Routes of image sets: what the page shows as a grid, and what filters leave."""
+
+from typing import Annotated
+
+from fastapi import FastAPI, Query
+from starlette.responses import Response
+
+from .comparison import compare_clusters
+from .image_sets import describe_set, list_images
+from .open_run import CurrentRun
+from .responses import BINARY, ERROR_RESPONSES, NUMBERS, json_response, to_json
+from .routes import ClusterGroupingFlag
+from .set_models import Comparison, SetFacts, SetItems, SetPage, SetQuery
+from .workers import Workers
+
+MAX_SET_ROWS = 2_000_000
+"""Rows of a set that are sent at once: 8 MB."""
+
+ClusterFlag = Annotated[int, Query(ge=0, lt=2**31)]
+
+
+def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
+    """Adds the routes to the application."""
+
+    @app.get("/api/set", response_model=SetFacts, responses=ERROR_RESPONSES, tags=["sets"])
+    async def facts(query: Annotated[SetQuery, Query()]) -> Response:
+        """A set of images: its clusters, labels and confidences."""
+        opened = current.opened
+
+        def work() -> bytes:
+            return to_json(describe_set(opened, opened.sets.get(opened, query)))
+
+        return json_response(await workers.run(work))
+
+    @app.get("/api/set/items", response_model=SetItems, responses=ERROR_RESPONSES, tags=["sets"])
+    async def items(query: Annotated[SetPage, Query()]) -> Response:
+        """Some images of a set, in its order."""
+        opened = current.opened
+
+        def work() -> bytes:
+            images = opened.sets.get(opened, query)
+            listed = list_images(opened, images, query.offset, query.limit)
+            return to_json(SetItems(total=len(images.rows), offset=query.offset, items=listed))
+
+        return json_response(await workers.run(work))
+
+    @app.get("/api/compare", response_model=Comparison, responses=ERROR_RESPONSES, tags=["sets"])
+    async def compare(
+        a: ClusterFlag, b: ClusterFlag, grouping: ClusterGroupingFlag = None
+    ) -> Response:
+        """Two clusters: what is typical of each, and what each might give the other."""
+        opened = current.opened
+        name = opened.clusters.groupings[0].name if grouping is None else grouping
+        return json_response(
+            await workers.run(lambda: to_json(compare_clusters(opened, name, a, b)))
+        )
+
+    @app.get(
+        "/api/set/rows",
+        responses={**ERROR_RESPONSES, **NUMBERS},
+        tags=["sets"],
+        response_model=None,
+    )
+    async def rows(query: Annotated[SetQuery, Query()]) -> Response:
+        """The rows of a set as int32, in its order: the first two million."""
+        opened = current.opened
+
+        def work() -> bytes:
+            numbers = opened.sets.get(opened, query).rows
+            return numbers[:MAX_SET_ROWS].astype("<i4").tobytes()
+
+        return Response(await workers.run(work), media_type=BINARY)

@@ -1,7 +1,6 @@
 """The page in a real browser, as a person uses it: by pointer and keys, on desktop and phone."""
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -22,8 +21,10 @@ LOOKS = pytest.mark.parametrize(
 )
 
 VIEWS = {
-    "overview": "",
+    "workbench": "",
     "level": "?level=4",
+    "compare": "?view=compare",
+    "review": "review",
     "cluster": "cluster?cluster=1",
     "node": "cluster?grouping=tree&cluster=9",
     "image": "image?row=7",
@@ -61,21 +62,16 @@ def test_every_view_loads_is_accessible_and_fits_the_screen(served, browser, vie
 
 
 @SIZES
-def test_from_the_overview_to_an_image_and_back(served, browser, size):
+def test_from_all_images_to_one_and_back(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("")
         expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
-        expect(page.locator(".card")).to_have_count(5)
-        card = page.locator(".card").nth(1)
-        name = card.locator(".card-title").inner_text()
-        card.click()
-        expect(page.locator("h1")).to_have_text(name)
-        expect(page).to_have_url(re.compile(r"/cluster\?cluster=\d+$"))
-        tile = page.locator(".tile").first
-        key = tile.locator(".key").text_content()
+        tile = page.locator(".wall-tile .tile").nth(1)
+        row = int(tile.get_attribute("data-row") or "")
         tile.click()
-        expect(page.locator("h1")).to_have_text(key or "")
+        key = served.json(f"/api/images/{row}")["key"]
+        expect(page.locator("h1")).to_have_text(key)
         expect(page).to_have_url(re.compile(r"/image\?shard=.*&key="))
         expect(page.get_by_role("heading", name="CLIP")).to_be_visible()
         expect(page.get_by_role("heading", name="Refined")).to_be_visible()
@@ -83,26 +79,26 @@ def test_from_the_overview_to_an_image_and_back(served, browser, size):
         # Opening the address shows the same image.
         with visit(browser, served.port, size) as other:
             other.open(page.url.removeprefix(seen.base))
-            expect(other.page.locator("h1")).to_have_text(key or "")
+            expect(other.page.locator("h1")).to_have_text(key)
         page.go_back()
-        expect(page.locator("h1")).to_have_text(name)
-        page.go_back()
-        expect(page.locator(".card")).to_have_count(5)
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
 
 
 def test_going_back_restores_the_scroll_position(served, browser):
     with visit(browser, served.port, PHONE) as seen:
         page = seen.page
-        seen.open("cluster?cluster=0")
-        page.evaluate("window.scrollTo(0, 500)")
-        tile = page.locator(".tile").nth(4)
-        tile.scroll_into_view_if_needed()
-        before = page.evaluate("scrollY")
-        tile.click()
+        seen.open("")
+        page.wait_for_selector(".wall-tile img")
+        place = "document.querySelector('.scroller').scrollTop"
+        page.evaluate(f"{place} = 900")
+        page.wait_for_function("document.querySelector('.wall-tile[data-place=\"9\"] a')")
+        before = page.evaluate(place)
+        page.locator(".wall-tile[data-place='9'] a").click()
         expect(page).to_have_url(re.compile("/image"))
         page.go_back()
-        expect(page).to_have_url(re.compile("/cluster"))
-        page.wait_for_function("(before) => Math.abs(scrollY - before) < 3", arg=before)
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+        page.wait_for_function(f"(before) => Math.abs({place} - before) < 200", arg=before)
+        page.wait_for_selector(".wall-tile[data-place='9'] img")
 
 
 @SIZES
@@ -195,92 +191,6 @@ def test_an_upload_that_is_no_image_is_reported(served, browser, tmp_path):
         expect(seen.page.locator(".results")).to_contain_text("cannot be decoded")
 
 
-def drag(page, slider, fraction: float) -> None:
-    """Drags the handle to a share of the plot's width."""
-    box = slider.bounding_box()
-    page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * fraction, box["y"] + box["height"] / 2, steps=5)
-    page.mouse.up()
-
-
-@SIZES
-def test_moving_along_the_curve_regroups_the_cards(served, browser, size):
-    with visit(browser, served.port, size) as seen:
-        page = seen.page
-        seen.open("")
-        slider = page.get_by_role("slider", name="Number of clusters")
-        slider.focus()
-        page.keyboard.press("Home")
-        expect(page.locator(".card")).to_have_count(1)
-        expect(page.locator("h1")).to_have_text("60 images in 1 cluster")
-        page.keyboard.press("ArrowRight")
-        expect(page.locator(".card")).to_have_count(2)
-        expect(slider).to_have_attribute("aria-valuetext", "2 clusters")
-        expect(page).to_have_url(re.compile(r"\?level=2$"))
-        page.keyboard.press("End")
-        finest = served.json("/api/run")["tree"]["finest"]
-        expect(page.locator(".level output")).to_have_text(str(finest))
-        drag(page, slider, 0.14)
-        expect(page.locator(".card")).to_have_count(1)
-        page.locator("h1").click()
-        page.keyboard.press("]")
-        page.keyboard.press("]")
-        expect(page.locator(".card")).to_have_count(3)
-        seen.shoot("regrouped")
-        sizes = [int(text) for text in page.locator(".card-facts .number").all_inner_texts()]
-        nodes = served.json("/api/tree")["nodes"]
-        expected = [node["size"] for node in nodes if node["coarsest"] <= 3 <= node["finest"]]
-        assert sizes == sorted(expected, reverse=True)
-        page.get_by_role("button", name="k = 3").click()
-        expect(page).to_have_url(re.compile(r"\?grouping=k-3$"))
-        page.get_by_role("button", name="k = 5").click()
-        expect(page.locator(".card")).to_have_count(5)
-
-
-def answer_later(route) -> None:
-    """Delays an answer for longer than the address is delayed."""
-    time.sleep(0.6)
-    route.continue_()
-
-
-def test_a_view_that_was_left_does_not_change_the_address(served, browser):
-    with visit(browser, served.port) as seen:
-        page = seen.page
-        seen.open("")
-        page.route(re.compile("/api/clusters/"), answer_later)
-        # In one step: a choice reaches the address only after a delay.
-        page.evaluate(
-            "document.querySelector('.choices button:last-child').click();"
-            "document.querySelector('.card').click();"
-        )
-        expect(page.locator("main .facts")).to_be_visible()
-        expect(page).to_have_url(re.compile("/cluster"))
-        expect(page.locator(".tile").first).to_be_visible()
-
-
-def test_the_address_keeps_order_and_filter_of_the_cards(served, browser):
-    with visit(browser, served.port) as seen:
-        page = seen.page
-        seen.open("")
-        page.get_by_label("Sort by").select_option("name")
-        names = page.locator(".card-title").all_inner_texts()
-        assert names == sorted(names, key=str.lower)
-        word = names[0]
-        page.get_by_label("Caption contains").fill(word)
-        expect(page.locator(".tools .count")).to_contain_text("shown")
-        page.wait_for_url(re.compile("filter="))
-        shown = page.locator(".card").count()
-        cards = served.json("/api/clusters")["cards"]
-        assert shown == sum(
-            any(word in name["caption"] for name in card["names"]) for card in cards
-        )
-        page.reload()
-        expect(page.locator(".card")).to_have_count(shown)
-        page.get_by_label("Caption contains").fill("no such caption")
-        expect(page.locator(".cards")).to_contain_text("No caption contains these words")
-
-
 @SIZES
 def test_a_click_on_the_map_shows_the_image(served, browser, size):
     with visit(browser, served.port, size) as seen:
@@ -340,31 +250,24 @@ def test_the_keyboard_reaches_everything(served, browser):
         expect(page.get_by_role("dialog")).to_be_visible()
         page.keyboard.press("Escape")
         expect(page.get_by_role("dialog")).to_be_hidden()
-        page.locator(".card").first.focus()
-        page.keyboard.press("ArrowRight")
-        expect(page.locator(".card").nth(1)).to_be_focused()
-        page.keyboard.press("Enter")
-        expect(page).to_have_url(re.compile("/cluster"))
-        tiles = page.locator(".tile")
+        tiles = page.locator(".wall-tile .tile")
+        rows = [int(tiles.nth(place).get_attribute("data-row") or "") for place in range(2)]
         tiles.first.focus()
-        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Space")
+        expect(page.locator(".tray-count")).to_have_text("1 selected")
+        page.keyboard.press("Shift+ArrowRight")
+        expect(tiles.nth(1)).to_be_focused()
+        expect(page.locator(".tray-count")).to_have_text("2 selected")
+        page.keyboard.press("Escape")
+        expect(page.locator(".tray")).to_be_hidden()
         page.keyboard.press("ArrowLeft")
-        columns = page.evaluate(
-            "getComputedStyle(document.querySelector('.grid'))"
-            ".gridTemplateColumns.split(' ').length"
-        )
-        place = columns - 1 if tiles.count() > columns else 0
-        expect(tiles.nth(place)).to_be_focused()
-        first, second = (tiles.nth(number).locator(".key").text_content() for number in (0, 1))
-        tiles.first.focus()
         page.keyboard.press("Enter")
-        expect(page.locator("h1")).to_have_text(first or "")
+        keys = [served.json(f"/api/images/{row}")["key"] for row in rows]
+        expect(page.locator("h1")).to_have_text(keys[0])
         page.keyboard.press("ArrowRight")
-        expect(page.locator("h1")).to_have_text(second or "")
+        expect(page.locator("h1")).to_have_text(keys[1])
         page.keyboard.press("Escape")
-        expect(page).to_have_url(re.compile("/cluster"))
-        page.keyboard.press("Escape")
-        expect(page.locator(".card")).to_have_count(5)
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
 
 
 def test_a_chosen_theme_is_kept(served, browser):
@@ -406,7 +309,7 @@ def test_markup_is_shown_as_text_and_does_nothing(markup_store, browser):
             assert page.evaluate("window.caught") is None
             assert page.locator("main script, main i, main b, main img[src='x']").count() == 0
         seen.open("")
-        expect(page.locator(".card-title").first).to_have_text(re.compile("onerror|passwd|evil"))
+        expect(page.locator(".shelf-name").first).to_have_text(re.compile("onerror|passwd|evil"))
         seen.open(f"image?row={row}")
         expect(page.locator("h1")).to_have_text(key_of(row))
         expect(page.locator(".fields")).to_contain_text(SCRIPT)
@@ -414,7 +317,7 @@ def test_markup_is_shown_as_text_and_does_nothing(markup_store, browser):
         # Only addresses of the web become links.
         assert page.locator("a[href^='javascript']").count() == 0
         seen.open("cluster?cluster=0")
-        page.locator(".tile").first.click()
+        page.locator(".wall-tile .tile").first.click()
         expect(page.locator("h1")).to_have_text(re.compile(re.escape("a&b=<i>")))
         page.reload()
         expect(page.locator("h1")).to_have_text(re.compile(re.escape("a&b=<i>")))
@@ -450,7 +353,7 @@ def test_a_server_that_has_ended_is_reported(finished, browser):
     with serve(finished) as server:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")
-        page.wait_for_selector(".card")
+        page.wait_for_selector(".wall-tile")
     page.get_by_role("link", name="Search", exact=True).click()
     page.wait_for_selector("main h1, main .trouble")
     page.locator("main input[type=search]").fill("a")

@@ -1,0 +1,226 @@
+"""The workbench in a real browser: the set of images, the shelf, the dial, selection, comparison."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from .browser import DESKTOP, PHONE, visit
+
+expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
+
+SIZES = pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+
+TILES = ".wall-tile .tile"
+
+
+def shown_rows(page) -> list[int]:
+    """The rows of the tiles that are drawn, in order."""
+    return [
+        int(row) for row in page.locator(TILES).evaluate_all("all => all.map(a => a.dataset.row)")
+    ]
+
+
+@SIZES
+def test_the_grid_shows_the_set_by_cluster_the_most_confident_first(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("")
+        facts = served.json("/api/set")
+        first = facts["sections"][0]
+        items = served.json("/api/set/items", limit=min(3, first["size"]))["items"]
+        page.wait_for_selector(f"{TILES} img")
+        assert shown_rows(page)[: len(items)] == [item["row"] for item in items]
+        assert {item["cluster"] for item in items} == {first["cluster"]}
+        confidences = [item["confidence"] for item in items]
+        assert confidences == sorted(confidences, reverse=True)
+        seen.shoot("workbench")
+
+
+def test_only_what_is_in_sight_exists(served, browser):
+    with visit(browser, served.port, (1440, 500)) as seen:
+        page = seen.page
+        seen.open("?size=XL")
+        page.wait_for_selector(f"{TILES} img")
+        drawn = set(shown_rows(page))
+        assert 0 < len(drawn) < 60
+        page.evaluate("(e => e.scrollTop = e.scrollHeight)(document.querySelector('.scroller'))")
+        last = served.json("/api/set/items", offset=59)["items"][0]["row"]
+        page.wait_for_selector(f"{TILES}[data-row='{last}'] img")
+        assert set(shown_rows(page)) != drawn
+
+
+@SIZES
+def test_the_dial_regroups_the_images(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("")
+        slider = page.get_by_role("slider", name="Number of clusters")
+        slider.focus()
+        page.keyboard.press("Home")
+        expect(page.locator("h1")).to_have_text("60 images in 1 cluster")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("h1")).to_have_text("60 images in 2 clusters")
+        expect(slider).to_have_attribute("aria-valuetext", "2 clusters")
+        expect(page).to_have_url(re.compile(r"\?level=2$"))
+        page.keyboard.press("End")
+        finest = served.json("/api/run")["tree"]["finest"]
+        expect(page.locator(".dial-number")).to_have_text(str(finest))
+        box = slider.bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2, steps=5)
+        page.mouse.up()
+        expect(page.locator("h1")).to_have_text("60 images in 1 cluster")
+        slider.blur()
+        page.keyboard.press("]")
+        expect(page.locator("h1")).to_have_text("60 images in 2 clusters")
+        page.keyboard.press("]")
+        expect(page.locator("h1")).to_have_text("60 images in 3 clusters")
+        seen.shoot("regrouped")
+        sizes = [section["size"] for section in served.json("/api/set", level=3)["sections"]]
+        nodes = served.json("/api/tree")["nodes"]
+        expected = [node["size"] for node in nodes if node["coarsest"] <= 3 <= node["finest"]]
+        assert sizes == sorted(expected, reverse=True)
+        page.get_by_role("combobox", name="Clusters", exact=True).select_option("k-3")
+        expect(page).to_have_url(re.compile(r"\?grouping=k-3$"))
+
+
+def test_a_click_in_the_shelf_leads_to_the_images_of_the_cluster(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("?size=XL")
+        last = served.json("/api/set")["sections"][-1]
+        page.locator(f".shelf-line [data-cluster='{last['cluster']}']").click()
+        row = served.json("/api/set/items", offset=last["start"], limit=1)["items"][0]["row"]
+        expect(page.locator(f"{TILES}[data-row='{row}']")).to_be_visible()
+        expect(page.locator(".inspector")).to_contain_text("Similar clusters")
+        expect(page).to_have_url(re.compile(f"focus={last['cluster']}"))
+        page.get_by_role("button", name="Only this cluster").click()
+        expect(page.locator("h1")).to_have_text(f"{last['size']} images in 1 cluster")
+        page.reload()
+        expect(page.locator("h1")).to_have_text(f"{last['size']} images in 1 cluster")
+        # The shelf still holds the others, to choose from.
+        expect(page.locator(".shelf-line")).to_have_count(5)
+
+
+def test_filters_stand_in_the_address(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.get_by_label("Sort clusters by").select_option("name")
+        expect(page).to_have_url(re.compile("sort=name"))
+        names = page.locator(".shelf-name").all_inner_texts()
+        assert names == sorted(names, key=str.lower)
+        page.get_by_label("Only clusters whose caption contains").fill(names[0])
+        expect(page).to_have_url(re.compile("words="))
+        cards = served.json("/api/clusters")["cards"]
+        matching = sum(any(names[0] in name["caption"] for name in card["names"]) for card in cards)
+        expect(page.locator(".shelf-line")).to_have_count(matching)
+        page.reload()
+        expect(page.locator(".shelf-line")).to_have_count(matching)
+        page.get_by_label("Only clusters whose caption contains").fill("no such caption")
+        expect(page.locator(".bench-body")).to_contain_text("No image passes the filters")
+        page.get_by_role("button", name="Show all images").click()
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+        page.get_by_text("Filters", exact=True).click()
+        label = served.json("/api/set")["labels"][0]
+        page.get_by_label("Label").select_option(label[0])
+        expect(page.locator("h1")).to_contain_text(f"{label[1]} images")
+
+
+def test_images_are_selected_by_pointer_and_keys_and_leave_as_keys(served, browser, tmp_path):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        count = page.locator(".tray-count")
+        page.locator(TILES).nth(1).click(modifiers=["Control"])
+        expect(count).to_have_text("1 selected")
+        page.locator(TILES).nth(4).click(modifiers=["Shift"])
+        expect(count).to_have_text("4 selected")
+        page.get_by_role("checkbox").nth(2).click()
+        expect(count).to_have_text("3 selected")
+        rows = [shown_rows(page)[place] for place in (1, 3, 4)]
+        page.get_by_role("button", name="Export").click()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Save keys.txt").click()
+        lines = (download.value.path()).read_text().split()
+        expected = [served.json(f"/api/images/{row}") for row in sorted(rows)]
+        assert lines == [f"{each['shard']}:{each['key']}" for each in expected]
+        expect(page.locator("dialog pre")).to_contain_text("cpp-pipe curate --keys keys.txt")
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="Find similar").click()
+        expect(page).to_have_url(re.compile("search\\?rows="))
+        expect(page.locator(".results .tile")).to_have_count(60)
+        page.go_back()
+        expect(count).to_have_text("3 selected")
+        page.keyboard.press("Control+a")
+        expect(count).to_have_text("60 selected")
+        page.keyboard.press("Escape")
+        expect(page.locator(".tray")).to_be_hidden()
+
+
+def test_two_clusters_are_compared(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("?view=compare&pair=1,2")
+        facts = served.json("/api/compare", a=1, b=2)
+        expect(page.locator(".compare .grid").first.locator(".tile")).to_have_count(
+            len(facts["sides"][0]["typical"])
+        )
+        seen.shoot("compare")
+        page.get_by_label("Second cluster").select_option("3")
+        expect(page).to_have_url(re.compile("pair=1%2C3"))
+
+
+def test_the_list_of_commands_is_searched_by_keys(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.keyboard.press("Control+k")
+        page.keyboard.type("novel")
+        expect(page.get_by_role("option")).to_have_count(1)
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile("order=novel"))
+        expected = [item["row"] for item in served.json("/api/set/items", order="novel")["items"]]
+        page.wait_for_selector(f"{TILES}[data-row='{expected[0]}'] img")
+        assert shown_rows(page)[:5] == expected[:5]
+
+
+@SIZES
+def test_images_are_reviewed_one_after_the_other(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        rows = served.json("/api/set/items", max_confidence=0.5, order="doubtful")["items"]
+        seen.open("review")
+        if not rows:
+            expect(page.locator(".empty")).to_contain_text("nothing to review")
+        for item in rows[:2]:
+            expect(page.locator(".review-facts h2")).to_have_text(item["key"])
+            page.keyboard.press("ArrowRight")
+        seen.shoot("review")
+        page.get_by_role("button", name="Unnamed").click()
+        expect(page.get_by_role("status").first).to_have_text("1 of 5")
+        expect(page.locator(".hint")).to_contain_text("cpp-pipe serve --edit")
+
+
+def answer_later(route) -> None:
+    """Delays an answer for longer than the address is delayed."""
+    time.sleep(0.6)
+    route.continue_()
+
+
+def test_a_view_that_was_left_does_not_change_the_address(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.wait_for_selector(f"{TILES} img")
+        page.route(re.compile("/api/images/"), answer_later)
+        # In one step: a choice reaches the address only after a delay.
+        page.evaluate(
+            "document.querySelector('.wall-name').click();"
+            "document.querySelector('.wall-tile .tile').click();"
+        )
+        expect(page.locator("article")).to_be_visible()
+        expect(page).to_have_url(re.compile("/image"))

@@ -62,13 +62,17 @@ def serve(
     with_map: Annotated[
         bool, typer.Option("--map", help="First make the map, where the run has none.")
     ] = False,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Let the page decide: name, merge, tag, exclude.")
+    ] = False,
     thumbnails: Annotated[
         int, typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small images.")
     ] = 64,
 ) -> None:
     """Show a run in a browser: clusters, images, search and a map.
 
-    The page changes nothing, and loads nothing from another host. What the run lacks for it is made
+    The page changes nothing, and loads nothing from another host; with --edit it records what you
+    decide about clusters and images, as `cpp-pipe edit` does. What the run lacks for it is made
     first: clusters, indexes, a hierarchy. The command prints the address with a token, which
     keeps other users of the machine out, and runs until Ctrl-C, which ends it with exit code 0.
 
@@ -76,6 +80,7 @@ def serve(
       cpp-pipe serve
       cpp-pipe serve --run pets --port 0
       cpp-pipe serve --map
+      cpp-pipe serve --edit
       cpp-pipe serve --host 0.0.0.0
     """
     _require_server()
@@ -108,7 +113,8 @@ def serve(
         print_line(address if token is None else f"{address}?token={quote(token, safe='')}")
         say("next: open this address in a browser; Ctrl-C stops the server")
         try:
-            serve_until_signal(make_app(current, token=token, hosts=hosts), listening)
+            application = make_app(current, token=token, hosts=hosts, is_editable=edit)
+            serve_until_signal(application, listening)
         finally:
             current.close()
 

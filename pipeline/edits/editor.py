@@ -10,7 +10,7 @@ import numpy as np
 
 from ...stages.edits.edit import Edit, active
 from ...stages.edits.replay import Edited
-from ...store import QueryError
+from ...store import ConflictError, QueryError
 from ..view.edited import KEPT, OPEN, current_assignments, open_edited, read_edits
 from ..view.keys import names_of_rows, row_of_key, rows_of_keys
 from ..view.opened_run import OpenedRun
@@ -27,12 +27,15 @@ class Editor:
     Images are rows by their numbers, or keys (KEY or SHARD:KEY). Clusters are those of
     `edited().cluster`: the current ones, those that splits made, and not those that were merged
     into others. QueryError for an image or a cluster that does not exist; ConflictError where
-    somebody else has decided something since this editor last looked.
+    somebody else has decided something since: while the decision was made, or since the log had
+    `seen` decisions, where whoever decides looked at that many.
     """
 
-    def __init__(self, run: OpenedRun, by: str | None = None) -> None:
+    def __init__(self, run: OpenedRun, by: str | None = None, *, seen: int | None = None) -> None:
         self._run = run
-        self._by = by or _user()
+        self._seen = seen
+        self.by = by or user_name()
+        """Whoever decides."""
 
     def decisions(self) -> list[Edit]:
         """All decisions, in order."""
@@ -41,6 +44,10 @@ class Editor:
     def edited(self, name: str = OPEN) -> Edited:
         """Clusters and images as decided: by the log, or by decisions sealed under a name."""
         return open_edited(self._run, name)
+
+    def names_of(self, rows: Sequence[int]) -> list[str]:
+        """SHARD:KEY of some rows, in the order given."""
+        return names_of_rows(self._run.artifact("embeddings"), rows)
 
     def name(self, cluster: int, name: str) -> Edit:
         """Names a cluster; an empty name gives it back its caption."""
@@ -136,13 +143,14 @@ class Editor:
     ) -> Edit:
         run = self._run
         assignments, edits = current_assignments(run), self.decisions()
+        self._check_seen()
         k = int(assignments.facts["k"])
         self._require(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
         edit = Edit(
             id=uuid.uuid4().hex,
             number=len(edits) + 1,
-            by=self._by,
+            by=self.by,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             op=op,
             assignments=assignments.version,
@@ -158,6 +166,15 @@ class Editor:
             )
             run.edit_log.append(edit.to_json(), seen=len(edits))
         return edit
+
+    def _check_seen(self) -> None:
+        """ConflictError where the log is not as long as whoever decides saw it."""
+        length = len(self.decisions())
+        if self._seen not in (None, length):
+            raise ConflictError(
+                f"{self._seen} decisions were seen, and the run has {length}: look at the log, and "
+                "decide again"
+            )
 
     @staticmethod
     def _require(clusters: Sequence[Any], end: int) -> None:
@@ -186,14 +203,15 @@ class Editor:
             rows.add(row_of_key(embeddings, keys[0]))
         elif keys:
             rows.update(rows_of_keys(embeddings, keys).tolist())
-        return tuple(names_of_rows(embeddings, sorted(rows)))
+        return tuple(self.names_of(sorted(rows)))
 
 
 def _optional(cluster: int | None) -> tuple[int, ...]:
     return () if cluster is None else (cluster,)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """The name under which this process decides: that of its user."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # a container's user may have no name

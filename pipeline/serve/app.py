@@ -19,6 +19,7 @@ from .open_run import CurrentRun
 from .request_body import Bodies
 from .responses import CachedAnswer, add_error_handlers
 from .routes import add_routes, prepare_answers
+from .routes_edits import add_edit_routes
 from .routes_knn import add_knn_routes
 from .routes_map import add_map_routes
 from .routes_page import add_page_routes
@@ -33,17 +34,22 @@ _TRIM_SECONDS = 0.5
 """Between two checks how much of the mapped files is in memory."""
 
 _DESCRIPTION = (
-    "Clusters, images and search of one run of cpp-pipe. Read-only. Rows are numbered over all "
+    "Clusters, images and search of one run of cpp-pipe. Read-only, but for decisions where the "
+    "server was started with --edit. Rows are numbered over all "
     "parts of the embeddings, as everywhere in cpp-pipe."
 )
 
 
 def make_app(
-    current: CurrentRun, *, token: str | None = None, hosts: Hosts = LOCAL_HOSTS
+    current: CurrentRun,
+    *,
+    token: str | None = None,
+    hosts: Hosts = LOCAL_HOSTS,
+    is_editable: bool = False,
 ) -> ASGIApp:
     """The application over an open run, for requests to the given hosts.
 
-    With a token, every request needs it.
+    With a token, every request needs it. Only where it `is_editable` can decisions be made.
     """
 
     @contextlib.asynccontextmanager
@@ -75,6 +81,7 @@ def make_app(
         add(app, current, workers)
     for add in (add_search_routes, add_knn_routes):
         add(app, current, workers, bodies)
+    add_edit_routes(app, current, workers, bodies, is_editable=is_editable)
     _add_description(app)
     return Guard(Delivery(app), token, hosts)
 

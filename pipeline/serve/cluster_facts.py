@@ -6,6 +6,7 @@ import numpy as np
 
 from ...store import MissingError
 from ..view.spectra import second_moment, singular_values
+from .decided import DECIDED
 from .image_facts import list_items
 from .models import Card, ClusterFacts, Items, Near, NodeCard, Part, Space
 from .open_run import OpenRun, pick_evenly
@@ -31,6 +32,8 @@ def find_rows(opened: OpenRun, grouping: str, cluster: int) -> tuple[np.ndarray,
     if grouping == TREE:
         return opened.clusters.node_rows(cluster)
     partition = opened.clusters.partition(grouping)
+    if grouping == DECIDED:
+        opened.decided.require(cluster)
     if not 0 <= cluster < partition.k:
         raise MissingError(
             f"cluster must be from 0 to {partition.k - 1} in {grouping}, got {cluster}"

@@ -1,11 +1,12 @@
 """The clusters of a run as cards: for each number of clusters, and for the whole hierarchy."""
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ..view.captions import Caption, read_captions, read_level_captions
 from ..view.columns import read_column
 from ..view.facts import FAR
 from .damage import reading
+from .decided import DECIDED, Decided
 from .groups import Groups
 from .models import Card, Grouping, Member, Name, NodeCard
 from .partition import Partition, count_overlaps
@@ -51,9 +53,26 @@ class Clusters:
         self._groups: tuple[int, Groups] | None = None
         self._lock = threading.RLock()
         counts: Mapping[str, int] = assignments.facts["clusters"]
-        self.groupings = [
+        self._own_groupings = [
             Grouping(name=f"k-{asked}", k=int(k), asked=int(asked)) for asked, k in counts.items()
         ]
+
+        self.decided = Decided()
+        """What people decided; see `with_decided`."""
+
+    def with_decided(self, decided: Decided) -> Self:
+        """The same clusters, with other decisions; all else that was computed is shared."""
+        other = copy.copy(self)
+        other.decided = decided
+        with self._lock:
+            other._cards = {name: cards for name, cards in self._cards.items() if name != DECIDED}
+        return other
+
+    @property
+    def groupings(self) -> list[Grouping]:
+        """Those of the run, and last the decided clusters, while a decision holds."""
+        decided = [self.decided.grouping] if self.decided.holds else []
+        return [*self._own_groupings, *decided]
 
     @cached_property
     def tree(self) -> Tree | None:
@@ -83,7 +102,9 @@ class Clusters:
     def partition(self, name: str) -> Partition:
         """The clusters of every row in a grouping."""
         grouping = self.grouping(name)
-        is_first = grouping is self.groupings[0]
+        if name == DECIDED:
+            return self.decided.partition
+        is_first = grouping is self._own_groupings[0]
         suffix = "" if is_first else f"_{grouping.asked}"
         return self._cached(name, lambda: self._read(self._assignments, suffix, grouping.k))
 
@@ -160,10 +181,11 @@ class Clusters:
         shared = None if name == self.groupings[0].name else self._count_shared(partition)
         far = partition.sums(self.novelty > FAR)
         sums = partition.sums(partition.confidence)
-        return [
+        cards = [
             Card(**self._card_fields(partition, [cluster], cluster, far, sums, shared))
             for cluster in range(partition.k)
         ]
+        return [self.decided.complete(card) for card in cards] if name == DECIDED else cards
 
     @cached_property
     def node_cards(self) -> list[NodeCard]:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import threading
 from collections import OrderedDict
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from ..view.searcher import Searcher
 from .damage import reading
 from .models import ModelState, Space
 from .residency import Residency
+
+if TYPE_CHECKING:
+    from ...stages.edits.replay import Edited
 
 MAX_UPLOAD_BYTES = 16 * 2**20
 """Of an image to search with: a photograph of 50 megapixels has less."""
@@ -138,12 +141,15 @@ class Finder:
             )
         return np.frombuffer(data, "<f2").astype(np.float32)
 
-    def answer(self, question: Question) -> Answer:
-        """The rows that answer a question, as `Run.search` finds them."""
+    def answer(self, question: Question, edited: "Edited | None" = None) -> Answer:
+        """The rows that answer a question, as `Run.search` finds them.
+
+        `edited` are the decisions that the question names.
+        """
         space = cast(Space, question.where)
         searcher, index = self._open_searcher(space), self._indexes.get(space)
         with reading(searcher.rows.source), reading(index or searcher.rows.source):
-            hits = answer(self._run, question, searcher)
+            hits = answer(self._run, question, searcher, edited)
         self._residency.trim()
         return hits
 

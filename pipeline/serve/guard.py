@@ -37,6 +37,9 @@ _HEADERS = (
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
 
+IS_SCRIPT = "cpp_pipe.is_script"
+"""Of a request: whether it names the token itself, as no other site's page can, or needs none."""
+
 _OTHER_SITES = ("cross-site", "same-site")
 """Values of Sec-Fetch-Site; another port of this host is the same site, but another server."""
 
@@ -66,6 +69,8 @@ class Guard:
 
         scope, parameters = _take_token(scope)
         given = [value for name, value in parameters if name == "token"]
+        is_script = self._token is None or self._is_named(Headers(scope=scope), given)
+        scope = {**scope, IS_SCRIPT: is_script}
         other = self._intercept(scope, Headers(scope=scope), given)
         await (other or self._app)(scope, receive, send_guarded)
 
@@ -79,7 +84,7 @@ class Guard:
                 f"this server does not answer to the host name {host[:100]!r}: where it is its "
                 "own, start it with `cpp-pipe serve --allow-host NAME`",
             )
-        is_named = self._is_in_header(headers) or any(map(self._is_token, given))
+        is_named = self._is_named(headers, given)
         is_known = self._token is None or self._is_in_cookie(headers, host)
         if given and is_view and (is_named or is_known):
             return self._without_token(scope, host)
@@ -100,6 +105,9 @@ class Guard:
             "`Authorization: Bearer TOKEN`",
             extra,
         )
+
+    def _is_named(self, headers: Headers, given: list[str]) -> bool:
+        return self._is_in_header(headers) or any(map(self._is_token, given))
 
     def _is_token(self, given: str) -> bool:
         return self._is_equal(given.encode("utf-8", "replace"))

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...store import MissingError
 from ..view.columns import SAMPLE_COLUMNS
+from .decided import DECIDED
 from .json_values import to_json_value
 from .models import Found, ImageFacts, Item, Place
 from .open_run import OpenRun
@@ -25,10 +26,16 @@ def list_items(opened: OpenRun, rows: np.ndarray, partition: Partition) -> list[
     ]
 
 
-def list_found(opened: OpenRun, rows: np.ndarray, similarities: np.ndarray) -> list[Found]:
-    """The hits of a search, with their clusters in the first grouping."""
-    partition = opened.clusters.partition(opened.clusters.groupings[0].name)
-    names = opened.clusters.names
+def list_found(
+    opened: OpenRun, rows: np.ndarray, similarities: np.ndarray, *, decided: bool = False
+) -> list[Found]:
+    """The hits of a search, with their clusters in the first grouping, or as decided."""
+    clusters = opened.clusters
+    first = clusters.groupings[0].name
+    partition = clusters.partition(DECIDED if decided else first)
+    names = clusters.names
+    if decided:
+        names = {card.id: card.names for card in clusters.cards(DECIDED)}
     hits = zip(
         rows.tolist(),
         similarities.tolist(),
@@ -59,6 +66,9 @@ def describe_image(opened: OpenRun, row: int) -> ImageFacts:
         partition = clusters.partition(grouping.name)
         cluster = int(partition.cluster[row])
         names = clusters.names.get(cluster) if number == 0 else None
+        if grouping.name == DECIDED:
+            cluster = opened.decided.cluster_of(row)
+            names = clusters.cards(DECIDED)[cluster].names
         places.append(
             Place(
                 grouping=grouping.name,
@@ -77,6 +87,9 @@ def describe_image(opened: OpenRun, row: int) -> ImageFacts:
         novelty=float(clusters.novelty[row]),
         places=places,
         node=leaf,
+        tags=opened.decided.tags_of(row),
+        excluded=opened.decided.is_excluded(row),
+        note=opened.decided.note_of(row),
         **{**fields, "extra": to_json_value(json.loads(fields["extra"]))},
     )
 

@@ -11,6 +11,7 @@ from ...store import MissingError, QueryError
 from ..curation.near_duplicates import COPIES
 from ..view.facts import FAR
 from .damage import reading
+from .decided import DECIDED
 from .groups import Groups
 from .models import Item
 from .partition import Partition
@@ -46,7 +47,7 @@ class ImageSets:
     def get(self, opened: "OpenRun", query: SetQuery) -> ImageSet:
         """The set of a query; MissingError for a grouping, level or cluster that is not there."""
         asked = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
-        name = asked.model_dump_json()
+        name = f"{opened.decided.length} {asked.model_dump_json()}"
         with self._lock:
             kept = self._sets.get(name)
             if kept is not None:
@@ -68,7 +69,8 @@ def select(opened: "OpenRun", query: SetQuery) -> ImageSet:
     groups = find_groups(opened, query)
     partition = groups.partition
     chosen = _choose_clusters(groups, query)
-    mask = chosen[partition.cluster] & _filter_rows(opened, groups, query)
+    # Rows that are excluded stand behind the last cluster.
+    mask = np.append(chosen, False)[partition.cluster] & _filter_rows(opened, groups, query)
     if query.order == "clusters":
         return _in_sections(groups, chosen, mask, query.sort)
     rows = mask.nonzero()[0].astype(np.int32)
@@ -86,9 +88,10 @@ def find_groups(opened: "OpenRun", query: SetQuery) -> Groups:
         return clusters.groups_at(query.level)
     name = clusters.groupings[0].name if query.grouping is None else query.grouping
     cards = clusters.cards(name)
-    return Groups(
-        numbers=np.arange(len(cards)), partition=clusters.partition(name), cards=list(cards)
-    )
+    partition = clusters.partition(name)
+    if name == DECIDED and query.excluded:
+        partition = opened.decided.with_excluded
+    return Groups(numbers=np.arange(len(cards)), partition=partition, cards=list(cards))
 
 
 def _choose_clusters(groups: Groups, query: SetQuery) -> np.ndarray:
@@ -126,6 +129,14 @@ def _filter_rows(opened: "OpenRun", groups: Groups, query: SetQuery) -> np.ndarr
         if query.label not in names:
             raise QueryError(f"no image has the label {query.label[:40]!r}")
         mask &= codes == names.index(query.label)
+    edited = opened.decided.edited
+    if query.tag is not None:
+        tags = {} if edited is None else edited.tags
+        if query.tag not in tags:
+            raise QueryError(f"no image has the tag {query.tag[:40]!r}")
+        mask &= tags[query.tag]
+    if query.excluded == "only":
+        mask &= False if edited is None else edited.excluded
     if query.only == "against-labels":
         mask &= _against_labels(opened, groups.partition)
     elif query.only is not None:
@@ -138,8 +149,8 @@ def _against_labels(opened: "OpenRun", partition: Partition) -> np.ndarray:
     codes, names = opened.labels
     width = len(names) + 1
     counts = np.bincount(
-        partition.cluster.astype(np.int64) * width + codes + 1, minlength=partition.k * width
-    ).reshape(partition.k, width)[:, 1:]
+        partition.cluster.astype(np.int64) * width + codes + 1, minlength=(partition.k + 1) * width
+    ).reshape(partition.k + 1, width)[:, 1:]
     if not counts.size:
         return np.zeros(len(codes), bool)
     return (codes >= 0) & (codes != counts.argmax(1)[partition.cluster])

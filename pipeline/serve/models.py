@@ -35,6 +35,11 @@ class SearchOptions(BaseModel):
     min_confidence: float | None = Field(
         default=None, ge=0, le=1, description="Only rows at least this confident."
     )
+    grouping: str | None = Field(
+        default=None,
+        max_length=40,
+        description="`decided` for decided clusters and without excluded images; else the first.",
+    )
     target_recall: float | None = Field(
         default=None,
         gt=0,
@@ -73,6 +78,7 @@ class Name(ApiModel):
 
     caption: str
     score: float = Field(description="The caption's share of the cluster's votes.")
+    is_given: bool = Field(default=False, description="Whether a person chose it.")
 
 
 class Member(ApiModel):
@@ -91,11 +97,17 @@ class Card(ApiModel):
     far: int = Field(
         description="Rows far from all rows that the clusters were fitted on: novelty above 1."
     )
-    names: list[Name] = Field(description="Captions, best first.")
+    names: list[Name] = Field(
+        description="Captions, best first; before them the name that a person gave."
+    )
     typical: list[Member] = Field(description="The most confident rows.")
     doubtful: list[Member] = Field(
         description="The least confident rows, without those in `typical`."
     )
+    excluded: int = Field(
+        default=0, description="Its excluded images, which `size` does not count; see `decided`."
+    )
+    note: str | None = Field(default=None, description="The note on it; see `decided`.")
 
 
 class Cards(ApiModel):
@@ -124,7 +136,9 @@ class TreeCards(ApiModel):
 class Grouping(ApiModel):
     """An assignment of all rows to a number of clusters."""
 
-    name: str = Field(description="A value of `grouping`: `k-` and the requested number.")
+    name: str = Field(
+        description="A value of `grouping`: `k-` and the requested number, or `decided`."
+    )
     k: int = Field(description="The number of clusters found.")
     asked: int = Field(description="The number of clusters requested.")
 
@@ -196,7 +210,8 @@ class RunFacts(ApiModel):
     skipped: list[Skipped]
     partial: list[str] = Field(description="Shards that were read only in part.")
     groupings: list[Grouping] = Field(
-        description="Captions and hits of a search belong to the first."
+        description="Captions and hits of a search belong to the first; `decided` is the last, "
+        "and there while a decision holds."
     )
     tree: TreeFacts | None
     curve: list[CurvePoint]
@@ -295,6 +310,9 @@ class ImageFacts(ApiModel):
     novelty: float
     places: list[Place]
     node: int | None = Field(description="Its cluster at the finest level of the hierarchy.")
+    tags: list[str] = Field(default=[], description="Tags that people gave it, sorted.")
+    excluded: bool = Field(default=False, description="Whether it is excluded by a decision.")
+    note: str | None = Field(default=None, description="The note of a person on it.")
 
 
 class Found(ApiModel):
@@ -335,6 +353,7 @@ class State(ApiModel):
         description="Why the latest state of the run cannot be served, if so."
     )
     model: ModelState
+    edits: int = Field(description="The number of decisions in the log.")
 
 
 class MapFacts(ApiModel):

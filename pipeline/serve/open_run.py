@@ -1,6 +1,7 @@
 """An open run: its artifacts, and everything that the answers are made of."""
 
 import contextlib
+import copy
 import logging
 import os
 import shutil
@@ -12,14 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ...store import MissingError, Store, StoreError
+from ...stages.edits.edit import Edit
+from ...store import CppPipeError, MissingError, Store, StoreError
 from ...store.digest import digest_json
 from ..config import settings_of
 from ..run import Run
+from ..view.edited import KEPT
 from ..view.facts import find_readable
 from ..view.labels import read_labels
 from .clusters import Clusters
 from .damage import reading
+from .decided import DECIDED, Decided
+from .decisions import Decisions
 from .finder import Finder
 from .image_sets import ImageSets
 from .images import MAX_BYTES, Images
@@ -44,6 +49,8 @@ class OpenRun:
 
     def __init__(self, run: Run, *, max_bytes: int = MAX_BYTES) -> None:
         self.run = run
+        self.generation = generation_of(run)
+        """Differs between any two states of the run; decisions do not change it."""
         self.embeddings = run.artifact("embeddings")
         if not self.embeddings.rows:
             raise MissingError(f"run {run.record.name!r} has no images: run `cpp-pipe embed`")
@@ -67,7 +74,11 @@ class OpenRun:
         self.finder = Finder(run, self.residency)
         self.images = Images(run, max_bytes)
         self.cached = CachedAnswers()
-        """Answers that are the same for every client."""
+        """Answers that are the same for every client, whatever is decided."""
+        first = self.clusters.groupings[0].name
+        self._decisions = Decisions(
+            run, self.assignments, self.rows, lambda: self.clusters.partition(first)
+        )
         self.sets = ImageSets()
         self.places = _find_places(run)
         """Where the files of the server lie, which no answer tells."""
@@ -75,9 +86,30 @@ class OpenRun:
         self._lock = threading.RLock()
 
     @property
-    def generation(self) -> str:
-        """Differs between any two states of the run."""
-        return generation_of(self.run)
+    def decided(self) -> Decided:
+        """What people have decided."""
+        return self.clusters.decided
+
+    def with_decisions(self) -> "OpenRun":
+        """This run with the decisions that the log holds now; all else is shared.
+
+        The run itself where there are no new ones. StoreError or ConfigError where one cannot be
+        read.
+        """
+        decided = self._decisions.follow()
+        if decided.length == self.decided.length:
+            return self
+        other = copy.copy(self)
+        other.clusters = self.clusters.with_decided(decided)
+        with self._lock:
+            other._products = {
+                name: product for name, product in self._products.items() if name != DECIDED
+            }
+        return other
+
+    def answers(self, grouping: str) -> CachedAnswers:
+        """Where answers about a grouping are kept: those about `decided` follow the log."""
+        return self.decided.answers if grouping == DECIDED else self.cached
 
     def close(self) -> None:
         """Removes the files written for this run; mapped ones stay readable while in use."""
@@ -147,8 +179,11 @@ def pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
 
 
 def generation_of(run: Run) -> str:
-    """A short digest of the versions that a run refers to."""
-    return digest_json({"run": run.record.name, "versions": dict(run.record.versions)})[:12]
+    """A short digest of the versions that a run refers to, but for those kept for decisions."""
+    versions = {
+        slot: version for slot, version in run.record.versions.items() if not slot.startswith(KEPT)
+    }
+    return digest_json({"run": run.record.name, "versions": versions})[:12]
 
 
 class CurrentRun:
@@ -159,19 +194,54 @@ class CurrentRun:
         self._max_bytes = max_bytes
         self.trouble: str | None = None
         """Why the latest state of the run cannot be served."""
+        self._lock = threading.RLock()
         self.opened = OpenRun(open_run(), max_bytes=max_bytes)
+        self._attempt(self.follow)
 
     def refresh(self) -> None:
-        """Opens the run again if it has changed; a failure only sets `trouble`."""
+        """Opens the run again if it has changed, and takes up what was decided since.
+
+        A failure only sets `trouble`.
+        """
+        self._attempt(self._open_again)
+
+    def follow(self) -> OpenRun:
+        """The run with all decisions that are in its log now."""
+        with self._lock:
+            self.opened = self.opened.with_decisions()
+            return self.opened
+
+    def decide(self, decide: Callable[[OpenRun], Edit]) -> Edit:
+        """Adds a decision to the log; it is on the disk, and applied, when the call returns.
+
+        ConflictError where somebody else has made one; `opened` has that one then.
+        """
+        with self._lock:
+            try:
+                return decide(self.follow())
+            finally:
+                self._attempt(self.follow)
+
+    def _open_again(self) -> None:
+        run = self._open_run()
+        if generation_of(run) == self.opened.generation:
+            self.follow()
+            return
+        before, opened = self.opened, OpenRun(run, max_bytes=self._max_bytes)
         try:
-            run = self._open_run()
-            if generation_of(run) != self.opened.generation:
-                before = self.opened
-                self.opened = OpenRun(run, max_bytes=self._max_bytes)
-                before.close()
+            opened = opened.with_decisions()
+        finally:
+            self.opened = opened
+            before.close()
+
+    def _attempt(self, work: Callable[[], object]) -> None:
+        """Does something that may fail; a failure only sets `trouble`."""
+        try:
+            with self._lock:
+                work()
             self.trouble = None
-        except (OSError, ValueError) as error:
-            # Errors of the store and of settings are one of these too.
+        except (OSError, ValueError, CppPipeError) as error:
+            # Errors of settings are one of these too.
             trouble = str(error) or type(error).__name__
             if trouble != self.trouble:
                 log.warning("the run is served as it was: %s", trouble)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -15,25 +16,46 @@ class Partition:
     """The cluster and the confidence of every row, and the rows sorted by both."""
 
     cluster: np.ndarray
-    """(n,) int32."""
+    """(n,) int32; k for a row that is in none."""
     confidence: np.ndarray
     """(n,) float32, 0 to 1."""
     order: np.ndarray
     """(n,) int32: rows by cluster, then by falling confidence, then by number."""
     starts: np.ndarray
-    """(k + 1,) int64: where each cluster begins in `order`."""
+    """(k + 1,) int64: where each cluster begins in `order`, and where the last one ends."""
 
     @classmethod
     def of(cls, cluster: np.ndarray, confidence: np.ndarray, k: int) -> Self:
         """Sorts the rows of k clusters, some of which may be empty."""
         order = np.lexsort((-confidence, cluster)).astype(np.int32)
-        starts = np.concatenate([[0], np.cumsum(np.bincount(cluster, minlength=k))])
+        return cls._of_sorted(cluster, confidence, order, k)
+
+    def regrouped(self, cluster: np.ndarray, k: int) -> Self:
+        """The same rows in other clusters; those of number k are in none.
+
+        A tenth of the time that sorting all rows by both takes.
+        """
+        order = self._by_confidence
+        small = cluster.astype(np.min_scalar_type(k))  # integers of 16 bits are sorted by radix
+        order = order[small[order].argsort(kind="stable")]
+        return self._of_sorted(cluster, self.confidence, order, k)
+
+    @classmethod
+    def _of_sorted(
+        cls, cluster: np.ndarray, confidence: np.ndarray, order: np.ndarray, k: int
+    ) -> Self:
+        sizes = np.bincount(cluster, minlength=k)[:k]
         return cls(
             np.ascontiguousarray(cluster, np.int32),
             np.ascontiguousarray(confidence, np.float32),
             order,
-            starts.astype(np.int64),
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         )
+
+    @cached_property
+    def _by_confidence(self) -> np.ndarray:
+        """(n,) int32: all rows by falling confidence, then by number."""
+        return (-self.confidence).argsort(kind="stable").astype(np.int32)
 
     def mapped(self, folder: Path) -> Self:
         """The same partition, written into a new folder and memory-mapped from there."""
@@ -87,10 +109,13 @@ class Partition:
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """(k,) float64: values (n,) added up within each cluster."""
-        return np.bincount(self.cluster, weights=values, minlength=self.k)
+        return np.bincount(self.cluster, weights=values, minlength=self.k)[: self.k]
 
 
 def count_overlaps(cluster: np.ndarray, other: np.ndarray, k: int, other_k: int) -> np.ndarray:
-    """(k, other_k) int64: rows that each cluster shares with each cluster of another partition."""
+    """(k, other_k) int64: rows that each cluster shares with each cluster of another partition.
+
+    Rows of a cluster from k on are not counted.
+    """
     pairs = cluster.astype(np.int64) * other_k + other
-    return np.bincount(pairs, minlength=k * other_k).reshape(k, other_k)
+    return np.bincount(pairs, minlength=k * other_k)[: k * other_k].reshape(k, other_k)

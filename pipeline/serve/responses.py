@@ -21,6 +21,7 @@ from .json_values import to_json_value
 from .models import Trouble
 from .places import Places
 from .request_body import Busy, TooLarge, TooSlow
+from .write_access import Forbidden
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     for code, reason in {
         400: "The query cannot be answered.",
         401: "A token is required.",
-        403: "The host name is not one of this machine.",
+        403: "The host name is not one of this machine, or the request may change nothing.",
         404: "There is no such thing, or the file that held it is gone.",
         408: "The body did not arrive in time.",
         413: "The body is too large.",
@@ -58,6 +59,7 @@ NUMBERS: dict[int | str, dict[str, Any]] = {
 """The response of a route that sends an array."""
 
 _STATUS_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (Forbidden, 403),
     (TooLarge, 413),
     (TooSlow, 408),
     (Busy, 503),

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .cluster_facts import TREE, describe_cluster, list_cluster
+from .decided import DECIDED
 from .evaluation import Evaluation
 from .facts import describe_run, list_skipped
 from .models import (
@@ -50,18 +51,21 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     """Adds the routes to the application."""
     scores = workers.also_close(Evaluation())
 
-    async def cached(name: str, make: Callable[[OpenRun], BaseModel], request: Request) -> Response:
-        """An answer that is made once for each state of the run."""
+    async def cached(
+        name: str, grouping: str, make: Callable[[OpenRun], BaseModel], request: Request
+    ) -> Response:
+        """An answer about a grouping that is made once for each state of the run."""
         opened = current.opened
-        answer = opened.cached.find(name)
+        answer = opened.answers(grouping).find(name)
         if answer is None:
-            answer = await workers.run(_cache, opened, name, make)
+            answer = await workers.run(_cache, opened, name, grouping, make)
         return answer.response(request)
 
     @app.get("/api/run", response_model=RunFacts, responses=ERROR_RESPONSES, tags=["run"])
     async def run(request: Request) -> Response:
         """The run: counts, curve, hierarchy, versions, and what it lacks."""
-        return await cached("run", describe_run, request)
+        # It lists `decided` only while there is any.
+        return await cached("run", DECIDED, describe_run, request)
 
     @app.get("/api/state", response_model=State, responses=ERROR_RESPONSES, tags=["run"])
     async def state() -> Response:
@@ -72,6 +76,7 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             generation=opened.generation,
             trouble=trouble and opened.places.shorten(trouble),
             model=ModelState(state=model.state, detail=opened.places.shorten(model.detail)),
+            edits=opened.decided.length,
         )
         return json_response(to_json(answer))
 
@@ -99,12 +104,12 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         """All clusters of a grouping."""
         groupings = current.opened.clusters.groupings
         name = groupings[0].name if grouping is None else grouping
-        return await cached(f"clusters {name}", lambda opened: _cards(opened, name), request)
+        return await cached(f"clusters {name}", name, lambda opened: _cards(opened, name), request)
 
     @app.get("/api/tree", response_model=TreeCards, responses=ERROR_RESPONSES, tags=["clusters"])
     async def tree(request: Request) -> Response:
         """All clusters of all levels of the hierarchy."""
-        return await cached("tree", _tree, request)
+        return await cached("tree", TREE, _tree, request)
 
     @app.get(
         "/api/clusters/{cluster}",
@@ -118,7 +123,10 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         """A cluster in full: captions, similar clusters, what it merges with and splits into."""
         name = _grouping_name(current.opened, grouping)
         return await cached(
-            f"cluster {name} {cluster}", lambda run: describe_cluster(run, name, cluster), request
+            f"cluster {name} {cluster}",
+            name,
+            lambda run: describe_cluster(run, name, cluster),
+            request,
         )
 
     @app.get(
@@ -153,17 +161,22 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
 def prepare_answers(opened: OpenRun) -> None:
     """Makes the answers that read all rows, so that no visitor waits for them."""
     own = opened.clusters.groupings[0].name
-    _cache(opened, f"clusters {own}", lambda opened: _cards(opened, own))
+    _cache(opened, f"clusters {own}", own, lambda opened: _cards(opened, own))
     if opened.clusters.tree is not None:
-        _cache(opened, "tree", _tree)
+        _cache(opened, "tree", TREE, _tree)
 
 
-def _cache(opened: OpenRun, name: str, make: Callable[[OpenRun], BaseModel]) -> CachedAnswer:
-    return opened.cached.get(name, lambda: CachedAnswer(to_json(make(opened))))
+def _cache(
+    opened: OpenRun, name: str, grouping: str, make: Callable[[OpenRun], BaseModel]
+) -> CachedAnswer:
+    return opened.answers(grouping).get(name, lambda: CachedAnswer(to_json(make(opened))))
 
 
 def _cards(opened: OpenRun, name: str) -> Cards:
-    return Cards(grouping=name, cards=opened.clusters.cards(name))
+    cards = opened.clusters.cards(name)
+    if name == DECIDED:  # those that were merged into others have no images any more
+        cards = [card for card in cards if card.size or card.excluded]
+    return Cards(grouping=name, cards=cards)
 
 
 def _tree(opened: OpenRun) -> TreeCards:

@@ -73,14 +73,16 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             ),
         ] = None,
     ) -> Response:
-        """The cluster of each point as int32, in the order of the points."""
+        """The cluster of each point as int32, in the order of the points; -1 if it is excluded."""
         name = current.opened.clusters.groupings[0].name if grouping is None else grouping
-        return await numbers(f"map {name}", lambda opened: _clusters(opened, name), request)
+        return await numbers(f"map {name}", lambda opened: _clusters(opened, name), request, name)
 
-    async def numbers(name: str, make: Callable[[OpenRun], bytes], request: Request) -> Response:
+    async def numbers(
+        name: str, make: Callable[[OpenRun], bytes], request: Request, grouping: str = ""
+    ) -> Response:
         opened = current.opened
         answer = await workers.run(
-            opened.cached.get, name, lambda: CachedAnswer(make(opened), _BINARY)
+            opened.answers(grouping).get, name, lambda: CachedAnswer(make(opened), _BINARY)
         )
         return answer.response(request)
 
@@ -112,4 +114,6 @@ def _clusters(opened: OpenRun, grouping: str) -> bytes:
         partition = clusters.level(clusters.need_tree().finest)
     else:
         partition = clusters.partition(grouping)
-    return partition.cluster[_shown_rows(opened)].astype("<i4").tobytes()
+    numbers = partition.cluster[_shown_rows(opened)].astype("<i4")
+    numbers[numbers == partition.k] = -1
+    return numbers.tobytes()

@@ -8,7 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import QueryError
+from ..view.edited import OPEN
 from ..view.query import Example, Question, space_for
+from .decided import DECIDED
 from .finder import MAX_UPLOAD_BYTES, encode_vector
 from .image_facts import describe_image, list_found, need_row
 from .images import MEDIA_TYPES
@@ -20,6 +22,13 @@ from .workers import Workers
 
 RowPath = Annotated[int, Path(ge=0, lt=2**31)]
 CountFlag = Annotated[int, Query(ge=1, le=MAX_ROWS, description="Number of rows.")]
+HitGroupingFlag = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="`decided` for decided clusters and without excluded images; else the first.",
+    ),
+]
 SpaceFlag = Annotated[Space, Query(description="Refined features or raw embeddings.")]
 
 
@@ -57,7 +66,10 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         tags=["images"],
     )
     async def neighbours(
-        row: RowPath, space: SpaceFlag = "features", n: CountFlag = 12
+        row: RowPath,
+        space: SpaceFlag = "features",
+        n: CountFlag = 12,
+        grouping: HitGroupingFlag = None,
     ) -> Response:
         """The rows nearest to a row, without the row itself."""
         opened = current.opened
@@ -65,7 +77,8 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         def work() -> bytes:
             need_row(opened, row)
             like = (Example(kind="row", value=row),)
-            question = Question(like=like, space=space, n=n + 1)
+            edits = _edits_for(opened, grouping)
+            question = Question(like=like, space=space, n=n + 1, edits=edits)
             return to_json(_find_hits(opened, question, without=row))
 
         return json_response(await workers.run(work))
@@ -182,21 +195,34 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
             clusters=tuple(options.cluster),
             min_confidence=options.min_confidence,
             target_recall=options.target_recall,
+            edits=_edits_for(opened, options.grouping),
         )
         return json_response(await workers.run(lambda: to_json(_find_hits(opened, question))))
+
+
+def _edits_for(opened: OpenRun, grouping: str | None) -> str | None:
+    """The decisions that hits of a grouping follow; QueryError for one that hits are not of."""
+    if grouping is None or opened.clusters.grouping(grouping) is opened.clusters.groupings[0]:
+        return None
+    if grouping != DECIDED:
+        first = opened.clusters.groupings[0].name
+        raise QueryError(f"hits are of {first} or {DECIDED}, got {grouping[:40]!r}")
+    return OPEN
 
 
 def _find_hits(opened: OpenRun, question: Question, without: int | None = None) -> Hits:
     """The rows that answer a question, except one."""
     start = time.perf_counter()
-    similarities, rows, query = opened.finder.answer(question)
+    is_decided = question.edits is not None
+    edited = opened.decided.edited if is_decided else None
+    similarities, rows, query = opened.finder.answer(question, edited)
     seconds = time.perf_counter() - start
     if without is not None:
         kept = rows != without
         similarities, rows = similarities[kept][: question.n - 1], rows[kept][: question.n - 1]
     return Hits(
         space=cast(Space, question.where),
-        hits=list_found(opened, rows, similarities),
+        hits=list_found(opened, rows, similarities, decided=is_decided),
         seconds=round(seconds, 5),
         vector=encode_vector(query) if without is None else None,
     )

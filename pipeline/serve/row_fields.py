@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,11 @@ class RowFields:
         # Of parts that start at the same row, all except the last are empty.
         place = bisect_right(self._starts, row) - 1
         return self._names[place], row - self._starts[place]
+
+    def parts(self) -> "Iterator[tuple[int, pa.Table]]":
+        """Each part: the number of its first row, and its table."""
+        for name, start in zip(self._names, self._starts, strict=True):
+            yield start, self.part(name)
 
     def part(self, name: str) -> "pa.Table":
         """The table of a part."""

@@ -8,6 +8,7 @@ from .models import MAX_ROWS, ApiModel, Item
 
 Order = Literal["clusters", "doubtful", "novel"]
 ClusterOrder = Literal["size", "sure", "doubt", "far", "name"]
+Excluded = Literal["", "show", "only"]
 Only = Literal["against-labels", "copies", "duplicates"]
 
 
@@ -41,6 +42,11 @@ class SetQuery(ApiModel):
             "`copies`, `duplicates`: all but the one to keep of each group that "
             "`cpp-pipe duplicates` found."
         ),
+    )
+    tag: str | None = Field(default=None, max_length=1000, description="Only with this tag.")
+    excluded: Excluded = Field(
+        default="",
+        description="Whether to show excluded images: only the decided clusters hide them.",
     )
     order: Order = Field(
         default="clusters",

@@ -1,7 +1,8 @@
 """Decisions applied to clusters: those they were made on, or others that followed."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -66,24 +67,22 @@ def replay(
     there. `carried` gives for clusters of other versions the cluster here that took over most of
     their images. A decision of which nothing or only a part can be applied needs a look.
     """
-    state = _State(cluster, k, version, rows_of, carried)
-    splits = 0
+    steps = Replay(cluster, k=k, version=version, rows_of=rows_of, carried=carried)
     for edit, holds in zip(edits, active(edits), strict=True):
-        state.new_cluster = k + splits
-        splits += edit.op == "split"
-        if not holds:
-            state.edited.outcomes.append(Outcome(edit=edit, status="reverted"))
-            continue
-        why = state.apply(edit)
-        status: Status = "needs a look" if why else "applied"
-        state.edited.outcomes.append(Outcome(edit=edit, status=status, why=why))
-    return state.edited
+        steps.add(edit, holds=holds)
+    return steps.edited
 
 
-class _State:
+class Replay:
+    """Decisions that are applied one after another; `replay` applies a whole log.
+
+    A copy costs no arrays: a decision replaces those that it changes.
+    """
+
     def __init__(
         self,
-        cluster: ndarray,
+        cluster: Int32[ndarray, " n"],
+        *,
         k: int,
         version: str,
         rows_of: Mapping[str, int],
@@ -92,25 +91,49 @@ class _State:
         self.edited = Edited(
             cluster=cluster.astype(np.int32, copy=True), excluded=np.zeros(len(cluster), bool)
         )
-        self.new_cluster = k
-        self._k = k
+        self.k = k
+        """How many clusters there are, with those that splits made."""
+        self._own_k = k
         self._version = version
         self._rows_of = rows_of
         self._carried = carried
         self._named_by: dict[int, tuple[str, int]] = {}
         """The version and number of the cluster that gave each cluster its name."""
 
-    def apply(self, edit: Edit) -> str:
-        """Applies a decision; what was wrong, or nothing."""
+    def copy(self) -> "Replay":
+        """The same state, to which other decisions can be added."""
+        other, edited = copy.copy(self), self.edited
+        other._named_by = dict(self._named_by)
+        other.edited = replace(
+            edited,
+            tags=dict(edited.tags),
+            row_notes=dict(edited.row_notes),
+            names=dict(edited.names),
+            notes=dict(edited.notes),
+            outcomes=list(edited.outcomes),
+        )
+        return other
+
+    def add(self, edit: Edit, *, holds: bool) -> None:
+        """Applies a decision if it holds, and adds what became of it to the outcomes."""
+        why, status = "", "reverted"
+        if holds:
+            why = self._apply(edit)
+            status = "needs a look" if why else "applied"
+        self.k += edit.op == "split"
+        self.edited.outcomes.append(Outcome(edit=edit, status=status, why=why))
+
+    def _apply(self, edit: Edit) -> str:
+        """What was wrong, or nothing."""
         try:
             return _APPLY[edit.op](self, edit)
         except _Lost as lost:
             return str(lost)
 
-    def here(self, edit: Edit, number: int) -> int:
+    def _here(self, edit: Edit, number: int) -> int:
         """The number of a cluster here; `_Lost` where no cluster took over half of its images."""
         if number >= edit.k:
-            return self._k + number - edit.k  # made by a split, and numbered in their order
+            return self._own_k + number - edit.k  # made by a split, and numbered in their order
         if edit.assignments == self._version:
             return number
         taken = self._carried.get((edit.assignments, number))
@@ -121,7 +144,7 @@ class _State:
             )
         return taken
 
-    def rows(self, edit: Edit) -> tuple[Int64[ndarray, " m"], str]:
+    def _rows(self, edit: Edit) -> tuple[Int64[ndarray, " m"], str]:
         """The rows that a decision is about, and how many of its images are gone, in words."""
         if edit.op in ("split", "move") or edit.images:
             rows = [self._rows_of[image] for image in edit.images if image in self._rows_of]
@@ -130,7 +153,7 @@ class _State:
                 raise _Lost("none of its images is there any more")
             why = f"{gone:,} of its {len(edit.images):,} images are not there any more"
             return np.array(rows, np.int64), why if gone else ""
-        numbers = [self.here(edit, number) for number in edit.clusters]
+        numbers = [self._here(edit, number) for number in edit.clusters]
         self._require_images(numbers)
         return np.isin(self.edited.cluster, numbers).nonzero()[0], ""
 
@@ -140,8 +163,8 @@ class _State:
         if empty:
             raise _Lost(f"cluster {empty[0]} has no images: it was merged into another")
 
-    def name(self, edit: Edit) -> str:
-        number = self.here(edit, edit.clusters[0])
+    def _name(self, edit: Edit) -> str:
+        number = self._here(edit, edit.clusters[0])
         self._require_images([number])
         source, before = (edit.assignments, edit.clusters[0]), self._named_by.get(number)
         # Of clusters of one version it is certain that they were two; else it may be a new name.
@@ -156,49 +179,57 @@ class _State:
         _set(self.edited.names, number, edit.value)
         return ""
 
-    def note(self, edit: Edit) -> str:
+    def _note(self, edit: Edit) -> str:
         if edit.clusters:
-            _set(self.edited.notes, self.here(edit, edit.clusters[0]), edit.value)
+            _set(self.edited.notes, self._here(edit, edit.clusters[0]), edit.value)
             return ""
-        rows, why = self.rows(edit)
+        rows, why = self._rows(edit)
         for row in rows.tolist():
             _set(self.edited.row_notes, row, edit.value)
         return why
 
-    def merge(self, edit: Edit) -> str:
+    def _merge(self, edit: Edit) -> str:
         numbers, lost = [], []
         for number in edit.clusters:
             try:
-                numbers.append(self.here(edit, number))
+                numbers.append(self._here(edit, number))
             except _Lost as error:
                 lost.append(str(error))
         if numbers:
-            cluster = self.edited.cluster
-            cluster[np.isin(cluster, numbers[1:])] = numbers[0]
+            is_other = np.isin(self.edited.cluster, numbers[1:])
+            self._put(is_other, numbers[0])
         return "; ".join(lost)
 
-    def split(self, edit: Edit) -> str:
-        rows, why = self.rows(edit)
-        self.edited.cluster[rows] = self.new_cluster
+    def _split(self, edit: Edit) -> str:
+        rows, why = self._rows(edit)
+        self._put(rows, self.k)
         return why
 
-    def move(self, edit: Edit) -> str:
-        target = self.here(edit, edit.clusters[0])
-        rows, why = self.rows(edit)
-        self.edited.cluster[rows] = target
+    def _move(self, edit: Edit) -> str:
+        target = self._here(edit, edit.clusters[0])
+        rows, why = self._rows(edit)
+        self._put(rows, target)
         return why
 
-    def tag(self, edit: Edit) -> str:
-        rows, why = self.rows(edit)
+    def _put(self, rows: ndarray, number: int) -> None:
+        self.edited.cluster = self.edited.cluster.copy()
+        self.edited.cluster[rows] = number
+
+    def _tag(self, edit: Edit) -> str:
+        rows, why = self._rows(edit)
         tag = edit.value.strip()
-        empty = np.zeros(len(self.edited.cluster), bool)
-        self.edited.tags.setdefault(tag, empty)[rows] = edit.op == "tag"
-        if not self.edited.tags[tag].any():
-            del self.edited.tags[tag]
+        before = self.edited.tags.get(tag)
+        tagged = np.zeros(len(self.edited.cluster), bool) if before is None else before.copy()
+        tagged[rows] = edit.op == "tag"
+        if tagged.any():
+            self.edited.tags[tag] = tagged
+        else:
+            self.edited.tags.pop(tag, None)
         return why
 
-    def exclude(self, edit: Edit) -> str:
-        rows, why = self.rows(edit)
+    def _exclude(self, edit: Edit) -> str:
+        rows, why = self._rows(edit)
+        self.edited.excluded = self.edited.excluded.copy()
         self.edited.excluded[rows] = edit.op == "exclude"
         return why
 
@@ -211,16 +242,16 @@ def _set(texts: dict[int, str], number: int, text: str) -> None:
         texts.pop(number, None)
 
 
-_APPLY: Mapping[str, Callable[[_State, Edit], str]] = {
-    "name": _State.name,
-    "note": _State.note,
-    "merge": _State.merge,
-    "split": _State.split,
-    "move": _State.move,
-    "tag": _State.tag,
-    "untag": _State.tag,
-    "exclude": _State.exclude,
-    "include": _State.exclude,
+_APPLY: Mapping[str, Callable[[Replay, Edit], str]] = {
+    "name": Replay._name,
+    "note": Replay._note,
+    "merge": Replay._merge,
+    "split": Replay._split,
+    "move": Replay._move,
+    "tag": Replay._tag,
+    "untag": Replay._tag,
+    "exclude": Replay._exclude,
+    "include": Replay._exclude,
     "revert": lambda state, edit: "",
 }
 

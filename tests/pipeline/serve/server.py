@@ -67,12 +67,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(store: Path, *, token: str | None = None, run: str = "default") -> Iterator[Served]:
+def serve(
+    store: Path, *, token: str | None = None, run: str = "default", is_editable: bool = False
+) -> Iterator[Served]:
     """A server over a run, on a free port, until the end of the block."""
     current = CurrentRun(make_opener(Store(store), run, "cpu"))
     with bind("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        server = make_server(make_app(current, token=token))
+        server = make_server(make_app(current, token=token, is_editable=is_editable))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         wait_until(lambda: server.started, "the server started", 20)

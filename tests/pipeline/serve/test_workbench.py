@@ -1,4 +1,4 @@
-"""The workbench in a real browser: the set of images, the shelf, the dial, selection, comparison."""
+"""The workbench in a real browser: the images, the shelf, the dial, selection, comparison."""
 
 import re
 import time

@@ -1,0 +1,50 @@
+"""SHARD:KEY of many rows at once, and the rows that such names name."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...store import QueryError
+from .row_fields import RowFields
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def names_of_rows(fields: RowFields, rows: np.ndarray) -> list[str]:
+    """SHARD:KEY of each row, in the order given; QueryError for a row that does not exist."""
+    if not len(rows):
+        return []
+    if not 0 <= rows.min() <= rows.max() < len(fields):
+        wrong = rows.min() if rows.min() < 0 else rows.max()
+        raise QueryError(f"row must be from 0 to {len(fields) - 1}, got {wrong}")
+    names = np.empty(len(rows), object)
+    for start, table in fields.parts():
+        inside = np.flatnonzero((rows >= start) & (rows < start + len(table)))
+        if len(inside):
+            names[inside] = _names(table.take(rows[inside] - start)).to_pylist()
+    return names.tolist()
+
+
+def rows_of_names(fields: RowFields, names: Collection[str]) -> dict[str, int]:
+    """The row of each SHARD:KEY, as far as there is one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not names:
+        return {}
+    wanted = pa.array(list(names), pa.string())
+    rows: dict[str, int] = {}
+    for start, table in fields.parts():
+        every = _names(table)
+        found = pc.indices_nonzero(pc.is_in(every, value_set=wanted))
+        numbers = (found.to_numpy() + start).tolist()
+        rows |= dict(zip(every.take(found).to_pylist(), numbers, strict=True))
+    return rows
+
+
+def _names(table: "pa.Table") -> "pa.ChunkedArray":
+    import pyarrow.compute as pc
+
+    return pc.binary_join_element_wise(table.column("shard"), table.column("key"), ":")

@@ -10,6 +10,7 @@ import { findUpload, keepUpload, searchUpload } from "./upload.js";
 
 const HITS = 60;
 const SUGGESTIONS = 12;
+const MAX_SHOWN = 6; // images that are searched for
 const PATIENCE = 600; // ms until the page says what the search waits for
 const FILTERS = ["not_text", "cluster", "min_confidence"]; // parameters of the address beside the query
 
@@ -28,9 +29,9 @@ export async function show(parameters, { facts: run, go }) {
   const chooser = h("input", { type: "file", accept: "image/*", class: "hidden", id: "image-file", on: { change: (event) => event.target.files.length && go(keepUpload(event.target.files[0])) } });
   const form = h("form", { class: "ask", on: { submit: (event) => {
     event.preventDefault();
-    const { row, vector, picture } = parameters;
+    const { row, rows, vector, picture } = parameters;
     const text = input.value.trim();
-    const query = text ? { text } : { row, vector, picture };
+    const query = text ? { text } : { row, rows, vector, picture };
     if (Object.values(query).some((value) => value !== undefined)) go(searchLink({ ...query, ...pickFilters(Object.fromEntries(new FormData(form))) }));
   } } }, input, h("button", { class: "button main" }, "Search"), await filterFields(parameters, run));
 
@@ -50,9 +51,9 @@ export async function show(parameters, { facts: run, go }) {
     }
   }
 
-  const hasQuery = ["text", "row", "vector"].some((name) => parameters[name] !== undefined) || upload;
+  const hasQuery = ["text", "row", "rows", "vector"].some((name) => parameters[name] !== undefined) || upload;
   // Words are compared in one space only, and the vector of an address belongs to its own.
-  const canSwitch = run.spaces.length > 1 && parameters.text === undefined && filters.not_text === undefined && (upload || parameters.row !== undefined);
+  const canSwitch = run.spaces.length > 1 && parameters.text === undefined && filters.not_text === undefined && (upload || parameters.row !== undefined || parameters.rows !== undefined);
   const root = h("div", null,
     h("h1", null, "Search"),
     form,
@@ -75,10 +76,10 @@ export async function show(parameters, { facts: run, go }) {
  * @param {Record<string, string>} filters
  */
 function request(parameters, upload, space, filters) {
-  const { text, row, vector } = parameters;
+  const { text, row, rows, vector } = parameters;
   const chosenSpace = text === undefined && filters.not_text === undefined ? space : null;
   if (upload) return searchUpload(upload, chosenSpace, HITS, filters);
-  return get("search", { text, row, vector, space: chosenSpace, n: HITS, ...filters });
+  return get("search", { text, row, rows: rows?.split(","), vector, space: chosenSpace, n: HITS, ...filters });
 }
 
 /** The filters among some parameters; empty ones are left out. */
@@ -138,11 +139,15 @@ function showWaiting(results) {
  * @param {Record<string, string>} parameters
  * @param {Upload | null} upload
  */
-function queryImage({ text, row, vector }, upload) {
+function queryImage({ text, row, rows, vector }, upload) {
   const alt = "the image that is searched for";
   if (text !== undefined) return null;
   if (upload) return h("div", { class: "asked" }, h("img", { src: upload.address, alt }), h("p", { class: "quiet" }, upload.file.name || "a pasted image"));
   if (row !== undefined) return h("div", { class: "asked" }, image(Number(row), 256, alt), h("p", { class: "quiet" }, "Images similar to this one"));
+  if (rows !== undefined) {
+    const some = rows.split(",").filter((each) => /^\d{1,9}$/.test(each)).map(Number);
+    return h("div", { class: "asked" }, some.slice(0, MAX_SHOWN).map((each) => image(each, 128, alt)), h("p", { class: "quiet" }, `Images similar to all of ${counted(some.length, "image")}`));
+  }
   return vector ? h("p", { class: "asked quiet" }, "Images similar to one that was uploaded") : null;
 }
 

@@ -115,7 +115,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
  * @param {(value: string) => void} choose
  */
 function select(name, options, chosen, choose) {
-  const field = h("select", { on: { change: () => choose(field.value) } });
+  const field = h("select", { "aria-label": name, on: { change: () => choose(field.value) } });
   /**
    * @param {string[][]} given
    * @param {string} value

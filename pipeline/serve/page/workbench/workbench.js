@@ -29,11 +29,10 @@ const TABS = [["grid", "Grid"], ["map", "Map"], ["compare", "Compare"]];
 /** The address of one cluster: the workbench with only its images, at a level that holds it. */
 export async function showCluster(parameters, context) {
   if (!/^\d{1,9}$/.test(parameters.cluster ?? "")) throw new RequestError(404, "the address must name a cluster by its number");
+  await getOnce(`clusters/${Number(parameters.cluster)}`, { grouping: parameters.grouping }); // or the reason why not
   const given = { ...parameters, focus: parameters.cluster };
   if (parameters.grouping === TREE) {
-    const node = (await getOnce("tree")).nodes[Number(parameters.cluster)];
-    if (!node) throw new RequestError(404, `there is no node ${parameters.cluster}`);
-    given.level = String(node.finest);
+    given.level = String((await getOnce("tree")).nodes[Number(parameters.cluster)].finest);
   }
   return show(given, context);
 }

@@ -34,9 +34,12 @@ export function cardName(card, grouping) {
   return grouping === TREE ? `Node ${card.id}` : `Cluster ${card.id}`;
 }
 
+/** The grouping of the clusters as people decided. */
+export const DECIDED = "decided";
+
 /**
  * "k-100" as "k = 100".
  *
  * @param {string} name
  */
-export const groupingName = (name) => (name === TREE ? "hierarchy" : `k = ${name.slice(2)}`);
+export const groupingName = (name) => (name === TREE ? "hierarchy" : name === DECIDED ? "as decided" : `k = ${name.slice(2)}`);

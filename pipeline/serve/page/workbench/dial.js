@@ -55,15 +55,19 @@ export function makeDial(run, { move, choose }) {
     strip.append(slider);
   }
   const step = (/** @type {number} */ by, /** @type {string} */ label, /** @type {string} */ sign) => h("button", { class: "icon-button", type: "button", "aria-label": label, on: { click: () => moveTo(current + by) } }, sign);
-  const groupings = h("select", { "aria-label": "Clusters", on: { change: () => (groupings.value ? choose(groupings.value) : moveTo(current)) } },
-    run.groupings.map((/** @type {any} */ each) => h("option", { value: each.name }, each.name === "decided" ? "as decided" : groupingName(each.name))),
-    levels ? h("option", { value: "" }, "hierarchy") : null);
+  const groupings = h("select", { "aria-label": "Clusters", on: { change: () => (groupings.value ? choose(groupings.value) : moveTo(current)) } });
+  /** @param {{name: string}[]} all */
+  const fill = (all) => groupings.replaceChildren(
+    ...all.map((each) => h("option", { value: each.name }, groupingName(each.name))),
+    levels ? h("option", { value: "" }, "hierarchy") : "");
+  fill(run.groupings);
   const root = h("section", { class: "dial", "aria-label": "Number of clusters" },
     h("div", { class: "dial-level" }, number, kind, levels ? [step(-1, "One cluster fewer", "−"), step(1, "One cluster more", "+")] : null, groupings),
     run.curve.length || levels ? strip : null,
     run.verdict ? h("p", { class: "dial-why quiet" }, `${run.verdict}.`) : null);
   return {
     root,
+    fill,
     /**
      * @param {number} k
      * @param {string | null} grouping  null for a level of the hierarchy

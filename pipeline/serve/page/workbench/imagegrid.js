@@ -313,21 +313,24 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
   return {
     root,
     /**
-     * Shows a set of images from its beginning.
+     * Shows a set of images from its beginning, or from the same place as the last one.
      *
      * @param {Record<string, any>} query
      * @param {{total: number, sections: {cluster: number, start: number, size: number}[]}} facts
      * @param {Int32Array} rows
      */
-    set(query, facts, rows) {
+    set(query, facts, rows, { stays = false } = {}) {
+      const before = offset;
       clear();
       total = rows.length;
       pages = imagePages(query, total, rows);
       const given = facts.sections.length ? facts.sections : total ? [{ cluster: -1, start: 0, size: total }] : [];
       sections = given.filter((each) => each.start < total).map((each) => ({ ...each, size: Math.min(each.size, total - each.start), top: 0, height: 0, body: null }));
-      [focused, anchor, offset] = [0, 0, 0];
-      root.scrollTop = 0;
+      offset = stays ? before : 0;
+      if (!stays) [focused, anchor] = [0, 0];
+      focused = Math.min(focused, Math.max(0, total - 1));
       measure();
+      root.scrollTop = offset;
       update();
     },
     /** @param {string} size */

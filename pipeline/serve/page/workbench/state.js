@@ -2,6 +2,7 @@
 
 import { query } from "../api.js";
 import { SORTS } from "../cards.js";
+import { DECIDED } from "../links.js";
 
 /** @typedef {"grid" | "map" | "compare"} Shown */
 /** @typedef {"S" | "M" | "L" | "XL"} Size */
@@ -79,7 +80,7 @@ export function readState(given, run) {
 
 /** The clusters as people decided, where they did, else the run's own. */
 export function defaultGrouping(run) {
-  const decided = run.groupings.find((/** @type {any} */ each) => each.name === "decided");
+  const decided = run.groupings.find((/** @type {any} */ each) => each.name === DECIDED);
   return (decided ?? run.groupings[0]).name;
 }
 

@@ -1,7 +1,7 @@
 // The workbench: one set of images, with its clusters beside it, shown as a grid, a map or a pair.
 
 import { makeAddressUpdater } from "../address.js";
-import { RequestError, get, getBytes, getOnce } from "../api.js";
+import { RequestError, get, getBytes, getOnce, getRun } from "../api.js";
 import { announce, choices, count, counted, h } from "../dom.js";
 import { rememberRows } from "../imagelist.js";
 import { TREE, cardName } from "../links.js";
@@ -16,7 +16,7 @@ import { imageGrid } from "./imagegrid.js";
 import { makeInspector } from "./inspector.js";
 import { openPalette } from "./palette.js";
 import { makeShelf } from "./shelf.js";
-import { NO_FILTERS, ORDERS, SIZES, addressOf, isFiltered, readState, setQuery } from "./state.js";
+import { NO_FILTERS, ORDERS, SIZES, addressOf, defaultGrouping, isFiltered, readState, setQuery } from "./state.js";
 import { makeTray } from "./tray.js";
 
 const ADDRESS_DELAY = 250; // ms: browsers limit how often an address may change
@@ -37,7 +37,8 @@ export async function showCluster(parameters, context) {
   return show(given, context);
 }
 
-export async function show(parameters, { facts: run, go }) {
+export async function show(parameters, { facts, go }) {
+  let run = facts;
   const updateAddress = makeAddressUpdater();
   await loadDecisions();
   const state = readState(parameters, run);
@@ -46,7 +47,7 @@ export async function show(parameters, { facts: run, go }) {
   /** @type {Map<number, number>} */
   let placeOf = new Map();
   /** @type {any} */
-  let setFacts = { total: 0, sections: [], labels: [], confidences: [], novel: 0 };
+  let images = { total: 0, sections: [], labels: [], confidences: [], novel: 0 };
 
   const grouping = () => (state.level === null ? state.grouping : TREE);
   const nameOf = (/** @type {number} */ cluster) => {
@@ -119,57 +120,63 @@ export async function show(parameters, { facts: run, go }) {
   }
 
   let turn = 0;
-  /** Loads the set that the state asks for, and shows it. */
-  async function refresh() {
+  /** Loads the set that the state asks for, and shows it; `stays` keeps the place in the grid. */
+  async function refresh({ stays = false } = {}) {
     const mine = ++turn;
     const query = setQuery(state);
     try {
-      const [loaded, facts, rows, all] = await Promise.all([
+      const [loaded, set, rows, all] = await Promise.all([
         loadCards(), get("set", query), getBytes("set/rows", query),
         state.clusters.length ? get("set", { ...query, cluster: [] }) : null,
       ]);
       if (mine !== turn) return;
-      [cards, setFacts] = [loaded, facts];
+      [cards, images] = [loaded, set];
       placeOf = new Map(cards.map((card, place) => [card.id, place]));
-      grid.set(query, facts, new Int32Array(rows));
-      grid.resize(state.size);
+      grid.set(query, set, new Int32Array(rows), { stays });
       rememberRows(grid.rows());
-      shelf.set(cards, all ?? facts, state, decided);
+      shelf.set(cards, all ?? set, state, decided);
     } catch (error) {
       if (mine !== turn) return;
       body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
       return;
     }
-    const sections = state.clusters.length ? setFacts.sections.length : setFacts.sections.length || cards.filter((card) => card.size).length;
-    title.textContent = `${counted(setFacts.total, "image")} in ${counted(sections, "cluster")}`;
+    const sections = state.clusters.length ? images.sections.length : images.sections.length || cards.filter((card) => card.size).length;
+    title.textContent = `${counted(images.total, "image")} in ${counted(sections, "cluster")}`;
     dial.set(state.level ?? cards.length, state.level === null ? state.grouping : null);
     order.value = state.order;
     tabs.set(state.view);
     sizes.set(state.size);
     root.classList.toggle("no-grid", state.view !== "grid");
-    await draw();
-    announce(`${count(setFacts.total)} images`);
+    await draw({ stays });
+    announce(`${count(images.total)} images`);
     if (state.focus !== null && placeOf.has(state.focus)) {
       shelf.mark(state.focus);
       inspector.showCluster(state.focus, state, cards, nameOf);
     }
   }
 
-  async function draw() {
+  async function draw({ stays = false } = {}) {
     if (state.view === "compare") {
       body.replaceChildren(compare.root);
       await compare.show(state, cards, nameOf);
       return;
     }
-    body.replaceChildren(setFacts.total ? grid.root : h("div", { class: "empty" }, h("p", null, "No image passes the filters."), h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
+    body.replaceChildren(images.total ? grid.root : h("div", { class: "empty" }, h("p", null, "No image passes the filters."), h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
     grid.restore();
-    if (state.focus !== null && state.order === "clusters") grid.showCluster(state.focus);
+    if (state.focus !== null && state.order === "clusters" && !stays) grid.showCluster(state.focus);
   }
 
-  const stops = [onDecision(() => {
+  /** Follows a decision: the decided clusters come with the first one, and go with the last. */
+  async function follow() {
     tray.fill();
-    refresh();
-  })];
+    const before = defaultGrouping(run);
+    run = await getRun();
+    dial.fill(run.groupings);
+    const names = run.groupings.map((/** @type {any} */ each) => each.name);
+    if (state.grouping === before || !names.includes(state.grouping)) state.grouping = defaultGrouping(run);
+    await refresh({ stays: true });
+  }
+  const stop = onDecision(follow);
 
   const commands = () => [
     { words: "Show the grid", run: () => change({ view: "grid" }) },
@@ -194,6 +201,7 @@ export async function show(parameters, { facts: run, go }) {
     ...cards.filter((card) => card.size).slice(0, 500).map((card) => ({ words: `Go to ${nameOf(card.id)}`, run: () => openCluster(card.id) })),
   ];
 
+  grid.resize(state.size);
   await refresh();
   return {
     title: "Workbench",
@@ -207,7 +215,7 @@ export async function show(parameters, { facts: run, go }) {
     closed: () => {
       grid.stop();
       tray.stop();
-      for (const stop of stops) stop();
+      stop();
     },
     /** @param {KeyboardEvent} event */
     onKey(event) {

@@ -1,0 +1,165 @@
+"""Decisions made on the page, by pointer and keys, in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from cpp_pipe import Run
+
+from .browser import visit
+from .server import Served, serve
+
+expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
+
+TILES = ".wall-tile .tile"
+
+
+@pytest.fixture
+def editable(own_store):
+    """A server that writes decisions, over a store of the test's own."""
+    with serve(own_store, is_editable=True) as server:
+        yield server
+
+
+def decisions(served: Served) -> list[tuple[str, str]]:
+    """What holds, in order: operation and value."""
+    listed = served.json("/api/edits", limit=100)["decisions"]
+    return [(each["op"], each["value"]) for each in reversed(listed) if each["status"] == "applied"]
+
+
+def fill_dialog(page, text: str, button: str) -> None:
+    """Answers a dialog that asks for a text."""
+    page.locator("dialog input").fill(text)
+    page.locator("dialog").get_by_role("button", name=button, exact=True).click()
+
+
+def test_a_cluster_is_named_and_its_name_is_seen_everywhere(editable, own_store, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.locator(".wall-name").first.click()
+        page.locator(".inspector").get_by_role("button", name="Name", exact=True).click()
+        fill_dialog(page, "sevens & ones", "Save")
+        expect(page.locator("#toast")).to_contain_text("Named it “sevens & ones”.")
+        expect(page.locator(".shelf-name", has_text="sevens & ones")).to_be_visible()
+        expect(page.locator(".wall-name", has_text="sevens & ones")).to_be_visible()
+        assert decisions(editable) == [("name", "sevens & ones")]
+        page.locator("#toast").get_by_role("button", name="Undo").click()
+        expect(page.locator(".shelf-name", has_text="sevens & ones")).to_have_count(0)
+    run = Run.open(own_store)
+    assert [edit.op for edit in run.edits.decisions()] == ["name", "revert"]
+
+
+def test_selected_images_are_tagged_moved_and_excluded(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.locator(TILES).nth(0).click(modifiers=["Control"])
+        page.locator(TILES).nth(2).click(modifiers=["Shift"])
+        page.keyboard.press("t")
+        fill_dialog(page, "good", "Tag")
+        expect(page.locator("#toast")).to_contain_text("Tagged 3 images “good”.")
+        page.keyboard.press("m")
+        options = page.locator("dialog option").all_inner_texts()
+        page.locator("dialog select").select_option(options[2])
+        page.locator("dialog").get_by_role("button", name="Move").click()
+        expect(page.locator("#toast")).to_contain_text(f"Moved 3 images to {options[2]}.")
+        expect(page.locator(".tray")).to_be_hidden()
+        page.locator(TILES).nth(0).click(modifiers=["Control"])
+        page.keyboard.press("x")
+        expect(page.locator("#toast")).to_contain_text("Excluded 1 image.")
+        expect(page.locator("h1")).to_have_text("59 images in 5 clusters")
+        seen.shoot("decided")
+        page.get_by_text("Filters", exact=True).click()
+        page.get_by_label("Tag", exact=True).select_option("good")
+        expect(page.locator("h1")).to_have_text("3 images in 1 cluster")
+        expect(page).to_have_url(re.compile("tag=good"))
+        page.keyboard.press("Escape")
+        expect(page.locator("h1")).to_contain_text("59 images")
+        page.get_by_label("Excluded images").select_option("only")
+        expect(page.locator("h1")).to_have_text("1 image in 1 cluster")
+        page.keyboard.press("u")
+        expect(page.locator("#toast")).to_contain_text("Undone: excluded 1 image.")
+        assert [op for op, _ in decisions(editable)] == ["tag", "move", "revert"]
+
+
+def test_two_clusters_are_merged_where_they_are_compared(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("?view=compare&pair=0,1")
+        page.get_by_role("button", name="Merge both").click()
+        expect(page.locator("h1")).to_have_text("60 images in 4 clusters")
+        assert [op for op, _ in decisions(editable)] == ["merge"]
+
+
+def test_a_cluster_is_split_as_the_hierarchy_splits_it(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("")
+        facts = {c: editable.json(f"/api/clusters/{c}") for c in range(5)}
+        cluster = next(c for c, each in facts.items() if each["splits_into"])
+        page.locator(f".shelf-line [data-cluster='{cluster}']").click()
+        page.get_by_role("button", name="Split in two").click()
+        expect(page.locator("h1")).to_have_text("60 images in 6 clusters")
+
+
+def test_a_decision_of_somebody_else_is_shown_and_not_overwritten(editable, browser):
+    with (
+        visit(browser, editable.port, may_fail=True) as seen,
+        visit(browser, editable.port) as other,
+    ):
+        for each in (seen, other):
+            each.open("")
+            each.page.locator(".wall-name").first.click()
+        button = ".inspector button:text-is('Name')"
+        other.page.locator(button).click()
+        fill_dialog(other.page, "theirs", "Save")
+        expect(other.page.locator("#toast")).to_be_visible()
+        seen.page.locator(button).click()
+        fill_dialog(seen.page, "mine", "Save")
+        dialog = seen.page.get_by_role("dialog", name="Somebody decided meanwhile")
+        expect(dialog).to_contain_text("“theirs”")
+        assert decisions(editable) == [("name", "theirs")]
+        dialog.get_by_role("button", name="Record mine, too").click()
+        expect(seen.page.locator(".shelf-name", has_text="mine")).to_be_visible()
+        assert decisions(editable) == [("name", "theirs"), ("name", "mine")]
+
+
+def test_images_and_clusters_are_reviewed_by_one_key_each(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("review?queue=unnamed")
+        expect(page.locator("main [role=status]")).to_have_text("1 of 5")
+        page.keyboard.press("k")
+        expect(page.locator("main [role=status]")).to_have_text("2 of 5")
+        page.keyboard.press("n")
+        fill_dialog(page, "my name", "Save")
+        expect(page.locator("main [role=status]")).to_have_text("3 of 5")
+        page.keyboard.press("u")
+        expect(page.locator("main [role=status]")).to_have_text("2 of 5")
+        assert [op for op, _ in decisions(editable)] == ["name", "revert"]
+        seen.open("review?queue=labels")
+        total = int((page.locator("main [role=status]").inner_text()).split()[-1])
+        page.keyboard.press("k")
+        expect(page.locator("main [role=status]")).to_have_text(f"2 of {total}")
+        page.keyboard.press("x")
+        expect(page.locator("main [role=status]")).to_have_text(f"3 of {total}")
+        # Kept images do not come again, nor do excluded ones.
+        page.reload()
+        expect(page.locator("main [role=status]")).to_have_text(f"1 of {total - 2}")
+
+
+def test_the_page_does_not_decide_where_the_server_is_read_only(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.locator(TILES).first.click(modifiers=["Control"])
+        expect(page.locator(".tray button")).to_have_text(["Find similar", "Export", "Clear"])
+        page.keyboard.press("x")
+        page.locator(".wall-name").first.click()
+        expect(page.locator(".inspector h2")).to_be_visible()
+        assert (
+            page.locator(".inspector").get_by_role("button", name="Name", exact=True).count() == 0
+        )
+        assert served.json("/api/edits")["length"] == 0

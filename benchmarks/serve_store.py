@@ -2,10 +2,10 @@
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from cpp_pipe.pipeline.making.indexing import make_index
 from cpp_pipe.pipeline.serve.tree import LEVELS, Tree
 from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.sources.tar.shards import TarShard
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import (
     ASSIGNMENTS,
@@ -32,16 +33,27 @@ RUN = "served"
 PART_ROWS = 10_000
 LEAVES, CLUSTERS = 200, 100
 IMAGES = 1_000
-"""Images in a tar; the rows of its part share them."""
+"""Random images in a tar; the rows of its part share them."""
 
 
-def make_store(folder: Path, rows: int, p: int = 128) -> None:
-    """Writes a run with everything that is served; its features are its embeddings."""
+def make_store(
+    folder: Path, rows: int, p: int = 128, images: Sequence[tuple[bytes, int, int]] = ()
+) -> None:
+    """Writes a run with everything that is served; its features are its embeddings.
+
+    Images are encoded photographs with their width and height, or else smooth random ones. They are
+    used again and again where there are fewer than rows.
+    """
     x, leaf = planted(LEAVES, rows, p=p, noise=0.3)
     store = Store(folder / "store")
-    names = {f"part-{start // PART_ROWS:05d}": start for start in range(0, rows, PART_ROWS)}
-    tars = {name: _make_tar(folder / f"{name}.tar", number) for number, name in enumerate(names)}
-    sources = {name: str(folder / f"{name}.tar") for name in names}
+    names, tars, sources = {}, {}, {}
+    for number, start in enumerate(range(0, rows, PART_ROWS)):
+        chosen = images[start % max(1, len(images)) :][:PART_ROWS]
+        path = folder / f"part-{number:05d}.tar"
+        places = _make_tar(path, chosen or _random_images(number))
+        # A row is read only where its shard is the one that became its part.
+        name = TarShard.of(path).part_name
+        names[name], tars[name], sources[name] = start, places, str(path)
     made: dict[str, Artifact] = {}
 
     def make(slot: str, kind: Kind, inputs: tuple[str, ...], write: Callable[..., Product]) -> None:
@@ -121,20 +133,38 @@ def _write_part(
     return write(scratch, name, block)
 
 
-def _make_tar(path: Path, seed: int) -> list[tuple[int, int]]:
-    """Writes a tar of smooth random images of 320 x 240; offset and size of each."""
-    generator = np.random.default_rng(seed)
+def _random_images(seed: int) -> list[tuple[bytes, int, int]]:
+    """Smooth random images of 320 x 240, encoded."""
+    generator, images = np.random.default_rng(seed), []
+    for _ in range(IMAGES):
+        small = Image.fromarray(generator.integers(0, 256, (9, 12, 3), np.uint8))
+        buffer = io.BytesIO()
+        small.resize((320, 240), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=88)
+        images.append((buffer.getvalue(), 320, 240))
+    return images
+
+
+class Place(NamedTuple):
+    """Where an image lies in its tar, and its pixels."""
+
+    offset: int
+    size: int
+    width: int
+    height: int
+
+
+def _make_tar(path: Path, images: Sequence[tuple[bytes, int, int]]) -> list[Place]:
+    """Writes images into a tar; the place of each."""
     with tarfile.open(path, "w") as tar:
-        for number in range(IMAGES):
-            small = Image.fromarray(generator.integers(0, 256, (9, 12, 3), np.uint8))
-            buffer = io.BytesIO()
-            small.resize((320, 240), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=88)
+        for number, (encoded, _, _) in enumerate(images):
             entry = tarfile.TarInfo(f"{number:06d}.jpg")
-            entry.size = len(buffer.getvalue())
-            buffer.seek(0)
-            tar.addfile(entry, buffer)
+            entry.size = len(encoded)
+            tar.addfile(entry, io.BytesIO(encoded))
     with tarfile.open(path) as tar:
-        return [(entry.offset_data, entry.size) for entry in tar]
+        return [
+            Place(entry.offset_data, entry.size, width, height)
+            for entry, (_, width, height) in zip(tar, images, strict=True)
+        ]
 
 
 def _mergings() -> tuple[list[int], list[int]]:
@@ -150,17 +180,15 @@ def _mergings() -> tuple[list[int], list[int]]:
     return left, right
 
 
-def _write_embeddings(
-    scratch: Scratch, name: str, x: np.ndarray, tar: list[tuple[int, int]]
-) -> Product:
-    places = [tar[row % IMAGES] for row in range(len(x))]
+def _write_embeddings(scratch: Scratch, name: str, x: np.ndarray, tar: Sequence[Place]) -> Product:
+    places = [tar[row % len(tar)] for row in range(len(x))]
     columns = {
         "key": [f"{name}-{row:06d}" for row in range(len(x))],
         "shard": [f"{name}.tar"] * len(x),
-        "offset": [offset for offset, _ in places],
-        "size": [size for _, size in places],
-        "width": [320] * len(x),
-        "height": [240] * len(x),
+        "offset": [place.offset for place in places],
+        "size": [place.size for place in places],
+        "width": [place.width for place in places],
+        "height": [place.height for place in places],
         "caption": [
             f"a caption of image {row} of {name}, of usual length" for row in range(len(x))
         ],

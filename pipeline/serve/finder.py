@@ -12,6 +12,7 @@ from ...stages.indexing.vectors import VectorRows
 from ...store import Artifact, ConfigError, CppPipeError, QueryError
 from ..run import Run
 from ..view.answer import Answer, answer
+from ..view.chance import chance_similarity
 from ..view.query import Question
 from ..view.searcher import Searcher
 from .damage import reading
@@ -109,6 +110,8 @@ class Finder:
         self._residency = residency
         self.model = Model(run)
         self._lock = threading.Lock()
+        self._chance: float | None = None
+        self._chance_lock = threading.Lock()
         self._vectors: dict[str, VectorRows] = {}
         self._searchers: dict[str, Searcher] = {}
         self._indexes: dict[str, Artifact] = {}
@@ -152,6 +155,20 @@ class Finder:
             hits = answer(self._run, question, searcher, edited)
         self._residency.trim()
         return hits
+
+    def chance(self) -> float | None:
+        """The similarity to texts that says nothing (`chance_similarity`); computed once.
+
+        None where texts cannot be compared.
+        """
+        if "embeddings" not in self._sources or self.model.state.state != "ready":
+            return None
+        with self._chance_lock:
+            if self._chance is None:
+                searcher = self._open_searcher("embeddings")
+                with reading(searcher.rows.source):
+                    self._chance = chance_similarity(self._run.encoder, searcher)
+            return self._chance
 
     def _open_vectors(self, space: Space) -> VectorRows:
         """The vectors of a space, opened once; they need no index."""

@@ -336,6 +336,10 @@ class Hits(ApiModel):
     vector: str | None = Field(
         default=None, description="The query as a value for `vector`, to search again."
     )
+    chance: float | None = Field(
+        default=None,
+        description="The similarity that half of some random words reach, for a query of words.",
+    )
 
 
 class ModelState(ApiModel):

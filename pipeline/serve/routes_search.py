@@ -156,7 +156,10 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         else:
             numbers = query.rows if row is None else [row]
             like = [Example(kind="row", value=number) for number in numbers]
-        return await respond(opened, like, space, query)
+        chance = None
+        if text is not None:
+            chance = await workers.run(opened.finder.chance, kind="model")
+        return await respond(opened, like, space, query, chance)
 
     @app.post(
         "/api/search",
@@ -183,7 +186,11 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         return Example(kind="vector", value=vector[0])
 
     async def respond(
-        opened: OpenRun, like: list[Example], space: Space, options: SearchOptions
+        opened: OpenRun,
+        like: list[Example],
+        space: Space,
+        options: SearchOptions,
+        chance: float | None = None,
     ) -> Response:
         unlike = [Example(kind="row", value=row) for row in options.not_row]
         unlike += [await embed_text(opened, text) for text in options.not_text]
@@ -197,7 +204,12 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
             target_recall=options.target_recall,
             edits=_edits_for(opened, options.grouping),
         )
-        return json_response(await workers.run(lambda: to_json(_find_hits(opened, question))))
+
+        def work() -> bytes:
+            hits = _find_hits(opened, question)
+            return to_json(hits.model_copy(update={"chance": chance}))
+
+        return json_response(await workers.run(work))
 
 
 def _edits_for(opened: OpenRun, grouping: str | None) -> str | None:

@@ -41,7 +41,7 @@ export async function show(parameters, { facts: run, go }) {
     try {
       const answer = await request(parameters, upload, state.space, filters);
       if (upload && !Object.keys(filters).length) updateAddress(searchLink({ vector: answer.vector, space: answer.space }));
-      results.replaceChildren(...hitList(answer));
+      results.replaceChildren(...hitList(Object.keys(filters).length ? { ...answer, chance: null } : answer).filter((part) => part !== null));
       announce(`${counted(answer.hits.length, "image")} found`);
     } catch (error) {
       results.replaceChildren(h("div", { class: "trouble", role: "alert" }, h("h2", null, "The search failed"), h("p", null, error.message)));
@@ -154,7 +154,10 @@ function queryImage({ text, row, rows, vector }, upload) {
 function hitList(answer) {
   const took = answer.seconds < 0.001 ? "under 1 ms" : `${Math.round(1000 * answer.seconds)} ms`;
   const vectors = answer.space === "features" ? "refined features" : "CLIP embeddings";
+  // Filters and words to avoid change what is found, so that random words are no measure.
+  const isChance = answer.chance !== null && answer.hits.length > 0 && answer.hits[0].similarity <= answer.chance;
   return [
+    isChance ? h("p", { class: "notice", role: "note" }, `Nothing here is clearly like these words: the best similarity is ${decimal(answer.hits[0].similarity, 3)}, and random words reach ${decimal(answer.chance, 3)}.`) : null,
     h("div", { class: "row-between" }, h("h2", null, counted(answer.hits.length, "image")), h("p", { class: "quiet number" }, `by cosine similarity of ${vectors}, ${took}`)),
     fixedGrid("Results", answer.hits, (hit) => tile(hit, { badge: decimal(hit.similarity, 3), name: hit.name ?? `cluster ${hit.cluster}` })),
   ];

@@ -7,6 +7,7 @@ import pytest
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.models import MAX_ROWS
+from cpp_pipe.pipeline.view.chance import random_words
 from cpp_pipe.store import QueryError
 
 from ...waiting import wait_until
@@ -323,3 +324,11 @@ def test_answers_are_compressed_for_clients_that_accept_it(served):
     assert compressed.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
     assert compressed.json() == plain.json()
+
+
+def test_words_are_measured_by_what_random_words_reach(served):
+    answers = [served.json("/api/search", text=word, n=1) for word in random_words()]
+    best = [answer["hits"][0]["similarity"] for answer in answers]
+    assert len(set(random_words())) > 60
+    assert answers[-1]["chance"] == pytest.approx(np.median(best), abs=1e-4)
+    assert served.json("/api/search", row=3)["chance"] is None

@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.view.chance import random_words
 
 from .browser import DESKTOP, PHONE, visit
 from .markup_run import SCRIPT, key_of
@@ -114,6 +115,23 @@ def test_words_find_images(served, browser, size):
         first = page.locator(".results .tile .key").first.text_content()
         expected = served.json("/api/search", text="the number seven")["hits"][0]["key"]
         assert first == expected
+
+
+def test_a_query_that_no_image_answers_says_so(served, browser):
+    best = {}
+    for word in random_words():
+        answer = served.json("/api/search", text=word, n=1)
+        best[word] = answer["hits"][0]["similarity"] - answer["chance"]
+    with visit(browser, served.port) as seen:
+        for word, is_like in (
+            (min(best, key=best.__getitem__), False),
+            (max(best, key=best.__getitem__), True),
+        ):
+            seen.open(f"search?text={word}")
+            expect(seen.page.locator(".results .tile")).to_have_count(60)
+            expect(seen.page.get_by_text("Nothing here is clearly like")).to_have_count(
+                0 if is_like else 1
+            )
 
 
 @SIZES

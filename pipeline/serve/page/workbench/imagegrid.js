@@ -37,9 +37,11 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
   let focused = 0; // the place that Tab leads to
   let anchor = 0; // where a range of selected images begins
   let offset = 0; // of scrolling, kept while the grid is not shown
+  let known = 0; // the width that the images are laid out for
 
   function measure() {
-    const inner = Math.max(120, root.clientWidth - 2 * GAP);
+    known = root.clientWidth || known; // while it is not shown it has no width
+    const inner = Math.max(120, known - 2 * GAP);
     columns = Math.max(2, Math.floor((inner + GAP) / (side + GAP)));
     width = Math.floor((inner + GAP) / columns) - GAP;
     let top = 0;
@@ -281,16 +283,16 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     frame = requestAnimationFrame(update);
   }, { passive: true });
 
-  let known = 0;
-  new ResizeObserver(() => {
+  /** Lays the images out again where the width is another than before. */
+  function follow() {
     if (root.clientWidth === known || !root.isConnected) return;
-    known = root.clientWidth;
     const first = firstInSight();
     clear();
     measure();
     jump(first);
     update();
-  }).observe(root);
+  }
+  new ResizeObserver(follow).observe(root);
 
   const stop = selection.onChange(() => {
     for (const [index, tile] of tiles) mark(tile, pages.rows[index]);
@@ -362,6 +364,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     /** The place of an image that was opened, after a return. */
     restore() {
       root.scrollTop = offset;
+      follow();
       update();
     },
     focus: () => focus(focused),

@@ -1,0 +1,30 @@
+"""How similar an image is found for words that mean nothing: what a search by words must exceed."""
+
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...stages.encoder import Encoder
+    from .searcher import Searcher
+
+_WORDS = 64
+_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+
+
+def random_words(n: int = _WORDS) -> list[str]:
+    """Words of two to four random syllables; always the same ones."""
+    draw = random.Random(0)
+    syllables = [consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS]
+    return ["".join(draw.choices(syllables, k=draw.randint(2, 4))) for _ in range(n)]
+
+
+def chance_similarity(encoder: "Encoder", searcher: "Searcher") -> float:
+    """The similarity of the best image that half of the random words reach.
+
+    It differs by model and by images. With a small model and 4,114 photographs it is 0.287: words
+    for what is there reach 0.294 to 0.331, and words for what is not 0.257 to 0.282.
+    """
+    import numpy as np
+
+    best, _ = searcher.nearest_to_each(encoder.texts(random_words()), 1)
+    return float(np.median(best[:, 0]))

@@ -59,7 +59,11 @@ class PageEditor(Editor):
 
     def _revert(self, value: str | int) -> Edit:
         self._check_seen()
-        held = [edit.number for edit in self.decisions() if value in (edit.id, edit.number)]
+        held = [
+            edit.number
+            for edit in self.decisions()
+            if value in (edit.id, edit.number, str(edit.number))
+        ]
         if not held:
             raise QueryError(f"there is no decision {str(value)[:40]!r} to revert")
         return self.undo(held[0])

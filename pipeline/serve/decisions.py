@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from ...stages.edits.edit import Edit, active
 from ...stages.edits.replay import Replay
 from ...store import Artifact
@@ -11,7 +13,7 @@ from ..view.edited import find_carried
 from .decided import Decided
 from .partition import Partition
 from .row_fields import RowFields
-from .row_names import rows_of_names
+from .row_names import names_of_rows, rows_of_names
 
 _KEPT_BYTES = 64 * 2**20
 """Of earlier states, from which a revert is applied without the whole log."""
@@ -58,6 +60,13 @@ class Decisions:
             self._look_up(edits, new)
             self._decided = Decided(self._apply(edits), self._own)
             return self._decided
+
+    def names_of(self, rows: np.ndarray) -> list[str]:
+        """SHARD:KEY of rows that a decision will be about, which need not be looked up then."""
+        names = names_of_rows(self._fields, rows)
+        with self._lock:
+            self._rows_of |= dict(zip(names, rows.tolist(), strict=True))
+        return names
 
     def _look_up(self, edits: Sequence[Edit], new: Sequence[Edit]) -> None:
         """The rows and the clusters that new decisions name."""

@@ -76,7 +76,7 @@ class OpenRun:
         self.cached = CachedAnswers()
         """Answers that are the same for every client, whatever is decided."""
         first = self.clusters.groupings[0].name
-        self._decisions = Decisions(
+        self.decisions = Decisions(
             run, self.assignments, self.rows, lambda: self.clusters.partition(first)
         )
         self.sets = ImageSets()
@@ -96,7 +96,7 @@ class OpenRun:
         The run itself where there are no new ones. StoreError or ConfigError where one cannot be
         read.
         """
-        decided = self._decisions.follow()
+        decided = self.decisions.follow()
         if decided.length == self.decided.length:
             return self
         other = copy.copy(self)

@@ -11,7 +11,6 @@ from ...store import QueryError
 from ..edits.editor import Editor
 from ..view.edited import OPEN
 from .open_run import OpenRun
-from .row_names import names_of_rows
 
 
 class PageEditor(Editor):
@@ -38,7 +37,7 @@ class PageEditor(Editor):
 
     def names_of(self, rows: Sequence[int]) -> list[str]:
         """SHARD:KEY of some rows, in the order given."""
-        return names_of_rows(self._opened.rows, np.asarray(rows, np.int64))
+        return self._opened.decisions.names_of(np.asarray(rows, np.int64))
 
     def record(
         self, op: Op, *, clusters: Sequence[int], rows: Sequence[int], value: str | int
@@ -59,7 +58,11 @@ class PageEditor(Editor):
 
     def _revert(self, value: str | int) -> Edit:
         self._check_seen()
-        held = [edit.number for edit in self.decisions() if value in (edit.id, edit.number)]
+        held = [
+            edit.number
+            for edit in self.decisions()
+            if value in (edit.id, edit.number, str(edit.number))
+        ]
         if not held:
             raise QueryError(f"there is no decision {str(value)[:40]!r} to revert")
         return self.undo(held[0])

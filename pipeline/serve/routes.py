@@ -164,6 +164,8 @@ def prepare_answers(opened: OpenRun) -> None:
     _cache(opened, f"clusters {own}", own, lambda opened: _cards(opened, own))
     if opened.clusters.tree is not None:
         _cache(opened, "tree", TREE, _tree)
+    if opened.decided.holds:
+        _cache(opened, f"clusters {DECIDED}", DECIDED, lambda opened: _cards(opened, DECIDED))
 
 
 def _cache(

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_COLUMNS = ["shard", "key"]
+
+
 def names_of_rows(fields: RowFields, rows: np.ndarray) -> list[str]:
     """SHARD:KEY of each row, in the order given; QueryError for a row that does not exist."""
     if not len(rows):
@@ -23,7 +26,7 @@ def names_of_rows(fields: RowFields, rows: np.ndarray) -> list[str]:
     for start, table in fields.parts():
         inside = np.flatnonzero((rows >= start) & (rows < start + len(table)))
         if len(inside):
-            names[inside] = _names(table.take(rows[inside] - start)).to_pylist()
+            names[inside] = _names(table.select(_COLUMNS).take(rows[inside] - start)).to_pylist()
     return names.tolist()
 
 
@@ -47,4 +50,4 @@ def rows_of_names(fields: RowFields, names: Collection[str]) -> dict[str, int]:
 def _names(table: "pa.Table") -> "pa.ChunkedArray":
     import pyarrow.compute as pc
 
-    return pc.binary_join_element_wise(table.column("shard"), table.column("key"), ":")
+    return pc.binary_join_element_wise(*(table.column(name) for name in _COLUMNS), ":")

@@ -1,6 +1,7 @@
 """Who is let in, and what a browser may do with the answers."""
 
 import json
+import shutil
 import socket
 from urllib.parse import quote
 
@@ -115,6 +116,83 @@ def test_nothing_is_shown_without_the_token(closed, headers, path):
         answer = closed.client.get(path + query, headers=headers)
         assert answer.status_code == 401 and "cpp-pipe serve" in answer.text
         assert "set-cookie" not in answer.headers
+
+
+@pytest.fixture(scope="module")
+def deciding(finished, tmp_path_factory):
+    """A server that requires a token and records decisions."""
+    folder = tmp_path_factory.mktemp("deciding") / "artifacts"
+    shutil.copytree(finished, folder)
+    with serve(folder, token=TOKEN, is_editable=True) as server:
+        yield server
+
+
+OWN = {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:{port}"}
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize(
+    "headers, is_allowed",
+    [
+        (OWN, True),
+        ({"origin": "http://127.0.0.1:{port}"}, True),
+        ({"origin": "HTTP://127.0.0.1:{port}"}, True),
+        ({"sec-fetch-site": "same-origin"}, True),
+        (BEARER, True),
+        ({**OWN, **BEARER}, True),
+        ({**OWN, "content-type": "Application/JSON; charset=utf-8"}, True),
+        ({}, False),
+        ({"authorization": "Bearer wrong"}, False),
+        ({"sec-fetch-site": "none"}, False),
+        ({**OWN, "sec-fetch-site": "cross-site"}, False),
+        ({**OWN, "sec-fetch-site": "same-site"}, False),
+        ({**OWN, "origin": "https://evil.example"}, False),
+        ({**OWN, "origin": "http://127.0.0.1:1"}, False),
+        ({**OWN, "origin": "http://127.0.0.1:{port}.evil.example"}, False),
+        ({**OWN, "origin": "http://evil.example@127.0.0.1:{port}"}, False),
+        ({**OWN, "origin": "null"}, False),
+        ({**OWN, "origin": ""}, False),
+        ({**BEARER, "origin": "https://evil.example"}, False),
+        ({**BEARER, "sec-fetch-site": "cross-site"}, False),
+        ({**OWN, "content-type": "text/plain"}, False),
+        ({**OWN, "content-type": "application/x-www-form-urlencoded"}, False),
+        ({**OWN, "content-type": "multipart/form-data; boundary=application/json"}, False),
+        ({**OWN, "content-type": ""}, False),
+        ({**BEARER, "content-type": "text/plain;application/json"}, False),
+    ],
+)
+def test_only_the_page_itself_and_scripts_with_the_token_decide(deciding, headers, is_allowed):
+    with httpx.Client(base_url=deciding.client.base_url) as browser:
+        browser.get("/", params={"token": TOKEN})
+        seen = browser.get("/api/edits").json()["length"]
+        answer = browser.post(
+            "/api/edits",
+            content=json.dumps({"op": "tag", "rows": [1], "value": "x", "seen": seen}),
+            headers={
+                "content-type": "application/json",
+                **{name: value.format(port=deciding.port) for name, value in headers.items()},
+            },
+        )
+        assert answer.status_code == (200 if is_allowed else 403), answer.text
+        assert browser.get("/api/edits").json()["length"] == seen + is_allowed
+
+
+def test_nobody_decides_without_the_token(deciding):
+    body = {"op": "tag", "rows": [1], "value": "x", "seen": 0}
+    headers = {name: value.format(port=deciding.port) for name, value in OWN.items()}
+    with httpx.Client(base_url=deciding.client.base_url) as stranger:
+        for path in ("/api/edits", "/api/edits?token=wrong", "/api/keys"):
+            assert stranger.post(path, json=body, headers=headers).status_code == 401
+        foreign = {**headers, "host": "evil.example"}
+        assert stranger.post("/api/edits", json=body, headers=foreign).status_code == 403
+
+
+def test_the_address_of_a_script_may_hold_the_token(deciding):
+    with httpx.Client(base_url=deciding.client.base_url) as script:
+        seen = script.get("/api/edits", params={"token": TOKEN}).json()["length"]
+        body = {"op": "tag", "rows": [1], "value": "x", "seen": seen}
+        answer = script.post("/api/edits", params={"token": TOKEN}, json=body)
+        assert answer.status_code == 200
 
 
 def test_posts_are_rejected_before_they_are_read(closed):

@@ -49,6 +49,28 @@ def test_the_ends_are_those_of_all_rows_and_share_none(partition, data, n):
     assert [partition.confidence[row] for row in doubtful] == sorted(rest)[:n]
 
 
+@given(partitions(), st.data())
+def test_rows_in_other_clusters_are_sorted_as_from_the_start(partition, data):
+    k = data.draw(st.integers(1, 70_000))
+    rows = len(partition.cluster)
+    numbers = data.draw(st.lists(st.integers(0, k), min_size=rows, max_size=rows))
+    cluster = np.array(numbers, np.int32)
+    regrouped = partition.regrouped(cluster, k)
+    expected = Partition.of(cluster, partition.confidence, k + 1)
+    assert regrouped.k == k
+    assert regrouped.order.tolist() == expected.order.tolist()
+    assert regrouped.starts.tolist() == expected.starts[:-1].tolist()
+    assert len(regrouped.sums(partition.confidence)) == k
+
+
+@given(partitions())
+def test_rows_in_no_cluster_overlap_with_none(partition):
+    cluster = np.full(len(partition.cluster), 2, np.int32)
+    none = partition.regrouped(cluster, 2)
+    overlaps = count_overlaps(none.cluster, partition.cluster, none.k, partition.k)
+    assert not overlaps.any() and not none.sizes.any()
+
+
 @given(partitions())
 def test_overlaps_with_itself_are_its_sizes(partition):
     k = partition.k

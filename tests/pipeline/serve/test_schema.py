@@ -1,5 +1,7 @@
 """The API keeps to its OpenAPI description, whatever the request."""
 
+import shutil
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +11,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+from .server import serve
 
 CHECKS = [
     not_a_server_error,
@@ -31,6 +35,9 @@ OPERATIONS = [
     ("GET", "/api/rows"),
     ("GET", "/api/pictures/{row}"),
     ("GET", "/api/pictures/{row}/original"),
+    ("GET", "/api/edits"),
+    ("POST", "/api/edits"),
+    ("POST", "/api/keys"),
     ("GET", "/api/search"),
     ("POST", "/api/search"),
     ("GET", "/api/map"),
@@ -42,10 +49,19 @@ OPERATIONS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def described(served):
+@pytest.fixture(scope="module")
+def deciding(finished, tmp_path_factory):
+    """A server over a copy of the store, which may change."""
+    folder = tmp_path_factory.mktemp("schema") / "artifacts"
+    shutil.copytree(finished, folder)
+    with serve(folder, is_editable=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def described(deciding):
     """The OpenAPI description that the server sends."""
-    return schemathesis.openapi.from_url(f"http://127.0.0.1:{served.port}/openapi.json")
+    return schemathesis.openapi.from_url(f"http://127.0.0.1:{deciding.port}/openapi.json")
 
 
 @pytest.mark.parametrize("method, path", OPERATIONS)
@@ -62,6 +78,54 @@ def test_no_request_fails_with_a_bug(described, method, path):
         case.call_and_validate(checks=CHECKS)
 
     ask()
+
+
+TAKEN = {
+    "name": ("clusters", "value"),
+    "note": ("rows", "value"),
+    "split": ("clusters", "rows"),
+    "move": ("clusters", "rows"),
+    "tag": ("rows", "value"),
+    "untag": ("rows", "value"),
+    "exclude": ("rows",),
+    "include": ("clusters",),
+    "merge": ("clusters",),
+    "revert": ("value",),
+}
+"""What an operation can be about; last those after which a cluster may be empty."""
+
+
+@pytest.mark.parametrize("op", TAKEN)
+def test_decisions_of_any_form_are_recorded_or_refused(described, deciding, op):
+    """With what each takes, of the rows and clusters that there are: most reach the log."""
+    rows, before = len(deciding.current.opened.rows), deciding.current.opened.decided.length
+
+    @given(case=described["/api/edits"]["POST"].as_strategy())
+    @settings(
+        max_examples=10,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    def ask(case):
+        length, body = deciding.json("/api/state")["edits"], case.body
+        case.body = {"op": op, "seen": length}
+        case.body |= {name: body[name] for name in TAKEN[op] if name in body}
+        for name, end in (("rows", rows), ("clusters", 5)):
+            if name in TAKEN[op]:
+                case.body[name] = [number % end for number in [*body.get(name, ()), 7, 3]]
+        if "clusters" in TAKEN[op] and op != "merge":
+            case.body["clusters"] = case.body["clusters"][-1:]
+        if op == "revert":
+            case.body["value"] = length
+        answer = case.call_and_validate(checks=CHECKS)
+        assert deciding.json("/api/edits")["length"] == length + (answer.status_code == 200)
+        assert deciding.get("/api/clusters", grouping="decided").status_code in (200, 404)
+
+    ask()
+    recorded = [edit.op for edit in deciding.current.opened.decided.edits[before:]]
+    assert recorded and set(recorded) == {op}
 
 
 def test_every_route_is_described(served):

@@ -36,8 +36,6 @@ _ORIGINAL: dict[int | str, dict[str, Any]] = {
 }
 _UPLOAD = {"requestBody": {"required": True, **_binary("application/octet-stream")}}
 
-_FOREVER = "private, max-age=31536000, immutable"
-
 
 def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodies: Bodies) -> None:
     """Adds the routes to the application."""
@@ -104,7 +102,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         opened = current.opened
         tag = f'"{opened.embeddings.version}-{row}-{size}"'
         is_fixed = v == opened.generation
-        headers = {"etag": tag, "cache-control": _FOREVER if is_fixed else "private, no-cache"}
+        headers = {"etag": tag, "cache-control": FOREVER if is_fixed else "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         resized = opened.images.find(row, int(size))

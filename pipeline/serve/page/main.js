@@ -110,12 +110,6 @@ async function show(address, { restore = false, moveFocusThere = true } = {}) {
  */
 function go(link, { replace = false } = {}) {
   const address = new URL(link, base);
-  // The map needs a looser content policy, which a document has from its start.
-  const isOtherDocument = (viewName(address) === "map") !== (viewName(here()) === "map");
-  if (isOtherDocument) {
-    location.assign(address);
-    return;
-  }
   leave();
   history[replace ? "replaceState" : "pushState"]({}, "", address);
   show(address);

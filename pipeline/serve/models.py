@@ -344,6 +344,7 @@ class MapFacts(ApiModel):
     method: str
     space: Space
     fitted: int = Field(description="Rows that the projection was fitted on.")
+    has_sprites: bool = Field(description="Whether there are sheets of small images.")
 
 
 class SpriteFacts(ApiModel):

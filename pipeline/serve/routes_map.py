@@ -51,6 +51,7 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             method=str(config["method"]),
             space=config["space"],
             fitted=int(projection.facts["fitted"]),
+            has_sprites=await workers.run(_find_sprites, opened) is not None,
         )
         return json_response(to_json(answer))
 
@@ -174,10 +175,16 @@ def _clusters(opened: OpenRun, grouping: str) -> bytes:
     return partition.cluster[_shown_rows(opened)].astype("<i4").tobytes()
 
 
+def _find_sprites(opened: OpenRun) -> Artifact | None:
+    """The sheets of small images, if there are any that are current."""
+    sprites = find_readable(opened.run, "sprites", is_current=True)
+    return sprites if sprites is not None and sprites.rows else None
+
+
 def _need_sprites(opened: OpenRun) -> Artifact:
     """The sheets of small images; MissingError if the run has none that are current."""
-    sprites = find_readable(opened.run, "sprites", is_current=True)
-    if sprites is None or not sprites.rows:
+    sprites = _find_sprites(opened)
+    if sprites is None:
         raise MissingError("the map has no small images: run `cpp-pipe map`")
     return sprites
 

@@ -15,7 +15,7 @@ from .images import MEDIA_TYPES
 from .models import MAX_ROWS, Hits, ImageFacts, SearchOptions, SearchQuery, Space
 from .open_run import CurrentRun, OpenRun
 from .request_body import Bodies
-from .responses import ERROR_RESPONSES, json_response, to_json
+from .responses import ERROR_RESPONSES, FOREVER, json_response, to_json
 from .workers import Workers
 
 RowPath = Annotated[int, Path(ge=0, lt=2**31)]

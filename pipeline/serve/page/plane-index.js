@@ -1,6 +1,6 @@
 // Points sorted into the cells of a grid: which are in a box, and which is nearest.
 
-const POINTS_A_CELL = 8;
+const POINTS_A_CELL = 2;
 const MAX_SIDE = 512;
 
 /**

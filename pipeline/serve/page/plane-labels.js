@@ -11,9 +11,11 @@ const IMAGE = 44; // pixels of a typical image, and of its frame
 const WIDTH_OF_LETTER = 7.2;
 const MAX_WIDTH = 170;
 const GAP = 4;
+const TOP = 0.97; // share of a group's points that are below its name, where images are drawn
 
 /**
- * The middle of each group: the medians of x and of y; NaN for a group without points.
+ * The middle of each group, which is the medians of x and of y, and how far up it reaches; NaN for a
+ * group without points.
  *
  * @param {Float32Array} coordinates
  * @param {Int32Array} of the group of each point
@@ -35,11 +37,15 @@ export function middlesOf(coordinates, of, k, isSeen) {
     }
     seen[group] += 1;
   }
-  return samples.map(([x, y], group) => ({ size: sizes[group], x: x.sort()[x.length >> 1] ?? NaN, y: y.sort()[y.length >> 1] ?? NaN }));
+  return samples.map(([x, y], group) => {
+    x.sort();
+    y.sort();
+    return { size: sizes[group], x: x[x.length >> 1] ?? NaN, y: y[y.length >> 1] ?? NaN, top: y[Math.floor(TOP * (y.length - 1))] ?? NaN };
+  });
 }
 
 /**
- * @typedef {{x: number, y: number, size: number, name: string, colour: string, typical: number | null}} Label
+ * @typedef {{x: number, y: number, top: number, size: number, name: string, colour: string, typical: number | null}} Label
  */
 
 /** Labels, placed anew for every view of the plane. */
@@ -47,11 +53,15 @@ export function makeLabels() {
   const root = h("div", { class: "plane-labels", "aria-hidden": "true" });
   /** @type {(Label & {width: number, element: HTMLElement | null})[]} */
   let labels = [];
+  let drawnX = 0; // where the middle of the plane's window was when labels were placed
+  let drawnY = 0;
+  let drawnScale = NaN;
   const boxes = new Float32Array(4 * MAX_LABELS); // left, top, right, bottom of those placed
 
   /** @param {Label[]} wanted */
   function set(wanted) {
     root.replaceChildren();
+    drawnScale = NaN;
     labels = wanted.filter((label) => label.size && Number.isFinite(label.x)).sort((a, b) => b.size - a.size)
       .map((label) => ({ ...label, width: Math.min(MAX_WIDTH, 30 + WIDTH_OF_LETTER * label.name.length), element: null }));
   }
@@ -65,15 +75,24 @@ export function makeLabels() {
 
   /**
    * @param {import("./plane-camera.js").Camera} camera
-   * @param {boolean} hasImages whether typical images are shown
+   * @param {number} side of the images that are drawn; 0 where points are, which get typical images
+   * @param {boolean} isStill while the plane is dragged, labels move with it as they are
    */
-  function draw(camera, hasImages) {
+  function draw(camera, side, isStill) {
+    const isDrag = !isStill && camera.scale === drawnScale;
+    root.style.transform = isDrag ? `translate(${(drawnX - camera.x) * camera.scale}px, ${(camera.y - drawnY) * camera.scale}px)` : "";
+    if (isDrag) return;
+    [drawnX, drawnY, drawnScale] = [camera.x, camera.y, camera.scale];
+    const hasImages = side === 0;
     const most = Math.max(4, Math.min(MAX_LABELS, Math.floor((camera.width * camera.height) / PIXELS_A_LABEL)));
     root.classList.toggle("bare", !hasImages);
     let placed = 0;
     for (const label of labels) {
       const height = hasImages && label.typical !== null ? IMAGE + HEIGHT : HEIGHT;
-      const [x, y] = [camera.screenX(label.x), camera.screenY(label.y)];
+      const x = camera.screenX(label.x);
+      const middle = camera.screenY(label.y);
+      // Above the images, which it would hide, but in view as long as the middle of the group is.
+      const y = hasImages || middle < 0 ? middle : Math.max(height / 2 + GAP, camera.screenY(label.top) - (side + height) / 2);
       const [left, top] = [x - label.width / 2 - GAP, y - height / 2 - GAP];
       const [right, bottom] = [x + label.width / 2 + GAP, y + height / 2 + GAP];
       let fits = placed < most && left >= 0 && top >= 0 && right <= camera.width && bottom <= camera.height;

@@ -1,19 +1,14 @@
-// Points drawn by WebGL in one call, or pixel by pixel on a canvas where there is no WebGL.
+// Points drawn by WebGL; or pixel by pixel where there is no WebGL, or only one without a GPU.
 
-/** Of a point: left out by a filter, out of focus, as usual, or selected. Later ones are drawn above. */
-export const STATES = { filtered: 0, unfocused: 1, usual: 2, selected: 3 };
-
-const ALPHAS = [0.13, 0.4, 0.88, 1]; // by state
-const SIZES = [0.7, 1, 1, 1.7];
-const RING = 7; // pixels of a selected point, at least
+import { drawnByPixel } from "./plane-pixels.js";
+import { ALPHAS, RING, SIZES, countDrawn } from "./plane-states.js";
 
 /**
- * Colours before and after a change (4 bytes a point), and states; `draw` reads what `update` was called for.
- *
- * @typedef {{before: Uint8Array, after: Uint8Array, states: Uint8Array, order: Uint32Array}} Paint
- * @typedef {{update: () => void, draw: (camera: import("./plane-camera.js").Camera, look: Look) => void, release: () => void}} PointLayer
- * @typedef {{size: number, ratio: number, share: number, ink: number[]}} Look `size` in pixels of CSS; `share` of the change from before to after
+ * @typedef {import("./plane-states.js").Paint} Paint
+ * @typedef {import("./plane-states.js").PointLayer} PointLayer
  */
+
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
 const VERTEX = `#version 300 es
 in vec2 place; in vec4 before; in vec4 after; in float state;
@@ -38,6 +33,16 @@ void main() {
   pixel = vec4((ring > 0.5 && far > 0.1 ? ink : colour.rgb) * colour.a, colour.a);
 }`;
 
+/** Whether WebGL runs on a GPU; a browser may run it on the CPU, and says so in its name only. */
+function hasGpu() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  if (!gl) return false;
+  const names = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = String(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return !SOFTWARE.test(name);
+}
+
 /**
  * @param {HTMLCanvasElement} canvas
  * @param {Float32Array} coordinates
@@ -45,7 +50,7 @@ void main() {
  * @returns {PointLayer}
  */
 export function makePointLayer(canvas, coordinates, paint) {
-  const gl = canvas.getContext("webgl2", { antialias: false, depth: false, alpha: true, powerPreference: "high-performance" });
+  const gl = hasGpu() ? canvas.getContext("webgl2", { antialias: false, depth: false }) : null;
   return gl ? drawnByWebgl(gl, coordinates, paint) : drawnByPixel(canvas, coordinates, paint);
 }
 
@@ -101,7 +106,7 @@ function drawnByWebgl(gl, coordinates, paint) {
       for (const update of updates) update();
       gl.bufferSubData(gl.ELEMENT_ARRAY_BUFFER, 0, paint.order);
     },
-    draw(camera, { size, ratio, share, ink }) {
+    draw(camera, { size, ratio, share, detail, ink }) {
       gl.viewport(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight);
       gl.clearColor(0, 0, 0, 0);
       gl.clear(gl.COLOR_BUFFER_BIT);
@@ -111,62 +116,10 @@ function drawnByWebgl(gl, coordinates, paint) {
       gl.uniform1f(places.least, RING * ratio);
       gl.uniform1f(places.share, share);
       gl.uniform3f(places.ink, ink[0] / 255, ink[1] / 255, ink[2] / 255);
-      gl.drawElements(gl.POINTS, paint.order.length, gl.UNSIGNED_INT, 0);
+      for (let state = 0; state < ALPHAS.length; state += 1) {
+        gl.drawElements(gl.POINTS, countDrawn(paint, state, detail), gl.UNSIGNED_INT, 4 * paint.starts[state]);
+      }
     },
     release: () => gl.getExtension("WEBGL_lose_context")?.loseContext(),
-  };
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Float32Array} coordinates
- * @param {Paint} paint
- * @returns {PointLayer}
- */
-function drawnByPixel(canvas, coordinates, { before, after, states, order }) {
-  const context = canvas.getContext("2d");
-  if (!context) throw new Error("this browser draws nothing: it has neither WebGL nor a canvas");
-  let image = context.createImageData(1, 1);
-  let pixels = new Uint32Array(image.data.buffer);
-
-  return {
-    update() {},
-    draw(camera, { size, ratio, share, ink }) {
-      const { width, height } = canvas;
-      if (image.width !== width || image.height !== height) {
-        image = context.createImageData(width, height);
-        pixels = new Uint32Array(image.data.buffer);
-      }
-      pixels.fill(0);
-      const dark = (0xff000000 | (ink[2] << 16) | (ink[1] << 8) | ink[0]) >>> 0;
-      /**
-       * @param {number} x
-       * @param {number} y
-       * @param {number} side
-       * @param {number} colour
-       */
-      const square = (x, y, side, colour) => {
-        const [left, right] = [Math.max(0, Math.round(x - side / 2)), Math.min(width, Math.round(x + side / 2))];
-        const bottom = Math.min(height, Math.round(y + side / 2));
-        for (let line = Math.max(0, Math.round(y - side / 2)); line < bottom; line += 1) {
-          if (right > left) pixels.fill(colour, line * width + left, line * width + right);
-        }
-      };
-      for (const point of order) {
-        const state = states[point];
-        const side = Math.max(1, size * SIZES[state] * ratio);
-        const x = camera.screenX(coordinates[2 * point]) * ratio;
-        const y = camera.screenY(coordinates[2 * point + 1]) * ratio;
-        if (x < -side || y < -side || x > width + side || y > height + side) continue;
-        const at = 4 * point;
-        /** @param {number} channel */
-        const blend = (channel) => (state === STATES.unfocused ? 152 : Math.round(before[at + channel] + (after[at + channel] - before[at + channel]) * share));
-        const alpha = Math.round(255 * ALPHAS[state]);
-        if (state === STATES.selected) square(x, y, Math.max(RING * ratio, side) + 3 * ratio, dark);
-        square(x, y, side, ((alpha << 24) | (blend(2) << 16) | (blend(1) << 8) | blend(0)) >>> 0);
-      }
-      context.putImageData(image, 0, 0);
-    },
-    release() {},
   };
 }

@@ -8,7 +8,8 @@ import { KEY_ZOOM, listen } from "./plane-gestures.js";
 import { makeImageLayer } from "./plane-images.js";
 import { indexPoints, isInside } from "./plane-index.js";
 import { makeLabels, middlesOf } from "./plane-labels.js";
-import { STATES, makePointLayer } from "./plane-points.js";
+import { makePointLayer } from "./plane-points.js";
+import { STATES, sortByState } from "./plane-states.js";
 import { image } from "./tiles.js";
 
 const MAX_IMAGES = 1_500; // that are drawn at once from sheets
@@ -18,6 +19,10 @@ const MAX_SIDE = 104;
 const SHARP_FROM = 40; // pixels from which a square of a sheet looks blurred
 const BLEND_MS = 200;
 const STILL_MS = 150; // after which a plane that was moved is still
+const SLOW_MS = 40; // of a frame in motion, above which fewer points are drawn
+const FAST_MS = 20;
+const PAUSE_MS = 1_000; // between frames of two motions
+const LEAST_DRAWN = 20_000; // points
 const PICK = 14; // pixels from a point within which the pointer finds it
 
 /**
@@ -38,7 +43,7 @@ const PICK = 14; // pixels from a point within which the pointer finds it
  */
 export function createPlane({ coordinates, rows, sprites, selection, onOpen, onHover = () => {}, label = `Map of ${counted(rows.length, "image")}` }) {
   const n = rows.length;
-  const paint = { before: new Uint8Array(4 * n), after: new Uint8Array(4 * n), states: new Uint8Array(n).fill(STATES.usual), order: Uint32Array.from(rows.keys()) };
+  const paint = { before: new Uint8Array(4 * n), after: new Uint8Array(4 * n), states: new Uint8Array(n), order: new Uint32Array(n), starts: new Uint32Array(5) };
   const bounds = boundsOf(coordinates);
   const camera = new Camera(bounds);
   const index = indexPoints(coordinates, bounds);
@@ -57,7 +62,9 @@ export function createPlane({ coordinates, rows, sprites, selection, onOpen, onH
   let frame = 0;
   let stillTimer = 0;
   const seen = new Uint32Array(MAX_IMAGES);
-  const look = { size: 3, ratio: 1, share: 1, ink: [0, 0, 0] };
+  const look = { size: 3, ratio: 1, share: 1, detail: 1, ink: [0, 0, 0] };
+  let detail = 1; // the share of points that are drawn in motion
+  let lastFrame = 0;
 
   const pointCanvas = h("canvas", { class: "plane-layer" });
   const imageCanvas = h("canvas", { class: "plane-layer" });
@@ -130,20 +137,14 @@ export function createPlane({ coordinates, rows, sprites, selection, onOpen, onH
 
   /** Works out the state of each point, and the order in which points are drawn. */
   function restate() {
-    const counts = new Uint32Array(5);
     for (let point = 0; point < n; point += 1) {
       let state = STATES.usual;
       if (visible && !visible.has(rows[point])) state = STATES.filtered;
       else if (selection.size && selection.has(rows[point])) state = STATES.selected;
       else if (focused !== null && groups.of[point] !== focused) state = STATES.unfocused;
       paint.states[point] = state;
-      counts[state + 1] += 1;
     }
-    for (let state = 1; state < 5; state += 1) counts[state] += counts[state - 1];
-    for (let point = 0; point < n; point += 1) {
-      paint.order[counts[paint.states[point]]] = point;
-      counts[paint.states[point]] += 1;
-    }
+    sortByState(paint);
     points.update();
     schedule();
   }
@@ -175,16 +176,33 @@ export function createPlane({ coordinates, rows, sprites, selection, onOpen, onH
     look.share = Math.max(0, Math.min(1, (now - blendStart) / BLEND_MS));
     const base = n > 50_000 ? 2.4 : n > 5_000 ? 3.6 : 5.5;
     look.size = Math.min(11, base * Math.max(1, (camera.scale / camera.wholeScale) ** 0.35));
+    look.detail = isStill ? 1 : detailFor(now - lastFrame);
+    lastFrame = now;
     points.draw(camera, look);
-    context.setTransform(look.ratio, 0, 0, look.ratio, 0, 0);
-    context.clearRect(0, 0, camera.width, camera.height);
     const count = collect();
+    // A canvas that is not seen costs a frame nothing.
+    imageCanvas.hidden = count <= 0 && !polygon.length;
+    if (!imageCanvas.hidden) {
+      context.setTransform(look.ratio, 0, 0, look.ratio, 0, 0);
+      context.clearRect(0, 0, camera.width, camera.height);
+    }
     if (count > 0) drawImages(context, count);
     if (polygon.length) drawLasso(context);
-    labels.draw(camera, count < 0);
+    labels.draw(camera, count < 0 ? 0 : sideNow(), isStill);
     if (look.share < 1) schedule();
     root.dataset.drawn = "";
     if (isStill) Object.assign(root.dataset, { images: Math.max(0, count), view: `${camera.x} ${camera.y} ${camera.scale}` });
+  }
+
+  /**
+   * The share of points to draw in motion: fewer where frames take long, as without a GPU.
+   *
+   * @param {number} elapsed ms since the last frame
+   */
+  function detailFor(elapsed) {
+    if (elapsed > SLOW_MS && elapsed < PAUSE_MS) detail = Math.max(Math.min(1, LEAST_DRAWN / n), detail * 0.6);
+    else if (elapsed < FAST_MS) detail = Math.min(1, detail * 1.1);
+    return detail;
   }
 
   /**

@@ -191,7 +191,7 @@ export function createPlane({ coordinates, rows, sprites, selection, onOpen, onH
     labels.draw(camera, count < 0 ? 0 : sideNow(), isStill);
     if (look.share < 1) schedule();
     root.dataset.drawn = "";
-    if (isStill) Object.assign(root.dataset, { images: Math.max(0, count), view: `${camera.x} ${camera.y} ${camera.scale}` });
+    if (isStill) Object.assign(root.dataset, { images: Math.max(0, count), camera: `${camera.x} ${camera.y} ${camera.scale}` });
   }
 
   /**

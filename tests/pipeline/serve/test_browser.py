@@ -286,14 +286,12 @@ def test_a_click_on_the_map_shows_the_image(served, browser, size):
     with visit(browser, served.port, size) as seen:
         page = seen.page
         seen.open("map")
-        page.wait_for_selector("[data-drawn='60']")
-        locate = """(point) => {
-          const plot = document.querySelector("[data-drawn]");
-          const {xaxis, yaxis, _size} = plot._fullLayout;
-          const box = plot.getBoundingClientRect();
-          const trace = plot._fullData[0];
-          return [box.left + _size.l + xaxis.l2p(trace.x[point]),
-                  box.top + _size.t + yaxis.l2p(trace.y[point])];
+        page.wait_for_selector("[data-drawn][data-points='60'][data-camera]")
+        locate = """([x, y]) => {
+          const stage = document.querySelector(".plane-stage").getBoundingClientRect();
+          const [atX, atY, scale] = document.querySelector("[data-camera]").dataset.camera.split(" ");
+          return [stage.left + stage.width / 2 + (x - atX) * scale,
+                  stage.top + stage.height / 2 - (y - atY) * scale];
         }"""
         # The point farthest from all others: where several overlap, a click may hit any.
         data = served.get("/api/map/points").content
@@ -301,21 +299,17 @@ def test_a_click_on_the_map_shows_the_image(served, browser, size):
         distances = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(60)
         point = int(distances.min(1).argmax())
         page.locator("[data-drawn]").scroll_into_view_if_needed()
-        x, y = page.evaluate(locate, point)
+        x, y = page.evaluate(locate, points[point].tolist())
         page.mouse.move(x, y)
         page.wait_for_timeout(300)
         page.mouse.click(x, y)
         key = served.json(f"/api/images/{point}")["key"]
         expect(page.locator(".shown")).to_contain_text(key)
         seen.shoot("map-clicked")
-        before = page.evaluate("document.querySelector('[data-drawn]')._fullLayout.xaxis.range")
+        scale = "Number(document.querySelector('[data-camera]').dataset.camera.split(' ')[2])"
+        before = page.evaluate(scale)
         page.get_by_role("button", name="Zoom in").click()
-        page.wait_for_function(
-            "(before) => { const [a, b] ="
-            " document.querySelector('[data-drawn]')._fullLayout.xaxis.range;"
-            " return b - a < before[1] - before[0]; }",
-            arg=before,
-        )
+        page.wait_for_function(f"(before) => {scale} > before", arg=before)
         page.get_by_label("Level of the hierarchy").focus()
         page.keyboard.press("Home")
         expect(page.locator(".swatches li")).to_have_count(1)
@@ -325,6 +319,45 @@ def test_a_click_on_the_map_shows_the_image(served, browser, size):
         expect(page.locator(".swatches button").first).to_have_attribute("aria-pressed", "true")
         page.locator(".shown a").last.click()
         expect(page).to_have_url(re.compile("/cluster"))
+
+
+def test_a_lasso_selects_images_and_ctrl_adds_one(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("map")
+        page.wait_for_selector("[data-camera][data-images='60']")
+        box = page.locator(".plane-stage").bounding_box()
+        assert box is not None
+        left, top = box["x"] + 3, box["y"] + 3
+        right, bottom = box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
+        page.get_by_role("button", name="Select with a lasso").click()
+        page.mouse.move(left, top)
+        page.mouse.down()
+        for x, y in ((right, top), (right, bottom), (left, bottom)):
+            page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+        selected = page.get_by_text("60 images selected")
+        expect(selected.first).to_be_visible()
+        page.get_by_role("button", name="Clear").click()
+        expect(page.get_by_role("button", name="Clear")).to_be_hidden()
+        page.locator(".plane-stage").focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("+")
+        page.keyboard.press("Enter")
+        expect(page.locator(".shown a").first).to_be_visible()
+
+
+def test_with_a_gpu_the_map_is_drawn_by_webgl(served, browser):
+    """Here WebGL runs on the CPU, where the map does without it, unless its name is hidden."""
+    with visit(browser, served.port) as seen:
+        seen.page.add_init_script("WebGL2RenderingContext.prototype.getExtension = () => null;")
+        seen.open("map")
+        seen.page.wait_for_selector("[data-drawn][data-points='60'][data-camera]")
+        drawn = """() => {
+          const gl = document.querySelector(".plane canvas").getContext("webgl2");
+          return [gl.getError(), gl.getParameter(gl.CURRENT_PROGRAM) !== null];
+        }"""
+        assert seen.page.evaluate(drawn) == [0, True]
 
 
 def test_the_keyboard_reaches_everything(served, browser):

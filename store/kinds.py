@@ -324,6 +324,21 @@ PROJECTION = Kind(
     },
 )
 
+SPRITES = Kind(
+    name="sprites",
+    format=1,
+    files={
+        # One part a sheet: a JPEG of squares, row by row from the upper left; and whose they are.
+        "rows": Table(
+            suffix=".parquet",
+            columns=(
+                Column(name="row", type="int64", unit="row of the embeddings, over all parts"),
+            ),
+        ),
+        "sheet": Blob(suffix=".jpg"),
+    },
+)
+
 EDITS = Kind(
     name="edits",
     format=1,
@@ -386,6 +401,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             LISTS,
             INDEX,
             PROJECTION,
+            SPRITES,
             EDITS,
         )
     }

@@ -25,7 +25,6 @@ LIBRARIES = (
     "multiprocessing.context",
     "open_clip",
     "PIL.Image",
-    "plotly",
     "portalocker",
     "psutil",
     "pyarrow.parquet",

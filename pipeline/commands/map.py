@@ -30,18 +30,22 @@ def map_(
         int, typer.Option("--rows", min=2, help="Rows that the map is fitted on, at most.")
     ] = 10_000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the fit.")] = 0,
+    sprites: Annotated[
+        bool,
+        typer.Option("--sprites/--no-sprites", help="Draw a small image of every row, too."),
+    ] = True,
 ) -> None:
     """Place every image in a plane, similar ones close together.
 
     `cpp-pipe serve` shows the plane as a map. It is fitted on some rows; every other row is placed
-    beside the rows that it is most similar to.
+    beside the rows that it is most similar to. The images are read once more, to draw them small.
 
     \b
       cpp-pipe map
       cpp-pipe map --method umap --rows 50000
     """
     from ...stages.map import Map
-    from ..serve.preparation import make_map
+    from ..serve.preparation import make_map, make_sprites
 
     for flag, value, allowed in (
         ("--method", method, ("tsne", "umap", "pca")),
@@ -49,8 +53,9 @@ def map_(
     ):
         if value not in allowed:
             raise ConfigError(f"{flag} must be one of {', '.join(allowed)}, got {value!r}")
+    plan = open_plan(common)
     made = make_map(
-        open_plan(common),
+        plan,
         Map(
             method=cast("Method", method),
             space=cast("Literal['features', 'embeddings']", space),
@@ -58,7 +63,11 @@ def map_(
             seed=seed,
         ),
     )
+    drawn = make_sprites(plan) if sprites else None
     print_text(
         f"{counted(made.rows, 'row')} in the plane, fitted on {made.facts['fitted']:,} by {method}"
     )
+    if drawn is not None:
+        sheets = counted(len(drawn.parts), "sheet")
+        print_text(f"{counted(drawn.rows, 'small image')} on {sheets}")
     print_next(common, ["serve"], result=made.folder)

@@ -17,7 +17,7 @@ from .search import open_run
 if TYPE_CHECKING:
     from ..making.plan import Plan
 
-_LIBRARIES = ("fastapi", "uvicorn", "plotly")
+_LIBRARIES = ("fastapi", "uvicorn")
 
 _MIB = 2**20
 
@@ -148,9 +148,11 @@ def _require_server() -> None:
 
 def _prepare(plan: "Plan", *, make: bool, with_map: bool) -> None:
     from ...stages.map import Map
-    from ..serve.preparation import make_map, prepare
+    from ..serve.preparation import make_map, make_sprites, prepare
 
     if make:
         prepare(plan)
-    if with_map and open_run(plan).current("projection") is None:
-        make_map(plan, Map(), asked_by="serve")
+    if with_map:
+        if open_run(plan).current("projection") is None:
+            make_map(plan, Map(), asked_by="serve")
+        make_sprites(plan, asked_by="serve")

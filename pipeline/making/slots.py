@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ...stages.caption import Caption
 from ...stages.contract import Stage
+from ...stages.draw_sprites import DrawSprites
 from ...stages.fingerprint import Fingerprint
 from ...stages.map import Map
 from ...stages.project import Project, ProjectViews
@@ -78,5 +79,6 @@ FILLINGS: Mapping[str, Callable[[Settings], Filling]] = {
     "words": _words,
     "captions": _captions,
     "projection": lambda settings: Filling(Map(), {}),
+    "sprites": lambda settings: Filling(DrawSprites(), {}),
     "fingerprints": lambda settings: Filling(Fingerprint(), {}),
 }

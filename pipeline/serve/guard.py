@@ -14,21 +14,17 @@ from .hosts import Hosts, port_of
 COOKIE = "cpp_pipe_token_{port}"
 """Browsers send a cookie to every port of a host, so each server has its own name for it."""
 
-MAP_PAGE = "/map"
-"""The only page with a looser policy: its drawing library compiles functions and sets styles."""
-
-VIEWS = ("/", "/cluster", "/review", "/image", "/search", "/run", "/docs", MAP_PAGE)
+VIEWS = ("/", "/cluster", "/review", "/image", "/search", "/run", "/docs", "/map")
 """Addresses of the page's views, which a person opens; all others are requested by scripts."""
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'{script}; style-src 'self'{style}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-_STRICT = _POLICY.format(script="", style="")
-_FOR_MAP = _POLICY.format(script=" 'unsafe-eval'", style=" 'unsafe-inline'")
 
 _HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -64,7 +60,7 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_headers_for(scope, message)]
+                message["headers"] = [*message["headers"], *_headers_for(message)]
             await send(message)
 
         scope, parameters = _take_token(scope)
@@ -156,10 +152,9 @@ def _take_token(scope: Scope) -> tuple[Scope, list[tuple[str, str]]]:
     return {**scope, "query_string": urlencode(rest).encode()}, parameters
 
 
-def _headers_for(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
+def _headers_for(message: Message) -> list[tuple[bytes, bytes]]:
     """The headers that every answer gets; what does not say so itself is not stored."""
-    policy = _FOR_MAP if scope["path"] == MAP_PAGE else _STRICT
-    headers = [*_HEADERS, (b"content-security-policy", policy.encode())]
+    headers = list(_HEADERS)
     if all(name.lower() != b"cache-control" for name, _ in message["headers"]):
         headers.append((b"cache-control", b"no-store"))
     return headers

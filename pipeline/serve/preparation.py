@@ -1,10 +1,12 @@
 """What `serve` makes first: clusters, indexes, a hierarchy with all rows assigned to it, a map."""
 
 from ...stages.assign import Assign
+from ...stages.draw_sprites import DrawSprites
 from ...stages.map import Map
-from ...store import Artifact, ConfigError, MissingError
+from ...store import Artifact, ConfigError, MissingError, ShardError
 from ..making.plan import Plan
 from ..view.searcher import has_faiss
+from ..wording import agreeing, counted
 from .tree import LEVELS, Tree
 
 
@@ -35,6 +37,28 @@ def _renew_captions(plan: Plan) -> None:
 def make_map(plan: Plan, stage: Map, *, asked_by: str = "") -> Artifact:
     """The projection that a stage makes for a run; made unless it exists."""
     return plan.make("projection", stage=stage, asked_by=asked_by)
+
+
+def make_sprites(plan: Plan, *, asked_by: str = "") -> Artifact | None:
+    """The small images that the map is drawn from; made unless they exist.
+
+    None where the images are gone, or were never there: then the map has points only.
+    """
+    if not plan.settings.data.is_named:
+        plan.say("map: drawn without small images, because the embeddings were imported")
+        return None
+    try:
+        sprites = plan.make("sprites", stage=DrawSprites(), asked_by=asked_by)
+    except (ConfigError, MissingError, ShardError) as error:
+        plan.say(f"map: drawn without small images: {error}")
+        return None
+    unreadable = sum(int(part.facts["unreadable"]) for part in sprites.parts)
+    if unreadable:
+        plan.say(
+            f"map: {counted(unreadable, 'image')} cannot be read and "
+            f"{agreeing(unreadable, 'is a grey square', 'are grey squares')}"
+        )
+    return sprites
 
 
 def _put_rows_into(plan: Plan, hierarchy: Artifact) -> None:

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 _GZIP_OVER = 2_000
 """Bytes above which an answer is compressed."""
 
+FOREVER = "private, max-age=31536000, immutable"
+"""The `cache-control` of what never changes at its address."""
+
 _CACHE_BYTES = 32 * 2**20
 """Of answers in memory: a few thousand clusters in full."""
 

@@ -1,31 +1,37 @@
 """Routes of the map: points in the plane, and the clusters that colour them."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...stages.draw_sprites import MAX_POINTS
 from ...store import Artifact, MissingError
+from ..view.facts import find_readable
 from .cluster_facts import TREE
 from .damage import reading
-from .models import MapFacts
+from .models import MapFacts, SpriteFacts
 from .open_run import CurrentRun, OpenRun, pick_evenly
-from .responses import ERROR_RESPONSES, CachedAnswer, json_response, to_json
+from .responses import (
+    BINARY,
+    ERROR_RESPONSES,
+    FOREVER,
+    NUMBERS,
+    CachedAnswer,
+    json_response,
+    to_json,
+)
 from .workers import Workers
 
-MAX_POINTS = 200_000
-"""Points that are sent: a screen has no room for more."""
-
-_BINARY = "application/octet-stream"
-
-_NUMBERS = {
+_SHEET: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "numbers, little-endian",
-        "content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}},
-    }
+        "description": "a sheet of small images",
+        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "the sheet that the browser has"},
 }
 
 
@@ -44,12 +50,13 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             method=str(config["method"]),
             space=config["space"],
             fitted=int(projection.facts["fitted"]),
+            has_sprites=await workers.run(_find_sprites, opened) is not None,
         )
         return json_response(to_json(answer))
 
     @app.get(
         "/api/map/points",
-        responses={**ERROR_RESPONSES, **_NUMBERS},
+        responses={**ERROR_RESPONSES, **NUMBERS},
         tags=["map"],
         response_model=None,
     )
@@ -59,7 +66,7 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
 
     @app.get(
         "/api/map/clusters",
-        responses={**ERROR_RESPONSES, **_NUMBERS},
+        responses={**ERROR_RESPONSES, **NUMBERS},
         tags=["map"],
         response_model=None,
     )
@@ -77,12 +84,64 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         name = current.opened.clusters.groupings[0].name if grouping is None else grouping
         return await numbers(f"map {name}", lambda opened: _clusters(opened, name), request, name)
 
+    @app.get(
+        "/api/map/sprites", response_model=SpriteFacts, responses=ERROR_RESPONSES, tags=["map"]
+    )
+    async def sprites() -> Response:
+        """What the sheets of small images hold; the map is drawn from them."""
+        drawn = await workers.run(_need_sprites, current.opened)
+        answer = SpriteFacts(
+            rows=drawn.rows,
+            side=int(drawn.facts["side"]),
+            columns=int(drawn.facts["columns"]),
+            sheets=[part.rows for part in drawn.parts],
+            unreadable=sum(int(part.facts["unreadable"]) for part in drawn.parts),
+            version=drawn.version,
+        )
+        return json_response(to_json(answer))
+
+    @app.get(
+        "/api/map/sprites/rows",
+        responses={**ERROR_RESPONSES, **NUMBERS},
+        tags=["map"],
+        response_model=None,
+    )
+    async def sprite_rows(request: Request) -> Response:
+        """The row of each small image as int32, sheet by sheet, in the order of their places."""
+        return await numbers("map sprites", _sprite_rows, request)
+
+    @app.get(
+        "/api/map/sprites/{sheet}",
+        responses={**_SHEET, **ERROR_RESPONSES},
+        tags=["map"],
+        response_model=None,
+    )
+    async def sheet(
+        sheet: Annotated[int, Path(ge=0, le=2**31 - 1, description="Its number, from 0.")],
+        request: Request,
+        v: Annotated[
+            str | None,
+            Query(max_length=40, description="The `version`: lets a browser cache the sheet."),
+        ] = None,
+    ) -> Response:
+        """A sheet: a JPEG of squares, row by row from the upper left."""
+        drawn = await workers.run(_need_sprites, current.opened)
+        if sheet >= len(drawn.parts):
+            raise MissingError(f"sheet must be from 0 to {len(drawn.parts) - 1}, got {sheet}")
+        tag = f'"{drawn.version}-{sheet}"'
+        is_fixed = v == drawn.version
+        headers = {"etag": tag, "cache-control": FOREVER if is_fixed else "private, no-cache"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        data = await workers.run(_read_sheet, drawn, sheet, kind="images")
+        return Response(data, media_type="image/jpeg", headers=headers)
+
     async def numbers(
         name: str, make: Callable[[OpenRun], bytes], request: Request, grouping: str = ""
     ) -> Response:
         opened = current.opened
         answer = await workers.run(
-            opened.answers(grouping).get, name, lambda: CachedAnswer(make(opened), _BINARY)
+            opened.answers(grouping).get, name, lambda: CachedAnswer(make(opened), BINARY)
         )
         return answer.response(request)
 
@@ -117,3 +176,28 @@ def _clusters(opened: OpenRun, grouping: str) -> bytes:
     numbers = partition.cluster[_shown_rows(opened)].astype("<i4")
     numbers[numbers == partition.k] = -1
     return numbers.tobytes()
+
+
+def _find_sprites(opened: OpenRun) -> Artifact | None:
+    """The sheets of small images, if there are any that are current."""
+    sprites = find_readable(opened.run, "sprites", is_current=True)
+    return sprites if sprites is not None and sprites.rows else None
+
+
+def _need_sprites(opened: OpenRun) -> Artifact:
+    """The sheets of small images; MissingError if the run has none that are current."""
+    sprites = _find_sprites(opened)
+    if sprites is None:
+        raise MissingError("the map has no small images: run `cpp-pipe map`")
+    return sprites
+
+
+def _sprite_rows(opened: OpenRun) -> bytes:
+    sprites = _need_sprites(opened)
+    with reading(sprites):
+        return np.asarray(sprites.column("row"), "<i4").tobytes()
+
+
+def _read_sheet(sprites: Artifact, sheet: int) -> bytes:
+    with reading(sprites):
+        return sprites.path(sprites.parts[sheet].name, "sheet", is_read_whole=True).read_bytes()

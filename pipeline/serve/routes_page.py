@@ -3,7 +3,6 @@
 import hashlib
 import re
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -22,8 +21,6 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-_PLOTLY = "plotly.min.js"
-
 
 def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     """Adds the routes to the application."""
@@ -38,8 +35,6 @@ def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None
 
     @app.get("/static/{name:path}", include_in_schema=False)
     async def static(name: str, request: Request) -> Response:
-        if name == _PLOTLY:
-            return _file(request, await workers.run(_plotly), _TYPES[".js"])
         if name not in files:
             return Response(f"{name[:40]!r} does not exist\n", 404, media_type="text/plain")
         return _file(request, *files[name])
@@ -65,12 +60,6 @@ def _read_files() -> dict[str, tuple[bytes, str]]:
     )
     files["theme.css"] = (theme.encode(), _TYPES[".css"])
     return files
-
-
-@cache
-def _plotly() -> bytes:
-    """The drawing library of the map, from its Python package."""
-    return (resources.files("plotly") / "package_data" / _PLOTLY).read_bytes()
 
 
 @cache

@@ -17,7 +17,7 @@ from .images import MEDIA_TYPES
 from .models import MAX_ROWS, Hits, ImageFacts, SearchOptions, SearchQuery, Space
 from .open_run import CurrentRun, OpenRun
 from .request_body import Bodies
-from .responses import ERROR_RESPONSES, json_response, to_json
+from .responses import ERROR_RESPONSES, FOREVER, json_response, to_json
 from .workers import Workers
 
 RowPath = Annotated[int, Path(ge=0, lt=2**31)]
@@ -44,8 +44,6 @@ _ORIGINAL: dict[int | str, dict[str, Any]] = {
     200: {"description": "the bytes", **_binary(*MEDIA_TYPES, "application/octet-stream")}
 }
 _UPLOAD = {"requestBody": {"required": True, **_binary("application/octet-stream")}}
-
-_FOREVER = "private, max-age=31536000, immutable"
 
 
 def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodies: Bodies) -> None:
@@ -117,7 +115,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         opened = current.opened
         tag = f'"{opened.embeddings.version}-{row}-{size}"'
         is_fixed = v == opened.generation
-        headers = {"etag": tag, "cache-control": _FOREVER if is_fixed else "private, no-cache"}
+        headers = {"etag": tag, "cache-control": FOREVER if is_fixed else "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         resized = opened.images.find(row, int(size))

@@ -23,6 +23,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "duplicates/copies": ("copies of images are", "duplicates --tier same"),
     "edits": ("the sealed decisions {space} are", "edit seal --replace {space}"),
     "projection": ("the map is", "map"),
+    "sprites": ("small images of the map are", "map"),
     "quantizer": ("the quantizer of {space} is", "index"),
     "lists": ("the lists of {space} are", "index"),
     "index": ("the index of {space} is", "index"),

@@ -247,6 +247,7 @@ def test_lineage_leads_back_to_the_embeddings(world):
         "index",
         "edits",
         "fingerprints",
+        "sprites",
     }
 
 

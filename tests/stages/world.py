@@ -11,6 +11,7 @@ from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.contract import Runtime, Stage
 from cpp_pipe.stages.copies import Copies
+from cpp_pipe.stages.draw_sprites import DrawSprites
 from cpp_pipe.stages.duplicates import Duplicates
 from cpp_pipe.stages.edits.edit import Edit
 from cpp_pipe.stages.fingerprint import Fingerprint
@@ -82,6 +83,7 @@ OTHER_SLOTS = (
     "index/merged",
     "edits/final",
     "fingerprints",
+    "sprites",
     "duplicates/copies",
 )
 """Slots of stages that no plan makes by default."""
@@ -116,12 +118,13 @@ def make_whole_world(plan: Plan, folder: Path) -> Mapping[str, Made]:
         "index/merged": Index(space="embeddings", factory=factory),
         "edits/final": Seal(edits=decisions_on(artifacts["assignments"])),
         "fingerprints": Fingerprint(),
+        "sprites": DrawSprites(),
         "duplicates/copies": Copies(),
     }
     settings = world["embeddings"].settings
     for slot, stage in stages.items():
         images = world["embeddings"].job.runtime.sources
-        own = {Import: sources, Fingerprint: images}.get(type(stage), {})
+        own = {Import: sources, Fingerprint: images, DrawSprites: images}.get(type(stage), {})
         runtime = Runtime(device="cpu", max_skipped=0.5, sources=own)
         inputs = {need: artifacts[need] for need in stage.needs}
         job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)

@@ -49,6 +49,7 @@ RUNS: Mapping[str, tuple[str, ...]] = {
         "projection",
         "edits/final",
         "fingerprints",
+        "sprites",
         "duplicates/copies",
     ),
     "levels": ("assignments", "captions"),

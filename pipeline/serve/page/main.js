@@ -2,7 +2,6 @@
 
 import * as docsView from "./docs.js";
 import * as imageView from "./image.js";
-import * as mapView from "./map.js";
 import * as reviewView from "./workbench/review.js";
 import * as runView from "./run.js";
 import * as searchView from "./search.js";
@@ -27,9 +26,9 @@ import { keepUpload } from "./upload.js";
  *
  * @type {Record<string, {show: (parameters: any, context: any) => Promise<any>}>}
  */
-const VIEWS = { "": workbench, cluster: { show: workbench.showCluster }, review: reviewView, image: imageView, search: searchView, map: mapView, run: runView, docs: docsView };
+const VIEWS = { "": workbench, cluster: { show: workbench.showCluster }, review: reviewView, image: imageView, search: searchView, map: { show: workbench.showMap }, run: runView, docs: docsView };
 /** @type {Record<string, string>} */
-const TABS = { "": "workbench", cluster: "workbench", image: "workbench" };
+const TABS = { "": "workbench", cluster: "workbench", image: "workbench", map: "workbench" };
 const MAX_KEPT_VIEWS = 8;
 const POLL_SECONDS = 15;
 const PATIENCE = 250; // ms until the page says that a view is loading
@@ -115,12 +114,6 @@ async function show(address, { restore = false, moveFocusThere = true } = {}) {
  */
 function go(link, { replace = false } = {}) {
   const address = new URL(link, base);
-  // The map needs a looser content policy, which a document has from its start.
-  const isOtherDocument = (viewName(address) === "map") !== (viewName(here()) === "map");
-  if (isOtherDocument) {
-    location.assign(address);
-    return;
-  }
   leave();
   history[replace ? "replaceState" : "pushState"]({}, "", address);
   show(address);

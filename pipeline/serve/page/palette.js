@@ -22,12 +22,29 @@ function rgb(hue, saturation, lightness) {
   return `rgb(${channel(0)}, ${channel(8)}, ${channel(4)})`;
 }
 
+const LEAST_SHARE = 0.25; // of a node's hues, for the smaller of its children
+
 /**
- * A stepped colour scale of Plotly: value i of n lies in the middle of step i.
+ * The colours of a hierarchy's nodes, by number. A node has the colour of its larger child, so that
+ * colours stay when the level moves; the smaller child has a hue beside it, and another lightness.
  *
- * @param {string[]} colours
+ * @param {{left: number | null, right: number | null, size: number}[]} nodes the last is the root
  */
-export function steppedScale(colours) {
-  const n = colours.length;
-  return colours.flatMap((each, place) => [[place / n, each], [(place + 1) / n, each]]);
+export function treeColours(nodes) {
+  /** @type {string[]} */
+  const colours = Array(nodes.length).fill(GREY);
+  // Not by recursion: a tree may be as deep as it has leaves.
+  const waiting = nodes.length ? [{ number: nodes.length - 1, hue: 205, width: 360, step: 0 }] : [];
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const { number, hue, width, step } = next;
+    colours[number] = rgb(hue % 360, SATURATION[step % 3] / 100, LIGHTNESS[step % 3] / 100);
+    const { left, right } = nodes[number];
+    if (left === null || right === null) continue;
+    const [larger, smaller] = nodes[left].size >= nodes[right].size ? [left, right] : [right, left];
+    const [a, b] = [Math.sqrt(nodes[larger].size), Math.sqrt(nodes[smaller].size)];
+    const share = Math.max(LEAST_SHARE, b / (a + b || 1));
+    waiting.push({ number: larger, hue, width: width * (1 - share), step });
+    waiting.push({ number: smaller, hue: hue + width * (1 - share), width: width * share, step: step + 1 });
+  }
+  return colours;
 }

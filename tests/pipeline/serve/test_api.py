@@ -1,9 +1,11 @@
 """The JSON API over a real run: its answers are what the store holds."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.models import MAX_ROWS
@@ -276,6 +278,27 @@ def test_the_map_has_a_point_and_a_cluster_for_every_row(served, run):
     assert np.bincount(leaves).tolist() == [
         node["size"] for node in served.json("/api/tree")["nodes"] if node["left"] is None
     ]
+
+
+def test_the_sheets_of_the_map_hold_every_image_in_the_order_of_the_rows(served):
+    facts = served.json("/api/map/sprites")
+    assert (facts["rows"], facts["sheets"], facts["unreadable"]) == (60, [60], 0)
+    assert np.frombuffer(served.get("/api/map/sprites/rows").content, "<i4").tolist() == [
+        *range(60)
+    ]
+    answer = served.get("/api/map/sprites/0", v=facts["version"])
+    assert "immutable" in answer.headers["cache-control"]
+    again = {"if-none-match": answer.headers["etag"]}
+    assert served.client.get("/api/map/sprites/0", headers=again).status_code == 304
+    assert "no-cache" in served.get("/api/map/sprites/0").headers["cache-control"]
+    assert served.get("/api/map/sprites/1").status_code == 404
+    sheet = Image.open(io.BytesIO(answer.content)).convert("L")
+    assert sheet.size == (2048, 2048)
+    for row in (0, 7, 59):
+        drawn = np.asarray(sheet.crop((32 * row, 0, 32 * row + 32, 32)), float)
+        image = Image.open(io.BytesIO(served.get(f"/api/pictures/{row}", size=128).content))
+        expected = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BICUBIC), float)
+        assert np.abs(drawn - expected).mean() < 8, row  # JPEG keeps no exact pixels
 
 
 def test_scores_are_those_of_eval(served):

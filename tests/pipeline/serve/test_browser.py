@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
@@ -207,52 +206,6 @@ def test_an_upload_that_is_no_image_is_reported(served, browser, tmp_path):
             seen.page.get_by_text("Choose an image").click()
         chooser.value.set_files(tmp_path / "not.png")
         expect(seen.page.locator(".results")).to_contain_text("cannot be decoded")
-
-
-@SIZES
-def test_a_click_on_the_map_shows_the_image(served, browser, size):
-    with visit(browser, served.port, size) as seen:
-        page = seen.page
-        seen.open("map")
-        page.wait_for_selector("[data-drawn='60']")
-        locate = """(point) => {
-          const plot = document.querySelector("[data-drawn]");
-          const {xaxis, yaxis, _size} = plot._fullLayout;
-          const box = plot.getBoundingClientRect();
-          const trace = plot._fullData[0];
-          return [box.left + _size.l + xaxis.l2p(trace.x[point]),
-                  box.top + _size.t + yaxis.l2p(trace.y[point])];
-        }"""
-        # The point farthest from all others: where several overlap, a click may hit any.
-        data = served.get("/api/map/points").content
-        points = np.frombuffer(data[: 8 * 60], "<f4").reshape(60, 2)
-        distances = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(60)
-        point = int(distances.min(1).argmax())
-        page.locator("[data-drawn]").scroll_into_view_if_needed()
-        x, y = page.evaluate(locate, point)
-        page.mouse.move(x, y)
-        page.wait_for_timeout(300)
-        page.mouse.click(x, y)
-        key = served.json(f"/api/images/{point}")["key"]
-        expect(page.locator(".shown")).to_contain_text(key)
-        seen.shoot("map-clicked")
-        before = page.evaluate("document.querySelector('[data-drawn]')._fullLayout.xaxis.range")
-        page.get_by_role("button", name="Zoom in").click()
-        page.wait_for_function(
-            "(before) => { const [a, b] ="
-            " document.querySelector('[data-drawn]')._fullLayout.xaxis.range;"
-            " return b - a < before[1] - before[0]; }",
-            arg=before,
-        )
-        page.get_by_label("Level of the hierarchy").focus()
-        page.keyboard.press("Home")
-        expect(page.locator(".swatches li")).to_have_count(1)
-        page.get_by_role("combobox", name="Colour by").select_option("k-3")
-        expect(page.locator(".swatches li")).to_have_count(3)
-        page.locator(".swatches button").first.click()
-        expect(page.locator(".swatches button").first).to_have_attribute("aria-pressed", "true")
-        page.locator(".shown a").last.click()
-        expect(page).to_have_url(re.compile("/cluster"))
 
 
 def test_the_keyboard_reaches_everything(served, browser):

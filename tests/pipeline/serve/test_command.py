@@ -44,7 +44,7 @@ def test_the_help_says_how_it_ends():
 def test_a_client_that_does_not_read_does_not_hold_up_the_end(finished):
     with start(finished) as server, contextlib.ExitStack() as held:
         for _ in range(3):
-            held.enter_context(ask(server.port, "/static/plotly.min.js", server.token))
+            held.enter_context(ask(server.port, "/openapi.json", server.token))
         assert server.client.get("/api/run").status_code == 200
         began = time.monotonic()
         code, _, err = server.stop(signal.SIGINT)

@@ -1,11 +1,18 @@
 """The stage `map` and its command: a point for every row, the same every time."""
 
+import io
+import shutil
+import tarfile
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.options import Common, open_plan
+from cpp_pipe.pipeline.serve.open_run import pick_evenly
 from cpp_pipe.pipeline.serve.preparation import make_map, prepare
+from cpp_pipe.stages.draw_sprites import MAX_POINTS, choose_drawn
 from cpp_pipe.stages.map import Map
 from cpp_pipe.store import ConfigError, Store
 from cpp_pipe.store.upkeep import verify
@@ -65,6 +72,58 @@ def test_invalid_settings_are_refused(store):
     assert "must be one of features, embeddings" in fail(store, "map", "--space", "pixels")
     with pytest.raises(ConfigError, match="must be at least 2"):
         Map(rows=1)
+
+
+def test_the_map_draws_every_image_small_unless_it_is_told_not_to(store):
+    ran = succeed(store, "map", "--method", "pca")
+    assert "60 small images on 1 sheet" in ran.out.splitlines()
+    assert Run.open(store).current("sprites") is not None
+    assert "small image" not in succeed(store, "map", "--method", "pca", "--no-sprites").out
+
+
+def test_a_map_of_images_that_are_gone_is_made_without_them(tmp_path, digit_shards):
+    shards = tmp_path / "shards"
+    shutil.copytree(digit_shards, shards)
+    store = tmp_path / "artifacts"
+    embed(store, shards)
+    shutil.rmtree(shards)
+    ran = succeed(store, "map", "--method", "pca", "--space", "embeddings")
+    assert "map: drawn without small images:" in ran.err
+    run = Run.open(store)
+    assert run.current("projection") is not None and run.find("sprites") is None
+
+
+def test_an_image_that_was_damaged_is_a_grey_square_and_is_counted(tmp_path):
+    # A shard is known by its edges, so that damage in its middle shows only when images are read.
+    shard, rng = tmp_path / "noise.tar", np.random.default_rng(0)
+    with tarfile.open(shard, "w") as tar:
+        for number in range(5):
+            encoded = io.BytesIO()
+            noise = rng.integers(0, 255, (400, 400, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(encoded, "PNG")
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = len(encoded.getvalue())
+            tar.addfile(member, io.BytesIO(encoded.getvalue()))
+    store = tmp_path / "artifacts"
+    embed(store, shard)
+    row = Run.open(store).artifact("embeddings").column("offset")[2]
+    with shard.open("r+b") as file:
+        file.seek(row + 1000)
+        file.write(bytes(100_000))
+    ran = succeed(store, "map", "--method", "pca", "--space", "embeddings")
+    assert "1 image cannot be read and is a grey square" in " ".join(ran.err.split())
+    sprites = Run.open(store).artifact("sprites")
+    sheet = np.asarray(Image.open(sprites.path(sprites.only_part, "sheet")))
+    squares = [sheet[:32, 32 * place : 32 * place + 32] for place in range(6)]
+    assert [bool(square.std() > 5) for square in squares] == [True, True, False, True, True, False]
+
+
+def test_of_many_rows_some_at_even_distances_are_drawn_and_all_of_them_lie_on_the_map():
+    drawn = choose_drawn(1_000_000, 100_000)
+    shown = pick_evenly(np.arange(1_000_000), MAX_POINTS)
+    assert len(drawn) == 100_000 and (np.diff(drawn) > 0).all() and np.isin(drawn, shown).all()
+    assert np.diff(drawn).min() >= 5 and np.diff(drawn).max() <= 15
+    assert choose_drawn(7, 100).tolist() == [*range(7)]
 
 
 def test_new_features_need_a_new_map(store, digit_shards):

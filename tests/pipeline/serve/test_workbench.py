@@ -3,6 +3,7 @@
 import re
 import time
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -173,6 +174,82 @@ def test_two_clusters_are_compared(served, browser):
         seen.shoot("compare")
         page.get_by_label("Second cluster").select_option("3")
         expect(page).to_have_url(re.compile("pair=1%2C3"))
+
+
+@SIZES
+def test_a_click_on_the_map_shows_the_image(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("map")
+        page.wait_for_selector("[data-drawn][data-points='60'][data-camera]")
+        locate = """([x, y]) => {
+          const stage = document.querySelector(".plane-stage").getBoundingClientRect();
+          const camera = document.querySelector("[data-camera]").dataset.camera;
+          const [atX, atY, scale] = camera.split(" ");
+          return [stage.left + stage.width / 2 + (x - atX) * scale,
+                  stage.top + stage.height / 2 - (y - atY) * scale];
+        }"""
+        # The point farthest from all others: where several overlap, a click may hit any.
+        data = served.get("/api/map/points").content
+        points = np.frombuffer(data[: 8 * 60], "<f4").reshape(60, 2)
+        distances = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(60)
+        point = int(distances.min(1).argmax())
+        page.locator("[data-drawn]").scroll_into_view_if_needed()
+        x, y = page.evaluate(locate, points[point].tolist())
+        page.mouse.move(x, y)
+        page.wait_for_timeout(300)
+        page.mouse.click(x, y)
+        key = served.json(f"/api/images/{point}")["key"]
+        expect(page.locator(".inspector h2")).to_have_text(key)
+        seen.shoot("map-clicked")
+        if size == PHONE:
+            page.get_by_role("button", name="Close").click()
+        scale = "Number(document.querySelector('[data-camera]').dataset.camera.split(' ')[2])"
+        before = page.evaluate(scale)
+        page.get_by_role("button", name="Zoom in").click()
+        page.wait_for_function(f"(before) => {scale} > before", arg=before)
+        page.get_by_role("combobox", name="Clusters", exact=True).select_option("k-3")
+        expect(page.locator("h1")).to_have_text("60 images in 3 clusters")
+        expect(page).to_have_url(re.compile(r"\?view=map&grouping=k-3"))
+
+
+def test_a_lasso_selects_images_and_ctrl_adds_one(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("map")
+        page.wait_for_selector("[data-camera][data-images='60']")
+        box = page.locator(".plane-stage").bounding_box()
+        assert box is not None
+        left, top = box["x"] + 3, box["y"] + 3
+        right, bottom = box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
+        page.get_by_role("button", name="Select with a lasso").click()
+        page.mouse.move(left, top)
+        page.mouse.down()
+        for x, y in ((right, top), (right, bottom), (left, bottom)):
+            page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+        selected = page.get_by_text("60 selected")
+        expect(selected.first).to_be_visible()
+        page.get_by_role("button", name="Clear").click()
+        expect(page.get_by_role("button", name="Clear")).to_be_hidden()
+        page.locator(".plane-stage").focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("+")
+        page.keyboard.press("Enter")
+        expect(page.locator(".inspector h2")).to_be_visible()
+
+
+def test_with_a_gpu_the_map_is_drawn_by_webgl(served, browser):
+    """Here WebGL runs on the CPU, where the map does without it, unless its name is hidden."""
+    with visit(browser, served.port) as seen:
+        seen.page.add_init_script("WebGL2RenderingContext.prototype.getExtension = () => null;")
+        seen.open("map")
+        seen.page.wait_for_selector("[data-drawn][data-points='60'][data-camera]")
+        drawn = """() => {
+          const gl = document.querySelector(".plane canvas").getContext("webgl2");
+          return [gl.getError(), gl.getParameter(gl.CURRENT_PROGRAM) !== null];
+        }"""
+        assert seen.page.evaluate(drawn) == [0, True]
 
 
 def test_the_list_of_commands_is_searched_by_keys(served, browser):

@@ -6,13 +6,14 @@ import { announce, choices, count, counted, h } from "../dom.js";
 import { rememberRows } from "../imagelist.js";
 import { TREE, cardName } from "../links.js";
 import { missing } from "../missing.js";
-import { colour } from "../palette.js";
+import { colour, treeColours } from "../palette.js";
 import { selection } from "../selection.js";
 import { makeActions } from "./actions.js";
 import { makeCompare } from "./compare.js";
 import { decided, loadDecisions, onDecision, undo } from "./decisions.js";
 import { makeDial } from "./dial.js";
 import { imageGrid } from "./imagegrid.js";
+import { makeMap } from "./imagemap.js";
 import { makeInspector } from "./inspector.js";
 import { openPalette } from "./palette.js";
 import { makeShelf } from "./shelf.js";
@@ -25,6 +26,9 @@ const ADDRESS_DELAY = 250; // ms: browsers limit how often an address may change
 
 /** @type {[import("./state.js").Shown, string][]} */
 const TABS = [["grid", "Grid"], ["map", "Map"], ["compare", "Compare"]];
+
+/** The address of the map: the workbench with the map in its middle. */
+export const showMap = (parameters, context) => show({ ...parameters, view: "map" }, context);
 
 /** The address of one cluster: the workbench with only its images, at a level that holds it. */
 export async function showCluster(parameters, context) {
@@ -54,7 +58,9 @@ export async function show(parameters, { facts, go }) {
     const card = cards[placeOf.get(cluster) ?? -1];
     return card ? cardName(card, grouping()) : `Cluster ${cluster}`;
   };
-  const colourOf = (/** @type {number} */ cluster) => colour(cluster);
+  /** @type {string[] | null} */
+  let nodeColours = null; // of the hierarchy, so that colours stay when the level moves
+  const colourOf = (/** @type {number} */ cluster) => (state.level === null ? colour(cluster) : nodeColours?.[cluster] ?? colour(cluster));
 
   const title = h("h1", { class: "bench-title" });
   const body = h("div", { class: "bench-body" });
@@ -65,6 +71,10 @@ export async function show(parameters, { facts, go }) {
   const actions = makeActions({ nameOf, compare: comparePair });
   const inspector = makeInspector({ actions, openCluster, compare: comparePair, change, first: missing(run) });
   const compare = makeCompare({ choose: (pair) => change({ pair }), actions: (pair) => actions.pair(pair, grouping()) });
+  const map = makeMap({ onOpen: (row) => {
+    inspector.showImage(row);
+    if (getComputedStyle(inspector.root).display === "none") toggleDrawer(inspector.root);
+  } });
   const tray = makeTray(run, { go, clusters: () => cards.filter((card) => card.size).map((card) => [card.id, nameOf(card.id)]) });
   const tabs = choices("View", TABS, state.view, (view) => change({ view }));
   const order = h("select", { "aria-label": "Order of images", on: { change: () => change({ order: order.value }) } }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
@@ -74,12 +84,17 @@ export async function show(parameters, { facts, go }) {
     drawer("Clusters", shelf.root), drawer("Details", inspector.root),
     h("a", { class: "button small", href: "review" }, "Review"));
   const centre = h("section", { class: "bench-centre", "aria-label": "Images" }, title, tools, body);
-  const root = h("div", { class: "bench" }, dial.root, shelf.root, centre, inspector.root, tray.root);
+  const root = h("div", { class: "bench" }, dial.root, shelf.root, centre, inspector.root, tray.root,
+    h("button", { class: "button main drawer-close", type: "button", on: { click: closeDrawers } }, "Close"));
+
+  function closeDrawers() {
+    for (const each of [shelf.root, inspector.root]) each.classList.remove("open");
+  }
 
   /** @param {HTMLElement} panel */
   function toggleDrawer(panel) {
     const isOpen = panel.classList.contains("open");
-    for (const each of [shelf.root, inspector.root]) each.classList.remove("open");
+    closeDrawers();
     panel.classList.toggle("open", !isOpen);
     if (!isOpen) panel.focus();
   }
@@ -94,6 +109,7 @@ export async function show(parameters, { facts, go }) {
     }
     shelf.mark(cluster);
     inspector.showCluster(cluster, state, cards, nameOf);
+    if (state.view === "map") draw();
     keepAddress();
   }
 
@@ -116,7 +132,9 @@ export async function show(parameters, { facts, go }) {
   async function loadCards() {
     const { level } = state;
     if (level === null) return (await getOnce("clusters", { grouping: state.grouping })).cards;
-    return (await getOnce("tree")).nodes.filter((/** @type {any} */ node) => node.coarsest <= level && level <= node.finest);
+    const { nodes } = await getOnce("tree");
+    nodeColours ??= treeColours(nodes);
+    return nodes.filter((/** @type {any} */ node) => node.coarsest <= level && level <= node.finest);
   }
 
   let turn = 0;
@@ -159,6 +177,11 @@ export async function show(parameters, { facts, go }) {
     if (state.view === "compare") {
       body.replaceChildren(compare.root);
       await compare.show(state, cards, nameOf);
+      return;
+    }
+    if (state.view === "map") {
+      body.replaceChildren(map.root);
+      await map.show(run, state, cards, { nameOf, colourOf, visible: images.total < run.rows ? new Set(grid.rows()) : null });
       return;
     }
     body.replaceChildren(images.total ? grid.root : h("div", { class: "empty" }, h("p", null, "No image passes the filters."), h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
@@ -214,6 +237,7 @@ export async function show(parameters, { facts, go }) {
     },
     closed: () => {
       grid.stop();
+      map.close();
       tray.stop();
       stop();
     },

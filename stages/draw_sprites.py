@@ -1,0 +1,179 @@
+"""Images in, sheets of small squares out: what a map of many images is drawn from."""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import numpy as np
+
+from ..store import ConfigError, MissingError, Product, Scratch
+from ..store.digest import digest_json
+from ..store.kinds import SPRITES, Kind
+from .contract import Inputs, Part, Runtime, Stage
+from .sources.images.pixels import UndecodableImage, decode
+from .sources.source import Entry, SampleSource
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIDE = 32
+"""Pixels of a square."""
+
+COLUMNS = 64
+"""Squares in a row of a sheet, and rows of a sheet: 2,048 pixels, which every browser can draw."""
+
+A_SHEET = COLUMNS * COLUMNS
+"""Images on a full sheet."""
+
+MAX_POINTS = 200_000
+"""Rows that a map shows: a screen has no room for more."""
+
+_AT_ONCE = 64
+"""Images that are decoded before they are put on the sheet: bounds the memory."""
+
+_GREY = (128, 128, 128)
+"""Of a square whose image cannot be read."""
+
+_QUALITY = 85
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawSprites(Stage):
+    """Draws every image that was embedded as a small square; of many rows, some at even distances.
+
+    A sheet is a part. A row that is added changes no full sheet, as long as all rows are drawn.
+    """
+
+    name: ClassVar[str] = "draw-sprites"
+    kind: ClassVar[Kind] = SPRITES
+    revision: ClassVar[int] = 1
+    refit: ClassVar[str] = "map"
+    is_thread_invariant: ClassVar[bool] = True
+
+    images: int = 100_000
+    """Images that are drawn, at most."""
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise ConfigError(f"draw_sprites.images must be at least 1, got {self.images}")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Which images there are."""
+        return ("embeddings",)
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One for each sheet, made from its rows and from the parts that hold them."""
+        embeddings = inputs["embeddings"]
+        starts = np.array([embeddings.starts[part.name] for part in embeddings.parts])
+        parts = []
+        for name, rows in self._sheets(embeddings.rows).items():
+            holders = np.searchsorted(starts, rows, "right") - 1
+            made_from = [
+                [
+                    embeddings.parts[holder].content,
+                    (rows[holders == holder] - starts[holder]).tolist(),
+                ]
+                for holder in np.unique(holders)
+            ]
+            parts.append(
+                Part(name=name, sources={"embeddings": digest_json([rows.tolist(), made_from])})
+            )
+        return tuple(parts)
+
+    def prepare(self, inputs: Inputs, runtime: Runtime) -> None:
+        """Begins to count."""
+        sheets = self._sheets(inputs["embeddings"].rows)
+        runtime.progress.start("sprites", sum(map(len, sheets.values())), "images")
+
+    def make(
+        self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Draws one sheet. MissingError where a source is gone.
+
+        A square is grey if only its image is gone, or cannot be decoded.
+        """
+        from PIL import Image
+
+        embeddings = inputs["embeddings"]
+        rows = self._sheets(embeddings.rows)[part.name]
+        sheet = Image.new("RGB", (COLUMNS * SIDE, COLUMNS * SIDE), _GREY)
+        place = unreadable = 0
+        for source_part in embeddings.parts:
+            start = embeddings.starts[source_part.name]
+            own = rows[(rows >= start) & (rows < start + source_part.rows)] - start
+            if not len(own):
+                continue
+            source = runtime.sources.get(source_part.name)
+            if source is None:
+                raise MissingError(
+                    f"the images of part {source_part.name} of the embeddings are not where they "
+                    "were, or were imported without images: name their place with --images, "
+                    "--shards or --table of `cpp-pipe embed`; nothing is embedded twice"
+                )
+            keys = embeddings.table(source_part.name, columns=["key"]).column(0).take(own)
+            with cast(SampleSource, source).open(scratch.folder) as opened:
+                entries = {entry.key: entry for entry in opened.samples}
+                wanted = [entries.get(key) for key in keys.to_pylist()]
+                for square in _draw(wanted, runtime):
+                    if square is None:
+                        unreadable += 1
+                    else:
+                        y, x = divmod(place, COLUMNS)
+                        sheet.paste(square, (x * SIDE, y * SIDE))
+                    place += 1
+        encoded = io.BytesIO()
+        sheet.save(encoded, "JPEG", quality=_QUALITY)
+        scratch.path("sheet").write_bytes(encoded.getvalue())
+        scratch.write_table("rows", {"row": rows})
+        return Product(
+            rows=len(rows),
+            facts={"unreadable": unreadable},
+            shared={"side": SIDE, "columns": COLUMNS},
+        )
+
+    def _sheets(self, n: int) -> dict[str, np.ndarray]:
+        """The rows of each sheet, by the name of its part, which sorts as their order."""
+        rows = choose_drawn(n, self.images)
+        return {
+            f"sheet-{start // A_SHEET:04d}": rows[start : start + A_SHEET]
+            for start in range(0, len(rows), A_SHEET)
+        }
+
+
+def choose_drawn(n: int, images: int) -> np.ndarray:
+    """The rows that are drawn: of those that a map of n rows shows, at most `images`, ascending."""
+    shown = _pick_evenly(np.arange(n), MAX_POINTS)
+    return _pick_evenly(shown, images)
+
+
+def _pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
+    """At most n of the rows, at even distances."""
+    if len(rows) <= n:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]
+
+
+def _draw(entries: Sequence[Entry | None], runtime: Runtime) -> Iterator["Image.Image | None"]:
+    """A square for each entry, in their order; None for what cannot be read."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for start in range(0, len(entries), _AT_ONCE):
+            some = entries[start : start + _AT_ONCE]
+            yield from pool.map(_draw_square, some)
+            runtime.progress.advance(len(some))
+
+
+def _draw_square(entry: Entry | None) -> "Image.Image | None":
+    """The middle of an image, upright."""
+    from PIL import Image, ImageOps
+
+    if entry is None:
+        return None
+    try:
+        image = decode(entry.read_image(), at_least=2 * SIDE, upright=True).rgb
+    except (UndecodableImage, OSError):
+        return None
+    return ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)

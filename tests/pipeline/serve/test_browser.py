@@ -289,7 +289,8 @@ def test_a_click_on_the_map_shows_the_image(served, browser, size):
         page.wait_for_selector("[data-drawn][data-points='60'][data-camera]")
         locate = """([x, y]) => {
           const stage = document.querySelector(".plane-stage").getBoundingClientRect();
-          const [atX, atY, scale] = document.querySelector("[data-camera]").dataset.camera.split(" ");
+          const { camera } = document.querySelector("[data-camera]").dataset;
+          const [atX, atY, scale] = camera.split(" ");
           return [stage.left + stage.width / 2 + (x - atX) * scale,
                   stage.top + stage.height / 2 - (y - atY) * scale];
         }"""

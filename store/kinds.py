@@ -381,29 +381,10 @@ EDITS = Kind(
     },
 )
 
-KINDS: Mapping[str, Kind] = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (
-            EMBEDDINGS,
-            VIEWS,
-            HEADS,
-            FEATURES,
-            SPECTRUM,
-            K_CURVE,
-            HIERARCHY,
-            ASSIGNMENTS,
-            FINGERPRINTS,
-            DUPLICATES,
-            WORDS,
-            CAPTIONS,
-            QUANTIZER,
-            LISTS,
-            INDEX,
-            PROJECTION,
-            SPRITES,
-            EDITS,
-        )
-    }
-)
+_IN_ORDER = (
+    EMBEDDINGS, VIEWS, HEADS, FEATURES, SPECTRUM, K_CURVE, HIERARCHY, ASSIGNMENTS, FINGERPRINTS,
+    DUPLICATES, WORDS, CAPTIONS, QUANTIZER, LISTS, INDEX, PROJECTION, SPRITES, EDITS,
+)  # fmt: skip
+
+KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _IN_ORDER})
 """Every kind by its name, in the order of data flow."""

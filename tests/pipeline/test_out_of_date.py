@@ -31,7 +31,14 @@ CHANGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "another vocabulary": (("caption", "--vocabulary", "coco", "--rule", "vote"), set()),
     "more images": (
         ("embed", "MORE"),
-        {"index/embeddings", "duplicates", "assignments", "assignments/levels", "captions"}
+        {
+            "index/embeddings",
+            "duplicates",
+            "assignments",
+            "assignments/levels",
+            "captions",
+            "sprites",
+        }
         | BY_FEATURES,
     ),
 }

@@ -26,7 +26,7 @@ from .serve import served
 from .serve_store import make_store
 
 BARS = {"overview_s": 1.5, "click_s": 0.3, "tiles_s": 1.0, "map_s": 2.0}
-SIZE = {"width": 1440, "height": 900}
+WIDTH, HEIGHT = 1440, 900
 
 _IMAGES_PAINTED = """(least) => {
   const seen = [...document.querySelectorAll(".wall-tile img")].filter((image) => {
@@ -156,7 +156,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         for _ in range(arguments.rounds):
             with served(Path(folder) / "store") as (port, _):
-                page = browser.new_context(viewport=SIZE).new_page()
+                page = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}).new_page()
                 watch = Watch(page)
                 visit(page, f"http://127.0.0.1:{port}/", watch)
                 page.goto(f"http://127.0.0.1:{port}/?size=S")

@@ -170,8 +170,9 @@ def test_every_file_of_a_package_is_installed():
         if path.parts[0] in FOLDERS
         and path.suffix != ".py"
         and not any(
-            fnmatch.fnmatch(path.name, pattern)
-            for pattern in data.get(package_of.get(path.parent.as_posix(), ""), [])
+            ROOT / path in (ROOT / parent).glob(pattern)
+            for parent in path.parents
+            for pattern in data.get(package_of.get(parent.as_posix(), ""), [])
         )
     ]
     assert not missing, "add a pattern to [tool.setuptools.package-data]"

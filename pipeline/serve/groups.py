@@ -1,11 +1,18 @@
-"""Clusters with all that a view needs of them: their rows, numbers and cards."""
+"""Clusters with all that a view needs of them, and sets of images that are made of them."""
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .models import Card
 from .partition import Partition
+from .set_models import Section
+
+_CACHE_BYTES = 64 * 2**20
+"""Of the rows of sets; the last one is always kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,3 +24,38 @@ class Groups:
     partition: Partition
     cards: list[Card]
     """Of each number of the partition."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Rows in the order they are shown in."""
+
+    groups: Groups
+    rows: np.ndarray
+    """(m,) int32."""
+    sections: list[Section]
+
+
+class ImageSets:
+    """The sets that were asked for last, by name. Safe to call from any thread."""
+
+    def __init__(self) -> None:
+        self._sets: OrderedDict[str, ImageSet] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str, make: Callable[[], ImageSet]) -> ImageSet:
+        """A set, made unless it is in memory."""
+        with self._lock:
+            kept = self._sets.get(name)
+            if kept is not None:
+                self._sets.move_to_end(name)
+                return kept
+        made = make()
+        with self._lock:
+            self._sets[name] = made
+            while len(self._sets) > 1 and self._bytes() > _CACHE_BYTES:
+                self._sets.popitem(last=False)
+        return made
+
+    def _bytes(self) -> int:
+        return sum(each.rows.nbytes for each in self._sets.values())

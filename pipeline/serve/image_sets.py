@@ -1,10 +1,5 @@
 """Sets of images: those of some clusters that pass some filters, in the order they are shown in."""
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ...store import MissingError, QueryError
@@ -12,59 +7,24 @@ from ..curation.near_duplicates import COPIES
 from ..view.facts import FAR
 from .damage import reading
 from .decided import DECIDED
-from .groups import Groups
+from .groups import Groups, ImageSet
 from .models import Item
+from .open_run import OpenRun
 from .partition import Partition
 from .set_models import ClusterOrder, Section, SetFacts, SetQuery
-
-if TYPE_CHECKING:
-    from .open_run import OpenRun
-
-_CACHE_BYTES = 64 * 2**20
-"""Of the rows of sets; the last one is always kept."""
 
 _MAX_LABELS = 100
 _BINS = 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageSet:
-    """Rows in the order they are shown in."""
-
-    groups: Groups
-    rows: np.ndarray
-    """(m,) int32."""
-    sections: list[Section]
+def find_set(opened: OpenRun, query: SetQuery) -> ImageSet:
+    """The set of a query; MissingError for a grouping, level or cluster that is not there."""
+    asked = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
+    name = f"{opened.decided.length} {asked.model_dump_json()}"
+    return opened.sets.get(name, lambda: select(opened, asked))
 
 
-class ImageSets:
-    """The sets that were asked for last. Safe to call from any thread."""
-
-    def __init__(self) -> None:
-        self._sets: OrderedDict[str, ImageSet] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, opened: "OpenRun", query: SetQuery) -> ImageSet:
-        """The set of a query; MissingError for a grouping, level or cluster that is not there."""
-        asked = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
-        name = f"{opened.decided.length} {asked.model_dump_json()}"
-        with self._lock:
-            kept = self._sets.get(name)
-            if kept is not None:
-                self._sets.move_to_end(name)
-                return kept
-        made = select(opened, asked)
-        with self._lock:
-            self._sets[name] = made
-            while len(self._sets) > 1 and self._bytes() > _CACHE_BYTES:
-                self._sets.popitem(last=False)
-        return made
-
-    def _bytes(self) -> int:
-        return sum(each.rows.nbytes for each in self._sets.values())
-
-
-def select(opened: "OpenRun", query: SetQuery) -> ImageSet:
+def select(opened: OpenRun, query: SetQuery) -> ImageSet:
     """The rows that a query asks for."""
     groups = find_groups(opened, query)
     partition = groups.partition
@@ -81,7 +41,7 @@ def select(opened: "OpenRun", query: SetQuery) -> ImageSet:
     return ImageSet(groups=groups, rows=rows, sections=[])
 
 
-def find_groups(opened: "OpenRun", query: SetQuery) -> Groups:
+def find_groups(opened: OpenRun, query: SetQuery) -> Groups:
     """The clusters that a query is about."""
     clusters = opened.clusters
     if query.level is not None:
@@ -114,7 +74,7 @@ def _choose_clusters(groups: Groups, query: SetQuery) -> np.ndarray:
     return chosen
 
 
-def _filter_rows(opened: "OpenRun", groups: Groups, query: SetQuery) -> np.ndarray:
+def _filter_rows(opened: OpenRun, groups: Groups, query: SetQuery) -> np.ndarray:
     """(n,) bool: the rows that pass the filters."""
     confidence = groups.partition.confidence
     mask = np.ones(len(confidence), bool)
@@ -144,7 +104,7 @@ def _filter_rows(opened: "OpenRun", groups: Groups, query: SetQuery) -> np.ndarr
     return mask
 
 
-def _against_labels(opened: "OpenRun", partition: Partition) -> np.ndarray:
+def _against_labels(opened: OpenRun, partition: Partition) -> np.ndarray:
     """(n,) bool: the rows whose label is not the most frequent of their cluster."""
     codes, names = opened.labels
     width = len(names) + 1
@@ -156,7 +116,7 @@ def _against_labels(opened: "OpenRun", partition: Partition) -> np.ndarray:
     return (codes >= 0) & (codes != counts.argmax(1)[partition.cluster])
 
 
-def _spare_copies(opened: "OpenRun", kind: str) -> np.ndarray:
+def _spare_copies(opened: OpenRun, kind: str) -> np.ndarray:
     """The rows of groups of duplicates that are not the one to keep; MissingError without any."""
     slot, flag = (COPIES, " --tier same") if kind == "copies" else ("duplicates", "")
     found = opened.run.current(slot)
@@ -208,7 +168,7 @@ def _sorted_clusters(groups: Groups, sort: ClusterOrder) -> list[int]:
     return sorted(range(len(groups.cards)), key=key)
 
 
-def describe_set(opened: "OpenRun", images: ImageSet) -> SetFacts:
+def describe_set(opened: OpenRun, images: ImageSet) -> SetFacts:
     """A set in brief."""
     codes, names = opened.labels
     counts = np.bincount(codes[images.rows] + 1, minlength=len(names) + 1)[1:]
@@ -224,7 +184,7 @@ def describe_set(opened: "OpenRun", images: ImageSet) -> SetFacts:
     )
 
 
-def list_images(opened: "OpenRun", images: ImageSet, offset: int, limit: int) -> list[Item]:
+def list_images(opened: OpenRun, images: ImageSet, offset: int, limit: int) -> list[Item]:
     """What a grid shows of a part of a set."""
     rows = images.rows[offset : offset + limit]
     partition = images.groups.partition

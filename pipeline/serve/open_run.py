@@ -26,7 +26,7 @@ from .damage import reading
 from .decided import DECIDED, Decided
 from .decisions import Decisions
 from .finder import Finder
-from .image_sets import ImageSets
+from .groups import ImageSets
 from .images import MAX_BYTES, Images
 from .places import Places, split_place
 from .residency import Residency

@@ -13,7 +13,7 @@ from ...store import Artifact, MissingError
 from ..view.facts import find_readable
 from .cluster_facts import TREE
 from .damage import reading
-from .models import MapFacts, SpriteFacts
+from .map_models import MapFacts, SpriteFacts
 from .open_run import CurrentRun, OpenRun, pick_evenly
 from .responses import (
     BINARY,

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Query
 from starlette.responses import Response
 
 from .comparison import compare_clusters
-from .image_sets import describe_set, list_images
+from .image_sets import describe_set, find_set, list_images
 from .open_run import CurrentRun
 from .responses import BINARY, ERROR_RESPONSES, NUMBERS, json_response, to_json
 from .routes import ClusterGroupingFlag
@@ -28,7 +28,7 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         opened = current.opened
 
         def work() -> bytes:
-            return to_json(describe_set(opened, opened.sets.get(opened, query)))
+            return to_json(describe_set(opened, find_set(opened, query)))
 
         return json_response(await workers.run(work))
 
@@ -38,7 +38,7 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         opened = current.opened
 
         def work() -> bytes:
-            images = opened.sets.get(opened, query)
+            images = find_set(opened, query)
             listed = list_images(opened, images, query.offset, query.limit)
             return to_json(SetItems(total=len(images.rows), offset=query.offset, items=listed))
 
@@ -66,7 +66,7 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         opened = current.opened
 
         def work() -> bytes:
-            numbers = opened.sets.get(opened, query).rows
+            numbers = find_set(opened, query).rows
             return numbers[:MAX_SET_ROWS].astype("<i4").tobytes()
 
         return Response(await workers.run(work), media_type=BINARY)

@@ -316,7 +316,7 @@ def test_an_invalid_parameter_is_refused_with_the_valid_values(served):
         ("/api/images/60", {}, 404, "row must be from 0 to 59, got 60"),
         ("/api/images/60/neighbours", {}, 404, "row must be from 0 to 59, got 60"),
         ("/api/pictures/60", {}, 404, "row must be from 0 to 59, got 60"),
-        ("/api/search", {}, 400, "give one of text, row and vector, got 0"),
+        ("/api/search", {}, 400, "give one of text, row, rows and vector, got 0"),
         ("/api/search", {"row": 60}, 400, "row must be from 0 to 59, got 60"),
         ("/api/search", {"text": "a", "space": "features"}, 400, "a text has no features"),
         ("/api/search", {"text": "  "}, 400, "must not be empty"),

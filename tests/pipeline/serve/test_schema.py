@@ -23,6 +23,9 @@ CHECKS = [
 
 OPERATIONS = [
     ("GET", "/api/run"),
+    ("GET", "/api/set"),
+    ("GET", "/api/set/items"),
+    ("GET", "/api/set/rows"),
     ("GET", "/api/state"),
     ("GET", "/api/skipped"),
     ("GET", "/api/evaluation"),
@@ -35,6 +38,7 @@ OPERATIONS = [
     ("GET", "/api/rows"),
     ("GET", "/api/pictures/{row}"),
     ("GET", "/api/pictures/{row}/original"),
+    ("GET", "/api/compare"),
     ("GET", "/api/edits"),
     ("POST", "/api/edits"),
     ("POST", "/api/keys"),

@@ -69,6 +69,7 @@ def test_the_dial_regroups_the_images(served, browser, size):
         finest = served.json("/api/run")["tree"]["finest"]
         expect(page.locator(".dial-number")).to_have_text(str(finest))
         box = slider.bounding_box()
+        assert box is not None
         page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
         page.mouse.down()
         page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2, steps=5)

@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import fnmatch
 import importlib.metadata
 import importlib.util
 import os

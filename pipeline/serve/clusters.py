@@ -27,6 +27,12 @@ MEMBERS = 12
 NAMES = 5
 """Captions of a card."""
 
+COMMON = 0.5
+"""Share of the images of a node that a caption must lead for the node to have its name."""
+
+_MIXED = 3
+"""Captions that stand for a node without a common one."""
+
 _CACHE_BYTES = 32 * 2**20
 """Of sorted rows of nodes that are several clusters at their kept level."""
 
@@ -294,14 +300,29 @@ class Clusters:
         }
 
     def _weigh_names(self, shared: np.ndarray, size: int) -> list[Name]:
-        """Captions of rows from several captioned clusters, each weighted by its share of them."""
+        """Captions of rows from several captioned clusters, each weighted by its share of them.
+
+        Where no caption leads at least half of the rows, the first says that they are mixed.
+        """
         scores: dict[str, float] = {}
+        leading: dict[str, float] = {}
         for cluster in shared.nonzero()[0].tolist():
             share = float(shared[cluster]) / size
-            for name in self.names.get(cluster, ()):
+            for rank, name in enumerate(self.names.get(cluster, ())):
                 scores[name.caption] = scores.get(name.caption, 0.0) + share * name.score
-        best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
-        return [Name(caption=caption, score=score) for caption, score in best[:NAMES]]
+                if rank == 0:
+                    leading[name.caption] = leading.get(name.caption, 0.0) + share
+        names = [Name(caption=caption, score=score) for caption, score in _best(scores)]
+        if leading and max(leading.values()) < COMMON:
+            first = [caption for caption, _ in _best(leading)[:_MIXED]]
+            share = sum(leading[caption] for caption in first)
+            names = [Name(caption=f"mixed: {', '.join(first)}", score=share), *names]
+        return names[:NAMES]
+
+
+def _best(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The highest first, of equal ones by caption."""
+    return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _names(captions: Sequence[Caption]) -> list[Name]:

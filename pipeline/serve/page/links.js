@@ -43,3 +43,11 @@ export const DECIDED = "decided";
  * @param {string} name
  */
 export const groupingName = (name) => (name === TREE ? "hierarchy" : name === DECIDED ? "as decided" : `k = ${name.slice(2)}`);
+
+/**
+ * The cluster of an image in a grouping; where it has none there, in the run's own.
+ *
+ * @param {{places: {grouping: string, cluster: number, confidence: number, name: string | null}[]}} facts
+ * @param {string} grouping
+ */
+export const placeIn = (facts, grouping) => facts.places.find((each) => each.grouping === grouping) ?? facts.places[0];

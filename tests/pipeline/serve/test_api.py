@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -73,7 +74,8 @@ def test_each_level_of_the_tree_holds_every_row_once(served, run):
         assert len(clusters) == level
         assert sum(node["size"] for node in clusters) == 60
     root = nodes[-1]
-    assert 0 < sum(name["score"] for name in root["names"]) <= 1 + 1e-6
+    votes = [name for name in root["names"] if not name["caption"].startswith("mixed: ")]
+    assert 0 < sum(name["score"] for name in votes) <= 1 + 1e-6
 
 
 def test_the_confidence_of_a_node_is_that_of_its_rows_at_its_kept_level(served, run):
@@ -355,3 +357,22 @@ def test_words_are_measured_by_what_random_words_reach(served):
     assert len(set(random_words())) > 60
     assert answers[-1]["chance"] == pytest.approx(np.median(best), abs=1e-4)
     assert served.json("/api/search", row=3)["chance"] is None
+
+
+def test_a_node_has_a_caption_that_leads_at_least_half_of_its_images_or_is_mixed(served, run):
+    clusters = np.array(run.artifact("assignments").column("cluster"))
+    best = {
+        card["id"]: card["names"][0]["caption"] for card in served.json("/api/clusters")["cards"]
+    }
+    kinds = set()
+    for node in served.json("/api/tree")["nodes"]:
+        query = {"level": node["finest"], "cluster": node["id"]}
+        rows = np.frombuffer(served.get("/api/set/rows", **query).content, "<i4")
+        leading = Counter(best[cluster] for cluster in clusters[rows].tolist()).most_common()
+        name = node["names"][0]["caption"]
+        kinds.add(name.startswith("mixed: "))
+        if leading[0][1] < len(rows) / 2:
+            assert name.startswith(f"mixed: {leading[0][0]}") or leading[0][1] == leading[1][1]
+        else:
+            assert not name.startswith("mixed: ")
+    assert kinds == {True, False}

@@ -4,7 +4,7 @@ import { get, getOnce, imageAddress } from "../api.js";
 import { captions, mini, shareBar } from "../cards.js";
 import { figure, histogram, singularValues } from "../charts.js";
 import { count, decimal, h, percent } from "../dom.js";
-import { TREE, imageLink, searchLink } from "../links.js";
+import { DECIDED, TREE, imageLink, placeIn, searchLink } from "../links.js";
 import { tile } from "../tiles.js";
 
 const MAX_SIMILAR = 6;
@@ -83,13 +83,13 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
       clearTimeout(timer);
       timer = setTimeout(() => fill(async () => {
         const [facts, near] = await Promise.all([get(`images/${row}`), get(`images/${row}/neighbours`, { n: NEAREST }).catch(() => ({ hits: [] }))]);
-        const place = facts.places[0];
+        const place = placeIn(facts, DECIDED);
         return [
           h("a", { class: "inspected", href: imageLink(facts) }, h("img", { src: imageAddress(row, 256), alt: facts.caption || facts.key, class: "fits" })),
           h("h2", null, facts.key),
           h("dl", { class: "facts small" },
             facts.label ? fact("label", facts.label) : null,
-            fact("cluster", facts.decided?.name ?? place.name ?? `cluster ${place.cluster}`),
+            fact("cluster", place.name ?? `cluster ${place.cluster}`),
             fact("confidence", decimal(place.confidence)),
             fact("novelty", decimal(facts.novelty)),
             facts.width ? fact("pixels", `${facts.width} × ${facts.height}`) : null,

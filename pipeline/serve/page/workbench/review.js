@@ -3,11 +3,13 @@
 import { makeAddressUpdater } from "../address.js";
 import { get, getBytes, getOnce, imageAddress, query } from "../api.js";
 import { choices, count, counted, decimal, h } from "../dom.js";
-import { cardName, imageLink } from "../links.js";
+import { cardName, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
 import { askText, decide, decided, describe, loadDecisions, undo } from "./decisions.js";
 import { defaultGrouping } from "./state.js";
 import { askCluster } from "./tray.js";
+
+const NEAREST = 3; // images beside a copy, the one to keep among them
 
 /** The tag of images that were looked at and kept. */
 const REVIEWED = "reviewed";
@@ -15,13 +17,13 @@ const REVIEWED = "reviewed";
 /**
  * What can be reviewed: a set of images, clusters, or decisions.
  *
- * @type {Record<string, {words: string, why: string, set?: Record<string, any>}>}
+ * @type {Record<string, {words: string, why: string, set?: Record<string, any>, near?: boolean}>}
  */
 const QUEUES = {
   doubtful: { words: "Doubtful", why: "Images with a confidence under 0.5, the least first.", set: { max_confidence: 0.5, order: "doubtful" } },
   outliers: { words: "Outliers", why: "Images far from all that the clusters were fitted on.", set: { min_novelty: 1, order: "novel" } },
-  copies: { words: "Copies", why: "Copies of another image, which is kept.", set: { only: "copies", order: "doubtful" } },
-  duplicates: { words: "Near-duplicates", why: "Images that are nearly another one, which is kept.", set: { only: "duplicates", order: "doubtful" } },
+  copies: { words: "Copies", why: "Copies of another image, which is kept.", set: { only: "copies", order: "doubtful" }, near: true },
+  duplicates: { words: "Near-duplicates", why: "Images that are nearly another one, which is kept.", set: { only: "duplicates", order: "doubtful" }, near: true },
   labels: { words: "Against labels", why: "Images whose label is not the most frequent of their cluster.", set: { only: "against-labels", order: "doubtful" } },
   unnamed: { words: "Unnamed", why: "Clusters that nobody has named yet, the largest first." },
   look: { words: "Needs a look", why: "Decisions that could not be applied as a whole." },
@@ -38,7 +40,7 @@ export async function show(parameters, { facts: run, go }) {
   const place = h("p", { class: "quiet number", role: "status" });
   const progress = h("progress", { "aria-label": "Reviewed", max: 1, value: 0 });
   const stage = h("div", { class: "review-stage" });
-  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name].set, grouping, nameOf, cards) : name === "unnamed" ? clusterQueue(cards, nameOf) : decisionQueue();
+  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], grouping, nameOf, cards) : name === "unnamed" ? clusterQueue(cards, nameOf) : decisionQueue();
   let at = 0;
 
   async function draw() {
@@ -115,9 +117,10 @@ export async function show(parameters, { facts: run, go }) {
 /**
  * Images of a set, without those that were reviewed.
  *
+ * @param {{set?: Record<string, any>, near?: boolean}} kind
  * @returns {Promise<Queue>}
  */
-async function imageQueue(set, grouping, nameOf, cards) {
+async function imageQueue({ set, near }, grouping, nameOf, cards) {
   const asked = { ...set, grouping };
   let rows = new Int32Array();
   let trouble = "";
@@ -134,8 +137,8 @@ async function imageQueue(set, grouping, nameOf, cards) {
     nothing: trouble || "There is nothing to review here.",
     keys: [["k", "Keep"], ["x", "Exclude"], ["m", "Move"], ["n", "Name cluster"]],
     async draw(place) {
-      const facts = await get(`images/${rows[place]}`);
-      const own = facts.decided ?? facts.places.find((/** @type {any} */ each) => each.grouping === grouping) ?? facts.places[0];
+      const [facts, similar] = await Promise.all([get(`images/${rows[place]}`), near ? get(`images/${rows[place]}/neighbours`, { space: "embeddings", n: NEAREST }).catch(() => ({ hits: [] })) : null]);
+      const own = placeIn(facts, grouping);
       const card = cards[own.cluster];
       if (rows[place + 1] !== undefined) new Image().src = imageAddress(rows[place + 1], 1280);
       return [
@@ -143,8 +146,9 @@ async function imageQueue(set, grouping, nameOf, cards) {
         h("div", { class: "review-facts" },
           h("h2", null, facts.key),
           h("dl", { class: "facts small" },
-            fact("cluster", nameOf(own.cluster)), fact("confidence", decimal(own.confidence ?? facts.places[0].confidence)), fact("novelty", decimal(facts.novelty)),
+            fact("cluster", nameOf(own.cluster)), fact("confidence", decimal(own.confidence)), fact("novelty", decimal(facts.novelty)),
             facts.label ? fact("label", facts.label) : null, facts.excluded ? fact("excluded", "yes") : null),
+          similar?.hits.length ? [h("h3", null, "Most similar"), h("div", { class: "review-typical" }, similar.hits.map((/** @type {any} */ hit) => h("a", { href: imageLink(hit) }, image(hit.row, 256, `${hit.key}, similarity ${decimal(hit.similarity)}`, { width: 144, height: 144 }))))] : null,
           card ? [h("h3", null, `Typical of ${nameOf(own.cluster)}`), typical(card)] : null),
       ];
     },
@@ -154,7 +158,7 @@ async function imageQueue(set, grouping, nameOf, cards) {
       if (key === "x") return decide("exclude", { rows: [row] }, "Excluded.");
       if (key === "n") {
         const facts = await get(`images/${row}`);
-        const own = facts.decided ?? facts.places[0];
+        const own = placeIn(facts, grouping);
         const value = await askText(`Name ${nameOf(own.cluster)}`, "Name", { value: nameOf(own.cluster) });
         if (value) await decide("name", { clusters: [own.cluster], value }, `Named it “${value}”.`);
         return false;

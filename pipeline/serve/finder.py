@@ -4,6 +4,7 @@ import base64
 import binascii
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...store import Artifact, ConfigError, CppPipeError, QueryError
 from ..run import Run
 from ..view.answer import Answer, answer
 from ..view.chance import chance_similarity
-from ..view.query import Question
+from ..view.query import Example, Question, describe_cuts
 from ..view.searcher import Searcher
 from .damage import reading
 from .models import ModelState, Space
@@ -63,6 +64,14 @@ class Model:
             while len(self._texts) > _CACHED_TEXTS:
                 self._texts.popitem(last=False)
             return embedding
+
+    def describe_cuts(self, texts: Sequence[str]) -> list[str]:
+        """A sentence for each text that is too long for the model, which reads its beginning."""
+        examples = tuple(Example(kind="text", value=text) for text in texts)
+        if not examples:
+            return []  # and the model is not loaded
+        with self._lock:
+            return describe_cuts(self._encoder(), Question(like=examples))
 
     def embed_image(self, data: bytes, space: Space) -> np.ndarray:
         """The embedding (1, d) of an encoded image, or its features (1, 2p)."""

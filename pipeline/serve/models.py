@@ -336,6 +336,7 @@ class Hits(ApiModel):
     vector: str | None = Field(
         default=None, description="The query as a value for `vector`, to search again."
     )
+    notes: list[str] = Field(default=[], description="What one must know of the query.")
     chance: float | None = Field(
         default=None,
         description="The similarity that half of some random words reach, for a query of words.",

@@ -154,10 +154,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         else:
             numbers = query.rows if row is None else [row]
             like = [Example(kind="row", value=number) for number in numbers]
-        chance = None
-        if text is not None:
-            chance = await workers.run(opened.finder.chance, kind="model")
-        return await respond(opened, like, space, query, chance)
+        return await respond(opened, like, space, query, text)
 
     @app.post(
         "/api/search",
@@ -188,7 +185,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         like: list[Example],
         space: Space,
         options: SearchOptions,
-        chance: float | None = None,
+        text: str | None = None,
     ) -> Response:
         unlike = [Example(kind="row", value=row) for row in options.not_row]
         unlike += [await embed_text(opened, text) for text in options.not_text]
@@ -203,9 +200,13 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
             edits=_edits_for(opened, options.grouping),
         )
 
+        texts = options.not_text if text is None else [text, *options.not_text]
+        notes = await workers.run(opened.finder.model.describe_cuts, texts, kind="model")
+        chance = None if text is None else await workers.run(opened.finder.chance, kind="model")
+
         def work() -> bytes:
             hits = _find_hits(opened, question)
-            return to_json(hits.model_copy(update={"chance": chance}))
+            return to_json(hits.model_copy(update={"chance": chance, "notes": notes}))
 
         return json_response(await workers.run(work))
 

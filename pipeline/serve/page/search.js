@@ -157,6 +157,7 @@ function hitList(answer) {
   // Filters and words to avoid change what is found, so that random words are no measure.
   const isChance = answer.chance !== null && answer.hits.length > 0 && answer.hits[0].similarity <= answer.chance;
   return [
+    ...answer.notes.map((/** @type {string} */ note) => h("p", { class: "notice", role: "note" }, `${note[0].toUpperCase()}${note.slice(1)}.`)),
     isChance ? h("p", { class: "notice", role: "note" }, `Nothing here is clearly like these words: the best similarity is ${decimal(answer.hits[0].similarity, 3)}, and random words reach ${decimal(answer.chance, 3)}.`) : null,
     h("div", { class: "row-between" }, h("h2", null, counted(answer.hits.length, "image")), h("p", { class: "quiet number" }, `by cosine similarity of ${vectors}, ${took}`)),
     fixedGrid("Results", answer.hits, (hit) => tile(hit, { badge: decimal(hit.similarity, 3), name: hit.name ?? `cluster ${hit.cluster}` })),

@@ -376,3 +376,11 @@ def test_a_node_has_a_caption_that_leads_at_least_half_of_its_images_or_is_mixed
         else:
             assert not name.startswith("mixed: ")
     assert kinds == {True, False}
+
+
+def test_a_text_that_the_model_does_not_read_to_its_end_is_noted(served):
+    assert served.json("/api/search", text="seven")["notes"] == []
+    assert served.json("/api/search", row=3)["notes"] == []
+    for parameters in ({"text": "seven " * 150}, {"row": 3, "not_text": "seven " * 150}):
+        (note,) = served.json("/api/search", **parameters)["notes"]
+        assert "its end does not count" in note

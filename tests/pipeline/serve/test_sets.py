@@ -1,0 +1,154 @@
+"""Sets of images: what filters leave, in the order in which it is shown."""
+
+import numpy as np
+import pytest
+
+from cpp_pipe import Run
+
+from ..cli import succeed
+from .server import Served, serve
+
+
+def rows_of(served: Served, **query) -> list[int]:
+    """The rows of a set, in its order."""
+    answer = served.get("/api/set/rows", **query)
+    assert answer.status_code == 200, answer.text
+    return np.frombuffer(answer.content, "<i4").tolist()
+
+
+@pytest.fixture(scope="module")
+def columns(finished):
+    """What the store says of each row."""
+    assignments = Run.open(finished).artifact("assignments")
+    names = ("cluster", "confidence", "novelty", "cluster_3", "confidence_3")
+    return {name: np.array(assignments.column(name)) for name in names}
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"grouping": "k-3"}, {"level": 4}, {"level": 8}, {"level": 1}]
+)
+def test_a_set_holds_every_row_once_by_cluster_and_falling_confidence(served, query):
+    facts, rows = served.json("/api/set", **query), rows_of(served, **query)
+    assert sorted(rows) == list(range(60)) and facts["total"] == 60
+    items = served.json("/api/set/items", limit=60, **query)["items"]
+    assert [item["row"] for item in items] == rows
+    assert sum(facts["confidences"]) == 60
+    end = 0
+    for section in facts["sections"]:
+        assert section["start"] == end
+        end += section["size"]
+        inside = items[section["start"] : end]
+        assert {item["cluster"] for item in inside} == {section["cluster"]}
+        confidences = [item["confidence"] for item in inside]
+        assert confidences == sorted(confidences, reverse=True)
+    assert end == 60
+    sizes = [section["size"] for section in facts["sections"]]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_filters_leave_the_rows_that_pass_all_of_them(served, columns):
+    confidence, cluster = columns["confidence"], columns["cluster"]
+    wanted = (confidence >= 0.3) & (confidence <= 0.9) & np.isin(cluster, [0, 2, 3])
+    query = {"min_confidence": 0.3, "max_confidence": 0.9, "cluster": [0, 2, 3]}
+    assert sorted(rows_of(served, **query)) == wanted.nonzero()[0].tolist()
+    third = columns["confidence_3"] <= 0.8
+    assert (
+        sorted(rows_of(served, grouping="k-3", max_confidence=0.8)) == third.nonzero()[0].tolist()
+    )
+    least = float(np.sort(columns["novelty"])[-7])
+    novel = rows_of(served, min_novelty=least, order="novel")
+    assert novel == (-columns["novelty"]).argsort(kind="stable")[:7].tolist()
+    doubtful = rows_of(served, order="doubtful")
+    assert confidence[doubtful].tolist() == sorted(confidence.tolist())
+    assert served.json("/api/set", order="doubtful")["sections"] == []
+
+
+def test_words_keep_the_clusters_whose_captions_contain_them(served, columns):
+    cards = served.json("/api/clusters")["cards"]
+    word = cards[2]["names"][0]["caption"]
+    clusters = [card["id"] for card in cards if any(word in n["caption"] for n in card["names"])]
+    wanted = np.isin(columns["cluster"], clusters).nonzero()[0].tolist()
+    assert sorted(rows_of(served, words=f" {word.upper()} ")) == wanted
+    assert rows_of(served, words="no caption has this") == []
+
+
+def test_labels_are_counted_and_filtered(served, finished):
+    labels = _labels(Run.open(finished))
+    facts = served.json("/api/set")
+    assert dict(map(tuple, facts["labels"])) == {each: labels.count(each) for each in set(labels)}
+    label, count = facts["labels"][0]
+    found = rows_of(served, label=label)
+    assert len(found) == count and {labels[row] for row in found} == {label}
+    answer = served.get("/api/set", label="no such label")
+    assert answer.status_code == 400 and "no image has the label" in answer.json()["detail"]
+
+
+def _labels(run: Run) -> list[str]:
+    embeddings = run.artifact("embeddings")
+    return [
+        label
+        for part in embeddings.parts
+        for label in embeddings.table(part.name, columns=["label"]).column(0).to_pylist()
+    ]
+
+
+def test_rows_against_their_labels_are_those_of_a_rarer_label_in_their_cluster(
+    served, finished, columns
+):
+    labels, cluster = np.array(_labels(Run.open(finished))), columns["cluster"]
+    wanted = []
+    for row in range(60):
+        names, counts = np.unique(labels[cluster == cluster[row]], return_counts=True)
+        best = {name for name, count in zip(names, counts, strict=True) if count == counts.max()}
+        if labels[row] not in best or (len(best) > 1 and labels[row] != min(best)):
+            wanted.append(row)
+    found = set(rows_of(served, only="against-labels"))
+    certain = {row for row in range(60) if _has_one_best(labels[cluster == cluster[row]])}
+    assert found & certain == set(wanted) & certain and found
+
+
+def _has_one_best(labels: np.ndarray) -> bool:
+    counts = np.sort(np.unique(labels, return_counts=True)[1])
+    return len(counts) == 1 or counts[-1] > counts[-2]
+
+
+def test_copies_are_all_but_the_one_to_keep(own_store):
+    with serve(own_store) as served:
+        answer = served.get("/api/set", only="duplicates")
+        assert answer.status_code == 404 and "cpp-pipe duplicates" in answer.json()["detail"]
+    succeed(own_store, "duplicates", "--above", "0.9")
+    made = Run.open(own_store).artifact("duplicates")
+    table = made.table(made.only_part).to_pylist()
+    with serve(own_store) as served:
+        spare = sorted(row["row"] for row in table if not row["kept"])
+        assert spare and sorted(rows_of(served, only="duplicates")) == spare
+
+
+@pytest.mark.parametrize(
+    "query, words",
+    [
+        ({"grouping": "k-9"}, "grouping must be one of"),
+        ({"level": 99}, "level must be from 1 to 8, got 99"),
+        ({"cluster": 77}, "there is no cluster 77 here"),
+        ({"tag": "nobody gave this"}, "no image has the tag"),
+    ],
+)
+def test_a_set_of_nothing_that_is_there_is_refused(served, query, words):
+    answer = served.get("/api/set", **query)
+    assert answer.status_code in (400, 404) and words in answer.json()["detail"]
+
+
+def test_two_clusters_are_compared_by_the_middles_of_their_features(served, finished, columns):
+    features = Run.open(finished).artifact("features")
+    facts = served.json("/api/compare", a=0, b=1)
+    for side, own in zip(facts["sides"], (0, 1), strict=True):
+        rows = (columns["cluster"] == own).nonzero()[0].tolist()
+        assert {item["row"] for item in side["typical"]} <= set(rows)
+        margins = [item["margin"] for item in side["near"]]
+        assert margins == sorted(margins, reverse=True)
+        assert side["nearer"] == sum(margin > 0 for margin in margins) or len(rows) > len(margins)
+    assert features.rows == 60 and -1 <= facts["alike"] <= 1
+    mirrored = served.json("/api/compare", a=1, b=0)
+    assert mirrored["sides"] == facts["sides"][::-1]
+    assert served.get("/api/compare", a=1, b=1).status_code == 400
+    assert served.get("/api/compare", a=1, b=50).status_code == 404

@@ -66,10 +66,11 @@ def visit(page: Any, base: str, watch: Watch) -> None:
     def painted(least: int = 1) -> Callable[[], Any]:
         return lambda: page.wait_for_function(_IMAGES_PAINTED, arg=least, polling="raf")
 
-    def title(words: str) -> Callable[[], Any]:
+    def level(k: int) -> Callable[[], Any]:
         return lambda: page.wait_for_function(
-            "(words) => document.querySelector('main h1')?.textContent.includes(words)",
-            arg=words,
+            """(k) => document.querySelector(".dial-number").textContent === String(k)
+              && document.querySelector(".wall-tile a")""",
+            arg=k,
             polling="raf",
         )
 
@@ -80,8 +81,8 @@ def visit(page: Any, base: str, watch: Watch) -> None:
     line = page.locator(".shelf-line button").nth(7)
     watch.take("click_s", "a cluster", line.click, appears(".inspector h2"))
     more = page.get_by_role("button", name="One cluster more")
-    watch.take("click_s", "a level", more.click, title("in 101 clusters"))
-    watch.take("click_s", "the next level", more.click, title("in 102 clusters"))
+    watch.take("click_s", "a level", more.click, level(101))
+    watch.take("click_s", "the next level", more.click, level(102))
     page.goto(base)
     painted()()
     doubt = page.locator(".bench-tools > select")
@@ -151,7 +152,7 @@ def main() -> None:
     seconds: dict[str, list[tuple[float, str]]] = {name: [] for name in BARS}
     elements = 0
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        make_store(Path(folder), arguments.rows, images=images)
+        make_store(Path(folder), arguments.rows, images=images, has_map=True)
         flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         for _ in range(arguments.rounds):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import save_file
 
 from cpp_pipe.pipeline.config import IndexSettings
@@ -16,6 +16,7 @@ from cpp_pipe.pipeline.making.indexing import make_index
 from cpp_pipe.pipeline.serve.tree import LEVELS, Tree
 from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.draw_sprites import A_SHEET, COLUMNS, SIDE
 from cpp_pipe.stages.sources.tar.shards import TarShard
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import (
@@ -24,6 +25,8 @@ from cpp_pipe.store.kinds import (
     EMBEDDINGS,
     FEATURES,
     HIERARCHY,
+    PROJECTION,
+    SPRITES,
     Kind,
 )
 
@@ -37,12 +40,18 @@ IMAGES = 1_000
 
 
 def make_store(
-    folder: Path, rows: int, p: int = 128, images: Sequence[tuple[bytes, int, int]] = ()
+    folder: Path,
+    rows: int,
+    p: int = 128,
+    images: Sequence[tuple[bytes, int, int]] = (),
+    *,
+    has_map: bool = False,
 ) -> None:
     """Writes a run with everything that is served; its features are its embeddings.
 
     Images are encoded photographs with their width and height, or else smooth random ones. They are
-    used again and again where there are fewer than rows.
+    used again and again where there are fewer than rows. A map places the clusters of the finest
+    level on a circle.
     """
     x, leaf = planted(LEAVES, rows, p=p, noise=0.3)
     store = Store(folder / "store")
@@ -56,16 +65,24 @@ def make_store(
         names[name], tars[name], sources[name] = start, places, str(path)
     made: dict[str, Artifact] = {}
 
-    def make(slot: str, kind: Kind, inputs: tuple[str, ...], write: Callable[..., Product]) -> None:
-        whole = kind in (HIERARCHY, CAPTIONS)
+    def make(
+        slot: str,
+        kind: Kind,
+        inputs: tuple[str, ...],
+        write: Callable[..., Product],
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        whole = kind in (HIERARCHY, CAPTIONS, PROJECTION)
         parts = {kind.name: 0} if whole else names
+        if kind is SPRITES:
+            parts = {f"sheet-{first:06d}": first for first in range(0, rows, A_SHEET)}
         draft = store.draft(
             Recipe(
                 kind=kind.name,
                 format=kind.format,
                 stage="benchmark",
                 revision=1,
-                config={"slot": slot},
+                config=config or {"slot": slot},
                 parts={name: {"planted": name} for name in parts},
             )
         )
@@ -114,6 +131,23 @@ def make_store(
         ("embeddings", "assignments"),
         lambda scratch, *_: _write_captions(scratch),
     )
+    if has_map:
+        config = {"method": "planted", "space": "features"}
+        make(
+            "projection",
+            PROJECTION,
+            ("features",),
+            lambda scratch, *_: _write_map(scratch, leaf),
+            config,
+        )
+        squares = [square for name in names for square in _draw_squares(sources[name])]
+        sizes = [len(tars[name]) for name in names]
+
+        def sprites(scratch: Scratch, _: str, block: slice) -> Product:
+            shown = range(block.start, min(rows, block.start + A_SHEET))
+            return _write_sheet(scratch, shown, squares, sizes)
+
+        make("sprites", SPRITES, ("embeddings",), sprites)
     versions = {slot: artifact.version for slot, artifact in made.items()}
     store.runs.update(RUN, versions=versions, sources=sources)
     for space in ("features", "embeddings"):
@@ -248,6 +282,44 @@ def _write_assignments(
         columns |= {f"cluster_{k}": labels, f"confidence_{k}": confidence}
     scratch.write_table("rows", columns, numbers=ks[1:])
     return Product(rows=len(confidence), shared={"k": ks[0], "clusters": {str(k): k for k in ks}})
+
+
+def _write_map(scratch: Scratch, leaf: np.ndarray) -> Product:
+    """The rows of each leaf around a place of its own."""
+    generator = np.random.default_rng(3)
+    middles = generator.uniform(-0.9, 0.9, (LEAVES, 2))
+    places = middles[leaf] + generator.normal(0, 0.02, (len(leaf), 2))
+    x, y = np.clip(places, -1, 1).astype(np.float32).T
+    scratch.write_table("rows", {"x": x, "y": y})
+    return Product(rows=len(leaf), shared={"fitted": len(leaf)})
+
+
+def _draw_squares(path: str) -> list[Image.Image]:
+    """A small square of each image of a tar."""
+    squares = []
+    with tarfile.open(path) as tar:
+        for entry in tar:
+            file = tar.extractfile(entry)
+            assert file is not None, "a regular file"
+            image = Image.open(file)
+            image.draft("RGB", (2 * SIDE, 2 * SIDE))
+            squares.append(ImageOps.fit(image.convert("RGB"), (SIDE, SIDE)))
+    return squares
+
+
+def _write_sheet(
+    scratch: Scratch, rows: range, squares: Sequence[Image.Image], sizes: Sequence[int]
+) -> Product:
+    """One sheet of squares; `sizes` are the numbers of images in each tar."""
+    sheet = Image.new("RGB", (COLUMNS * SIDE, COLUMNS * SIDE))
+    for place, row in enumerate(rows):
+        part, inside = divmod(row, PART_ROWS)
+        square = squares[sum(sizes[:part]) + inside % sizes[part]]
+        sheet.paste(square, (place % COLUMNS * SIDE, place // COLUMNS * SIDE))
+    sheet.save(scratch.path("sheet"), "JPEG", quality=85)
+    scratch.write_table("rows", {"row": list(rows)})
+    shared = {"side": SIDE, "columns": COLUMNS}
+    return Product(rows=len(rows), facts={"unreadable": 0}, shared=shared)
 
 
 def _write_captions(scratch: Scratch) -> Product:

@@ -20,6 +20,8 @@ _BINS = 20
 def find_set(opened: OpenRun, query: SetQuery) -> ImageSet:
     """The set of a query; MissingError for a grouping, level or cluster that is not there."""
     asked = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
+    if asked.level is None and asked.grouping is None:
+        asked.grouping = opened.clusters.groupings[0].name
     name = f"{opened.decided.length} {asked.model_dump_json()}"
     return opened.sets.get(name, lambda: select(opened, asked))
 
@@ -46,7 +48,8 @@ def find_groups(opened: OpenRun, query: SetQuery) -> Groups:
     clusters = opened.clusters
     if query.level is not None:
         return clusters.groups_at(query.level)
-    name = clusters.groupings[0].name if query.grouping is None else query.grouping
+    name = query.grouping
+    assert name is not None, "the default was filled in"
     cards = clusters.cards(name)
     partition = clusters.partition(name)
     if name == DECIDED and query.excluded:

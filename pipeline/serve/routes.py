@@ -12,6 +12,7 @@ from .cluster_facts import TREE, describe_cluster, list_cluster
 from .decided import DECIDED
 from .evaluation import Evaluation
 from .facts import describe_run, list_skipped
+from .image_sets import describe_set, find_set
 from .models import (
     MAX_ROWS,
     Cards,
@@ -26,6 +27,7 @@ from .models import (
 )
 from .open_run import CurrentRun, OpenRun
 from .responses import ERROR_RESPONSES, CachedAnswer, json_response, to_json
+from .set_models import SetQuery
 from .workers import Workers
 
 GroupingFlag = Annotated[
@@ -164,8 +166,13 @@ def prepare_answers(opened: OpenRun) -> None:
     _cache(opened, f"clusters {own}", own, lambda opened: _cards(opened, own))
     if opened.clusters.tree is not None:
         _cache(opened, "tree", TREE, _tree)
+    groupings = [own]
     if opened.decided.holds:
         _cache(opened, f"clusters {DECIDED}", DECIDED, lambda opened: _cards(opened, DECIDED))
+        groupings.append(DECIDED)
+    for grouping in groupings:
+        describe_set(opened, find_set(opened, SetQuery(grouping=grouping)))
+        opened.products(grouping)
 
 
 def _cache(

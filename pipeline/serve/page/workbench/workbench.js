@@ -20,6 +20,7 @@ import { makeShelf } from "./shelf.js";
 import { NO_FILTERS, ORDERS, SIZES, addressOf, defaultGrouping, isFiltered, readState, setQuery } from "./state.js";
 import { makeTray } from "./tray.js";
 
+const VIEW_FIELDS = new Set(["view", "pair"]); // which change how the set is shown, and not the set
 const ADDRESS_DELAY = 250; // ms: browsers limit how often an address may change
 
 /** @typedef {import("./state.js").State} State */
@@ -126,6 +127,7 @@ export async function show(parameters, { facts, go }) {
     keepAddress();
     const names = Object.keys(fields);
     if (names.length === 1 && names[0] === "size") grid.resize(state.size);
+    else if (!isSame && names.every((name) => VIEW_FIELDS.has(name))) draw();
     else if (!isSame) refresh();
   }
 
@@ -162,9 +164,7 @@ export async function show(parameters, { facts, go }) {
     title.textContent = `${counted(images.total, "image")} in ${counted(sections, "cluster")}`;
     dial.set(state.level ?? cards.length, state.level === null ? state.grouping : null);
     order.value = state.order;
-    tabs.set(state.view);
     sizes.set(state.size);
-    root.classList.toggle("no-grid", state.view !== "grid");
     await draw({ stays });
     announce(`${count(images.total)} images`);
     if (state.focus !== null && placeOf.has(state.focus)) {
@@ -173,7 +173,10 @@ export async function show(parameters, { facts, go }) {
     }
   }
 
+  /** Shows the set that is loaded in the view that the state asks for. */
   async function draw({ stays = false } = {}) {
+    tabs.set(state.view);
+    root.classList.toggle("no-grid", state.view !== "grid");
     if (state.view === "compare") {
       body.replaceChildren(compare.root);
       await compare.show(state, cards, nameOf);

@@ -3,18 +3,21 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...store import ConfigError
-from ..wording import counted
+from ..wording import agreeing, counted
 from .app import subcommands
 from .destinations import PARQUET, require_file, require_folder
 from .messages import current_progress
-from .options import LONG, READING, Common, open_plan, takes
+from .options import LONG, READING, Common, open_plan, say, takes
 from .output import print_next, print_text
 from .search import open_run
+
+if TYPE_CHECKING:
+    from ..exports.labelled_images import LabelledImages
 
 app = subcommands()
 
@@ -39,14 +42,40 @@ _OPENED: dict[str, Callable[[Path], tuple[str, ...]]] = {
         "import fiftyone; fiftyone.launch_app(fiftyone.Dataset.from_dir("
         f"{str(out)!r}, dataset_type=fiftyone.types.FiftyOneDataset)).wait()",
     ),
+    "coco": lambda out: (
+        "python", "-c",
+        f"from pycocotools.coco import COCO; COCO({str(out / 'annotations.json')!r}).info()",
+    ),
+    "imagefolder": lambda out: (
+        "python", "-c",
+        f"from torchvision.datasets import ImageFolder; print(ImageFolder({str(out)!r}))",
+    ),
+    "webdataset": lambda out: (
+        "python", "-c",
+        "import glob, webdataset; print(next(iter(webdataset.WebDataset("
+        f"sorted(glob.glob({str(out / '*.tar')!r})), shardshuffle=False)))['json'])",
+    ),
+    "huggingface": lambda out: (
+        "python", "-c",
+        f"import datasets; print(datasets.load_dataset({str(out)!r}))",
+    ),
 }  # fmt: skip
 """Each format, and how its tool opens what was written, as one types it in a shell."""
 
 _FILES = ("parquet", "csv", "embedding-atlas")
 """Formats that are one file; the others are folders."""
 
-_DECIDED = ("parquet", "csv", "folders")
+_LABELLED = ("coco", "imagefolder", "webdataset", "huggingface")
+"""Formats that are data sets to train on: clusters are their classes."""
+
+_DECIDED = ("parquet", "csv", "folders", *_LABELLED)
 """Formats that apply decisions."""
+
+_IN_FILES = ("webdataset", "huggingface")
+"""Formats of several files of images."""
+
+_NAMED = 5
+"""Unreadable images that are named."""
 
 
 @app.command()
@@ -67,12 +96,24 @@ def export(
     projection: Annotated[
         str, typer.Option("--projection", help="embedding-atlas: pca, or umap.")
     ] = "pca",
+    split: Annotated[
+        float | None,
+        typer.Option("--split", help="imagefolder: the share in train/; the rest is in test/."),
+    ] = None,
+    samples_per_shard: Annotated[
+        int, typer.Option("--samples-per-shard", min=1, help="webdataset, huggingface: at most.")
+    ] = 1000,
 ) -> None:
     """Write a run in the format of another tool.
 
     The export includes the clusters, captions and duplicates that are current; those of older
     embeddings are left out. parquet, csv and embedding-atlas write a file, the others a new folder.
     folders has a folder for each cluster. parquet, csv and folders apply decisions (--edits).
+
+    coco, imagefolder, webdataset and huggingface are data sets whose classes are the clusters,
+    named as you named them, else by caption. They hold the images byte for byte, apply decisions,
+    and leave excluded images out. webdataset adds clusters and decisions to each sample; `curate`
+    copies samples as they are.
 
     \b
       cpp-pipe export parquet --out images.parquet
@@ -82,6 +123,10 @@ def export(
       cpp-pipe export lancedb --out images.lancedb
       cpp-pipe export embedding-atlas --out atlas.parquet --thumbnails 96
       cpp-pipe export fiftyone --out fiftyone/
+      cpp-pipe export coco --edits final --out coco/
+      cpp-pipe export imagefolder --split 0.8 --out classes/
+      cpp-pipe export webdataset --samples-per-shard 5000 --out shards/
+      cpp-pipe export huggingface --out dataset/
     """
     from ..exports.image_table import ImageTable
 
@@ -94,15 +139,21 @@ def export(
         ("--link", link, "folders"),
         ("--thumbnails", thumbnails > 0, "embedding-atlas"),
         ("--projection", projection != "pca", "embedding-atlas"),
+        ("--split", split is not None, "imagefolder"),
+        ("--samples-per-shard", samples_per_shard != 1000, "webdataset or huggingface"),
     ):
-        if is_given and form != owner:
+        if is_given and form not in owner.split(" or "):
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
+    if split is not None and not 0 < split < 1:
+        raise ConfigError(f"--split must be between 0 and 1, such as 0.8, got {split}")
     if form in _FILES:
         require_file(out, (".csv",) if form == "csv" else PARQUET)
     else:
         require_folder(out)
     plan = open_plan(common)
     plan.make("embeddings", asked_by="export")
+    if form in _LABELLED:
+        plan.make("assignments", asked_by="export")
     if common.edits is not None and form not in _DECIDED:
         raise ConfigError(f"--edits goes with export {', '.join(_DECIDED)}, not with {form}")
     run = open_run(plan)
@@ -110,6 +161,15 @@ def export(
     images = ImageTable.of(run, common.edits, progress.advance)
     places = run.record.sources
     progress.start("export", len(images), "images")
+    if form in _LABELLED:
+        from ..exports.labelled_images import LabelledImages
+
+        labelled = LabelledImages.of(images, places)
+        lines = _write_labelled(labelled, form, out, split, samples_per_shard)
+        progress.end()
+        _print_labelled(labelled, out, lines)
+        print_next(common, shlex.join(_OPENED[form](out / "train" if split else out)))
+        return
     if form == "parquet":
         from ..exports.parquet import export_parquet
 
@@ -156,6 +216,51 @@ def export(
         f"{', '.join(held) or 'embeddings alone'}"
     )
     print_next(common, shlex.join(_OPENED[form](out)))
+
+
+def _write_labelled(
+    images: "LabelledImages", form: str, out: Path, split: float | None, samples_per_shard: int
+) -> list[str]:
+    """Writes a data set; sentences on what it is made of."""
+    if form == "coco":
+        from ..exports.coco import export_coco
+
+        export_coco(images, out)
+    elif form == "imagefolder":
+        from ..exports.imagefolder import export_imagefolder
+
+        made = export_imagefolder(images, out, split)
+        if made is None:
+            return []
+        lines = [f"{counted(made.train, 'image')} in train, {made.test:,} in test"]
+        if made.alone:
+            has = agreeing(made.alone, "has one image and is", "have one image each and are")
+            lines.append(f"{counted(made.alone, 'class')} {has} in train alone")
+        return lines
+    elif form == "webdataset":
+        from ..exports.webdataset import export_webdataset
+
+        return [counted(export_webdataset(images, out, samples_per_shard), "shard")]
+    else:
+        from ..exports.huggingface import export_huggingface
+
+        return [counted(export_huggingface(images, out, samples_per_shard), "Parquet file")]
+    return []
+
+
+def _print_labelled(images: "LabelledImages", out: Path, lines: list[str]) -> None:
+    """Says what was written, and which images were not."""
+    count, classes = counted(images.written, "image"), counted(len(images.classes), "cluster")
+    print_text("; ".join([f"wrote {count} of {classes} to {out}", *lines]))
+    if images.excluded:
+        which = agreeing(images.excluded, "excluded image is", "excluded images are")
+        print_text(f"{images.excluded:,} {which} left out")
+    if images.unreadable:
+        lost = images.unreadable
+        named = [f"{name} ({why})" for name, why in list(lost.items())[:_NAMED]]
+        more = f", and {len(lost) - _NAMED:,} more" if len(lost) > _NAMED else ""
+        which = agreeing(len(lost), "could not be read and is", "could not be read and are")
+        say(f"{counted(len(lost), 'image')} {which} left out: {', '.join(named)}{more}")
 
 
 def _quoted_in_sql(path: Path) -> str:

@@ -15,7 +15,7 @@ app = subcommands()
 
 
 @app.command()
-@takes(*LONG, *READING)
+@takes("edits", *LONG, *READING)
 def report(
     common: Common,
     out: Annotated[
@@ -35,12 +35,14 @@ def report(
 
     It shows the clusters with images, how many clusters there are, and how sure. The page is one
     file below 20 MB that needs no network. Where captions, the curve of select-k or scores against
-    labels are missing, it names the commands that add them.
+    labels are missing, it names the commands that add them. With --edits it shows clusters and
+    names as you decided, tags, and how many images are excluded, which it shows nowhere else.
 
     \b
       cpp-pipe report
       cpp-pipe report --run pets --out pets.html
       cpp-pipe report --labels labels.csv
+      cpp-pipe report --edits final --out final.html
       cpp-pipe report --no-pictures
     """
     from ..curation.files import whole_file
@@ -59,6 +61,7 @@ def report(
         labels,
         must_score=must_score,
         progress=plan.runtime.progress if has_images else None,
+        edits=common.edits,
     )
     # What UTF-8 cannot hold, such as a lone surrogate of a label in JSON, becomes a question mark.
     page = write_page(contents).encode(errors="replace")

@@ -11,7 +11,7 @@ from ..run import Run
 from ..view.keys import names_of_rows
 from ..wording import counted
 from .app import subcommands
-from .destinations import new_folder
+from .destinations import PARQUET, new_folder, require_file, write_table
 from .options import LONG, READING, Common, open_plan, say, takes
 from .output import Column, print_json, print_next, print_table
 
@@ -42,7 +42,10 @@ def sample(
         int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws another sample.")
     ] = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.txt", help="Write the keys, a line each.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Write keys: .txt, a line each, or .parquet, a table."
+        ),
     ] = None,
     tag: Annotated[
         str | None, typer.Option("--tag", help="Tag the images: a decision, see `edit`.")
@@ -69,6 +72,8 @@ def sample(
     from ..curation.sampling import sample as choose
 
     shares = _shares(strategy)
+    if out is not None:
+        require_file(out, (".txt", *PARQUET))
     plan = open_plan(common)
     pool = _pool(plan, common, by, beside, seed)
     rows = choose(pool, n, shares)
@@ -79,7 +84,7 @@ def sample(
     run = Run.open(plan.store, plan.run)
     names = names_of_rows(run.artifact("embeddings"), rows)
     if out is not None:
-        _write(out, names)
+        _write(out, names, run, rows, pool)
     if tag is not None:
         run.edits.tag(tag, images=rows)
         say(f"tagged {counted(len(rows), 'image')} {tag!r}")
@@ -167,11 +172,21 @@ def _groups(run: Run, by: str | None, cluster: np.ndarray) -> list[Any] | None:
     return list(values)
 
 
-def _write(path: Path, names: list[str]) -> None:
+def _write(path: Path, names: list[str], run: Run, rows: np.ndarray, pool: "Pool") -> None:
     from ..curation.files import whole_file
+    from ..view.columns import take_rows
 
-    with whole_file(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    if path.suffix.lower() == ".txt":
+        with whole_file(path) as temporary:
+            text = "".join(f"{name}\n" for name in names)
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    else:
+        import pyarrow as pa
+
+        keys = take_rows(run.artifact("embeddings"), rows, ("key", "shard"))
+        columns = {name: keys.column(name) for name in keys.column_names}
+        columns |= {"cluster": pool.cluster[rows], "confidence": pool.confidence[rows]}
+        write_table(pa.table({"row": rows, **columns}), path)
     say(f"wrote {path}")
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -128,7 +128,7 @@ class Copier:
                     raise MissingError(
                         f"{folder / file.name} was changed since it was embedded: embed it again"
                     )
-                yield self._make(row, key_of(stem), suffix, content, others)
+                yield self.make(row, key_of(stem), suffix, content, others)
 
     def _copy_table(self, source: TableFile, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """Images of rows, with their other columns as .txt, .cls and .json."""
@@ -145,12 +145,15 @@ class Copier:
                 others = {name: text.encode() for name, text in texts.items() if text is not None}
                 content = entry.read_image()
                 suffix = suffix_of(content)
-                yield self._make(wanted[entry.key], key_of(entry.key), suffix, content, others)
+                yield self.make(wanted[entry.key], key_of(entry.key), suffix, content, others)
 
-    def _make(
-        self, row: ChosenRow, key: str, suffix: str, content: bytes, others: dict[str, bytes]
+    def make(
+        self, row: ChosenRow, key: str, suffix: str, content: bytes, others: Mapping[str, bytes]
     ) -> Sample:
-        """A sample with new headers, which hold no times and no users."""
+        """A sample with new headers, which hold no times and no users.
+
+        A number is added to a key that was taken before.
+        """
         first, number = key, 1
         while key in self._taken:
             number += 1

@@ -180,12 +180,34 @@ def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | Non
 
 
 def read_keys(path: Path, flag: str) -> set[str]:
-    """The KEY or SHARD:KEY of each line of a file; ConfigError where it cannot be read."""
+    """The KEY or SHARD:KEY of each line of a file, or of each row of a table in Parquet.
+
+    ConfigError where it cannot be read.
+    """
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return _read_table(path, flag)
     try:
         lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{flag} {path} cannot be read as lines of text: {error}") from error
     return {line.strip() for line in lines if line.strip()}
+
+
+def _read_table(path: Path, flag: str) -> set[str]:
+    """The images of a table: those of its column `key`, and of `shard` where it has that."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names = [name for name in pq.read_schema(path).names if name in ("key", "shard")]
+        table = pq.read_table(path, columns=names, partitioning=None).to_pydict()
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigError(f"{flag} {path} cannot be read as Parquet: {error}") from error
+    if "key" not in table:
+        raise ConfigError(f"{flag} {path} has no column `key`: name a table that has one")
+    if "shard" not in table:
+        return {str(key) for key in table["key"]}
+    return {f"{shard}:{key}" for shard, key in zip(table["shard"], table["key"], strict=True)}
 
 
 def match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:

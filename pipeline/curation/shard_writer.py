@@ -55,12 +55,12 @@ def write_shards(
     with whole_folder(out) as folder:
         copier = Copier(folder)
         sources = find_sources(embeddings, places, by_part)
-        with _Shards(folder, prefix, samples_per_shard) as shards:
+        with Shards(folder, prefix, samples_per_shard) as shards:
             for part, sample in _samples(copier, sources, by_part):
                 shards.add(embeddings.part_names[part].facts["shard"], sample)
                 report(1)
         assert len(shards.rows) == len(rows), f"{len(shards.rows)} of {len(rows)} were copied"
-        _write_manifest(folder / MANIFEST, shards.rows)
+        write_manifest(folder / MANIFEST, shards.rows)
     return Curated(
         shards=tuple(out / path.name for path in shards.paths),
         samples=len(shards.rows),
@@ -90,7 +90,7 @@ def _samples(
             yield part, sample
 
 
-class _Shards:
+class Shards:
     """Tars that are filled one after another."""
 
     def __init__(self, folder: Path, prefix: str, samples_per_shard: int) -> None:
@@ -103,7 +103,7 @@ class _Shards:
         self._keys: set[str] = set()
         self._position = 0
 
-    def __enter__(self) -> "_Shards":
+    def __enter__(self) -> "Shards":
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -148,7 +148,8 @@ class _Shards:
         self._keys.clear()
 
 
-def _write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes where every sample went: at least one row of `Shards.rows`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ...stages.contract import Source
 from ...stages.sources.changes import is_unchanged, name_as
@@ -13,7 +13,12 @@ from ...stages.sources.images.pixels import UndecodableImage
 from ...stages.sources.source import Entry, SampleSource
 from ...stages.sources.tables.files import TableFile
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
+from ..view.columns import split_by_part
 from ..view.source_identity import shard_at
+from .changed_files import describe_changes
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _SHOWN = 5
 """Faults that an error lists."""
@@ -33,6 +38,7 @@ def find_sources(
     sources: dict[str, Source] = {}
     faults: list[str] = []
     flags: set[str] = set()
+    changed: dict[tuple[str, str], list[PartRecord]] = {}
     for name in parts:
         part = embeddings.part_names[name]
         kind = source_kind(part, embeddings)
@@ -47,10 +53,13 @@ def find_sources(
             flags.add(_FLAGS[kind])
             continue
         if source is None:
-            faults.append(f"{places[name]} was changed since it was embedded")
+            changed.setdefault((kind, places[name]), []).append(part)
             flags.add(_FLAGS[kind])
         else:
             sources[name] = source
+    for (kind, place), records in changed.items():
+        files = describe_changes(embeddings, Path(place), records) if kind == "images" else ""
+        faults.append(f"{place} was changed since it was embedded{files}")
     if faults:
         faults = list(dict.fromkeys(faults))
         more = f"; and {len(faults) - _SHOWN:,} more" if len(faults) > _SHOWN else ""
@@ -78,11 +87,35 @@ def read_images(embeddings: Artifact, places: Mapping[str, str]) -> Iterator[byt
                     yield _read(entries, key, source)
 
 
+def try_images(
+    embeddings: Artifact, places: Mapping[str, str], rows: "np.ndarray"
+) -> Iterator[bytes | MissingError]:
+    """The encoded image of each of ascending rows, or the error that says why there is none.
+
+    Opens each source once. MissingError, before the first image, if a source that holds any of
+    the rows is gone or was changed.
+    """
+    by_part = dict(split_by_part(embeddings, rows))
+    sources = find_sources(embeddings, places, by_part)
+    with tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch:
+        for name, source in sources.items():
+            keys = embeddings.table(name, columns=["key"]).column(0)
+            with cast(SampleSource, source).open(Path(scratch)) as opened:
+                entries = {entry.key: entry for entry in opened.samples}
+                for key in keys.take(by_part[name]).to_pylist():
+                    try:
+                        yield _read(entries, key, source)
+                    except MissingError as error:
+                        yield error
+
+
 def _read(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:
     try:
         return entries[key].read_image()
-    except (KeyError, UndecodableImage) as error:
+    except KeyError as error:
         raise MissingError(f"{source.path} no longer has {key}: embed it again") from error
+    except (OSError, EOFError, UndecodableImage) as error:
+        raise MissingError(f"{key} of {source.path} cannot be read ({error})") from error
 
 
 def source_kind(part: PartRecord, embeddings: Artifact) -> str:

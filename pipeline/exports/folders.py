@@ -1,21 +1,17 @@
 """A folder for each cluster, named after it, with its images: for file managers and people."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...store.names import is_windows_name
 from ..curation.files import whole_folder
 from ..curation.members import suffix_of
 from ..curation.sources import read_images
 from ..view.captions import first_captions
 from ..view.images import original_file
+from .file_names import plain
 from .image_table import ImageTable
-
-_LONGEST = 60
-"""Characters of a name that is made from words or a key."""
 
 
 def export_folders(
@@ -60,9 +56,3 @@ def _folder_of(row: Mapping[str, Any], names: Mapping[int, str]) -> str:
     if number is None:
         return "images"
     return f"{number:04d} {plain(names.get(number, ''))}".strip()
-
-
-def plain(words: str) -> str:
-    """Words as a part of a file's name that every system takes."""
-    kept = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:_LONGEST].strip(" .")
-    return kept if is_windows_name(kept) else f"_{kept}"

@@ -27,6 +27,8 @@ class Tally:
     """Rows by novelty, in equal steps from 0 to 2; the last holds all beyond."""
     surest: Sequence[str | None]
     """The key of the row with the highest confidence in each cluster."""
+    are_empty_hidden: bool = False
+    """Whether clusters without rows are left out, as decisions emptied them."""
 
     @property
     def rows(self) -> int:
@@ -36,7 +38,8 @@ class Tally:
     @property
     def largest_first(self) -> Sequence[int]:
         """Clusters by falling size; equal sizes by number."""
-        return [int(cluster) for cluster in (-self.sizes).argsort(kind="stable")]
+        order = [int(cluster) for cluster in (-self.sizes).argsort(kind="stable")]
+        return [number for number in order if self.sizes[number] or not self.are_empty_hidden]
 
     @property
     def median_confidence(self) -> float:
@@ -112,6 +115,24 @@ class Neighbourhood:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What people decided about clusters and images."""
+
+    name: str
+    """Of sealed decisions, or `open`."""
+    names: Mapping[int, str]
+    """Given names of clusters."""
+    tags: Mapping[str, int]
+    """Images that are not excluded, by tag."""
+    tags_of: Mapping[int, Mapping[str, int]]
+    """The same for each cluster that has any."""
+    excluded: np.ndarray
+    """(k,) excluded images of each cluster."""
+    moved: int
+    """Images that are not excluded and in another cluster than was assigned."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contents:
     """All that the report of a run shows."""
 
@@ -136,11 +157,21 @@ class Contents:
     mosaics: Sequence[Mosaic] = ()
     """The largest cluster comes first."""
     neighbourhoods: Sequence[Neighbourhood] = ()
+    decisions: Decisions | None = None
 
     @property
     def k(self) -> int:
-        """The number of clusters, empty ones included."""
-        return len(self.tally.sizes)
+        """The number of clusters, empty ones included unless decisions emptied them."""
+        return len(self.tally.largest_first)
+
+    def given_name(self, cluster: int) -> str | None:
+        """The name that people gave a cluster."""
+        return None if self.decisions is None else self.decisions.names.get(cluster)
+
+    def name_of(self, cluster: int) -> str | None:
+        """The given name of a cluster, else its first caption."""
+        captions = self.captions.get(cluster, ())
+        return self.given_name(cluster) or (captions[0].words if captions else None)
 
     @property
     def made_at(self) -> str:

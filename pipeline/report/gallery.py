@@ -4,11 +4,12 @@ import numpy as np
 
 from ...stages.contract import Progress
 from ..run import Run
-from ..view.columns import iterate_columns, read_rows
+from ..view.columns import read_rows
 from ..view.facts import Absence
 from ..wording import counted
 from .contents import Mosaic, Neighbourhood, Sample, Tally
 from .counts import surest_and_doubtful
+from .members import Members
 from .mosaics import TILE, Tiles, draw_mosaic, draw_strip
 from .neighbours import find_nearest
 
@@ -19,17 +20,18 @@ _SUREST, _DOUBTFUL = 12, 8
 _NEIGHBOURHOODS, _NEIGHBOURS = 8, 6
 
 
-def read_mosaics(run: Run, tally: Tally, progress: Progress) -> tuple[list[Mosaic], Absence | None]:
+def read_mosaics(
+    run: Run, members: Members, tally: Tally, progress: Progress
+) -> tuple[list[Mosaic], Absence | None]:
     """A mosaic of each of the largest clusters, and what cannot be read, if anything."""
     filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
-    parts = iterate_columns(run.artifact("assignments"), ["cluster", "confidence"])
-    members = surest_and_doubtful(parts, filled[:MOST_CLUSTERS], _SUREST, _DOUBTFUL)
-    rows = [surest + doubtful for surest, doubtful in members.values()]
+    chosen = surest_and_doubtful(members.parts(), filled[:MOST_CLUSTERS], _SUREST, _DOUBTFUL)
+    rows = [surest + doubtful for surest, doubtful in chosen.values()]
     total, missing = sum(map(len, rows)), 0
     tiles, mosaics = Tiles(run), []
     progress.start("report: images", total, "images")
     for (cluster, (surest, doubtful)), images in zip(
-        members.items(), tiles.read_many(rows, TILE), strict=True
+        chosen.items(), tiles.read_many(rows, TILE), strict=True
     ):
         missing += images.count(None)
         progress.advance(len(images))
@@ -53,16 +55,22 @@ def read_mosaics(run: Run, tally: Tally, progress: Progress) -> tuple[list[Mosai
     return (mosaics if missing < total else []), absence
 
 
-def read_neighbourhoods(run: Run, sample: Sample) -> list[Neighbourhood]:
+def read_neighbourhoods(run: Run, members: Members, sample: Sample) -> list[Neighbourhood]:
     """A row of each of the largest clusters, and its nearest rows in either space."""
     embeddings, features = run.artifact("embeddings"), run.artifact("features")
-    if embeddings.rows < 2:
+    kept = members.kept
+    if embeddings.rows < 2 or (kept is not None and kept.sum() < 2):
         return []
     first = np.array([rows[0] for rows in sample.of_cluster.values()][:_NEIGHBOURHOODS])
-    before, after = (find_nearest(space, first, _NEIGHBOURS) for space in (embeddings, features))
+    before, after = (
+        find_nearest(space, first, _NEIGHBOURS, kept) for space in (embeddings, features)
+    )
     shown = np.unique(np.concatenate([first, before.ravel(), after.ravel()]))
     columns = read_rows(run.artifact("assignments"), shown, ("key", "cluster"))
-    by_row = dict(zip(shown.tolist(), columns, strict=True))
+    by_row = {
+        row: {**found, "cluster": members.cluster_of(row, found["cluster"])}
+        for row, found in zip(shown.tolist(), columns, strict=True)
+    }
     tiles, neighbourhoods = Tiles(run), []
     for row, *nearest in zip(first.tolist(), before.tolist(), after.tolist(), strict=True):
         key, cluster = by_row[row]["key"], by_row[row]["cluster"]

@@ -54,10 +54,11 @@ def _count_within(most: int, images: Sequence[Jpeg]) -> int:
 
 def _card(mosaic: Mosaic, contents: Contents) -> Html:
     cluster, tally = mosaic.cluster, contents.tally
-    captions = contents.captions.get(cluster, ())
-    name = captions[0].words if captions else f"Cluster {cluster}"
-    others = " · ".join(caption.words for caption in captions[1:4])
-    number = f"cluster {cluster} · " if captions else ""
+    known = contents.name_of(cluster)
+    name = known or f"Cluster {cluster}"
+    captions = [caption.words for caption in contents.captions.get(cluster, ())]
+    others = " · ".join([words for words in captions if words != name][:3])
+    number = f"cluster {cluster} · " if known else ""
     size = int(tally.sizes[cluster])
     facts = f"{number}{counted(size, 'image')} · confidence {tally.confidence[cluster]:.2f}"
     alt = f"{name}: its {counted(mosaic.surest, 'surest image')}"
@@ -73,8 +74,7 @@ def _card(mosaic: Mosaic, contents: Contents) -> Html:
 
 def _neighbourhood(neighbourhood: Neighbourhood, contents: Contents) -> Html:
     key, count = neighbourhood.key, neighbourhood.count
-    captions = contents.captions.get(neighbourhood.cluster, ())
-    name = captions[0].words if captions else f"cluster {neighbourhood.cluster}"
+    name = contents.name_of(neighbourhood.cluster) or f"cluster {neighbourhood.cluster}"
     title = tag("h3", breakable(key), tag("span", f", {name}", class_="quiet"))
     first = tag("div", _image(neighbourhood.image, key), class_="first")
     sides = []

@@ -2,6 +2,7 @@
 
 from ..wording import agreeing, counted
 from .contents import Contents
+from .decisions import decisions_section
 from .image_sections import images_section, neighbours_section
 from .markup import Child, Html, join, tag
 from .refinement import refinement_section
@@ -38,6 +39,7 @@ def write_page(contents: Contents) -> str:
     main = tag(
         "main",
         _header(contents),
+        decisions_section(contents),
         count_section(contents),
         images_section(contents),
         refinement_section(contents),
@@ -58,6 +60,9 @@ def _header(contents: Contents) -> Html:
         ("median confidence", f"{tally.median_confidence:.2f}", "of 1"),
         ("far from everything", f"{int(tally.far.sum()):,}", f"of {tally.rows:,}"),
     ]
+    if contents.decisions is not None:
+        excluded = int(contents.decisions.excluded.sum())
+        facts.append(("excluded", f"{excluded:,}", f"of {tally.rows + excluded:,}"))
     if evaluation is not None:
         others = f"k-means {evaluation.kmeans.acc:.1%}, chance {evaluation.chance.acc:.1%}"
         facts.append(("accuracy", f"{evaluation.clusters.acc:.1%}", others))

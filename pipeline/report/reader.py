@@ -2,18 +2,16 @@
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from ...stages.artifact_rows import EMBEDDING
 from ...stages.contract import Progress
 from ...store import Artifact
 from ..run import Run
 from ..view.captions import read_captions
-from ..view.columns import iterate_columns
 from ..view.curve import read_curve
+from ..view.edited import open_edited
 from ..view.evaluation import evaluate
 from ..view.facts import (
     Absence,
@@ -28,6 +26,7 @@ from ..view.verdict import read_verdict
 from .contents import Contents, Sample, Tally
 from .counts import count, draw_sample, sample_clusters, sample_overall
 from .gallery import read_mosaics, read_neighbourhoods
+from .members import Members
 from .spaces import measure_space
 
 SAMPLED_ROWS = 200_000
@@ -53,24 +52,33 @@ def read_contents(
     *,
     must_score: bool = False,
     progress: Progress | None = None,
+    edits: str | None = None,
 ) -> Contents:
     """What the report of a run with assignments shows, and what is absent.
+
+    `edits` names decisions, `open` or sealed ones: clusters are those that were decided, and
+    excluded images are left out. ConfigError if all of them are.
 
     `label` and `table` say where labels are. MissingError if no row has one and `must_score`.
     Images are read and drawn only with a `progress` to report it to.
     """
     embeddings, assignments = run.artifact("embeddings"), run.artifact("assignments")
     features = run.artifact("features")
-    tally = count(_parts(assignments), int(assignments.facts["k"]))
-    sample = _sample(assignments, tally)
+    edited = None if edits is None else open_edited(run, edits)
+    members = Members(assignments=assignments, edited=edited)
+    tally = count(members.counted_parts(), members.k)
+    tally = replace(tally, are_empty_hidden=edited is not None)
+    sample = _sample(members, tally)
     absences = find_absences(run)
-    unscored = None if must_score else _why_unscored(run, label)
+    unscored = None if must_score else _why_unscored(run, label, members)
+    evaluation = None
     if unscored is not None:
         absences["labels"] = unscored
-    evaluation = evaluate(embeddings, assignments, label, table) if unscored is None else None
+    else:
+        evaluation = evaluate(embeddings, assignments, label, table, edited=edited)
     mosaics = []
     if progress is not None:
-        mosaics, unreadable = read_mosaics(run, tally, progress)
+        mosaics, unreadable = read_mosaics(run, members, tally, progress)
         if unreadable is not None:
             absences["images"] = unreadable
     curve = find_readable(run, "k_curve", is_current=True)
@@ -91,39 +99,29 @@ def read_contents(
         absences=absences,
         versions=list_versions(run),
         mosaics=mosaics,
-        neighbourhoods=read_neighbourhoods(run, sample) if progress else (),
+        neighbourhoods=read_neighbourhoods(run, members, sample) if progress else (),
+        decisions=members.describe(edits or ""),
     )
 
 
-def _parts(
-    assignments: Artifact,
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[int], str]]]:
-    """What `count` takes."""
-    names = ["cluster", "confidence", "novelty"]
-    for part in assignments.parts:
-        table = assignments.table(part.name, columns=["key", *names]).combine_chunks()
-        clusters, confidence, novelty = (table.column(name).to_numpy() for name in names)
-        keys = table.column("key")
-        yield clusters, confidence, novelty, lambda row, keys=keys: keys[row].as_py()
-
-
-def _sample(assignments: Artifact, tally: Tally) -> Sample:
+def _sample(members: Members, tally: Tally) -> Sample:
     filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
-    clusters = (column for (column,) in iterate_columns(assignments, ["cluster"]))
+    clusters = (column for column, _ in members.parts())
+    overall = sample_overall(tally.rows, SAMPLED_ROWS, _SEED)
     return draw_sample(
-        sample_overall(assignments.rows, SAMPLED_ROWS, _SEED),
+        overall if members.kept is None else members.kept.nonzero()[0][overall],
         sample_clusters(clusters, filled[:SAMPLED_CLUSTERS], SAMPLED_OF_CLUSTER, _SEED),
         HEAT_MAP_ROWS,
     )
 
 
-def _why_unscored(run: Run, label: str) -> Absence | None:
+def _why_unscored(run: Run, label: str, members: Members) -> Absence | None:
     """Why rows are not scored: too many, or none has a label; None if they are."""
     embeddings = run.artifact("embeddings")
     if embeddings.rows > MOST_SCORED:
         reason = f"More than {MOST_SCORED:,} images are scored only on demand"
         flags = ("--label", label)
-    elif not any(_has_label(embeddings, part.name, label) for part in embeddings.parts):
+    elif not any(_has_label(embeddings, part.name, label, members) for part in embeddings.parts):
         reason = "No image has " + ("a label" if label == "cls" else f"the field {label}")
         is_in_folders = label == "cls" and has_folders(embeddings)
         flags = ("--label", "folder") if is_in_folders else ("--labels", "FILE.csv")
@@ -132,9 +130,12 @@ def _why_unscored(run: Run, label: str) -> Absence | None:
     return Absence(what="scores", reason=reason, command=run.public_command("report", *flags))
 
 
-def _has_label(embeddings: Artifact, part: str, label: str) -> bool:
+def _has_label(embeddings: Artifact, part: str, label: str, members: Members) -> bool:
+    """Whether an image of a part has a label and is not excluded."""
+    column = embeddings.table(part, columns=["label" if label == "cls" else "extra"]).column(0)
+    if members.kept is not None:
+        start = embeddings.starts[part]
+        column = column.take(members.kept[start : start + len(column)].nonzero()[0])
     if label == "cls":
-        column = embeddings.table(part, columns=["label"]).column(0)
         return column.null_count < len(column)
-    extras = embeddings.table(part, columns=["extra"]).column(0).to_pylist()
-    return any(json.loads(extra).get(label) is not None for extra in extras)
+    return any(json.loads(extra).get(label) is not None for extra in column.to_pylist())

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ..view.evaluation import Evaluation, Scores
 from ..view.facts import Version
-from .contents import Contents
+from .contents import Contents, Decisions
 from .markup import Child, Html, breakable, join, tag
 
 MOST_CLUSTERS = 1000
@@ -23,11 +23,13 @@ def table(name: str, head: Sequence[Html], rows: Sequence[Sequence[Html]]) -> Ht
     return tag("div", element, class_="scroll", tabindex=0, role="region", aria_label=name)
 
 
-def _head(text: str, *, is_number: bool = False) -> Html:
+def table_head(text: str, *, is_number: bool = False) -> Html:
+    """A heading of a column."""
     return tag("th", text, scope="col", class_="number" if is_number else None)
 
 
-def _number(text: Child, class_: str = "number") -> Html:
+def number(text: Child, class_: str = "number") -> Html:
+    """A cell of a number."""
     return tag("td", text, class_=class_)
 
 
@@ -36,16 +38,22 @@ def clusters_table(contents: Contents) -> Html:
     tally = contents.tally
     shown = tally.largest_first[:MOST_CLUSTERS]
     most = max(1, int(tally.sizes.max()))
-    has_captions, purities = bool(contents.captions), _purities(contents.evaluation)
+    decided, purities = contents.decisions, _purities(contents.evaluation)
+    has_names = bool(contents.captions) or bool(decided and decided.names)
     head = [
-        _head("cluster", is_number=True),
-        *([_head("captions, by share")] if has_captions else []),
-        _head("images", is_number=True),
-        _head(""),
-        *([_head("largest class"), _head("its share", is_number=True)] if purities else []),
-        _head("confidence", is_number=True),
-        _head("far", is_number=True),
-        _head("surest image"),
+        table_head("cluster", is_number=True),
+        *([table_head(_names_head(contents))] if has_names else []),
+        table_head("images", is_number=True),
+        table_head(""),
+        *([table_head("excluded", is_number=True), table_head("tags")] if decided else []),
+        *(
+            [table_head("largest class"), table_head("its share", is_number=True)]
+            if purities
+            else []
+        ),
+        table_head("confidence", is_number=True),
+        table_head("far", is_number=True),
+        table_head("surest image"),
     ]
     rows = []
     for cluster in shown:
@@ -55,27 +63,45 @@ def clusters_table(contents: Contents) -> Html:
         rows.append(
             [
                 tag("th", cluster, scope="row", class_="number"),
-                *([_captions_cell(contents, cluster)] if has_captions else []),
-                _number(f"{size:,}"),
+                *([_names_cell(contents, cluster)] if has_names else []),
+                number(f"{size:,}"),
                 tag("td", bar, class_="bar"),
+                *(_decided_cells(decided, cluster) if decided else []),
                 *(
                     [
                         tag("td", breakable(majority or "–"), class_="key"),
-                        _number("–" if purity is None else f"{purity:.0%}"),
+                        number("–" if purity is None else f"{purity:.0%}"),
                     ]
                     if purities
                     else []
                 ),
-                _number(f"{tally.confidence[cluster]:.2f}" if size else "–"),
-                _number(f"{int(tally.far[cluster]):,}" if tally.far[cluster] else "–"),
+                number(f"{tally.confidence[cluster]:.2f}" if size else "–"),
+                number(f"{int(tally.far[cluster]):,}" if tally.far[cluster] else "–"),
                 tag("td", tag("code", breakable(tally.surest[cluster] or "–")), class_="key"),
             ]
         )
     return table("Clusters", head, rows)
 
 
-def _captions_cell(contents: Contents, cluster: int) -> Html:
+def _names_head(contents: Contents) -> str:
+    if contents.decisions is None or not contents.decisions.names:
+        return "captions, by share"
+    return "name; captions, by share" if contents.captions else "name"
+
+
+def _decided_cells(decided: Decisions, cluster: int) -> list[Html]:
+    """How many images of a cluster were excluded, and how many have each tag."""
+    excluded = int(decided.excluded[cluster])
+    tags = sorted(decided.tags_of.get(cluster, {}).items(), key=lambda item: (-item[1], item[0]))
+    words = ", ".join(f"{name} {count:,}" for name, count in tags)
+    return [number(f"{excluded:,}" if excluded else "–"), tag("td", words or "–", class_="words")]
+
+
+def _names_cell(contents: Contents, cluster: int) -> Html:
+    """The given name or the first caption, and below it other captions."""
     captions = [f"{words} {score:.0%}" for words, score in contents.captions.get(cluster, ())]
+    name = contents.given_name(cluster)
+    captions = captions if name is None else [name, *captions]
     if not captions:
         return tag("td", "–", class_="words")
     first, others = tag("strong", captions[0]), ", ".join(captions[1:_MOST_CAPTIONS])
@@ -95,15 +121,15 @@ def scores_table(evaluation: Evaluation) -> Html:
         ("chance, with the same sizes", evaluation.chance),
     ]
     head = [
-        _head(""),
-        *(_head(name, is_number=True) for name in ("accuracy", "NMI", "ARI")),
+        table_head(""),
+        *(table_head(name, is_number=True) for name in ("accuracy", "NMI", "ARI")),
     ]
     best = [max(_three(scores)[column] for _, scores in named) for column in range(3)]
     rows = [
         [
             tag("th", name, scope="row"),
             *(
-                _number(_signed(score), "number best" if score == top else "number quiet")
+                number(_signed(score), "number best" if score == top else "number quiet")
                 for score, top in zip(_three(scores), best, strict=True)
             ),
         ]
@@ -115,19 +141,17 @@ def scores_table(evaluation: Evaluation) -> Html:
 def mistakes_table(evaluation: Evaluation) -> Html:
     """The classes of which most images went into a cluster of another class."""
     head = [
-        _head("class"),
-        _head("went into", is_number=True),
-        _head("matched with"),
-        _head("images", is_number=True),
+        table_head("class"),
+        table_head("went into", is_number=True),
+        table_head("matched with"),
+        table_head("images", is_number=True),
     ]
     rows = [
         [
             tag("th", breakable(mistake.label), scope="row", class_="key"),
-            _number(mistake.cluster),
+            number(mistake.cluster),
             tag("td", breakable(mistake.matched or "no class"), class_="key"),
-            _number(
-                join(f"{mistake.rows:,} ", tag("span", f"{mistake.share:.0%}", class_="quiet"))
-            ),
+            number(join(f"{mistake.rows:,} ", tag("span", f"{mistake.share:.0%}", class_="quiet"))),
         ]
         for mistake in evaluation.mistakes[:_MOST_MISTAKES]
     ]
@@ -146,12 +170,12 @@ def _three(scores: Scores) -> tuple[float, float, float]:
 def versions_table(versions: Sequence[Version]) -> Html:
     """The artifacts of the run, in the order in which data flows, and what each was made from."""
     head = [
-        _head("slot"),
-        _head("version"),
-        _head("rows", is_number=True),
-        _head("stage"),
-        _head("made from"),
-        _head("made"),
+        table_head("slot"),
+        table_head("version"),
+        table_head("rows", is_number=True),
+        table_head("stage"),
+        table_head("made from"),
+        table_head("made"),
     ]
     return table("Versions of this run", head, [_version_cells(version) for version in versions])
 
@@ -164,7 +188,7 @@ def _version_cells(version: Version) -> list[Html]:
     return [
         tag("th", version.slot, scope="row"),
         tag("td", tag("code", version.version), class_="whole"),
-        _number(f"{version.rows:,}"),
+        number(f"{version.rows:,}"),
         tag("td", details if version.settings else version.stage),
         tag("td", join(*inputs[:-1]) if inputs else "your files", class_="whole"),
         tag(

@@ -127,6 +127,8 @@ def evaluate(
     unlabelled = int((within & ~scored).sum())
     if edited is not None:
         scored &= ~edited.excluded
+        if not scored.any():
+            raise MissingError("every image with a label is excluded: none is left to score")
     names = sorted(set(labels[scored]))
     number = {name: i for i, name in enumerate(names)}
     y = np.array([number[name] for name in labels[scored]])

@@ -118,19 +118,25 @@ class Searcher:
             width *= 2
 
     def nearest_to_each(
-        self, queries: "np.ndarray", n: int, *, target_recall: float = TARGET_RECALL
+        self,
+        queries: "np.ndarray",
+        n: int,
+        *,
+        target_recall: float = TARGET_RECALL,
+        allowed: "np.ndarray | None" = None,
     ) -> "tuple[np.ndarray, np.ndarray]":
         """Similarities and rows (q, n) of the nearest to many queries (q, d), on all threads.
 
-        Where there are fewer than n rows, row -1 fills up.
+        Where there are fewer than n rows, row -1 fills up. `allowed`, a bool for each row, leaves
+        others out; then rows are compared one by one.
         """
         import numpy as np
 
         queries = np.ascontiguousarray(queries, np.float32)
-        if self._index is not None:
+        if self._index is not None and allowed is None:
             nearest = self._index.search(queries, n, self._width(n, target_recall))
             return nearest.similarities, nearest.rows
-        similarities, rows = self._exact(queries, n, None)
+        similarities, rows = self._exact(queries, n, allowed)
         padding = ((0, 0), (0, n - rows.shape[1]))
         return (
             np.pad(similarities, padding, constant_values=-np.inf),

@@ -56,7 +56,7 @@ def test_a_sheet_must_be_an_image(tmp_path, command):
         assert "--sheet must end in .png, " in line
 
 
-@pytest.mark.parametrize("form", ["clip-retrieval", "lancedb", "fiftyone"])
+@pytest.mark.parametrize("form", ["clip-retrieval", "lancedb", "fiftyone", "coco", "webdataset"])
 def test_a_folder_must_not_be_called_like_a_file(tmp_path, form):
     for name in ("x.parquet", "x.tar", "x.json"):
         line = fail(tmp_path / "store", "export", form, "--out", tmp_path / name)

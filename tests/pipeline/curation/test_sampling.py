@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cpp_pipe import Run
@@ -93,6 +95,37 @@ def test_images_that_are_chosen_already_are_not_chosen_again(store, tmp_path):
     assert not set(first) & set(json.loads(value.out)["keys"])
     counted = succeed(store, "curate", "--keys", tmp_path / "first.txt", "--dry-run").out
     assert "chosen 20" in counted
+
+
+def test_a_sample_is_written_as_lines_or_as_a_table_that_curate_and_sample_read(store, tmp_path):
+    lines, table = tmp_path / "keys.txt", tmp_path / "keys.parquet"
+    for path in (lines, table):
+        succeed(store, "sample", "-n", "20", "--out", path)
+    rows = pq.read_table(table).to_pylist()
+    assert [f"{row['shard']}:{row['key']}" for row in rows] == lines.read_text().splitlines()
+    assert [row["row"] for row in rows] == chosen(store, "-n", "20")
+    clusters = Run.open(Store(store)).artifact("assignments").column("cluster")
+    assert [row["cluster"] for row in rows] == [clusters[row["row"]] for row in rows]
+    for path in (lines, table):
+        assert "chosen 20" in succeed(store, "curate", "--keys", path, "--dry-run").out
+        assert "chosen 100" in succeed(store, "curate", "--not-keys", path, "--dry-run").out
+        more = succeed(store, "sample", "-n", "100", "--beside", path, "--json").out
+        assert not set(json.loads(more)["keys"]) & set(lines.read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", ["keys", "keys.csv", "keys.png", "keys.txt.gz"])
+def test_a_sample_is_written_in_no_other_format(store, tmp_path, name):
+    line = fail(store, "sample", "-n", "5", "--out", tmp_path / name)
+    assert "--out must end in .txt, .parquet or .pq" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_without_keys_is_refused_as_a_list_of_keys(store, tmp_path):
+    pq.write_table(pa.table({"row": [1]}), tmp_path / "rows.parquet")
+    (tmp_path / "no.parquet").write_text("a line")
+    for name, says in (("rows", "has no column `key`"), ("no", "cannot be read as Parquet")):
+        path = tmp_path / f"{name}.parquet"
+        assert says in fail(store, "curate", "--keys", path, "--dry-run")
 
 
 def test_decisions_are_respected_and_a_sample_can_be_tagged(store):

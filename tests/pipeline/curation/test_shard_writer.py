@@ -322,3 +322,54 @@ def vectors(store: Path) -> list[tuple]:
     embeddings: Artifact = artifact(store, "embeddings")
     parts = [embeddings.embeddings(part.name) for part in embeddings.parts]
     return sorted(map(tuple, np.concatenate(parts).tolist()))
+
+
+# A folder that was changed.
+
+
+def change_folder(folder: Path, change: str) -> str:
+    """Changes a folder of four images; what a message says of it."""
+    image = folder / "in" / "1.png"
+    match change:
+        case "gone":
+            image.unlink()
+            return "(in/1.png is gone)"
+        case "larger":
+            image.write_bytes(image.read_bytes() + bytes(9))
+            return "(in/1.png has another size)"
+        case "added":
+            (folder / "in" / "new.png").write_bytes(png(9))
+            return "(in/new.png was added)"
+        case "overwritten":
+            data = bytearray(image.read_bytes())
+            data[-1] ^= 1
+            image.write_bytes(data)
+            later = image.stat().st_mtime + 100
+            os.utime(image, (later, later))
+            return "(in/1.png was written to later)"
+        case "text":
+            (folder / "in" / "2.txt").write_text("two!")
+            later = image.stat().st_mtime + 100
+            os.utime(folder / "in" / "2.txt", (later, later))
+            return "(in/2.txt was written to later)"
+        case _:
+            for path in (folder / "in").glob("*.png"):
+                path.unlink()
+            (folder / "in" / "new.png").write_bytes(png(9))
+            return "(in/0.png is gone, in/1.png is gone, in/2.png is gone, and 2 more files)"
+
+
+@pytest.mark.parametrize("change", ["gone", "larger", "added", "overwritten", "text", "many"])
+def test_what_was_changed_in_a_folder_is_named_with_what_to_do(tmp_path, change):
+    folder = tmp_path / "photos"
+    (folder / "in").mkdir(parents=True)
+    for number in range(4):
+        (folder / "in" / f"{number}.png").write_bytes(png(number))
+        (folder / "in" / f"{number}.txt").write_text("one")
+    store = tmp_path / "store"
+    succeed(store, "embed", "--images", folder, *DIGITS)
+    says = change_folder(folder, change)
+    line = fail(store, "curate", "--out", tmp_path / "out")
+    assert f"{folder} was changed since it was embedded {says}: put it back, or run" in line
+    assert "`cpp-pipe embed --images`" in line
+    assert nothing_was_written(tmp_path / "out")

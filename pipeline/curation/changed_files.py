@@ -1,0 +1,84 @@
+"""Which files of a folder are not what was embedded, so that a person can put them back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from ...stages.sources.images.folders import image_path, utf8_name
+from ...stages.sources.images.tree import walk
+from ...store import Artifact, PartRecord
+from ..wording import counted
+
+_SHOWN = 3
+"""Files that a message names."""
+
+
+def describe_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecord]) -> str:
+    """The first files below `root` that differ from these parts, in brackets; empty if none does.
+
+    Contents are not read: a file counts as changed if it has another size, or was written to after
+    the embeddings were made.
+    """
+    changes = list(_find_changes(embeddings, root, parts))
+    if not changes:
+        return ""
+    more = f", and {counted(len(changes) - _SHOWN, 'more file')}" if len(changes) > _SHOWN else ""
+    return f" ({', '.join(changes[:_SHOWN])}{more})"
+
+
+def _find_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecord]) -> Iterator[str]:
+    """What differs, in sentences without an end; what is certain comes first."""
+    made, there, newer = _made_at(embeddings), _find_there(root), []
+    for part in parts:
+        table = embeddings.table(part.name, columns=["key", "size"]).to_pydict()
+        for key, size in zip(table["key"], table["size"], strict=True):
+            path = image_path(root, key)
+            if not path.is_file():
+                yield f"{key} is gone"
+            elif size is not None and path.stat().st_size != size:
+                yield f"{key} has another size"
+            else:
+                newer += [file for file in (path, *there.get(key, ())) if _when(file) > made]
+    known = _known_keys(embeddings, parts)
+    folders = {PurePosixPath(key).parent for key in known}
+    for key in there:
+        if key not in known and PurePosixPath(key).parent in folders:
+            yield f"{key} was added"
+    for file in newer:
+        yield f"{utf8_name(file.relative_to(root).as_posix())} was written to later"
+
+
+def _when(file: Path) -> int:
+    """The second in which a file was last written to."""
+    return int(file.stat().st_mtime)
+
+
+def _made_at(embeddings: Artifact) -> float:
+    """When embeddings were made, to a second; those that do not say it count as new."""
+    try:
+        return datetime.fromisoformat(embeddings.manifest.made_by["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return float("inf")
+
+
+def _find_there(root: Path) -> Mapping[str, list[Path]]:
+    """The keys of all images below a folder, in order, with the text files of each."""
+    return {
+        utf8_name(str(PurePosixPath(folder) / image.name)): [
+            root / folder / name for name in image.texts.values()
+        ]
+        for folder, images in walk(root)
+        for image in images
+    }
+
+
+def _known_keys(embeddings: Artifact, parts: Sequence[PartRecord]) -> set[str]:
+    """The keys of all images, skipped ones too, that were found in the folders of these parts."""
+    shards = {part.facts["shard"] for part in parts}
+    return {
+        key
+        for part in embeddings.parts
+        if part.facts["shard"] in shards
+        for role in ("rows", "skipped")
+        for key in embeddings.table(part.name, role, ["key"]).column(0).to_pylist()
+    }

@@ -1,0 +1,62 @@
+"""Names of files and classes that every system takes, and that no two of a folder share."""
+
+import os
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+
+from ...stages.sources.image_formats import is_image_suffix
+from ...store.names import is_windows_name
+
+_LONGEST, _LONGEST_KEY = 60, 120
+"""Characters of a name that is made from words, or from a key."""
+
+
+def plain(words: str, longest: int = _LONGEST) -> str:
+    """Words as a part of a file's name that every system takes."""
+    kept = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:longest].strip(" .")
+    return kept if is_windows_name(kept) else f"_{kept}"
+
+
+def folded(name: str) -> str:
+    """What a system compares that tells neither case nor accents' encodings apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def unique_names(
+    names: Mapping[int, str], same: Callable[[str], str] = lambda name: name
+) -> dict[int, str]:
+    """Names of clusters; where two are the same, the number of the cluster is added to each."""
+    named = dict(names)
+    while True:
+        counts = Counter(same(name) for name in named.values())
+        if len(counts) == len(named):
+            return named
+        named = {
+            number: f"{name} {number}" if counts[same(name)] > 1 else name
+            for number, name in named.items()
+        }
+
+
+def without_suffix(key: str) -> str:
+    """A key without the suffix of an image, which keys of folders have."""
+    stem, suffix = os.path.splitext(key)
+    return stem if suffix and is_image_suffix(suffix) else key
+
+
+class FileNames:
+    """Gives images names by their keys; a number is added to one that a folder has already."""
+
+    def __init__(self) -> None:
+        self._taken: defaultdict[str, set[str]] = defaultdict(set)
+
+    def name(self, key: str, suffix: str, folder: str = "") -> str:
+        """The name of an image in a folder."""
+        first = stem = plain(without_suffix(key).replace("/", "_"), _LONGEST_KEY) or "image"
+        number, taken = 1, self._taken[folder]
+        while folded(stem) in taken:
+            number += 1
+            stem = f"{first}-{number}"
+        taken.add(folded(stem))
+        return f"{stem}.{suffix}"

@@ -1,0 +1,135 @@
+"""A folder that `datasets.load_dataset` reads without a network: Parquet files and a card."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..curation.files import whole_folder
+from ..wording import counted
+from .file_names import FileNames
+from .labelled_images import LabelledImage, LabelledImages
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_AT_ONCE = 100
+"""Images of a row group: what a reader holds at once."""
+
+_SIZES = (
+    (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"), (10**8, "10M<n<100M"),
+)  # fmt: skip
+"""The Hugging Face Hub's words for sizes."""
+
+
+def export_huggingface(images: LabelledImages, out: Path, rows_per_file: int) -> int:
+    """Writes `data/00000.parquet` and so on, and `README.md`; the number of files.
+
+    The schema says, as `datasets` writes it, that `image` is an image, byte for byte, and that
+    `label` is one of the clusters.
+    """
+    names = FileNames()
+    schema = _schema(list(images.classes.values()))
+    with whole_folder(out) as folder:
+        (folder / "data").mkdir()
+        reading = iter(images)
+        files = 0
+        while first := list(islice(reading, 1)):
+            path = folder / "data" / f"{files:05d}.parquet"
+            _write_file(path, schema, first, islice(reading, rows_per_file - 1), names)
+            files += 1
+        (folder / "README.md").write_text(_card(images), encoding="utf-8", newline="\n")
+    return files
+
+
+def _write_file(
+    path: Path,
+    schema: "pa.Schema",
+    first: list[LabelledImage],
+    others: Iterator[LabelledImage],
+    names: FileNames,
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    options = {"compression": "none", "use_dictionary": ["shard"], "write_statistics": ["label"]}
+    with pq.ParquetWriter(path, schema, **options) as writer:
+        rows = first + list(islice(others, _AT_ONCE - len(first)))
+        while rows:
+            writer.write_table(pa.Table.from_pylist([_row(image, names) for image in rows], schema))
+            rows = list(islice(others, _AT_ONCE))
+
+
+def _row(image: LabelledImage, names: FileNames) -> dict[str, object]:
+    return {
+        "image": {"bytes": image.encoded, "path": names.name(image.key, image.suffix)},
+        "label": image.label,
+        "confidence": image.confidence,
+        "tags": image.tags,
+        "caption": image.caption,
+        "key": image.key,
+        "shard": image.shard,
+    }
+
+
+def _schema(classes: list[str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    text = {"dtype": "string", "_type": "Value"}
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": classes, "_type": "ClassLabel"},
+        "confidence": {"dtype": "float32", "_type": "Value"},
+        # Versions of datasets before 4 know no other form of a list.
+        "tags": [text],
+        "caption": text,
+        "key": text,
+        "shard": text,
+    }
+    fields = {
+        "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+        "label": pa.int64(),
+        "confidence": pa.float32(),
+        "tags": pa.list_(pa.string()),
+        "caption": pa.string(),
+        "key": pa.string(),
+        "shard": pa.string(),
+    }
+    known = json.dumps({"info": {"features": features}}, ensure_ascii=False)
+    return pa.schema(list(fields.items()), metadata={"huggingface": known})
+
+
+def _card(images: LabelledImages) -> str:
+    """The data set's card, whose head is YAML; a string of JSON is one of YAML."""
+    size = next((words for most, words in _SIZES if images.written < most), "n>100M")
+    count = counted(images.written, "image")
+    lines = [
+        "---",
+        "pretty_name: Clusters of images",
+        "task_categories:",
+        "- image-classification",
+        "size_categories:",
+        f"- {size}",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        "  - split: train",
+        "    path: data/*.parquet",
+        "---",
+        "",
+        "# Clusters of images",
+        "",
+        f"{count} in {counted(len(images.classes), 'cluster')}, written by `cpp-pipe export",
+        "huggingface`. `label` is the cluster, and `confidence` says how surely an image belongs",
+        "to it, from 0 to 1. `tags` are what people decided; `caption` came with the image.",
+        "",
+        "```python",
+        "from datasets import load_dataset",
+        "",
+        'images = load_dataset("this folder", split="train")',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,94 @@
+"""A folder a class, as torchvision, Keras and datasets read them; divided in two if wanted."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..curation.files import whole_folder
+from ..view.columns import take_rows
+from .file_names import FileNames, folded, plain, unique_names
+from .labelled_images import LabelledImages
+
+TRAIN, TEST = "train", "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """What lies in the folders `train` and `test`."""
+
+    train: int
+    test: int
+    alone: int
+    """Classes of one image, which `test` lacks."""
+
+
+def export_imagefolder(
+    images: LabelledImages, out: Path, share: float | None = None
+) -> Split | None:
+    """Writes `CLASS/KEY.jpg`, byte for byte; with a share `train/CLASS/` and `test/CLASS/`.
+
+    An image's key alone decides where it goes, so it stays there when others are added; of a class
+    that would have no image on one side, the nearest one moves over. `README.md` tells datasets
+    which files are meant: it would take a class such as "test tube" for a test set.
+    """
+    names = FileNames()
+    folders = _class_folders(images)
+    in_train = None if share is None else _divide(images, share)
+    counts = {TRAIN: 0, TEST: 0}
+    with whole_folder(out) as folder:
+        (folder / "README.md").write_text(_card(share is not None), encoding="utf-8", newline="\n")
+        for image in images:
+            side = "" if in_train is None else (TRAIN if in_train[image.row] else TEST)
+            if side:
+                counts[side] += 1
+            place = folder / side / folders[image.cluster]
+            place.mkdir(parents=True, exist_ok=True)
+            name = names.name(image.key, image.suffix, str(place))
+            (place / name).write_bytes(image.encoded)
+    if in_train is None:
+        return None
+    alone = np.unique(images.clusters[images.kept], return_counts=True)[1] == 1
+    return Split(train=counts[TRAIN], test=counts[TEST], alone=int(alone.sum()))
+
+
+def _class_folders(images: LabelledImages) -> dict[int, str]:
+    """Names of folders by cluster; `datasets` skips those that begin with two underscores."""
+    names = {
+        number: re.sub("^_+", "_", plain(name)) or f"cluster {number}"
+        for number, name in images.classes.items()
+    }
+    return unique_names(names, folded)
+
+
+def _divide(images: LabelledImages, share: float) -> np.ndarray:
+    """Whether each row is one of the first part, bool (n,): about this share of them."""
+    keys = take_rows(images.table.embeddings, images.kept, ["key"]).column(0).to_pylist()
+    place = np.array([_place(key) for key in keys])
+    is_first = place < share
+    clusters = images.clusters[images.kept]
+    order = np.lexsort((place, clusters))
+    for own in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
+        is_first[own[0]] = True
+        if len(own) > 1:
+            is_first[own[-1]] = False
+    in_train = np.zeros(len(images.table), bool)
+    in_train[images.kept] = is_first
+    return in_train
+
+
+def _place(key: str) -> float:
+    """A number from 0 to 1 that depends on the key alone, and looks random."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big") / 2**48
+
+
+def _card(is_divided: bool) -> str:
+    files = {TRAIN: f"{TRAIN}/*/*", TEST: f"{TEST}/*/*"} if is_divided else {TRAIN: "*/*"}
+    lines = [f"  - split: {split}\n    path: {json.dumps(path)}" for split, path in files.items()]
+    return (
+        "---\nconfigs:\n- config_name: default\n  data_files:\n" + "\n".join(lines) + "\n---\n\n"
+        "A folder a class, written by `cpp-pipe export imagefolder`.\n"
+    )

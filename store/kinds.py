@@ -232,6 +232,23 @@ FINGERPRINTS = Kind(
     },
 )
 
+SCORES = Kind(
+    name="scores",
+    format=1,
+    files={
+        # A row for each image, in the order of the embeddings, and a column for each score.
+        "rows": Table(
+            suffix=".parquet",
+            columns=(),
+            repeated=(Column(name="{}", type="float32", nullable=True),),
+            are_named=True,
+        ),
+    },
+)
+
+IMAGE_SCORES = "scores/image"
+"""The slot of what is measured on the pixels; other scores are in slots of their own names."""
+
 OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
 """The facts of a model that decide the embeddings of words: all that words take from embeddings."""
 
@@ -383,7 +400,7 @@ EDITS = Kind(
 
 _IN_ORDER = (
     EMBEDDINGS, VIEWS, HEADS, FEATURES, SPECTRUM, K_CURVE, HIERARCHY, ASSIGNMENTS, FINGERPRINTS,
-    DUPLICATES, WORDS, CAPTIONS, QUANTIZER, LISTS, INDEX, PROJECTION, SPRITES, EDITS,
+    DUPLICATES, SCORES, WORDS, CAPTIONS, QUANTIZER, LISTS, INDEX, PROJECTION, SPRITES, EDITS,
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _IN_ORDER})

@@ -13,9 +13,11 @@ from ...stages.contract import Stage
 from ...stages.draw_sprites import DrawSprites
 from ...stages.fingerprint import Fingerprint
 from ...stages.map import Map
+from ...stages.measure import Measure
 from ...stages.project import Project, ProjectViews
 from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
+from ...store.kinds import IMAGE_SCORES
 from ..config import Settings
 from .vocabularies import words_stage
 
@@ -81,4 +83,5 @@ FILLINGS: Mapping[str, Callable[[Settings], Filling]] = {
     "projection": lambda settings: Filling(Map(), {}),
     "sprites": lambda settings: Filling(DrawSprites(), {}),
     "fingerprints": lambda settings: Filling(Fingerprint(), {}),
+    IMAGE_SCORES: lambda settings: Filling(Measure(), {}),
 }

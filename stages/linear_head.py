@@ -7,6 +7,7 @@ import numpy as np
 
 from ..store import ConfigError
 from ..store.digest import digest_file
+from ..store.errors import first_line
 
 _MOST_BYTES = 1 << 20
 """Of the file: a head of 65,536 numbers in float64 has half of it."""
@@ -62,7 +63,9 @@ def read_head(path: Path, digest: str, size: int) -> LinearHead:
     except ConfigError:
         raise
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(f"--head {path} is not a safetensors file: {error}") from error
+        raise ConfigError(
+            f"--head {path} is not a safetensors file: {first_line(error)[:200]}"
+        ) from error
     others = [name for name in names if name.rpartition(".")[2] not in ("weight", "bias")]
     if weight is None or others or len(names) > 2:
         raise ConfigError(

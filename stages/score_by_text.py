@@ -25,7 +25,6 @@ class ScoreByText(Stage):
     name: ClassVar[str] = "score-by-text"
     kind: ClassVar[Kind] = SCORES
     revision: ClassVar[int] = 1
-    runs_on_mps: ClassVar[bool] = True
 
     score: str
     """Its name, which is that of its column."""

@@ -53,7 +53,7 @@ class Condition:
         """The condition that a text is; ConfigError where it is none."""
         match = _FORM.fullmatch(text) if isinstance(text, str) else None
         value = match[3].strip() if match else ""
-        if match is None or not value or value.startswith("="):
+        if match is None or not value or value[0] in "<>=":
             raise ConfigError(
                 f"--where must be NAME OPERATOR VALUE with one of {' '.join(_COMPARE)}, such as "
                 f"'sharpness > 2', got {reprlib.repr(text)}"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...store import Artifact
-from ...store.kinds import SCORES
+from ...store.kinds import IMAGE_SCORES, SCORES
 from ...store.runs import split_slot
 
 _NAMES: Mapping[str, tuple[str, str]] = {
@@ -22,7 +22,8 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "fingerprints": ("fingerprints of images are", "duplicates --tier same"),
     "duplicates": ("duplicates are", "duplicates"),
     "duplicates/copies": ("copies of images are", "duplicates --tier same"),
-    "scores": ("scores {space} are", "score"),
+    IMAGE_SCORES: ("the measurements of images are", "score"),
+    "scores": ("the score {space} is", "score"),
     "edits": ("the sealed decisions {space} are", "edit seal --replace {space}"),
     "projection": ("the map is", "map"),
     "sprites": ("small images of the map are", "map"),

@@ -101,7 +101,7 @@ def write_inputs(folder: Path) -> None:
     with (folder / "x.npy").open("wb") as file:
         np.lib.format.write_array(file, vectors(), version=(1, 0))
     (folder / "words.txt").write_text("\n".join(WORDS) + "\n")
-    save_file({"weight": np.arange(64, dtype=np.float32)}, _head(folder))
+    save_file({"weight": np.arange(32, dtype=np.float32)}, _head(folder))
 
 
 def vectors() -> np.ndarray:

@@ -9,6 +9,9 @@ from ..store import ConfigError, Scratch
 from ..store.kinds import EMBEDDINGS
 from ..store.specs import NAME
 
+IMAGE_SCORES = "scores/image"
+"""The slot of what is measured on the pixels; other scores are in slots of their own names."""
+
 MEASURED = ("sharpness", "brightness", "contrast", "colourfulness", "megapixels", "aspect")
 """The scores of an image by its pixels."""
 

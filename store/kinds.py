@@ -232,22 +232,14 @@ FINGERPRINTS = Kind(
     },
 )
 
+_SCORE = Column(name="{}", type="float32", nullable=True)
+
 SCORES = Kind(
     name="scores",
     format=1,
-    files={
-        # A row for each image, in the order of the embeddings, and a column for each score.
-        "rows": Table(
-            suffix=".parquet",
-            columns=(),
-            repeated=(Column(name="{}", type="float32", nullable=True),),
-            are_named=True,
-        ),
-    },
+    # A row for each image, in the order of the embeddings, and a column for each score.
+    files={"rows": Table(suffix=".parquet", columns=(), repeated=(_SCORE,), are_named=True)},
 )
-
-IMAGE_SCORES = "scores/image"
-"""The slot of what is measured on the pixels; other scores are in slots of their own names."""
 
 OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
 """The facts of a model that decide the embeddings of words: all that words take from embeddings."""

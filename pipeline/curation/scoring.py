@@ -10,9 +10,9 @@ from ...stages.contract import Stage
 from ...stages.linear_head import digest_head, read_head
 from ...stages.score_by_head import HEAD, ScoreByHead
 from ...stages.score_by_text import ScoreByText
-from ...stages.score_columns import MEASURED, require_name
+from ...stages.score_columns import IMAGE_SCORES, MEASURED, require_name
 from ...store import Artifact, ConfigError
-from ...store.kinds import IMAGE_SCORES, SCORES
+from ...store.kinds import SCORES
 from ..making.plan import Plan
 from ..view.columns import read_column, read_rows
 

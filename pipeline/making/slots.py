@@ -15,9 +15,9 @@ from ...stages.fingerprint import Fingerprint
 from ...stages.map import Map
 from ...stages.measure import Measure
 from ...stages.project import Project, ProjectViews
+from ...stages.score_columns import IMAGE_SCORES
 from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
-from ...store.kinds import IMAGE_SCORES
 from ..config import Settings
 from .vocabularies import words_stage
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...stages.score_columns import MEASURED
+from ...stages.score_columns import IMAGE_SCORES, MEASURED
 from ...store import ConfigError, MissingError
-from ...store.kinds import IMAGE_SCORES, SCORES
+from ...store.kinds import SCORES
 from ...store.runs import split_slot
 from .columns import read_column
 from .opened_run import OpenedRun

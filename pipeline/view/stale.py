@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ...stages.score_columns import IMAGE_SCORES
 from ...store import Artifact
-from ...store.kinds import IMAGE_SCORES, SCORES
+from ...store.kinds import SCORES
 from ...store.runs import split_slot
 
 _NAMES: Mapping[str, tuple[str, str]] = {

@@ -11,9 +11,8 @@ from PIL import Image, ImageFilter
 from cpp_pipe import Run
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.embedded_images import map_images
-from cpp_pipe.stages.score_columns import MEASURED
+from cpp_pipe.stages.score_columns import IMAGE_SCORES, MEASURED
 from cpp_pipe.store import MissingError, Store
-from cpp_pipe.store.kinds import IMAGE_SCORES
 
 from .world import SETTINGS, plan_of
 

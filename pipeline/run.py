@@ -10,6 +10,7 @@ from ..store.paths import StorePath
 from .view.answer import open_searcher, search_run
 from .view.opened_run import OpenedRun
 from .view.query import Question, describe_cuts, examples
+from .view.scores import read_score
 from .view.searcher import Hit, Searcher
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Run(OpenedRun):
         min_confidence: float | None = None,
         target_recall: float | None = None,
         edits: str | None = None,
+        where: str | Sequence[str] = (),
     ) -> list[Hit]:
         """The n rows that are nearest to what is given, best first.
 
@@ -52,8 +54,9 @@ class Run(OpenedRun):
         `features` (refined: z and c side by side; the default, but for texts) or `embeddings` (raw,
         where texts are), whose size a vector has. `cluster` and `min_confidence` say which rows may
         be found; `edits` applies decisions (sealed under a name, or `open`): clusters and captions
-        are the decided ones, and excluded rows are not found. An index stays open from one search
-        to the next. Raises QueryError for a query that cannot be answered.
+        are the decided ones, and excluded rows are not found. `where` is a condition on scores,
+        columns or fields, such as `"sharpness > 2"`, or several. An index stays open from one
+        search to the next. Raises QueryError for a query that cannot be answered.
         """
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),
@@ -64,11 +67,20 @@ class Run(OpenedRun):
             min_confidence=min_confidence,
             target_recall=target_recall,
             edits=edits,
+            conditions=(where,) if isinstance(where, str) else tuple(where),
         )
         hits = search_run(self, question, self.searcher(question.where))
         for line in describe_cuts(self.encoder, question) if question.has_text else ():
             log.warning("%s", line)
         return hits
+
+    def scores(self, name: str) -> "np.ndarray":
+        """A score of each image, float32 (n,), in row order; NaN where an image was unreadable.
+
+        `sharpness` and others that `cpp-pipe score` measures, or the name of a score of its own.
+        ConfigError for an unknown one, MissingError for one that is not made, or out of date.
+        """
+        return read_score(self, name)
 
     @property
     def edits(self) -> "Editor":

@@ -177,6 +177,8 @@ class Stage:
 
     runs_on_mps: ClassVar[bool] = False
     """Whether it needs no float64 on its device, which Apple's GPUs have not."""
+    reads_images: ClassVar[bool] = False
+    """Whether it reads the images that were embedded again, and so needs their sources."""
     is_thread_invariant: ClassVar[bool] = False
     """Whether its threads wait for one another, and any number of them gives the same bytes. Only
     then the load of the machine decides how many there are."""

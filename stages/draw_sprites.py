@@ -1,20 +1,18 @@
 """Images in, sheets of small squares out: what a map of many images is drawn from."""
 
 import io
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..store import ConfigError, MissingError, Product, Scratch
+from ..store import ConfigError, Product, Scratch
 from ..store.digest import digest_json
 from ..store.kinds import SPRITES, Kind
 from .contract import Inputs, Part, Runtime, Stage
+from .embedded_images import map_images
 from .sources.images.pixels import UndecodableImage, decode
-from .sources.source import Entry, SampleSource
+from .sources.source import Entry
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,9 +28,6 @@ A_SHEET = COLUMNS * COLUMNS
 
 MAX_POINTS = 200_000
 """Rows that a map shows: a screen has no room for more."""
-
-_AT_ONCE = 64
-"""Images that are decoded before they are put on the sheet: bounds the memory."""
 
 _GREY = (128, 128, 128)
 """Of a square whose image cannot be read."""
@@ -51,6 +46,7 @@ class DrawSprites(Stage):
     kind: ClassVar[Kind] = SPRITES
     revision: ClassVar[int] = 1
     refit: ClassVar[str] = "map"
+    reads_images: ClassVar[bool] = True
     is_thread_invariant: ClassVar[bool] = True
 
     images: int = 100_000
@@ -107,24 +103,22 @@ class DrawSprites(Stage):
             own = rows[(rows >= start) & (rows < start + source_part.rows)] - start
             if not len(own):
                 continue
-            source = runtime.sources.get(source_part.name)
-            if source is None:
-                raise MissingError(
-                    f"the images of part {source_part.name} of the embeddings are not where they "
-                    "were, or were imported without images: name their place with --images, "
-                    "--shards or --table of `cpp-pipe embed`; nothing is embedded twice"
-                )
-            keys = embeddings.table(source_part.name, columns=["key"]).column(0).take(own)
-            with cast(SampleSource, source).open(scratch.folder) as opened:
-                entries = {entry.key: entry for entry in opened.samples}
-                wanted = [entries.get(key) for key in keys.to_pylist()]
-                for square in _draw(wanted, runtime):
-                    if square is None:
-                        unreadable += 1
-                    else:
-                        y, x = divmod(place, COLUMNS)
-                        sheet.paste(square, (x * SIDE, y * SIDE))
-                    place += 1
+            squares = map_images(
+                _draw_square,
+                embeddings,
+                source_part.name,
+                runtime,
+                scratch.folder,
+                rows=own,
+                may_be_gone=True,
+            )
+            for square in squares:
+                if square is None:
+                    unreadable += 1
+                else:
+                    y, x = divmod(place, COLUMNS)
+                    sheet.paste(square, (x * SIDE, y * SIDE))
+                place += 1
         encoded = io.BytesIO()
         sheet.save(encoded, "JPEG", quality=_QUALITY)
         scratch.path("sheet").write_bytes(encoded.getvalue())
@@ -155,15 +149,6 @@ def _pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
     if len(rows) <= n:
         return rows
     return rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]
-
-
-def _draw(entries: Sequence[Entry | None], runtime: Runtime) -> Iterator["Image.Image | None"]:
-    """A square for each entry, in their order; None for what cannot be read."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for start in range(0, len(entries), _AT_ONCE):
-            some = entries[start : start + _AT_ONCE]
-            yield from pool.map(_draw_square, some)
-            runtime.progress.advance(len(some))
 
 
 def _draw_square(entry: Entry | None) -> "Image.Image | None":

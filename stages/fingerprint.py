@@ -1,11 +1,8 @@
 """Images in, what tells copies of them apart out: a digest of the file, and a small grey image."""
 
 import hashlib
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,11 +10,9 @@ from ..store import MissingError, Product, Scratch
 from ..store.files import write_array
 from ..store.kinds import FINGERPRINTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .embedded_images import map_images
 from .sources.images.pixels import UndecodableImage, decode
-from .sources.source import Entry, SampleSource
-
-_AT_ONCE = 64
-"""Images that are read before their rows are kept: bounds the memory."""
+from .sources.source import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +22,7 @@ class Fingerprint(Stage):
     name: ClassVar[str] = "fingerprint"
     kind: ClassVar[Kind] = FINGERPRINTS
     revision: ClassVar[int] = 1
+    reads_images: ClassVar[bool] = True
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -48,46 +44,24 @@ class Fingerprint(Stage):
         from .algorithms.registration import SIDE
 
         embeddings = inputs["embeddings"]
-        keys = embeddings.table(part.name, columns=["key"]).column(0).to_pylist()
-        source = runtime.sources.get(part.name)
-        if source is None:
-            raise MissingError(
-                f"the images of part {part.name} of the embeddings are not where they were, or "
-                "were imported without images: name their place with --images, --shards or --table "
-                "of `cpp-pipe embed`; nothing is embedded twice"
-            )
-        digests, images = [], np.empty((len(keys), SIDE * SIDE), np.uint8)
-        with cast(SampleSource, source).open(scratch.folder) as opened:
-            entries = {entry.key: entry for entry in opened.samples}
-            gone = [key for key in keys if key not in entries]
-            if gone:
-                raise MissingError(
-                    f"{gone[0]} is no longer in {source.path}: embed it again, or put it back"
-                )
-            wanted = [entries[key] for key in keys]
-            for row, (digest, image) in enumerate(_read(wanted, runtime)):
-                digests.append(digest)
-                images[row] = image
+        digests, images = [], np.empty((embeddings.part_names[part.name].rows, SIDE**2), np.uint8)
+        made = map_images(_fingerprint, embeddings, part.name, runtime, scratch.folder)
+        for row, (digest, image) in enumerate(made):
+            digests.append(digest)
+            images[row] = image
         scratch.write_table("rows", {"digest": digests})
         write_array(scratch.path("thumbnails"), images)
-        return Product(rows=len(keys), shared={"side": SIDE})
+        return Product(rows=len(digests), shared={"side": SIDE})
 
 
-def _read(entries: list[Entry], runtime: Runtime) -> Iterator[tuple[str, np.ndarray]]:
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for start in range(0, len(entries), _AT_ONCE):
-            some = entries[start : start + _AT_ONCE]
-            encoded = [entry.read_image() for entry in some]
-            yield from pool.map(_fingerprint, encoded)
-            runtime.progress.advance(len(some))
-
-
-def _fingerprint(encoded: bytes) -> tuple[str, np.ndarray]:
+def _fingerprint(entry: Entry | None) -> tuple[str, np.ndarray]:
     from PIL import Image
 
     from .algorithms.registration import SIDE
 
+    assert entry is not None, "an image that is gone was reported before"
     try:
+        encoded = entry.read_image()
         image = decode(encoded, at_least=2 * SIDE).rgb
     except UndecodableImage as error:
         raise MissingError(

@@ -1,17 +1,14 @@
 """Vocabularies in, their words with text embeddings out: one part per vocabulary."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..store import Artifact, ConfigError, Product, Scratch
-from ..store.digest import digest_file, digest_json
-from ..store.kinds import OF_TEXT, WORDS, Kind
+from ..store import ConfigError, Product, Scratch
+from ..store.kinds import WORDS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .encoder import Encoder, load_encoder_of
+from .text_model import TextModel, identify_text_model
 from .vocabulary import Vocabulary, check_templates, embed_phrases
 
 
@@ -46,18 +43,18 @@ class Words(Stage):
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each vocabulary."""
-        model = _identity(inputs["embeddings"].facts["model"], runtime)
+        model = identify_text_model(inputs["embeddings"].facts["model"], runtime)
         return tuple(
             Part(name=words.part_name, sources={"vocabulary": words.identity, "model": model})
             for words in self.vocabularies
         )
 
-    def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Model":
+    def prepare(self, inputs: Inputs, runtime: Runtime) -> TextModel:
         """The model, which is loaded when a vocabulary needs it."""
-        return _Model(inputs["embeddings"], runtime)
+        return TextModel(inputs["embeddings"], runtime)
 
     def make(
-        self, part: Part, prepared: "_Model", inputs: Inputs, runtime: Runtime, scratch: Scratch
+        self, part: Part, prepared: TextModel, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Encodes the words of one vocabulary, or takes the embeddings that came with them."""
         (vocabulary,) = (words for words in self.vocabularies if words.part_name == part.name)
@@ -75,25 +72,6 @@ class Words(Stage):
             )
         _write(scratch, vocabulary.name, phrases.names, t)
         return Product(rows=len(t), facts={"vocabulary": vocabulary.name}, shared={"size": size})
-
-
-@dataclass
-class _Model:
-    embeddings: Artifact
-    runtime: Runtime
-
-    @cached_property
-    def encoder(self) -> Encoder:
-        """The model that made the images' embeddings."""
-        return load_encoder_of(self.embeddings, self.runtime.files, self.runtime.device)
-
-
-def _identity(model: Mapping[str, Any], runtime: Runtime) -> str:
-    identity = {name: model.get(name) for name in OF_TEXT}
-    if identity["weights_digest"] is None and "weights" in runtime.files:
-        # Imported embeddings do not record which weights made them.
-        identity["weights_digest"] = digest_file(runtime.files["weights"])
-    return digest_json(identity)
 
 
 def _write(scratch: Scratch, name: str, names: tuple[str, ...], t: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import StoreError
-from .specs import VECTOR, Array, Blob, FileSpec, Table, Tensors
+from .specs import NAME, VECTOR, Array, Blob, FileSpec, Table, Tensors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,14 +51,16 @@ def _vector_size(schema: "pa.Schema", spec: Table) -> int | None:
     return None
 
 
-def _numbers(schema: "pa.Schema", spec: Table) -> list[int]:
-    """The numbers in the names of the first repeated column."""
+def _numbers(schema: "pa.Schema", spec: Table) -> list[int] | list[str]:
+    """The numbers, or names, in the names of the first repeated column."""
     if not spec.repeated:
         return []
     before, after = map(re.escape, spec.repeated[0].name.split("{}"))
-    matches = [re.fullmatch(rf"{before}(\d+){after}", name) for name in schema.names]
+    form = NAME if spec.are_named else r"\d+"
+    matches = [re.fullmatch(f"{before}({form}){after}", name) for name in schema.names]
     # A repeated number counts once, so that a column that is there twice is one too many.
-    return list(dict.fromkeys(int(match.group(1)) for match in matches if match is not None))
+    texts = list(dict.fromkeys(match.group(1) for match in matches if match is not None))
+    return texts if spec.are_named else list(dict.fromkeys(map(int, texts)))
 
 
 def _line(schema: "pa.Schema") -> str:

@@ -49,7 +49,7 @@ class Scratch:
         role: str,
         values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
-        numbers: Sequence[int] = (),
+        numbers: Sequence[int | str] = (),
     ) -> None:
         """Writes the table of a role, from columns by name or a list of rows: `Table.to_arrow`.
 

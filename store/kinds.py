@@ -232,6 +232,15 @@ FINGERPRINTS = Kind(
     },
 )
 
+_SCORE = Column(name="{}", type="float32", nullable=True)
+
+SCORES = Kind(
+    name="scores",
+    format=1,
+    # A row for each image, in the order of the embeddings, and a column for each score.
+    files={"rows": Table(suffix=".parquet", columns=(), repeated=(_SCORE,), are_named=True)},
+)
+
 OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
 """The facts of a model that decide the embeddings of words: all that words take from embeddings."""
 
@@ -383,7 +392,7 @@ EDITS = Kind(
 
 _IN_ORDER = (
     EMBEDDINGS, VIEWS, HEADS, FEATURES, SPECTRUM, K_CURVE, HIERARCHY, ASSIGNMENTS, FINGERPRINTS,
-    DUPLICATES, WORDS, CAPTIONS, QUANTIZER, LISTS, INDEX, PROJECTION, SPRITES, EDITS,
+    DUPLICATES, SCORES, WORDS, CAPTIONS, QUANTIZER, LISTS, INDEX, PROJECTION, SPRITES, EDITS,
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _IN_ORDER})

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 VECTOR = "vector"
 """The type of a column of fixed-size lists of float16; the data decide their size."""
 
+NAME = "[a-z][a-z0-9_]*"
+"""What names a repeated column, as a pattern."""
+
 ColumnType = Literal["string", "int32", "int64", "float32", "float64", "bool", "vector"]
 
 
@@ -34,9 +37,13 @@ class Table:
     """Whether it has one row for each row of its part."""
     repeated: tuple[Column, ...] = ()
     """Columns that follow once for each of several numbers; {} in a name stands for the number."""
+    are_named: bool = False
+    """Whether repeated columns are for names, such as `sharpness`, and not for numbers."""
 
-    def schema(self, *, vector_size: int | None = None, numbers: Sequence[int] = ()) -> "pa.Schema":
-        """The Arrow schema, with the repeated columns for each of `numbers`.
+    def schema(
+        self, *, vector_size: int | None = None, numbers: Sequence[int | str] = ()
+    ) -> "pa.Schema":
+        """The Arrow schema, with the repeated columns for each of `numbers`, which may be names.
 
         A table with a column of vectors needs their size.
         """
@@ -65,7 +72,7 @@ class Table:
         self,
         values: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         *,
-        numbers: Sequence[int] = (),
+        numbers: Sequence[int | str] = (),
     ) -> "pa.Table":
         """An Arrow table with the declared schema, from columns by name or a list of rows.
 

@@ -41,7 +41,8 @@ def _columns(spec: Table) -> Iterator[str]:
     for column in spec.columns:
         yield _column(column, column.name)
     for column in spec.repeated:
-        yield _column(column, f"{column.name.format('K')}, for each further K")
+        mark, each = ("NAME", "each NAME") if spec.are_named else ("K", "each further K")
+        yield _column(column, f"{column.name.format(mark)}, for {each}")
     yield ""
 
 

@@ -6,6 +6,7 @@ import typer
 
 from ...store import ConfigError
 from ..view.cluster_list import ClusterRow, list_clusters
+from ..view.conditions import match_where
 from ..view.edited import open_edited
 from ..wording import counted
 from .app import subcommands
@@ -25,7 +26,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "device", "edits", *LONG, *READING)
+@takes("as_json", "device", "edits", "where", *LONG, *READING)
 def clusters(
     common: Common,
     sort: Annotated[
@@ -43,7 +44,7 @@ def clusters(
     \b
       cpp-pipe clusters
       cpp-pipe clusters --sort confidence -n 10
-      cpp-pipe clusters --json
+      cpp-pipe clusters --where 'sharpness > 2' --json
     """
     if sort not in _ORDERS:
         raise ConfigError(f"--sort must be {', '.join(_ORDERS)}, got {sort!r}")
@@ -52,14 +53,17 @@ def clusters(
     run = open_run(plan)
     captions = run.show("captions")
     edited = None if common.edits is None else open_edited(run, common.edits)
-    rows = sorted(list_clusters(assignments, captions, edited), key=_ORDERS[sort])
+    allowed = match_where(run, common.where) if common.where else None
+    if allowed is not None and not allowed.any():
+        raise ConfigError(f"no image meets --where {' and '.join(common.where or ())}")
+    rows = sorted(list_clusters(assignments, captions, edited, allowed), key=_ORDERS[sort])
     if common.as_json:
         print_json([row.to_json() for row in rows[:n]])
     else:
         _print_rows(rows[:n])
         images = sum(row.size for row in rows)
-        excluded = assignments.rows - images
-        left = f"; {excluded:,} excluded" if excluded else ""
+        others = assignments.rows - images
+        left = f"; {others:,} {'excluded' if allowed is None else 'left out'}" if others else ""
         print_text(f"{counted(images, 'image')} in {counted(len(rows), 'cluster')}{left}")
     if captions is None:
         print_next(common, ["caption"])

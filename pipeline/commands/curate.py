@@ -25,7 +25,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("device", "edits", *LONG, *READING)
+@takes("device", "edits", "where", *LONG, *READING)
 def curate(
     common: Common,
     out: Annotated[
@@ -85,6 +85,7 @@ def curate(
       cpp-pipe curate --caption '*dog*' --drop-duplicates --above 0.98 --out dogs/
       cpp-pipe curate --not-keys outliers.txt --dry-run
       cpp-pipe curate --edits final --not-tag screenshot --out shards/
+      cpp-pipe curate --where 'sharpness > 2' --where 'width >= 512' --out shards/
     """
     from ..curation.selection import Wanted
 
@@ -112,7 +113,7 @@ def curate(
         require_folder(out)
     require_prefix(prefix)
     plan = replace(open_plan(common), is_dry=dry_run)
-    chosen, embeddings = _choose(plan, wanted, tier, above, common.edits)
+    chosen, embeddings = _choose(plan, wanted, tier, above, common)
     print_text(chosen.describe())
     if out is None or dry_run:
         print_next(common, "the same with --out DIR and without --dry-run copies these samples")
@@ -143,10 +144,11 @@ def _model_flags(plan: "Plan") -> list[str]:
 
 
 def _choose(
-    plan: "Plan", wanted: "Wanted", tier: str, above: float | None, edits: str | None
+    plan: "Plan", wanted: "Wanted", tier: str, above: float | None, common: Common
 ) -> "tuple[Chosen, Artifact]":
     from ..curation.near_duplicates import make_tier
     from ..curation.selection import choose
+    from ..view.conditions import match_each
     from ..view.edited import open_edited
     from .search import open_run
 
@@ -156,13 +158,14 @@ def _choose(
     embeddings = plan.make("embeddings", asked_by="curate")
     assignments = make("assignments", wanted.asks_for_clusters)
     run = open_run(plan)
-    edited = None if edits is None else open_edited(run, edits)
+    where = match_each(run, common.where or ())
+    edited = None if common.edits is None else open_edited(run, common.edits)
     # Decided names are enough: captions are not made for them.
     captions = (
         make("captions", bool(wanted.captions)) if edited is None else run.current("captions")
     )
     near = make_tier(plan, tier, above, asked_by="curate") if wanted.is_deduplicated else None
-    return choose(wanted, embeddings, assignments, captions, near, edited), embeddings
+    return choose(wanted, embeddings, assignments, captions, near, edited, where), embeddings
 
 
 def _copy(

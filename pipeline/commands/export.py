@@ -68,8 +68,8 @@ _FILES = ("parquet", "csv", "embedding-atlas")
 _LABELLED = ("coco", "imagefolder", "webdataset", "huggingface")
 """Formats that are data sets to train on: clusters are their classes."""
 
-_DECIDED = ("parquet", "csv", "folders", *_LABELLED)
-"""Formats that apply decisions."""
+_FILTERED = ("parquet", "csv", "folders", *_LABELLED)
+"""Formats that apply decisions, and hold only the images that meet conditions."""
 
 _IN_FILES = ("webdataset", "huggingface")
 """Formats of several files of images."""
@@ -79,7 +79,7 @@ _NAMED = 5
 
 
 @app.command()
-@takes("device", "edits", *LONG, *READING)
+@takes("device", "edits", "where", *LONG, *READING)
 def export(
     common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
@@ -108,7 +108,8 @@ def export(
 
     The export includes the clusters, captions and duplicates that are current; those of older
     embeddings are left out. parquet, csv and embedding-atlas write a file, the others a new folder.
-    folders has a folder for each cluster. parquet, csv and folders apply decisions (--edits).
+    folders has a folder for each cluster. parquet, csv and folders apply decisions (--edits) and
+    conditions (--where); parquet and csv have a column for each score.
 
     coco, imagefolder, webdataset and huggingface are data sets whose classes are the clusters,
     named as you named them, else by caption. They hold the images byte for byte, apply decisions,
@@ -118,7 +119,7 @@ def export(
     \b
       cpp-pipe export parquet --out images.parquet
       cpp-pipe export csv --edits open --out images.csv
-      cpp-pipe export folders --edits final --out clusters/
+      cpp-pipe export folders --edits final --where 'sharpness > 2' --out clusters/
       cpp-pipe export clip-retrieval --out embeddings/
       cpp-pipe export lancedb --out images.lancedb
       cpp-pipe export embedding-atlas --out atlas.parquet --thumbnails 96
@@ -154,11 +155,12 @@ def export(
     plan.make("embeddings", asked_by="export")
     if form in _LABELLED:
         plan.make("assignments", asked_by="export")
-    if common.edits is not None and form not in _DECIDED:
-        raise ConfigError(f"--edits goes with export {', '.join(_DECIDED)}, not with {form}")
+    for flag, value in (("--edits", common.edits), ("--where", common.where)):
+        if value and form not in _FILTERED:
+            raise ConfigError(f"{flag} goes with export {', '.join(_FILTERED)}, not with {form}")
     run = open_run(plan)
     progress = current_progress()
-    images = ImageTable.of(run, common.edits, progress.advance)
+    images = ImageTable.of(run, common.edits, progress.advance, where=common.where or ())
     places = run.record.sources
     progress.start("export", len(images), "images")
     if form in _LABELLED:

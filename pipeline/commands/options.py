@@ -111,6 +111,14 @@ class Common:
             help="Apply decisions: those sealed under a name, or open (all that were made).",
         ),
     ] = None
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="'NAME > VALUE'",
+            help="Only images with such a score, column or field; repeatable.",
+        ),
+    ] = None
     config: Annotated[
         str | None,
         typer.Option("--config", help="A TOML file of settings, or the name of a shipped one."),

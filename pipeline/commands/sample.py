@@ -23,7 +23,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "edits", "device", *LONG, *READING)
+@takes("as_json", "edits", "where", "device", *LONG, *READING)
 def sample(
     common: Common,
     n: Annotated[int, typer.Option("-n", min=1, help="Images to choose.")] = 1000,
@@ -65,6 +65,7 @@ def sample(
     \b
       cpp-pipe sample -n 5000 --out keys.txt
       cpp-pipe sample -n 500 --strategy balanced --by label --tag first-look
+      cpp-pipe sample -n 1000 --where 'sharpness > 2' --out keys.txt
       cpp-pipe sample -n 300 --strategy doubtful,novel --beside keys.txt --out more.txt
       cpp-pipe curate --keys keys.txt --out shards/
     """
@@ -78,7 +79,8 @@ def sample(
     pool = _pool(plan, common, by, beside, seed)
     rows = choose(pool, n, shares)
     if not len(rows):
-        raise ConfigError("no image is left to choose: all are excluded or chosen already")
+        which = "excluded, chosen already or without what --where asks for"
+        raise ConfigError(f"no image is left to choose: all are {which}")
     if len(rows) < n:
         say(f"only {counted(len(rows), 'image')} may be chosen, not {n:,}")
     run = Run.open(plan.store, plan.run)
@@ -105,6 +107,7 @@ def sample(
     else:
         words = ["sample", "-n", str(n), "--strategy", strategy]
         words += [] if by is None else ["--by", by]
+        words += [word for text in common.where or () for word in ("--where", text)]
         print_next(common, [*words, "--out", "keys.txt"])
 
 
@@ -130,6 +133,7 @@ def _pool(plan: "Plan", common: Common, by: str | None, beside: Path | None, see
     from ..curation.sampling import Pool
     from ..curation.selection import match_file
     from ..view.columns import read_column
+    from ..view.conditions import match_where
     from ..view.edited import open_edited
 
     assignments = plan.make("assignments", asked_by="sample")
@@ -138,6 +142,9 @@ def _pool(plan: "Plan", common: Common, by: str | None, beside: Path | None, see
     run = Run.open(plan.store, plan.run)
     edited = None if common.edits is None else open_edited(run, common.edits)
     cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
+    allowed = match_where(run, common.where or ())
+    if edited is not None:
+        allowed &= ~edited.excluded
     chosen = np.empty(0, np.int64)
     if beside is not None:
         chosen = match_file(embeddings, beside, "--beside").nonzero()[0]
@@ -146,7 +153,7 @@ def _pool(plan: "Plan", common: Common, by: str | None, beside: Path | None, see
         cluster=cluster,
         confidence=read_column(assignments, "confidence"),
         novelty=read_column(assignments, "novelty"),
-        allowed=np.ones(embeddings.rows, bool) if edited is None else ~edited.excluded,
+        allowed=allowed,
         groups=_groups(run, by, cluster),
         chosen=chosen,
         seed=seed,

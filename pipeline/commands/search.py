@@ -32,7 +32,7 @@ app = subcommands()
 
 
 @app.command()
-@takes("as_json", "pretrained", "model_config", "device", "edits", *LONG, *READING)
+@takes("as_json", "pretrained", "model_config", "device", "edits", "where", *LONG, *READING)
 def search(
     common: Common,
     query: Annotated[
@@ -75,6 +75,7 @@ def search(
       cpp-pipe search --key 000123 --json
       cpp-pipe search --query a.jpg --query b.jpg --not 'a drawing' --not key:000124
       cpp-pipe search --text 'a red car' --cluster 3 --min-confidence 0.5
+      cpp-pipe search --text 'a red car' --where 'sharpness > 2'
       curl -s https://example.com/a.jpg | cpp-pipe search --query -
     """
     from ..view.answer import search_run
@@ -96,6 +97,7 @@ def search(
         min_confidence=min_confidence,
         target_recall=target_recall,
         edits=common.edits,
+        conditions=tuple(common.where or ()),
     )
     check_destinations(None, sheet)
     for example in question.unlike:

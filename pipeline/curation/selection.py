@@ -79,13 +79,14 @@ def choose(
     captions: Artifact | None = None,
     duplicates: Artifact | None = None,
     edited: Edited | None = None,
+    where: Mapping[str, np.ndarray] | None = None,
 ) -> Chosen:
     """The rows that meet all conditions.
 
     Of a group of near-duplicates the kept row stays, or, if a condition leaves it out, the row most
     like it. Clusters and their names are those of `edited`, where it is given, and what it excludes
-    is left out. ConfigError for a cluster, caption, tag or key that does not exist, and if no row
-    is left.
+    is left out. `where` says for each condition which rows meet it. ConfigError for a cluster,
+    caption, tag or key that does not exist, and if no row is left.
     """
     is_chosen = np.ones(embeddings.rows, bool)
     left_out: dict[str, int] = {}
@@ -117,6 +118,8 @@ def choose(
             leave("without the tag", _tagged(wanted.tags, edited, "--tag"))
         if wanted.not_tags:
             leave("with a tag to be left out", ~_tagged(wanted.not_tags, edited, "--not-tag"))
+    for condition, is_met in (where or {}).items():
+        leave(f"without {condition}", is_met)
     if wanted.keys is not None:
         leave("not among the keys", match_file(embeddings, wanted.keys, "--keys"))
     if wanted.not_keys is not None:

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from ...stages.contract import Source
 from ...stages.sources.changes import is_unchanged, name_as
 from ...stages.sources.images.folders import find_chunks
@@ -70,17 +72,26 @@ def find_sources(
     return sources
 
 
-def read_images(embeddings: Artifact, places: Mapping[str, str]) -> Iterator[bytes]:
+def read_images(
+    embeddings: Artifact, places: Mapping[str, str], allowed: np.ndarray | None = None
+) -> Iterator[bytes]:
     """The encoded image of every row, in row order; opens each source once.
+
+    With `allowed`, bool (n,), only those of these rows.
 
     MissingError, before the first image, if a source is gone or was changed.
     """
-    sources = find_sources(
-        embeddings, places, [part.name for part in embeddings.parts if part.rows]
-    )
+    rows = {}
+    for part in embeddings.parts:
+        here = slice(start := embeddings.starts[part.name], start + part.rows)
+        wanted = np.arange(part.rows) if allowed is None else allowed[here].nonzero()[0]
+        if len(wanted):
+            rows[part.name] = wanted
+    sources = find_sources(embeddings, places, rows)
     with tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch:
         for name, source in sources.items():
-            keys = embeddings.table(name, columns=["key"]).column(0).to_pylist()
+            column = embeddings.table(name, columns=["key"]).column(0)
+            keys = column.take(rows[name]).to_pylist()
             with cast(SampleSource, source).open(Path(scratch)) as opened:
                 entries = {entry.key: entry for entry in opened.samples}
                 for key in keys:

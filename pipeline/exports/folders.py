@@ -27,7 +27,7 @@ def export_folders(
     digits = len(str(max(1, len(images) - 1)))
     counts: dict[str, int] = {}
     with whole_folder(out) as folder:
-        contents = None if link else read_images(images.embeddings, places)
+        contents = None if link else read_images(images.embeddings, places, images.allowed)
         for row in _rows(images):
             encoded = b"" if contents is None else next(contents)
             if row.get("excluded"):

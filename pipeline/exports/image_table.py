@@ -1,18 +1,20 @@
 """A table with a row an image and all that a run knows of it, part by part."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ...stages.edits.replay import Edited
-from ...store import Artifact
+from ...store import Artifact, ConfigError
 from ..run import Run
 from ..view.captions import first_captions
 from ..view.columns import SAMPLE_COLUMNS
+from ..view.conditions import match_where
 from ..view.edited import open_edited
+from ..view.scores import slots_of_scores
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +36,10 @@ class ImageTable:
     duplicates: Artifact | None
     edited: Edited | None = None
     """Decisions, which add columns; excluded images are left out by none of them."""
+    scores: Mapping[str, Artifact] = field(default_factory=dict)
+    """The artifact that holds each score, by the score's name."""
+    allowed: np.ndarray | None = None
+    """Whether each row is in the table, bool (n,); None takes all."""
     report: Callable[[int], None] = lambda rows: None
     """Gets the number of rows that were written, part by part."""
 
@@ -43,11 +49,17 @@ class ImageTable:
         run: Run,
         edits: str | None = None,
         report: Callable[[int], None] = lambda rows: None,
+        *,
+        where: Sequence[str] = (),
     ) -> Self:
         """MissingError if nothing is embedded; the rest may be missing, or is reported if stale.
 
-        `edits` names decisions: sealed ones, or `open`.
+        `edits` names decisions: sealed ones, or `open`. `where` holds conditions that rows must
+        meet; ConfigError if none does.
         """
+        allowed = match_where(run, where) if where else None
+        if allowed is not None and not allowed.any():
+            raise ConfigError(f"no image meets --where {' and '.join(where)}: give another one")
         return cls(
             embeddings=run.artifact("embeddings"),
             features=run.show("features"),
@@ -55,19 +67,21 @@ class ImageTable:
             captions=run.show("captions"),
             duplicates=run.show("duplicates"),
             edited=None if edits is None else open_edited(run, edits),
+            scores=_current_scores(run),
+            allowed=allowed,
             report=report,
         )
 
     def __len__(self) -> int:
-        return self.embeddings.rows
+        return self.embeddings.rows if self.allowed is None else int(self.allowed.sum())
 
     def tables(self, vectors: tuple[str, ...] = (EMBEDDING, FEATURE)) -> "Iterator[pa.Table]":
         """A table a part, in row order, all of one schema; vectors are lists of float16.
 
         Columns: `row`, those of the embeddings, then as far as the run has them `cluster`,
         `confidence`, `novelty`, `cluster_caption`, with decisions `edited_cluster`,
-        `cluster_name`, `tags`, `excluded` and `note`, `duplicate_of` (the row that is kept instead)
-        and the vectors.
+        `cluster_name`, `tags`, `excluded` and `note`, `duplicate_of` (the row that is kept
+        instead), the scores, and the vectors.
         """
         import pyarrow as pa
 
@@ -90,13 +104,18 @@ class ImageTable:
                 columns |= self._decided(numbers)
             if kept is not None:
                 columns["duplicate_of"] = pa.array([kept.get(row) for row in numbers], pa.int64())
+            for name, artifact in self.scores.items():
+                columns[name] = artifact.table(part.name, columns=[name]).column(0)
             if EMBEDDING in vectors:
                 table = self.embeddings.table(part.name, columns=[EMBEDDING])
                 columns[EMBEDDING] = table.column(EMBEDDING)
             if FEATURE in vectors and self.features is not None:
                 columns[FEATURE] = as_lists(self.features.array(part.name, "z"))
-            yield pa.table(columns)
-            self.report(part.rows)  # only once the table was used
+            table = pa.table(columns)
+            if self.allowed is not None:
+                table = table.filter(pa.array(self.allowed[start : start + part.rows]))
+            yield table
+            self.report(len(table))  # only once the table was used
 
     def _decided(self, numbers: range) -> "dict[str, pa.Array]":
         """What people decided about some rows: cluster, its name, tags, exclusion and note."""
@@ -124,6 +143,14 @@ class ImageTable:
         ).to_pylist()
         kept_of_group = {row["group"]: row["row"] for row in rows if row["kept"]}
         return {row["row"]: kept_of_group[row["group"]] for row in rows if not row["kept"]}
+
+
+def _current_scores(run: Run) -> dict[str, Artifact]:
+    """The artifact of each score of a run; those out of date are reported and left out."""
+    slots = slots_of_scores(run)
+    shown = {slot: run.show(slot) for slot in dict.fromkeys(slots.values())}
+    held = {name: shown[slot] for name, slot in slots.items()}
+    return {name: artifact for name, artifact in held.items() if artifact is not None}
 
 
 def as_lists(block: np.ndarray) -> "pa.Array":

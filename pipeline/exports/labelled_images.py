@@ -62,7 +62,8 @@ class LabelledImages:
         assert table.assignments is not None
         edited = table.edited
         clusters = read_column(table.assignments, "cluster") if edited is None else edited.cluster
-        kept = np.arange(len(table)) if edited is None else (~edited.excluded).nonzero()[0]
+        shown = np.ones(len(clusters), bool) if table.allowed is None else table.allowed
+        kept = (shown if edited is None else shown & ~edited.excluded).nonzero()[0]
         if not len(kept):
             raise ConfigError("every image is excluded: there is nothing to export")
         names = {} if table.captions is None else dict(first_captions(table.captions))

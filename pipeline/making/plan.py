@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from ...stages.assign import Assign
 from ...stages.contract import Inputs, Runtime, Source, Stage
-from ...stages.draw_sprites import DrawSprites
 from ...stages.duplicates import Duplicates
 from ...stages.embed import Embed
-from ...stages.fingerprint import Fingerprint
 from ...stages.import_embeddings import Import
 from ...stages.spectrum import Spectrum
 from ...stages.views import OTHER
@@ -99,7 +97,7 @@ class Plan:
         if isinstance(stage, Spectrum):
             stage = self._wide_enough(stage, inputs)
         runtime = replace(self.runtime, files=files)
-        if isinstance(stage, (Fingerprint, DrawSprites)):
+        if stage.reads_images:
             sources = find_sources(self.settings.data, self.store.local_folder, self.say)
             runtime = replace(runtime, sources=sources)
         before = self.find(slot) if slot == "assignments" else None

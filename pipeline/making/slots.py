@@ -13,7 +13,9 @@ from ...stages.contract import Stage
 from ...stages.draw_sprites import DrawSprites
 from ...stages.fingerprint import Fingerprint
 from ...stages.map import Map
+from ...stages.measure import Measure
 from ...stages.project import Project, ProjectViews
+from ...stages.score_columns import IMAGE_SCORES
 from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
 from ..config import Settings
@@ -81,4 +83,5 @@ FILLINGS: Mapping[str, Callable[[Settings], Filling]] = {
     "projection": lambda settings: Filling(Map(), {}),
     "sprites": lambda settings: Filling(DrawSprites(), {}),
     "fingerprints": lambda settings: Filling(Fingerprint(), {}),
+    IMAGE_SCORES: lambda settings: Filling(Measure(), {}),
 }

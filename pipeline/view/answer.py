@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import QueryError
 from ..config import settings_of
+from .conditions import match_where
 from .edited import open_edited
 from .filters import allowed_rows
 from .keys import row_of_key
@@ -64,7 +65,7 @@ def answer(
     allowed = None
     if question.edits is not None and edited is None:
         edited = open_edited(run, question.edits)
-    if question.is_filtered:
+    if question.needs_clusters:
         assignments = run.current("assignments")
         if assignments is None:
             is_old = run.find("assignments") is not None
@@ -80,6 +81,9 @@ def answer(
             question.min_confidence,
             edited,
         )
+    if question.conditions:
+        matches = match_where(run, question.conditions)
+        allowed = matches if allowed is None else allowed & matches
     similarities, rows = searcher.nearest(
         query,
         question.n,

@@ -1,21 +1,12 @@
 """How similar an image is found for words that mean nothing: what a search by words must exceed."""
 
-import random
 from typing import TYPE_CHECKING
+
+from ...stages.random_words import random_words
 
 if TYPE_CHECKING:
     from ...stages.encoder import Encoder
     from .searcher import Searcher
-
-_WORDS = 64
-_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
-
-
-def random_words(n: int = _WORDS) -> list[str]:
-    """Words of two to four random syllables; always the same ones."""
-    draw = random.Random(0)
-    syllables = [consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS]
-    return ["".join(draw.choices(syllables, k=draw.randint(2, 4))) for _ in range(n)]
 
 
 def chance_similarity(encoder: "Encoder", searcher: "Searcher") -> float:

@@ -28,9 +28,15 @@ class ClusterRow:
 
 
 def list_clusters(
-    assignments: Artifact, captions: Artifact | None, edited: Edited | None = None
+    assignments: Artifact,
+    captions: Artifact | None,
+    edited: Edited | None = None,
+    allowed: np.ndarray | None = None,
 ) -> list[ClusterRow]:
-    """Every cluster that has rows, by number; with decisions, the decided ones."""
+    """Every cluster that has rows, by number; with decisions, the decided ones.
+
+    Only rows that are `allowed` count, bool (n,), or all of them.
+    """
     k = int(assignments.facts["k"])
     if edited is not None:
         k = max(k, int(edited.cluster.max(initial=-1)) + 1)
@@ -38,10 +44,12 @@ def list_clusters(
     for part in assignments.parts:
         table = assignments.table(part.name, columns=["cluster", "confidence"])
         clusters, confidence = (table.column(name).to_numpy() for name in table.column_names)
+        rows = slice(start := assignments.starts[part.name], start + part.rows)
+        is_in = np.ones(part.rows, bool) if allowed is None else allowed[rows]
         if edited is not None:
-            rows = slice(start := assignments.starts[part.name], start + part.rows)
-            is_in = ~edited.excluded[rows]
-            clusters, confidence = edited.cluster[rows][is_in], confidence[is_in]
+            is_in = is_in & ~edited.excluded[rows]
+            clusters = edited.cluster[rows]
+        clusters, confidence = clusters[is_in], confidence[is_in]
         sizes += np.bincount(clusters, minlength=k)
         sums += np.bincount(clusters, weights=confidence, minlength=k)
     names: Mapping[int, str] = {} if captions is None else first_captions(captions)

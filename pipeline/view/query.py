@@ -74,6 +74,8 @@ class Question:
     """The share of true neighbours to find; None is the run's setting."""
     edits: str | None = None
     """Decisions that are applied: the name of sealed ones, or `open`; None applies none."""
+    conditions: tuple[str, ...] = ()
+    """Only rows that meet all of these, such as `sharpness > 2`: see `view.conditions`."""
 
     def __post_init__(self) -> None:
         if not self.like:
@@ -96,8 +98,8 @@ class Question:
             raise ConfigError(f"target_recall must be above 0 and at most 1, got {recall}")
 
     @property
-    def is_filtered(self) -> bool:
-        """Whether some rows must not be found."""
+    def needs_clusters(self) -> bool:
+        """Whether the clusters say which rows may be found."""
         return bool(self.clusters) or self.min_confidence is not None or self.edits is not None
 
     @property

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ...stages.score_columns import IMAGE_SCORES
 from ...store import Artifact
+from ...store.kinds import SCORES
 from ...store.runs import split_slot
 
 _NAMES: Mapping[str, tuple[str, str]] = {
@@ -21,6 +23,8 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "fingerprints": ("fingerprints of images are", "duplicates --tier same"),
     "duplicates": ("duplicates are", "duplicates"),
     "duplicates/copies": ("copies of images are", "duplicates --tier same"),
+    IMAGE_SCORES: ("the measurements of images are", "score"),
+    "scores": ("the score {space} is", "score"),
     "edits": ("the sealed decisions {space} are", "edit seal --replace {space}"),
     "projection": ("the map is", "map"),
     "sprites": ("small images of the map are", "map"),
@@ -53,8 +57,23 @@ def renewing(slot: str, artifact: Artifact) -> list[str]:
     kind, space = split_slot(slot)
     command = (_NAMES.get(slot) or _NAMES[kind])[1]
     words = [word.format(space=space) for word in command.split()]
+    if kind == SCORES.name:
+        return [*words, *_flags_of_scores(artifact)]
     for name, (flag, default) in _FLAGS.get(slot, {}).items():
         value = artifact.manifest.config.get(name, default)
         if value != default:
             words += [flag, str(value)]
+    return words
+
+
+def _flags_of_scores(artifact: Artifact) -> list[str]:
+    """The flags that make scores of a text or a head again; those of images need none."""
+    config = artifact.manifest.config
+    words = ["--name", str(config["score"])] if "score" in config else []
+    for name, flag in (("text", "--text"), ("unlike", "--not")):
+        if config.get(name) is not None:
+            words += [flag, str(config[name])]
+    if "head_sha256" in config:
+        files = (part.facts.get("head") for part in artifact.parts)
+        words += ["--head", str(next(files, None) or "FILE.safetensors")]
     return words

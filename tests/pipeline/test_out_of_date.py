@@ -38,6 +38,8 @@ CHANGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
             "assignments/levels",
             "captions",
             "sprites",
+            "scores/image",
+            "scores/zero",
         }
         | BY_FEATURES,
     ),
@@ -54,6 +56,7 @@ def whole(tmp_path_factory, digit_shards) -> Path:
     for words in (
         ("select-k", "--grid", "2,5"), ("hierarchy", "--finest", "6"), ("index",),
         ("map", "--method", "pca"), ("duplicates", "--above", "0.99"),
+        ("score",), ("score", "--name", "zero", "--text", "zero"),
     ):  # fmt: skip
         succeed(store, *words)
     from cpp_pipe.pipeline.commands.options import Common, open_plan

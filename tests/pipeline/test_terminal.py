@@ -44,6 +44,7 @@ CALLS: dict[str, Sequence[str]] = {
     "report": ("--out", "NEW.html"),
     "duplicates": ("--above", "0.9"),
     "outliers": (),
+    "score": (),
     "edit": ("name", "0", "rings"),
     "sample": ("-n", "5"),
     "curate": ("--out", "NEW"),

@@ -248,6 +248,7 @@ def test_lineage_leads_back_to_the_embeddings(world):
         "edits",
         "fingerprints",
         "sprites",
+        "scores",
     }
 
 

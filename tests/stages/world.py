@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
@@ -18,8 +19,12 @@ from cpp_pipe.stages.fingerprint import Fingerprint
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.import_embeddings import Import
 from cpp_pipe.stages.index import Index
+from cpp_pipe.stages.linear_head import digest_head
 from cpp_pipe.stages.map import Map
+from cpp_pipe.stages.measure import Measure
 from cpp_pipe.stages.quantize import Quantize
+from cpp_pipe.stages.score_by_head import HEAD, ScoreByHead
+from cpp_pipe.stages.score_by_text import ScoreByText
 from cpp_pipe.stages.seal import Seal
 from cpp_pipe.stages.sources.embeddings.files import find_embeddings
 from cpp_pipe.stages.views import Views
@@ -85,6 +90,9 @@ OTHER_SLOTS = (
     "fingerprints",
     "sprites",
     "duplicates/copies",
+    "scores/image",
+    "scores/round",
+    "scores/liked",
 )
 """Slots of stages that no plan makes by default."""
 
@@ -107,6 +115,7 @@ def make_whole_world(plan: Plan, folder: Path) -> Mapping[str, Made]:
     file = folder / "vectors.npz"
     np.savez(file, x=np.eye(12, 8, dtype=np.float32), key=[f"{row}" for row in range(8, 20)])
     sources = {part.part_name: part for part in find_embeddings(file)}
+    head = write_head(folder / "liked.safetensors", artifacts["embeddings"])
     factory = "IVF2,SQ8"
     stages: dict[str, Stage] = {
         "embeddings/imported": Import(model="ViT-B-32", pretrained="openai"),
@@ -120,12 +129,16 @@ def make_whole_world(plan: Plan, folder: Path) -> Mapping[str, Made]:
         "fingerprints": Fingerprint(),
         "sprites": DrawSprites(),
         "duplicates/copies": Copies(),
+        "scores/image": Measure(),
+        "scores/round": ScoreByText(score="round", text="a zero", unlike="a one"),
+        "scores/liked": ScoreByHead(score="liked", head_sha256=digest_head(head)),
     }
     settings = world["embeddings"].settings
     for slot, stage in stages.items():
         images = world["embeddings"].job.runtime.sources
-        own = {Import: sources, Fingerprint: images, DrawSprites: images}.get(type(stage), {})
-        runtime = Runtime(device="cpu", max_skipped=0.5, sources=own)
+        own = sources if isinstance(stage, Import) else images if stage.reads_images else {}
+        files = {**world["embeddings"].job.runtime.files, HEAD: head}
+        runtime = Runtime(device="cpu", max_skipped=0.5, sources=own, files=files)
         inputs = {need: artifacts[need] for need in stage.needs}
         job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)
         artifacts[slot] = find_or_make(
@@ -133,6 +146,14 @@ def make_whole_world(plan: Plan, folder: Path) -> Mapping[str, Made]:
         )
         world[slot] = Made(artifact=artifacts[slot], job=job, settings=settings)
     return world
+
+
+def write_head(path: Path, embeddings: Artifact) -> Path:
+    """A linear head for some embeddings."""
+    size = embeddings.facts["model"]["embedding_size"]
+    weight = np.linspace(-1, 1, size, dtype=np.float32)[None]
+    save_file({"weight": weight, "bias": np.array([0.5], np.float32)}, path)
+    return path
 
 
 def decisions_on(assignments: Artifact) -> tuple[Edit, ...]:

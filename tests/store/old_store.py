@@ -15,16 +15,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from safetensors.numpy import save_file
 
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
+from cpp_pipe.pipeline.making.sources import model_files
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.copies import Copies
 from cpp_pipe.stages.duplicates import Duplicates
 from cpp_pipe.stages.edits.edit import Edit
 from cpp_pipe.stages.import_embeddings import Import
+from cpp_pipe.stages.linear_head import digest_head
 from cpp_pipe.stages.map import Map
+from cpp_pipe.stages.score_by_head import HEAD, ScoreByHead
+from cpp_pipe.stages.score_by_text import ScoreByText
 from cpp_pipe.stages.seal import Seal
 from cpp_pipe.stages.sources.embeddings.files import find_embeddings
 from cpp_pipe.store import Store
@@ -51,6 +56,9 @@ RUNS: Mapping[str, tuple[str, ...]] = {
         "fingerprints",
         "sprites",
         "duplicates/copies",
+        "scores/image",
+        "scores/squares",
+        "scores/liked",
     ),
     "levels": ("assignments", "captions"),
     "lists": ("quantizer/features", "lists/features", "index/features"),
@@ -93,6 +101,7 @@ def write_inputs(folder: Path) -> None:
     with (folder / "x.npy").open("wb") as file:
         np.lib.format.write_array(file, vectors(), version=(1, 0))
     (folder / "words.txt").write_text("\n".join(WORDS) + "\n")
+    save_file({"weight": np.arange(32, dtype=np.float32)}, _head(folder))
 
 
 def vectors() -> np.ndarray:
@@ -149,12 +158,20 @@ def job_of(plan: Plan, slot: str, folder: Path) -> Job:
         "duplicates/copies": Copies,
         "projection": Map,
         "edits/final": lambda: _seal(plan),
+        "scores/squares": lambda: ScoreByText(score="squares", text=WORDS[0], unlike=WORDS[1]),
+        "scores/liked": lambda: ScoreByHead(score="liked", head_sha256=digest_head(_head(folder))),
     }
     if slot not in by_hand:
         return plan.job(slot)
     stage = by_hand[slot]()
     inputs = {need: plan.make(need, asked_by=slot) for need in stage.needs}
-    return Job(slot=slot, stage=stage, inputs=inputs, runtime=plan.runtime)
+    files = {**model_files(plan.settings.embed), HEAD: _head(folder)}
+    runtime = replace(plan.runtime, files=files)
+    return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime)
+
+
+def _head(folder: Path) -> Path:
+    return folder / "liked.safetensors"
 
 
 def _seal(plan: Plan) -> Seal:

@@ -135,3 +135,34 @@ def test_a_draft_takes_assignments_of_several_numbers_but_no_half_pair(tmp_path)
     assert draft.finished() == {}
     draft.make_part("a-00", lambda scratch: write_assignments(scratch, table))
     assert list(draft.finished()) == ["a-00"]
+
+
+NAMED = Table(
+    suffix=".parquet",
+    columns=(),
+    repeated=(Column(name="{}", type="float32", nullable=True),),
+    are_named=True,
+)
+
+
+def test_columns_may_be_repeated_for_names(tmp_path):
+    check(tmp_path, empty_columns(NAMED.schema(numbers=["sharpness", "a_1"])), NAMED)
+    written = NAMED.to_arrow({"b": [1.0, None], "a": [2.0, 3.0]}, numbers=["b", "a"])
+    assert written.column_names == ["b", "a"] and written.column("b").null_count == 1
+    check(tmp_path, written, NAMED)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Sharpness", pa.float32())],
+        [("a b", pa.float32())],
+        [("1", pa.float32())],
+        [("a", pa.float64())],
+        [("a", pa.float32()), ("a", pa.float32())],
+        [("a", pa.float32()), ("é", pa.float32())],
+    ],
+)
+def test_columns_of_other_names_or_types_are_refused(tmp_path, fields):
+    with pytest.raises(StoreError, match="the kind declares"):
+        check(tmp_path, empty_columns(pa.schema(fields)), NAMED)

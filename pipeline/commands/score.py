@@ -1,0 +1,104 @@
+"""The command that scores images: score."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..wording import agreeing, counted
+from .app import subcommands
+from .destinations import new_folder
+from .options import LONG, READING, Common, open_plan, takes
+from .output import Column, print_json, print_next, print_table, print_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..curation.scoring import Summary
+
+app = subcommands()
+
+
+@app.command()
+@takes("as_json", "device", *LONG, *READING)
+def score(
+    common: Common,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Score how much an image is like this.")
+    ] = None,
+    unlike: Annotated[
+        str | None, typer.Option("--not", help="And not like this, instead of random words.")
+    ] = None,
+    head: Annotated[
+        Path | None,
+        typer.Option(
+            "--head", metavar="FILE.safetensors", help="Score by a linear head of the embeddings."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The score's name: small letters, digits, _.")
+    ] = None,
+) -> None:
+    """Score every image, for filters such as --where 'sharpness > 2'.
+
+    Without flags the images are read once, and measured.
+
+    \b
+      sharpness      log10(1 + variance of the Laplacian), 256 pixels a side
+      brightness     mean, 0 to 1
+      contrast       standard deviation of the brightness, 0 to 0.5
+      colourfulness  0 is grey, 33 moderate, 109 extreme
+      megapixels     size
+      aspect         width / height
+
+    The score of a text is in standard deviations of random words: 0 is as like as a random word;
+    with --not, as like one text as the other. A head is a file with `weight` and perhaps `bias`.
+
+    \b
+      cpp-pipe score
+      cpp-pipe score --name screenshot --text 'a screenshot' --not 'a photograph'
+      cpp-pipe score --name aesthetic --head aesthetic.safetensors
+      cpp-pipe curate --where 'sharpness > 2' --where 'screenshot < 1' --out shards/
+    """
+    from ..curation.scoring import make_scores, summarise
+
+    plan = open_plan(common)
+    made = make_scores(plan, name=name, text=text, unlike=unlike, head=head)
+    summaries = summarise(made, plan.make("embeddings", asked_by="score"))
+    if common.as_json:
+        print_json({"scores": [summary.to_json() for summary in summaries]})
+    else:
+        _print_summaries(summaries)
+    quantiles = summaries[0].quantiles
+    if quantiles:
+        condition = f"{summaries[0].name} > {quantiles[0.25]:.3g}"
+        step = ["curate", "--where", condition, "--out", new_folder("shards")]
+    else:
+        step = ["status"]
+    print_next(common, step, result=made.folder)
+
+
+def _print_summaries(summaries: "Sequence[Summary]") -> None:
+    scored = [summary for summary in summaries if summary.quantiles]
+    if scored:
+        print_table(
+            [
+                Column("score", is_cut=True),
+                *(Column(f"{share:.0%}", is_right=True) for share in scored[0].quantiles),
+            ],
+            [
+                (summary.name, *(f"{value:.3g}" for value in summary.quantiles.values()))
+                for summary in scored
+            ],
+        )
+    for summary in scored:
+        low, high = (
+            ", ".join(row["key"] for row in rows) for rows in (summary.lowest, summary.highest)
+        )
+        print_text(f"{summary.name}: lowest {low}; highest {high}")
+    missing = max((summary.missing for summary in summaries), default=0)
+    if missing:
+        print_text(
+            f"{counted(missing, 'image')} cannot be read and {agreeing(missing, 'has', 'have')} "
+            "no scores"
+        )

@@ -1,0 +1,106 @@
+"""Scores of a run, made as flags ask for them, and what they look like."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...stages.contract import Stage
+from ...stages.linear_head import digest_head, read_head
+from ...stages.score_by_head import HEAD, ScoreByHead
+from ...stages.score_by_text import ScoreByText
+from ...stages.score_columns import IMAGE_SCORES, MEASURED, require_name
+from ...store import Artifact, ConfigError
+from ...store.kinds import SCORES
+from ..making.plan import Plan
+from ..view.columns import read_column, read_rows
+
+QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+
+_ENDS = 3
+"""Images at each end of a score that are named."""
+
+
+def make_scores(
+    plan: Plan,
+    *,
+    name: str | None = None,
+    text: str | None = None,
+    unlike: str | None = None,
+    head: Path | None = None,
+) -> Artifact:
+    """Scores of images by a text or a head, or by their pixels; ConfigError for other flags."""
+    if text is None and head is None:
+        for flag, value in (("--not", unlike), ("--name", name)):
+            if value is not None:
+                raise ConfigError(f"{flag} goes with --text or --head, which say what to score by")
+        return plan.make(IMAGE_SCORES)
+    if text is not None and head is not None:
+        raise ConfigError("give --text or --head, not both: each is a score of its own")
+    if name is None:
+        raise ConfigError("give --name, by which filters call the score, such as --name screenshot")
+    require_name(name)
+    if head is None:
+        assert text is not None
+        stage: Stage = ScoreByText(score=name, text=text, unlike=unlike)
+    else:
+        if unlike is not None:
+            raise ConfigError("--not goes with --text, not with --head")
+        stage = ScoreByHead(score=name, head_sha256=digest_head(head))
+        embeddings = plan.make("embeddings", asked_by="score")
+        size = int(embeddings.facts["model"]["embedding_size"])
+        read_head(head, stage.head_sha256, size)  # so that a wrong one begins nothing
+        files = {**plan.runtime.files, HEAD: head.absolute()}
+        plan = replace(plan, runtime=replace(plan.runtime, files=files))
+    return plan.make(f"{SCORES.name}/{name}", stage=stage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The spread of a score, and the images at its ends."""
+
+    name: str
+    quantiles: dict[float, float]
+    """By their share; empty where no image has the score."""
+    lowest: list[dict[str, Any]]
+    """`key`, `shard`, `row` and `score` of the lowest, lowest first."""
+    highest: list[dict[str, Any]]
+    missing: int
+    """Images without the score."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        shares = {f"{share:g}": value for share, value in self.quantiles.items()}
+        return {**vars(self), "quantiles": shares}
+
+
+def summarise(scores: Artifact, embeddings: Artifact) -> list[Summary]:
+    """A summary of each score that an artifact holds."""
+    names = (
+        [str(scores.manifest.config["score"])] if "score" in scores.manifest.config else MEASURED
+    )
+    return [_summarise(name, read_column(scores, name), embeddings) for name in names]
+
+
+def _summarise(name: str, values: np.ndarray, embeddings: Artifact) -> Summary:
+    order = np.argsort(values, kind="stable")  # NaN last
+    order = order[: int(np.isfinite(values).sum())]
+    ends = (order[:_ENDS], order[::-1][:_ENDS])
+    low, high = (
+        [
+            {**row, "row": number, "score": float(values[number])}
+            for number, row in zip(
+                rows.tolist(), read_rows(embeddings, rows, ("key", "shard")), strict=True
+            )
+        ]
+        for rows in ends
+    )
+    shares = np.quantile(values[order], QUANTILES).tolist() if len(order) else []
+    return Summary(
+        name=name,
+        quantiles=dict(zip(QUANTILES, shares, strict=False)),
+        lowest=low,
+        highest=high,
+        missing=len(values) - len(order),
+    )

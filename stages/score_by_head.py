@@ -1,0 +1,60 @@
+"""Embeddings and a linear head in, what the head makes of each image out."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..store import Product, Scratch
+from ..store.kinds import SCORES, Kind
+from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .linear_head import LinearHead, read_head
+from .score_columns import require_name, write_scores
+from .unit_rows import unit_rows
+
+HEAD = "head"
+"""The name of the head's file in `Runtime.files`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreByHead(Stage):
+    """Applies a linear head to each embedding, e.g. one that predicts how much people like it."""
+
+    name: ClassVar[str] = "score-by-head"
+    kind: ClassVar[Kind] = SCORES
+    revision: ClassVar[int] = 1
+
+    score: str
+    """Its name, which is that of its column."""
+    head_sha256: str
+    """The digest of the head's file."""
+
+    def __post_init__(self) -> None:
+        require_name(self.score)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The embeddings."""
+        return ("embeddings",)
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One for each part of the embeddings."""
+        return parts_like(inputs["embeddings"], {})
+
+    def prepare(self, inputs: Inputs, runtime: Runtime) -> LinearHead:
+        """The head; ConfigError where it does not fit the embeddings."""
+        embeddings = inputs["embeddings"]
+        size = int(embeddings.facts["model"]["embedding_size"])
+        head = read_head(runtime.files[HEAD], self.head_sha256, size)
+        runtime.progress.start("score", embeddings.rows, "images")
+        return head
+
+    def make(
+        self, part: Part, prepared: LinearHead, inputs: Inputs, runtime: Runtime, scratch: Scratch
+    ) -> Product:
+        """Scores the rows of one part."""
+        from .algorithms.row_scores import linear_scores
+
+        x = unit_rows(inputs["embeddings"], part.name)
+        values = linear_scores(x, prepared.weight, prepared.bias)
+        write_scores(scratch, [self.score], values[:, None])
+        runtime.progress.advance(len(x))
+        return Product(rows=len(x), facts={"head": runtime.files[HEAD].name})

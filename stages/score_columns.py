@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from ..store import ConfigError, Scratch
 from ..store.kinds import EMBEDDINGS
 from ..store.specs import NAME
+
+if TYPE_CHECKING:
+    import numpy as np
 
 IMAGE_SCORES = "scores/image"
 """The slot of what is measured on the pixels; other scores are in slots of their own names."""
@@ -37,8 +39,9 @@ def require_name(name: str) -> None:
         raise ConfigError(f"a score must not be named {name!r}, which means something else")
 
 
-def write_scores(scratch: Scratch, names: Sequence[str], values: np.ndarray) -> None:
+def write_scores(scratch: Scratch, names: Sequence[str], values: "np.ndarray") -> None:
     """Writes the rows of a part (n, scores); NaN becomes null."""
+    import numpy as np
     import pyarrow as pa
 
     columns = {

@@ -45,7 +45,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Curate": {
         "duplicates": ("duplicates", "Find near-duplicates, and the one to keep of each group."),
         "outliers": ("outliers", "Rank the images that are far from every cluster."),
-        "score": ("score", "Score images: sharpness, colour, likeness to a text, a linear head."),
+        "score": ("score", "Score images: sharpness, likeness to a text, a linear head."),
         "edit": ("edit", "Decide about clusters and images: name, merge, tag, exclude, undo."),
         "sample": ("sample", "Choose images that stand for all, or that deserve a look."),
         "curate": ("curate", "Copy chosen samples into new tar shards."),

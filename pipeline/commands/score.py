@@ -39,9 +39,10 @@ def score(
         str | None, typer.Option("--name", help="The score's name: small letters, digits, _.")
     ] = None,
 ) -> None:
-    """Score every image, for filters such as --where 'sharpness > 2'.
+    """Score images: sharpness, likeness to a text, a linear head.
 
-    Without flags the images are read once, and measured.
+    Every image gets a number, for filters such as --where 'sharpness > 2'. Without flags the
+    images are read once, and measured:
 
     \b
       sharpness      log10(1 + variance of the Laplacian), 256 pixels a side

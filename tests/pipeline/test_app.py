@@ -111,7 +111,8 @@ def test_the_help_shows_defaults_without_a_backslash():
     assert not any("\\[" in call(None, name, "--help").out for name in COMMANDS)
 
 
-OWN = {"import": {"model", "pretrained"}, "run": {"config", "run"}, "status": {"run"}}
+OWN = {"import": {"model", "pretrained"}, "run": {"config", "run"}, "status": {"run"},
+       "eval": {"where"}}  # fmt: skip
 """Parameters of commands that have the name of a shared flag, and are not it."""
 
 

@@ -2,9 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ..curation.files import whole_folder
 from .file_names import FileNames
@@ -31,8 +31,8 @@ def export_coco(images: LabelledImages, out: Path) -> None:
         for count, image in enumerate(images):
             name = names.name(image.key, image.suffix)
             (folder / "images" / name).write_bytes(image.encoded)
-            _add(file, count, _image(image, name))
-            _add(annotations, count, _annotation(image))
+            _add(file.write, count, _image(image, name))
+            _add(annotations.write, count, _annotation(image))
         file.write('\n],\n"annotations": [')
         annotations.seek(0)
         for line in annotations:
@@ -75,8 +75,8 @@ def _annotation(image: LabelledImage) -> dict[str, Any]:
     }
 
 
-def _add(file: TextIO, count: int, entry: Mapping[str, Any]) -> None:
-    file.write(f"{',' if count else ''}\n{_dump(entry)}")
+def _add(write: Callable[[str], object], count: int, entry: Mapping[str, Any]) -> None:
+    write(f"{',' if count else ''}\n{_dump(entry)}")
 
 
 def _dump(value: object) -> str:

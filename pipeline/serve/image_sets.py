@@ -4,6 +4,7 @@ import numpy as np
 
 from ...store import MissingError, QueryError
 from ..curation.near_duplicates import COPIES
+from ..view.conditions import match_where
 from ..view.facts import FAR
 from .damage import reading
 from .decided import DECIDED
@@ -92,6 +93,8 @@ def _filter_rows(opened: OpenRun, groups: Groups, query: SetQuery) -> np.ndarray
         if query.label not in names:
             raise QueryError(f"no image has the label {query.label[:40]!r}")
         mask &= codes == names.index(query.label)
+    if query.where:
+        mask &= match_where(opened.run, query.where)
     edited = opened.decided.edited
     if query.tag is not None:
         tags = {} if edited is None else edited.tags

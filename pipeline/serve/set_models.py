@@ -44,6 +44,11 @@ class SetQuery(ApiModel):
         ),
     )
     tag: str | None = Field(default=None, max_length=1000, description="Only with this tag.")
+    where: list[Annotated[str, Field(max_length=200)]] = Field(
+        default=[],
+        max_length=8,
+        description="Conditions on scores and columns, e.g. `sharpness > 0.2`, all to be met.",
+    )
     excluded: Excluded = Field(
         default="",
         description="Whether to show excluded images: only the decided clusters hide them.",

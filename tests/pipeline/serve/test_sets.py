@@ -124,9 +124,18 @@ def test_copies_are_all_but_the_one_to_keep(own_store):
         assert spare and sorted(rows_of(served, only="duplicates")) == spare
 
 
+def test_conditions_are_met_by_all_rows_of_a_set(served, finished):
+    labels = _labels(Run.open(finished))
+    wanted = [row for row in range(60) if labels[row] not in ("3", "4")]
+    assert sorted(rows_of(served, where=["label != 3", "label != 4"])) == wanted
+    assert rows_of(served, where=["width > 100000"]) == []
+
+
 @pytest.mark.parametrize(
     "query, words",
     [
+        ({"where": "sharpness"}, "NAME OPERATOR VALUE"),
+        ({"where": "nothing = 3"}, "nothing"),
         ({"grouping": "k-9"}, "grouping must be one of"),
         ({"level": 99}, "level must be from 1 to 8, got 99"),
         ({"cluster": 77}, "there is no cluster 77 here"),

@@ -53,12 +53,14 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
   const tag = select("Tag", [["", "any"]], state.tag, (value) => change({ tag: value }));
   const excluded = select("Excluded images", [["", "hidden"], ["show", "shown"], ["only", "only these"]], state.excluded, (value) => change({ excluded: value }));
   const only = select("Only", [["", "all images"], ["copies", "copies of another image"], ["duplicates", "near-duplicates"], ["against-labels", "unlike their cluster’s label"]], state.only, (value) => change({ only: value }));
+  const where = h("input", { type: "text", value: state.where, placeholder: "sharpness > 0.2 and width >= 300", "aria-label": "Where", maxlength: 400, autocomplete: "off", on: { change: () => change({ where: where.value.trim() }) } });
   const novel = h("input", { type: "checkbox", checked: state.novel, on: { change: () => change({ novel: novel.checked }) } });
   const novelCount = h("span", { class: "quiet number" });
   const reset = h("button", { type: "button", class: "plain", hidden: true, on: { click: () => change(NO_FILTERS) } }, "show all");
   const filters = h("details", { class: "filters", open: isFiltered({ ...state, words: "" }) },
     h("summary", null, "Filters"),
     h("div", { class: "filter-fields" }, doubt.root, label.root, tag.root, only.root, excluded.root,
+      h("label", { class: "field", title: "Conditions on scores (cpp-pipe score) and on columns such as width" }, "Where", where),
       h("label", { class: "check" }, novel, "only outliers ", novelCount)));
   root.append(
     h("div", { class: "shelf-head" }, words, sort.root, filters, h("div", { class: "row-between" }, summary, reset)),
@@ -80,6 +82,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
       summary.textContent = `${counted(facts.total, "image")} in ${counted(facts.sections.length, "cluster")}`;
       reset.hidden = !isFiltered(now);
       if (document.activeElement !== words) words.value = now.words;
+      if (document.activeElement !== where) where.value = now.where;
       sort.set(now.sort);
       doubt.set(now.doubt);
       only.set(now.only);

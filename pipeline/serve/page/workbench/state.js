@@ -15,6 +15,7 @@ import { DECIDED } from "../links.js";
  * @property {string} words
  * @property {string} label
  * @property {string} tag
+ * @property {string} where  conditions on scores and columns, joined by "and"
  * @property {string} doubt  a name of CONFIDENCES
  * @property {boolean} novel
  * @property {string} only
@@ -65,6 +66,7 @@ export function readState(given, run) {
     words: given.words ?? "",
     label: given.label ?? "",
     tag: given.tag ?? "",
+    where: given.where ?? "",
     doubt: given.doubt in CONFIDENCES ? given.doubt : "",
     novel: given.novel === "1",
     only: given.only ?? "",
@@ -119,6 +121,7 @@ export function addressOf(state, run) {
     words: state.words,
     label: state.label,
     tag: state.tag,
+    where: state.where,
     doubt: state.doubt,
     novel: state.novel ? 1 : null,
     only: state.only,
@@ -146,6 +149,7 @@ export function setQuery(state) {
     words: state.words,
     label: state.label,
     tag: state.tag,
+    where: state.where.split(/\s+and\s+/).filter(Boolean),
     min_confidence: min,
     max_confidence: max,
     min_novelty: state.novel ? 1 : null,
@@ -161,7 +165,7 @@ export function setQuery(state) {
  *
  * @param {State} state
  */
-export const isFiltered = (state) => Boolean(state.clusters.length || state.words || state.label || state.tag || state.doubt || state.novel || state.only || state.excluded);
+export const isFiltered = (state) => Boolean(state.clusters.length || state.words || state.label || state.tag || state.where || state.doubt || state.novel || state.only || state.excluded);
 
 /** What shows all images again. */
-export const NO_FILTERS = { clusters: [], words: "", label: "", tag: "", doubt: "", novel: false, only: "", excluded: "" };
+export const NO_FILTERS = { clusters: [], words: "", label: "", tag: "", where: "", doubt: "", novel: false, only: "", excluded: "" };

@@ -50,6 +50,8 @@ MODEL = SHARED / "models" / "mnv2-clip"
 THRESHOLDS = (0.85, 0.88, 0.9, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
 """Quantiles of the cosines that are printed."""
+_LEAST_COSINE = 0.955
+"""Of a made row with its planted copy: just above the similarity that is searched."""
 _PREFIX = "copy-"
 """Prefix of the key of a copy; kind and key of the original follow."""
 
@@ -239,7 +241,10 @@ def made_rows(n: int, seed: int) -> ndarray:
         drawn += generator.standard_normal(drawn.shape, np.float32) * 0.55 / drawn.shape[1] ** 0.5
         block[:] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     copies = generator.choice(n, n // 50, replace=False).reshape(2, -1)
-    rows[copies[1]] = rows[copies[0]]
+    planted = rows[copies[0]].astype(np.float32)
+    away = generator.standard_normal(planted.shape, np.float32) / planted.shape[1] ** 0.5
+    cosine = generator.uniform(_LEAST_COSINE, 1, (len(planted), 1)).astype(np.float32)
+    rows[copies[1]] = cosine * planted + np.sqrt(1 - cosine**2) * away
     return rows
 
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
-from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
 from .duplicate_groups import by_preference, read_images, write_groups
 from .random_rows import random_rows
@@ -87,30 +86,17 @@ class Copies(Stage):
         scratch: Scratch,
     ) -> "Confirmed":
         """Which of some rows, in order of preference, show the same image as an earlier one."""
-        from .algorithms.confirmation import confirm
-        from .algorithms.image_hashes import hash_images, near_hashes
-        from .algorithms.large_sets import ALL_PAIRS, coarse_of
-        from .algorithms.near_duplicates import NONE
-        from .algorithms.proposals import propose, propose_in_cells
-        from .algorithms.registration import Registration
+        from .algorithms.image_copies import find_copies
 
-        images = Thumbnails(fingerprints, rows)
-        registration = Registration(images)
-        hashes = hash_images(images)
-        pairs = near_hashes(hashes)
-        if len(rows) > ALL_PAIRS:
-            # Copies by hash first: many of one image would all be in one cell.
-            first = confirm(pairs, registration, hashes, self.threshold)
-            places = ((first.kept == NONE) & (hashes != 0)).nonzero()[0]
-            with random_rows(embeddings, scratch.folder) as read:
-                coarse = coarse_of(read, rows[places])
-            more = places[propose_in_cells(coarse, hashes[places], self.least_cosine)]
-        else:
-            vectors = gather(embeddings)[rows].astype(np.float32)
-            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-            more = propose(vectors, self.neighbours, self.least_cosine)
-        pairs = np.unique(np.concatenate([pairs, more]), axis=0)
-        return confirm(pairs, registration, hashes, self.threshold, runtime.progress.advance)
+        with random_rows(embeddings, scratch.folder) as read:
+            return find_copies(
+                Thumbnails(fingerprints, rows),
+                lambda places: read(rows[places]),
+                threshold=self.threshold,
+                least_cosine=self.least_cosine,
+                neighbours=self.neighbours,
+                report=runtime.progress.advance,
+            )
 
 
 class Thumbnails:

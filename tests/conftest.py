@@ -17,7 +17,7 @@ os.environ.pop("COLUMNS", None)
 _CHECKED = (
     "coding_length", "heads", "metrics", "word_ranking", "near_duplicates", "neighbours",
     "objective", "rates", "farthest", "proposals", "registration",
-    "bounds", "cells", "confirmation", "image_hashes", "large_sets",
+    "bounds", "cells", "confirmation", "image_copies", "image_hashes", "large_sets",
     "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
     "views", "votes", "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",

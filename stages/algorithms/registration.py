@@ -5,6 +5,7 @@ the other by normalised cross-correlation (Lewis, 1995), which ignores brightnes
 Coarse images decide which pairs are worth a fine comparison.
 """
 
+import math
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,24 +53,37 @@ class Registration:
         self._images = images
 
     def correlations(
-        self, image: int, others: Int64[ndarray, " m"], quarters: int = 0
+        self,
+        image: int,
+        others: Int64[ndarray, " m"],
+        quarters: int = 0,
+        *,
+        enough: float = math.inf,
     ) -> Float32[ndarray, " m"]:
         """The highest correlation of an image with each of the others, -1 to 1.
 
         The image is turned by `quarters` first, as `numpy.rot90` turns it. 0 where a comparison of
-        smaller images already tells them apart.
+        smaller images already tells them apart. Where the whole images reach `enough`, no crops
+        are tried, and the correlation is that of the whole images.
         """
         best = np.zeros(len(others), np.float32)
         images = self._images[np.append(others, image)].reshape(-1, SIDE, SIDE).astype(np.float32)
         images, own = images[:-1], np.rot90(images[-1], quarters)
+
+        def level(rows: ndarray, side: int) -> _Level:
+            return _Level(_reduced(own[None], side)[0], _reduced(images[rows], side))
+
         near = np.arange(len(others))
-        for side, least in ((_TINY, _TINY_LEAST), (_COARSE, _COARSE_LEAST), (SIDE, -1.0)):
-            level = _Level(_reduced(own[None], side)[0], _reduced(images[near], side))
-            values = level.whole_correlations() if side == _TINY else level.correlations()
-            near, values = near[values >= least], values[values >= least]
-            if not len(near):
-                return best
-        best[near] = values
+        near = near[level(near, _TINY).whole_correlations() >= _TINY_LEAST]
+        if len(near) and enough <= 1:
+            whole = level(near, SIDE).whole_correlations()
+            is_enough = whole >= enough
+            best[near[is_enough]] = np.minimum(whole[is_enough], 1)
+            near = near[~is_enough]
+        if len(near):
+            near = near[level(near, _COARSE).correlations() >= _COARSE_LEAST]
+        if len(near):
+            best[near] = level(near, SIDE).correlations()
         return best
 
 

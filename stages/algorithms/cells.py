@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Int, Int64
 from numpy import ndarray
 from torch import Tensor
 
@@ -69,7 +69,7 @@ class Group(NamedTuple):
     """Which of its cells it is to each row."""
 
 
-def grouped(visits: Int64[ndarray, "n m"], count: int) -> Iterator[Group]:
+def grouped(visits: Int[ndarray, "n m"], count: int) -> Iterator[Group]:
     """The rows of each cell that has any, in ascending order, from the cells of each row."""
     flat = visits.ravel()
     order = np.argsort(flat, kind="stable")
@@ -82,12 +82,16 @@ def grouped(visits: Int64[ndarray, "n m"], count: int) -> Iterator[Group]:
         start = end
 
 
-def fit_cells(points: Float[Tensor, "n q"], seed: int) -> Cells:
-    """About one cell for each `CELL_ROWS` rows."""
+def draw_sample(n: int, seed: int) -> Int64[Tensor, " m"]:
+    """Rows from which the cells of n rows are found, in random order."""
     generator = torch.Generator().manual_seed(seed)
-    count = max(1, len(points) // CELL_ROWS)
-    chosen = torch.randperm(len(points), generator=generator)[: count * _SAMPLE]
-    sample = points[chosen].float()
+    return torch.randperm(n, generator=generator)[: max(1, n // CELL_ROWS) * _SAMPLE]
+
+
+def fit_cells(sample: Float[Tensor, "m q"]) -> Cells:
+    """About one cell for each `_SAMPLE` rows of a sample in random order."""
+    sample = sample.float()
+    count = max(1, len(sample) // _SAMPLE)
     outer = max(1, round(count**0.5))
     coarse, labels = _kmeans(sample, outer)
     fine, sizes = [], []
@@ -111,8 +115,9 @@ def _kmeans(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
         nearest = [_distances(block, centroids).argmin(1) for block in rows.split(_AT_ONCE)]
         labels = torch.cat(nearest)
         sums = torch.zeros_like(centroids).index_add_(0, labels, rows)
-        counts = torch.bincount(labels, minlength=k)[:, None]
-        centroids = torch.where(counts > 0, sums / counts.clamp(min=1), centroids)
+        # One of several equal centroids has all rows: the others go.
+        present, labels, counts = labels.unique(return_inverse=True, return_counts=True)
+        centroids = sums[present] / counts[:, None]
     return centroids, labels
 
 

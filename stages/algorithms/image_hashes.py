@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt64
 from numpy import ndarray
 
-from .registration import FLAT, SIDE
+from .registration import FLAT, SIDE, Images
 
 DISTANCE = 4
 """Bits in which hashes of one image may differ."""
@@ -34,7 +34,7 @@ _AT_ONCE = 1 << 17
 _IMAGES = 4096
 
 
-def hash_images(images: UInt8[ndarray, "n pixels"]) -> UInt64[ndarray, " n"]:
+def hash_images(images: Images) -> UInt64[ndarray, " n"]:
     """The hash of each image of `SIDE` x `SIDE`, row by row; 0 where an image is flat."""
     angles = (np.arange(SIDE) + 0.5) * np.arange(_FREQUENCIES)[:, None] * np.pi / SIDE
     waves = np.cos(angles).astype(np.float32)

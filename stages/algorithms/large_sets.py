@@ -18,7 +18,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from .bounds import SAMPLE, SLACK, coarse, leading_directions, unit
-from .cells import VISITED, fit_cells, grouped
+from .cells import VISITED, Cells, draw_sample, fit_cells, grouped
 from .near_duplicates import (
     NONE,
     ROUNDING,
@@ -50,6 +50,7 @@ _PAIRS = 4096
 _ROWS = 8192
 _TRUTH_ROWS, _TRUTH_PAIRS = 2048, 64
 """Rows, drawn at random, whose pairs measure the recall; and pairs of one row, at most."""
+_TRUTH_BLOCK = 128
 _SEED = 0
 
 
@@ -132,7 +133,7 @@ class _Search:
             self._decide_all_pairs(start, stop)
             return
         points = points_of(self.coarse[start:stop])
-        cells = fit_cells(points, _SEED)
+        cells = self._cells(start, stop)
         own = cells.nearest(points, 1)[:, 0]
         step = math.ceil((stop - start) / min(_RUNS, math.ceil((stop - start) / _RUN)))
         if len(truth):
@@ -148,6 +149,18 @@ class _Search:
             met = is_met[inside]
             self.decide(first, last, truth[inside], met)
             is_met[inside] = met
+
+    def _cells(self, start: int, stop: int) -> Cells:
+        """Cells of the rows that may be kept: thousands of copies of one are no reason for many."""
+        kept = []
+        for some in draw_sample(stop - start, _SEED).split(_RUN):
+            places = some + start
+            local = undecided(len(some))
+            bounds = self.coarse[places].float().to(self.device)
+            rows = self.rows(places.numpy())
+            decide(rows, bounds, self.threshold, local, lambda rows: None)
+            kept.append(places[torch.from_numpy(local.kept == NONE)])
+        return fit_cells(points_of(self.coarse[torch.cat(kept)]))
 
     def _decide_all_pairs(self, start: int, stop: int) -> None:
         was_dropped = self.decided.kept[start:stop] != NONE
@@ -210,14 +223,17 @@ class _Search:
         sample = np.sort(generator.choice(n, min(n, _TRUTH_ROWS), replace=False))
         found = [np.empty((0, 2), np.int64)]
         counts = np.zeros(len(sample), np.int64)
-        for first in range(0, n, _ROWS):
+        first, size = 0, _TRUTH_BLOCK
+        while first < n:
             active = sample[counts < _TRUTH_PAIRS]
             for queries in np.array_split(active, max(1, len(active) // 256)):
-                others = np.arange(first, min(first + _ROWS, n))
+                others = np.arange(first, min(first + size, n))
                 for query, other in self._bounded(queries, others):
                     cosine = (unit(self.rows(query)) * unit(self.rows(other))).sum(1).numpy()
                     is_near = (cosine >= self.threshold - ROUNDING) & (query != other)
                     query, other = query[is_near], other[is_near]
                     np.add.at(counts, np.searchsorted(sample, query), 1)
                     found.append(np.stack([np.minimum(query, other), np.maximum(query, other)], 1))
+            # Longer blocks cost less, but of many copies of one row the first pairs are enough.
+            first, size = first + size, min(2 * size, _ROWS)
         return np.unique(np.concatenate(found), axis=0)

@@ -6,7 +6,7 @@ from jaxtyping import Float16, Float32, Int64, UInt64
 from numpy import ndarray
 from torch import Tensor
 
-from .cells import VISITED, fit_cells, grouped
+from .cells import VISITED, draw_sample, fit_cells, grouped
 from .image_hashes import distances
 from .large_sets import points_of
 from .neighbours import nearest_rows
@@ -44,8 +44,10 @@ def propose_in_cells(
     Each pair once, the smaller number first. `coarse` is from `large_sets.coarse_of`.
     """
     n = len(hashes)
+    if n < 2:
+        return np.empty((0, 2), np.int64)
     points = points_of(coarse)
-    cells = fit_cells(points, _SEED)
+    cells = fit_cells(points[draw_sample(n, _SEED)])
     visits = cells.nearest(points, VISITED).astype(np.int32)
     members = {group.cell: group.rows for group in grouped(visits[:, :1], len(cells.fine))}
     found = [np.empty(0, np.int64)]

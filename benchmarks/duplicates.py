@@ -2,7 +2,7 @@
 
     python -m benchmarks.duplicates     # shards of Caltech-101 and the small model in ../shared
     python -m benchmarks.duplicates --shards 'a/*.tar' --model ViT-B-32 --pretrained openai
-    python -m benchmarks.duplicates --scale 100000    # time, on made rows
+    python -m benchmarks.duplicates --scale 200000    # time of both tiers, on made rows
 
 A copy of each kind is made of some images, embedded with all images, and searched at several
 similarities. `recall` is the share of copies in one group with their original. `precision` is the
@@ -24,29 +24,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy import ndarray
 from PIL import Image, ImageOps
 from webdataset.writer import TarWriter
 
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates, make_tier
 from cpp_pipe.pipeline.making.plan import Plan
-from cpp_pipe.stages.algorithms.near_duplicates import NONE, near_duplicates
+from cpp_pipe.stages.algorithms.image_copies import find_copies
+from cpp_pipe.stages.algorithms.large_sets import near_duplicates_of_many
+from cpp_pipe.stages.algorithms.near_duplicates import NONE
 from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.copies import Copies
 from cpp_pipe.stages.duplicates import default_threshold
 from cpp_pipe.stages.sources.images.pixels import decode
 from cpp_pipe.stages.sources.patterns import expand
 from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store import Artifact, Store
 
+from .made_copies import CHANGES, made_images, made_rows, planted
 from .measure import argument_parser, machine, parse_arguments, peak_so_far
 from .ours import SETS
 
 SHARED = SETS[0].parents[2]
 SHARDS = str(SHARED / "data" / "caltech101" / "*.tar")
 MODEL = SHARED / "models" / "mnv2-clip"
+SIMILARITY = 0.95
+"""Of made rows that are alike."""
 THRESHOLDS = (0.85, 0.88, 0.9, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 SHARES = (0.01, 0.05, 0.5, 0.95, 0.99)
 """Quantiles of the cosines that are printed."""
@@ -225,41 +229,62 @@ def _print(plan: Plan, embeddings: Artifact) -> dict[str, Any]:
     }
 
 
-def made_rows(n: int, seed: int) -> ndarray:
-    """Unit rows (n, 512) spread like real CLIP embeddings; one in a hundred is a near-duplicate.
+def on_made(n: int, shards: str, seed: int, device: str) -> dict[str, Any]:
+    """Seconds and recall of both tiers on n made rows and images, and on a fourth of them.
 
-    Rows of three sets, drawn with replacement and moved far enough to be other images.
+    `exponent` is the power of n by which time grows between the two sizes.
     """
-    generator = np.random.default_rng(seed)
-    real = np.concatenate([np.load(path, allow_pickle=False)["x"] for path in SETS])
-    rows = np.empty((n, real.shape[1]), np.float16)
-    for start in range(0, n, 1 << 14):
-        block = rows[start : start + (1 << 14)]
-        drawn = real[generator.integers(len(real), size=len(block))].astype(np.float32)
-        drawn += generator.standard_normal(drawn.shape, np.float32) * 0.55 / drawn.shape[1] ** 0.5
-        block[:] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    copies = generator.choice(n, n // 50, replace=False).reshape(2, -1)
-    rows[copies[1]] = rows[copies[0]]
-    return rows
+    figures: dict[str, Any] = {"n": n}
+    for tier in ("alike", "same"):
+        measured = {}
+        for size in (n // 4, n):
+            measured[size] = figures[tier] = _on_made(tier, size, shards, seed, device)
+        before, after = (measured[size]["cpu_seconds"] for size in (n // 4, n))
+        figures[tier]["exponent"] = round(float(np.log(after / before) / np.log(4)), 2)
+        figures[tier]["seconds_per_million"] = round(1e6 * after / n)
+        print(f"{tier}: {figures[tier]['seconds_per_million']} s of a core for a million rows,")
+        print(f"time grows with n ^ {figures[tier]['exponent']}", flush=True)
+    return figures
 
 
-def on_rows(n: int, seed: int, device: str) -> dict[str, Any]:
-    """Seconds and memory on n made rows."""
-    x, order = torch.from_numpy(made_rows(n, seed)), torch.arange(n)
+def _on_made(tier: str, n: int, shards: str, seed: int, device: str) -> dict[str, Any]:
+    rows = made_rows(n, seed)
+    images = made_images(n, shards, seed) if tier == "same" else None
     began, began_cpu = time.perf_counter(), time.process_time()
-    groups = near_duplicates(x, order, 0.95, device=device)
+    facts = {}
+    if images is not None:
+        kept = find_copies(
+            images,
+            lambda numbers: rows[numbers],
+            threshold=Copies().threshold,
+            least_cosine=Copies().least_cosine,
+            neighbours=Copies().neighbours,
+        ).kept
+    else:
+        decided, recall = near_duplicates_of_many(
+            lambda numbers: rows[numbers], np.arange(n), SIMILARITY, device=device
+        )
+        kept, facts = decided.kept, {"recall_of_pairs": recall.share, "pairs": recall.pairs}
     seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
-    dropped = int((groups.kept != NONE).sum())
-    print(f"{n:,} x {x.shape[1]}: {seconds:.1f} s, {cpu:.1f} s of a core, {dropped:,} dropped of")
-    print(f"{n // 100:,} planted; {peak_so_far() / 2**20:,.0f} MiB at most in the process")
-    return {
+    first, second = planted(n, seed)
+    group = np.where(kept == NONE, np.arange(n), kept)
+    is_found = group[first] == group[second]
+    figures = {
         "n": n,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu, 1),
-        "dropped": dropped,
+        "dropped": int((kept != NONE).sum()),
         "planted": n // 100,
+        "recall": round(float(is_found.mean()), 4),
+        **facts,
         "peak_mib": round(peak_so_far() / 2**20),
     }
+    if tier == "same":
+        recall = {name: is_found[number :: len(CHANGES)] for number, name in enumerate(CHANGES)}
+        figures["recall"] = {name: round(float(is_in.mean()), 4) for name, is_in in recall.items()}
+    print(f"{tier}, {n:,} rows: {seconds:.1f} s, {cpu:.1f} s of a core, {figures['dropped']:,}")
+    print(f"dropped of {n // 100:,} planted, recall {figures['recall']}", flush=True)
+    return figures
 
 
 def main() -> None:
@@ -273,11 +298,13 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="keep the embeddings in this folder")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scale", type=int, default=0, help="time this many made rows instead")
+    parser.add_argument(
+        "--scale", type=int, default=0, help="time this many made rows instead, and a fourth"
+    )
     arguments = parse_arguments(parser, shards=SHARDS.replace("*", "00008"), images=5)
     print(f"near-duplicates\n{machine()}")
     if arguments.scale:
-        figures = on_rows(arguments.scale, arguments.seed, arguments.device)
+        figures = on_made(arguments.scale, arguments.shards, arguments.seed, arguments.device)
     else:
         figures = on_images(arguments)
     print(json.dumps(figures))

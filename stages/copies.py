@@ -1,15 +1,18 @@
 """Embeddings and fingerprints in, groups of copies of one image out."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from ..store import ConfigError, Product, Scratch
+from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
-from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
 from .duplicate_groups import by_preference, read_images, write_groups
+from .random_rows import random_rows
+
+if TYPE_CHECKING:
+    from .algorithms.confirmation import Confirmed
 
 Tier = Literal["identical", "same"]
 
@@ -18,14 +21,15 @@ Tier = Literal["identical", "same"]
 class Copies(Stage):
     """Groups files of equal bytes, or images that show the same picture, around one to keep.
 
-    `same` also finds images that were encoded again, resized, mirrored, or whose edges were cut off
-    by about 5 %. Pairs are proposed by their embeddings, and confirmed by comparing small grey
-    images: `algorithms.registration`.
+    `same` also finds images that were encoded again, resized, mirrored, turned, or whose edges were
+    cut off by about 5 %. Pairs are proposed by hashes of small grey images and, for crops, by
+    embeddings; small grey images confirm them: `algorithms.registration`. Revision 2 proposes pairs
+    by hashes too, which finds turned images.
     """
 
     name: ClassVar[str] = "copies"
     kind: ClassVar[Kind] = DUPLICATES
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     tier: Tier = "same"
     threshold: float = 0.965
@@ -35,7 +39,8 @@ class Copies(Stage):
     least_cosine: float = 0.9
     """Pairs of lower cosine are not compared."""
     neighbours: int = 20
-    """Nearest images by embedding that each image is compared with."""
+    """Nearest images by embedding that each image is compared with. In a large set it is compared
+    with those of near cells whose hashes differ little."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
@@ -59,67 +64,95 @@ class Copies(Stage):
         order = by_preference(images)
         kept = np.full(len(order), NONE)
         similarity = np.ones(len(order), np.float32)
-        _keep_first_of_equal(np.array(fingerprints.column("digest")), order, kept)
+        _keep_first_of_equal(_digests(fingerprints), order, kept)
         if self.tier == "same":
-            thumbnails = np.concatenate(
-                [fingerprints.array(part.name, "thumbnails") for part in fingerprints.parts]
-            )
-            self._confirm(gather(embeddings), thumbnails, order, kept, similarity, runtime)
+            rows = order[kept[order] == NONE]  # one of each group of equal files
+            runtime.progress.start("duplicates", len(rows), "images")
+            confirmed = self._confirm(embeddings, fingerprints, rows, runtime, scratch)
+            copies = (confirmed.kept != NONE).nonzero()[0]
+            kept[rows[copies]] = rows[confirmed.kept[copies]]
+            similarity[rows[copies]] = confirmed.similarity[copies]
+            _follow(kept, similarity)
         return write_groups(
             images, kept, similarity, scratch, threshold=self.threshold, tier=self.tier
         )
 
     def _confirm(
         self,
-        x: np.ndarray,
-        thumbnails: np.ndarray,
-        order: np.ndarray,
-        kept: np.ndarray,
-        similarity: np.ndarray,
+        embeddings: Artifact,
+        fingerprints: Artifact,
+        rows: np.ndarray,
         runtime: Runtime,
-    ) -> None:
-        """Drops the rows that show the same picture as a row that is kept and comes before them."""
-        from .algorithms.near_duplicates import NONE
-        from .algorithms.proposals import propose
-        from .algorithms.registration import Registration
+        scratch: Scratch,
+    ) -> "Confirmed":
+        """Which of some rows, in order of preference, show the same image as an earlier one."""
+        from .algorithms.image_copies import find_copies
 
-        rows = order[kept[order] == NONE]  # one of each group of equal files
-        runtime.progress.start("duplicates", len(rows), "images")
-        registration = Registration(thumbnails[rows])
-        vectors = x[rows].astype(np.float32)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        is_kept = np.ones(len(rows), bool)
-        near = propose(vectors, self.neighbours, self.least_cosine)
-        for place in range(len(rows)):
-            runtime.progress.advance(1)
-            others = near[place]
-            if not is_kept[place] or not len(others):
-                continue
-            # Whoever comes later and is not dropped yet; also the copies of copies.
-            seen: set[int] = {place}
-            waiting = others[(others > place) & is_kept[others]]
-            while len(waiting):
-                seen.update(waiting.tolist())
-                values = registration.correlations(place, waiting)
-                copies = waiting[values >= self.threshold]
-                is_kept[copies] = False
-                kept[rows[copies]] = rows[place]
-                similarity[rows[copies]] = values[values >= self.threshold]
-                further = {int(row) for copy in copies for row in near[copy]} - seen
-                waiting = np.array(sorted(further), np.int64)
-                waiting = waiting[(waiting > place) & is_kept[waiting]]
-        equal = (kept != NONE).nonzero()[0]
-        leaders = kept[equal]
-        # A file that equals one which is itself a copy is kept for by the same image.
-        again = kept[leaders] != NONE
-        similarity[equal[again]] = similarity[leaders[again]]
-        kept[equal[again]] = kept[leaders[again]]
+        with random_rows(embeddings, scratch.folder) as read:
+            return find_copies(
+                Thumbnails(fingerprints, rows),
+                lambda places: read(rows[places]),
+                threshold=self.threshold,
+                least_cosine=self.least_cosine,
+                neighbours=self.neighbours,
+                report=runtime.progress.advance,
+            )
+
+
+class Thumbnails:
+    """Small grey images of some rows, read from their files when they are asked for."""
+
+    def __init__(self, fingerprints: Artifact, rows: np.ndarray) -> None:
+        self._parts = [fingerprints.array(part.name, "thumbnails") for part in fingerprints.parts]
+        self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
+        self._rows = rows
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._rows)
+
+    def __getitem__(self, places: "np.ndarray | slice") -> np.ndarray:
+        """Some images, by their places among the rows."""
+        rows = self._rows[places]
+        parts = np.searchsorted(self._starts, rows, side="right") - 1
+        from .algorithms.registration import SIDE
+
+        out = np.empty((len(rows), SIDE * SIDE), np.uint8)
+        for part in np.unique(parts):
+            inside = parts == part
+            out[inside] = self._parts[part][rows[inside] - self._starts[part]]
+        return out
+
+
+def _digests(fingerprints: Artifact) -> np.ndarray:
+    """The first 128 bits of each file's digest, as two numbers."""
+    blocks = [np.empty((0, 2), np.uint64)]
+    for part in fingerprints.parts:
+        column = fingerprints.table(part.name, columns=["digest"]).column(0)
+        digits = "".join(column.to_pylist())
+        blocks.append(np.frombuffer(bytes.fromhex(digits), ">u8").reshape(-1, 4)[:, :2])
+    return np.concatenate(blocks).astype(np.uint64)
 
 
 def _keep_first_of_equal(digests: np.ndarray, order: np.ndarray, kept: np.ndarray) -> None:
     """Of files of equal bytes the first in order is kept."""
-    first: dict[str, int] = {}
-    for row in order.tolist():
-        leader = first.setdefault(str(digests[row]), row)
-        if leader != row:
-            kept[row] = leader
+    if not len(order):
+        return
+    ordered = digests[order]
+    grouped = np.lexsort((ordered[:, 1], ordered[:, 0]))  # stable: by place within a group
+    differs = (np.diff(ordered[grouped], axis=0) != 0).any(1)
+    group = np.concatenate([[0], np.cumsum(differs)])
+    leader = grouped[np.searchsorted(group, group)]
+    is_copy = leader != grouped
+    kept[order[grouped[is_copy]]] = order[leader[is_copy]]
+
+
+def _follow(kept: np.ndarray, similarity: np.ndarray) -> None:
+    """A file that equals one which is itself a copy is kept for by the same image."""
+    from .algorithms.near_duplicates import NONE
+
+    equal = (kept != NONE).nonzero()[0]
+    leaders = kept[equal]
+    again = kept[leaders] != NONE
+    similarity[equal[again]] = similarity[leaders[again]]
+    kept[equal[again]] = kept[leaders[again]]

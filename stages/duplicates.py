@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..store import ConfigError, Product, Scratch
+import numpy as np
+
+from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
 from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
 from .duplicate_groups import by_preference, read_images, write_groups
+from .random_rows import random_rows
+
+if TYPE_CHECKING:
+    from .algorithms.near_duplicates import NearDuplicates
 
 THRESHOLD = 0.97
 """For models without a measured threshold. With ViT-B-32 it finds 21 of the 22 mirrored leopards
@@ -29,6 +35,8 @@ class Duplicates(Stage):
     """Groups near-duplicates around an image to keep: the largest of its group, then the first key.
 
     Raw embeddings are compared, because refined features bring all images of one cluster together.
+    All pairs are compared up to a number of rows; above it those of near cells, and the share of
+    pairs of similar rows that this compares is measured: the fact `recall`.
     """
 
     name: ClassVar[str] = "duplicates"
@@ -53,18 +61,32 @@ class Duplicates(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Compares all images with those that are kept, and writes the groups."""
-        import torch
-
-        from .algorithms.near_duplicates import near_duplicates
-
         embeddings = inputs["embeddings"]
         images = read_images(embeddings)
         runtime.progress.start("duplicates", len(images), "rows")
-        kept, similarity = near_duplicates(
-            torch.from_numpy(gather(embeddings)),
-            torch.from_numpy(by_preference(images)),
-            self.threshold,
-            device=runtime.device,
-            report=runtime.progress.advance,
-        )
-        return write_groups(images, kept, similarity, scratch, threshold=self.threshold)
+        order = by_preference(images)
+        decided, facts = self._decide(embeddings, order, runtime, scratch)
+        kept, similarity = decided
+        return write_groups(images, kept, similarity, scratch, threshold=self.threshold, **facts)
+
+    def _decide(
+        self, embeddings: Artifact, order: np.ndarray, runtime: Runtime, scratch: Scratch
+    ) -> tuple["NearDuplicates", dict[str, Any]]:
+        """The decision on each row, and facts about it."""
+        import torch
+
+        from .algorithms.large_sets import ALL_PAIRS, near_duplicates_of_many
+        from .algorithms.near_duplicates import near_duplicates
+
+        report = runtime.progress.advance
+        if len(order) > ALL_PAIRS:
+            with random_rows(embeddings, scratch.folder) as read:
+                decided, recall = near_duplicates_of_many(
+                    read, order, self.threshold, device=runtime.device, report=report
+                )
+            return decided, {"recall": recall.share, "recall_pairs": recall.pairs}
+        x = torch.from_numpy(gather(embeddings))
+        order_of = torch.from_numpy(order)
+        return near_duplicates(
+            x, order_of, self.threshold, device=runtime.device, report=report
+        ), {}

@@ -17,7 +17,8 @@ os.environ.pop("COLUMNS", None)
 _CHECKED = (
     "coding_length", "heads", "metrics", "word_ranking", "near_duplicates", "neighbours",
     "objective", "rates", "farthest", "proposals", "registration",
-    "image_scores", "row_scores",
+    "bounds", "cells", "confirmation", "image_copies", "image_hashes", "image_scores",
+    "large_sets", "row_scores",
     "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
     "views", "votes", "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",

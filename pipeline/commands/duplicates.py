@@ -56,7 +56,7 @@ def duplicates(
 
     \b
       identical  files of equal bytes
-      same       one image: encoded again, resized, mirrored, or with its edges cut off
+      same       one image: encoded again, resized, mirrored, turned, or edges cut off
       alike      images whose embeddings are alike
 
     `identical` and `same` read all images once. The largest image of a group is kept, of equals
@@ -83,7 +83,8 @@ def duplicates(
     if sheet is not None:
         run = Run.open(plan.store, plan.run)
         draw_tiles([tile for group in groups for tile in _group_tiles(run, group)], sheet)
-    facts = {name: made.facts[name] for name in ("threshold", "groups", "dropped", "largest")}
+    names = ("threshold", "groups", "dropped", "largest", "recall", "recall_pairs")
+    facts = {name: made.facts[name] for name in names if name in made.facts}
     if common.as_json:
         print_json({**facts, "rows": made.facts["rows_in_all"], "largest_groups": groups})
     else:
@@ -123,6 +124,12 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
         f"({_MEASURES[tier].format(facts['threshold'])}) "
         f"among {counted(facts['rows_in_all'], 'image')}: {facts['dropped']:,} could be dropped"
     )
+    recall = facts.get("recall", 1)
+    if recall < 1:
+        print_text(
+            f"In so large a set not all pairs are compared: about {recall:.2%} of the near pairs "
+            f"were (of {counted(facts['recall_pairs'], 'pair')} in a sample)."
+        )
     if not groups:
         return
     print_table(

@@ -8,7 +8,6 @@ it, and as many rows are kept as that needs. SemDeDup only compares rows within 
 and misses pairs across a border; here none is missed.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,24 +17,17 @@ from jaxtyping import Float, Float32, Int64
 from numpy import ndarray
 from torch import Tensor
 
+from .bounds import SLACK, coarse_rows, unit
+
 NONE = -1
 """Stands for no row."""
 
-_EXACT_COST = 20_000
-"""Dimensions of a bound that cost as much as one exact comparison: that takes 1 µs, because it
-gathers two rows; a dimension takes 0.05 ns (2 cores, d = 512)."""
-_TRIED = (16, 32, 48, 64, 96, 128, 192, 256, 384)
-"""Numbers of dimensions to try for the bound; the cheapest is used."""
-_SAMPLE = 2048
-"""Rows from which the directions of the coarse rows, and their number, are determined."""
 _QUERIES = 1024
 _OTHERS = 16_384
 """Rows in a block of comparisons: 64 MiB in float32."""
 _PAIRS = 16_384
 """Pairs that are compared exactly at once; bounds the memory where all pairs are near."""
-_SLACK = 1e-4
-"""Ten times the error of a cosine after a rotation in float32."""
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 """Error of the cosine of equal rows in float32, so that a threshold of 1 finds them."""
 
 
@@ -66,56 +58,40 @@ def near_duplicates(
     n = len(x)
     rows = x[order]
     coarse = coarse_rows(rows, threshold, device)
-    ordered = NearDuplicates(np.full(n, NONE), np.full(n, -1, np.float32))
+    ordered = undecided(n)
+    decide(rows, coarse, threshold, ordered, report)
+    return by_row(ordered, order.numpy())
+
+
+def undecided(n: int) -> NearDuplicates:
+    """n rows that are all kept so far."""
+    return NearDuplicates(np.full(n, NONE), np.full(n, -1, np.float32))
+
+
+def decide(
+    rows: Float[Tensor, "n d"],
+    coarse: Float[Tensor, "n r"],
+    threshold: float,
+    ordered: NearDuplicates,
+    report: Callable[[int], None],
+) -> None:
+    """Decides rows in their order, where those that were dropped before stay so."""
+    n = len(rows)
     for start in range(0, n, _QUERIES):
         stop = min(start + _QUERIES, n)
-        leaders = _decide(_unit(rows[start:stop]), start, threshold, ordered)
+        leaders = _decide(unit(rows[start:stop]), start, threshold, ordered)
         for first in range(stop, n, _OTHERS):
             _compare(rows, coarse, leaders, first, threshold, ordered)
         report(stop - start)
+
+
+def by_row(ordered: NearDuplicates, numbers: Int64[ndarray, " n"]) -> NearDuplicates:
+    """By the row's own number what was decided by its place in the order."""
     is_kept = ordered.kept == NONE
-    numbers = order.numpy()
-    by_row = NearDuplicates(np.empty_like(ordered.kept), np.empty_like(ordered.similarity))
-    by_row.kept[numbers] = np.where(is_kept, NONE, numbers[ordered.kept])
-    by_row.similarity[numbers] = np.where(is_kept, 1, np.minimum(ordered.similarity, 1))
-    return by_row
-
-
-def coarse_rows(
-    rows: Float[Tensor, "n d"], threshold: float, device: str
-) -> Float32[Tensor, "n r"]:
-    """Rows whose inner products are upper bounds of the cosines: n·r numbers instead of n·d.
-
-    A coarse row holds the row's coordinates along the leading directions, and the length of its
-    remainder. By the Cauchy-Schwarz inequality, the remainders of two rows add at most the product
-    of their lengths to the cosine. The number of directions is the one that makes the whole
-    comparison cheapest on a sample.
-    """
-    sample = _unit(rows[:: max(1, math.ceil(len(rows) / _SAMPLE))].to(device))
-    # Not every device has float64, and one (d, d) matrix is cheap on the CPU.
-    doubled = sample.cpu().double()
-    directions = torch.linalg.eigh(doubled.T @ doubled).eigenvectors.flip(1).float().to(device)
-    costs = {}
-    for r in [r for r in _TRIED if r < rows.shape[1]]:
-        bounds = _coarse(sample, directions[:, :r])
-        rate = (bounds @ bounds.T >= threshold - _SLACK).float().mean()
-        costs[r] = r + _EXACT_COST * float(rate)
-    cheapest = min(costs, key=costs.__getitem__, default=rows.shape[1])
-    blocks = [
-        _coarse(_unit(block.to(device)), directions[:, :cheapest]) for block in rows.split(_OTHERS)
-    ]
-    return torch.cat(blocks)
-
-
-def _unit(block: Tensor) -> Tensor:
-    """Rows of unit length in float32; rows rounded to float16 are only nearly so."""
-    return torch.nn.functional.normalize(block.float(), dim=1)
-
-
-def _coarse(block: Tensor, directions: Tensor) -> Tensor:
-    inside = block @ directions
-    remainder = (block.square().sum(1) - inside.square().sum(1)).clamp(min=0).sqrt()
-    return torch.cat([inside, remainder[:, None]], 1)
+    decided = NearDuplicates(np.empty_like(ordered.kept), np.empty_like(ordered.similarity))
+    decided.kept[numbers] = np.where(is_kept, NONE, numbers[ordered.kept])
+    decided.similarity[numbers] = np.where(is_kept, 1, np.minimum(ordered.similarity, 1))
+    return decided
 
 
 def _decide(block: Tensor, start: int, threshold: float, ordered: NearDuplicates) -> Tensor:
@@ -124,7 +100,7 @@ def _decide(block: Tensor, start: int, threshold: float, ordered: NearDuplicates
     One row after another, because each depends on those before it.
     """
     cosine = block @ block.T
-    is_near = (cosine >= threshold - _ROUNDING).triu(1).numpy()
+    is_near = (cosine >= threshold - ROUNDING).triu(1).numpy()
     is_kept = ordered.kept[start : start + len(block)] == NONE
     for row in np.flatnonzero(is_near.any(1)).tolist():
         if is_kept[row]:
@@ -145,13 +121,25 @@ def _compare(
 ) -> None:
     """Drops rows near the leaders in a block of later rows, from number `first` on."""
     bounds = coarse[leaders.to(coarse.device)] @ coarse[first : first + _OTHERS].T
-    pairs = (bounds >= threshold - _SLACK).nonzero().cpu()
+    pairs = (bounds >= threshold - SLACK).nonzero().cpu()
     for start in range(0, len(pairs), _PAIRS):
         left, right = pairs[start : start + _PAIRS].T
         query, other = leaders[left], right + first
-        cosine = (_unit(rows[query]) * _unit(rows[other])).sum(1)
-        near = cosine >= threshold - _ROUNDING
-        _record(query[near].numpy(), other[near].numpy(), cosine[near].numpy(), ordered)
+        record_near(rows[query], rows[other], query.numpy(), other.numpy(), threshold, ordered)
+
+
+def record_near(
+    leaders: Float[Tensor, "m d"],
+    others: Float[Tensor, "m d"],
+    query: Int64[ndarray, " m"],
+    other: Int64[ndarray, " m"],
+    threshold: float,
+    ordered: NearDuplicates,
+) -> None:
+    """Drops the rows `other` that reach the threshold with the leaders `query`, given both."""
+    cosine = (unit(leaders) * unit(others)).sum(1)
+    near = (cosine >= threshold - ROUNDING).numpy()
+    _record(query[near], other[near], cosine.numpy()[near], ordered)
 
 
 def _record(query: ndarray, other: ndarray, cosine: ndarray, ordered: NearDuplicates) -> None:

@@ -5,7 +5,9 @@ the other by normalised cross-correlation (Lewis, 1995), which ignores brightnes
 Coarse images decide which pairs are worth a fine comparison.
 """
 
+import math
 from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -26,62 +28,90 @@ _TINY_LEAST = 0.7
 nearest other photographs."""
 _COARSE_LEAST = 0.9
 """Least correlation of coarse images: all crops of 5 % had more."""
-_FLAT = 4.0
+FLAT = 4.0
 """Images whose grey levels differ by less, as root mean square, show nothing to compare."""
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Rows of pixels, in memory or in files."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, rows: Any, /) -> UInt8[ndarray, "m pixels"]:
+        """Some images, by their numbers or by a slice."""
+        ...
 
 
 class Registration:
     """Small grey images, to be compared in pairs."""
 
-    def __init__(self, images: UInt8[ndarray, "n pixels"]) -> None:
-        """`images` are `SIDE` x `SIDE`, row by row."""
-        fine = images.reshape(-1, SIDE, SIDE).astype(np.float32)
-        self._tiny, self._coarse = _Level(_reduced(fine, _TINY)), _Level(_reduced(fine, _COARSE))
-        self._fine = _Level(fine)
+    def __init__(self, images: Images) -> None:
+        """`images` are `SIDE` x `SIDE`, row by row; those of a comparison are read for it."""
+        self._images = images
 
-    def correlations(self, image: int, others: Int64[ndarray, " m"]) -> Float32[ndarray, " m"]:
+    def correlations(
+        self,
+        image: int,
+        others: Int64[ndarray, " m"],
+        quarters: int = 0,
+        *,
+        enough: float = math.inf,
+    ) -> Float32[ndarray, " m"]:
         """The highest correlation of an image with each of the others, -1 to 1.
 
-        0 where a comparison of smaller images already tells them apart.
+        The image is turned by `quarters` first, as `numpy.rot90` turns it. 0 where a comparison of
+        smaller images already tells them apart. Where the whole images reach `enough`, no crops
+        are tried, and the correlation is that of the whole images.
         """
         best = np.zeros(len(others), np.float32)
-        near = (self._tiny.whole_correlations(image, others) >= _TINY_LEAST).nonzero()[0]
+        images = self._images[np.append(others, image)].reshape(-1, SIDE, SIDE).astype(np.float32)
+        images, own = images[:-1], np.rot90(images[-1], quarters)
+
+        def level(rows: ndarray, side: int) -> _Level:
+            return _Level(_reduced(own[None], side)[0], _reduced(images[rows], side))
+
+        near = np.arange(len(others))
+        near = near[level(near, _TINY).whole_correlations() >= _TINY_LEAST]
+        if len(near) and enough <= 1:
+            whole = level(near, SIDE).whole_correlations()
+            is_enough = whole >= enough
+            best[near[is_enough]] = np.minimum(whole[is_enough], 1)
+            near = near[~is_enough]
         if len(near):
-            is_near = self._coarse.correlations(image, others[near]) >= _COARSE_LEAST
-            near = near[is_near]
+            near = near[level(near, _COARSE).correlations() >= _COARSE_LEAST]
         if len(near):
-            best[near] = self._fine.correlations(image, others[near])
+            best[near] = level(near, SIDE).correlations()
         return best
 
 
 class _Level:
-    """Images of one size."""
+    """An image and others, of one size."""
 
-    def __init__(self, images: ndarray) -> None:
-        self._side = images.shape[1]
-        self._flat = images.reshape(len(images), -1)
-        self._images = _normalised(self._flat)
-        self._mirrored = _normalised(images[:, :, ::-1].reshape(len(images), -1))
+    def __init__(self, image: ndarray, others: ndarray) -> None:
+        self._side = len(image)
+        self._flat, self._others_flat = image.ravel(), others.reshape(len(others), -1)
+        self._others = _normalised(self._others_flat)
+        self._mirrored = _normalised(others[:, :, ::-1].reshape(len(others), -1))
+        both = np.stack([self._flat, image[:, ::-1].ravel()])
+        self._ours = np.ascontiguousarray(_normalised(both).T)
 
-    def whole_correlations(self, image: int, others: ndarray) -> ndarray:
+    def whole_correlations(self) -> ndarray:
         """The higher of those with the image and with its mirror image."""
-        ours = np.stack([self._images[image], self._mirrored[image]], 1)
-        return (self._images[others] @ ours).max(1)
+        return (self._others @ self._ours).max(1)
 
-    def correlations(self, image: int, others: ndarray) -> ndarray:
+    def correlations(self) -> ndarray:
         """The highest over all crops of either image, mirrored or not."""
-        crops = self._crops(image)
-        best = np.maximum(
-            (crops @ self._images[others].T).max(0), (crops @ self._mirrored[others].T).max(0)
-        )
-        for place, other in enumerate(others.tolist()):
-            crops = self._crops(other)
-            ours = np.stack([self._images[image], self._mirrored[image]], 1)
-            best[place] = max(best[place], float((crops @ ours).max()))
+        crops = self._crops(self._flat)
+        best = np.maximum((crops @ self._others.T).max(0), (crops @ self._mirrored.T).max(0))
+        for place, other in enumerate(self._others_flat):
+            best[place] = max(best[place], float((self._crops(other) @ self._ours).max()))
         return np.minimum(best, 1)
 
-    def _crops(self, image: int) -> ndarray:
-        warped = _crop_operator(self._side) @ self._flat[image]
+    def _crops(self, flat: ndarray) -> ndarray:
+        warped = _crop_operator(self._side) @ flat
         return _normalised(warped.reshape(-1, self._side**2))
 
 
@@ -95,7 +125,7 @@ def _normalised(rows: ndarray) -> ndarray:
     """Rows of mean 0 and length 1; zero where an image is flat."""
     rows = rows - rows.mean(1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    is_flat = length < _FLAT * rows.shape[1] ** 0.5
+    is_flat = length < FLAT * rows.shape[1] ** 0.5
     return np.where(is_flat, 0, rows / np.maximum(length, 1e-6)).astype(np.float32)
 
 

@@ -63,15 +63,33 @@ def test_another_photograph_and_a_flat_image_do_not(seed):
     assert correlation(image, crop(image, 0.7, 0, 0)) < 0.96
 
 
-def test_pairs_are_proposed_to_both_of_them():
+def test_pairs_of_nearest_rows_are_proposed_once():
     rows = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows[7] = rows[3]
-    near = propose(rows, 5, 0.6)
+    pairs = propose(rows, 5, 0.6)
     cosines = rows @ rows.T
-    for row, others in enumerate(near):
-        assert row not in others
-        assert all(cosines[row, other] >= 0.6 - 1e-6 for other in others)
-        assert all(row in near[other] for other in others)
-    assert 3 in near[7]
-    assert [len(others) for others in propose(rows[:1], 5, 0.6)] == [0]
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    assert len(np.unique(pairs, axis=0)) == len(pairs)
+    assert (cosines[pairs[:, 0], pairs[:, 1]] >= 0.6 - 1e-6).all()
+    assert [3, 7] in pairs.tolist()
+    assert len(propose(rows[:1], 5, 0.6)) == len(propose(rows[:0], 5, 0.6)) == 0
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_turned_image_correlates_when_it_is_turned_back(quarters):
+    first = grey(photograph(0)).reshape(SIDE, SIDE)
+    second = np.rot90(first, quarters)
+    registration = Registration(np.stack([first.ravel(), second.ravel()]))
+    assert registration.correlations(0, np.array([1]), quarters)[0] > 0.999
+    if quarters:
+        assert registration.correlations(0, np.array([1]))[0] < 0.9
+
+
+def test_crops_are_tried_only_where_whole_images_do_not_reach_what_is_enough():
+    images = np.stack([grey(photograph(0)), grey(crop(photograph(0), 0.98, 0, 0))])
+    registration, other = Registration(images), np.array([1])
+    best = registration.correlations(0, other)[0]
+    whole = registration.correlations(0, other, enough=0.5)[0]
+    assert 0.5 <= whole < best
+    assert registration.correlations(0, other, enough=0.999)[0] == best

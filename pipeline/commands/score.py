@@ -93,6 +93,10 @@ def _print_summaries(summaries: "Sequence[Summary]") -> None:
             ],
         )
     for summary in scored:
+        least, most = summary.lowest[0]["score"], summary.highest[0]["score"]
+        if least == most:
+            print_text(f"{summary.name}: {least:.3g} for every image")
+            continue
         low, high = (
             ", ".join(row["key"] for row in rows) for rows in (summary.lowest, summary.highest)
         )

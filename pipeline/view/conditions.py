@@ -167,17 +167,21 @@ def _match_fields(
     import numpy as np
 
     met = {condition.text: np.zeros(embeddings.rows, bool) for condition in conditions}
+    there: set[str] = set()
     names: dict[str, None] = {}
     row = 0
     for part in embeddings.parts:
         for text in embeddings.table(part.name, columns=["extra"]).column(0).to_pylist():
             fields = json.loads(text)
-            names |= dict.fromkeys(fields)
+            if len(names) < _MOST_NAMES:
+                names |= dict.fromkeys(fields)
             for condition in conditions:
+                if condition.field in fields:
+                    there.add(condition.field)
                 met[condition.text][row] = condition.is_met(fields.get(condition.field))
             row += 1
     for condition in conditions:
-        if condition.field not in names and embeddings.rows:
+        if condition.field not in there and embeddings.rows:
             known = [*_COLUMNS, *scores, *list(names)[:_MOST_NAMES]]
             raise ConfigError(
                 f"--where {reprlib.repr(condition.text)}: there is no "

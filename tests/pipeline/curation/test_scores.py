@@ -79,6 +79,7 @@ def test_score_prints_quantiles_and_ends_and_the_same_as_json(made, monkeypatch)
     assert report[0]["lowest"][0]["score"] == pytest.approx(float(sharp.min()))
     low = ", ".join(row["key"] for row in report[0]["lowest"])
     assert any(line.startswith(f"sharpness: lowest {low}; highest") for line in lines)
+    assert "colourfulness: 0 for every image" in lines
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, body(succeed(made, "score").out))) <= 80
 

@@ -239,7 +239,7 @@ def on_made(n: int, shards: str, seed: int, device: str) -> dict[str, Any]:
         measured = {}
         for size in (n // 4, n):
             measured[size] = figures[tier] = _on_made(tier, size, shards, seed, device)
-        before, after = (measured[size]["cpu_seconds"] for size in (n // 4, n))
+        before, after = (max(0.1, measured[size]["cpu_seconds"]) for size in (n // 4, n))
         figures[tier]["exponent"] = round(float(np.log(after / before) / np.log(4)), 2)
         figures[tier]["seconds_per_million"] = round(1e6 * after / n)
         print(f"{tier}: {figures[tier]['seconds_per_million']} s of a core for a million rows,")

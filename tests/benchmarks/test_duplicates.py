@@ -36,9 +36,13 @@ def test_copies_of_photographs_are_found(shared, tmp_path):
 
 
 def test_made_rows_hold_the_planted_copies(shared):
-    figures = duplicates.on_rows(2000, 0, "cpu")
-    assert figures["planted"] == 20
-    assert figures["dropped"] >= 20
+    shards = str(shared / "data" / "caltech101" / "00008.tar")
+    figures = duplicates.on_made(2000, shards, 0, "cpu")
+    for tier in ("alike", "same"):
+        assert figures[tier]["planted"] == 20
+        assert figures[tier]["dropped"] >= 18
+    assert figures["alike"]["recall"] == 1
+    assert min(figures["same"]["recall"].values()) >= 0.8
 
 
 def test_the_default_finds_mirrored_images_of_a_real_set(shared):

@@ -10,7 +10,10 @@ from webdataset.writer import TarWriter
 
 from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
 from cpp_pipe.pipeline.making.plan import Plan
+from cpp_pipe.stages.algorithms import cells, large_sets
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.duplicates import THRESHOLD, Duplicates, default_threshold
+from cpp_pipe.stages.random_rows import random_rows
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, Store
 
@@ -106,6 +109,33 @@ def test_the_same_images_elsewhere_give_the_same_bytes(plan, tmp_path):
     elsewhere = plan_of(Store(tmp_path / "store"), write(tmp_path / "moved"))
     made = make_duplicates(elsewhere, ABOVE)
     assert made.content == make_duplicates(plan, ABOVE).content
+
+
+def test_a_large_set_has_the_groups_of_a_small_one_and_its_recall(plan, tmp_path, monkeypatch):
+    small = make_duplicates(plan, ABOVE)
+    assert "recall" not in small.facts
+    monkeypatch.setattr(large_sets, "ALL_PAIRS", 10)
+    monkeypatch.setattr(large_sets, "_RUN", 10)
+    monkeypatch.setattr(cells, "CELL_ROWS", 8)
+    made = [
+        make_duplicates(plan_of(Store(tmp_path / name), write(tmp_path / name / "shards")), ABOVE)
+        for name in ("a", "b")
+    ]
+    assert groups(made[0]) == {
+        key: pytest.approx(others, abs=1e-6) for key, others in groups(small).items()
+    }
+    assert made[0].facts["recall"] == 1
+    assert made[0].facts["recall_pairs"] >= ORIGINALS
+    assert made[0].content == made[1].content
+    assert list(made[0].folder.rglob("*.npy")) == []
+
+
+def test_rows_are_read_in_any_order(plan, tmp_path):
+    embeddings = plan.make("embeddings", asked_by="test")
+    with random_rows(embeddings, tmp_path) as read:
+        for rows in ([3, 3, 0], [embeddings.rows - 1], []):
+            expected = gather(embeddings)[np.array(rows, np.int64)]
+            np.testing.assert_array_equal(read(np.array(rows, np.int64)), expected)
 
 
 def test_the_default_threshold_is_the_model_s(plan):

@@ -5,10 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from PIL import ImageOps
+from PIL import Image, ImageOps
+
+from cpp_pipe.stages.algorithms import cells, large_sets
 
 from ...stages.algorithms.test_registration import crop, photograph
 from ..cli import DIGITS, fail, succeed
+
+EXIF_ORIENTATION = 0x0112
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +29,10 @@ def photos(tmp_path_factory) -> Path:
     ImageOps.mirror(photograph(3)).save(folder / "03-mirrored.png")
     crop(photograph(4), 0.95, 0.5, 0.5).save(folder / "04-cropped.png")
     shutil.copy(folder / "04-cropped.png", folder / "04-cropped-again.png")
+    photograph(6).resize((120, 90)).rotate(90, expand=True).save(folder / "06-turned.png")
+    oriented = Image.Exif()
+    oriented[EXIF_ORIENTATION] = 6
+    photograph(7).rotate(90, expand=True).save(folder / "07-exif.jpg", quality=85, exif=oriented)
     return folder
 
 
@@ -58,21 +66,38 @@ def test_copies_of_one_image_are_found_and_the_largest_is_kept(store):
         ["02-small.png", "02.png"],
         ["03-mirrored.png", "03.png"],
         ["04-cropped-again.png", "04-cropped.png", "04.png"],
+        ["06-turned.png", "06.png"],
+        ["07-exif.jpg", "07.png"],
     ]
     assert [group[0] for group in found if "02.png" in group or "04.png" in group] == [
         "02.png",
         "04.png",
     ]
     table = succeed(store, "duplicates", "--tier", "same").out
-    assert "5 groups of copies of one image (correlation 0.965 or more) among 19" in table
+    assert "7 groups of copies of one image (correlation 0.965 or more) among 21" in table
     assert "curate --drop-duplicates --tier same" in table
+
+
+def test_pairs_that_were_not_compared_are_told(photos, monkeypatch):
+    """In so small a set every pair is met, unless rows are compared with no cell."""
+    monkeypatch.setattr(large_sets, "ALL_PAIRS", 5)
+    monkeypatch.setattr(large_sets, "_RUN", 2)
+    monkeypatch.setattr(large_sets, "VISITED", 1)
+    monkeypatch.setattr(cells, "CELL_ROWS", 2)
+    monkeypatch.setattr(cells, "_SAMPLE", 2)
+    large = photos.parent / "large"
+    succeed(large, "embed", "--images", photos, *DIGITS)
+    told = succeed(large, "duplicates", "--above", "0.5").out
+    facts = json.loads(succeed(large, "duplicates", "--above", "0.5", "--json").out)
+    assert 0 < facts["recall"] < 1
+    assert f"{facts['recall']:.2%} of the near pairs" in " ".join(told.split())
 
 
 def test_curate_drops_the_copies_of_a_tier(store, tmp_path):
     out = succeed(store, "curate", "--drop-duplicates", "--tier", "same", "--dry-run").out
-    assert "chosen 12 + 7 near-duplicates" in out
+    assert "chosen 12 + 9 near-duplicates" in out
     out = succeed(store, "curate", "--drop-duplicates", "--tier", "identical", "--dry-run").out
-    assert "chosen 16 + 3 near-duplicates" in out
+    assert "chosen 18 + 3 near-duplicates" in out
 
 
 def test_images_that_were_changed_or_removed_are_named(photos, tmp_path):

@@ -40,9 +40,9 @@ def coarse_rows(
 
 
 def leading_directions(sample: Float[Tensor, "n d"]) -> Float32[Tensor, "d d"]:
-    """All directions of a sample of rows, as columns, that of the largest products first."""
+    """All directions of a sample of unit rows, as columns, that of the largest products first."""
     # Not every device has float64, and one (d, d) matrix is cheap on the CPU.
-    doubled = unit(sample).cpu().double()
+    doubled = sample.cpu().double()
     directions = torch.linalg.eigh(doubled.T @ doubled).eigenvectors.flip(1).float()
     return directions.to(sample.device)
 

@@ -65,7 +65,7 @@ class Recall(NamedTuple):
 def coarse_of(read: Read, order: Int64[ndarray, " n"]) -> Float16[Tensor, "n r"]:
     """Coarse rows in an order, never too short: their products bound the cosines from above."""
     n = len(order)
-    sample = torch.from_numpy(read(order[:: max(1, math.ceil(n / SAMPLE))]))
+    sample = unit(torch.from_numpy(read(order[:: max(1, math.ceil(n / SAMPLE))])))
     directions = leading_directions(sample)[:, :_DIRECTIONS]
     rows = torch.empty((n, directions.shape[1] + 1), dtype=torch.float16)
     for start in range(0, n, _ROWS):

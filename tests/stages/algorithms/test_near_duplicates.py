@@ -7,7 +7,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms import near_duplicates as module
-from cpp_pipe.stages.algorithms.near_duplicates import NONE, coarse_rows, near_duplicates
+from cpp_pipe.stages.algorithms.bounds import SLACK, coarse_rows
+from cpp_pipe.stages.algorithms.near_duplicates import NONE, near_duplicates
 
 from ...strategies import random_unit_rows, seeds
 
@@ -112,7 +113,8 @@ def test_coarse_rows_bound_the_cosines_from_above(seed, n, d, threshold):
     x = clumps(n, d, seed, spread=2.0)
     coarse = coarse_rows(x, threshold, "cpu")
     assert coarse.shape[1] <= d + 1
-    assert (coarse @ coarse.T >= x @ x.T - 1e-5).all()
+    # A remainder of almost nothing is the root of a difference that float32 rounds.
+    assert (coarse @ coarse.T >= x @ x.T - SLACK).all()
 
 
 def test_coarse_rows_of_few_directions_are_few_numbers():

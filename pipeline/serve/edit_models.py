@@ -38,6 +38,10 @@ class NewDecision(ApiModel, extra="forbid"):
         description="A name, a tag or a note; the number or the id of a decision to revert.",
     )
     seen: RowNumber = Field(description="The length of the log when the person looked at it.")
+    generation: Annotated[str, Field(max_length=40)] | None = Field(
+        default=None,
+        description="That of the run when the person looked at it: numbers of another do not hold.",
+    )
 
 
 class Recorded(ApiModel):

@@ -65,6 +65,11 @@ class Model:
                 self._texts.popitem(last=False)
             return embedding
 
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """The embeddings (n, d) of texts; they are not kept."""
+        with self._lock:
+            return self._encoder().texts(list(texts))
+
     def describe_cuts(self, texts: Sequence[str]) -> list[str]:
         """A sentence for each text that is too long for the model, which reads its beginning."""
         examples = tuple(Example(kind="text", value=text) for text in texts)
@@ -176,7 +181,7 @@ class Finder:
             if self._chance is None:
                 searcher = self._open_searcher("embeddings")
                 with reading(searcher.rows.source):
-                    self._chance = chance_similarity(self._run.encoder, searcher)
+                    self._chance = chance_similarity(self.model.embed_texts, searcher)
             return self._chance
 
     def _open_vectors(self, space: Space) -> VectorRows:

@@ -14,6 +14,8 @@ from .set_models import Section
 _CACHE_BYTES = 64 * 2**20
 """Of the rows of sets; the last one is always kept."""
 
+_MAX_SETS = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
@@ -53,7 +55,9 @@ class ImageSets:
         made = make()
         with self._lock:
             self._sets[name] = made
-            while len(self._sets) > 1 and self._bytes() > _CACHE_BYTES:
+            while len(self._sets) > 1 and (
+                len(self._sets) > _MAX_SETS or self._bytes() > _CACHE_BYTES
+            ):
                 self._sets.popitem(last=False)
         return made
 

@@ -13,7 +13,7 @@ from ...stages.edits.edit import Edit
 from ...store import ConflictError, QueryError
 from .decision_log import check_text, describe_log, newer_than, record
 from .edit_models import Conflict, Log, NamedRows, NewDecision, Recorded
-from .open_run import CurrentRun
+from .open_run import CurrentRun, OpenRun
 from .request_body import Bodies, parse_json
 from .responses import ERROR_RESPONSES, json_response, to_json
 from .routes import LimitFlag, OffsetFlag
@@ -106,7 +106,7 @@ def _decide(current: CurrentRun, body: bytes) -> Response:
     new = _read(NewDecision, body)
     check_text(new)
     try:
-        edit: Edit = current.decide(lambda opened: record(opened, new))
+        edit: Edit = current.decide(lambda opened: _record(opened, new))
     except ConflictError as error:
         opened = current.opened
         conflict = Conflict(
@@ -114,6 +114,12 @@ def _decide(current: CurrentRun, body: bytes) -> Response:
         )
         return JSONResponse(json.loads(to_json(conflict)), 409)
     return json_response(to_json(Recorded(number=edit.number, id=edit.id, length=edit.number)))
+
+
+def _record(opened: OpenRun, new: NewDecision) -> Edit:
+    if new.generation not in (None, opened.generation):
+        raise ConflictError("the run has changed since the page was loaded: load it again")
+    return record(opened, new)
 
 
 def _read(model: type[_Model], body: bytes) -> _Model:

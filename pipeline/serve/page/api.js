@@ -110,7 +110,7 @@ export function getOnce(path, parameters = {}) {
   return answers.get(name);
 }
 
-let generation = "";
+let generation = ""; // that was loaded first: what the page shows is of it
 
 /** Forgets the answers that depend on what people decided. */
 export function forgetDecided() {
@@ -119,10 +119,13 @@ export function forgetDecided() {
   }
 }
 
+/** The generation of the run that the page shows. */
+export const loadedGeneration = () => generation;
+
 /** The facts of the run; every view needs them first. */
 export async function getRun() {
   const facts = await getOnce("run");
-  generation = facts.generation;
+  generation ||= facts.generation;
   return facts;
 }
 

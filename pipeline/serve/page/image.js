@@ -5,7 +5,7 @@ import { RequestError, get, imageAddress, query } from "./api.js";
 import { bytes, count, decimal, h } from "./dom.js";
 import { fixedGrid } from "./grid.js";
 import { findNeighbours } from "./imagelist.js";
-import { TREE, clusterLink, groupingName, imageLink, searchLink } from "./links.js";
+import { DECIDED, TREE, clusterLink, decidedIn, groupingName, imageLink, placeIn, searchLink } from "./links.js";
 import { tile } from "./tiles.js";
 
 const NEAREST = 12;
@@ -24,11 +24,11 @@ export async function show(parameters, { facts: run, go }) {
   const row = await findRow(parameters);
   const facts = await get(`images/${row}`);
   updateAddress(imageLink(facts));
-  const own = facts.places[0];
+  const own = placeIn(facts, DECIDED);
   const list = findNeighbours(row);
   const root = h("article", null,
     h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" },
-      h("a", { href: "./" }, "All clusters"), " › ", h("a", { href: clusterLink(own.cluster) }, own.name ?? `Cluster ${own.cluster}`), " › ", facts.key),
+      h("a", { href: "./" }, "All clusters"), " › ", h("a", { href: clusterLink(own.cluster, own.grouping) }, own.name ?? `Cluster ${own.cluster}`), " › ", facts.key),
     h("div", { class: "row-between" },
       h("h1", null, facts.key),
       h("div", { class: "buttons" },
@@ -128,7 +128,7 @@ function neighbours(space, title, row, own, run) {
     panel.replaceChildren(heading, h("p", { class: "quiet" }, `The ${space} of this run are out of date: run `, h("code", null, "cpp-pipe project"), "."));
     return panel;
   }
-  get(`images/${row}/neighbours`, { space, n: NEAREST }).then(({ hits }) => {
+  get(`images/${row}/neighbours`, { space, n: NEAREST, grouping: decidedIn(run) }).then(({ hits }) => {
     const same = hits.filter((hit) => hit.cluster === own.cluster).length;
     panel.replaceChildren(
       h("div", null, heading, h("p", { class: "quiet" }, `${same} of the ${hits.length} nearest are in the same cluster`)),

@@ -38,6 +38,13 @@ export function cardName(card, grouping) {
 export const DECIDED = "decided";
 
 /**
+ * The grouping for hits and neighbours: as decided, where people decided, else null.
+ *
+ * @param {{groupings: {name: string}[]}} run
+ */
+export const decidedIn = (run) => (run.groupings.some((each) => each.name === DECIDED) ? DECIDED : null);
+
+/**
  * "k-100" as "k = 100".
  *
  * @param {string} name

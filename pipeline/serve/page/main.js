@@ -6,7 +6,8 @@ import * as reviewView from "./workbench/review.js";
 import * as runView from "./run.js";
 import * as searchView from "./search.js";
 import * as workbench from "./workbench/workbench.js";
-import { RequestError, get, getRun } from "./api.js";
+import { decided, followDecisions, isLoaded } from "./workbench/decisions.js";
+import { RequestError, get, getRun, loadedGeneration } from "./api.js";
 import { announce, byId, h, trouble } from "./dom.js";
 import { moveFocus } from "./grid.js";
 import { follow } from "./imagelist.js";
@@ -37,7 +38,8 @@ const holder = byId("view", HTMLElement);
 const base = new URL("./", document.baseURI);
 /** @type {Map<string, {view: View, scroll: number, title: string, focus: Element | null}>} */
 const kept = new Map(); // views as they were left, by entry of the history
-let entry = "";
+let entry = ""; // of the address that is shown, or loads
+let placed = ""; // of the view that is shown
 /** @type {View | null} */
 let current = null;
 
@@ -48,8 +50,8 @@ const here = () => new URL(location.href);
 
 function leave() {
   if (!current) return;
-  kept.delete(entry);
-  kept.set(entry, { view: current, scroll: window.scrollY, title: document.title, focus: document.activeElement });
+  kept.delete(placed);
+  kept.set(placed, { view: current, scroll: window.scrollY, title: document.title, focus: document.activeElement });
   for (const oldest of [...kept.keys()].slice(0, -MAX_KEPT_VIEWS)) {
     kept.get(oldest)?.view.closed?.();
     kept.delete(oldest);
@@ -67,6 +69,7 @@ function markTab(name) {
 /** @param {View} view */
 function place(view) {
   current = view;
+  placed = entry;
   holder.replaceChildren(view.root);
 }
 
@@ -91,7 +94,10 @@ async function show(address, { restore = false, moveFocusThere = true } = {}) {
     byId("run-name", HTMLElement).textContent = facts.name === "default" ? "" : facts.name;
     /** @type {View} */
     const view = await VIEWS[viewName(address)].show(Object.fromEntries(address.searchParams), { facts, go });
-    if (entry !== mine) return;
+    if (entry !== mine) {
+      view.closed?.();
+      return;
+    }
     place(view);
     document.title = `${view.title} · ${facts.name} · cpp-pipe`;
     window.scrollTo(0, 0);
@@ -114,7 +120,10 @@ async function show(address, { restore = false, moveFocusThere = true } = {}) {
  */
 function go(link, { replace = false } = {}) {
   const address = new URL(link, base);
-  leave();
+  if (replace) {
+    current?.closed?.(); // nothing leads back to it
+    current = null;
+  } else leave();
   history[replace ? "replaceState" : "pushState"]({}, "", address);
   show(address);
 }
@@ -195,8 +204,10 @@ const notice = byId("notice", HTMLElement);
 async function checkState() {
   if (document.hidden) return;
   try {
-    const [facts, state] = await Promise.all([getRun(), get("state")]);
-    if (facts.generation !== state.generation) {
+    await getRun();
+    const state = await get("state");
+    if (state.edits !== decided.length && isLoaded()) await followDecisions();
+    if (loadedGeneration() !== state.generation) {
       notice.replaceChildren("The run has changed. ", h("button", { class: "button", type: "button", on: { click: () => location.reload() } }, "Reload"));
       notice.hidden = false;
     } else {

@@ -4,7 +4,7 @@ import { makeAddressUpdater } from "./address.js";
 import { get, getOnce } from "./api.js";
 import { announce, choices, counted, decimal, h } from "./dom.js";
 import { fixedGrid } from "./grid.js";
-import { cardName, searchLink } from "./links.js";
+import { DECIDED, cardName, decidedIn, searchLink } from "./links.js";
 import { image, tile } from "./tiles.js";
 import { findUpload, keepUpload, searchUpload } from "./upload.js";
 
@@ -23,6 +23,7 @@ export async function show(parameters, { facts: run, go }) {
   const updateAddress = makeAddressUpdater();
   const upload = findUpload(parameters);
   const filters = pickFilters(parameters);
+  const asked = { ...filters, ...(decidedIn(run) ? { grouping: DECIDED } : {}) };
   const state = { space: parameters.space ?? "features" };
   const results = h("section", { class: "results", "aria-label": "Results", "aria-busy": "false" });
   const input = h("input", { type: "search", name: "text", "aria-label": "Words to search for", placeholder: "a red car", value: parameters.text ?? "", maxlength: 1000, autocomplete: "off", enterkeyhint: "search" });
@@ -35,11 +36,14 @@ export async function show(parameters, { facts: run, go }) {
     if (Object.values(query).some((value) => value !== undefined)) go(searchLink({ ...query, ...pickFilters(Object.fromEntries(new FormData(form))) }));
   } } }, input, h("button", { class: "button main" }, "Search"), await filterFields(parameters, run));
 
+  let turn = 0;
   async function search() {
+    const mine = ++turn;
     results.setAttribute("aria-busy", "true");
     const stopWaiting = showWaiting(results);
     try {
-      const answer = await request(parameters, upload, state.space, filters);
+      const answer = await request(parameters, upload, state.space, asked);
+      if (mine !== turn) return;
       if (upload && !Object.keys(filters).length) updateAddress(searchLink({ vector: answer.vector, space: answer.space }));
       results.replaceChildren(...hitList(Object.keys(filters).length ? { ...answer, chance: null } : answer).filter((part) => part !== null));
       announce(`${counted(answer.hits.length, "image")} found`);
@@ -87,7 +91,7 @@ const pickFilters = (parameters) => Object.fromEntries(FILTERS.filter((name) => 
 
 /** Form fields for the filters, with the values of the address. */
 async function filterFields(parameters, run) {
-  const { cards } = await getOnce("clusters", { grouping: run.groupings[0].name });
+  const { cards } = await getOnce("clusters", { grouping: decidedIn(run) ?? run.groupings[0].name });
   const bySize = [...cards].sort((a, b) => b.size - a.size);
   const avoid = h("input", { name: "not_text", type: "text", value: parameters.not_text ?? "", maxlength: 1000, placeholder: "a drawing", autocomplete: "off" });
   const cluster = h("select", { name: "cluster" }, h("option", { value: "" }, "any"), bySize.map((card) => h("option", { value: card.id, selected: String(card.id) === parameters.cluster }, cardName(card))));

@@ -2,14 +2,14 @@
 
 import { getBytes } from "../api.js";
 import { counted, h } from "../dom.js";
-import { TREE } from "../links.js";
 import { selection } from "../selection.js";
 import { askText, decide, decided } from "./decisions.js";
 
 /**
- * @param {{nameOf: (cluster: number) => string, compare: (pair: number[]) => void}} options
+ * @param {{nameOf: (cluster: number) => string, compare: (pair: number[]) => void, canDecide: () => boolean}} options
+ *   `canDecide` says whether the clusters that are shown are those that decisions are about
  */
-export function makeActions({ nameOf, compare }) {
+export function makeActions({ nameOf, compare, canDecide }) {
   const button = (/** @type {string} */ text, /** @type {() => any} */ click) => h("button", { class: "button small", type: "button", on: { click } }, text);
 
   /** @param {number} cluster */
@@ -49,7 +49,7 @@ export function makeActions({ nameOf, compare }) {
     /** @param {any} facts  of a cluster, with its grouping */
     cluster(facts) {
       if (!decided.isEditable) return null;
-      if (facts.grouping === TREE) return h("p", { class: "hint" }, "Clusters of the hierarchy cannot be decided about: choose the clusters of this run above.");
+      if (!canDecide()) return h("p", { class: "hint" }, "Decisions are about the clusters of this run: choose them beside the dial.");
       const { id } = facts.card;
       const smaller = [...facts.splits_into].sort((a, b) => a.size - b.size)[0];
       return h("div", { class: "buttons" },
@@ -68,12 +68,9 @@ export function makeActions({ nameOf, compare }) {
           ? button("Include", () => decide("include", { rows: [facts.row] }, `Included ${facts.key}.`))
           : button("Exclude", () => decide("exclude", { rows: [facts.row] }, `Excluded ${facts.key}.`)));
     },
-    /**
-     * @param {number[]} pair
-     * @param {string} grouping
-     */
-    pair(pair, grouping) {
-      if (!decided.isEditable || grouping === TREE) return null;
+    /** @param {number[]} pair */
+    pair(pair) {
+      if (!canDecide()) return null;
       return h("div", { class: "buttons" },
         button(`Merge both into ${nameOf(pair[0])}`, () => decide("merge", { clusters: pair }, `Merged ${nameOf(pair[1])} into ${nameOf(pair[0])}.`)),
         button(`Move selected to ${nameOf(pair[0])}`, () => moveSelected(pair[0])),

@@ -16,6 +16,9 @@ import { tile } from "../tiles.js";
 export function makeCompare({ choose, actions }) {
   const root = h("div", { class: "scroller compare" });
   let turn = 0;
+  selection.onChange(() => {
+    for (const pick of root.querySelectorAll(".pick")) if (pick instanceof HTMLElement) pick.setAttribute("aria-checked", String(selection.has(Number(pick.dataset.row))));
+  });
   return {
     root,
     /**
@@ -31,7 +34,13 @@ export function makeCompare({ choose, actions }) {
         return;
       }
       const grouping = state.level === null ? state.grouping : TREE;
-      const pair = await completePair(state.pair, held, grouping);
+      let pair;
+      try {
+        pair = await completePair(state.pair, held, grouping);
+      } catch (error) {
+        if (mine === turn) root.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message));
+        return;
+      }
       if (mine !== turn) return;
       const pickers = pair.map((cluster, side) => h("select", { "aria-label": side ? "Second cluster" : "First cluster", on: { change: (event) => {
         const wanted = Number(event.target.value);
@@ -69,18 +78,17 @@ async function completePair(given, held, grouping) {
 /** What the counts say about the two clusters. */
 function verdict(facts) {
   const [a, b] = facts.sides.map((/** @type {any} */ side) => side.nearer);
+  const of = facts.sampled ? "4,000 sampled images of " : "";
+  if (!a && !b && facts.sampled) return "No sampled image is nearer to the middle of the other cluster.";
   if (!a && !b) return "No image is nearer to the middle of the other cluster.";
-  return `${count(a)} of the first and ${count(b)} of the second are nearer to the middle of the other.`;
+  return `${count(a)} of ${of}the first and ${count(b)} of ${of}the second are nearer to the middle of the other.`;
 }
 
 /** @param {any[]} items */
 function grid(items) {
   const list = h("ul", { class: "grid small" }, items.map((item) => {
     const element = tile(item, { badge: item.margin === null || item.margin === undefined ? null : decimal(item.margin) });
-    const pick = h("button", { class: "pick", type: "button", role: "checkbox", "aria-checked": String(selection.has(item.row)), "aria-label": `Select ${item.key}`, on: { click: () => {
-      selection.toggle(item.row);
-      pick.setAttribute("aria-checked", String(selection.has(item.row)));
-    } } });
+    const pick = h("button", { class: "pick", type: "button", role: "checkbox", "aria-checked": String(selection.has(item.row)), "aria-label": `Select ${item.key}`, dataset: { row: item.row }, on: { click: () => selection.toggle(item.row) } });
     element.classList.add("pickable");
     element.append(pick);
     return element;

@@ -1,6 +1,6 @@
 // What people decide: read from the server, written to it, undone, and conflicts that are shown.
 
-import { RequestError, forgetDecided, get, postJson } from "../api.js";
+import { RequestError, forgetDecided, get, loadedGeneration, postJson } from "../api.js";
 import { announce, byId, counted, h } from "../dom.js";
 
 /**
@@ -29,13 +29,24 @@ export function onDecision(listener) {
   return () => listeners.delete(listener);
 }
 
-/** Reads what was decided so far. */
+let isRead = false;
+
+/** Whether decisions were read at all. */
+export const isLoaded = () => isRead;
+
+/** Reads what was decided so far; where others decided since the last time, all views follow. */
 export async function loadDecisions() {
   const answer = await get("edits", { limit: 100 });
+  const isNew = isRead && answer.length !== decided.length;
+  isRead = true;
   Object.assign(decided, {
     isEditable: answer.is_editable, length: answer.length, latest: answer.decisions,
     tags: answer.tags, excluded: answer.excluded, needsALook: answer.needs_a_look,
   });
+  if (isNew) {
+    forgetDecided();
+    for (const listener of listeners) listener();
+  }
   return decided;
 }
 
@@ -43,39 +54,51 @@ export async function loadDecisions() {
 export async function followDecisions() {
   forgetDecided();
   await loadDecisions();
-  for (const listener of listeners) listener();
 }
 
+/** @type {string[]} */
+const own = []; // decisions of this page that hold, by id, the last one last
+let isBusy = false;
+
 /**
- * Records a decision; says whether it was.
+ * Records a decision; says whether it was. One is recorded at a time: another meanwhile is not.
  *
  * @param {string} op
  * @param {{clusters?: number[], rows?: number[], value?: string}} about
  * @param {string} words  what was done, for the message
  */
 export async function decide(op, about, words) {
-  const body = { op, clusters: about.clusters ?? [], rows: about.rows ?? [], value: about.value ?? "", seen: decided.length };
+  if (isBusy) return false;
+  isBusy = true;
+  const body = { op, clusters: about.clusters ?? [], rows: about.rows ?? [], value: about.value ?? "", seen: decided.length, generation: loadedGeneration() };
+  /** @type {any[] | null} */
+  let newer = null;
   try {
-    await postJson("edits", body);
+    const recorded = await postJson("edits", body);
+    if (op !== "revert") own.push(recorded.id);
+    say(words, op === "revert" ? null : undo);
+    await followDecisions().catch(() => {}); // it is recorded; the page looks again within seconds
+    return true;
   } catch (error) {
-    if (error instanceof RequestError && error.status === 409) return settle(op, about, words, error.answer.newer ?? []);
-    say(error.message, null);
-    return false;
+    if (error instanceof RequestError && error.answer.newer?.length) newer = error.answer.newer;
+    else say(error.message, null);
+  } finally {
+    isBusy = false;
   }
-  await followDecisions();
-  say(words, op === "revert" ? null : undo);
-  return true;
+  return newer ? settle(op, about, words, newer) : false;
 }
 
-/** Takes back the last decision that holds. */
+/** Takes back the last decision that was made in this page. */
 export async function undo() {
-  await loadDecisions();
-  const last = decided.latest.find((each) => each.op !== "revert" && each.status !== "reverted");
-  if (!last) {
-    say("There is nothing to undo.", null);
+  const id = own[own.length - 1];
+  if (!id) {
+    say("There is nothing to undo that was decided here; `cpp-pipe edit undo` takes back any decision.", null);
     return false;
   }
-  return decide("revert", { value: last.id }, `Undone: ${describe(last)}.`);
+  const last = decided.latest.find((each) => each.id === id);
+  const isDone = await decide("revert", { value: id }, `Undone${last ? `: ${describe(last)}` : ""}.`);
+  if (isDone) own.splice(own.indexOf(id), 1);
+  return isDone;
 }
 
 /**

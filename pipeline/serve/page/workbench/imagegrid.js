@@ -11,10 +11,11 @@ const SIDES = { S: 84, M: 132, L: 200, XL: 320 }; // pixels of a tile
 const GAP = 8;
 const HEADING = 46;
 const FOOT = 18; // below each section
+const MAX_HEIGHT = 15_000_000; // pixels
 const AHEAD = 0.5; // of the height in sight, drawn above and below it
 
 /** @typedef {import("./state.js").State} State */
-/** @typedef {{cluster: number, start: number, size: number, top: number, height: number, body: HTMLElement | null}} Section */
+/** @typedef {{cluster: number, start: number, size: number, whole: number, top: number, height: number, body: HTMLElement | null}} Section */
 
 /**
  * A grid for sets of images.
@@ -45,7 +46,16 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     columns = Math.max(2, Math.floor((inner + GAP) / (side + GAP)));
     width = Math.floor((inner + GAP) / columns) - GAP;
     let top = 0;
-    for (const section of sections) {
+    const end = h("p", { class: "wall-end quiet" }, "The grid ends here: choose a cluster or a filter to see the others.");
+    canvas.querySelector(".wall-end")?.remove();
+    for (const [place, section] of sections.entries()) {
+      // Browsers have no taller elements.
+      const room = Math.max(1, Math.floor((MAX_HEIGHT - top) / (width + GAP)));
+      section.size = Math.min(section.whole, room * columns);
+      if (section.size < section.whole) {
+        sections = sections.slice(0, place + 1);
+        canvas.append(end);
+      }
       const rows = Math.ceil(section.size / columns);
       section.top = top;
       section.height = headingOf(section) + rows * (width + GAP) + FOOT;
@@ -68,7 +78,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
   /** @param {Section} section */
   function open(section) {
     if (section.body) return section.body;
-    const body = h("section", { class: "wall-section", "aria-label": section.cluster < 0 ? "Images" : nameOf(section.cluster), style: { top: `${section.top}px`, height: `${section.height}px` } },
+    const body = h("div", { class: "wall-section", role: "group", "aria-label": section.cluster < 0 ? "Images" : nameOf(section.cluster), style: { top: `${section.top}px`, height: `${section.height}px` } },
       section.cluster < 0 ? null : heading(section), h("ul", { class: "wall-tiles" }));
     section.body = body;
     const next = sections.find((other) => other.top > section.top && other.body);
@@ -144,7 +154,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     list.insertBefore(tile, next ?? null);
     const item = pages.find(index);
     if (item) fill(tile, item, index);
-    else pages.load(index).then((loaded) => { if (loaded && tile.isConnected) fill(tile, loaded, index); }, (error) => {
+    else pages.load(index).then((loaded) => { if (loaded && tiles.get(index) === tile) fill(tile, loaded, index); }, (error) => {
       tile.replaceChildren(h("span", { class: "gone", role: "img", "aria-label": error.message }, "cannot be read"));
     });
   }
@@ -157,12 +167,23 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
   function fill(tile, item, index) {
     const isSmall = width < 150;
     const alt = `${item.key}, confidence ${decimal(item.confidence)}`;
-    const link = h("a", { class: "tile", href: imageLink(item), tabindex: index === focused ? 0 : -1, dataset: { row: item.row, place: index }, on: { focus: () => { focused = index; onFocus(item.row); } } },
+    const link = h("a", { class: "tile", href: imageLink(item), tabindex: index === focused ? 0 : -1, dataset: { row: item.row, place: index }, on: { focus: () => { settle(index); onFocus(item.row); } } },
       image(item.row, isSmall ? 128 : 256, alt, { loading: "eager" }),
       h("span", { class: item.confidence < 0.5 ? "bar low" : "bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * item.confidence}%` } })));
     const pick = h("button", { class: "pick", type: "button", role: "checkbox", tabindex: -1, "aria-label": `Select ${item.key}`, on: { click: (/** @type {MouseEvent} */ event) => choose(index, event.shiftKey) } });
     tile.replaceChildren(link, pick);
     mark(tile, item.row);
+  }
+
+  /**
+   * Makes a tile the one that Tab leads to.
+   *
+   * @param {number} index
+   */
+  function settle(index) {
+    tiles.get(focused)?.querySelector("a")?.setAttribute("tabindex", "-1");
+    focused = index;
+    tiles.get(index)?.querySelector("a")?.setAttribute("tabindex", "0");
   }
 
   /**
@@ -185,8 +206,10 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
    */
   function choose(index, isRange) {
     if (isRange) selection.add(pages.rows.subarray(Math.min(anchor, index), Math.max(anchor, index) + 1));
-    else selection.toggle(pages.rows[index]);
-    anchor = index;
+    else {
+      selection.toggle(pages.rows[index]);
+      anchor = index;
+    }
   }
 
   /** @param {number} index */
@@ -211,7 +234,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
 
   /** @param {number} index */
   async function focus(index) {
-    focused = index;
+    settle(index);
     reveal(index);
     await pages.load(index);
     const link = tiles.get(index)?.querySelector("a");
@@ -266,7 +289,10 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     if (wanted === null || wanted < 0 || wanted >= total) return;
     event.preventDefault();
     event.stopPropagation();
-    if (event.shiftKey) choose(wanted, true);
+    if (event.shiftKey) {
+      if (!selection.has(pages.rows[anchor])) anchor = index;
+      choose(wanted, true);
+    } else anchor = wanted;
     focus(wanted);
   });
 
@@ -323,17 +349,19 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
      */
     set(query, facts, rows, { stays = false } = {}) {
       const before = offset;
+      const hadFocus = root.contains(document.activeElement);
       clear();
       total = rows.length;
       pages = imagePages(query, total, rows);
       const given = facts.sections.length ? facts.sections : total ? [{ cluster: -1, start: 0, size: total }] : [];
-      sections = given.filter((each) => each.start < total).map((each) => ({ ...each, size: Math.min(each.size, total - each.start), top: 0, height: 0, body: null }));
+      sections = given.filter((each) => each.start < total).map((each) => ({ ...each, whole: Math.min(each.size, total - each.start), size: 0, top: 0, height: 0, body: null }));
       offset = stays ? before : 0;
       if (!stays) [focused, anchor] = [0, 0];
       focused = Math.min(focused, Math.max(0, total - 1));
       measure();
       root.scrollTop = offset;
       update();
+      if (hadFocus && total) focus(focused);
     },
     /** @param {string} size */
     resize(size) {

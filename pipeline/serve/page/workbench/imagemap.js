@@ -2,10 +2,11 @@
 
 import { get, getBytes, getOnce } from "../api.js";
 import { counted, h, trouble } from "../dom.js";
-import { TREE } from "../links.js";
+import { DECIDED, TREE } from "../links.js";
 import { openSprites } from "../plane/images.js";
 import { createPlane } from "../plane/plane.js";
 import { selection } from "../selection.js";
+import { decided } from "./decisions.js";
 
 /** @typedef {import("./state.js").State} State */
 
@@ -38,6 +39,18 @@ export function makeMap({ onOpen }) {
     return { plane, rows };
   }
 
+  /** @type {Map<string, Promise<Int32Array>>} */
+  const ofPoints = new Map(); // the clusters of the points, by grouping and length of the log
+  /** @param {string} grouping */
+  function ofGrouping(grouping) {
+    const name = `${grouping} ${grouping === DECIDED ? decided.length : ""}`;
+    const kept = ofPoints.get(name) ?? getBytes("map/clusters", { grouping }).then((bytes) => new Int32Array(bytes));
+    ofPoints.clear();
+    ofPoints.set(name, kept);
+    kept.catch(() => ofPoints.delete(name));
+    return kept;
+  }
+
   /**
    * The place among the cards of the cluster of each point.
    *
@@ -47,16 +60,16 @@ export function makeMap({ onOpen }) {
   async function group(state, cards) {
     const placeOf = new Map(cards.map((card, place) => [card.id, place]));
     if (state.level === null) {
-      const clusters = new Int32Array(await getBytes("map/clusters", { grouping: state.grouping }));
+      const clusters = await ofGrouping(state.grouping);
       return clusters.map((cluster) => placeOf.get(cluster) ?? -1);
     }
-    const [nodes, ofPoints] = await Promise.all([getOnce("tree"), leaves ?? getBytes("map/clusters", { grouping: TREE }).then((bytes) => new Int32Array(bytes))]);
-    leaves = ofPoints;
+    const [nodes, ofLeaves] = await Promise.all([getOnce("tree"), leaves ?? getBytes("map/clusters", { grouping: TREE }).then((bytes) => new Int32Array(bytes))]);
+    leaves = ofLeaves;
     const placeOfLeaf = new Int32Array(nodes.nodes.length).fill(-1);
     cards.forEach((card, place) => {
       for (const leaf of leavesOf(nodes.nodes, card.id)) placeOfLeaf[leaf] = place;
     });
-    return ofPoints.map((leaf) => placeOfLeaf[leaf]);
+    return ofLeaves.map((leaf) => placeOfLeaf[leaf]);
   }
 
   return {
@@ -87,6 +100,8 @@ export function makeMap({ onOpen }) {
         const place = cards.findIndex((card) => card.id === state.focus);
         plane.focus(place < 0 ? null : place);
       } catch (error) {
+        if (mine !== turn) return;
+        opening?.then(({ plane }) => plane.destroy(), () => {});
         opening = null;
         root.replaceChildren(trouble("The map cannot be shown", error.message));
       }

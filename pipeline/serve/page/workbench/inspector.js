@@ -1,11 +1,12 @@
 // The inspector: the image that has the focus, or a cluster, beside the grid.
 
-import { get, getOnce, imageAddress } from "../api.js";
+import { get, getOnce, getRun, imageAddress } from "../api.js";
 import { captions, mini, shareBar } from "../cards.js";
 import { figure, histogram, singularValues } from "../charts.js";
 import { count, decimal, h, percent } from "../dom.js";
-import { DECIDED, TREE, imageLink, placeIn, searchLink } from "../links.js";
+import { DECIDED, TREE, decidedIn, imageLink, placeIn, searchLink } from "../links.js";
 import { tile } from "../tiles.js";
+import { decided } from "./decisions.js";
 
 const MAX_SIMILAR = 6;
 const NEAREST = 8;
@@ -38,8 +39,11 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
     root.scrollTop = 0;
   }
 
+  /** @type {number | null} */
+  let shown = null; // the row of the image that is described
   return {
     root,
+    row: () => shown,
     /**
      * @param {number} cluster
      * @param {State} state
@@ -47,6 +51,7 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
      * @param {(cluster: number) => string} nameOf
      */
     showCluster(cluster, state, cards, nameOf) {
+      shown = null;
       clearTimeout(timer);
       const grouping = state.level === null ? state.grouping : TREE;
       const isOnly = state.clusters.length === 1 && state.clusters[0] === cluster;
@@ -80,9 +85,10 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
     },
     /** @param {number} row */
     showImage(row) {
+      shown = row;
       clearTimeout(timer);
       timer = setTimeout(() => fill(async () => {
-        const [facts, near] = await Promise.all([get(`images/${row}`), get(`images/${row}/neighbours`, { n: NEAREST }).catch(() => ({ hits: [] }))]);
+        const [facts, near] = await Promise.all([get(`images/${row}`), get(`images/${row}/neighbours`, { n: NEAREST, grouping: decided.length ? await getRun().then(decidedIn) : null }).catch(() => ({ hits: [] }))]);
         const place = placeIn(facts, DECIDED);
         return [
           h("a", { class: "inspected", href: imageLink(facts) }, h("img", { src: imageAddress(row, 256), alt: facts.caption || facts.key, class: "fits" })),

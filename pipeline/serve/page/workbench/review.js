@@ -3,7 +3,7 @@
 import { makeAddressUpdater } from "../address.js";
 import { get, getBytes, getOnce, imageAddress, query } from "../api.js";
 import { choices, count, counted, decimal, h } from "../dom.js";
-import { cardName, imageLink, placeIn } from "../links.js";
+import { DECIDED, cardName, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
 import { askText, decide, decided, describe, loadDecisions, undo } from "./decisions.js";
 import { defaultGrouping } from "./state.js";
@@ -34,13 +34,20 @@ export async function show(parameters, { facts: run, go }) {
   await loadDecisions();
   const name = parameters.queue in QUEUES ? parameters.queue : "doubtful";
   const grouping = defaultGrouping(run);
-  const { cards } = await getOnce("clusters", { grouping });
-  const nameOf = (/** @type {number} */ cluster) => cards[cluster] ? cardName(cards[cluster], grouping) : `Cluster ${cluster}`;
+  /** @type {Map<number, any>} */
+  let cards = new Map();
+  async function loadCards() {
+    const answer = await getOnce("clusters", { grouping });
+    cards = new Map(answer.cards.map((/** @type {any} */ card) => [card.id, card]));
+  }
+  await loadCards();
+  const cardOf = (/** @type {number} */ cluster) => cards.get(cluster) ?? null;
+  const nameOf = (/** @type {number} */ cluster) => { const card = cardOf(cluster); return card ? cardName(card, grouping) : `Cluster ${cluster}`; };
   const queues = choices("Queue", Object.entries(QUEUES).map(([each, { words }]) => [each, words]), name, (queue) => go(`review${query({ queue })}`));
   const place = h("p", { class: "quiet number", role: "status" });
   const progress = h("progress", { "aria-label": "Reviewed", max: 1, value: 0 });
   const stage = h("div", { class: "review-stage" });
-  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], grouping, nameOf, cards) : name === "unnamed" ? clusterQueue(cards, nameOf) : decisionQueue();
+  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], grouping, nameOf, { cardOf, all: () => [...cards.values()] }) : name === "unnamed" ? clusterQueue([...cards.values()], nameOf) : decisionQueue();
   let at = 0;
 
   async function draw() {
@@ -66,7 +73,10 @@ export async function show(parameters, { facts: run, go }) {
 
   /** @param {string} key */
   async function act(key) {
-    if (at < queue.total() && await queue.act(key, at)) await step(1);
+    if (at >= queue.total()) return;
+    const isDue = await queue.act(key, at);
+    await loadCards();
+    await (isDue ? step(1) : draw());
   }
   const keys = decided.isEditable ? queue.keys : [];
   const root = h("div", { class: "review" },
@@ -92,7 +102,7 @@ export async function show(parameters, { facts: run, go }) {
     root,
     /** @param {KeyboardEvent} event */
     onKey(event) {
-      if (event.ctrlKey || event.metaKey) return false;
+      if (event.ctrlKey || event.metaKey || event.repeat) return false;
       const key = event.key.toLowerCase();
       if (event.key === "ArrowRight") step(1);
       else if (event.key === "ArrowLeft") step(-1);
@@ -120,26 +130,25 @@ export async function show(parameters, { facts: run, go }) {
  * @param {{set?: Record<string, any>, near?: boolean}} kind
  * @returns {Promise<Queue>}
  */
-async function imageQueue({ set, near }, grouping, nameOf, cards) {
+async function imageQueue({ set, near }, grouping, nameOf, { cardOf, all }) {
   const asked = { ...set, grouping };
   let rows = new Int32Array();
   let trouble = "";
   try {
-    const [all, done] = await Promise.all([getBytes("set/rows", asked), decided.tags.some(([tag]) => tag === REVIEWED) ? getBytes("set/rows", { grouping, tag: REVIEWED }) : new ArrayBuffer(0)]);
+    const [found, done] = await Promise.all([getBytes("set/rows", asked), decided.tags.some(([tag]) => tag === REVIEWED) ? getBytes("set/rows", { grouping, tag: REVIEWED }) : new ArrayBuffer(0)]);
     const reviewed = new Set(new Int32Array(done));
-    rows = new Int32Array(all).filter((row) => !reviewed.has(row));
+    rows = new Int32Array(found).filter((row) => !reviewed.has(row));
   } catch (error) {
     trouble = error.message;
   }
-  const held = cards.filter((/** @type {any} */ card) => card.size);
   return {
     total: () => rows.length,
     nothing: trouble || "There is nothing to review here.",
     keys: [["k", "Keep"], ["x", "Exclude"], ["m", "Move"], ["n", "Name cluster"]],
     async draw(place) {
-      const [facts, similar] = await Promise.all([get(`images/${rows[place]}`), near ? get(`images/${rows[place]}/neighbours`, { space: "embeddings", n: NEAREST }).catch(() => ({ hits: [] })) : null]);
+      const [facts, similar] = await Promise.all([get(`images/${rows[place]}`), near ? get(`images/${rows[place]}/neighbours`, { space: "embeddings", n: NEAREST, grouping: grouping === DECIDED ? DECIDED : null }).catch(() => ({ hits: [] })) : null]);
       const own = placeIn(facts, grouping);
-      const card = cards[own.cluster];
+      const card = cardOf(own.cluster);
       if (rows[place + 1] !== undefined) new Image().src = imageAddress(rows[place + 1], 1280);
       return [
         h("a", { class: "review-image", href: imageLink(facts) }, h("img", { src: imageAddress(facts.row, 1280), alt: facts.caption || facts.key, class: "fits" })),
@@ -163,7 +172,7 @@ async function imageQueue({ set, near }, grouping, nameOf, cards) {
         if (value) await decide("name", { clusters: [own.cluster], value }, `Named it “${value}”.`);
         return false;
       }
-      const cluster = await askCluster("Move the image", held.map((/** @type {any} */ card) => [card.id, nameOf(card.id)]));
+      const cluster = await askCluster("Move the image", all().filter((/** @type {any} */ card) => card.size).map((/** @type {any} */ card) => [card.id, nameOf(card.id)]));
       return cluster ? decide("move", { rows: [row], clusters: [cluster[0]] }, `Moved to ${cluster[1]}.`) : false;
     },
   };

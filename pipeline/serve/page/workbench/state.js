@@ -149,7 +149,7 @@ export function setQuery(state) {
     words: state.words,
     label: state.label,
     tag: state.tag,
-    where: state.where.split(/\s+and\s+/).filter(Boolean),
+    where: splitConditions(state.where),
     min_confidence: min,
     max_confidence: max,
     min_novelty: state.novel ? 1 : null,
@@ -159,6 +159,13 @@ export function setQuery(state) {
     sort: state.sort,
   };
 }
+
+/**
+ * "a > 1 and b = 'x and y'" as its conditions.
+ *
+ * @param {string} text
+ */
+export const splitConditions = (text) => text.split(/\s+and\s+(?=(?:[^'"]|'[^']*'|"[^"]*")*$)/i).map((each) => each.trim()).filter(Boolean);
 
 /**
  * Whether the set holds only some of the images.

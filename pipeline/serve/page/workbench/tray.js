@@ -12,7 +12,7 @@ const MAX_EXAMPLES = 200; // images of one search
  * The tray; it is there while images are selected.
  *
  * @param {any} run
- * @param {{go: (link: string) => void, clusters: () => [number, string][]}} options  `clusters` are those that images can be moved to
+ * @param {{go: (link: string) => void, clusters: () => Promise<[number, string][]>}} options  `clusters` are those that images can be moved to
  */
 export function makeTray(run, { go, clusters }) {
   const number = h("span", { class: "tray-count", role: "status" });
@@ -29,7 +29,7 @@ export function makeTray(run, { go, clusters }) {
   const exclude = () => decide("exclude", { rows: rows() }, `Excluded ${words()}.`).then((isDone) => isDone && selection.clear());
   const include = () => decide("include", { rows: rows() }, `Included ${words()}.`);
   async function move() {
-    const cluster = await askCluster("Move images", clusters());
+    const cluster = await askCluster("Move images", await clusters());
     if (cluster && await decide("move", { rows: rows(), clusters: [cluster[0]] }, `Moved ${words()} to ${cluster[1]}.`)) selection.clear();
   }
 

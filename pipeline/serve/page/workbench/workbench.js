@@ -4,7 +4,7 @@ import { makeAddressUpdater } from "../address.js";
 import { RequestError, get, getBytes, getOnce, getRun } from "../api.js";
 import { announce, choices, count, counted, h } from "../dom.js";
 import { rememberRows } from "../imagelist.js";
-import { TREE, cardName } from "../links.js";
+import { DECIDED, TREE, cardName } from "../links.js";
 import { missing } from "../missing.js";
 import { colour, treeColours } from "../palette.js";
 import { selection } from "../selection.js";
@@ -21,6 +21,7 @@ import { NO_FILTERS, ORDERS, SIZES, addressOf, defaultGrouping, isFiltered, read
 import { makeTray } from "./tray.js";
 
 const VIEW_FIELDS = new Set(["view", "pair"]); // which change how the set is shown, and not the set
+const DIAL_DELAY = 60; // ms for which the dial rests before the images follow
 const ADDRESS_DELAY = 250; // ms: browsers limit how often an address may change
 
 /** @typedef {import("./state.js").State} State */
@@ -35,7 +36,7 @@ export const showMap = (parameters, context) => show({ ...parameters, view: "map
 export async function showCluster(parameters, context) {
   if (!/^\d{1,9}$/.test(parameters.cluster ?? "")) throw new RequestError(404, "the address must name a cluster by its number");
   await getOnce(`clusters/${Number(parameters.cluster)}`, { grouping: parameters.grouping }); // or the reason why not
-  const given = { ...parameters, focus: parameters.cluster };
+  const given = { ...parameters, grouping: parameters.grouping ?? context.facts.groupings[0].name, focus: parameters.cluster };
   if (parameters.grouping === TREE) {
     given.level = String((await getOnce("tree")).nodes[Number(parameters.cluster)].finest);
   }
@@ -51,6 +52,8 @@ export async function show(parameters, { facts, go }) {
   let cards = [];
   /** @type {Map<number, number>} */
   let placeOf = new Map();
+  /** @type {Set<number> | null} */
+  let visible = null; // the rows of the set, null for all
   /** @type {any} */
   let images = { total: 0, sections: [], labels: [], confidences: [], novel: 0 };
 
@@ -69,14 +72,16 @@ export async function show(parameters, { facts, go }) {
   const shelf = makeShelf(state, { change, open: openCluster, nameOf, colourOf });
   const grid = imageGrid({ onFocus: (row) => inspector.showImage(row), nameOf, colourOf, onHeading: openCluster });
   const comparePair = (/** @type {number[]} */ pair) => change({ view: "compare", pair });
-  const actions = makeActions({ nameOf, compare: comparePair });
+  // The numbers of the decided clusters are those of the run's own, and then those of splits.
+  const canDecide = () => decided.isEditable && state.level === null && [DECIDED, run.groupings[0].name].includes(state.grouping);
+  const actions = makeActions({ nameOf, compare: comparePair, canDecide });
   const inspector = makeInspector({ actions, openCluster, compare: comparePair, change, first: missing(run) });
-  const compare = makeCompare({ choose: (pair) => change({ pair }), actions: (pair) => actions.pair(pair, grouping()) });
+  const compare = makeCompare({ choose: (pair) => change({ pair }), actions: (pair) => actions.pair(pair) });
   const map = makeMap({ onOpen: (row) => {
     inspector.showImage(row);
     if (getComputedStyle(inspector.root).display === "none") toggleDrawer(inspector.root);
   } });
-  const tray = makeTray(run, { go, clusters: () => cards.filter((card) => card.size).map((card) => [card.id, nameOf(card.id)]) });
+  const tray = makeTray(run, { go, clusters: () => listTargets(run) });
   const tabs = choices("View", TABS, state.view, (view) => change({ view }));
   const order = h("select", { "aria-label": "Order of images", on: { change: () => change({ order: order.value }) } }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
   const sizes = choices("Size of images", SIZES.map((size) => [size, size]), state.size, (size) => change({ size }));
@@ -104,8 +109,10 @@ export async function show(parameters, { facts, go }) {
   function openCluster(cluster) {
     shelf.root.classList.remove("open");
     state.focus = cluster;
-    if (state.view === "grid" && !grid.showCluster(cluster) && state.order === "clusters") {
-      change({ clusters: [], focus: cluster });
+    if (state.view === "grid" && !grid.showCluster(cluster) && state.order === "clusters" && isFiltered(state)) {
+      Object.assign(state, NO_FILTERS);
+      keepAddress();
+      refresh();
       return;
     }
     shelf.mark(cluster);
@@ -120,6 +127,7 @@ export async function show(parameters, { facts, go }) {
     timer = setTimeout(() => updateAddress(addressOf(state, run)), ADDRESS_DELAY);
   }
 
+  let levelTimer = 0;
   /** @param {Partial<State>} fields */
   function change(fields) {
     const isSame = Object.entries(fields).every(([name, value]) => String(/** @type {any} */ (state)[name]) === String(value));
@@ -127,7 +135,11 @@ export async function show(parameters, { facts, go }) {
     keepAddress();
     const names = Object.keys(fields);
     if (names.length === 1 && names[0] === "size") grid.resize(state.size);
-    else if (!isSame && names.every((name) => VIEW_FIELDS.has(name))) draw();
+    else if (!isSame && fields.level) {
+      dial.set(fields.level, null);
+      clearTimeout(levelTimer);
+      levelTimer = setTimeout(refresh, DIAL_DELAY);
+    } else if (!isSame && names.every((name) => VIEW_FIELDS.has(name))) draw();
     else if (!isSame) refresh();
   }
 
@@ -153,11 +165,12 @@ export async function show(parameters, { facts, go }) {
       [cards, images] = [loaded, set];
       placeOf = new Map(cards.map((card, place) => [card.id, place]));
       grid.set(query, set, new Int32Array(rows), { stays });
+      visible = set.total < run.rows ? new Set(grid.rows()) : null;
       rememberRows(grid.rows());
       shelf.set(cards, all ?? set, state, decided);
     } catch (error) {
       if (mine !== turn) return;
-      body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
+      body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => (isFiltered(state) ? change(NO_FILTERS) : refresh()) } }, "Show all images")));
       return;
     }
     const sections = state.clusters.length ? images.sections.length : images.sections.length || cards.filter((card) => card.size).length;
@@ -167,7 +180,8 @@ export async function show(parameters, { facts, go }) {
     sizes.set(state.size);
     await draw({ stays });
     announce(`${count(images.total)} images`);
-    if (state.focus !== null && placeOf.has(state.focus)) {
+    if (inspector.row() !== null && stays) inspector.showImage(/** @type {number} */ (inspector.row()));
+    else if (state.focus !== null && placeOf.has(state.focus)) {
       shelf.mark(state.focus);
       inspector.showCluster(state.focus, state, cards, nameOf);
     }
@@ -184,7 +198,7 @@ export async function show(parameters, { facts, go }) {
     }
     if (state.view === "map") {
       body.replaceChildren(map.root);
-      await map.show(run, state, cards, { nameOf, colourOf, visible: images.total < run.rows ? new Set(grid.rows()) : null });
+      await map.show(run, state, cards, { nameOf, colourOf, visible });
       return;
     }
     body.replaceChildren(images.total ? grid.root : h("div", { class: "empty" }, h("p", null, "No image passes the filters."), h("button", { class: "button", type: "button", on: { click: () => change(NO_FILTERS) } }, "Show all images")));
@@ -194,14 +208,27 @@ export async function show(parameters, { facts, go }) {
 
   /** Follows a decision: the decided clusters come with the first one, and go with the last. */
   async function follow() {
+    if (!root.isConnected) {
+      isStale = true; // until it is shown again
+      return;
+    }
+    isStale = false;
     tray.fill();
     const before = defaultGrouping(run);
     run = await getRun();
     dial.fill(run.groupings);
     const names = run.groupings.map((/** @type {any} */ each) => each.name);
     if (state.grouping === before || !names.includes(state.grouping)) state.grouping = defaultGrouping(run);
+    const { cards: all } = await getOnce("clusters", { grouping: state.grouping });
+    const numbers = new Set(all.map((/** @type {any} */ card) => card.id));
+    if (state.level === null) {
+      state.clusters = state.clusters.filter((cluster) => numbers.has(cluster));
+      state.pair = state.pair.filter((cluster) => numbers.has(cluster));
+      if (state.focus !== null && !numbers.has(state.focus)) state.focus = null;
+    }
     await refresh({ stays: true });
   }
+  let isStale = false;
   const stop = onDecision(follow);
 
   const commands = () => [
@@ -222,7 +249,7 @@ export async function show(parameters, { facts, go }) {
       { words: "Exclude the selected images", key: "X", run: tray.exclude },
       { words: "Move the selected images", key: "M", run: tray.move },
       { words: "Undo the last decision", key: "U", run: undo },
-      ...(state.focus === null ? [] : [{ words: "Name the cluster", key: "N", run: () => actions.name(/** @type {number} */ (state.focus)) }]),
+      ...(state.focus === null || !canDecide() ? [] : [{ words: "Name the cluster", key: "N", run: () => actions.name(/** @type {number} */ (state.focus)) }]),
     ] : []),
     ...cards.filter((card) => card.size).slice(0, 500).map((card) => ({ words: `Go to ${nameOf(card.id)}`, run: () => openCluster(card.id) })),
   ];
@@ -234,6 +261,7 @@ export async function show(parameters, { facts, go }) {
     root,
     shown: () => grid.restore(),
     restored: () => {
+      if (isStale) follow();
       grid.restore();
       shelf.restore();
       rememberRows(grid.rows());
@@ -283,7 +311,7 @@ export async function show(parameters, { facts, go }) {
       t: () => selection.size && tray.tag(),
       x: () => selection.size && tray.exclude(),
       m: () => selection.size && tray.move(),
-      n: () => state.focus !== null && actions.name(state.focus),
+      n: () => state.focus !== null && canDecide() && actions.name(state.focus),
       u: undo,
     };
     if (!(key in keys)) return false;
@@ -293,3 +321,14 @@ export async function show(parameters, { facts, go }) {
   }
 }
 
+
+/**
+ * The clusters that images can be moved to, as decided or the run's own.
+ *
+ * @returns {Promise<[number, string][]>}
+ */
+async function listTargets(run) {
+  const grouping = defaultGrouping(run);
+  const { cards } = await getOnce("clusters", { grouping });
+  return cards.filter((/** @type {any} */ card) => card.size).map((/** @type {any} */ card) => [card.id, cardName(card, grouping)]);
+}

@@ -163,3 +163,72 @@ def test_the_page_does_not_decide_where_the_server_is_read_only(served, browser)
             page.locator(".inspector").get_by_role("button", name="Name", exact=True).count() == 0
         )
         assert served.json("/api/edits")["length"] == 0
+
+
+def test_nothing_is_decided_about_clusters_that_are_no_decided_ones(editable, browser):
+    """Numbers of a level of the hierarchy, or of another k, mean other clusters."""
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        for path in ("?level=3&focus=13", "?grouping=k-3&focus=1"):
+            seen.open(path)
+            expect(page.locator(".inspector h2")).to_be_visible()
+            expect(page.locator(".inspector")).to_contain_text("the clusters of this run")
+            page.keyboard.press("n")
+            expect(page.locator("dialog")).to_have_count(0)
+        page.locator(TILES).first.click(modifiers=["Control"])
+        page.keyboard.press("m")
+        shown = page.locator("dialog option").all_inner_texts()
+        own = [card["names"][0]["caption"] for card in editable.json("/api/clusters")["cards"]]
+        assert shown == own
+
+
+def test_review_names_clusters_by_their_numbers_after_a_merge(editable, browser):
+    answer = editable.client.post("/api/edits", json={"op": "merge", "clusters": [0, 1], "seen": 0})
+    assert answer.status_code == 200
+    cards = editable.json("/api/clusters", grouping="decided")["cards"]
+    assert [card["id"] for card in cards] == [0, 2, 3, 4]
+    largest = max(cards, key=lambda card: card["size"])
+    with visit(browser, editable.port) as seen:
+        seen.open("review?queue=unnamed")
+        caption = largest["names"][0]["caption"]
+        expect(seen.page.locator(".review-facts h2")).to_have_text(caption)
+        seen.page.keyboard.press("k")
+        expect(seen.page.locator("main [role=status]")).to_have_text("2 of 4")
+    assert editable.json("/api/edits")["names"] == {str(largest["id"]): caption}
+
+
+def test_decisions_made_elsewhere_appear_on_an_open_page(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("")
+        new = {"op": "name", "clusters": [2], "value": "from a shell", "seen": 0}
+        assert editable.client.post("/api/edits", json=new).status_code == 200
+        # As every 15 seconds.
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".shelf-name", has_text="from a shell")).to_be_visible()
+        # Undo takes back what was decided here, and nothing of others.
+        page.locator("h1").click()
+        page.keyboard.press("u")
+        expect(page.locator("#toast")).to_contain_text("nothing to undo")
+        assert decisions(editable) == [("name", "from a shell")]
+
+
+def test_excluded_images_are_no_hits_on_the_page(editable, browser):
+    hits = editable.json("/api/search", row=7, n=5)["hits"]
+    gone = hits[1]
+    new = {"op": "exclude", "rows": [gone["row"]], "seen": 0}
+    assert editable.client.post("/api/edits", json=new).status_code == 200
+    with visit(browser, editable.port) as seen:
+        seen.open("search?row=7")
+        expect(seen.page.locator(".results .tile")).to_have_count(59)
+        assert gone["key"] not in seen.page.locator(".results .key").all_text_contents()
+
+
+def test_a_page_of_an_earlier_run_decides_nothing(editable):
+    generation = editable.json("/api/run")["generation"]
+    new = {"op": "name", "clusters": [1], "value": "x", "seen": 0}
+    answer = editable.client.post("/api/edits", json={**new, "generation": "0123456789ab"})
+    assert answer.status_code == 409 and "the run has changed" in answer.json()["detail"]
+    assert editable.json("/api/edits")["length"] == 0
+    answer = editable.client.post("/api/edits", json={**new, "generation": generation})
+    assert answer.status_code == 200

@@ -16,11 +16,12 @@ import { tile } from "../tiles.js";
 export function makeCompare({ choose, actions }) {
   const root = h("div", { class: "scroller compare" });
   let turn = 0;
-  selection.onChange(() => {
+  const stop = selection.onChange(() => {
     for (const pick of root.querySelectorAll(".pick")) if (pick instanceof HTMLElement) pick.setAttribute("aria-checked", String(selection.has(Number(pick.dataset.row))));
   });
   return {
     root,
+    stop,
     /**
      * @param {State} state
      * @param {any[]} cards

@@ -1,7 +1,7 @@
 // Review: one image, or one cluster, after the other, one decision a key.
 
 import { makeAddressUpdater } from "../address.js";
-import { get, getBytes, getOnce, imageAddress, query } from "../api.js";
+import { get, getBytes, getOnce, getRun, imageAddress, query } from "../api.js";
 import { choices, count, counted, decimal, h } from "../dom.js";
 import { DECIDED, cardName, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
@@ -29,9 +29,10 @@ const QUEUES = {
   look: { words: "Needs a look", why: "Decisions that could not be applied as a whole." },
 };
 
-export async function show(parameters, { facts: run, go }) {
+export async function show(parameters, { go }) {
   const updateAddress = makeAddressUpdater();
   await loadDecisions();
+  const run = await getRun();
   const name = parameters.queue in QUEUES ? parameters.queue : "doubtful";
   const grouping = defaultGrouping(run);
   /** @type {Map<number, any>} */

@@ -44,9 +44,10 @@ export async function showCluster(parameters, context) {
 }
 
 export async function show(parameters, { facts, go }) {
-  let run = facts;
+  let run = facts; // as it was before decisions were read
   const updateAddress = makeAddressUpdater();
   await loadDecisions();
+  run = await getRun();
   const state = readState(parameters, run);
   /** @type {any[]} */
   let cards = [];
@@ -269,6 +270,7 @@ export async function show(parameters, { facts, go }) {
     closed: () => {
       grid.stop();
       map.close();
+      compare.stop();
       tray.stop();
       stop();
     },

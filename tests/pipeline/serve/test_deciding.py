@@ -169,7 +169,8 @@ def test_nothing_is_decided_about_clusters_that_are_no_decided_ones(editable, br
     """Numbers of a level of the hierarchy, or of another k, mean other clusters."""
     with visit(browser, editable.port) as seen:
         page = seen.page
-        for path in ("?level=3&focus=13", "?grouping=k-3&focus=1"):
+        node = editable.json("/api/set", level=3)["sections"][0]["cluster"]
+        for path in (f"?level=3&focus={node}", "?grouping=k-3&focus=1"):
             seen.open(path)
             expect(page.locator(".inspector h2")).to_be_visible()
             expect(page.locator(".inspector")).to_contain_text("the clusters of this run")

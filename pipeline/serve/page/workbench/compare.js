@@ -56,8 +56,8 @@ export function makeCompare({ choose, actions }) {
           h("p", { class: "quiet" }, `Similarity ${percent(facts.alike)}. ${verdict(facts)}`),
           actions(pair, facts) ?? "",
           h("div", { class: "pair" }, facts.sides.map((/** @type {any} */ side, /** @type {number} */ place) => h("section", { "aria-label": nameOf(pair[place]) },
-            h("h3", null, "Typical"), grid(side.typical),
-            h("h3", null, `Might be ${nameOf(pair[1 - place])}`),
+            h("h2", null, "Typical"), grid(side.typical),
+            h("h2", null, `Might be ${nameOf(pair[1 - place])}`),
             side.near.length ? grid(side.near) : h("p", { class: "quiet" }, "No image is nearer to the other cluster.")))));
       } catch (error) {
         if (mine === turn) root.replaceChildren(h("div", { class: "pair" }, pickers), h("p", { class: "empty", role: "alert" }, error.message));

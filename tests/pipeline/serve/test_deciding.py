@@ -175,10 +175,11 @@ def test_nothing_is_decided_about_clusters_that_are_no_decided_ones(editable, br
             expect(page.locator(".inspector h2")).to_be_visible()
             expect(page.locator(".inspector")).to_contain_text("the clusters of this run")
             page.keyboard.press("n")
-            expect(page.locator("dialog")).to_have_count(0)
+            expect(page.locator("dialog[open]")).to_have_count(0)
         page.locator(TILES).first.click(modifiers=["Control"])
         page.keyboard.press("m")
-        shown = page.locator("dialog option").all_inner_texts()
+        expect(page.locator("dialog[open] option")).to_have_count(5)
+        shown = page.locator("dialog[open] option").all_inner_texts()
         own = [card["names"][0]["caption"] for card in editable.json("/api/clusters")["cards"]]
         assert shown == own
 

@@ -81,7 +81,7 @@ def test_all_views_work_with_photographs(photos, browser, tmp_path, size):
         assert page.locator(".results .tile .key").first.text_content() == key
         seen.shoot("photos-upload")
         seen.open("map")
-        page.wait_for_selector(f"[data-drawn='{ROWS}']")
+        page.wait_for_selector(f"[data-drawn][data-points='{ROWS}']")
         seen.shoot("photos-map")
         seen.open("run")
         expect(page.get_by_text("k-means on the embeddings")).to_be_visible(timeout=60_000)

@@ -68,7 +68,7 @@ def test_two_processes_take_the_steps_of_one(settings: dict[str, Any]) -> None:
     assert two["size"] == 2
     for ours, theirs in zip(two["losses"], one["losses"], strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
-    # Adam divides a gradient by its size: where it is nearly zero, its rounding, which processors do
-    # differently, moves a weight by a share of the rate.
+    # Adam divides a gradient by its size: where it is nearly zero, its rounding, which differs
+    # between processors, moves a weight by a share of the rate.
     for name, values in one["state"].items():
         assert two["state"][name] == pytest.approx(values, abs=5e-5), name

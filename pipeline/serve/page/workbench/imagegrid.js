@@ -8,6 +8,7 @@ import { imagePages } from "./pages.js";
 
 /** @type {Record<string, number>} */
 const SIDES = { S: 84, M: 132, L: 200, XL: 320 }; // pixels of a tile
+const SMALL = 170; // pixels that an image of 128 on its shorter side fills
 const GAP = 8;
 const HEADING = 46;
 const FOOT = 18; // below each section
@@ -165,10 +166,10 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
    * @param {number} index
    */
   function fill(tile, item, index) {
-    const isSmall = width < 150;
+    const isSmall = width * window.devicePixelRatio <= SMALL;
     const alt = `${item.key}, confidence ${decimal(item.confidence)}`;
     const link = h("a", { class: "tile", href: imageLink(item), tabindex: index === focused ? 0 : -1, dataset: { row: item.row, place: index }, on: { focus: () => { settle(index); onFocus(item.row); } } },
-      image(item.row, isSmall ? 128 : 256, alt, { loading: "eager" }),
+      image(item.row, isSmall ? 128 : 256, alt, { loading: "eager", fetchpriority: "high" }),
       h("span", { class: item.confidence < 0.5 ? "bar low" : "bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * item.confidence}%` } })));
     const pick = h("button", { class: "pick", type: "button", role: "checkbox", tabindex: -1, "aria-label": `Select ${item.key}`, on: { click: (/** @type {MouseEvent} */ event) => choose(index, event.shiftKey) } });
     tile.replaceChildren(link, pick);

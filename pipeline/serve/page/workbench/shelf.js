@@ -38,7 +38,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
       h("span", { class: "colour", style: { background: colourOf(section.cluster) } }),
       h("span", { class: "shelf-name" }, name),
       h("span", { class: "number quiet" }, count(section.size)),
-      h("span", { class: "shelf-images", "aria-hidden": "true" }, (card?.typical ?? []).slice(0, THUMBNAILS).map((member) => image(member.row, 128, "", { width: 26, height: 26 }))),
+      h("span", { class: "shelf-images", "aria-hidden": "true" }, (card?.typical ?? []).slice(0, THUMBNAILS).map((member) => image(member.row, 128, "", { width: 26, height: 26, fetchpriority: "low" }))),
       meter(card?.confidence ?? null)));
   }
 

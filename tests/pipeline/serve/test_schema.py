@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import (
 
 from .server import serve
 
-# Loads what schemathesis loads on first use. Python 3.11 counts the depth of all threads that compile
-# together, so that compiling it beside the thread of a server can fail with a SystemError.
+# Loads what schemathesis loads on first use: beside the thread of a server, compiling it can fail
+# with a SystemError, because Python 3.11 counts the depth of all threads that compile as one.
 schemathesis.openapi.from_dict(
     {"openapi": "3.1.0", "info": {"title": "none", "version": "1"}, "paths": {}}
 )

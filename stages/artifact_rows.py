@@ -178,3 +178,10 @@ def _read_group(path: Path, group: int, out: np.ndarray) -> None:
             flat = batch.column(0).flatten().to_numpy(zero_copy_only=False)
             out[row : row + len(batch)] = flat.reshape(len(batch), -1)
             row += len(batch)
+
+
+def pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
+    """At most n of some row numbers, at even distances."""
+    if len(rows) <= n:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]

@@ -9,6 +9,7 @@ import numpy as np
 from ..store import ConfigError, Product, Scratch
 from ..store.digest import digest_json
 from ..store.kinds import SPRITES, Kind
+from .artifact_rows import pick_evenly
 from .contract import Inputs, Part, Runtime, Stage
 from .embedded_images import map_images
 from .sources.images.pixels import UndecodableImage, decode
@@ -140,15 +141,8 @@ class DrawSprites(Stage):
 
 def choose_drawn(n: int, images: int) -> np.ndarray:
     """The rows that are drawn: of those that a map of n rows shows, at most `images`, ascending."""
-    shown = _pick_evenly(np.arange(n), MAX_POINTS)
-    return _pick_evenly(shown, images)
-
-
-def _pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
-    """At most n of the rows, at even distances."""
-    if len(rows) <= n:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]
+    shown = pick_evenly(np.arange(n), MAX_POINTS)
+    return pick_evenly(shown, images)
 
 
 def _draw_square(entry: Entry | None) -> "Image.Image | None":

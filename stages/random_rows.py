@@ -29,7 +29,7 @@ def random_rows(artifact: Artifact, folder: Path) -> Iterator[Callable[[np.ndarr
         def read(rows: np.ndarray) -> np.ndarray:
             if not len(rows):
                 return np.empty((0, width), np.float16)
-            # Mapped anew each time: pages that were read leave the process with the mapping.
+            # Mapped again each time: pages that were read leave the process with the mapping.
             mapped = np.memmap(file, np.float16, "r", shape=(artifact.rows, width))
             return np.asarray(mapped)[rows]
 

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from ...stages.artifact_rows import pick_evenly
 from ...store import MissingError
 from ..view.spectra import second_moment, singular_values
 from .decided import DECIDED
 from .image_facts import list_items
 from .models import Card, ClusterFacts, Items, Near, NodeCard, Part, Space
-from .open_run import OpenRun, pick_evenly
+from .open_run import OpenRun
 from .partition import Partition, count_overlaps
 from .similarity import cosines, union_products
 from .tree import Tree
@@ -49,20 +50,16 @@ def describe_cluster(opened: OpenRun, grouping: str, cluster: int) -> ClusterFac
     card: Card = cards[cluster]
     sample = pick_evenly(rows, _SAMPLE_ROWS)
     node, closest = (cluster, None) if is_node else _find_closest_node(opened, grouping, cluster)
-    confidences = partition.confidence[rows]
-    histogram = np.bincount(
-        np.minimum((confidences * _BINS).astype(np.int64), _BINS - 1), minlength=_BINS
-    )
     return ClusterFacts(
         card=card,
         grouping=grouping,
         near=_near_nodes(opened, cluster) if is_node else _near(opened, grouping, cluster),
         closest_node=closest,
         **_relatives(opened, opened.clusters.tree, node),
-        histogram=histogram.tolist(),
+        histogram=count_confidences(partition.confidence[rows]),
         singular_values=_singular_values(opened, sample),
         sampled=len(sample),
-        labels=_most_frequent_labels(opened, rows),
+        labels=most_frequent_labels(opened, rows, _MAX_LABELS),
     )
 
 
@@ -162,8 +159,15 @@ def _singular_values(opened: OpenRun, sample: np.ndarray) -> dict[Space, list[fl
     return by_space
 
 
-def _most_frequent_labels(opened: OpenRun, rows: np.ndarray) -> list[tuple[str, int]]:
+def count_confidences(confidences: np.ndarray) -> list[int]:
+    """Rows by confidence, in equal bins from 0 to 1."""
+    bins = np.minimum((confidences * _BINS).astype(np.int64), _BINS - 1)
+    return np.bincount(bins, minlength=_BINS).tolist()
+
+
+def most_frequent_labels(opened: OpenRun, rows: np.ndarray, most: int) -> list[tuple[str, int]]:
+    """The labels of some rows with their numbers of rows, the most frequent first."""
     codes, names = opened.labels
     counts = np.bincount(codes[rows] + 1, minlength=len(names) + 1)[1:]
-    order = (-counts).argsort(kind="stable")[:_MAX_LABELS].tolist()
+    order = (-counts).argsort(kind="stable")[:most].tolist()
     return [(names[code], int(counts[code])) for code in order if counts[code]]

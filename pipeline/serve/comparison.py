@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from ...stages.artifact_rows import pick_evenly
 from ...store import QueryError
 from .cluster_facts import find_rows
 from .image_facts import list_items
-from .open_run import OpenRun, pick_evenly
+from .open_run import OpenRun
 from .partition import Partition
 from .set_models import Compared, Comparison, Side
 

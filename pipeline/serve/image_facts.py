@@ -14,14 +14,21 @@ from .partition import Partition
 from .places import split_place
 
 
-def list_items(opened: OpenRun, rows: np.ndarray, partition: Partition) -> list[Item]:
-    """What a grid shows of some rows."""
+def list_items(
+    opened: OpenRun, rows: np.ndarray, partition: Partition, numbers: np.ndarray | None = None
+) -> list[Item]:
+    """What a grid shows of some rows.
+
+    `numbers` are those that the clusters of the partition stand for, where they are others.
+    """
     fields = opened.rows.read(rows.tolist(), ("key", "shard", "width", "height"))
-    clusters, confidences = partition.cluster[rows].tolist(), partition.confidence[rows].tolist()
+    clusters, confidences = partition.cluster[rows], partition.confidence[rows].tolist()
+    if numbers is not None:
+        clusters = numbers[clusters]
     return [
         Item(row=row, cluster=cluster, confidence=round(confidence, 4), **known)
         for row, cluster, confidence, known in zip(
-            rows.tolist(), clusters, confidences, fields, strict=True
+            rows.tolist(), clusters.tolist(), confidences, fields, strict=True
         )
     ]
 

@@ -6,16 +6,17 @@ from ...store import MissingError, QueryError
 from ..curation.near_duplicates import COPIES
 from ..view.conditions import match_where
 from ..view.facts import FAR
+from .cluster_facts import count_confidences, most_frequent_labels
 from .damage import reading
 from .decided import DECIDED
 from .groups import Groups, ImageSet
+from .image_facts import list_items
 from .models import Item
 from .open_run import OpenRun
 from .partition import Partition
 from .set_models import ClusterOrder, Section, SetFacts, SetQuery
 
 _MAX_LABELS = 100
-_BINS = 20
 
 
 def find_set(opened: OpenRun, query: SetQuery) -> ImageSet:
@@ -176,16 +177,11 @@ def _sorted_clusters(groups: Groups, sort: ClusterOrder) -> list[int]:
 
 def describe_set(opened: OpenRun, images: ImageSet) -> SetFacts:
     """A set in brief."""
-    codes, names = opened.labels
-    counts = np.bincount(codes[images.rows] + 1, minlength=len(names) + 1)[1:]
-    frequent = (-counts).argsort(kind="stable")[:_MAX_LABELS].tolist()
-    confidence = images.groups.partition.confidence[images.rows]
-    bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
     return SetFacts(
         total=len(images.rows),
         sections=images.sections,
-        labels=[(names[code], int(counts[code])) for code in frequent if counts[code]],
-        confidences=np.bincount(bins, minlength=_BINS).tolist(),
+        labels=most_frequent_labels(opened, images.rows, _MAX_LABELS),
+        confidences=count_confidences(images.groups.partition.confidence[images.rows]),
         novel=int((opened.clusters.novelty[images.rows] > FAR).sum()),
     )
 
@@ -193,13 +189,4 @@ def describe_set(opened: OpenRun, images: ImageSet) -> SetFacts:
 def list_images(opened: OpenRun, images: ImageSet, offset: int, limit: int) -> list[Item]:
     """What a grid shows of a part of a set."""
     rows = images.rows[offset : offset + limit]
-    partition = images.groups.partition
-    clusters = images.groups.numbers[partition.cluster[rows]].tolist()
-    fields = opened.rows.read(rows.tolist(), ("key", "shard", "width", "height"))
-    confidences = partition.confidence[rows].tolist()
-    return [
-        Item(row=row, cluster=cluster, confidence=round(confidence, 4), **known)
-        for row, cluster, confidence, known in zip(
-            rows.tolist(), clusters, confidences, fields, strict=True
-        )
-    ]
+    return list_items(opened, rows, images.groups.partition, images.groups.numbers)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...stages.artifact_rows import pick_evenly
 from ...stages.edits.edit import Edit
 from ...store import CppPipeError, MissingError, Store, StoreError
 from ...store.digest import digest_json
@@ -169,13 +170,6 @@ def _find_places(run: Run) -> Places:
     places = (root, os.path.realpath(root), *run.record.sources.values())
     own = {os.getcwd(), os.path.realpath(os.getcwd()), os.path.expanduser("~")}
     return Places(own | {split_place(place)[0] for place in places})
-
-
-def pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
-    """At most n of the rows, at even distances."""
-    if len(rows) <= n:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]
 
 
 def generation_of(run: Run) -> str:

@@ -8,13 +8,14 @@ from fastapi import FastAPI, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...stages.artifact_rows import pick_evenly
 from ...stages.draw_sprites import MAX_POINTS
 from ...store import Artifact, MissingError
 from ..view.facts import find_readable
 from .cluster_facts import TREE
 from .damage import reading
 from .map_models import MapFacts, SpriteFacts
-from .open_run import CurrentRun, OpenRun, pick_evenly
+from .open_run import CurrentRun, OpenRun
 from .responses import (
     BINARY,
     ERROR_RESPONSES,

@@ -44,6 +44,14 @@ export const shareBar = (label, length, share) => h("li", null,
   h("span", { class: "share" }, percent(share)));
 
 /**
+ * An entry of a list of facts.
+ *
+ * @param {string} name
+ * @param {string} value
+ */
+export const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
+
+/**
  * Orders of clusters, as the server knows them.
  *
  * @type {Record<string, string>}

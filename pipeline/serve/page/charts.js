@@ -16,20 +16,6 @@ const WIDTH = 360;
  */
 export const scale = (from, to, first, last) => /** @param {number} value */ (value) => first + ((last - first) * (value - from)) / (to - from || 1);
 
-/**
- * Ticks of a logarithmic scale: 1, 2, 5, 10, …
- *
- * @param {number} from
- * @param {number} to
- */
-export function logTicks(from, to) {
-  const ticks = [];
-  for (let power = 1; power <= to; power *= 10) {
-    for (const digit of [1, 2, 5]) if (digit * power >= from && digit * power <= to) ticks.push(digit * power);
-  }
-  return ticks;
-}
-
 /** @param {Point[]} points */
 export const path = (points) => points.map(([x, y], place) => `${place ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 

@@ -1,55 +1,7 @@
-// A grid of images that grows while one scrolls, and that arrow keys move through.
+// A grid of images that arrow keys move through.
 
-import { announce, count, h } from "./dom.js";
+import { h } from "./dom.js";
 import { remember } from "./imagelist.js";
-
-const PAGE = 60; // items of one request
-const LOAD_AHEAD = 800; // pixels below the window from which more items are loaded
-
-/**
- * A grid of the items that `load(offset, limit)` gives, drawn by `draw` as they are needed.
- *
- * @param {string} label
- * @param {(offset: number, limit: number) => Promise<{total: number, items: any[]}>} load
- * @param {(item: any) => HTMLElement} draw
- */
-export function growingGrid(label, load, draw) {
-  const list = h("ul", { class: "grid", "aria-label": label });
-  const more = h("div", { class: "waiting", hidden: true }, "loading more images");
-  const sentinel = h("div", { class: "sentinel" });
-  const root = h("div", null, list, sentinel, more);
-  /** @type {any[]} */
-  const items = [];
-  let total = Infinity;
-  let isLoading = false;
-
-  async function next() {
-    if (isLoading || items.length >= total) return;
-    isLoading = true;
-    more.hidden = false;
-    try {
-      const page = await load(items.length, PAGE);
-      items.push(...page.items);
-      total = page.items.length ? page.total : items.length;
-      list.append(...page.items.map(draw));
-      remember(list, items);
-      announce(`${count(items.length)} of ${count(total)} images are shown`);
-    } catch (error) {
-      total = items.length;
-      root.append(h("p", { class: "quiet", role: "alert" }, error.message));
-    }
-    isLoading = false;
-    more.hidden = true;
-    // In a tall window the end may be visible again without any scrolling.
-    if (items.length < total && sentinel.getBoundingClientRect().top < window.innerHeight + LOAD_AHEAD) next();
-  }
-
-  const observer = new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting)) next();
-  }, { rootMargin: `${LOAD_AHEAD}px` });
-  observer.observe(sentinel);
-  return root;
-}
 
 /**
  * A grid of items that are all loaded.
@@ -72,10 +24,10 @@ export function fixedGrid(label, items, draw) {
 export function moveFocus(event) {
   const link = event.target;
   if (!(link instanceof HTMLElement) || event.altKey || event.ctrlKey || event.metaKey) return false;
-  const list = link.closest(".grid, .cards");
+  const list = link.closest(".grid");
   if (!list) return false;
   /** @type {HTMLElement[]} */
-  const links = [...list.querySelectorAll("a.tile, a.card")].filter((each) => each instanceof HTMLElement);
+  const links = [...list.querySelectorAll("a.tile")].filter((each) => each instanceof HTMLElement);
   const place = links.indexOf(link);
   if (place < 0) return false;
   const target = links[targetOf(event.key, links, place) ?? -1];

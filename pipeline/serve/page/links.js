@@ -45,6 +45,13 @@ export const DECIDED = "decided";
 export const decidedIn = (run) => (run.groupings.some((each) => each.name === DECIDED) ? DECIDED : null);
 
 /**
+ * The clusters as people decided, where they did, else the run's own.
+ *
+ * @param {{groupings: {name: string}[]}} run
+ */
+export const defaultGrouping = (run) => decidedIn(run) ?? run.groupings[0].name;
+
+/**
  * "k-100" as "k = 100".
  *
  * @param {string} name

@@ -4,7 +4,7 @@ import { makeAddressUpdater } from "./address.js";
 import { get, getOnce } from "./api.js";
 import { announce, choices, counted, decimal, h } from "./dom.js";
 import { fixedGrid } from "./grid.js";
-import { DECIDED, cardName, decidedIn, searchLink } from "./links.js";
+import { DECIDED, cardName, decidedIn, defaultGrouping, searchLink } from "./links.js";
 import { image, tile } from "./tiles.js";
 import { findUpload, keepUpload, searchUpload } from "./upload.js";
 
@@ -91,7 +91,7 @@ const pickFilters = (parameters) => Object.fromEntries(FILTERS.filter((name) => 
 
 /** Form fields for the filters, with the values of the address. */
 async function filterFields(parameters, run) {
-  const { cards } = await getOnce("clusters", { grouping: decidedIn(run) ?? run.groupings[0].name });
+  const { cards } = await getOnce("clusters", { grouping: defaultGrouping(run) });
   const bySize = [...cards].sort((a, b) => b.size - a.size);
   const avoid = h("input", { name: "not_text", type: "text", value: parameters.not_text ?? "", maxlength: 1000, placeholder: "a drawing", autocomplete: "off" });
   const cluster = h("select", { name: "cluster" }, h("option", { value: "" }, "any"), bySize.map((card) => h("option", { value: card.id, selected: String(card.id) === parameters.cluster }, cardName(card))));

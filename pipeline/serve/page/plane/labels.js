@@ -48,7 +48,7 @@ export function middlesOf(coordinates, of, k, isSeen) {
  * @typedef {{x: number, y: number, top: number, size: number, name: string, colour: string, typical: number | null}} Label
  */
 
-/** Labels, placed anew for every view of the plane. */
+/** Labels, placed again for every view of the plane. */
 export function makeLabels() {
   const root = h("div", { class: "plane-labels", "aria-hidden": "true" });
   /** @type {(Label & {width: number, element: HTMLElement | null})[]} */

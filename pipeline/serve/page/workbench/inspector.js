@@ -1,7 +1,7 @@
 // The inspector: the image that has the focus, or a cluster, beside the grid.
 
 import { get, getOnce, getRun, imageAddress } from "../api.js";
-import { captions, mini, shareBar } from "../cards.js";
+import { captions, fact, mini, shareBar } from "../cards.js";
 import { figure, histogram, singularValues } from "../charts.js";
 import { count, decimal, h, percent } from "../dom.js";
 import { DECIDED, TREE, decidedIn, imageLink, placeIn, searchLink } from "../links.js";
@@ -110,12 +110,6 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
     },
   };
 }
-
-/**
- * @param {string} name
- * @param {string} value
- */
-const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
 
 /**
  * @param {string} title

@@ -3,10 +3,10 @@
 import { makeAddressUpdater } from "../address.js";
 import { get, getBytes, getOnce, getRun, imageAddress, query } from "../api.js";
 import { choices, count, counted, decimal, h } from "../dom.js";
-import { DECIDED, cardName, imageLink, placeIn } from "../links.js";
+import { fact } from "../cards.js";
+import { DECIDED, cardName, defaultGrouping, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
 import { askText, decide, decided, describe, loadDecisions, undo } from "./decisions.js";
-import { defaultGrouping } from "./state.js";
 import { askCluster } from "./tray.js";
 
 const NEAREST = 3; // images beside a copy, the one to keep among them
@@ -228,10 +228,3 @@ function decisionQueue() {
  * @param {any} card
  */
 const typical = (card, most = 12) => h("div", { class: "review-typical", "aria-hidden": "true" }, card.typical.slice(0, most).map((/** @type {any} */ member) => image(member.row, 128, "", { width: 72, height: 72 })));
-
-/**
- * @param {string} name
- * @param {string} value
- */
-const fact = (name, value) => h("div", null, h("dt", null, name), h("dd", null, value));
-

@@ -2,7 +2,7 @@
 
 import { query } from "../api.js";
 import { SORTS } from "../cards.js";
-import { DECIDED } from "../links.js";
+import { defaultGrouping } from "../links.js";
 
 /** @typedef {"grid" | "map" | "compare"} Shown */
 /** @typedef {"S" | "M" | "L" | "XL"} Size */
@@ -78,12 +78,6 @@ export function readState(given, run) {
     focus: numbers(given.focus)[0] ?? null,
     pair: numbers(given.pair).slice(0, 2),
   };
-}
-
-/** The clusters as people decided, where they did, else the run's own. */
-export function defaultGrouping(run) {
-  const decided = run.groupings.find((/** @type {any} */ each) => each.name === DECIDED);
-  return (decided ?? run.groupings[0]).name;
 }
 
 /**

@@ -4,7 +4,7 @@ import { makeAddressUpdater } from "../address.js";
 import { RequestError, get, getBytes, getOnce, getRun } from "../api.js";
 import { announce, choices, count, counted, h } from "../dom.js";
 import { rememberRows } from "../imagelist.js";
-import { DECIDED, TREE, cardName } from "../links.js";
+import { DECIDED, TREE, cardName, defaultGrouping } from "../links.js";
 import { missing } from "../missing.js";
 import { colour, treeColours } from "../palette.js";
 import { selection } from "../selection.js";
@@ -17,7 +17,7 @@ import { makeMap } from "./imagemap.js";
 import { makeInspector } from "./inspector.js";
 import { openPalette } from "./palette.js";
 import { makeShelf } from "./shelf.js";
-import { NO_FILTERS, ORDERS, SIZES, addressOf, defaultGrouping, isFiltered, readState, setQuery } from "./state.js";
+import { NO_FILTERS, ORDERS, SIZES, addressOf, isFiltered, readState, setQuery } from "./state.js";
 import { makeTray } from "./tray.js";
 
 const VIEW_FIELDS = new Set(["view", "pair"]); // which change how the set is shown, and not the set

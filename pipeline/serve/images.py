@@ -4,11 +4,13 @@ import io
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...store import Artifact, MissingError
 from ..run import Run
-from ..view.images import decode_row, read_row
+from ..view.images import IMAGE_COLUMNS, decode_row, read_image
+from .row_fields import RowFields
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,9 +21,13 @@ SIZES = (128, 256, 1280)
 MAX_BYTES = 64 * 2**20
 """Of small images in memory: some 10,000 of them."""
 
+STRIP_SIDE = 48
+"""Pixels of an image in a strip: of 20 pixels on a screen of high resolution."""
+
 _LARGE = 1280
-_MAX_ASPECT = 2
-"""Longer over shorter side of a small image; the rest is cropped at both ends."""
+_MAX_ASPECT = 4
+"""Longer over shorter side of a small image that has its full size; a longer one has a smaller."""
+_GREY = (128, 128, 128)
 _QUALITY = 84
 _MAX_DECODERS = 2
 """Images decoded at the same time: one may have 90 megapixels, which are 270 MB."""
@@ -38,7 +44,8 @@ MEDIA_TYPES = {
 class Images:
     """Images of a run by row and size. Safe to call from any thread."""
 
-    def __init__(self, run: Run, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, run: Run, rows: RowFields, max_bytes: int = MAX_BYTES) -> None:
+        self._rows = rows
         self._embeddings: Artifact = run.artifact("embeddings")
         self._sources = run.record.sources
         self._max_bytes = max_bytes
@@ -66,6 +73,31 @@ class Images:
                 self._store((row, size), image)
         return image
 
+    def strip(self, rows: Sequence[int]) -> bytes:
+        """Some images side by side in one JPEG, each a square of `STRIP_SIDE` pixels.
+
+        An image that cannot be read is grey; MissingError if none of them can.
+        """
+        from PIL import Image, ImageOps
+
+        strip = Image.new("RGB", (STRIP_SIDE * len(rows), STRIP_SIDE), _GREY)
+        troubles = []
+        for place, row in enumerate(rows):
+            try:
+                data, _ = self.get(row, SIZES[0])
+            except MissingError as error:
+                troubles.append(error)
+                continue
+            with Image.open(io.BytesIO(data)) as image:
+                image.draft("RGB", (STRIP_SIDE, STRIP_SIDE))
+                square = ImageOps.fit(image.convert("RGB"), (STRIP_SIDE, STRIP_SIDE))
+            strip.paste(square, (place * STRIP_SIDE, 0))
+        if len(troubles) == len(rows):
+            raise troubles[0]
+        encoded = io.BytesIO()
+        strip.save(encoded, "JPEG", quality=_QUALITY)
+        return encoded.getvalue()
+
     def original(self, row: int) -> tuple[bytes, str]:
         """The bytes that were embedded, with their media type; MissingError if they are gone.
 
@@ -82,7 +114,8 @@ class Images:
     def _read(self, row: int) -> bytes:
         if not 0 <= row < self._embeddings.rows:
             raise MissingError(f"row must be from 0 to {self._embeddings.rows - 1}, got {row}")
-        return read_row(self._embeddings, self._sources, row)
+        (columns,) = self._rows.read([row], IMAGE_COLUMNS)
+        return read_image(self._embeddings, self._sources, row, columns)
 
     def _store(self, name: tuple[int, int], image: tuple[bytes, str]) -> None:
         with self._lock:
@@ -100,7 +133,7 @@ def resize(data: bytes, size: int, row: int) -> tuple[bytes, str]:
     image = _fit(image, size) if size == _LARGE else _fill(image, size)
     encoded = io.BytesIO()
     # JPEG would blur an image of few pixels, which is shown enlarged.
-    kind = "PNG" if min(image.size) < SIZES[0] // 2 else "JPEG"
+    kind = "PNG" if max(image.size) < SIZES[0] // 2 else "JPEG"
     image.save(encoded, kind, quality=_QUALITY)
     return encoded.getvalue(), f"image/{kind.lower()}"
 
@@ -117,18 +150,11 @@ def _fit(image: "Image.Image", size: int) -> "Image.Image":
 
 
 def _fill(image: "Image.Image", size: int) -> "Image.Image":
-    """At most `size` pixels on the shorter side, cropped to the maximal aspect."""
+    """At most `size` pixels on the shorter side, and four times that on the longer."""
     from PIL import Image
 
-    width, height = image.size
-    longest = _MAX_ASPECT * min(width, height)
-    box = (
-        max(0, (width - longest) // 2),
-        max(0, (height - longest) // 2),
-        min(width, (width + longest + 1) // 2),
-        min(height, (height + longest + 1) // 2),
-    )
-    cropped = box[2] - box[0], box[3] - box[1]
-    scale = min(1.0, size / min(cropped))
-    width, height = (max(1, round(side * scale)) for side in cropped)
-    return image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=2)
+    scale = min(1.0, size / min(image.size), _MAX_ASPECT * size / max(image.size))
+    if scale == 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)

@@ -73,7 +73,7 @@ class OpenRun:
         self.residency = Residency()
         self.residency.add(self._folder)
         self.finder = Finder(run, self.residency)
-        self.images = Images(run, max_bytes)
+        self.images = Images(run, self.rows, max_bytes)
         self.cached = CachedAnswers()
         """Answers that are the same for every client, whatever is decided."""
         first = self.clusters.groupings[0].name

@@ -1,5 +1,6 @@
 """Routes of a run and its clusters."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -8,11 +9,13 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...store import MissingError
 from .cluster_facts import TREE, describe_cluster, list_cluster
 from .decided import DECIDED
 from .evaluation import Evaluation
 from .facts import describe_run, list_skipped
 from .image_sets import describe_set, find_set
+from .images import SIZES
 from .models import (
     MAX_ROWS,
     Cards,
@@ -29,6 +32,9 @@ from .open_run import CurrentRun, OpenRun
 from .responses import ERROR_RESPONSES, CachedAnswer, json_response, to_json
 from .set_models import SetQuery
 from .workers import Workers
+
+_FIRST_IMAGES, _FIRST_CLUSTERS = 120, 24
+"""Of the grid and of the list beside it: what a large screen shows at first, and some more."""
 
 GroupingFlag = Annotated[
     str | None,
@@ -161,7 +167,7 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
 
 
 def prepare_answers(opened: OpenRun) -> None:
-    """Makes the answers that read all rows, so that no visitor waits for them."""
+    """Makes what the first visitor would wait for: answers that read all rows, and images."""
     own = opened.clusters.groupings[0].name
     _cache(opened, f"clusters {own}", own, lambda opened: _cards(opened, own))
     if opened.clusters.tree is not None:
@@ -170,9 +176,26 @@ def prepare_answers(opened: OpenRun) -> None:
     if opened.decided.holds:
         _cache(opened, f"clusters {DECIDED}", DECIDED, lambda opened: _cards(opened, DECIDED))
         groupings.append(DECIDED)
+    _cache(opened, "run", DECIDED, describe_run)
     for grouping in groupings:
         describe_set(opened, find_set(opened, SetQuery(grouping=grouping)))
+    _draw_images(opened, groupings[-1])
+    for grouping in groupings:
         opened.products(grouping)
+
+
+def _draw_images(opened: OpenRun, grouping: str) -> None:
+    """Draws the small images that the page shows first; none where they cannot be read."""
+    first = find_set(opened, SetQuery(grouping=grouping))
+    cards = {card.id: card for card in opened.clusters.cards(grouping)}
+    beside = [
+        member.row
+        for section in first.sections[:_FIRST_CLUSTERS]
+        for member in cards[section.cluster].typical
+    ]
+    with contextlib.suppress(MissingError):
+        for row in [*first.rows[:_FIRST_IMAGES].tolist(), *beside]:
+            opened.images.get(row, SIZES[0])
 
 
 def _cache(

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from ..report.theme import DARK, LIGHT, variables
 from .guard import VIEWS
 from .open_run import CurrentRun
+from .responses import FOREVER
 from .workers import Workers
 
 _TYPES = {
@@ -25,6 +26,8 @@ _TYPES = {
 def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     """Adds the routes to the application."""
     files = _read_files()
+    version = _version(files)
+    files["index.html"] = (_name_files(files, version), _TYPES[".html"])
 
     async def view(request: Request) -> Response:
         return _file(request, *files["index.html"])
@@ -35,9 +38,12 @@ def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None
 
     @app.get("/static/{name:path}", include_in_schema=False)
     async def static(name: str, request: Request) -> Response:
-        if name not in files:
+        asked, _, rest = name.partition("/")
+        is_fixed = asked == version
+        found = files.get(rest if is_fixed else name)
+        if found is None:
             return Response(f"{name[:40]!r} does not exist\n", 404, media_type="text/plain")
-        return _file(request, *files[name])
+        return _file(request, *found, is_fixed=is_fixed)
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon(request: Request) -> Response:
@@ -62,14 +68,36 @@ def _read_files() -> dict[str, tuple[bytes, str]]:
     return files
 
 
+def _version(files: dict[str, tuple[bytes, str]]) -> str:
+    """A digest of all files: their folder in an address, so that browsers keep them for good."""
+    digest = hashlib.sha256()
+    for name, (data, _) in sorted(files.items()):
+        digest.update(f"{name} {len(data)}\n".encode() + data)
+    return digest.hexdigest()[:16]
+
+
+def _name_files(files: dict[str, tuple[bytes, str]], version: str) -> bytes:
+    """The page with addresses of this version, and all scripts named in its head.
+
+    A browser else learns of a script from those that import it, level by level.
+    """
+    scripts = "".join(
+        f'<link rel="modulepreload" href="static/{name}">\n'
+        for name in sorted(files)
+        if name.endswith(".js")
+    )
+    text = files["index.html"][0].decode().replace("</head>", f"{scripts}</head>")
+    return text.replace('="static/', f'="static/{version}/').encode()
+
+
 @cache
 def _tag(data: bytes) -> str:
     return f'"{hashlib.sha256(data).hexdigest()[:16]}"'
 
 
-def _file(request: Request, data: bytes, media_type: str) -> Response:
+def _file(request: Request, data: bytes, media_type: str, *, is_fixed: bool = False) -> Response:
     tag = _tag(data)
-    headers = {"etag": tag, "cache-control": "no-cache"}
+    headers = {"etag": tag, "cache-control": FOREVER if is_fixed else "no-cache"}
     cached_tags = re.split(r",\s*", request.headers.get("if-none-match", ""))
     if tag in cached_tags:
         return Response(status_code=304, headers=headers)

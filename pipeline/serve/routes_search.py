@@ -21,6 +21,12 @@ from .responses import ERROR_RESPONSES, FOREVER, json_response, to_json
 from .workers import Workers
 
 RowPath = Annotated[int, Path(ge=0, lt=2**31)]
+RowFlag = Annotated[int, Query(ge=0, lt=2**31)]
+MAX_STRIP = 8
+GenerationFlag = Annotated[
+    str | None,
+    Query(max_length=40, description="The run's `generation`: lets a browser cache the image."),
+]
 CountFlag = Annotated[int, Query(ge=1, le=MAX_ROWS, description="Number of rows.")]
 HitGroupingFlag = Annotated[
     str | None,
@@ -104,12 +110,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
             Literal["128", "256", "1280"],
             Query(description="Pixels: of the shorter side, or of the longer for 1280."),
         ] = "256",
-        v: Annotated[
-            str | None,
-            Query(
-                max_length=40, description="The run's `generation`: lets a browser cache the image."
-            ),
-        ] = None,
+        v: GenerationFlag = None,
     ) -> Response:
         """The image of a row, resized."""
         opened = current.opened
@@ -123,6 +124,22 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
             resized = await workers.run(opened.images.get, row, int(size), kind="images")
         data, media_type = resized
         return Response(data, media_type=media_type, headers=headers)
+
+    @app.get(
+        "/api/strip",
+        responses={**_IMAGE, **ERROR_RESPONSES},
+        tags=["images"],
+        response_model=None,
+    )
+    async def strip(
+        row: Annotated[list[RowFlag], Query(min_length=1, max_length=MAX_STRIP)],
+        v: GenerationFlag = None,
+    ) -> Response:
+        """Small images of some rows side by side, in the order given: one answer for a cluster."""
+        opened = current.opened
+        caching = FOREVER if v == opened.generation else "private, no-cache"
+        data = await workers.run(opened.images.strip, row, kind="images")
+        return Response(data, media_type="image/jpeg", headers={"cache-control": caching})
 
     @app.get(
         "/api/pictures/{row}/original",

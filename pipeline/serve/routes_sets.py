@@ -1,16 +1,20 @@
 """Routes of image sets: what the page shows as a grid, and what filters leave."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import FastAPI, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
+from ..view.column_facts import describe_columns
 from .comparison import compare_clusters
+from .damage import reading
 from .image_sets import describe_set, find_set, list_images
-from .open_run import CurrentRun
-from .responses import BINARY, ERROR_RESPONSES, NUMBERS, json_response, to_json
+from .open_run import CurrentRun, OpenRun
+from .responses import BINARY, ERROR_RESPONSES, NUMBERS, CachedAnswer, json_response, to_json
 from .routes import ClusterGroupingFlag
-from .set_models import Comparison, SetFacts, SetItems, SetPage, SetQuery
+from .set_models import Column, Columns, Comparison, SetFacts, SetItems, SetPage, SetQuery
 from .workers import Workers
 
 MAX_SET_ROWS = 2_000_000
@@ -55,6 +59,16 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             await workers.run(lambda: to_json(compare_clusters(opened, name, a, b)))
         )
 
+    @app.get("/api/columns", response_model=Columns, responses=ERROR_RESPONSES, tags=["sets"])
+    async def columns(request: Request) -> Response:
+        """The columns that `where` may name, with their ranges or most frequent values."""
+        opened = current.opened
+
+        def work() -> CachedAnswer:
+            return opened.cached.get("columns", lambda: CachedAnswer(to_json(_columns(opened))))
+
+        return (await workers.run(work)).response(request)
+
     @app.get(
         "/api/set/rows",
         responses={**ERROR_RESPONSES, **NUMBERS},
@@ -70,3 +84,9 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             return numbers[:MAX_SET_ROWS].astype("<i4").tobytes()
 
         return Response(await workers.run(work), media_type=BINARY)
+
+
+def _columns(opened: OpenRun) -> Columns:
+    with reading(opened.embeddings):
+        found = describe_columns(opened.run)
+    return Columns(columns=[Column(**asdict(column)) for column in found])

@@ -118,3 +118,19 @@ class Comparison(ApiModel):
     alike: float = Field(description="Cosine between the middles of both.")
     sampled: bool = Field(description="Whether only some of their images were compared.")
     sides: list[Side]
+
+
+class Column(ApiModel):
+    """A column that conditions may name: of numbers, or of texts with its most frequent values."""
+
+    name: str
+    rows: int = Field(description="Rows with a value, of those that were read.")
+    smallest: float | None = None
+    largest: float | None = None
+    values: list[tuple[str, int]] | None = None
+
+
+class Columns(ApiModel):
+    """The columns that `where` may name."""
+
+    columns: list[Column]

@@ -22,7 +22,9 @@ from .scores import read_score, slots_of_scores
 if TYPE_CHECKING:
     import numpy as np
 
-_FIELD = "extra:"
+FIELD = "extra:"
+"""Before the name of a JSON field."""
+
 _FORM = re.compile(r"\s*([^<>=!]*[^<>=!\s])\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -65,12 +67,12 @@ class Condition:
     @property
     def field(self) -> str:
         """The JSON field that it names, if it names no column and no score."""
-        return self.name.removeprefix(_FIELD)
+        return self.name.removeprefix(FIELD)
 
     @property
     def number(self) -> float | None:
         """Its value as a finite number, or None."""
-        return _number(self.value)
+        return finite_number(self.value)
 
     def meet_numbers(self, values: "np.ndarray") -> "np.ndarray":
         """Whether each number meets it; none that is NaN does."""
@@ -99,7 +101,7 @@ class Condition:
         """Whether a JSON value meets it: as a number where both are numbers, else as text."""
         if value is None:
             return False
-        number, wanted = _number(value), self.number
+        number, wanted = finite_number(value), self.number
         if number is not None and wanted is not None:
             return bool(_COMPARE[self.op](number, wanted))
         if self.op not in ("=", "!="):
@@ -190,7 +192,7 @@ def _match_fields(
     return met
 
 
-def _number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """A finite number, or a text that is one; None for anything else, truth values included."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -21,13 +21,24 @@ Row = Mapping[str, Any]
 """Key, shard, offset and size of a row, its part, and the facts of that."""
 
 
+IMAGE_COLUMNS = ("key", "shard", "offset", "size")
+"""The columns by which the image of a row is found."""
+
+
 def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> bytes:
     """The encoded image of a row, as it was embedded.
 
     MissingError if the embeddings were imported without images, or the source is gone.
     """
+    (columns,) = read_rows(embeddings, [row], IMAGE_COLUMNS)
+    return read_image(embeddings, sources, row, columns)
+
+
+def read_image(
+    embeddings: Artifact, sources: Mapping[str, str], row: int, columns: Mapping[str, Any]
+) -> bytes:
+    """The same, for who knows the row's `IMAGE_COLUMNS` already."""
     part, _ = embeddings.locate(row)
-    (columns,) = read_rows(embeddings, [row], ("key", "shard", "offset", "size"))
     facts = embeddings.part_names[part].facts
     # Older parts, made when tars were the only sources, do not name theirs.
     source = facts.get("source", "tar" if columns["offset"] is not None else "")

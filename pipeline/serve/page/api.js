@@ -135,3 +135,10 @@ export async function getRun() {
  * @param {number} row
  */
 export const imageAddress = (row, size = 256) => `api/pictures/${row}${query({ size, v: generation })}`;
+
+/**
+ * The address of some rows' images side by side.
+ *
+ * @param {number[]} rows
+ */
+export const stripAddress = (rows) => `api/strip${query({ row: rows, v: generation })}`;

@@ -1,6 +1,6 @@
 // Images and tiles, with a placeholder for an image that cannot be read.
 
-import { imageAddress } from "./api.js";
+import { imageAddress, stripAddress } from "./api.js";
 import { decimal, h } from "./dom.js";
 import { imageLink } from "./links.js";
 
@@ -18,8 +18,21 @@ export function image(row, size, alt, properties = {}) {
   const element = h("img", { src: imageAddress(row, size), alt, loading: "lazy", decoding: "async", ...properties });
   element.addEventListener("load", () => element.classList.toggle("pixels", element.naturalWidth < FEW_PIXELS), { once: true });
   element.addEventListener("error", () => {
-    element.replaceWith(h("span", { class: "gone", role: "img", "aria-label": `${alt || "an image"}: cannot be read` }, "cannot be read"));
+    element.replaceWith(h("span", { class: "gone", role: "img", "aria-label": `${element.alt || "an image"}: cannot be read` }, "cannot be read"));
   }, { once: true });
+  return element;
+}
+
+/**
+ * Small images of some rows side by side, in one file; nothing where none of them can be read.
+ *
+ * @param {number[]} rows
+ * @param {number} side  pixels of each
+ */
+export function strip(rows, side) {
+  if (!rows.length) return null;
+  const element = h("img", { src: stripAddress(rows), alt: "", width: side * rows.length, height: side, decoding: "async", fetchpriority: "low" });
+  element.addEventListener("error", () => element.remove(), { once: true });
   return element;
 }
 

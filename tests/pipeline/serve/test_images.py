@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.serve.images import SIZES, Images, resize
+from cpp_pipe.pipeline.serve.images import SIZES, STRIP_SIDE, Images, resize
+from cpp_pipe.pipeline.serve.row_fields import RowFields
 from cpp_pipe.store import MissingError
 
 from ..cli import SMALL, succeed
@@ -32,15 +33,15 @@ def size_of(data: bytes) -> tuple[int, int]:
     [
         ((800, 600), 128, (171, 128)),
         ((600, 800), 256, (256, 341)),
-        ((3000, 300), 128, (256, 128)),
-        ((300, 3000), 256, (256, 512)),
+        ((3000, 300), 128, (512, 51)),
+        ((300, 3000), 256, (102, 1024)),
         ((100, 90), 256, (100, 90)),
         ((2560, 1440), 1280, (1280, 720)),
         ((9000, 2), 1280, (1280, 1)),
         ((1, 1), 128, (1, 1)),
     ],
 )
-def test_a_small_image_fills_its_square_and_is_never_enlarged(given, size, expected):
+def test_a_small_image_keeps_its_aspect_and_is_never_enlarged(given, size, expected):
     data, _ = resize(encoded(*given), size, 0)
     assert size_of(data) == expected
 
@@ -54,10 +55,11 @@ def test_images_of_few_pixels_keep_every_pixel():
     assert resize(encoded(200, 200), 128, 0)[1] == "image/jpeg"
 
 
-def test_small_images_are_cached_within_a_limit_the_latest_longest(finished):
+def test_small_images_are_cached_within_a_limit_the_latest_longest(finished, tmp_path):
     run = Run.open(finished)
-    limit = 10 * len(Images(run).get(0, 128)[0])
-    images = Images(run, max_bytes=limit)
+    rows = RowFields(run.artifact("embeddings"), tmp_path)
+    limit = 10 * len(Images(run, rows).get(0, 128)[0])
+    images = Images(run, rows, max_bytes=limit)
     for row in range(40):
         images.get(row, 128)
         # In the order of their use, so that looking them up does not change it.
@@ -162,6 +164,25 @@ def test_rows_that_were_imported_without_images_are_reported(tmp_path):
         assert server.json("/api/images/3/neighbours", n=3)["hits"]
 
 
-def test_a_missing_row_has_no_image(finished):
+def test_a_strip_shows_images_side_by_side(served):
+    answer = served.get("/api/strip", row=[3, 4, 5])
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert size_of(answer.content) == (3 * STRIP_SIDE, STRIP_SIDE)
+    with Image.open(io.BytesIO(answer.content)) as strip:
+        squares = [np.asarray(strip)[:, place * STRIP_SIDE :][:, :STRIP_SIDE] for place in range(3)]
+    for square, row in zip(squares, (3, 4, 5), strict=True):
+        with Image.open(io.BytesIO(served.get(f"/api/pictures/{row}", size=128).content)) as alone:
+            own = np.asarray(alone.convert("RGB").resize((STRIP_SIDE, STRIP_SIDE)))
+        others = [np.abs(square.astype(int) - other).mean() for other in squares]
+        assert np.abs(square.astype(int) - own).mean() < 20 < sorted(others)[1]
+    generation = served.json("/api/run")["generation"]
+    fixed = served.get("/api/strip", row=[3], v=generation)
+    assert "immutable" in fixed.headers["cache-control"]
+    assert served.get("/api/strip", row=list(range(9))).status_code == 422
+
+
+def test_a_missing_row_has_no_image(finished, tmp_path):
+    run = Run.open(finished)
+    images = Images(run, RowFields(run.artifact("embeddings"), tmp_path))
     with pytest.raises(MissingError, match="must be from 0 to 59, got 60"):
-        Images(Run.open(finished)).get(60, 128)
+        images.get(60, 128)

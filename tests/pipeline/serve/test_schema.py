@@ -44,6 +44,8 @@ OPERATIONS = [
     ("GET", "/api/rows"),
     ("GET", "/api/pictures/{row}"),
     ("GET", "/api/pictures/{row}/original"),
+    ("GET", "/api/columns"),
+    ("GET", "/api/strip"),
     ("GET", "/api/compare"),
     ("GET", "/api/edits"),
     ("POST", "/api/edits"),

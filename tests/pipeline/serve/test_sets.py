@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from webdataset.writer import TarWriter
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.view.column_facts import describe_columns
 
-from ..cli import succeed
+from ...stages.shards import digit_sample
+from ..cli import DIGITS, succeed
 from .server import Served, serve
 
 
@@ -161,3 +164,38 @@ def test_two_clusters_are_compared_by_the_middles_of_their_features(served, fini
     assert mirrored["sides"] == facts["sides"][::-1]
     assert served.get("/api/compare", a=1, b=1).status_code == 400
     assert served.get("/api/compare", a=1, b=50).status_code == 404
+
+
+def test_columns_are_listed_with_what_conditions_find(served):
+    columns = {column["name"]: column for column in served.json("/api/columns")["columns"]}
+    assert "label" in columns, "digits have labels"
+    for name, column in columns.items():
+        if column["values"] is None:
+            for end in ("smallest", "largest"):
+                assert rows_of(served, where=f"{name} = {column[end]!r}"), (name, end)
+            assert not rows_of(served, where=f"{name} < {column['smallest']!r}")
+            assert not rows_of(served, where=f"{name} > {column['largest']!r}")
+            continue
+        counts = [rows for _, rows in column["values"]]
+        assert counts == sorted(counts, reverse=True)
+        for value, rows in column["values"]:
+            assert len(rows_of(served, where=f"{name} = '{value}'")) == rows, (name, value)
+
+
+def test_columns_of_json_fields_and_scores(tmp_path):
+    store, shard = tmp_path / "store", tmp_path / "a.tar"
+    fields = [
+        {"taken": 2000 + number % 3, "camera": "old" if number % 4 else "new one", "note": "same",
+         "id": f"x{number}", "sharp": number % 2 == 0, "gps": [1, 2], "key": number}
+        for number in range(12)
+    ]  # fmt: skip
+    with TarWriter(str(shard)) as writer:
+        for number, extra in enumerate(fields):
+            writer.write({**digit_sample(number), "json": extra})
+    succeed(store, "embed", "--shards", shard, *DIGITS)
+    found = {column.name: column for column in describe_columns(Run.open(store))}
+    assert (found["taken"].smallest, found["taken"].largest) == (2000, 2002)
+    assert found["camera"].values == [("old", 9), ("new one", 3)]
+    assert found["sharp"].values == [("false", 6), ("true", 6)]
+    assert found["extra:key"].largest == 11, "a field that is named as a column is"
+    assert not {"note", "id", "gps"} & set(found), "of one value, all different, or no value"

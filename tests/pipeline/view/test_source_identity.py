@@ -7,6 +7,7 @@ import pytest
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.images import Images
+from cpp_pipe.pipeline.serve.row_fields import RowFields
 from cpp_pipe.pipeline.view.source_identity import require_inside, require_public_address
 from cpp_pipe.store import MissingError, ShardError
 
@@ -29,6 +30,11 @@ def store(tmp_path, digit_shards) -> Path:
     return tmp_path / "store"
 
 
+def images_of(run: Run, folder: Path) -> Images:
+    """The images of a run as `serve` reads them."""
+    return Images(run, RowFields(run.artifact("embeddings"), folder))
+
+
 @pytest.mark.parametrize("name", ["secret.txt", "other.tar", "image.png", "folder"])
 def test_only_the_shard_that_was_embedded_is_read(store, tmp_path, digit_shards, name):
     place = tmp_path / name
@@ -41,7 +47,7 @@ def test_only_the_shard_that_was_embedded_is_read(store, tmp_path, digit_shards,
     run = Run.open(store)
     for row in (0, run.artifact("embeddings").rows - 1):
         with pytest.raises(MissingError, match="cannot be read"):
-            Images(run).original(row)
+            images_of(run, tmp_path).original(row)
         with pytest.raises(MissingError, match="cannot be read"):
             run.image(row)
 
@@ -67,7 +73,7 @@ def test_a_folder_of_other_files_gives_nothing(tmp_path):
     (tmp_path / "other" / key).write_text("secret")
     name_source(tmp_path / "store", tmp_path / "other")
     with pytest.raises(MissingError, match="changed since it was embedded"):
-        Images(Run.open(tmp_path / "store")).original(0)
+        images_of(Run.open(tmp_path / "store"), tmp_path).original(0)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,16 @@ const AHEAD = 0.5; // of the height in sight, drawn above and below it
 /** @typedef {{cluster: number, start: number, size: number, whole: number, top: number, height: number, body: HTMLElement | null}} Section */
 
 /**
+ * Ends the request for an image that nobody waits for any more.
+ *
+ * @param {HTMLElement} tile
+ */
+function stopLoading(tile) {
+  const shown = tile.querySelector("img");
+  if (shown && !shown.complete) shown.removeAttribute("src");
+}
+
+/**
  * A grid for sets of images.
  *
  * @param {{onFocus: (row: number) => void, nameOf: (cluster: number) => string, colourOf: (cluster: number) => string, onHeading: (cluster: number) => void}} options
@@ -73,6 +83,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
       section.body?.remove();
       section.body = null;
     }
+    for (const tile of tiles.values()) stopLoading(tile);
     tiles.clear();
   }
 
@@ -124,12 +135,15 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
       const list = open(section).lastElementChild;
       for (let place = first * columns; place < end; place += 1) {
         wanted.add(section.start + place);
-        if (!tiles.has(section.start + place) && list) add(list, section, place);
+        const top = inside + Math.floor(place / columns) * step;
+        const isInSight = top + width > offset && top < offset + root.clientHeight;
+        if (!tiles.has(section.start + place) && list) add(list, section, place, isInSight);
       }
     }
     for (const [place, tile] of tiles) {
       if (wanted.has(place) && tile.isConnected) continue;
       if (tile.contains(document.activeElement)) continue;
+      stopLoading(tile);
       tile.remove();
       tiles.delete(place);
     }
@@ -139,15 +153,16 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
    * @param {Element} list
    * @param {Section} section
    * @param {number} place
+   * @param {boolean} isInSight  or else near it
    */
-  function add(list, section, place) {
+  function add(list, section, place, isInSight) {
     const index = section.start + place;
     const row = pages.rows[index];
     const tile = h("li", { class: "wall-tile", dataset: { place: index }, style: {
       width: `${width}px`, height: `${width}px`,
       left: `${GAP + (place % columns) * (width + GAP)}px`,
       top: `${headingOf(section) + Math.floor(place / columns) * (width + GAP)}px`,
-    } });
+    } }, image(row, isSmall() ? 128 : 256, "", { loading: "eager", fetchpriority: isInSight ? "high" : "low" }));
     tiles.set(index, tile);
     mark(tile, row);
     // In the order of the set, for who goes through it by Tab or hears it.
@@ -160,16 +175,22 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     });
   }
 
+  const isSmall = () => width * window.devicePixelRatio <= SMALL;
+
   /**
+   * Names the image of a tile, which is there already, and makes it a link.
+   *
    * @param {HTMLElement} tile
    * @param {any} item
    * @param {number} index
    */
   function fill(tile, item, index) {
-    const isSmall = width * window.devicePixelRatio <= SMALL;
     const alt = `${item.key}, confidence ${decimal(item.confidence)}`;
+    const shown = tile.firstElementChild;
+    if (shown instanceof HTMLImageElement) shown.alt = alt;
+    else shown?.setAttribute("aria-label", `${alt}: cannot be read`);
     const link = h("a", { class: "tile", href: imageLink(item), tabindex: index === focused ? 0 : -1, dataset: { row: item.row, place: index }, on: { focus: () => { settle(index); onFocus(item.row); } } },
-      image(item.row, isSmall ? 128 : 256, alt, { loading: "eager", fetchpriority: "high" }),
+      shown,
       h("span", { class: item.confidence < 0.5 ? "bar low" : "bar", "aria-hidden": "true" }, h("span", { style: { width: `${100 * item.confidence}%` } })));
     const pick = h("button", { class: "pick", type: "button", role: "checkbox", tabindex: -1, "aria-label": `Select ${item.key}`, on: { click: (/** @type {MouseEvent} */ event) => choose(index, event.shiftKey) } });
     tile.replaceChildren(link, pick);

@@ -2,12 +2,14 @@
 
 import { SORTS } from "../cards.js";
 import { count, counted, decimal, h } from "../dom.js";
-import { image, meter } from "../tiles.js";
+import { meter, strip } from "../tiles.js";
+import { conditionFields } from "./conditions.js";
 import { CONFIDENCES, NO_FILTERS, isFiltered } from "./state.js";
 import { windowedList } from "./windowed.js";
 
 const LINE = 48; // pixels of a line
 const THUMBNAILS = 5;
+const THUMBNAIL = 22; // pixels of each
 const TYPING = 250; // ms from the last key until the words count
 
 /** @typedef {import("./state.js").State} State */
@@ -38,7 +40,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
       h("span", { class: "colour", style: { background: colourOf(section.cluster) } }),
       h("span", { class: "shelf-name" }, name),
       h("span", { class: "number quiet" }, count(section.size)),
-      h("span", { class: "shelf-images", "aria-hidden": "true" }, (card?.typical ?? []).slice(0, THUMBNAILS).map((member) => image(member.row, 128, "", { width: 26, height: 26, fetchpriority: "low" }))),
+      h("span", { class: "shelf-images", "aria-hidden": "true" }, strip((card?.typical ?? []).slice(0, THUMBNAILS).map((/** @type {{row: number}} */ member) => member.row), THUMBNAIL)),
       meter(card?.confidence ?? null)));
   }
 
@@ -54,6 +56,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
   const excluded = select("Excluded images", [["", "hidden"], ["show", "shown"], ["only", "only these"]], state.excluded, (value) => change({ excluded: value }));
   const only = select("Only", [["", "all images"], ["copies", "copies of another image"], ["duplicates", "near-duplicates"], ["against-labels", "unlike their cluster’s label"]], state.only, (value) => change({ only: value }));
   const where = h("input", { type: "text", value: state.where, placeholder: "sharpness > 0.2 and width >= 300", "aria-label": "Where", maxlength: 400, autocomplete: "off", on: { change: () => change({ where: where.value.trim() }) } });
+  const column = conditionFields((condition) => change({ where: [where.value.trim(), condition].filter(Boolean).join(" and ") }));
   const novel = h("input", { type: "checkbox", checked: state.novel, on: { change: () => change({ novel: novel.checked }) } });
   const novelCount = h("span", { class: "quiet number" });
   const reset = h("button", { type: "button", class: "plain", hidden: true, on: { click: () => change(NO_FILTERS) } }, "show all");
@@ -61,6 +64,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
     h("summary", null, "Filters"),
     h("div", { class: "filter-fields" }, doubt.root, label.root, tag.root, only.root, excluded.root,
       h("label", { class: "field", title: "Conditions on scores (cpp-pipe score) and on columns such as width" }, "Where", where),
+      column.root,
       h("label", { class: "check" }, novel, "only outliers ", novelCount)));
   root.append(
     h("div", { class: "shelf-head" }, words, sort.root, filters, h("div", { class: "row-between" }, summary, reset)),

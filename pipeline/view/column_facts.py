@@ -1,0 +1,120 @@
+"""The columns that a condition may name: numbers with their range, texts with their values."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...stages.artifact_rows import pick_evenly
+from ...store import Artifact
+from .columns import SAMPLE_COLUMNS, read_column
+from .conditions import FIELD, finite_number
+from .opened_run import OpenedRun
+from .scores import read_score, slots_of_scores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_VALUES = 50
+"""Values of a text that are listed, the most frequent ones."""
+
+_NUMBERS = ("width", "height")
+_TEXTS = ("label", "shard", "caption", "url")
+_MOST_READ = 200_000
+"""Rows whose JSON fields are read; of more rows, those at even distances."""
+
+_MOST_FIELDS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnFacts:
+    """A column in brief."""
+
+    name: str
+    """As a condition names it."""
+    rows: int
+    """Rows with a value, of those that were read."""
+    smallest: float | None = None
+    largest: float | None = None
+    """Of a column of numbers."""
+    values: list[tuple[str, int]] | None = None
+    """Of a column of texts: the most frequent ones, with their numbers of rows."""
+
+
+def describe_columns(run: OpenedRun) -> list[ColumnFacts]:
+    """Scores, columns and JSON fields of the images of a run, those of one value left out."""
+    embeddings = run.artifact("embeddings")
+    facts: list[ColumnFacts | None] = [
+        _of_numbers(name, read_score(run, name))
+        for name, slot in slots_of_scores(run).items()
+        if run.current(slot) is not None
+    ]
+    facts += [_of_numbers(name, read_column(embeddings, name)) for name in _NUMBERS]
+    facts += [_of_texts(name, _count_texts(embeddings, name)) for name in _TEXTS]
+    facts += _describe_fields(embeddings)
+    return [each for each in facts if each is not None]
+
+
+def _of_numbers(name: str, values: np.ndarray) -> ColumnFacts | None:
+    there = np.asarray(values, np.float64)
+    there = there[np.isfinite(there)]
+    if not len(there) or there.min() == there.max():
+        return None
+    smallest, largest = float(there.min()), float(there.max())
+    return ColumnFacts(name=name, rows=len(there), smallest=smallest, largest=largest)
+
+
+def _of_texts(name: str, counts: Counter[str]) -> ColumnFacts | None:
+    """None for texts that are all alike, or all different as keys and captions are."""
+    frequent = counts.most_common(MAX_VALUES)
+    if len(frequent) < 2 or frequent[0][1] < 2:
+        return None
+    frequent.sort(key=lambda each: (-each[1], each[0]))
+    return ColumnFacts(name=name, rows=counts.total(), values=frequent)
+
+
+def _count_texts(embeddings: Artifact, name: str) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for part in embeddings.parts:
+        column = embeddings.table(part.name, columns=[name]).column(0).drop_null()
+        for pair in column.value_counts().to_pylist():
+            counts[pair["values"]] += pair["counts"]
+    return counts
+
+
+def _describe_fields(embeddings: Artifact) -> list[ColumnFacts | None]:
+    """The JSON fields that came with the images."""
+    numbers: dict[str, list[float]] = {}
+    texts: dict[str, Counter[str]] = {}
+    for fields in _read_fields(embeddings):
+        for name, value in fields.items():
+            if isinstance(value, list | dict) or value is None:
+                continue
+            if name not in texts and len(texts) >= _MOST_FIELDS:
+                continue
+            number = finite_number(value)
+            if number is not None:
+                numbers.setdefault(name, []).append(number)
+            written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            texts.setdefault(name, Counter())[written] += 1
+    facts: list[ColumnFacts | None] = []
+    for name, counts in texts.items():
+        shown = f"{FIELD}{name}" if name in SAMPLE_COLUMNS else name
+        values = numbers.get(name, [])
+        is_number = len(values) == counts.total()
+        facts.append(
+            _of_numbers(shown, np.array(values)) if is_number else _of_texts(shown, counts)
+        )
+    return facts
+
+
+def _read_fields(embeddings: Artifact) -> Iterator[dict[str, Any]]:
+    share = min(1.0, _MOST_READ / max(1, embeddings.rows))
+    for part in embeddings.parts:
+        column: pa.ChunkedArray = embeddings.table(part.name, columns=["extra"]).column(0)
+        if share < 1:
+            column = column.take(pick_evenly(np.arange(len(column)), int(share * len(column)) + 1))
+        yield from map(json.loads, column.to_pylist())

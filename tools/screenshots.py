@@ -18,7 +18,7 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 ASSETS = Path(__file__).resolve().parents[1] / "docs" / "assets"
 VIEWS: dict[str, Literal["light", "dark"]] = {"overview": "light", "map": "dark"}
 SIZE: ViewportSize = {"width": 1280, "height": 800}
-_ARGUMENTS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+_ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
 
 
 def main() -> None:

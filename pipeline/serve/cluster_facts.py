@@ -9,7 +9,7 @@ from ...store import MissingError
 from ..view.spectra import second_moment, singular_values
 from .decided import DECIDED
 from .image_facts import list_items
-from .models import Card, ClusterFacts, Items, Near, NodeCard, Part, Space
+from .models import Card, ClusterFacts, ClusterSpectra, Items, Near, NodeCard, Part, Space
 from .open_run import OpenRun
 from .partition import Partition, count_overlaps
 from .similarity import cosines, union_products
@@ -48,7 +48,6 @@ def describe_cluster(opened: OpenRun, grouping: str, cluster: int) -> ClusterFac
     is_node = grouping == TREE
     cards = opened.clusters.node_cards if is_node else opened.clusters.cards(grouping)
     card: Card = cards[cluster]
-    sample = pick_evenly(rows, _SAMPLE_ROWS)
     node, closest = (cluster, None) if is_node else _find_closest_node(opened, grouping, cluster)
     return ClusterFacts(
         card=card,
@@ -57,10 +56,15 @@ def describe_cluster(opened: OpenRun, grouping: str, cluster: int) -> ClusterFac
         closest_node=closest,
         **_relatives(opened, opened.clusters.tree, node),
         histogram=count_confidences(partition.confidence[rows]),
-        singular_values=_singular_values(opened, sample),
-        sampled=len(sample),
         labels=most_frequent_labels(opened, rows, _MAX_LABELS),
     )
+
+
+def describe_spectra(opened: OpenRun, grouping: str, cluster: int) -> ClusterSpectra:
+    """The singular values of a cluster in each space, of some of its rows."""
+    rows, _ = find_rows(opened, grouping, cluster)
+    sample = pick_evenly(rows, _SAMPLE_ROWS)
+    return ClusterSpectra(singular_values=_singular_values(opened, sample), sampled=len(sample))
 
 
 def list_cluster(
@@ -112,10 +116,17 @@ def _find_closest_node(
     shared = count_overlaps(partition.cluster, finest.cluster, partition.k, finest.k)[cluster]
     size = int(partition.sizes[cluster])
     best, closest = 0.0, None
-    for node in tree.nodes:
-        leaves = np.array(node.leaves)
-        both = int(shared[leaves].sum())
-        either = size + int(finest.sizes[leaves].sum()) - both
+    counts: list[tuple[int, int]] = []
+    """Of each node: its common rows, and all of its rows."""
+    leaves = zip(shared.tolist(), finest.sizes.tolist(), strict=True)
+    for node in tree.nodes:  # after the nodes that it splits into
+        if node.left is None or node.right is None:
+            both, own = next(leaves)
+        else:
+            (both, own), (more, others) = counts[node.left], counts[node.right]
+            both, own = both + more, own + others
+        counts.append((both, own))
+        either = size + own - both
         if either and both / either > best:
             best, closest = both / either, node.number
     return closest, None if closest is None else Part(id=closest, shared=round(best, 4))

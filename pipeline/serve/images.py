@@ -157,4 +157,4 @@ def _fill(image: "Image.Image", size: int) -> "Image.Image":
     if scale == 1:
         return image
     width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)
+    return image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=2)

@@ -254,13 +254,18 @@ class ClusterFacts(ApiModel):
     splits_into: list[NodeCard]
     splits_at: int | None
     histogram: list[int] = Field(description="Rows by confidence, in equal bins from 0 to 1.")
-    singular_values: dict[Space, list[float]] = Field(
-        description="Divided by the largest, descending."
-    )
-    sampled: int = Field(description="Rows that the singular values are computed from.")
     labels: list[tuple[str, int]] = Field(
         description="The most frequent labels, with their numbers of rows."
     )
+
+
+class ClusterSpectra(ApiModel):
+    """The singular values of a cluster."""
+
+    singular_values: dict[Space, list[float]] = Field(
+        description="By space, divided by the largest, descending."
+    )
+    sampled: int = Field(description="Rows that they are computed from.")
 
 
 class Item(ApiModel):

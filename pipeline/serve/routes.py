@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import MissingError
-from .cluster_facts import TREE, describe_cluster, list_cluster
+from .cluster_facts import TREE, describe_cluster, describe_spectra, list_cluster
 from .decided import DECIDED
 from .evaluation import Evaluation
 from .facts import describe_run, list_skipped
@@ -20,6 +20,7 @@ from .models import (
     MAX_ROWS,
     Cards,
     ClusterFacts,
+    ClusterSpectra,
     EvaluationState,
     Items,
     ModelState,
@@ -134,6 +135,24 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             f"cluster {name} {cluster}",
             name,
             lambda run: describe_cluster(run, name, cluster),
+            request,
+        )
+
+    @app.get(
+        "/api/clusters/{cluster}/spectra",
+        response_model=ClusterSpectra,
+        responses=ERROR_RESPONSES,
+        tags=["clusters"],
+    )
+    async def spectra(
+        cluster: ClusterPath, request: Request, grouping: ClusterGroupingFlag = None
+    ) -> Response:
+        """The singular values of a cluster in both spaces, which take longer than all else."""
+        name = _grouping_name(current.opened, grouping)
+        return await cached(
+            f"spectra {name} {cluster}",
+            name,
+            lambda run: describe_spectra(run, name, cluster),
             request,
         )
 

@@ -51,14 +51,14 @@ const bar = (share) => h("span", { style: { width: `${100 * Math.max(0, Math.min
  * A tile of a row in a grid, with a badge in its corner and a name below it.
  *
  * @param {any} item
- * @param {{badge?: string | null, isOther?: boolean, name?: string | null}} [options]
+ * @param {{badge?: string | null, isOther?: boolean, name?: string | null, isSmall?: boolean}} [options]
  */
-export function tile(item, { badge = null, isOther = false, name = null } = {}) {
+export function tile(item, { badge = null, isOther = false, name = null, isSmall = false } = {}) {
   const { confidence } = item;
   const hasConfidence = confidence !== undefined;
   const alt = [item.key, badge, hasConfidence ? `confidence ${decimal(confidence)}` : null, isOther ? "in another cluster" : null];
   const link = h("a", { class: isOther ? "tile other" : "tile", href: imageLink(item), dataset: { row: item.row } },
-    image(item.row, 256, alt.filter(Boolean).join(", "), { width: 160, height: 160 }),
+    image(item.row, isSmall && window.devicePixelRatio <= 1 ? 128 : 256, alt.filter(Boolean).join(", "), { width: 160, height: 160 }),
     badge ? h("span", { class: "badge", "aria-hidden": "true" }, badge) : null,
     h("span", { class: "tile-text", "aria-hidden": "true" }, h("span", { class: "key" }, item.key), hasConfidence ? decimal(confidence) : null),
     hasConfidence ? h("span", { class: isLow(confidence) ? "bar low" : "bar", "aria-hidden": "true" }, bar(confidence)) : null);

@@ -21,7 +21,6 @@ PHONE = (390, 844)
 _ARGUMENTS = [
     "--no-sandbox",
     # WebGL without a graphics card.
-    "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
     # Only this machine has a name.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

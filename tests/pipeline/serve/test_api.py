@@ -127,9 +127,10 @@ def test_the_facts_of_a_cluster_are_those_of_its_rows(served, run):
     facts = served.json("/api/clusters/0")
     assert facts["card"] == served.json("/api/clusters")["cards"][0]
     assert sum(facts["histogram"]) == facts["card"]["size"]
-    for values in facts["singular_values"].values():
+    spectra = served.json("/api/clusters/0/spectra")
+    for values in spectra["singular_values"].values():
         assert values[0] == 1 and values == sorted(values, reverse=True)
-    assert len(facts["singular_values"]["features"]) == min(16, facts["sampled"])
+    assert len(spectra["singular_values"]["features"]) == min(16, spectra["sampled"])
     alike = [near["alike"] for near in facts["near"]]
     assert alike == sorted(alike, reverse=True)
     assert 0 not in [near["id"] for near in facts["near"]]

@@ -39,6 +39,7 @@ OPERATIONS = [
     ("GET", "/api/tree"),
     ("GET", "/api/clusters/{cluster}"),
     ("GET", "/api/clusters/{cluster}/rows"),
+    ("GET", "/api/clusters/{cluster}/spectra"),
     ("GET", "/api/images/{row}"),
     ("GET", "/api/images/{row}/neighbours"),
     ("GET", "/api/rows"),

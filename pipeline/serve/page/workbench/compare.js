@@ -88,7 +88,7 @@ function verdict(facts) {
 /** @param {any[]} items */
 function grid(items) {
   const list = h("ul", { class: "grid small" }, items.map((item) => {
-    const element = tile(item, { badge: item.margin === null || item.margin === undefined ? null : decimal(item.margin) });
+    const element = tile(item, { isSmall: true, badge: item.margin === null || item.margin === undefined ? null : decimal(item.margin) });
     const pick = h("button", { class: "pick", type: "button", role: "checkbox", "aria-checked": String(selection.has(item.row)), "aria-label": `Select ${item.key}`, dataset: { row: item.row }, on: { click: () => selection.toggle(item.row) } });
     element.classList.add("pickable");
     element.append(pick);

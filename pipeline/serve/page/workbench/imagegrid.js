@@ -14,6 +14,7 @@ const HEADING = 46;
 const FOOT = 18; // below each section
 const MAX_HEIGHT = 15_000_000; // pixels
 const AHEAD = 0.5; // of the height in sight, drawn above and below it
+const NEAR_DELAY = 250; // ms until what is near is drawn, so that nothing in sight waits for it
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {{cluster: number, start: number, size: number, whole: number, top: number, height: number, body: HTMLElement | null}} Section */
@@ -112,8 +113,12 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
       } } }, "select all"));
   }
 
-  function update() {
+  let later = 0;
+  /** Draws what is in sight, and soon after what is near it; removes the rest. */
+  function update(withNear = false) {
     if (!root.isConnected) return;
+    clearTimeout(later);
+    if (!withNear) later = setTimeout(() => update(true), NEAR_DELAY);
     offset = root.scrollTop;
     const from = offset - AHEAD * root.clientHeight;
     const to = offset + (1 + AHEAD) * root.clientHeight;
@@ -137,7 +142,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
         wanted.add(section.start + place);
         const top = inside + Math.floor(place / columns) * step;
         const isInSight = top + width > offset && top < offset + root.clientHeight;
-        if (!tiles.has(section.start + place) && list) add(list, section, place, isInSight);
+        if ((isInSight || withNear) && !tiles.has(section.start + place) && list) add(list, section, place, isInSight);
       }
     }
     for (const [place, tile] of tiles) {
@@ -328,7 +333,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
   let frame = 0;
   root.addEventListener("scroll", () => {
     cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(update);
+    frame = requestAnimationFrame(() => update());
   }, { passive: true });
 
   /** Lays the images out again where the width is another than before. */

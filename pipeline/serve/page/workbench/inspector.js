@@ -78,8 +78,7 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
           facts.splits_into.length ? section(`Splits at level ${facts.splits_at} into`, h("div", { class: "minis" }, facts.splits_into.map((/** @type {any} */ child) => mini(child, TREE, `confidence ${decimal(child.confidence)}`)))) : null,
           facts.merges_with ? section(`Merges at level ${facts.merges_at} with`, mini(facts.merges_with, TREE, `confidence ${decimal(facts.merges_with.confidence)}`)) : null,
           section("Confidence", figure(histogram(facts.histogram, "Histogram of confidence"), "Images by confidence: the further right, the clearer the cluster.")),
-          Object.keys(facts.singular_values).length ? section("Singular values", figure(singularValues(facts.singular_values),
-            `Singular values of ${count(facts.sampled)} images, divided by the largest.`, h("p", { class: "legend" }, h("span", null, "refined"), h("span", { class: "of-2" }, "CLIP")))) : null,
+          spectra(cluster, grouping),
         ];
       });
     },
@@ -104,11 +103,27 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
           facts.caption ? h("p", { class: "quiet" }, facts.caption) : null,
           h("div", { class: "buttons" }, h("a", { class: "button small", href: imageLink(facts) }, "Open"), h("a", { class: "button small", href: searchLink({ row }) }, "Find similar")),
           actions.image(facts),
-          near.hits.length ? section("Most similar", h("ul", { class: "grid small" }, near.hits.map((/** @type {any} */ hit) => tile({ ...hit, confidence: undefined }, { badge: decimal(hit.similarity), isOther: hit.cluster !== place.cluster })))) : null,
+          near.hits.length ? section("Most similar", h("ul", { class: "grid small" }, near.hits.map((/** @type {any} */ hit) => tile({ ...hit, confidence: undefined }, { isSmall: true, badge: decimal(hit.similarity), isOther: hit.cluster !== place.cluster })))) : null,
         ];
       }), DELAY);
     },
   };
+}
+
+/**
+ * The singular values of a cluster, which arrive after all else.
+ *
+ * @param {number} cluster
+ * @param {string} grouping
+ */
+function spectra(cluster, grouping) {
+  const part = h("div", null);
+  getOnce(`clusters/${cluster}/spectra`, { grouping }).then((facts) => {
+    if (!Object.keys(facts.singular_values).length) return;
+    part.replaceChildren(section("Singular values", figure(singularValues(facts.singular_values),
+      `Singular values of ${count(facts.sampled)} images, divided by the largest.`, h("p", { class: "legend" }, h("span", null, "refined"), h("span", { class: "of-2" }, "CLIP")))));
+  }, (error) => part.replaceChildren(h("p", { class: "quiet", role: "alert" }, error.message)));
+  return part;
 }
 
 /**

@@ -110,6 +110,8 @@ export async function show(parameters, { facts, go }) {
   function openCluster(cluster) {
     shelf.root.classList.remove("open");
     state.focus = cluster;
+    // Before the grid asks for its images, behind which the facts would wait.
+    inspector.showCluster(cluster, state, cards, nameOf);
     if (state.view === "grid" && !grid.showCluster(cluster) && state.order === "clusters" && isFiltered(state)) {
       Object.assign(state, NO_FILTERS);
       keepAddress();
@@ -117,7 +119,6 @@ export async function show(parameters, { facts, go }) {
       return;
     }
     shelf.mark(cluster);
-    inspector.showCluster(cluster, state, cards, nameOf);
     if (state.view === "map") draw();
     keepAddress();
   }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...store import Artifact, ConfigError
+from ...store import Artifact, ConfigError, MissingError
 from ...store.paths import expanded
 from ..datasets.catalog import DataSet, find_data_set
 from .app import subcommands
@@ -16,7 +16,7 @@ from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards
 from .flag_values import anchored
 from .messages import say
 from .options import LONG, MODEL, Common, apply_setting, embed_table, open_plan, takes
-from .output import Column, print_line, print_table, print_text
+from .output import Column, print_line, print_next, print_table, print_text
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -79,6 +79,9 @@ def reproduce(
         comparison = _compare(common, find_data_set(name), file, seeds, source, downloads)
         _print(comparison)
         comparisons.append(comparison)
+    runs = f"the runs reproduce-NAME-RECIPE-SEED of the store {common.store}"
+    first = replace(common, run=f"reproduce-{names[0]}-default-0")
+    print_next(first, ["clusters"], result=runs)
     print_line(json.dumps(compared(comparisons), separators=(",", ":")))
 
 
@@ -117,6 +120,7 @@ def _embedded(
     """A run of the data set's embeddings, made from its images or taken over from a file."""
     from ..config import Settings
     from ..making.plan import Plan
+    from ..view.labels import explain_no_labels, read_labels
 
     label = "cls" if file else data_set.label
     shards: tuple[str, ...] = ()
@@ -134,6 +138,8 @@ def _embedded(
     plan = Plan(opened.store, run, settings, opened.runtime, opened.say)
     rows = plan.make("embeddings") if file is None else _imported(plan, expanded(file))
     print_counts(rows, plan.left_out)
+    if all(value is None for value in read_labels(rows, label, None)):
+        raise MissingError(explain_no_labels(rows, label, None, rows.rows))
     return plan, rows
 
 
@@ -180,4 +186,3 @@ def _print(comparison: "Comparison") -> None:
     )
     for line in comparison.differences():
         print_text(f"- {line}")
-    print_line("")

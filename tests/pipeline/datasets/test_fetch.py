@@ -8,6 +8,8 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from torchvision import datasets
@@ -16,10 +18,21 @@ from cpp_pipe.pipeline.config import CONFIGS, Settings, read_tables
 from cpp_pipe.pipeline.datasets.catalog import CATALOG
 from cpp_pipe.pipeline.datasets.elsewhere import ELSEWHERE
 from cpp_pipe.pipeline.datasets.superclasses import SUPERCLASS
+from cpp_pipe.pipeline.view.labels import read_labels
+from cpp_pipe.store import Store
 
 from ...stages.sources.web import serve
-from ..cli import Outcome, call, fail
-from .made import MAKERS, make_cifar10, make_food, md5
+from ..cli import DIGITS, Outcome, call, fail, open_whole, succeed
+from .made import (
+    MAKERS,
+    Expected,
+    jpeg,
+    make_cifar10,
+    make_food,
+    make_imagenet_archives,
+    make_ucf_videos,
+    md5,
+)
 
 UNPACKING = pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")
 """torchvision 0.29 unpacks tars without a filter, about which Python 3.12 and 3.13 warn."""
@@ -277,6 +290,19 @@ def test_commands_of_other_programs_lead_to_the_shipped_config(name, tmp_path, m
     out = fetch(name).out
     assert "huggingface" in out and f"cpp-pipe run {name}" in out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_of_wikiart_hold_the_label_of_its_config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = {"bytes": jpeg(tmp_path / "painting.jpg").read_bytes(), "path": "1.jpg"}
+    columns = {"image": [image], "artist": [4], "genre": [2], "style": [21]}
+    (tmp_path / "wikiart" / "data").mkdir(parents=True)
+    pq.write_table(pa.table(columns), "wikiart/data/train-00000-of-00001.parquet")
+    store = tmp_path / "artifacts"
+    table = ELSEWHERE["wikiart"].split("--table ")[1].strip().strip("'")
+    succeed(store, "embed", "--config", "wikiart", "--table", table, *DIGITS)
+    label = Store(store).runs.read("default").settings["data"]["label"]
+    assert read_labels(open_whole(store), label, None) == ["21"]
 
 
 # Configs.

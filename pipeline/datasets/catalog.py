@@ -78,6 +78,8 @@ def _reason(error: Exception) -> str:
     """What torchvision says, without its advice to change a Python call."""
     if isinstance(error, ModuleNotFoundError) and error.name == "pycocotools":
         return "pycocotools is not installed (pip install 'cpp-pipe[coco]')"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     said = one_line(str(error)).split(" You can use download=True")[0]
     return said.rstrip(". ") or type(error).__name__
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..datasets.catalog import DataSet
+from ..view.evaluation import Scores
 from ..wording import counted
 from .published import Published
 from .recipes import TITLES
 from .trials import Trial, figures
+
+Row = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +35,23 @@ class Comparison:
             f"{counted(seeds, 'seed')}; scores in per cent"
         )
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
+    def rows(self) -> list[Row]:
         """Method, model, ACC, NMI and ARI: ours, baselines, then published ones."""
-        rows = []
-        for recipe, title in TITLES.items():
-            scores = [trial.clusters for trial in self.trials if trial.recipe == recipe]
-            rows.append((title, self.model, *map(str, figures(scores))))
+        rows = [
+            self._row(title, [trial.clusters for trial in self.trials if trial.recipe == recipe])
+            for recipe, title in TITLES.items()
+        ]
         first = [trial for trial in self.trials if trial.recipe == self.trials[0].recipe]
-        rows.append(("k-means", self.model, *map(str, figures([t.kmeans for t in first]))))
-        rows.append(("chance, same sizes", "", *map(str, figures([t.chance for t in first]))))
+        rows.append(self._row("k-means", [trial.kmeans for trial in first]))
+        rows.append(self._row("chance, same sizes", [trial.chance for trial in first]))
         for other in self.published:
-            cells = (_cell(value) for value in (other.acc, other.nmi, other.ari))
-            rows.append((f"{other.method}, published", other.model, *cells))
+            acc, nmi, ari = (_cell(value) for value in (other.acc, other.nmi, other.ari))
+            rows.append((f"{other.method}, published", other.model, acc, nmi, ari))
         return rows
+
+    def _row(self, title: str, scores: Sequence[Scores]) -> Row:
+        acc, nmi, ari = figures(scores)
+        return title, self.model, str(acc), str(nmi), str(ari)
 
     def differences(self) -> list[str]:
         """What differs between the rows of the table, a sentence each."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from ...store import ConfigError
 from ...store.errors import one_line
@@ -61,6 +61,8 @@ class DataSet:
         try:
             return self.reader(root, splits or self.splits, download)
         except URLError as error:
+            if isinstance(error, HTTPError):
+                error.close()
             raise ConfigError(
                 f"{self.title} cannot be downloaded ({error.reason}): try again, or get it from "
                 f"{self.source} and name the folder of its files with --from"

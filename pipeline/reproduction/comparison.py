@@ -79,7 +79,9 @@ class Comparison:
         empty = [o.method for o in self.published if None in (o.acc, o.nmi, o.ari)]
         if empty:
             names = ", ".join(dict.fromkeys(empty))
-            lines.append(f"empty cells of {names} are not recorded: published.toml has the sources")
+            lines.append(
+                f"empty cells of {names} are not recorded in published.toml, which has sources"
+            )
         return lines
 
     def to_json(self) -> dict[str, Any]:

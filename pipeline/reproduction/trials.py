@@ -70,7 +70,8 @@ class Figure:
     """The standard deviation; None for one seed."""
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f}" + ("" if self.spread is None else f" ± {self.spread:.1f}")
+        mean = round(self.mean, 1) + 0.0  # not -0.0
+        return f"{mean:.1f}" + ("" if self.spread is None else f" ± {self.spread:.1f}")
 
 
 def figures(scores: Sequence[Scores]) -> tuple[Figure, Figure, Figure]:

@@ -53,7 +53,7 @@ def test_the_whole_path_runs_on_a_tiny_cifar(reproduced, folder):
     ]  # fmt: skip
     # Each class has a colour of its own.
     default = row["trials"][0]
-    assert default["clusters"]["acc"] > default["chance"]["acc"] + 0.3
+    assert default["clusters"]["acc"] > default["chance"]["acc"] + 0.2
     assert (folder / "cifar10" / "dataset.json").is_file()
 
 
@@ -73,7 +73,7 @@ def test_it_says_what_differs(reproduced):
     said = reproduced.out
     assert "only 120 of 60,000 images are here: compare with nothing published" in said
     assert "settings changed by --set: train.hidden=32, train.features=16" in said
-    assert "empty cells of CPP, PRO-DSC are not recorded" in said
+    assert "empty cells of CPP, PRO-DSC are not recorded in published.toml" in said
 
 
 def test_it_fits_a_terminal_of_80_columns(reproduced, folder, monkeypatch):

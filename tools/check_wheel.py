@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import tomllib
 import venv
@@ -48,7 +47,8 @@ def _install(wheel: Path, folder: Path) -> Path:
     purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = Path(_run(folder, python, "-c", purelib).strip())
     # A line of a .pth file is a path; files of editable installs there are not followed.
-    (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    folders = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    (site / "dependencies.pth").write_text("".join(f"{path}\n" for path in folders))
     return python
 
 

@@ -58,11 +58,11 @@ def fetch(
         int, typer.Option("--shard-size", min=1, help="Images in a shard, at most.")
     ] = 1000,
 ) -> None:
-    """Write the tar shards of a data set of research, with labels, splits and class names.
+    """Write the tar shards of a data set of research.
 
-    Files are read and checked by torchvision, which downloads them where it can; --from takes files
-    that are there already. A sample holds the image as its file has it, its class as a number
-    (.cls), and its class name, split and other fields (.json). The same files give the same shards.
+    torchvision reads and checks its files, and downloads them where it can; --from takes files that
+    are there already. A sample holds the image as its file has it, its class as a number (.cls),
+    and its class name, split and other fields (.json). The same files give the same shards.
     An interrupted command continues where it stopped.
 
     \b

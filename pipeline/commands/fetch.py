@@ -92,10 +92,12 @@ def fetch_shards(
     shard_size: int = 1000,
 ) -> None:
     """Writes the shards of a data set into a folder, unless they are there, and prints counts."""
-    from ..datasets.shards import read_contents, write_shards
+    from ..datasets.shards import WHOLE, read_contents, write_shards
 
     there = read_contents(out)
-    if there is not None and CATALOG.get(there["name"]) in _same_shards(data_set):
+    wanted = set(splits or data_set.splits or (WHOLE,))
+    is_same = there is not None and CATALOG.get(there["name"]) in _same_shards(data_set)
+    if there is not None and is_same and set(there["splits"]) == wanted:
         print_text(
             f"{out} holds the {counted(there['images'], 'image')} of {there['title']} already"
         )

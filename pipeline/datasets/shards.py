@@ -23,6 +23,9 @@ CLASSES = "classes.json"
 CONTENTS = "dataset.json"
 """Written last: a folder that holds it is complete."""
 
+WHOLE = "all"
+"""What a data set without splits has in place of the name of one."""
+
 _FORMAT = 1
 
 
@@ -52,7 +55,7 @@ class Fetched:
 
     classes: int
     splits: dict[str, SplitCounts] = field(default_factory=dict)
-    """By name; all images are under `all` where there are no splits."""
+    """By name."""
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
@@ -116,7 +119,7 @@ def _fill(
     names: set[str] = {".lock"}
     taken: set[str] = set()
     for split in listing.splits:
-        counts = fetched.splits.setdefault(split.name or "all", SplitCounts())
+        counts = fetched.splits.setdefault(split.name or WHOLE, SplitCounts())
         examples = _with_keys(split, taken)
         for number in range(-(-split.count // shard_size)):
             chunk = list(islice(examples, shard_size))

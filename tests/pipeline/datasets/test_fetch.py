@@ -5,6 +5,8 @@ import importlib.util
 import io
 import json
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from cpp_pipe.pipeline.view.labels import read_labels
 from cpp_pipe.store import Store
 
 from ...stages.sources.web import serve
+from ...waiting import wait_until
 from ..cli import DIGITS, Outcome, call, fail, open_whole, succeed
 from .made import (
     MAKERS,
@@ -150,6 +153,27 @@ def test_an_interrupted_fetch_keeps_whole_shards_and_ends_the_same(tmp_path, mon
     assert not interrupted.exists()
 
 
+def test_a_fetch_that_is_killed_is_continued(tmp_path, monkeypatch):
+    dishes = {"waffles": [f"waffles/{number}" for number in range(300)]}
+    for split in ("train", "test"):
+        path = tmp_path / "files" / "food-101" / "meta" / f"{split}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dishes if split == "train" else {"waffles": []}))
+    for name in dishes["waffles"]:
+        jpeg(tmp_path / "files" / "food-101" / "images" / f"{name}.jpg", len(name))
+    words = ["food101", "--from", str(tmp_path / "files"), "--shard-size", "1"]
+    killed = [sys.executable, "-m", "cpp_pipe", "fetch", *words, str(tmp_path / "killed")]
+    with subprocess.Popen(killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        partial = tmp_path / "killed.partial"
+        wait_until(lambda: len(list(partial.glob("*.tar"))) >= 3 or process.poll() is not None)
+        process.kill()
+    assert not (tmp_path / "killed").exists()
+    done = fetch(*words, tmp_path / "killed")
+    assert "of 300 shards were there already" in done.err
+    fetch(*words, tmp_path / "whole")
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+
+
 def test_what_is_there_is_not_written_again(tmp_path, monkeypatch):
     MAKERS["cifar100"](tmp_path / "files", monkeypatch)
     monkeypatch.chdir(tmp_path)
@@ -173,6 +197,8 @@ def test_one_split_alone(tmp_path, monkeypatch):
     make_food(tmp_path / "files", monkeypatch)
     fetch("food101", tmp_path / "out", "--from", tmp_path / "files", "--split", "test")
     assert [path.name for path in (tmp_path / "out").glob("*.tar")] == ["test-00000.tar"]
+    message = fail_fetch("food101", tmp_path / "out", "--from", tmp_path / "files")
+    assert "exists already: name a new one" in message
     message = fail_fetch("food101", tmp_path / "no", "--from", tmp_path, "--split", "val")
     assert "--split val: those of food101 are train, test" in message
 

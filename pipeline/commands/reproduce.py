@@ -10,6 +10,7 @@ import typer
 from ...store import Artifact, ConfigError, MissingError
 from ...store.paths import expanded
 from ..datasets.catalog import DataSet, find_data_set
+from ..wording import counted
 from .app import subcommands
 from .embed import print_counts
 from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards
@@ -120,7 +121,7 @@ def _embedded(
     """A run of the data set's embeddings, made from its images or taken over from a file."""
     from ..config import Settings
     from ..making.plan import Plan
-    from ..view.labels import explain_no_labels, read_labels
+    from ..view.labels import read_labels
 
     label = "cls" if file else data_set.label
     shards: tuple[str, ...] = ()
@@ -139,7 +140,15 @@ def _embedded(
     rows = plan.make("embeddings") if file is None else _imported(plan, expanded(file))
     print_counts(rows, plan.left_out)
     if all(value is None for value in read_labels(rows, label, None)):
-        raise MissingError(explain_no_labels(rows, label, None, rows.rows))
+        raise MissingError(
+            f"none of the {counted(rows.rows, 'row')} has a label ({label}) to score with: an .npz "
+            f"holds them as y, and shards of `cpp-pipe fetch {data_set.name}` have them"
+        )
+    if rows.rows < data_set.classes:
+        raise ConfigError(
+            f"{data_set.title} has {data_set.classes} classes, and there are only "
+            f"{counted(rows.rows, 'row')}: name all of its images or embeddings"
+        )
     return plan, rows
 
 

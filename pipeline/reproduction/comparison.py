@@ -97,7 +97,8 @@ class Comparison:
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+    # A whole number was published as one.
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"
 
 
 def compared(comparisons: Sequence[Comparison]) -> dict[str, Any]:

@@ -143,6 +143,19 @@ def test_what_cannot_be_reproduced_is_refused(words, said, tmp_path, monkeypatch
     assert said in fail(tmp_path / "artifacts", "reproduce", *words)
 
 
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x": np.eye(30, dtype=np.float32)}, "none of the 30 rows has a label (cls)"),
+        ({"x": np.eye(30, dtype=np.float32), "y": np.arange(30)}, "there are only 30 rows"),
+    ],
+)
+def test_embeddings_without_labels_or_with_few_rows_are_refused_at_once(arrays, said, tmp_path):
+    np.savez(tmp_path / "mine.npz", **arrays)
+    words = ("reproduce", "imagenet", "--embeddings", tmp_path / "mine.npz")
+    assert said in fail(tmp_path / "artifacts", *words)
+
+
 # Recipes and published figures.
 
 

@@ -3,6 +3,7 @@
 #   make test ARGS='-k store'        the tests but for the slow ones, or some of them
 #   make test-all                    all tests
 #   make lint                        style, types, layers, scripts, and what the wheel holds
+#   make release                     sdist and wheel, checked, and the wheel run alone
 #   make docs                        the site of docs/, in build/site; a warning is an error
 #   make demo PYTHON=python3.12      with another interpreter; run `make clean` first
 
@@ -25,7 +26,7 @@ space := $() $()
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test test-all chromium docs lint install style types layers script wheel clean
+.PHONY: demo test test-all chromium docs lint install style types layers script wheel release clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.has-cpu
@@ -72,11 +73,17 @@ script: $(PAGE_TOOLS)/.installed
 	  --max-warnings 0 pipeline/serve/page tools/page
 	$(NODE) $(PAGE_TOOLS)/typescript/bin/tsc --project tools/page
 
-# setuptools would put what an earlier build left in build/ into the wheel.
+# The wheel is built from the sdist, so that both are complete. setuptools would put what an earlier
+# build left in build/ into them.
 wheel: $(VENV)/.has-lint
 	rm -rf build dist
-	$(BIN)/python -m build --wheel --no-isolation . >/dev/null
+	$(BIN)/python -m build --no-isolation . >/dev/null
 	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/python -m twine check --strict dist/*
+
+# The wheel without the checkout: version and demonstration, from an empty folder.
+release: wheel
+	$(BIN)/python tools/check_wheel.py dist/*.whl
 
 clean:
 	rm -rf $(VENV) $(PAGE_TOOLS) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

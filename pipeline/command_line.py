@@ -9,8 +9,8 @@ DEFAULT_STORE = "artifacts"
 STORE_VARIABLE = "CPP_PIPE_STORE"
 DEFAULT_RUN = "default"
 
-_OF_NO_STORE = ("doctor", "pack")
-_OF_NO_RUN = ("demo", "gc", "verify")
+_OF_NO_STORE = ("doctor", "fetch", "pack")
+_OF_NO_RUN = ("demo", "gc", "reproduce", "verify")
 """Commands without the flags --store and --run."""
 
 

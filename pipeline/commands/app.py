@@ -27,6 +27,8 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "embed": ("embed", "Embed the images of folders, shards or tables."),
         "import": ("import_embeddings", "Take over embeddings that were made elsewhere."),
         "pack": ("pack", "Write the images of a folder into tar shards."),
+        "fetch": ("fetch", "Write the tar shards of a data set of research."),
+        "reproduce": ("reproduce", "Run the paper's recipe and ours beside published figures."),
     },
     "Clusters": {
         "train": ("train", "Fit the refinement of the embeddings."),

@@ -11,6 +11,7 @@ from ...store import Artifact, ConfigError
 from ..view.skipped import count_skipped, explain_skipped
 from ..wording import agreeing, counted
 from .app import subcommands
+from .fetch import require_fetched
 from .flag_values import anchored
 from .messages import sum_up
 from .options import (
@@ -84,6 +85,8 @@ def embed(
             "nothing to embed: name it with --images FOLDER, --shards 'FOLDER/{000..999}.tar' or "
             "--table FILE.parquet"
         )
+    if not (images or shards or more or table):
+        require_fetched(common.config, plan.settings.data.shards)
     with or_left_to_others():
         embeddings = plan.make("embeddings")
     sum_up(count_skipped(embeddings))

@@ -269,7 +269,7 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     for table, values in tables.items():
         settings = settings.override(table, **values)
     for assignment in common.sets or []:
-        settings = _apply(settings, assignment)
+        settings = apply_setting(settings, assignment)
     runtime = Runtime(
         device=common.device,
         workers=common.workers,
@@ -336,7 +336,8 @@ def or_left_to_others() -> Iterator[None]:
         raise typer.Exit from left
 
 
-def _apply(settings: "Settings", assignment: str) -> "Settings":
+def apply_setting(settings: "Settings", assignment: str) -> "Settings":
+    """The settings with one changed, as `--set TABLE.KEY=VALUE` names it."""
     name, equals, text = assignment.partition("=")
     table, dot, key = name.strip().partition(".")
     if not (equals and dot and key):

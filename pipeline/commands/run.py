@@ -19,6 +19,7 @@ from .app import subcommands
 from .caption import VocabularyFlag, print_captions, vocabulary_setting
 from .embed import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
 from .evaluate import evaluation_table, score
+from .fetch import require_fetched
 from .options import LONG, MODEL, Common, embed_table, open_plan, takes
 from .output import command_line, print_line, print_text
 from .search import prepare_search
@@ -83,6 +84,8 @@ def run_(
         embed=embed_table(common),
         caption={"vocabulary": vocabulary_setting(vocabulary)},
     )
+    if not (images or shards or table):
+        require_fetched(config, plan.settings.data.shards)
     make_all(plan, common, refit=refit)
     if _has_labels(plan):
         print_text("\n" + evaluation_table(score(plan)))

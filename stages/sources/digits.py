@@ -8,6 +8,7 @@ the demonstration shows images that its model has not seen. The halves share the
 import functools
 import io
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from ...store.errors import ShardError
 from ...store.files import store_errors, sync, temporary_sibling
+from .tar.writer import write_shard
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,7 +83,7 @@ def write_digit_shards(folder: Path, shards: int = 4) -> list[Path]:
         temporary.mkdir()
         try:
             for shard, path in enumerate(paths):
-                _write_shard(temporary / path.name, rows[shard::shards])
+                write_shard(temporary / path.name, _samples(rows[shard::shards]))
             sync(temporary)
             if folder.exists():
                 folder.rmdir()  # it is empty; Windows renames onto no folder
@@ -114,22 +116,12 @@ def _holds_exactly(folder: Path, paths: list[Path]) -> bool:
     return bool(seen)
 
 
-def _write_shard(path: Path, rows: np.ndarray) -> None:
-    """Writes one tar whose bytes depend only on the rows: no clock, no user, no umask."""
-    from webdataset.writer import TarWriter
-
-    with (
-        path.open("wb") as file,
-        TarWriter(file, user="", group="", mtime=0, encoder=False) as tar,
-    ):
-        for row in rows:
-            png = io.BytesIO()
-            digit_image(int(row)).save(png, format="PNG")
-            tar.write(
-                {
-                    "__key__": f"digit_{row:04d}",
-                    "png": png.getvalue(),
-                    "cls": str(digit_label(int(row))).encode(),
-                }
-            )
-    sync(path)
+def _samples(rows: np.ndarray) -> Iterator[Mapping[str, str | bytes]]:
+    for row in rows:
+        png = io.BytesIO()
+        digit_image(int(row)).save(png, format="PNG")
+        yield {
+            "__key__": f"digit_{row:04d}",
+            "png": png.getvalue(),
+            "cls": str(digit_label(int(row))).encode(),
+        }

@@ -48,6 +48,7 @@ class Place:
             "import": {"paths": [str(self.root / "rows.npz")], "model": ["ViT-B-32"],
                        "run": ["imported"]},
             "pack": {"folder": [str(self.root / "images")], "out": [out]},
+            "reproduce": {"names": ["cifar10"], "embeddings": [str(self.root / "rows.npz")]},
             "search": {"text": ["seven"]},
             "serve": {"port": [str(self.port)]},
             "curate": {"out": [out]},

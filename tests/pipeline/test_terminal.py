@@ -33,6 +33,11 @@ CALLS: dict[str, Sequence[str]] = {
     "embed": ("--images", "IMAGES", "--model", "digits-clip", "--pretrained", "shipped"),
     "import": ("ROWS.npy", "--model", "ViT-B-32", "--run", "imported"),
     "pack": ("IMAGES", "NEW"),
+    "fetch": (),
+    "reproduce": (
+        "cifar10", "--embeddings", "LABELLED.npz", "--seeds", "1",
+        "--set", "train.hidden=16", "--set", "train.features=4",
+    ),
     "train": ("--seed", "1"),
     "select-k": ("--grid", "2,3,4", "--resamples", "2"),
     "assign": ("--k", "3"),
@@ -59,7 +64,7 @@ CALLS: dict[str, Sequence[str]] = {
     "spectrum": (),
     "index": (),
     "map": ("--method", "pca"),
-}
+}  # fmt: skip
 """A call of every command; words in capitals stand for paths of the test. `serve` never ends."""
 
 LONG = [name for name in CALLS if name not in SHORT]
@@ -77,6 +82,11 @@ def world(tmp_path_factory) -> Path:
         path.write_bytes(png(number))
     (folder / "images" / "broken.png").write_bytes(b"no image")
     np.save(folder / "rows.npy", np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32))
+    y = np.arange(60) % 10
+    x = np.random.default_rng(1).normal(size=(10, 8))[y] + np.random.default_rng(2).normal(
+        size=(60, 8)
+    )
+    np.savez(folder / "labelled.npz", x=x.astype(np.float32), y=y)
     store = folder / "artifacts"
     embed(store, more=("--images", str(folder / "images")))
     succeed(store, "train", *SMALL)
@@ -89,11 +99,12 @@ def words_of(name: str, world: Path, new: Path) -> list[str]:
     """The words of a call, with the paths of a test."""
     paths = {
         "IMAGES": world / "images",
-        "ROWS.npy": world / "rows.npy", "NEW": new / "new", "NEW.html": new / "new.html",
+        "ROWS.npy": world / "rows.npy", "LABELLED.npz": world / "labelled.npz",
+        "NEW": new / "new", "NEW.html": new / "new.html",
         "NEW.parquet": new / "new.parquet",
     }  # fmt: skip
     words = [str(paths.get(word, word)) for word in CALLS[name]]
-    takes_store = name not in ("pack", "doctor")
+    takes_store = name not in ("fetch", "pack", "doctor")
     return [name, *words, *(("--store", str(world / "artifacts")) if takes_store else ())]
 
 
@@ -173,8 +184,8 @@ def test_the_error_of_a_command_is_a_json_line_too(world):
 # Widths.
 
 
-_IS_WHOLE = re.compile(r"(result: |history: )?\S+|(next: )?`?(cpp-pipe|duckdb|python) .*")
-"""A line that holds one path, or one command."""
+_IS_WHOLE = re.compile(r"(result: |history: )?\S+|(next: )?`?(cpp-pipe|duckdb|python) .*|\{\".*\}")
+"""A line that holds one path, one command, or one JSON object."""
 
 
 def too_wide(text: str, columns: int) -> list[str]:

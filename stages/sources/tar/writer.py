@@ -1,10 +1,11 @@
 """A folder of images copied into tar shards in the WebDataset format."""
 
+import itertools
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +80,35 @@ def key_of(path: str) -> str:
     return key if split_name(f"{key}.jpg") is not None else key[2:]
 
 
+def distinct(key: str, taken: set[str]) -> str:
+    """A key that is not `taken`, with a number where it must be; adds it to them."""
+    first, number = key, 1
+    while key in taken:
+        number += 1
+        key = f"{first}-{number}"
+    taken.add(key)
+    return key
+
+
+def write_shard(path: Path, samples: Iterable[Mapping[str, str | bytes]]) -> int:
+    """Writes samples into a new tar in the WebDataset format, and returns how many there are.
+
+    No clock, user or umask enters: the same samples give the same bytes.
+    """
+    from webdataset.writer import TarWriter
+
+    written = 0
+    with (
+        path.open("xb") as file,
+        TarWriter(file, user="", group="", mtime=0, encoder=False) as tar,
+    ):
+        for sample in samples:
+            tar.write(dict(sample))
+            written += 1
+    sync(path)
+    return written
+
+
 def _write(
     root: Path,
     folders: list[tuple[str, list[FolderImage]]],
@@ -87,29 +117,26 @@ def _write(
     prefix: str,
     report: Callable[[int, int], None],
 ) -> Packed:
-    from webdataset.writer import TarWriter
-
     total = sum(len(images) for _, images in folders)
     skipped: list[tuple[str, FaultReason, str]] = []
     renamed: list[tuple[str, str]] = []
     samples = _samples(root, folders, skipped, renamed)
     shards: list[Path] = []
-    sample = next(samples, None)
     written = 0
-    while sample is not None:
+
+    def reported(
+        samples: Iterator[Mapping[str, str | bytes]],
+    ) -> Iterator[Mapping[str, str | bytes]]:
+        nonlocal written
+        for sample in samples:
+            yield sample
+            written += 1
+            report(written + len(skipped), total)
+
+    while (sample := next(samples, None)) is not None:
         shards.append(out / f"{prefix}{len(shards):05d}.tar")
-        with (
-            shards[-1].open("xb") as file,
-            TarWriter(file, user="", group="", mtime=0, encoder=False) as tar,
-        ):
-            for _ in range(shard_size):
-                if sample is None:
-                    break
-                tar.write(dict(sample))
-                written += 1
-                report(written + len(skipped), total)
-                sample = next(samples, None)
-        sync(shards[-1])
+        rest = itertools.islice(samples, shard_size - 1)
+        write_shard(shards[-1], reported(itertools.chain([sample], rest)))
     return Packed(
         shards=tuple(shards),
         images=written,
@@ -141,12 +168,7 @@ def _samples(
             except UndecodableImage as error:
                 skipped.append((utf8_name(path), error.reason, error.detail))
                 continue
-            key = first = key_of(stem)
-            number = 1
-            while key in taken:
-                number += 1
-                key = f"{first}-{number}"
-            if key != first:
+            key = distinct(key_of(stem), taken)
+            if key != key_of(stem):
                 renamed.append((utf8_name(path), key))
-            taken.add(key)
             yield {"__key__": key, **members}

@@ -1,0 +1,204 @@
+"""The command that gets data sets of research: fetch."""
+
+import glob
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...store import ConfigError, MissingError
+from ..config import CONFIGS
+from ..datasets.catalog import CATALOG, DataSet, find_data_set
+from ..datasets.elsewhere import ELSEWHERE
+from ..wording import counted
+from .app import subcommands
+from .destinations import require_folder
+from .messages import current_progress, say
+from .options import LONG, Common, takes
+from .output import Column, print_line, print_next, print_table, print_text
+
+if TYPE_CHECKING:
+    from ..datasets.shards import Fetched
+
+FromFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="FOLDER", help="Read the files that you have in this folder; no download."
+    ),
+]
+DownloadsFlag = Annotated[
+    Path, typer.Option("--downloads", metavar="FOLDER", help="Where downloaded files are put.")
+]
+DOWNLOADS = Path("downloads")
+
+_SHOWN = 5
+"""Skipped images that are named one by one."""
+
+app = subcommands()
+
+
+@app.command()
+@takes(*LONG)
+def fetch(
+    common: Common,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the data set; if absent, all are listed.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OUT]", help="A new folder for the shards; if absent, its name."),
+    ] = None,
+    source: FromFlag = None,
+    downloads: DownloadsFlag = DOWNLOADS,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Only this split; repeatable.")
+    ] = None,
+    shard_size: Annotated[
+        int, typer.Option("--shard-size", min=1, help="Images in a shard, at most.")
+    ] = 1000,
+) -> None:
+    """Write the tar shards of a data set of research.
+
+    torchvision reads and checks its files, and downloads them where it can; --from takes files that
+    are there already. A sample holds the image as its file has it, its class as a number (.cls),
+    and its class name, split and other fields (.json). The same files give the same shards.
+    An interrupted command continues where it stopped.
+
+    \b
+      cpp-pipe fetch                  # lists the data sets
+      cpp-pipe fetch cifar10          # downloads, and writes cifar10/*.tar
+      cpp-pipe fetch imagenet --from ILSVRC2012/
+      cpp-pipe fetch food101 food/ --split test
+      cpp-pipe fetch wikiart          # prints the commands that download it
+    """
+    if name is None:
+        _print_all()
+    elif name in ELSEWHERE:
+        print_line(ELSEWHERE[name].rstrip("\n"))
+    else:
+        data_set = find_data_set(name)
+        folder = out or Path(data_set.shards)
+        fetch_shards(data_set, folder, source, downloads, split or (), shard_size)
+        print_next(Common(), _next_step(data_set, folder), result=folder)
+
+
+def fetch_shards(
+    data_set: DataSet,
+    out: Path,
+    source: Path | None,
+    downloads: Path,
+    splits: list[str] | tuple[str, ...] = (),
+    shard_size: int = 1000,
+) -> None:
+    """Writes the shards of a data set into a folder, unless they are there, and prints counts."""
+    from ..datasets.shards import WHOLE, read_contents, write_shards
+
+    there = read_contents(out)
+    wanted = set(splits or data_set.splits or (WHOLE,))
+    is_same = there is not None and CATALOG.get(there["name"]) in _same_shards(data_set)
+    if there is not None and is_same and set(there["splits"]) == wanted:
+        print_text(
+            f"{out} holds the {counted(there['images'], 'image')} of {there['title']} already"
+        )
+        return
+    require_folder(out, flag="OUT")
+    root = source or downloads / data_set.shards
+    if source is None and not data_set.is_downloaded:
+        raise ConfigError(
+            f"torchvision cannot download {data_set.title}: get it from {data_set.source}, and "
+            f"name its folder with --from. The folder must hold {data_set.files}"
+        )
+    if source is not None and not source.is_dir():
+        raise ConfigError(f"--from {source} is no folder")
+    say(f"reading {data_set.title} in {root}" + ("" if source else ", downloaded if it is absent"))
+    listing = data_set.open(root, tuple(splits), download=source is None)
+    progress = current_progress()
+    progress.start("fetch", listing.count, "images")
+    fetched = write_shards(
+        listing,
+        data_set,
+        out,
+        shard_size=shard_size,
+        report=lambda done, skipped: progress.advance(done, skipped=skipped),
+    )
+    progress.end()
+    _print_counts(fetched, data_set, is_whole=not splits)
+
+
+def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
+    """MissingError, with the command to use, where a shipped config finds none of its shards.
+
+    `patterns` is what its run reads.
+    """
+    if config is None or not (CONFIGS / f"{config}.toml").is_file() or not patterns:
+        return
+    if any(glob.glob(pattern, recursive=True) for pattern in patterns):
+        return
+    name = "cifar10" if config == "reference" else config
+    if name in CATALOG or name in ELSEWHERE:
+        raise MissingError(
+            f"the images of {config} are not there ({', '.join(patterns)}): "
+            f"`cpp-pipe fetch {name}` {'writes' if name in CATALOG else 'says how to get'} them, "
+            "or name other shards with --shards"
+        )
+
+
+def _same_shards(data_set: DataSet) -> list[DataSet]:
+    """The data sets whose shards are the same: CIFAR-100 with its classes and superclasses."""
+    return [other for other in CATALOG.values() if other.shards == data_set.shards]
+
+
+def _print_all() -> None:
+    print_table(
+        [
+            Column("name"),
+            Column("data set", is_cut=True),
+            Column("images", is_right=True),
+            Column("classes", is_right=True),
+            Column("download"),
+        ],
+        [
+            (
+                data_set.name,
+                data_set.title,
+                f"{data_set.images:,}",
+                str(data_set.classes),
+                "yes" if data_set.is_downloaded else "by you",
+            )
+            for data_set in CATALOG.values()
+        ],
+    )
+    others = " and ".join(ELSEWHERE)
+    print_text(f"{others} are downloaded by other programs: fetch prints the commands")
+
+
+def _print_counts(fetched: "Fetched", data_set: DataSet, *, is_whole: bool) -> None:
+    kept = sum(counts.kept for counts in fetched.splits.values())
+    if kept:
+        say(f"{kept} of {counted(fetched.shards, 'shard')} were there already")
+    for one in fetched.skipped[:_SHOWN]:
+        say(f"{one.key} is left out: {one.reason}, {one.detail}")
+    if len(fetched.skipped) > _SHOWN:
+        say(f"and {len(fetched.skipped) - _SHOWN:,} more left out")
+    seen = fetched.images + len(fetched.skipped)
+    print_text(
+        f"seen {seen:,} = written {fetched.images:,} + skipped {len(fetched.skipped):,}, in "
+        f"{counted(fetched.shards, 'shard')}"
+    )
+    by_split = ", ".join(f"{name} {counts.images:,}" for name, counts in fetched.splits.items())
+    print_text(f"{by_split}; {counted(fetched.classes, 'class')}")
+    if is_whole and seen != data_set.images:
+        print_text(
+            f"{data_set.title} has {counted(data_set.images, 'image')}: these files are not all "
+            "of it"
+        )
+
+
+def _next_step(data_set: DataSet, folder: Path) -> str:
+    is_shipped = (CONFIGS / f"{data_set.name}.toml").is_file()
+    is_usual = folder == Path(data_set.shards)
+    words = ["run"]
+    words += [data_set.name] if is_shipped else []
+    words += [] if is_shipped and is_usual else ["--shards", str(folder)]
+    return f"cpp-pipe {shlex.join(words)}"

@@ -1,0 +1,197 @@
+"""The command that repeats the paper's experiments: reproduce."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...store import Artifact, ConfigError, MissingError
+from ...store.paths import expanded
+from ..datasets.catalog import DataSet, find_data_set
+from ..wording import counted
+from .app import subcommands
+from .embed import print_counts
+from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards
+from .flag_values import anchored
+from .messages import say
+from .options import LONG, MODEL, Common, apply_setting, embed_table, open_plan, takes
+from .output import Column, print_line, print_next, print_table, print_text
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..making.plan import Plan
+    from ..reproduction.comparison import Comparison
+    from ..reproduction.trials import Trial
+
+app = subcommands()
+
+_ONLY_SPLIT = {"imagenet": "train-"}
+"""Of a data set whose splits are not clustered together, the start of the shards' names."""
+
+
+@app.command()
+@takes(*MODEL, "batch_size", "workers", "device", *LONG, "sets", "store")
+def reproduce(
+    common: Common,
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="cifar10, cifar20, cifar100, imagenet.")
+    ],
+    embeddings: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--embeddings",
+            metavar="FILE.npz",
+            help="Take embeddings x and labels y from this file; one for each data set.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds, from 0.")] = 3,
+    source: FromFlag = None,
+    downloads: DownloadsFlag = DOWNLOADS,
+) -> None:
+    """Run the paper's recipe and ours beside published figures.
+
+    Fetches each data set where its shards are missing, embeds all of its images with ViT-L/14,
+    clusters all rows with the paper's k by our defaults and by the paper's recipe (the config
+    reference, with the sizes of each set), and prints a table: means over the seeds, k-means and
+    chance, published figures, and what differs. Finished work is kept, so an interrupted command
+    continues. The last line is JSON.
+
+    \b
+      cpp-pipe reproduce cifar10 cifar100
+      cpp-pipe reproduce imagenet --from ILSVRC2012/ --device cuda
+      cpp-pipe reproduce cifar10 --embeddings vit-l-14.npz --seeds 5
+    """
+    from ..reproduction.comparison import compared
+    from ..reproduction.recipes import require_recipe
+
+    for name in names:
+        require_recipe(name)
+    files = embeddings or []
+    if files and len(files) != len(names):
+        raise ConfigError(
+            f"--embeddings must be given once for each data set: {len(names)} are named, and "
+            f"{len(files)} files"
+        )
+    comparisons = []
+    for number, name in enumerate(names):
+        file = files[number] if files else None
+        comparison = _compare(common, find_data_set(name), file, seeds, source, downloads)
+        _print(comparison)
+        comparisons.append(comparison)
+    runs = f"the runs reproduce-NAME-RECIPE-SEED of the store {common.store}"
+    first = replace(common, run=f"reproduce-{names[0]}-default-0")
+    print_next(first, ["clusters"], result=runs)
+    print_line(json.dumps(compared(comparisons), separators=(",", ":")))
+
+
+def _compare(
+    common: Common,
+    data_set: DataSet,
+    file: Path | None,
+    seeds: int,
+    source: Path | None,
+    downloads: Path,
+) -> "Comparison":
+    from ..reproduction.comparison import Comparison
+    from ..reproduction.published import published
+    from ..reproduction.recipes import RECIPES, with_seed
+
+    plan, rows = _embedded(common, data_set, file, source, downloads)
+    trials: list[Trial] = []
+    for recipe, settings_of in RECIPES.items():
+        for seed in range(seeds):
+            settings = with_seed(settings_of(data_set.name, rows.rows), seed)
+            settings = _changed(settings, plan.settings, common)
+            trials.append(_trial(plan, settings, rows, data_set, recipe, seed))
+    embed = plan.settings.embed
+    return Comparison(
+        data_set=data_set,
+        model=f"{embed.model} {Path(embed.pretrained).stem}",
+        trials=tuple(trials),
+        published=published(data_set.name),
+        changed=tuple(common.sets or ()),
+    )
+
+
+def _embedded(
+    common: Common, data_set: DataSet, file: Path | None, source: Path | None, downloads: Path
+) -> "tuple[Plan, Artifact]":
+    """A run of the data set's embeddings, made from its images or taken over from a file."""
+    from ..config import Settings
+    from ..making.plan import Plan
+    from ..view.labels import read_labels
+
+    label = "cls" if file else data_set.label
+    shards: tuple[str, ...] = ()
+    if file is None:
+        folder = Path(data_set.shards)
+        pattern = f"{_ONLY_SPLIT.get(data_set.name, '')}*.tar"
+        if not any(folder.glob(pattern)):
+            fetch_shards(data_set, folder, source, downloads)
+        shards = anchored([str(folder / pattern)])
+    data = {"shards": shards, "images": (), "tables": (), "builtin": "", "label": label}
+    # What an earlier call left in the run's record must not decide the model.
+    settings = Settings().override("data", **data).override("embed", **embed_table(common))
+    opened = open_plan(replace(common, sets=None), begins=True)
+    run = f"reproduce-{data_set.name}"
+    plan = Plan(opened.store, run, settings, opened.runtime, opened.say)
+    rows = plan.make("embeddings") if file is None else _imported(plan, expanded(file))
+    print_counts(rows, plan.left_out)
+    if all(value is None for value in read_labels(rows, label, None)):
+        raise MissingError(
+            f"none of the {counted(rows.rows, 'row')} has a label ({label}) to score with: an .npz "
+            f"holds them as y, and shards of `cpp-pipe fetch {data_set.name}` have them"
+        )
+    if rows.rows < data_set.classes:
+        raise ConfigError(
+            f"{data_set.title} has {data_set.classes} classes, and there are only "
+            f"{counted(rows.rows, 'row')}: name all of its images or embeddings"
+        )
+    return plan, rows
+
+
+def _imported(plan: "Plan", file: Path) -> Artifact:
+    from ...stages.import_embeddings import Import
+    from ...stages.sources.embeddings.files import find_embeddings
+
+    embed = plan.settings.embed
+    stage = Import(model=embed.model, pretrained=Path(embed.pretrained).name)
+    return plan.take_over(stage, {part.part_name: part for part in find_embeddings(file)})
+
+
+def _changed(settings: "Settings", base: "Settings", common: Common) -> "Settings":
+    """A recipe on the data and the model of a run, with what the user changed."""
+    settings = settings.with_tables_of(base, ("data", "embed"))
+    for assignment in common.sets or []:
+        settings = apply_setting(settings, assignment)
+    return settings
+
+
+def _trial(
+    plan: "Plan", settings: "Settings", rows: Artifact, data_set: DataSet, recipe: str, seed: int
+) -> "Trial":
+    from ..making.plan import Plan
+    from ..reproduction.trials import run_trial
+
+    run = f"{plan.run}-{recipe}-{seed}"
+    say(f"{data_set.title}, recipe {recipe}, seed {seed}: run {run}")
+    return run_trial(Plan(plan.store, run, settings, plan.runtime, plan.say), rows, recipe, seed)
+
+
+def _print(comparison: "Comparison") -> None:
+    print_line("")
+    print_text(comparison.heading)
+    print_table(
+        [
+            Column("method"),
+            Column("model", is_cut=True),
+            Column("ACC", is_right=True),
+            Column("NMI", is_right=True),
+            Column("ARI", is_right=True),
+        ],
+        comparison.rows(),
+    )
+    for line in comparison.differences():
+        print_text(f"- {line}")

@@ -1,0 +1,1 @@
+"""Data sets of research: read through torchvision, and written as tar shards."""

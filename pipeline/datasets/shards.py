@@ -1,0 +1,227 @@
+"""Writes the images of a data set as tar shards: whole, the same each time, and resumable."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...stages.sources.faults import FaultReason
+from ...stages.sources.images.pixels import UndecodableImage
+from ...stages.sources.tar.listing import scan
+from ...stages.sources.tar.writer import distinct, key_of, write_shard
+from ...store import ConfigError, ShardError
+from ...store.files import replace, sync, temporary_sibling, write_json
+from ...store.leftovers import remove_leftovers
+from ...store.locks import lock
+from .catalog import DataSet
+from .example import Example, Listing, Split
+
+CLASSES = "classes.json"
+CONTENTS = "dataset.json"
+"""Written last: a folder that holds it is complete."""
+
+WHOLE = "all"
+"""What a data set without splits has in place of the name of one."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """An image that could not be read."""
+
+    key: str
+    reason: FaultReason
+    detail: str
+
+
+@dataclass(kw_only=True)
+class SplitCounts:
+    """What was written of one split."""
+
+    images: int = 0
+    skipped: int = 0
+    shards: int = 0
+    kept: int = 0
+    """Shards that an interrupted command had written."""
+
+
+@dataclass(kw_only=True)
+class Fetched:
+    """What was written."""
+
+    classes: int
+    splits: dict[str, SplitCounts] = field(default_factory=dict)
+    """By name."""
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """Images in all shards."""
+        return sum(counts.images for counts in self.splits.values())
+
+    @property
+    def shards(self) -> int:
+        """Shards of all splits."""
+        return sum(counts.shards for counts in self.splits.values())
+
+
+def read_contents(folder: Path) -> dict[str, Any] | None:
+    """What a complete folder of shards says of itself; None for any other folder."""
+    try:
+        contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return contents if isinstance(contents, dict) and "name" in contents else None
+
+
+def write_shards(
+    listing: Listing,
+    data_set: DataSet,
+    out: Path,
+    *,
+    shard_size: int,
+    report: Callable[[int, int], None],
+) -> Fetched:
+    """Writes all images of a listing into shards in the folder `out`, which must not exist.
+
+    The folder is filled under the name `OUT.partial` and appears when it is complete. Shards that
+    an interrupted call left there are kept. A shard holds images of one split. No clock or user
+    enters: the same files give the same bytes. `report` gets how many images were read or kept, and
+    how many of them were skipped. ConfigError where no image can be read, or `out` not written.
+    """
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with lock(partial / ".lock", wait=False) as is_ours:
+            if not is_ours:
+                raise ConfigError(f"another command is writing {partial}: wait for it to end")
+            fetched = _fill(listing, partial, shard_size, report)
+            _describe(fetched, listing, data_set, shard_size, partial)
+        (partial / ".lock").unlink(missing_ok=True)
+        sync(partial)
+        if out.is_dir():
+            out.rmdir()  # it is empty; Windows renames onto no folder
+        replace(partial, out)
+        sync(out.absolute().parent)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
+    return fetched
+
+
+def _fill(
+    listing: Listing, folder: Path, shard_size: int, report: Callable[[int, int], None]
+) -> Fetched:
+    fetched = Fetched(classes=len(listing.classes))
+    names: set[str] = {".lock"}
+    taken: set[str] = set()
+    for split in listing.splits:
+        counts = fetched.splits.setdefault(split.name or WHOLE, SplitCounts())
+        examples = _with_keys(split, taken)
+        for number in range(-(-split.count // shard_size)):
+            chunk = list(islice(examples, shard_size))
+            path = folder / f"{f'{split.name}-' if split.name else ''}{number:05d}.tar"
+            skipped: list[Skipped] = []
+            if _holds(path, [key for key, _ in chunk]):
+                counts.kept += 1
+            else:
+                _write(path, chunk, split, listing.classes, skipped)
+            fetched.skipped += skipped
+            counts.skipped += len(skipped)
+            counts.images += len(chunk) - len(skipped)
+            if len(skipped) < len(chunk):
+                names.add(path.name)
+                counts.shards += 1
+            report(len(chunk), len(skipped))
+    if not fetched.images:
+        why = ", ".join(f"{one.key} ({one.reason})" for one in fetched.skipped[:3])
+        raise ConfigError(f"no image could be read: {why or 'there is none'}")
+    for file in folder.iterdir():
+        if file.name not in names:  # of an interrupted call with another size of shards
+            file.unlink()
+    return fetched
+
+
+def _with_keys(split: Split, taken: set[str]) -> Iterator[tuple[str, Example]]:
+    for example in split:
+        yield distinct(key_of(example.key), taken), example
+
+
+def _holds(path: Path, keys: list[str]) -> bool:
+    """Whether a shard is complete and holds just these samples."""
+    try:
+        listing = scan(path)
+    except ShardError:
+        return False
+    return listing.complete and [sample.key for sample in listing.samples] == keys
+
+
+def _write(
+    path: Path,
+    chunk: list[tuple[str, Example]],
+    split: Split,
+    classes: tuple[str, ...],
+    skipped: list[Skipped],
+) -> None:
+    """Writes one shard, whole or not at all; none where no image can be read."""
+    remove_leftovers(path)
+    temporary = temporary_sibling(path)
+    try:
+        samples = _samples(chunk, split, classes, skipped)
+        if write_shard(temporary, samples):
+            os.replace(temporary, path)
+        else:
+            path.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _samples(
+    chunk: list[tuple[str, Example]],
+    split: Split,
+    classes: tuple[str, ...],
+    skipped: list[Skipped],
+) -> Iterator[Mapping[str, str | bytes]]:
+    """Samples as WebDataset writes them; adds to `skipped`."""
+    for key, example in chunk:
+        try:
+            suffix, content = example.read()
+        except UndecodableImage as error:
+            skipped.append(Skipped(key=key, reason=error.reason, detail=error.detail))
+            continue
+        fields = dict(example.fields)
+        sample: dict[str, str | bytes] = {"__key__": key, suffix: content}
+        if split.name is not None:
+            fields["split"] = split.name
+        if example.label is not None:
+            sample["cls"] = str(example.label).encode()
+            fields["class_name"] = classes[example.label]
+        if example.caption is not None:
+            sample["txt"] = example.caption.encode()
+        sample["json"] = json.dumps(fields, ensure_ascii=False, sort_keys=True).encode()
+        yield sample
+
+
+def _describe(
+    fetched: Fetched, listing: Listing, data_set: DataSet, shard_size: int, folder: Path
+) -> None:
+    """Writes the class names, and last what the folder holds."""
+    write_json(folder / CLASSES, list(listing.classes))
+    splits = {
+        name: {key: value for key, value in asdict(counts).items() if key != "kept"}
+        for name, counts in fetched.splits.items()
+    }
+    contents = {
+        "format": _FORMAT,
+        "name": data_set.name,
+        "title": data_set.title,
+        "source": data_set.source,
+        "images": fetched.images,
+        "classes": fetched.classes,
+        "shard_size": shard_size,
+        "splits": splits,
+    }
+    write_json(folder / CONTENTS, contents)

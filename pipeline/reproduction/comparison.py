@@ -1,0 +1,106 @@
+"""Our figures on a data set beside published ones, as a table and as plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..datasets.catalog import DataSet
+from ..view.evaluation import Scores
+from ..wording import counted
+from .published import Published
+from .recipes import TITLES
+from .trials import Trial, figures
+
+Row = tuple[str, str, str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What was run on one data set, and what others report on it."""
+
+    data_set: DataSet
+    model: str
+    """That of the embeddings."""
+    trials: tuple[Trial, ...]
+    published: tuple[Published, ...]
+    changed: tuple[str, ...]
+    """Settings that the user changed, as `--set` names them."""
+
+    @property
+    def heading(self) -> str:
+        """What was clustered, in one line."""
+        rows, seeds = self.trials[0].rows, len({trial.seed for trial in self.trials})
+        return (
+            f"{self.data_set.title}: {counted(rows, 'row')}, k {self.data_set.classes}, "
+            f"{counted(seeds, 'seed')}; scores in per cent"
+        )
+
+    def rows(self) -> list[Row]:
+        """Method, model, ACC, NMI and ARI: ours, baselines, then published ones."""
+        rows = [
+            self._row(title, [trial.clusters for trial in self.trials if trial.recipe == recipe])
+            for recipe, title in TITLES.items()
+        ]
+        first = [trial for trial in self.trials if trial.recipe == self.trials[0].recipe]
+        rows.append(self._row("k-means", [trial.kmeans for trial in first]))
+        rows.append(self._row("chance, same sizes", [trial.chance for trial in first]))
+        for other in self.published:
+            acc, nmi, ari = (_cell(value) for value in (other.acc, other.nmi, other.ari))
+            rows.append((f"{other.method}, published", other.model, acc, nmi, ari))
+        return rows
+
+    def _row(self, title: str, scores: Sequence[Scores]) -> Row:
+        acc, nmi, ari = figures(scores)
+        return title, self.model, str(acc), str(nmi), str(ari)
+
+    def differences(self) -> list[str]:
+        """What differs between the rows of the table, a sentence each."""
+        lines = ["ours: scores over all rows; labels only score"]
+        rows, k = self.trials[0].rows, self.data_set.classes
+        # ImageNet's shards hold splits of their own, of which its config takes one.
+        if rows < 0.9 * self.data_set.images:
+            lines.append(
+                f"only {rows:,} of {self.data_set.images:,} images are here: compare with nothing "
+                "published"
+            )
+        found = {trial.recipe: trial.k for trial in self.trials if trial.k != k}
+        lines += [
+            f"{TITLES[recipe]}: {count} clusters, not {k}, because overlapping pieces were joined"
+            for recipe, count in found.items()
+        ]
+        if self.changed:
+            lines.append(f"settings changed by --set: {', '.join(self.changed)}")
+        lines.append(
+            "the paper's recipe, here: clusters on landmarks of all rows instead of one batch, "
+            "memberships that converge, running statistics in BatchNorm (configs/reference.toml)"
+        )
+        for other in self.published:
+            lines.append(f"{other.method}, {other.model} ({other.paper}): {other.differs}")
+        empty = [o.method for o in self.published if None in (o.acc, o.nmi, o.ari)]
+        if empty:
+            names = ", ".join(dict.fromkeys(empty))
+            lines.append(
+                f"empty cells of {names} are not recorded in published.toml, which has sources"
+            )
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; figures of ours are 0 to 1, published ones in per cent."""
+        return {
+            "rows": self.trials[0].rows,
+            "k": self.data_set.classes,
+            "model": self.model,
+            "changed": list(self.changed),
+            "trials": [trial.to_json() for trial in self.trials],
+            "published_percent": [other.to_json() for other in self.published],
+        }
+
+
+def _cell(value: float | None) -> str:
+    # A whole number was published as one.
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"
+
+
+def compared(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Plain values of several data sets, by name."""
+    return {comparison.data_set.name: comparison.to_json() for comparison in comparisons}

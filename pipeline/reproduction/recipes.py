@@ -1,0 +1,78 @@
+"""The settings of the recipes that `reproduce` compares."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ...store import ConfigError
+from ..config import Settings, find_config, read_tables
+from ..datasets.catalog import find_data_set
+
+DATA_SETS = ("cifar10", "cifar20", "cifar100", "imagenet")
+"""The data sets whose settings the paper's public code gives."""
+
+_SIZES = ("hidden", "features", "batch", "epochs", "eta", "shared_heads")
+"""What the paper sets for each data set; the shipped config of the set holds it."""
+
+_WARMUP_STEPS: Mapping[str, int | None] = {
+    "cifar10": 51,
+    "cifar20": 51,
+    "cifar100": None,
+    "imagenet": 2001,
+}
+"""Steps of warm-up: one more than the setting of the public code, as its loop takes; None is one
+epoch."""
+
+
+def require_recipe(name: str) -> None:
+    """ConfigError where the paper has no settings for a data set."""
+    if name not in DATA_SETS:
+        raise ConfigError(
+            f"the paper's settings are known for {', '.join(DATA_SETS)}, not for {name!r}"
+        )
+
+
+def paper(name: str, rows: int) -> Settings:
+    """The paper's recipe on a data set, with its number of clusters."""
+    base, own = _config("reference"), _config(name)
+    warmup = _WARMUP_STEPS[name]
+    sizes = {key: getattr(own.train, key) for key in _SIZES}
+    sizes["warmup_steps"] = max(1, rows // own.train.batch) if warmup is None else warmup
+    spectrum = replace(
+        base.spectrum,
+        eta=own.train.eta,
+        landmarks=own.spectrum.landmarks,
+        k_max=own.spectrum.k_max,
+    )
+    return replace(
+        base,
+        train=replace(base.train, **sizes),
+        spectrum=spectrum,
+        assign=replace(base.assign, k=find_data_set(name).classes),
+    )
+
+
+def default(name: str, rows: int) -> Settings:
+    """The default settings of cpp-pipe, with the paper's number of clusters."""
+    settings = Settings()
+    return replace(settings, assign=replace(settings.assign, k=find_data_set(name).classes))
+
+
+RECIPES: Mapping[str, Callable[[str, int], Settings]] = {"default": default, "paper": paper}
+"""By name: the settings for a data set of so many rows."""
+
+TITLES: Mapping[str, str] = {"default": "cpp-pipe, default", "paper": "cpp-pipe, paper's recipe"}
+"""What the table calls each recipe."""
+
+
+def with_seed(settings: Settings, seed: int) -> Settings:
+    """The settings with another seed in every stage that draws."""
+    return replace(
+        settings,
+        train=replace(settings.train, seed=seed),
+        spectrum=replace(settings.spectrum, seed=seed),
+    )
+
+
+def _config(name: str) -> Settings:
+    path = find_config(name)
+    return Settings.from_tables(read_tables(path), str(path))

@@ -10,7 +10,7 @@ STORE_VARIABLE = "CPP_PIPE_STORE"
 DEFAULT_RUN = "default"
 
 _OF_NO_STORE = ("doctor", "pack")
-_OF_NO_RUN = ("demo", "gc", "verify")
+_OF_NO_RUN = ("compare", "demo", "gc", "verify")
 """Commands without the flags --store and --run."""
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ...store import Artifact, Store
+from ...store import Artifact
 from ...store.kinds import ASSIGNMENTS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM, VIEWS
 from ..view.columns import read_column
 from ..view.evaluation import Scores, score_clusters
 from ..view.facts import name_model
+from ..view.opened_run import OpenedRun
 from .image_set import ImageSet
 
 _TABLES: Mapping[str, str] = {
@@ -52,9 +53,10 @@ class Partition:
     is_rival: bool = False
 
 
-def partition_of(store: Store, name: str, assignments: Artifact, images: ImageSet) -> Partition:
+def partition_of(run: OpenedRun, images: ImageSet) -> Partition:
     """The first clusters of a run's assignments, scored where images have labels."""
-    used = list(_ancestors(store, assignments))
+    assignments = run.require_current("assignments")
+    used = list(_ancestors(run, assignments))
     settings: dict[str, Any] = {"embed.model": name_model(images.embeddings)}
     for artifact in (assignments, *used):
         table = _TABLES.get(artifact.kind.name)
@@ -70,7 +72,7 @@ def partition_of(store: Store, name: str, assignments: Artifact, images: ImageSe
         if artifact.version != images.embeddings.version
     ]
     return Partition(
-        name=name,
+        name=run.record.name,
         images=images,
         clusters=clusters,
         k=len(np.unique(clusters)),
@@ -91,16 +93,20 @@ def score(images: ImageSet, clusters: np.ndarray) -> Scores | None:
     return score_clusters(y, clusters[is_labelled])
 
 
-def _ancestors(store: Store, artifact: Artifact) -> Iterator[Artifact]:
-    """Everything that clusters were made from, each artifact once; a lost one is left out."""
+def _ancestors(run: OpenedRun, artifact: Artifact) -> Iterator[Artifact]:
+    """Everything that clusters were made from, each slot once; what is lost is left out.
+
+    What the run holds comes first: where two settings gave the same bytes, the clusters may have
+    been made for another run, but these are the settings of this one.
+    """
     seen: set[str] = set()
-    waiting = list(artifact.manifest.inputs.values())
+    waiting = list(artifact.manifest.inputs.items())
     while waiting:
-        used = waiting.pop()
-        if used.version in seen:
+        slot, used = waiting.pop()
+        if slot in seen:
             continue
-        seen.add(used.version)
-        found = store.find(KINDS[used.kind], used.version)
+        seen.add(slot)
+        found = run.held.current(slot) or run.store.find(KINDS[used.kind], used.version)
         if found is not None:
             yield found
-            waiting += found.manifest.inputs.values()
+            waiting += found.manifest.inputs.items()

@@ -8,6 +8,7 @@ from ...stages.contract import Runtime
 from ...store import ConfigError, MissingError, Store
 from ..config import settings_of
 from ..making.plan import Plan
+from ..view.opened_run import OpenedRun
 from ..wording import counted
 from .comparison import Comparison, compare_partitions, group_partitions
 from .image_set import ImageSet
@@ -64,12 +65,12 @@ def _read(
     images: dict[tuple[str, str], ImageSet],
 ) -> Partition:
     plan = open_plan_of(store, name, runtime, say)
-    assignments = plan.make("assignments", asked_by="compare")
+    plan.make("assignments", asked_by="compare")
     embeddings = plan.make("embeddings", asked_by="compare")
     field = label or plan.settings.data.label
     if (embeddings.content, field) not in images:
         images[embeddings.content, field] = ImageSet.read(embeddings, field, labels)
-    return partition_of(store, name, assignments, images[embeddings.content, field])
+    return partition_of(OpenedRun.open(store, name), images[embeddings.content, field])
 
 
 def open_plan_of(store: Store, name: str, runtime: Runtime, say: Callable[[str], None]) -> Plan:

@@ -10,7 +10,14 @@ import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from cpp_pipe import Run, compare
+from cpp_pipe.pipeline.commands.compare import print_comparison
+from cpp_pipe.pipeline.commands.options import Common
+from cpp_pipe.pipeline.comparison.comparison import compare_partitions
+from cpp_pipe.pipeline.comparison.image_set import ImageSet
+from cpp_pipe.pipeline.comparison.partition import Partition
+from cpp_pipe.pipeline.comparison.result import ComparedRuns
 from cpp_pipe.pipeline.comparison.rivals import RIVALS
+from cpp_pipe.pipeline.view.evaluation import Scores
 from cpp_pipe.store import ConfigError, MissingError
 
 from ..cli import fail, succeed
@@ -102,16 +109,30 @@ def test_k_of_rivals_may_be_named(store):
     assert groups["Ward"]["k"]["mean"] == 3
 
 
-def test_lines_fit_a_terminal(store, monkeypatch):
+def test_lines_fit_a_terminal(store, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    succeed(store, "sweep", "--run", "all", "--set", "spectrum.clusterings=2,3,4,5,6", "--seeds",
-            "2", "--k", "4,5")  # fmt: skip
-    names = [name for name in json.loads(succeed(store, "status", "--json").out)
-             if "clusterings" in name]  # fmt: skip
-    out = succeed(store, "compare", *names, "--rivals").out
-    tables = out.split("next:")[0]
-    assert len(names) == 20
-    assert max(map(len, tables.splitlines())) <= 80, tables
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    clusters = np.arange(160) % 4
+    partitions = [
+        Partition(
+            name=f"run_clusterings-{n}_landmarks-{n}00_seed-{seed}",
+            images=images,
+            clusters=clusters,
+            k=101,
+            scores=Scores(acc=0.5 + n / 100 + seed / 10, nmi=0.5, ari=0.1 + seed / 3),
+            confidence=0.5,
+            seconds=12345.6,
+            settings={"spectrum.clusterings": n, "spectrum.landmarks": 100 * n},
+            seed=seed,
+        )
+        for n in range(10, 22)
+        for seed in range(2)
+    ]
+    compared = ComparedRuns(compare_partitions(partitions, ["a note " * 30]))
+    print_comparison(Common(), compared)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80, "\n".join(lines)
+    assert "  12 clusterings=21, landmarks=2100" in lines
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def test_the_curve_chooses_what_the_command_chooses(run):
     curve = run.select_k(resamples=0)
     assert curve.k == run.artifact("k_curve").facts["chosen"]
     assert curve.k in [point.k for point in curve.points]
-    assert re.match(r"<\d+ clusters? ", repr(curve))
+    assert re.match(r"<\d+ clusters?, by ", repr(curve))
 
 
 def test_duplicates_are_rows_with_the_one_to_keep(run):

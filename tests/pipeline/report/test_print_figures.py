@@ -126,5 +126,5 @@ def test_names_and_formats_that_do_not_exist_are_refused(store, tmp_path):
 def test_the_curve_of_the_stage_is_the_curve_of_the_report(store):
     run = Run.open(store)
     curve = run.artifact("k_curve")
-    image = Image.open(curve.path(curve.only_part, "picture"))
-    assert image.size == (920, 600), "4.6 by 3 inches"
+    with Image.open(curve.path(curve.only_part, "picture")) as image:
+        assert image.size == (920, 600), "4.6 by 3 inches"

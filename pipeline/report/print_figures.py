@@ -28,12 +28,13 @@ from .spaces import measure_space
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
     from PIL import Image
 
 _WIDTH = 6.9
 """Inches: the text of a page in two columns."""
 
-_STYLE: Mapping[str, Any] = {
+_STYLE: "Mapping[RcKeyType, Any]" = {
     "font.size": 8,
     "axes.labelcolor": LIGHT["ink"],
     "axes.edgecolor": LIGHT["muted"],

@@ -3,6 +3,7 @@
 import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
 from .cli import DIGITS, SMALL, embed, succeed
 
 WORDS = "digits-words.txt"
-MODEL = {"model": DIGITS[1], "pretrained": DIGITS[3]}
+MODEL: dict[str, Any] = {"model": DIGITS[1], "pretrained": DIGITS[3]}
 
 
 @pytest.fixture(scope="module")

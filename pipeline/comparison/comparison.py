@@ -116,8 +116,22 @@ def compare_partitions(partitions: Sequence[Partition], notes: Sequence[str] = (
         shared=shared,
         images=max(len(partition.images) for partition in partitions),
         classes=len(classes) or None,
-        notes=tuple(notes),
+        notes=(*notes, *_equal_pairs(groups)),
     )
+
+
+def _equal_pairs(groups: Sequence[Group]) -> list[str]:
+    """A sentence for each two groups of runs whose clusters are the same, seed by seed."""
+    runs = [group for group in groups if not group.is_rival]
+    return [
+        f"{a.label} and {b.label} made the same clusters"
+        for a, b in combinations(runs, 2)
+        if len(a.partitions) == len(b.partitions)
+        and all(
+            np.array_equal(one.clusters, other.clusters)
+            for one, other in zip(a.partitions, b.partitions, strict=True)
+        )
+    ]
 
 
 def group_partitions(

@@ -52,7 +52,7 @@ def compare_runs(
             f"the runs hold different images: scores are over the images of each, agreement over "
             f"those that two of them share ({comparison.shared:,} at least)"
         )
-    return replace(comparison, notes=tuple(dict.fromkeys(notes)))
+    return replace(comparison, notes=tuple(dict.fromkeys([*notes, *comparison.notes])))
 
 
 def _read(

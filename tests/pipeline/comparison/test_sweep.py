@@ -107,6 +107,14 @@ def test_a_run_of_a_sweep_is_a_run_like_any_other(store):
     assert "160 images in 4 clusters" in out
 
 
+def test_settings_that_change_nothing_are_told(store):
+    # Nothing is trained, so the temperature of the training matters to nothing.
+    words = ("sweep", "--run", "all", "--set", "train.eta=0.1,0.2", "--k", "4")
+    told = json.loads(succeed(store, *words, "--json").out)
+    assert told["settings"] == {"train.eta": ["0.1", "0.2"]}
+    assert told["notes"] == ["all_eta-0.1 and all_eta-0.2 made the same clusters"]
+
+
 def test_list_makes_nothing(store):
     before = set(Store(store).runs.names())
     out = succeed(store, "sweep", "--run", "all", "--k", "2,3", "--list").out

@@ -1,7 +1,8 @@
 """cpp-pipe: embeds, clusters, names and searches large piles of images.
 
     >>> from cpp_pipe import Run
-    >>> hits = Run.open("artifacts").search(image="img.jpg", n=5)
+    >>> run = Run.create("artifacts").embed(images="photos/").train().assign().caption()
+    >>> hits = run.search(image="img.jpg", n=5)
 
     >>> from cpp_pipe import CPP
     >>> labels = CPP(n_clusters="auto").fit_predict(embeddings)
@@ -12,6 +13,7 @@ The names below are loaded when they are first used.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .pipeline.comparison.result import compare
     from .pipeline.run import Run, search
     from .stages.algorithms.estimator import CPP
     from .store import Store
@@ -20,10 +22,11 @@ _HOME = {
     "CPP": "stages.algorithms.estimator",
     "Run": "pipeline.run",
     "Store": "store",
+    "compare": "pipeline.comparison.result",
     "search": "pipeline.run",
 }
 
-__all__ = ["CPP", "Run", "Store", "search"]
+__all__ = ["CPP", "Run", "Store", "compare", "search"]
 
 
 def __getattr__(name: str) -> Any:

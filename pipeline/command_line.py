@@ -10,7 +10,7 @@ STORE_VARIABLE = "CPP_PIPE_STORE"
 DEFAULT_RUN = "default"
 
 _OF_NO_STORE = ("doctor", "fetch", "pack")
-_OF_NO_RUN = ("demo", "gc", "reproduce", "verify")
+_OF_NO_RUN = ("compare", "demo", "gc", "reproduce", "verify")
 """Commands without the flags --store and --run."""
 
 

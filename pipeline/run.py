@@ -1,31 +1,44 @@
-"""A run as Python sees it: its artifacts, and search over them."""
+"""A run as Python sees it: its steps, what they made, and search."""
 
+import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from ..store import ConfigError, RunRecord, Store
+from ..store import ConfigError, MissingError, RunRecord, Store
 from ..store.paths import StorePath
 from .view.answer import open_searcher, search_run
-from .view.opened_run import OpenedRun
 from .view.query import Question, describe_cuts, examples
 from .view.scores import read_score
 from .view.searcher import Hit, Searcher
+from .working_run import WorkingRun
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from PIL import Image
 
+    from .comparison.result import ComparedRuns
     from .edits.editor import Editor
+    from .notebook.clusters import Cluster, Clusters
+    from .notebook.drawn import Curve, Drawn
+    from .notebook.hits import Hits
 log = logging.getLogger(__name__)
 
 AnyImage: TypeAlias = "str | Path | bytes | Image.Image"
 """A path, a file:// URL, `-` for standard input, encoded bytes, or an image that Pillow opened."""
 
 
-class Run(OpenedRun):
-    """A named run of a store, opened for reading and searching."""
+_ROWS_PER_FILE = 100_000
+"""Of the Parquet files of a data set."""
+
+
+class Run(WorkingRun):
+    """A named run of a store: its steps make it, and it is read and searched.
+
+    `Run.create` begins one, `Run.open` opens one that is there. Jupyter shows its counts.
+    """
 
     def __init__(self, store: Store, record: RunRecord, device: str = "auto") -> None:
         super().__init__(store, record, device)
@@ -46,7 +59,7 @@ class Run(OpenedRun):
         target_recall: float | None = None,
         edits: str | None = None,
         where: str | Sequence[str] = (),
-    ) -> list[Hit]:
+    ) -> "Hits":
         """The n rows that are nearest to what is given, best first.
 
         Each of image, text, key and vector is one, or several in a list. `unlike` holds examples by
@@ -69,10 +82,140 @@ class Run(OpenedRun):
             edits=edits,
             conditions=(where,) if isinstance(where, str) else tuple(where),
         )
-        hits = search_run(self, question, self.searcher(question.where))
+        from .notebook.hits import Hits
+
+        hits = Hits(search_run(self, question, self.searcher(question.where)))
         for line in describe_cuts(self.encoder, question) if question.has_text else ():
             log.warning("%s", line)
         return hits
+
+    def clusters(self) -> "Clusters":
+        """The clusters that have images, the largest first; MissingError before `assign`."""
+        from .notebook.clusters import read_clusters
+
+        return read_clusters(self)
+
+    def cluster(self, number: int) -> "Cluster":
+        """A cluster by its number: its size, captions, rows, keys and images."""
+        from .notebook.clusters import read_cluster
+
+        return read_cluster(self, number)
+
+    def select_k(self, **settings: Any) -> "Curve":
+        """Finds how many clusters there are: `.k`, and the curve that speaks for it.
+
+        Any key of the table [select_k]: `grid`, `resamples`, `rule` (auto, code or bic), `seed`.
+        """
+        self._made(self._plan(select_k=settings), "k_curve")
+        return self.curve
+
+    @property
+    def curve(self) -> "Curve":
+        """The curve of coding lengths by k; MissingError before `select_k`."""
+        from .notebook.drawn import Curve
+        from .view.curve import read_curve
+        from .view.verdict import read_verdict
+
+        curve = self.require_current("k_curve")
+        assignments, read = self.current("assignments"), read_curve(curve)
+        used = read.chosen.k if assignments is None else int(assignments.facts["k"])
+        return Curve(read, read_verdict(curve), used)
+
+    def figure(self, name: str) -> "Drawn":
+        """A figure for print: cosines, singular-values, k-curve, clusters or neighbours."""
+        from .notebook.drawn import Drawn
+        from .report.print_figures import draw_figure
+
+        self._make_needed("assignments", "figures")
+        return Drawn(draw_figure(self, name, self._shown))
+
+    def sweep(
+        self,
+        settings: "Mapping[str, Sequence[Any]] | None" = None,
+        *,
+        seeds: int | None = None,
+        k: "int | str | Sequence[int | str]" = (),
+        rivals: bool = False,
+        label: str | None = None,
+        labels: str | Path | None = None,
+    ) -> "ComparedRuns":
+        """A run for each combination of settings, seeds from 0 and numbers of clusters, compared.
+
+        `settings` are values by TABLE.KEY: `{"spectrum.clusterings": [12, 24]}`. The runs have the
+        embeddings of this one, are named after it and what differs, and share equal steps.
+        """
+        from .comparison.result import compare
+        from .comparison.sweep import make_sweep, plan_sweep
+
+        plan, name = self._plan(), self.record.name
+        ks = [k] if isinstance(k, int | str) else list(k)
+        runs = plan_sweep(name, plan.settings, settings or {}, seeds, ks)
+        names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
+        self._shown.end()
+        return compare(
+            *names,
+            store=self.store,
+            rivals=rivals,
+            label=label,
+            labels=labels,
+            device=self.device,
+            progress=self.progress,
+        )
+
+    def to_numpy(self, slot: str = "embeddings") -> "np.ndarray":
+        """Embeddings or features of all images, float16 (n, d), in row order.
+
+        Features of a run in one part are not copied: the array is the file.
+        """
+        from .view.arrays import read_array
+
+        return read_array(self.require_current(slot))
+
+    def to_arrow(self, *, vectors: bool = False, edits: str | None = None) -> "pa.Table":
+        """A row for each image: key, source, label, cluster, confidence, caption and so on.
+
+        `vectors` adds the embeddings and features; `edits` what was decided (`open`, or sealed).
+        """
+        import pyarrow as pa
+
+        from .exports.image_table import EMBEDDING, FEATURE, ImageTable
+
+        names = (EMBEDDING, FEATURE) if vectors else ()
+        return pa.concat_tables(ImageTable.of(self, edits).tables(names))
+
+    def to_pandas(self, *, vectors: bool = False, edits: str | None = None) -> Any:
+        """The same as a DataFrame of pandas, which must be installed."""
+        require_package("pandas")
+        return self.to_arrow(vectors=vectors, edits=edits).to_pandas()
+
+    def to_huggingface(self, folder: str | Path, *, edits: str | None = None) -> Any:
+        """The images as a `datasets.Dataset`, whose labels are the clusters.
+
+        `folder` is a new one: it gets Parquet files with the images, byte for byte, and a card.
+        """
+        from .exports.huggingface import export_huggingface
+        from .exports.image_table import ImageTable
+        from .exports.labelled_images import LabelledImages
+
+        datasets = require_package("datasets")
+        self.require_current("assignments")
+        images = LabelledImages.of(ImageTable.of(self, edits), self.record.sources)
+        export_huggingface(images, Path(folder), _ROWS_PER_FILE)
+        return datasets.load_dataset(str(folder), split="train")
+
+    def _repr_html_(self) -> str:
+        from .notebook.summary import summary_html
+
+        return summary_html(self)
+
+    def __repr__(self) -> str:
+        from .notebook.summary import summary_text
+
+        return summary_text(self)
+
+    def _reload(self) -> Self:
+        self._searchers.clear()
+        return super()._reload()
 
     def scores(self, name: str) -> "np.ndarray":
         """A score of each image, float32 (n,), in row order; NaN where an image was unreadable.
@@ -103,3 +246,11 @@ def search(
 ) -> list[Hit]:
     """Searches a run: `search(text="a red car", n=5)`; see `Run.search` for the queries."""
     return Run.open(store, run).search(**query)
+
+
+def require_package(name: str) -> Any:
+    """An installed package that cpp-pipe itself does not need; MissingError where it is not."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise MissingError(f"{name} is not installed: pip install {name}") from error

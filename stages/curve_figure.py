@@ -1,68 +1,138 @@
 """The curve of coding lengths as a figure: its band, the chosen k, and the k that are as good."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .figure_style import LIGHT, STYLE, panels
+from .k_curve import KCurve
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_INCHES = (8.0, 4.5)
-_DOTS_PER_INCH = 120
-
-_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
-"""The colours of a training's history; colour-blind readers can tell them apart."""
+_DOTS_PER_INCH = 200
 
 
-def draw_curve(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+def write_curve(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Writes a PNG of the columns of a k_curve.
 
     The bytes depend only on the columns and the version of matplotlib.
     """
-    from matplotlib.figure import Figure
+    import matplotlib
 
-    figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
-    panel = figure.subplots()
-    draw_curve_on(panel, columns)
-    figure.legend(frameon=False, loc="outside upper center", ncols=4)
-    # By default matplotlib writes its version into the file.
-    figure.savefig(path, format="png", metadata={"Software": None})
+    curve = KCurve.of(columns)
+    with matplotlib.rc_context({**STYLE}):
+        figure = draw_curve(curve, curve.chosen.k)
+        # By default matplotlib writes its version into the file.
+        figure.savefig(path, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
 
 
-def draw_curve_on(panel: "Axes", columns: Mapping[str, Sequence[Any]]) -> None:
-    """Draws the columns of a k_curve: k on a logarithmic axis, coding lengths in nats."""
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+def draw_curve(curve: KCurve, used: int) -> "Figure":
+    """Coding length by k above the shortest, with its band, the k that are as good, and the votes.
 
-    k, lengths = columns["k"], columns["coding_length_nats"]
-    if columns["low_nats"][0] is not None:
-        panel.fill_between(
-            k,
-            columns["low_nats"],
-            columns["high_nats"],
-            color=_BLUE,
-            alpha=0.2,
-            linewidth=0,
-            label="resampled: lowest to highest",
-        )
-    marker = "o" if len(k) <= 40 else ""
-    panel.plot(k, lengths, color=_BLUE, linewidth=1.4, marker=marker, markersize=3, label="$L(k)$")
-    good = [number for number, is_good in zip(k, columns["as_good"], strict=True) if is_good]
-    if len(good) > 1:
-        panel.axvspan(
-            good[0], good[-1], color=_GREEN, alpha=0.15, label=f"as good: {good[0]} to {good[-1]}"
-        )
-    marked: dict[int, str] = {}
-    for name in ("shortest", "chosen"):
-        best = next(number for number, is_it in zip(k, columns[name], strict=True) if is_it)
-        marked[best] = f"{marked[best]} and {name}" if best in marked else name
-    for (best, name), style in zip(marked.items(), ("--", "-."), strict=False):
-        panel.axvline(best, color=_ORANGE, linestyle=style, linewidth=1.2, label=f"{name}: {best}")
-    panel.set_xscale("log")
-    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panel.xaxis.set_major_formatter(ScalarFormatter())
-    panel.xaxis.set_minor_formatter(NullFormatter())
+    The chosen k is marked, and so is `used`, the number of clusters in the run, if it is another.
+    """
+    has_votes = any(point.votes is not None for point in curve.points)
+    figure, column = panels(2, (3, 1)) if has_votes else panels()
+    panel = column[0]
+    ks = [point.k for point in curve.points]
+    _draw_lengths(panel, curve)
+    if used != curve.chosen.k and min(ks) <= used <= max(ks):
+        _mark_used(panel, curve, used)
+    panel.set_ylabel("nats above the shortest")
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    low, high = panel.get_ylim()
+    panel.set_yticks([tick for tick in panel.get_yticks() if 0 <= tick <= high])
+    panel.set_ylim(low - 0.16 * (high - low), high)  # room for the words below the curve
+    if has_votes:
+        _draw_votes(column[1], curve)
+    _label_k(column[-1], ks)
+    figure.align_ylabels(column)
+    return figure
+
+
+def _draw_lengths(panel: "Axes", curve: KCurve) -> None:
+    ks = [point.k for point in curve.points]
+    least = min(point.nats for point in curve.points)
+    is_as_good = [point.is_as_good for point in curve.points]
+    for first, last in find_runs(is_as_good) if sum(is_as_good) > 1 else []:
+        left, right = _halfway(ks, first, -1), _halfway(ks, last, 1)
+        panel.axvspan(left, right, color=LIGHT["shade"], zorder=0, linewidth=0)
+    band = [
+        (point.k, point.low - least, point.high - least)
+        for point in curve.points
+        if point.low is not None and point.high is not None
+    ]
+    if band:
+        band_ks, low, high = zip(*band, strict=True)
+        panel.fill_between(band_ks, low, high, color=LIGHT["blue"], alpha=0.22, linewidth=0)
+    panel.plot(
+        ks, [point.nats - least for point in curve.points], color=LIGHT["blue"], linewidth=1.8
+    )
+    chosen = curve.chosen
+    place = chosen.k, chosen.nats - least
+    panel.plot(*place, "o", color=LIGHT["orange"], markersize=7, zorder=5)
+    panel.annotate(
+        f"k = {chosen.k}",
+        place,
+        xytext=(0, -8),
+        textcoords="offset points",
+        color=LIGHT["orange"],
+        ha="left" if chosen.k == min(ks) else "center",
+        va="top",
+        fontweight="bold",
+    )
+
+
+def _mark_used(panel: "Axes", curve: KCurve, used: int) -> None:
+    side = 1 if used > curve.chosen.k else -1  # away from the chosen
+    panel.axvline(used, color=LIGHT["muted"], linestyle=":", linewidth=1.2)
+    panel.annotate(
+        f"this run: {used}",
+        (used, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(4 * side, -2),
+        textcoords="offset points",
+        color=LIGHT["muted"],
+        ha="left" if side > 0 else "right",
+        va="top",
+    )
+
+
+def _draw_votes(panel: "Axes", curve: KCurve) -> None:
+    votes = [point.votes or 0.0 for point in curve.points]
+    panel.vlines([point.k for point in curve.points], 0, votes, color=LIGHT["blue"], linewidth=3)
+    panel.set_ylim(0, max(*votes, 0.01) * 1.1)
+    panel.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    panel.locator_params(axis="y", nbins=3)
+    panel.set_ylabel("votes")
+
+
+def _label_k(panel: "Axes", ks: Sequence[int]) -> None:
+    """Round numbers below a curve over k; the scale is logarithmic if k grows tenfold."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
     panel.set_xlabel("k, clusters")
-    panel.set_ylabel("coding length (nats)")
-    panel.grid(color="0.9", linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    if max(ks) >= 10 * min(ks):
+        panel.set_xscale("log")
+        steps = [step * 10**power for power in range(7) for step in (1, 2, 5)]
+        panel.set_xticks([step for step in steps if min(ks) <= step <= max(ks)])
+        panel.xaxis.set_minor_locator(NullLocator())
+    else:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+
+
+def find_runs(claims: Sequence[bool]) -> list[tuple[int, int]]:
+    """First and last place of each run of neighbours that are all true."""
+    padded = [False, *claims, False]
+    edges = [place for place, (left, right) in enumerate(pairwise(padded)) if left != right]
+    return [(first, last - 1) for first, last in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _halfway(ks: Sequence[int], place: int, step: int) -> float:
+    """Halfway from a k to its neighbour; half a cluster beyond the end of the curve."""
+    beyond = place + step
+    return (ks[place] + ks[beyond]) / 2 if 0 <= beyond < len(ks) else ks[place] + 0.5 * step

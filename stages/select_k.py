@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import K_CURVE, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .curve_figure import draw_curve
+from .curve_figure import write_curve
 from .landmarks import gather_embeddings, gather_features, open_landmarks
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class SelectK(Stage):
         )
         curve = columns(choice)
         scratch.write_table("rows", curve)
-        draw_curve(scratch.path("picture"), curve)
+        write_curve(scratch.path("picture"), curve)
         facts = {
             "chosen": choice.k,
             "shortest": choice.verdict.chosen,

@@ -38,11 +38,14 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "caption": ("caption", "Name every cluster in words."),
         "clusters": ("clusters", "List the clusters: size, confidence and caption."),
         "eval": ("evaluate", "Score the clusters against labels, beside chance and k-means."),
+        "sweep": ("sweep", "Make a run for each combination of settings, and compare them."),
+        "compare": ("compare", "Put runs side by side: scores, agreement, settings that differ."),
     },
     "Look": {
         "search": ("search", "Find the images nearest to images, words or keys."),
         "serve": ("serve", "Show a run in a browser: clusters, images, search and a map."),
         "report": ("report", "Write a run as one HTML page."),
+        "figures": ("figures", "Draw a run as figures for print: SVG, PDF or PNG."),
     },
     "Curate": {
         "duplicates": ("duplicates", "Find near-duplicates, and the one to keep of each group."),

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from ...store import Artifact
+from ..making.named_inputs import vocabulary_setting
 from ..making.plan import Plan
 from .app import subcommands
-from .flag_values import anchored_file
 from .options import MAKING, Common, embed_table, open_plan, takes
 from .output import Column, print_next, print_table, print_text
 
@@ -76,11 +76,6 @@ def _first_that_fit(captions: Sequence[str]) -> str:
             break
         line = f"{line}; {caption}"
     return line
-
-
-def vocabulary_setting(names: list[str] | None) -> tuple[str, ...] | None:
-    """The flag --vocabulary as a setting, whose files mean the same in every folder."""
-    return tuple(str(anchored_file(name)) for name in names) if names else None
 
 
 def print_captions(plan: Plan) -> Artifact:

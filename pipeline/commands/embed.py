@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ...stages.sources.left_out import describe_left_out
 from ...store import Artifact, ConfigError
+from ..making.named_inputs import data_table
 from ..view.skipped import count_skipped, explain_skipped
 from ..wording import agreeing, counted
 from .app import subcommands
 from .fetch import require_fetched
-from .flag_values import anchored
 from .messages import sum_up
 from .options import (
     MAKING,
@@ -92,27 +92,6 @@ def embed(
     sum_up(count_skipped(embeddings))
     print_counts(embeddings, plan.left_out)
     print_next(common, ["train"], result=embeddings.folder)
-
-
-def data_table(
-    shards: list[str] | None,
-    images: list[str] | None,
-    tables: list[str] | None,
-    image_column: str | None,
-) -> dict[str, Any]:
-    """The flags that name what to embed, as values of the table `data`.
-
-    What is named replaces everything that was named before, of whatever kind.
-    """
-    if not (shards or images or tables):
-        return {"image_column": image_column}
-    return {
-        "shards": anchored(shards or []),
-        "images": anchored(images or []),
-        "tables": anchored(tables or []),
-        "image_column": image_column or "",
-        "builtin": "",
-    }
 
 
 def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None) -> None:

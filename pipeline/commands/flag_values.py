@@ -1,10 +1,8 @@
-"""Values of flags as commands use them: numbers, places that mean the same anywhere, models."""
+"""Values of flags as commands use them: numbers, and shares of workers."""
 
-import os
 import re
 
 from ...store import ConfigError
-from ...store.paths import expanded
 
 
 def parse_worker(text: str) -> tuple[int, int]:
@@ -27,20 +25,3 @@ def parse_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
         raise ConfigError(
             f"{flag} must be whole numbers with commas, such as 5,10,20, got {text!r}"
         ) from error
-
-
-def anchored(patterns: list[str]) -> tuple[str, ...]:
-    """Patterns of shards that mean the same in whatever folder a later command runs."""
-    anchored = []
-    for pattern in patterns:
-        at, path = ("@", pattern[1:]) if pattern.startswith("@") else ("", pattern)
-        is_remote = "://" in path
-        anchored.append(at + (path if is_remote else os.path.abspath(os.path.expanduser(path))))
-    return tuple(anchored)
-
-
-def anchored_file(name: str | None) -> str | None:
-    """A flag that may name a local file, by a path that means the same in every folder."""
-    if not name or not expanded(name).is_file():
-        return name
-    return str(expanded(name).resolve())

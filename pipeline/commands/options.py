@@ -3,8 +3,7 @@
 import contextlib
 import functools
 import inspect
-import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -12,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ...store import ConfigError, CppPipeError, MissingError, Store
-from ...store.paths import expanded
 from ..command_line import DEFAULT_RUN, DEFAULT_STORE, STORE_VARIABLE, name_run
 from ..making.engines import torchrun
 from ..wording import counted
-from .flag_values import anchored_file, parse_worker
+from .flag_values import parse_worker
 from .messages import AUTO, say, show_progress
 
 if TYPE_CHECKING:
-    from ..config import Settings
     from ..making.plan import Plan
 
 
@@ -259,17 +256,18 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     """
     from ...stages.contract import Runtime, Silent
     from ..making.engines.engine import find_engine
+    from ..making.overrides import apply_override, read_settings
     from ..making.plan import Plan
 
     progress = show_progress(common.progress, common.log_file)
     find_engine(common.engine)
     store = Store(common.store)
     run = common.run or DEFAULT_RUN if begins else find_run(store, common.run)
-    settings = _read_settings(store, run, common.config, tables, begins=begins)
+    settings = read_settings(store, run, common.config, tables, begins=begins)
     for table, values in tables.items():
         settings = settings.override(table, **values)
     for assignment in common.sets or []:
-        settings = apply_setting(settings, assignment)
+        settings = apply_override(settings, assignment)
     runtime = Runtime(
         device=common.device,
         workers=common.workers,
@@ -285,45 +283,6 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     return Plan(store, run, settings, runtime, say)
 
 
-_EMBEDDED = ("data", "embed")
-"""Tables that say what is embedded, and by which model."""
-
-_OF_HEADS = ("views", "train")
-_TABLES: dict[str, tuple[str, ...]] = {
-    "train": _OF_HEADS,
-    "spectrum": (*_OF_HEADS, "spectrum"),
-    "select_k": (*_OF_HEADS, "spectrum", "select_k"),
-    "merge": (*_OF_HEADS, "spectrum", "merge"),
-    "assign": (*_OF_HEADS, "spectrum", "select_k", "merge", "assign"),
-    "caption": (*_OF_HEADS, "spectrum", "select_k", "merge", "assign", "caption"),
-    "index": (*_OF_HEADS, "index"),
-}
-"""What a command takes of a config, by the table that holds its flags: its own table, and those of
-what it needs. A setting of a later stage would stay in the run and change later commands."""
-
-
-def _read_settings(
-    store: Store, run: str, config: str | None, flags: Iterable[str], *, begins: bool
-) -> "Settings":
-    """The settings of a run's record, changed by a config; `flags` are the tables of flags."""
-    from ..config import Settings, find_config, read_tables, settings_of
-
-    record = store.runs.read(run)
-    settings = settings_of(store, record)
-    if config is None:
-        return settings
-    path = find_config(config)
-    given = read_tables(path)
-    wanted = Settings.from_tables(given, str(path))
-    if begins:
-        return wanted
-    taken = next((_TABLES[table] for table in flags if table in _TABLES), tuple(given))
-    # What is embedded already stays what it is: a config for training names another data set.
-    taken = [name for name in taken if name not in _EMBEDDED]
-    taken += [] if record.settings else _EMBEDDED
-    return settings.with_tables_of(wanted, [name for name in given if name in taken])
-
-
 @contextlib.contextmanager
 def or_left_to_others() -> Iterator[None]:
     """Ends a command without a fault where `--no-wait` leaves work to other workers."""
@@ -336,36 +295,8 @@ def or_left_to_others() -> Iterator[None]:
         raise typer.Exit from left
 
 
-def apply_setting(settings: "Settings", assignment: str) -> "Settings":
-    """The settings with one changed, as `--set TABLE.KEY=VALUE` names it."""
-    name, equals, text = assignment.partition("=")
-    table, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
-        raise ConfigError(f"--set must be TABLE.KEY=VALUE, got {assignment!r}")
-    if table not in settings.tables():
-        raise ConfigError(
-            f"--set {assignment!r}: there is no table {table!r}; the tables are "
-            f"{', '.join(settings.tables())}"
-        )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    return settings.override(table, **{key: value})
-
-
 def embed_table(common: Common) -> dict[str, str | None]:
     """The flags that name a model, as values of the table `embed`."""
-    model, model_config = common.model, common.model_config
-    if model_config is not None and not expanded(model_config).is_file():
-        raise ConfigError(f"--model-config: {model_config!r} does not exist")
-    if model is None and model_config is not None:
-        model = Path(model_config).stem
-    elif model is not None and model_config is None:
-        # A model that is named replaces one that a file described.
-        model_config = ""
-    return {
-        "model": model,
-        "pretrained": anchored_file(common.pretrained),
-        "model_config": anchored_file(model_config),
-    }
+    from ..making.named_inputs import model_table
+
+    return model_table(common.model, common.pretrained, common.model_config)

@@ -10,13 +10,14 @@ import typer
 from ...store import Artifact, ConfigError, MissingError
 from ...store.paths import expanded
 from ..datasets.catalog import DataSet, find_data_set
+from ..making.named_inputs import anchored
+from ..making.overrides import apply_override
 from ..wording import counted
 from .app import subcommands
 from .embed import print_counts
 from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards
-from .flag_values import anchored
 from .messages import say
-from .options import LONG, MODEL, Common, apply_setting, embed_table, open_plan, takes
+from .options import LONG, MODEL, Common, embed_table, open_plan, takes
 from .output import Column, print_line, print_next, print_table, print_text
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _changed(settings: "Settings", base: "Settings", common: Common) -> "Setting
     """A recipe on the data and the model of a run, with what the user changed."""
     settings = settings.with_tables_of(base, ("data", "embed"))
     for assignment in common.sets or []:
-        settings = apply_setting(settings, assignment)
+        settings = apply_override(settings, assignment)
     return settings
 
 

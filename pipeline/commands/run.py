@@ -11,13 +11,14 @@ import typer
 from ...store import ConfigError, MissingError
 from ...store.paths import expanded, resolved
 from ..config import CONFIGS
+from ..making.named_inputs import data_table, vocabulary_setting
 from ..making.plan import Plan
 from ..view.labels import has_folders
 from ..view.verdict import read_verdict
 from ..wording import columns_of, counted, wrap
 from .app import subcommands
-from .caption import VocabularyFlag, print_captions, vocabulary_setting
-from .embed import ColumnFlag, ImagesFlag, TablesFlag, data_table, print_counts
+from .caption import VocabularyFlag, print_captions
+from .embed import ColumnFlag, ImagesFlag, TablesFlag, print_counts
 from .evaluate import evaluation_table, score
 from .fetch import require_fetched
 from .options import LONG, MODEL, Common, embed_table, open_plan, takes

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from ..making.named_inputs import vocabulary_setting
 from .app import subcommands
-from .caption import vocabulary_setting
 from .options import MAKING, Common, open_plan, takes
 from .output import print_line, print_next
 

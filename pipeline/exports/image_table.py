@@ -9,11 +9,11 @@ import numpy as np
 
 from ...stages.edits.replay import Edited
 from ...store import Artifact, ConfigError
-from ..run import Run
 from ..view.captions import first_captions
 from ..view.columns import SAMPLE_COLUMNS
 from ..view.conditions import match_where
 from ..view.edited import open_edited
+from ..view.opened_run import OpenedRun
 from ..view.scores import slots_of_scores
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ImageTable:
     @classmethod
     def of(
         cls,
-        run: Run,
+        run: OpenedRun,
         edits: str | None = None,
         report: Callable[[int], None] = lambda rows: None,
         *,
@@ -145,7 +145,7 @@ class ImageTable:
         return {row["row"]: kept_of_group[row["group"]] for row in rows if not row["kept"]}
 
 
-def _current_scores(run: Run) -> dict[str, Artifact]:
+def _current_scores(run: OpenedRun) -> dict[str, Artifact]:
     """The artifact of each score of a run; those out of date are reported and left out."""
     slots = slots_of_scores(run)
     shown = {slot: run.show(slot) for slot in dict.fromkeys(slots.values())}

@@ -11,6 +11,7 @@ from ...stages.contract import Spent
 from ...store import ConfigError
 from .counts import Count, Summary
 from .displays import Display, JsonLines, Lines, LogFile, Messages, can_redraw, live_line
+from .notebook_line import NotebookLine, is_in_notebook
 
 MODES = ("auto", "bar", "log", "json", "none")
 """The values of `--progress`."""
@@ -136,6 +137,8 @@ def open_progress(mode: str, log_file: Path | None = None) -> ShownProgress:
 
 
 def _display(mode: str) -> Display:
+    if mode == "auto" and is_in_notebook():
+        return NotebookLine()
     if mode == "bar" or (mode == "auto" and can_redraw(sys.stderr)):
         return live_line(sys.stderr, is_forced=mode == "bar")
     if mode == "json":

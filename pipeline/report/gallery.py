@@ -3,9 +3,9 @@
 import numpy as np
 
 from ...stages.contract import Progress
-from ..run import Run
 from ..view.columns import read_rows
 from ..view.facts import Absence
+from ..view.opened_run import OpenedRun
 from ..wording import counted
 from .contents import Mosaic, Neighbourhood, Sample, Tally
 from .counts import surest_and_doubtful
@@ -21,7 +21,7 @@ _NEIGHBOURHOODS, _NEIGHBOURS = 8, 6
 
 
 def read_mosaics(
-    run: Run, members: Members, tally: Tally, progress: Progress
+    run: OpenedRun, members: Members, tally: Tally, progress: Progress
 ) -> tuple[list[Mosaic], Absence | None]:
     """A mosaic of each of the largest clusters, and what cannot be read, if anything."""
     filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
@@ -55,7 +55,7 @@ def read_mosaics(
     return (mosaics if missing < total else []), absence
 
 
-def read_neighbourhoods(run: Run, members: Members, sample: Sample) -> list[Neighbourhood]:
+def read_neighbourhoods(run: OpenedRun, members: Members, sample: Sample) -> list[Neighbourhood]:
     """A row of each of the largest clusters, and its nearest rows in either space."""
     embeddings, features = run.artifact("embeddings"), run.artifact("features")
     kept = members.kept

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ...store import MissingError
-from ..run import Run
 from ..view.images import open_row
+from ..view.opened_run import OpenedRun
 from .contents import Jpeg
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _BACKGROUND, _UNREADABLE, _FRAME_COLOUR = "#dedbd2", "#8a8f98", "#d55e00"
 class Tiles:
     """Square images of rows, read from their sources; None for one that cannot be read."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: OpenedRun) -> None:
         self._embeddings = run.artifact("embeddings")
         self._sources = run.record.sources
         self.trouble = ""

@@ -8,7 +8,6 @@ from pathlib import Path
 from ...stages.artifact_rows import EMBEDDING
 from ...stages.contract import Progress
 from ...store import Artifact
-from ..run import Run
 from ..view.captions import read_captions
 from ..view.curve import read_curve
 from ..view.edited import open_edited
@@ -22,6 +21,7 @@ from ..view.facts import (
     name_model,
 )
 from ..view.labels import has_folders
+from ..view.opened_run import OpenedRun
 from ..view.verdict import read_verdict
 from .contents import Contents, Sample, Tally
 from .counts import count, draw_sample, sample_clusters, sample_overall
@@ -46,7 +46,7 @@ _SEED = 0
 
 
 def read_contents(
-    run: Run,
+    run: OpenedRun,
     label: str = "cls",
     table: Path | None = None,
     *,
@@ -68,7 +68,7 @@ def read_contents(
     members = Members(assignments=assignments, edited=edited)
     tally = count(members.counted_parts(), members.k)
     tally = replace(tally, are_empty_hidden=edited is not None)
-    sample = _sample(members, tally)
+    sample = sample_rows(members, tally)
     absences = find_absences(run)
     unscored = None if must_score else _why_unscored(run, label, members)
     evaluation = None
@@ -104,7 +104,8 @@ def read_contents(
     )
 
 
-def _sample(members: Members, tally: Tally) -> Sample:
+def sample_rows(members: Members, tally: Tally) -> Sample:
+    """The rows that figures are drawn from: of all clusters, and of the largest ones."""
     filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
     clusters = (column for column, _ in members.parts())
     overall = sample_overall(tally.rows, SAMPLED_ROWS, _SEED)
@@ -115,7 +116,7 @@ def _sample(members: Members, tally: Tally) -> Sample:
     )
 
 
-def _why_unscored(run: Run, label: str, members: Members) -> Absence | None:
+def _why_unscored(run: OpenedRun, label: str, members: Members) -> Absence | None:
     """Why rows are not scored: too many, or none has a label; None if they are."""
     embeddings = run.artifact("embeddings")
     if embeddings.rows > MOST_SCORED:

@@ -1,5 +1,6 @@
 """Sections of the report: a heading, figures, and a sentence on how to read each figure."""
 
+from ...stages.curve_figure import draw_curve
 from ..view.curve import KCurve
 from ..view.evaluation import Evaluation
 from ..view.facts import FAR, Absence
@@ -7,7 +8,6 @@ from ..wording import agreeing, counted
 from .contents import Contents
 from .figures import (
     draw_confidence,
-    draw_curve,
     draw_deciles,
     draw_novelty,
     draw_sizes,

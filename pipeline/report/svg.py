@@ -5,35 +5,12 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ...stages.figure_style import STYLE
 from .markup import Html, tag
-from .theme import LIGHT, themed
+from .theme import themed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from matplotlib.typing import RcKeyType
-
-_STYLE: "dict[RcKeyType, Any]" = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "cpp-pipe",
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "text.color": LIGHT["ink"],
-    "axes.labelcolor": LIGHT["muted"],
-    "axes.edgecolor": LIGHT["line"],
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": LIGHT["grid"],
-    "grid.linewidth": 0.8,
-    "xtick.color": LIGHT["line"],
-    "ytick.color": LIGHT["line"],
-    "xtick.labelcolor": LIGHT["muted"],
-    "ytick.labelcolor": LIGHT["muted"],
-    "legend.frameon": False,
-    "image.composite_image": False,
-}
-"""DejaVu comes with matplotlib. It is wider than most, so what fits in it fits in other fonts."""
 
 
 def draw_svg(name: str, alt: str, draw: "Callable[..., Figure]", *args: Any) -> Html:
@@ -44,7 +21,7 @@ def draw_svg(name: str, alt: str, draw: "Callable[..., Figure]", *args: Any) -> 
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({**STYLE}):
         figure = draw(*args)
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)

@@ -2,19 +2,7 @@
 
 from collections.abc import Mapping
 
-LIGHT: Mapping[str, str] = {
-    "page": "#f7f6f2",
-    "card": "#fffefb",
-    "ink": "#1c2028",
-    "muted": "#5d6470",
-    "line": "#dedbd2",
-    "grid": "#e9e7e0",
-    "blue": "#0072b2",
-    "orange": "#d55e00",
-    "green": "#009e73",
-    "shade": "#cfe6da",
-}
-"""Blue, orange and green are Okabe and Ito's, as in the history of a training."""
+from ...stages.figure_style import LIGHT
 
 DARK: Mapping[str, str] = {
     "page": "#14161a",

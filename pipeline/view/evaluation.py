@@ -145,9 +145,9 @@ def evaluate(
         unlabelled=unlabelled,
         k=k,
         classes=len(names),
-        clusters=_scores(y, pred),
+        clusters=score_clusters(y, pred),
         chance=Scores(**metrics.chance(y, pred, seed=seed, repeats=_CHANCE_REPEATS)),
-        kmeans=_scores(y, _kmeans(x[fit], x[scored], k, seed)),
+        kmeans=score_clusters(y, _kmeans(x[fit], x[scored], k, seed)),
         per_cluster=_per_cluster(y, pred, names),
         mistakes=_mistakes(y, pred, names),
         deciles=_deciles(y, pred, sure[scored].astype(np.float64)),
@@ -168,7 +168,8 @@ def _columns(assignments: Artifact, k: int | None) -> tuple[int, str, str]:
     return counts[k], f"cluster_{k}", f"confidence_{k}"
 
 
-def _scores(y: np.ndarray, pred: np.ndarray) -> Scores:
+def score_clusters(y: np.ndarray, pred: np.ndarray) -> Scores:
+    """The scores of clusters `pred` (n,) against classes `y` (n,), both whole numbers."""
     from ...stages.algorithms import metrics
 
     return Scores(acc=metrics.accuracy(y, pred), nmi=metrics.nmi(y, pred), ari=metrics.ari(y, pred))

@@ -112,7 +112,7 @@ def test_the_help_shows_defaults_without_a_backslash():
 
 
 OWN = {"import": {"model", "pretrained"}, "run": {"config", "run"}, "status": {"run"},
-       "eval": {"where"}}  # fmt: skip
+       "eval": {"where"}, "sweep": {"sets"}}  # fmt: skip
 """Parameters of commands that have the name of a shared flag, and are not it."""
 
 

@@ -13,13 +13,14 @@ from matplotlib.patches import Rectangle
 from cpp_pipe.pipeline.report import figures
 from cpp_pipe.pipeline.report.svg import draw_svg
 from cpp_pipe.pipeline.report.theme import DARK, LIGHT
+from cpp_pipe.stages.curve_figure import draw_curve, find_runs
 
 from .contents import CURVE, make_contents, make_rows
 
 CONTENTS = make_contents()
 
 DRAWN: dict[str, tuple[Any, ...]] = {
-    "curve": (figures.draw_curve, CURVE, 12),
+    "curve": (draw_curve, CURVE, 12),
     "bars": (figures.draw_sizes, np.array([5, 3, 1]), [2, 0, 1]),
     "ranks": (figures.draw_sizes, np.arange(100, 0, -1), list(range(100))),
     "cosines": (figures.draw_cosines, CONTENTS.raw.cosines, CONTENTS.sample.heat_map_rows),
@@ -78,7 +79,7 @@ def test_each_light_colour_has_a_dark_one():
 
 
 def test_the_curve_marks_the_shortest_k_the_flat_range_and_the_votes():
-    lengths, votes = figures.draw_curve(CURVE, used=5).axes
+    lengths, votes = draw_curve(CURVE, used=5).axes
     line, dot = lengths.get_lines()
     assert np.asarray(line.get_ydata()).tolist() == [300, 100, 10, 0, 40, 200, 600]
     assert np.asarray(dot.get_xydata()).tolist() == [[5, 0]]
@@ -93,20 +94,20 @@ def test_a_curve_without_resamples_has_no_band_no_votes_and_no_shade():
         replace(point, low=None, high=None, votes=None, is_as_good=point.is_shortest)
         for point in CURVE.points
     )
-    (panel,) = figures.draw_curve(replace(CURVE, points=points), used=5).axes
+    (panel,) = draw_curve(replace(CURVE, points=points), used=5).axes
     assert not panel.patches and not panel.collections
-    assert len(figures.draw_curve(CURVE, used=5).axes[0].collections) == 1
+    assert len(draw_curve(CURVE, used=5).axes[0].collections) == 1
 
 
 def test_the_number_of_clusters_in_use_is_marked_if_it_is_on_the_curve_and_not_the_shortest():
     for used, expected in ((5, ["k = 5"]), (12, ["k = 5", "this run: 12"]), (99, ["k = 5"])):
-        panel = figures.draw_curve(CURVE, used).axes[0]
+        panel = draw_curve(CURVE, used).axes[0]
         assert [text.get_text() for text in panel.texts] == expected
 
 
 def test_a_curve_with_a_single_k_can_be_drawn():
     curve = replace(CURVE, points=CURVE.points[3:4])
-    assert "k = 5" in draw_svg("curve", "alt", figures.draw_curve, curve, 5)
+    assert "k = 5" in draw_svg("curve", "alt", draw_curve, curve, 5)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_curve_with_a_single_k_can_be_drawn():
     ],
 )
 def test_runs_are_neighbours_that_are_all_true(claims, expected):
-    assert figures.find_runs(claims) == expected
+    assert find_runs(claims) == expected
 
 
 def test_few_sizes_are_bars_and_many_are_a_curve():

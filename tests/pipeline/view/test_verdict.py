@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.report import figures
 from cpp_pipe.pipeline.report.reader import read_contents
 from cpp_pipe.pipeline.serve.facts import describe_run
 from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.verdict import read_verdict
+from cpp_pipe.stages.curve_figure import draw_curve
 
 from ..cli import SMALL, succeed
 from ..curation.world import make_run
@@ -84,7 +84,7 @@ def test_every_face_says_the_same_sentence_and_marks_the_same_k(request, name, r
     assert f"{verdict.sentence}." in text
     (dot,) = (
         line
-        for line in figures.draw_curve(contents.curve, contents.k).axes[0].get_lines()
+        for line in draw_curve(contents.curve, contents.k).axes[0].get_lines()
         if line.get_marker() == "o"
     )
     assert np.asarray(dot.get_xdata()).tolist() == [verdict.k]

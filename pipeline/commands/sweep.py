@@ -1,0 +1,97 @@
+"""The command that makes a run for each combination of settings: sweep."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from ...store import ConfigError
+from ..wording import counted
+from .app import subcommands
+from .compare import (
+    LabelFlag,
+    LabelsFlag,
+    OutsFlag,
+    RivalsFlag,
+    check_outs,
+    compare_and_write,
+    print_comparison,
+)
+from .flag_values import parse_numbers
+from .options import LONG, READING, Common, open_plan, takes
+from .output import print_next, print_text
+
+app = subcommands()
+
+
+@app.command()
+@takes("as_json", "device", *LONG, "config", *READING)
+def sweep(
+    common: Common,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="TABLE.KEY=VALUE,VALUE",
+            help="A setting and its values; repeatable: all combinations are made.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Repeat each with so many seeds, from 0.")
+    ] = None,
+    k: Annotated[
+        str | None, typer.Option("--k", help="Clusters: a number, several as 20,50, or auto.")
+    ] = None,
+    rivals: RivalsFlag = False,
+    label: LabelFlag = None,
+    labels: LabelsFlag = None,
+    outs: OutsFlag = None,
+    lists: Annotated[
+        bool, typer.Option("--list", help="List the runs that would be made, and make none.")
+    ] = False,
+) -> None:
+    """Make a run for each combination of settings, and compare them.
+
+    The runs have the embeddings of --run, are named after it and what differs, and share every
+    step that is equal. A sweep that was interrupted continues: what is made is found again. Each
+    run is a run as any other: `cpp-pipe search --run NAME` and all other commands take it.
+
+    \b
+      cpp-pipe sweep --set spectrum.clusterings=12,24 --seeds 3 --k 37
+      cpp-pipe sweep --set train.epochs=12 --set train.eta=0.1,0.175 --k 37
+      cpp-pipe sweep --run pets --k 20,37,60,auto --rivals --out table.tex
+    """
+    from ..comparison.sweep import make_sweep, plan_sweep, read_axes
+
+    check_outs(outs)
+    if not (sets or k or seeds):
+        raise ConfigError(
+            "nothing to vary: name settings with --set TABLE.KEY=VALUE,VALUE, numbers of clusters "
+            "with --k 20,50, or seeds with --seeds 5"
+        )
+    plan = open_plan(common)
+    axes = read_axes(plan.settings, sets or ())
+    runs = plan_sweep(plan.run, plan.settings, axes, seeds, _numbers(k))
+    if lists:
+        print_text(f"{counted(len(runs), 'run')}:")
+        for run in runs:
+            print_text(f"  {run.name}")
+        return
+    names = make_sweep(plan.store, plan.run, runs, plan.runtime, plan.say)
+    compared = compare_and_write(
+        common, names, rivals=rivals, k=None, label=label, labels=labels, outs=outs
+    )
+    print_comparison(common, compared)
+    own = replace(common, run=names[0])
+    print_next(
+        own, ["eval"], ["figures"], result=f"{counted(len(names), 'run')}, the first {names[0]}"
+    )
+
+
+def _numbers(text: str | None) -> list[int | str]:
+    """The values of --k, in the order given."""
+    words = [] if text is None else [word.strip() for word in text.split(",")]
+    values: list[int | str] = []
+    for word in words:
+        values += ["auto"] if word == "auto" else parse_numbers("--k", word) or ()
+    return values

@@ -1,0 +1,236 @@
+"""Partitions in groups, what differs between them, and how far they agree."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, takewhile
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .image_set import match_rows
+from .partition import SEED, Partition
+
+
+class Value(NamedTuple):
+    """A measure over the runs of a group."""
+
+    mean: float
+    spread: float | None
+    """The sample standard deviation; None for a single run."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Runs that differ in their seeds only, or a rival with several seeds."""
+
+    label: str
+    partitions: tuple[Partition, ...]
+
+    @property
+    def is_rival(self) -> bool:
+        """Whether it is a rival, and no run."""
+        return self.partitions[0].is_rival
+
+    def value(self, measure: str) -> Value | None:
+        """Mean and spread of `k`, `acc`, `nmi`, `ari`, `confidence` or `seconds`."""
+        values = [measure_of(partition, measure) for partition in self.partitions]
+        known = [value for value in values if value is not None]
+        if not known:
+            return None
+        return Value(fmean(known), stdev(known) if len(known) > 1 else None)
+
+
+def measure_of(partition: Partition, measure: str) -> float | None:
+    """A measure of one partition; None where it has none."""
+    if measure in ("acc", "nmi", "ari"):
+        return None if partition.scores is None else getattr(partition.scores, measure)
+    return getattr(partition, measure)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """Groups of runs and rivals, best described by what differs between them."""
+
+    groups: tuple[Group, ...]
+    settings: Mapping[str, tuple[str, ...]]
+    """For each setting that differs, but seeds, its value in each group; - where it has none."""
+    agreement: tuple[tuple[float | None, ...], ...]
+    """(m, m) ARI of the clusters of two groups over the images that both hold, the mean over pairs
+    of runs. On the diagonal it is that of two seeds; None for a single run."""
+    shared: int
+    """The fewest images that any two of the partitions share."""
+    images: int
+    """The most images that any of them holds."""
+    classes: int | None
+    """How many classes the labels have; None without labels."""
+    notes: tuple[str, ...] = ()
+    """Sentences that a reader should know."""
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there are labels."""
+        return any(group.value("acc") is not None for group in self.groups)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "images": self.images,
+            "shared": self.shared,
+            "classes": self.classes,
+            "groups": [_group_to_json(group) for group in self.groups],
+            "settings": {name: list(values) for name, values in self.settings.items()},
+            "agreement": [list(row) for row in self.agreement],
+            "notes": list(self.notes),
+        }
+
+
+MEASURES = ("k", "acc", "nmi", "ari", "confidence", "seconds")
+"""What is measured of each partition."""
+
+
+def _group_to_json(group: Group) -> dict[str, Any]:
+    values = {measure: group.value(measure) for measure in MEASURES}
+    return {
+        "label": group.label,
+        "is_rival": group.is_rival,
+        "runs": [partition.name for partition in group.partitions],
+        "seeds": [partition.seed for partition in group.partitions],
+        **{name: None if value is None else value._asdict() for name, value in values.items()},
+    }
+
+
+def compare_partitions(partitions: Sequence[Partition], notes: Sequence[str] = ()) -> Comparison:
+    """Groups partitions whose settings differ in seeds only, in the order given."""
+    groups, settings = group_partitions(partitions)
+    agreement, shared = _agreement(groups)
+    classes: set[str] = set()
+    for partition in partitions:
+        images = partition.images
+        classes.update(images.labels[images.is_labelled].astype(str).tolist())
+    return Comparison(
+        groups=groups,
+        settings=settings,
+        agreement=agreement,
+        shared=shared,
+        images=max(len(partition.images) for partition in partitions),
+        classes=len(classes) or None,
+        notes=(*notes, *_equal_pairs(groups)),
+    )
+
+
+def _equal_pairs(groups: Sequence[Group]) -> list[str]:
+    """A sentence for each two groups of runs whose clusters are the same, seed by seed."""
+    runs = [group for group in groups if not group.is_rival]
+    return [
+        f"{a.label} and {b.label} made the same clusters"
+        for a, b in combinations(runs, 2)
+        if len(a.partitions) == len(b.partitions)
+        and all(
+            np.array_equal(one.clusters, other.clusters)
+            for one, other in zip(a.partitions, b.partitions, strict=True)
+        )
+    ]
+
+
+def group_partitions(
+    partitions: Sequence[Partition],
+) -> tuple[tuple[Group, ...], dict[str, tuple[str, ...]]]:
+    """Groups of partitions that differ in seeds only, and the settings that differ between them."""
+    differing = _differing([partition for partition in partitions if not partition.is_rival])
+    members: dict[tuple[Any, ...], list[Partition]] = {}
+    for partition in partitions:
+        values = tuple(_text(partition.settings.get(name)) for name in differing)
+        own = (partition.name,) if partition.is_rival else ()
+        key = (*own, partition.images.embeddings.content, *values)
+        members.setdefault(key, []).append(partition)
+    short = _short_names(differing)
+    groups = []
+    for key, found in members.items():
+        parts = [f"{short[name]}={value}" for name, value in zip(differing, key[1:], strict=False)]
+        # One run is best known by its name; several by what they share and others do not.
+        is_named = found[0].is_rival or len(found) == 1 or not parts
+        label = _common_name(found) if is_named else ", ".join(parts)
+        groups.append(Group(label=label, partitions=tuple(found)))
+    settings = {
+        name: tuple(_text(group.partitions[0].settings.get(name)) for group in groups)
+        for name in differing
+    }
+    return _distinct(groups), settings
+
+
+def _common_name(partitions: Sequence[Partition]) -> str:
+    """The name of one run, or what the names of several begin with."""
+    names = [partition.name for partition in partitions]
+    if len(set(names)) == 1:
+        return names[0]
+    columns = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    prefix = "".join(letters[0] for letters in columns)
+    return re.sub(r"([-_.=]+seed)?[-_.=]*$", "", prefix) or names[0]
+
+
+def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """Groups of equal labels get the name of their first run, too."""
+    labels = [group.label for group in groups]
+    return tuple(
+        group
+        if labels.count(group.label) == 1
+        else Group(label=f"{group.label} ({group.partitions[0].name})", partitions=group.partitions)
+        for group in groups
+    )
+
+
+def _differing(partitions: Sequence[Partition]) -> list[str]:
+    """The settings that are not the same in all runs, apart from seeds, in the order of tables."""
+    names = dict.fromkeys(name for partition in partitions for name in partition.settings)
+    differing = [
+        name
+        for name in names
+        if name.rpartition(".")[2] != SEED
+        and len({_text(partition.settings.get(name)) for partition in partitions}) > 1
+    ]
+    if "assign.k" in differing and "spectrum.k_max" in differing:
+        differing.remove("spectrum.k_max")  # it follows from k
+    return differing
+
+
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Each setting's key, with its table where keys of two tables are the same."""
+    keys = [name.rpartition(".")[2] for name in names]
+    return {
+        name: key if keys.count(key) == 1 else name for name, key in zip(names, keys, strict=True)
+    }
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ("", [], ()):
+        return "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _agreement(
+    groups: Sequence[Group],
+) -> tuple[tuple[tuple[float | None, ...], ...], int]:
+    """The ARI of each two groups, and the fewest images that two partitions share."""
+    from ...stages.algorithms import metrics
+
+    numbered = [(i, part) for i, group in enumerate(groups) for part in group.partitions]
+    sums: dict[tuple[int, int], list[float]] = {}
+    matched: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
+    shared = min(len(partition.images) for _, partition in numbered)
+    for (i, a), (j, b) in combinations(numbered, 2):
+        contents = a.images.embeddings.content, b.images.embeddings.content
+        if contents not in matched:
+            matched[contents] = match_rows(a.images, b.images)
+        rows_a, rows_b = matched[contents]
+        shared = min(shared, len(rows_a))
+        if len(rows_a) > 1:
+            value = metrics.ari(a.clusters[rows_a], b.clusters[rows_b])
+            sums.setdefault((i, j), []).append(value)
+    means = {pair: fmean(values) for pair, values in sums.items()}
+    size = range(len(groups))
+    matrix = tuple(tuple(means.get((min(i, j), max(i, j))) for j in size) for i in size)
+    return matrix, shared

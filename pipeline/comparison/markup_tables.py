@@ -1,0 +1,127 @@
+"""A comparison as Markdown and as LaTeX."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from .cells import (
+    AGREEMENT,
+    Cell,
+    Column,
+    agreement_cells,
+    cells_of,
+    columns_of,
+    describe,
+    repetitions,
+)
+from .comparison import Comparison
+
+_TEX: Mapping[str, str] = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
+    "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "±": r"$\pm$", "ε": r"$\varepsilon$", "η": r"$\eta$", "γ": r"$\gamma$",
+}  # fmt: skip
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """Tables of scores, of settings that differ and of agreement, in GitHub's Markdown."""
+    columns = columns_of(comparison)
+    labels = [_md(group.label) for group in comparison.groups]
+    cells = [cells_of(comparison, column) for column in columns]
+    head = ["", "runs", *(column.title for column in columns)]
+    rows = [
+        [label, runs, *(_md_cell(cell) for cell in row)]
+        for label, runs, row in zip(
+            labels, repetitions(comparison), zip(*cells, strict=True), strict=True
+        )
+    ]
+    blocks = [describe(comparison), _md_table(head, rows)]
+    if comparison.settings:
+        runs = [number for number, group in enumerate(comparison.groups) if not group.is_rival]
+        settings = [
+            [f"`{name}`", *(_md(values[number]) for number in runs)]
+            for name, values in comparison.settings.items()
+        ]
+        own = [labels[number] for number in runs]
+        blocks += ["Settings that differ", _md_table(["", *own], settings)]
+    if len(labels) > 1:
+        agreement = [
+            [label, *agreement_cells(row)]
+            for label, row in zip(labels, comparison.agreement, strict=True)
+        ]
+        blocks += [AGREEMENT, _md_table(["", *labels], agreement)]
+    return "\n\n".join([*blocks, *(f"{note}." for note in comparison.notes)]) + "\n"
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def _md_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    mean = f"**{cell.mean}**" if cell.is_best else cell.mean
+    return f"{mean} ± {cell.spread}" if cell.spread else mean
+
+
+def _md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def to_latex(comparison: Comparison) -> str:
+    r"""Two `tabular`s in a `table` each, for the package booktabs; the best scores are bold."""
+    columns = columns_of(comparison)
+    labels = [_tex(group.label) for group in comparison.groups]
+    cells = [cells_of(comparison, column) for column in columns]
+    rows = [
+        [label, runs, *(_tex_cell(cell, column) for cell, column in zip(row, columns, strict=True))]
+        for label, runs, row in zip(
+            labels, repetitions(comparison), zip(*cells, strict=True), strict=True
+        )
+    ]
+    head = ["", "runs", *(_tex_title(column) for column in columns)]
+    notes = " ".join(f"{_tex(note)}." for note in comparison.notes)
+    caption = f"{_tex(describe(comparison))}. {notes}".strip()
+    # Rivals below a line of their own.
+    first_rival = sum(not group.is_rival for group in comparison.groups)
+    tables = [_tex_table(caption, head, rows, first_rival)]
+    if len(labels) > 1:
+        numbered = [f"{number} {label}" for number, label in enumerate(labels, 1)]
+        agreement = [
+            [label, *agreement_cells(row)]
+            for label, row in zip(numbered, comparison.agreement, strict=True)
+        ]
+        numbers = [str(number) for number in range(1, len(labels) + 1)]
+        tables.append(_tex_table(f"{AGREEMENT}.", ["", *numbers], agreement, first_rival))
+    return "% \\usepackage{booktabs}\n" + "\n".join(tables)
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(letter, letter) for letter in text)
+
+
+def _tex_title(column: Column) -> str:
+    return "$k$" if column.measure == "k" else _tex(column.title)
+
+
+def _tex_cell(cell: Cell | None, column: Column) -> str:
+    if cell is None:
+        return "--"
+    mean = rf"\textbf{{{cell.mean}}}" if cell.is_best else cell.mean
+    return rf"{mean} {{\scriptsize $\pm$ {cell.spread}}}" if cell.spread else mean
+
+
+def _tex_table(
+    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], first_rival: int
+) -> str:
+    lines = [" & ".join(row) + r" \\" for row in rows]
+    if 0 < first_rival < len(lines):
+        lines.insert(first_rival, r"\midrule")
+    body = "\n".join(lines)
+    return (
+        "\\begin{table}\n\\centering\n"
+        f"\\caption{{{caption}}}\n"
+        f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n"
+        f"{' & '.join(head)} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
+        "\\end{tabular}\n\\end{table}\n"
+    )

@@ -1,0 +1,137 @@
+"""A comparison that can be shown, and written in the format of a file's suffix."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...stages.contract import Runtime
+from ...store import ConfigError, Store
+from ...store.paths import StorePath
+from ..curation.files import whole_file
+from ..making.progress import open_progress
+from ..view.opened_run import OpenedRun
+from .comparison import Comparison
+from .markup_tables import to_latex, to_markdown
+from .page import scores_table, write_page
+from .run_comparison import compare_runs, require_distinct
+from .run_rows import to_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ComparedRuns:
+    """Runs side by side; Jupyter shows their scores as a table."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        """The groups, their measures, and how far they agree."""
+
+    def to_markdown(self) -> str:
+        """Tables of scores, of settings that differ and of agreement."""
+        return to_markdown(self.comparison)
+
+    def to_latex(self) -> str:
+        """Tables of scores and of agreement for the package booktabs."""
+        return to_latex(self.comparison)
+
+    def to_html(self) -> str:
+        """A page with tables and plots, which needs no network."""
+        return write_page(self.comparison)
+
+    def to_arrow(self) -> "pa.Table":
+        """A row for each run and each fit of a rival."""
+        return to_arrow(self.comparison)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return self.comparison.to_json()
+
+    def save(self, path: str | Path) -> None:
+        """Writes a file whose suffix says how: .csv, .md, .tex, .html, .json or .parquet."""
+        path = Path(path)
+        if path.suffix.lower() not in WRITERS:
+            raise ConfigError(f"the file must end in {', '.join(WRITERS)}, got {path}")
+        with whole_file(path) as temporary:
+            WRITERS[path.suffix.lower()](self, temporary)
+
+    def _repr_html_(self) -> str:
+        return scores_table(self.comparison)
+
+
+def compare(
+    *runs: "str | OpenedRun",
+    store: "Store | str | StorePath" = "artifacts",
+    rivals: bool = False,
+    k: int | None = None,
+    label: str | None = None,
+    labels: str | Path | None = None,
+    device: str = "auto",
+    progress: str = "auto",
+) -> ComparedRuns:
+    """Puts runs side by side: scores, agreement, seconds and settings that differ.
+
+    Runs are named, or opened ones of one store. Those that differ in their seeds only are one line.
+    `rivals` adds k-means, Ward, spectral clustering and HDBSCAN of the same embeddings, with `k`
+    clusters, or as many as there are classes, or as the first run has. `label` and `labels` say
+    where labels are, as for `Run.evaluate`. Clusters that a run lacks are made.
+    """
+    if not runs:
+        raise ConfigError("name at least one run")
+    opened = [run for run in runs if isinstance(run, OpenedRun)]
+    stores = {str(run.store.root): run.store for run in opened}
+    if len(stores) > 1:
+        raise ConfigError(f"the runs are of several stores: {', '.join(stores)}")
+    names = [run if isinstance(run, str) else run.record.name for run in runs]
+    require_distinct(names)
+    named = store if isinstance(store, Store) else Store(store)
+    shown = open_progress(progress)
+    comparison = compare_runs(
+        opened[0].store if opened else named,
+        names,
+        Runtime(device=device, progress=shown),
+        shown.report,
+        label=label,
+        labels=None if labels is None else Path(labels),
+        rivals=rivals,
+        k=k,
+    )
+    return ComparedRuns(comparison)
+
+
+def _write_text(text: Callable[[ComparedRuns], str]) -> Callable[[ComparedRuns, Path], None]:
+    def write(compared: ComparedRuns, path: Path) -> None:
+        path.write_text(text(compared), encoding="utf-8", errors="replace", newline="\n")
+
+    return write
+
+
+def _write_csv(compared: ComparedRuns, path: Path) -> None:
+    import pyarrow.csv as csv
+
+    csv.write_csv(compared.to_arrow(), path)
+
+
+def _write_parquet(compared: ComparedRuns, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(compared.to_arrow(), path)
+
+
+def _to_json_text(compared: ComparedRuns) -> str:
+    import json
+
+    return json.dumps(compared.to_json(), indent=1) + "\n"
+
+
+WRITERS: Mapping[str, Callable[[ComparedRuns, Path], None]] = {
+    ".csv": _write_csv,
+    ".md": _write_text(ComparedRuns.to_markdown),
+    ".tex": _write_text(ComparedRuns.to_latex),
+    ".html": _write_text(ComparedRuns.to_html),
+    ".json": _write_text(_to_json_text),
+    ".parquet": _write_parquet,
+}
+"""What writes a comparison, by the suffix of the file."""
+
+SUFFIXES: Sequence[str] = tuple(WRITERS)

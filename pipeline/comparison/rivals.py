@@ -1,0 +1,132 @@
+"""Other ways to cluster the same embeddings: scikit-learn's, as a user would call them."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...stages.artifact_rows import gather
+from ...stages.contract import Progress
+from ...store import ConfigError
+from ..wording import counted
+from .image_set import ImageSet
+from .partition import Partition, score
+
+_NEIGHBOURS = 10
+"""Of the graph of spectral clustering."""
+
+_FEWEST = 20
+"""Images that rivals need: below, some of them cannot run."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A way to cluster rows (n, d) of length one into k clusters."""
+
+    fit: Callable[[np.ndarray, int, int], np.ndarray]
+    """Rows, k and a seed: the cluster of each row."""
+    is_random: bool
+    """Whether another seed may give other clusters."""
+    most_rows: int
+    """Of more rows it would take hours or the memory of a large machine."""
+
+
+def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import KMeans
+
+    return KMeans(k, n_init=10, random_state=seed).fit_predict(x)
+
+
+def _ward(x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import AgglomerativeClustering
+
+    return AgglomerativeClustering(k).fit_predict(x)
+
+
+def _spectral(x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import SpectralClustering
+
+    model = SpectralClustering(
+        k, affinity="nearest_neighbors", n_neighbors=_NEIGHBOURS, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a graph of several pieces
+        return model.fit_predict(x)
+
+
+def _hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    from sklearn.cluster import HDBSCAN
+
+    return HDBSCAN(copy=True).fit_predict(x)
+
+
+RIVALS: Mapping[str, Rival] = {
+    "k-means": Rival(_kmeans, True, 1_000_000),
+    "Ward": Rival(_ward, False, 20_000),
+    "spectral": Rival(_spectral, True, 50_000),
+    "HDBSCAN": Rival(_hdbscan, False, 50_000),
+}
+"""By the names that tables show. HDBSCAN finds its own k, and calls some rows noise."""
+
+
+def fit_rivals(
+    images: ImageSet,
+    k: int,
+    seeds: int,
+    progress: Progress,
+    say: Callable[[str], None],
+    suffix: str = "",
+) -> Iterator[Partition]:
+    """The clusters of each rival on centred embeddings of length one, for seeds from 0.
+
+    Rivals without chance are fitted once. `say` gets a sentence where one is left out.
+    """
+    n = len(images)
+    if not (n >= _FEWEST and k < n):
+        raise ConfigError(
+            f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
+            f"{counted(n, 'image')} and k = {k}"
+        )
+    x = _unit_rows(gather(images.embeddings))
+    fitting = {name: rival for name, rival in RIVALS.items() if n <= rival.most_rows}
+    for name in RIVALS.keys() - fitting.keys():
+        say(f"{name} is left out: {counted(n, 'row')} are too many for it")
+    runs = [(name, seed) for name, rival in fitting.items()
+            for seed in range(seeds if rival.is_random else 1)]  # fmt: skip
+    progress.start("compare: rivals", len(runs), "fits")
+    for name, seed in runs:
+        started = time.monotonic()
+        clusters = fitting[name].fit(x, k, seed).astype(np.int64)
+        seconds = time.monotonic() - started
+        progress.advance(1, note=name)
+        yield Partition(
+            name=f"{name}{suffix}",
+            images=images,
+            clusters=clusters,
+            k=len(np.unique(clusters[clusters >= 0])),
+            scores=score(images, clusters),
+            seconds=seconds,
+            seed=seed if fitting[name].is_random else None,
+            is_rival=True,
+        )
+    progress.end()
+
+
+def _unit_rows(embeddings: np.ndarray) -> np.ndarray:
+    """Rows minus their mean, of length one: what is best for each of the rivals."""
+    x = embeddings.astype(np.float32)
+    x -= x.mean(axis=0)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def describe_noise(partition: Partition) -> str | None:
+    """A sentence on the rows that a rival puts in no cluster; None where there are none."""
+    noise = float((partition.clusters < 0).mean())
+    if noise == 0:
+        return None
+    return (
+        f"{partition.name} leaves {noise:.0%} of the images out as noise, which is scored as one "
+        "cluster"
+    )

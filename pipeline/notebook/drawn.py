@@ -1,0 +1,83 @@
+"""Figures of a run, and its curve of k: Jupyter shows them, and they can be saved."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...stages.curve_figure import draw_curve
+from ...stages.figure_style import STYLE
+from ...store import ConfigError
+from ..curation.files import whole_file
+from ..report.print_figures import FORMATS, encode_figure
+from ..view.curve import CurvePoint, KCurve
+from ..view.verdict import KVerdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Drawn:
+    """A figure: `.figure` is matplotlib's, to change it."""
+
+    def __init__(self, figure: "Figure") -> None:
+        self.figure = figure
+
+    def save(self, path: str | Path) -> None:
+        """Writes a file; its suffix says how: .svg, .pdf or .png."""
+        path = Path(path)
+        suffix = path.suffix.lower().lstrip(".")
+        if suffix not in FORMATS:
+            raise ConfigError(f"a figure must end in .{', .'.join(FORMATS)}, got {path}")
+        with whole_file(path) as temporary:
+            temporary.write_bytes(encode_figure(self.figure, suffix))
+
+    def _repr_mimebundle_(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> tuple[Mapping[str, bytes], Mapping[str, Mapping[str, int]]]:
+        """The image, and the width to show it at: it has more dots than a screen."""
+        return {"image/png": encode_figure(self.figure, "png")}, {"image/png": {"width": 640}}
+
+
+class Curve:
+    """How long the code is for each number of clusters, and which number that speaks for."""
+
+    def __init__(self, curve: KCurve, verdict: KVerdict, used: int) -> None:
+        self.verdict = verdict
+        """What the curve says, in one sentence."""
+        self._curve, self._used = curve, used
+
+    @property
+    def points(self) -> Sequence[CurvePoint]:
+        """A point for each k that was tried, in ascending order."""
+        return self._curve.points
+
+    @property
+    def k(self) -> int:
+        """The number of clusters that is chosen."""
+        return self._curve.chosen.k
+
+    @property
+    def as_good(self) -> list[int]:
+        """The k whose codes are as short as the shortest, given how much codes vary."""
+        return [point.k for point in self.points if point.is_as_good]
+
+    @cached_property
+    def drawn(self) -> Drawn:
+        """The curve as a figure."""
+        import matplotlib
+
+        with matplotlib.rc_context({**STYLE}):
+            return Drawn(draw_curve(self._curve, self._used))
+
+    def save(self, path: str | Path) -> None:
+        """Writes the figure; the suffix says how: .svg, .pdf or .png."""
+        self.drawn.save(path)
+
+    def __repr__(self) -> str:
+        return f"<{self.verdict.sentence}>"
+
+    def _repr_mimebundle_(
+        self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
+    ) -> tuple[Mapping[str, bytes], Mapping[str, Mapping[str, int]]]:
+        return self.drawn._repr_mimebundle_(include, exclude)

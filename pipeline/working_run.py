@@ -1,0 +1,269 @@
+"""A run that makes what it lacks: the steps of the commands as methods."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ..stages.contract import Runtime
+from ..store import Artifact, ConfigError, Store
+from ..store.paths import StorePath
+from .config import Settings, settings_of
+from .curation.near_duplicates import make_tier
+from .held import Held
+from .making.named_inputs import data_table, model_table, vocabulary_setting
+from .making.overrides import read_settings
+from .making.plan import Plan
+from .making.progress import ShownProgress, open_progress
+from .view.evaluation import Evaluation, evaluate
+from .view.opened_run import OpenedRun
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Names = str | Path | Sequence[str | Path]
+"""One, or several."""
+
+
+class WorkingRun(OpenedRun):
+    """A run with a method for each step.
+
+    A step first makes what it needs and the store does not hold; what is made is found again. A
+    setting that is given stays in the run, as with the commands.
+    """
+
+    progress = "auto"
+    """How progress is shown: auto (a line that moves, in a terminal and in a notebook), bar, log,
+    json or none."""
+
+    @classmethod
+    def create(
+        cls,
+        store: "Store | str | StorePath" = "artifacts",
+        name: str = "default",
+        *,
+        config: str | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        device: str = "auto",
+        progress: str = "auto",
+    ) -> Self:
+        """Begins a run; one that is there already is opened, with all that it holds.
+
+        `config` is a TOML file or the name of a shipped one, `settings` are values by table and
+        key: `{"train": {"epochs": 12}}`. ConfigError for a setting that does not exist.
+        """
+        store = store if isinstance(store, Store) else Store(store)
+        wanted = read_settings(store, name, config, (), begins=True)
+        for table, values in (settings or {}).items():
+            wanted = _override(wanted, table, values)
+        if config is not None or settings:
+            store.runs.update(name, settings=wanted.tables())
+        run = cls(store, store.runs.read(name), device)
+        run.progress = progress
+        return run
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run, those that were not given with their defaults."""
+        return settings_of(self.store, self.record)
+
+    def embed(
+        self,
+        *,
+        images: Names | None = None,
+        shards: Names | None = None,
+        tables: Names | None = None,
+        image_column: str | None = None,
+        model: str | None = None,
+        pretrained: str | None = None,
+        model_config: str | None = None,
+        batch_size: int = 64,
+        workers: int | None = None,
+        max_skipped: float = 0.1,
+        allow_partial: bool = False,
+    ) -> Self:
+        """Embeds the images of folders, tar shards or Parquet tables.
+
+        What is named replaces what was named before; what is embedded already costs nothing. Every
+        image is embedded, or skipped with a reason; ConfigError where a larger share than
+        `max_skipped` is skipped.
+        """
+        plan = self._plan(
+            data=data_table(_names(shards), _names(images), _names(tables), image_column),
+            embed=model_table(model, pretrained, model_config),
+        )
+        runtime = replace(
+            plan.runtime,
+            batch_size=batch_size,
+            workers=workers,
+            max_skipped=max_skipped,
+            allow_partial=allow_partial,
+        )
+        return self._made(replace(plan, runtime=runtime), "embeddings")
+
+    def import_embeddings(
+        self,
+        *paths: str | Path,
+        model: str,
+        pretrained: str = "openai",
+        keys: str | Path | None = None,
+        labels: str | Path | None = None,
+    ) -> Self:
+        """Takes over embeddings that were made elsewhere: .npz, .npy, clip-retrieval folders.
+
+        `model` and `pretrained` name what made them, since a query must be embedded with the same.
+        """
+        from ..stages.import_embeddings import Import
+        from ..stages.sources.embeddings.files import find_embeddings
+
+        sources = [
+            part
+            for path in paths
+            for part in find_embeddings(
+                Path(path),
+                keys=None if keys is None else Path(keys),
+                labels=None if labels is None else Path(labels),
+            )
+        ]
+        plan = self._plan(
+            embed=model_table(model, pretrained, None),
+            data={"shards": (), "images": (), "tables": (), "builtin": ""},
+        )
+        stage = Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name)
+        plan.take_over(stage, {part.part_name: part for part in sources})
+        return self._reload()
+
+    def train(self, **settings: Any) -> Self:
+        """Fits the refinement of the embeddings, in closed form or by training.
+
+        Any key of the table [train]: `epochs` (0 trains nothing, and is the default), `lr`, `eta`,
+        `features`, `seed` and so on.
+        """
+        return self._made(self._plan(train=settings), "heads")
+
+    def assign(
+        self,
+        k: int | Sequence[int] | str | None = None,
+        *,
+        level: int | Sequence[int] | str | None = None,
+    ) -> Self:
+        """Puts every image in one of k clusters, with a confidence.
+
+        `k` is a number, several, or "auto": as many as `select_k` chooses. `level` cuts the
+        hierarchy into so many instead, nested in every finer level.
+        """
+        if k is not None and level is not None:
+            raise ConfigError("give either k, a number of clusters, or level, a hierarchy's cut")
+        number = level if k is None else k
+        values: dict[str, Any] = {}
+        if number is not None:
+            values["k"] = number if isinstance(number, int | str) else tuple(number)
+            values["method"] = "spectral" if level is None else "hierarchy"
+        return self._made(self._plan(assign=values), "assignments")
+
+    def caption(
+        self,
+        vocabulary: Names | None = None,
+        *,
+        templates: str | Sequence[str] | None = None,
+        rule: str | None = None,
+    ) -> Self:
+        """Names every cluster in words.
+
+        `vocabulary` is imagenet, coco, wordnet, a text file, a .parquet of phrases, an .npz of
+        embeddings, or several. `rule` is contrast, or vote (the paper's).
+        """
+        values = {
+            "vocabulary": vocabulary_setting(_names(vocabulary)),
+            "templates": tuple(_names(templates) or ()) or None,
+            "rule": rule,
+        }
+        return self._made(self._plan(caption=values), "captions")
+
+    def index(self, space: str = "features", **settings: Any) -> Self:
+        """Builds the index that makes search fast, for `features` or `embeddings`.
+
+        Any key of the table [index]: `factory`, `target_recall`, `seed`.
+        """
+        if space not in ("features", "embeddings"):
+            raise ConfigError(f"space must be 'features' or 'embeddings', got {space!r}")
+        return self._made(self._plan(index=settings), f"index/{space}")
+
+    def make(self, slot: str) -> Artifact:
+        """What belongs in a slot, made where it is missing: `hierarchy`, `projection` (the map)."""
+        self._made(self._plan(), slot)
+        return self.artifact(slot)
+
+    def duplicates(self, *, above: float | None = None, tier: str = "alike") -> "pa.Table":
+        """Near-duplicates: a row for each image of a group, and whether it is the one to keep.
+
+        `tier` is identical (files of equal bytes), same (one image) or alike (embeddings); `above`
+        is the least similarity, and without it that of the tier or the model.
+        """
+        groups = make_tier(self._plan(), tier, above)
+        self._reload()
+        return groups.table(groups.only_part)
+
+    def evaluate(
+        self, *, label: str | None = None, labels: str | Path | None = None, k: int | None = None
+    ) -> Evaluation:
+        """Scores the clusters against labels, beside chance and k-means.
+
+        `label` is `cls`, or the name of a JSON field; `labels` is a .csv or .parquet of key and
+        label. MissingError where no image has a label.
+        """
+        plan = self._plan(data={"label": label})
+        assignments = plan.make("assignments", asked_by="eval")
+        embeddings = plan.make("embeddings", asked_by="eval")
+        self._reload()
+        table = None if labels is None else Path(labels)
+        return evaluate(embeddings, assignments, plan.settings.data.label, table, k=k)
+
+    def _make_needed(self, slot: str, asked_by: str) -> None:
+        """Makes a slot that was not asked for; what was fitted before stays."""
+        self._plan().make(slot, asked_by=asked_by)
+        self._reload()
+
+    def _plan(self, **tables: Mapping[str, Any]) -> Plan:
+        """The work on this run, with some settings changed; None keeps one."""
+        settings = settings_of(self.store, self.store.runs.read(self.record.name))
+        for table, values in tables.items():
+            settings = _override(settings, table, values)
+        progress = self._shown
+        runtime = Runtime(device=self.device, progress=progress)
+        return Plan(self.store, self.record.name, settings, runtime, progress.report)
+
+    @cached_property
+    def _shown(self) -> ShownProgress:
+        return open_progress(self.progress)
+
+    def _made(self, plan: Plan, slot: str) -> Self:
+        try:
+            plan.make(slot)
+        finally:
+            self._shown.end()
+        return self._reload()
+
+    def _reload(self) -> Self:
+        """Reads the record again, and forgets what was opened by the old one."""
+        self.record = self.store.runs.read(self.record.name)
+        self.held = Held(self.store, self.record)
+        self._encoder = None
+        self._reported.clear()
+        self.__dict__.pop("refiner", None)
+        return self
+
+
+def _override(settings: Settings, table: str, values: Mapping[str, Any]) -> Settings:
+    if table not in settings.tables():
+        known = ", ".join(settings.tables())
+        raise ConfigError(f"there is no table of settings {table!r}: they are {known}")
+    return settings.override(table, **values)
+
+
+def _names(given: Names | None) -> list[str] | None:
+    """One name or several as a list of texts."""
+    if given is None:
+        return None
+    return [str(given)] if isinstance(given, str | Path) else [str(name) for name in given]

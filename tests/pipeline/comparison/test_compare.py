@@ -1,0 +1,211 @@
+"""`cpp-pipe compare`: what its tables say of runs, and which files it writes."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from cpp_pipe import Run, compare
+from cpp_pipe.pipeline.commands.compare import print_comparison
+from cpp_pipe.pipeline.commands.options import Common
+from cpp_pipe.pipeline.comparison.comparison import compare_partitions
+from cpp_pipe.pipeline.comparison.image_set import ImageSet
+from cpp_pipe.pipeline.comparison.partition import Partition
+from cpp_pipe.pipeline.comparison.result import ComparedRuns
+from cpp_pipe.pipeline.comparison.rivals import RIVALS
+from cpp_pipe.pipeline.view.evaluation import Scores
+from cpp_pipe.store import ConfigError, MissingError
+
+from ..cli import fail, succeed
+from .world import import_run, make_runs, write
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    return make_runs(tmp_path_factory.mktemp("compared"))
+
+
+def read_json(store: Path, *words: str) -> dict:
+    return json.loads(succeed(store, "compare", *words, "--json").out)
+
+
+def groups_of(told: dict) -> dict[str, dict]:
+    return {group["label"]: group for group in told["groups"]}
+
+
+def test_scores_are_those_of_the_clusters_against_the_labels(store):
+    clusters = Run.open(store, "all").artifact("assignments").column("cluster")
+    group = groups_of(read_json(store, "all"))["all"]
+    y = np.arange(160) % 4
+    assert group["ari"] == {"mean": pytest.approx(adjusted_rand_score(y, clusters)), "spread": None}
+    assert group["nmi"]["mean"] == pytest.approx(normalized_mutual_info_score(y, clusters))
+    assert group["k"]["mean"] == len(set(clusters))
+
+
+def test_runs_of_different_images_agree_over_the_images_that_both_hold(store):
+    told = read_json(store, "all", "half")
+    whole, half = (
+        Run.open(store, name).artifact("assignments").column("cluster") for name in ("all", "half")
+    )
+    expected = adjusted_rand_score(whole[::2], half)
+    assert told["agreement"][0][1] == told["agreement"][1][0] == pytest.approx(expected)
+    assert (told["shared"], told["images"]) == (80, 160)
+    assert any("different images" in note for note in told["notes"])
+
+
+def test_settings_that_differ_are_named_and_others_are_not(store):
+    told = read_json(store, "all", "half")
+    assert told["settings"] == {"assign.k": ["4", "2"]}
+    assert "train.features" not in succeed(store, "compare", "all", "half").out
+
+
+def test_images_of_keys_that_occur_twice_are_matched_by_their_shards_too(tmp_path):
+    for name, order in (("a", [0, 1, 2, 3]), ("b", [4, 5, 6, 7])):
+        write(tmp_path / f"{name}.npz", np.array(order * 10) + 8 * np.repeat(np.arange(10), 4))
+    twice = tmp_path / "twice"
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name in ("a", "b"):
+            content = dict(np.load(tmp_path / f"{name}.npz"))
+            content["key"] = np.array([f"{row}" for row in range(40)])
+            np.savez(folder / f"{name}.npz", **content)  # pyright: ignore[reportArgumentType]
+        run = f"run-{number}"
+        files = [folder / "a.npz", folder / "b.npz"]
+        succeed(twice, "import", *files[: 3 - number], "--model", "ViT-B-32", "--run", run)
+        succeed(twice, "assign", "--run", run, "--k", "4")
+    told = read_json(twice, "run-1", "run-2")
+    assert told["shared"] == 40
+
+
+def test_without_labels_there_are_no_scores_but_agreement(tmp_path):
+    store = tmp_path / "artifacts"
+    import_run(store, "plain", write(tmp_path / "x.npz", np.arange(80), has_labels=False))
+    succeed(store, "sweep", "--run", "plain", "--k", "2,4")
+    out = succeed(store, "compare", "plain_k-2", "plain_k-4").out
+    assert "ACC" not in out and "conf." in out and "Agreement" in out
+    told = read_json(store, "plain_k-2", "plain_k-4", "--rivals")
+    assert told["classes"] is None
+    assert groups_of(told)["Ward"]["k"]["mean"] == 2, "as many as the first run has"
+
+
+def test_rivals_cluster_the_same_images_into_as_many_clusters_as_there_are_classes(store):
+    told = read_json(store, "all", "--rivals")
+    groups = groups_of(told)
+    assert list(groups) == ["all", *RIVALS]
+    for name in ("k-means", "Ward", "spectral"):
+        assert groups[name]["k"]["mean"] == 4
+        assert groups[name]["acc"]["mean"] > 0.9, "the groups are far apart"
+        assert groups[name]["confidence"] is None
+    assert len(told["agreement"]) == 5
+
+
+def test_k_of_rivals_may_be_named(store):
+    groups = groups_of(read_json(store, "all", "--rivals", "--k", "3"))
+    assert groups["Ward"]["k"]["mean"] == 3
+
+
+def test_lines_fit_a_terminal(store, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    clusters = np.arange(160) % 4
+    partitions = [
+        Partition(
+            name=f"run_clusterings-{n}_landmarks-{n}00_seed-{seed}",
+            images=images,
+            clusters=clusters,
+            k=101,
+            scores=Scores(acc=0.5 + n / 100 + seed / 10, nmi=0.5, ari=0.1 + seed / 3),
+            confidence=0.5,
+            seconds=12345.6,
+            settings={"spectrum.clusterings": n, "spectrum.landmarks": 100 * n},
+            seed=seed,
+        )
+        for n in range(10, 22)
+        for seed in range(2)
+    ]
+    compared = ComparedRuns(compare_partitions(partitions, ["a note " * 30]))
+    print_comparison(Common(), compared)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80, "\n".join(lines)
+    assert "  12 clusterings=21, landmarks=2100" in lines
+
+
+@pytest.fixture(scope="module")
+def written(store, tmp_path_factory) -> Path:
+    """A folder with a comparison in every format."""
+    folder = tmp_path_factory.mktemp("written")
+    outs = [word for suffix in ("csv", "md", "tex", "html", "json", "parquet")
+            for word in ("--out", folder / f"table.{suffix}")]  # fmt: skip
+    succeed(store, "compare", "all", "half", "--rivals", *outs)
+    return folder
+
+
+def test_csv_has_a_row_for_each_run(written):
+    with (written / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows[:2]] == ["all", "half"]
+    assert [row["assign.k"] for row in rows[:2]] == ["4", "2"]
+    assert rows[2]["is_rival"] == "true" and rows[2]["assign.k"] == ""
+    assert float(rows[0]["acc"]) > 0.9
+
+
+def test_latex_is_balanced_and_escaped(written):
+    text = (written / "table.tex").read_text()
+    assert text.count(r"\begin{") == text.count(r"\end{") == 4
+    assert text.count("{") == text.count("}")
+    for line in text.splitlines():
+        assert not re.search(r"(?<!\\)[_#]", line), line
+    lines = text.split(r"\begin{table}")[1].splitlines()
+    widths = {line.count("&") for line in lines if "&" in line}
+    assert len(widths) == 1, "every line has as many cells"
+    assert r"\textbf{" in text
+
+
+def test_markdown_has_a_table_of_equal_lines(written):
+    blocks = (written / "table.md").read_text().split("\n\n")
+    tables = [block.splitlines() for block in blocks if block.startswith("|")]
+    assert len(tables) == 3
+    for lines in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+def test_the_page_shows_plots_and_loads_nothing(written):
+    page = (written / "table.html").read_text()
+    assert page.count("<svg") == 2 and "<script" not in page
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page)
+    assert "HDBSCAN" in page and 'role="img"' in page
+
+
+def test_json_file_is_what_the_flag_prints(store, written):
+    told = read_json(store, "all", "half")
+    saved = json.loads((written / "table.json").read_text())
+    assert saved["groups"][:2] == told["groups"]
+
+
+def test_python_gives_the_same_comparison(store):
+    compared = compare("all", Run.open(store, "half"), store=store)
+    assert compared.to_json() == read_json(store, "all", "half")
+    assert compared.to_arrow().column("run").to_pylist() == ["all", "half"]
+    assert "<table>" in compared._repr_html_()
+
+
+def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):
+    assert "no run 'none', its runs are: all, half" in fail(store, "compare", "all", "none")
+    assert "named twice" in fail(store, "compare", "all", "all")
+    assert ".csv, .md, .tex" in fail(store, "compare", "all", "--out", tmp_path / "x.doc")
+    with pytest.raises(ConfigError, match="name at least one run"):
+        compare(store=store)
+    with pytest.raises(MissingError, match="has no run"):
+        compare("none", store=store)
+
+
+def test_clusters_that_a_run_lacks_are_made(store, tmp_path):
+    import_run(store, "fresh", write(tmp_path / "fresh.npz", np.arange(0, 160, 4)))
+    told = read_json(store, "fresh")
+    assert told["groups"][0]["k"]["mean"] >= 1
+    assert "assignments" in Run.open(store, "fresh").record.versions

@@ -1,0 +1,226 @@
+"""Python does what the commands do, with the same versions, and shows itself in Jupyter."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cpp_pipe import Run
+from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
+
+from .cli import DIGITS, SMALL, embed, succeed
+
+WORDS = "digits-words.txt"
+MODEL: dict[str, Any] = {"model": DIGITS[1], "pretrained": DIGITS[3]}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, digit_shards) -> Run:
+    """A run of sixty digits that Python made."""
+    folder = tmp_path_factory.mktemp("python") / "artifacts"
+    made = Run.create(folder, progress="none")
+    made.embed(shards=f"{digit_shards}/*.tar", **MODEL)
+    made.train(hidden=32, features=16, batch=64, epochs=2)
+    return made.assign(k=6).caption(WORDS)
+
+
+def test_python_and_the_commands_make_the_same_versions(run, tmp_path, digit_shards):
+    store = tmp_path / "artifacts"
+    embed(store, digit_shards)
+    succeed(store, "train", *SMALL)
+    succeed(store, "assign", "--k", "6")
+    succeed(store, "caption", "--vocabulary", WORDS)
+    theirs = Run.open(store).record.versions
+    assert {slot: run.record.versions[slot] for slot in theirs} == theirs
+    assert Run.open(store).settings.train == run.settings.train
+
+
+def test_a_run_that_is_created_again_is_the_same_run(run):
+    again = Run.create(run.store, progress="none")
+    assert again.record == run.record
+    assert again.embed().train().assign().record.versions == run.record.versions
+
+
+def test_settings_are_given_by_table_and_key_and_stay(tmp_path):
+    made = Run.create(tmp_path, "a", settings={"train": {"epochs": 3}}, progress="none")
+    assert made.settings.train.epochs == 3
+    assert Run.open(tmp_path, "a").settings.train.epochs == 3
+    with pytest.raises(ConfigError, match=r"unknown key 'epoch'.*did you mean epochs"):
+        Run.create(tmp_path, "b", settings={"train": {"epoch": 3}})
+    with pytest.raises(ConfigError, match="no table of settings 'training'"):
+        Run.create(tmp_path, "b", settings={"training": {}})
+    with pytest.raises(ConfigError, match="unknown key 'epoch'"):
+        made.train(epoch=3)
+
+
+def test_a_config_is_taken_by_its_name(tmp_path):
+    made = Run.create(tmp_path, "a", config="reference")
+    assert made.settings.train.optimizer == "sgd"
+
+
+def test_a_step_without_images_says_what_to_do(tmp_path):
+    with pytest.raises(MissingError, match="no embeddings yet"):
+        Run.create(tmp_path, progress="none").train()
+
+
+def test_embeddings_made_elsewhere_are_imported(tmp_path):
+    x = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(50) % 3)
+    made = Run.create(tmp_path / "artifacts", progress="none")
+    made.import_embeddings(tmp_path / "x.npz", model="ViT-B-32")
+    assert np.abs(made.to_numpy() - x).max() < 1e-3
+    assert made.assign(k=3).evaluate().classes == 3
+
+
+def test_clusters_are_the_largest_first_and_their_rows_the_surest_first(run):
+    clusters = run.clusters()
+    sizes = [cluster.size for cluster in clusters]
+    assert sizes == sorted(sizes, reverse=True) and sum(sizes) == 60
+    assert repr(clusters) == "<6 clusters of 60 images>"
+    cluster = run.cluster(clusters[2].number)
+    confidence = np.array(run.artifact("assignments").column("confidence"))[cluster.rows]
+    assert (np.diff(confidence) <= 0).all() and len(cluster.rows) == cluster.size
+    assert cluster.caption == cluster.captions[0].words
+    assert cluster.keys(2)[0].endswith(run.artifact("embeddings").column("key")[cluster.rows[0]])
+    assert len(cluster.images(3)) == 3
+    with pytest.raises(QueryError, match="no image is in cluster 99"):
+        run.cluster(99)
+
+
+def test_searching_sees_what_was_made_since(run):
+    key = run.clusters()[0].keys(1)[0]
+    before = run.search(key=key, n=3)
+    run.index("features")
+    after = run.search(key=key, n=3)
+    assert [hit.row for hit in before] == [hit.row for hit in after]
+    assert all(hit.caption for hit in after)
+
+
+def test_the_curve_chooses_what_the_command_chooses(run):
+    curve = run.select_k(resamples=0)
+    assert curve.k == run.artifact("k_curve").facts["chosen"]
+    assert curve.k in [point.k for point in curve.points]
+    assert re.match(r"<\d+ clusters?, by ", repr(curve))
+
+
+def test_duplicates_are_rows_with_the_one_to_keep(run):
+    groups = run.duplicates(above=0.9)
+    assert {"group", "row", "kept", "similarity"} <= set(groups.column_names)
+    assert "duplicates" in run.record.versions
+
+
+def test_a_table_has_a_row_for_each_image(run):
+    table = run.to_arrow()
+    assert len(table) == 60
+    assert table.column("cluster").to_pylist() == run.artifact("assignments").column("cluster")
+    assert "embedding" not in table.column_names
+    assert "embedding" in run.to_arrow(vectors=True).column_names
+
+
+def test_features_of_one_part_are_not_copied(run, tmp_path):
+    features = run.artifact("features")
+    whole = run.to_numpy("features")
+    parts = [features.array(part.name, "z") for part in features.parts]
+    assert np.array_equal(whole, np.concatenate(parts))
+    np.savez(tmp_path / "x.npz", x=run.to_numpy().astype(np.float32))
+    one = Run.create(tmp_path / "artifacts", progress="none")
+    one.import_embeddings(tmp_path / "x.npz", model="ViT-B-32").make("features")
+    assert isinstance(one.to_numpy("features"), np.memmap)
+
+
+def test_packages_that_are_not_needed_are_named_where_they_are_missing(run, tmp_path):
+    for name, ask in (
+        ("pandas", run.to_pandas),
+        ("datasets", lambda: run.to_huggingface(tmp_path / "set")),
+    ):
+        try:
+            __import__(name)
+        except ModuleNotFoundError:
+            with pytest.raises(MissingError, match=f"pip install {name}"):
+                ask()
+        else:
+            assert len(ask()) == 60
+
+
+def test_decisions_go_the_same_way(run):
+    number = run.clusters()[0].number
+    run.edits.name(number, "my digits")
+    table = run.to_arrow(edits="open")
+    named = set(table.column("cluster_name").to_pylist())
+    assert "my digits" in named
+    run.edits.undo()
+
+
+# What Jupyter shows.
+
+
+def test_a_run_shows_its_counts(run, tmp_path):
+    shown = run._repr_html_()
+    for words in ("60 embedded, 0 skipped", "digits-clip", "<td", "features"):
+        assert words in shown
+    assert repr(run).startswith("<run default of 60 images in ")
+    assert "none yet" in Run.create(tmp_path)._repr_html_()
+
+
+def test_a_cluster_shows_its_images(run):
+    shown = run.clusters()[0]._repr_html_()
+    assert shown.count("data:image/jpeg;base64,") == 1
+    assert run.clusters()[0].caption in shown
+    assert "<table>" in run.clusters()._repr_html_()
+
+
+def test_hits_show_their_images(run):
+    hits = run.search(key=run.clusters()[0].keys(1)[0], n=4)
+    assert hits._repr_html_().count("<img") == 4 and len(hits) == 4
+
+
+def test_curves_and_figures_show_themselves_and_are_saved(run, tmp_path):
+    run.select_k(resamples=0)
+    for drawn, name in ((run.curve, "curve.svg"), (run.figure("cosines"), "cosines.pdf")):
+        data, metadata = drawn._repr_mimebundle_()
+        assert data["image/png"].startswith(b"\x89PNG") and metadata["image/png"]["width"] == 640
+        drawn.save(tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 1000
+    with pytest.raises(ConfigError, match=r"must end in \.svg, \.pdf, \.png"):
+        run.curve.save(tmp_path / "curve.eps")
+
+
+def test_a_folder_of_images_from_python(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("L", (32, 32), 60 * number).save(folder / f"{number}.png")
+    made = Run.create(tmp_path / "artifacts", progress="none").embed(images=folder, **MODEL)
+    assert made.artifact("embeddings").rows == 4
+
+
+def test_help_of_every_public_method_says_what_it_does():
+    for name, member in inspect.getmembers(Run):
+        if not name.startswith("_") and callable(member):
+            assert inspect.getdoc(member), name
+    assert "Run.create" in (inspect.getdoc(Run) or "")
+
+
+# The page.
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+
+
+def test_the_examples_of_the_page_run_from_top_to_bottom(tmp_path, monkeypatch, digit_shards):
+    import shutil
+
+    shutil.copytree(digit_shards, tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    assert len(blocks) > 5
+    names: dict[str, object] = {}
+    for block in blocks:
+        try:
+            exec(compile(block, str(PAGE), "exec"), names)
+        except CppPipeError as error:
+            pytest.fail(f"{error}\nin\n{block}")

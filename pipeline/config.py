@@ -102,6 +102,8 @@ class CaptionSettings:
     """`contrast`: words that fit a cluster more than others. `vote`: most votes (the paper)."""
     top: int = 5
     """Words that each image votes for."""
+    beside: str = ""
+    """Another run of the store, whose embeddings of the same images are compared with words."""
 
 
 @dataclass(frozen=True, kw_only=True)

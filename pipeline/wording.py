@@ -70,3 +70,31 @@ def _wrap_line(line: str, columns: int) -> str:
         replace_whitespace=False,
     )
     return "\n".join(pieces).replace(_HELD, " ")
+
+
+def roughly(seconds: float) -> str:
+    """A duration in its largest unit that says something, such as `45 seconds` or `28 hours`."""
+    for unit, size, most in (("second", 1, 90), ("minute", 60, 90), ("hour", 3600, 72)):
+        if seconds < most * size:
+            return _rounded(seconds / size, unit)
+    return _rounded(seconds / 86400, "day")
+
+
+def _rounded(value: float, unit: str) -> str:
+    if unit in ("hour", "day") and value < 9.95:
+        return f"{value:.1f} {plural(unit)}"
+    return counted(round(value), unit)
+
+
+def fraction(share: float) -> str:
+    """A share below a half as a fraction, such as 1/18."""
+    return f"1/{round(1 / share)}"
+
+
+def size_of(count: float) -> str:
+    """Bytes in a unit of a thousand to the n-th power, such as `66.3 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

@@ -11,6 +11,7 @@ from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind
 from .artifact_rows import blocks_of
 from .contract import Inputs, Part, Runtime, Stage
+from .other_runs import OTHER, rows_beside
 from .vocabulary import Candidates, read_words
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Caption(Stage):
     """Words that each image votes for."""
     levels: bool = False
     """Whether the clusters are cut from a hierarchy, whose coarser levels then get captions too."""
+    beside: str = ""
+    """Another run, whose embeddings of the same images are compared with the words."""
 
     def __post_init__(self) -> None:
         if self.top < 1:
@@ -51,8 +54,16 @@ class Caption(Stage):
     @property
     def needs(self) -> tuple[str, ...]:
         """Texts are compared with raw embeddings, whose space they share."""
-        always = ("embeddings", "assignments", "words")
-        return (*always, "hierarchy") if self.levels else always
+        other = (f"{OTHER}{self.beside}",) if self.beside else ()
+        levels = ("hierarchy",) if self.levels else ()
+        return ("embeddings", *other, "assignments", "words", *levels)
+
+    def config(self) -> dict[str, Any]:
+        """The settings; `beside` only if it is set, as older versions lack it."""
+        config = super().config()
+        if not self.beside:
+            del config["beside"]
+        return config
 
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
@@ -62,7 +73,7 @@ class Caption(Stage):
         assignments = inputs["assignments"]
         k = int(assignments.facts["k"])
         finest, column = _finest(assignments) if self.levels else (k, "cluster")
-        votes = self._count(inputs["embeddings"], (assignments, column), finest, words, runtime)
+        votes = self._count(inputs, (assignments, column), finest, words, runtime)
         levels: list[dict[str, Any]] = []
         if self.levels:
             for level, group in _coarser(inputs["hierarchy"], finest):
@@ -78,7 +89,7 @@ class Caption(Stage):
 
     def _count(
         self,
-        embeddings: Artifact,
+        inputs: Inputs,
         clusters: tuple[Artifact, str],
         k: int,
         words: Candidates,
@@ -88,9 +99,14 @@ class Caption(Stage):
 
         from .algorithms.votes import count_votes, no_votes
 
+        embeddings = inputs["embeddings"]
         runtime.progress.start("caption", embeddings.rows, "images")
         votes = no_votes(k, words.t.shape[1], len(words.names))
-        for x, cluster in _rows(embeddings, *clusters):
+        rows_of = _rows(embeddings, *clusters)
+        if self.beside:
+            other = inputs[f"{OTHER}{self.beside}"]
+            rows_of = _rows_of_other(embeddings, other, self.beside, *clusters)
+        for x, cluster in rows_of:
             rows = torch.from_numpy(x).to(runtime.device).float()
             votes = votes.plus(count_votes(rows, words.t, cluster, k, top=self.top))
             runtime.progress.advance(len(x))
@@ -181,3 +197,20 @@ def _rows(
         x = np.empty((block.rows, width), np.float16)
         block.read(x)
         yield x, clusters[block.start : block.start + block.rows]
+
+
+def _rows_of_other(
+    embeddings: Artifact, other: Artifact, run: str, assignments: Artifact, column: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The other run's embeddings of the images that it has, and their clusters, part by part."""
+    missing = 0
+    for part in embeddings.parts:
+        x, is_found = rows_beside(embeddings, part.name, other, run)
+        cluster = assignments.table(part.name, columns=[column]).column(0).to_numpy()
+        missing += int((~is_found).sum())
+        yield x[is_found], cluster[is_found]
+    if missing == embeddings.rows:
+        raise ConfigError(
+            f"run {run!r} has no embedding for any of the images (matched by key): embed them with "
+            f"--run {run} too, or name another run with --beside"
+        )

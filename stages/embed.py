@@ -4,12 +4,11 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast, get_args
 
 from ..store import ConfigError, PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
-from .batch_queue import Batch
 from .contract import Inputs, Part, Runtime, Stage
 from .embedder import Embedder
 from .encoder import Encoder, Exif, Precision, load_encoder
@@ -71,7 +70,15 @@ class Embed(Stage):
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Prepared":
         """Loads the model."""
-        encoder = load_encoder(
+        encoder = self.load(runtime)
+        runtime.progress.start("embed", 0, "images")
+        sizes = [cast(SampleSource, source).size for source in runtime.sources.values()]
+        embedder = Embedder(encoder, runtime.batch_size)
+        return _Prepared(encoder=encoder, embedder=embedder, total_bytes=sum(sizes))
+
+    def load(self, runtime: Runtime) -> Encoder:
+        """The model, on the device of a runtime."""
+        return load_encoder(
             self.model,
             self.pretrained,
             files=runtime.files,
@@ -80,10 +87,6 @@ class Embed(Stage):
             scaled_jpeg=self.scaled_jpeg,
             exif=self.exif,
         )
-        runtime.progress.start("embed", 0, "images")
-        sizes = [cast(SampleSource, source).size for source in runtime.sources.values()]
-        embedder = Embedder(encoder, runtime.batch_size)
-        return _Prepared(encoder=encoder, embedder=embedder, total_bytes=sum(sizes))
 
     def make(
         self, part: Part, prepared: "_Prepared", inputs: Inputs, runtime: Runtime, scratch: Scratch
@@ -100,7 +103,7 @@ class Embed(Stage):
             batches = prepared.embedder.embed(opened.samples, runtime.begin_next)
             with contextlib.closing(batches):
                 for batch in batches:
-                    _record(batch, rows)
+                    rows.add(batch)
                     done = len(batch.entries)
                     runtime.progress.advance(done, skipped=batch.skipped, spent=batch.spent)
             facts = _facts(opened)
@@ -119,25 +122,6 @@ class Embed(Stage):
                 "--allow-partial; the samples embedded so far are kept"
             )
         require_few_skipped(records, runtime.max_skipped)
-
-
-def _record(batch: Batch, rows: EmbeddingRows) -> None:
-    """Adds the rows of a batch, and what it skipped."""
-    rows.embeddings.append(batch.embeddings)
-    for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
-        if outcome.reason:
-            rows.skip(entry.key, outcome.reason, outcome.detail, entry.offset)
-            continue
-        rows.rows.append(
-            {
-                "key": entry.key,
-                "offset": entry.offset,
-                "size": entry.size,
-                "width": outcome.width,
-                "height": outcome.height,
-                **asdict(entry.fields()),
-            }
-        )
 
 
 @dataclass(kw_only=True)

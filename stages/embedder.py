@@ -73,6 +73,11 @@ class Embedder:
         self._queue = BatchQueue(self._batch_size, 1)
         self._threads: list[threading.Thread] = []
 
+    @property
+    def at_once(self) -> int:
+        """Images in work at a time: a batch on each core, or two on another device."""
+        return self._batch_size * (self._cores if self._decoders is None else 2)
+
     def embed(
         self, entries: Sequence[Entry], begin_next: Callable[[], bool] = lambda: False
     ) -> Generator[Batch]:

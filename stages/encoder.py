@@ -1,4 +1,4 @@
-"""A frozen CLIP-like model of open_clip: images and texts in, unit rows out, and its identity."""
+"""A frozen model of open_clip or timm: images and texts in, unit rows out, and its identity."""
 
 import contextlib
 import functools
@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..store import Artifact, ConfigError
-from ..store.errors import first_line
-from .hub import offline_without_a_network, unknown_model, unknown_tag
+from .clip_model import load_clip_model
+from .loaded_model import has_texts, require_texts
 from .sources.images.pixels import DecodedImage, decode
+from .timm_model import load_timm_model
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
-
-_SAMPLED_VALUES = 4096
-"""Values of each weight tensor that enter the digest: fine-tuning changes all of them."""
-
 
 Precision = Literal["fp32", "bf16"]
 """Precision of a network's matrix products; embeddings are float32 either way."""
@@ -44,8 +41,8 @@ class Encoder:
     model: Any
     preprocess: "Callable[[Image.Image], torch.Tensor]"
     """Turns an image into the pixels that `images` takes; can be sent to another process."""
-    tokenizer: "Callable[..., torch.Tensor]"
-    """Turns a list of texts into their tokens (b, context length)."""
+    tokenizer: "Callable[..., torch.Tensor] | None"
+    """Turns a list of texts into their tokens (b, context length); None if it embeds no texts."""
     device: str
     identity: Mapping[str, Any]
     """Model, weights digest, preprocessing: a query's encoder must have the same."""
@@ -107,23 +104,30 @@ class Encoder:
         return wait
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings of texts: float32 (b, d), unit rows."""
+        """Embeddings of texts: float32 (b, d), unit rows; ConfigError if it embeds images alone."""
         import torch
 
+        tokens = self._tokenizer()(list(texts)).to(self.device)
         with torch.inference_mode():
             with self._precision():
-                rows = self.model.encode_text(self.tokenizer(list(texts)).to(self.device))
+                rows = self.model.encode_text(tokens)
             return _unit(rows).cpu().numpy()
 
     def cut_texts(self, texts: Sequence[str]) -> list[str]:
         """Those texts of which the model does not read the end, as they have too many tokens."""
-        most = self.tokenizer([""]).shape[1]
+        tokenizer = self._tokenizer()
+        most = tokenizer([""]).shape[1]
         # A token has at least one byte, and two tokens mark the ends.
         long = [text for text in texts if len(text.encode()) + 2 > most]
         if not long:
             return []
-        padding, *rows = self.tokenizer(["", *long], context_length=most + 1)
+        padding, *rows = tokenizer(["", *long], context_length=most + 1)
         return [text for text, row in zip(long, rows, strict=True) if row[-1] != padding[-1]]
+
+    def _tokenizer(self) -> "Callable[..., torch.Tensor]":
+        require_texts(str(self.identity["model"]))
+        assert self.tokenizer is not None
+        return self.tokenizer
 
     def _normalised(self, pixels: "torch.Tensor") -> "torch.Tensor":
         """Pixels on the device, normalised as open_clip's preprocessing does."""
@@ -151,21 +155,6 @@ class Encoder:
         return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
 
 
-@dataclass(frozen=True)
-class _ToBytes:
-    """The steps of a preprocessing on images, and then their pixels as bytes."""
-
-    steps: "tuple[Callable[[Image.Image], Image.Image], ...]"
-
-    def __call__(self, image: "Image.Image") -> "torch.Tensor":
-        """The pixels (height, width, 3) of an RGB image, uint8."""
-        import torch
-
-        for step in self.steps:
-            image = step(image)
-        return torch.from_numpy(np.array(image))
-
-
 def _unit(rows: "torch.Tensor") -> "torch.Tensor":
     import torch.nn.functional as F
 
@@ -182,7 +171,7 @@ def load_encoder(
     scaled_jpeg: bool = False,
     exif: Exif = "ignore",
 ) -> Encoder:
-    """Loads a model of open_clip by name and tag, or from local `weights` and `model_config` files.
+    """Loads a model of open_clip or timm by name and tag, or from local files.
 
     With `scaled_jpeg` the encoder's `at_least` allows decoding at a fraction of the size; `exif`
     decides about the orientation of the images that it decodes. Raises ConfigError for an unknown
@@ -190,38 +179,19 @@ def load_encoder(
     that the device lacks.
     """
     _require_precision(precision, device)
-    with offline_without_a_network():
-        import open_clip
-
-        name = model
-        try:
-            if "model_config" in files:
-                open_clip.add_model_config(files["model_config"])
-                name = files["model_config"].stem
-            is_known = open_clip.get_model_config(name) is not None
-        except RecursionError as error:  # JSON that is nested too deeply
-            raise ConfigError(f"--model: {name!r} is not a description of a model") from error
-        if not is_known and ":" not in name:
-            raise ConfigError(unknown_model(model, open_clip.list_models()))
-        source = str(files["weights"]) if "weights" in files else pretrained
-        if "weights" not in files and ":" not in name:
-            tags = open_clip.list_pretrained_tags_by_model(name)
-            if pretrained not in tags:
-                raise ConfigError(unknown_tag(model, pretrained, tags))
-        network, preprocess = _create(open_clip, name, source, device)
-        tokenizer = open_clip.get_tokenizer(name)
-    network.eval()
-    identity = _identity(network, model, pretrained)
+    load = load_clip_model if has_texts(model) else load_timm_model
+    loaded = load(model, pretrained, files=files, device=device)
     # Recorded only if not the default: older embeddings do not have these keys.
+    identity = dict(loaded.identity)
     identity |= {"precision": precision} if precision != "fp32" else {}
     identity |= {"scaled_jpeg": True} if scaled_jpeg else {}
     identity |= {"exif": exif} if exif != "ignore" else {}
     return Encoder(
-        model=_fast(network, device),
-        tokenizer=tokenizer,
+        model=_fast(loaded.network, device),
+        tokenizer=loaded.tokenizer,
         device=device,
         identity=identity,
-        **_split_preprocessing(preprocess, device),
+        **loaded.preprocess,
     )
 
 
@@ -271,96 +241,3 @@ def _fast(network: Any, device: str) -> Any:
 
     # Not measured on Apple's devices.
     return network if device == "mps" else network.to(memory_format=torch.channels_last)
-
-
-def _split_preprocessing(preprocess: Any, device: str) -> dict[str, Any]:
-    """A preprocessing of open_clip, split where images become floats.
-
-    Bytes need a quarter of the transfer between processes and to a GPU, and a whole batch is turned
-    into the same floats at once. A preprocessing with another ending stays whole.
-    """
-    import torch
-    from open_clip.transform import MaybeConvertMode, MaybeToTensor
-    from torchvision.transforms import Compose, Normalize
-
-    steps = preprocess.transforms if isinstance(preprocess, Compose) else []
-    match steps:
-        case [*before, MaybeToTensor(), Normalize() as last]:
-            # Decoded images are RGB already.
-            kept = tuple(step for step in before if not isinstance(step, MaybeConvertMode))
-            mean, std = (torch.tensor(value, device=device) for value in (last.mean, last.std))
-            return {
-                "preprocess": _ToBytes(kept),
-                "mean": mean.view(-1, 1, 1),
-                "std": std.view(-1, 1, 1),
-            }
-    return {"preprocess": preprocess}
-
-
-def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, Any]:
-    from safetensors import SafetensorError
-
-    try:
-        network, _, preprocess = open_clip.create_model_and_transforms(
-            name, pretrained=source, device=device
-        )
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        SafetensorError,
-    ) as error:
-        if Path(source).is_file():
-            raise ConfigError(
-                f"the weights in {source} do not fit the model {name}: {first_line(error)}"
-            ) from error
-        raise ConfigError(
-            f"the weights {source!r} of {name} cannot be downloaded ({first_line(error)}): give "
-            "local files with --pretrained weights.safetensors (and --model-config model.json), "
-            "connect to the network, or use a smaller model that you already have, e.g. "
-            "--model ViT-B-32 --pretrained openai"
-        ) from error
-    return network, preprocess
-
-
-def _identity(network: Any, model: str, pretrained: str) -> dict[str, Any]:
-    import open_clip
-
-    settings = open_clip.get_model_preprocess_cfg(network)
-    return {
-        "model": model,
-        "pretrained": pretrained,
-        "weights_digest": _weights_digest(network),
-        "embedding_size": _embedding_size(network),
-        "preprocess": {name: _plain(value) for name, value in sorted(settings.items())},
-        "is_normalised": True,
-    }
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _embedding_size(network: Any) -> int:
-    """d, from the output of the text tower, which is cheaper to run than the image tower."""
-    import torch
-
-    length = getattr(network, "context_length", None) or network.text.context_length
-    device = next(network.parameters()).device
-    with torch.inference_mode():
-        row = network.encode_text(torch.zeros(1, length, dtype=torch.long, device=device))
-    return int(row.shape[-1])
-
-
-def _weights_digest(network: Any) -> str:
-    """Digest of the names, shapes and first values of all weights, in float32."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        values = tensor.flatten()[:_SAMPLED_VALUES].float().cpu().numpy()
-        digest.update(values.tobytes())
-    return digest.hexdigest()

@@ -8,19 +8,23 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlparse
 
 
-def unknown_model(model: str, known: Sequence[str]) -> str:
+def unknown_model(model: str, known: Sequence[str], library: str = "open_clip") -> str:
     """What is wrong with the name of a model, and which are similar."""
     import difflib
 
     near = difflib.get_close_matches(model, known, n=5, cutoff=0.4)
-    return (
-        f"--model: open_clip has no model {model!r}; similar names: {', '.join(near) or 'none'}; "
-        "for a model of your own give --model-config FILE.json"
+    similar = (
+        f"--model: {library} has no model {model!r}; similar names: {', '.join(near) or 'none'}"
     )
+    if library != "open_clip":
+        return similar
+    return f"{similar}; for a model of your own give --model-config FILE.json"
 
 
-def unknown_tag(model: str, tag: str, known: Sequence[str]) -> str:
+def unknown_tag(model: str, tag: str, known: Sequence[str], library: str = "open_clip") -> str:
     """What is wrong with a tag of pretrained weights, and which there are."""
+    if library != "open_clip":
+        return f"--model: {model} has no weights {tag!r} in {library}; its tags: {', '.join(known)}"
     return (
         f"--pretrained: {tag!r} is neither a tag of {model} in open_clip nor an existing file; "
         f"tags: {', '.join(known) or 'none'}; or give a local .safetensors file"

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..store import PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS
+from .batch_queue import Batch
 
 
 @dataclass
@@ -28,6 +29,24 @@ class EmbeddingRows:
         self.skipped.append(
             {"key": key, "shard": self.shard, "offset": offset, "reason": reason, "detail": detail}
         )
+
+    def add(self, batch: Batch) -> None:
+        """Adds the rows of a batch, and what it skipped."""
+        self.embeddings.append(batch.embeddings)
+        for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
+            if outcome.reason:
+                self.skip(entry.key, outcome.reason, outcome.detail, entry.offset)
+                continue
+            self.rows.append(
+                {
+                    "key": entry.key,
+                    "offset": entry.offset,
+                    "size": entry.size,
+                    "width": outcome.width,
+                    "height": outcome.height,
+                    **asdict(entry.fields()),
+                }
+            )
 
     def write(
         self, scratch: Scratch, facts: Mapping[str, Any], model: Mapping[str, Any]

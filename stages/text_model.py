@@ -10,6 +10,7 @@ from ..store.digest import digest_file, digest_json
 from ..store.kinds import OF_TEXT
 from .contract import Runtime
 from .encoder import Encoder, load_encoder_of
+from .loaded_model import require_texts
 
 
 @dataclass
@@ -26,7 +27,11 @@ class TextModel:
 
 
 def identify_text_model(model: Mapping[str, Any], runtime: Runtime) -> str:
-    """A digest of all that decides the embeddings of texts, from the facts of a model."""
+    """A digest of all that decides the embeddings of texts, from the facts of a model.
+
+    ConfigError if it embeds images alone.
+    """
+    require_texts(str(model.get("model")))
     identity = {name: model.get(name) for name in OF_TEXT}
     if identity["weights_digest"] is None and "weights" in runtime.files:
         # Imported embeddings do not record which weights made them.

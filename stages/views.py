@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -10,13 +10,14 @@ from ..store import Artifact, ConfigError, PartRecord, Product, Scratch
 from ..store.files import write_array
 from ..store.kinds import VIEWS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .other_runs import OTHER, rows_beside
 from .vocabulary import read_words
 
 if TYPE_CHECKING:
     import torch
 
-OWN, GUIDE, OTHER = "embeddings", "words/guide", "embeddings/"
-"""Input slots: this run's embeddings, the words of a guide, and embeddings/RUN of other runs."""
+OWN, GUIDE = "embeddings", "words/guide"
+"""Input slots: this run's embeddings, and the words of a guide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +75,9 @@ class Views(Stage):
         x = embeddings.embeddings(part.name)
         others, missing = [], {}
         for run, slot in zip(self.beside, self._others, strict=True):
-            rows, count = _rows_beside(embeddings, part.name, inputs[slot], run)
+            rows, is_found = rows_beside(embeddings, part.name, inputs[slot], run)
             others.append(rows)
-            missing[run] = count
+            missing[run] = int((~is_found).sum())
         views = join_views(x, others, prepared, runtime.device)
         write_array(scratch.path("x"), views)
         runtime.progress.advance(len(x))
@@ -143,44 +144,6 @@ def join_views(
         rows = torch.from_numpy(np.asarray(x, np.float32)).to(device)
         views.append(guide_rows(rows, guide).cpu().numpy())
     return np.concatenate(views, axis=1).astype(np.float16)
-
-
-def _rows_beside(
-    embeddings: Artifact, part: str, other: Artifact, run: str
-) -> tuple[np.ndarray, int]:
-    """Another run's embeddings (n, d) of the images of a part, and how many it lacks.
-
-    A part of the same name holds the same shard. Without one, a key may only be in one part.
-    """
-    names = [part] if part in other.part_names else [record.name for record in other.parts]
-    n, size = embeddings.part_names[part].rows, int(other.facts["model"]["embedding_size"])
-    keys = embeddings.table(part, columns=["key"]).column(0)
-    rows, is_found = np.zeros((n, size), np.float16), np.zeros(n, bool)
-    for name in names:
-        rows_here, rows_there = _find(keys, other, name)
-        if not len(rows_here):
-            continue
-        repeated = rows_here[is_found[rows_here]]
-        if len(repeated):
-            raise ConfigError(
-                f"the key {keys[int(repeated[0])].as_py()!r} is in several shards of run {run!r}: "
-                "embed the same shards in both runs"
-            )
-        rows[rows_here] = other.embeddings(name)[rows_there]
-        is_found[rows_here] = True
-    if is_found.any():
-        rows[~is_found] = rows[is_found].mean(0, dtype=np.float32)
-    return rows, int((~is_found).sum())
-
-
-def _find(keys: Any, other: Artifact, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the keys that are in a part of another artifact, and its rows with them."""
-    import pyarrow.compute as pc
-
-    other_keys = other.table(part, columns=["key"]).column(0).combine_chunks()
-    matches = pc.index_in(keys, value_set=other_keys)
-    rows_here = np.flatnonzero(pc.is_valid(matches).to_numpy())
-    return rows_here, pc.drop_null(matches).to_numpy().astype(np.int64)
 
 
 def encoders_needed(views: Artifact) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import WORDS, Kind
 from .contract import Inputs, Part, Runtime, Stage
+from .other_runs import OTHER
 from .text_model import TextModel, identify_text_model
 from .vocabulary import Vocabulary, check_templates, embed_phrases
 
@@ -28,6 +29,8 @@ class Words(Stage):
     templates: tuple[str, ...] = ()
     vocabularies: tuple[Vocabulary, ...] = ()
     """Each only decides its own part, so it is among that part's sources, not in the config."""
+    beside: str = ""
+    """Another run, whose embeddings the words are compared with; its model is among the sources."""
 
     def __post_init__(self) -> None:
         check_templates(self.templates)
@@ -35,7 +38,11 @@ class Words(Stage):
     @property
     def needs(self) -> tuple[str, ...]:
         """The embeddings, only for the model that made them."""
-        return ("embeddings",)
+        return (self._images,)
+
+    @property
+    def _images(self) -> str:
+        return f"{OTHER}{self.beside}" if self.beside else "embeddings"
 
     def config(self) -> dict[str, Any]:
         """The configuration as JSON values, without the vocabularies."""
@@ -43,7 +50,7 @@ class Words(Stage):
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each vocabulary."""
-        model = identify_text_model(inputs["embeddings"].facts["model"], runtime)
+        model = identify_text_model(inputs[self._images].facts["model"], runtime)
         return tuple(
             Part(name=words.part_name, sources={"vocabulary": words.identity, "model": model})
             for words in self.vocabularies
@@ -51,7 +58,7 @@ class Words(Stage):
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> TextModel:
         """The model, which is loaded when a vocabulary needs it."""
-        return TextModel(inputs["embeddings"], runtime)
+        return TextModel(inputs[self._images], runtime)
 
     def make(
         self, part: Part, prepared: TextModel, inputs: Inputs, runtime: Runtime, scratch: Scratch
@@ -59,7 +66,7 @@ class Words(Stage):
         """Encodes the words of one vocabulary, or takes the embeddings that came with them."""
         (vocabulary,) = (words for words in self.vocabularies if words.part_name == part.name)
         phrases = vocabulary.read(runtime.files.get(part.name))
-        size, t = inputs["embeddings"].facts["model"]["embedding_size"], phrases.embeddings
+        size, t = inputs[self._images].facts["model"]["embedding_size"], phrases.embeddings
         if t is None:
             checkpoints = scratch.checkpoints / part.name
             t = embed_phrases(

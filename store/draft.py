@@ -109,6 +109,15 @@ class Draft:
 
     def adopt(self, others: Iterable[StorePath]) -> int:
         """Takes parts that other versions made by the same recipe; returns how many."""
+        taken = self._backend.each(lambda pair: self._adopt(*pair), self._made_by(others))
+        return sum(taken)
+
+    def made(self, others: Iterable[StorePath]) -> frozenset[str]:
+        """The names of the parts that are finished here or in other versions; writes nothing."""
+        return frozenset({*self.finished(), *(record.name for _, record in self._made_by(others))})
+
+    def _made_by(self, others: Iterable[StorePath]) -> list[tuple[StorePath, PartRecord]]:
+        """Parts that are missing here and that other versions made by the same recipe."""
         wanted = {self.recipe.of_part(name): name for name in self.recipe.parts}
         for name in self.finished():
             wanted.pop(self.recipe.of_part(name))
@@ -122,8 +131,7 @@ class Draft:
                 if wanted.get(record.recipe) == record.name:
                     del wanted[record.recipe]
                     parts.append((folder / PARTS, record))
-        taken = self._backend.each(lambda pair: self._adopt(*pair), parts)
-        return sum(taken)
+        return parts
 
     def _readable(self, parts: StorePath, names: Collection[str]) -> list[PartRecord]:
         """The named parts of another version; none where its small files are damaged."""

@@ -111,6 +111,11 @@ class Store:
         folders = self._backend.folders(self.root / kind.name)
         return [folder for folder in folders if is_version(folder.name)]
 
+    def made_parts(self, recipe: Recipe) -> frozenset[str]:
+        """The names of the parts of a recipe that need not be made again; writes nothing."""
+        kind = KINDS[recipe.kind]
+        return Draft(self.folder(kind, recipe.version), kind, recipe).made(self._folders(kind))
+
     def draft(self, recipe: Recipe) -> Draft:
         """The version that a recipe makes, with the parts that other versions have made already."""
         kind = KINDS[recipe.kind]

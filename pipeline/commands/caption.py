@@ -42,17 +42,27 @@ def caption(
     rule: Annotated[
         str | None, typer.Option("--rule", help="contrast, or vote (the paper's).")
     ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            "--beside",
+            metavar="RUN",
+            help="Compare words with a run that embedded the same images.",
+        ),
+    ] = None,
 ) -> None:
     """Name every cluster in words.
 
     The words fit the cluster, and fit other clusters less. They are encoded once and kept: other
     clusters are named without the model. Clusters that share their first word get a second word,
     or a number where their images support none: "airplane (2)". Where a hierarchy was cut, all
-    coarser levels are named too.
+    coarser levels are named too. A model that embeds images alone has no words: --beside names a
+    run of the same images with a model that has.
 
     \b
       cpp-pipe caption
       cpp-pipe caption --vocabulary coco --vocabulary words.txt
+      cpp-pipe caption --run dinov2 --beside clip
       cpp-pipe caption --vocabulary words.txt --template 'a photo of a {}.' --rule vote
     """
     plan = open_plan(
@@ -62,6 +72,7 @@ def caption(
             "vocabulary": vocabulary_setting(vocabulary),
             "templates": tuple(template) if template else None,
             "rule": rule,
+            "beside": beside,
         },
     )
     captions = print_captions(plan)

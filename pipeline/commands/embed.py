@@ -57,6 +57,12 @@ def embed(
     images: ImagesFlag = None,
     table: TablesFlag = None,
     image_column: ColumnFlag = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say how long it takes and what it writes, from a timed sample."
+        ),
+    ] = False,
     more: Annotated[
         list[str] | None, typer.Argument(metavar="[SHARDS]...", help="More shards.")
     ] = None,
@@ -65,10 +71,11 @@ def embed(
 
     Name everything that the run should hold: what is embedded already costs nothing, and an
     interrupted command continues where it stopped. Every sample is embedded, or skipped with a
-    reason.
+    reason. --dry-run embeds some of the images for about ten seconds, and writes nothing.
 
     \b
       cpp-pipe embed --images photos/
+      cpp-pipe embed --shards 'laion/{000..999}.tar' --dry-run
       cpp-pipe embed --shards 'laion/{000..999}.tar'
       cpp-pipe embed --shards 's3://bucket/laion/*.tar' --model ViT-B-32
       cpp-pipe embed --table 'beans/data/train-*.parquet'
@@ -87,6 +94,13 @@ def embed(
         )
     if not (images or shards or more or table):
         require_fetched(common.config, plan.settings.data.shards)
+    if dry_run:
+        from ..making.forecast import forecast
+
+        for line in forecast(plan).lines():
+            print_text(line)
+        print_next(common, "the same without --dry-run embeds them")
+        return
     with or_left_to_others():
         embeddings = plan.make("embeddings")
     sum_up(count_skipped(embeddings))

@@ -30,7 +30,8 @@ class Common:
 
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
     model: Annotated[
-        str | None, typer.Option("--model", help="A model of open_clip, such as ViT-L-14.")
+        str | None,
+        typer.Option("--model", help="A model of open_clip, such as ViT-L-14, or timm/NAME."),
     ] = None
     pretrained: Annotated[
         str | None,

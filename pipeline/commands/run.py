@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ...stages.loaded_model import has_texts
 from ...store import ConfigError, MissingError
 from ...store.paths import expanded, resolved
 from ..config import CONFIGS
@@ -120,9 +121,10 @@ def run_name(
 
 def _next_steps(plan: Plan, common: Common) -> str:
     """Where the result lies, and the commands that one goes on with."""
+    by_words = ("search", "--text", "a red car", "--sheet", "hits.png")
     lines = [
         command_line(common, "clusters"),
-        command_line(common, "search", "--text", "a red car", "--sheet", "hits.png"),
+        *([command_line(common, *by_words)] if has_texts(plan.settings.embed.model) else []),
         command_line(common, "search", "--query", "img.jpg"),
         command_line(common, "serve") + "   # a page; pip install 'cpp-pipe[serve]'",
         command_line(common, "report"),
@@ -154,7 +156,13 @@ def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
         for line in verdict_lines(common, read_verdict(curve)):
             print_text(line)
     plan.make("assignments")
-    print_captions(plan)
+    if has_texts(plan.settings.embed.model) or plan.settings.caption.beside:
+        print_captions(plan)
+    else:
+        print_text(
+            f"no captions: {plan.settings.embed.model} embeds images and no texts; "
+            "`cpp-pipe caption --beside RUN` takes them from a run with a model that embeds both"
+        )
     prepare_search(plan, "features")
     prepare_search(plan, "embeddings")
 

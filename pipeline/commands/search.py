@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...stages.deferred_packages import defer_packages
+from ...stages.loaded_model import require_texts
 from ...store import QueryError
 from ..making.plan import Plan
 from ..run import Run
@@ -78,6 +80,7 @@ def search(
       cpp-pipe search --text 'a red car' --where 'sharpness > 2'
       curl -s https://example.com/a.jpg | cpp-pipe search --query -
     """
+    defer_packages()
     from ..view.answer import search_run
     from ..view.query import Example, Question, describe_cuts, image_example, unlike_example
 
@@ -103,6 +106,8 @@ def search(
     for example in question.unlike:
         say(f"avoiding: {example.kind} {example.name or repr(example.value)}")
     plan = open_plan(common, embed=embed_table(common))
+    if question.has_text:
+        require_texts(plan.settings.embed.model)
     prepare_search(plan, question.where)
     run = open_run(plan)
     hits = search_run(run, question)

@@ -14,6 +14,7 @@ from ..device import find_device, fitting_device
 from ..wording import agreeing, counted
 from .engines import torchrun
 from .engines.engine import find_engine
+from .long_wait import watch
 
 _PACKAGES = ("cpp-pipe", "torch", "open_clip_torch", "numpy", "pyarrow", "scikit-learn")
 
@@ -110,6 +111,7 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     # Only the sources that are still to be read, so that progress counts them alone.
     todo = {part: source for part, source in runtime.sources.items() if part not in finished}
     runtime = replace(runtime, device=device, sources=todo)
+    runtime = replace(runtime, progress=watch(stage, device, runtime))
     held = engine.make_parts(stage, draft, parts, job.inputs, runtime)
     runtime.progress.end()
     if held:

@@ -3,19 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ...stages.assign import Assign
 from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...stages.duplicates import Duplicates
 from ...stages.embed import Embed
 from ...stages.import_embeddings import Import
+from ...stages.other_runs import OTHER
 from ...stages.spectrum import Spectrum
-from ...stages.views import OTHER
 from ...store import Artifact, ConfigError, MissingError, Store
-from ...store.kinds import EMBEDDINGS, KINDS
+from ...store.kinds import EMBEDDINGS, KINDS, WORDS
 from ...store.runs import split_slot
 from ..command_line import command_line
-from ..config import Settings
+from ..config import EmbedSettings, Settings, settings_of
 from ..held import Held, share_kept
 from .changes import identify_sources
 from .indexing import INDEX_KINDS, index_stage
@@ -38,6 +39,8 @@ class Plan:
     """Whether nothing may be written: then everything that is needed must be there."""
     said: set[str] = field(default_factory=set)
     """What was said and need not be said again."""
+    shard_folder: Path | None = None
+    """Where the shards of a built-in data set are written; None is the store."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Files in the folders that were embedded that belong to no sample, by suffix."""
 
@@ -89,7 +92,7 @@ class Plan:
         """What would make a slot; its inputs are made where they are missing."""
         if slot == "embeddings":
             return self._embedding_job(asked_by)
-        files = {**self.runtime.files, **model_files(self.settings.embed)}
+        files = {**self.runtime.files, **model_files(self._embed_settings(slot))}
         if stage is None:
             stage, own = self._filling(slot, asked_by or slot)
             files |= own
@@ -105,6 +108,13 @@ class Plan:
             stage.parts(inputs, runtime)  # so that a k that is not possible is refused first
             stage = follow_numbers(stage, inputs, before, self.store)
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
+
+    def _embed_settings(self, slot: str) -> EmbedSettings:
+        """Which model embeds texts for a slot: that of the run with which captions are compared."""
+        beside = self.settings.caption.beside
+        if slot != WORDS.name or not beside:
+            return self.settings.embed
+        return settings_of(self.store, self.store.runs.read(beside)).embed
 
     def _filling(self, slot: str, asked_by: str) -> Filling:
         kind, space = split_slot(slot)
@@ -163,7 +173,7 @@ class Plan:
         self.left_out.clear()
         sources = find_sources(
             data,
-            self.store.local_folder,
+            self.shard_folder or self.store.local_folder,
             self.say,
             allow_missing=self.runtime.allow_partial,
             left_out=self.left_out,

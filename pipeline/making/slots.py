@@ -12,6 +12,7 @@ from ...stages.caption import Caption
 from ...stages.contract import Stage
 from ...stages.draw_sprites import DrawSprites
 from ...stages.fingerprint import Fingerprint
+from ...stages.loaded_model import require_texts
 from ...stages.map import Map
 from ...stages.measure import Measure
 from ...stages.project import Project, ProjectViews
@@ -37,7 +38,9 @@ def filling_of(slot: str, settings: Settings) -> Filling:
 
 def _words(settings: Settings) -> Filling:
     caption = settings.caption
-    return Filling(*words_stage(caption.vocabulary, caption.templates, "--vocabulary"))
+    return Filling(
+        *words_stage(caption.vocabulary, caption.templates, "--vocabulary", caption.beside)
+    )
 
 
 def _guide(settings: Settings) -> Filling:
@@ -48,12 +51,16 @@ def _guide(settings: Settings) -> Filling:
 def _captions(settings: Settings) -> Filling:
     _, files = _words(settings)  # so that a missing file costs no work
     caption, levels = settings.caption, settings.assign.method == "hierarchy"
-    return Filling(Caption(rule=caption.rule, top=caption.top, levels=levels), files)
+    if not caption.beside:
+        require_texts(settings.embed.model)
+    stage = Caption(rule=caption.rule, top=caption.top, levels=levels, beside=caption.beside)
+    return Filling(stage, files)
 
 
 def _views(settings: Settings) -> Filling:
     views = settings.views
     if views.guide:
+        require_texts(settings.embed.model)
         _guide(settings)  # so that a missing file costs no work
     return Filling(
         Views(guide_share=views.guide_share if views.guide else 0.0, beside=views.beside), {}

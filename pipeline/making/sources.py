@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Place, Source
+from ...stages.loaded_model import has_texts
 from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.input_kinds import require_kind
 from ...stages.sources.patterns import PatternTarget, expand, is_remote
 from ...stages.sources.remote import Address, expand_remote, identify_shards
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
+from ...stages.timm_model import OF_TIMM
 from ...store import ConfigError, ShardError
 from ...store.digest import digest_file
 from ...store.paths import expanded, resolved
@@ -148,6 +150,8 @@ def embed_fields(settings: EmbedSettings) -> tuple[dict[str, Any], dict[str, Pat
         "exif": settings.exif,
     }
     files: dict[str, Path] = {}
+    if not has_texts(settings.model) and weights is None:
+        fields["pretrained"] = _tag_of_timm(settings)
     if weights is not None:
         fields["pretrained"] = weights.name
         fields["weights_sha256"] = digest_file(weights)
@@ -157,6 +161,16 @@ def embed_fields(settings: EmbedSettings) -> tuple[dict[str, Any], dict[str, Pat
         fields["model_config_sha256"] = digest_file(model_config)
         files["model_config"] = model_config
     return fields, files
+
+
+def _tag_of_timm(settings: EmbedSettings) -> str:
+    """The tag of a model whose weights timm chooses; ConfigError if the user named another one."""
+    if settings.pretrained not in (EmbedSettings.pretrained, OF_TIMM):
+        raise ConfigError(
+            f"--pretrained {settings.pretrained!r}: a model of timm has its tag in its name, "
+            f"--model {settings.model.partition('.')[0]}.TAG; or give a .safetensors file"
+        )
+    return OF_TIMM
 
 
 def _model_files(settings: EmbedSettings) -> tuple[Path | None, Path | None]:

@@ -14,11 +14,12 @@ _ALLOWED = f"{', '.join(LIBRARIES)}, {WORDNET} or a file"
 
 
 def words_stage(
-    named: str | Sequence[str], templates: tuple[str, ...], flag: str
+    named: str | Sequence[str], templates: tuple[str, ...], flag: str, beside: str = ""
 ) -> tuple[Words, dict[str, Path]]:
     """The stage that encodes named vocabularies, and the paths of their files by part.
 
-    ConfigError, which names the flag, if a file does not exist or a WordNet is not installed.
+    `beside` is another run, whose model encodes them. ConfigError, which names the flag, if a file
+    does not exist or a WordNet is not installed.
     """
     vocabularies: dict[str, Vocabulary] = {}
     files: dict[str, Path] = {}
@@ -30,7 +31,7 @@ def words_stage(
             files[vocabulary.part_name] = path
     if not vocabularies:
         raise ConfigError(f"{flag} must name a vocabulary ({_ALLOWED}), e.g. {flag} words.txt")
-    stage = Words(templates=templates, vocabularies=tuple(vocabularies.values()))
+    stage = Words(templates=templates, vocabularies=tuple(vocabularies.values()), beside=beside)
     return stage, files
 
 

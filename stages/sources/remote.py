@@ -66,6 +66,9 @@ class RemoteShard(Identified):
 
     path: Address
 
+    def count_samples(self) -> None:
+        """Not known before the shard is downloaded."""
+
     @classmethod
     def of(cls, address: Address) -> Self:
         """The shard at an address; reads at most 128 KiB of it. ShardError where it cannot."""

@@ -89,6 +89,10 @@ class SampleSource(Source, Protocol):
         """Total bytes."""
         ...
 
+    def count_samples(self) -> int | None:
+        """How many samples it holds, where that is known without listing it; else None."""
+        ...
+
     def told_apart(self, content: str) -> Self:
         """The same source, whose identity says its content, too: a digest of all its bytes."""
         ...

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpp_pipe.pipeline.wording import agreeing, counted, wrap
+from cpp_pipe.pipeline.wording import agreeing, counted, fraction, roughly, size_of, wrap
 
 PIPELINE = Path(__file__).parents[2] / "pipeline"
 
@@ -64,3 +64,30 @@ def test_a_command_in_backticks_stays_on_one_line():
         "features are out of date: run",
         "  `cpp-pipe project --run my-run --store /data/artifacts`",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "1 second"), (89, "89 seconds"), (90, "2 minutes"), (5_000, "83 minutes"),
+        (5_400, "1.5 hours"), (36_000, "10 hours"), (259_199, "72 hours"), (259_200, "3.0 days"),
+        (8_640_000, "100 days"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_told_in_a_unit_that_says_something(seconds, words):
+    assert roughly(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 bytes"), (999, "999 bytes"), (1_000, "1.0 kB"), (66_300_000, "66.3 MB"),
+        (461_000_000_000, "461.0 GB"), (2_500_000_000_000_000, "2,500.0 TB"),
+    ],
+)  # fmt: skip
+def test_bytes_are_told_in_thousands(count, words):
+    assert size_of(count) == words
+
+
+def test_a_share_is_told_as_a_fraction():
+    assert [fraction(share) for share in (0.054, 0.1, 0.26)] == ["1/19", "1/10", "1/4"]

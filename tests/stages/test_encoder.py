@@ -9,13 +9,14 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from open_clip.transform import MaybeToTensor
 from PIL import Image
 from torchvision.transforms import Compose, Lambda
 
 from cpp_pipe.configs import __file__ as configs
-from cpp_pipe.stages import encoder as encoders
 from cpp_pipe.stages.encoder import Encoder, load_encoder, load_encoder_of
 from cpp_pipe.stages.part_tables import EmbeddingRows
+from cpp_pipe.stages.preprocessing import split_preprocessing
 from cpp_pipe.stages.sources.images.pixels import decode
 from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store import Artifact, ConfigError, Recipe, Store
@@ -72,7 +73,7 @@ def test_the_network_is_given_open_clips_own_floats(encoder, plain):
 
 def test_an_unknown_preprocessing_is_not_split(plain):
     whole = Compose([*plain[1].transforms, Lambda(lambda pixels: 2 * pixels)])
-    assert encoders._split_preprocessing(whole, "cpu") == {"preprocess": whole}
+    assert split_preprocessing(whole, "cpu", MaybeToTensor) == {"preprocess": whole}
 
 
 def test_float_pixels_are_not_normalised_again(encoder, plain):

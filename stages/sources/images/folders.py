@@ -48,6 +48,10 @@ class FolderChunk:
         """The name of the part; safe in any file system."""
         return part_name(self.name, self.identity)
 
+    def count_samples(self) -> int:
+        """Its images."""
+        return len(self.images)
+
     def told_apart(self, content: str) -> "FolderChunk":
         """The same chunk, whose identity says its content, too."""
         return replace(self, identity=digest_json({"edges": self.identity, "content": content}))

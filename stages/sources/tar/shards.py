@@ -19,6 +19,10 @@ from .shard_bytes import ShardBytes, open_shard
 class TarShard(Shard):
     """A tar shard on this machine."""
 
+    def count_samples(self) -> int | None:
+        """What img2dataset counted, if its counts lie beside the shard."""
+        return parse_successes(find_stats(self.path))
+
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["TarSamples"]:
         """Opens its samples, read by position; ShardError where the file changes meanwhile."""

@@ -1,0 +1,109 @@
+"""A run with a backbone that embeds images alone, and captions from a run beside it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cpp_pipe import Run
+from cpp_pipe.pipeline.view.query import embed_image
+from cpp_pipe.store import Store
+
+from ..stages.shards import write_shards
+from ..stages.test_timm_model import write_weights
+from .cli import DIGITS, SMALL, body, fail, open_whole, succeed
+
+SHORT = (*SMALL, "--set", "spectrum.landmarks=60", "--set", "spectrum.k_max=8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, Path]:
+    """A store with a run of a ResNet of timm, and its shards."""
+    folder = tmp_path_factory.mktemp("backbones")
+    write_shards(folder / "in")
+    weights = write_weights(folder, "resnet10t")
+    words = ("--shards", folder / "in", "--model", "timm/resnet10t", "--pretrained", weights)
+    succeed(folder / "store", "embed", *words)
+    succeed(folder / "store", "assign", "--k", "4", *SHORT)
+    return folder / "store", folder / "in"
+
+
+NO_TEXTS = "timm/resnet10t embeds images and no texts: embed the same images with a model that"
+
+
+def test_images_are_embedded_clustered_and_searched(made):
+    store, _ = made
+    embeddings = open_whole(store)
+    assert embeddings.facts["model"]["model"] == "timm/resnet10t"
+    assert embeddings.facts["model"]["embedding_size"] == 512
+    key = embeddings.column("key")[7]
+    run = Run.open(store)
+    assert run.search(key=key, n=1)[0].key == key
+    query = embed_image(run.encoder, run.image(7)).astype(np.float32)
+    stored = np.concatenate([embeddings.embeddings(part) for part in embeddings.part_names])
+    distances = np.linalg.norm(stored.astype(np.float32) - query, axis=1)
+    assert distances.argmin() == 7 and distances[7] < 1e-2
+    lines = body(succeed(store, "search", "--key", key, "-n", "3").out)
+    assert key in lines[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "--text", "a zero"),
+        ("search", "--key", "digit_0001", "--not", "a zero"),
+        ("caption", "--vocabulary", "digits-words.txt"),
+        ("score", "--name", "round", "--text", "a zero"),
+        ("train", "--guide", "digits-words.txt"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_needs_texts_says_so_in_one_line_and_makes_nothing(made, words):
+    store, _ = made
+    before = {artifact.version for artifact in Store(store).artifacts()}
+    assert NO_TEXTS in fail(store, *words)
+    assert {artifact.version for artifact in Store(store).artifacts()} == before
+
+
+def test_captions_come_from_a_run_that_embeds_texts_too(made):
+    store, shards = made
+    succeed(store, "embed", "--shards", shards, *DIGITS, "--run", "clip")
+    words = ("caption", "--run", "default", "--vocabulary", "digits-words.txt", "--beside", "clip")
+    done = succeed(store, *words)
+    assert len(body(done.out)) == 1 + 4
+    captions = open_whole(store, "captions")
+    assert captions.facts["k"] == 4
+    assert set(captions.manifest.inputs) == {
+        "embeddings", "embeddings/clip", "assignments", "words",
+    }  # fmt: skip
+    assert "nothing to do" in succeed(store, *words).err
+    hits = Run.open(store, "default").search(key=open_whole(store).column("key")[0], n=20)
+    assert any(hit.caption for hit in hits)
+
+
+def test_a_run_beside_must_embed_texts_and_hold_the_images(made, tmp_path):
+    store, _ = made
+    others = write_shards(tmp_path / "other", shards=1, first=100)
+    succeed(store, "embed", "--shards", others[0], *DIGITS, "--run", "elsewhere")
+    words = ("caption", "--run", "default", "--vocabulary", "digits-words.txt", "--beside")
+    assert "has no embedding for any of the images" in fail(store, *words, "elsewhere")
+    assert "--beside must name another run" in fail(store, *words, "default")
+
+
+def test_every_step_runs_without_captions(tmp_path):
+    write_shards(tmp_path / "in")
+    weights = write_weights(tmp_path, "resnet10t")
+    words = ("--shards", tmp_path / "in", "--model", "timm/resnet10t", "--pretrained", weights)
+    done = succeed(tmp_path / "store", "run", *words, "--run", "default", *SHORT)
+    assert "no captions: timm/resnet10t embeds images and no texts" in done.out
+    assert "--text" not in done.out
+    assert "captions" not in Store(tmp_path / "store").runs.read("default").versions
+
+
+def test_a_tag_of_open_clip_is_not_one_of_timm(tmp_path):
+    write_shards(tmp_path / "in")
+    line = fail(
+        tmp_path / "store", "embed", "--shards", tmp_path / "in",
+        "--model", "timm/resnet10t", "--pretrained", "laion2b_s34b_b79k",
+    )  # fmt: skip
+    assert "a model of timm has its tag in its name, --model timm/resnet10t.TAG" in line

@@ -40,6 +40,8 @@ from .serve import RUN, cpu_seconds, load, ms, served, status_mib
 
 PART_ROWS = 100_000
 QUERIES = 200
+LOOK_S = 0.02
+"""Between two looks at the memory of a command."""
 STEPS: dict[str, tuple[str, ...]] = {
     "import": ("embeddings",),
     "train": ("heads",),
@@ -96,7 +98,15 @@ class Command(NamedTuple):
         began = time.perf_counter()
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             process = subprocess.Popen(line, stdout=out, stderr=err, text=True)
-            _, code, used = os.wait4(process.pid, 0)
+            # What wait4 says of memory includes ours, from before the process became another.
+            peak = 0.0
+            while True:
+                with contextlib.suppress(OSError, AssertionError):  # a process that has just ended
+                    peak = max(peak, status_mib(process.pid, "VmHWM"))
+                ended, code, used = os.wait4(process.pid, os.WNOHANG)
+                if ended:
+                    break
+                time.sleep(LOOK_S)
             process.returncode = os.waitstatus_to_exitcode(code)
             seconds = time.perf_counter() - began
             out.seek(0)
@@ -105,7 +115,7 @@ class Command(NamedTuple):
                 sys.exit(f"{' '.join(line)} failed:\n{err.read()}")
             printed = out.read()
         cpu = used.ru_utime + used.ru_stime
-        return Step(seconds=seconds, cpu_seconds=cpu, peak_mib=used.ru_maxrss / 1024), printed
+        return Step(seconds=seconds, cpu_seconds=cpu, peak_mib=peak), printed
 
     def mib_of(self, slots: Sequence[str]) -> float:
         """MiB of what the run holds in some slots."""
@@ -225,7 +235,7 @@ def page_served(folder: Path, rows: int, clients: int, seconds: float) -> dict[s
 def _print_row(name: str, step: Step, rows: int, plain: str) -> None:
     rate = f"{rows / step.cpu_seconds:,.0f}" if name not in (*QUICK, "search") else ""
     print(
-        f"{name:<15}{step.seconds:>9.1f}{rate:>13}{step.peak_mib:>10,.0f}{step.mib:>10,.1f}"
+        f"{name:<15}{step.seconds:>9.1f}{rate:>14}{step.peak_mib:>10,.0f}{step.mib:>10,.1f}"
         f"  {plain}",
         flush=True,
     )
@@ -279,7 +289,7 @@ def measure(folder: Path, flags: argparse.Namespace) -> dict[str, Any]:
     rows = flags.rows
     if not (folder / "planted.npz").is_file():
         result_and_peak(write_embeddings, folder, rows, flags.part_rows)
-    print(f"{'':<15}{'seconds':>9}{'rows/s a core':>13}{'peak MiB':>10}{'MiB made':>10}  plain way")
+    print(f"{'':<15}{'seconds':>9}{'rows/s a core':>14}{'peak MiB':>10}{'MiB made':>10}  plain way")
     steps: dict[str, Step] = {}
     plain: dict[str, Any] = {}
     for name, step in measure_steps(folder, min(rows, flags.part_rows)):

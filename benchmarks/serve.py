@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,15 +77,28 @@ def address(kind: str, rows: int, draw: random.Random) -> str:
     return f"/api/images/{row}"
 
 
-async def client(port: int, rows: int, end: float, think: float, seed: int) -> list[Request]:
+Ask = Callable[[random.Random], tuple[str, str]]
+"""Draws the kind and the address of a request."""
+
+
+def ask_for(rows: int) -> Ask:
+    """Requests of all kinds, as often as `MIX` says."""
+
+    def ask(draw: random.Random) -> tuple[str, str]:
+        (kind,) = draw.choices(list(MIX), list(MIX.values()))
+        return kind, address(kind, rows, draw)
+
+    return ask
+
+
+async def client(port: int, ask: Ask, end: float, think: float, seed: int) -> list[Request]:
     """Sends requests until a time; what each took."""
     draw = random.Random(seed)
     requests = []
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         while time.perf_counter() < end:
-            (kind,) = draw.choices(list(MIX), list(MIX.values()))
-            path = address(kind, rows, draw)
+            kind, path = ask(draw)
             began = time.perf_counter()
             writer.write(
                 f"GET {path} HTTP/1.1\r\nhost: localhost\r\naccept-encoding: gzip\r\n\r\n".encode()
@@ -101,10 +114,10 @@ async def client(port: int, rows: int, end: float, think: float, seed: int) -> l
     return requests
 
 
-async def load(port: int, rows: int, clients: int, seconds: float, think: float) -> list[Request]:
+async def load(port: int, ask: Ask, clients: int, seconds: float, think: float) -> list[Request]:
     """The requests of all clients."""
     end = time.perf_counter() + seconds
-    running = [client(port, rows, end, think, seed) for seed in range(clients)]
+    running = [client(port, ask, end, think, seed) for seed in range(clients)]
     return [request for requests in await asyncio.gather(*running) for request in requests]
 
 
@@ -156,9 +169,10 @@ def measure(store: Path, rows: int, clients: int, seconds: float, think: float) 
         for path in ("/api/clusters", "/api/tree"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
                 answer.read()
-        asyncio.run(load(port, rows, 1, min(5, seconds), 0))
+        ask = ask_for(rows)
+        asyncio.run(load(port, ask, 1, min(5, seconds), 0))
         cpu, began = cpu_seconds(pid), time.perf_counter()
-        requests, peak = asyncio.run(_watched(pid, load(port, rows, clients, seconds, think)))
+        requests, peak = asyncio.run(_watched(pid, load(port, ask, clients, seconds, think)))
         wall = time.perf_counter() - began
         cpu = cpu_seconds(pid) - cpu
         after, file = status_mib(pid, "VmRSS"), status_mib(pid, "RssFile")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 from .digest import digest_json
@@ -92,7 +93,7 @@ class PartRecord:
     shared: Mapping[str, Any] = field(default_factory=dict)
     """What must be equal in all parts of an artifact; becomes the manifest's facts."""
 
-    @property
+    @cached_property
     def content(self) -> str:
         """Digest of the bytes of its files."""
         return digest_json({role: record.sha256 for role, record in self.files.items()})
@@ -160,17 +161,17 @@ class Manifest:
     made_by: Mapping[str, Any]
     """Package versions, device, seconds and date; never hashed."""
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Rows over all parts."""
         return sum(part.rows for part in self.parts)
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Bytes of all files, links counted in full."""
         return sum(file.bytes for part in self.parts for file in part.files.values())
 
-    @property
+    @cached_property
     def content(self) -> str:
         """Digest of the bytes of all parts."""
         return digest_json({part.name: part.content for part in self.parts})

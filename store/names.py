@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
 """Windows opens a device of these names, in every folder and with every suffix."""
@@ -30,6 +30,4 @@ def is_plain_name(name: object, *, windows: bool = IS_WINDOWS) -> bool:
         os.fsencode(name)
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and no disk
         return False
-    if windows:
-        return PureWindowsPath(name).name == name and is_windows_name(name)
-    return PurePosixPath(name).name == name
+    return not windows or (PureWindowsPath(name).name == name and is_windows_name(name))

@@ -1,8 +1,10 @@
-"""The command that checks every byte of a store: verify."""
+"""The command that checks the files of a store: verify."""
+
+from typing import Annotated
 
 import typer
 
-from ..wording import counted
+from ..wording import agreeing, counted
 from .app import subcommands
 from .messages import current_progress, say
 from .options import LONG, Common, open_store, takes
@@ -13,13 +15,19 @@ app = subcommands()
 
 @app.command()
 @takes(*LONG, "store")
-def verify(common: Common) -> None:
+def verify(
+    common: Common,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Compare only the sizes of files, which takes seconds.")
+    ] = False,
+) -> None:
     """Read every byte of the store, and name each damaged file.
 
     Ends with exit code 1 where a file is damaged.
 
     \b
       cpp-pipe verify
+      cpp-pipe verify --quick
     """
     from ...store.upkeep import verify as verify_artifact
     from ...store.upkeep import verify_runs
@@ -30,7 +38,7 @@ def verify(common: Common) -> None:
     progress = current_progress()
     progress.start("verify", len(artifacts), "artifacts")
     for artifact in artifacts:
-        faults += verify_artifact(artifact)
+        faults += verify_artifact(artifact, is_quick=quick)
         progress.advance(1)
     progress.end()
     faults += verify_runs(store)
@@ -42,7 +50,6 @@ def verify(common: Common) -> None:
             "versions and run the commands again"
         )
         raise typer.Exit(1)
-    print_text(
-        f"{counted(len(artifacts), 'artifact')} {'is' if len(artifacts) == 1 else 'are'} whole"
-    )
+    whole = f"{counted(len(artifacts), 'artifact')} {agreeing(len(artifacts), 'is', 'are')} whole"
+    print_text(f"{whole}, by the sizes of their files" if quick else whole)
     print_next(common, ["status"])

@@ -7,7 +7,7 @@ import importlib
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 from numpy import ndarray
 
 Method = Literal["pca", "tsne", "umap"]
@@ -21,6 +21,8 @@ PERPLEXITY = 30.0
 """Perplexity of t-SNE: its effective number of neighbours; less for small sets."""
 AT_ONCE = 512
 """Rows whose cosines with the fitted rows are held at once."""
+GROUP = 64
+"""Fitted rows of a group, whose largest cosine is found first."""
 KEPT = 50
 """Principal directions that t-SNE uses: with all of them it takes longer and shows the same."""
 
@@ -96,10 +98,30 @@ def extend_plane(
     places = np.empty((len(z), 2), np.float32)
     for start in range(0, len(z), AT_ONCE):
         cosines = z[start : start + AT_ONCE] @ fitted.T
-        near = np.argpartition(-cosines, m - 1, axis=1)[:, :m]
+        near = _largest(cosines, m)
         best = np.take_along_axis(cosines, near, axis=1)
         top = best.max(1, keepdims=True)
         weights = np.exp(SHARPNESS * (best - top))
         weights /= weights.sum(1, keepdims=True)
         places[start : start + AT_ONCE] = (weights[:, :, None] * xy[near]).sum(1)
     return places
+
+
+def _largest(values: Float32[ndarray, "n m"], count: int) -> Int[ndarray, "n count"]:
+    """Columns of the largest values of each row, unsorted.
+
+    They are in the groups of columns with the largest maxima, or among the last columns: finding
+    these first takes a tenth of the time.
+    """
+    n, m = values.shape
+    groups = m // GROUP
+    if groups <= 2 * count:
+        return np.argpartition(-values, count - 1, axis=1)[:, :count]
+    maxima = values[:, : groups * GROUP].reshape(n, groups, GROUP).max(2)
+    best = np.argpartition(-maxima, count - 1, axis=1)[:, :count]
+    inside = (best[:, :, None] * GROUP + np.arange(GROUP)).reshape(n, -1)
+    last = np.broadcast_to(np.arange(groups * GROUP, m), (n, m - groups * GROUP))
+    columns = np.concatenate([inside, last], axis=1)
+    candidates = np.take_along_axis(values, columns, axis=1)
+    chosen = np.argpartition(-candidates, count - 1, axis=1)[:, :count]
+    return np.take_along_axis(columns, chosen, axis=1)

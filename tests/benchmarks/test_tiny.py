@@ -12,7 +12,9 @@ import pytest
 
 import benchmarks
 
-LIBRARIES = {"made_copies", "measure", "ours", "planted", "rules", "serve_store"}
+LIBRARIES = {
+    "clip_like", "made_copies", "measure", "ours", "plain_ways", "planted", "rules", "serve_store",
+}  # fmt: skip
 """Modules of the folder that benchmarks import; all others are benchmarks."""
 
 FAST = {"guard", "read", "retrieval", "select_k", "serve", "train_step"}

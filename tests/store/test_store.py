@@ -1,8 +1,10 @@
 """The store as a whole, on a disk and in a bucket: versions, formats, runs, verify, gc."""
 
 import json
+import os
 import resource
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +17,7 @@ from cpp_pipe.store.backend import backend_of
 from cpp_pipe.store.digest import digest_json
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
+from cpp_pipe.store.paths import is_in_bucket
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from .stores import publish, recipe, write_features
@@ -118,6 +121,35 @@ def test_verify_names_missing_and_truncated_files(root):
     faults = {fault.path: fault.what for fault in verify(Artifact(artifact.folder))}
     assert faults[gone] == "is missing"
     assert "instead of" in faults[cut]
+
+
+def test_a_quick_verify_names_missing_and_truncated_files_and_reads_none(root):
+    artifact = publish(Store(root))
+    gone, cut, flipped = (
+        file_of(artifact, part, role)
+        for part, role in (("a-00", "z"), ("c-02", "c"), ("b-01", "z"))
+    )
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-4])
+    flipped.write_bytes(bytes(len(flipped.read_bytes())))
+    faults = {fault.path: fault.what for fault in verify(Artifact(artifact.folder), is_quick=True)}
+    assert faults.keys() == {gone, cut}
+    assert "missing" in faults[gone] and "bytes instead of" in faults[cut]
+
+
+def test_a_manifest_that_was_written_to_is_read_again(root):
+    artifact = publish(Store(root))
+    path = artifact.folder / "manifest.json"
+    if is_in_bucket(path):
+        pytest.skip("manifests in a bucket are read each time")
+    before = path.read_text()
+    for age in (3600, 1800):  # long ago, so that it may be kept
+        os.utime(path, (time.time() - age,) * 2)
+        assert Artifact(artifact.folder).manifest.stage == artifact.manifest.stage
+    path.write_text(before.replace('"format": 1', '"format": 7'))
+    os.utime(path, (time.time() - 900,) * 2)
+    with pytest.raises(StoreError, match="in format 7"):
+        _ = Artifact(artifact.folder).manifest
 
 
 def test_gc_never_removes_what_a_run_refers_to(root):

@@ -6,8 +6,9 @@ also gets its cells from the centroids, and from these its place among the eigen
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -78,6 +79,28 @@ def find_cells(rows: Float32[ndarray, "n p"], cells: Cells) -> Int[ndarray, "n r
     return np.stack([nearest(rows, cells.centroids[a:b]) + a for a, b in bounds], axis=1)
 
 
+class CellLinks(NamedTuple):
+    """What rows get from the landmarks by their cells."""
+
+    cells: Int[ndarray, "n r"]
+    tables: Sequence[Float32[ndarray, "q _"]]
+
+    def average(self, number: int) -> Float32[ndarray, "n e"]:
+        """The mean of a table's rows over each row's cells."""
+        table = self.tables[number]
+        sums = np.zeros((len(self.cells), table.shape[1]), np.float32)
+        for column in self.cells.T:
+            sums += table[column]
+        return sums / np.float32(self.cells.shape[1])
+
+    def confidence(self, number: int, labels: Int[ndarray, " n"]) -> Float32[ndarray, " n"]:
+        """Share of a row's cluster among the landmarks of its cells, averaged over the cells.
+
+        The table is a `sharing`.
+        """
+        return self.tables[number][self.cells, labels[:, None]].mean(axis=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Consensus:
     """Affinity of landmarks: the share of base clusterings that put two of them into one cell."""
@@ -85,9 +108,6 @@ class Consensus:
     cells: Cells
     landmark_cells: Int[ndarray, "m r"]
     """The cells of each landmark."""
-
-    block_rows: ClassVar[int] = 8192
-    """Rows whose links are computed at once."""
 
     @classmethod
     def empty(cls, m: int) -> "Consensus":
@@ -151,27 +171,11 @@ class Consensus:
         shares = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
         return shares.astype(np.float32)
 
-    def links(self, points: Float32[ndarray, "n q"]) -> Int[ndarray, "n r"]:
-        """The cells of rows."""
-        return find_cells(points, self.cells)
-
-    def average(
-        self, links: Int[ndarray, "n r"], table: Float32[ndarray, "q e"]
-    ) -> Float32[ndarray, "n e"]:
-        """The mean of the table's rows over each row's cells."""
-        sums = np.zeros((len(links), table.shape[1]), np.float32)
-        for column in links.T:
-            sums += table[column]
-        return sums / np.float32(links.shape[1])
-
-    def confidence(
-        self,
-        links: Int[ndarray, "n r"],
-        sharing: Float32[ndarray, "q k"],
-        labels: Int[ndarray, " n"],
-    ) -> Float32[ndarray, " n"]:
-        """Share of a row's cluster among the landmarks of its cells, averaged over the cells."""
-        return sharing[links, labels[:, None]].mean(axis=1)
+    def links(
+        self, points: Float32[ndarray, "n q"], tables: Sequence[Float32[ndarray, "cells _"]]
+    ) -> "CellLinks":
+        """What rows get from the tables by their cells."""
+        return CellLinks(find_cells(points, self.cells), tables)
 
     def _incidence(self) -> sparse.csr_array:
         m, clusterings = self.landmark_cells.shape

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy import ndarray
 from ....store.errors import ConfigError
 from ..coding_length import coding_length
 from ..heads import centred_unit_rows
-from .confidence import confidence, fit_sharpness
+from .confidence import assign_points, fit_sharpness
 from .consensus import Consensus, cell_counts, cluster_points
 from .kmeans import nearest
 from .memberships import Memberships
@@ -31,6 +31,8 @@ LEAST = 30
 ROWS_A_CLUSTER = 20
 """Average landmarks per cluster at k_max clusters; half as many where k_max is less than `FEW`."""
 FEW = 100
+BLOCK_ROWS = 8192
+"""Rows whose links are found at once: bounds the memory."""
 EPS_SQ = 0.1
 """ε² of the codes that choose the affinity: the paper's."""
 TRIAL_ROWS = 2000
@@ -111,8 +113,8 @@ class Landmarks:
     def place(self, points: Float32[ndarray, "n q"], k: int) -> Float32[ndarray, "n k"]:
         """Coordinates of rows along the k leading eigenvectors, up to the length of each row."""
         table = self.affinity.placing(self.values[:k], self.vectors[:, :k])
-        blocks = [self.affinity.average(links, table) for _, links in self._links(points)]
-        return np.concatenate([np.empty((0, k), np.float32), *blocks])
+        places = [self.affinity.links(points[rows], [table]).average(0) for rows in _blocks(points)]
+        return np.concatenate([np.empty((0, k), np.float32), *places])
 
     def resample(self, rows: Int[ndarray, " s"], seed: int) -> "Landmarks":
         """Some of the landmarks, with their own eigenpairs."""
@@ -127,12 +129,6 @@ class Landmarks:
             vectors=vectors,
             seed=seed,
         )
-
-    def _links(self, points: ndarray) -> Iterator[tuple[slice, Any]]:
-        step = self.affinity.block_rows
-        for start in range(0, len(points), step):
-            block = slice(start, min(start + step, len(points)))
-            yield block, self.affinity.links(points[block])
 
 
 class Partition(NamedTuple):
@@ -172,15 +168,15 @@ class Assigner:
         self._partitions = partitions
         affinity = landmarks.affinity
         spectral = [partition for partition in partitions if not partition.is_by_points]
-        if spectral:
-            e = max(partition.centroids.shape[1] for partition in spectral)
-            self._placing = affinity.placing(landmarks.values[:e], landmarks.vectors[:, :e])
-        self._sharing = [
-            None
-            if partition.is_by_points
-            else affinity.sharing(partition.group[partition.pieces], partition.k)
-            for partition in partitions
+        e = max((partition.centroids.shape[1] for partition in spectral), default=0)
+        self._tables = [
+            affinity.sharing(partition.group[partition.pieces], partition.k)
+            for partition in spectral
         ]
+        """Places, and the share of each cluster, of the partitions that are not by points."""
+        if spectral:
+            places = affinity.placing(landmarks.values[:e], landmarks.vectors[:, :e])
+            self._tables.insert(0, places)
 
     def assign(
         self, points: Float32[ndarray, "n q"]
@@ -189,23 +185,23 @@ class Assigner:
 
         Every row gets a cluster; a row without links has confidence 0.
         """
-        assigned = [
-            self._by_points(points, partition)
-            if partition.is_by_points
-            else (np.empty(len(points), np.int32), np.empty(len(points), np.float32))
-            for partition in self._partitions
-        ]
-        if all(partition.is_by_points for partition in self._partitions):
-            return assigned
-        affinity = self._landmarks.affinity
-        for block, links in self._landmarks._links(points):
-            places = affinity.average(links, self._placing)
-            for partition, sharing, (clusters, confidences) in zip(
-                self._partitions, self._sharing, assigned, strict=True
-            ):
-                if sharing is not None:
-                    clusters[block] = labels = partition.nearest(places)
-                    confidences[block] = affinity.confidence(links, sharing, labels)
+        assigned = []
+        spectral = []
+        for partition in self._partitions:
+            if partition.sharpness is None:
+                clusters = np.empty(len(points), np.int32), np.empty(len(points), np.float32)
+                spectral.append((partition, *clusters))
+            else:
+                centroids, group = partition.centroids, partition.group
+                labels, sure = assign_points(points, centroids, group, partition.sharpness)
+                clusters = labels.astype(np.int32), sure
+            assigned.append(clusters)
+        for rows in _blocks(points) if spectral else ():
+            links = self._landmarks.affinity.links(points[rows], self._tables)
+            places = links.average(0)
+            for number, (partition, clusters, confidences) in enumerate(spectral, 1):
+                clusters[rows] = labels = partition.nearest(places)
+                confidences[rows] = links.confidence(number, labels)
         return assigned
 
     def points_of(
@@ -214,10 +210,11 @@ class Assigner:
         """Points by which rows with these features are clustered."""
         return self._landmarks.points_of(z, c)
 
-    def _by_points(self, points: ndarray, partition: Partition) -> tuple[ndarray, ndarray]:
-        assert partition.sharpness is not None
-        confidences = confidence(points, partition.centroids, partition.group, partition.sharpness)
-        return partition.nearest(points).astype(np.int32), confidences
+
+def _blocks(points: ndarray) -> Iterator[slice]:
+    """Rows whose links are found at once."""
+    for start in range(0, len(points), BLOCK_ROWS):
+        yield slice(start, min(start + BLOCK_ROWS, len(points)))
 
 
 def clustering_rows(

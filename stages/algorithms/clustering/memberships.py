@@ -5,6 +5,7 @@ paper's code computes it for one batch and labels no other rows. Here any other 
 to the landmarks from their potentials, and from these its place among the eigenvectors (Nyström).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int
 from numpy import ndarray
+from torch import Tensor
 
 from ..sinkhorn import potentials
 from ..symmetric import full_precision
@@ -20,17 +22,48 @@ from .spectral import inverse_of_eigenvalues
 
 SAME = 1 - 2e-3
 """Similarity from which a row and a landmark count as the same; both are rounded to float16."""
-LINKS = 1 << 24
-"""Memberships held at once: 64 MiB."""
+BLOCK_ROWS = 1024
+"""Rows whose memberships are computed at once, on a CPU."""
+BLOCK_LANDMARKS = 512
+"""Landmarks among which they are, on a CPU. A block of 2 MiB stays in the cache while eight steps
+read it: all memberships of a row at once took three times as long."""
+BLOCK_ON_GPU = 8192
+"""Rows, and landmarks, of a block on a GPU, where starting a step costs more than memory does."""
 
 
-class Links(NamedTuple):
-    """The links of rows to the landmarks."""
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """What rows get from the landmarks by their memberships, which are not kept."""
 
-    weights: Float32[ndarray, "n m"]
-    """Memberships: each row sums to one."""
+    tables: Sequence[Float32[ndarray, "m _"]]
+    averages: Sequence[Float32[ndarray, "n _"]]
+    """Σ_j Π_rj of each table's rows."""
     itself: Int[ndarray, " n"]
     """The landmark that equals the row, −1 for none."""
+    weight: Float32[ndarray, " n"]
+    """The membership to it; 0 for none."""
+
+    def average(self, number: int) -> Float32[ndarray, "n e"]:
+        """Σ_j Π_rj of the rows of a table."""
+        return self.averages[number]
+
+    def confidence(self, number: int, labels: Int[ndarray, " n"]) -> Float32[ndarray, " n"]:
+        """1 − (mean link to the next cluster) / (mean link to the own), over their landmarks.
+
+        The table is a `sharing`. 0 where another cluster is linked as closely, 1 where no other is
+        linked. A landmark's link to itself does not count: it would make landmarks more confident
+        than other rows.
+        """
+        sharing, closeness = self.tables[number], self.averages[number].copy()
+        rows = np.flatnonzero(self.itself >= 0)
+        closeness[rows] -= self.weight[rows, None] * sharing[self.itself[rows]]
+        # Rounding can make it negative.
+        closeness = np.maximum(closeness, 0) / np.maximum(sharing.sum(0), 1)
+        every = np.arange(len(labels))
+        own = closeness[every, labels]
+        closeness[every, labels] = 0
+        ratio = np.divide(closeness.max(1), own, out=np.ones_like(own), where=own > 0)
+        return np.clip(1 - ratio, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +85,6 @@ class Memberships:
             similarity = (rows @ rows.mT).abs_()
             u = potentials(similarity, eta=eta, tolerance=1e-4)
         return cls(points=points, potentials=u.cpu().numpy(), eta=eta, device=device)
-
-    @property
-    def block_rows(self) -> int:
-        """Rows whose links are computed at once."""
-        return max(1, LINKS // max(1, len(self.points)))
 
     def subset(self, rows: Int[ndarray, " s"]) -> "Memberships":
         """The affinity of some of the landmarks."""
@@ -84,40 +112,86 @@ class Memberships:
         """A table whose `average` is the share of each cluster in a row's links."""
         return np.eye(k, dtype=np.float32)[labels]
 
-    def links(self, points: Float32[ndarray, "n q"]) -> Links:
-        """Memberships of rows to the landmarks."""
-        rows = torch.from_numpy(points).to(self.device)
-        landmarks = torch.from_numpy(self.points).to(self.device)
-        u = torch.from_numpy(self.potentials).to(self.device)
-        with full_precision(rows.device):
-            similarity = (rows @ landmarks.mT).abs_()
-        largest, nearest = similarity.max(1)
-        weights = torch.softmax(similarity.add_(u).div_(self.eta), 1)
-        itself = torch.where(largest >= SAME, nearest, -1)
-        return Links(weights.cpu().numpy(), itself.cpu().numpy())
+    def links(
+        self, points: Float32[ndarray, "n q"], tables: Sequence[Float32[ndarray, "m _"]]
+    ) -> Links:
+        """What rows get from the tables of the landmarks: each row's memberships sum to one."""
+        wide = np.concatenate([np.ones((len(self.points), 1), np.float32), *tables], axis=1)
+        is_gpu = torch.device(self.device).type != "cpu"
+        step, width = (BLOCK_ON_GPU, BLOCK_ON_GPU) if is_gpu else (BLOCK_ROWS, BLOCK_LANDMARKS)
+        blocks = _Blocks.of(self, wide, width)
+        averages = np.empty((len(points), wide.shape[1] - 1), np.float32)
+        itself, weight = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
+        for start in range(0, len(points), step):
+            block = slice(start, start + step)
+            rows = torch.from_numpy(points[block]).to(self.device)
+            with torch.no_grad(), full_precision(rows.device):
+                found = blocks.averages(rows)
+                averages[block] = found.averages.cpu().numpy()
+                itself[block] = found.itself.cpu().numpy()
+                weight[block] = found.weight.cpu().numpy()
+        ends = np.cumsum([table.shape[1] for table in tables])[:-1]
+        return Links(
+            tables=tables,
+            averages=np.split(averages, ends, axis=1),
+            itself=itself,
+            weight=weight,
+        )
 
-    def average(self, links: Links, table: Float32[ndarray, "m e"]) -> Float32[ndarray, "n e"]:
-        """Σ_j Π_rj of the table's rows."""
-        weights = torch.from_numpy(links.weights).to(self.device)
-        with full_precision(weights.device):
-            return (weights @ torch.from_numpy(table).to(self.device)).cpu().numpy()
 
-    def confidence(
-        self, links: Links, sharing: Float32[ndarray, "m k"], labels: Int[ndarray, " n"]
-    ) -> Float32[ndarray, " n"]:
-        """1 − (mean link to the next cluster) / (mean link to the own), over their landmarks.
+class _Averages(NamedTuple):
+    averages: Tensor
+    itself: Tensor
+    weight: Tensor
 
-        0 where another cluster is linked as closely, 1 where no other is linked. A landmark's link
-        to itself does not count: it would make landmarks more confident than other rows.
-        """
-        closeness = self.average(links, sharing)
-        rows = np.flatnonzero(links.itself >= 0)
-        itself = links.itself[rows]
-        closeness[rows] -= links.weights[rows, itself, None] * sharing[itself]
-        # Rounding can make it negative.
-        closeness = np.maximum(closeness, 0) / np.maximum(sharing.sum(0), 1)
-        every = np.arange(len(labels))
-        own = closeness[every, labels]
-        closeness[every, labels] = 0
-        ratio = np.divide(closeness.max(1), own, out=np.ones_like(own), where=own > 0)
-        return np.clip(1 - ratio, 0, 1)
+
+@dataclass(frozen=True, kw_only=True)
+class _Blocks:
+    """Landmarks in blocks: one pass over them gives averages without all memberships of a row."""
+
+    points: Float32[Tensor, "q m"]
+    """Points over η."""
+    u: Float32[Tensor, " m"]
+    """Potentials over η."""
+    table: Float32[Tensor, "m e1"]
+    """Ones, which sum the weights, and the tables."""
+    same: float
+    """Product from which a row and a landmark count as the same."""
+    width: int
+
+    @classmethod
+    def of(cls, affinity: Memberships, table: Float32[ndarray, "m e1"], width: int) -> "_Blocks":
+        device, eta = affinity.device, affinity.eta
+        return cls(
+            points=(torch.from_numpy(affinity.points).to(device) / eta).mT.contiguous(),
+            u=torch.from_numpy(affinity.potentials).to(device) / eta,
+            table=torch.from_numpy(table).to(device),
+            same=SAME / eta,
+            width=width,
+        )
+
+    def averages(self, rows: Float32[Tensor, "n q"]) -> _Averages:
+        """Sums of exp(|p_r·p_j|/η + u_j/η − t_r), where t_r is the largest exponent so far."""
+        n, m = len(rows), len(self.u)
+        sums = rows.new_zeros(n, self.table.shape[1])
+        top = rows.new_full((n, 1), -torch.inf)
+        nearest, weight = rows.new_zeros(n), rows.new_zeros(n)
+        itself = torch.full((n,), -1, device=rows.device)
+        held = rows.new_empty(n * min(self.width, m))
+        for start in range(0, m, self.width):
+            block = slice(start, min(start + self.width, m))
+            links = held[: n * (block.stop - start)].view(n, -1)
+            torch.mm(rows, self.points[:, block], out=links)
+            largest = links.abs_().amax(1)
+            same = ((largest >= self.same) & (largest > nearest)).nonzero()[:, 0]
+            at = links[same].argmax(1)
+            nearest = torch.maximum(nearest, largest)
+            higher = torch.maximum(top, links.add_(self.u[block]).amax(1, keepdim=True))
+            scale = (top - higher).exp_()
+            top = higher
+            links.sub_(higher).exp_()
+            sums.mul_(scale).addmm_(links, self.table[block])
+            # Exactly what the sums hold of it, so that nothing remains where it is subtracted.
+            weight.mul_(scale[:, 0])[same] = links[same, at]
+            itself[same] = at + start
+        return _Averages(sums[:, 1:] / sums[:, :1], itself, weight / sums[:, 0])

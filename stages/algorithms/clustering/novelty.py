@@ -8,7 +8,7 @@ not features: heads map any input close to features that they were fitted to.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from numpy import ndarray
 
 from .sampling import choose_rows
@@ -17,6 +17,10 @@ KNOWN = 1000
 """Fitted embeddings that rows are compared with, at most."""
 USUAL = 0.999
 """Share of the fitted rows within the limit."""
+BLOCK = 1024
+"""Rows compared at once: their cosines with the known rows stay in the cache."""
+MOST_CANDIDATES = 4
+"""Known rows per row that are compared exactly, on average; with more, all of them are."""
 
 
 class Known(NamedTuple):
@@ -45,9 +49,24 @@ def novelty(x: Float32[ndarray, "n d"], known: Known) -> Float32[ndarray, " n"]:
     """1 − the largest cosine with a known row, over the limit: above 1 is far from all of them.
 
     In float64, so that a row's novelty does not depend on the rows that it is computed with.
+    Float32 only finds the known rows that may be the nearest, which takes half the time.
     """
-    cosine = _unit(x - known.center).astype(np.float64) @ known.rows.T.astype(np.float64)
-    return ((1 - cosine.max(1)) / known.limit).astype(np.float32)
+    blocks = [_largest_cosines(x[at : at + BLOCK], known) for at in range(0, len(x), BLOCK)]
+    largest = np.concatenate([np.empty(0), *blocks])
+    return ((1 - largest) / known.limit).astype(np.float32)
+
+
+def _largest_cosines(x: ndarray, known: Known) -> Float64[ndarray, " n"]:
+    unit = _unit(x - known.center)
+    rough = unit @ known.rows.T
+    # Sums of d products in float32 err by d roundings at most, one cosine up and one down.
+    slack = np.float32(2 * x.shape[1] * np.finfo(np.float32).eps)
+    rows, candidates = np.nonzero(rough >= rough.max(1, keepdims=True) - slack)
+    unit = unit.astype(np.float64)
+    if len(rows) > MOST_CANDIDATES * len(x):
+        return (unit @ known.rows.T.astype(np.float64)).max(1)
+    exact = np.einsum("ij,ij->i", unit[rows], known.rows[candidates].astype(np.float64))
+    return np.maximum.reduceat(exact, np.searchsorted(rows, np.arange(len(x))))
 
 
 def _unit(x: ndarray) -> ndarray:

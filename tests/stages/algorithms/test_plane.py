@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
+from cpp_pipe.stages.algorithms import plane
 from cpp_pipe.stages.algorithms.plane import centred, extend_plane, fit_plane
 
 
@@ -80,3 +81,16 @@ def test_one_fitted_row_is_everyone_s_place():
 def test_no_rows_have_no_places():
     z, _ = groups(5, 2)
     assert extend_plane(z, np.zeros((5, 2), np.float32), z[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("fitted", [3, 64 * 10, 64 * 11, 64 * 11 + 1, 1500])
+def test_other_rows_lie_between_the_places_of_their_nearest_fitted_rows(fitted):
+    z, _ = groups(fitted + 40, 7)
+    xy = np.random.default_rng(0).uniform(-1, 1, (fitted, 2)).astype(np.float32)
+    found = extend_plane(z[:fitted], xy, z[fitted:])
+    for row, place in zip(z[fitted:], found, strict=True):
+        cosines = z[:fitted] @ row
+        nearest = np.argsort(-cosines)[: plane.NEIGHBOURS]
+        weights = np.exp(plane.SHARPNESS * (cosines[nearest] - cosines.max()))
+        expected = weights @ xy[nearest] / weights.sum()
+        np.testing.assert_allclose(place, expected, atol=1e-4)  # float32 cosines, times 30

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.clustering.confidence import (
     agreement,
-    confidence,
+    assign_points,
     fit_sharpness,
 )
 from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, nearest
@@ -18,6 +18,12 @@ def blobs(k: int, each: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
     labels = np.arange(k * each) % k
     rows = np.eye(k, 24)[labels] + spread * random_unit_rows(k * each, 24, 0).numpy()
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def confidence(
+    rows: np.ndarray, centroids: np.ndarray, group: np.ndarray, sharpness: float
+) -> np.ndarray:
+    return assign_points(rows, centroids, group, sharpness)[1]
 
 
 def fitted(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,3 +81,21 @@ def test_one_cluster_or_few_rows_have_full_confidence() -> None:
     assert agreement(rows, np.zeros(6, np.int64), 0) == 1
     assert agreement(rows, np.arange(6), 0) == 1
     assert (confidence(rows, rows[:1].copy(), np.zeros(1, np.int64), 5.0) == 1).all()
+
+
+@given(st.integers(1, 9), st.integers(0, 40), st.floats(0.1, 1000), seeds)
+def test_clusters_and_confidences_follow_their_definitions(
+    k: int, n: int, sharpness: float, seed: int
+) -> None:
+    rows = random_unit_rows(n, 6, seed).float().numpy()
+    generator = np.random.default_rng(seed)
+    # Pieces in any order, of which clusters have one or several; centroids are shorter than rows.
+    group = generator.permutation(np.concatenate([np.arange(k), generator.integers(0, k, 3)]))
+    centroids = random_unit_rows(k + 3, 6, seed + 1).float().numpy() * np.float32(0.8)
+    clusters, sure = assign_points(rows, centroids, group, sharpness)
+    assert np.array_equal(clusters, group[nearest(rows, centroids)])
+    for row, found in zip(rows.astype(np.float64), sure, strict=True):
+        cosines = centroids.astype(np.float64) @ row / np.linalg.norm(centroids, axis=1)
+        best = np.array([cosines[group == cluster].max() for cluster in range(k)])
+        weights = np.exp(sharpness * (best - best.max()))
+        assert found == pytest.approx(1 / weights.sum(), rel=1e-5)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.clustering import consensus
-from cpp_pipe.stages.algorithms.clustering.consensus import Cells, Consensus
+from cpp_pipe.stages.algorithms.clustering.consensus import CellLinks, Cells, Consensus
 from cpp_pipe.stages.algorithms.clustering.spectral import cluster_rows, spectral_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
@@ -48,7 +48,7 @@ def test_a_row_s_cell_is_the_nearest_of_each_base_clustering() -> None:
     distance = np.linalg.norm(rows[:, None] - cells.centroids, axis=2)
     assert np.array_equal(affinity.landmark_cells[:, 0], distance[:, :3].argmin(1))
     assert np.array_equal(affinity.landmark_cells[:, 1], distance[:, 3:].argmin(1) + 3)
-    assert np.array_equal(affinity.links(rows), affinity.landmark_cells)
+    assert np.array_equal(affinity.links(rows, []).cells, affinity.landmark_cells)
 
 
 def test_the_affinity_is_the_share_of_clusterings_that_agree() -> None:
@@ -65,7 +65,7 @@ def check_places(
 ) -> None:
     """Compares unit rows of the places with the expected ones; lengths do not matter."""
     table = affinity.placing(*pairs)
-    placed = affinity.average(links, table)
+    placed = CellLinks(links, [table]).average(0)
     k = placed.shape[1]
     # A row is a mean over float32 entries of the table, divided by its length.
     rounding = 8 * np.finfo(np.float32).eps * np.abs(table[links]).max((1, 2))
@@ -106,10 +106,10 @@ def test_a_cell_without_landmarks_has_no_place() -> None:
     affinity = linked_by(np.array([[0], [1], [0]]), 3)
     table = affinity.placing(*affinity.eigenpairs(2, 0))
     lonely = np.array([[2]])
-    assert (affinity.average(lonely, table) == 0).all()
+    assert (CellLinks(lonely, [table]).average(0) == 0).all()
     sharing = affinity.sharing(np.zeros(3, np.int64), 1)
     assert (sharing[2] == 0).all()
-    assert affinity.confidence(lonely, sharing, np.zeros(1, np.int64)).tolist() == [0]
+    assert CellLinks(lonely, [sharing]).confidence(0, np.zeros(1, np.int64)).tolist() == [0]
 
 
 def test_planted_clusters_are_found_and_other_rows_follow() -> None:
@@ -117,8 +117,8 @@ def test_planted_clusters_are_found_and_other_rows_follow() -> None:
     affinity = Consensus.fit(rows[:240], [8, 10, 12, 14], 0)
     values, vectors = affinity.eigenpairs(8, 0)
     clusters, centroids = cluster_rows(spectral_rows(vectors, 6), 6, 0, 5)
-    links = affinity.links(rows[240:])
-    places = spectral_rows(affinity.average(links, affinity.placing(values, vectors)), 6)
+    links = affinity.links(rows[240:], [affinity.placing(values, vectors)])
+    places = spectral_rows(links.average(0), 6)
     nearest = np.linalg.norm(places[:, None] - centroids, axis=2).argmin(1)
     assert accuracy(labels, np.concatenate([clusters, nearest])) == 1
     shares = affinity.sharing(clusters, 6)
@@ -132,7 +132,7 @@ def test_confidence_is_the_share_of_cell_mates_in_the_cluster(
     affinity = linked_by(random_cells(m, r, seed), 4 * r)
     labels = np.random.default_rng(seed).integers(0, k, m)
     rows, found = random_cells(5, r, seed + 1), np.arange(5) % k
-    confidence = affinity.confidence(rows, affinity.sharing(labels, k), found)
+    confidence = CellLinks(rows, [affinity.sharing(labels, k)]).confidence(0, found)
     for row, cluster, one in zip(rows, found, confidence, strict=True):
         mates = [labels[affinity.landmark_cells[:, i] == row[i]] for i in range(r)]
         shares = [(cell == cluster).mean() if len(cell) else 0.0 for cell in mates]
@@ -145,7 +145,7 @@ def test_a_subset_keeps_the_cells_and_the_links_of_its_landmarks() -> None:
     some = np.array([2, 3, 5, 7, 11, 40, 41, 79])
     subset = affinity.subset(some)
     assert np.array_equal(subset.landmark_cells, affinity.landmark_cells[some])
-    assert np.array_equal(subset.links(rows), affinity.landmark_cells)
+    assert np.array_equal(subset.links(rows, []).cells, affinity.landmark_cells)
     values, _ = subset.eigenpairs(4, 0)
     together = (subset.landmark_cells[:, None] == subset.landmark_cells).mean(2)
     root = 1 / np.sqrt(together.sum(1))
@@ -166,6 +166,5 @@ def test_few_equal_rows_are_no_error(m: int) -> None:
     values, vectors = affinity.eigenpairs(2, 0)
     assert np.isfinite(vectors).all()
     assert values[0] == pytest.approx(1)
-    assert np.isfinite(
-        affinity.average(affinity.landmark_cells, affinity.placing(values, vectors))
-    ).all()
+    links = CellLinks(affinity.landmark_cells, [affinity.placing(values, vectors)])
+    assert np.isfinite(links.average(0)).all()

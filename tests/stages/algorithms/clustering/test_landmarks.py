@@ -116,9 +116,8 @@ def test_the_size_of_a_chunk_changes_no_label(
     landmarks, points = fit(z[:120], kind), clustering_rows(z, z)
     assigner = Assigner(landmarks, [landmarks.partition(6), landmarks.partition(11)])
     whole, places = assigner.assign(points), landmarks.place(points, 6)
-    monkeypatch.setattr(Consensus, "block_rows", rows)
-    monkeypatch.setattr(memberships, "LINKS", 120 * rows)
-    assert landmarks.affinity.block_rows == rows
+    monkeypatch.setattr(module, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(memberships, "BLOCK_LANDMARKS", rows)
     for (clusters, confidence), (other, other_confidence) in zip(
         whole, assigner.assign(points), strict=True
     ):

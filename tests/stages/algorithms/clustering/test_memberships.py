@@ -36,6 +36,15 @@ def fit(points: np.ndarray, eta: float = 0.1) -> Memberships:
     return Memberships.fit(points, eta=eta, device="cpu")
 
 
+def weights_of(affinity: Memberships, points: np.ndarray) -> np.ndarray:
+    """All memberships of rows: their averages of a table with a column for each landmark."""
+    return affinity.links(points, [np.eye(len(affinity.points), dtype=np.float32)]).average(0)
+
+
+def places_of(affinity: Memberships, points: np.ndarray, table: np.ndarray) -> np.ndarray:
+    return affinity.links(points, [table]).average(0)
+
+
 def rebuilt(affinity: Memberships) -> np.ndarray:
     """Π by its formula, in float64."""
     p, u = affinity.points.astype(np.float64), affinity.potentials.astype(np.float64)
@@ -67,8 +76,10 @@ def test_the_memberships_are_those_of_the_paper(n: int, seed: int) -> None:
 @given(st.integers(2, 40), seeds)
 def test_links_are_the_rows_of_the_membership_for_landmarks(n: int, seed: int) -> None:
     affinity = fit(random_rows(n, 6, seed))
-    links = affinity.links(affinity.points)
-    np.testing.assert_allclose(links.weights, rebuilt(affinity), atol=2 * FIT)
+    weights = weights_of(affinity, affinity.points)
+    np.testing.assert_allclose(weights, rebuilt(affinity), atol=2 * FIT)
+    links = affinity.links(affinity.points, [])
+    np.testing.assert_allclose(links.weight, weights.diagonal(), rtol=1e-6)
     assert links.itself.tolist() == list(range(n))
 
 
@@ -76,10 +87,10 @@ def test_links_are_the_rows_of_the_membership_for_landmarks(n: int, seed: int) -
 @given(st.integers(1, 30), st.integers(0, 20), seeds)
 def test_the_links_of_any_row_are_shares(m: int, n: int, seed: int) -> None:
     affinity = fit(random_rows(m, 4, seed))
-    links = affinity.links(random_rows(n, 4, seed + 1))
-    assert links.weights.shape == (n, m)
-    assert (links.weights >= 0).all()
-    np.testing.assert_allclose(links.weights.sum(1), 1, rtol=1e-5)  # float32
+    weights = weights_of(affinity, random_rows(n, 4, seed + 1))
+    assert weights.shape == (n, m)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)  # float32
 
 
 @settings(max_examples=15, deadline=None)
@@ -90,7 +101,7 @@ def test_a_landmark_is_placed_on_its_own_eigenvectors(m: int, seed: int) -> None
     kept = int((values > 1e-2).sum())
     values, vectors = values[:kept], vectors[:, :kept]
     table = affinity.placing(values, vectors)
-    placed = spectral_rows(affinity.average(affinity.links(affinity.points), table), kept)
+    placed = spectral_rows(places_of(affinity, affinity.points, table), kept)
     own = spectral_rows(vectors, kept)
     # Float32 entries are divided by an eigenvalue, and then by the length of the row.
     shortest = np.linalg.norm(vectors, axis=1).min() * values.min()
@@ -101,7 +112,7 @@ def test_a_row_is_placed_by_its_memberships_to_every_landmark() -> None:
     affinity = fit(random_rows(30, 5, 0))
     values, vectors = affinity.eigenpairs(4, 0)
     rows = random_rows(7, 5, 1)
-    places = affinity.average(affinity.links(rows), affinity.placing(values, vectors))
+    places = places_of(affinity, rows, affinity.placing(values, vectors))
     for row, place in zip(rows, places, strict=True):
         kernel = np.exp((np.abs(affinity.points @ row) + affinity.potentials) / affinity.eta)
         expected = kernel / kernel.sum() @ vectors / values
@@ -149,12 +160,11 @@ def test_thousands_of_duplicates_work(n: int) -> None:
     values, vectors = affinity.eigenpairs(5, 0)
     # Three distinct rows span three directions; the other eigenvalues are float32 rounding.
     assert (values[:3] > 0.1).all() and np.abs(values[3:]).max() < 1e-4
-    links = affinity.links(distinct)
-    places = affinity.average(links, affinity.placing(values, vectors))
-    rows = affinity.average(affinity.links(affinity.points), affinity.placing(values, vectors))
-    np.testing.assert_allclose(rows, places[which], rtol=1e-3, atol=1e-6)
-    sharing = affinity.sharing(which, 3)
-    confidence = affinity.confidence(links, sharing, np.arange(3))
+    table = affinity.placing(values, vectors)
+    links = affinity.links(distinct, [table, affinity.sharing(which, 3)])
+    rows = places_of(affinity, affinity.points, table)
+    np.testing.assert_allclose(rows, links.average(0)[which], rtol=1e-3, atol=1e-6)
+    confidence = links.confidence(1, np.arange(3))
     # The third is alone in its cluster, and a link to itself does not count.
     assert (confidence[:2] > 0.5).all() and confidence[2] == 0
 
@@ -163,17 +173,16 @@ def test_a_single_landmark_has_every_link() -> None:
     affinity = fit(random_rows(1, 4, 0))
     values, vectors = affinity.eigenpairs(3, 0)
     assert values == pytest.approx([1], abs=FIT) and vectors.tolist() == [[1]]
-    links = affinity.links(random_rows(5, 4, 1))
-    np.testing.assert_allclose(links.weights, 1)
-    sharing = affinity.sharing(np.zeros(1, np.int64), 1)
-    confidence = affinity.confidence(links, sharing, np.zeros(5, np.int64))
+    rows, sharing = random_rows(5, 4, 1), affinity.sharing(np.zeros(1, np.int64), 1)
+    np.testing.assert_allclose(weights_of(affinity, rows), 1)
+    confidence = affinity.links(rows, [sharing]).confidence(0, np.zeros(5, np.int64))
     assert confidence.tolist() == [1] * 5
 
 
 @pytest.mark.parametrize("n", [40, 1500])
 def test_equal_landmarks_are_equally_linked(n: int) -> None:
     affinity = fit(np.repeat(random_rows(1, 4, 0), n, axis=0))
-    np.testing.assert_allclose(affinity.links(affinity.points).weights, 1 / n, rtol=1e-5)
+    np.testing.assert_allclose(weights_of(affinity, affinity.points), 1 / n, rtol=1e-5)
     values, _ = affinity.eigenpairs(2, 0)
     assert values == pytest.approx([1, 0], abs=FIT)
 
@@ -186,7 +195,7 @@ def test_confidence_is_a_share_whatever_the_clusters(m: int, k: int, seed: int) 
     sharing = affinity.sharing(generator.integers(0, k, m), k)
     rows = np.concatenate([random_rows(10, 4, seed + 1), affinity.points])
     found = generator.integers(0, k, len(rows))
-    confidence = affinity.confidence(affinity.links(rows), sharing, found)
+    confidence = affinity.links(rows, [sharing]).confidence(0, found)
     assert ((confidence >= 0) & (confidence <= 1)).all()
 
 
@@ -199,11 +208,11 @@ def test_confidence_compares_mean_links_and_a_link_to_itself_does_not_count(
     labels = np.arange(m) % 3
     sharing = affinity.sharing(labels, 3)
     rows = np.concatenate([affinity.points, random_rows(6, 4, seed + 1)])
-    links = affinity.links(rows)
+    links, every = affinity.links(rows, [sharing]), weights_of(affinity, rows)
     found = np.arange(m + 6) % 3
-    confidence = affinity.confidence(links, sharing, found)
+    confidence = links.confidence(0, found)
     for i in range(len(rows)):
-        weights = links.weights[i].astype(np.float64)
+        weights = every[i].astype(np.float64)
         if links.itself[i] >= 0:
             weights[links.itself[i]] = 0
         mean = [
@@ -218,9 +227,23 @@ def test_confidence_compares_mean_links_and_a_link_to_itself_does_not_count(
 def test_a_landmark_alone_in_its_cluster_has_no_confidence() -> None:
     affinity = fit(random_rows(9, 4, 0))
     sharing = affinity.sharing(np.array([0] * 8 + [1]), 2)
-    links = affinity.links(affinity.points[8:])
-    assert links.weights[0, 8] > 0.3
-    assert affinity.confidence(links, sharing, np.array([1])).tolist() == [0]
+    links = affinity.links(affinity.points[8:], [sharing])
+    assert links.weight[0] > 0.3
+    assert links.confidence(0, np.array([1])).tolist() == [0]
+
+
+@pytest.mark.parametrize("eta", [0.01, 0.1])
+def test_a_link_to_itself_is_subtracted_exactly_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch, eta: float
+) -> None:
+    # What remained would be all that is left of a landmark that is alone in its cluster.
+    affinity = fit(random_rows(40, 12, 0), eta)
+    alone = affinity.sharing(np.arange(40), 40)
+    for landmarks in (1, 7, 16, 64):
+        monkeypatch.setattr(memberships, "BLOCK_LANDMARKS", landmarks)
+        links = affinity.links(affinity.points, [alone])
+        assert links.itself.tolist() == list(range(40))
+        assert np.array_equal(links.weight, links.average(0).diagonal())
 
 
 def test_a_row_between_two_clusters_has_no_confidence() -> None:
@@ -229,7 +252,7 @@ def test_a_row_between_two_clusters_has_no_confidence() -> None:
     sharing = affinity.sharing(np.repeat([0, 1], 10), 2)
     between = unit(axes[:1] + axes[1:])
     for found in (0, 1):
-        confidence = affinity.confidence(affinity.links(between), sharing, np.array([found]))
+        confidence = affinity.links(between, [sharing]).confidence(0, np.array([found]))
         assert confidence[0] == pytest.approx(0, abs=1e-5)  # float32
 
 
@@ -240,8 +263,8 @@ def test_rows_in_a_subspace_are_confident_and_outliers_are_not() -> None:
     sharing = affinity.sharing(labels[fitted], 6)
 
     def confidence(points: np.ndarray) -> np.ndarray:
-        links = affinity.links(points)
-        return affinity.confidence(links, sharing, affinity.average(links, sharing).argmax(1))
+        links = affinity.links(points, [sharing])
+        return links.confidence(0, links.average(0).argmax(1))
 
     inside, outside = confidence(rows[fresh]), confidence(random_rows(300, 32, 5))
     assert inside.min() > 0.9
@@ -250,10 +273,21 @@ def test_rows_in_a_subspace_are_confident_and_outliers_are_not() -> None:
     assert np.quantile(outside, 0.9) < inside.min()
 
 
-@pytest.mark.parametrize("links", [1, 100, 1 << 24])
-def test_links_held_at_once_are_bounded_and_at_least_one_row_s(
-    monkeypatch: pytest.MonkeyPatch, links: int
+@pytest.mark.parametrize("eta", [0.005, 0.1, 1.0])
+@pytest.mark.parametrize(("rows", "landmarks"), [(1, 1), (7, 100), (64, 16), (4096, 4096)])
+def test_blocks_give_the_averages_of_whole_rows(
+    monkeypatch: pytest.MonkeyPatch, eta: float, rows: int, landmarks: int
 ) -> None:
-    affinity = fit(random_rows(30, 4, 0))
-    monkeypatch.setattr(memberships, "LINKS", links)
-    assert affinity.block_rows == max(1, links // 30)
+    affinity = fit(random_rows(150, 8, 0), eta)
+    points = random_rows(90, 8, 1)
+    table = np.random.default_rng(2).standard_normal((150, 5)).astype(np.float32)
+    p, u = affinity.points.astype(np.float64), affinity.potentials.astype(np.float64)
+    exponent = (np.abs(points.astype(np.float64) @ p.T) + u) / eta
+    kernel = np.exp(exponent - exponent.max(1, keepdims=True))
+    monkeypatch.setattr(memberships, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(memberships, "BLOCK_LANDMARKS", landmarks)
+    links = affinity.links(points, [table[:, :2], table[:, 2:]])
+    found = np.concatenate([links.average(0), links.average(1)], axis=1)
+    # Exponents are float32: of 1/eta, with three roundings.
+    atol = 10 * np.finfo(np.float32).eps / min(eta, 0.1)
+    np.testing.assert_allclose(found, kernel @ table / kernel.sum(1, keepdims=True), atol=atol)

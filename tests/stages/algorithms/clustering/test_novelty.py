@@ -99,3 +99,19 @@ def test_the_same_seed_samples_the_same_rows() -> None:
     one, other = fit_known(x, 3), fit_known(x, 3)
     assert len(one.rows) == KNOWN
     assert np.array_equal(one.rows, other.rows) and one.limit == other.limit
+
+
+@given(st.integers(1, 30), st.integers(0, 5), seeds)
+def test_the_nearest_known_row_is_found_exactly_among_nearly_equal_ones(
+    distinct: int, roundings: int, seed: int
+) -> None:
+    # Rows that float32 products cannot tell apart.
+    x = np.repeat(random_unit_rows(distinct, 9, seed).float().numpy(), 4, axis=0)
+    x *= 1 + roundings * np.finfo(np.float32).eps * np.arange(len(x))[:, None].astype(np.float32)
+    known = fit_known(x, 0)
+    rows = random_unit_rows(50, 9, seed + 1).float().numpy()
+    centred = rows - known.center
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    cosine = (centred / length).astype(np.float64) @ known.rows.T.astype(np.float64)
+    expected = ((1 - cosine.max(1)) / known.limit).astype(np.float32)
+    np.testing.assert_allclose(novelty(rows, known), expected, rtol=1e-7)

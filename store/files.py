@@ -11,10 +11,11 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .digest import digest_json
 from .errors import StoreError
 from .parsing import remedy_for
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 TEMPORARY_PREFIX = ".tmp-"
+DIGEST = "digest"
+"""The field of a small file that holds the SHA-256 of the others, as canonical JSON."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_ON_WINDOWS = 248
 """Characters of a folder's path, unless long paths are enabled."""
@@ -225,9 +228,12 @@ def write_json(path: Path, value: Any) -> None:
         write_whole(path, json_bytes(value))
 
 
-def json_bytes(value: Any) -> bytes:
-    """A JSON value as the bytes of a small file; refuses NaN."""
-    return f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode()
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """A JSON object as the bytes of a small file, which begins with its own digest; refuses NaN."""
+    written = json.loads(json.dumps(value, allow_nan=False))  # as a reader will find it
+    # It is the first field: no damage in one place takes it away and leaves what must be there.
+    whole = {DIGEST: digest_json(written), **written}
+    return f"{json.dumps(whole, indent=1)}\n".encode()
 
 
 def read_json(path: Path) -> Any:
@@ -237,11 +243,24 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes, path: object) -> Any:
-    """The JSON value in the bytes of a file; StoreError where it cannot be parsed."""
+    """The JSON value in the bytes of a small file, without its digest.
+
+    StoreError where it cannot be parsed or has changed since it was written. Files of earlier
+    versions have no digest.
+    """
     try:
-        return json.loads(content.decode(), parse_constant=_refuse)
+        value = json.loads(content.decode(), parse_constant=_refuse)
+        if not isinstance(value, dict) or DIGEST not in value:
+            return value
+        is_whole = value.pop(DIGEST) == digest_json(value)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not valid JSON ({error}): {remedy_for(path)}") from error
+    if not is_whole:
+        raise StoreError(
+            f"{path} is damaged: it was changed since it was written; {remedy_for(path)}. If you "
+            f'changed it yourself, remove its line "{DIGEST}"'
+        )
+    return value
 
 
 def _refuse(constant: str) -> Any:

@@ -17,7 +17,7 @@ from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
-from .stores import publish, recipe, write_features
+from .stores import publish, recipe, rewrite, write_features
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -79,8 +79,7 @@ def test_a_store_of_another_format_is_refused(root):
 
 def test_an_artifact_of_another_format_is_refused(root):
     artifact = publish(Store(root))
-    path = artifact.folder / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    rewrite(artifact.folder / "manifest.json", lambda value: value.update(format=7))
     with pytest.raises(StoreError, match="in format 7"):
         _ = Artifact(artifact.folder).manifest
 

@@ -8,6 +8,7 @@ import typer
 
 from ...store import Artifact
 from ..making.plan import Plan
+from ..wording import counted
 from .app import subcommands
 from .flag_values import anchored_file
 from .options import MAKING, Common, embed_table, open_plan, takes
@@ -107,7 +108,7 @@ def print_captions(plan: Plan) -> Artifact:
         name = captions.only_part
         levels = captions.table(name, "levels", ["level"]).column(0).to_pylist()
         print_text(
-            f"words for all levels from {max(levels)} to {min(levels)} clusters: "
+            f"words for all levels, from {counted(max(levels), 'cluster')} to {min(levels)}: "
             f"{captions.path(name, 'levels')}"
         )
     return captions

@@ -13,7 +13,7 @@ from ...stages.spectrum import Spectrum
 from ...stages.views import OTHER
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS
-from ...store.runs import split_slot
+from ...store.slots import split_slot
 from ..command_line import command_line
 from ..config import Settings
 from ..held import Held, share_kept

@@ -59,7 +59,7 @@ def test_decisions_are_logged_applied_undone_and_sealed(store, tmp_path):
     # The clusters themselves are what they were.
     assert [row["size"] for row in clusters(store).values()] == [30] * GROUPS
     done = succeed(store, "edit", "undo").out
-    assert "undo 4: tag 2 images: odd" in done
+    assert "undo decision 4 (tag 2 images: odd)" in done
     assert [entry["status"] for entry in log(store)] == ["applied"] * 3 + ["reverted", "applied"]
     sealed = json.loads(succeed(store, "edit", "seal", "final", "--json").out)
     assert (sealed["decisions"], sealed["excluded"], sealed["tags"]) == (5, 2, [])

@@ -112,7 +112,7 @@ class Embed(Stage):
         embedded = sum(record.facts["embedded"] for record in records)
         if embedded == 0:
             raise ShardError(_nothing_embedded(records))
-        cut = [record.facts for record in records if record.facts["is_partial"]]
+        cut = [record.facts for record in records if record.facts.get("is_partial")]
         if cut and not runtime.allow_partial:
             raise ShardError(
                 f"{len(cut)} of {counted(len(records), 'shard')} {agreeing(len(cut), 'is', 'are')} "

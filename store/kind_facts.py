@@ -124,7 +124,7 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
                 "seen": whole(),
                 "embedded": whole(at_most="rows"),
                 "skipped": counts(),
-                "is_partial": FLAG,
+                "is_partial": FLAG.optional(),
                 "why_partial": TEXT.optional(),
                 "suffixes": counts().optional(),
                 "left_out": counts().optional(),

@@ -149,7 +149,7 @@ def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None
                 f"{facts['seen']:,}"
             )
         lost = sum(facts["skipped"].values())
-        if facts["is_partial"]:
+        if facts.get("is_partial"):
             print_text(
                 f"partial: {facts['shard']} is cut ({facts['why_partial']}): "
                 f"{facts['embedded']:,} embedded, {lost:,} skipped"

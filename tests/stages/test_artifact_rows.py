@@ -10,6 +10,8 @@ from cpp_pipe.store import Product, Recipe, Store, StoreError
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, Kind
 from cpp_pipe.store.pages import find_pages
 
+from ..store.stores import model_of
+
 
 def draft_of(folder, kind: Kind, names):
     """A draft with one part per name."""
@@ -35,7 +37,7 @@ def make_embeddings(folder, sizes, width=8, *, rewrite=None):
         rows.embeddings = [x]
 
         def write(scratch, rows=rows):
-            product = rows.write(scratch, {}, {})
+            product = rows.write(scratch, {}, model_of(width))
             if rewrite is not None:
                 path = scratch.path("rows")
                 pq.write_table(pq.read_table(path, partitioning=None), path, **rewrite)
@@ -132,7 +134,7 @@ def make_features(folder, parts):
         def write(scratch, z=z):
             np.save(scratch.path("z"), z)
             np.save(scratch.path("c"), z)
-            return Product(rows=len(z))
+            return Product(rows=len(z), shared={"feature_size": 2, "model": model_of(2)})
 
         draft.make_part(name, write)
     return draft.publish({}, {})

@@ -13,7 +13,14 @@ from cpp_pipe.store import Draft, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
 
 PARTS = ("a-00", "b-01", "c-02")
-MODEL = {"model": "ViT-B-32", "pretrained": "openai", "embedding_size": 2}
+
+
+def model_of(size: int, **others: Any) -> dict[str, Any]:
+    """What embeddings of a size say of their model."""
+    return {"model": "ViT-B-32", "pretrained": "openai", "embedding_size": size, **others}
+
+
+MODEL = model_of(2)
 CONFIGS: Mapping[str, Mapping[str, Any]] = {"assignments": {"k": 3, "method": "spectral"}}
 """What readers expect of the settings of a kind."""
 

@@ -14,6 +14,7 @@ from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
 from cpp_pipe.store.upkeep import verify
 
 from .stores import (
+    MODEL,
     PARTS,
     assignments_table,
     parts_folder,
@@ -123,7 +124,7 @@ def test_parts_that_differ_in_what_they_must_share_are_not_published(root):
         def write_part(scratch):
             np.save(scratch.path("z"), np.ones((1, size), np.float16))
             np.save(scratch.path("c"), np.ones((1, size), np.float16))
-            return Product(rows=1, shared={"feature_size": size})
+            return Product(rows=1, shared={"feature_size": size, "model": MODEL})
 
         return write_part
 

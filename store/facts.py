@@ -46,6 +46,21 @@ def require_facts(fields: Fields, declared: Mapping[str, Fact], *, rows: int) ->
             fields.require(is_below, name, f"at most {most} ({fact.at_most})")
 
 
+def are_right(values: Mapping[str, Any], declared: Mapping[str, Fact], *, rows: int) -> bool:
+    """Whether `require_facts` would pass; quick, as there may be a hundred thousand parts."""
+    for name, fact in declared.items():
+        if name not in values:
+            if fact.is_required:
+                return False
+            continue
+        value = values[name]
+        if fact.fields or not fact.is_right(value):
+            return False
+        if fact.at_most and value > (rows if fact.at_most == "rows" else values[fact.at_most]):
+            return False
+    return True
+
+
 def _is_number(value: object) -> bool:
     is_real = isinstance(value, int | float) and not isinstance(value, bool)
     return is_real and math.isfinite(value)

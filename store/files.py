@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .digest import digest_json
 from .errors import StoreError
 from .parsing import remedy_for
 
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".tmp-"
 DIGEST = "digest"
-"""The field of a small file that holds the SHA-256 of the others, as canonical JSON."""
+"""The first field of a small file: the SHA-256 of the bytes that follow its line."""
+_BEGINNING = "{\n"
+_DIGESTED = re.compile(rb'\{\n "digest": "([0-9a-f]{64})",\n')
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_ON_WINDOWS = 248
 """Characters of a folder's path, unless long paths are enabled."""
@@ -230,10 +231,11 @@ def write_json(path: Path, value: Any) -> None:
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """A JSON object as the bytes of a small file, which begins with its own digest; refuses NaN."""
-    written = json.loads(json.dumps(value, allow_nan=False))  # as a reader will find it
-    # It is the first field: no damage in one place takes it away and leaves what must be there.
-    whole = {DIGEST: digest_json(written), **written}
-    return f"{json.dumps(whole, indent=1)}\n".encode()
+    assert value, "a file that says nothing"
+    rest = f"{json.dumps(value, indent=1, allow_nan=False)}\n"[len(_BEGINNING) :].encode()
+    # The digest comes first: no damage in one place takes it away and leaves what must be there.
+    digest = hashlib.sha256(rest).hexdigest()
+    return f'{_BEGINNING} "{DIGEST}": "{digest}",\n'.encode() + rest
 
 
 def read_json(path: Path) -> Any:
@@ -250,16 +252,16 @@ def parse_json(content: bytes, path: object) -> Any:
     """
     try:
         value = json.loads(content.decode(), parse_constant=_refuse)
-        if not isinstance(value, dict) or DIGEST not in value:
-            return value
-        is_whole = value.pop(DIGEST) == digest_json(value)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not valid JSON ({error}): {remedy_for(path)}") from error
-    if not is_whole:
-        raise StoreError(
-            f"{path} is damaged: it was changed since it was written; {remedy_for(path)}. If you "
-            f'changed it yourself, remove its line "{DIGEST}"'
-        )
+    if isinstance(value, dict) and value.pop(DIGEST, None) is not None:
+        found = _DIGESTED.match(content)
+        rest = memoryview(content)[found.end() if found else 0 :]
+        if found is None or found[1].decode() != hashlib.sha256(rest).hexdigest():
+            raise StoreError(
+                f"{path} is damaged: it was changed since it was written; {remedy_for(path)}. If "
+                f'you changed it yourself, remove its line "{DIGEST}"'
+            )
     return value
 
 

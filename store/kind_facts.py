@@ -15,6 +15,7 @@ from .facts import (
     OBJECT,
     TEXT,
     Fact,
+    are_right,
     counts,
     either,
     listed,
@@ -345,7 +346,10 @@ def require_manifest(fields: Fields, *, kind: str, rows: int) -> None:
 
 def require_part(facts: Facts, file: object, *, part: str, kind: str, rows: int) -> None:
     """StoreError where the facts of a part, from a file, lack what readers rely on."""
+    declared, is_table = KIND_FACTS[kind].of_part, facts.get("source") == "table"
+    if not is_table and are_right(facts, declared, rows=rows):
+        return
     fields = Fields(facts, file, f"facts of part {part}")
-    require_facts(fields, KIND_FACTS[kind].of_part, rows=rows)
-    if kind == "embeddings" and facts.get("source") == "table":
+    require_facts(fields, declared, rows=rows)
+    if is_table and kind == "embeddings":
         fields.text("image_column")  # without it no image of the table is found

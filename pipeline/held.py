@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..store import Artifact, RunRecord, Store, StoreError
+from ..store.counting import counted
 from ..store.kind_facts import KIND_FACTS
 from ..store.kinds import ASSIGNMENTS, EMBEDDINGS, FEATURES, KINDS, OF_TEXT, VIEWS, WORDS
 from ..store.manifest import Input
@@ -115,7 +116,8 @@ def _require_same_rows(artifact: Artifact, source: Artifact) -> None:
     declared = KIND_FACTS[artifact.kind.name]
     kind, wrong = source.kind.name, ""
     if kind in declared.rows_of and artifact.rows != source.rows:
-        wrong = f"{artifact.rows:,} rows, and the {kind} that it was made from {source.rows:,}"
+        rows = counted(artifact.rows, "row")
+        wrong = f"{rows}, and the {kind} that it was made from {source.rows:,}"
     elif kind in declared.parts_of and _sizes(artifact) != _sizes(source):
         wrong = f"other parts than the {kind} that it was made from"
     elif artifact.facts.get("rows_in_all", source.rows) > source.rows and kind == EMBEDDINGS.name:

@@ -146,8 +146,8 @@ def find_embeddings(
         )
     if (keys or labels) and len(files) > 1:
         raise ShardError(
-            f"{path} holds {len(files)} files of vectors, and keys and labels fit only one: name "
-            "one file"
+            f"{path} holds {counted(len(files), 'file')} of vectors, and keys and labels fit only "
+            "one: name one file"
         )
     return [_with_columns(files[0], keys, labels)] if keys or labels else files
 

@@ -62,8 +62,9 @@ def are_right(values: Mapping[str, Any], declared: Mapping[str, Fact], *, rows: 
 
 
 def _is_number(value: object) -> bool:
-    is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= _MOST
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _is_whole(value: object, least: int, most: int = _MOST) -> bool:

@@ -47,7 +47,7 @@ def _sums_of_squares(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -
     if not len(nonempty):
         return sums
     z = np.concatenate([sample for sample in others if len(sample)]).astype(np.float32)
-    ends = np.cumsum([len(others[place]) for place in nonempty])
+    ends = np.cumsum([len(sample) for sample in others if len(sample)])
     starts = np.concatenate([[0], ends[:-1]])
     x = np.concatenate(some).astype(np.float32)
     owner = np.repeat(np.arange(len(some)), [len(sample) for sample in some])

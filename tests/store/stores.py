@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow.parquet as pq
 
 from cpp_pipe.store import Draft, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
+from cpp_pipe.store.paths import StorePath
 
 PARTS = ("a-00", "b-01", "c-02")
 
@@ -25,7 +25,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {"assignments": {"k": 3, "method": "s
 """What readers expect of the settings of a kind."""
 
 
-def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def rewrite(path: StorePath, change: Callable[[dict[str, Any]], object]) -> None:
     """Changes a small file as one does by hand: without its digest, like an old file."""
     value = json.loads(path.read_text())
     value.pop("digest", None)

@@ -75,7 +75,7 @@ def test_absences_name_the_run_and_the_store_but_tell_no_path(store):
 
 def test_an_optional_artifact_in_an_unknown_format_is_left_out(store):
     folder = Run.open(store).artifact("captions").folder
-    rewrite(Path(str(folder / "manifest.json")), lambda manifest: manifest.update(format=999))
+    rewrite(folder / "manifest.json", lambda manifest: manifest.update(format=999))
     run = Run.open(store)
     assert "captions" in find_absences(run)
     assert "captions" not in [version.slot for version in list_versions(run)]

@@ -46,8 +46,9 @@ def template(tmp_path_factory, digit_shards) -> Path:
 
 def facts_of(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The place of each value in a JSON value."""
-    below = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in below if isinstance(value, dict | list) else ():
+    if not isinstance(value, dict | list):
+        return
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
         yield (*place, key)
         yield from facts_of(inner, (*place, key))
 

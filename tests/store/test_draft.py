@@ -44,7 +44,7 @@ def test_a_published_artifact_reads_back_what_was_written(root):
     assert artifact.array("b-01", "z").tolist() == [[1, 1]] * 3
     assert artifact.starts == {"a-00": 0, "b-01": 3, "c-02": 6}
     assert artifact.locate(7) == ("c-02", 1)
-    assert artifact.facts == {"feature_size": 2}
+    assert artifact.facts == {"feature_size": 2, "model": MODEL}
     with pytest.raises(IndexError):
         artifact.locate(9)
 

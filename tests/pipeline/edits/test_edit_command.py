@@ -167,7 +167,7 @@ def test_two_people_who_decide_at_once_lose_nothing(store):
     first, second = (Run.open(Store(store)) for _ in range(2))
     log = first.store.runs.edits("default")
     entry = first.edits.name(0, "mine").to_json()
-    with pytest.raises(ConflictError, match="has made another"):
+    with pytest.raises(ConflictError, match="made another one"):
         second.store.runs.edits("default").append({**entry, "id": "theirs"}, seen=0)
     second.edits.name(0, "theirs")
     assert [other["value"] for other in log.read()] == ["mine", "theirs"]

@@ -66,7 +66,7 @@ def test_a_set_that_is_asked_for_twice_at_once_is_computed_once(finished, monkey
     calls, select = [], image_sets.select
 
     def slow(*arguments):
-        calls.append(None)
+        calls.append(arguments[1].model_dump_json())
         time.sleep(0.5)
         return select(*arguments)
 
@@ -77,7 +77,8 @@ def test_a_set_that_is_asked_for_twice_at_once_is_computed_once(finished, monkey
             answers = list(pool.map(lambda path: server.get(f"{path}?min_confidence=0.1"), paths))
     assert [answer.status_code for answer in answers] == [200] * 4
     assert answers[0].content == answers[3].content
-    assert len(calls) == 1
+    # The server warms up by another set.
+    assert len([call for call in calls if "0.1" in call]) == 1
 
 
 def test_a_set_that_failed_is_tried_again():

@@ -1,6 +1,7 @@
 """Every file that a user has is embedded, skipped with a reason, or counted as left out."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -151,7 +152,8 @@ def without_extras(store: Path, *words: str | Path) -> str:
         "from cpp_pipe.__main__ import main; main()"
     )
     command = [sys.executable, "-c", code, *map(str, words), "--store", str(store)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    wide = os.environ | {"COLUMNS": "1000"}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=wide).stdout
 
 
 @pytest.mark.parametrize("flag", ["--images", "--shards", "--table"])

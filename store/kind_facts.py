@@ -199,10 +199,10 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
         "hierarchy": KindFacts(
             made_from=("features", "spectrum"),
             ranges=_of_hierarchy,
-            facts={"finest": whole(1, at_most="rows"), "shortest": whole(1, at_most="finest")},
+            facts={"finest": whole(1, most=2**24), "shortest": whole(1, at_most="finest")},
         ),
         "assignments": KindFacts(
-            made_from=("embeddings", "features", "spectrum", "k_curve", "hierarchy"),
+            made_from=("embeddings", "heads", "features", "spectrum", "k_curve", "hierarchy"),
             rows_of=("embeddings", "features"),
             parts_of=("embeddings", "features"),
             ranges=_of_assignments,

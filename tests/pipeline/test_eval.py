@@ -31,10 +31,21 @@ CLUSTERS = {"a": [2, 2, 2, 0, 0, 0, 0, 0, 1, 1, 0, 0], "b": [2, 2, 3, 0, 2, 1]}
 CONFIDENCES = {"a": [0.9] * 10 + [0.1, 0.5], "b": [0.9, 0.8, 0.2, 0.7, 0.3, 0.5]}
 SPLITS = {"a": ["train"] * 6 + ["test"] * 6, "b": ["train"] * 2 + ["test"] * 3 + [None]}
 CAME = {"a": "early", "b": "late"}
-CONFIGS = {"assignments": {"k": [5, 2], "method": "spectral"}, "spectrum": {"seed": 0}}
+CONFIGS = {
+    "assignments": {"k": [5, 2], "method": "spectral"},
+    "spectrum": {"seed": 0},
+    "k_curve": {"clear": 0.3},
+}
 FITTED = {
     "heads": {"embedding_size": 8},
     "spectrum": {"k_max": 4, "affinity": "membership", "rows_in_all": 12},
+    "hierarchy": {"finest": 1, "shortest": 1},
+    "k_curve": {
+        **dict.fromkeys(("chosen", "shortest", "k_max", "span_low", "span_high"), 1),
+        **dict.fromkeys(("loose", "rows_measured", "rows_in_all", "resamples"), 0),
+        **{"decided_by": "code", "bic": None, "communities": None, "runners_up": []},
+        "one_cluster_nats": 0.0,
+    },
 }
 NUMBERS = {"cat": 0, "dog": 1, "owl": 2, None: 3}
 
@@ -256,9 +267,9 @@ def test_the_report_is_short_and_the_json_holds_everything(by_hand):
     assert lines[len(table) :] == [
         "accuracy by confidence, lowest tenth first: 0.00 1.00 1.00 1.00 1.00",
         "clusters with the most rows outside their majority class:",
-        "  1: 3 rows, purity 0.67, mostly dog",
+        "  0: 3 rows, purity 0.67, mostly dog",
         "largest mistakes:",
-        "  owl -> cluster 1 (matched to dog), 1 row, 33% of owl",
+        "  owl -> cluster 0 (matched to dog), 1 row, 33% of owl",
         "--json has everything",
     ]
 

@@ -197,7 +197,7 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
             config={"clear": number()},
         ),
         "hierarchy": KindFacts(
-            made_from=("features", "spectrum"),
+            made_from=("embeddings", "features", "spectrum"),
             ranges=_of_hierarchy,
             facts={"finest": whole(1, most=2**24), "shortest": whole(1, at_most="finest")},
         ),

@@ -65,7 +65,8 @@ def make_store(folder: Path, rows: int) -> None:
 def _make_features(scratch: Scratch, x: np.ndarray, part: str) -> Product:
     for role in FEATURES.files:
         np.save(scratch.path(role), x)
-    return Product(rows=len(x))
+    model = {"model": "planted", "pretrained": "none", "embedding_size": x.shape[1]}
+    return Product(rows=len(x), shared={"feature_size": x.shape[1], "model": model})
 
 
 def cluster(folder: Path) -> dict[str, tuple[float, int]]:

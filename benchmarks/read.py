@@ -48,7 +48,9 @@ def make_part(scratch: Scratch, x: np.ndarray, part: str) -> Product:
     }
     scratch.write_table("rows", columns)
     scratch.write_table("skipped", [])
-    return Product(rows=len(x))
+    facts = {"shard": part, "seen": len(x), "embedded": len(x), "skipped": {}}
+    model = {"model": "planted", "pretrained": "none", "embedding_size": x.shape[1]}
+    return Product(rows=len(x), facts=facts, shared={"model": model})
 
 
 def make_files(folder: Path, rows: int, width: int, parts: int) -> tuple[Artifact, Path]:

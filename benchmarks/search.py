@@ -36,6 +36,7 @@ from .measure import argument_parser, machine, parse_arguments, result_and_peak
 ROWS, WIDTH, PARTS = 1_000_000, 128, 8
 GROUPS, OWN_WIDTH, NOISE = 1000, 12, 0.03
 QUERIES = 1000
+MODEL = {"model": "planted", "pretrained": "none", "embedding_size": WIDTH}
 NEIGHBOURS = 10
 ROUNDS = 3
 
@@ -78,7 +79,7 @@ def make_store(folder: Path, rows: int) -> None:
         def write(scratch: Scratch) -> Product:
             for role, half in zip(("z", "c"), np.split(x, 2, axis=1), strict=True):
                 np.save(scratch.path(role), np.float16(2**0.5) * half)
-            return Product(rows=len(x), shared={"feature_size": WIDTH // 2, "model": {}})
+            return Product(rows=len(x), shared={"feature_size": WIDTH // 2, "model": MODEL})
 
         return write
 

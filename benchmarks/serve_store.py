@@ -34,6 +34,7 @@ from .planted import planted
 
 RUN = "served"
 PART_ROWS = 10_000
+CONFIGS: dict[str, dict[str, Any]] = {ASSIGNMENTS.name: {"k": "auto", "method": "spectral"}}
 LEAVES, CLUSTERS = 200, 100
 IMAGES = 1_000
 """Random images in a tar; the rows of its part share them."""
@@ -82,7 +83,7 @@ def make_store(
                 format=kind.format,
                 stage="benchmark",
                 revision=1,
-                config=config or {"slot": slot},
+                config={**CONFIGS.get(kind.name, {}), **(config or {"slot": slot})},
                 parts={name: {"planted": name} for name in parts},
             )
         )
@@ -232,7 +233,13 @@ def _write_embeddings(scratch: Scratch, name: str, x: np.ndarray, tar: Sequence[
     }
     scratch.write_table("rows", columns)
     scratch.write_table("skipped", [])
-    facts = {"shard": f"{name}.tar", "seen": len(x), "skipped": {}, "source": "tar"}
+    facts = {
+        "shard": f"{name}.tar",
+        "seen": len(x),
+        "embedded": len(x),
+        "skipped": {},
+        "source": "tar",
+    }
     return Product(rows=len(x), facts=facts, shared={"model": _model(x.shape[1])})
 
 
@@ -336,4 +343,4 @@ def _write_captions(scratch: Scratch) -> Product:
     ]
     scratch.write_table("rows", rows)
     scratch.write_table("levels", [])
-    return Product(rows=len(rows), shared={"k": CLUSTERS})
+    return Product(rows=len(rows), shared={"k": CLUSTERS, "rule": "planted"})

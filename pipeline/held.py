@@ -9,11 +9,13 @@ that it was fitted to must still be there.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..store import Artifact, RunRecord, Store
+from ..store import Artifact, RunRecord, Store, StoreError
+from ..store.counting import counted
+from ..store.kind_facts import KIND_FACTS
 from ..store.kinds import ASSIGNMENTS, EMBEDDINGS, FEATURES, KINDS, OF_TEXT, VIEWS, WORDS
 from ..store.manifest import Input
 from ..store.parsing import is_version
-from ..store.runs import kind_of, sorted_slots, split_slot
+from ..store.slots import kind_of, sorted_slots, split_slot
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,6 +99,8 @@ class Held:
         if held is None:
             return "out of date"
         if self._versions[slot] == used.version or held.content == used.content:
+            if slot == used.kind:  # the run's own rows, not those that are beside them
+                _require_same_rows(artifact, held)
             return self.state(slot)
         old = self._store.find(KINDS[used.kind], used.version)
         if artifact.kind is WORDS and old is not None:
@@ -105,6 +109,28 @@ class Held:
         if old is None or share_kept(self._store, old, held) < least:
             return "out of date"
         return "behind" if self.state(slot) != "out of date" else "out of date"
+
+
+def _require_same_rows(artifact: Artifact, source: Artifact) -> None:
+    """StoreError where an artifact lacks rows of what it says it was made from, or has others."""
+    declared = KIND_FACTS[artifact.kind.name]
+    kind, wrong = source.kind.name, ""
+    if kind in declared.rows_of and artifact.rows != source.rows:
+        rows = counted(artifact.rows, "row")
+        wrong = f"{rows}, and the {kind} that it was made from {source.rows:,}"
+    elif kind in declared.parts_of and _sizes(artifact) != _sizes(source):
+        wrong = f"other parts than the {kind} that it was made from"
+    elif artifact.facts.get("rows_in_all", source.rows) > source.rows and kind == EMBEDDINGS.name:
+        wrong = f"groups of more rows than the {kind} that it was made from"
+    if wrong:
+        raise StoreError(
+            f"{artifact.folder} is damaged: it has {wrong}; remove the folder and run the same "
+            "command again, which makes this version again"
+        )
+
+
+def _sizes(artifact: Artifact) -> list[tuple[str, int]]:
+    return [(part.name, part.rows) for part in artifact.parts]
 
 
 def _is_kept_for_decisions(slot: str) -> bool:

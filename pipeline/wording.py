@@ -6,29 +6,34 @@ import shutil
 import textwrap
 from typing import TextIO
 
+from ..store.counting import agreeing as agreeing
+from ..store.counting import counted as counted
+from ..store.counting import plural as plural
+
 PIPE_COLUMNS = 80
 """Width of text where the output is not a terminal."""
 
 _HELD = "\N{NO-BREAK SPACE}"
 
-_PLURALS = {"person": "people", "hierarchy": "hierarchies", "vocabulary": "vocabularies"}
+
+_HOSTILE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\N{LINE SEPARATOR}\N{PARAGRAPH SEPARATOR}"
+    "\u202a-\u202e\u2066-\u2069]"
+)
+"""Characters by which a name or a caption could move the cursor, or turn text around."""
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, such as `1 image`, `2 images` and `1,000 images`."""
-    return f"{count:,} {noun if count == 1 else plural(noun)}"
+def printable(text: str) -> str:
+    """A text without characters that a terminal would obey; they are shown as escapes.
+
+    Names of files, keys and captions come from strangers.
+    """
+    return _HOSTILE.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
-def agreeing(count: int, one: str, many: str) -> str:
-    """The form of a verb that goes with a count, such as `is` or `are`."""
-    return one if count == 1 else many
-
-
-def plural(noun: str) -> str:
-    """The plural of a noun, whose last word takes the ending."""
-    if noun in _PLURALS:
-        return _PLURALS[noun]
-    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+def in_one_line(text: str) -> str:
+    """The same, with tabs and line breaks shown too."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def columns_of(stream: TextIO) -> int:

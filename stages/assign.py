@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from ..store import ConfigError, Product, Scratch
+from ..store.counting import counted
 from ..store.kinds import ASSIGNMENTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .landmarks import cut_hierarchy, find_partition, open_landmarks
@@ -90,8 +91,9 @@ class Assign(Stage):
         for partition in partitions:
             if self.method == "spectral" and partition.k < len(partition.group):
                 runtime.progress.report(
-                    f"assign: {len(partition.group)} pieces were joined into {partition.k} "
-                    "clusters, because their embeddings overlap like two halves of one cluster"
+                    f"assign: {len(partition.group)} pieces were joined into "
+                    f"{counted(partition.k, 'cluster')}, because their embeddings overlap like two "
+                    "halves of one cluster"
                 )
         runtime.progress.start("assign", inputs["features"].rows, "rows")
         return _Fit(
@@ -156,6 +158,7 @@ class AssignInOrder(Assign):
         first, *others = super()._partitions(inputs)
         if len(self.order) != first.k:
             raise ConfigError(
-                f"assign.order must number {first.k} clusters, got {len(self.order)} numbers"
+                f"assign.order must number {counted(first.k, 'cluster')}, got "
+                f"{counted(len(self.order), 'number')}"
             )
         return [first._replace(group=np.array(self.order)[first.group]), *others]

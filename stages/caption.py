@@ -11,6 +11,7 @@ from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind
 from .artifact_rows import blocks_of
 from .contract import Inputs, Part, Runtime, Stage
+from .merges import read_merges
 from .other_runs import OTHER, rows_beside
 from .vocabulary import Candidates, read_words
 
@@ -172,8 +173,7 @@ def _coarser(hierarchy: Artifact, finest: int) -> Iterator[tuple[int, np.ndarray
     """Each level from `finest` down to 1, with the cluster that each finest cluster is part of."""
     from .algorithms.clustering.hierarchy import cut
 
-    merged = hierarchy.table(hierarchy.only_part).slice(1)
-    left, right = (merged.column(side).to_numpy() for side in ("left", "right"))
+    left, right = read_merges(hierarchy)
     leaf = np.unique(cut(left, right, finest), return_index=True)[1]  # one leaf of each cluster
     for level in range(finest, 0, -1):
         yield level, cut(left, right, level)[leaf]

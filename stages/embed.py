@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast, get_args
 
 from ..store import ConfigError, PartRecord, Product, Scratch, ShardError
+from ..store.counting import agreeing, counted
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .embedder import Embedder
@@ -114,12 +115,13 @@ class Embed(Stage):
         embedded = sum(record.facts["embedded"] for record in records)
         if embedded == 0:
             raise ShardError(_nothing_embedded(records))
-        cut = [record.facts for record in records if record.facts["is_partial"]]
+        cut = [record.facts for record in records if record.facts.get("is_partial")]
         if cut and not runtime.allow_partial:
             raise ShardError(
-                f"{len(cut)} of {len(records)} shards are partial ({_cuts(cut)}): replace them "
-                "with whole shards and run the same command again, or accept them with "
-                "--allow-partial; the samples embedded so far are kept"
+                f"{len(cut)} of {counted(len(records), 'shard')} {agreeing(len(cut), 'is', 'are')} "
+                f"partial ({_cuts(cut)}): replace {agreeing(len(cut), 'it', 'them')} with whole "
+                "shards and run the same command again, or accept that with --allow-partial; the "
+                "samples embedded so far are kept"
             )
         require_few_skipped(records, runtime.max_skipped)
 

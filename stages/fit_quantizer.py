@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..store import Artifact, Product, Scratch
+from ..store.counting import counted
 from ..store.kinds import QUANTIZER, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .indexing.factory import HELD_OUT_SHARE, Factory
@@ -103,7 +104,7 @@ def _report(
     threads = faiss.omp_get_max_threads()
     runtime.progress.report(
         f"{wanted.line(f'index/{source.kind.name}', source.rows, width)}, {seconds:.0f} s with "
-        f"{threads} thread(s)"
+        f"{counted(threads, 'thread')}"
     )
     if runtime.device.startswith("cuda") and not has_gpu(faiss):
         runtime.progress.report(

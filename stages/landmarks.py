@@ -8,6 +8,7 @@ import numpy as np
 from ..store import Artifact, ConfigError
 from ..store.paths import StorePath
 from .artifact_rows import EMBEDDING, gather_rows
+from .merges import read_merges
 
 if TYPE_CHECKING:
     from .algorithms.clustering.landmarks import Landmarks, Partition
@@ -99,7 +100,6 @@ def cut_hierarchy(hierarchy: Artifact, level: int) -> "Partition":
             f"level must be from 1 to {finest}, the finest level of the hierarchy (merge.finest), "
             f"got {level}"
         )
-    table = hierarchy.table(name).slice(1)
-    left, right = (table.column(side).to_numpy() for side in ("left", "right"))
+    left, right = read_merges(hierarchy)
     tensors = hierarchy.tensors(name, "leaves")
     return Partition(tensors["pieces"], tensors["centroids"], cut(left, right, level))

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..store import ConfigError, MissingError, Product, Scratch
+from ..store.counting import counted
 from ..store.kinds import PROJECTION, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .indexing.vectors import VectorRows
@@ -58,7 +59,7 @@ class Map(Stage):
         vectors = VectorRows(source)
         chosen = choose_rows(source.rows, self.rows, self.seed)
         fitted = vectors.take(chosen).astype(np.float32)
-        runtime.progress.report(f"map: fitting {self.method} to {len(chosen):,} rows")
+        runtime.progress.report(f"map: fitting {self.method} to {counted(len(chosen), 'row')}")
         xy = fit_plane(fitted, self.method, self.seed)
         places = np.empty((source.rows, 2), np.float32)
         runtime.progress.start("map", source.rows, "rows")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..store import PartRecord, Product, Scratch, ShardError
+from ..store.counting import agreeing, counted
 from ..store.kinds import EMBEDDINGS
 from .batch_queue import Batch
 
@@ -86,7 +87,8 @@ def require_few_skipped(records: Sequence[PartRecord], allowed: float) -> None:
     for record in records:
         reasons.update(record.facts["skipped"])
     raise ShardError(
-        f"{skipped} of {seen} samples ({skipped / seen:.1%}) were skipped, more than --max-skipped "
+        f"{skipped} of {counted(seen, 'sample')} ({skipped / seen:.1%}) "
+        f"{agreeing(skipped, 'was', 'were')} skipped, more than --max-skipped "
         f"{allowed:g} allows ({describe_reasons(reasons)}): raise --max-skipped to accept them; "
         f"all work is kept{hint_at_remote(reasons)}"
     )

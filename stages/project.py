@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import Artifact, Product, Scratch, StoreError
+from ..store.errors import first_line
 from ..store.files import write_array
+from ..store.integrity import parsing
 from ..store.kinds import FEATURES, Kind
 from .algorithms.training_config import TrainingConfig
 from .artifact_rows import read_part
@@ -70,13 +72,11 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
 
     from .algorithms.heads import Heads
 
-    settings: Mapping[str, Any] = heads.manifest.config
-    config = TrainingConfig(
-        **{field.name: settings[field.name] for field in fields(TrainingConfig)}
-    )
     part = heads.only_part
     path = heads.path(part, "weights", is_read_whole=True)
-    state = load_file(path, device=device)
+    config = _config_of(heads)
+    with parsing(path):
+        state = load_file(path, device=device)
     network = Heads(
         d=int(heads.facts["embedding_size"]),
         h=config.width,
@@ -84,8 +84,27 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
         shared_heads=config.shared_heads,
         skip=config.has_skip,
     ).to(device)
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:  # torch names every tensor that is missing or of another shape
+        raise StoreError(
+            f"{path} holds other tensors than {heads.folder} describes: restore it, or remove that "
+            "folder and run `cpp-pipe train`, which makes it again"
+        ) from error
     return network.eval()
+
+
+def _config_of(heads: Artifact) -> TrainingConfig:
+    """The settings of a training; StoreError where a manifest holds others."""
+    settings: Mapping[str, Any] = heads.manifest.config
+    try:
+        named = {field.name: settings[field.name] for field in fields(TrainingConfig)}
+        return TrainingConfig(**named)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"{heads.folder} was trained with settings that this version of cpp-pipe does not know "
+            f"({first_line(error)}): remove it and run `cpp-pipe train`, which makes it again"
+        ) from error
 
 
 def refine(heads: "Heads", x: Any, device: str) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..store import Artifact, ConfigError
+from ..store.counting import counted
 from .artifact_rows import Block, blocks_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def shuffled_batches(
     """
     if not 1 <= batch <= artifact.rows:
         raise ConfigError(
-            f"batch must be from 1 to the {artifact.rows} rows of {artifact!r}, got {batch}"
+            f"batch must be from 1 to the {counted(artifact.rows, 'row')} of {artifact!r}, got "
+            f"{batch}"
         )
     if buffer_rows < batch:
         raise ConfigError(f"buffer_rows must be at least the batch, {batch}, got {buffer_rows}")

@@ -184,9 +184,7 @@ class _Training:
         rate, conditional, _, loss = self.history[last - 1].tolist()
         rows = (last - self._first) * self.trainer.batch
         speed = rows / max(1e-9, time.monotonic() - self._began)
-        note = (
-            f"{speed:,.0f} rows a second, R {rate:.2f}, R_c {conditional:.2f}, loss {loss:.2f} nats"
-        )
+        note = f"{speed:,.0f} rows/s, R {rate:.2f}, R_c {conditional:.2f}, loss {loss:.2f} nats"
         if self.stopping.stabilities:
             note += f", stability {self.stopping.stabilities[-1]:.3f}"
         self._progress.advance(len(unread), note=note)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..store import Artifact, ConfigError, PartRecord, Product, Scratch
+from ..store.counting import agreeing, counted
 from ..store.files import write_array
 from ..store.kinds import VIEWS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
@@ -107,14 +108,15 @@ class Views(Stage):
             missing = sum(record.facts["missing"][run] for record in records)
             if missing > runtime.max_skipped * rows:
                 raise ConfigError(
-                    f"run {run!r} has no embedding for {missing:,} of {rows:,} images (matched by "
-                    f"key): embed them with --run {run} too, or train with --beside '' to leave "
-                    "that run out"
+                    f"run {run!r} has no embedding for {missing:,} of {counted(rows, 'image')} "
+                    f"(matched by key): embed them with --run {run} too, or train with --beside '' "
+                    "to leave that run out"
                 )
             if missing:
                 runtime.progress.report(
-                    f"views: run {run!r} has no embedding for {missing:,} of {rows:,} images; "
-                    "they get its mean embedding"
+                    f"views: run {run!r} has no embedding for {missing:,} of "
+                    f"{counted(rows, 'image')}; {agreeing(missing, 'it gets', 'they get')} its "
+                    "mean embedding"
                 )
 
 

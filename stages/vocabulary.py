@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..store import Artifact, ConfigError
+from ..store.counting import agreeing, counted
 from ..store.digest import digest_file, digest_json
 from ..store.files import replace, store_errors, sync, temporary_sibling, write_array
 from .encoder import Encoder
@@ -125,8 +126,9 @@ def embed_phrases(
     cut = encoder.cut_texts([longest.replace("{}", name) for name in names])
     if cut:
         progress.report(
-            f"words: {len(cut):,} of {len(names):,} phrases are longer than the model reads, so "
-            f"that their ends do not count, e.g. {cut[0][:_SHOWN]!r}"
+            f"words: {len(cut):,} of {counted(len(names), 'phrase')} "
+            f"{agreeing(len(cut), 'is', 'are')} longer than the model reads, which leaves out the "
+            f"rest, e.g. of {cut[0][:_SHOWN]!r}"
         )
     progress.start("words", len(names), "phrases")
     step = max(1, _TEXTS // len(prompts))

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .backend import Backend, backend_of
+from .check import NOTHING
+from .counting import counted
 from .errors import MissingError, RowError, StoreError
 from .files import Stamp, stamp
 from .integrity import is_whole, parsing, require_declared, require_whole
+from .kind_facts import KIND_FACTS, Range
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, PARTS, FileRecord, Manifest, PartRecord
 from .paths import StorePath, is_in_bucket
@@ -37,7 +40,7 @@ class Artifact:
         return backend_of(self.folder)
 
     def __repr__(self) -> str:
-        return f"Artifact({self.kind.name}/{self.version}, {self.rows} rows)"
+        return f"Artifact({self.kind.name}/{self.version}, {counted(self.rows, 'row')})"
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -129,8 +132,25 @@ class Artifact:
             path.unlink(missing_ok=True)  # a copy of what is in a bucket, which is copied again
             path = self._backend.local_path(where, file)
         require_whole(path, file, is_read_whole=is_read_whole)
-        require_declared(path, self.kind.files[role], rows=self.part_names[part].rows)
+        require_declared(
+            path,
+            self.kind.files[role],
+            rows=self.part_names[part].rows,
+            width=self._widths.get(role),
+            ranges=self._ranges.get(role, NOTHING),
+        )
         return path
+
+    @cached_property
+    def _widths(self) -> Mapping[str, int]:
+        """By role of a file of vectors, the numbers in each row."""
+        declared = KIND_FACTS[self.kind.name].widths
+        return {role: width(self.facts) for role, width in declared.items()}
+
+    @cached_property
+    def _ranges(self) -> Mapping[str, Mapping[str, Range]]:
+        """By role and column, the least and the largest whole number."""
+        return KIND_FACTS[self.kind.name].ranges(self.facts, self.rows)
 
     def place(self, part: str, role: str) -> StorePath:
         """Where the file of a role in a part lies in the store; nothing is looked at."""

@@ -12,6 +12,7 @@ from .artifact import Artifact
 from .backend import Backend, backend_of
 from .check import check_file
 from .errors import StoreError
+from .files import json_bytes, parse_json
 from .kinds import Kind
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, Input, Manifest, PartRecord, Recipe
 from .paths import StorePath
@@ -97,14 +98,21 @@ class Draft:
         path = self._parts / f"{name}{PART_SUFFIX}"
         value = self._backend.find_json(path)
         record = None if value is None else PartRecord.from_json(value, path)
-        return record if record and record.recipe == self.recipe.of_part(name) else None
+        return record if record and self._is_ours(record) else None
+
+    def _is_ours(self, record: PartRecord) -> bool:
+        """Whether a part of this version was made by its recipe; StoreError for wrong facts."""
+        if record.recipe != self.recipe.of_part(record.name):
+            return False
+        record.require(self.kind.name, self._parts / f"{record.name}{PART_SUFFIX}")
+        return True
 
     def finished(self) -> dict[str, PartRecord]:
         """The finished parts, by name."""
         return {
             record.name: record
             for record in self._backend.part_records(self._parts, self.recipe.parts)
-            if record.recipe == self.recipe.of_part(record.name)
+            if self._is_ours(record)
         }
 
     def adopt(self, others: Iterable[StorePath]) -> int:
@@ -136,7 +144,10 @@ class Draft:
     def _readable(self, parts: StorePath, names: Collection[str]) -> list[PartRecord]:
         """The named parts of another version; none where its small files are damaged."""
         try:
-            return list(self._backend.part_records(parts, names))
+            records = list(self._backend.part_records(parts, names))
+            for record in records:
+                record.require(self.kind.name, parts / f"{record.name}{PART_SUFFIX}")
+            return records
         except StoreError as error:
             log.warning("%s; its parts are made again", error)
             return []
@@ -189,7 +200,14 @@ class Draft:
         StoreError where a part is missing, or where parts differ in what they must share.
         """
         path = self.folder / MANIFEST
-        self._backend.write_once(path, lambda: self._manifest(inputs, made_by).to_json())
+
+        def make() -> dict[str, Any]:
+            value = self._manifest(inputs, made_by).to_json()
+            # A manifest that nobody could read is not written.
+            Manifest.from_json(parse_json(json_bytes(value), path), path)
+            return value
+
+        self._backend.write_once(path, make)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         return Artifact(self.folder)
 

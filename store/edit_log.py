@@ -54,8 +54,8 @@ class EditLog:
         if written != value:
             by = _parse(written, path).get("by", "somebody")
             raise ConflictError(
-                f"run {self._run!r} has {seen} decisions no more: {by} has made another one; look "
-                "at it with `cpp-pipe edit log`, and run the same command again"
+                f"run {self._run!r} has more than {seen} decisions now, because {by} made another "
+                "one: look at it with `cpp-pipe edit log`, and run the same command again"
             )
         return seen + 1
 

@@ -11,7 +11,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 TEMPORARY_PREFIX = ".tmp-"
+DIGEST = "digest"
+"""The first field of a small file: the SHA-256 of the bytes that follow its line."""
+_BEGINNING = "{\n"
+_DIGESTED = re.compile(rb'\{\n "digest": "([0-9a-f]{64})",\n')
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_ON_WINDOWS = 248
 """Characters of a folder's path, unless long paths are enabled."""
@@ -225,9 +229,13 @@ def write_json(path: Path, value: Any) -> None:
         write_whole(path, json_bytes(value))
 
 
-def json_bytes(value: Any) -> bytes:
-    """A JSON value as the bytes of a small file; refuses NaN."""
-    return f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode()
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """A JSON object as the bytes of a small file, which begins with its own digest; refuses NaN."""
+    assert value, "a file that says nothing"
+    rest = f"{json.dumps(value, indent=1, allow_nan=False)}\n"[len(_BEGINNING) :].encode()
+    # The digest comes first: no damage in one place takes it away and leaves what must be there.
+    digest = hashlib.sha256(rest).hexdigest()
+    return f'{_BEGINNING} "{DIGEST}": "{digest}",\n'.encode() + rest
 
 
 def read_json(path: Path) -> Any:
@@ -237,11 +245,24 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes, path: object) -> Any:
-    """The JSON value in the bytes of a file; StoreError where it cannot be parsed."""
+    """The JSON value in the bytes of a small file, without its digest.
+
+    StoreError where it cannot be parsed or has changed since it was written. Files of earlier
+    versions have no digest.
+    """
     try:
-        return json.loads(content.decode(), parse_constant=_refuse)
+        value = json.loads(content.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not valid JSON ({error}): {remedy_for(path)}") from error
+    if isinstance(value, dict) and value.pop(DIGEST, None) is not None:
+        found = _DIGESTED.match(content)
+        rest = memoryview(content)[found.end() if found else 0 :]
+        if found is None or found[1].decode() != hashlib.sha256(rest).hexdigest():
+            raise StoreError(
+                f"{path} is damaged: it was changed since it was written; {remedy_for(path)}. If "
+                f'you changed it yourself, remove its line "{DIGEST}"'
+            )
+    return value
 
 
 def _refuse(constant: str) -> Any:

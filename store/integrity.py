@@ -8,13 +8,15 @@ one column takes a moment, so of such files only the first `CPP_PIPE_CHECK_MIB` 
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .check import check_file
+from .check import NOTHING, check_file
+from .counting import counted
 from .digest import digest_file
 from .errors import ConfigError, CppPipeError, StoreError, first_line
 from .files import Stamp, stamp
+from .kind_facts import Range
 from .manifest import FileRecord
 from .specs import FileSpec
 
@@ -29,8 +31,8 @@ _UNREADABLE_BY_NAME = frozenset(("ArrowException", "SafetensorError"))
 _lock = threading.Lock()
 _checked: dict[str, tuple[str, Stamp]] = {}
 """By path, the digest that a file was found to have, and what `stat` said of it then."""
-_declared: dict[str, tuple[int, Stamp]] = {}
-"""By path, the rows that a file was found to have, and what `stat` said of it then."""
+_declared: dict[str, tuple[object, ...]] = {}
+"""By path, what a file was found to be, and what `stat` said of it then."""
 _spent_bytes = 0
 """Digested of files that were not going to be read whole."""
 
@@ -59,19 +61,29 @@ def parsing(path: Path) -> Iterator[None]:
         raise StoreError(f"{path} cannot be read ({first_line(error)}): {_remedy(path)}") from error
 
 
-def require_declared(path: Path, spec: FileSpec, *, rows: int) -> None:
-    """StoreError where a file is not what its kind declares; looked at once in a process."""
-    now = stamp(path)
+def require_declared(
+    path: Path,
+    spec: FileSpec,
+    *,
+    rows: int,
+    width: int | None = None,
+    ranges: Mapping[str, Range] = NOTHING,
+) -> None:
+    """StoreError where a file is not what its kind declares; looked at once in a process.
+
+    For `width` and `ranges` see `check_file`.
+    """
+    found = (rows, width, dict(ranges), stamp(path))
     with _lock:
-        if _declared.get(str(path)) == (rows, now):
+        if _declared.get(str(path)) == found:
             return
     try:
         with parsing(path):
-            check_file(path, spec, rows=rows)
+            check_file(path, spec, rows=rows, width=width, ranges=ranges)
     except StoreError as error:
         raise StoreError(f"{path.parent.parent}: {error}: {_remedy(path)}") from error
     with _lock:
-        _declared[str(path)] = (rows, now)
+        _declared[str(path)] = found
 
 
 def _remedy(path: Path) -> str:
@@ -98,7 +110,7 @@ def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
         return "is not a file"
     size = now[2]
     if size != file.bytes:
-        return f"has {size:,} bytes instead of {file.bytes:,}"
+        return f"has {counted(size, 'byte')} instead of {file.bytes:,}"
     with _lock:
         if _checked.get(str(path)) == (file.sha256, now):
             return ""

@@ -84,13 +84,27 @@ def is_expired(path: "UPath") -> bool:
     """Whether a path is that of a lease whose owner is gone."""
     if not path.name.endswith((SUFFIX, _GUARD)):
         return False
-    record = objects.find_json(path)
+    record = _find(path)
     return record is not None and _has_expired(record)
 
 
 def _is_held(path: "UPath") -> bool:
-    record = objects.find_json(path)
+    record = _find(path)
     return record is not None and not _has_expired(record)
+
+
+def _find(path: "UPath") -> dict[str, Any] | None:
+    """What a lease says, or None where there is none; StoreError for what is no lease."""
+    record = objects.find_json(path)
+    if record is None:
+        return None
+    is_lease = isinstance(record, dict) and isinstance(record.get("owner"), str)
+    if is_lease and isinstance(record.get("expires"), int | float):
+        return record
+    raise StoreError(
+        f"{path} is damaged: it names no owner, or no time at which it expires; remove it while no "
+        "command writes to the store"
+    )
 
 
 def _has_expired(record: dict[str, Any]) -> bool:
@@ -108,7 +122,7 @@ class _Lease:
 
     def take(self) -> bool:
         """Takes it where it is free or expired; of several that see it expire, one succeeds."""
-        seen = objects.find_json(self._path)
+        seen = _find(self._path)
         if seen is None:
             return self.create()
         if not _has_expired(seen):
@@ -118,7 +132,7 @@ class _Lease:
             return False
         try:
             # An earlier holder of the guard may have taken it over.
-            if objects.find_json(self._path) != seen:
+            if _find(self._path) != seen:
                 return False
             self._write()
             return True
@@ -180,5 +194,5 @@ class _Lease:
         """Whether nobody took it over, which is possible only once it has expired."""
         if time.time() < self._expires:
             return True
-        record = objects.find_json(self._path)
+        record = _find(self._path)
         return record is not None and record["owner"] == self._owner

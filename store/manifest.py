@@ -6,7 +6,9 @@ from functools import cached_property
 from typing import Any, Protocol, Self
 
 from .digest import digest_json
+from .kind_facts import KIND_FACTS, require_manifest, require_part
 from .parsing import Fields
+from .slots import is_slot, split_slot
 
 STORE_FILE = "store.json"
 """In the root of a store."""
@@ -98,6 +100,10 @@ class PartRecord:
         """Digest of the bytes of its files."""
         return digest_json({role: record.sha256 for role, record in self.files.items()})
 
+    def require(self, kind: str, file: object) -> None:
+        """StoreError where it, read from a file, lacks facts that parts of a kind must have."""
+        require_part(self.facts, file, part=self.name, kind=kind, rows=self.rows)
+
     def to_json(self) -> dict[str, Any]:
         """The JSON object in the part's small file."""
         return {**asdict(self), "content": self.content}
@@ -136,13 +142,17 @@ class Input:
     content: str
 
     @classmethod
-    def of(cls, fields: Fields) -> Self:
-        """The input that a manifest gives."""
-        return cls(
+    def of(cls, fields: Fields, slot: str, user: str) -> Self:
+        """The input that the manifest of an artifact of the kind `user` gives for a slot."""
+        used = cls(
             kind=fields.plain_name("kind"),
             version=fields.version("version"),
             content=fields.digest("content"),
         )
+        allowed = KIND_FACTS[user].made_from
+        is_right = used.kind in allowed and is_slot(slot) and split_slot(slot)[0] == used.kind
+        fields.require(is_right, "kind", f"that of its slot, and of {', '.join(allowed) or 'none'}")
+        return used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +181,11 @@ class Manifest:
         """Bytes of all files, links counted in full."""
         return sum(file.bytes for part in self.parts for file in part.files.values())
 
+    @property
+    def date(self) -> str:
+        """When it was made, in ISO 8601; empty where that is not recorded."""
+        return self.made_by.get("date", "")
+
     @cached_property
     def content(self) -> str:
         """Digest of the bytes of all parts."""
@@ -189,18 +204,25 @@ class Manifest:
     def from_json(cls, value: object, path: StoreFile) -> Self:
         """The manifest that `to_json` wrote to the file `path`; StoreError where it is damaged."""
         fields = Fields(value, path)
+        kind = fields.plain_name("kind")
+        fields.require(kind in KIND_FACTS, "kind", f"one of {', '.join(KIND_FACTS)}")
         manifest = cls(
-            kind=fields.plain_name("kind"),
+            kind=kind,
             format=fields.count("format"),
             version=fields.version("version"),
             stage=fields.text("stage"),
             revision=fields.count("revision"),
             config=fields.mapping("config"),
-            inputs={slot: Input.of(used) for slot, used in fields.objects("inputs").items()},
+            inputs={
+                slot: Input.of(used, slot, kind) for slot, used in fields.objects("inputs").items()
+            },
             parts=tuple(PartRecord.of(part) for part in fields.elements("parts")),
             facts=fields.mapping("facts"),
             made_by=fields.mapping("made_by"),
         )
         is_right = fields.digest("content") == manifest.content
         fields.require(is_right, "content", "the digest of its parts")
+        require_manifest(fields, kind=kind, rows=manifest.rows)
+        for part in manifest.parts:
+            part.require(kind, path)
         return manifest

@@ -89,6 +89,18 @@ class Fields:
                 raise self._damaged(f"{self._path(name)}.{key}", "a text", value)
         return values
 
+    def find(self, name: str) -> Any:
+        """A value as it stands; None where there is none."""
+        return self._value.get(name)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a field."""
+        return name in self._value
+
+    def nested(self, name: str) -> "Fields":
+        """An object."""
+        return Fields(self.mapping(name), self._file, self._path(name))
+
     def objects(self, name: str) -> dict[str, "Fields"]:
         """An object of objects."""
         values = self.mapping(name)

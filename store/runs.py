@@ -1,17 +1,17 @@
 """Runs: named sets of settings and versions, in which commands find each other's artifacts."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from .backend import backend_of
 from .edit_log import EditLog
 from .errors import ConfigError, StoreError
-from .kinds import KINDS, Kind
 from .names import is_plain_name
 from .parsing import Fields, is_version
 from .paths import StorePath
+from .slots import is_slot
 
 RUN_FORMAT = 1
 
@@ -34,26 +34,6 @@ class RunRecord:
     """Where each part's shard lay when it was embedded."""
     stamps: Mapping[str, str] = field(default_factory=dict)
     """For each part a text that differs once its shard is written to."""
-
-
-def split_slot(slot: str) -> tuple[str, str]:
-    """The name of a slot's kind, and what follows the slash: a space, a run, or nothing."""
-    kind, _, name = slot.partition("/")
-    return kind, name
-
-
-def kind_of(slot: str) -> Kind:
-    """The kind of artifact that a slot holds."""
-    kind = KINDS.get(split_slot(slot)[0]) if isinstance(slot, str) else None
-    if kind is None:
-        raise ConfigError(f"a run has no slot {slot!r}: the kinds are {', '.join(KINDS)}")
-    return kind
-
-
-def sorted_slots(slots: Iterable[str]) -> list[str]:
-    """Slots in the order of data flow, then by name."""
-    order = list(KINDS)
-    return sorted(slots, key=lambda slot: (order.index(split_slot(slot)[0]), slot))
 
 
 class Runs:
@@ -132,9 +112,7 @@ def _parse(value: object, path: StorePath) -> RunRecord:
     )
     for name in ("versions", "making"):
         for slot, version in getattr(record, name).items():
-            kind, rest = split_slot(slot)
-            is_slot = kind in KINDS and (is_plain_name(rest) or slot == kind)
-            fields.require(is_slot and is_version(version), name, "versions by slot")
+            fields.require(is_slot(slot) and is_version(version), name, "versions by slot")
     return record
 
 

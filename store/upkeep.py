@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from .artifact import Artifact
 from .backend import backend_of
+from .counting import counted
 from .digest import digest_file
 from .errors import StoreError
 from .kinds import KINDS
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
 from .paths import StorePath, is_in_bucket
-from .runs import kind_of, split_slot
+from .slots import kind_of, split_slot
 from .store import Store
 
 
@@ -72,7 +73,9 @@ def _verify_files(artifact: Artifact, part: PartRecord, *, is_quick: bool) -> It
             if size is None:
                 yield Fault(path=path, what="is missing")
             elif size != file.bytes:
-                yield Fault(path=path, what=f"has {size} bytes instead of {file.bytes}")
+                yield Fault(
+                    path=path, what=f"has {counted(size, 'byte')} instead of {file.bytes:,}"
+                )
             elif not is_quick and backend.digest(path) != file.sha256:
                 yield Fault(path=path, what="has other bytes than were written")
         except StoreError as error:

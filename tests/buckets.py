@@ -71,5 +71,7 @@ def below(path: StorePath) -> list[UPath]:
 
 
 def change_json(path: StorePath, **changes: Any) -> None:
-    """Changes entries of a small file in place."""
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    """Changes entries of a small file in place, like one without a digest."""
+    value = {**json.loads(path.read_text()), **changes}
+    value.pop("digest", None)
+    path.write_text(json.dumps(value))

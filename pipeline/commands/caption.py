@@ -9,6 +9,7 @@ import typer
 from ...store import Artifact
 from ..making.named_inputs import vocabulary_setting
 from ..making.plan import Plan
+from ..wording import counted
 from .app import subcommands
 from .options import MAKING, Common, embed_table, open_plan, takes
 from .output import Column, print_next, print_table, print_text
@@ -113,7 +114,7 @@ def print_captions(plan: Plan) -> Artifact:
         name = captions.only_part
         levels = captions.table(name, "levels", ["level"]).column(0).to_pylist()
         print_text(
-            f"words for all levels from {max(levels)} to {min(levels)} clusters: "
+            f"words for all levels, from {counted(max(levels), 'cluster')} to {min(levels)}: "
             f"{captions.path(name, 'levels')}"
         )
     return captions

@@ -17,12 +17,12 @@ from .output import (
     OutFlag,
     SheetFlag,
     check_destinations,
-    draw_tiles,
     print_json,
     print_next,
     print_table,
     print_text,
 )
+from .sheets import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,15 +80,17 @@ def duplicates(
     if out is not None:
         write_table(table, out)
         say(f"wrote {out}")
-    if sheet is not None:
-        run = Run.open(plan.store, plan.run)
-        draw_tiles([tile for group in groups for tile in _group_tiles(run, group)], sheet)
     names = ("threshold", "groups", "dropped", "largest", "recall", "recall_pairs")
     facts = {name: made.facts[name] for name in names if name in made.facts}
     if common.as_json:
         print_json({**facts, "rows": made.facts["rows_in_all"], "largest_groups": groups})
     else:
         _print_groups(made, groups)
+    if sheet is not None:
+        drawn = Sheet(Run.open(plan.store, plan.run), sheet)
+        for group in groups:
+            _add_group(drawn, group)
+        drawn.write()
     if groups:
         flags = ["--tier", tier] if tier != "alike" else []
         flags += [] if tier == "identical" else ["--above", f"{facts['threshold']:g}"]
@@ -157,13 +159,10 @@ def _size(row: "dict[str, Any]") -> str:
     return "" if row["width"] is None else f"{row['width']} x {row['height']}"
 
 
-def _group_tiles(run: Run, group: "Sequence[dict[str, Any]]") -> list[Any]:
-    """A line of a sheet: the images of a group."""
-    tiles: list[Any] = [
-        (
-            run.image(row["row"]),
-            ["kept" if row["kept"] else f"{row['similarity']:.4f}", row["key"], _size(row)],
-        )
-        for row in group[:_ACROSS]
-    ]
-    return [*tiles, *[(None, [])] * (_ACROSS - len(tiles))]
+def _add_group(sheet: Sheet, group: "Sequence[dict[str, Any]]") -> None:
+    """Adds a line to a sheet: the images of a group."""
+    for row in group[:_ACROSS]:
+        first = "kept" if row["kept"] else f"{row['similarity']:.4f}"
+        sheet.add_row(row["row"], [first, row["key"], _size(row)])
+    for _ in range(_ACROSS - len(group)):
+        sheet.add(None, [])

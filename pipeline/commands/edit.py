@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from ...store import ConfigError
-from ..wording import counted
+from ..wording import agreeing, counted
 from .app import subcommands
 from .destinations import new_folder
 from .flag_values import parse_numbers
@@ -179,8 +179,7 @@ def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
     if common.as_json:
         print_json({**edit.to_json(), "status": outcome.status, "why": outcome.why})
     else:
-        undone = {other.id: other for other in editor.decisions()}.get(edit.value)
-        what = f"undo {undone.number}: {undone.describe()}" if undone else edit.describe()
+        what = edit.describe_among({other.id: other for other in editor.decisions()})
         print_text(f"decision {edit.number}: {what}{f' ({outcome.why})' if outcome.why else ''}")
     print_next(common, ["edit", "log"], ["edit", "seal", "NAME"])
 
@@ -194,7 +193,7 @@ def _print_log(editor: "Editor", common: Common) -> None:
         ]
         print_json(rows)
         return
-    number_of = {outcome.edit.id: outcome.edit.number for outcome in outcomes}
+    known = {outcome.edit.id: outcome.edit for outcome in outcomes}
     print_table(
         [
             Column("number", is_right=True),
@@ -208,9 +207,7 @@ def _print_log(editor: "Editor", common: Common) -> None:
                 str(outcome.edit.number),
                 outcome.edit.at[:16].replace("T", " "),
                 outcome.edit.by,
-                f"undo {number_of.get(outcome.edit.value, '?')}"
-                if outcome.edit.op == "revert"
-                else outcome.edit.describe(),
+                outcome.edit.describe_among(known),
                 outcome.status if outcome.status != "needs a look" else "look",
             )
             for outcome in outcomes
@@ -225,7 +222,7 @@ def _seal(plan: "Plan", name: str, common: Common, *, replaces: bool) -> None:
     from ..edits.sealing import seal
 
     sealed = seal(plan, name, replaces=replaces)
-    facts = sealed.facts
+    facts, look = sealed.facts, int(sealed.facts["needs_a_look"])
     if common.as_json:
         print_json({"name": name, "version": sealed.version, **facts})
     else:
@@ -233,7 +230,7 @@ def _seal(plan: "Plan", name: str, common: Common, *, replaces: bool) -> None:
             f"sealed {counted(facts['decisions'], 'decision')} as {name!r}: "
             f"{facts['excluded']:,} of {counted(sealed.rows, 'image')} excluded; "
             f"tags: {', '.join(facts['tags']) or 'none'}; "
-            f"{facts['needs_a_look']} need a look"
+            f"{counted(look, 'decision')} {agreeing(look, 'needs', 'need')} a look"
         )
     print_next(
         common,

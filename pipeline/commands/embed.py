@@ -128,13 +128,13 @@ def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None
             "downloaded: img2dataset makes tar shards of such a table"
         )
     for line in explain_skipped(embeddings):
-        typer.echo(line)
+        print_text(line)
     members: Counter[str] = Counter()
     for part in embeddings.parts:
         members.update(part.facts.get("left_out", {}))
     for counts, what in ((left_out or {}, "files"), (members, "members of tar shards")):
         if counts:
-            typer.echo(describe_left_out(counts, what))
+            print_text(describe_left_out(counts, what))
     for part in embeddings.parts:
         facts = part.facts
         expected = facts.get("stats_successes", facts["seen"])
@@ -145,7 +145,7 @@ def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None
                 f"{facts['seen']:,}"
             )
         lost = sum(facts["skipped"].values())
-        if facts["is_partial"]:
+        if facts.get("is_partial"):
             print_text(
                 f"partial: {facts['shard']} is cut ({facts['why_partial']}): "
                 f"{facts['embedded']:,} embedded, {lost:,} skipped"

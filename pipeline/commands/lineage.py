@@ -6,7 +6,7 @@ import typer
 
 from ...store import MissingError, Store
 from ...store.kinds import KINDS
-from ...store.runs import kind_of, split_slot
+from ...store.slots import kind_of, split_slot
 from ..wording import counted
 from .app import subcommands
 from .options import READING, Common, find_run, takes

@@ -14,13 +14,13 @@ from .output import (
     OutFlag,
     SheetFlag,
     check_destinations,
-    draw_tiles,
     print_json,
     print_next,
     print_table,
     print_text,
 )
 from .search import open_run
+from .sheets import Sheet
 
 app = subcommands()
 
@@ -57,19 +57,6 @@ def outliers(
         write_table(outlier_table(ranking, embeddings, assignments, captions), out)
         say(f"wrote {out}")
     rows = outlier_table(ranking, embeddings, assignments, captions, n).to_pylist()
-    if sheet is not None:
-        tiles = [
-            (
-                run.image(row["row"]),
-                [
-                    f"{row['rank']}.  {row['distance']:.3f}",
-                    row["key"],
-                    f"{row['cluster']}: {row.get('cluster_caption') or '-'}",
-                ],
-            )
-            for row in rows
-        ]
-        draw_tiles(tiles, sheet)
     quantiles = {f"{share:g}": ranking.quantile(share) for share in (0.5, 0.99)}
     if common.as_json:
         print_json({"quantiles": quantiles, "outliers": rows})
@@ -100,6 +87,13 @@ def outliers(
             f"{quantiles['0.5']:.4f}, "
             f"99% no farther than {quantiles['0.99']:.4f}"
         )
+    if sheet is not None:
+        drawn = Sheet(run, sheet)
+        for row in rows:
+            cluster = f"{row['cluster']}: {row.get('cluster_caption') or '-'}"
+            lines = [f"{row['rank']}.  {row['distance']:.3f}", row["key"], cluster]
+            drawn.add_row(row["row"], lines)
+        drawn.write()
     if sheet is None:
         print_next(common, ["outliers", "-n", str(n), "--sheet", "outliers.png"])
     else:

@@ -12,7 +12,7 @@ import typer
 from ...store import ConfigError
 from ..command_line import command_line as line_of
 from ..making.engines import torchrun
-from ..wording import columns_of, is_cut_to, wrap
+from ..wording import columns_of, in_one_line, is_cut_to, printable, wrap
 from .destinations import SHEET, TABLE, require_file
 from .messages import clear_line, say
 from .options import Common
@@ -51,7 +51,7 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
 
     Into a pipe or a file names are printed whole, unless COLUMNS says how wide lines may be.
     """
-    rows = list(rows)
+    rows = [[in_one_line(value) for value in row] for row in rows]
     widths = [
         max(len(value) for value in (column.name, *values))
         for column, *values in zip(columns, *rows, strict=True)
@@ -100,7 +100,7 @@ def print_text(text: str) -> None:
 def print_line(text: str) -> None:
     """Prints a line as it is, such as a path or a command that must stay whole."""
     clear_line()
-    typer.echo(text)
+    typer.echo(printable(text))
 
 
 def print_json(value: Any) -> None:
@@ -130,19 +130,6 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
 def command_line(common: Common, *words: str) -> str:
     """A command as one types it in a shell, for the run and the store of another command."""
     return line_of(*words, run=common.run, store=common.store)
-
-
-def draw_tiles(tiles: Sequence[Any], path: Path) -> None:
-    """Draws images with lines below them as a contact sheet."""
-    from ..curation.files import whole_file
-    from ..view.contact_sheet import draw_sheet
-
-    if not tiles:
-        say(f"nothing to draw: {path} is not written")
-        return
-    with whole_file(path, flag="--sheet") as temporary:
-        draw_sheet(tiles).save(temporary, SHEET[path.suffix.lower()])
-    say(f"drew {path}")
 
 
 def check_destinations(out: Path | None, sheet: Path | None) -> None:

@@ -37,6 +37,8 @@ def report(
     file below 20 MB that needs no network. Where captions, the curve of select-k or scores against
     labels are missing, it names the commands that add them. With --edits it shows clusters and
     names as you decided, tags, and how many images are excluded, which it shows nowhere else.
+    Images that cannot be read are counted; where none can be read, no page is written unless
+    --no-pictures asks for one without them.
 
     \b
       cpp-pipe report

@@ -15,7 +15,8 @@ from ..run import Run
 from .app import subcommands
 from .destinations import new_folder
 from .options import LONG, READING, Common, embed_table, open_plan, say, takes
-from .output import Column, check_destinations, draw_tiles, print_json, print_next, print_table
+from .output import Column, check_destinations, print_json, print_next, print_table
+from .sheets import Sheet
 
 if TYPE_CHECKING:
     from ..view.searcher import Hit
@@ -113,14 +114,14 @@ def search(
     hits = search_run(run, question)
     for line in describe_cuts(run.encoder, question) if question.has_text else ():
         say(line)
-    if sheet is not None:
-        shown = next((example for example in like if example.kind == "image"), like[0])
-        image = shown.value if shown.kind == "image" else None
-        draw_hits(run, image, shown.name or str(shown.value), hits, sheet)
     if common.as_json:
         print_json([hit.to_json() for hit in hits])
     else:
         print_hits(hits)
+    if sheet is not None:
+        shown = next((example for example in like if example.kind == "image"), like[0])
+        image = shown.value if shown.kind == "image" else None
+        draw_hits(run, image, shown.name or str(shown.value), hits, sheet)
     if not hits:
         return
     if sheet is None:
@@ -192,19 +193,12 @@ def draw_hits(
     from ..view.query import read_image
 
     name = "an image" if isinstance(query, bytes) else str(query)
-    first = (
+    sheet = Sheet(run, path)
+    sheet.add(
         read_image(query, upright=True) if query is not None else None,
         ["query", words or name],
     )
-    tiles = [
-        (
-            run.image(hit.row),
-            [
-                f"{hit.rank}.  {hit.similarity:.3f}",
-                hit.key,
-                "" if hit.cluster is None else f"{hit.cluster}: {hit.caption or '-'}",
-            ],
-        )
-        for hit in hits
-    ]
-    draw_tiles([first, *tiles], path)
+    for hit in hits:
+        cluster = "" if hit.cluster is None else f"{hit.cluster}: {hit.caption or '-'}"
+        sheet.add_row(hit.row, [f"{hit.rank}.  {hit.similarity:.3f}", hit.key, cluster])
+    sheet.write()

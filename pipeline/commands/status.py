@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ...store import MissingError, Store
-from ...store.runs import sorted_slots
+from ...store.slots import sorted_slots
 from ..held import Held
 from ..view.stale import name_slot, renewing
 from .app import subcommands
@@ -109,7 +109,7 @@ def _run_status(held: Held, common: Common) -> list[dict[str, Any]]:
         state = "missing"
         if artifact is not None:
             is_current = held.state(slot) == "current"
-            made = artifact.manifest.made_by["date"]
+            made = artifact.manifest.date or "made at an unknown time"
             state = made if is_current else _advise(held, slot, common)
         rows.append(
             {

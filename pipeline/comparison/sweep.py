@@ -10,7 +10,7 @@ from typing import Any
 from ...stages.contract import Runtime
 from ...store import ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS
-from ...store.runs import split_slot
+from ...store.slots import split_slot
 from ..config import Settings
 from ..making.overrides import parse_override, read_values
 from ..making.plan import Plan

@@ -56,8 +56,8 @@ def _when(file: Path) -> int:
 def _made_at(embeddings: Artifact) -> float:
     """When embeddings were made, to a second; those that do not say it count as new."""
     try:
-        return datetime.fromisoformat(embeddings.manifest.made_by["date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+        return datetime.fromisoformat(embeddings.manifest.date).timestamp()
+    except (ValueError, OverflowError):
         return float("inf")
 
 

@@ -16,6 +16,7 @@ from ...stages.sources.source import Entry, SampleSource
 from ...stages.sources.tables.files import TableFile
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
 from ..view.columns import split_by_part
+from ..view.images import source_kind
 from ..view.source_identity import shard_at
 from .changed_files import describe_changes
 
@@ -127,15 +128,6 @@ def _read(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:
         raise MissingError(f"{source.path} no longer has {key}: embed it again") from error
     except (OSError, EOFError, UndecodableImage) as error:
         raise MissingError(f"{key} of {source.path} cannot be read ({error})") from error
-
-
-def source_kind(part: PartRecord, embeddings: Artifact) -> str:
-    """`tar`, `images` or `table`; empty if embeddings were imported."""
-    if "source" in part.facts or not part.rows:
-        return part.facts.get("source", "")
-    # Older parts, made when tars were the only sources, do not name theirs.
-    offset = embeddings.table(part.name, columns=["offset"]).column(0)
-    return "tar" if offset.null_count < len(offset) else ""
 
 
 def _find(

@@ -14,6 +14,7 @@ from ...store import ConflictError, QueryError
 from ..view.edited import KEPT, OPEN, current_assignments, open_edited, read_edits
 from ..view.keys import names_of_rows, row_of_key, rows_of_keys
 from ..view.opened_run import OpenedRun
+from ..wording import counted
 
 if TYPE_CHECKING:
     from ...stages.edits.edit import Op
@@ -172,8 +173,8 @@ class Editor:
         length = len(self.decisions())
         if self._seen not in (None, length):
             raise ConflictError(
-                f"{self._seen} decisions were seen, and the run has {length}: look at the log, and "
-                "decide again"
+                f"the run has {counted(length, 'decision')} now, and had {self._seen} when you "
+                "looked: look at the log, and decide again"
             )
 
     @staticmethod

@@ -10,10 +10,10 @@ from typing import cast
 from ...stages.contract import Source
 from ...stages.sources.changes import (
     digest_contents,
-    has_more_images,
+    find_more_extras,
     is_unchanged,
     name_as,
-    read_with_extra,
+    read_with_extras,
     stem_of,
 )
 from ...stages.sources.source import SampleSource
@@ -70,9 +70,10 @@ def _identify(
         named, part = found
         stamp = earlier.record.stamps.get(part.name)
         if is_unchanged(named, part, earlier.embeddings, stamp):
-            if has_more_images(named, part, earlier.embeddings):
+            extras = find_more_extras(source, part, earlier.embeddings)
+            if extras:
                 say(f"{source.path} has images that can be read now: it is embedded again")
-                return read_with_extra(source, part.facts["sha256"])
+                return read_with_extras(source, part.facts.get("sha256", ""), extras)
             return named
         say(f"{source.path} was changed since it was embedded: it is embedded again")
         return source.told_apart(digest_contents(source))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from ...store import ConfigError
 from ...store.paths import expanded
-from ..wording import columns_of, wrap
+from ..wording import columns_of, printable, wrap
 from .counts import Snapshot, Summary, line_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Messages:
 
     def message(self, line: str, *, is_error: bool = False) -> None:
         """Prints a message."""
-        line = f"cpp-pipe: {line}" if is_error else line
+        line = printable(f"cpp-pipe: {line}" if is_error else line)
         self.write(wrap(line, columns_of(self.stream)) if self.stream.isatty() else line)
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class LogFile(Lines):
 
     def message(self, line: str, *, is_error: bool = False) -> None:
         """Writes a message."""
-        self.write(f"cpp-pipe: {line}" if is_error else line)
+        self.write(printable(f"cpp-pipe: {line}" if is_error else line))
 
     def write(self, line: str) -> None:
         """Writes a line after the time."""

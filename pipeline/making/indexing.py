@@ -10,7 +10,7 @@ from ...stages.indexing.factory import Factory, choose_factory, still_suits
 from ...stages.indexing.vectors import SPACES, VectorRows
 from ...stages.quantize import Quantize
 from ...store import Artifact, Store
-from ...store.runs import split_slot
+from ...store.slots import split_slot
 from ..config import IndexSettings
 from .jobs import Job, find_or_make
 

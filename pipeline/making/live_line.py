@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
-from ..wording import columns_of, wrap
+from ..wording import columns_of, printable, wrap
 from .counts import Snapshot, Summary, counted_unit, details_of, duration, share_of
 
 _LEAST_BAR = 6
@@ -67,7 +67,7 @@ class LiveLine:
     def message(self, line: str, *, is_error: bool = False) -> None:
         """Prints a message."""
         self.close()
-        self._print(f"cpp-pipe: {line}" if is_error else line)
+        self._print(printable(f"cpp-pipe: {line}" if is_error else line))
 
     def close(self) -> None:
         """Wipes the line."""

@@ -23,8 +23,8 @@ def follow_numbers(stage: Assign, inputs: Inputs, before: Artifact, store: Store
     order = _order_before(stage, inputs, before)
     if order is None:
         spectrum = inputs["spectrum"]
-        used = spectrum.manifest.inputs["embeddings"]
-        fitted = store.find(EMBEDDINGS, used.version)
+        used = spectrum.manifest.inputs.get("embeddings")
+        fitted = None if used is None else store.find(EMBEDDINGS, used.version)
         if fitted is None:
             return stage
         k = stage.numbers[0] if stage.numbers else int(inputs["k_curve"].facts["chosen"])

@@ -14,7 +14,7 @@ from ...stages.other_runs import OTHER
 from ...stages.spectrum import Spectrum
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS, WORDS
-from ...store.runs import split_slot
+from ...store.slots import split_slot
 from ..command_line import command_line
 from ..config import EmbedSettings, Settings, settings_of
 from ..held import Held, share_kept

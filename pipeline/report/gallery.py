@@ -3,8 +3,10 @@
 import numpy as np
 
 from ...stages.contract import Progress
+from ...store import MissingError
 from ..view.columns import read_rows
 from ..view.facts import Absence
+from ..view.images import came_with_images
 from ..view.opened_run import OpenedRun
 from ..wording import counted
 from .contents import Mosaic, Neighbourhood, Sample, Tally
@@ -23,7 +25,10 @@ _NEIGHBOURHOODS, _NEIGHBOURS = 8, 6
 def read_mosaics(
     run: OpenedRun, members: Members, tally: Tally, progress: Progress
 ) -> tuple[list[Mosaic], Absence | None]:
-    """A mosaic of each of the largest clusters, and what cannot be read, if anything."""
+    """A mosaic of each of the largest clusters, and what cannot be read, if anything.
+
+    MissingError where there were images, and none can be read any more.
+    """
     filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
     chosen = surest_and_doubtful(members.parts(), filled[:MOST_CLUSTERS], _SUREST, _DOUBTFUL)
     rows = [surest + doubtful for surest, doubtful in chosen.values()]
@@ -43,7 +48,12 @@ def read_mosaics(
                 doubtful=len(doubtful),
             )
         )
-    absence, drawn = None, counted(total - missing, "image")
+    absence = None
+    if missing and missing == total and came_with_images(run.artifact("embeddings")):
+        raise MissingError(
+            f"no image could be read: {tiles.trouble}; or write the page without images, with "
+            "--no-pictures"
+        )
     if missing:
         reason = (
             f"{missing:,} of {counted(total, 'image')} cannot be read where they were embedded from"

@@ -1,7 +1,6 @@
 """Reads a run into what its report shows: counts over all rows, figures over a sample of them."""
 
 import importlib.metadata
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ..view.captions import read_captions
 from ..view.curve import read_curve
 from ..view.edited import open_edited
 from ..view.evaluation import evaluate
+from ..view.extra_fields import parse_extra
 from ..view.facts import (
     Absence,
     count_samples,
@@ -139,4 +139,4 @@ def _has_label(embeddings: Artifact, part: str, label: str, members: Members) ->
         column = column.take(members.kept[start : start + len(column)].nonzero()[0])
     if label == "cls":
         return column.null_count < len(column)
-    return any(json.loads(extra).get(label) is not None for extra in column.to_pylist())
+    return any(parse_extra(extra).get(label) is not None for extra in column.to_pylist())

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ...stages.merges import read_merges
 from ...store import Artifact, MissingError
 from ..view.captions import Caption, read_captions, read_level_captions
 from ..view.columns import read_column
@@ -86,8 +87,8 @@ class Clusters:
         if self._hierarchy is None or self._levels is None:
             return None
         with reading(self._hierarchy):
-            merges = self._hierarchy.table(self._hierarchy.only_part).slice(1)
-        return Tree(merges.column("left").to_pylist(), merges.column("right").to_pylist())
+            left, right = read_merges(self._hierarchy)
+        return Tree(left.tolist(), right.tolist())
 
     def need_tree(self) -> Tree:
         """The hierarchy; MissingError if there is none."""

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from ...store import Artifact, CppPipeError, StoreError
 from ...store.errors import first_line
+from ..wording import counted
 
 _FEW_FILES = 64
 """Files that are looked at before every answer; those of an artifact of more, once a second."""
@@ -47,6 +48,6 @@ def _require_sizes(artifact: Artifact) -> None:
                 size = path.stat().st_size if isinstance(path, Path) else file.bytes
                 if size != file.bytes:
                     raise StoreError(
-                        f"{path} was changed, it has {size:,} bytes instead of {file.bytes:,}: run "
-                        "`cpp-pipe verify` to find the damaged files"
+                        f"{path} was changed, it has {counted(size, 'byte')} instead of "
+                        f"{file.bytes:,}: run `cpp-pipe verify` to find the damaged files"
                     )

@@ -10,6 +10,7 @@ import numpy as np
 from .models import Card
 from .partition import Partition
 from .set_models import Section
+from .single_flight import SingleFlight
 
 _CACHE_BYTES = 64 * 2**20
 """Of the rows of sets; the last one is always kept."""
@@ -43,15 +44,24 @@ class ImageSets:
 
     def __init__(self) -> None:
         self._sets: OrderedDict[str, ImageSet] = OrderedDict()
+        self._flight: SingleFlight[ImageSet] = SingleFlight()
         self._lock = threading.Lock()
 
     def get(self, name: str, make: Callable[[], ImageSet]) -> ImageSet:
-        """A set, made unless it is in memory."""
+        """A set, made unless it is in memory; once, where several ask for it at once."""
+        return self._find(name) or self._flight.do(name, lambda: self._make(name, make))
+
+    def _find(self, name: str) -> ImageSet | None:
         with self._lock:
             kept = self._sets.get(name)
             if kept is not None:
                 self._sets.move_to_end(name)
-                return kept
+            return kept
+
+    def _make(self, name: str, make: Callable[[], ImageSet]) -> ImageSet:
+        kept = self._find(name)  # another thread may have made it just before
+        if kept is not None:
+            return kept
         made = make()
         with self._lock:
             self._sets[name] = made

@@ -1,11 +1,10 @@
 """All that the page shows of images: in a grid, as hits of a search, and one in full."""
 
-import json
-
 import numpy as np
 
 from ...store import MissingError
 from ..view.columns import SAMPLE_COLUMNS
+from ..view.extra_fields import parse_extra
 from .decided import DECIDED
 from .json_values import to_json_value
 from .models import Found, ImageFacts, Item, Place
@@ -97,7 +96,7 @@ def describe_image(opened: OpenRun, row: int) -> ImageFacts:
         tags=opened.decided.tags_of(row),
         excluded=opened.decided.is_excluded(row),
         note=opened.decided.note_of(row),
-        **{**fields, "extra": to_json_value(json.loads(fields["extra"]))},
+        **{**fields, "extra": to_json_value(parse_extra(fields["extra"]))},
     )
 
 

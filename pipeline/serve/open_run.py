@@ -33,7 +33,7 @@ from .places import Places, split_place
 from .residency import Residency
 from .responses import CachedAnswers
 from .row_fields import RowFields
-from .similarity import moment_products
+from .similarities import Similarities
 from .tree import LEVELS
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,7 @@ class OpenRun:
         self.sets = ImageSets()
         self.places = _find_places(run)
         """Where the files of the server lie, which no answer tells."""
-        self._products: dict[str, np.ndarray] = {}
-        self._lock = threading.RLock()
+        self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
 
     @property
     def decided(self) -> Decided:
@@ -102,10 +101,6 @@ class OpenRun:
             return self
         other = copy.copy(self)
         other.clusters = self.clusters.with_decided(decided)
-        with self._lock:
-            other._products = {
-                name: product for name, product in self._products.items() if name != DECIDED
-            }
         return other
 
     def answers(self, grouping: str) -> CachedAnswers:
@@ -118,24 +113,19 @@ class OpenRun:
 
     def products(self, name: str) -> np.ndarray:
         """(k, k) `moment_products` of a grouping, or of the leaves of the hierarchy (`tree`)."""
-        with self._lock:
-            if name not in self._products:
-                self._products[name] = moment_products(self._sample_clusters(name))
-            return self._products[name]
+        state = self.decided.length if name == DECIDED else 0
+        return self._similarities.get(name, state, lambda: self._sample_clusters(name))
 
     def _sample_clusters(self, name: str) -> list[np.ndarray]:
-        """Features of some rows of each cluster."""
+        """Some rows of each cluster."""
         clusters = self.clusters
         if name == "tree":
             partition = clusters.level(clusters.need_tree().finest)
         else:
             partition = clusters.partition(name)
-        samples = [
+        return [
             pick_evenly(partition.rows([cluster]), _SAMPLE_ROWS) for cluster in range(partition.k)
         ]
-        vectors = self.finder.read(np.concatenate(samples), "features")
-        ends = np.cumsum([len(sample) for sample in samples])[:-1]
-        return np.split(vectors, ends)
 
     @cached_property
     def labels(self) -> tuple[np.ndarray, list[str]]:
@@ -199,11 +189,19 @@ class CurrentRun:
         """
         self._attempt(self._open_again)
 
-    def follow(self) -> OpenRun:
-        """The run with all decisions that are in its log now."""
-        with self._lock:
+    def follow(self, *, patience_seconds: float = -1) -> OpenRun:
+        """The run with all decisions that are in its log now.
+
+        With patience it is the run as last opened where another thread decides, or opens the run
+        again, for longer than that.
+        """
+        if not self._lock.acquire(timeout=patience_seconds):
+            return self.opened
+        try:
             self.opened = self.opened.with_decisions()
             return self.opened
+        finally:
+            self._lock.release()
 
     def decide(self, decide: Callable[[OpenRun], Edit]) -> Edit:
         """Adds a decision to the log; it is on the disk, and applied, when the call returns.

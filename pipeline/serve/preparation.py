@@ -3,6 +3,7 @@
 from ...stages.assign import Assign
 from ...stages.draw_sprites import DrawSprites
 from ...stages.map import Map
+from ...stages.merges import read_merges
 from ...store import Artifact, ConfigError, MissingError, ShardError
 from ..making.plan import Plan
 from ..view.searcher import has_faiss
@@ -63,7 +64,7 @@ def make_sprites(plan: Plan, *, asked_by: str = "") -> Artifact | None:
 
 def _put_rows_into(plan: Plan, hierarchy: Artifact) -> None:
     """Assigns all rows at the finest level of the hierarchy and at some coarser ones."""
-    merged = hierarchy.table(hierarchy.only_part).slice(1)
-    tree = Tree(merged.column("left").to_pylist(), merged.column("right").to_pylist())
+    left, right = read_merges(hierarchy)
+    tree = Tree(left.tolist(), right.tolist())
     stage = Assign(k=tree.kept_levels, method="hierarchy")
     plan.make(LEVELS, stage=stage, asked_by="serve")

@@ -21,6 +21,7 @@ from .json_values import to_json_value
 from .models import Trouble
 from .places import Places
 from .request_body import Busy, TooLarge, TooSlow
+from .single_flight import SingleFlight
 from .write_access import Forbidden
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class CachedAnswers:
         self._max_bytes = max_bytes
         self._answers: OrderedDict[str, CachedAnswer] = OrderedDict()
         self._bytes = 0
+        self._flight: SingleFlight[CachedAnswer] = SingleFlight()
         self._lock = threading.Lock()
 
     def find(self, name: str) -> CachedAnswer | None:
@@ -118,14 +120,15 @@ class CachedAnswers:
             return answer
 
     def get(self, name: str, make: Callable[[], CachedAnswer]) -> CachedAnswer:
-        """An answer, made unless it is in memory."""
-        answer = self.find(name)
+        """An answer, made unless it is in memory; once, where several ask for it at once."""
+        return self.find(name) or self._flight.do(name, lambda: self._make(name, make))
+
+    def _make(self, name: str, make: Callable[[], CachedAnswer]) -> CachedAnswer:
+        answer = self.find(name)  # another thread may have made it just before
         if answer is not None:
             return answer
         answer = make()
         with self._lock:
-            if name in self._answers:  # made by another thread meanwhile
-                return self._answers[name]
             self._answers[name] = answer
             self._bytes += answer.size
             while self._bytes > self._max_bytes and len(self._answers) > 1:

@@ -21,6 +21,9 @@ from .row_names import names_of_rows
 from .workers import Workers
 from .write_access import require_write_access
 
+_PATIENCE_SECONDS = 0.5
+"""For which the log waits for a decision that is being made; then it is given without that."""
+
 _MAX_BODY_BYTES = 16 * 2**20
 """A million row numbers of seven digits have 9 MB."""
 
@@ -54,7 +57,7 @@ def add_edit_routes(
         """The decisions of the run, the newest first, and what they come to."""
 
         def work() -> bytes:
-            opened = current.follow()
+            opened = current.follow(patience_seconds=_PATIENCE_SECONDS)
             return to_json(describe_log(opened, offset, limit, is_editable=is_editable))
 
         return json_response(await workers.run(work))

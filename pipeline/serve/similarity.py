@@ -15,30 +15,48 @@ def moment_products(samples: Sequence[np.ndarray]) -> np.ndarray:
     rows of both clusters; a row is not paired with itself, which would make small samples look more
     alike than they are. 0 for a cluster without rows.
     """
+    return update_products(np.zeros((0, 0)), samples, range(len(samples)))
+
+
+def update_products(
+    before: np.ndarray, samples: Sequence[np.ndarray], changed: Sequence[int]
+) -> np.ndarray:
+    """`moment_products` of some samples, of which all but those in `changed` were in `before`."""
+    k = len(samples)
+    products, kept = np.zeros((k, k)), min(k, len(before))
+    products[:kept, :kept] = before[:kept, :kept]
+    if not len(changed):
+        return products
     counts = np.array([len(sample) for sample in samples])
-    summed = np.zeros((len(samples), len(samples)))
-    nonempty = np.flatnonzero(counts)
-    if not len(nonempty):
-        return summed
-    z = np.concatenate([sample for sample in samples if len(sample)]).astype(np.float32)
-    starts = np.concatenate([[0], np.cumsum(counts[nonempty])[:-1]])
-    cluster = np.repeat(nonempty, counts[nonempty])
-    for first in range(0, len(z), _BATCH_ROWS):
-        squares = (z[first : first + _BATCH_ROWS] @ z.T) ** 2
-        by_cluster = np.add.reduceat(squares, starts, axis=1)
-        for row, sums in zip(cluster[first : first + _BATCH_ROWS], by_cluster, strict=True):
-            summed[row, nonempty] += sums
-    pairs = np.maximum(np.outer(counts, counts), 1).astype(np.float64)
-    # The pairs of a row with itself: the fourth power of its length.
-    own = np.array(
-        [float(((sample.astype(np.float32) ** 2).sum(1) ** 2).sum()) for sample in samples]
-    )
-    diagonal = np.where(
-        counts > 1, (np.diag(summed) - own) / np.maximum(counts * (counts - 1), 1), own
-    )
-    products = summed / pairs
-    np.fill_diagonal(products, diagonal)
+    places = np.array(changed)
+    sums = _sums_of_squares([samples[place] for place in changed], samples)
+    means = sums / np.maximum(np.outer(counts[places], counts), 1)
+    products[places], products[:, places] = means, means.T
+    for row, place in enumerate(changed):
+        # The pairs of a row with itself: the fourth power of its length.
+        own = float(((samples[place].astype(np.float32) ** 2).sum(1) ** 2).sum())
+        n = counts[place]
+        products[place, place] = (sums[row, place] - own) / (n * (n - 1)) if n > 1 else own
     return products
+
+
+def _sums_of_squares(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+    """(a, b) sums of (x_i·z_j)² over the pairs of rows of one sample and another."""
+    sums = np.zeros((len(some), len(others)))
+    nonempty = np.flatnonzero([len(sample) for sample in others])
+    if not len(nonempty):
+        return sums
+    z = np.concatenate([sample for sample in others if len(sample)]).astype(np.float32)
+    ends = np.cumsum([len(sample) for sample in others if len(sample)])
+    starts = np.concatenate([[0], ends[:-1]])
+    x = np.concatenate(some).astype(np.float32)
+    owner = np.repeat(np.arange(len(some)), [len(sample) for sample in some])
+    for first in range(0, len(x), _BATCH_ROWS):
+        squares = (x[first : first + _BATCH_ROWS] @ z.T) ** 2
+        by_sample = np.add.reduceat(squares, starts, axis=1)
+        for row, each in zip(owner[first : first + _BATCH_ROWS], by_sample, strict=True):
+            sums[row, nonempty] += each
+    return sums
 
 
 def union_products(products: np.ndarray, weights: np.ndarray) -> np.ndarray:

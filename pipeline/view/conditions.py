@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ...stages.score_columns import MEASURED
 from ...store import Artifact, ConfigError
 from .columns import SAMPLE_COLUMNS, read_column
+from .extra_fields import parse_extra
 from .opened_run import OpenedRun
 from .scores import read_score, slots_of_scores
 
@@ -174,7 +175,7 @@ def _match_fields(
     row = 0
     for part in embeddings.parts:
         for text in embeddings.table(part.name, columns=["extra"]).column(0).to_pylist():
-            fields = json.loads(text)
+            fields = parse_extra(text)
             if len(names) < _MOST_NAMES:
                 names |= dict.fromkeys(fields)
             for condition in conditions:

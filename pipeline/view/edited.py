@@ -8,7 +8,7 @@ import numpy as np
 from ...stages.edits.edit import Edit
 from ...stages.edits.replay import Edited, carry_over, replay
 from ...stages.seal import rows_of_images
-from ...store import Artifact, MissingError, Store
+from ...store import Artifact, MissingError, Store, StoreError
 from ...store.kinds import ASSIGNMENTS, KINDS
 from ..wording import counted
 from .columns import read_column
@@ -94,13 +94,27 @@ def _read_sealed(run: OpenedRun, name: str) -> Edited:
         excluded=rows.column("excluded").to_numpy(zero_copy_only=False),
     )
     for row, tags in enumerate(rows.column("tags").to_pylist()):
-        for tag in json.loads(tags) if tags != "[]" else ():
+        for tag in parse_tags(tags, artifact) if tags != "[]" else ():
             edited.tags.setdefault(tag, np.zeros(len(rows), bool))[row] = True
     notes = rows.column("note").to_pylist()
     edited.row_notes = {row: note for row, note in enumerate(notes) if note is not None}
     edited.names = {row["cluster"]: row["name"] for row in clusters if row["name"] is not None}
     edited.notes = {row["cluster"]: row["note"] for row in clusters if row["note"] is not None}
     return edited
+
+
+def parse_tags(text: str, edits: Artifact) -> list[str]:
+    """The tags of an image in sealed decisions; StoreError where they are no list of texts."""
+    try:
+        tags = json.loads(text)
+    except (ValueError, RecursionError):
+        tags = None
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise StoreError(
+            f"{edits.folder} holds tags that are no JSON array of texts: remove it and run "
+            "`cpp-pipe edit seal`, which makes it again"
+        )
+    return tags
 
 
 def find_carried(store: Store, edits: Sequence[Edit], now: Artifact) -> dict[tuple[str, int], int]:

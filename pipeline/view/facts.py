@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...store import Artifact, MissingError, StoreError
-from ...store.runs import sorted_slots
+from ...store.slots import sorted_slots
 from .opened_run import OpenedRun
 from .skipped import count_skipped
 from .stale import renewing
@@ -97,7 +97,7 @@ def _version(slot: str, artifact: Artifact) -> Version:
         stage=f"{manifest.stage}, revision {manifest.revision}",
         rows=artifact.rows,
         inputs=[f"{used.kind} {used.version}" for used in manifest.inputs.values()],
-        date=str(manifest.made_by.get("date", "")),
+        date=manifest.date,
         seconds=manifest.made_by.get("seconds"),
         device=str(manifest.made_by.get("device", "")),
         settings=dict(manifest.config),

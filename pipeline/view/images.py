@@ -10,7 +10,7 @@ from ...stages.sources.images.pixels import UndecodableImage, decode
 from ...stages.sources.patterns import is_remote
 from ...stages.sources.remote import read_range
 from ...stages.sources.tables.files import read_table_image
-from ...store import Artifact, MissingError, ShardError
+from ...store import Artifact, MissingError, PartRecord, ShardError
 from .columns import read_rows
 from .source_identity import require_inside, require_same_shard, require_same_table
 
@@ -104,6 +104,20 @@ _SOURCES: Mapping[str, tuple[str, Callable[[str, Row], bytes]]] = {
     "table": ("--table", _from_table),
 }
 """For each kind of source its flag, and how to read an image of it."""
+
+
+def source_kind(part: PartRecord, embeddings: Artifact) -> str:
+    """`tar`, `images` or `table`; empty if embeddings were imported."""
+    if "source" in part.facts or not part.rows:
+        return part.facts.get("source", "")
+    # Older parts, made when tars were the only sources, do not name theirs.
+    offset = embeddings.table(part.name, columns=["offset"]).column(0)
+    return "tar" if offset.null_count < len(offset) else ""
+
+
+def came_with_images(embeddings: Artifact) -> bool:
+    """Whether any row was embedded from an image; False where all embeddings were imported."""
+    return any(source_kind(part, embeddings) for part in embeddings.parts)
 
 
 def open_row(

@@ -13,6 +13,7 @@ from ...stages.sources.user_files import read_bytes
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
 from ..wording import counted
+from .extra_fields import parse_extra
 
 _FITS = tuple(kind.name for kind in (HEADS, SPECTRUM, K_CURVE, HIERARCHY))
 """Kinds that are learned from rows; all others follow row by row."""
@@ -168,7 +169,7 @@ def _labels_of(path: Path) -> Mapping[str, str]:
 
 
 def _extras(embeddings: Artifact) -> Iterator[Mapping[str, Any]]:
-    return (json.loads(text) for text in embeddings.column("extra"))
+    return (parse_extra(text) for text in embeddings.column("extra"))
 
 
 def _join_or(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from ...stages.encoder import load_encoder_of
 from ...store import Artifact, EditLog, MissingError, RunRecord, Store
 from ...store.manifest import MANIFEST
 from ...store.paths import StorePath
-from ...store.runs import kind_of
+from ...store.slots import kind_of
 from ..command_line import command_line
 from ..config import settings_of
 from ..device import find_device

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ...stages.score_columns import IMAGE_SCORES, MEASURED
 from ...store import ConfigError, MissingError
 from ...store.kinds import SCORES
-from ...store.runs import split_slot
+from ...store.slots import split_slot
 from .columns import read_column
 from .opened_run import OpenedRun
 

@@ -181,10 +181,11 @@ def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
     """Opens an index of a space; QueryError if it is of other rows or of another model."""
     source, facts = rows.source, index.facts
     space = source.kind.name
-    used = index.manifest.inputs[space]
-    if used.content != source.content:
+    used = index.manifest.inputs.get(space)
+    if used is None or used.content != source.content:
+        of = "unknown rows" if used is None else f"{space} {used.version}"
         raise QueryError(
-            f"index/{space} {index.version} is out of date: it is of {space} {used.version}, and "
+            f"index/{space} {index.version} is out of date: it is of {of}, and "
             f"the run holds {space} {source.version}: run `cpp-pipe index`"
         )
     if facts["model"] != dict(source.facts["model"]):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from ...stages.sources.left_out import SEEN, hint_at_extra, needs_heif
+from ...stages.sources.left_out import SEEN, hint_at_extra, needed_extras
 from ...store import Artifact
 
 _EXAMINED = 100_000
@@ -55,7 +55,7 @@ def explain_skipped(embeddings: Artifact) -> list[str]:
         suffixes = {suffix: 1 for seen in without_image for suffix in seen.split(", ")}
         lines.append(f"no_image: {kinds}{hint_at_extra(suffixes)}")
     unsupported = islice(read_skipped(embeddings, "unsupported"), _EXAMINED)
-    heic = sum(needs_heif("unsupported", row["detail"]) for row in unsupported)
+    heic = sum("heif" in needed_extras("unsupported", row["detail"]) for row in unsupported)
     if heic:
         lines.append(
             f"unsupported: {heic:,} are HEIC by their bytes{hint_at_extra({'heic': heic})}"

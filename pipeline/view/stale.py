@@ -6,7 +6,7 @@ from typing import Any
 from ...stages.score_columns import IMAGE_SCORES
 from ...store import Artifact
 from ...store.kinds import SCORES
-from ...store.runs import split_slot
+from ...store.slots import split_slot
 
 _NAMES: Mapping[str, tuple[str, str]] = {
     "embeddings": ("embeddings are", "embed"),

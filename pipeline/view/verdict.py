@@ -66,7 +66,8 @@ def _by_code(curve: KCurve, resamples: int, bic: int | None) -> list[str]:
     votes = round((curve.shortest.votes or 0) * resamples)
     good = [point.k for point in curve.points if point.is_as_good]
     range_ = f"{good[0]} to {good[-1]} are as good" if len(good) > 1 else "no other k is as good"
-    return [*claims, f"{votes} of {resamples} resampled curves are the lowest there", range_]
+    curves = f"{counted(resamples, 'resampled curve')} {agreeing(votes, 'is', 'are')}"
+    return [*claims, f"{votes} of {curves} the lowest there", range_]
 
 
 def _second_opinion(communities: int | None, k: int, low: int, high: int) -> list[str]:

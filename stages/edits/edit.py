@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from ...store import ConfigError
+from ...store.counting import counted
 from ...store.names import is_text
 
 Op = Literal[
@@ -83,10 +84,23 @@ class Edit:
         values |= {name: list(values[name]) for name in ("clusters", "images")}
         return {name: value for name, value in values.items() if value not in ([], "")}
 
+    def describe_among(self, others: Mapping[str, "Edit"]) -> str:
+        """What it does, as a short line that names the decision it undoes; `others` are by id."""
+        if self.op != "revert":
+            return self.describe()
+        verb, target, passed = "undo", others.get(self.value), {self.id}
+        while target is not None and target.op == "revert" and target.id not in passed:
+            passed.add(target.id)  # to undo that something was undone restores it
+            verb = "restore" if verb == "undo" else "undo"
+            target = others.get(target.value)
+        if target is None or target.op == "revert":
+            return f"{verb} a decision that is not in the log"
+        return f"{verb} decision {target.number} ({target.describe()})"
+
     def describe(self) -> str:
         """What it does, as a short line."""
         clusters = ", ".join(map(str, self.clusters))
-        images = f"{len(self.images):,} image{'' if len(self.images) == 1 else 's'}"
+        images = counted(len(self.images), "image")
         about = f"cluster {clusters}" if self.clusters else images
         if self.op == "merge":
             return f"merge clusters {clusters}"

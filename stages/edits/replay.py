@@ -132,6 +132,12 @@ class Replay:
 
     def _here(self, edit: Edit, number: int) -> int:
         """The number of a cluster here; `_Lost` where no cluster took over half of its images."""
+        found = self._find(edit, number)
+        if not 0 <= found < self.k:  # in a log that somebody else wrote
+            raise _Lost(f"there never was a cluster {number}")
+        return found
+
+    def _find(self, edit: Edit, number: int) -> int:
         if number >= edit.k:
             return self._own_k + number - edit.k  # made by a split, and numbered in their order
         if edit.assignments == self._version:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from ...store import ConfigError
+from ...store.counting import counted
 
 EXACT_ROWS = 10_000
 """Up to this many rows, a query compares all: half a millisecond on one core at 128 dimensions."""
@@ -83,7 +84,8 @@ class Factory:
         """ConfigError where `rows` rows of `width` dimensions cannot be indexed like this."""
         if self.lists > rows - rows // HELD_OUT_SHARE:
             raise ConfigError(
-                f"index.factory = {self.text!r} has too many lists for {rows:,} rows: use "
+                f"index.factory = {self.text!r} has too many lists for "
+                f"{counted(rows, 'row')}: use "
                 f"{choose_factory(rows, width)}"
             )
         if self.code == "PQ" and (not self.subspaces or width % self.subspaces):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...store import ConfigError
+from ...store.counting import counted
 from .factory import Factory, choose_factory, lists_factory
 from .lists import BLOCK_BYTES
 from .quantizer import ROWS_A_LIST
@@ -33,8 +34,8 @@ class Footprint:
     def line(self, what: str, rows: int, width: int) -> str:
         """A line for the user before the work starts."""
         return (
-            f"{what}: {rows:,} rows of {width} numbers as {self.factory}: about "
-            f"{gib(self.memory_bytes)} of memory and {gib(self.disk_bytes)} of disk"
+            f"{what}: {counted(rows, 'row')} of {counted(width, 'number')} as {self.factory}: "
+            f"about {gib(self.memory_bytes)} of memory and {gib(self.disk_bytes)} of disk"
         )
 
 
@@ -71,8 +72,8 @@ def require_memory(factory: Factory, rows: int, width: int) -> Footprint:
         else "no index fits: build it on a machine with more memory"
     )
     raise ConfigError(
-        f"{factory.text} of {rows:,} rows of {width} numbers needs {gib(footprint.memory_bytes)} "
-        f"of memory, and {gib(free)} is free: {advice}"
+        f"{factory.text} of {counted(rows, 'row')} of {counted(width, 'number')} needs "
+        f"{gib(footprint.memory_bytes)} of memory, and {gib(free)} is free: {advice}"
     )
 
 

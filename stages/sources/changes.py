@@ -6,18 +6,25 @@ Where the stamp differs, all bytes are compared by their digest.
 """
 
 import contextlib
+import itertools
 import tempfile
+from collections.abc import Set
 from datetime import datetime
 from pathlib import Path
 
 from ...store import Artifact, PartRecord
-from .image_formats import EXTRAS, is_image_suffix
+from .image_formats import EXTRAS, is_extra_installed
 from .images.pixels import UndecodableImage
-from .left_out import needs_heif
+from .left_out import needed_extras
 from .source import SampleSource
 
-_SUFFIX = "heic"
-_EXTRA = EXTRAS[_SUFFIX]
+_EXTRAS = sorted(set(EXTRAS.values()))
+_COMBINED = tuple(
+    frozenset(extras)
+    for count in range(1, len(_EXTRAS) + 1)
+    for extras in itertools.combinations(_EXTRAS, count)
+)
+"""The extras with which a source may have been read again."""
 
 
 def name_as(source: SampleSource, part: PartRecord) -> SampleSource | None:
@@ -30,23 +37,33 @@ def name_as(source: SampleSource, part: PartRecord) -> SampleSource | None:
 
 def forms_of(source: SampleSource, content: str) -> tuple[SampleSource, ...]:
     """The identities that a source with this digest may have in a store."""
-    return source, source.told_apart(content), read_with_extra(source, content)
+    again = (read_with_extras(source, content, extras) for extras in _COMBINED)
+    return source, source.told_apart(content), *again
 
 
-def read_with_extra(source: SampleSource, content: str) -> SampleSource:
-    """A source with this digest, read by an extra that earlier was not installed."""
-    return source.told_apart(f"{content} {_EXTRA}")
+def read_with_extras(source: SampleSource, content: str, extras: Set[str]) -> SampleSource:
+    """A source with this digest, read by extras that earlier were not installed."""
+    return source.told_apart(" ".join([content, *sorted(extras)]))
 
 
-def has_more_images(source: SampleSource, part: PartRecord, embeddings: Artifact) -> bool:
-    """Whether an extra that is now installed reads samples of a part that were skipped."""
+def find_more_extras(
+    source: SampleSource, part: PartRecord, embeddings: Artifact
+) -> frozenset[str]:
+    """The extras to read a source with again, because they read what its part skipped; or none."""
     skipped = part.facts.get("skipped", {})
-    if not is_image_suffix(_SUFFIX) or not (skipped.keys() & {"no_image", "unsupported"}):
-        return False
-    if source.part_name == read_with_extra(source, part.facts.get("sha256", "")).part_name:
-        return False
+    installed = frozenset(filter(is_extra_installed, _EXTRAS))
+    if not installed or not (skipped.keys() & {"no_image", "unsupported"}):
+        return frozenset()
+    content, had = part.facts.get("sha256", ""), frozenset[str]()
+    for extras in _COMBINED:
+        if read_with_extras(source, content, extras).part_name == part.name:
+            had = extras
+    if installed <= had:
+        return frozenset()
     rows = embeddings.table(part.name, "skipped").select(["reason", "detail"]).to_pylist()
-    return any(needs_heif(row["reason"], row["detail"]) for row in rows)
+    needed = frozenset().union(*(needed_extras(row["reason"], row["detail"]) for row in rows))
+    helpful = (needed & installed) - had
+    return had | helpful if helpful else helpful
 
 
 def stem_of(part: str) -> str:
@@ -86,7 +103,7 @@ def digest_contents(source: SampleSource) -> str:
 def _is_older(stamp: str, embeddings: Artifact) -> bool:
     """Whether a stamp's newest time is before these embeddings were made."""
     try:
-        made = datetime.fromisoformat(embeddings.manifest.made_by["date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+        made = datetime.fromisoformat(embeddings.manifest.date).timestamp()
+    except (ValueError, OverflowError):
         return True  # older embeddings do not say when
     return int(stamp.partition(":")[0]) / 1e9 < made

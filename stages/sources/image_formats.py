@@ -6,10 +6,23 @@ import os
 from collections.abc import Mapping
 from functools import cache
 
+from .camera_raw import RAW, is_raw, register_raw_opener
+
 FIRST_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 """Where a sample in a tar has several images, the first of these is its image."""
 
-EXTRAS: Mapping[str, str] = dict.fromkeys(("heic", "heics", "heif", "heifs", "hif"), "heif")
+_HEIF_SUFFIXES = ("heic", "heics", "heif", "heifs", "hif")
+RAW_SUFFIXES = (
+    "dng", "3fr", "arw", "cr2", "cr3", "crw", "dcr", "erf", "fff", "iiq", "k25", "kdc", "mef",
+    "mos", "mrw", "nef", "nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw",
+    "x3f",
+)  # fmt: skip
+"""Of the RAW files of cameras; the usual one first."""
+
+EXTRAS: Mapping[str, str] = {
+    **dict.fromkeys(_HEIF_SUFFIXES, "heif"),
+    **dict.fromkeys(RAW_SUFFIXES, "raw"),
+}
 """The extra of this package that reads a suffix which Pillow alone does not read."""
 
 _FIRST_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -24,6 +37,7 @@ _USUAL_SUFFIXES: Mapping[str, str] = {
     "JPEG2000": "jp2",
     "PPM": "ppm",
     "TGA": "tga",
+    RAW: "dng",
 }
 """The suffixes of formats that have an unusual one before them."""
 
@@ -41,6 +55,8 @@ def _formats_by_suffix() -> Mapping[str, str]:
 
     with contextlib.suppress(ImportError):
         importlib.import_module("pillow_heif").register_heif_opener()
+    with contextlib.suppress(ImportError):
+        register_raw_opener(RAW_SUFFIXES)
     known = {suffix[1:]: name for suffix, name in Image.registered_extensions().items()}
     return {
         suffix: name
@@ -76,6 +92,11 @@ def is_image_name(name: str) -> bool:
     return is_image_suffix(os.path.splitext(name)[1])
 
 
+def is_extra_installed(extra: str) -> bool:
+    """Whether files are read that need an extra."""
+    return any(is_image_suffix(suffix) for suffix, needed in EXTRAS.items() if needed == extra)
+
+
 def suffix_of_format(name: str) -> str:
     """The usual suffix of a format that is read, without the dot."""
     if name in _USUAL_SUFFIXES:
@@ -85,11 +106,13 @@ def suffix_of_format(name: str) -> str:
 
 @cache
 def _formats_with_magic() -> tuple[str, ...]:
-    others = sorted(set(_formats_by_suffix().values()) - {*_FIRST_FORMATS, "TGA"})
+    others = sorted(set(_formats_by_suffix().values()) - {*_FIRST_FORMATS, "TGA", RAW})
     return (*_FIRST_FORMATS, *others)
 
 
 def formats_of(raw: bytes) -> tuple[str, ...]:
     """The formats, in Pillow's names, that these bytes may have; usual ones first."""
+    if RAW in _formats_by_suffix().values() and is_raw(raw):
+        return (RAW,)  # to Pillow most are TIFFs of a tiny image
     is_tga = _FOOTER_OF_TGA in raw[-len(_FOOTER_OF_TGA) - 1 :]
     return (*_formats_with_magic(), "TGA") if is_tga else _formats_with_magic()

@@ -28,11 +28,13 @@ def describe_left_out(counts: Mapping[str, int], what: str = "files") -> str:
     return f"{total:,} {noun} {verb} left out: {list_suffixes(counts)}{hint_at_extra(counts)}"
 
 
-def needs_heif(reason: str, detail: str) -> bool:
-    """Whether a sample was skipped because HEIC could not be read, by what the store says of it."""
+def needed_extras(reason: str, detail: str) -> frozenset[str]:
+    """The extras without which a sample was skipped, by what the store says of it."""
     if reason == "no_image" and detail.startswith(SEEN):
-        return any(suffix in EXTRAS for suffix in detail.removeprefix(SEEN).split(", "))
-    return reason == "unsupported" and _HEIF.match(detail) is not None
+        suffixes = detail.removeprefix(SEEN).split(", ")
+        return frozenset(EXTRAS[suffix] for suffix in suffixes if suffix in EXTRAS)
+    is_heif = reason == "unsupported" and _HEIF.match(detail) is not None
+    return frozenset({"heif"} if is_heif else ())
 
 
 def list_suffixes(counts: Mapping[str, int]) -> str:

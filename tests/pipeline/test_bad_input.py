@@ -62,7 +62,7 @@ def test_a_tar_cut_in_half_is_partial_and_its_good_samples_are_kept(store, shard
     whole = cut.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
     line = fail(store, *embed_words(shards))
-    assert "1 of 3 shards are partial" in line and "001.tar" in line
+    assert "1 of 3 shards is partial" in line and "001.tar" in line
     assert Store(store).artifacts() == []
     done = succeed(store, *embed_words(shards), "--allow-partial", "--max-skipped", "0.2")
     assert "3 of 3 parts are there already" in done.err

@@ -20,6 +20,7 @@ from cpp_pipe.store.leftovers import remove_leftovers
 
 from ..stages.shards import write_shards
 from ..stages.sources.image_files import png
+from ..store.stores import rewrite
 from .cli import call, embed, fail, succeed
 from .curation.world import make_run
 
@@ -252,9 +253,8 @@ def test_a_bad_setting_in_a_record_names_its_file(tmp_path, table, key, value):
     store = tmp_path / "store"
     embed(store, tmp_path / "shards")
     path = store / "runs" / "default" / "run.json"
-    record = json.loads(path.read_text())
-    record["settings"][table] = value if key is None else {key: value}
-    path.write_text(json.dumps(record))
+    changed = value if key is None else {key: value}
+    rewrite(path, lambda record: record["settings"].update({table: changed}))
     for words in (("train",), ("search", "--key", "x"), ("clusters",)):
         line = fail(store, *words)
         assert line.startswith(f"cpp-pipe: {path}"), line

@@ -18,6 +18,7 @@ from cpp_pipe.store.kinds import ASSIGNMENTS, KINDS
 from cpp_pipe.store.specs import Blob, Table, Tensors
 
 from ..stages.shards import write_shards
+from ..store.stores import model_of
 from .cli import SMALL, body, embed, fail, succeed
 
 # What is made by hand: twelve rows that were fitted on, six that came later.
@@ -26,10 +27,26 @@ LABELS = {
     "a": ["cat"] * 4 + ["dog"] * 4 + ["owl"] * 3 + [None],
     "b": ["cat"] * 3 + ["dog"] * 2 + [None],
 }
-CLUSTERS = {"a": [7, 7, 7, 1, 1, 1, 1, 1, 4, 4, 1, 1], "b": [7, 7, 9, 1, 7, 4]}
+CLUSTERS = {"a": [2, 2, 2, 0, 0, 0, 0, 0, 1, 1, 0, 0], "b": [2, 2, 3, 0, 2, 1]}
 CONFIDENCES = {"a": [0.9] * 10 + [0.1, 0.5], "b": [0.9, 0.8, 0.2, 0.7, 0.3, 0.5]}
 SPLITS = {"a": ["train"] * 6 + ["test"] * 6, "b": ["train"] * 2 + ["test"] * 3 + [None]}
 CAME = {"a": "early", "b": "late"}
+CONFIGS = {
+    "assignments": {"k": [5, 2], "method": "spectral"},
+    "spectrum": {"seed": 0},
+    "k_curve": {"clear": 0.3},
+}
+FITTED = {
+    "heads": {"embedding_size": 8},
+    "spectrum": {"k_max": 4, "affinity": "membership", "rows_in_all": 12},
+    "hierarchy": {"finest": 1, "shortest": 1},
+    "k_curve": {
+        **dict.fromkeys(("chosen", "shortest", "k_max", "span_low", "span_high"), 1),
+        **dict.fromkeys(("loose", "rows_measured", "rows_in_all", "resamples"), 0),
+        **{"decided_by": "code", "bic": None, "communities": None, "runners_up": []},
+        "one_cluster_nats": 0.0,
+    },
+}
 NUMBERS = {"cat": 0, "dog": 1, "owl": 2, None: 3}
 
 
@@ -40,7 +57,7 @@ def publish(store, kind, writers, inputs=()):
         format=KINDS[kind].format,
         stage="test",
         revision=1,
-        config={},
+        config=CONFIGS.get(kind, {}),
         parts={name: {one.kind.name: one.content for one in inputs} for name in writers},
     )
     draft = store.draft(made)
@@ -66,7 +83,8 @@ def embeddings_of(store, *parts):
         return EmbeddingRows(shard=f"{name}.tar", size=8, rows=rows, embeddings=[x])
 
     writers = {
-        name: lambda scratch, name=name: writer(name).write(scratch, {}, {}) for name in parts
+        name: lambda scratch, name=name: writer(name).write(scratch, {}, model_of(8))
+        for name in parts
     }
     return publish(store, "embeddings", writers)
 
@@ -105,7 +123,7 @@ def fitted_on(store, kind, *inputs):
             else:
                 assert isinstance(spec, Blob)
                 path.write_bytes(b"an image")
-        return Product(rows=0)
+        return Product(rows=0, shared=FITTED[kind])
 
     return publish(store, kind, {kind: write}, inputs)
 
@@ -129,7 +147,7 @@ def test_every_row_with_a_label_is_scored_and_the_others_are_counted(by_hand):
     found = score(by_hand)
     assert (found.part, found.where) == ("all", None)
     assert (found.n, found.unlabelled, found.classes, found.k) == (16, 2, 3, 4)
-    # cat is 7, dog is 1, owl is 4; cluster 9 is left over.
+    # cat is 2, dog is 0, owl is 1; cluster 3 is left over.
     assert found.clusters.acc == pytest.approx(12 / 16)
     assert 0 < found.chance.acc < found.clusters.acc
     assert found.kmeans.acc == 1.0
@@ -138,20 +156,20 @@ def test_every_row_with_a_label_is_scored_and_the_others_are_counted(by_hand):
 def test_clusters_come_with_size_purity_and_the_name_of_their_majority(by_hand):
     rows = [(one.cluster, one.size, one.purity, one.majority) for one in score(by_hand).per_cluster]
     assert rows == [
-        (1, 7, pytest.approx(5 / 7), "dog"),
-        (4, 2, 1.0, "owl"),
-        (7, 6, pytest.approx(5 / 6), "cat"),
-        (9, 1, 1.0, "cat"),
+        (0, 7, pytest.approx(5 / 7), "dog"),
+        (1, 2, 1.0, "owl"),
+        (2, 6, pytest.approx(5 / 6), "cat"),
+        (3, 1, 1.0, "cat"),
     ]
 
 
 def test_mistakes_name_the_class_the_cluster_and_its_match(by_hand):
     found = score(by_hand).mistakes
     assert [(one.label, one.cluster, one.matched, one.rows) for one in found] == [
-        ("cat", 1, "dog", 1),
-        ("cat", 9, None, 1),
-        ("dog", 7, "cat", 1),
-        ("owl", 1, "dog", 1),
+        ("cat", 0, "dog", 1),
+        ("cat", 3, None, 1),
+        ("dog", 2, "cat", 1),
+        ("owl", 0, "dog", 1),
     ]
     assert [one.share for one in found] == pytest.approx([1 / 7, 1 / 7, 1 / 6, 1 / 3])
 
@@ -249,9 +267,9 @@ def test_the_report_is_short_and_the_json_holds_everything(by_hand):
     assert lines[len(table) :] == [
         "accuracy by confidence, lowest tenth first: 0.00 1.00 1.00 1.00 1.00",
         "clusters with the most rows outside their majority class:",
-        "  1: 3 rows, purity 0.67, mostly dog",
+        "  0: 3 rows, purity 0.67, mostly dog",
         "largest mistakes:",
-        "  owl -> cluster 1 (matched to dog), 1 row, 33% of owl",
+        "  owl -> cluster 0 (matched to dog), 1 row, 33% of owl",
         "--json has everything",
     ]
 

@@ -23,6 +23,7 @@ from cpp_pipe.store.digest import digest_json
 from ..stages.shards import write_shards
 from ..stages.sources.image_files import label, png, write_folder, write_image
 from ..stages.sources.web import serve
+from ..store.stores import rewrite
 from .cli import DIGITS, SMALL, Outcome, call, embed, fail, succeed
 
 
@@ -395,10 +396,8 @@ def test_a_tar_shard_keeps_its_version(store, tmp_path):
 def test_images_of_parts_without_a_source_are_found_in_their_tars(store, tmp_path):
     write_shards(tmp_path / "in", shards=1, size=3)
     embed(store, tmp_path / "in")
-    path = embeddings(store).folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    del manifest["parts"][0]["facts"]["source"]
-    path.write_text(json.dumps(manifest))
+    path = Path(str(embeddings(store).folder / "manifest.json"))
+    rewrite(path, lambda manifest: manifest["parts"][0]["facts"].pop("source"))
     assert set(images_of(store).values()) == {png(n) for n in range(3)}
 
 

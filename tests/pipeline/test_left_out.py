@@ -1,11 +1,13 @@
 """Every file that a user has is embedded, skipped with a reason, or counted as left out."""
 
 import io
+import os
 import re
 import subprocess
 import sys
 import tarfile
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +24,7 @@ from cpp_pipe.stages.sources.left_out import describe_left_out
 from cpp_pipe.stages.sources.tar.listing import scan
 
 from ..stages.sources.image_files import png, write_image
+from ..stages.sources.raw_files import dng, jpeg
 from .cli import DIGITS, call, fail, succeed
 
 
@@ -142,13 +145,15 @@ def test_other_members_of_a_shard_are_counted(tmp_path):
     assert "2 members of tar shards were left out: 1 without a suffix, 1 .txt" in done.out
 
 
-def without_heif(store: Path, *words: str | Path) -> str:
-    """What a command prints where the extra is not installed."""
+def without_extras(store: Path, *words: str | Path) -> str:
+    """What a command prints where the extras are not installed."""
     code = (
-        "import sys; sys.modules['pillow_heif'] = None; from cpp_pipe.__main__ import main; main()"
+        "import sys; sys.modules |= dict.fromkeys(('pillow_heif', 'rawpy')); "
+        "from cpp_pipe.__main__ import main; main()"
     )
     command = [sys.executable, "-c", code, *map(str, words), "--store", str(store)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    wide = os.environ | {"COLUMNS": "1000"}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=wide).stdout
 
 
 @pytest.mark.parametrize("flag", ["--images", "--shards", "--table"])
@@ -169,7 +174,7 @@ def test_after_its_extra_is_installed_heic_is_embedded(tmp_path, flag):
     else:
         pq.write_table(pa.table({"image": [png(0), heic, heic]}), named / "a.parquet")
     words = ["embed", flag, named, *DIGITS, "--max-skipped", "0.9"]
-    out = without_heif(store, *words)
+    out = without_extras(store, *words)
     assert "embedded 1 + skipped" in out and "pip install 'cpp-pipe[heif]' to read .heic" in out
     done = succeed(store, *words)
     assert "seen 3 = embedded 3 + skipped 0" in done.out
@@ -220,3 +225,32 @@ def test_the_line_names_few_suffixes_and_counts_all():
     many = {f"x{n}": n for n in range(1, 12)}
     line = describe_left_out(many)
     assert line.startswith("66 files were left out: 11 .x11, 10 .x10") and "and 6 others" in line
+
+
+@pytest.mark.skipif(find_spec("rawpy") is None, reason="rawpy is absent: pip install rawpy")
+@pytest.mark.parametrize("flag", ["--images", "--shards"])
+def test_after_their_extras_are_installed_raw_files_are_embedded_beside_heic(tmp_path, flag):
+    named, store = tmp_path / "in", tmp_path / "store"
+    named.mkdir()
+    files = {"a.png": png(0), "b.dng": dng(jpeg((200, 40, 90))), "c.NEF": dng(jpeg((1, 99, 9))),
+             "d.heic": as_format(1, "HEIF")}  # fmt: skip
+    if flag == "--images":
+        for name, content in files.items():
+            (named / name).write_bytes(content)
+    else:
+        with tarfile.open(named / "a.tar", "w") as tar:
+            for name, content in files.items():
+                header = tarfile.TarInfo(name)
+                header.size = len(content)
+                tar.addfile(header, io.BytesIO(content))
+    words = ["embed", flag, named, *DIGITS, "--max-skipped", "0.9"]
+    out = without_extras(store, *words)
+    assert "embedded 1 + skipped" in out
+    assert "pip install 'cpp-pipe[raw]' to read .dng, .nef" in out
+    done = succeed(store, *words)
+    assert "seen 4 = embedded 4 + skipped 0" in done.out
+    assert "nothing to do" in succeed(store, *words).err
+    run = Run.open(store)
+    sizes = sorted(run.image(row).size for row in range(4))
+    assert sizes == [(32, 32), (32, 32), (320, 240), (320, 240)]
+    assert "copied 4 samples" in succeed(store, "curate", "--out", tmp_path / "out").out

@@ -1,5 +1,6 @@
 """Parts as tasks of a Ray cluster: the same content, with a node that dies half-way."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -64,6 +65,31 @@ def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path):
     assert "seen 896 = embedded 896 + skipped 0" in printed
     embed(tmp_path / "local", shards, more=["--batch-size", "1"])
     assert open_whole(store).content == open_whole(tmp_path / "local").content
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_command_on_ray_as_it_ends_any_other(
+    cluster: Any, tmp_path: Path, number: signal.Signals
+):
+    shards, store = tmp_path / "shards", tmp_path / "store"
+    write_digit_shards(shards, SHARDS)
+    process = begin(store, shards, "--address", cluster.address, "--batch-size", "1")
+    began = time.monotonic()
+    while not list(store.rglob("*.part.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() - began < _PATIENCE_SECONDS
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=_PATIENCE_SECONDS)
+    assert process.returncode == 130, errors
+    assert "stopped; what is finished is kept" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    there = len(list(store.rglob("*.part.json")))
+    again = begin(store, shards, "--address", cluster.address)
+    printed, errors = again.communicate(timeout=_PATIENCE_SECONDS)
+    assert again.returncode == 0, errors
+    assert there < SHARDS and "there already" in errors
+    assert "seen 896 = embedded 896 + skipped 0" in printed
 
 
 def test_an_error_in_a_task_is_one_line(cluster: Any, tmp_path: Path):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cpp_pipe.pipeline.wording import agreeing, counted, fraction, roughly, size_of, wrap
 
-PIPELINE = Path(__file__).parents[2] / "pipeline"
+ROOT = Path(__file__).parents[2]
+LAYERS = ("pipeline", "stages", "store")
 
 NOUNS = (
     "image", "row", "cluster", "shard", "sample", "part", "group", "file", "folder", "member",
@@ -35,11 +36,15 @@ def test_no_message_puts_a_plural_noun_behind_a_count_by_hand():
         [*(f"{noun}s" for noun in NOUNS if noun != "list"), "processes", "classes", r"\w+\(s\)"]
     )
     by_hand = re.compile(rf"\{{[^{{}}]*\}} (?:{nouns})\b")
-    # Between two numbers, and after `MAX_…`, the plural is right whatever the count.
-    is_right = re.compile(r"to \{|MAX_|MOST_")
+    # Between two numbers, and after a constant, the plural is right whatever the count. "of its …
+    # images" stands in sealed decisions, whose bytes must not change; "rows/s" is a unit.
+    is_right = re.compile(r"to \{|MAX_|MOST_|\{[A-Z_]+\}|rows/s|of its \{|^\s*assert ")
     faults = [
-        f"{path.relative_to(PIPELINE)}: {line.strip()}"
-        for path in sorted(PIPELINE.rglob("*.py"))
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for layer in LAYERS
+        for path in sorted((ROOT / layer).rglob("*.py"))
+        # Algorithms know no other errors than of numbers, which nobody counts.
+        if "algorithms" not in path.parts
         for line in path.read_text().splitlines()
         if by_hand.search(line) and 'f"' in line and not is_right.search(line)
     ]

@@ -1,6 +1,7 @@
 """Synthetic vectors in parts, and indexes of them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 
+from ..store.stores import model_of
+
 SIZE = 16
-MODEL = {"model": "made"}
+MODEL = model_of(SIZE)
 
 
 def made_rows(count: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
@@ -36,7 +39,7 @@ def halves(z: np.ndarray) -> list[np.ndarray]:
 
 
 def make_features(
-    store: Store, parts: Mapping[str, np.ndarray], model: Mapping[str, str] = MODEL
+    store: Store, parts: Mapping[str, np.ndarray], model: Mapping[str, Any] = MODEL
 ) -> Artifact:
     """An artifact of features with these rows in parts."""
     recipe = Recipe(

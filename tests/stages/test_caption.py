@@ -13,6 +13,7 @@ from cpp_pipe.stages.part_tables import EmbeddingRows
 from cpp_pipe.store import Artifact, ConfigError, Product, Recipe, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, HIERARCHY, WORDS, Kind
 
+from ..store.stores import model_of
 from .world import SETTINGS, plan_of
 
 NAMES = ("cat", "dog", "car", "animal", "close-up", "outdoors")
@@ -46,7 +47,7 @@ def embeddings_of(store: Store, x: Sequence[np.ndarray]) -> Artifact:
             part = EmbeddingRows(shard=name, size=6)
             part.rows = [{"key": f"{name}{row}", "extra": "{}"} for row in range(len(rows))]
             part.embeddings = [rows / np.linalg.norm(rows, axis=1, keepdims=True)]
-            return part.write(scratch, {}, {"model": "m", "embedding_size": 6})
+            return part.write(scratch, {}, model_of(6))
 
         return write
 
@@ -86,7 +87,9 @@ def assignments_of(store: Store, clusters: Sequence[np.ndarray], **config) -> Ar
             names = ASSIGNMENTS.table().schema(numbers=asked[1:]).names
             table = dict(zip(names, columns, strict=True))
             scratch.write_table("rows", table, numbers=asked[1:])
-            return Product(rows=len(rows), shared={"k": asked[0]})
+            return Product(
+                rows=len(rows), shared={"k": asked[0], "clusters": {str(k): int(k) for k in asked}}
+            )
 
         return write
 
@@ -184,7 +187,7 @@ def hierarchy_of(store: Store, mergings: Sequence[tuple[int, int]]) -> Artifact:
         scratch.write_table("rows", columns)
         nothing = np.zeros(1, np.float32)
         save_file({"centroids": nothing, "pieces": nothing}, scratch.path("leaves"))
-        return Product(rows=finest, shared={"finest": finest})
+        return Product(rows=finest, shared={"finest": finest, "shortest": 1})
 
     return publish(store, HIERARCHY, {}, {"hierarchy": write})
 

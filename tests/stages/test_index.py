@@ -23,6 +23,7 @@ from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.store import ConfigError, QueryError, Store, StoreError
 from cpp_pipe.store.kinds import QUANTIZER
 
+from ..store.stores import model_of
 from .indexes import (
     SIZE,
     fit,
@@ -199,7 +200,7 @@ def test_an_index_of_other_rows_or_of_another_model_is_refused(tmp_path):
     other = make_features(store, split(made_rows(ROWS, seed=5), 2))
     with pytest.raises(QueryError, match="run `cpp-pipe index`"):
         Searcher(other, index)
-    same_rows = make_features(store, split(made_rows(ROWS), 2), {"model": "another"})
+    same_rows = make_features(store, split(made_rows(ROWS), 2), model_of(SIZE, model="another"))
     with pytest.raises(QueryError, match="rows of another model"):
         Searcher(same_rows, index)
 

@@ -10,6 +10,8 @@ from cpp_pipe.stages.views import Views
 from cpp_pipe.store import Artifact, ConfigError, Recipe, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 
+from ..store.stores import model_of
+
 
 def embeddings(store: Store, parts: dict[str, list[str]], width: int, name: str) -> Artifact:
     """Parts with rows of these keys; each row repeats the number in its key."""
@@ -22,9 +24,7 @@ def embeddings(store: Store, parts: dict[str, list[str]], width: int, name: str)
         rows = EmbeddingRows(shard=part, size=width)
         rows.rows = [{"key": key, "extra": "{}"} for key in keys]
         rows.embeddings = [np.array([[float(key)] * width for key in keys]).reshape(-1, width)]
-        draft.make_part(
-            part, lambda scratch, rows=rows: rows.write(scratch, {}, {"embedding_size": width})
-        )
+        draft.make_part(part, lambda scratch, rows=rows: rows.write(scratch, {}, model_of(width)))
     return draft.publish({}, {})
 
 

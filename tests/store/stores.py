@@ -1,6 +1,7 @@
-"""A small artifact of a real kind, made without any stage."""
+"""A small artifact of a real kind, made without any stage; and small files, changed by hand."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,27 @@ import pyarrow.parquet as pq
 
 from cpp_pipe.store import Draft, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
+from cpp_pipe.store.paths import StorePath
 
 PARTS = ("a-00", "b-01", "c-02")
+
+
+def model_of(size: int, **others: Any) -> dict[str, Any]:
+    """What embeddings of a size say of their model."""
+    return {"model": "ViT-B-32", "pretrained": "openai", "embedding_size": size, **others}
+
+
+MODEL = model_of(2)
+CONFIGS: Mapping[str, Mapping[str, Any]] = {"assignments": {"k": 3, "method": "spectral"}}
+"""What readers expect of the settings of a kind."""
+
+
+def rewrite(path: StorePath, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes a small file as one does by hand: without its digest, like an old file."""
+    value = json.loads(path.read_text())
+    value.pop("digest", None)
+    change(value)
+    path.write_text(json.dumps(value))
 
 
 def recipe(
@@ -22,7 +42,7 @@ def recipe(
         format=1,
         stage="test",
         revision=1,
-        config=config or {"gamma": 1.0},
+        config={**CONFIGS.get(kind, {}), **(config or {"gamma": 1.0})},
         parts={name: {"shard": f"digest of {name}"} for name in parts},
     )
 
@@ -31,13 +51,14 @@ def write_features(scratch: Scratch, rows: int = 3, *, z_rows: int | None = None
     """Writes a part of features as a stage would."""
     np.save(scratch.path("z"), np.ones((z_rows or rows, 2), np.float16))
     np.save(scratch.path("c"), np.zeros((rows, 2), np.float16))
-    return Product(rows=rows, shared={"feature_size": 2})
+    return Product(rows=rows, shared={"feature_size": 2, "model": MODEL})
 
 
 def write_assignments(scratch: Scratch, table: pa.Table) -> Product:
     """Writes a part of assignments with any table."""
     pq.write_table(table, scratch.path("rows"))
-    return Product(rows=table.num_rows)
+    k = max(1, table.num_rows)
+    return Product(rows=table.num_rows, shared={"k": k, "clusters": {"3": k}})
 
 
 def assignments_table(rows: int = 3) -> pa.Table:

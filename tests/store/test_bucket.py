@@ -20,7 +20,7 @@ from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from ..buckets import below, change_json, in_bucket
 from ..waiting import wait_until
-from .stores import PARTS, parts_folder, publish, recipe, write_features
+from .stores import MODEL, PARTS, parts_folder, publish, recipe, write_features
 
 
 def lease_of(draft, name="a-00"):
@@ -46,7 +46,7 @@ def test_files_of_two_writers_of_one_part_are_never_mixed(bucket):
             np.save(scratch.path("z"), np.full((3, 2), number, np.float16))
             np.save(scratch.path("c"), np.full((3, 2), number, np.float16))
             both.wait()
-            return Product(rows=3)
+            return Product(rows=3, shared={"feature_size": 2, "model": MODEL})
 
         return draft.make_part("a-00", make)
 

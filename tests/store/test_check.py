@@ -121,7 +121,7 @@ def test_a_table_without_repeated_columns_refuses_them(tmp_path):
 
 
 def test_the_rows_of_a_table_with_repeated_columns_are_counted_too(tmp_path):
-    with pytest.raises(StoreError, match="has 1 rows, its part has 2"):
+    with pytest.raises(StoreError, match="has 1 row, its part has 2"):
         check(tmp_path, repeating(5).slice(1))
 
 

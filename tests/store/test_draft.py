@@ -14,6 +14,7 @@ from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
 from cpp_pipe.store.upkeep import verify
 
 from .stores import (
+    MODEL,
     PARTS,
     assignments_table,
     parts_folder,
@@ -43,7 +44,7 @@ def test_a_published_artifact_reads_back_what_was_written(root):
     assert artifact.array("b-01", "z").tolist() == [[1, 1]] * 3
     assert artifact.starts == {"a-00": 0, "b-01": 3, "c-02": 6}
     assert artifact.locate(7) == ("c-02", 1)
-    assert artifact.facts == {"feature_size": 2}
+    assert artifact.facts == {"feature_size": 2, "model": MODEL}
     with pytest.raises(IndexError):
         artifact.locate(9)
 
@@ -123,7 +124,7 @@ def test_parts_that_differ_in_what_they_must_share_are_not_published(root):
         def write_part(scratch):
             np.save(scratch.path("z"), np.ones((1, size), np.float16))
             np.save(scratch.path("c"), np.ones((1, size), np.float16))
-            return Product(rows=1, shared={"feature_size": size})
+            return Product(rows=1, shared={"feature_size": size, "model": MODEL})
 
         return write_part
 

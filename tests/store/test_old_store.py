@@ -15,7 +15,7 @@ from cpp_pipe.stages.contract import Stage
 from cpp_pipe.store import Artifact, Store
 from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.manifest import Manifest, Recipe
-from cpp_pipe.store.runs import kind_of
+from cpp_pipe.store.slots import kind_of
 
 from .old_store import RECORDED, RUNS, SLOTS, job_of, plan_of, restore, vectors, write_inputs
 

@@ -20,7 +20,14 @@ from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.paths import is_in_bucket
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
-from .stores import publish, recipe, write_features
+from .stores import (
+    assignments_table,
+    publish,
+    recipe,
+    rewrite,
+    write_assignments,
+    write_features,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -82,8 +89,7 @@ def test_a_store_of_another_format_is_refused(root):
 
 def test_an_artifact_of_another_format_is_refused(root):
     artifact = publish(Store(root))
-    path = artifact.folder / "manifest.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 7'))
+    rewrite(artifact.folder / "manifest.json", lambda value: value.update(format=7))
     with pytest.raises(StoreError, match="in format 7"):
         _ = Artifact(artifact.folder).manifest
 
@@ -173,11 +179,11 @@ def test_gc_never_removes_what_a_run_refers_to(root):
 def test_gc_keeps_the_inputs_of_what_a_run_refers_to(root):
     store = Store(root)
     source = publish(store, recipe(config={"gamma": 1.0}))
-    draft = store.draft(recipe(config={"gamma": 2.0}))
+    draft = store.draft(recipe(kind="assignments"))
     for name in draft.recipe.parts:
-        draft.make_part(name, write_features)
+        draft.make_part(name, lambda scratch: write_assignments(scratch, assignments_table()))
     made = draft.publish({"features": source}, {})
-    store.runs.update("mine", versions={"features": made.version})
+    store.runs.update("mine", versions={"assignments": made.version})
     assert find_garbage(store) == []
 
 

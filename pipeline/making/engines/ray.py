@@ -3,11 +3,13 @@
 A store on a disk must be on a file system that the nodes share; a store in a bucket needs none.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import os
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,13 +104,26 @@ def _connect(runtime: Runtime) -> Any:
     if not ray.is_initialized():
         try:
             _knock(runtime.address or "")
-            ray.init(address=runtime.address, log_to_driver=False, logging_level="error")
+            with _keeping_handlers():
+                ray.init(address=runtime.address, log_to_driver=False, logging_level="error")
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"--address: no Ray cluster can be reached at {runtime.address!r} "
                 f"({first_line(error)}); if the cluster needs a token, set RAY_AUTH_MODE=token"
             ) from error
     return ray
+
+
+@contextlib.contextmanager
+def _keeping_handlers() -> Iterator[None]:
+    """Puts handlers of signals back: Ray's ends the driver on SIGTERM, without a word."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # outside the main thread there are no signals
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _knock(address: str) -> None:

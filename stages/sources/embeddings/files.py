@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
+from ....store.counting import counted
 from ....store.digest import digest_json
 from ....store.errors import ShardError
 from ..input_kinds import describe, find_kind, flag_for
@@ -139,13 +140,14 @@ def find_embeddings(
     odd = next((file for file in files if file.size != files[0].size), None)
     if odd is not None:
         raise ShardError(
-            f"{files[0].path} has vectors of {files[0].size} numbers, {odd.path} of {odd.size}: "
+            f"{files[0].path} has vectors of {counted(files[0].size, 'number')}, {odd.path} of "
+            f"{odd.size}: "
             "import the embeddings of one model at a time"
         )
     if (keys or labels) and len(files) > 1:
         raise ShardError(
-            f"{path} holds {len(files)} files of vectors, and keys and labels fit only one: name "
-            "one file"
+            f"{path} holds {counted(len(files), 'file')} of vectors, and keys and labels fit only "
+            "one: name one file"
         )
     return [_with_columns(files[0], keys, labels)] if keys or labels else files
 
@@ -217,7 +219,8 @@ def _number(path: Path) -> int | None:
 def _require_rows(file: EmbeddingsFile, other: Path, rows: int) -> None:
     if rows != file.rows:
         raise ShardError(
-            f"{file.path} has {file.rows} rows and {other} has {rows}: they do not belong together"
+            f"{file.path} has {counted(file.rows, 'row')} and {other} has {rows}: they do not "
+            "belong together"
         )
 
 
@@ -284,7 +287,9 @@ def _open_npz(path: Path) -> EmbeddingsFile:
     row_names = {alias for aliases in FIELD_NAMES.values() for alias in aliases}
     for name, (other, _) in headers.items():
         if name.lower() in row_names and name not in fields:
-            raise ShardError(f"{path} has {shape[0]} rows in {vectors_name} but {other} in {name}")
+            raise ShardError(
+                f"{path} has {counted(shape[0], 'row')} in {vectors_name} but {other} in {name}"
+            )
     class_names = [
         name
         for name, (other, _) in headers.items()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..faults import FaultReason
 from ..image_formats import formats_of, suffix_of_format
+from ..jpeg_scans import MAX_SCANS as MAX_SCANS
+from ..jpeg_scans import count_scans as count_scans
 from .modes import to_rgb, turn_upright
 
 if TYPE_CHECKING:
@@ -20,18 +22,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 89_478_485
 """Pillow's own limit, above which it suspects a decompression bomb: 256 MiB of RGB."""
 
-MAX_SCANS = 100
-"""Scans of a JPEG. Decoding each visits all pixels, even where the scan takes a dozen bytes.
-
-Programs write about ten. A file of 500 KB with 500 scans of 81 megapixels took 27 s to decode.
-"""
-
 _ORIENTATION = 0x0112
 """The EXIF tag."""
-_JPEG = b"\xff\xd8\xff"
-_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_MARKER = re.compile(rb"\xff+([\x02-\xcf\xd9-\xfe])")
-"""JPEG markers that a length follows; 0 and restart markers belong to the pixels."""
 _MAGIC = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II[*+]\0|MM\0[*+]"
     rb"|....ftypavi[fs]|\0\0\0\x0cjP  |\xff\x4f\xff\x51",
@@ -165,23 +157,6 @@ def suffix_of(data: bytes) -> str:
     except (Image.DecompressionBombError, *_DECODE_ERRORS) as error:
         raise UndecodableImage("undecodable", _detail(error)) from error
     return suffix_of_format(name)
-
-
-def count_scans(raw: bytes) -> int:
-    """Scans of the first image in a JPEG, if they may exceed MAX_SCANS; else 0.
-
-    Application blocks before the image may hold other images, and anything may follow it.
-    """
-    if not raw.startswith(_JPEG) or raw.count(bytes((0xFF, _SCAN))) <= MAX_SCANS:
-        return 0
-    at = scans = 0
-    while match := _MARKER.search(raw, at):
-        marker = match[1][0]
-        if marker == _END_OF_IMAGE:
-            break
-        scans += marker == _SCAN
-        at = match.end() + int.from_bytes(raw[match.end() : match.end() + 2])
-    return scans
 
 
 def _detail(error: BaseException) -> str:

@@ -59,7 +59,7 @@ def test_decisions_are_logged_applied_undone_and_sealed(store, tmp_path):
     # The clusters themselves are what they were.
     assert [row["size"] for row in clusters(store).values()] == [30] * GROUPS
     done = succeed(store, "edit", "undo").out
-    assert "undo 4: tag 2 images: odd" in done
+    assert "undo decision 4 (tag 2 images: odd)" in done
     assert [entry["status"] for entry in log(store)] == ["applied"] * 3 + ["reverted", "applied"]
     sealed = json.loads(succeed(store, "edit", "seal", "final", "--json").out)
     assert (sealed["decisions"], sealed["excluded"], sealed["tags"]) == (5, 2, [])
@@ -167,7 +167,7 @@ def test_two_people_who_decide_at_once_lose_nothing(store):
     first, second = (Run.open(Store(store)) for _ in range(2))
     log = first.store.runs.edits("default")
     entry = first.edits.name(0, "mine").to_json()
-    with pytest.raises(ConflictError, match="has made another"):
+    with pytest.raises(ConflictError, match="made another one"):
         second.store.runs.edits("default").append({**entry, "id": "theirs"}, seen=0)
     second.edits.name(0, "theirs")
     assert [other["value"] for other in log.read()] == ["mine", "theirs"]

@@ -212,3 +212,53 @@ def test_nothing_is_decided_about_a_cluster_without_images():
     assert [outcome.edit.number for outcome in edited.open] == [2, 3]
     assert not edited.excluded.any()
     assert edited.names == {}
+
+
+MADE_UP = st.builds(
+    edit,
+    st.integers(0, 4),
+    st.sampled_from(["move", "split"]),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from([0, 1, 4, 5, 2**31 - 1]),
+    clusters=st.sampled_from([[0], [3], [4], [5], [2**31 - 1]]),
+    images=st.just(["s:1"]),
+) | st.builds(
+    edit,
+    st.integers(0, 4),
+    st.sampled_from(["name", "note", "tag"]),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from([0, 1, 4, 5, 2**31 - 1]),
+    clusters=st.sampled_from([[0], [3], [4], [5], [2**31 - 1]]),
+    value=st.just("x"),
+) | st.builds(
+    edit,
+    st.integers(0, 4),
+    st.just("merge"),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from([0, 4, 2**31 - 1]),
+    clusters=st.lists(st.sampled_from([0, 1, 4, 2**31 - 1]), min_size=2, unique=True),
+)  # fmt: skip
+
+
+@given(st.lists(MADE_UP, max_size=6))
+def test_no_log_that_somebody_made_up_leads_to_a_cluster_that_is_not_there(edits):
+    edited = apply(*edits)
+    splits = sum(each.op == "split" for each in edits)
+    assert edited.cluster.min() >= 0 and edited.cluster.max() < 4 + splits
+    assert all(0 <= number < 4 + splits for number in [*edited.names, *edited.notes])
+
+
+def test_a_decision_to_undo_says_what_it_undoes():
+    named = edit(1, "name", clusters=[2], value="steam")
+    undo = edit(2, "revert", value="id1")
+    redo = edit(3, "revert", value="id2")
+    again = edit(4, "revert", value="id3")
+    known = {each.id: each for each in (named, undo, redo, again)}
+    assert undo.describe_among(known) == "undo decision 1 (name cluster 2: steam)"
+    assert redo.describe_among(known) == "restore decision 1 (name cluster 2: steam)"
+    assert again.describe_among(known) == "undo decision 1 (name cluster 2: steam)"
+    assert edit(5, "revert", value="gone").describe_among(known) == (
+        "undo a decision that is not in the log"
+    )
+    loop = edit(6, "revert", value="id6")
+    assert "not in the log" in loop.describe_among({"id6": loop})

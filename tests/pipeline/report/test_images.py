@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import shutil
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from cpp_pipe.pipeline.report.page import write_page
 from cpp_pipe.pipeline.view.captions import Caption
 from cpp_pipe.stages.artifact_rows import EMBEDDING, gather
 
-from ..cli import embed, succeed
+from ..cli import body, call, embed, fail, succeed
 from .contents import Page, make_contents
 
 GREY = (138, 143, 152)
@@ -113,6 +114,37 @@ def test_unreadable_images_are_counted_and_the_rest_is_shown(store, shards, tmp_
             for report in (page, whole)
         )
         assert shown == expected == 4
+    finally:
+        shutil.move(away, shards / "000.tar")
+
+
+def test_without_any_image_report_fails_and_says_what_to_do(store, shards, tmp_path):
+    away, out = shutil.move(shards, tmp_path / "away"), tmp_path / "page.html"
+    try:
+        line = fail(store, "report", "--out", out)
+        assert "no image could be read" in line and "cpp-pipe embed --shards" in line
+        assert "--no-pictures" in line and not out.exists()
+        read_report(store, "--no-pictures", "--out", out)
+        for words in (("outliers", "-n", "3"), ("search", "--text", "seven", "-n", "3"),
+                      ("duplicates", "--above", "0.5")):  # fmt: skip
+            sheet = tmp_path / "sheet.png"
+            done = call(store, *words, "--sheet", sheet)
+            assert done.code == 2 and not sheet.exists()
+            assert "no image could be read" in done.err and "put it back" in done.err
+            # What was asked for besides is printed all the same.
+            assert done.out.splitlines() == body(call(store, *words).out)
+    finally:
+        shutil.move(away, shards)
+
+
+def test_a_sheet_has_empty_frames_for_images_that_cannot_be_read(store, shards, tmp_path):
+    away, sheet = shutil.move(shards / "000.tar", tmp_path / "000.tar"), tmp_path / "sheet.png"
+    try:
+        for words in (("outliers", "-n", "50"), ("search", "--text", "seven", "-n", "50")):
+            done = succeed(store, *words, "--sheet", sheet)
+            assert re.search(r"\d+ of 50 images are empty frames: .*000\.tar", done.err), done.err
+            assert sheet.stat().st_size > 0
+            sheet.unlink()
     finally:
         shutil.move(away, shards / "000.tar")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ...store.stores import rewrite
 from .browser import chromium
 from .markup_run import make_markup_run
 from .server import Served, make_run, serve
@@ -45,5 +46,11 @@ def own_store(finished, tmp_path) -> Path:
     shutil.copytree(finished.parent, tmp_path / "all")
     store = tmp_path / "all" / "artifacts"
     record = store / "runs" / "default" / "run.json"
-    record.write_text(record.read_text().replace(str(finished.parent), str(tmp_path / "all")))
+    place, own = str(finished.parent), str(tmp_path / "all")
+    rewrite(
+        record,
+        lambda value: value.update(
+            sources={part: at.replace(place, own) for part, at in value["sources"].items()}
+        ),
+    )
     return store

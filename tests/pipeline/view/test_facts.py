@@ -1,6 +1,5 @@
 """Report and page say the same of a run: counts, versions, the curve and what is absent."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +11,7 @@ from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.curve import read_curve
 from cpp_pipe.pipeline.view.facts import find_absences, list_versions
 
+from ...store.stores import rewrite
 from ..cli import succeed
 from ..curation.world import make_run
 
@@ -75,8 +75,7 @@ def test_absences_name_the_run_and_the_store_but_tell_no_path(store):
 
 def test_an_optional_artifact_in_an_unknown_format_is_left_out(store):
     folder = Run.open(store).artifact("captions").folder
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 999}))
+    rewrite(folder / "manifest.json", lambda manifest: manifest.update(format=999))
     run = Run.open(store)
     assert "captions" in find_absences(run)
     assert "captions" not in [version.slot for version in list_versions(run)]

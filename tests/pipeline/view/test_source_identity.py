@@ -1,6 +1,5 @@
 """A foreign store cannot make this machine read, or request, what it should not."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,16 @@ from cpp_pipe.pipeline.view.source_identity import require_inside, require_publi
 from cpp_pipe.store import MissingError, ShardError
 
 from ...stages.sources.image_files import write_folder
+from ...store.stores import rewrite
 from ..cli import DIGITS, embed, succeed
 
 
 def name_source(store: Path, place: Path | str) -> None:
     """Puts a place into the record of the run, as a foreign store may."""
-    path = store / "runs" / "default" / "run.json"
-    record = json.loads(path.read_text())
-    record["sources"] = dict.fromkeys(record["sources"], str(place))
-    path.write_text(json.dumps(record))
+    rewrite(
+        store / "runs" / "default" / "run.json",
+        lambda record: record.update(sources=dict.fromkeys(record["sources"], str(place))),
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from cpp_pipe.stages.indexing.vectors import VectorRows
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 
+from ...store.stores import model_of
 from ..indexes import SIZE, made_rows, make_features, split
 
 ROWS = 700
@@ -39,8 +40,8 @@ def make_embeddings(store: Store, parts: dict[str, np.ndarray], *, plain: bool) 
                 table = EMBEDDINGS.table().to_arrow(columns)
                 pq.write_table(table, scratch.path("rows"), row_group_size=97, compression="zstd")
             scratch.write_table("skipped", [])
-            model = {"embedding_size": SIZE}
-            return Product(rows=len(x), shared={"model": model})
+            facts = {"shard": name, "seen": len(x), "embedded": len(x), "skipped": {}}
+            return Product(rows=len(x), facts=facts, shared={"model": model_of(SIZE)})
 
         return write
 

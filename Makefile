@@ -2,7 +2,8 @@
 #   make demo                        real digits to named clusters
 #   make test ARGS='-k store'        the tests but for the slow ones, or some of them
 #   make test-all                    all tests
-#   make lint                        style, types, layers, scripts, and what the wheel holds
+#   make lint                        checks, and what the wheel holds
+#   make checks                      style, types, layers, scripts of the page
 #   make docs                        the site of docs/, in build/site; a warning is an error
 #   make demo PYTHON=python3.12      with another interpreter; run `make clean` first
 
@@ -23,9 +24,11 @@ space := $() $()
 
 # Nothing of the caller's Python may leak into the environment.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+# Nor may every process of a test compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test test-all chromium docs lint install style types layers script wheel clean
+.PHONY: demo test test-all chromium docs lint checks install style types layers script wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.has-cpu
@@ -50,7 +53,9 @@ docs: $(VENV)/.has-docs
 
 install: $(VENV)/.has-lint $(PAGE_TOOLS)/.installed
 
-lint: style types layers script wheel
+lint: checks wheel
+
+checks: style types layers script
 
 style: $(VENV)/.has-lint
 	$(BIN)/ruff check .

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from .forked import preload
+
 # Everything here is small: more threads would spend more time waiting than working.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # umap compiles for 40 seconds; without optimisation for 14.
@@ -27,6 +29,8 @@ _CHECKED = (
     "clustering.memberships", "clustering.numbering", "clustering.pieces", "clustering.novelty",
     "clustering.sampling", "clustering.spectral", "clustering.verdict",
 )  # fmt: skip
+
+preload()
 
 # Only tests check the shapes and types of the maths.
 install_import_hook(

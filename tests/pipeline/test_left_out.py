@@ -2,8 +2,6 @@
 
 import io
 import re
-import subprocess
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -21,6 +19,7 @@ from cpp_pipe.stages.sources.images.tree import find_images
 from cpp_pipe.stages.sources.left_out import describe_left_out
 from cpp_pipe.stages.sources.tar.listing import scan
 
+from ..forked import fork
 from ..stages.sources.image_files import png, write_image
 from .cli import DIGITS, call, fail, succeed
 
@@ -144,11 +143,10 @@ def test_other_members_of_a_shard_are_counted(tmp_path):
 
 def without_heif(store: Path, *words: str | Path) -> str:
     """What a command prints where the extra is not installed."""
-    code = (
-        "import sys; sys.modules['pillow_heif'] = None; from cpp_pipe.__main__ import main; main()"
-    )
-    command = [sys.executable, "-c", code, *map(str, words), "--store", str(store)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with fork(*words, "--store", store, absent=["pillow_heif"]) as process:
+        code, out, err = process.finish()
+    assert code == 0, err
+    return out
 
 
 @pytest.mark.parametrize("flag", ["--images", "--shards", "--table"])

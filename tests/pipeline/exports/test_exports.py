@@ -23,15 +23,15 @@ from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.indexing.vectors import join_features
 
 from ..cli import fail, succeed
-from ..curation.world import artifact, make_run
+from ..curation.world import artifact
 
 ROWS = 60
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, digit_shards) -> Path:
+def store(tmp_path_factory, copy_of_run) -> Path:
     """A run of digits that lacks nothing."""
-    made = make_run(tmp_path_factory.mktemp("exports") / "artifacts", digit_shards)
+    made = copy_of_run(tmp_path_factory.mktemp("exports") / "artifacts")
     succeed(made, "duplicates", "--above", "0.9")
     return made
 

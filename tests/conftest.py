@@ -29,8 +29,8 @@ _CHECKED = (
     "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
     "views", "votes", "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
-    "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.kmeans",
-    "clustering.krylov", "clustering.landmarks",
+    "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.k_max",
+    "clustering.kmeans", "clustering.krylov", "clustering.landmarks",
     "clustering.memberships", "clustering.numbering", "clustering.pieces", "clustering.novelty",
     "clustering.sampling", "clustering.spectral", "clustering.verdict",
 )  # fmt: skip

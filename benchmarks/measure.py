@@ -53,7 +53,8 @@ def result_and_peak(work: Callable[..., Any], *arguments: Any) -> tuple[Any, int
 
 
 def _in_own_process(task: Callable[..., None], *arguments: Any) -> Any:
-    context = multiprocessing.get_context("spawn")
+    # Its server loads nothing, and can be told to load libraries where memory does not matter.
+    context = multiprocessing.get_context("forkserver")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=task, args=(send, *arguments))
     process.start()

@@ -51,7 +51,7 @@ class Spectrum(Stage):
 
     def eigenvectors(self, rows: int) -> int:
         """How many eigenvectors to keep for this many rows."""
-        from .algorithms.clustering.landmarks import usual_k_max
+        from .algorithms.clustering.k_max import usual_k_max
 
         return min(self.k_max or usual_k_max(rows, self.landmarks), rows, self.landmarks)
 

@@ -1,16 +1,23 @@
 """Fixtures that every folder of tests shares."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from .forked import preload
+
 # Everything here is small: more threads would spend more time waiting than working.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # umap compiles for 40 seconds; without optimisation for 14.
 os.environ.setdefault("NUMBA_OPT", "0")
+# Stores wait at each of their many files until it is on the disk: memory is faster.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 6 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 # pytest-xdist sets it in its workers: how wide commands print is for each test to say.
 os.environ.pop("COLUMNS", None)
 
@@ -22,11 +29,13 @@ _CHECKED = (
     "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
     "views", "votes", "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
-    "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.kmeans",
-    "clustering.krylov", "clustering.landmarks",
+    "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.k_max",
+    "clustering.kmeans", "clustering.krylov", "clustering.landmarks",
     "clustering.memberships", "clustering.numbering", "clustering.pieces", "clustering.novelty",
     "clustering.sampling", "clustering.spectral", "clustering.verdict",
 )  # fmt: skip
+
+preload()
 
 # Only tests check the shapes and types of the maths.
 install_import_hook(
@@ -47,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips slow tests without `--slow`. At its end pytest lists how many, by file."""
+    items.sort(key=lambda item: item.get_closest_marker("umap") is None)
     if not config.getoption("--slow"):
         skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
         for item in items:

@@ -1,6 +1,7 @@
 """The command that shows a run in a browser: serve."""
 
 import importlib.util
+import math
 import secrets
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
@@ -68,6 +69,16 @@ def serve(
     thumbnails: Annotated[
         int, typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small images.")
     ] = 64,
+    refresh: Annotated[
+        float | None,
+        typer.Option(
+            "--refresh",
+            min=0.1,
+            max=3600,
+            metavar="SECONDS",
+            help="Check this often whether the run has changed; every few seconds by default.",
+        ),
+    ] = None,
 ) -> None:
     """Show a run in a browser: clusters, images, search and a map.
 
@@ -84,13 +95,15 @@ def serve(
       cpp-pipe serve --host 0.0.0.0
     """
     _require_server()
-    from ..serve.app import make_app
+    from ..serve.app import REFRESH_SECONDS, make_app
     from ..serve.hosts import Hosts
     from ..serve.listening import address_of, bind, is_local
     from ..serve.open_run import CurrentRun, make_opener
     from ..serve.server import serve_until_signal
 
     token = _choose_token(token, no_token=no_token)
+    if refresh is not None and math.isnan(refresh):
+        raise ConfigError("--refresh must be a number of seconds, got nan")
     store = Store(common.store)
     run = find_run(store, common.run)
     with bind(host, port) as listening:
@@ -113,7 +126,13 @@ def serve(
         print_line(address if token is None else f"{address}?token={quote(token, safe='')}")
         say("next: open this address in a browser; Ctrl-C stops the server")
         try:
-            application = make_app(current, token=token, hosts=hosts, is_editable=edit)
+            application = make_app(
+                current,
+                token=token,
+                hosts=hosts,
+                is_editable=edit,
+                refresh_seconds=refresh or REFRESH_SECONDS,
+            )
             serve_until_signal(application, listening)
         finally:
             current.close()

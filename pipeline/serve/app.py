@@ -27,8 +27,8 @@ from .routes_search import add_search_routes
 from .routes_sets import add_set_routes
 from .workers import Workers
 
-_REFRESH_SECONDS = 3.0
-"""Between two checks whether the run has changed."""
+REFRESH_SECONDS = 3.0
+"""Between two checks whether the run has changed, by default."""
 
 _TRIM_SECONDS = 0.5
 """Between two checks how much of the mapped files is in memory."""
@@ -46,16 +46,22 @@ def make_app(
     token: str | None = None,
     hosts: Hosts = LOCAL_HOSTS,
     is_editable: bool = False,
+    refresh_seconds: float = REFRESH_SECONDS,
 ) -> ASGIApp:
     """The application over an open run, for requests to the given hosts.
 
-    With a token, every request needs it. Only where it `is_editable` can decisions be made.
+    With a token, every request needs it. Only where it `is_editable` can decisions be made. A run
+    that has changed is opened again after at most `refresh_seconds`.
     """
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        jobs = (_warm_up, _refresh, _trim_memory)
-        tasks = [asyncio.create_task(job(current, workers)) for job in jobs]
+        jobs = (
+            _warm_up(current, workers),
+            _refresh(current, workers, refresh_seconds),
+            _trim_memory(current, workers),
+        )
+        tasks = [asyncio.create_task(job) for job in jobs]
         yield
         workers.close()
         for task in tasks:
@@ -109,8 +115,8 @@ async def _trim_memory(current: CurrentRun, workers: Workers) -> None:
         await workers.run(current.opened.residency.trim, kind="small")
 
 
-async def _refresh(current: CurrentRun, workers: Workers) -> None:
+async def _refresh(current: CurrentRun, workers: Workers, every_seconds: float) -> None:
     """Opens the run again whenever it has changed."""
     while True:
-        await asyncio.sleep(_REFRESH_SECONDS)
+        await asyncio.sleep(every_seconds)
         await workers.run(current.refresh)

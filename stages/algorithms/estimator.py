@@ -23,13 +23,13 @@ from ...store.errors import ConfigError
 from .clustering.choice import Choice, choose
 from .clustering.code_lengths import Ruler
 from .clustering.consensus import Consensus
+from .clustering.k_max import usual_k_max
 from .clustering.landmarks import (
     AffinityName,
     Assigner,
     Landmarks,
     clustering_rows,
     fit_landmarks,
-    usual_k_max,
 )
 from .clustering.memberships import Memberships
 from .clustering.novelty import fit_known, novelty

@@ -1,9 +1,8 @@
 """The whole path over a store in a bucket: the same commands, the same content as on a disk."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cpp_pipe.store.kinds import EMBEDDINGS
 from cpp_pipe.store.leases import SUFFIX
 
 from ..buckets import below, change_json, new_bucket, s3_server, use_server
+from ..forked import fork
 from ..stages.shards import write_shards
 from ..stages.world import plan_of
 from .cli import DIGITS, SMALL, call, embed, fail, succeed
@@ -206,10 +206,9 @@ def test_a_ray_node_needs_no_folder_where_everything_is_in_a_bucket(both: Both, 
 def test_ray_tasks_make_the_same_content(both: Both):
     bucket = new_bucket()
     words = ["embed", "--shards", str(both.shards), *DIGITS, "--engine", "ray", "--store", bucket]
-    done = subprocess.run(
-        [sys.executable, "-m", "cpp_pipe", *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    with fork(*words) as process:
+        code, _, err = process.finish()
+    assert code == 0, err
     assert contents(bucket)["embeddings"] == contents(both.disk)["embeddings"]
 
 
@@ -219,14 +218,12 @@ def test_ray_tasks_make_the_same_content(both: Both):
 def test_another_worker_makes_the_parts_of_a_killed_one(both: Both):
     bucket = new_bucket()
     words = ["embed", "--shards", str(both.shards), *DIGITS, "--batch-size", "1"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cpp_pipe", *words, "--store", bucket], stderr=subprocess.DEVNULL
-    )
     root, began = Store(bucket).root, time.monotonic()
-    while not [path for path in below(root) if path.parent.name == "locks"]:
-        assert process.poll() is None and time.monotonic() - began < _PATIENCE_SECONDS
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    with fork(*words, "--store", bucket) as process:
+        while not [path for path in below(root) if path.parent.name == "locks"]:
+            assert process.poll() is None and time.monotonic() - began < _PATIENCE_SECONDS
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.finish()[0] == -signal.SIGKILL
     assert Store(bucket).find(EMBEDDINGS, Run.open(both.disk).record.versions["embeddings"]) is None
     left = [path for path in below(root) if path.name.endswith(SUFFIX)]
     assert root / "writers" in {path.parent for path in left}

@@ -22,12 +22,11 @@ from ..stages.shards import write_shards
 from ..stages.sources.image_files import png
 from ..store.stores import rewrite
 from .cli import call, embed, fail, succeed
-from .curation.world import make_run
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, digit_shards) -> Path:
-    return make_run(tmp_path_factory.mktemp("destinations") / "artifacts", digit_shards)
+def store(tmp_path_factory, copy_of_run) -> Path:
+    return copy_of_run(tmp_path_factory.mktemp("destinations") / "artifacts")
 
 
 # The suffix decides, or is refused.

@@ -5,7 +5,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -18,6 +17,7 @@ from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import ShardError, Store, StoreError
 from cpp_pipe.store.upkeep import verify
 
+from ..forked import fork
 from ..stages.shards import write_shards
 from ..stages.world import plan_of
 from ..waiting import wait_until
@@ -231,17 +231,11 @@ def test_a_signal_stops_cleanly_and_the_same_command_continues(
     command = [*words(shards), "--workers", workers, "--store", str(store)]
     # In a session of its own, all of whose processes get Ctrl-C from a terminal, and SIGTERM from a
     # scheduler.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cpp_pipe", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: parts_there(store) >= 1)
-    os.killpg(process.pid, number)
-    printed, errors = process.communicate(timeout=_PATIENCE_SECONDS)
-    assert process.returncode == 130, errors
+    with fork(*command) as process:
+        wait_until(lambda: parts_there(store) >= 1)
+        os.killpg(process.pid, number)
+        code, printed, errors = process.finish(_PATIENCE_SECONDS)
+    assert code == 130, errors
     assert errors.splitlines()[-1] == (
         "cpp-pipe: stopped; what is finished is kept, and the same command continues from there"
     )

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from benchmarks.chaos import Chaos
 from cpp_pipe import Run
 
+from ..forked import fork
 from ..stages.shards import write_shards
 from .cli import DIGITS, succeed
 
@@ -22,22 +21,16 @@ pytestmark = pytest.mark.slow
 _PATIENCE_SECONDS = 240
 
 
-def start(store: Path, *words: str | Path) -> subprocess.Popen:
-    """A command in a process of its own."""
-    command = [sys.executable, "-m", "cpp_pipe", *map(str, words), "--store", str(store)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def kill_when(process: subprocess.Popen, is_time: Callable[[], bool]) -> None:
-    """Kills a process, with no chance to clean up, as soon as something is seen."""
-    began = time.monotonic()
-    while not is_time():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() - began < _PATIENCE_SECONDS
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.communicate()
+def kill_when(is_time: Callable[[], bool], store: Path, *words: str | Path) -> None:
+    """Begins a command, and kills it, with no chance to clean up, as soon as something is seen."""
+    with fork(*words, "--store", store) as process:
+        began = time.monotonic()
+        while not is_time():
+            assert process.poll() is None, process.finish()
+            assert time.monotonic() - began < _PATIENCE_SECONDS
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.finish()[0] == -signal.SIGKILL
 
 
 def test_a_killed_embed_ends_with_the_same_content(tmp_path):
@@ -45,7 +38,7 @@ def test_a_killed_embed_ends_with_the_same_content(tmp_path):
     write_shards(shards, shards=8, size=60)
     words = ["embed", "--shards", shards, *DIGITS, "--batch-size", "4"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    kill_when(start(killed, *words), lambda: len(list(killed.rglob("*.part.json"))) >= 2)
+    kill_when(lambda: len(list(killed.rglob("*.part.json"))) >= 2, killed, *words)
     assert Run.open(killed).find("embeddings") is None
     assert "parts are there already" in succeed(killed, *words).err
     succeed(whole, *words)
@@ -71,7 +64,7 @@ def test_a_killed_training_ends_with_the_same_content(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for store in (killed, whole):
         succeed(store, "import", tmp_path / "x.npy", "--model", "ViT-B-32")
-    kill_when(start(killed, *words), lambda: any(killed.rglob("checkpoints/training.safetensors")))
+    kill_when(lambda: any(killed.rglob("checkpoints/training.safetensors")), killed, *words)
     assert "train: continues at step" in succeed(killed, *words).err
     succeed(whole, *words)
     one, other = Run.open(killed).artifact("heads"), Run.open(whole).artifact("heads")

@@ -1,10 +1,7 @@
 """Every file that a user has is embedded, skipped with a reason, or counted as left out."""
 
 import io
-import os
 import re
-import subprocess
-import sys
 import tarfile
 from collections import Counter
 from importlib.util import find_spec
@@ -23,6 +20,7 @@ from cpp_pipe.stages.sources.images.tree import find_images
 from cpp_pipe.stages.sources.left_out import describe_left_out
 from cpp_pipe.stages.sources.tar.listing import scan
 
+from ..forked import fork
 from ..stages.sources.image_files import png, write_image
 from ..stages.sources.raw_files import dng, jpeg
 from .cli import DIGITS, call, fail, succeed
@@ -147,13 +145,11 @@ def test_other_members_of_a_shard_are_counted(tmp_path):
 
 def without_extras(store: Path, *words: str | Path) -> str:
     """What a command prints where the extras are not installed."""
-    code = (
-        "import sys; sys.modules |= dict.fromkeys(('pillow_heif', 'rawpy')); "
-        "from cpp_pipe.__main__ import main; main()"
-    )
-    command = [sys.executable, "-c", code, *map(str, words), "--store", str(store)]
-    wide = os.environ | {"COLUMNS": "1000"}
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=wide).stdout
+    absent, wide = ["pillow_heif", "rawpy"], {"COLUMNS": "1000"}
+    with fork(*words, "--store", store, absent=absent, env=wide) as process:
+        code, out, err = process.finish()
+    assert code == 0, err
+    return out
 
 
 @pytest.mark.parametrize("flag", ["--images", "--shards", "--table"])

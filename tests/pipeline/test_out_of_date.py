@@ -15,7 +15,6 @@ from cpp_pipe.store import MissingError, QueryError, Store
 
 from ..stages.shards import write_shards
 from .cli import SMALL, call, embed, succeed
-from .curation.world import make_run
 
 BY_FEATURES = {"features", "index/features", "projection"}
 BY_SPECTRUM = {"k_curve", "hierarchy", "assignments", "assignments/levels", "captions"}
@@ -48,10 +47,10 @@ CHANGES: dict[str, tuple[tuple[str, ...], set[str]]] = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, digit_shards) -> Path:
+def whole(tmp_path_factory, copy_of_run) -> Path:
     """A store whose run holds everything."""
     folder = tmp_path_factory.mktemp("whole")
-    store = make_run(folder / "artifacts", digit_shards)
+    store = copy_of_run(folder / "artifacts")
     write_shards(folder / "more", shards=1, size=20, first=300)
     for words in (
         ("select-k", "--grid", "2,5"), ("hierarchy", "--finest", "6"), ("index",),

@@ -238,15 +238,17 @@ def test_a_sheet_of_an_image_from_a_pipe_is_drawn(made, tmp_path):
     assert done.exit_code == 0 and (tmp_path / "hits.png").stat().st_size > 1000
 
 
-def test_a_key_is_answered_without_torch(made):
+@pytest.mark.parametrize(
+    ("words", "answer"), [(["search", "--key", key_of(2)], key_of(2)), (["clusters"], "cluster")]
+)
+def test_what_needs_no_model_is_answered_without_torch(made, words, answer):
     code = (
         "import sys\nfrom cpp_pipe.pipeline.commands.app import app\n"
-        f"words = ['search', '--key', {key_of(2)!r}, '--store', {str(made / 'store')!r}]\n"
-        "app(words, standalone_mode=False)\n"
+        f"app([*{words!r}, '--store', {str(made / 'store')!r}], standalone_mode=False)\n"
         "print('loaded', *sorted({'torch', 'open_clip', 'sklearn', 'scipy'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert key_of(2) in ran.stdout and ran.stdout.splitlines()[-1].split() == ["loaded"]
+    assert answer in ran.stdout and ran.stdout.splitlines()[-1].split() == ["loaded"]
 
 
 # The index behind it.

@@ -6,8 +6,6 @@ import pty
 import re
 import select
 import struct
-import subprocess
-import sys
 import termios
 from collections.abc import Sequence
 from fcntl import ioctl
@@ -19,6 +17,7 @@ from typer.testing import CliRunner
 from cpp_pipe.pipeline.commands.app import COMMANDS, app
 from cpp_pipe.pipeline.making.progress import MODES
 
+from ..forked import fork_on
 from ..stages.sources.image_files import png
 from .cli import SMALL, call, embed, succeed
 
@@ -219,10 +218,7 @@ def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple
     unset = ("CI", "COLUMNS", "NO_COLOR")
     environment = {name: value for name, value in os.environ.items() if name not in unset}
     environment |= {"TERM": "xterm-256color", **variables}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cpp_pipe", *words],
-        stdin=follower, stdout=follower, stderr=follower, env=environment,
-    )  # fmt: skip
+    process = fork_on(follower, *words, env=environment)
     os.close(follower)
     drawn = b""
     while True:
@@ -236,7 +232,9 @@ def on_a_terminal(words: Sequence[str], columns: int, **variables: str) -> tuple
             break
         drawn += piece
     os.close(leader)
-    return process.wait(), drawn.decode()
+    process.join(120)
+    assert process.exitcode is not None
+    return process.exitcode, drawn.decode()
 
 
 def rows_of(drawn: str) -> list[str]:

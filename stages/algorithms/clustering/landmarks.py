@@ -1,6 +1,5 @@
 """Landmarks, rows that represent all: their eigenvectors and clusters, and those of other rows."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -26,11 +25,6 @@ AffinityName = Literal["auto", "consensus", "membership"]
 
 RESTARTS = 10
 """Starts of k-means on the leading eigenvectors, of which the best is kept."""
-LEAST = 30
-"""Eigenvectors kept at least, even for few rows."""
-ROWS_A_CLUSTER = 20
-"""Average landmarks per cluster at k_max clusters; half as many where k_max is less than `FEW`."""
-FEW = 100
 BLOCK_ROWS = 8192
 """Rows whose links are found at once: bounds the memory."""
 EPS_SQ = 0.1
@@ -228,16 +222,6 @@ def clustering_rows(
     if z is c or (len(z) and np.array_equal(z, c)):
         return z.astype(np.float32)
     return np.hstack([z, c]).astype(np.float32) / np.sqrt(np.float32(2))
-
-
-def usual_k_max(rows: int, landmarks: int) -> int:
-    """Default number of eigenvectors, for `rows` rows and at most `landmarks` landmarks.
-
-    Enough for twice √rows clusters, as long as each then has some landmarks.
-    """
-    most = min(rows, landmarks)
-    usual = min(2 * math.isqrt(rows), max(FEW, most // ROWS_A_CLUSTER), 2 * most // ROWS_A_CLUSTER)
-    return min(max(LEAST, usual), most)
 
 
 def fit_landmarks(

@@ -10,12 +10,12 @@ from PIL import Image
 
 from ...stages.sources.image_files import png
 from ..cli import body, embed, fail, succeed
-from .world import artifact, make_run, members, plain_tar, rows_by_key
+from .world import artifact, members, plain_tar, rows_by_key
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, digit_shards) -> Path:
-    return make_run(tmp_path_factory.mktemp("curate") / "artifacts", digit_shards)
+def store(tmp_path_factory, copy_of_run) -> Path:
+    return copy_of_run(tmp_path_factory.mktemp("curate") / "artifacts")
 
 
 @pytest.fixture

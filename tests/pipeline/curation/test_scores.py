@@ -18,16 +18,16 @@ from cpp_pipe.store.upkeep import verify
 
 from ...stages.shards import write_shards
 from ..cli import body, embed, fail, succeed
-from .world import make_run, members
+from .world import members
 
 SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, digit_shards) -> Path:
+def made(tmp_path_factory, copy_of_run) -> Path:
     """A store with clusters and three artifacts of scores."""
     folder = tmp_path_factory.mktemp("scores")
-    store = make_run(folder / "artifacts", digit_shards)
+    store = copy_of_run(folder / "artifacts")
     save_file({"weight": np.linspace(-1, 1, SIZE)[None]}, folder / "liked.safetensors")
     succeed(store, "score")
     succeed(store, "score", "--name", "zero", "--text", "zero", "--not", "one")

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,20 +22,26 @@ from ..test_clusters import groups
 GROUPS = 4
 
 
-@pytest.fixture
-def store(tmp_path) -> Path:
-    """A store of 120 rows in four clusters."""
+@pytest.fixture(scope="module")
+def assigned(tmp_path_factory) -> Path:
+    """A store of 120 rows in four clusters. Read-only."""
     labels = [f"g{row % GROUPS}" for row in range(120)]
+    folder = tmp_path_factory.mktemp("assigned")
     np.savez(
-        tmp_path / "rows.npz",
+        folder / "rows.npz",
         x=groups(120, GROUPS, 0),
         key=[f"a{i}" for i in range(120)],
         label=labels,
     )
-    folder = tmp_path / "artifacts"
-    succeed(folder, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
-    succeed(folder, "assign", "--k", str(GROUPS))
-    return folder
+    succeed(folder / "artifacts", "import", folder / "rows.npz", "--model", "ViT-B-32")
+    succeed(folder / "artifacts", "assign", "--k", str(GROUPS))
+    return folder / "artifacts"
+
+
+@pytest.fixture
+def store(assigned, tmp_path) -> Path:
+    """A copy of it, in which decisions are made."""
+    return shutil.copytree(assigned, tmp_path / "artifacts", symlinks=True)
 
 
 def clusters(store: Path, *flags: str) -> dict[int, dict]:

@@ -13,13 +13,12 @@ from cpp_pipe.pipeline.exports.folders import plain
 from cpp_pipe.store import Store
 
 from ..cli import DIGITS, fail, succeed
-from ..curation.world import make_run
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, digit_shards) -> Path:
+def store(tmp_path_factory, copy_of_run) -> Path:
     """A run of digits in shards, with a name, a tag and an exclusion."""
-    made = make_run(tmp_path_factory.mktemp("folders") / "artifacts", digit_shards)
+    made = copy_of_run(tmp_path_factory.mktemp("folders") / "artifacts")
     edits = Run.open(Store(made)).edits
     first = Run.open(Store(made)).artifact("assignments").column("cluster")[0]
     edits.name(first, "rings / <circles>")

@@ -30,7 +30,6 @@ from cpp_pipe.pipeline.view.images import read_row
 from cpp_pipe.store import MissingError, Store
 
 from ..cli import DIGITS, fail, succeed
-from ..curation.world import make_run
 
 FORMS = ("coco", "imagefolder", "webdataset", "huggingface")
 EXCLUDED = 5
@@ -58,9 +57,9 @@ print("found", json.dumps({"rows": rows, "types": types, "raw": raw}))
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, digit_shards) -> Path:
+def store(tmp_path_factory, copy_of_run) -> Path:
     """A run of digits with a name that two clusters share, a tag and an exclusion."""
-    made = make_run(tmp_path_factory.mktemp("labelled") / "artifacts", digit_shards)
+    made = copy_of_run(tmp_path_factory.mktemp("labelled") / "artifacts")
     run = Run.open(Store(made))
     clusters = run.artifact("assignments").column("cluster")
     other = next(number for number in clusters if number != clusters[0])

@@ -13,14 +13,13 @@ from cpp_pipe.stages.contract import Silent
 from cpp_pipe.store import Store
 
 from ..cli import fail, succeed
-from ..curation.world import make_run
 from .contents import Page
 
 
 @pytest.fixture(scope="module")
-def decided(tmp_path_factory, digit_shards):
+def decided(tmp_path_factory, copy_of_run):
     """A run of digits in which clusters were merged and named, images tagged and excluded."""
-    store = make_run(tmp_path_factory.mktemp("decided") / "artifacts", digit_shards)
+    store = copy_of_run(tmp_path_factory.mktemp("decided") / "artifacts")
     run = Run.open(Store(store))
     cluster = np.array(run.artifact("assignments").column("cluster"))
     first, second, third = (np.argsort(-np.bincount(cluster), kind="stable")[:3]).tolist()

@@ -12,14 +12,16 @@ from urllib.parse import unquote
 
 import httpx
 
-COMMAND = [sys.executable, "-m", "cpp_pipe", "serve", "--port", "0", "--no-make"]
+from ...forked import Forked, fork
+
+WORDS = ["serve", "--port", "0", "--no-make"]
 
 
 @dataclass
 class ServerProcess:
     """A server that has printed its address, and a client that sends its token."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Forked
     printed: str
     """The line on stdout."""
     client: httpx.Client = field(init=False)
@@ -50,6 +52,7 @@ class ServerProcess:
 
     def stop(self, signum: int) -> tuple[int, str, str]:
         """Sends a signal; returns the exit code, and the rest of stdout and of stderr."""
+        assert isinstance(self.process, subprocess.Popen)
         self.process.send_signal(signum)
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
@@ -61,7 +64,7 @@ def start(
 ) -> Iterator[ServerProcess]:
     """A server over a run of a store, until the end of the block."""
     process = subprocess.Popen(
-        [*COMMAND, "--store", str(store), *flags],
+        [sys.executable, "-m", "cpp_pipe", *WORDS, "--store", str(store), *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -80,3 +83,14 @@ def start(
     finally:
         process.kill()
         process.communicate()
+
+
+@contextlib.contextmanager
+def fork_server(store: Path, *flags: str) -> Iterator[ServerProcess]:
+    """The same without the seconds in which a process loads its libraries."""
+    with fork(*WORDS, "--store", store, *flags) as process:
+        printed = process.stdout.readline().strip()
+        assert printed, process.stderr.read()
+        server = ServerProcess(process, printed)
+        with server.client:
+            yield server

@@ -7,8 +7,6 @@ was opened, or a message that says what is wrong.
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +14,10 @@ import pytest
 
 from cpp_pipe.store import Store
 
+from ...forked import fork
 from ...waiting import wait_until
 from ..cli import succeed
-from .process import ServerProcess, start
+from .process import ServerProcess, fork_server
 from .server import WORDS
 from .test_images import encoded
 
@@ -41,11 +40,14 @@ PATHS = (
     "/",
 )
 
+OFTEN = ("--refresh", "0.2")
+"""So that changes are soon seen."""
+
 
 @pytest.fixture
 def server(own_store) -> Iterator[ServerProcess]:
     """A server over a store that the test changes."""
-    with start(own_store) as running:
+    with fork_server(own_store, *OFTEN) as running:
         yield running
 
 
@@ -68,11 +70,9 @@ def versions(store: Path, slot: str) -> str:
 
 def command(store: Path, *words: str) -> None:
     """Runs a command in another process."""
-    subprocess.run(
-        [sys.executable, "-m", "cpp_pipe", *words, "--store", str(store)],
-        check=True,
-        capture_output=True,
-    )
+    with fork(*words, "--store", store) as running:
+        code, _, err = running.finish()
+        assert code == 0, err
 
 
 def test_a_run_that_is_pointed_elsewhere_while_gc_removes_what_is_served(server, own_store):
@@ -176,7 +176,7 @@ def test_images_that_are_replaced_by_others_are_not_shown_as_the_old_ones(tmp_pa
         (folder / f"{number:02d}.jpg").write_bytes(encoded(40, 30))
     succeed(store, "embed", "--images", folder, "--model", "digits-clip", "--pretrained", "shipped")
     succeed(store, "assign", "--k", "2")
-    with start(store) as server:
+    with fork_server(store, *OFTEN) as server:
         shown = [server.client.get(f"/api/pictures/{row}").status_code for row in range(24)]
         assert shown == [200] * 24
         (folder / "00.jpg").write_bytes(encoded(400, 300))

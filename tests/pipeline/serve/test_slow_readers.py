@@ -80,6 +80,7 @@ def test_a_slow_client_gets_the_whole_answer(finished, monkeypatch):
     monkeypatch.setattr(server_module, "WRITE_SECONDS", 1.0)
     with serve(finished) as server:
         expected = server.get("/openapi.json").content
+        began = time.monotonic()
         with connect(server.port) as bare:
             bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
             request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n"
@@ -87,7 +88,8 @@ def test_a_slow_client_gets_the_whole_answer(finished, monkeypatch):
             received = bytearray()
             while piece := bare.recv(2**18):
                 received += piece
-                time.sleep(0.1)  # longer than WRITE_SECONDS altogether
+                time.sleep(0.02)
+        assert time.monotonic() - began > 1.5, "longer than WRITE_SECONDS altogether"
         assert bytes(received).count(expected) == MANY + 1
 
 

@@ -13,13 +13,12 @@ from cpp_pipe.pipeline.view.facts import find_absences, list_versions
 
 from ...store.stores import rewrite
 from ..cli import succeed
-from ..curation.world import make_run
 
 
 @pytest.fixture
-def store(tmp_path, digit_shards):
+def store(tmp_path, copy_of_run):
     """A run with five clusters, captions and a curve."""
-    made = make_run(tmp_path / "artifacts", digit_shards)
+    made = copy_of_run(tmp_path / "artifacts")
     succeed(made, "select-k", "--grid", "2,5,10")
     return made
 

@@ -16,7 +16,6 @@ from cpp_pipe.pipeline.view.verdict import read_verdict
 from cpp_pipe.stages.curve_figure import draw_curve
 
 from ..cli import SMALL, succeed
-from ..curation.world import make_run
 
 RULES: list[tuple[str, ...]] = [
     ("--rule", "code", "--resamples", "0"),
@@ -27,8 +26,8 @@ RULES: list[tuple[str, ...]] = [
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory, digit_shards) -> Path:
-    return make_run(tmp_path_factory.mktemp("digits") / "artifacts", digit_shards)
+def digits(tmp_path_factory, copy_of_run) -> Path:
+    return copy_of_run(tmp_path_factory.mktemp("digits") / "artifacts")
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,20 @@ import torch.distributed as dist
 from tests.stages.algorithms.test_distributed import train
 
 dist.init_process_group("gloo")
-result = train(json.loads(sys.argv[1]))
+results = [train(settings) for settings in json.loads(sys.argv[1])]
 if dist.get_rank() == 0:
-    print(json.dumps({**result, "size": dist.get_world_size()}))
+    print(json.dumps([{**result, "size": dist.get_world_size()} for result in results]))
 dist.barrier()  # the last process would end with an abort
 dist.destroy_process_group()
 """
 ROOT = Path(__file__).resolve().parents[3]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "all columns": {"columns": 0},
+    "sampled columns": {"columns": 7},
+    "warm-up, sgd": {
+        "start": "random", "optimizer": "sgd", "lr": 0.01, "warmup_steps": 3, "columns": 0,
+    },
+}  # fmt: skip
 SMALL = {"hidden": 24, "features": 6, "batch": 32, "epochs": 4, "eta": 0.175, "seed": 3}
 
 
@@ -37,11 +44,13 @@ def train(settings: dict[str, Any]) -> dict[str, Any]:
     return {"losses": losses, "state": state}
 
 
-def train_with_two(settings: dict[str, Any]) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def made_by_two() -> dict[str, dict[str, Any]]:
+    """The same by two processes, which start once for all settings."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node=2", "--no-python", sys.executable, "-c", WORKER]
     done = subprocess.run(
-        [*command, json.dumps(settings)],
+        [*command, json.dumps(list(SETTINGS.values()))],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
         cwd=ROOT,
         capture_output=True,
@@ -50,25 +59,20 @@ def train_with_two(settings: dict[str, Any]) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    results = json.loads(done.stdout.strip().splitlines()[-1])
+    return dict(zip(SETTINGS, results, strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"columns": 0},
-        {"columns": 7},
-        {"start": "random", "optimizer": "sgd", "lr": 0.01, "warmup_steps": 3, "columns": 0},
-    ],
-    ids=["all columns", "sampled columns", "warm-up, sgd"],
-)
-def test_two_processes_take_the_steps_of_one(settings: dict[str, Any]) -> None:
-    one, two = train(settings), train_with_two(settings)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_processes_take_the_steps_of_one(
+    name: str, made_by_two: dict[str, dict[str, Any]]
+) -> None:
+    one, two = train(SETTINGS[name]), made_by_two[name]
     assert two["size"] == 2
     for ours, theirs in zip(two["losses"], one["losses"], strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
     # Adam divides a gradient by its size: where it is nearly zero, its rounding, which differs
     # between processors, moves a weight by a share of the rate.
-    for name, values in one["state"].items():
-        assert two["state"][name] == pytest.approx(values, abs=5e-5), name
+    for weight, values in one["state"].items():
+        assert two["state"][weight] == pytest.approx(values, abs=5e-5), weight

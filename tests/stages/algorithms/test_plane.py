@@ -25,7 +25,9 @@ def nearest_of_own(xy: np.ndarray, which: np.ndarray) -> float:
     return float((which[apart.argmin(1)] == which).mean())
 
 
-@pytest.mark.parametrize("method", ["tsne", pytest.param("umap", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["tsne", pytest.param("umap", marks=[pytest.mark.slow, pytest.mark.umap])]
+)
 def test_groups_stay_together(method):
     if method == "umap":
         pytest.importorskip("umap", reason="the extra cpp-pipe[map] is not installed")

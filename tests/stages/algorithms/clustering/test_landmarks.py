@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.algorithms.clustering import landmarks as module
 from cpp_pipe.stages.algorithms.clustering import memberships
 from cpp_pipe.stages.algorithms.clustering.consensus import Consensus
+from cpp_pipe.stages.algorithms.clustering.k_max import FEW, LEAST, ROWS_A_CLUSTER, usual_k_max
 from cpp_pipe.stages.algorithms.clustering.kmeans import nearest
 from cpp_pipe.stages.algorithms.clustering.landmarks import (
     AffinityName,
@@ -14,7 +14,6 @@ from cpp_pipe.stages.algorithms.clustering.landmarks import (
     Partition,
     clustering_rows,
     fit_landmarks,
-    usual_k_max,
 )
 from cpp_pipe.stages.algorithms.clustering.memberships import Memberships
 from cpp_pipe.stages.algorithms.clustering.spectral import spectral_rows
@@ -296,11 +295,11 @@ def test_auto_takes_the_consensus_for_blobs() -> None:
 def test_usually_there_are_no_more_eigenvectors_than_landmarks(rows: int, landmarks: int) -> None:
     k_max = usual_k_max(rows, landmarks)
     assert 1 <= k_max <= min(rows, landmarks)
-    assert k_max >= min(rows, landmarks, module.LEAST)
-    if k_max > module.LEAST:
+    assert k_max >= min(rows, landmarks, LEAST)
+    if k_max > LEAST:
         assert k_max <= 2 * rows**0.5
         each = min(rows, landmarks) / k_max
-        assert each >= module.ROWS_A_CLUSTER / (1 if k_max > module.FEW else 2)
+        assert each >= ROWS_A_CLUSTER / (1 if k_max > FEW else 2)
     assert k_max <= usual_k_max(rows + 1, landmarks)
 
 

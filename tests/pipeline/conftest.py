@@ -1,0 +1,16 @@
+"""Runs that tests of many modules begin with."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .curation.world import make_run
+
+
+@pytest.fixture(scope="session")
+def copy_of_run(tmp_path_factory, digit_shards) -> Callable[[Path], Path]:
+    """Copies a small run of digits with clusters and captions, made once, to a folder."""
+    made = make_run(tmp_path_factory.mktemp("run") / "artifacts", digit_shards)
+    return lambda folder: shutil.copytree(made, folder, symlinks=True)

@@ -42,6 +42,7 @@ def test_a_text_that_is_cut_is_said_by_the_command_and_in_python(store, caplog):
 def test_a_text_of_exactly_the_length_that_is_read_is_not_cut(store, words, is_cut):
     text = " ".join(["seven"] * words)
     encoder = Run.open(store).encoder
+    assert encoder.tokenizer is not None
     assert encoder.tokenizer([""]).shape[1] == 16  # two of them mark the ends
     assert encoder.cut_texts([text, "short"]) == ([text] if is_cut else [])
 

@@ -151,4 +151,5 @@ def _note(texts: list[str], encoded: list[str], encoder: Encoder, options: dict[
     """Tokens of texts; notes those that are encoded, and not only measured."""
     if not options and texts != [""]:
         encoded += texts
+    assert encoder.tokenizer is not None
     return encoder.tokenizer(texts, **options)

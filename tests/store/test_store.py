@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from cpp_pipe.store.backend import backend_of
 from cpp_pipe.store.digest import digest_json
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.manifest import Manifest, PartRecord
-from cpp_pipe.store.paths import is_in_bucket
+from cpp_pipe.store.paths import StorePath, is_in_bucket
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from .stores import (
@@ -143,6 +144,13 @@ def test_a_quick_verify_names_missing_and_truncated_files_and_reads_none(root):
     assert "missing" in faults[gone] and "bytes instead of" in faults[cut]
 
 
+def _date(path: StorePath, age: float) -> None:
+    """Makes a file so many seconds old."""
+    assert isinstance(path, Path), "in a bucket a file has no such date"
+    moment = time.time() - age
+    os.utime(path, (moment, moment))
+
+
 def test_a_manifest_that_was_written_to_is_read_again(root):
     artifact = publish(Store(root))
     path = artifact.folder / "manifest.json"
@@ -150,10 +158,10 @@ def test_a_manifest_that_was_written_to_is_read_again(root):
         pytest.skip("manifests in a bucket are read each time")
     before = path.read_text()
     for age in (3600, 1800):  # long ago, so that it may be kept
-        os.utime(path, (time.time() - age,) * 2)
+        _date(path, age)
         assert Artifact(artifact.folder).manifest.stage == artifact.manifest.stage
     path.write_text(before.replace('"format": 1', '"format": 7'))
-    os.utime(path, (time.time() - 900,) * 2)
+    _date(path, 900)
     with pytest.raises(StoreError, match="in format 7"):
         _ = Artifact(artifact.folder).manifest
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpp_pipe.stages.algorithms.clustering import landmarks as module
 from cpp_pipe.stages.algorithms.clustering import memberships
 from cpp_pipe.stages.algorithms.clustering.consensus import Consensus
 from cpp_pipe.stages.algorithms.clustering.k_max import FEW, LEAST, ROWS_A_CLUSTER, usual_k_max

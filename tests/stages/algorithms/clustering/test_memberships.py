@@ -289,5 +289,5 @@ def test_blocks_give_the_averages_of_whole_rows(
     links = affinity.links(points, [table[:, :2], table[:, 2:]])
     found = np.concatenate([links.average(0), links.average(1)], axis=1)
     # Exponents are float32: of 1/eta, with three roundings.
-    atol = 10 * np.finfo(np.float32).eps / min(eta, 0.1)
+    atol = 10 * float(np.finfo(np.float32).eps) / min(eta, 0.1)
     np.testing.assert_allclose(found, kernel @ table / kernel.sum(1, keepdims=True), atol=atol)

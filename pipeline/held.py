@@ -95,6 +95,8 @@ class Held:
         return "behind" if "behind" in states and not artifact.kind.is_fitted else "current"
 
     def _judge_input(self, artifact: Artifact, used: Input, slot: str) -> State:
+        if artifact.kind is WORDS and used.kind == EMBEDDINGS.name:
+            return "current" if self._embeds_texts_as(used) else "out of date"
         held = self.find(slot)
         if held is None:
             return "out of date"
@@ -103,12 +105,28 @@ class Held:
                 _require_same_rows(artifact, held)
             return self.state(slot)
         old = self._store.find(KINDS[used.kind], used.version)
-        if artifact.kind is WORDS and old is not None:
-            return "current" if _text_tower(old) == _text_tower(held) else "out of date"
         least = artifact.kind.least_kept or 1.0
         if old is None or share_kept(self._store, old, held) < least:
             return "out of date"
         return "behind" if self.state(slot) != "out of date" else "out of date"
+
+    def _embeds_texts_as(self, used: Input) -> bool:
+        """Whether any embeddings of the run are those, or of a model that embeds texts as theirs.
+
+        Words depend on no image, so that runs share them, each with its own embeddings.
+        """
+        old = self._store.find(EMBEDDINGS, used.version)
+        for slot in self._versions:
+            if split_slot(slot)[0] != EMBEDDINGS.name:
+                continue
+            held = self.find(slot)
+            if held is None or self.state(slot) == "out of date":
+                continue
+            if held.content == used.content:
+                return True
+            if old is not None and _text_tower(old) == _text_tower(held):
+                return True
+        return False
 
 
 def _require_same_rows(artifact: Artifact, source: Artifact) -> None:

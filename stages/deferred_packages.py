@@ -109,6 +109,13 @@ def _run(module: _Deferred) -> None:
         spec = module.__spec__
         assert spec is not None and isinstance(spec.loader, _DeferringLoader)
         loader = spec.loader.loader
+        deferring = spec.loader
         object.__setattr__(module, "__class__", ModuleType)
         module.__loader__ = spec.loader = loader
-        loader.exec_module(module)
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            # The next use runs it again, and says why it fails.
+            module.__loader__ = spec.loader = deferring
+            object.__setattr__(module, "__class__", _Deferred)
+            raise

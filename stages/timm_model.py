@@ -52,7 +52,9 @@ def load_timm_model(
         from timm.data.transforms import MaybeToTensor
         from timm.data.transforms_factory import create_transform
 
-        if ":" not in name:
+        if ":" in name:
+            import_architecture("")  # of any module: the hub says which
+        else:
             _require_known(timm, model, name, has_file="weights" in files)
         network = _create(timm, name, files.get("weights"))
         network = network.eval().requires_grad_(False).to(device)

@@ -48,9 +48,12 @@ class Artifact:
         path = self.folder / MANIFEST
         if not isinstance(path, Path) or is_in_bucket(path) or not path.is_file():
             return _read_manifest(path)
-        at = stamp(path)
+        try:
+            at, written = stamp(path), path.stat().st_mtime_ns
+        except OSError:  # it has just been removed: reading says so
+            return _read_manifest(path)
         # The time of a file has steps: one that was just written may change and keep its stamp.
-        is_settled = time.time_ns() - path.stat().st_mtime_ns > _STEP_NS
+        is_settled = time.time_ns() - written > _STEP_NS
         return _read_unchanged(path, at) if is_settled else _read_manifest(path)
 
     @property
@@ -243,7 +246,7 @@ def _read_manifest(path: StorePath) -> Manifest:
     return manifest
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _read_unchanged(path: Path, at: Stamp) -> Manifest:
     """A manifest on a disk, read once while its file stays as it is.
 

@@ -130,9 +130,14 @@ def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:
 
 
 def _check_tensors(path: Path, spec: Tensors) -> None:
+    import numpy as np
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
         absent = sorted(set(spec.names) - set(file.keys()))
-    if absent:
-        raise StoreError(f"{path.name} lacks the tensors {', '.join(absent)}")
+        if absent:
+            raise StoreError(f"{path.name} lacks the tensors {', '.join(absent)}")
+        for name in sorted(file.keys()):
+            values = file.get_tensor(name)
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise StoreError(f"{path.name} has values of {name} that are not finite")

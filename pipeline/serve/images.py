@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SIZES = (128, 256, 1280)
 """Pixels: of the shorter side for small images, of the longer side for the large one."""
 
+DRAWING = 2
+"""Raised when small images are drawn otherwise: browsers keep those of before."""
+
 MAX_BYTES = 64 * 2**20
 """Of small images in memory: some 10,000 of them."""
 
@@ -73,15 +76,18 @@ class Images:
                 self._store((row, size), image)
         return image
 
-    def strip(self, rows: Sequence[int]) -> bytes:
+    def strip(self, rows: Sequence[int]) -> tuple[bytes, bool]:
         """Some images side by side in one JPEG, each a square of `STRIP_SIDE` pixels.
 
-        An image that cannot be read is grey; MissingError if none of them can.
+        Also whether all could be read: one that cannot is grey. MissingError if none of them can,
+        or one does not exist.
         """
         from PIL import Image, ImageOps
 
         strip = Image.new("RGB", (STRIP_SIDE * len(rows), STRIP_SIDE), _GREY)
         troubles = []
+        for row in rows:
+            self._require(row)
         for place, row in enumerate(rows):
             try:
                 data, _ = self.get(row, SIZES[0])
@@ -96,7 +102,7 @@ class Images:
             raise troubles[0]
         encoded = io.BytesIO()
         strip.save(encoded, "JPEG", quality=_QUALITY)
-        return encoded.getvalue()
+        return encoded.getvalue(), not troubles
 
     def original(self, row: int) -> tuple[bytes, str]:
         """The bytes that were embedded, with their media type; MissingError if they are gone.
@@ -111,9 +117,12 @@ class Images:
             decode_row(data, row)  # nothing but images leaves here
         return data, "application/octet-stream"
 
-    def _read(self, row: int) -> bytes:
+    def _require(self, row: int) -> None:
         if not 0 <= row < self._embeddings.rows:
             raise MissingError(f"row must be from 0 to {self._embeddings.rows - 1}, got {row}")
+
+    def _read(self, row: int) -> bytes:
+        self._require(row)
         (columns,) = self._rows.read([row], IMAGE_COLUMNS)
         return read_image(self._embeddings, self._sources, row, columns)
 

@@ -10,7 +10,7 @@ def to_json_value(value: Any) -> Any:
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [to_json_value(item) for item in value]
     if isinstance(value, dict):
         return {to_json_value(key): to_json_value(item) for key, item in value.items()}

@@ -28,7 +28,7 @@ from .decided import DECIDED, Decided
 from .decisions import Decisions
 from .finder import Finder
 from .groups import ImageSets
-from .images import MAX_BYTES, Images
+from .images import DRAWING, MAX_BYTES, Images
 from .places import Places, split_place
 from .residency import Residency
 from .responses import CachedAnswers
@@ -167,7 +167,8 @@ def generation_of(run: Run) -> str:
     versions = {
         slot: version for slot, version in run.record.versions.items() if not slot.startswith(KEPT)
     }
-    return digest_json({"run": run.record.name, "versions": versions})[:12]
+    state = {"run": run.record.name, "versions": versions, "drawing": DRAWING}
+    return digest_json(state)[:12]
 
 
 class CurrentRun:

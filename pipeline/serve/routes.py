@@ -1,6 +1,5 @@
 """Routes of a run and its clusters."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -36,6 +35,8 @@ from .workers import Workers
 
 _FIRST_IMAGES, _FIRST_CLUSTERS = 120, 24
 """Of the grid and of the list beside it: what a large screen shows at first, and some more."""
+_FIRST_UNREADABLE = 10
+"""After so many the images are taken to be gone."""
 
 GroupingFlag = Annotated[
     str | None,
@@ -198,13 +199,12 @@ def prepare_answers(opened: OpenRun) -> None:
     _cache(opened, "run", DECIDED, describe_run)
     for grouping in groupings:
         describe_set(opened, find_set(opened, SetQuery(grouping=grouping)))
-    _draw_images(opened, groupings[-1])
-    for grouping in groupings:
         opened.products(grouping)
+    _draw_images(opened, groupings[-1])
 
 
 def _draw_images(opened: OpenRun, grouping: str) -> None:
-    """Draws the small images that the page shows first; none where they cannot be read."""
+    """Draws the small images that the page shows first; gives up where most cannot be read."""
     first = find_set(opened, SetQuery(grouping=grouping))
     cards = {card.id: card for card in opened.clusters.cards(grouping)}
     beside = [
@@ -212,9 +212,14 @@ def _draw_images(opened: OpenRun, grouping: str) -> None:
         for section in first.sections[:_FIRST_CLUSTERS]
         for member in cards[section.cluster].typical
     ]
-    with contextlib.suppress(MissingError):
-        for row in [*first.rows[:_FIRST_IMAGES].tolist(), *beside]:
+    unreadable = 0
+    for row in [*first.rows[:_FIRST_IMAGES].tolist(), *beside]:
+        try:
             opened.images.get(row, SIZES[0])
+        except MissingError:
+            unreadable += 1
+            if unreadable > _FIRST_UNREADABLE:
+                return
 
 
 def _cache(

@@ -13,7 +13,7 @@ from ..view.query import Example, Question, space_for
 from .decided import DECIDED
 from .finder import MAX_UPLOAD_BYTES, encode_vector
 from .image_facts import describe_image, list_found, need_row
-from .images import MEDIA_TYPES
+from .images import DRAWING, MEDIA_TYPES
 from .models import MAX_ROWS, Hits, ImageFacts, SearchOptions, SearchQuery, Space
 from .open_run import CurrentRun, OpenRun
 from .request_body import Bodies
@@ -114,7 +114,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
     ) -> Response:
         """The image of a row, resized."""
         opened = current.opened
-        tag = f'"{opened.embeddings.version}-{row}-{size}"'
+        tag = f'"{opened.embeddings.version}-{row}-{size}-{DRAWING}"'
         is_fixed = v == opened.generation
         headers = {"etag": tag, "cache-control": FOREVER if is_fixed else "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
@@ -137,9 +137,11 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
     ) -> Response:
         """Small images of some rows side by side, in the order given: one answer for a cluster."""
         opened = current.opened
-        caching = FOREVER if v == opened.generation else "private, no-cache"
-        data = await workers.run(opened.images.strip, row, kind="images")
-        return Response(data, media_type="image/jpeg", headers={"cache-control": caching})
+        data, is_whole = await workers.run(opened.images.strip, row, kind="images")
+        # What cannot be read now may be readable later.
+        is_fixed = is_whole and v == opened.generation
+        headers = {"cache-control": FOREVER if is_fixed else "no-store"}
+        return Response(data, media_type="image/jpeg", headers=headers)
 
     @app.get(
         "/api/pictures/{row}/original",

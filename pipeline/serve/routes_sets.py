@@ -11,6 +11,7 @@ from ..view.column_facts import describe_columns
 from .comparison import compare_clusters
 from .damage import reading
 from .image_sets import describe_set, find_set, list_images
+from .json_values import to_json_value
 from .open_run import CurrentRun, OpenRun
 from .responses import BINARY, ERROR_RESPONSES, NUMBERS, CachedAnswer, json_response, to_json
 from .routes import ClusterGroupingFlag
@@ -89,4 +90,4 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
 def _columns(opened: OpenRun) -> Columns:
     with reading(opened.embeddings):
         found = describe_columns(opened.run)
-    return Columns(columns=[Column(**asdict(column)) for column in found])
+    return Columns(columns=[Column(**to_json_value(asdict(column))) for column in found])

@@ -2,16 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...stages.artifact_rows import pick_evenly
+from ...stages.score_columns import MEASURED
 from ...store import Artifact
 from .columns import SAMPLE_COLUMNS, read_column
 from .conditions import FIELD, finite_number
+from .extra_fields import parse_extra
 from .opened_run import OpenedRun
 from .scores import read_score, slots_of_scores
 
@@ -23,8 +25,8 @@ MAX_VALUES = 50
 
 _NUMBERS = ("width", "height")
 _TEXTS = ("label", "shard", "caption", "url")
-_MOST_READ = 200_000
-"""Rows whose JSON fields are read; of more rows, those at even distances."""
+MOST_READ = 200_000
+"""Rows whose texts and JSON fields are read; of more rows, those at even distances."""
 
 _MOST_FIELDS = 100
 
@@ -54,7 +56,7 @@ def describe_columns(run: OpenedRun) -> list[ColumnFacts]:
     ]
     facts += [_of_numbers(name, read_column(embeddings, name)) for name in _NUMBERS]
     facts += [_of_texts(name, _count_texts(embeddings, name)) for name in _TEXTS]
-    facts += _describe_fields(embeddings)
+    facts += _describe_fields(embeddings, {*SAMPLE_COLUMNS, *MEASURED, *slots_of_scores(run)})
     return [each for each in facts if each is not None]
 
 
@@ -78,18 +80,17 @@ def _of_texts(name: str, counts: Counter[str]) -> ColumnFacts | None:
 
 def _count_texts(embeddings: Artifact, name: str) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for part in embeddings.parts:
-        column = embeddings.table(part.name, columns=[name]).column(0).drop_null()
-        for pair in column.value_counts().to_pylist():
-            counts[pair["values"]] += pair["counts"]
+    for column in _columns(embeddings, name):
+        counts.update(text for text in column.to_pylist() if text is not None)
     return counts
 
 
-def _describe_fields(embeddings: Artifact) -> list[ColumnFacts | None]:
-    """The JSON fields that came with the images."""
+def _describe_fields(embeddings: Artifact, taken: Set[str]) -> list[ColumnFacts | None]:
+    """The JSON fields that came with the images; names that are taken mean something else."""
     numbers: dict[str, list[float]] = {}
     texts: dict[str, Counter[str]] = {}
-    for fields in _read_fields(embeddings):
+    texts_of_rows = (text for column in _columns(embeddings, "extra") for text in column)
+    for fields in (parse_extra(text.as_py()) for text in texts_of_rows):
         for name, value in fields.items():
             if isinstance(value, list | dict) or value is None:
                 continue
@@ -102,7 +103,7 @@ def _describe_fields(embeddings: Artifact) -> list[ColumnFacts | None]:
             texts.setdefault(name, Counter())[written] += 1
     facts: list[ColumnFacts | None] = []
     for name, counts in texts.items():
-        shown = f"{FIELD}{name}" if name in SAMPLE_COLUMNS else name
+        shown = f"{FIELD}{name}" if name in taken or name.startswith(FIELD) else name
         values = numbers.get(name, [])
         is_number = len(values) == counts.total()
         facts.append(
@@ -111,10 +112,11 @@ def _describe_fields(embeddings: Artifact) -> list[ColumnFacts | None]:
     return facts
 
 
-def _read_fields(embeddings: Artifact) -> Iterator[dict[str, Any]]:
-    share = min(1.0, _MOST_READ / max(1, embeddings.rows))
+def _columns(embeddings: Artifact, name: str) -> "Iterator[pa.ChunkedArray]":
+    """A column of each part: of all rows, or of `MOST_READ` at even distances."""
+    share = min(1.0, MOST_READ / max(1, embeddings.rows))
     for part in embeddings.parts:
-        column: pa.ChunkedArray = embeddings.table(part.name, columns=["extra"]).column(0)
+        column = embeddings.table(part.name, columns=[name]).column(0)
         if share < 1:
             column = column.take(pick_evenly(np.arange(len(column)), int(share * len(column)) + 1))
-        yield from map(json.loads, column.to_pylist())
+        yield column

@@ -30,7 +30,10 @@ def read_verdict(curve: Artifact) -> KVerdict:
 def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
     """The verdict on a curve that was read from an artifact."""
     facts = artifact.facts
-    k, best, is_by_code = int(facts["chosen"]), curve.shortest, facts["decided_by"] == "code"
+    # Earlier curves were judged by the code alone, and without a second opinion.
+    is_by_code = facts.get("decided_by", "code") == "code"
+    k, best = int(facts["chosen"]), curve.shortest
+    low, high = facts.get("span_low", k), facts.get("span_high", k)
     saved = 1 - best.nats / facts["one_cluster_nats"] if facts["one_cluster_nats"] else 0.0
     side = "shorter" if saved >= 0 else "longer"
     code = (
@@ -38,7 +41,7 @@ def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
         f"{abs(saved):.1%} {side} than none at all"
     )
     if is_by_code:
-        others = _by_code(curve, facts["resamples"], facts["bic"])
+        others = _by_code(curve, facts["resamples"], facts.get("bic"))
     else:
         clear = artifact.manifest.config["clear"]
         others = [f"which is less than {clear:.0%} shorter, so the code is no guide"]
@@ -47,7 +50,7 @@ def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
     sentence = "; ".join(
         [
             f"{counted(k, 'cluster')}, by {rule}: " + ", ".join([code, *others]),
-            *_second_opinion(facts["communities"], k, facts["span_low"], facts["span_high"]),
+            *_second_opinion(facts.get("communities"), k, low, high),
         ]
     )
     advice = ""

@@ -175,8 +175,10 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     list.insertBefore(tile, next ?? null);
     const item = pages.find(index);
     if (item) fill(tile, item, index);
-    else pages.load(index).then((loaded) => { if (loaded && tiles.get(index) === tile) fill(tile, loaded, index); }, (error) => {
-      tile.replaceChildren(h("span", { class: "gone", role: "img", "aria-label": error.message }, "cannot be read"));
+    else pages.load(index).then((loaded) => { if (loaded && tiles.get(index) === tile) fill(tile, loaded, index); }, () => {
+      if (tiles.get(index) !== tile) return;
+      tiles.delete(index); // to be drawn again, with its name, when the grid next moves
+      tile.remove();
     });
   }
 

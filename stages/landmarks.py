@@ -76,12 +76,18 @@ def find_partition(spectrum: StorePath, k: int) -> "Partition":
     return open_landmarks(Artifact(spectrum)).partition(k)
 
 
-def gather_features(features: Artifact, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, p) of some rows in float32, and the points by which these are clustered."""
+def gather_features(
+    features: Artifact, rows: np.ndarray, landmarks: "Landmarks | None" = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, p) of some rows in float32, and the points by which these are clustered.
+
+    With landmarks, as these were clustered.
+    """
     from .algorithms.clustering.landmarks import clustering_rows
 
-    z = gather_rows(features, "z", rows)
-    return z.astype(np.float32), clustering_rows(z, gather_rows(features, "c", rows))
+    z, c = (gather_rows(features, role, rows) for role in ("z", "c"))
+    points = clustering_rows(z, c) if landmarks is None else landmarks.points_of(z, c)
+    return z.astype(np.float32), points
 
 
 def gather_embeddings(embeddings: Artifact, rows: np.ndarray) -> np.ndarray:

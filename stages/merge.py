@@ -63,7 +63,8 @@ class Merge(Stage):
         runtime.progress.start("merge", 1, "hierarchy")
         pieces, centroids = landmarks.cluster(min(self.finest, len(landmarks.values)))
         leaves = Partition(pieces, centroids, np.arange(len(centroids)))
-        z, points = gather_features(inputs["features"], choose_rows(total, self.rows, self.seed))
+        sample = choose_rows(total, self.rows, self.seed)
+        z, points = gather_features(inputs["features"], sample, landmarks)
         labels = leaves.nearest(landmarks.place(points, centroids.shape[1]))
         moments = second_moments(torch.from_numpy(z), torch.from_numpy(labels), leaves.k)
         hierarchy = build_hierarchy(

@@ -68,7 +68,7 @@ class SelectK(Stage):
         landmarks = open_landmarks(inputs["spectrum"], runtime.device)
         self._check_grid(len(landmarks.values))
         sample = choose_rows(total, self.rows, self.seed)
-        z, points = gather_features(inputs["features"], sample)
+        z, points = gather_features(inputs["features"], sample, landmarks)
         choice = choose(
             Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq),
             points,

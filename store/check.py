@@ -12,10 +12,14 @@ from .kind_facts import Range
 from .specs import NAME, VECTOR, Array, Blob, FileSpec, Table, Tensors
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 
 NOTHING: Mapping[str, Range] = MappingProxyType({})
+
+_BLOCK = 2**22
+"""Numbers that are looked at together."""
 
 
 def check_file(
@@ -25,11 +29,13 @@ def check_file(
     rows: int,
     width: int | None = None,
     ranges: Mapping[str, Range] = NOTHING,
+    are_finite: bool = False,
 ) -> None:
     """StoreError where a file differs from what is declared: schema, type, rows or values.
 
     `width` is how many numbers a row of vectors has; `ranges` are the least and the largest value
-    of some columns of whole numbers.
+    of some columns of whole numbers. With `are_finite` no vector may hold NaN or an infinity, for
+    which the whole file is read; tensors never may.
     """
     if not path.is_file():
         raise StoreError(f"the stage wrote no {path.name}")
@@ -37,8 +43,12 @@ def check_file(
         _check_table(path, spec, rows, width)
         if ranges:
             _check_ranges(path, ranges)
+        if are_finite:
+            _check_vectors(path, spec)
     elif isinstance(spec, Array):
         _check_array(path, spec, rows, width)
+        if are_finite:
+            _require_finite(path.name, _mapped(path))
     elif isinstance(spec, Tensors):
         _check_tensors(path, spec)
     else:
@@ -60,6 +70,38 @@ def _check_ranges(path: Path, ranges: Mapping[str, Range]) -> None:
                     f"{path.name} has values of {name} from {ends['min']} to {ends['max']}, its "
                     f"manifest allows {least} to {most}"
                 )
+
+
+def _check_vectors(path: Path, spec: Table) -> None:
+    import pyarrow.parquet as pq
+
+    names = [column.name for column in spec.columns if column.type == VECTOR]
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups if names else 0):
+            table = file.read_row_group(group, columns=names)
+            for name in names:
+                for chunk in table.column(name).chunks:
+                    flat = chunk.flatten().to_numpy(zero_copy_only=False)
+                    _require_finite(f"column {name} of {path.name}", flat)
+
+
+def _require_finite(what: str, values: "np.ndarray") -> None:
+    """StoreError where any number is NaN or an infinity, which have all bits of the exponent."""
+    import numpy as np
+
+    bits = {"float16": ("u2", 0x7C00), "float32": ("u4", 0x7F800000)}.get(values.dtype.name)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        block = flat[start : start + _BLOCK]
+        if bits is not None:
+            kind, exponent = bits
+            wrong = (block.view(kind) & np.array(exponent, kind)) == exponent
+        elif values.dtype.kind == "f":
+            wrong = ~np.isfinite(block)
+        else:
+            return
+        if wrong.any():
+            raise StoreError(f"{what} has numbers that are not finite")
 
 
 def _check_table(path: Path, spec: Table, rows: int, width: int | None) -> None:
@@ -114,10 +156,14 @@ def _line(schema: "pa.Schema") -> str:
     return "(" + ", ".join(f"{field.name}: {field.type}" for field in schema) + ")"
 
 
-def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:
+def _mapped(path: Path) -> "np.ndarray":
     import numpy as np
 
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:
+    array = _mapped(path)
     if array.dtype.name != spec.dtype or array.ndim != spec.ndim:
         raise StoreError(
             f"{path.name} is {array.dtype.name} with {array.ndim} axes, "
@@ -130,7 +176,6 @@ def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:
 
 
 def _check_tensors(path: Path, spec: Tensors) -> None:
-    import numpy as np
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
@@ -138,6 +183,4 @@ def _check_tensors(path: Path, spec: Tensors) -> None:
         if absent:
             raise StoreError(f"{path.name} lacks the tensors {', '.join(absent)}")
         for name in sorted(file.keys()):
-            values = file.get_tensor(name)
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise StoreError(f"{path.name} has values of {name} that are not finite")
+            _require_finite(f"{name} of {path.name}", file.get_tensor(name))

@@ -71,15 +71,17 @@ def require_declared(
 ) -> None:
     """StoreError where a file is not what its kind declares; looked at once in a process.
 
-    For `width` and `ranges` see `check_file`.
+    For `width` and `ranges` see `check_file`. Vectors are looked at where the file was digested.
     """
-    found = (rows, width, dict(ranges), stamp(path))
+    now = stamp(path)
     with _lock:
+        is_digested = _checked.get(str(path), ("", None))[1] == now
+        found = (rows, width, dict(ranges), now, is_digested)
         if _declared.get(str(path)) == found:
             return
     try:
         with parsing(path):
-            check_file(path, spec, rows=rows, width=width, ranges=ranges)
+            check_file(path, spec, rows=rows, width=width, ranges=ranges, are_finite=is_digested)
     except StoreError as error:
         raise StoreError(f"{path.parent.parent}: {error}: {_remedy(path)}") from error
     with _lock:

@@ -1,5 +1,6 @@
 """A run with a backbone that embeds images alone, and captions from a run beside it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,24 @@ def test_captions_come_from_a_run_that_embeds_texts_too(made):
     assert "nothing to do" in succeed(store, *words).err
     hits = Run.open(store, "default").search(key=open_whole(store).column("key")[0], n=20)
     assert any(hit.caption for hit in hits)
+
+
+@pytest.mark.parametrize("first", ["beside", "own"])
+def test_two_runs_share_words_and_both_stay_current(made, tmp_path, first):
+    store = tmp_path / "store"
+    shutil.copytree(made[0], store)
+    succeed(store, "embed", "--shards", made[1], *DIGITS, "--run", "clip")
+    succeed(store, "assign", "--k", "4", *SHORT, "--run", "clip")
+    own = ("caption", "--run", "clip", "--vocabulary", "digits-words.txt")
+    beside = (*own[:2], "default", *own[3:], "--beside", "clip")
+    for words in (own, beside) if first == "own" else (beside, own):
+        succeed(store, *words)
+    versions = [Store(store).runs.read(name).versions["words"] for name in ("default", "clip")]
+    assert versions[0] == versions[1], "else nothing is shared"
+    for words in (own, beside):
+        assert "nothing to do" in succeed(store, *words).err
+        status = succeed(store, "status", "--run", words[2]).out
+        assert "out of date" not in status, status
 
 
 def test_a_run_beside_must_embed_texts_and_hold_the_images(made, tmp_path):

@@ -74,9 +74,7 @@ class Landmarks:
         self, z: Shaped[ndarray, "n p"], c: Shaped[ndarray, "n p"]
     ) -> Float32[ndarray, "n q"]:
         """Points by which rows are clustered: only the features where both kinds are the same."""
-        if self.points.shape[1] == z.shape[1]:
-            return z.astype(np.float32)
-        return clustering_rows(z, c)
+        return z.astype(np.float32) if self.points.shape[1] == z.shape[1] else _both(z, c)
 
     def partition(self, k: int) -> "Partition":
         """k clusters; fewer if there are fewer distinct points.
@@ -219,8 +217,11 @@ def clustering_rows(
     Features alone miss what training separates, and cluster features alone can collapse. Where both
     are the same, as without training, features alone give the same distances.
     """
-    if z is c or (len(z) and np.array_equal(z, c)):
-        return z.astype(np.float32)
+    same = z is c or (len(z) and np.array_equal(z, c))
+    return z.astype(np.float32) if same else _both(z, c)
+
+
+def _both(z: Shaped[ndarray, "n p"], c: Shaped[ndarray, "n p"]) -> Float32[ndarray, "n q"]:
     return np.hstack([z, c]).astype(np.float32) / np.sqrt(np.float32(2))
 
 

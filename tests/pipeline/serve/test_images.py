@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,22 @@ def test_a_missing_tar_is_reported_and_the_others_are_shown(own_store):
         assert server.get("/api/pictures/4", size=256).status_code == 200
         assert server.get("/api/pictures/5", size=256).status_code == 200
         assert server.json("/api/images/25/neighbours")["hits"]
+
+
+def test_a_strip_with_a_gap_is_not_kept(own_store):
+    run = Run.open(own_store)
+    embeddings = run.artifact("embeddings")
+    missing = Path(run.record.sources[embeddings.locate(25)[0]])
+    content = missing.read_bytes()
+    missing.unlink()  # before the server draws what is seen first
+    with serve(own_store) as server:
+        generation = server.json("/api/run")["generation"]
+        gap = server.get("/api/strip", row=[4, 25], v=generation)
+        assert gap.status_code == 200 and gap.headers["cache-control"] == "no-store"
+        missing.write_bytes(content)
+        whole = server.get("/api/strip", row=[4, 25], v=generation)
+        assert "immutable" in whole.headers["cache-control"] and whole.content != gap.content
+        assert server.get("/api/strip", row=[4, 60]).status_code == 404
 
 
 def bomb(width: int, height: int) -> bytes:

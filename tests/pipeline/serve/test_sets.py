@@ -1,14 +1,20 @@
 """Sets of images: what filters leave, in the order in which it is shown."""
 
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from webdataset.writer import TarWriter
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.view.column_facts import describe_columns
+from cpp_pipe.pipeline.view.conditions import match_where
 
 from ...stages.shards import digit_sample
 from ..cli import DIGITS, succeed
+from ..test_forged_values import follow
 from .server import Served, serve
 
 
@@ -199,3 +205,38 @@ def test_columns_of_json_fields_and_scores(tmp_path):
     assert found["sharp"].values == [("false", 6), ("true", 6)]
     assert found["extra:key"].largest == 11, "a field that is named as a column is"
     assert not {"note", "id", "gps"} & set(found), "of one value, all different, or no value"
+
+
+MADE_UP = ("[1]", "null", "7", '{"a": "\\ud800"}', '{"a": {"b": [1]}}', "{")
+
+
+@pytest.mark.parametrize("extra", MADE_UP)
+def test_fields_that_somebody_made_up_are_listed_or_refused(own_store, extra):
+    embeddings = Run.open(own_store).artifact("embeddings")
+    part = embeddings.parts[0].name
+    path = Path(str(embeddings.place(part, "rows")))
+    table = pq.read_table(path)
+    field = table.schema.field("extra")
+    forged = pa.array([extra] * len(table), field.type)
+    place = table.schema.get_field_index("extra")
+    pq.write_table(table.set_column(place, field, forged), path, use_dictionary=False)
+    folder = Path(str(embeddings.folder))
+    follow(own_store, folder, part, "rows", path, embeddings.content)
+    with serve(own_store) as server:
+        answer = server.get("/api/columns")
+        assert answer.status_code in (200, 503), answer.text
+
+
+def test_a_field_that_is_named_as_a_score_is_not_taken_for_it(tmp_path):
+    store, shard = tmp_path / "store", tmp_path / "a.tar"
+    with TarWriter(str(shard)) as writer:
+        for number in range(8):
+            extra = {"aspect": number % 2 + 5, "extra:deep": number % 2}
+            writer.write({**digit_sample(number), "json": extra})
+    succeed(store, "embed", "--shards", shard, *DIGITS)
+    found = {column.name: column for column in describe_columns(Run.open(store))}
+    assert (found["extra:aspect"].smallest, found["extra:aspect"].largest) == (5, 6)
+    assert "extra:extra:deep" in found and "aspect" not in found
+    assert list(match_where(Run.open(store), ["extra:aspect = 6"])) == [
+        n % 2 == 1 for n in range(8)
+    ]

@@ -224,9 +224,13 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, whole or not at all."""
+    """Writes JSON, whole or not at all; an object begins with its own digest, if it is not empty."""
     with store_errors(f"writing {path}"):
-        write_whole(path, json_bytes(value))
+        if isinstance(value, Mapping) and value:
+            content = json_bytes(value)
+        else:
+            content = f"{json.dumps(value, indent=1, allow_nan=False)}\n".encode()
+        write_whole(path, content)
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

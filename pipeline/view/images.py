@@ -30,6 +30,7 @@ def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> byte
 
     MissingError if the embeddings were imported without images, or the source is gone.
     """
+    embeddings.locate(row)  # or the reason why not
     (columns,) = read_rows(embeddings, [row], IMAGE_COLUMNS)
     return read_image(embeddings, sources, row, columns)
 

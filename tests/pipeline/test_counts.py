@@ -9,7 +9,20 @@ import pytest
 from ..stages.sources.image_files import png
 from .cli import call, embed, succeed
 
-_NO_PLURALS = {"is", "was", "has", "as", "its", "less", "this", "class", "process", "pass", "s"}
+_NO_PLURALS = {
+    "is",
+    "was",
+    "has",
+    "as",
+    "its",
+    "less",
+    "this",
+    "class",
+    "process",
+    "pass",
+    "s",
+    "makes",
+}
 """Words that end like a plural and are none."""
 
 _NOUNS = (

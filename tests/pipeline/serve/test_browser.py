@@ -91,7 +91,7 @@ def test_going_back_restores_the_scroll_position(served, browser):
         page.wait_for_selector(".wall-tile img")
         place = "document.querySelector('.scroller').scrollTop"
         page.evaluate(f"{place} = 900")
-        page.wait_for_function("document.querySelector('.wall-tile[data-place=\"9\"] a')")
+        page.wait_for_selector(".wall-tile[data-place='9'] a")
         before = page.evaluate(place)
         page.locator(".wall-tile[data-place='9'] a").click()
         expect(page).to_have_url(re.compile("/image"))
@@ -341,7 +341,7 @@ def test_the_printed_address_opens_the_page_and_the_token_leaves_the_address(fin
         seen.open("cluster?cluster=1")
         # Images arrive after the page is drawn, on a busy machine much later.
         seen.page.wait_for_function(
-            "document.images.length && "
+            "() => document.images.length && "
             "[...document.images].every((image) => image.naturalWidth > 0)"
         )
         assert seen.page.evaluate("document.cookie") == ""

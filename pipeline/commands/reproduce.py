@@ -80,6 +80,8 @@ def reproduce(
             f"--embeddings must be given once for each data set: {len(names)} are named, and "
             f"{len(files)} files"
         )
+    if files and source is not None:
+        raise ConfigError("--from has no effect with --embeddings: leave it out")
     changes = read_changes(common.sets or [], names, has_images=not files)
     comparisons = []
     for number, name in enumerate(names):

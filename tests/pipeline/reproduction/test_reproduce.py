@@ -183,7 +183,7 @@ def test_heads_and_spectrum_are_fitted_to_all_rows_that_are_there(tmp_path, monk
     store = Store(tmp_path / "artifacts")
     for rows in (80, 100):
         np.savez("mine.npz", x=whole["x"][:rows], y=whole["y"][:rows])
-        for trial in figures(succeed(store.root, *OF_A_FILE))["trials"]:
+        for trial in figures(succeed(tmp_path / "artifacts", *OF_A_FILE))["trials"]:
             versions = store.runs.read(trial["run"]).versions
             embeddings = store.open(EMBEDDINGS, versions["embeddings"])
             assert embeddings.rows == trial["rows"] == rows
@@ -307,6 +307,7 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
     [
         (("dtd",), "the paper's settings are known for cifar10, cifar20, cifar100, imagenet"),
         (("cifar10", "cifar100", "--embeddings", "a.npz"), "given once for each data set"),
+        (("cifar10", "--embeddings", "a.npz", "--from", "b"), "--from has no effect with"),
         (("cifar10", "--embeddings", "none.npz"), "none.npz does not exist"),
         (("imagenet",), "torchvision cannot download ImageNet-1k"),
     ],

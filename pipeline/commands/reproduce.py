@@ -78,7 +78,7 @@ def reproduce(
     if files and len(files) != len(names):
         raise ConfigError(
             f"--embeddings must be given once for each data set: {len(names)} are named, and "
-            f"{len(files)} files"
+            f"{counted(len(files), 'file')}"
         )
     if files and source is not None:
         raise ConfigError("--from has no effect with --embeddings: leave it out")
@@ -168,13 +168,13 @@ def _embedded(
         )
     if rows.rows < data_set.classes:
         raise ConfigError(
-            f"{data_set.title} has {data_set.classes} classes, and there are only "
+            f"{data_set.title} has {counted(data_set.classes, 'class')}, and there are only "
             f"{counted(rows.rows, 'row')}: name all of its images or embeddings"
         )
     if file is not None and classed.classes != data_set.classes:
         raise ConfigError(
-            f"{data_set.title} has {data_set.classes} classes, and the labels y of {file} are "
-            f"{classed.classes}: name the file of this data set, with its labels"
+            f"{data_set.title} has {counted(data_set.classes, 'class')}, and the labels y of "
+            f"{file} are {classed.classes}: name the file of this data set, with its labels"
         )
     return plan, classed
 

@@ -64,8 +64,8 @@ class Comparison:
         # ImageNet's shards hold splits of their own, of which its config takes one.
         if rows < 0.9 * self.data_set.images:
             lines.append(
-                f"only {rows:,} of {self.data_set.images:,} images are here: compare with nothing "
-                "published"
+                f"only {rows:,} of {counted(self.data_set.images, 'image')} are here: compare "
+                "with nothing published"
             )
         for recipe, title in TITLES.items():
             joined = ", ".join(
@@ -75,7 +75,8 @@ class Comparison:
             )
             if joined:
                 lines.append(
-                    f"{title}: not {k} clusters, because overlapping pieces were joined: {joined}"
+                    f"{title}: not {counted(k, 'cluster')}, because overlapping pieces were "
+                    f"joined: {joined}"
                 )
         if self.changed:
             lines.append(f"settings changed by --set: {', '.join(self.changed)}")

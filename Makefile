@@ -82,9 +82,9 @@ script: $(PAGE_TOOLS)/.installed
 	$(NODE) $(PAGE_TOOLS)/typescript/bin/tsc --project tools/page
 
 # The wheel is built from the sdist, so that both are complete. setuptools would put what an earlier
-# build left in build/ into them.
+# build left in build/lib into them; build/site is the docs'.
 wheel: $(VENV)/.has-lint
-	rm -rf build dist
+	rm -rf build/lib build/bdist* dist
 	$(BIN)/python -m build --no-isolation . >/dev/null
 	$(BIN)/check-wheel-contents dist/*.whl
 	$(BIN)/python -m twine check --strict dist/*

@@ -2,6 +2,7 @@
 
 import glob
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,8 +33,10 @@ DownloadsFlag = Annotated[
 ]
 DOWNLOADS = Path("downloads")
 
+SHARD_SIZE = 1000
+
 _SHOWN = 5
-"""Skipped images that are named one by one."""
+"""Skipped images that are named one by one; all are in a file."""
 
 app = subcommands()
 
@@ -55,15 +58,19 @@ def fetch(
         list[str] | None, typer.Option("--split", help="Only this split; repeatable.")
     ] = None,
     shard_size: Annotated[
-        int, typer.Option("--shard-size", min=1, help="Images in a shard, at most.")
-    ] = 1000,
+        int | None,
+        typer.Option(
+            "--shard-size", min=1, help=f"Images in a shard, at most; by default {SHARD_SIZE}."
+        ),
+    ] = None,
 ) -> None:
     """Write the tar shards of a data set of research.
 
     torchvision reads and checks its files, and downloads them where it can; --from takes files that
     are there already. A sample holds the image as its file has it, its class as a number (.cls),
     and its class name, split and other fields (.json). The same files give the same shards.
-    An interrupted command continues where it stopped.
+    Images that cannot be read are listed in skipped.json. An interrupted command continues where it
+    stopped.
 
     \b
       cpp-pipe fetch                  # lists the data sets
@@ -72,9 +79,18 @@ def fetch(
       cpp-pipe fetch food101 food/ --split test
       cpp-pipe fetch wikiart          # prints the commands that download it
     """
+    given = {
+        "OUT": out is not None,
+        "--from": source is not None,
+        "--downloads": downloads != DOWNLOADS,
+        "--split": bool(split),
+        "--shard-size": shard_size is not None,
+    }
     if name is None:
+        _require_none(given, "without the name of a data set, fetch only lists them")
         _print_all()
     elif name in ELSEWHERE:
+        _require_none(given, f"fetch only prints the commands that download {name}")
         print_line(ELSEWHERE[name].rstrip("\n"))
     else:
         data_set = find_data_set(name)
@@ -83,27 +99,43 @@ def fetch(
         print_next(Common(), _next_step(data_set, folder), result=folder)
 
 
+def _require_none(given: Mapping[str, bool], why: str) -> None:
+    """ConfigError where an argument is given that does nothing."""
+    idle = " and ".join(flag for flag, is_given in given.items() if is_given)
+    if idle:
+        raise ConfigError(f"{why}: leave out {idle}")
+
+
 def fetch_shards(
     data_set: DataSet,
     out: Path,
     source: Path | None,
     downloads: Path,
     splits: list[str] | tuple[str, ...] = (),
-    shard_size: int = 1000,
+    shard_size: int | None = None,
 ) -> None:
     """Writes the shards of a data set into a folder, unless they are there, and prints counts."""
-    from ..datasets.shards import WHOLE, read_contents, write_shards
+    from ..datasets.contents import read_contents, require_own
+    from ..datasets.shards import WHOLE, partial_of, write_shards
 
+    root = source or downloads / data_set.shards
+    if any(root.resolve().is_relative_to(path.resolve()) for path in (out, partial_of(out))):
+        raise ConfigError(
+            f"OUT {out} would hold the files of {data_set.title} too, which are in {root}: name "
+            "another folder for the shards"
+        )
     there = read_contents(out)
     wanted = set(splits or data_set.splits or (WHOLE,))
     is_same = there is not None and CATALOG.get(there["name"]) in _same_shards(data_set)
     if there is not None and is_same and set(there["splits"]) == wanted:
-        print_text(
-            f"{out} holds the {counted(there['images'], 'image')} of {there['title']} already"
-        )
+        held = f"{out} holds the {counted(there['images'], 'image')} of {there['title']} already"
+        if shard_size not in (None, there["shard_size"]):
+            size = counted(there["shard_size"], "image")
+            held += f", in shards of at most {size}: name a new folder for shards of another size"
+        print_text(held)
         return
     require_folder(out, flag="OUT")
-    root = source or downloads / data_set.shards
+    require_own(partial_of(out))  # before a download
     if source is None and not data_set.is_downloaded:
         raise ConfigError(
             f"torchvision cannot download {data_set.title}: get it from {data_set.source}, and "
@@ -118,12 +150,13 @@ def fetch_shards(
     fetched = write_shards(
         listing,
         data_set,
+        root,
         out,
-        shard_size=shard_size,
+        shard_size=shard_size or SHARD_SIZE,
         report=lambda done, skipped: progress.advance(done, skipped=skipped),
     )
     progress.end()
-    _print_counts(fetched, data_set, is_whole=not splits)
+    _print_counts(fetched, data_set, out, is_whole=not splits)
 
 
 def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
@@ -173,14 +206,16 @@ def _print_all() -> None:
     print_text(f"{others} are downloaded by other programs: fetch prints the commands")
 
 
-def _print_counts(fetched: "Fetched", data_set: DataSet, *, is_whole: bool) -> None:
+def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole: bool) -> None:
+    from ..datasets.contents import SKIPPED
+
     kept = sum(counts.kept for counts in fetched.splits.values())
     if kept:
         say(f"{kept} of {counted(fetched.shards, 'shard')} were there already")
     for one in fetched.skipped[:_SHOWN]:
         say(f"{one.key} is left out: {one.reason}, {one.detail}")
     if len(fetched.skipped) > _SHOWN:
-        say(f"and {len(fetched.skipped) - _SHOWN:,} more left out")
+        say(f"and {len(fetched.skipped) - _SHOWN:,} more left out: see {out / SKIPPED}")
     seen = fetched.images + len(fetched.skipped)
     print_text(
         f"seen {seen:,} = written {fetched.images:,} + skipped {len(fetched.skipped):,}, in "

@@ -11,7 +11,6 @@ from ...store import Artifact, ConfigError, MissingError
 from ...store.paths import expanded
 from ..datasets.catalog import DataSet, find_data_set
 from ..making.named_inputs import anchored
-from ..making.overrides import apply_override
 from ..wording import counted
 from .app import subcommands
 from .embed import print_counts
@@ -21,9 +20,13 @@ from .options import LONG, MODEL, Common, embed_table, open_plan, takes
 from .output import Column, print_line, print_next, print_table, print_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..config import Settings
+    from ..making.overrides import Override
     from ..making.plan import Plan
     from ..reproduction.comparison import Comparison
+    from ..reproduction.scoring import ClassedRows
     from ..reproduction.trials import Trial
 
 app = subcommands()
@@ -53,17 +56,19 @@ def reproduce(
 ) -> None:
     """Run the paper's recipe and ours beside published figures.
 
-    Fetches each data set where its shards are missing, embeds all of its images with ViT-L/14,
-    clusters all rows with the paper's k by our defaults and by the paper's recipe (the config
-    reference, with the sizes of each set), and prints a table: means over the seeds, k-means and
-    chance, published figures, and what differs. Finished work is kept, so an interrupted command
-    continues. The last line is JSON.
+    Fetches each data set where its shards are missing, embeds all of its images (of imagenet only
+    those of training, train-*.tar) with ViT-L/14, clusters all rows with the paper's k by our
+    defaults and by the paper's recipe (the config reference, with the sizes of each set), and
+    prints a table: means over the seeds, k-means and chance, published figures, and what differs.
+    --set changes embed, views, train or spectrum in both. Finished work is kept, so an interrupted
+    command continues. The last line is JSON.
 
     \b
       cpp-pipe reproduce cifar10 cifar100
       cpp-pipe reproduce imagenet --from ILSVRC2012/ --device cuda
       cpp-pipe reproduce cifar10 --embeddings vit-l-14.npz --seeds 5
     """
+    from ..reproduction.changes import read_changes
     from ..reproduction.comparison import compared
     from ..reproduction.recipes import require_recipe
 
@@ -73,16 +78,20 @@ def reproduce(
     if files and len(files) != len(names):
         raise ConfigError(
             f"--embeddings must be given once for each data set: {len(names)} are named, and "
-            f"{len(files)} files"
+            f"{counted(len(files), 'file')}"
         )
+    if files and source is not None:
+        raise ConfigError("--from has no effect with --embeddings: leave it out")
+    changes = read_changes(common.sets or [], names, has_images=not files)
     comparisons = []
     for number, name in enumerate(names):
         file = files[number] if files else None
-        comparison = _compare(common, find_data_set(name), file, seeds, source, downloads)
+        comparison = _compare(common, find_data_set(name), changes, file, seeds, source, downloads)
         _print(comparison)
         comparisons.append(comparison)
-    runs = f"the runs reproduce-NAME-RECIPE-SEED of the store {common.store}"
-    first = replace(common, run=f"reproduce-{names[0]}-default-0")
+    bases = ", ".join(f"{comparison.run}-RECIPE-SEED" for comparison in comparisons)
+    runs = f"the runs {bases} of the store {common.store}"
+    first = replace(common, run=comparisons[0].trials[0].run)
     print_next(first, ["clusters"], result=runs)
     print_line(json.dumps(compared(comparisons), separators=(",", ":")))
 
@@ -90,39 +99,49 @@ def reproduce(
 def _compare(
     common: Common,
     data_set: DataSet,
+    changes: "Sequence[Override]",
     file: Path | None,
     seeds: int,
     source: Path | None,
     downloads: Path,
 ) -> "Comparison":
+    from ..reproduction.changes import change
     from ..reproduction.comparison import Comparison
     from ..reproduction.published import published
     from ..reproduction.recipes import RECIPES, with_seed
 
-    plan, rows = _embedded(common, data_set, file, source, downloads)
+    plan, rows = _embedded(common, data_set, changes, file, source, downloads)
     trials: list[Trial] = []
     for recipe, settings_of in RECIPES.items():
+        settings = change(settings_of(data_set.name, rows.embeddings.rows), changes)
+        settings = settings.with_tables_of(plan.settings, ("data", "embed"))
         for seed in range(seeds):
-            settings = with_seed(settings_of(data_set.name, rows.rows), seed)
-            settings = _changed(settings, plan.settings, common)
-            trials.append(_trial(plan, settings, rows, data_set, recipe, seed))
+            trials.append(_trial(plan, with_seed(settings, seed), rows, data_set, recipe, seed))
     embed = plan.settings.embed
     return Comparison(
         data_set=data_set,
+        run=plan.run,
         model=f"{embed.model} {Path(embed.pretrained).stem}",
         trials=tuple(trials),
+        kmeans=rows.score_kmeans(data_set.classes, range(seeds)),
         published=published(data_set.name),
-        changed=tuple(common.sets or ()),
+        changed=tuple(f"{override.name}={override.text}" for override in changes),
     )
 
 
 def _embedded(
-    common: Common, data_set: DataSet, file: Path | None, source: Path | None, downloads: Path
-) -> "tuple[Plan, Artifact]":
+    common: Common,
+    data_set: DataSet,
+    changes: "Sequence[Override]",
+    file: Path | None,
+    source: Path | None,
+    downloads: Path,
+) -> "tuple[Plan, ClassedRows]":
     """A run of the data set's embeddings, made from its images or taken over from a file."""
     from ..config import Settings
     from ..making.plan import Plan
-    from ..view.labels import read_labels
+    from ..reproduction.changes import change_model, name_run
+    from ..reproduction.scoring import read_classes
 
     label = "cls" if file else data_set.label
     shards: tuple[str, ...] = ()
@@ -135,22 +154,29 @@ def _embedded(
     data = {"shards": shards, "images": (), "tables": (), "builtin": "", "label": label}
     # What an earlier call left in the run's record must not decide the model.
     settings = Settings().override("data", **data).override("embed", **embed_table(common))
+    settings = change_model(settings, changes)
     opened = open_plan(replace(common, sets=None), begins=True)
-    run = f"reproduce-{data_set.name}"
+    run = name_run(data_set.name, settings.embed, changes, file and expanded(file))
     plan = Plan(opened.store, run, settings, opened.runtime, opened.say)
     rows = plan.make("embeddings") if file is None else _imported(plan, expanded(file))
     print_counts(rows, plan.left_out)
-    if all(value is None for value in read_labels(rows, label, None)):
+    classed = read_classes(rows, label)
+    if not classed.classes:
         raise MissingError(
             f"none of the {counted(rows.rows, 'row')} has a label ({label}) to score with: an .npz "
             f"holds them as y, and shards of `cpp-pipe fetch {data_set.name}` have them"
         )
     if rows.rows < data_set.classes:
         raise ConfigError(
-            f"{data_set.title} has {data_set.classes} classes, and there are only "
+            f"{data_set.title} has {counted(data_set.classes, 'class')}, and there are only "
             f"{counted(rows.rows, 'row')}: name all of its images or embeddings"
         )
-    return plan, rows
+    if file is not None and classed.classes != data_set.classes:
+        raise ConfigError(
+            f"{data_set.title} has {counted(data_set.classes, 'class')}, and the labels y of "
+            f"{file} are {classed.classes}: name the file of this data set, with its labels"
+        )
+    return plan, classed
 
 
 def _imported(plan: "Plan", file: Path) -> Artifact:
@@ -162,23 +188,21 @@ def _imported(plan: "Plan", file: Path) -> Artifact:
     return plan.take_over(stage, {part.part_name: part for part in find_embeddings(file)})
 
 
-def _changed(settings: "Settings", base: "Settings", common: Common) -> "Settings":
-    """A recipe on the data and the model of a run, with what the user changed."""
-    settings = settings.with_tables_of(base, ("data", "embed"))
-    for assignment in common.sets or []:
-        settings = apply_override(settings, assignment)
-    return settings
-
-
 def _trial(
-    plan: "Plan", settings: "Settings", rows: Artifact, data_set: DataSet, recipe: str, seed: int
+    plan: "Plan",
+    settings: "Settings",
+    rows: "ClassedRows",
+    data_set: DataSet,
+    recipe: str,
+    seed: int,
 ) -> "Trial":
     from ..making.plan import Plan
     from ..reproduction.trials import run_trial
 
     run = f"{plan.run}-{recipe}-{seed}"
     say(f"{data_set.title}, recipe {recipe}, seed {seed}: run {run}")
-    return run_trial(Plan(plan.store, run, settings, plan.runtime, plan.say), rows, recipe, seed)
+    trial = Plan(plan.store, run, settings, plan.runtime, plan.say)
+    return run_trial(trial, rows, plan.run, recipe, seed)
 
 
 def _print(comparison: "Comparison") -> None:

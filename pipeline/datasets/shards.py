@@ -13,20 +13,26 @@ from ...stages.sources.images.pixels import UndecodableImage
 from ...stages.sources.tar.listing import scan
 from ...stages.sources.tar.writer import distinct, key_of, write_shard
 from ...store import ConfigError, ShardError
-from ...store.files import replace, sync, temporary_sibling, write_json
+from ...store.files import replace, sync, temporary_sibling
 from ...store.leftovers import remove_leftovers
 from ...store.locks import lock
 from .catalog import DataSet
+from .contents import (
+    BEGUN,
+    CLASSES,
+    CONTENTS,
+    FORMAT,
+    LOCK,
+    SKIPPED,
+    begin,
+    remove_others,
+    require_own,
+    write_plain,
+)
 from .example import Example, Listing, Split
-
-CLASSES = "classes.json"
-CONTENTS = "dataset.json"
-"""Written last: a folder that holds it is complete."""
 
 WHOLE = "all"
 """What a data set without splits has in place of the name of one."""
-
-_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +75,10 @@ class Fetched:
         return sum(counts.shards for counts in self.splits.values())
 
 
-def read_contents(folder: Path) -> dict[str, Any] | None:
-    """What a complete folder of shards says of itself; None for any other folder."""
-    try:
-        contents = json.loads((folder / CONTENTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return contents if isinstance(contents, dict) and "name" in contents else None
-
-
 def write_shards(
     listing: Listing,
     data_set: DataSet,
+    root: Path,
     out: Path,
     *,
     shard_size: int,
@@ -89,34 +87,55 @@ def write_shards(
     """Writes all images of a listing into shards in the folder `out`, which must not exist.
 
     The folder is filled under the name `OUT.partial` and appears when it is complete. Shards that
-    an interrupted call left there are kept. A shard holds images of one split. No clock or user
+    an interrupted call left there are kept, if it read the same splits of the same data set from
+    the same folder `root`. A shard holds images of one split. No clock or user
     enters: the same files give the same bytes. `report` gets how many images were read or kept, and
-    how many of them were skipped. ConfigError where no image can be read, or `out` not written.
+    how many of them were skipped. ConfigError where no image can be read, or `out` not written, or
+    `OUT.partial` holds files of somebody else.
     """
-    partial = out.with_name(f"{out.name}.partial")
+    partial = partial_of(out)
     try:
+        require_own(partial)
         partial.mkdir(parents=True, exist_ok=True)
-        with lock(partial / ".lock", wait=False) as is_ours:
+        with lock(partial / LOCK, wait=False) as is_ours:
             if not is_ours:
                 raise ConfigError(f"another command is writing {partial}: wait for it to end")
+            begin(partial, _begun(listing, data_set, root, shard_size))
             fetched = _fill(listing, partial, shard_size, report)
             _describe(fetched, listing, data_set, shard_size, partial)
-        (partial / ".lock").unlink(missing_ok=True)
+        (partial / LOCK).unlink(missing_ok=True)
         sync(partial)
         if out.is_dir():
             out.rmdir()  # it is empty; Windows renames onto no folder
         replace(partial, out)
+        (out / BEGUN).unlink()
         sync(out.absolute().parent)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
     return fetched
 
 
+def partial_of(out: Path) -> Path:
+    """The folder in which the shards of a folder are written."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def _begun(listing: Listing, data_set: DataSet, root: Path, shard_size: int) -> dict[str, Any]:
+    """What decides the shards, but for the contents of the files."""
+    return {
+        "format": FORMAT,
+        "name": data_set.name,
+        "splits": {split.name or WHOLE: split.count for split in listing.splits},
+        "shard_size": shard_size,
+        "root": str(root.resolve()),
+    }
+
+
 def _fill(
     listing: Listing, folder: Path, shard_size: int, report: Callable[[int, int], None]
 ) -> Fetched:
     fetched = Fetched(classes=len(listing.classes))
-    names: set[str] = {".lock"}
+    names: set[str] = set()
     taken: set[str] = set()
     for split in listing.splits:
         counts = fetched.splits.setdefault(split.name or WHOLE, SplitCounts())
@@ -139,9 +158,7 @@ def _fill(
     if not fetched.images:
         why = ", ".join(f"{one.key} ({one.reason})" for one in fetched.skipped[:3])
         raise ConfigError(f"no image could be read: {why or 'there is none'}")
-    for file in folder.iterdir():
-        if file.name not in names:  # of an interrupted call with another size of shards
-            file.unlink()
+    remove_others(folder, names)
     return fetched
 
 
@@ -208,14 +225,15 @@ def _samples(
 def _describe(
     fetched: Fetched, listing: Listing, data_set: DataSet, shard_size: int, folder: Path
 ) -> None:
-    """Writes the class names, and last what the folder holds."""
-    write_json(folder / CLASSES, list(listing.classes))
+    """Writes the class names, what was skipped, and last what the folder holds."""
+    write_plain(folder / CLASSES, list(listing.classes))
+    write_plain(folder / SKIPPED, [asdict(image) for image in fetched.skipped])
     splits = {
         name: {key: value for key, value in asdict(counts).items() if key != "kept"}
         for name, counts in fetched.splits.items()
     }
     contents = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "name": data_set.name,
         "title": data_set.title,
         "source": data_set.source,
@@ -224,4 +242,4 @@ def _describe(
         "shard_size": shard_size,
         "splits": splits,
     }
-    write_json(folder / CONTENTS, contents)
+    write_plain(folder / CONTENTS, contents)

@@ -1,7 +1,7 @@
 """Our figures on a data set beside published ones, as a table and as plain values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..datasets.catalog import DataSet
@@ -19,9 +19,13 @@ class Comparison:
     """What was run on one data set, and what others report on it."""
 
     data_set: DataSet
+    run: str
+    """That of the embeddings; those of the trials begin with its name."""
     model: str
     """That of the embeddings."""
     trials: tuple[Trial, ...]
+    kmeans: tuple[Scores, ...]
+    """k-means of the embeddings with one cluster a class, by seed."""
     published: tuple[Published, ...]
     changed: tuple[str, ...]
     """Settings that the user changed, as `--set` names them."""
@@ -42,7 +46,7 @@ class Comparison:
             for recipe, title in TITLES.items()
         ]
         first = [trial for trial in self.trials if trial.recipe == self.trials[0].recipe]
-        rows.append(self._row("k-means", [trial.kmeans for trial in first]))
+        rows.append(self._row("k-means", self.kmeans))
         rows.append(self._row("chance, same sizes", [trial.chance for trial in first]))
         for other in self.published:
             acc, nmi, ari = (_cell(value) for value in (other.acc, other.nmi, other.ari))
@@ -60,14 +64,20 @@ class Comparison:
         # ImageNet's shards hold splits of their own, of which its config takes one.
         if rows < 0.9 * self.data_set.images:
             lines.append(
-                f"only {rows:,} of {self.data_set.images:,} images are here: compare with nothing "
-                "published"
+                f"only {rows:,} of {counted(self.data_set.images, 'image')} are here: compare "
+                "with nothing published"
             )
-        found = {trial.recipe: trial.k for trial in self.trials if trial.k != k}
-        lines += [
-            f"{TITLES[recipe]}: {count} clusters, not {k}, because overlapping pieces were joined"
-            for recipe, count in found.items()
-        ]
+        for recipe, title in TITLES.items():
+            joined = ", ".join(
+                f"{trial.k} with seed {trial.seed}"
+                for trial in self.trials
+                if trial.recipe == recipe and trial.k != k
+            )
+            if joined:
+                lines.append(
+                    f"{title}: not {counted(k, 'cluster')}, because overlapping pieces were "
+                    f"joined: {joined}"
+                )
         if self.changed:
             lines.append(f"settings changed by --set: {', '.join(self.changed)}")
         lines.append(
@@ -75,7 +85,8 @@ class Comparison:
             "memberships that converge, running statistics in BatchNorm (configs/reference.toml)"
         )
         for other in self.published:
-            lines.append(f"{other.method}, {other.model} ({other.paper}): {other.differs}")
+            source = "" if other.source is None else f"; figures from {other.source}"
+            lines.append(f"{other.method}, {other.model} ({other.paper}): {other.differs}{source}")
         empty = [o.method for o in self.published if None in (o.acc, o.nmi, o.ari)]
         if empty:
             names = ", ".join(dict.fromkeys(empty))
@@ -89,9 +100,11 @@ class Comparison:
         return {
             "rows": self.trials[0].rows,
             "k": self.data_set.classes,
+            "run": self.run,
             "model": self.model,
             "changed": list(self.changed),
             "trials": [trial.to_json() for trial in self.trials],
+            "kmeans": [asdict(scores) for scores in self.kmeans],
             "published_percent": [other.to_json() for other in self.published],
         }
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from ...store import Artifact
 from ..making.plan import Plan
-from ..view.evaluation import Scores, evaluate
+from ..view.evaluation import Scores
+from .scoring import ClassedRows
 
 _SLOTS = ("heads", "features", "spectrum", "assignments")
 """What a recipe makes of the embeddings."""
@@ -17,13 +18,14 @@ _SLOTS = ("heads", "features", "spectrum", "assignments")
 class Trial:
     """The scores of one recipe with one seed, 0 to 1, over all labelled rows."""
 
+    run: str
+    """Its name in the store."""
     recipe: str
     seed: int
     rows: int
     k: int
     """The number of clusters; fewer than were asked for where pieces were joined."""
     clusters: Scores
-    kmeans: Scores
     chance: Scores
     seconds: float
     """What the work took when it was done; without embedding and scoring."""
@@ -33,25 +35,31 @@ class Trial:
         return asdict(self)
 
 
-def run_trial(plan: Plan, embeddings: Artifact, recipe: str, seed: int) -> Trial:
-    """The scores of a run's clusters of these embeddings, which are made where they are missing."""
-    plan.store.runs.update(
+def run_trial(plan: Plan, rows: ClassedRows, base: str, recipe: str, seed: int) -> Trial:
+    """The scores of a run's clusters of these embeddings, which are made where they are missing.
+
+    The run shows the images of the run `base`, which holds the embeddings. Heads and spectrum are
+    fitted to all rows that are there now, not kept from fewer rows.
+    """
+    runs = plan.store.runs
+    record = runs.read(base)
+    runs.update(
         plan.run,
-        versions={"embeddings": embeddings.version},
+        versions={"embeddings": rows.embeddings.version},
         settings=plan.settings.tables(),
+        sources=record.sources,
+        stamps=record.stamps,
     )
-    made = {slot: plan.make(slot, asked_by="reproduce") for slot in _SLOTS}
-    evaluation = evaluate(
-        embeddings, made["assignments"], plan.settings.data.label, None, seed=seed
-    )
+    made = {slot: plan.make(slot) for slot in _SLOTS}
+    clusters, chance = rows.score(made["assignments"], seed)
     return Trial(
+        run=plan.run,
         recipe=recipe,
         seed=seed,
-        rows=evaluation.n,
-        k=evaluation.k,
-        clusters=evaluation.clusters,
-        kmeans=evaluation.kmeans,
-        chance=evaluation.chance,
+        rows=len(rows.y),
+        k=next(iter(made["assignments"].facts["clusters"].values())),
+        clusters=clusters,
+        chance=chance,
         seconds=round(sum(_seconds(artifact) for artifact in made.values()), 1),
     )
 

@@ -116,7 +116,6 @@ def evaluate(
     are scored, and excluded rows are not. MissingError if no row has a label,
     ConfigError if there is no column for `k`.
     """
-    from ...stages.algorithms import metrics
 
     k, cluster, confidence = _columns(assignments, k)
     within = scope.rows(embeddings, fitted)
@@ -146,8 +145,8 @@ def evaluate(
         k=k,
         classes=len(names),
         clusters=score_clusters(y, pred),
-        chance=Scores(**metrics.chance(y, pred, seed=seed, repeats=_CHANCE_REPEATS)),
-        kmeans=score_clusters(y, _kmeans(x[fit], x[scored], k, seed)),
+        chance=score_chance(y, pred, seed),
+        kmeans=score_clusters(y, cluster_by_kmeans(x[fit], x[scored], k, seed)),
         per_cluster=_per_cluster(y, pred, names),
         mistakes=_mistakes(y, pred, names),
         deciles=_deciles(y, pred, sure[scored].astype(np.float64)),
@@ -173,6 +172,13 @@ def score_clusters(y: np.ndarray, pred: np.ndarray) -> Scores:
     from ...stages.algorithms import metrics
 
     return Scores(acc=metrics.accuracy(y, pred), nmi=metrics.nmi(y, pred), ari=metrics.ari(y, pred))
+
+
+def score_chance(y: np.ndarray, pred: np.ndarray, seed: int) -> Scores:
+    """The mean scores of clusters of the same sizes that are drawn at random."""
+    from ...stages.algorithms import metrics
+
+    return Scores(**metrics.chance(y, pred, seed=seed, repeats=_CHANCE_REPEATS))
 
 
 def _per_cluster(y: np.ndarray, pred: np.ndarray, names: list[str]) -> tuple[ClusterRow, ...]:
@@ -217,7 +223,7 @@ def _rows(*columns: np.ndarray) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _kmeans(fit: np.ndarray, x: np.ndarray, k: int, seed: int) -> np.ndarray:
+def cluster_by_kmeans(fit: np.ndarray, x: np.ndarray, k: int, seed: int) -> np.ndarray:
     """Clusters of the rows of x by k-means that was fitted on the rows of `fit`."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 

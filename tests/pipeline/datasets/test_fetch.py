@@ -19,6 +19,7 @@ from torchvision import datasets
 from cpp_pipe.pipeline.config import CONFIGS, Settings, read_tables
 from cpp_pipe.pipeline.datasets.catalog import CATALOG
 from cpp_pipe.pipeline.datasets.elsewhere import ELSEWHERE
+from cpp_pipe.pipeline.datasets.shards import write_shards
 from cpp_pipe.pipeline.datasets.superclasses import SUPERCLASS
 from cpp_pipe.pipeline.view.labels import read_labels
 from cpp_pipe.store import Store
@@ -141,16 +142,76 @@ def test_an_interrupted_fetch_keeps_whole_shards_and_ends_the_same(tmp_path, mon
     words = ("cifar10", tmp_path / "out", "--from", tmp_path / "files", "--shard-size", "7")
     fetch(*words)
     whole = files_of(tmp_path / "out")
-    interrupted = (tmp_path / "out").rename(tmp_path / "out.partial")
-    (interrupted / "dataset.json").unlink()
-    (interrupted / "test-00000.tar").unlink()
+    shutil.rmtree(tmp_path / "out")
+    interrupted = interrupt("cifar10", tmp_path, shards=3)
     cut = interrupted / "train-00001.tar"
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    (interrupted / "train-00099.tar").write_bytes(b"of another size of shards")
+    (interrupted / "train-00099.tar").write_bytes(b"of a call that skipped fewer images")
+    (interrupted / ".tmp-train-00003.tar-0123abcd-99-0123abcd").write_bytes(b"of a killed process")
     done = fetch(*words)
     assert "2 of 4 shards were there already" in done.err
     assert files_of(tmp_path / "out") == whole
     assert not interrupted.exists()
+
+
+def interrupt(name: str, folder: Path, shards: int, shard_size: int = 7) -> Path:
+    """Fetches from `files` in a folder into `out` until some shards are written; their folder."""
+
+    def report(done: int, skipped: int) -> None:
+        if len(list((folder / "out.partial").glob("*.tar"))) >= shards:
+            raise KeyboardInterrupt
+
+    data_set, root, out = CATALOG[name], folder / "files", folder / "out"
+    listing = data_set.open(root, (), download=False)
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(listing, data_set, root, out, shard_size=shard_size, report=report)
+    return folder / "out.partial"
+
+
+def test_shards_of_another_data_set_are_not_continued(tmp_path, monkeypatch):
+    """Keys of CIFAR-10 and of CIFAR-100 are the same: train/00000 and so on."""
+    make_cifar10(tmp_path / "files", monkeypatch)
+    MAKERS["cifar100"](tmp_path / "files", monkeypatch)
+    words = ("--from", tmp_path / "files", "--shard-size", "2")
+    fetch("cifar100", tmp_path / "whole", *words)
+    interrupt("cifar10", tmp_path, shards=2, shard_size=2)
+    done = fetch("cifar100", tmp_path / "out", *words)
+    assert "already" not in done.err
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("differs", ["files", "size", "split"])
+def test_what_differs_begins_again(differs, tmp_path, monkeypatch):
+    make_cifar10(tmp_path / "files", monkeypatch)
+    shutil.copytree(tmp_path / "files", tmp_path / "copy")
+    interrupt("cifar10", tmp_path, shards=2)
+    words = ["--from", tmp_path / ("copy" if differs == "files" else "files")]
+    words += ["--shard-size", "3" if differs == "size" else "7"]
+    words += ["--split", "train"] if differs == "split" else []
+    done = fetch("cifar10", tmp_path / "out", *words)
+    assert "already" not in done.err
+    fetch("cifar10", tmp_path / "whole", *words)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "train-00000.tar", ".tmp-mine", "classes.json"])
+def test_files_of_somebody_else_are_left_alone(name, tmp_path, monkeypatch):
+    make_cifar10(tmp_path / "files", monkeypatch)
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / name).write_text("mine")
+    message = fail_fetch("cifar10", tmp_path / "out", "--from", tmp_path / "files")
+    assert f"out.partial is where shards are written first, and holds {name}" in message
+    assert files_of(tmp_path / "out.partial") == {name: b"mine"}
+
+
+def test_a_file_that_is_put_among_unfinished_shards_is_left_alone(tmp_path, monkeypatch):
+    make_cifar10(tmp_path / "files", monkeypatch)
+    interrupted = interrupt("cifar10", tmp_path, shards=2)
+    (interrupted / "my-train-00000.tar").write_text("mine")
+    before = files_of(interrupted)
+    message = fail_fetch("cifar10", tmp_path / "out", "--from", tmp_path / "files")
+    assert "holds my-train-00000.tar, which this command did not write" in message
+    assert files_of(interrupted) == before
 
 
 def test_a_fetch_that_is_killed_is_continued(tmp_path, monkeypatch):
@@ -191,6 +252,57 @@ def test_an_image_that_is_missing_is_counted_and_named(tmp_path, monkeypatch):
     done = fetch("food101", tmp_path / "out", "--from", tmp_path / "files")
     assert "seen 4 = written 3 + skipped 1, in 2 shards" in done.out
     assert "waffles/0 is left out: unreadable" in done.err
+    (skipped,) = json.loads((tmp_path / "out" / "skipped.json").read_text())
+    assert (skipped["key"], skipped["reason"]) == ("waffles/0", "unreadable") and skipped["detail"]
+
+
+def test_all_that_is_left_out_is_listed(tmp_path, monkeypatch):
+    listed = {"waffles": [f"waffles/{number}" for number in range(10)]}
+    meta = tmp_path / "files" / "food-101" / "meta"
+    meta.mkdir(parents=True)
+    for split in ("train", "test"):
+        (meta / f"{split}.json").write_text(json.dumps(listed))
+    jpeg(tmp_path / "files" / "food-101" / "images" / "waffles" / "7.jpg")
+    words = ("--from", tmp_path / "files", "--split", "train")
+    done = fetch("food101", tmp_path / "out", *words)
+    assert f"and 4 more left out: see {tmp_path / 'out' / 'skipped.json'}" in done.err
+    skipped = json.loads((tmp_path / "out" / "skipped.json").read_text())
+    assert [one["key"] for one in skipped] == [f"waffles/{i}" for i in range(10) if i != 7]
+
+
+def test_shards_do_not_go_among_the_files_that_they_are_made_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("cifar10", "downloads/cifar10"),
+        ("cifar10", "downloads"),
+        ("cifar10", "files", "--from", "files"),
+        ("cifar10", "files", "--from", "files.partial"),
+    ):
+        assert "name another folder for the shards" in fail_fetch(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_of_another_size_that_are_there_are_named(tmp_path, monkeypatch):
+    make_cifar10(tmp_path / "files", monkeypatch)
+    words = ("cifar10", tmp_path / "out", "--from", tmp_path / "files")
+    fetch(*words, "--shard-size", "7")
+    said = fetch(*words, "--shard-size", "9").out
+    assert "already, in shards of at most 7 images: name a new folder for shards of another" in said
+    for same in (words, (*words, "--shard-size", "7")):
+        assert "in shards of at most" not in fetch(*same).out
+
+
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        (("wikiart", "out", "--split", "x"), "OUT and --split"),
+        (("laion-aesthetic", "--shard-size", "7"), "--shard-size"),
+        (("wikiart", "--from", "files"), "--from"),
+        (("--downloads", "files"), "--downloads"),
+    ],
+)
+def test_arguments_that_do_nothing_are_refused(words, idle):
+    assert fail_fetch(*words).endswith(f"leave out {idle}")
 
 
 def test_one_split_alone(tmp_path, monkeypatch):

@@ -1,15 +1,26 @@
 """reproduce: from the files of a data set to our figures beside published ones."""
 
 import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cpp_pipe.pipeline.config import Settings, find_config, read_tables
+from cpp_pipe.pipeline.config import EmbedSettings, Settings, find_config, read_tables
+from cpp_pipe.pipeline.datasets.catalog import CATALOG
+from cpp_pipe.pipeline.reproduction.changes import name_run
+from cpp_pipe.pipeline.reproduction.comparison import Comparison
 from cpp_pipe.pipeline.reproduction.published import published
 from cpp_pipe.pipeline.reproduction.recipes import DATA_SETS, paper
+from cpp_pipe.pipeline.reproduction.trials import Trial
+from cpp_pipe.pipeline.view.evaluation import Scores, cluster_by_kmeans, score_clusters
+from cpp_pipe.pipeline.view.images import read_row
+from cpp_pipe.pipeline.view.labels import read_labels
+from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.store import Store
+from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, HEADS, SPECTRUM
 
 from ..cli import Outcome, call, fail, succeed
 from ..datasets.made import make_cifar10
@@ -36,6 +47,20 @@ def reproduced(folder, shared) -> Outcome:
             *("--model-config", model / "mnv2-clip.json"),
             *("--pretrained", model / "mnv2-clip.safetensors"),
         )
+
+
+OF_A_FILE = (
+    *("reproduce", "cifar10", "--embeddings", "mine.npz", "--seeds", "1"),
+    *("--set", "train.hidden=16", "--set", "train.features=8"),
+)
+
+
+def save_groups(file: Path, groups: int = 10) -> None:
+    """Saves 100 embeddings in groups that are far apart, with the groups as labels."""
+    y = np.arange(100) % groups
+    centres = np.random.default_rng(0).normal(size=(groups, 24))
+    x = centres[y] + 0.1 * np.random.default_rng(1).normal(size=(100, 24))
+    np.savez(file, x=x.astype(np.float32), y=y)
 
 
 def figures(done: Outcome) -> dict:
@@ -79,7 +104,7 @@ def test_it_says_what_differs(reproduced):
 def test_it_fits_a_terminal_of_80_columns(reproduced, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "80")
-    again = _again(folder)
+    again = _again(reproduced, folder)
     # A path stays whole.
     lines = [line for line in again.out.splitlines()[:-1] if str(folder) not in line]
     assert len(lines) > 15 and all(len(line) <= 80 for line in lines)
@@ -88,13 +113,13 @@ def test_it_fits_a_terminal_of_80_columns(reproduced, folder, monkeypatch):
 def test_nothing_is_made_twice(reproduced, folder, monkeypatch):
     monkeypatch.chdir(folder)
     before = set((folder / "artifacts").rglob("manifest.json"))
-    again = _again(folder)
+    again = _again(reproduced, folder)
     assert figures(again) == figures(reproduced)
     assert set((folder / "artifacts").rglob("manifest.json")) == before
 
 
-def _again(folder: Path) -> Outcome:
-    record = Store(folder / "artifacts").runs.read("reproduce-cifar10")
+def _again(reproduced: Outcome, folder: Path) -> Outcome:
+    record = Store(folder / "artifacts").runs.read(figures(reproduced)["run"])
     embed = record.settings["embed"]
     return succeed(
         folder / "artifacts",
@@ -104,29 +129,177 @@ def _again(folder: Path) -> Outcome:
 
 
 def test_each_trial_is_a_run_with_its_settings(reproduced, folder):
-    runs = Store(folder / "artifacts").runs
-    settings = runs.read("reproduce-cifar10-paper-1").settings
+    runs, base = Store(folder / "artifacts").runs, figures(reproduced)["run"]
+    settings = runs.read(f"{base}-paper-1").settings
     assert settings["train"]["start"] == "random" and settings["train"]["seed"] == 1
     assert settings["spectrum"]["affinity"] == "membership"
     assert settings["assign"]["k"] == 10
-    assert runs.read("reproduce-cifar10-default-0").settings["train"]["epochs"] == 0
+    assert runs.read(f"{base}-default-0").settings["train"]["epochs"] == 0
+
+
+def test_each_trial_shows_the_images_of_the_data_set(reproduced, folder):
+    store, row = Store(folder / "artifacts"), figures(reproduced)
+    embedded = store.runs.read(row["run"])
+    assert len(embedded.sources) == 2
+    for trial in row["trials"]:
+        record = store.runs.read(trial["run"])
+        assert (record.sources, record.stamps) == (embedded.sources, embedded.stamps)
+        embeddings = store.open(EMBEDDINGS, record.versions["embeddings"])
+        assert read_row(embeddings, record.sources, 0).startswith(b"\x89PNG")
 
 
 def test_embeddings_that_one_has_need_no_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    y = np.arange(100) % 10
-    centres = np.random.default_rng(0).normal(size=(10, 24))
-    x = centres[y] + 0.1 * np.random.default_rng(1).normal(size=(100, 24))
-    np.savez("mine.npz", x=x.astype(np.float32), y=y)
-    done = succeed(
-        tmp_path / "artifacts",
-        *("reproduce", "cifar10", "--embeddings", "mine.npz", "--seeds", "1"),
-        *("--set", "train.hidden=16", "--set", "train.features=8"),
-    )
-    row = figures(done)
+    save_groups(Path("mine.npz"))
+    row = figures(succeed(tmp_path / "artifacts", *OF_A_FILE))
     assert row["model"] == "ViT-L-14 openai" and row["rows"] == 100
     assert row["trials"][0]["clusters"]["acc"] == 1
     assert not (tmp_path / "cifar10").exists()
+
+
+def test_runs_of_other_models_files_and_settings_do_not_replace_each_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    shutil.copy("mine.npz", "other.npz")
+    calls = [
+        OF_A_FILE,
+        tuple(word.replace("mine", "other") for word in OF_A_FILE),
+        (*OF_A_FILE, "--set", "embed.model=ViT-B-32"),
+        (*OF_A_FILE, "--set", "spectrum.eta=0.3"),
+    ]
+    rows = [figures(succeed(tmp_path / "artifacts", *words)) for words in calls]
+    runs = [trial["run"] for row in rows for trial in row["trials"]]
+    assert len(set(runs)) == len(runs) == 2 * len(calls)
+    assert set(runs) <= set(Store(tmp_path / "artifacts").runs.names())
+    assert rows[2]["model"] == "ViT-B-32 openai"
+    again = figures(succeed(tmp_path / "artifacts", *OF_A_FILE))
+    assert again["run"] == rows[0]["run"]
+
+
+def test_heads_and_spectrum_are_fitted_to_all_rows_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("whole.npz"))
+    whole = np.load("whole.npz")
+    store = Store(tmp_path / "artifacts")
+    for rows in (80, 100):
+        np.savez("mine.npz", x=whole["x"][:rows], y=whole["y"][:rows])
+        for trial in figures(succeed(tmp_path / "artifacts", *OF_A_FILE))["trials"]:
+            versions = store.runs.read(trial["run"]).versions
+            embeddings = store.open(EMBEDDINGS, versions["embeddings"])
+            assert embeddings.rows == trial["rows"] == rows
+            heads = store.open(HEADS, versions["heads"])
+            assert heads.manifest.inputs["embeddings"].version == embeddings.version
+            features = store.open(FEATURES, versions["features"])
+            spectrum = store.open(SPECTRUM, versions["spectrum"])
+            assert spectrum.manifest.inputs["features"].version == features.version
+
+
+def test_a_run_with_the_defaults_has_a_plain_name():
+    assert name_run("cifar10", EmbedSettings(), (), None) == "reproduce-cifar10"
+
+
+def test_what_is_set_of_the_model_embeds(folder, reproduced, monkeypatch):
+    monkeypatch.chdir(folder)
+    embed = Store(folder / "artifacts").runs.read(figures(reproduced)["run"]).settings["embed"]
+    words = ("--seeds", "1", *SMALL, "--set", "embed.exif=apply")
+    for key in ("model", "model_config", "pretrained"):
+        words += ("--set", f"embed.{key}={json.dumps(embed[key])}")
+    done = succeed(folder / "artifacts", "reproduce", "cifar10", *words)
+    store = Store(folder / "artifacts")
+    record = store.runs.read(figures(done)["trials"][0]["run"])
+    made = store.open(EMBEDDINGS, record.versions["embeddings"])
+    assert made.manifest.config["exif"] == "apply"
+    assert "embed.exif=apply" in figures(done)["changed"]
+
+
+def test_k_means_has_as_many_clusters_as_there_are_classes_for_each_seed(reproduced, folder):
+    row = figures(reproduced)
+    store = Store(folder / "artifacts")
+    version = store.runs.read(row["run"]).versions["embeddings"]
+    embeddings = store.open(EMBEDDINGS, version)
+    x, y = gather(embeddings), np.array(read_labels(embeddings, "cls", None), dtype=int)
+    expected = [score_clusters(y, cluster_by_kmeans(x, x, 10, seed)) for seed in range(2)]
+    assert row["kmeans"] == [asdict(scores) for scores in expected]
+
+
+def test_numbers_of_clusters_that_deviate_are_said_by_seed():
+    comparison = compare([10, 9, 8], [10, 10, 10])
+    (said,) = [line for line in comparison.differences() if "were joined" in line]
+    assert said == (
+        "cpp-pipe, default: not 10 clusters, because overlapping pieces were joined: "
+        "9 with seed 1, 8 with seed 2"
+    )
+
+
+def compare(default: list[int], paper: list[int]) -> Comparison:
+    """A comparison whose trials found so many clusters."""
+    scores = Scores(acc=0.5, nmi=0.5, ari=0.5)
+    return Comparison(
+        data_set=CATALOG["cifar10"],
+        run="reproduce-cifar10",
+        model="ViT-L-14 openai",
+        trials=tuple(
+            Trial(
+                run=f"reproduce-cifar10-{recipe}-{seed}",
+                recipe=recipe,
+                seed=seed,
+                rows=60_000,
+                k=k,
+                clusters=scores,
+                chance=scores,
+                seconds=1,
+            )
+            for recipe, counts in (("default", default), ("paper", paper))
+            for seed, k in enumerate(counts)
+        ),
+        kmeans=(scores,) * 3,
+        published=published("cifar10"),
+        changed=(),
+    )
+
+
+def test_published_figures_are_printed_with_their_sources(reproduced):
+    said = " ".join(reproduced.out.split())
+    for row in published("cifar10"):
+        assert f"{row.differs}; figures from {row.source}" in said
+    (without,) = [row for row in published("cifar20") if row.method == "CPP"]
+    assert without.source is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("train.epoch=3", "epoch"),
+        ("trian.epochs=3", "there is no table 'trian'"),
+        ("train.epochs=many", "epochs"),
+        ("assign.k=20", "--set assign.k: reproduce takes the data set's images and number of"),
+        ("assign.method=hierarchy", "--set assign.method: reproduce takes"),
+        ("data.label=other", "--set data.label: reproduce takes"),
+        ("caption.top=3", "only settings of embed, views, train, spectrum can be changed"),
+        ("spectrum.seed=7", "--set spectrum.seed: reproduce sets the seeds; use --seeds"),
+        ("train.seed=7", "--set train.seed: reproduce sets the seeds; use --seeds"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_before_anything_is_read(
+    assignment, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert said in fail(tmp_path / "artifacts", "reproduce", "cifar10", "--set", assignment)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_of_embedding_are_refused_beside_embeddings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    message = fail(tmp_path / "artifacts", *OF_A_FILE, "--set", "embed.precision=bf16")
+    assert "--set embed.precision has no effect on embeddings from a file" in message
+
+
+def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"), groups=20)
+    message = fail(tmp_path / "artifacts", *OF_A_FILE)
+    assert "CIFAR-10 has 10 classes, and the labels y of mine.npz are 20" in message
 
 
 @pytest.mark.parametrize(
@@ -134,6 +307,7 @@ def test_embeddings_that_one_has_need_no_images(tmp_path, monkeypatch):
     [
         (("dtd",), "the paper's settings are known for cifar10, cifar20, cifar100, imagenet"),
         (("cifar10", "cifar100", "--embeddings", "a.npz"), "given once for each data set"),
+        (("cifar10", "--embeddings", "a.npz", "--from", "b"), "--from has no effect with"),
         (("cifar10", "--embeddings", "none.npz"), "none.npz does not exist"),
         (("imagenet",), "torchvision cannot download ImageNet-1k"),
     ],
@@ -188,4 +362,6 @@ def test_each_figure_has_a_source_and_each_method_a_row(name):
 
 
 def test_reproduce_has_a_help_with_an_example():
-    assert "cpp-pipe reproduce cifar10 cifar100" in call(None, "reproduce", "--help").out
+    said = " ".join(call(None, "reproduce", "--help").out.split())
+    assert "cpp-pipe reproduce cifar10 cifar100" in said
+    assert "of imagenet only those of training, train-*.tar" in said

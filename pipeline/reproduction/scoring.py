@@ -1,0 +1,42 @@
+"""Rows with classes, and the scores of clusters and of k-means on them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...stages.artifact_rows import gather
+from ...store import Artifact
+from ..view.columns import read_column
+from ..view.evaluation import Scores, cluster_by_kmeans, score_chance, score_clusters
+from ..view.labels import read_labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassedRows:
+    """Embeddings whose rows have classes."""
+
+    embeddings: Artifact
+    has_label: np.ndarray
+    """For each row, whether it has a label: the others are clustered and not scored."""
+    y: np.ndarray
+    """The classes of the rows with labels, as numbers from 0."""
+    classes: int
+
+    def score(self, assignments: Artifact, seed: int) -> tuple[Scores, Scores]:
+        """The scores of clusters, and of clusters of the same sizes drawn at random."""
+        pred = read_column(assignments, "cluster")[self.has_label].astype(np.int64)
+        return score_clusters(self.y, pred), score_chance(self.y, pred, seed)
+
+    def score_kmeans(self, k: int, seeds: Iterable[int]) -> tuple[Scores, ...]:
+        """The scores of k-means of the centred embeddings, for each seed."""
+        x = gather(self.embeddings)[self.has_label]
+        return tuple(score_clusters(self.y, cluster_by_kmeans(x, x, k, seed)) for seed in seeds)
+
+
+def read_classes(embeddings: Artifact, label: str) -> ClassedRows:
+    """The classes of rows by the name of their label; there may be none."""
+    labels = np.array(read_labels(embeddings, label, None), dtype=object)
+    has_label = np.array([value is not None for value in labels], dtype=bool)
+    names, y = np.unique(labels[has_label].astype(str), return_inverse=True)
+    return ClassedRows(embeddings=embeddings, has_label=has_label, y=y, classes=len(names))

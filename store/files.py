@@ -224,7 +224,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, whole or not at all; an object begins with its own digest, if it is not empty."""
+    """Writes JSON, whole or not at all; an object begins with its own digest, unless empty."""
     with store_errors(f"writing {path}"):
         if isinstance(value, Mapping) and value:
             content = json_bytes(value)

@@ -66,7 +66,7 @@ def test_defaults_are_those_of_the_stages() -> None:
     assert (model.landmarks, model.affinity) == (spectrum.landmarks, spectrum.affinity)
     assert (spectrum.clusterings, spectrum.eta) == (estimator.CLUSTERINGS, estimator.ETA)
     assert spectrum.k_max == 0
-    assert estimator.MEASURED == select_k.rows
+    assert select_k.rows == estimator.MEASURED
     assert model.resamples == 0, "they change no cluster; select-k draws their band"
     assert select_k.eps_sq == estimator.EPS_SQ
     assert select_k.grid == ()

@@ -131,7 +131,7 @@ class Run(WorkingRun):
 
     def sweep(
         self,
-        settings: "Mapping[str, Sequence[Any]] | None" = None,
+        settings: "Mapping[str, Any] | None" = None,
         *,
         seeds: int | None = None,
         k: "int | str | Sequence[int | str]" = (),
@@ -142,14 +142,13 @@ class Run(WorkingRun):
         """A run for each combination of settings, seeds from 0 and numbers of clusters, compared.
 
         `settings` are values by TABLE.KEY: `{"spectrum.clusterings": [12, 24]}`. The runs have the
-        embeddings of this one, are named after it and what differs, and share equal steps.
+        embeddings of this one, are named after it and these values, and share equal steps.
         """
         from .comparison.result import compare
         from .comparison.sweep import make_sweep, plan_sweep
 
         plan, name = self._plan(), self.record.name
-        ks = [k] if isinstance(k, int | str) else list(k)
-        runs = plan_sweep(name, plan.settings, settings or {}, seeds, ks)
+        runs = plan_sweep(name, plan.settings, settings or {}, seeds, k)
         names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
         self._shown.end()
         return compare(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath
-from .config import Settings, settings_of
+from .config import Settings, plain, settings_of
 from .curation.near_duplicates import make_tier
 from .held import Held
 from .making.named_inputs import data_table, model_table, vocabulary_setting
@@ -158,7 +158,7 @@ class WorkingRun(OpenedRun):
         number = level if k is None else k
         values: dict[str, Any] = {}
         if number is not None:
-            values["k"] = number if isinstance(number, int | str) else tuple(number)
+            values["k"] = number if isinstance(number, str) else plain(number)
             values["method"] = "spectral" if level is None else "hierarchy"
         return self._made(self._plan(assign=values), "assignments")
 

@@ -38,7 +38,7 @@ def compare_runs(
     notes = []
     if rivals:
         sets = {p.images.embeddings.content: (p.images, p.k) for p in reversed(partitions)}
-        seeds = max(len(group.partitions) for group in group_partitions(partitions)[0])
+        seeds = max(len(group.partitions) for group in group_partitions(partitions).groups)
         for number, (found, own_k) in enumerate(reversed(sets.values()), 1):
             wanted = k or len(set(found.labels[found.is_labelled].tolist())) or own_k
             say(f"compare: rivals make {counted(wanted, 'cluster')} of {len(found):,} embeddings")

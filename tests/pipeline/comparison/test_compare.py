@@ -14,7 +14,7 @@ from cpp_pipe.pipeline.commands.compare import print_comparison
 from cpp_pipe.pipeline.commands.options import Common
 from cpp_pipe.pipeline.comparison.comparison import compare_partitions
 from cpp_pipe.pipeline.comparison.image_set import ImageSet
-from cpp_pipe.pipeline.comparison.partition import Partition
+from cpp_pipe.pipeline.comparison.partition import Partition, partition_of
 from cpp_pipe.pipeline.comparison.result import ComparedRuns
 from cpp_pipe.pipeline.comparison.rivals import RIVALS
 from cpp_pipe.pipeline.view.evaluation import Scores
@@ -209,3 +209,38 @@ def test_clusters_that_a_run_lacks_are_made(store, tmp_path):
     told = read_json(store, "fresh")
     assert told["groups"][0]["k"]["mean"] >= 1
     assert "assignments" in Run.open(store, "fresh").record.versions
+
+
+def test_seconds_are_without_any_embeddings(tmp_path):
+    store = tmp_path / "artifacts"
+    import_run(store, "one", write(tmp_path / "one.npz", np.arange(80)))
+    content = dict(np.load(tmp_path / "one.npz"))
+    content["x"] = content["x"][:, ::-1]
+    np.savez(tmp_path / "other.npz", **content)  # pyright: ignore[reportArgumentType]
+    import_run(store, "other", tmp_path / "other.npz")
+    run = Run.open(store, "one")
+    plan = run._plan(views={"beside": ["other"]}, assign={"k": 4})
+    plan.make("assignments")
+    run = Run.open(store, "one")
+    made = [run.artifact(slot) for slot in run.record.versions if "embeddings" not in slot]
+    expected = sum(artifact.manifest.made_by["seconds"] for artifact in made)
+    assert {artifact.kind.name for artifact in made} >= {"views", "heads", "assignments"}
+    images = ImageSet.read(run.artifact("embeddings"), "cls", None)
+    slow = run.artifact("embeddings/other")
+    partition = partition_of(run, images)
+    assert partition.seconds == pytest.approx(expected)
+    assert slow.content in partition.given
+
+
+def test_runs_of_one_cluster_are_equal_only_for_the_same_images(store):
+    def of_one(name: str, run: str, clusters: np.ndarray, setting: int) -> Partition:
+        images = ImageSet.read(Run.open(store, run).artifact("embeddings"), "cls", None)
+        settings = {"assign.k": setting}
+        return Partition(name=name, images=images, clusters=clusters, k=1, settings=settings)
+
+    import_run(store, "later", write(store.parent / "later.npz", np.arange(1, 160, 2)))
+    ones, numbers = np.zeros(80, int), np.arange(80) % 4
+    other = compare_partitions([of_one("a", "half", ones, 1), of_one("b", "later", ones, 2)])
+    assert other.notes == ()
+    renumbered = [of_one("a", "half", numbers, 1), of_one("b", "half", 3 - numbers, 2)]
+    assert compare_partitions(renumbered).notes == ("a and b made the same clusters",)

@@ -16,6 +16,7 @@ from .making.named_inputs import data_table, model_table, vocabulary_setting
 from .making.overrides import read_settings
 from .making.plan import Plan
 from .making.progress import ShownProgress, open_progress
+from .making.slots import require_makeable
 from .view.evaluation import Evaluation, evaluate
 from .view.opened_run import OpenedRun
 
@@ -191,7 +192,11 @@ class WorkingRun(OpenedRun):
         return self._made(self._plan(index=settings), f"index/{space}")
 
     def make(self, slot: str) -> Artifact:
-        """What belongs in a slot, made where it is missing: `hierarchy`, `projection` (the map)."""
+        """What belongs in a slot, made where it is missing: `hierarchy`, `projection` (the map).
+
+        ConfigError, which lists what can be made, for any other name.
+        """
+        require_makeable(slot)
         self._made(self._plan(), slot)
         return self.artifact(slot)
 

@@ -8,6 +8,7 @@ from ...stages.contract import Runtime
 from ...store import ConfigError, MissingError, Store
 from ..config import settings_of
 from ..making.plan import Plan
+from ..view.labels import explain_no_labels
 from ..view.opened_run import OpenedRun
 from ..wording import counted
 from .comparison import Comparison, compare_partitions, group_partitions
@@ -31,10 +32,18 @@ def compare_runs(
 
     `label` and `labels` say where labels are, as for `eval`. `rivals` adds other ways to cluster
     the same embeddings, with k clusters: without `k` as many as there are classes, or, without
-    labels, as in the first run. MissingError for a run that the store does not have.
+    labels, as in the first run. MissingError for a run that the store does not have, or where no
+    image has a label of those that were asked for.
     """
+    if k is not None and not rivals:
+        raise ConfigError(
+            "k is the number of clusters of rivals: add --rivals (from Python rivals=True), or "
+            "leave it out"
+        )
     images: dict[tuple[str, str], ImageSet] = {}
     partitions = [_read(store, name, runtime, say, label, labels, images) for name in names]
+    if label is not None or labels is not None:
+        _require_labels(list(images.items()), labels)
     notes = []
     if rivals:
         sets = {p.images.embeddings.content: (p.images, p.k) for p in reversed(partitions)}
@@ -53,6 +62,13 @@ def compare_runs(
             f"those that two of them share ({comparison.shared:,} at least)"
         )
     return replace(comparison, notes=tuple(dict.fromkeys([*notes, *comparison.notes])))
+
+
+def _require_labels(read: Sequence[tuple[tuple[str, str], ImageSet]], labels: Path | None) -> None:
+    """MissingError where no image of any run has a label."""
+    if not any(found.is_labelled.any() for _, found in read):
+        (_, field), found = read[0]
+        raise MissingError(explain_no_labels(found.embeddings, field, labels, len(found)))
 
 
 def _read(

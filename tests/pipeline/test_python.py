@@ -92,6 +92,35 @@ def test_clusters_are_the_largest_first_and_their_rows_the_surest_first(run):
         run.cluster(99)
 
 
+def test_a_cluster_stays_what_it_was_after_another_clustering(run):
+    copy = Run.create(run.store, "again", progress="none")
+    copy.store.runs.update(
+        "again", settings=run.settings.tables(), versions=run.record.versions,
+        sources=run.record.sources,
+    )  # fmt: skip
+    copy = Run.open(run.store, "again")
+    copy.progress = "none"
+    old = copy.clusters()[0]
+    rows, keys, shown = old.rows, old.keys(), old._repr_html_()
+    copy.assign(k=3)
+    assert len(copy.clusters()) == 3
+    assert old.rows.tolist() == rows.tolist() and len(old.rows) == old.size
+    assert old.keys() == keys and old._repr_html_() == shown
+
+
+def test_numbers_of_numpy_are_numbers(run):
+    again = run.assign(k=np.int64(6))
+    assert again.settings.assign.k == 6
+    with pytest.raises(ConfigError, match="k must be"):
+        run.assign(k=np.array([2, 2]))
+
+
+@pytest.mark.parametrize("slot", ["map", "index", "typo", "quantizer/nothing"])
+def test_what_cannot_be_made_is_told_with_what_can(run, slot):
+    with pytest.raises(ConfigError, match=f"'{slot}' cannot be made.*hierarchy.*index/features"):
+        run.make(slot)
+
+
 def test_searching_sees_what_was_made_since(run):
     key = run.clusters()[0].keys(1)[0]
     before = run.search(key=key, n=3)

@@ -244,3 +244,22 @@ def test_runs_of_one_cluster_are_equal_only_for_the_same_images(store):
     assert other.notes == ()
     renumbered = [of_one("a", "half", numbers, 1), of_one("b", "half", 3 - numbers, 2)]
     assert compare_partitions(renumbered).notes == ("a and b made the same clusters",)
+
+
+def test_labels_that_no_image_has_are_refused(store, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label\nnothing,cat\n")
+    assert "has the label 'typo'" in fail(store, "compare", "all", "--label", "typo")
+    message = fail(store, "compare", "all", "half", "--rivals", "--labels", table)
+    assert "no key of" in message and "labels.csv" in message
+
+
+def test_k_without_rivals_is_refused(store):
+    assert "add --rivals" in fail(store, "compare", "all", "--k", "50")
+    with pytest.raises(ConfigError, match="rivals=True"):
+        compare("all", store=store, k=50)
+
+
+def test_the_next_command_has_all_flags(store):
+    out = succeed(store, "compare", "all", "--rivals", "--k", "3", "--label", "cls").out
+    assert re.search(r"compare all --rivals --k 3 --label cls --out table.tex", out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath
-from .config import Settings, plain, settings_of
+from .config import Settings, find_config, plain, settings_of
 from .curation.near_duplicates import make_tier
 from .held import Held
 from .making.named_inputs import data_table, model_table, vocabulary_setting
@@ -51,10 +51,14 @@ class WorkingRun(OpenedRun):
     ) -> Self:
         """Begins a run; one that is there already is opened, with all that it holds.
 
-        `config` is a TOML file or the name of a shipped one, `settings` are values by table and
-        key: `{"train": {"epochs": 12}}`. ConfigError for a setting that does not exist.
+        `config` is a TOML file or the name of a shipped one; a run that is there keeps its own
+        settings instead. `settings` are values by table and key: `{"train": {"epochs": 12}}`, and
+        change these. ConfigError for a setting that does not exist.
         """
         store = store if isinstance(store, Store) else Store(store)
+        if store.runs.read(name).settings and config is not None:
+            find_config(config)  # raises where there is none
+            config = None
         wanted = read_settings(store, name, config, (), begins=True)
         for table, values in (settings or {}).items():
             wanted = _override(wanted, table, values)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .image_set import match_rows
+from .image_set import is_matched_by_key_alone, match_rows
 from .partition import SEED, Partition
 
 
@@ -114,7 +114,7 @@ def _group_to_json(group: Group) -> dict[str, Any]:
 def compare_partitions(partitions: Sequence[Partition], notes: Sequence[str] = ()) -> Comparison:
     """Groups partitions whose settings differ in seeds only, in the order given."""
     groups, settings, repeated = group_partitions(partitions)
-    agreement, shared = _agreement(groups)
+    agreement, shared, doubts = _agreement(groups)
     classes: set[str] = set()
     for partition in partitions:
         images = partition.images
@@ -126,7 +126,7 @@ def compare_partitions(partitions: Sequence[Partition], notes: Sequence[str] = (
         shared=shared,
         images=max(len(partition.images) for partition in partitions),
         classes=len(classes) or None,
-        notes=(*notes, *repeated, *_equal_pairs(groups)),
+        notes=(*notes, *repeated, *doubts, *_equal_pairs(groups)),
     )
 
 
@@ -241,18 +241,24 @@ def _text(value: Any) -> str:
 
 def _agreement(
     groups: Sequence[Group],
-) -> tuple[tuple[tuple[float | None, ...], ...], int]:
-    """The ARI of each two groups, and the fewest images that two partitions share."""
+) -> tuple[tuple[tuple[float | None, ...], ...], int, list[str]]:
+    """The ARI of each two groups, the fewest images that two partitions share, and doubts."""
     from ...stages.algorithms import metrics
 
     numbered = [(i, part) for i, group in enumerate(groups) for part in group.partitions]
     sums: dict[tuple[int, int], list[float]] = {}
     matched: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
     shared = min(len(partition.images) for _, partition in numbered)
+    doubts = []
     for (i, a), (j, b) in combinations(numbered, 2):
         contents = a.images.embeddings.content, b.images.embeddings.content
         if contents not in matched:
             matched[contents] = match_rows(a.images, b.images)
+            if is_matched_by_key_alone(a.images, b.images, matched[contents][0]):
+                doubts.append(
+                    f"the images of {a.name} and {b.name} are matched by key alone, as their "
+                    "shards differ: agreement is of no use where a key is another image in each"
+                )
         rows_a, rows_b = matched[contents]
         shared = min(shared, len(rows_a))
         if len(rows_a) > 1:
@@ -261,4 +267,4 @@ def _agreement(
     means = {pair: fmean(values) for pair, values in sums.items()}
     size = range(len(groups))
     matrix = tuple(tuple(means.get((min(i, j), max(i, j))) for j in size) for i in size)
-    return matrix, shared
+    return matrix, shared, doubts

@@ -46,12 +46,13 @@ def compare_runs(
         _require_labels(list(images.items()), labels)
     notes = []
     if rivals:
-        sets = {p.images.embeddings.content: (p.images, p.k) for p in reversed(partitions)}
+        sets = {p.images.embeddings.content: p for p in reversed(partitions)}
         seeds = max(len(group.partitions) for group in group_partitions(partitions).groups)
-        for number, (found, own_k) in enumerate(reversed(sets.values()), 1):
-            wanted = k or len(set(found.labels[found.is_labelled].tolist())) or own_k
+        for first in reversed(sets.values()):
+            found = first.images
+            wanted = k or len(set(found.labels[found.is_labelled].tolist())) or first.k
             say(f"compare: rivals make {counted(wanted, 'cluster')} of {len(found):,} embeddings")
-            suffix = f" on embeddings {number}" if len(sets) > 1 else ""
+            suffix = f" on {first.name}" if len(sets) > 1 else ""
             made = list(fit_rivals(found, wanted, seeds, runtime.progress, say, suffix))
             notes += [note for rival in made if (note := describe_noise(rival)) is not None]
             partitions += made

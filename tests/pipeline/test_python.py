@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.run import require_package
 from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
 
 from .cli import DIGITS, SMALL, embed, succeed
@@ -60,6 +61,26 @@ def test_settings_are_given_by_table_and_key_and_stay(tmp_path):
 def test_a_config_is_taken_by_its_name(tmp_path):
     made = Run.create(tmp_path, "a", config="reference")
     assert made.settings.train.optimizer == "sgd"
+
+
+def test_a_run_that_is_there_keeps_its_settings_beside_a_config(tmp_path):
+    Run.create(tmp_path, "a", settings={"train": {"epochs": 3}})
+    again = Run.create(tmp_path, "a", config="reference")
+    assert again.settings.train.epochs == 3 and again.settings.train.optimizer != "sgd"
+    with pytest.raises(ConfigError, match="shipped"):
+        Run.create(tmp_path, "a", config="nothing")
+
+
+def test_a_folder_of_the_name_of_a_package_is_not_taken_for_it(tmp_path, monkeypatch):
+    (tmp_path / "some_folder").mkdir()
+    (tmp_path / "half_there.py").write_text("import nothing_of_this_name\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingError, match=r"some_folder is not installed.*only has its name"):
+        require_package("some_folder", "load_dataset")
+    with pytest.raises(MissingError, match="nothing_of_this_name, which half_there needs, is not"):
+        require_package("half_there", "load_dataset")
+    with pytest.raises(MissingError, match=r"^absent_name is not installed"):
+        require_package("absent_name", "load_dataset")
 
 
 def test_a_step_without_images_says_what_to_do(tmp_path):

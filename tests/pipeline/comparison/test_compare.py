@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from cpp_pipe import Run, compare
 from cpp_pipe.pipeline.commands.compare import print_comparison
 from cpp_pipe.pipeline.commands.options import Common
+from cpp_pipe.pipeline.comparison.cells import agreement_cells
 from cpp_pipe.pipeline.comparison.comparison import compare_partitions
 from cpp_pipe.pipeline.comparison.image_set import ImageSet
 from cpp_pipe.pipeline.comparison.partition import Partition, partition_of
@@ -263,3 +264,31 @@ def test_k_without_rivals_is_refused(store):
 def test_the_next_command_has_all_flags(store):
     out = succeed(store, "compare", "all", "--rivals", "--k", "3", "--label", "cls").out
     assert re.search(r"compare all --rivals --k 3 --label cls --out table.tex", out)
+
+
+def test_images_that_share_their_keys_alone_are_told(store):
+    notes = read_json(store, "all", "half")["notes"]
+    assert any("all and half are matched by key alone" in note for note in notes)
+
+
+def test_rivals_say_whose_embeddings_they_cluster(store):
+    labels = list(groups_of(read_json(store, "all", "half", "--rivals")))
+    assert labels[:4] == ["all", "half", "k-means on all", "Ward on all"]
+    assert "Ward on half" in labels
+
+
+def test_zero_has_no_sign():
+    assert agreement_cells([-0.001, -0.2, None]) == ["0.00", "-0.20", "-"]
+
+
+def test_names_with_dollars_and_stars_are_shown_as_they_are(store):
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    clusters = np.arange(160) % 4
+    partitions = [
+        Partition(name=f"a $\\x$ {n}", images=images, clusters=clusters, k=4, settings={"a.b": n},
+                  scores=Scores(acc=0.5, nmi=0.5, ari=0.5))
+        for n in range(2)
+    ]  # fmt: skip
+    compared = ComparedRuns(compare_partitions(partitions, ["a *b* <c>"]))
+    assert "\\x$" in compared.to_html()
+    assert "a \\*b\\* \\<c\\>." in compared.to_markdown()

@@ -1,18 +1,23 @@
 """`cpp-pipe sweep`: which runs it makes, what they share, and how they are told apart."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cpp_pipe import Run, Store
+from cpp_pipe.pipeline.comparison.comparison import compare_partitions
+from cpp_pipe.pipeline.comparison.image_set import ImageSet
+from cpp_pipe.pipeline.comparison.partition import partition_of
 from cpp_pipe.pipeline.comparison.sweep import plan_sweep, read_axes
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.overrides import read_values
 from cpp_pipe.store import ConfigError
 
-from ..cli import fail, succeed
+from ..cli import embed, fail, succeed
 from .world import import_run, make_runs, write
 
 
@@ -246,3 +251,58 @@ def test_python_takes_single_values_and_numbers_of_numpy():
 def test_values_that_contradict_each_other_are_refused(axes, seeds, ks, message):
     with pytest.raises(ConfigError, match=message):
         plan_sweep("a", Settings(), axes, seeds, ks)
+
+
+def test_other_words_of_a_guide_are_other_lines(tmp_path, digit_shards):
+    store = tmp_path / "artifacts"
+    embed(store, digit_shards)
+    guides = [tmp_path / "round.txt", tmp_path / "odd.txt"]
+    guides[0].write_text("zero\nsix\neight\n")
+    guides[1].write_text("one\nthree\nseven\n")
+    axis = f"views.guide={guides[0]},{guides[1]}"
+    told = json.loads(
+        succeed(store, "sweep", "--set", axis, "--k", "4", "--seeds", "2", "--json").out
+    )
+    assert [len(group["runs"]) for group in told["groups"]] == [2, 2]
+    assert list(told["settings"]) == ["views.guide"]
+    # The same file with other words since: the runs made before are not the runs made now.
+    guides[0].write_text("nine\nfour\n")
+    first = told["groups"][0]["runs"]
+    parts = [partition_of(Run.open(store, name), _images(store, name)) for name in first]
+    succeed(store, "assign", "--run", first[1])
+    later = partition_of(Run.open(store, first[1]), _images(store, first[1]))
+    assert parts[0].given == parts[1].given != later.given
+    assert len(compare_partitions([parts[0], later]).groups) == 2
+
+
+def _images(store: Path, run: str) -> ImageSet:
+    return ImageSet.read(Run.open(store, run).artifact("embeddings"), "cls", None)
+
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def _documented_runs(text: str) -> set[str]:
+    """The runs of the sweeps that a page shows, by the command and from Python."""
+    names: set[str] = set()
+    for command in re.findall(r"^cpp-pipe (sweep(?:[^\n]*\\\n)*[^\n]*)", text, re.MULTILINE):
+        words = shlex.split(command.replace("\\\n", " "))
+        flags = list(zip(words[1::2], words[2::2], strict=True))
+        given = dict(flags)
+        axes = read_axes(Settings(), [value for flag, value in flags if flag == "--set"])
+        runs = plan_sweep(
+            given["--run"], Settings(), axes, int(given["--seeds"]), int(given["--k"])
+        )
+        names |= {run.name for run in runs}
+    for base, call in re.findall(r"(\w+)\.sweep\((.*)\)", text):
+        given = eval(f"dict(axes={call})")  # the page is ours
+        runs = plan_sweep(base, Settings(), given["axes"], given["seeds"], given["k"])
+        names |= {run.name for run in runs}
+    return names
+
+
+@pytest.mark.parametrize(("page", "run"), [("compare.md", "ucf"), ("python.md", "mine")])
+def test_runs_that_the_pages_name_are_those_that_their_sweeps_make(page, run):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    named = set(re.findall(rf"\b{run}_[\w.-]+\w", text))
+    assert named and named <= _documented_runs(text)

@@ -254,7 +254,8 @@ def _agreement(
         contents = a.images.embeddings.content, b.images.embeddings.content
         if contents not in matched:
             matched[contents] = match_rows(a.images, b.images)
-            if is_matched_by_key_alone(a.images, b.images, matched[contents][0]):
+            is_new = contents[::-1] not in matched
+            if is_new and is_matched_by_key_alone(a.images, b.images, matched[contents][0]):
                 doubts.append(
                     f"the images of {a.name} and {b.name} are matched by key alone, as their "
                     "shards differ: agreement is of no use where a key is another image in each"

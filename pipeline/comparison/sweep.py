@@ -195,8 +195,8 @@ def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptR
         raise ConfigError(
             f"the store {store.root} has a run {run.name!r} of other images: the embeddings of "
             f"{base!r} changed since it was made, or it is no run of this sweep. Remove its folder "
-            f"{folder} to have it made again, or embed the images in a run of another name, and "
-            "sweep that"
+            f"{folder}, with what was decided in it, to have it made again, or embed the images in "
+            "a run of another name, and sweep that"
         )
     settings = settings_of(store, held)
     later = [table for table in _LATER if table not in run.tables]
@@ -207,7 +207,7 @@ def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptR
         raise ConfigError(
             f"the store {store.root} has a run {run.name!r} of other settings: its {name} is "
             f"{was!r}, and not {is_now!r}. Add --set {name}=VALUE, which new runs are named by, or "
-            f"remove its folder {folder} to have it made again"
+            f"remove its folder {folder}, with what was decided in it, to have it made again"
         )
     return replace(run, settings=wanted)
 

@@ -272,7 +272,9 @@ def test_images_that_share_their_keys_alone_are_told(store):
 
 
 def test_rivals_say_whose_embeddings_they_cluster(store):
-    labels = list(groups_of(read_json(store, "all", "half", "--rivals")))
+    told = read_json(store, "all", "half", "--rivals")
+    assert sum("matched by key alone" in note for note in told["notes"]) == 1
+    labels = list(groups_of(told))
     assert labels[:4] == ["all", "half", "k-means on all", "Ward on all"]
     assert "Ward on half" in labels
 

@@ -164,12 +164,19 @@ class Settings:
 
     def override(self, table: str, **values: Any) -> Self:
         """These settings with some keys of one table replaced; None keeps a key."""
-        given = {key: value for key, value in values.items() if value is not None}
+        given = {key: plain(value) for key, value in values.items() if value is not None}
         if not given:
             return self
         old = getattr(self, table)
         checked = _build(type(old), {**_plain(asdict(old)), **given}, f"table [{table}]")
         return replace(self, **{table: checked})
+
+
+def plain(value: Any) -> Any:
+    """A value of Python: what NumPy's numbers and arrays stand for, also within a list."""
+    if isinstance(value, list | tuple):
+        return [plain(element) for element in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def settings_of(store: Store, run: RunRecord) -> Settings:

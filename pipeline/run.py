@@ -124,14 +124,15 @@ class Run(WorkingRun):
     def figure(self, name: str) -> "Drawn":
         """A figure for print: cosines, singular-values, k-curve, clusters or neighbours."""
         from .notebook.drawn import Drawn
-        from .report.print_figures import draw_figure
+        from .report.print_figures import draw_figure, require_figures
 
+        require_figures([name])
         self._make_needed("assignments", "figures")
         return Drawn(draw_figure(self, name, self._shown))
 
     def sweep(
         self,
-        settings: "Mapping[str, Sequence[Any]] | None" = None,
+        settings: "Mapping[str, Any] | None" = None,
         *,
         seeds: int | None = None,
         k: "int | str | Sequence[int | str]" = (),
@@ -142,14 +143,13 @@ class Run(WorkingRun):
         """A run for each combination of settings, seeds from 0 and numbers of clusters, compared.
 
         `settings` are values by TABLE.KEY: `{"spectrum.clusterings": [12, 24]}`. The runs have the
-        embeddings of this one, are named after it and what differs, and share equal steps.
+        embeddings of this one, are named after it and these values, and share equal steps.
         """
         from .comparison.result import compare
         from .comparison.sweep import make_sweep, plan_sweep
 
         plan, name = self._plan(), self.record.name
-        ks = [k] if isinstance(k, int | str) else list(k)
-        runs = plan_sweep(name, plan.settings, settings or {}, seeds, ks)
+        runs = plan_sweep(name, plan.settings, settings or {}, seeds, k)
         names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
         self._shown.end()
         return compare(
@@ -185,7 +185,7 @@ class Run(WorkingRun):
 
     def to_pandas(self, *, vectors: bool = False, edits: str | None = None) -> Any:
         """The same as a DataFrame of pandas, which must be installed."""
-        require_package("pandas")
+        require_package("pandas", "DataFrame")
         return self.to_arrow(vectors=vectors, edits=edits).to_pandas()
 
     def to_huggingface(self, folder: str | Path, *, edits: str | None = None) -> Any:
@@ -197,7 +197,7 @@ class Run(WorkingRun):
         from .exports.image_table import ImageTable
         from .exports.labelled_images import LabelledImages
 
-        datasets = require_package("datasets")
+        datasets = require_package("datasets", "load_dataset")
         self.require_current("assignments")
         images = LabelledImages.of(ImageTable.of(self, edits), self.record.sources)
         export_huggingface(images, Path(folder), _ROWS_PER_FILE)
@@ -248,9 +248,21 @@ def search(
     return Run.open(store, run).search(**query)
 
 
-def require_package(name: str) -> Any:
-    """An installed package that cpp-pipe itself does not need; MissingError where it is not."""
+def require_package(name: str, attribute: str) -> Any:
+    """An installed package that cpp-pipe itself does not need; MissingError where it is not.
+
+    Without its `attribute` it is something else of that name, such as a folder where Python runs.
+    """
     try:
-        return importlib.import_module(name)
+        package = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise MissingError(f"{name} is not installed: pip install {name}") from error
+        missing = error.name or name
+        what = f"{name} is not" if missing == name else f"{missing}, which {name} needs, is not"
+        raise MissingError(f"{what} installed: pip install {missing}") from error
+    if not hasattr(package, attribute):
+        places = list(getattr(package, "__path__", ()))
+        raise MissingError(
+            f"{name} is not installed: pip install {name}; {places[0] if places else package} "
+            "only has its name"
+        )
+    return package

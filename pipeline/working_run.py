@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath
-from .config import Settings, settings_of
+from .config import Settings, find_config, plain, settings_of
 from .curation.near_duplicates import make_tier
 from .held import Held
 from .making.named_inputs import data_table, model_table, vocabulary_setting
 from .making.overrides import read_settings
 from .making.plan import Plan
 from .making.progress import ShownProgress, open_progress
+from .making.slots import require_makeable
 from .view.evaluation import Evaluation, evaluate
 from .view.opened_run import OpenedRun
 
@@ -50,10 +51,14 @@ class WorkingRun(OpenedRun):
     ) -> Self:
         """Begins a run; one that is there already is opened, with all that it holds.
 
-        `config` is a TOML file or the name of a shipped one, `settings` are values by table and
-        key: `{"train": {"epochs": 12}}`. ConfigError for a setting that does not exist.
+        `config` is a TOML file or the name of a shipped one; a run that is there keeps its own
+        settings instead. `settings` are values by table and key: `{"train": {"epochs": 12}}`, and
+        change these. ConfigError for a setting that does not exist.
         """
         store = store if isinstance(store, Store) else Store(store)
+        if store.runs.read(name).settings and config is not None:
+            find_config(config)  # raises where there is none
+            config = None
         wanted = read_settings(store, name, config, (), begins=True)
         for table, values in (settings or {}).items():
             wanted = _override(wanted, table, values)
@@ -158,7 +163,7 @@ class WorkingRun(OpenedRun):
         number = level if k is None else k
         values: dict[str, Any] = {}
         if number is not None:
-            values["k"] = number if isinstance(number, int | str) else tuple(number)
+            values["k"] = number if isinstance(number, str) else plain(number)
             values["method"] = "spectral" if level is None else "hierarchy"
         return self._made(self._plan(assign=values), "assignments")
 
@@ -191,7 +196,11 @@ class WorkingRun(OpenedRun):
         return self._made(self._plan(index=settings), f"index/{space}")
 
     def make(self, slot: str) -> Artifact:
-        """What belongs in a slot, made where it is missing: `hierarchy`, `projection` (the map)."""
+        """What belongs in a slot, made where it is missing: `hierarchy`, `projection` (the map).
+
+        ConfigError, which lists what can be made, for any other name.
+        """
+        require_makeable(slot)
         self._made(self._plan(), slot)
         return self.artifact(slot)
 

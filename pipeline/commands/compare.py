@@ -79,8 +79,11 @@ def compare(
     )
     print_comparison(common, compared)
     if not outs:
-        words = ["compare", *runs, *(["--rivals"] if rivals else []), "--out", "table.tex"]
-        print_next(common, words)
+        given = {"--k": k, "--label": label, "--labels": labels}
+        words = ["--rivals"] if rivals else []
+        words += [word for flag, value in given.items() if value is not None
+                  for word in (flag, str(value))]  # fmt: skip
+        print_next(common, ["compare", *runs, *words, "--out", "table.tex"])
 
 
 def check_outs(outs: Sequence[Path] | None) -> None:

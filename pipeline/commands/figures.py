@@ -50,12 +50,13 @@ def figures(
       cpp-pipe figures --run pets --out paper/figures --format pdf
       cpp-pipe figures --only cosines --only k-curve
     """
-    from ..report.print_figures import FIGURES, draw_figures, encode_figure
+    from ..report.print_figures import FIGURES, draw_figures, encode_figure, require_figures
 
     suffixes = _suffixes(formats)
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file: name a folder")
     names = list(dict.fromkeys(only)) if only else list(FIGURES)
+    require_figures(names)
     plan = open_plan(common)
     plan.make("assignments", asked_by="figures")
     drawers = draw_figures(open_run(plan), names, plan.runtime.progress)

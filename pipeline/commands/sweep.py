@@ -19,7 +19,7 @@ from .compare import (
 )
 from .flag_values import parse_numbers
 from .options import LONG, READING, Common, open_plan, takes
-from .output import print_next, print_text
+from .output import print_json, print_next, print_text
 
 app = subcommands()
 
@@ -52,9 +52,9 @@ def sweep(
 ) -> None:
     """Make a run for each combination of settings, and compare them.
 
-    The runs have the embeddings of --run, are named after it and what differs, and share every
-    step that is equal. A sweep that was interrupted continues: what is made is found again. Each
-    run is a run as any other: `cpp-pipe search --run NAME` and all other commands take it.
+    The runs have the embeddings of --run, are named after it and the values given here, and share
+    every step that is equal. A sweep that was interrupted continues: what is made is found again.
+    Each run is a run as any other: `cpp-pipe search --run NAME` and all other commands take it.
 
     \b
       cpp-pipe sweep --set spectrum.clusterings=12,24 --seeds 3 --k 37
@@ -73,6 +73,9 @@ def sweep(
     axes = read_axes(plan.settings, sets or ())
     runs = plan_sweep(plan.run, plan.settings, axes, seeds, _numbers(k))
     if lists:
+        if common.as_json:
+            print_json({"runs": [run.name for run in runs]})
+            return
         print_text(f"{counted(len(runs), 'run')}:")
         for run in runs:
             print_text(f"  {run.name}")

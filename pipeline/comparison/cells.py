@@ -59,7 +59,12 @@ def _number(value: float, column: Column) -> str:
     digits = 0 if value >= 100 and column.measure == "seconds" else column.digits
     if column.measure == "k" and value != round(value):
         digits = 1
-    return f"{value:.{digits}f}"
+    return unsigned(value, digits)
+
+
+def unsigned(value: float, digits: int) -> str:
+    """A number as text, whose zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def _spread(value: Value, column: Column) -> str:
@@ -76,7 +81,7 @@ def repetitions(comparison: Comparison) -> list[str]:
 
 def agreement_cells(row: Sequence[float | None]) -> list[str]:
     """A line of the matrix of agreement."""
-    return ["-" if value is None else f"{value:.2f}" for value in row]
+    return ["-" if value is None else unsigned(value, 2) for value in row]
 
 
 AGREEMENT = "Agreement (ARI of the clusters; on the diagonal, of two seeds)"

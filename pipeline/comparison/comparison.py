@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .image_set import match_rows
+from .image_set import is_matched_by_key_alone, match_rows
 from .partition import SEED, Partition
 
 
@@ -32,6 +32,16 @@ class Group:
     def is_rival(self) -> bool:
         """Whether it is a rival, and no run."""
         return self.partitions[0].is_rival
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """The seed that tells each partition from the others; None where several steps differ."""
+        own = [partition.seeds for partition in self.partitions]
+        varied = [name for name in own[0] if any(own[0][name] != other[name] for other in own)]
+        found = [{seeds[name] for name in varied or seeds} for seeds in own]
+        if len(own) == 1:
+            return [self.partitions[0].seed]
+        return [values.pop() if len(values) == 1 else None for values in found]
 
     def value(self, measure: str) -> Value | None:
         """Mean and spread of `k`, `acc`, `nmi`, `ari`, `confidence` or `seconds`."""
@@ -96,15 +106,15 @@ def _group_to_json(group: Group) -> dict[str, Any]:
         "label": group.label,
         "is_rival": group.is_rival,
         "runs": [partition.name for partition in group.partitions],
-        "seeds": [partition.seed for partition in group.partitions],
+        "seeds": group.seeds,
         **{name: None if value is None else value._asdict() for name, value in values.items()},
     }
 
 
 def compare_partitions(partitions: Sequence[Partition], notes: Sequence[str] = ()) -> Comparison:
     """Groups partitions whose settings differ in seeds only, in the order given."""
-    groups, settings = group_partitions(partitions)
-    agreement, shared = _agreement(groups)
+    groups, settings, repeated = group_partitions(partitions)
+    agreement, shared, doubts = _agreement(groups)
     classes: set[str] = set()
     for partition in partitions:
         images = partition.images
@@ -116,7 +126,7 @@ def compare_partitions(partitions: Sequence[Partition], notes: Sequence[str] = (
         shared=shared,
         images=max(len(partition.images) for partition in partitions),
         classes=len(classes) or None,
-        notes=(*notes, *_equal_pairs(groups)),
+        notes=(*notes, *repeated, *doubts, *_equal_pairs(groups)),
     )
 
 
@@ -127,28 +137,49 @@ def _equal_pairs(groups: Sequence[Group]) -> list[str]:
         f"{a.label} and {b.label} made the same clusters"
         for a, b in combinations(runs, 2)
         if len(a.partitions) == len(b.partitions)
-        and all(
-            np.array_equal(one.clusters, other.clusters)
-            for one, other in zip(a.partitions, b.partitions, strict=True)
-        )
+        and all(map(_are_equal, a.partitions, b.partitions))
     ]
 
 
-def group_partitions(
-    partitions: Sequence[Partition],
-) -> tuple[tuple[Group, ...], dict[str, tuple[str, ...]]]:
-    """Groups of partitions that differ in seeds only, and the settings that differ between them."""
+def _are_equal(a: Partition, b: Partition) -> bool:
+    """Whether two runs put the same images together, however their clusters are numbered."""
+    if a.images.embeddings.content != b.images.embeddings.content:
+        return False
+    pairs = np.unique(np.stack([a.clusters, b.clusters]), axis=1)
+    return all(len(np.unique(numbers)) == pairs.shape[1] for numbers in pairs)
+
+
+class Grouped(NamedTuple):
+    """Partitions in groups, and what tells the groups apart."""
+
+    groups: tuple[Group, ...]
+    settings: dict[str, tuple[str, ...]]
+    """The settings that differ between them, apart from seeds."""
+    notes: tuple[str, ...]
+    """A sentence for each run that is another one again."""
+
+
+def group_partitions(partitions: Sequence[Partition]) -> Grouped:
+    """Groups of partitions that differ in seeds only; equal seeds are counted once."""
     differing = _differing([partition for partition in partitions if not partition.is_rival])
-    members: dict[tuple[Any, ...], list[Partition]] = {}
+    members: dict[tuple[Any, ...], dict[str, Partition]] = {}
+    notes = []
     for partition in partitions:
-        values = tuple(_text(partition.settings.get(name)) for name in differing)
-        own = (partition.name,) if partition.is_rival else ()
-        key = (*own, partition.images.embeddings.content, *values)
-        members.setdefault(key, []).append(partition)
+        values = tuple(repr(partition.settings.get(name)) for name in differing)
+        own = partition.name if partition.is_rival else ""
+        key = (own, partition.images.embeddings.content, partition.given, *values)
+        found = members.setdefault(key, {})
+        first = found.setdefault(repr(partition.seeds), partition)
+        if first is not partition:
+            notes.append(
+                f"{partition.name} has the settings and the seeds of {first.name}, and is counted "
+                "once with it"
+            )
     short = _short_names(differing)
     groups = []
-    for key, found in members.items():
-        parts = [f"{short[name]}={value}" for name, value in zip(differing, key[1:], strict=False)]
+    for found in (list(by_seed.values()) for by_seed in members.values()):
+        values = [_text(found[0].settings.get(name)) for name in differing]
+        parts = [f"{short[name]}={value}" for name, value in zip(differing, values, strict=True)]
         # One run is best known by its name; several by what they share and others do not.
         is_named = found[0].is_rival or len(found) == 1 or not parts
         label = _common_name(found) if is_named else ", ".join(parts)
@@ -157,7 +188,7 @@ def group_partitions(
         name: tuple(_text(group.partitions[0].settings.get(name)) for group in groups)
         for name in differing
     }
-    return _distinct(groups), settings
+    return Grouped(_distinct(groups), settings, tuple(notes))
 
 
 def _common_name(partitions: Sequence[Partition]) -> str:
@@ -184,15 +215,12 @@ def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
 def _differing(partitions: Sequence[Partition]) -> list[str]:
     """The settings that are not the same in all runs, apart from seeds, in the order of tables."""
     names = dict.fromkeys(name for partition in partitions for name in partition.settings)
-    differing = [
+    return [
         name
         for name in names
         if name.rpartition(".")[2] != SEED
-        and len({_text(partition.settings.get(name)) for partition in partitions}) > 1
+        and len({repr(partition.settings.get(name)) for partition in partitions}) > 1
     ]
-    if "assign.k" in differing and "spectrum.k_max" in differing:
-        differing.remove("spectrum.k_max")  # it follows from k
-    return differing
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:
@@ -208,23 +236,30 @@ def _text(value: Any) -> str:
         return "-"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value)
 
 
 def _agreement(
     groups: Sequence[Group],
-) -> tuple[tuple[tuple[float | None, ...], ...], int]:
-    """The ARI of each two groups, and the fewest images that two partitions share."""
+) -> tuple[tuple[tuple[float | None, ...], ...], int, list[str]]:
+    """The ARI of each two groups, the fewest images that two partitions share, and doubts."""
     from ...stages.algorithms import metrics
 
     numbered = [(i, part) for i, group in enumerate(groups) for part in group.partitions]
     sums: dict[tuple[int, int], list[float]] = {}
     matched: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]] = {}
     shared = min(len(partition.images) for _, partition in numbered)
+    doubts = []
     for (i, a), (j, b) in combinations(numbered, 2):
         contents = a.images.embeddings.content, b.images.embeddings.content
         if contents not in matched:
             matched[contents] = match_rows(a.images, b.images)
+            is_new = contents[::-1] not in matched
+            if is_new and is_matched_by_key_alone(a.images, b.images, matched[contents][0]):
+                doubts.append(
+                    f"the images of {a.name} and {b.name} are matched by key alone, as their "
+                    "shards differ: agreement is of no use where a key is another image in each"
+                )
         rows_a, rows_b = matched[contents]
         shared = min(shared, len(rows_a))
         if len(rows_a) > 1:
@@ -233,4 +268,4 @@ def _agreement(
     means = {pair: fmean(values) for pair, values in sums.items()}
     size = range(len(groups))
     matrix = tuple(tuple(means.get((min(i, j), max(i, j))) for j in size) for i in size)
-    return matrix, shared
+    return matrix, shared, doubts

@@ -44,6 +44,16 @@ class ImageSet:
         return [f"{shard}:{key}" for shard, key in zip(shards, self.keys(), strict=True)]
 
 
+def is_matched_by_key_alone(a: ImageSet, b: ImageSet, rows: np.ndarray) -> bool:
+    """Whether images that were matched, `rows` of `a`, have other shards in `b`, each of them.
+
+    Then they may be other images: keys that are numbers of rows are the same in all imports.
+    """
+    if a.embeddings.content == b.embeddings.content or not len(rows):
+        return False
+    return not set(a.full_keys()) & set(b.full_keys())
+
+
 def match_rows(a: ImageSet, b: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the images that both hold, in `a` and in `b`, in the order of `a`.
 

@@ -49,7 +49,7 @@ def to_markdown(comparison: Comparison) -> str:
             for label, row in zip(labels, comparison.agreement, strict=True)
         ]
         blocks += [AGREEMENT, _md_table(["", *labels], agreement)]
-    return "\n\n".join([*blocks, *(f"{note}." for note in comparison.notes)]) + "\n"
+    return "\n\n".join([*blocks, *(f"{_md(note)}." for note in comparison.notes)]) + "\n"
 
 
 def _md(text: str) -> str:

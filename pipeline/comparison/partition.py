@@ -7,25 +7,19 @@ from typing import Any
 import numpy as np
 
 from ...store import Artifact
-from ...store.kinds import ASSIGNMENTS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM, VIEWS
+from ...store.kinds import EMBEDDINGS, KINDS, WORDS
+from ..config import settings_of
 from ..view.columns import read_column
 from ..view.evaluation import Scores, score_clusters
 from ..view.facts import name_model
 from ..view.opened_run import OpenedRun
 from .image_set import ImageSet
 
-_TABLES: Mapping[str, str] = {
-    VIEWS.name: "views",
-    HEADS.name: "train",
-    SPECTRUM.name: "spectrum",
-    K_CURVE.name: "select_k",
-    HIERARCHY.name: "merge",
-    ASSIGNMENTS.name: "assign",
-}
-"""The table of settings that each kind is made by."""
+_NOT_CLUSTERING = ("data", "embed")
+"""Tables whose settings are told by the embeddings themselves: by their model and content."""
 
-_DERIVED = ("assign.order",)
-"""Settings that only number clusters."""
+_OF_SEARCH = "index.seed"
+"""A seed that no cluster depends on."""
 
 SEED = "seed"
 """Runs that differ in settings of this name only are repetitions."""
@@ -48,9 +42,22 @@ class Partition:
     seconds: float | None = None
     """What making everything after the embeddings took when it was made."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """TABLE.KEY and value of everything that the clusters were made by."""
+    """TABLE.KEY and value of the settings of the run, apart from those of its images."""
+    given: tuple[str, ...] = ()
+    """The content of everything else that the clusters were made from: words, other embeddings."""
     seed: int | None = None
+    """That of the first step that draws at random."""
     is_rival: bool = False
+
+    @property
+    def seeds(self) -> Mapping[str, Any]:
+        """The seed of each step by TABLE.seed; of a rival its only one."""
+        named = {
+            name: value
+            for name, value in self.settings.items()
+            if name.rpartition(".")[2] == SEED and name != _OF_SEARCH
+        }
+        return named or {SEED: self.seed}
 
 
 def partition_of(run: OpenedRun, images: ImageSet) -> Partition:
@@ -58,18 +65,15 @@ def partition_of(run: OpenedRun, images: ImageSet) -> Partition:
     assignments = run.require_current("assignments")
     used = list(_ancestors(run, assignments))
     settings: dict[str, Any] = {"embed.model": name_model(images.embeddings)}
-    for artifact in (assignments, *used):
-        table = _TABLES.get(artifact.kind.name)
-        if table is not None:
-            config = artifact.manifest.config
-            settings |= {f"{table}.{key}": value for key, value in config.items()}
-    for derived in _DERIVED:
-        settings.pop(derived, None)
+    for table, values in settings_of(run.store, run.record).tables().items():
+        if table not in _NOT_CLUSTERING:
+            settings |= {f"{table}.{key}": value for key, value in values.items()}
+    others = [artifact for artifact in used if artifact.kind.name in (EMBEDDINGS.name, WORDS.name)]
     clusters = read_column(assignments, "cluster").astype(np.int64)
     seconds = [
         float(artifact.manifest.made_by.get("seconds") or 0)
         for artifact in (assignments, *used)
-        if artifact.version != images.embeddings.version
+        if artifact.kind.name != EMBEDDINGS.name
     ]
     return Partition(
         name=run.record.name,
@@ -80,6 +84,7 @@ def partition_of(run: OpenedRun, images: ImageSet) -> Partition:
         confidence=float(read_column(assignments, "confidence").mean(dtype=np.float64)),
         seconds=sum(seconds),
         settings=settings,
+        given=tuple(sorted({artifact.content for artifact in others})),
         seed=settings.get(f"train.{SEED}"),
     )
 
@@ -97,7 +102,7 @@ def _ancestors(run: OpenedRun, artifact: Artifact) -> Iterator[Artifact]:
     """Everything that clusters were made from, each slot once; what is lost is left out.
 
     What the run holds comes first: where two settings gave the same bytes, the clusters may have
-    been made for another run, but these are the settings of this one.
+    been made for another run.
     """
     seen: set[str] = set()
     waiting = list(artifact.manifest.inputs.items())

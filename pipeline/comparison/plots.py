@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..report.theme import HEAT, LIGHT
+from .cells import unsigned
 from .comparison import Comparison
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def draw_scores(comparison: Comparison) -> "Figure":
             label=title,
         )
     names = [fill(f"{n} {group.label}", _LABEL) for n, group in enumerate(groups, 1)]
-    panel.set_yticks(range(len(groups)), names)
+    panel.set_yticks(range(len(groups)), names, parse_math=False)  # names may have dollars
     panel.set_ylim(len(groups) - 0.5, -0.5)
     panel.grid(axis="both")
     panel.tick_params(length=0)
@@ -79,7 +80,7 @@ def draw_agreement(comparison: Comparison) -> "Figure":
         if np.isfinite(values[i, j]):
             # The map is dark below its middle; the light of the page is legible there.
             colour = LIGHT["card"] if values[i, j] < 0.55 else LIGHT["ink"]
-            text = f"{values[i, j]:.2f}".removeprefix("0")
+            text = unsigned(float(values[i, j]), 2).removeprefix("0")
             panel.text(j, i, text, ha="center", va="center", color=colour, fontsize=7.5)
     figure.colorbar(image, ax=panel, shrink=0.9).outline.set_visible(False)
     return figure

@@ -8,6 +8,7 @@ from ...stages.contract import Runtime
 from ...store import ConfigError, MissingError, Store
 from ..config import settings_of
 from ..making.plan import Plan
+from ..view.labels import explain_no_labels
 from ..view.opened_run import OpenedRun
 from ..wording import counted
 from .comparison import Comparison, compare_partitions, group_partitions
@@ -31,18 +32,27 @@ def compare_runs(
 
     `label` and `labels` say where labels are, as for `eval`. `rivals` adds other ways to cluster
     the same embeddings, with k clusters: without `k` as many as there are classes, or, without
-    labels, as in the first run. MissingError for a run that the store does not have.
+    labels, as in the first run. MissingError for a run that the store does not have, or where no
+    image has a label of those that were asked for.
     """
+    if k is not None and not rivals:
+        raise ConfigError(
+            "k is the number of clusters of rivals: add --rivals (from Python rivals=True), or "
+            "leave it out"
+        )
     images: dict[tuple[str, str], ImageSet] = {}
     partitions = [_read(store, name, runtime, say, label, labels, images) for name in names]
+    if label is not None or labels is not None:
+        _require_labels(list(images.items()), labels)
     notes = []
     if rivals:
-        sets = {p.images.embeddings.content: (p.images, p.k) for p in reversed(partitions)}
-        seeds = max(len(group.partitions) for group in group_partitions(partitions)[0])
-        for number, (found, own_k) in enumerate(reversed(sets.values()), 1):
-            wanted = k or len(set(found.labels[found.is_labelled].tolist())) or own_k
+        sets = {p.images.embeddings.content: p for p in reversed(partitions)}
+        seeds = max(len(group.partitions) for group in group_partitions(partitions).groups)
+        for first in reversed(sets.values()):
+            found = first.images
+            wanted = k or len(set(found.labels[found.is_labelled].tolist())) or first.k
             say(f"compare: rivals make {counted(wanted, 'cluster')} of {len(found):,} embeddings")
-            suffix = f" on embeddings {number}" if len(sets) > 1 else ""
+            suffix = f" on {first.name}" if len(sets) > 1 else ""
             made = list(fit_rivals(found, wanted, seeds, runtime.progress, say, suffix))
             notes += [note for rival in made if (note := describe_noise(rival)) is not None]
             partitions += made
@@ -53,6 +63,13 @@ def compare_runs(
             f"those that two of them share ({comparison.shared:,} at least)"
         )
     return replace(comparison, notes=tuple(dict.fromkeys([*notes, *comparison.notes])))
+
+
+def _require_labels(read: Sequence[tuple[tuple[str, str], ImageSet]], labels: Path | None) -> None:
+    """MissingError where no image of any run has a label."""
+    if not any(found.is_labelled.any() for _, found in read):
+        (_, field), found = read[0]
+        raise MissingError(explain_no_labels(found.embeddings, field, labels, len(found)))
 
 
 def _read(

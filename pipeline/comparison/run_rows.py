@@ -25,7 +25,7 @@ def to_arrow(comparison: Comparison) -> "pa.Table":
         "group": pa.array([group.label for _, group, _ in pairs], pa.string()),
         "run": pa.array([partition.name for *_, partition in pairs], pa.string()),
         "is_rival": pa.array([partition.is_rival for *_, partition in pairs], pa.bool_()),
-        "seed": pa.array([partition.seed for *_, partition in pairs], pa.int64()),
+        "seed": pa.array([seed for group in comparison.groups for seed in group.seeds], pa.int64()),
         "images": pa.array([len(partition.images) for *_, partition in pairs], pa.int64()),
     }
     for measure in MEASURES:

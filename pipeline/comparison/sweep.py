@@ -1,8 +1,9 @@
 """A run for each combination of settings: they share the embeddings and every equal step."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import product
 from math import prod
 from typing import Any
@@ -11,10 +12,11 @@ from ...stages.contract import Runtime
 from ...store import ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS
 from ...store.slots import split_slot
-from ..config import Settings
+from ..config import Settings, plain, settings_of
 from ..making.overrides import parse_override, read_values
 from ..making.plan import Plan
 from ..wording import counted
+from .partition import SEED
 
 _SEEDED = ("train", "spectrum", "select_k", "merge")
 """Tables whose seeds change the clusters."""
@@ -25,6 +27,9 @@ MOST_RUNS = 1000
 _TAKEN = ("data", "embed")
 """Tables that a sweep cannot vary: all of its runs have the embeddings of the first."""
 
+_LATER = ("caption", "index")
+"""Tables that no cluster depends on: what a swept run was given later stays."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweptRun:
@@ -32,6 +37,8 @@ class SweptRun:
 
     name: str
     settings: Settings
+    tables: tuple[str, ...] = ()
+    """The tables whose values are in its name."""
 
 
 def read_axes(settings: Settings, assignments: Sequence[str]) -> dict[str, list[Any]]:
@@ -48,67 +55,96 @@ def read_axes(settings: Settings, assignments: Sequence[str]) -> dict[str, list[
 def plan_sweep(
     base: str,
     settings: Settings,
-    axes: Mapping[str, Sequence[Any]],
+    axes: Mapping[str, Any],
     seeds: int | None = None,
-    ks: Sequence[int | str] = (),
+    ks: Any = (),
 ) -> list[SweptRun]:
-    """A run for each combination of values, named after the run `base` and what differs.
+    """A run for each combination of values, named after the run `base` and these values.
 
-    `axes` are the values of each TABLE.KEY; a single one is the same in all runs. `seeds` are from
-    0, in all steps; None keeps those of the settings. ConfigError for values that cannot be.
+    `axes` are the values of each TABLE.KEY, one or several. `seeds` are from 0, in all steps; None
+    keeps those of the settings. ConfigError for values that cannot be.
     """
-    axes = dict(axes)
-    for name in axes:
+    named = {name: _values(values) for name, values in axes.items()}
+    seeds = plain(seeds)
+    for name, values in named.items():
+        if not values:
+            raise ConfigError(f"{name} has no value: name one or several")
         parse_override(settings, f"{name}=")  # raises where there is no such table
         if name.partition(".")[0] in _TAKEN:
             raise ConfigError(
                 f"{name}: all runs of a sweep have the embeddings of one run, so [data] and "
                 "[embed] cannot differ: embed another run, and name both to `cpp-pipe compare`"
             )
-    if ks:
-        axes["assign.k"] = list(ks)
+    if ks := _values(ks):
+        if "assign.k" in named:
+            raise ConfigError("assign.k and --k both name numbers of clusters: give one of them")
+        named["assign.k"] = ks
         settings = settings.override("assign", method="spectral")  # as `assign --k` does
-    count = (seeds or 1) * prod(len(values) for values in axes.values())
+    _check_seeds(seeds, named)
+    if not named and seeds is None:
+        raise ConfigError("nothing to vary: name values of settings, numbers of clusters or seeds")
+    count = (seeds or 1) * prod(len(values) for values in named.values())
     if count > MOST_RUNS:
         raise ConfigError(f"{counted(count, 'run')} are more than {MOST_RUNS:,}: give fewer values")
     runs = [
-        _swept(base, settings, dict(zip(axes, values, strict=True)), seed, axes)
-        for values in product(*axes.values())
+        _swept(base, settings, dict(zip(named, values, strict=True)), seed)
+        for values in product(*named.values())
         for seed in ([None] if seeds is None else range(seeds))
     ]
     names = [run.name for run in runs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"two runs would be called {twice!r}: a value is given twice")
-    if base in names:
-        raise ConfigError("a single combination is the run itself: give a setting several values")
     return runs
 
 
-def _swept(
-    base: str,
-    settings: Settings,
-    values: Mapping[str, Any],
-    seed: int | None,
-    axes: Mapping[str, Sequence[Any]],
-) -> SweptRun:
+def _values(given: Any) -> list[Any]:
+    """What Python names for a setting, one value or several."""
+    given = plain(given)
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+
+
+def _check_seeds(seeds: int | None, named: Mapping[str, Sequence[Any]]) -> None:
+    if seeds is None:
+        return
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise ConfigError(f"seeds must be a whole number, at least 1, got {seeds!r}")
+    both = next((name for name in named if name in {f"{table}.seed" for table in _SEEDED}), None)
+    if both is not None:
+        raise ConfigError(f"{both} and --seeds both name seeds, --seeds of all steps: give one")
+
+
+def _swept(base: str, settings: Settings, values: Mapping[str, Any], seed: int | None) -> SweptRun:
     for name, value in values.items():
         table, _, key = name.partition(".")
         settings = settings.override(table, **{key: value})
     if seed is not None:
         for table in _SEEDED:
             settings = settings.override(table, seed=seed)
-    varied = {name: value for name, value in values.items() if len(axes[name]) > 1}
-    words = [f"{_short(name, varied)}-{value}" for name, value in varied.items()]
+    words = [_word(_short(name, values), value) for name, value in values.items()]
     words += [] if seed is None else [f"seed-{seed}"]
-    plain = [re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-") for word in (base, *words)]
-    return SweptRun(name="_".join(plain), settings=settings)
+    return SweptRun(
+        name="_".join((base, *words)),
+        settings=settings,
+        tables=tuple(dict.fromkeys(name.partition(".")[0] for name in values)),
+    )
 
 
-def _short(name: str, axes: Mapping[str, Any]) -> str:
-    """A setting's key, with its table where two tables have it."""
+def _word(key: str, value: Any) -> str:
+    """A setting and its value in the letters that names of runs have.
+
+    Other alphabets have no letter there, so that a digest tells such values apart.
+    """
+    text = f"{key}-{plain(value)}"
+    word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
+    return word if text.isascii() else f"{word}-{sha256(text.encode()).hexdigest()[:6]}"
+
+
+def _short(name: str, values: Mapping[str, Any]) -> str:
+    """A setting's key; with its table where two tables have it, or --seeds is named so."""
     key = name.rpartition(".")[2]
-    return key if sum(other.rpartition(".")[2] == key for other in axes) == 1 else name
+    same = sum(other.rpartition(".")[2] == key for other in values)
+    return key if same == 1 and key != SEED else name
 
 
 def make_sweep(
@@ -121,7 +157,7 @@ def make_sweep(
     """Makes the clusters of each run, from the embeddings of the run `base`; the names.
 
     What is equal in two runs is made once: the store finds it. MissingError where `base` has no
-    embeddings; ConfigError where a run's name is that of a run of other images.
+    embeddings; ConfigError where a run's name is that of a run of other images or settings.
     """
     record = store.runs.read(base)
     shared = {
@@ -134,8 +170,7 @@ def make_sweep(
             f"run {base!r} of the store {store.root} has no embeddings yet: `cpp-pipe embed` or "
             "`cpp-pipe import` makes them"
         )
-    for run in runs:
-        _require_free(store, run.name, shared[EMBEDDINGS.name])
+    runs = [_free_run(store, base, run, shared[EMBEDDINGS.name]) for run in runs]
     for number, run in enumerate(runs, 1):
         say(f"sweep: {number} of {counted(len(runs), 'run')}, {run.name}")
         store.runs.update(
@@ -149,10 +184,47 @@ def make_sweep(
     return [run.name for run in runs]
 
 
-def _require_free(store: Store, name: str, embeddings: str) -> None:
-    held = store.runs.read(name).versions.get(EMBEDDINGS.name)
-    if held not in (None, embeddings):
+def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptRun:
+    """The run, with what a run of its name was given later; ConfigError where that is another."""
+    held = store.runs.read(run.name)
+    version = held.versions.get(EMBEDDINGS.name)
+    if version is None:
+        return run
+    folder = store.runs.path(run.name).parent
+    if version != embeddings:
         raise ConfigError(
-            f"the store {store.root} has a run {name!r} of other images: rename the run that is "
-            "swept, or use another store"
+            f"the store {store.root} has a run {run.name!r} of other images: the embeddings of "
+            f"{base!r} changed since it was made, or it is no run of this sweep. Remove its folder "
+            f"{folder}, with what was decided in it, to have it made again, or embed the images in "
+            "a run of another name, and sweep that"
         )
+    settings = settings_of(store, held)
+    later = [table for table in _LATER if table not in run.tables]
+    wanted = run.settings.with_tables_of(settings, [*later, *_unused(run)])
+    other = _first_difference(settings.tables(), wanted.tables())
+    if other is not None:
+        name, was, is_now = other
+        raise ConfigError(
+            f"the store {store.root} has a run {run.name!r} of other settings: its {name} is "
+            f"{was!r}, and not {is_now!r}. Add --set {name}=VALUE, which new runs are named by, or "
+            f"remove its folder {folder}, with what was decided in it, to have it made again"
+        )
+    return replace(run, settings=wanted)
+
+
+def _unused(run: SweptRun) -> list[str]:
+    """Tables that the clusters of a run do not depend on."""
+    assign = run.settings.assign
+    used = {"select_k": assign.k == "auto", "merge": assign.method == "hierarchy"}
+    return [table for table, is_used in used.items() if not is_used and table not in run.tables]
+
+
+def _first_difference(
+    held: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> tuple[str, Any, Any] | None:
+    """TABLE.KEY of the first setting of two runs that differs, and both values."""
+    for table in [name for name in wanted if name not in _TAKEN]:
+        for key, value in wanted[table].items():
+            if held[table][key] != value:
+                return f"{table}.{key}", held[table][key], value
+    return None

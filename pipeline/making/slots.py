@@ -12,14 +12,18 @@ from ...stages.caption import Caption
 from ...stages.contract import Stage
 from ...stages.draw_sprites import DrawSprites
 from ...stages.fingerprint import Fingerprint
+from ...stages.indexing.vectors import SPACES
 from ...stages.loaded_model import require_texts
 from ...stages.map import Map
 from ...stages.measure import Measure
+from ...stages.other_runs import OTHER
 from ...stages.project import Project, ProjectViews
 from ...stages.score_columns import IMAGE_SCORES
 from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
+from ...store import ConfigError
 from ..config import Settings
+from .indexing import INDEX_KINDS
 from .vocabularies import words_stage
 
 
@@ -34,6 +38,16 @@ class Filling(NamedTuple):
 def filling_of(slot: str, settings: Settings) -> Filling:
     """What fills a slot; ConfigError where a file that the settings name does not exist."""
     return FILLINGS[slot](settings)
+
+
+def require_makeable(slot: str) -> None:
+    """ConfigError, which lists what can be made, where a slot is none of that."""
+    own = [f"{kind}/{space}" for kind in INDEX_KINDS for space in SPACES]
+    known = ["embeddings", *FILLINGS, *own]
+    if slot not in known and not slot.startswith(OTHER):
+        raise ConfigError(
+            f"{slot!r} cannot be made: what can be is {', '.join(known)}; projection is the map"
+        )
 
 
 def _words(settings: Settings) -> Filling:

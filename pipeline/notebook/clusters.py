@@ -38,6 +38,7 @@ class Cluster:
     captions: Sequence[Caption] = ()
     """All of its captions, best first."""
     run: OpenedRun = field(repr=False, compare=False)
+    """The run as it was when the cluster was read: later steps do not change a cluster."""
 
     def __len__(self) -> int:
         return self.size
@@ -123,8 +124,16 @@ def read_clusters(run: OpenedRun) -> Clusters:
     assignments = run.require_current("assignments")
     held = run.show("captions")
     captions: Mapping[int, Sequence[Caption]] = {} if held is None else read_captions(held)
+    run = _as_it_is(run)
     rows = sorted(list_clusters(assignments, held), key=lambda row: (-row.size, row.cluster))
     return Clusters([_cluster(run, row, captions) for row in rows])
+
+
+def _as_it_is(run: OpenedRun) -> OpenedRun:
+    """The run with the artifacts that it holds now, which its later steps do not replace."""
+    kept = OpenedRun(run.store, run.record, run.device)
+    kept.held, kept.store_name, kept.report = run.held, run.store_name, run.report
+    return kept
 
 
 def read_cluster(run: OpenedRun, number: int) -> Cluster:

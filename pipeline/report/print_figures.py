@@ -107,13 +107,18 @@ def draw_figures(
     run: OpenedRun, names: Sequence[str], progress: Progress
 ) -> "Mapping[str, Callable[[], Figure]]":
     """Functions that draw figures of a run, by their names; counts and samples are read once."""
-    unknown = [name for name in names if name not in FIGURES]
-    if unknown:
-        raise ConfigError(f"no figure is called {unknown[0]!r}: they are {', '.join(FIGURES)}")
+    require_figures(names)
     source = _Source.of(run)
     return {
         name: lambda draw=FIGURES[name]: _styled(lambda: draw(source, progress)) for name in names
     }
+
+
+def require_figures(names: Sequence[str]) -> None:
+    """ConfigError where a name is not that of a figure."""
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        raise ConfigError(f"no figure is called {unknown[0]!r}: they are {', '.join(FIGURES)}")
 
 
 def _styled(draw: "Callable[[], Figure]") -> "Figure":
@@ -244,7 +249,8 @@ def _draw_lines(
         for line, images in enumerate(block):
             top = height - (0.22 if len(blocks) > 1 else 0) - line * (side + 0.22)
             if number == 0:
-                figure.text(0, (top - 0.16) / height, titles[line], fontsize=8, fontweight="bold")
+                place = 0, (top - 0.16) / height
+                figure.text(*place, titles[line], fontsize=8, fontweight="bold", parse_math=False)
             for place, image in enumerate(images):
                 box = (left + place * side, top - 0.21 - side, 0.96 * side, 0.96 * side)
                 panel = figure.add_axes(

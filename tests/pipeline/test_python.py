@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.run import require_package
 from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
 
 from .cli import DIGITS, SMALL, embed, succeed
@@ -62,6 +63,26 @@ def test_a_config_is_taken_by_its_name(tmp_path):
     assert made.settings.train.optimizer == "sgd"
 
 
+def test_a_run_that_is_there_keeps_its_settings_beside_a_config(tmp_path):
+    Run.create(tmp_path, "a", settings={"train": {"epochs": 3}})
+    again = Run.create(tmp_path, "a", config="reference")
+    assert again.settings.train.epochs == 3 and again.settings.train.optimizer != "sgd"
+    with pytest.raises(ConfigError, match="shipped"):
+        Run.create(tmp_path, "a", config="nothing")
+
+
+def test_a_folder_of_the_name_of_a_package_is_not_taken_for_it(tmp_path, monkeypatch):
+    (tmp_path / "some_folder").mkdir()
+    (tmp_path / "half_there.py").write_text("import nothing_of_this_name\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingError, match=r"some_folder is not installed.*only has its name"):
+        require_package("some_folder", "load_dataset")
+    with pytest.raises(MissingError, match="nothing_of_this_name, which half_there needs, is not"):
+        require_package("half_there", "load_dataset")
+    with pytest.raises(MissingError, match=r"^absent_name is not installed"):
+        require_package("absent_name", "load_dataset")
+
+
 def test_a_step_without_images_says_what_to_do(tmp_path):
     with pytest.raises(MissingError, match="no embeddings yet"):
         Run.create(tmp_path, progress="none").train()
@@ -90,6 +111,35 @@ def test_clusters_are_the_largest_first_and_their_rows_the_surest_first(run):
     assert len(cluster.images(3)) == 3
     with pytest.raises(QueryError, match="no image is in cluster 99"):
         run.cluster(99)
+
+
+def test_a_cluster_stays_what_it_was_after_another_clustering(run):
+    copy = Run.create(run.store, "again", progress="none")
+    copy.store.runs.update(
+        "again", settings=run.settings.tables(), versions=run.record.versions,
+        sources=run.record.sources,
+    )  # fmt: skip
+    copy = Run.open(run.store, "again")
+    copy.progress = "none"
+    old = copy.clusters()[0]
+    rows, keys, shown = old.rows, old.keys(), old._repr_html_()
+    copy.assign(k=3)
+    assert len(copy.clusters()) == 3
+    assert old.rows.tolist() == rows.tolist() and len(old.rows) == old.size
+    assert old.keys() == keys and old._repr_html_() == shown
+
+
+def test_numbers_of_numpy_are_numbers(run):
+    again = run.assign(k=np.int64(6))
+    assert again.settings.assign.k == 6
+    with pytest.raises(ConfigError, match="k must be"):
+        run.assign(k=np.array([2, 2]))
+
+
+@pytest.mark.parametrize("slot", ["map", "index", "typo", "quantizer/nothing"])
+def test_what_cannot_be_made_is_told_with_what_can(run, slot):
+    with pytest.raises(ConfigError, match=f"'{slot}' cannot be made.*hierarchy.*index/features"):
+        run.make(slot)
 
 
 def test_searching_sees_what_was_made_since(run):

@@ -12,9 +12,10 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from cpp_pipe import Run, compare
 from cpp_pipe.pipeline.commands.compare import print_comparison
 from cpp_pipe.pipeline.commands.options import Common
+from cpp_pipe.pipeline.comparison.cells import agreement_cells
 from cpp_pipe.pipeline.comparison.comparison import compare_partitions
 from cpp_pipe.pipeline.comparison.image_set import ImageSet
-from cpp_pipe.pipeline.comparison.partition import Partition
+from cpp_pipe.pipeline.comparison.partition import Partition, partition_of
 from cpp_pipe.pipeline.comparison.result import ComparedRuns
 from cpp_pipe.pipeline.comparison.rivals import RIVALS
 from cpp_pipe.pipeline.view.evaluation import Scores
@@ -209,3 +210,87 @@ def test_clusters_that_a_run_lacks_are_made(store, tmp_path):
     told = read_json(store, "fresh")
     assert told["groups"][0]["k"]["mean"] >= 1
     assert "assignments" in Run.open(store, "fresh").record.versions
+
+
+def test_seconds_are_without_any_embeddings(tmp_path):
+    store = tmp_path / "artifacts"
+    import_run(store, "one", write(tmp_path / "one.npz", np.arange(80)))
+    content = dict(np.load(tmp_path / "one.npz"))
+    content["x"] = content["x"][:, ::-1]
+    np.savez(tmp_path / "other.npz", **content)  # pyright: ignore[reportArgumentType]
+    import_run(store, "other", tmp_path / "other.npz")
+    run = Run.open(store, "one")
+    plan = run._plan(views={"beside": ["other"]}, assign={"k": 4})
+    plan.make("assignments")
+    run = Run.open(store, "one")
+    made = [run.artifact(slot) for slot in run.record.versions if "embeddings" not in slot]
+    expected = sum(artifact.manifest.made_by["seconds"] for artifact in made)
+    assert {artifact.kind.name for artifact in made} >= {"views", "heads", "assignments"}
+    images = ImageSet.read(run.artifact("embeddings"), "cls", None)
+    slow = run.artifact("embeddings/other")
+    partition = partition_of(run, images)
+    assert partition.seconds == pytest.approx(expected)
+    assert slow.content in partition.given
+
+
+def test_runs_of_one_cluster_are_equal_only_for_the_same_images(store):
+    def of_one(name: str, run: str, clusters: np.ndarray, setting: int) -> Partition:
+        images = ImageSet.read(Run.open(store, run).artifact("embeddings"), "cls", None)
+        settings = {"assign.k": setting}
+        return Partition(name=name, images=images, clusters=clusters, k=1, settings=settings)
+
+    import_run(store, "later", write(store.parent / "later.npz", np.arange(1, 160, 2)))
+    ones, numbers = np.zeros(80, int), np.arange(80) % 4
+    other = compare_partitions([of_one("a", "half", ones, 1), of_one("b", "later", ones, 2)])
+    assert other.notes == ()
+    renumbered = [of_one("a", "half", numbers, 1), of_one("b", "half", 3 - numbers, 2)]
+    assert compare_partitions(renumbered).notes == ("a and b made the same clusters",)
+
+
+def test_labels_that_no_image_has_are_refused(store, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label\nnothing,cat\n")
+    assert "has the label 'typo'" in fail(store, "compare", "all", "--label", "typo")
+    message = fail(store, "compare", "all", "half", "--rivals", "--labels", table)
+    assert "no key of" in message and "labels.csv" in message
+
+
+def test_k_without_rivals_is_refused(store):
+    assert "add --rivals" in fail(store, "compare", "all", "--k", "50")
+    with pytest.raises(ConfigError, match="rivals=True"):
+        compare("all", store=store, k=50)
+
+
+def test_the_next_command_has_all_flags(store):
+    out = succeed(store, "compare", "all", "--rivals", "--k", "3", "--label", "cls").out
+    assert re.search(r"compare all --rivals --k 3 --label cls --out table.tex", out)
+
+
+def test_images_that_share_their_keys_alone_are_told(store):
+    notes = read_json(store, "all", "half")["notes"]
+    assert any("all and half are matched by key alone" in note for note in notes)
+
+
+def test_rivals_say_whose_embeddings_they_cluster(store):
+    told = read_json(store, "all", "half", "--rivals")
+    assert sum("matched by key alone" in note for note in told["notes"]) == 1
+    labels = list(groups_of(told))
+    assert labels[:4] == ["all", "half", "k-means on all", "Ward on all"]
+    assert "Ward on half" in labels
+
+
+def test_zero_has_no_sign():
+    assert agreement_cells([-0.001, -0.2, None]) == ["0.00", "-0.20", "-"]
+
+
+def test_names_with_dollars_and_stars_are_shown_as_they_are(store):
+    images = ImageSet.read(Run.open(store, "all").artifact("embeddings"), "cls", None)
+    clusters = np.arange(160) % 4
+    partitions = [
+        Partition(name=f"a $\\x$ {n}", images=images, clusters=clusters, k=4, settings={"a.b": n},
+                  scores=Scores(acc=0.5, nmi=0.5, ari=0.5))
+        for n in range(2)
+    ]  # fmt: skip
+    compared = ComparedRuns(compare_partitions(partitions, ["a *b* <c>"]))
+    assert "\\x$" in compared.to_html()
+    assert "a \\*b\\* \\<c\\>." in compared.to_markdown()

@@ -9,7 +9,12 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.report.print_figures import FIGURES, draw_figures, encode_figure
+from cpp_pipe.pipeline.report.print_figures import (
+    FIGURES,
+    _draw_lines,  # pyright: ignore[reportPrivateUsage]
+    draw_figures,
+    encode_figure,
+)
 from cpp_pipe.stages.contract import Silent
 
 from ..cli import fail, succeed
@@ -121,6 +126,23 @@ def test_names_and_formats_that_do_not_exist_are_refused(store, tmp_path):
     assert "--format must be svg, pdf, png" in fail(store, "figures", "--format", "svg,eps")
     (tmp_path / "file").write_text("")
     assert "is a file" in fail(store, "figures", "--out", tmp_path / "file")
+
+
+def test_a_figure_that_does_not_exist_is_refused_before_anything_is_made(tmp_path):
+    x = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x)
+    store = tmp_path / "artifacts"
+    succeed(store, "import", tmp_path / "x.npz", "--model", "ViT-B-32")
+    assert "they are cosines" in fail(store, "figures", "--only", "typo")
+    assert set(Run.open(store).record.versions) == {"embeddings"}
+
+
+@pytest.mark.parametrize("title", ["pay $5, get $10 (3)", "a $\\nothing$ b"])
+def test_dollars_in_captions_are_no_formulas(title):
+    figure = _draw_lines([title], [[[Image.new("RGB", (8, 8))]]], [None], 12)
+    assert encode_figure(figure, "svg")
+    (text,) = figure.texts
+    assert text.get_text() == title and not text.get_parse_math()
 
 
 def test_the_curve_of_the_stage_is_the_curve_of_the_report(store):

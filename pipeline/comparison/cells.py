@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..wording import counted
 from .comparison import Comparison, Value
 
 
@@ -94,5 +95,5 @@ def describe(comparison: Comparison) -> str:
         if any(len(group.partitions) > 1 for group in comparison.groups)
         else "one run each"
     )
-    classes = f", {comparison.classes} classes" if comparison.classes else ""
-    return f"{comparison.images:,} images{classes}; {spread}"
+    classes = f", {counted(comparison.classes, 'class')}" if comparison.classes else ""
+    return f"{counted(comparison.images, 'image')}{classes}; {spread}"

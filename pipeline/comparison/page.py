@@ -6,6 +6,7 @@ from ..report.markup import Html, join, tag
 from ..report.style import CSS
 from ..report.svg import draw_svg
 from ..report.tables import number, table, table_head
+from ..wording import counted
 from .cells import (
     AGREEMENT,
     Cell,
@@ -74,7 +75,8 @@ def _notes(comparison: Comparison) -> Html:
 def _plots(comparison: Comparison) -> Html | None:
     figures = []
     if comparison.is_scored:
-        alt = f"Dot plot of ACC, NMI and ARI of {len(comparison.groups)} groups, as in the table."
+        groups = counted(len(comparison.groups), "group")
+        alt = f"Dot plot of ACC, NMI and ARI of {groups}, as in the table."
         figures.append(_figure("Scores", draw_svg("scores", alt, draw_scores, comparison),
                                "Bars are the standard deviation over seeds."))  # fmt: skip
     if len(comparison.groups) > 1:

@@ -18,7 +18,7 @@ def singular_values(moment: np.ndarray, rows: int) -> np.ndarray:
     """
     squares = np.linalg.eigvalsh(moment)[::-1][: min(rows, len(moment))]
     values = np.sqrt(np.maximum(squares, 0))
-    return values / values[0]
+    return values / values[0] if values[0] > 0 else values
 
 
 def contrast(cosines: np.ndarray, counts: Sequence[int]) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..store import Artifact, ConfigError
+from ..store import Artifact, ConfigError, StoreError
 from ..store.paths import StorePath
 from .artifact_rows import EMBEDDING, gather_rows
 from .merges import read_merges
@@ -108,4 +108,11 @@ def cut_hierarchy(hierarchy: Artifact, level: int) -> "Partition":
         )
     left, right = read_merges(hierarchy)
     tensors = hierarchy.tensors(name, "leaves")
-    return Partition(tensors["pieces"], tensors["centroids"], cut(left, right, level))
+    pieces, centroids = tensors["pieces"], tensors["centroids"]
+    is_right = pieces.ndim == 1 and centroids.ndim == 2 and len(centroids) == finest
+    if not is_right or (pieces.size and not 0 <= pieces.min() <= pieces.max() < finest):
+        raise StoreError(
+            f"{hierarchy.folder} is damaged: its leaves are not from 0 to {finest - 1}; remove the "
+            "folder and run `cpp-pipe hierarchy`, which makes it again"
+        )
+    return Partition(pieces, centroids, cut(left, right, level))

@@ -15,7 +15,7 @@ from ..datasets.elsewhere import ELSEWHERE
 from ..wording import counted
 from .app import subcommands
 from .destinations import require_folder
-from .messages import current_progress, say
+from .messages import current_progress, say, say_skipped
 from .options import LONG, Common, takes
 from .output import Column, print_line, print_next, print_table, print_text
 
@@ -34,9 +34,6 @@ DownloadsFlag = Annotated[
 DOWNLOADS = Path("downloads")
 
 SHARD_SIZE = 1000
-
-_SHOWN = 5
-"""Skipped images that are named one by one; all are in a file."""
 
 app = subcommands()
 
@@ -212,10 +209,8 @@ def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole:
     kept = sum(counts.kept for counts in fetched.splits.values())
     if kept:
         say(f"{kept} of {counted(fetched.shards, 'shard')} were there already")
-    for one in fetched.skipped[:_SHOWN]:
-        say(f"{one.key} is left out: {one.reason}, {one.detail}")
-    if len(fetched.skipped) > _SHOWN:
-        say(f"and {len(fetched.skipped) - _SHOWN:,} more left out: see {out / SKIPPED}")
+    skipped = [(one.key, one.reason, one.detail) for one in fetched.skipped]
+    say_skipped(skipped, rest=f": see {out / SKIPPED}")
     seen = fetched.images + len(fetched.skipped)
     print_text(
         f"seen {seen:,} = written {fetched.images:,} + skipped {len(fetched.skipped):,}, in "

@@ -4,13 +4,16 @@ All of it goes to standard error, and into the file of `--log-file`.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from ..making.engines import torchrun
 from ..making.progress import ShownProgress, open_progress
+
+SHOWN = 5
+"""Images that are named one by one."""
 
 AUTO = "auto"
 """The value of `--progress` where it is absent."""
@@ -56,6 +59,17 @@ def say(line: str) -> None:
     """
     if torchrun.rank() == 0:
         current_progress().report(line)
+
+
+def say_skipped(skipped: Sequence[tuple[str, str, str]], rest: str = "") -> None:
+    """Names the first of some images that are left out: each with its reason and the detail.
+
+    `rest` ends the line on the others.
+    """
+    for name, reason, detail in skipped[:SHOWN]:
+        say(f"{name} is left out: {reason}, {detail}")
+    if len(skipped) > SHOWN:
+        say(f"and {len(skipped) - SHOWN:,} more left out{rest}")
 
 
 def say_error(line: str) -> None:

@@ -10,14 +10,11 @@ from ...stages.sources.left_out import describe_left_out
 from ..wording import counted
 from .app import subcommands
 from .destinations import require_folder, require_prefix
-from .messages import current_progress
+from .messages import SHOWN, current_progress, say_skipped
 from .options import LONG, Common, say, takes
 from .output import print_next, print_text
 
 app = subcommands()
-
-_SHOWN = 5
-"""Images that are named one by one."""
 
 
 @app.command()
@@ -54,14 +51,11 @@ def pack(
         progress.advance(1)
 
     packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, report=report)
-    for path, key in packed.renamed[:_SHOWN]:
+    for path, key in packed.renamed[:SHOWN]:
         say(f"{path} has the key {key}: another image has its own")
-    if len(packed.renamed) > _SHOWN:
-        say(f"keys with a number, of {len(packed.renamed) - _SHOWN:,} more, are not listed")
-    for path, reason, detail in packed.skipped[:_SHOWN]:
-        say(f"{path} is left out: {reason}, {detail}")
-    if len(packed.skipped) > _SHOWN:
-        say(f"and {len(packed.skipped) - _SHOWN:,} more left out")
+    if len(packed.renamed) > SHOWN:
+        say(f"keys with a number, of {len(packed.renamed) - SHOWN:,} more, are not listed")
+    say_skipped(packed.skipped)
     seen = packed.images + len(packed.skipped)
     print_text(
         f"seen {seen:,} = packed {packed.images:,} + skipped {len(packed.skipped):,}, in "

@@ -10,6 +10,7 @@ import numpy as np
 from ...stages.artifact_rows import gather
 from ...stages.contract import Progress
 from ...store import ConfigError
+from ..view.evaluation import centred_unit_rows
 from ..wording import counted
 from .image_set import ImageSet
 from .partition import Partition, score
@@ -89,7 +90,8 @@ def fit_rivals(
             f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
             f"{counted(n, 'image')} and k = {k}"
         )
-    x = _unit_rows(gather(images.embeddings))
+    embeddings = gather(images.embeddings).astype(np.float32)
+    x = centred_unit_rows(embeddings, embeddings.mean(axis=0))
     fitting = {name: rival for name, rival in RIVALS.items() if n <= rival.most_rows}
     for name in RIVALS.keys() - fitting.keys():
         say(f"{name} is left out: {counted(n, 'row')} are too many for it")
@@ -112,13 +114,6 @@ def fit_rivals(
             is_rival=True,
         )
     progress.end()
-
-
-def _unit_rows(embeddings: np.ndarray) -> np.ndarray:
-    """Rows minus their mean, of length one: what is best for each of the rivals."""
-    x = embeddings.astype(np.float32)
-    x -= x.mean(axis=0)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 def describe_noise(partition: Partition) -> str | None:

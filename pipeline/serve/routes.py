@@ -71,6 +71,19 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             answer = await workers.run(_cache, opened, name, grouping, make)
         return answer.response(request)
 
+    async def of_cluster(
+        what: str,
+        describe: Callable[[OpenRun, str, int], BaseModel],
+        cluster: int,
+        grouping: str | None,
+        request: Request,
+    ) -> Response:
+        """The same for an answer about one cluster."""
+        name = _grouping_name(current.opened, grouping)
+        return await cached(
+            f"{what} {name} {cluster}", name, lambda run: describe(run, name, cluster), request
+        )
+
     @app.get("/api/run", response_model=RunFacts, responses=ERROR_RESPONSES, tags=["run"])
     async def run(request: Request) -> Response:
         """The run: counts, curve, hierarchy, versions, and what it lacks."""
@@ -131,13 +144,7 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         cluster: ClusterPath, request: Request, grouping: ClusterGroupingFlag = None
     ) -> Response:
         """A cluster in full: captions, similar clusters, what it merges with and splits into."""
-        name = _grouping_name(current.opened, grouping)
-        return await cached(
-            f"cluster {name} {cluster}",
-            name,
-            lambda run: describe_cluster(run, name, cluster),
-            request,
-        )
+        return await of_cluster("cluster", describe_cluster, cluster, grouping, request)
 
     @app.get(
         "/api/clusters/{cluster}/spectra",
@@ -149,13 +156,7 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         cluster: ClusterPath, request: Request, grouping: ClusterGroupingFlag = None
     ) -> Response:
         """The singular values of a cluster in both spaces, which take longer than all else."""
-        name = _grouping_name(current.opened, grouping)
-        return await cached(
-            f"spectra {name} {cluster}",
-            name,
-            lambda run: describe_spectra(run, name, cluster),
-            request,
-        )
+        return await of_cluster("spectra", describe_spectra, cluster, grouping, request)
 
     @app.get(
         "/api/clusters/{cluster}/rows",

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,8 +90,8 @@ def _describe_fields(embeddings: Artifact, taken: Set[str]) -> list[ColumnFacts 
     """The JSON fields that came with the images; names that are taken mean something else."""
     numbers: dict[str, list[float]] = {}
     texts: dict[str, Counter[str]] = {}
-    texts_of_rows = (text for column in _columns(embeddings, "extra") for text in column)
-    for fields in (parse_extra(text.as_py()) for text in texts_of_rows):
+    columns = (column.to_pylist() for column in _columns(embeddings, "extra"))
+    for fields in map(parse_extra, chain.from_iterable(columns)):
         for name, value in fields.items():
             if isinstance(value, list | dict) or value is None:
                 continue

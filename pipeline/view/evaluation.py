@@ -228,14 +228,18 @@ def cluster_by_kmeans(fit: np.ndarray, x: np.ndarray, k: int, seed: int) -> np.n
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     mean = fit.mean(axis=0, dtype=np.float32)
-
-    def centred(rows: np.ndarray) -> np.ndarray:
-        rows = rows.astype(np.float32) - mean
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
     k = min(k, len(fit))
     if len(fit) > _MINIBATCH_ROWS:
         kmeans = MiniBatchKMeans(k, n_init=3, random_state=seed)
     else:
         kmeans = KMeans(k, n_init=10, random_state=seed)
-    return kmeans.fit(centred(fit)).predict(centred(x))
+    return kmeans.fit(centred_unit_rows(fit, mean)).predict(centred_unit_rows(x, mean))
+
+
+def centred_unit_rows(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Rows (n, d) minus a mean (d,), float32 of length one; a row equal to the mean becomes zero.
+
+    That of the algorithms would load torch.
+    """
+    centred = rows.astype(np.float32) - mean
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)

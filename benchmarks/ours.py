@@ -186,8 +186,9 @@ class Fitted:
         """The choice of `select-k` over its default grid."""
         ruler = self.ruler()
         sample = choose_rows(len(self.points), len(ruler.z), self.seed)
-        points, x = self.points[sample], self.features.x[sample]
-        return choose(ruler, points, x, resamples=resamples, seed=self.seed, rule=rule)
+        return choose(
+            ruler, self.features.x[sample], resamples=resamples, seed=self.seed, rule=rule
+        )
 
     def levels(self, criterion: Criterion | None = None) -> Levels:
         """The hierarchy of `merge`, by its default criterion or another."""

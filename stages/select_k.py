@@ -27,7 +27,7 @@ class SelectK(Stage):
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 7
+    revision: ClassVar[int] = 8
 
     grid: tuple[int, ...] = ()
     """The k to try; empty means from 2 to the spectrum's k_max, denser around the best k."""
@@ -71,7 +71,6 @@ class SelectK(Stage):
         z, points = gather_features(inputs["features"], sample, landmarks)
         choice = choose(
             Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq),
-            points,
             gather_embeddings(inputs["embeddings"], sample),
             resamples=self.resamples,
             seed=self.seed,

@@ -25,7 +25,7 @@ class Spectrum(Stage):
 
     name: ClassVar[str] = "spectrum"
     kind: ClassVar[Kind] = SPECTRUM
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
 
     landmarks: int = 10_000
     """Number of landmarks, at most; drawn so that rare groups are represented."""

@@ -347,7 +347,7 @@ def _measure(
     points = clustering_rows(z[sample], c[sample])
     rows = z[sample].astype(np.float32)
     ruler = Ruler.of(landmarks, rows, points, total=len(z), eps_sq=EPS_SQ)
-    return choose(ruler, points, x[sample].astype(np.float32), resamples=resamples, seed=seed)
+    return choose(ruler, x[sample].astype(np.float32), resamples=resamples, seed=seed)
 
 
 def _curve(choice: Choice) -> dict[str, ndarray]:

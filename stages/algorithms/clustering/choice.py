@@ -15,12 +15,13 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
-from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from ..heads import centred_unit_rows
 from .code_lengths import Ruler, explore, resampled_curves
 from .communities import count_communities
+from .kmeans import first_centroids
 from .verdict import Verdict, judge
 
 Rule = Literal["auto", "code", "bic"]
@@ -96,7 +97,6 @@ def saved(shortest: float, one_cluster: float) -> float:
 
 def choose(
     ruler: Ruler,
-    points: Float32[ndarray, "n q"],
     x: Float32[ndarray, "n d"],
     *,
     resamples: int,
@@ -109,10 +109,10 @@ def choose(
 ) -> Choice:
     """Measures the curve of coding lengths on the ruler's sample, and BIC where the rule needs it.
 
-    `points` and `x` are the sample's points, by which it is clustered, and its embeddings. An empty
-    `grid` becomes denser where the curve is low. With `auto`, BIC decides where clusters save less
-    than the share `clear` of the nats, and BIC's clusters have fewer rows than features have
-    dimensions; but not if BIC still rises at the largest k, which is no evidence.
+    `x` are the sample's embeddings. An empty `grid` becomes denser where the curve is low. With
+    `auto`, BIC decides where clusters save less than the share `clear` of the nats, and BIC's
+    clusters have fewer rows than features have dimensions; but not if BIC still rises at the
+    largest k, which is no evidence.
 
     The `second_opinion` is the number of communities (`count_communities`), and decides nothing. It
     is left out where the code is clear: a subspace of few dimensions holds many communities (52 for
@@ -139,7 +139,7 @@ def choose(
     tried = sorted(length_of)
     steps.start("select-k", resamples, "resampled curves")
     curves = []
-    for curve in resampled_curves(ruler, points, tried, resamples, seed):
+    for curve in resampled_curves(ruler, tried, resamples, seed):
         curves.append(curve)
         steps.advance(1)
     resampled = np.array(curves, np.float64).reshape(len(curves), len(tried))
@@ -174,7 +174,7 @@ def _highest_bic(
     if most < 2 or (grid and not allowed):
         return None
     steps.start("select-k: BIC of k-means", len(allowed) or 25, "values of k")
-    seeds, _ = kmeans_plusplus(rows, max(allowed, default=most), random_state=seed)
+    seeds = first_centroids(rows, max(allowed, default=most), seed)
     fixed = ((k, -bic(rows, seeds[:k], total=total)) for k in allowed)
     values = {}
     searched = explore(lambda k: -bic(rows, seeds[:k], total=total), most)

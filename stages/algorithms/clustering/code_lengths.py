@@ -6,12 +6,12 @@ certain they are.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Shaped
 from numpy import ndarray
 
 from ..coding_length import coding_length, coding_length_of_all
@@ -40,6 +40,8 @@ class Ruler:
     landmarks: Landmarks
     z: Float32[ndarray, "n p"]
     """Features of the sample."""
+    reached: Shaped[ndarray, "n _"]
+    """What the sample needs to be placed among resampled landmarks: `Landmarks.reach`."""
     places: Float32[ndarray, "n k_max"]
     """Coordinates of the sample along the eigenvectors."""
     total: int
@@ -56,17 +58,23 @@ class Ruler:
         *,
         total: int,
         eps_sq: float,
-        restarts: int = RESTARTS,
     ) -> "Ruler":
         """Places the sample among the eigenvectors once, for all k."""
+        reached = landmarks.reach(points)
         return cls(
             landmarks=landmarks,
             z=z,
-            places=landmarks.place(points, len(landmarks.values)),
+            reached=reached,
+            places=landmarks.place_reached(reached, len(landmarks.values)),
             total=total,
             eps_sq=eps_sq,
-            restarts=restarts,
         )
+
+    def resample(self, rows: Int[ndarray, " s"], seed: int) -> "Ruler":
+        """The same sample measured by some of the landmarks, with one start for each k."""
+        landmarks = self.landmarks.resample(rows, seed)
+        places = landmarks.place_reached(self.reached, len(landmarks.values))
+        return replace(self, landmarks=landmarks, places=places, restarts=1)
 
     def length(self, k: int) -> float:
         """The coding length of all rows in k clusters, in nats."""
@@ -135,11 +143,7 @@ def explore(length: Callable[[int], float], k_max: int) -> Iterator[tuple[int, f
 
 
 def resampled_curves(
-    ruler: Ruler,
-    points: Float32[ndarray, "n q"],
-    grid: Sequence[int],
-    resamples: int,
-    seed: int,
+    ruler: Ruler, grid: Sequence[int], resamples: int, seed: int
 ) -> Iterator[list[float]]:
     """Curves with half of the landmarks, drawn again each time, and another seed.
 
@@ -149,14 +153,7 @@ def resampled_curves(
     for number in range(1, resamples + 1):
         own_seed = seed + number
         rows = choose_rows(m, min(RESAMPLED, max(2, m // 2)), own_seed)
-        resampled = Ruler.of(
-            ruler.landmarks.resample(rows, own_seed),
-            ruler.z,
-            points,
-            total=ruler.total,
-            eps_sq=ruler.eps_sq,
-            restarts=1,
-        )
+        resampled = ruler.resample(rows, own_seed)
         yield [resampled.length(min(k, len(resampled.landmarks.values))) for k in grid]
 
 

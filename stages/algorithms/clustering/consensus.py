@@ -17,7 +17,7 @@ from scipy import linalg, sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from .kmeans import breathing_kmeans, lloyd, means, nearest
+from .kmeans import breathing_kmeans, first_centroids, lloyd, means, nearest
 from .spectral import few_distinct, inverse_of_eigenvalues, leading_eigenpairs, spectral_rows
 
 SUBSET = 0.7
@@ -63,7 +63,8 @@ def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Ce
         size = min(m, max(count, round(SUBSET * m)))
         subset = rows[np.sort(generator.choice(m, size, replace=False))]
         state = int(generator.integers(2**31))
-        model = KMeans(count, n_init=1, max_iter=ITERATIONS, random_state=state)
+        start = first_centroids(subset, count, state)
+        model = KMeans(count, n_init=1, init=start, max_iter=ITERATIONS)
         with warnings.catch_warnings():
             # Stopping early is intended, and equal rows leave some cells empty.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -171,11 +172,17 @@ class Consensus:
         shares = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
         return shares.astype(np.float32)
 
+    def reach(self, points: Float32[ndarray, "n q"]) -> Int[ndarray, "n r"]:
+        """The cells of rows: what `links` needs of them, the same for every subset."""
+        return find_cells(points, self.cells)
+
     def links(
-        self, points: Float32[ndarray, "n q"], tables: Sequence[Float32[ndarray, "cells _"]]
+        self,
+        reached: Int[ndarray, "n r"],
+        tables: Sequence[Float32[ndarray, "cells _"]],
     ) -> "CellLinks":
         """What rows get from the tables by their cells."""
-        return CellLinks(find_cells(points, self.cells), tables)
+        return CellLinks(reached, tables)
 
     def _incidence(self) -> sparse.csr_array:
         m, clusterings = self.landmark_cells.shape

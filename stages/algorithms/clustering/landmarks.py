@@ -104,9 +104,18 @@ class Landmarks:
 
     def place(self, points: Float32[ndarray, "n q"], k: int) -> Float32[ndarray, "n k"]:
         """Coordinates of rows along the k leading eigenvectors, up to the length of each row."""
+        return self.place_reached(self.reach(points), k)
+
+    def reach(self, points: Float32[ndarray, "n q"]) -> Shaped[ndarray, "n _"]:
+        """What `place_reached` needs of rows; the same for all that `resample` gives."""
+        reached = [self.affinity.reach(points[rows]) for rows in _blocks(points)]
+        return np.concatenate(reached or [self.affinity.reach(points)])
+
+    def place_reached(self, reached: Shaped[ndarray, "n _"], k: int) -> Float32[ndarray, "n k"]:
+        """Coordinates of rows that were reached before: see `place`."""
         table = self.affinity.placing(self.values[:k], self.vectors[:, :k])
-        places = [self.affinity.links(points[rows], [table]).average(0) for rows in _blocks(points)]
-        return np.concatenate([np.empty((0, k), np.float32), *places])
+        links = (self.affinity.links(reached[rows], [table]) for rows in _blocks(reached))
+        return np.concatenate([np.empty((0, k), np.float32), *(each.average(0) for each in links)])
 
     def resample(self, rows: Int[ndarray, " s"], seed: int) -> "Landmarks":
         """Some of the landmarks, with their own eigenpairs."""
@@ -189,7 +198,8 @@ class Assigner:
                 clusters = labels.astype(np.int32), sure
             assigned.append(clusters)
         for rows in _blocks(points) if spectral else ():
-            links = self._landmarks.affinity.links(points[rows], self._tables)
+            affinity = self._landmarks.affinity
+            links = affinity.links(affinity.reach(points[rows]), self._tables)
             places = links.average(0)
             for number, (partition, clusters, confidences) in enumerate(spectral, 1):
                 clusters[rows] = labels = partition.nearest(places)

@@ -112,6 +112,10 @@ class Memberships:
         """A table whose `average` is the share of each cluster in a row's links."""
         return np.eye(k, dtype=np.float32)[labels]
 
+    def reach(self, points: Float32[ndarray, "n q"]) -> Float32[ndarray, "n q"]:
+        """The points themselves: every subset of the landmarks has links of its own."""
+        return points
+
     def links(
         self, points: Float32[ndarray, "n q"], tables: Sequence[Float32[ndarray, "m _"]]
     ) -> Links:

@@ -88,8 +88,10 @@ def cluster_rows(
     with warnings.catch_warnings():
         # k-means cannot separate distinct rows that are too close; `_fill` does.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        labels = model.fit_predict(rows)
-    return _fill(rows, labels.astype(np.int64), model.cluster_centers_)
+        # In float32, scikit-learn would convert all rows again for each centroid of a start.
+        labels = model.fit_predict(rows.astype(np.float64, copy=False))
+    centroids = model.cluster_centers_.astype(rows.dtype, copy=False)
+    return _fill(rows, labels.astype(np.int64), centroids)
 
 
 def _components(affinity: AffinityMatrix) -> list[Int[ndarray, " members"]]:

@@ -30,7 +30,7 @@ def blobs(groups: int, each: int, d: int, spread: float, seed: int = 0) -> np.nd
 def choice(x: np.ndarray, k_max: int, **how: object) -> Choice:
     points, landmarks = clustering_rows(x, x), landmarks_of(x, k_max)
     ruler = Ruler.of(landmarks, x, points, total=len(x), eps_sq=EPS_SQ)
-    return choose(ruler, points, x, **{"resamples": 2, "seed": 0, **how})  # type: ignore[arg-type]
+    return choose(ruler, x, **{"resamples": 2, "seed": 0, **how})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])

@@ -237,23 +237,23 @@ def test_bends_get_points_on_either_side() -> None:
 
 def test_there_are_as_many_resampled_curves_as_requested() -> None:
     z = planted()[:300]
-    landmarks, points, grid = landmarks_of(z), clustering_rows(z, z), [2, 4, 6, 8]
-    ruler = ruler_of(landmarks, z)
-    curves = list(resampled_curves(ruler, points, grid, 3, 0))
+    grid = [2, 4, 6, 8]
+    ruler = ruler_of(landmarks_of(z), z)
+    curves = list(resampled_curves(ruler, grid, 3, 0))
     assert [len(curve) for curve in curves] == [4] * 3
     assert curves[0] != curves[1] != curves[2]
-    assert list(resampled_curves(ruler, points, grid, 3, 0)) == curves
-    assert list(resampled_curves(ruler, points, grid, 3, 9)) != curves
+    assert list(resampled_curves(ruler, grid, 3, 0)) == curves
+    assert list(resampled_curves(ruler, grid, 3, 9)) != curves
     # More resamples start with the same curves.
-    assert list(resampled_curves(ruler, points, grid, 2, 0)) == curves[:2]
-    assert list(resampled_curves(ruler, points, grid, 0, 0)) == []
+    assert list(resampled_curves(ruler, grid, 2, 0)) == curves[:2]
+    assert list(resampled_curves(ruler, grid, 0, 0)) == []
 
 
 def test_resampled_curves_are_lowest_where_the_curve_is() -> None:
     z = planted()
     ruler = ruler_of(landmarks_of(z), z)
     grid = [3, 5, 6, 7, 10]
-    curves = np.array(list(resampled_curves(ruler, clustering_rows(z, z), grid, 4, 0)))
+    curves = np.array(list(resampled_curves(ruler, grid, 4, 0)))
     assert (curves.argmin(1) == grid.index(GROUPS)).mean() >= 0.5
     # They measure the code of the same rows: they agree where the clusters agree.
     assert curves[:, 2].min() == pytest.approx(ruler.length(GROUPS), rel=0.01)
@@ -262,6 +262,6 @@ def test_resampled_curves_are_lowest_where_the_curve_is() -> None:
 def test_too_few_resampled_landmarks_for_k_use_the_largest_k() -> None:
     z = planted()[:6]
     ruler = ruler_of(landmarks_of(z), z)
-    (curve,) = resampled_curves(ruler, clustering_rows(z, z), [2, 3, 6], 1, 0)
+    (curve,) = resampled_curves(ruler, [2, 3, 6], 1, 0)
     assert np.isfinite(curve).all()
     assert curve[1] == curve[2]  # half of six landmarks

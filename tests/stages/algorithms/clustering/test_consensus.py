@@ -48,7 +48,7 @@ def test_a_row_s_cell_is_the_nearest_of_each_base_clustering() -> None:
     distance = np.linalg.norm(rows[:, None] - cells.centroids, axis=2)
     assert np.array_equal(affinity.landmark_cells[:, 0], distance[:, :3].argmin(1))
     assert np.array_equal(affinity.landmark_cells[:, 1], distance[:, 3:].argmin(1) + 3)
-    assert np.array_equal(affinity.links(rows, []).cells, affinity.landmark_cells)
+    assert np.array_equal(affinity.reach(rows), affinity.landmark_cells)
 
 
 def test_the_affinity_is_the_share_of_clusterings_that_agree() -> None:
@@ -117,7 +117,7 @@ def test_planted_clusters_are_found_and_other_rows_follow() -> None:
     affinity = Consensus.fit(rows[:240], [8, 10, 12, 14], 0)
     values, vectors = affinity.eigenpairs(8, 0)
     clusters, centroids = cluster_rows(spectral_rows(vectors, 6), 6, 0, 5)
-    links = affinity.links(rows[240:], [affinity.placing(values, vectors)])
+    links = affinity.links(affinity.reach(rows[240:]), [affinity.placing(values, vectors)])
     places = spectral_rows(links.average(0), 6)
     nearest = np.linalg.norm(places[:, None] - centroids, axis=2).argmin(1)
     assert accuracy(labels, np.concatenate([clusters, nearest])) == 1
@@ -145,7 +145,7 @@ def test_a_subset_keeps_the_cells_and_the_links_of_its_landmarks() -> None:
     some = np.array([2, 3, 5, 7, 11, 40, 41, 79])
     subset = affinity.subset(some)
     assert np.array_equal(subset.landmark_cells, affinity.landmark_cells[some])
-    assert np.array_equal(subset.links(rows, []).cells, affinity.landmark_cells)
+    assert np.array_equal(subset.reach(rows), affinity.landmark_cells)
     values, _ = subset.eigenpairs(4, 0)
     together = (subset.landmark_cells[:, None] == subset.landmark_cells).mean(2)
     root = 1 / np.sqrt(together.sum(1))

@@ -331,7 +331,9 @@ def test_a_shard_that_changes_while_it_is_read_is_refused(
     meddler = Meddler(after, lambda: CHANGES[change](path, data))
     with pytest.raises(ShardError, match=r"001\.tar .*(changed while|cannot be read|not a tar)"):
         plan_of(store, shards, progress=meddler, batch_size=5).make("embeddings")
-    assert [one.name[:3] for one in tmp_path.rglob("*.part.json")] == ["000"]
+    # The third shard is read meanwhile, and may be finished or not.
+    published = {path.name[:3] for path in tmp_path.rglob("*.part.json")}
+    assert "000" in published and "001" not in published
     assert not list(tmp_path.rglob(".tmp-*"))
     path.write_bytes(data)
     assert plan_of(store, shards).make("embeddings").rows == 60

@@ -29,11 +29,11 @@ from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.votes import count_votes
 from cpp_pipe.stages.algorithms.word_ranking import Ranking, rank_by_contrast, rank_by_votes
 from cpp_pipe.stages.contract import Silent
-from cpp_pipe.stages.encoder import load_encoder
+from cpp_pipe.stages.encoding.encoder import load_encoder
+from cpp_pipe.stages.encoding.vocabulary import embed_phrases
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image, digit_label
 from cpp_pipe.stages.sources.phrases import Phrases, of_file
 from cpp_pipe.stages.spectrum import Spectrum
-from cpp_pipe.stages.vocabulary import embed_phrases
 
 from .measure import argument_parser, machine, parse_arguments
 from .ours import SHARED, Fitted, train

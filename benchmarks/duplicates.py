@@ -30,13 +30,13 @@ from webdataset.writer import TarWriter
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates, make_tier
 from cpp_pipe.pipeline.making.plan import Plan
-from cpp_pipe.stages.algorithms.image_copies import find_copies
-from cpp_pipe.stages.algorithms.large_sets import near_duplicates_of_many
-from cpp_pipe.stages.algorithms.near_duplicates import NONE
-from cpp_pipe.stages.artifact_rows import gather
+from cpp_pipe.stages.algorithms.duplicates.image_copies import find_copies
+from cpp_pipe.stages.algorithms.duplicates.large_sets import near_duplicates_of_many
+from cpp_pipe.stages.algorithms.duplicates.near_duplicates import NONE
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.copies import Copies
 from cpp_pipe.stages.duplicates import default_threshold
+from cpp_pipe.stages.rows.artifact_rows import gather
 from cpp_pipe.stages.sources.images.pixels import decode
 from cpp_pipe.stages.sources.patterns import expand
 from cpp_pipe.stages.sources.tar.shards import open_tar

@@ -114,7 +114,7 @@ class Bench:
 
     def load(self) -> Any:
         """The encoder that the command uses."""
-        from cpp_pipe.stages.encoder import load_encoder
+        from cpp_pipe.stages.encoding.encoder import load_encoder
 
         name = self.files["weights"].name
         return load_encoder(self.model, name, files=self.files, device=self.device, **self.settings)
@@ -155,7 +155,7 @@ def steps(bench: Bench, path: Path, at_once: int) -> dict[str, float]:
     import torch
 
     from cpp_pipe.pipeline.making.memory import keep_freed_memory
-    from cpp_pipe.stages.embedder import BATCH_OF_A_CORE
+    from cpp_pipe.stages.encoding.embedder import BATCH_OF_A_CORE
     from cpp_pipe.stages.sources.images.pixels import decode
     from cpp_pipe.stages.sources.tar.shards import open_tar
 

@@ -7,7 +7,7 @@ import torch
 from numpy import ndarray
 from PIL import Image
 
-from cpp_pipe.stages.algorithms.registration import SIDE
+from cpp_pipe.stages.algorithms.duplicates.registration import SIDE
 from cpp_pipe.stages.sources.images.pixels import decode
 from cpp_pipe.stages.sources.patterns import expand
 from cpp_pipe.stages.sources.tar.shards import open_tar

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from cpp_pipe.stages.artifact_rows import gather
-from cpp_pipe.stages.streamed_rows import shuffled_batches
+from cpp_pipe.stages.rows.artifact_rows import gather
+from cpp_pipe.stages.rows.streamed_rows import shuffled_batches
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 

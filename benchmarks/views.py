@@ -27,8 +27,8 @@ from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.stages.algorithms.training import Trainer
 from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.algorithms.views import View
-from cpp_pipe.stages.artifact_rows import gather
 from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.rows.artifact_rows import gather
 from cpp_pipe.stages.spectrum import Spectrum
 from cpp_pipe.stages.views import join_views
 from cpp_pipe.store import Store

@@ -9,7 +9,7 @@ from ..store import ConfigError, Product, Scratch
 from ..store.counting import counted
 from ..store.kinds import ASSIGNMENTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .landmarks import cut_hierarchy, find_partition, open_landmarks
+from .rows.landmarks import cut_hierarchy, find_partition, open_landmarks
 
 if TYPE_CHECKING:
     from .algorithms.clustering.landmarks import Assigner, Partition

@@ -9,11 +9,11 @@ import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import CAPTIONS, Kind
-from .artifact_rows import blocks_of
 from .contract import Inputs, Part, Runtime, Stage
-from .merges import read_merges
-from .other_runs import OTHER, rows_beside
-from .vocabulary import Candidates, read_words
+from .encoding.vocabulary import Candidates, read_words
+from .rows.artifact_rows import blocks_of
+from .rows.merges import read_merges
+from .rows.other_runs import OTHER, rows_beside
 
 if TYPE_CHECKING:
     from .algorithms.votes import ClusterVotes

@@ -8,11 +8,11 @@ import numpy as np
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .duplicate_groups import by_preference, read_images, write_groups
-from .random_rows import random_rows
+from .rows.duplicate_groups import by_preference, read_images, write_groups
+from .rows.random_rows import random_rows
 
 if TYPE_CHECKING:
-    from .algorithms.confirmation import Confirmed
+    from .algorithms.duplicates.confirmation import Confirmed
 
 Tier = Literal["identical", "same"]
 
@@ -23,8 +23,8 @@ class Copies(Stage):
 
     `same` also finds images that were encoded again, resized, mirrored, turned, or whose edges were
     cut off by about 5 %. Pairs are proposed by hashes of small grey images and, for crops, by
-    embeddings; small grey images confirm them: `algorithms.registration`. Revision 2 proposes pairs
-    by hashes too, which finds turned images.
+    embeddings; small grey images confirm them: `algorithms.duplicates.registration`. Revision 2
+    proposes pairs by hashes too, which finds turned images.
     """
 
     name: ClassVar[str] = "copies"
@@ -57,7 +57,7 @@ class Copies(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Finds pairs of copies, and keeps one image of each group."""
-        from .algorithms.near_duplicates import NONE
+        from .algorithms.duplicates.near_duplicates import NONE
 
         embeddings, fingerprints = inputs["embeddings"], inputs["fingerprints"]
         images = read_images(embeddings)
@@ -86,7 +86,7 @@ class Copies(Stage):
         scratch: Scratch,
     ) -> "Confirmed":
         """Which of some rows, in order of preference, show the same image as an earlier one."""
-        from .algorithms.image_copies import find_copies
+        from .algorithms.duplicates.image_copies import find_copies
 
         with random_rows(embeddings, scratch.folder) as read:
             return find_copies(
@@ -115,7 +115,7 @@ class Thumbnails:
         """Some images, by their places among the rows."""
         rows = self._rows[places]
         parts = np.searchsorted(self._starts, rows, side="right") - 1
-        from .algorithms.registration import SIDE
+        from .algorithms.duplicates.registration import SIDE
 
         out = np.empty((len(rows), SIDE * SIDE), np.uint8)
         for part in np.unique(parts):
@@ -149,7 +149,7 @@ def _keep_first_of_equal(digests: np.ndarray, order: np.ndarray, kept: np.ndarra
 
 def _follow(kept: np.ndarray, similarity: np.ndarray) -> None:
     """A file that equals one which is itself a copy is kept for by the same image."""
-    from .algorithms.near_duplicates import NONE
+    from .algorithms.duplicates.near_duplicates import NONE
 
     equal = (kept != NONE).nonzero()[0]
     leaders = kept[equal]

@@ -9,9 +9,9 @@ import numpy as np
 from ..store import ConfigError, Product, Scratch
 from ..store.digest import digest_json
 from ..store.kinds import SPRITES, Kind
-from .artifact_rows import pick_evenly
 from .contract import Inputs, Part, Runtime, Stage
-from .embedded_images import map_images
+from .rows.artifact_rows import pick_evenly
+from .rows.embedded_images import map_images
 from .sources.images.pixels import UndecodableImage, decode
 from .sources.source import Entry
 

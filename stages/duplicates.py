@@ -8,13 +8,13 @@ import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import DUPLICATES, Kind
-from .artifact_rows import gather
 from .contract import Inputs, Part, Runtime, Stage
-from .duplicate_groups import by_preference, read_images, write_groups
-from .random_rows import random_rows
+from .rows.artifact_rows import gather
+from .rows.duplicate_groups import by_preference, read_images, write_groups
+from .rows.random_rows import random_rows
 
 if TYPE_CHECKING:
-    from .algorithms.near_duplicates import NearDuplicates
+    from .algorithms.duplicates.near_duplicates import NearDuplicates
 
 THRESHOLD = 0.97
 """For models without a measured threshold. With ViT-B-32 it finds 21 of the 22 mirrored leopards
@@ -75,8 +75,8 @@ class Duplicates(Stage):
         """The decision on each row, and facts about it."""
         import torch
 
-        from .algorithms.large_sets import ALL_PAIRS, near_duplicates_of_many
-        from .algorithms.near_duplicates import near_duplicates
+        from .algorithms.duplicates.large_sets import ALL_PAIRS, near_duplicates_of_many
+        from .algorithms.duplicates.near_duplicates import near_duplicates
 
         report = runtime.progress.advance
         if len(order) > ALL_PAIRS:

@@ -11,9 +11,14 @@ from ..store import ConfigError, PartRecord, Product, Scratch, ShardError
 from ..store.counting import agreeing, counted
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .embedder import Embedder
-from .encoder import Encoder, Exif, Precision, load_encoder
-from .part_tables import EmbeddingRows, describe_reasons, hint_at_remote, require_few_skipped
+from .encoding.embedder import Embedder
+from .encoding.encoder import Encoder, Exif, Precision, load_encoder
+from .encoding.part_tables import (
+    EmbeddingRows,
+    describe_reasons,
+    hint_at_remote,
+    require_few_skipped,
+)
 from .sources.left_out import hint_at_extra
 from .sources.source import Samples, SampleSource
 

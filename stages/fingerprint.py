@@ -10,7 +10,7 @@ from ..store import MissingError, Product, Scratch
 from ..store.files import write_array
 from ..store.kinds import FINGERPRINTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .embedded_images import map_images
+from .rows.embedded_images import map_images
 from .sources.images.pixels import UndecodableImage, decode
 from .sources.source import Entry
 
@@ -41,7 +41,7 @@ class Fingerprint(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Reads the images of one source. MissingError where the source or an image is gone."""
-        from .algorithms.registration import SIDE
+        from .algorithms.duplicates.registration import SIDE
 
         embeddings = inputs["embeddings"]
         digests, images = [], np.empty((embeddings.part_names[part.name].rows, SIDE**2), np.uint8)
@@ -57,7 +57,7 @@ class Fingerprint(Stage):
 def _fingerprint(entry: Entry | None) -> tuple[str, np.ndarray]:
     from PIL import Image
 
-    from .algorithms.registration import SIDE
+    from .algorithms.duplicates.registration import SIDE
 
     assert entry is not None, "an image that is gone was reported before"
     try:

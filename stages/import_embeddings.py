@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 from ..store import PartRecord, Product, Scratch, ShardError
 from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .part_tables import EmbeddingRows, describe_reasons, require_few_skipped
+from .encoding.part_tables import EmbeddingRows, describe_reasons, require_few_skipped
 from .sources.embeddings.files import EmbeddingsFile
 
 

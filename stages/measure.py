@@ -9,8 +9,8 @@ import numpy as np
 from ..store import Product, Scratch
 from ..store.kinds import SCORES, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .embedded_images import map_images
-from .score_columns import MEASURED, write_scores
+from .rows.embedded_images import map_images
+from .rows.score_columns import MEASURED, write_scores
 from .sources.images.pixels import UndecodableImage, decode
 from .sources.source import Entry
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import HIERARCHY, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .landmarks import gather_features, open_landmarks
+from .rows.landmarks import gather_features, open_landmarks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from ..store.files import write_array
 from ..store.integrity import parsing
 from ..store.kinds import FEATURES, Kind
 from .algorithms.training_config import TrainingConfig
-from .artifact_rows import read_part
 from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .rows.artifact_rows import read_part
 
 if TYPE_CHECKING:
     from .algorithms.heads import Heads

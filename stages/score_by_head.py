@@ -6,9 +6,9 @@ from typing import ClassVar
 from ..store import Product, Scratch
 from ..store.kinds import SCORES, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .linear_head import LinearHead, read_head
-from .score_columns import require_name, write_scores
-from .unit_rows import unit_rows
+from .rows.score_columns import require_name, write_scores
+from .rows.unit_rows import unit_rows
+from .sources.linear_head import LinearHead, read_head
 
 HEAD = "head"
 """The name of the head's file in `Runtime.files`."""

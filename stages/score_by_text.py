@@ -9,10 +9,10 @@ from ..store import ConfigError, Product, Scratch
 from ..store.kinds import SCORES, Kind
 from ..store.names import is_text
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .random_words import random_words
-from .score_columns import require_name, write_scores
-from .text_model import TextModel, identify_text_model
-from .unit_rows import unit_rows
+from .encoding.random_words import random_words
+from .encoding.text_model import TextModel, identify_text_model
+from .rows.score_columns import require_name, write_scores
+from .rows.unit_rows import unit_rows
 
 
 @dataclass(frozen=True, kw_only=True)

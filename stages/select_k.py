@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import K_CURVE, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .curve_figure import write_curve
-from .landmarks import gather_embeddings, gather_features, open_landmarks
+from .drawing.curve_figure import write_curve
+from .rows.landmarks import gather_embeddings, gather_features, open_landmarks
 
 if TYPE_CHECKING:
     from .algorithms.clustering.choice import Choice

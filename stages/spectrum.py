@@ -9,7 +9,7 @@ import numpy as np
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import SPECTRUM, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .landmarks import gather_embeddings, gather_features, to_tensors
+from .rows.landmarks import gather_embeddings, gather_features, to_tensors
 
 
 @dataclass(frozen=True, kw_only=True)

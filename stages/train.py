@@ -9,10 +9,10 @@ from ..store import NumericError, Product, Scratch
 from ..store.files import replace, store_errors, sync, temporary_sibling
 from ..store.kinds import HEADS, Kind
 from .algorithms.training_config import TrainingConfig
-from .artifact_rows import gather, views_of
 from .contract import Inputs, Part, Progress, Runtime, Stage
-from .history import Check, write_history
-from .streamed_rows import StreamedRows
+from .drawing.history import Check, write_history
+from .rows.artifact_rows import gather, views_of
+from .rows.streamed_rows import StreamedRows
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from ..store.counting import agreeing, counted
 from ..store.files import write_array
 from ..store.kinds import VIEWS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
-from .other_runs import OTHER, rows_beside
-from .vocabulary import read_words
+from .encoding.vocabulary import read_words
+from .rows.other_runs import OTHER, rows_beside
 
 if TYPE_CHECKING:
     import torch

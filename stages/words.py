@@ -8,9 +8,9 @@ import numpy as np
 from ..store import ConfigError, Product, Scratch
 from ..store.kinds import WORDS, Kind
 from .contract import Inputs, Part, Runtime, Stage
-from .other_runs import OTHER
-from .text_model import TextModel, identify_text_model
-from .vocabulary import Vocabulary, check_templates, embed_phrases
+from .encoding.text_model import TextModel, identify_text_model
+from .encoding.vocabulary import Vocabulary, check_templates, embed_phrases
+from .rows.other_runs import OTHER
 
 
 @dataclass(frozen=True, kw_only=True)

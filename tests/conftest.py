@@ -22,10 +22,8 @@ if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 6 << 30:
 os.environ.pop("COLUMNS", None)
 
 _CHECKED = (
-    "coding_length", "heads", "metrics", "word_ranking", "near_duplicates", "neighbours",
-    "objective", "rates", "farthest", "proposals", "registration",
-    "bounds", "cells", "confirmation", "image_copies", "image_hashes", "image_scores",
-    "large_sets", "row_scores",
+    "coding_length", "heads", "metrics", "word_ranking", "neighbours",
+    "objective", "rates", "farthest", "image_scores", "row_scores",
     "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
     "views", "votes", "whitening",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
@@ -33,6 +31,9 @@ _CHECKED = (
     "clustering.kmeans", "clustering.krylov", "clustering.landmarks",
     "clustering.memberships", "clustering.numbering", "clustering.pieces", "clustering.novelty",
     "clustering.sampling", "clustering.spectral", "clustering.verdict",
+    "duplicates.bounds", "duplicates.cells", "duplicates.confirmation", "duplicates.image_copies",
+    "duplicates.image_hashes", "duplicates.large_sets", "duplicates.near_duplicates",
+    "duplicates.proposals", "duplicates.registration",
 )  # fmt: skip
 
 preload()

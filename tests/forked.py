@@ -19,7 +19,7 @@ from benchmarks.chaos import PRELOADED
 
 def preload() -> None:
     """Says what is loaded before the first fork; nothing is loaded until then."""
-    serving = ("uvicorn", "cpp_pipe.pipeline.serve.app", "cpp_pipe.stages.encoder")
+    serving = ("uvicorn", "cpp_pipe.pipeline.serve.app", "cpp_pipe.stages.encoding.encoder")
     get_context("forkserver").set_forkserver_preload([*PRELOADED, *serving])
 
 

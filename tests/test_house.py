@@ -21,7 +21,7 @@ from packaging.version import Version
 
 from cpp_pipe.pipeline.config import SHIPPED, Settings, read_tables
 from cpp_pipe.stages.algorithms.training_config import REFERENCE, TrainingConfig
-from cpp_pipe.stages.vocabulary import expand_templates
+from cpp_pipe.stages.encoding.vocabulary import expand_templates
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -201,6 +201,14 @@ def test_the_contract_of_imports_lists_every_stage():
         if isinstance(node, ast.ClassDef) and "Stage" in map(dotted, node.bases)
     }
     assert on_disk == set(independent["modules"])
+
+
+def test_the_folder_of_stages_holds_stages_and_their_contract_alone():
+    contracts = PROJECT["tool"]["importlinter"]["contracts"]
+    (independent,) = [contract for contract in contracts if contract["type"] == "independence"]
+    on_disk = {path.stem for path in tracked() if path.parent == Path("stages")}
+    stages = {name.rpartition(".")[2] for name in independent["modules"]}
+    assert on_disk == stages | {"__init__", "contract"}, "what stages are made of is in a folder"
 
 
 # Configs.

@@ -28,7 +28,7 @@ from cpp_pipe.pipeline.view.spectra import (
 from cpp_pipe.stages.algorithms.heads import principal_directions, unit_rows
 from cpp_pipe.stages.algorithms.rates import coding_rate, conditional_rate
 from cpp_pipe.stages.algorithms.sinkhorn import membership
-from cpp_pipe.stages.artifact_rows import gather
+from cpp_pipe.stages.rows.artifact_rows import gather
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
 """Okabe's and Ito's colours, which colour-blind readers can tell apart."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ...stages.loaded_model import has_texts
+from ...stages.encoding.models.loaded_model import has_texts
 from ...store import ConfigError, MissingError
 from ...store.paths import expanded, resolved
 from ..config import CONFIGS

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...stages.deferred_packages import defer_packages
-from ...stages.loaded_model import require_texts
+from ...stages.encoding.models.deferred_packages import defer_packages
+from ...stages.encoding.models.loaded_model import require_texts
 from ...store import QueryError
 from ..making.plan import Plan
 from ..run import Run

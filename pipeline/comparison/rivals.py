@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...stages.artifact_rows import gather
 from ...stages.contract import Progress
+from ...stages.rows.artifact_rows import gather
 from ...store import ConfigError
 from ..view.evaluation import centred_unit_rows
 from ..wording import counted

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...stages.artifact_rows import iterate
+from ...stages.rows.artifact_rows import iterate
 from ...store import Artifact
 from ..view.captions import first_captions
 from ..view.columns import read_column, take_rows

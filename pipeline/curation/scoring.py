@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ...stages.contract import Stage
-from ...stages.linear_head import digest_head, read_head
+from ...stages.rows.score_columns import IMAGE_SCORES, MEASURED, require_name
 from ...stages.score_by_head import HEAD, ScoreByHead
 from ...stages.score_by_text import ScoreByText
-from ...stages.score_columns import IMAGE_SCORES, MEASURED, require_name
+from ...stages.sources.linear_head import digest_head, read_head
 from ...store import Artifact, ConfigError
 from ...store.kinds import SCORES
 from ..making.plan import Plan

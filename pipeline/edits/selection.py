@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...stages.artifact_rows import iterate
+from ...stages.rows.artifact_rows import iterate
 from ...store import ConfigError, QueryError
 from ..curation.selection import read_keys
 from ..view.keys import rows_of_keys

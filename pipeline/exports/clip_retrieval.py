@@ -12,7 +12,7 @@ from .image_table import ImageTable
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ...stages.encoder import Encoder
+    from ...stages.encoding.encoder import Encoder
 
 _TEXTS_AT_ONCE = 256
 

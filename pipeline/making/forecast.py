@@ -10,11 +10,11 @@ from typing import cast
 
 from ...stages.contract import Runtime
 from ...stages.embed import Embed
-from ...stages.model_costs import CheaperModel, cheaper_model
+from ...stages.encoding.models.costs import CheaperModel, cheaper_model
+from ...stages.encoding.timed_sample import TimedSample, time_sample
 from ...stages.sources.images.folders import FolderChunk
 from ...stages.sources.source import SampleSource
 from ...stages.sources.tables.files import TableFile
-from ...stages.timed_sample import TimedSample, time_sample
 from .. import device as devices
 from .. import threads
 from ..wording import agreeing, counted, fraction, roughly, size_of

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ...stages.contract import Progress, Runtime, Spent, Stage
 from ...stages.embed import Embed
-from ...stages.embedder import BATCH_OF_A_CORE
-from ...stages.model_costs import CheaperModel, cheaper_model
+from ...stages.encoding.embedder import BATCH_OF_A_CORE
+from ...stages.encoding.models.costs import CheaperModel, cheaper_model
 from .. import threads
 from ..wording import fraction, roughly
 from .counts import Count

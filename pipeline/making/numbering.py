@@ -6,7 +6,7 @@ import numpy as np
 
 from ...stages.assign import Assign, AssignInOrder
 from ...stages.contract import Inputs
-from ...stages.landmarks import find_partition
+from ...stages.rows.landmarks import find_partition
 from ...store import Artifact, Store
 from ...store.kinds import EMBEDDINGS
 

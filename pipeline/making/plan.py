@@ -10,7 +10,7 @@ from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...stages.duplicates import Duplicates
 from ...stages.embed import Embed
 from ...stages.import_embeddings import Import
-from ...stages.other_runs import OTHER
+from ...stages.rows.other_runs import OTHER
 from ...stages.spectrum import Spectrum
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, KINDS, WORDS

@@ -11,14 +11,14 @@ from typing import NamedTuple
 from ...stages.caption import Caption
 from ...stages.contract import Stage
 from ...stages.draw_sprites import DrawSprites
+from ...stages.encoding.models.loaded_model import require_texts
 from ...stages.fingerprint import Fingerprint
 from ...stages.indexing.vectors import SPACES
-from ...stages.loaded_model import require_texts
 from ...stages.map import Map
 from ...stages.measure import Measure
-from ...stages.other_runs import OTHER
 from ...stages.project import Project, ProjectViews
-from ...stages.score_columns import IMAGE_SCORES
+from ...stages.rows.other_runs import OTHER
+from ...stages.rows.score_columns import IMAGE_SCORES
 from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
 from ...store import ConfigError

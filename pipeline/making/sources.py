@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Place, Source
-from ...stages.loaded_model import has_texts
+from ...stages.encoding.models.loaded_model import has_texts
+from ...stages.encoding.models.timm_model import OF_TIMM
 from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.input_kinds import require_kind
 from ...stages.sources.patterns import PatternTarget, expand, is_remote
 from ...stages.sources.remote import Address, expand_remote, identify_shards
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
-from ...stages.timm_model import OF_TIMM
 from ...store import ConfigError, ShardError
 from ...store.digest import digest_file
 from ...store.paths import expanded, resolved

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...stages.encoding.vocabulary import LIBRARIES, Vocabulary
 from ...stages.sources.phrases import WORDNET
-from ...stages.vocabulary import LIBRARIES, Vocabulary
 from ...stages.words import Words
 from ...store import ConfigError
 from ...store.paths import expanded

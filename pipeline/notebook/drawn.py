@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...stages.curve_figure import draw_curve
-from ...stages.figure_style import STYLE
+from ...stages.drawing.curve_figure import draw_curve
+from ...stages.drawing.figure_style import STYLE
 from ...store import ConfigError
 from ..curation.files import whole_file
 from ..report.print_figures import FORMATS, encode_figure

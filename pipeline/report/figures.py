@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...stages.figure_style import WIDTH, panels
+from ...stages.drawing.figure_style import WIDTH, panels
 from ..view.evaluation import Decile
 from .contents import Space
 from .theme import HEAT, LIGHT

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...stages.artifact_rows import EMBEDDING
 from ...stages.contract import Progress
-from ...stages.curve_figure import draw_curve
-from ...stages.figure_style import LIGHT, STYLE
+from ...stages.drawing.curve_figure import draw_curve
+from ...stages.drawing.figure_style import LIGHT, STYLE
+from ...stages.rows.artifact_rows import EMBEDDING
 from ...store import ConfigError, MissingError
 from ..view.captions import first_captions
 from ..view.columns import read_rows

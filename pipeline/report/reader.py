@@ -4,8 +4,8 @@ import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
 
-from ...stages.artifact_rows import EMBEDDING
 from ...stages.contract import Progress
+from ...stages.rows.artifact_rows import EMBEDDING
 from ...store import Artifact
 from ..view.captions import read_captions
 from ..view.curve import read_curve

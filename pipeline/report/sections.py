@@ -1,6 +1,6 @@
 """Sections of the report: a heading, figures, and a sentence on how to read each figure."""
 
-from ...stages.curve_figure import draw_curve
+from ...stages.drawing.curve_figure import draw_curve
 from ..view.curve import KCurve
 from ..view.evaluation import Evaluation
 from ..view.facts import FAR, Absence

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...stages.artifact_rows import blocks_of
+from ...stages.rows.artifact_rows import blocks_of
 from ...store import Artifact
 from ..view.spectra import absolute_cosines, contrast, second_moment, singular_values
 from .contents import Sample, Space

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...stages.figure_style import STYLE
+from ...stages.drawing.figure_style import STYLE
 from .markup import Html, tag
 from .theme import themed
 

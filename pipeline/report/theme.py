@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ...stages.figure_style import LIGHT
+from ...stages.drawing.figure_style import LIGHT
 
 DARK: Mapping[str, str] = {
     "page": "#14161a",

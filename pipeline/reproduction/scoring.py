@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...stages.artifact_rows import gather
+from ...stages.rows.artifact_rows import gather
 from ...store import Artifact
 from ..view.columns import read_column
 from ..view.evaluation import Scores, cluster_by_kmeans, score_chance, score_clusters

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ...stages.artifact_rows import pick_evenly
+from ...stages.rows.artifact_rows import pick_evenly
 from ...store import MissingError
 from ..view.spectra import second_moment, singular_values
 from .decided import DECIDED

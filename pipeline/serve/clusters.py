@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...stages.merges import read_merges
+from ...stages.rows.merges import read_merges
 from ...store import Artifact, MissingError
 from ..view.captions import Caption, read_captions, read_level_captions
 from ..view.columns import read_column

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...stages.artifact_rows import pick_evenly
+from ...stages.rows.artifact_rows import pick_evenly
 from ...store import QueryError
 from .cluster_facts import find_rows
 from .image_facts import list_items

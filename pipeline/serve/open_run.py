@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...stages.artifact_rows import pick_evenly
 from ...stages.edits.edit import Edit
+from ...stages.rows.artifact_rows import pick_evenly
 from ...store import CppPipeError, MissingError, Store, StoreError
 from ...store.digest import digest_json
 from ..config import settings_of

@@ -3,7 +3,7 @@
 from ...stages.assign import Assign
 from ...stages.draw_sprites import DrawSprites
 from ...stages.map import Map
-from ...stages.merges import read_merges
+from ...stages.rows.merges import read_merges
 from ...store import Artifact, ConfigError, MissingError, ShardError
 from ..making.plan import Plan
 from ..view.searcher import has_faiss

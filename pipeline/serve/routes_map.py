@@ -8,8 +8,8 @@ from fastapi import FastAPI, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...stages.artifact_rows import pick_evenly
 from ...stages.draw_sprites import MAX_POINTS
+from ...stages.rows.artifact_rows import pick_evenly
 from ...store import Artifact, MissingError
 from ..view.facts import find_readable
 from .cluster_facts import TREE

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ...stages.artifact_rows import gather
+from ...stages.rows.artifact_rows import gather
 from ...store import Artifact, ConfigError
 from ...store.kinds import EMBEDDINGS, FEATURES
 

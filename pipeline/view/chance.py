@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ...stages.random_words import random_words
+from ...stages.encoding.random_words import random_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...stages.artifact_rows import pick_evenly
-from ...stages.score_columns import MEASURED
+from ...stages.rows.artifact_rows import pick_evenly
+from ...stages.rows.score_columns import MEASURED
 from ...store import Artifact
 from .columns import SAMPLE_COLUMNS, read_column
 from .conditions import FIELD, finite_number

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ...stages.score_columns import MEASURED
+from ...stages.rows.score_columns import MEASURED
 from ...store import Artifact, ConfigError
 from .columns import SAMPLE_COLUMNS, read_column
 from .extra_fields import parse_extra

@@ -2,7 +2,7 @@
 
 import math
 
-from ...stages.k_curve import CurvePoint, KCurve
+from ...stages.drawing.k_curve import CurvePoint, KCurve
 from ...store import Artifact, StoreError
 
 __all__ = ["CurvePoint", "KCurve", "read_curve"]

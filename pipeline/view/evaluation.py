@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...stages.artifact_rows import gather
 from ...stages.edits.replay import Edited
+from ...stages.rows.artifact_rows import gather
 from ...store import Artifact, ConfigError, MissingError
 from .columns import read_column
 from .labels import Scope, explain_no_labels, fitted_rows, read_labels

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ...stages.encoder import load_encoder_of
+from ...stages.encoding.encoder import load_encoder_of
 from ...store import Artifact, EditLog, MissingError, RunRecord, Store
 from ...store.manifest import MANIFEST
 from ...store.paths import StorePath
@@ -24,7 +24,7 @@ from .stale import name_slot, renewing
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ...stages.encoder import Encoder
+    from ...stages.encoding.encoder import Encoder
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from ...stages.encoder import Encoder
+from ...stages.encoding.encoder import Encoder
 from ...stages.sources import user_files
 from ...stages.sources.image_formats import is_image_name
 from ...store import ConfigError, QueryError

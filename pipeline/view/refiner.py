@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...stages.encoder import Encoder, load_encoder_of
+from ...stages.encoding.encoder import Encoder, load_encoder_of
 from ...stages.indexing.vectors import join_features
 from ...stages.project import load_heads, refine
 from ...stages.views import GUIDE, encoders_needed, join_views, read_guide

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...stages.score_columns import IMAGE_SCORES, MEASURED
+from ...stages.rows.score_columns import IMAGE_SCORES, MEASURED
 from ...store import ConfigError, MissingError
 from ...store.kinds import SCORES
 from ...store.slots import split_slot

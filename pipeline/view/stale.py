@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...stages.score_columns import IMAGE_SCORES
+from ...stages.rows.score_columns import IMAGE_SCORES
 from ...store import Artifact
 from ...store.kinds import SCORES
 from ...store.slots import split_slot

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import duplicates
-from cpp_pipe.stages.algorithms.near_duplicates import near_duplicates
+from cpp_pipe.stages.algorithms.duplicates.near_duplicates import near_duplicates
 from cpp_pipe.stages.duplicates import THRESHOLD
 
 

@@ -10,8 +10,8 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.view.query import embed_image
 from cpp_pipe.store import Store
 
+from ..stages.encoding.models.test_timm_model import write_weights
 from ..stages.shards import write_shards
-from ..stages.test_timm_model import write_weights
 from .cli import DIGITS, SMALL, body, fail, open_whole, succeed
 
 SHORT = (*SMALL, "--set", "spectrum.landmarks=60", "--set", "spectrum.k_max=8")

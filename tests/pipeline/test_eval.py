@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from cpp_pipe.pipeline.commands.evaluate import evaluation_report, evaluation_table
 from cpp_pipe.pipeline.view.evaluation import evaluate
 from cpp_pipe.pipeline.view.labels import Scope, fitted_parts
-from cpp_pipe.stages.part_tables import EmbeddingRows
+from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
 from cpp_pipe.store import ConfigError, MissingError, Product, Recipe, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, KINDS
 from cpp_pipe.store.specs import Blob, Table, Tensors

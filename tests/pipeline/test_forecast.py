@@ -13,8 +13,8 @@ from cpp_pipe.pipeline.making.long_wait import LongWait, watch
 from cpp_pipe.pipeline.making.progress import ShownProgress
 from cpp_pipe.stages.contract import Progress, Runtime
 from cpp_pipe.stages.embed import Embed
-from cpp_pipe.stages.model_costs import cheaper_model
-from cpp_pipe.stages.timed_sample import TimedSample
+from cpp_pipe.stages.encoding.models.costs import cheaper_model
+from cpp_pipe.stages.encoding.timed_sample import TimedSample
 from cpp_pipe.stages.train import Train
 from cpp_pipe.store import Store
 

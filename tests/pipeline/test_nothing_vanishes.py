@@ -9,7 +9,7 @@ import pytest
 
 from cpp_pipe import Run
 from cpp_pipe.stages.contract import Silent
-from cpp_pipe.stages.vocabulary import embed_phrases
+from cpp_pipe.stages.encoding.vocabulary import embed_phrases
 from cpp_pipe.store import QueryError
 
 from ..stages.sources.image_files import png, write_image

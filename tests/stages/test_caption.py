@@ -9,7 +9,7 @@ from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages import caption as captions
 from cpp_pipe.stages.caption import Caption
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.part_tables import EmbeddingRows
+from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
 from cpp_pipe.store import Artifact, ConfigError, Product, Recipe, Store
 from cpp_pipe.store.kinds import ASSIGNMENTS, HIERARCHY, WORDS, Kind
 

@@ -10,10 +10,10 @@ from webdataset.writer import TarWriter
 
 from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
 from cpp_pipe.pipeline.making.plan import Plan
-from cpp_pipe.stages.algorithms import cells, large_sets
-from cpp_pipe.stages.artifact_rows import gather
+from cpp_pipe.stages.algorithms.duplicates import cells, large_sets
 from cpp_pipe.stages.duplicates import THRESHOLD, Duplicates, default_threshold
-from cpp_pipe.stages.random_rows import random_rows
+from cpp_pipe.stages.rows.artifact_rows import gather
+from cpp_pipe.stages.rows.random_rows import random_rows
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, Store
 

@@ -10,8 +10,8 @@ from PIL import Image, ImageFilter
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.making.plan import Plan
-from cpp_pipe.stages.embedded_images import map_images
-from cpp_pipe.stages.score_columns import IMAGE_SCORES, MEASURED
+from cpp_pipe.stages.rows.embedded_images import map_images
+from cpp_pipe.stages.rows.score_columns import IMAGE_SCORES, MEASURED
 from cpp_pipe.store import MissingError, Store
 
 from .world import SETTINGS, plan_of

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cpp_pipe.stages.artifact_rows import gather, views_of
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.part_tables import EmbeddingRows
+from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
+from cpp_pipe.stages.rows.artifact_rows import gather, views_of
 from cpp_pipe.stages.views import Views
 from cpp_pipe.store import Artifact, ConfigError, Recipe, Store
 from cpp_pipe.store.kinds import EMBEDDINGS

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.stages.contract import Silent
-from cpp_pipe.stages.encoder import Encoder, load_encoder
-from cpp_pipe.stages.vocabulary import embed_phrases
+from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
+from cpp_pipe.stages.encoding.vocabulary import embed_phrases
 from cpp_pipe.store import ConfigError, Store
 
 from .world import SETTINGS, plan_of

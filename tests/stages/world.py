@@ -19,7 +19,6 @@ from cpp_pipe.stages.fingerprint import Fingerprint
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.import_embeddings import Import
 from cpp_pipe.stages.index import Index
-from cpp_pipe.stages.linear_head import digest_head
 from cpp_pipe.stages.map import Map
 from cpp_pipe.stages.measure import Measure
 from cpp_pipe.stages.quantize import Quantize
@@ -27,6 +26,7 @@ from cpp_pipe.stages.score_by_head import HEAD, ScoreByHead
 from cpp_pipe.stages.score_by_text import ScoreByText
 from cpp_pipe.stages.seal import Seal
 from cpp_pipe.stages.sources.embeddings.files import find_embeddings
+from cpp_pipe.stages.sources.linear_head import digest_head
 from cpp_pipe.stages.views import Views
 from cpp_pipe.store import Artifact, Store
 

@@ -26,12 +26,12 @@ from cpp_pipe.stages.copies import Copies
 from cpp_pipe.stages.duplicates import Duplicates
 from cpp_pipe.stages.edits.edit import Edit
 from cpp_pipe.stages.import_embeddings import Import
-from cpp_pipe.stages.linear_head import digest_head
 from cpp_pipe.stages.map import Map
 from cpp_pipe.stages.score_by_head import HEAD, ScoreByHead
 from cpp_pipe.stages.score_by_text import ScoreByText
 from cpp_pipe.stages.seal import Seal
 from cpp_pipe.stages.sources.embeddings.files import find_embeddings
+from cpp_pipe.stages.sources.linear_head import digest_head
 from cpp_pipe.store import Store
 
 RECORDED = Path(__file__).with_name("old_store.json")

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpp_pipe.pipeline.curation.outliers import outlier_table, rank_outliers
-from cpp_pipe.stages.artifact_rows import gather
+from cpp_pipe.stages.rows.artifact_rows import gather
 from cpp_pipe.store import Store
 
 from ...stages.world import make_world, plan_of

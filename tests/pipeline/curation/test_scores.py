@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cpp_pipe import Run
-from cpp_pipe.stages.score_columns import MEASURED
+from cpp_pipe.stages.rows.score_columns import MEASURED
 from cpp_pipe.store import ConfigError, MissingError, Store
 from cpp_pipe.store.upkeep import verify
 

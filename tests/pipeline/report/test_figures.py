@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from cpp_pipe.pipeline.report import figures
 from cpp_pipe.pipeline.report.svg import draw_svg
 from cpp_pipe.pipeline.report.theme import DARK, LIGHT
-from cpp_pipe.stages.curve_figure import draw_curve, find_runs
+from cpp_pipe.stages.drawing.curve_figure import draw_curve, find_runs
 
 from .contents import CURVE, make_contents, make_rows
 

@@ -17,7 +17,7 @@ from cpp_pipe.pipeline.report.mosaics import TILE, Tiles, draw_mosaic, draw_stri
 from cpp_pipe.pipeline.report.neighbours import find_nearest
 from cpp_pipe.pipeline.report.page import write_page
 from cpp_pipe.pipeline.view.captions import Caption
-from cpp_pipe.stages.artifact_rows import EMBEDDING, gather
+from cpp_pipe.stages.rows.artifact_rows import EMBEDDING, gather
 
 from ..cli import body, call, embed, fail, succeed
 from .contents import Page, make_contents

@@ -9,7 +9,7 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.report.contents import Sample
 from cpp_pipe.pipeline.report.reader import read_contents
 from cpp_pipe.pipeline.report.spaces import measure_space
-from cpp_pipe.stages.artifact_rows import EMBEDDING, gather
+from cpp_pipe.stages.rows.artifact_rows import EMBEDDING, gather
 
 from ..cli import SMALL, embed, fail, succeed
 from .contents import Page

@@ -18,7 +18,7 @@ from cpp_pipe.pipeline.reproduction.trials import Trial
 from cpp_pipe.pipeline.view.evaluation import Scores, cluster_by_kmeans, score_clusters
 from cpp_pipe.pipeline.view.images import read_row
 from cpp_pipe.pipeline.view.labels import read_labels
-from cpp_pipe.stages.artifact_rows import gather
+from cpp_pipe.stages.rows.artifact_rows import gather
 from cpp_pipe.store import Store
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, HEADS, SPECTRUM
 

@@ -13,7 +13,7 @@ from cpp_pipe.pipeline.report.reader import read_contents
 from cpp_pipe.pipeline.serve.facts import describe_run
 from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.verdict import read_verdict
-from cpp_pipe.stages.curve_figure import draw_curve
+from cpp_pipe.stages.drawing.curve_figure import draw_curve
 
 from ..cli import SMALL, succeed
 

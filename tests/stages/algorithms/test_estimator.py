@@ -21,7 +21,7 @@ from cpp_pipe import CPP
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.stages.algorithms import estimator
 from cpp_pipe.stages.algorithms.estimator import unit_float16
-from cpp_pipe.stages.artifact_rows import gather
+from cpp_pipe.stages.rows.artifact_rows import gather
 from cpp_pipe.stages.select_k import SelectK
 from cpp_pipe.stages.spectrum import Spectrum
 from cpp_pipe.store import Artifact, NumericError, Store

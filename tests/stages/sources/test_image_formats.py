@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageCms
 
 from cpp_pipe.pipeline.config import CONFIGS
-from cpp_pipe.stages.encoder import Encoder, load_encoder
+from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.stages.sources.image_formats import (
     FIRST_SUFFIXES,

@@ -1,0 +1,129 @@
+"""Models of open_clip, which embed images and texts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ....store import ConfigError
+from ....store.errors import first_line
+from .deferred_packages import import_architecture
+from .hub import offline_without_a_network, unknown_model, unknown_tag
+from .loaded_model import LoadedModel, plain, weights_digest
+from .preprocessing import split_preprocessing
+
+
+def load_clip_model(
+    model: str, pretrained: str, *, files: Mapping[str, Path], device: str
+) -> LoadedModel:
+    """A model by name and tag, or from local `weights` and `model_config` files.
+
+    Raises ConfigError for an unknown model or tag, and for weights that cannot be downloaded or do
+    not fit the model.
+    """
+    with offline_without_a_network():
+        import open_clip
+
+        name = model
+        try:
+            if "model_config" in files:
+                open_clip.add_model_config(files["model_config"])
+                name = files["model_config"].stem
+            config = open_clip.get_model_config(name)
+        except RecursionError as error:  # JSON that is nested too deeply
+            raise ConfigError(f"--model: {name!r} is not a description of a model") from error
+        if config is None and ":" not in name:
+            raise ConfigError(unknown_model(model, open_clip.list_models()))
+        source = str(files["weights"]) if "weights" in files else pretrained
+        if "weights" not in files and ":" not in name:
+            tags = open_clip.list_pretrained_tags_by_model(name)
+            if pretrained not in tags:
+                raise ConfigError(unknown_tag(model, pretrained, tags))
+        architecture = (config or {}).get("vision_cfg", {}).get("timm_model_name")
+        if architecture is not None:
+            import_architecture(architecture)
+        network, preprocess = _create(open_clip, name, source, device)
+    network.eval()
+    return LoadedModel(
+        network=network,
+        preprocess=_split(preprocess, device),
+        tokenizer=_Tokenizer(name),
+        identity=_identity(network, model, pretrained),
+    )
+
+
+class _Tokenizer:
+    """The tokenizer of a model, made for the first text: a query by image needs none."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, texts: Sequence[str], **how: Any) -> Any:
+        """The tokens of texts (b, context length)."""
+        return self._tokenizer(texts, **how)
+
+    @cached_property
+    def _tokenizer(self) -> Callable[..., Any]:
+        with offline_without_a_network():
+            import open_clip
+
+            return open_clip.get_tokenizer(self._name)
+
+
+def _split(preprocess: Any, device: str) -> dict[str, Any]:
+    from open_clip.transform import MaybeConvertMode, MaybeToTensor
+
+    return split_preprocessing(preprocess, device, MaybeToTensor, (MaybeConvertMode,))
+
+
+def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
+
+    try:
+        network, _, preprocess = open_clip.create_model_and_transforms(
+            name, pretrained=source, device=device
+        )
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
+        if Path(source).is_file():
+            raise ConfigError(
+                f"the weights in {source} do not fit the model {name}: {first_line(error)}"
+            ) from error
+        raise ConfigError(
+            f"the weights {source!r} of {name} cannot be downloaded ({first_line(error)}): give "
+            "local files with --pretrained weights.safetensors (and --model-config model.json), "
+            "connect to the network, or use a smaller model that you already have, e.g. "
+            "--model ViT-B-32 --pretrained openai"
+        ) from error
+    return network, preprocess
+
+
+def _identity(network: Any, model: str, pretrained: str) -> dict[str, Any]:
+    import open_clip
+
+    settings = open_clip.get_model_preprocess_cfg(network)
+    return {
+        "model": model,
+        "pretrained": pretrained,
+        "weights_digest": weights_digest(network),
+        "embedding_size": _embedding_size(network),
+        "preprocess": {name: plain(value) for name, value in sorted(settings.items())},
+        "is_normalised": True,
+    }
+
+
+def _embedding_size(network: Any) -> int:
+    """d, from the output of the text tower, which is cheaper to run than the image tower."""
+    import torch
+
+    length = getattr(network, "context_length", None) or network.text.context_length
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        row = network.encode_text(torch.zeros(1, length, dtype=torch.long, device=device))
+    return int(row.shape[-1])

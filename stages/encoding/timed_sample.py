@@ -1,0 +1,134 @@
+"""A timed sample of what `embed` would do: how fast it is, and how much it would write."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import cast
+
+from ...store import Scratch
+from ...store.kinds import EMBEDDINGS
+from ..contract import Runtime
+from ..sources.images.folders import FolderChunk
+from ..sources.source import Entry, Samples, SampleSource
+from .embedder import Embedder
+from .encoder import Encoder
+from .part_tables import EmbeddingRows
+
+SECONDS = 10.0
+"""How long the sample takes, unless a batch on each core takes longer."""
+
+_MOST_SOURCES, _MOST_FOLDERS = 8, 64
+"""Sources that images are taken from, at even distances among all. A folder may hold one image, and
+to open it costs nothing; shards and tables are listed when they are opened."""
+
+_RUN = 16
+"""Neighbouring images that are taken from a source at a time: a table is read in groups of rows."""
+
+_RECORD_BYTES = 3_000
+"""The record of a part, and its entry in the manifest: 1.5 KB each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedSample:
+    """What embedding some images took."""
+
+    images: int
+    """That were timed, embedded or skipped."""
+    seconds: float
+    skipped: int
+    """Of all images of the sample, including those that were embedded before the clock started."""
+    seen: int
+    """All images of the sample."""
+    listed: Mapping[str, int]
+    """How many samples those sources have that were opened, by their part."""
+    bytes_for_image: float
+    """What the store holds for each image."""
+    bytes_for_part: float
+    """What it holds for each part besides."""
+
+    @property
+    def per_second(self) -> float:
+        """Images a second."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+
+def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runtime) -> TimedSample:
+    """Embeds images from the sources for about `SECONDS`, as `embed` would; keeps nothing.
+
+    The first images, which warm up the model, are not timed, unless they alone take half of the
+    time or there are hardly any others.
+    """
+    embedder = Embedder(encoder, runtime.batch_size)
+    rows = EmbeddingRows(shard="sample", size=encoder.size)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        scratch = Path(folder)
+        opened = {
+            source.part_name: cast(Samples, stack.enter_context(source.open(scratch)))
+            for source in _spread(sources)
+        }
+        entries = list(_mixed([samples.samples for samples in opened.values()]))
+        runtime.progress.start("sample", min(len(entries), embedder.at_once), "images")
+
+        def embed(some: Sequence[Entry]) -> float:
+            began = time.perf_counter()
+            with contextlib.closing(embedder.embed(some)) as batches:
+                for batch in batches:
+                    rows.add(batch)
+                    runtime.progress.advance(len(batch.entries), skipped=batch.skipped)
+            return time.perf_counter() - began
+
+        first = entries[: embedder.at_once]
+        seconds, timed = embed(first), len(first)
+        # Whole rounds, or cores would wait for one another at the end.
+        rounds = int(SECONDS // seconds) if seconds else 0
+        rest = entries[len(first) : (1 + rounds) * embedder.at_once]
+        if rounds >= 2 and rest:
+            runtime.progress.revise(len(first) + len(rest))
+            more = embed(rest)
+            is_warm = len(rest) >= len(first)
+            seconds, timed = (more, len(rest)) if is_warm else (seconds + more, timed + len(rest))
+        runtime.progress.end()
+        empty = _written(EmbeddingRows(shard="sample", size=encoder.size), encoder, scratch)
+        seen = len(rows.rows) + len(rows.skipped)
+        return TimedSample(
+            images=timed,
+            seconds=seconds,
+            skipped=len(rows.skipped),
+            seen=seen,
+            listed={
+                part: len(samples.samples) + len(samples.faults) for part, samples in opened.items()
+            },
+            bytes_for_image=(_written(rows, encoder, scratch) - empty) / max(seen, 1),
+            bytes_for_part=empty + _RECORD_BYTES,
+        )
+
+
+def _spread(sources: Sequence[SampleSource]) -> list[SampleSource]:
+    """Some of the sources: of those elsewhere one, because a shard is downloaded whole."""
+    local = [source for source in sources if isinstance(source.path, Path)]
+    are_folders = all(isinstance(source, FolderChunk) for source in local)
+    count = min(_MOST_FOLDERS if are_folders else _MOST_SOURCES, len(local))
+    some = [local[number * len(local) // count] for number in range(count)]
+    return some or list(sources[:1])
+
+
+def _mixed(samples: Sequence[Sequence[Entry]]) -> Iterator[Entry]:
+    """The entries of all sources, some of each in turn."""
+    runs = (
+        [entries[start : start + _RUN] for start in range(0, len(entries), _RUN)]
+        for entries in samples
+    )
+    for turn in zip_longest(*runs, fillvalue=()):
+        for run in turn:
+            yield from run
+
+
+def _written(rows: EmbeddingRows, encoder: Encoder, folder: Path) -> int:
+    """Bytes of the files of a part with some rows."""
+    scratch = Scratch(folder, "sample", EMBEDDINGS, folder)
+    rows.write(scratch, {}, encoder.identity)
+    return sum(scratch.path(role).stat().st_size for role in EMBEDDINGS.files)

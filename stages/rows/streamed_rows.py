@@ -1,0 +1,139 @@
+"""Rows that do not fit into memory: in shuffled batches for training, or some at a time."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...store import Artifact, ConfigError
+from ...store.counting import counted
+from .artifact_rows import Block, blocks_of
+
+if TYPE_CHECKING:
+    import torch
+
+_ROWS_AT_ONCE = 8192
+"""Rows in a block that is read and held for indexing."""
+
+_BLOCKS_OF_BUFFER = 16
+"""Blocks whose rows the buffer mixes, at least."""
+
+
+def shuffled_batches(
+    artifact: Artifact, *, batch: int, buffer_rows: int, seed: int, epoch: int
+) -> Iterator[np.ndarray]:
+    """One epoch as float16 arrays (batch, d): every row once, except those of a last short batch.
+
+    Blocks of rows enter a buffer in a random order over all parts, and rows leave it by a uniform
+    draw; both depend only on (seed, epoch) and the artifact. With a buffer of all rows it is a
+    uniform shuffle. Holds `buffer_rows` rows, a block of at most a sixteenth of them, a batch, and
+    a quarter of the buffer while rows move up. In a compressed Parquet file, which no stage writes,
+    a block is a row group. Raises ConfigError at once where no batch can be full.
+    """
+    if not 1 <= batch <= artifact.rows:
+        raise ConfigError(
+            f"batch must be from 1 to the {counted(artifact.rows, 'row')} of {artifact!r}, got "
+            f"{batch}"
+        )
+    if buffer_rows < batch:
+        raise ConfigError(f"buffer_rows must be at least the batch, {batch}, got {buffer_rows}")
+
+    buffer_rows = min(buffer_rows, artifact.rows)
+    most_rows = max(1, buffer_rows // _BLOCKS_OF_BUFFER)
+    width, blocks = blocks_of(artifact, most_rows=most_rows)
+    generator = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
+    order = generator.permutation(len(blocks))
+    return _draw([blocks[i] for i in order], width, batch, buffer_rows, generator)
+
+
+class StreamedRows:
+    """Embeddings or views, read on access: a `RowReader` of `algorithms.training_rows`."""
+
+    dtype: "torch.dtype"
+    device: "torch.device"
+
+    def __init__(self, artifact: Artifact, buffer_rows: int, seed: int) -> None:
+        import torch
+
+        self._artifact, self._buffer_rows, self._seed = artifact, buffer_rows, seed
+        width, self._blocks = blocks_of(artifact, most_rows=_ROWS_AT_ONCE)
+        self.shape = (artifact.rows, width)
+        self.dtype, self.device = torch.float16, torch.device("cpu")
+        self._held: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: "slice | torch.Tensor") -> "torch.Tensor":
+        """Consecutive rows, or rows by their ascending numbers; holds one block at a time."""
+        import torch
+
+        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows.numpy()
+        starts = np.array([block.start for block in self._blocks])
+        inside = np.searchsorted(starts, numbers, side="right") - 1
+        out = np.empty((len(numbers), self.shape[1]), np.float16)
+        for number in np.unique(inside):
+            chosen = inside == number
+            out[chosen] = self._block(int(number))[numbers[chosen] - starts[number]]
+        return torch.from_numpy(out)
+
+    def batches(self, size: int, epoch: int, first: int) -> "Iterator[torch.Tensor]":
+        """The shuffled batches of an epoch, from batch number `first` on."""
+        import torch
+
+        drawn = shuffled_batches(
+            self._artifact,
+            batch=size,
+            buffer_rows=max(size, self._buffer_rows),
+            seed=self._seed,
+            epoch=epoch,
+        )
+        return map(torch.from_numpy, islice(drawn, first, None))
+
+    def _block(self, number: int) -> np.ndarray:
+
+        if self._held is None or self._held[0] != number:
+            block = self._blocks[number]
+            rows = np.empty((block.rows, self.shape[1]), np.float16)
+            block.read(rows)
+            self._held = number, rows
+        return self._held[1]
+
+
+def _draw(
+    blocks: "Sequence[Block]",
+    width: int,
+    batch: int,
+    buffer_rows: int,
+    generator: np.random.Generator,
+) -> Iterator[np.ndarray]:
+
+    largest = max(block.rows for block in blocks)
+    buffer = np.empty((buffer_rows + largest, width), np.float16)
+    held = 0
+    ahead = iter(blocks)
+    block = next(ahead, None)
+    while True:
+        while block and held < buffer_rows:
+            block.read(buffer[held : held + block.rows])
+            held += block.rows
+            block = next(ahead, None)
+        # Half of the buffer at a time, so that remaining rows mix with new ones.
+        drawn = max(batch, held // 2) if block else held
+        order = generator.permutation(held)[: drawn - drawn % batch]
+        for first in range(0, len(order), batch):
+            yield buffer[order[first : first + batch]]
+        if block is None:
+            return
+        held = _close_gaps(buffer, held, order)
+
+
+def _close_gaps(buffer: np.ndarray, held: int, gone: np.ndarray) -> int:
+    """Moves remaining rows from the end into the places of drawn ones; how many remain."""
+    stays = np.ones(held, bool)
+    stays[gone] = False
+    kept = held - len(gone)
+    buffer[np.flatnonzero(~stays[:kept])] = buffer[kept + np.flatnonzero(stays[kept:])]
+    return kept

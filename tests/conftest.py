@@ -47,6 +47,9 @@ install_import_hook(
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+SLOW = Path(__file__).with_name("slow.txt")
+"""Tests that took 1.5 s or more on two cores when they were last measured, by `--durations`."""
+
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
@@ -60,9 +63,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.get_closest_marker("umap") is None)
     if not config.getoption("--slow"):
         skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
+        slow = set(SLOW.read_text().splitlines())
         for item in items:
-            if item.get_closest_marker("slow") is not None:
+            # One that is asked for by its name is run.
+            is_listed = item.nodeid in slow and item.nodeid.split("[")[0] not in config.args
+            if is_listed or item.get_closest_marker("slow") is not None:
                 item.add_marker(skip)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One and a half times as many processes as cores: tests wait for servers and browsers."""
+    return 3 * (os.cpu_count() or 1) // 2 or 1
 
 
 @pytest.fixture(scope="session")

@@ -319,6 +319,16 @@ def test_importing_a_folder_loads_no_heavy_library(folder: str, heavy: set[str])
 # Text that no file may hold.
 
 
+def test_every_slow_test_that_is_listed_exists():
+    gone = []
+    for line in (ROOT / "tests" / "slow.txt").read_text().splitlines():
+        path, name = line.split("[")[0].split("::")
+        file = ROOT / path
+        if not file.is_file() or f"def {name}(" not in file.read_text():
+            gone.append(line)
+    assert gone == []
+
+
 def test_no_file_names_a_registry():
     found = [f"{path}: {host}" for path, text in texts() for host in REGISTRIES if host in text]
     assert not found

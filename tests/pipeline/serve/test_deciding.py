@@ -152,6 +152,62 @@ def test_images_and_clusters_are_reviewed_by_one_key_each(editable, browser):
         expect(page.locator("main [role=status]")).to_have_text(f"1 of {total - 2}")
 
 
+def test_keys_that_are_pressed_fast_decide_about_one_after_the_other(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("review?queue=unnamed")
+        for key in "kkkukk":
+            page.keyboard.press(key)
+        expect(page.locator("main [role=status]")).to_have_text("5 of 5")
+        listed = editable.json("/api/edits", limit=100)
+        assert [each["op"] for each in reversed(listed["decisions"])] == [
+            *("name", "name", "name", "revert", "name", "name"),
+        ]  # fmt: skip
+        assert len(listed["names"]) == 4
+        # Undo leads back to what it is about, also from somewhere else.
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("main [role=status]")).to_have_text("3 of 5")
+        page.keyboard.press("u")
+        expect(page.locator("main [role=status]")).to_have_text("4 of 5")
+        assert len(editable.json("/api/edits")["names"]) == 3
+
+
+def test_keys_behind_a_decision_that_fails_decide_nothing(editable, browser):
+    """They were meant for images that did not come."""
+    with visit(browser, editable.port, may_fail=True) as seen:
+        page = seen.page
+        seen.open("review?queue=unnamed")
+        page.route("**/api/edits", lambda route: route.abort(), times=1)
+        page.evaluate(
+            """for (const key of "kkk")
+              document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}))"""
+        )
+        expect(page.locator("#toast")).to_contain_text("the server does not answer")
+        expect(page.locator("main [role=status]")).to_have_text("1 of 5")
+        page.keyboard.press("k")
+        expect(page.locator("main [role=status]")).to_have_text("2 of 5")
+        assert len(decisions(editable)) == 1
+
+
+def test_a_double_click_decides_once_and_other_decisions_wait_for_their_turn(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("?view=compare&pair=0,1")
+        page.get_by_role("button", name="Merge both").dblclick()
+        expect(page.locator("h1")).to_have_text("60 images in 4 clusters")
+        seen.open("")
+        page.locator(TILES).first.click(modifiers=["Control"])
+        # Before any of it is answered.
+        page.evaluate(
+            """for (const name of ["Exclude", "Include", "Exclude", "Exclude"])
+              [...document.querySelectorAll(".tray button")]
+                .find((each) => each.textContent === name).click()"""
+        )
+        expect(page.locator("h1")).to_have_text("59 images in 4 clusters")
+        assert [op for op, _ in decisions(editable)] == ["merge", "exclude", "include", "exclude"]
+
+
 def test_the_page_does_not_decide_where_the_server_is_read_only(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page

@@ -6,7 +6,7 @@ import { choices, count, counted, decimal, h } from "../dom.js";
 import { fact } from "../cards.js";
 import { DECIDED, cardName, defaultGrouping, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
-import { askText, decide, decided, describe, loadDecisions, undo } from "./decisions.js";
+import { askText, decide, decided, describe, loadDecisions, say, undo } from "./decisions.js";
 import { askCluster } from "./tray.js";
 
 const NEAREST = 3; // images beside a copy, the one to keep among them
@@ -66,19 +66,47 @@ export async function show(parameters, { go }) {
     if (mine === at) stage.replaceChildren(...content);
   }
 
-  /** @param {number} by */
-  function step(by) {
-    at += by;
-    return draw();
+  /** @type {Promise<unknown>} */
+  let turn = Promise.resolve(); // ends when all keys so far have done what they do
+  let epoch = 0; // of the keys that still count
+
+  /**
+   * Does what a key stands for after all that was pressed before it: people press faster than
+   * decisions are recorded.
+   *
+   * @param {() => any} work
+   */
+  function inTurn(work) {
+    const mine = epoch;
+    turn = turn.then(() => mine === epoch && work()).catch((error) => say(error.message, null));
+    return turn;
   }
 
+  /** @param {number} by */
+  const step = (by) => inTurn(() => {
+    at += by;
+    return draw();
+  });
+
+  /** @type {number[]} */
+  const done = []; // the places of the decisions made here, the last one last
+
   /** @param {string} key */
-  async function act(key) {
+  const act = (key) => inTurn(async () => {
     if (at >= queue.total()) return;
     const isDue = await queue.act(key, at);
+    if (isDue) done.push(at);
+    else epoch += 1; // what was pressed meanwhile was meant for images that did not come
     await loadCards();
-    await (isDue ? step(1) : draw());
-  }
+    at += isDue ? 1 : 0;
+    await draw();
+  });
+  const takeBack = () => inTurn(async () => {
+    if (!await undo()) return;
+    await loadCards();
+    at = done.pop() ?? at - 1;
+    await draw();
+  });
   const keys = decided.isEditable ? queue.keys : [];
   const root = h("div", { class: "review" },
     h("div", { class: "row-between" }, h("h1", null, "Review"), h("a", { class: "button", href: "./" }, "Workbench")),
@@ -93,9 +121,6 @@ export async function show(parameters, { go }) {
       h("button", { class: "button", type: "button", on: { click: () => step(1) } }, "Next", h("kbd", null, "→"))),
     decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, "cpp-pipe serve --edit"), "."));
 
-  async function takeBack() {
-    if (await undo()) await step(-1);
-  }
   updateAddress(`review${query({ queue: name })}`);
   await draw();
   return {

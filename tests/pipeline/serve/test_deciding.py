@@ -6,7 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.commands.options import Common, open_plan
+from cpp_pipe.pipeline.serve.preparation import prepare
 
+from ..cli import succeed
 from .browser import visit
 from .server import Served, serve
 
@@ -292,3 +295,32 @@ def test_a_page_of_an_earlier_run_decides_nothing(editable):
     assert editable.json("/api/edits")["length"] == 0
     answer = editable.client.post("/api/edits", json={**new, "generation": generation})
     assert answer.status_code == 200
+
+
+def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_store, browser):
+    clusters = Run.open(own_store).artifact("assignments").column("cluster")
+    sizes = sorted(range(5), key=list(clusters).count)
+    run = Run.open(own_store)
+    for cluster in sizes[:4]:
+        run.edits.name(cluster, f"was {cluster}")
+    for row in range(110):
+        run.edits.tag("seen", images=[row % 60])
+    succeed(own_store, "assign", "--k", "2")
+    prepare(open_plan(Common(store=str(own_store), device="cpu")))
+    with serve(own_store, is_editable=True) as served, visit(browser, served.port) as seen:
+        page, waiting = seen.page, served.json("/api/edits")["needs_a_look"]
+        assert waiting >= 2
+        seen.open("")
+        page.get_by_role("link", name=f"{waiting} need a look").click()
+        status = page.locator(".review [role=status]")
+        expect(status).to_have_text(f"1 of {waiting}")
+        expect(page.locator(".review-facts")).to_contain_text("named cluster")
+        page.keyboard.press("x")
+        expect(status).to_have_text(f"2 of {waiting}")
+        page.keyboard.press("k")
+        expect(page.locator(".review-stage")).to_contain_text(re.compile("last|Decision"))
+        left = served.json("/api/edits", status="needs a look")["total"]
+        assert left < waiting
+        seen.open("review?queue=look")
+        expect(page.get_by_role("button", name="Needs a look")).to_be_visible()
+        expect(status).to_have_text(f"1 of {left}" if left else "")

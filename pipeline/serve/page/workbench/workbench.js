@@ -87,9 +87,15 @@ export async function show(parameters, { facts, go }) {
   const order = h("select", { "aria-label": "Order of images", on: { change: () => change({ order: order.value }) } }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
   const sizes = choices("Size of images", SIZES.map((size) => [size, size]), state.size, (size) => change({ size }));
   const drawer = (/** @type {string} */ name, /** @type {HTMLElement} */ panel) => h("button", { class: "button small drawer-button", type: "button", on: { click: () => toggleDrawer(panel) } }, name);
+  const look = h("a", { class: "button small", href: "review?queue=look" });
+  function fillLook() {
+    look.hidden = !decided.needsALook;
+    look.textContent = `${count(decided.needsALook)} ${decided.needsALook === 1 ? "needs" : "need"} a look`;
+  }
+  fillLook();
   const tools = h("div", { class: "bench-tools" }, tabs.root, order, sizes.root,
     drawer("Clusters", shelf.root), drawer("Details", inspector.root),
-    h("a", { class: "button small", href: "review" }, "Review"));
+    h("a", { class: "button small", href: "review" }, "Review"), look);
   const centre = h("section", { class: "bench-centre", "aria-label": "Images" }, title, tools, body);
   const root = h("div", { class: "bench" }, dial.root, shelf.root, centre, inspector.root, tray.root,
     h("button", { class: "button main drawer-close", type: "button", on: { click: closeDrawers } }, "Close"));
@@ -216,6 +222,7 @@ export async function show(parameters, { facts, go }) {
     }
     isStale = false;
     tray.fill();
+    fillLook();
     const before = defaultGrouping(run);
     run = await getRun();
     dial.fill(run.groupings);

@@ -119,6 +119,7 @@ def test_names_follow_clusters_and_tags_follow_images_when_clusters_are_made_aga
     succeed(store, "status")
     succeed(store, "edit", "seal", "early", "--replace")
     assert clusters(store, "--edits", "early")
+    # Nor are the earlier clusters, which decisions refer to.
     assert "out of date" not in succeed(store, "status").out
     # What decisions refer to is kept, though no slot of the run holds it otherwise.
     succeed(store, "gc", "--yes")

@@ -324,3 +324,36 @@ def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_
         seen.open("review?queue=look")
         expect(page.get_by_role("button", name="Needs a look")).to_be_visible()
         expect(status).to_have_text(f"1 of {left}" if left else "")
+
+
+def test_a_cluster_of_which_all_is_excluded_says_so_and_is_included_again(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("?focus=2")
+        name = page.locator(".inspector h2").inner_text()
+        size = editable.json("/api/clusters/2")["card"]["size"]
+        page.get_by_role("button", name="Exclude all").click()
+        expect(page.locator("h1")).to_have_text(f"{60 - size} images in 4 clusters")
+        expect(page.locator(".dial-number")).to_have_text("4")
+        expect(page.locator(".inspector")).to_contain_text(f"All its {size} images are excluded.")
+        expect(page.locator(".inspector h2")).to_have_text(name)
+        page.get_by_role("button", name="Show them").click()
+        expect(page.locator("h1")).to_have_text(f"{size} images in 1 cluster")
+        page.get_by_role("button", name="Include all").click()
+        page.get_by_role("button", name="Show all images").click()
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+
+
+def test_a_dialog_does_not_stay_over_another_page(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("run")
+        page.get_by_role("link", name="Images", exact=True).click()
+        page.locator(".wall-name").first.click()
+        expect(page.locator(".inspector h2")).to_be_visible()
+        page.keyboard.press("n")
+        expect(page.locator("dialog[open]")).to_be_visible()
+        page.go_back()
+        expect(page.locator("h1")).to_have_text("Run default")
+        expect(page.locator("dialog[open]")).to_have_count(0)
+        assert decisions(editable) == []

@@ -12,7 +12,7 @@ from ..store.digest import digest_json
 from ..store.kinds import EDITS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .edits.edit import Edit
-from .edits.replay import Edited, replay
+from .edits.replay import Edited, Heir, replay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Seal(Stage):
 
     edits: Sequence[Edit] = ()
     """The log. It enters the version as a digest, not the config."""
-    carried: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    carried: Mapping[tuple[str, int], Heir] = field(default_factory=dict)
     """Clusters that took over those of earlier assignments; see `replay`."""
 
     @property
@@ -39,7 +39,7 @@ class Seal(Stage):
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One, of the log and its inputs."""
-        carried = [[*place, number] for place, number in sorted(self.carried.items())]
+        carried = [[*place, heir.cluster] for place, heir in sorted(self.carried.items())]
         log = digest_json([[edit.to_json() for edit in self.edits], carried])
         contents = {slot: inputs[slot].content for slot in self.needs}
         return (Part(name="edits", sources={"log": log, **contents}),)

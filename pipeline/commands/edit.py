@@ -60,7 +60,8 @@ def edit(
     made again, decisions about images follow the images, and those about clusters follow to the
     cluster that took over at least half of their images; the rest is listed as in need of a look.
     Commands with --edits apply them. `seal` keeps them, as they are, under a name. An empty name or
-    note removes it. In the log, "look" stands for a decision that could not be applied as a whole.
+    note removes it. In the log, "look" stands for a decision that is not applied as a whole, or may
+    not fit any more.
 
     \b
       name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _NAMELESS = "unknown"
 
 
+_OF_THE_IMAGES: tuple["Op", ...] = ("tag", "untag", "exclude", "include")
+"""Operations on the images that a cluster has now: whatever takes the cluster over may hold others,
+about which nothing was decided."""
+
+
 class Editor:
     """Adds decisions to the log of a run. Each is on the disk when the call returns.
 
@@ -148,6 +153,8 @@ class Editor:
         k = int(assignments.facts["k"])
         self._require(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
+        if clusters and not len(images) and op in _OF_THE_IMAGES:
+            images, clusters = np.isin(self.edited().cluster, clusters).nonzero()[0], ()
         edit = Edit(
             id=uuid.uuid4().hex,
             number=len(edits) + 1,

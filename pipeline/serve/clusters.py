@@ -286,7 +286,7 @@ class Clusters:
         pieces = list(pieces)
         size = int(partition.sizes[pieces].sum())
         sure, doubtful = partition.ends(pieces, MEMBERS)
-        if shared is None:
+        if shared is None or not size:  # the name of a cluster whose images are all excluded stays
             names = list(self.names.get(number, ()))
         else:
             names = self._weigh_names(shared[pieces].sum(0), size)

@@ -27,6 +27,7 @@ class Decided:
     ) -> None:
         self.edited = None if replay is None else replay.edited
         """None where nothing was ever decided."""
+        self._replay = replay
         self._k = 0 if replay is None else replay.k
         self._own = own
         self.answers = CachedAnswers(_CACHE_BYTES)
@@ -79,6 +80,11 @@ class Decided:
         """The same with the excluded rows in their clusters."""
         assert self.edited is not None and self._own is not None, "as for sizes"
         return self._own().regrouped(self.edited.cluster, self._k)
+
+    def clusters_now(self, edit: Edit) -> list[int]:
+        """The decided clusters that the clusters of a decision became, and that have images."""
+        found = [] if self._replay is None else self._replay.clusters_now(edit)
+        return [cluster for cluster in found if self.sizes[cluster]]
 
     def require(self, cluster: int) -> None:
         """MissingError for a number that never was a cluster's, and for a cluster left empty."""

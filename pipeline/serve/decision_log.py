@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from ...stages.edits.edit import Edit
-from ...stages.edits.replay import Outcome
+from ...stages.edits.replay import Outcome, Status
 from ...store import QueryError
 from ...store.names import is_text
 from ..edits.editor import user_name
@@ -16,17 +16,20 @@ from .page_editor import PageEditor
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def describe_log(opened: OpenRun, offset: int, limit: int, *, is_editable: bool) -> Log:
-    """Some decisions, the newest first, and what all of them come to."""
+def describe_log(
+    opened: OpenRun, offset: int, limit: int, status: Status | None, *, is_editable: bool
+) -> Log:
+    """Some decisions, all or those of a status, the newest first, and what all of them come to."""
     decided = opened.decided
     edited, length = decided.edited, decided.length
-    newest = list(reversed(decided.outcomes))[offset : offset + limit]
+    listed = [each for each in reversed(decided.outcomes) if status in (None, each.status)]
+    newest = listed[offset : offset + limit]
     tags = {} if edited is None else edited.tags
     return Log(
         is_editable=is_editable,
         length=length,
         by=user_name(),
-        total=length,
+        total=len(listed),
         offset=offset,
         decisions=_describe(decided, newest),
         tags=[(tag, int(rows.sum())) for tag, rows in sorted(tags.items())],
@@ -51,6 +54,7 @@ def _describe(decided: Decided, outcomes: Iterable[Outcome]) -> list[Decision]:
             at=outcome.edit.at,
             op=outcome.edit.op,
             clusters=list(outcome.edit.clusters),
+            now=[] if outcome.status == "reverted" else decided.clusters_now(outcome.edit),
             images=len(outcome.edit.images),
             value=outcome.edit.value,
             reverts=number_of.get(outcome.edit.value) if outcome.edit.op == "revert" else None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...stages.edits.edit import Edit, active
-from ...stages.edits.replay import Replay
+from ...stages.edits.replay import Heir, Replay
 from ...store import Artifact
 from ..run import Run
 from ..view.edited import find_carried
@@ -39,7 +39,7 @@ class Decisions:
         self._fields = fields
         self._own = own
         self._rows_of: dict[str, int] = {}
-        self._carried: dict[tuple[str, int], int] = {}
+        self._carried: dict[tuple[str, int], Heir] = {}
         self._versions: set[str] = set()
         self._holds: Sequence[bool] = ()
         self._kept: list[Replay] = []

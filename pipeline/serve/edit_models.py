@@ -61,11 +61,12 @@ class Decision(ApiModel):
     at: str = Field(description="ISO 8601, UTC.")
     op: Op
     clusters: list[int] = Field(description="As they were numbered when it was made.")
+    now: list[int] = Field(description="The decided clusters that these are now, where it holds.")
     images: int = Field(description="How many images it names.")
     value: str = Field(description="A name, a tag or a note; the id of what a revert undoes.")
     reverts: int | None = Field(description="The number of the decision that it undoes.")
     status: Status
-    why: str = Field(description="What of it could not be applied; empty otherwise.")
+    why: str = Field(description="Why it needs a look; empty otherwise.")
 
 
 class Log(ApiModel):
@@ -74,12 +75,14 @@ class Log(ApiModel):
     is_editable: bool = Field(description="Whether the server was started with --edit.")
     length: int = Field(description="The number of decisions: the `seen` of the next.")
     by: str = Field(description="The name under which this server records decisions.")
-    total: int
+    total: int = Field(description="The number of decisions, or of those of the status asked for.")
     offset: int
     decisions: list[Decision] = Field(description="The newest first.")
     tags: list[tuple[str, int]] = Field(description="Each tag with its number of rows.")
     excluded: int = Field(description="Excluded rows.")
-    needs_a_look: int = Field(description="Decisions that could not be applied as a whole.")
+    needs_a_look: int = Field(
+        description="Decisions that are not applied as a whole, or may not fit any more."
+    )
     names: dict[int, str] = Field(description="Names that people gave to decided clusters.")
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ...stages.edits.edit import Edit
+from ...stages.edits.replay import Status
 from ...store import ConflictError, QueryError
 from .decision_log import check_text, describe_log, newer_than, record
 from .edit_models import Conflict, Log, NamedRows, NewDecision, Recorded
@@ -53,12 +54,14 @@ def add_edit_routes(
     """Adds the routes to the application."""
 
     @app.get("/api/edits", response_model=Log, responses=ERROR_RESPONSES, tags=["decisions"])
-    async def edits(offset: OffsetFlag = 0, limit: LimitFlag = 50) -> Response:
-        """The decisions of the run, the newest first, and what they come to."""
+    async def edits(
+        offset: OffsetFlag = 0, limit: LimitFlag = 50, status: Status | None = None
+    ) -> Response:
+        """The decisions of the run, or those of a status, the newest first, and their sum."""
 
         def work() -> bytes:
             opened = current.follow(patience_seconds=_PATIENCE_SECONDS)
-            return to_json(describe_log(opened, offset, limit, is_editable=is_editable))
+            return to_json(describe_log(opened, offset, limit, status, is_editable=is_editable))
 
         return json_response(await workers.run(work))
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...stages.edits.edit import Edit
-from ...stages.edits.replay import Edited, carry_over, replay
+from ...stages.edits.replay import Edited, Heir, carry_over, replay
 from ...stages.seal import rows_of_images
 from ...store import Artifact, MissingError, Store, StoreError
 from ...store.kinds import ASSIGNMENTS, KINDS
-from ..wording import counted
+from ..wording import agreeing, counted
 from .columns import read_column
 from .opened_run import OpenedRun
 
@@ -67,7 +67,7 @@ def _warn(run: OpenedRun, count: int) -> None:
     """Reports how many decisions are not, or not wholly, applied."""
     if count:
         run.report_once(
-            f"{counted(count, 'decision')} could not be applied as a whole: "
+            f"{counted(count, 'decision')} {agreeing(count, 'needs', 'need')} a look: "
             f"`{run.command('edit', 'log')}` says why"
         )
 
@@ -117,7 +117,7 @@ def parse_tags(text: str, edits: Artifact) -> list[str]:
     return tags
 
 
-def find_carried(store: Store, edits: Sequence[Edit], now: Artifact) -> dict[tuple[str, int], int]:
+def find_carried(store: Store, edits: Sequence[Edit], now: Artifact) -> dict[tuple[str, int], Heir]:
     """For the clusters of earlier assignments those that took over at least half of their images.
 
     Clusters of assignments that are gone from the store have none.
@@ -129,7 +129,7 @@ def find_carried(store: Store, edits: Sequence[Edit], now: Artifact) -> dict[tup
             continue
         old, new = _same_images(store, before, now)
         taken = carry_over(old, new, int(before.facts["k"]))
-        carried |= {(version, number): other for number, other in taken.items()}
+        carried |= {(version, number): heir for number, heir in taken.items()}
     return carried
 
 

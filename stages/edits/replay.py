@@ -1,5 +1,6 @@
 """Decisions applied to clusters: those they were made on, or others that followed."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,15 @@ class Outcome:
     status: Status
     why: str = ""
     """What could not be applied; empty otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heir:
+    """The cluster that took over at least half of the images of an earlier one."""
+
+    cluster: int
+    share: float = 1.0
+    """Of its own images, those of the earlier cluster; only images that both know count."""
 
 
 @dataclass(kw_only=True)
@@ -48,6 +58,10 @@ class Edited:
         return sorted(tag for tag, rows in self.tags.items() if rows[row])
 
 
+_LEAST_SHARE = 0.5
+"""Of a cluster that took over another, for what was said of the other to be about it."""
+
+
 class _Lost(Exception):
     """A cluster or an image that a decision names and that is not there."""
 
@@ -59,13 +73,14 @@ def replay(
     k: int,
     version: str,
     rows_of: Mapping[str, int],
-    carried: Mapping[tuple[str, int], int],
+    carried: Mapping[tuple[str, int], Heir],
 ) -> Edited:
     """Applies decisions in order to the `k` clusters of a version of the assignments.
 
     `rows_of` gives the row of every image that a decision names, by SHARD:KEY, as far as it is
     there. `carried` gives for clusters of other versions the cluster here that took over most of
-    their images. A decision of which nothing or only a part can be applied needs a look.
+    their images. A decision of which nothing or only a part can be applied needs a look, and so
+    does the name of a cluster that is only a small part of what took it over.
     """
     steps = Replay(cluster, k=k, version=version, rows_of=rows_of, carried=carried)
     for edit, holds in zip(edits, active(edits), strict=True):
@@ -86,7 +101,7 @@ class Replay:
         k: int,
         version: str,
         rows_of: Mapping[str, int],
-        carried: Mapping[tuple[str, int], int],
+        carried: Mapping[tuple[str, int], Heir],
     ) -> None:
         self.edited = Edited(
             cluster=cluster.astype(np.int32, copy=True), excluded=np.zeros(len(cluster), bool)
@@ -99,11 +114,16 @@ class Replay:
         self._carried = carried
         self._named_by: dict[int, tuple[str, int]] = {}
         """The version and number of the cluster that gave each cluster its name."""
+        self._merged: dict[tuple[str, int], tuple[tuple[str, int], ...]] = {}
+        """The clusters that were merged into a cluster, with itself, by version and number."""
+        self._waiting: dict[tuple[str, int], tuple[int, ...]] = {}
+        """The decisions that need a look, by what they say (name, note) of which cluster."""
 
     def copy(self) -> "Replay":
         """The same state, to which other decisions can be added."""
         other, edited = copy.copy(self), self.edited
         other._named_by = dict(self._named_by)
+        other._merged, other._waiting = dict(self._merged), dict(self._waiting)
         other.edited = replace(
             edited,
             tags=dict(edited.tags),
@@ -121,7 +141,33 @@ class Replay:
             why = self._apply(edit)
             status = "needs a look" if why else "applied"
         self.k += edit.op == "split"
+        if holds and edit.clusters and edit.op in ("name", "note"):
+            self._settle(edit, needs_a_look=bool(why))
         self.edited.outcomes.append(Outcome(edit=edit, status=status, why=why))
+
+    def _settle(self, edit: Edit, *, needs_a_look: bool) -> None:
+        """What is said of a cluster settles what was said of earlier ones, and needed a look."""
+        outcomes = self.edited.outcomes
+        for number in self.clusters_now(edit):
+            place = (edit.op, number)
+            waiting = self._waiting.get(place, ())
+            if needs_a_look:
+                self._waiting[place] = (*waiting, len(outcomes))
+                continue
+            of_others = [
+                each for each in waiting if outcomes[each].edit.assignments != edit.assignments
+            ]
+            for each in of_others:
+                outcomes[each] = replace(outcomes[each], status="applied", why="")
+            self._waiting[place] = tuple(each for each in waiting if each not in of_others)
+
+    def clusters_now(self, edit: Edit) -> list[int]:
+        """The clusters here that the clusters of a decision became, as far as there are any."""
+        found = []
+        for number in edit.clusters:
+            with contextlib.suppress(_Lost):
+                found.append(self._here(edit, number))
+        return list(dict.fromkeys(found))
 
     def _apply(self, edit: Edit) -> str:
         """What was wrong, or nothing."""
@@ -142,13 +188,31 @@ class Replay:
             return self._own_k + number - edit.k  # made by a split, and numbered in their order
         if edit.assignments == self._version:
             return number
-        taken = self._carried.get((edit.assignments, number))
-        if taken is None:
+        heir = self._carried.get((edit.assignments, number))
+        if heir is None:
             raise _Lost(
                 f"no cluster now holds half of the images of cluster {number} of "
                 f"assignments {edit.assignments}"
             )
-        return taken
+        return heir.cluster
+
+    def _share(self, edit: Edit, number: int, here: int) -> float:
+        """The share of a cluster here that an earlier one is, with what was merged into it."""
+        source = (edit.assignments, number)
+        if number >= edit.k or edit.assignments == self._version:
+            return 1.0
+        heirs = [self._carried.get(each) for each in self._merged.get(source, (source,))]
+        return sum(heir.share for heir in heirs if heir is not None and heir.cluster == here)
+
+    def _doubt(self, edit: Edit, here: int) -> str:
+        """Why what was said of a cluster may not fit the one that took it over, or nothing."""
+        share = self._share(edit, edit.clusters[0], here)
+        if share >= _LEAST_SHARE:
+            return ""
+        return (
+            f"cluster {here} took it over, and most of its images ({1 - share:.0%}) were in other "
+            "clusters"
+        )
 
     def _rows(self, edit: Edit) -> tuple[Int64[ndarray, " m"], str]:
         """The rows that a decision is about, and how many of its images are gone, in words."""
@@ -183,27 +247,40 @@ class Replay:
             )
         self._named_by[number] = source
         _set(self.edited.names, number, edit.value)
-        return ""
+        return self._doubt(edit, number) if edit.value.strip() else ""
 
     def _note(self, edit: Edit) -> str:
         if edit.clusters:
-            _set(self.edited.notes, self._here(edit, edit.clusters[0]), edit.value)
-            return ""
+            number = self._here(edit, edit.clusters[0])
+            _set(self.edited.notes, number, edit.value)
+            return self._doubt(edit, number) if edit.value.strip() else ""
         rows, why = self._rows(edit)
         for row in rows.tolist():
             _set(self.edited.row_notes, row, edit.value)
         return why
 
     def _merge(self, edit: Edit) -> str:
-        numbers, lost = [], []
+        taken: dict[int, float] = {}  # the clusters here, with what they hold of those merged
+        lost = []
         for number in edit.clusters:
             try:
-                numbers.append(self._here(edit, number))
+                here = self._here(edit, number)
             except _Lost as error:
                 lost.append(str(error))
-        if numbers:
-            is_other = np.isin(self.edited.cluster, numbers[1:])
-            self._put(is_other, numbers[0])
+            else:
+                taken[here] = taken.get(here, 0.0) + self._share(edit, number, here)
+        sources = [(edit.assignments, number) for number in edit.clusters]
+        merged = [each for source in sources for each in self._merged.get(source, (source,))]
+        self._merged[sources[0]] = tuple(dict.fromkeys(merged))
+        if len(taken) > 1:  # else they are one already
+            for here in [here for here, share in taken.items() if share < _LEAST_SHARE]:
+                lost.append(
+                    f"cluster {here} took one of them over, and most of its images "
+                    f"({1 - taken.pop(here):.0%}) were in other clusters"
+                )
+        if len(taken) > 1:
+            first, *others = taken
+            self._put(np.isin(self.edited.cluster, others), first)
         return "; ".join(lost)
 
     def _split(self, edit: Edit) -> str:
@@ -264,14 +341,15 @@ _APPLY: Mapping[str, Callable[[Replay, Edit], str]] = {
 
 def carry_over(
     before: Int32[ndarray, " m"], now: Int32[ndarray, " m"], k_before: int
-) -> dict[int, int]:
+) -> dict[int, Heir]:
     """For each earlier cluster the one that now holds most of its images, and half at least.
 
     Both arrays are about the same images; those of equal size go to the lower number.
     """
-    taken = {}
+    taken, sizes = {}, np.bincount(now)
     for number in range(k_before):
         counts = np.bincount(now[before == number])
         if counts.sum() and 2 * counts.max() >= counts.sum():
-            taken[number] = int(counts.argmax())
+            cluster = int(counts.argmax())
+            taken[number] = Heir(cluster=cluster, share=float(counts[cluster] / sizes[cluster]))
     return taken

@@ -23,12 +23,12 @@ export function mini(cluster, grouping, relation) {
 /**
  * Captions with their share of votes.
  *
- * @param {{caption: string, score: number}[]} names
+ * @param {{caption: string, score: number, is_given?: boolean}[]} names
  */
 export function captions(names) {
   if (!names.length) return h("p", { class: "quiet" }, "No captions yet: run ", h("code", null, "cpp-pipe caption"), ".");
-  const highest = Math.max(...names.map((name) => name.score), 1e-9);
-  return h("ol", { class: "bars" }, names.map((name) => shareBar(name.caption, name.score / highest, name.score)));
+  const highest = Math.max(...names.map((name) => (name.is_given ? 0 : name.score)), 1e-9);
+  return h("ol", { class: "bars" }, names.map((name) => (name.is_given ? h("li", null, h("span", { class: "word" }, name.caption), h("span", { class: "quiet" }, "as named")) : shareBar(name.caption, name.score / highest, name.score))));
 }
 
 /**

@@ -141,6 +141,7 @@ document.addEventListener("click", (event) => {
 });
 
 window.addEventListener("popstate", () => {
+  for (const dialog of document.querySelectorAll("dialog[open]")) if (dialog instanceof HTMLDialogElement) dialog.close();
   leave();
   show(here(), { restore: true });
 });
@@ -211,7 +212,7 @@ async function checkState() {
       notice.replaceChildren("The run has changed. ", h("button", { class: "button", type: "button", on: { click: () => location.reload() } }, "Reload"));
       notice.hidden = false;
     } else {
-      notice.textContent = state.trouble ? `The store cannot be read now, so the page shows its last state: ${state.trouble}` : "";
+      notice.textContent = state.trouble ? `The page shows the run as it was. ${state.trouble[0].toUpperCase()}${state.trouble.slice(1)}` : "";
       notice.hidden = !state.trouble;
     }
   } catch (error) {

@@ -119,6 +119,7 @@ def test_names_follow_clusters_and_tags_follow_images_when_clusters_are_made_aga
     succeed(store, "status")
     succeed(store, "edit", "seal", "early", "--replace")
     assert clusters(store, "--edits", "early")
+    # Nor are the earlier clusters, which decisions refer to.
     assert "out of date" not in succeed(store, "status").out
     # What decisions refer to is kept, though no slot of the run holds it otherwise.
     succeed(store, "gc", "--yes")
@@ -281,3 +282,24 @@ def test_an_entry_that_somebody_made_up_is_refused_in_one_line(store, name, valu
     path.write_text(json.dumps({"format": 1, **entry, name: value}))
     message = fail(store, "edit", "log")
     assert "decision" in message or "damaged" in message
+
+
+def test_what_is_decided_about_all_images_of_a_cluster_stays_with_these_images(store, tmp_path):
+    """A cluster that takes it over may hold many others, or images that are added later."""
+    before = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
+    chosen = (before == 0).nonzero()[0].tolist()
+    succeed(store, "edit", "exclude", "--cluster", "0")
+    succeed(store, "edit", "tag", "bad", "--cluster", "0")
+    assert "exclude 30 images" in succeed(store, "edit", "log").out
+    succeed(store, "assign", "--k", "2")
+    edited = Run.open(Store(store)).edits.edited()
+    assert edited.excluded.nonzero()[0].tolist() == chosen
+    assert edited.tags["bad"].nonzero()[0].tolist() == chosen
+    rows = np.concatenate([groups(120, GROUPS, 0), groups(40, GROUPS, 5)])
+    keys = [f"a{i}" for i in range(160)]
+    np.savez(tmp_path / "rows.npz", x=rows, key=keys, label=["g"] * 160)
+    succeed(store, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
+    succeed(store, "assign", "--k", str(GROUPS))
+    edited = Run.open(Store(store)).edits.edited()
+    assert edited.excluded.nonzero()[0].tolist() == chosen
+    assert edited.open == []

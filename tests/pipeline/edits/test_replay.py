@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.edits.edit import Edit, active
-from cpp_pipe.stages.edits.replay import carry_over, replay
+from cpp_pipe.stages.edits.replay import Heir, carry_over, replay
 from cpp_pipe.store import ConfigError
 
 KEYS = [f"s:{number}" for number in range(12)]
@@ -86,7 +86,9 @@ def test_a_reverted_split_keeps_the_numbers_of_later_ones():
 def test_decisions_follow_images_and_the_majority_of_a_cluster():
     later = np.array([1, 1, 0, 0, 0, 0, 2, 2, 2, 3, 4, 5], np.int32)
     carried = {("a", old): new for old, new in carry_over(CLUSTER, later, 4).items()}
-    assert carried == {("a", 0): 1, ("a", 1): 0, ("a", 2): 2}
+    assert {place: heir.cluster for place, heir in carried.items()} == {
+        ("a", 0): 1, ("a", 1): 0, ("a", 2): 2,
+    }  # fmt: skip
     edited = apply(
         edit(1, "name", clusters=[0], value="zero"),
         edit(2, "name", clusters=[3], value="three"),
@@ -107,7 +109,7 @@ def test_decisions_follow_images_and_the_majority_of_a_cluster():
 
 def test_of_two_named_clusters_that_became_one_the_first_name_stays_and_the_other_is_listed():
     later = np.zeros(12, np.int32)
-    carried = {("a", old): 0 for old in range(4)}
+    carried = {("a", old): Heir(cluster=0) for old in range(4)}
     edited = apply(
         edit(1, "name", clusters=[0], value="dogs"),
         edit(2, "name", clusters=[1], value="cats"),
@@ -116,6 +118,47 @@ def test_of_two_named_clusters_that_became_one_the_first_name_stays_and_the_othe
     )  # fmt: skip
     assert edited.names == {0: "hounds"}
     assert [outcome.edit.number for outcome in edited.open] == [2]
+
+
+def test_a_name_on_a_cluster_that_is_mostly_other_images_now_asks_for_a_look():
+    later = np.repeat([0, 1], [9, 3]).astype(np.int32)
+    carried = {("a", old): heir for old, heir in carry_over(CLUSTER, later, 4).items()}
+    on = {"cluster": later, "version": "b", "k": 2, "carried": carried}
+    named = edit(1, "name", clusters=[0], value="dogs")
+    edited = apply(
+        named,
+        edit(2, "name", clusters=[3], value="cats"),
+        edit(3, "note", clusters=[1], value="odd"),
+        **on,
+    )
+    assert (edited.names, edited.notes) == ({0: "dogs", 1: "cats"}, {0: "odd"})
+    assert [outcome.edit.number for outcome in edited.open] == [1, 3]
+    assert "cluster 0 took it over, and most of its images (67%)" in edited.open[0].why
+    # Who names it as it is now has looked.
+    again = edit(4, "name", version="b", k=2, clusters=[0], value="pets")
+    assert [outcome.edit.number for outcome in apply(named, again, **on).open] == []
+    assert apply(named, again, edit(5, "revert", value="id4"), **on).open[0].edit == named
+    # What was merged into it counts as its own.
+    merged = apply(
+        edit(1, "merge", clusters=[0, 1]), edit(2, "name", clusters=[0], value="dogs"), **on
+    )
+    assert merged.open == []
+
+
+def test_clusters_that_were_merged_do_not_merge_larger_ones_that_took_them_over():
+    """Two pairs of clusters became two: to merge these was never decided."""
+    later = np.repeat([0, 1, 2], [3, 8, 1]).astype(np.int32)
+    carried = {("a", old): heir for old, heir in carry_over(CLUSTER, later, 4).items()}
+    assert carried["a", 0] == Heir(cluster=0, share=1.0)
+    assert carried["a", 1] == Heir(cluster=1, share=0.375)
+    on = {"cluster": later, "version": "b", "k": 3, "carried": carried}
+    edited = apply(edit(1, "merge", clusters=[0, 1]), **on)
+    assert np.array_equal(edited.cluster, later)
+    assert "cluster 1 took one of them over" in edited.open[0].why
+    assert "(62%) were in other clusters" in edited.open[0].why
+    # Together they are most of it; and what is one already is merged.
+    assert apply(edit(1, "merge", clusters=[0, 1, 2]), **on).cluster.tolist()[:11] == [0] * 11
+    assert apply(edit(1, "merge", clusters=[1, 2]), **on).open == []
 
 
 def test_images_that_are_gone_are_counted_and_never_dropped_silently():
@@ -179,7 +222,9 @@ def an_edit():
 @given(st.lists(an_edit(), max_size=12), st.data())
 def test_reverting_every_decision_gives_back_the_clusters(steps, data):
     edits = [edit(n, op, version, **fields) for n, (op, version, fields) in enumerate(steps, 1)]
-    carried = {("b", number): number for number in data.draw(st.sets(st.integers(0, 3)))}
+    carried = {
+        ("b", number): Heir(cluster=number) for number in data.draw(st.sets(st.integers(0, 3)))
+    }
     edited = apply(*edits, carried=carried)
     assert len(edited.outcomes) == len(edits)
     assert len(edited.cluster) == len(CLUSTER)
@@ -193,7 +238,7 @@ def test_reverting_every_decision_gives_back_the_clusters(steps, data):
 
 
 def test_a_cluster_that_is_named_again_after_clusters_were_made_again_has_the_later_name():
-    carried = {("a", 1): 2, ("b", 3): 2}
+    carried = {("a", 1): Heir(cluster=2), ("b", 3): Heir(cluster=2)}
     edited = apply(
         edit(1, "name", clusters=[1], value="AAA"),
         edit(2, "name", version="b", k=6, clusters=[3], value="BBB"),

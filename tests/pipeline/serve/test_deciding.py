@@ -6,7 +6,10 @@ import pytest
 from playwright.sync_api import expect
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.commands.options import Common, open_plan
+from cpp_pipe.pipeline.serve.preparation import prepare
 
+from ..cli import succeed
 from .browser import visit
 from .server import Served, serve
 
@@ -152,6 +155,62 @@ def test_images_and_clusters_are_reviewed_by_one_key_each(editable, browser):
         expect(page.locator("main [role=status]")).to_have_text(f"1 of {total - 2}")
 
 
+def test_keys_that_are_pressed_fast_decide_about_one_after_the_other(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("review?queue=unnamed")
+        for key in "kkkukk":
+            page.keyboard.press(key)
+        expect(page.locator("main [role=status]")).to_have_text("5 of 5")
+        listed = editable.json("/api/edits", limit=100)
+        assert [each["op"] for each in reversed(listed["decisions"])] == [
+            *("name", "name", "name", "revert", "name", "name"),
+        ]  # fmt: skip
+        assert len(listed["names"]) == 4
+        # Undo leads back to what it is about, also from somewhere else.
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("main [role=status]")).to_have_text("3 of 5")
+        page.keyboard.press("u")
+        expect(page.locator("main [role=status]")).to_have_text("4 of 5")
+        assert len(editable.json("/api/edits")["names"]) == 3
+
+
+def test_keys_behind_a_decision_that_fails_decide_nothing(editable, browser):
+    """They were meant for images that did not come."""
+    with visit(browser, editable.port, may_fail=True) as seen:
+        page = seen.page
+        seen.open("review?queue=unnamed")
+        page.route("**/api/edits", lambda route: route.abort(), times=1)
+        page.evaluate(
+            """for (const key of "kkk")
+              document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}))"""
+        )
+        expect(page.locator("#toast")).to_contain_text("the server does not answer")
+        expect(page.locator("main [role=status]")).to_have_text("1 of 5")
+        page.keyboard.press("k")
+        expect(page.locator("main [role=status]")).to_have_text("2 of 5")
+        assert len(decisions(editable)) == 1
+
+
+def test_a_double_click_decides_once_and_other_decisions_wait_for_their_turn(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("?view=compare&pair=0,1")
+        page.get_by_role("button", name="Merge both").dblclick()
+        expect(page.locator("h1")).to_have_text("60 images in 4 clusters")
+        seen.open("")
+        page.locator(TILES).first.click(modifiers=["Control"])
+        # Before any of it is answered.
+        page.evaluate(
+            """for (const name of ["Exclude", "Include", "Exclude", "Exclude"])
+              [...document.querySelectorAll(".tray button")]
+                .find((each) => each.textContent === name).click()"""
+        )
+        expect(page.locator("h1")).to_have_text("59 images in 4 clusters")
+        assert [op for op, _ in decisions(editable)] == ["merge", "exclude", "include", "exclude"]
+
+
 def test_the_page_does_not_decide_where_the_server_is_read_only(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
@@ -236,3 +295,65 @@ def test_a_page_of_an_earlier_run_decides_nothing(editable):
     assert editable.json("/api/edits")["length"] == 0
     answer = editable.client.post("/api/edits", json={**new, "generation": generation})
     assert answer.status_code == 200
+
+
+def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_store, browser):
+    clusters = Run.open(own_store).artifact("assignments").column("cluster")
+    sizes = sorted(range(5), key=list(clusters).count)
+    run = Run.open(own_store)
+    for cluster in sizes[:4]:
+        run.edits.name(cluster, f"was {cluster}")
+    for row in range(110):
+        run.edits.tag("seen", images=[row % 60])
+    succeed(own_store, "assign", "--k", "2")
+    prepare(open_plan(Common(store=str(own_store), device="cpu")))
+    with serve(own_store, is_editable=True) as served, visit(browser, served.port) as seen:
+        page, waiting = seen.page, served.json("/api/edits")["needs_a_look"]
+        assert waiting >= 2
+        seen.open("")
+        page.get_by_role("link", name=f"{waiting} need a look").click()
+        status = page.locator(".review [role=status]")
+        expect(status).to_have_text(f"1 of {waiting}")
+        expect(page.locator(".review-facts")).to_contain_text("named cluster")
+        page.keyboard.press("x")
+        expect(status).to_have_text(f"2 of {waiting}")
+        page.keyboard.press("k")
+        expect(page.locator(".review-stage")).to_contain_text(re.compile("last|Decision"))
+        left = served.json("/api/edits", status="needs a look")["total"]
+        assert left < waiting
+        seen.open("review?queue=look")
+        expect(page.get_by_role("button", name="Needs a look")).to_be_visible()
+        expect(status).to_have_text(f"1 of {left}" if left else "")
+
+
+def test_a_cluster_of_which_all_is_excluded_says_so_and_is_included_again(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("?focus=2")
+        name = page.locator(".inspector h2").inner_text()
+        size = editable.json("/api/clusters/2")["card"]["size"]
+        page.get_by_role("button", name="Exclude all").click()
+        expect(page.locator("h1")).to_have_text(f"{60 - size} images in 4 clusters")
+        expect(page.locator(".dial-number")).to_have_text("4")
+        expect(page.locator(".inspector")).to_contain_text(f"All its {size} images are excluded.")
+        expect(page.locator(".inspector h2")).to_have_text(name)
+        page.get_by_role("button", name="Show them").click()
+        expect(page.locator("h1")).to_have_text(f"{size} images in 1 cluster")
+        page.get_by_role("button", name="Include all").click()
+        page.get_by_role("button", name="Show all images").click()
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+
+
+def test_a_dialog_does_not_stay_over_another_page(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("run")
+        page.get_by_role("link", name="Images", exact=True).click()
+        page.locator(".wall-name").first.click()
+        expect(page.locator(".inspector h2")).to_be_visible()
+        page.keyboard.press("n")
+        expect(page.locator("dialog[open]")).to_be_visible()
+        page.go_back()
+        expect(page.locator("h1")).to_have_text("Run default")
+        expect(page.locator("dialog[open]")).to_have_count(0)
+        assert decisions(editable) == []

@@ -1,5 +1,6 @@
 """The workbench in a real browser: the images, the shelf, the dial, selection, comparison."""
 
+import itertools
 import re
 import time
 
@@ -162,6 +163,55 @@ def test_images_are_selected_by_pointer_and_keys_and_leave_as_keys(served, brows
         expect(count).to_have_text("60 selected")
         page.keyboard.press("Escape")
         expect(page.locator(".tray")).to_be_hidden()
+
+
+def test_a_drawer_gives_the_focus_back_to_what_opened_it(served, browser):
+    with visit(browser, served.port, PHONE) as seen:
+        page = seen.page
+        seen.open("")
+        opener = page.get_by_role("button", name="Clusters", exact=True)
+        shelf = page.get_by_role("complementary", name="Clusters and filters")
+        closings = {
+            "the button": lambda: page.get_by_role("button", name="Close", exact=True).click(),
+            "the key": lambda: page.keyboard.press("Escape"),
+            "a choice": lambda: page.locator(".shelf-line button").nth(1).click(),
+        }
+        for closing in closings.values():
+            opener.focus()
+            page.keyboard.press("Enter")
+            expect(shelf).to_be_focused()
+            closing()
+            expect(shelf).to_be_hidden()
+            expect(opener).to_be_focused()
+
+
+def test_an_address_that_shows_nothing_says_so_in_its_heading(served, browser):
+    with visit(browser, served.port, may_fail=True) as seen:
+        seen.open("?tag=nosuchtag")
+        expect(seen.page.locator("h1")).to_have_text("No images")
+        seen.page.get_by_role("button", name="Show all images").click()
+        expect(seen.page.locator("h1")).to_contain_text("60 images")
+
+
+@pytest.mark.parametrize("size", [(768, 1024), (820, 1180), (390, 844), (1024, 600)])
+def test_what_can_be_pressed_is_in_sight_and_nothing_overlaps(served, browser, size):
+    with visit(browser, served.port, size) as seen:
+        page = seen.page
+        seen.open("")
+        boxes = [
+            page.locator(part).bounding_box() for part in (".brand", ".tabs", ".find", "#theme")
+        ]
+        if size[0] < 704:  # the tabs are at the foot
+            boxes.pop(1)
+        for left, right in itertools.pairwise(boxes):
+            assert left and right and left["x"] + left["width"] <= right["x"]
+        bench = page.locator(".bench").bounding_box()
+        assert bench is not None
+        room = size[1] - bench["y"] - bench["height"]
+        assert room <= (64 if size[0] < 704 else 1)
+        seen.open("review?queue=doubtful")
+        for name in ("Back", "Next"):
+            expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
 
 
 def test_two_clusters_are_compared(served, browser):

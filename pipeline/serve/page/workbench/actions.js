@@ -1,7 +1,7 @@
 // The buttons of what can be decided about a cluster, a pair of clusters, or an image.
 
 import { getBytes } from "../api.js";
-import { counted, h } from "../dom.js";
+import { count, counted, h } from "../dom.js";
 import { selection } from "../selection.js";
 import { askText, decide, decided } from "./decisions.js";
 
@@ -60,6 +60,20 @@ export function makeActions({ nameOf, compare, canDecide }) {
         selection.size ? button("Selected into a new cluster", () => splitSelected(id)) : null,
         button("Exclude all", () => decide("exclude", { clusters: [id] }, `Excluded ${nameOf(id)}.`)));
     },
+    /**
+     * A cluster of which every image is excluded.
+     *
+     * @param {any} facts
+     * @param {string} words  its name
+     * @param {() => void} show  shows its images
+     */
+    excluded: (facts, words, show) => [
+      h("h2", null, words),
+      h("p", { class: "quiet" }, facts.card.excluded === 1 ? "Its only image is excluded." : `All its ${count(facts.card.excluded)} images are excluded.`),
+      h("div", { class: "buttons" },
+        button("Show them", show),
+        canDecide() ? button("Include all", () => decide("include", { clusters: [facts.card.id] }, `Included ${words}.`)) : null),
+    ],
     /** @param {any} facts */
     image(facts) {
       if (!decided.isEditable) return null;

@@ -58,21 +58,50 @@ export async function followDecisions() {
 
 /** @type {string[]} */
 const own = []; // decisions of this page that hold, by id, the last one last
-let isBusy = false;
+
+/** @type {Promise<unknown>} */
+let turn = Promise.resolve(); // ends when all that was decided so far is recorded, or refused
 
 /**
- * Records a decision; says whether it was. One is recorded at a time: another meanwhile is not.
+ * Decides after all that was decided before, so that each decision has seen those before it.
+ *
+ * @param {() => Promise<boolean>} work
+ */
+function inTurn(work) {
+  const mine = turn.then(work);
+  turn = mine.catch(() => {});
+  return mine;
+}
+
+/** @type {{what: string, recorded: Promise<boolean>} | null} */
+let latest = null; // that is not recorded yet
+
+/**
+ * Records a decision in its turn; says whether it was. The same once more, while it is not recorded,
+ * is a double click, and is one decision.
  *
  * @param {string} op
  * @param {{clusters?: number[], rows?: number[], value?: string}} about
  * @param {string} words  what was done, for the message
  */
-export async function decide(op, about, words) {
-  if (isBusy) return false;
-  isBusy = true;
+export function decide(op, about, words) {
+  const what = JSON.stringify([op, about]);
+  if (latest?.what === what) return latest.recorded;
+  const mine = { what, recorded: inTurn(() => record(op, about, words)) };
+  latest = mine;
+  const forget = () => { if (latest === mine) latest = null; };
+  mine.recorded.then(forget, forget);
+  return mine.recorded;
+}
+
+/**
+ * @param {string} op
+ * @param {{clusters?: number[], rows?: number[], value?: string}} about
+ * @param {string} words
+ * @returns {Promise<boolean>}
+ */
+async function record(op, about, words) {
   const body = { op, clusters: about.clusters ?? [], rows: about.rows ?? [], value: about.value ?? "", seen: decided.length, generation: loadedGeneration() };
-  /** @type {any[] | null} */
-  let newer = null;
   try {
     const recorded = await postJson("edits", body);
     if (op !== "revert") own.push(recorded.id);
@@ -80,25 +109,26 @@ export async function decide(op, about, words) {
     await followDecisions().catch(() => {}); // it is recorded; the page looks again within seconds
     return true;
   } catch (error) {
-    if (error instanceof RequestError && error.answer.newer?.length) newer = error.answer.newer;
-    else say(error.message, null);
-  } finally {
-    isBusy = false;
+    if (error instanceof RequestError && error.answer.newer?.length) return settle(op, about, words, error.answer.newer);
+    say(error.message, null);
+    return false;
   }
-  return newer ? settle(op, about, words, newer) : false;
 }
 
 /** Takes back the last decision that was made in this page. */
-export async function undo() {
-  const id = own[own.length - 1];
-  if (!id) {
-    say("There is nothing to undo that was decided here; `cpp-pipe edit undo` takes back any decision.", null);
-    return false;
-  }
-  const last = decided.latest.find((each) => each.id === id);
-  const isDone = await decide("revert", { value: id }, `Undone${last ? `: ${describe(last)}` : ""}.`);
-  if (isDone) own.splice(own.indexOf(id), 1);
-  return isDone;
+export function undo() {
+  latest = null; // to decide the same again is meant
+  return inTurn(async () => {
+    const id = own[own.length - 1];
+    if (!id) {
+      say("There is nothing to undo that was decided here; `cpp-pipe edit undo` takes back any decision.", null);
+      return false;
+    }
+    const last = decided.latest.find((each) => each.id === id);
+    const isDone = await record("revert", { value: id }, `Undone${last ? `: ${describe(last)}` : ""}.`);
+    if (isDone) own.splice(own.indexOf(id), 1);
+    return isDone;
+  });
 }
 
 /**
@@ -139,7 +169,7 @@ async function settle(op, about, words, newer) {
     h("p", null, "Your decision is not recorded yet. Since the page last looked:"),
     h("ul", null, newer.slice(0, 12).map((each) => h("li", null, `${each.by} ${describe(each)}`))),
   ], [["record", "Record mine, too"], ["", "Leave it"]]);
-  return answer === "record" ? decide(op, about, words) : false;
+  return answer === "record" ? record(op, about, words) : false;
 }
 
 /**

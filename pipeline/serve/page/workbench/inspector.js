@@ -17,7 +17,7 @@ const DELAY = 120; // ms for which an image has the focus before it is described
 /**
  * The inspector. `actions` makes the buttons of what can be decided, for a cluster or an image.
  *
- * @param {{actions: {cluster: (facts: any) => any, image: (facts: any) => any}, openCluster: (cluster: number) => void, compare: (pair: number[]) => void, change: (fields: Partial<State>) => void, first: any}} options
+ * @param {{actions: {cluster: (facts: any) => any, image: (facts: any) => any, excluded: (facts: any, name: string, show: () => void) => any[]}, openCluster: (cluster: number) => void, compare: (pair: number[]) => void, change: (fields: Partial<State>) => void, first: any}} options
  *   `first` is shown until something is chosen
  */
 export function makeInspector({ actions, openCluster, compare, change, first }) {
@@ -59,6 +59,7 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
         const facts = await getOnce(`clusters/${cluster}`, { grouping });
         const { card } = facts;
         const byId = new Map(cards.map((each) => [each.id, each]));
+        if (!card.size && card.excluded) return actions.excluded({ ...facts, grouping }, nameOf(cluster), () => change({ clusters: [cluster], excluded: "only" }));
         const near = facts.near.filter((/** @type {any} */ each) => byId.has(each.id)).slice(0, MAX_SIMILAR);
         return [
           h("h2", null, nameOf(cluster)),

@@ -4,9 +4,9 @@ import { makeAddressUpdater } from "../address.js";
 import { get, getBytes, getOnce, getRun, imageAddress, query } from "../api.js";
 import { choices, count, counted, decimal, h } from "../dom.js";
 import { fact } from "../cards.js";
-import { DECIDED, cardName, defaultGrouping, imageLink, placeIn } from "../links.js";
+import { DECIDED, cardName, clusterLink, defaultGrouping, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
-import { askText, decide, decided, describe, loadDecisions, undo } from "./decisions.js";
+import { askText, decide, decided, describe, loadDecisions, say, undo } from "./decisions.js";
 import { askCluster } from "./tray.js";
 
 const NEAREST = 3; // images beside a copy, the one to keep among them
@@ -26,7 +26,7 @@ const QUEUES = {
   duplicates: { words: "Near-duplicates", why: "Images that are nearly another one, which is kept.", set: { only: "duplicates", order: "doubtful" }, near: true },
   labels: { words: "Against labels", why: "Images whose label is not the most frequent of their cluster.", set: { only: "against-labels", order: "doubtful" } },
   unnamed: { words: "Unnamed", why: "Clusters that nobody has named yet, the largest first." },
-  look: { words: "Needs a look", why: "Decisions that could not be applied as a whole." },
+  look: { words: "Needs a look", why: "Decisions that are not applied as a whole, or may not fit the clusters of now." },
 };
 
 export async function show(parameters, { go }) {
@@ -48,7 +48,7 @@ export async function show(parameters, { go }) {
   const place = h("p", { class: "quiet number", role: "status" });
   const progress = h("progress", { "aria-label": "Reviewed", max: 1, value: 0 });
   const stage = h("div", { class: "review-stage" });
-  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], grouping, nameOf, { cardOf, all: () => [...cards.values()] }) : name === "unnamed" ? clusterQueue([...cards.values()], nameOf) : decisionQueue();
+  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], grouping, nameOf, { cardOf, all: () => [...cards.values()] }) : name === "unnamed" ? clusterQueue([...cards.values()], nameOf) : await decisionQueue({ cardOf, nameOf });
   let at = 0;
 
   async function draw() {
@@ -66,19 +66,47 @@ export async function show(parameters, { go }) {
     if (mine === at) stage.replaceChildren(...content);
   }
 
-  /** @param {number} by */
-  function step(by) {
-    at += by;
-    return draw();
+  /** @type {Promise<unknown>} */
+  let turn = Promise.resolve(); // ends when all keys so far have done what they do
+  let epoch = 0; // of the keys that still count
+
+  /**
+   * Does what a key stands for after all that was pressed before it: people press faster than
+   * decisions are recorded.
+   *
+   * @param {() => any} work
+   */
+  function inTurn(work) {
+    const mine = epoch;
+    turn = turn.then(() => mine === epoch && work()).catch((error) => say(error.message, null));
+    return turn;
   }
 
+  /** @param {number} by */
+  const step = (by) => inTurn(() => {
+    at += by;
+    return draw();
+  });
+
+  /** @type {number[]} */
+  const done = []; // the places of the decisions made here, the last one last
+
   /** @param {string} key */
-  async function act(key) {
+  const act = (key) => inTurn(async () => {
     if (at >= queue.total()) return;
     const isDue = await queue.act(key, at);
+    if (isDue) done.push(at);
+    else epoch += 1; // what was pressed meanwhile was meant for images that did not come
     await loadCards();
-    await (isDue ? step(1) : draw());
-  }
+    at += isDue ? 1 : 0;
+    await draw();
+  });
+  const takeBack = () => inTurn(async () => {
+    if (!await undo()) return;
+    await loadCards();
+    at = done.pop() ?? at - 1;
+    await draw();
+  });
   const keys = decided.isEditable ? queue.keys : [];
   const root = h("div", { class: "review" },
     h("div", { class: "row-between" }, h("h1", null, "Review"), h("a", { class: "button", href: "./" }, "Workbench")),
@@ -93,9 +121,6 @@ export async function show(parameters, { go }) {
       h("button", { class: "button", type: "button", on: { click: () => step(1) } }, "Next", h("kbd", null, "→"))),
     decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, "cpp-pipe serve --edit"), "."));
 
-  async function takeBack() {
-    if (await undo()) await step(-1);
-  }
   updateAddress(`review${query({ queue: name })}`);
   await draw();
   return {
@@ -206,21 +231,40 @@ function clusterQueue(cards, nameOf) {
 }
 
 /**
- * Decisions that need a look.
+ * Decisions that need a look, all of them.
  *
- * @returns {Queue}
+ * @returns {Promise<Queue>}
  */
-function decisionQueue() {
-  const waiting = decided.latest.filter((each) => each.status === "needs a look");
+async function decisionQueue({ cardOf, nameOf }) {
+  /** @type {any[]} */
+  const waiting = [];
+  for (let total = decided.needsALook; waiting.length < total;) {
+    const answer = await get("edits", { status: "needs a look", offset: waiting.length, limit: 200 });
+    waiting.push(...answer.decisions);
+    total = answer.decisions.length ? answer.total : 0;
+  }
+  /** Whether it says something of one cluster, which can be said again of the cluster of now. */
+  const isOfCluster = (/** @type {any} */ each) => ["name", "note"].includes(each.op) && each.clusters.length === 1 && each.now.length === 1;
   return {
     total: () => waiting.length,
     nothing: "Every decision is applied.",
-    keys: [["x", "Take it back"]],
+    keys: [["k", "Keep"], ["x", "Take it back"]],
     draw: async (place) => {
       const each = waiting[place];
-      return [h("div", { class: "review-facts wide" }, h("h2", null, `Decision ${each.number}`), h("p", null, `${each.by} ${describe(each)}.`), h("p", { class: "quiet" }, each.why))];
+      const held = each.now.map(cardOf).filter((/** @type {any} */ card) => card?.size);
+      return [h("div", { class: "review-facts wide" },
+        h("h2", null, `Decision ${each.number}`),
+        h("p", null, `${each.by} ${describe(each)}.`),
+        h("p", { class: "quiet" }, `${each.why}.`),
+        h("p", { class: "hint" }, isOfCluster(each) ? "Keep says it again, of the cluster as it is now." : "Keep leaves it as it is, and shows the next one."),
+        held.map((/** @type {any} */ card) => [h("h3", null, h("a", { href: clusterLink(card.id, DECIDED) }, nameOf(card.id)), h("span", { class: "quiet" }, ` ${counted(card.size, "image")} now`)), typical(card, 24)]))];
     },
-    act: (_key, place) => decide("revert", { value: waiting[place].id }, "Took it back."),
+    async act(key, place) {
+      const each = waiting[place];
+      if (key === "x") return decide("revert", { value: each.id }, "Took it back.");
+      if (!isOfCluster(each)) return true;
+      return decide(each.op, { clusters: each.now, value: each.value }, "Kept.");
+    },
   };
 }
 

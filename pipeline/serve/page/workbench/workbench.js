@@ -87,28 +87,46 @@ export async function show(parameters, { facts, go }) {
   const order = h("select", { "aria-label": "Order of images", on: { change: () => change({ order: order.value }) } }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
   const sizes = choices("Size of images", SIZES.map((size) => [size, size]), state.size, (size) => change({ size }));
   const drawer = (/** @type {string} */ name, /** @type {HTMLElement} */ panel) => h("button", { class: "button small drawer-button", type: "button", on: { click: () => toggleDrawer(panel) } }, name);
+  const look = h("a", { class: "button small look", href: "review?queue=look" });
+  function fillLook() {
+    look.hidden = !decided.needsALook;
+    look.textContent = `${count(decided.needsALook)} ${decided.needsALook === 1 ? "needs" : "need"} a look`;
+  }
+  fillLook();
   const tools = h("div", { class: "bench-tools" }, tabs.root, order, sizes.root,
     drawer("Clusters", shelf.root), drawer("Details", inspector.root),
-    h("a", { class: "button small", href: "review" }, "Review"));
+    h("a", { class: "button small", href: "review" }, "Review"), look);
   const centre = h("section", { class: "bench-centre", "aria-label": "Images" }, title, tools, body);
   const root = h("div", { class: "bench" }, dial.root, shelf.root, centre, inspector.root, tray.root,
     h("button", { class: "button main drawer-close", type: "button", on: { click: closeDrawers } }, "Close"));
 
+  const panels = [shelf.root, inspector.root];
+  /** @type {Element | null} */
+  let opener = null; // has the focus again when the drawer is closed
+
+  /** Closes what is open; whether anything was. */
   function closeDrawers() {
-    for (const each of [shelf.root, inspector.root]) each.classList.remove("open");
+    const open = panels.filter((panel) => panel.classList.contains("open"));
+    for (const panel of open) panel.classList.remove("open");
+    if (open.length && opener instanceof HTMLElement) opener.focus({ preventScroll: true });
+    opener = null;
+    return open.length > 0;
   }
 
   /** @param {HTMLElement} panel */
   function toggleDrawer(panel) {
     const isOpen = panel.classList.contains("open");
+    const before = document.activeElement;
     closeDrawers();
-    panel.classList.toggle("open", !isOpen);
-    if (!isOpen) panel.focus();
+    if (isOpen) return;
+    panel.classList.add("open");
+    panel.focus();
+    opener = before;
   }
 
   /** @param {number} cluster */
   function openCluster(cluster) {
-    shelf.root.classList.remove("open");
+    if (shelf.root.classList.contains("open")) closeDrawers();
     state.focus = cluster;
     // Before the grid asks for its images, behind which the facts would wait.
     inspector.showCluster(cluster, state, cards, nameOf);
@@ -172,12 +190,13 @@ export async function show(parameters, { facts, go }) {
       shelf.set(cards, all ?? set, state, decided);
     } catch (error) {
       if (mine !== turn) return;
+      title.textContent = "No images";
       body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => (isFiltered(state) ? change(NO_FILTERS) : refresh()) } }, "Show all images")));
       return;
     }
     const sections = state.clusters.length ? images.sections.length : images.sections.length || cards.filter((card) => card.size).length;
     title.textContent = `${counted(images.total, "image")} in ${counted(sections, "cluster")}`;
-    dial.set(state.level ?? cards.length, state.level === null ? state.grouping : null);
+    dial.set(state.level ?? cards.filter((card) => card.size).length, state.level === null ? state.grouping : null);
     order.value = state.order;
     sizes.set(state.size);
     await draw({ stays });
@@ -216,6 +235,7 @@ export async function show(parameters, { facts, go }) {
     }
     isStale = false;
     tray.fill();
+    fillLook();
     const before = defaultGrouping(run);
     run = await getRun();
     dial.fill(run.groupings);
@@ -296,9 +316,8 @@ export async function show(parameters, { facts, go }) {
 
   /** Closes a drawer, else clears the selection, else the filters; whether there was any. */
   function escape() {
-    const open = [shelf.root, inspector.root].find((panel) => panel.classList.contains("open"));
-    if (open) open.classList.remove("open");
-    else if (selection.size) selection.clear();
+    if (closeDrawers()) return true;
+    if (selection.size) selection.clear();
     else if (isFiltered(state)) change(NO_FILTERS);
     else return false;
     return true;

@@ -61,14 +61,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips slow tests without `--slow`. At its end pytest lists how many, by file."""
     items.sort(key=lambda item: item.get_closest_marker("umap") is None)
-    if not config.getoption("--slow"):
-        skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
-        slow = set(SLOW.read_text().splitlines())
-        for item in items:
-            # One that is asked for by its name is run.
-            is_listed = item.nodeid in slow and item.nodeid.split("[")[0] not in config.args
-            if is_listed or item.get_closest_marker("slow") is not None:
-                item.add_marker(skip)
+    listed = set(SLOW.read_text().splitlines())
+    for item in items:
+        if item.nodeid in listed:
+            item.add_marker(pytest.mark.slow)
+    if config.getoption("--slow"):
+        return
+    skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
+    for item in items:
+        # One that is asked for by its name is run.
+        is_asked_for = item.nodeid in listed and item.nodeid.split("[")[0] in config.args
+        if item.get_closest_marker("slow") is not None and not is_asked_for:
+            item.add_marker(skip)
 
 
 def pytest_xdist_auto_num_workers() -> int:

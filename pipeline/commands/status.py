@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ...store import MissingError, Store
-from ...store.slots import sorted_slots
+from ...store.slots import sorted_slots, split_slot
 from ..held import Held
-from ..view.edited import KEPT
 from ..view.stale import name_slot, renewing
 from .app import subcommands
 from .options import Common, takes
@@ -109,7 +108,8 @@ def _run_status(held: Held, common: Common) -> list[dict[str, Any]]:
         artifact = held.find(slot)
         state = "missing"
         if artifact is not None:
-            is_kept = slot == f"{KEPT}{version}"  # for decisions, whatever has been made since
+            # Clusters kept for decisions stay, whatever has been made since.
+            is_kept = split_slot(slot) == ("assignments", version)
             is_current = is_kept or held.state(slot) == "current"
             made = artifact.manifest.date or "made at an unknown time"
             state = made if is_current else _advise(held, slot, common)

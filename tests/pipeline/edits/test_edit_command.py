@@ -265,7 +265,7 @@ def test_decisions_that_cannot_be_applied_are_reported_by_what_applies_them(stor
     succeed(store, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
     succeed(store, "assign", "--k", str(GROUPS))
     done = succeed(store, "clusters", "--edits", "open", "--json")
-    assert "1 decision could not be applied" in " ".join(done.err.split())
+    assert "1 decision needs a look" in " ".join(done.err.split())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from ..view.curve import read_curve
 from ..view.facts import count_samples, find_absences, list_versions, name_model
 from ..view.skipped import count_skipped, read_skipped
 from ..view.verdict import read_verdict
+from .copies import kinds_looked_for
 from .damage import reading
 from .models import (
     Absent,
@@ -41,6 +42,7 @@ def describe_run(opened: OpenRun) -> RunFacts:
         has_captions=opened.captions is not None,
         has_map=opened.projection is not None,
         spaces=opened.finder.spaces,
+        copies=list(kinds_looked_for(opened)),
         absent=[
             Absent(what=absence.what, reason=absence.reason, command=absence.command)
             for absence in find_absences(opened.run).values()

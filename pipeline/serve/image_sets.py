@@ -3,11 +3,10 @@
 import numpy as np
 
 from ...store import MissingError, QueryError
-from ..curation.near_duplicates import COPIES
 from ..view.conditions import match_where
 from ..view.facts import FAR
 from .cluster_facts import count_confidences, most_frequent_labels
-from .damage import reading
+from .copies import spare_copies
 from .decided import DECIDED
 from .groups import Groups, ImageSet
 from .image_facts import list_items
@@ -107,7 +106,7 @@ def _filter_rows(opened: OpenRun, groups: Groups, query: SetQuery) -> np.ndarray
     if query.only == "against-labels":
         mask &= _against_labels(opened, groups.partition)
     elif query.only is not None:
-        mask[~_in_rows(_spare_copies(opened, query.only), len(mask))] = False
+        mask[~_in_rows(spare_copies(opened, query.only), len(mask))] = False
     return mask
 
 
@@ -121,18 +120,6 @@ def _against_labels(opened: OpenRun, partition: Partition) -> np.ndarray:
     if not counts.size:
         return np.zeros(len(codes), bool)
     return (codes >= 0) & (codes != counts.argmax(1)[partition.cluster])
-
-
-def _spare_copies(opened: OpenRun, kind: str) -> np.ndarray:
-    """The rows of groups of duplicates that are not the one to keep; MissingError without any."""
-    slot, flag = (COPIES, " --tier same") if kind == "copies" else ("duplicates", "")
-    found = opened.run.current(slot)
-    if found is None:
-        raise MissingError(f"nobody has looked for {kind} yet: run `cpp-pipe duplicates{flag}`")
-    with reading(found):
-        table = found.table(found.only_part, columns=["row", "kept"])
-    rows, is_kept = table.column("row").to_numpy(), table.column("kept").to_numpy()
-    return rows[~is_kept]
 
 
 def _in_rows(rows: np.ndarray, n: int) -> np.ndarray:

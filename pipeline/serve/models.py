@@ -221,6 +221,7 @@ class RunFacts(ApiModel):
     has_captions: bool
     has_map: bool
     spaces: list[Space] = Field(description="The spaces that can be searched.")
+    copies: list[str] = Field(description="Of `copies` and `duplicates` what was looked for.")
     absent: list[Absent]
     made: list[Made]
 

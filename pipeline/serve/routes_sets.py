@@ -9,13 +9,26 @@ from starlette.responses import Response
 
 from ..view.column_facts import describe_columns
 from .comparison import compare_clusters
+from .copies import find_kept
 from .damage import reading
+from .image_facts import need_row
 from .image_sets import describe_set, find_set, list_images
 from .json_values import to_json_value
 from .open_run import CurrentRun, OpenRun
 from .responses import BINARY, ERROR_RESPONSES, NUMBERS, CachedAnswer, json_response, to_json
 from .routes import ClusterGroupingFlag
-from .set_models import Column, Columns, Comparison, SetFacts, SetItems, SetPage, SetQuery
+from .routes_search import RowPath
+from .set_models import (
+    Column,
+    Columns,
+    Comparison,
+    CopyKind,
+    Kept,
+    SetFacts,
+    SetItems,
+    SetPage,
+    SetQuery,
+)
 from .workers import Workers
 
 MAX_SET_ROWS = 2_000_000
@@ -46,6 +59,19 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
             images = find_set(opened, query)
             listed = list_images(opened, images, query.offset, query.limit)
             return to_json(SetItems(total=len(images.rows), offset=query.offset, items=listed))
+
+        return json_response(await workers.run(work))
+
+    @app.get(
+        "/api/images/{row}/kept", response_model=Kept, responses=ERROR_RESPONSES, tags=["sets"]
+    )
+    async def kept(row: RowPath, kind: CopyKind = "duplicates") -> Response:
+        """The image that is kept in the place of a copy or a near-duplicate."""
+        opened = current.opened
+
+        def work() -> bytes:
+            need_row(opened, row)
+            return to_json(Kept(row=find_kept(opened, kind, row)))
 
         return json_response(await workers.run(work))
 

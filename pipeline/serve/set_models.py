@@ -9,7 +9,8 @@ from .models import MAX_ROWS, ApiModel, Item
 Order = Literal["clusters", "doubtful", "novel"]
 ClusterOrder = Literal["size", "sure", "doubt", "far", "name"]
 Excluded = Literal["", "show", "only"]
-Only = Literal["against-labels", "copies", "duplicates"]
+CopyKind = Literal["copies", "duplicates"]
+Only = Literal["against-labels"] | CopyKind
 
 
 class SetQuery(ApiModel):
@@ -93,6 +94,12 @@ class SetItems(ApiModel):
     total: int
     offset: int
     items: list[Item]
+
+
+class Kept(ApiModel):
+    """The image that is kept in the place of another."""
+
+    row: int | None = Field(description="None for an image that is spare to no other.")
 
 
 class Compared(Item):

@@ -129,7 +129,7 @@ export function announce(text) {
 }
 
 /**
- * Buttons of which at most one is pressed; `set` presses another.
+ * Buttons of which at most one is pressed; `set` presses another, `note` adds a text to one.
  *
  * @template {string} T
  * @param {string} label
@@ -143,8 +143,17 @@ export function choices(label, options, chosen, choose) {
   function set(value) {
     options.forEach(([option], place) => buttons[place].setAttribute("aria-pressed", String(option === value)));
   }
+  /**
+   * @param {T} value
+   * @param {string} text
+   */
+  function note(value, text) {
+    const button = buttons[options.findIndex(([option]) => option === value)];
+    button.querySelector(".number")?.remove();
+    if (text) button.append(h("span", { class: "number" }, ` ${text}`));
+  }
   set(chosen);
-  return { root: h("div", { class: "choices", role: "group", "aria-label": label }, buttons), set };
+  return { root: h("div", { class: "choices", role: "group", "aria-label": label }, buttons), set, note };
 }
 
 /**

@@ -28,7 +28,7 @@ export async function show(parameters, { facts: run, go }) {
   const list = findNeighbours(row);
   const root = h("article", null,
     h("nav", { class: "crumbs", "aria-label": "Breadcrumbs" },
-      h("a", { href: "./" }, "All clusters"), " › ", h("a", { href: clusterLink(own.cluster, own.grouping) }, own.name ?? `Cluster ${own.cluster}`), " › ", facts.key),
+      h("a", { href: "./" }, "Images"), " › ", h("a", { href: clusterLink(own.cluster, own.grouping) }, own.name ?? `Cluster ${own.cluster}`), " › ", facts.key),
     h("div", { class: "row-between" },
       h("h1", null, facts.key),
       h("div", { class: "buttons" },

@@ -54,3 +54,10 @@ def own_store(finished, tmp_path) -> Path:
         ),
     )
     return store
+
+
+@pytest.fixture
+def editable(own_store) -> Iterator[Served]:
+    """A server that writes decisions, over a store of the test's own."""
+    with serve(own_store, is_editable=True) as server:
+        yield server

@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
 from cpp_pipe import Run
@@ -16,13 +15,6 @@ from .server import Served, serve
 expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
 
 TILES = ".wall-tile .tile"
-
-
-@pytest.fixture
-def editable(own_store):
-    """A server that writes decisions, over a store of the test's own."""
-    with serve(own_store, is_editable=True) as server:
-        yield server
 
 
 def decisions(served: Served) -> list[tuple[str, str]]:

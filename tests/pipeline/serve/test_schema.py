@@ -42,6 +42,7 @@ OPERATIONS = [
     ("GET", "/api/clusters/{cluster}/spectra"),
     ("GET", "/api/images/{row}"),
     ("GET", "/api/images/{row}/neighbours"),
+    ("GET", "/api/images/{row}/kept"),
     ("GET", "/api/rows"),
     ("GET", "/api/pictures/{row}"),
     ("GET", "/api/pictures/{row}/original"),

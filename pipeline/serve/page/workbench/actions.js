@@ -4,24 +4,37 @@ import { getBytes } from "../api.js";
 import { count, counted, h } from "../dom.js";
 import { selection } from "../selection.js";
 import { askText, decide, decided } from "./decisions.js";
+import { askCluster } from "./tray.js";
 
 /**
- * @param {{nameOf: (cluster: number) => string, compare: (pair: number[]) => void, canDecide: () => boolean}} options
- *   `canDecide` says whether the clusters that are shown are those that decisions are about
+ * @param {{nameOf: (cluster: number) => string, compare: (pair: number[]) => void, canDecide: () => boolean, clusters: () => Promise<[number, string][]>}} options
+ *   `canDecide` says whether the clusters that are shown are those that decisions are about, which are `clusters`
  */
-export function makeActions({ nameOf, compare, canDecide }) {
+export function makeActions({ nameOf, compare, canDecide, clusters }) {
   const button = (/** @type {string} */ text, /** @type {() => any} */ click) => h("button", { class: "button small", type: "button", on: { click } }, text);
 
   /** @param {number} cluster */
-  async function name(cluster) {
-    const value = await askText(`Name ${nameOf(cluster)}`, "Name", { value: nameOf(cluster) });
-    if (value !== null) await decide("name", { clusters: [cluster], value }, value ? `Named it “${value}”.` : "Took its name off.");
-  }
+  const name = (cluster) => askText(`Name ${nameOf(cluster)}`, "Name", (value, dialog) => decide("name", { clusters: [cluster], value }, value ? `Named it “${value}”.` : "Took its name off.", dialog), { value: nameOf(cluster) });
 
   /** @param {number} cluster */
-  async function note(cluster) {
-    const value = await askText(`Note on ${nameOf(cluster)}`, "Note");
-    if (value !== null) await decide("note", { clusters: [cluster], value }, "Noted.");
+  const note = (cluster) => askText(`Note on ${nameOf(cluster)}`, "Note", (value, dialog) => decide("note", { clusters: [cluster], value }, "Noted.", dialog));
+
+  /**
+   * Merges the second cluster into the first.
+   *
+   * @param {number[]} pair
+   */
+  const mergePair = (pair) => decide("merge", { clusters: pair }, `Merged ${nameOf(pair[1])} into ${nameOf(pair[0])}.`);
+
+  /**
+   * Asks which cluster is merged into one.
+   *
+   * @param {number} cluster
+   */
+  async function merge(cluster) {
+    const others = (await clusters()).filter(([each]) => each !== cluster);
+    const other = await askCluster(`Merge into ${nameOf(cluster)}`, others, { label: "The other cluster", button: "Merge" });
+    if (other) await mergePair([cluster, other[0]]);
   }
 
   /** @param {number} cluster */
@@ -86,11 +99,13 @@ export function makeActions({ nameOf, compare, canDecide }) {
     pair(pair) {
       if (!canDecide()) return null;
       return h("div", { class: "buttons" },
-        button(`Merge both into ${nameOf(pair[0])}`, () => decide("merge", { clusters: pair }, `Merged ${nameOf(pair[1])} into ${nameOf(pair[0])}.`)),
+        button(`Merge both into ${nameOf(pair[0])}`, () => mergePair(pair)),
         button(`Move selected to ${nameOf(pair[0])}`, () => moveSelected(pair[0])),
         button(`Move selected to ${nameOf(pair[1])}`, () => moveSelected(pair[1])));
     },
     name,
+    merge,
+    mergePair,
   };
 
   /** @param {number} cluster */

@@ -16,12 +16,16 @@ import { tile } from "../tiles.js";
 export function makeCompare({ choose, actions }) {
   const root = h("div", { class: "scroller compare" });
   let turn = 0;
+  /** @type {number[] | null} */
+  let compared = null;
   const stop = selection.onChange(() => {
     for (const pick of root.querySelectorAll(".pick")) if (pick instanceof HTMLElement) pick.setAttribute("aria-checked", String(selection.has(Number(pick.dataset.row))));
   });
   return {
     root,
     stop,
+    /** The two clusters that are shown, if there are two. */
+    pair: () => compared,
     /**
      * @param {State} state
      * @param {any[]} cards
@@ -29,6 +33,7 @@ export function makeCompare({ choose, actions }) {
      */
     async show(state, cards, nameOf) {
       const mine = ++turn;
+      compared = null;
       const held = cards.filter((card) => card.size).sort((a, b) => b.size - a.size);
       if (held.length < 2) {
         root.replaceChildren(h("p", { class: "empty" }, "There are no two clusters to compare here."));
@@ -43,6 +48,7 @@ export function makeCompare({ choose, actions }) {
         return;
       }
       if (mine !== turn) return;
+      compared = pair;
       const pickers = pair.map((cluster, side) => h("select", { "aria-label": side ? "Second cluster" : "First cluster", on: { change: (event) => {
         const wanted = Number(event.target.value);
         choose(side ? [pair[0], wanted] : [wanted, pair[1]]);

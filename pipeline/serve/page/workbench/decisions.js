@@ -77,17 +77,27 @@ function inTurn(work) {
 let latest = null; // that is not recorded yet
 
 /**
+ * The dialog in which a decision was made: it closes once that is recorded, and shows why it is not.
+ *
+ * @typedef {{close: () => void, refuse: (why: string) => void}} Asked
+ */
+
+/** Where there is no dialog, a message says why a decision is not recorded. */
+const NO_DIALOG = { close() {}, refuse: (/** @type {string} */ why) => say(why, null) };
+
+/**
  * Records a decision in its turn; says whether it was. The same once more, while it is not recorded,
  * is a double click, and is one decision.
  *
  * @param {string} op
  * @param {{clusters?: number[], rows?: number[], value?: string}} about
  * @param {string} words  what was done, for the message
+ * @param {Asked} dialog
  */
-export function decide(op, about, words) {
+export function decide(op, about, words, dialog = NO_DIALOG) {
   const what = JSON.stringify([op, about]);
   if (latest?.what === what) return latest.recorded;
-  const mine = { what, recorded: inTurn(() => record(op, about, words)) };
+  const mine = { what, recorded: inTurn(() => record(op, about, words, dialog)) };
   latest = mine;
   const forget = () => { if (latest === mine) latest = null; };
   mine.recorded.then(forget, forget);
@@ -98,19 +108,21 @@ export function decide(op, about, words) {
  * @param {string} op
  * @param {{clusters?: number[], rows?: number[], value?: string}} about
  * @param {string} words
+ * @param {Asked} dialog
  * @returns {Promise<boolean>}
  */
-async function record(op, about, words) {
+async function record(op, about, words, dialog = NO_DIALOG) {
   const body = { op, clusters: about.clusters ?? [], rows: about.rows ?? [], value: about.value ?? "", seen: decided.length, generation: loadedGeneration() };
   try {
     const recorded = await postJson("edits", body);
     if (op !== "revert") own.push(recorded.id);
     say(words, op === "revert" ? null : undo);
+    dialog.close(); // before the views follow, so that the focus is where it was
     await followDecisions().catch(() => {}); // it is recorded; the page looks again within seconds
     return true;
   } catch (error) {
-    if (error instanceof RequestError && error.answer.newer?.length) return settle(op, about, words, error.answer.newer);
-    say(error.message, null);
+    if (error instanceof RequestError && error.answer.newer?.length) return settle(op, about, words, error.answer.newer, dialog);
+    dialog.refuse(error.message);
     return false;
   }
 }
@@ -161,30 +173,38 @@ export function describe(each) {
  * @param {{clusters?: number[], rows?: number[], value?: string}} about
  * @param {string} words
  * @param {any[]} newer
+ * @param {Asked} dialog
  * @returns {Promise<boolean>}
  */
-async function settle(op, about, words, newer) {
+async function settle(op, about, words, newer, dialog) {
   await followDecisions();
   const answer = await ask("Somebody decided meanwhile", [
     h("p", null, "Your decision is not recorded yet. Since the page last looked:"),
     h("ul", null, newer.slice(0, 12).map((each) => h("li", null, `${each.by} ${describe(each)}`))),
   ], [["record", "Record mine, too"], ["", "Leave it"]]);
-  return answer === "record" ? record(op, about, words) : false;
+  return answer === "record" ? record(op, about, words, dialog) : false;
 }
 
 /**
- * A dialog with buttons; resolves to the value of the one that was pressed, "" without any.
+ * A dialog with buttons; resolves to the value of the one that was pressed, "" without any. With
+ * `submit` a button with a value does not close it, but calls that.
  *
  * @param {string} title
  * @param {any} content
  * @param {[string, string][]} buttons
+ * @param {((dialog: HTMLDialogElement) => void) | null} [submit]
  * @returns {Promise<string>}
  */
-export function ask(title, content, buttons) {
+export function ask(title, content, buttons, submit = null) {
   return new Promise((resolve) => {
-    const dialog = h("dialog", { "aria-label": title },
-      h("form", { method: "dialog", class: "dialog-form" }, h("h2", null, title), content,
-        h("div", { class: "buttons" }, buttons.map(([value, text], place) => h("button", { class: place ? "button" : "button main", value }, text)))));
+    const form = h("form", { method: "dialog", class: "dialog-form" }, h("h2", null, title), content,
+      h("div", { class: "buttons" }, buttons.map(([value, text], place) => h("button", { class: place ? "button" : "button main", value, formnovalidate: !value }, text))));
+    const dialog = h("dialog", { "aria-label": title }, form);
+    form.addEventListener("submit", (event) => {
+      if (!submit || event.submitter?.getAttribute("value") === "") return;
+      event.preventDefault();
+      submit(dialog);
+    });
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(dialog.returnValue);
@@ -195,17 +215,32 @@ export function ask(title, content, buttons) {
 }
 
 /**
- * Asks for a text; null if there is none. `options` are offered.
+ * Asks for a text and saves it; says whether it was saved. What cannot be saved stays in the dialog,
+ * beside the reason, until it is changed or given up. `options` are offered.
  *
  * @param {string} title
  * @param {string} label
- * @param {{value?: string, options?: string[], button?: string}} [given]
+ * @param {(text: string, dialog: Asked) => Promise<boolean>} save
+ * @param {{value?: string, options?: string[], button?: string, isRequired?: boolean}} [given]
  */
-export async function askText(title, label, { value = "", options = [], button = "Save" } = {}) {
+export async function askText(title, label, save, { value = "", options = [], button = "Save", isRequired = false } = {}) {
   const id = "ask-options";
-  const field = h("input", { type: "text", value, maxlength: 200, list: options.length ? id : null, autocomplete: "off", autofocus: true });
-  const answer = await ask(title, [h("label", { class: "field" }, label, field), options.length ? h("datalist", { id }, options.map((each) => h("option", { value: each }))) : null], [["ok", button], ["", "Cancel"]]);
-  return answer === "ok" ? field.value.trim() : null;
+  const reason = h("p", { class: "refusal", id: "ask-refusal", role: "alert" });
+  const field = h("input", { type: "text", value, maxlength: 200, list: options.length ? id : null, autocomplete: "off", autofocus: true, required: isRequired });
+  /** @param {string} why */
+  function refuse(why) {
+    if (!field.isConnected) return say(why, null); // it was closed meanwhile
+    reason.textContent = why;
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", reason.id);
+    return field.focus();
+  }
+  let saved = Promise.resolve(false);
+  await ask(title, [h("label", { class: "field" }, label, field), reason, options.length ? h("datalist", { id }, options.map((each) => h("option", { value: each }))) : null], [["ok", button], ["", "Cancel"]], (dialog) => {
+    reason.textContent = "";
+    saved = save(field.value.trim(), { close: () => dialog.close(), refuse }).catch((error) => { refuse(error.message); return false; });
+  });
+  return saved;
 }
 
 let timer = 0;

@@ -1,4 +1,4 @@
-// The dial: the curve of coding lengths as a strip over the workbench, and the number of clusters.
+// The dial: the curve of coding lengths as a strip over the images, and the number of clusters.
 
 import { count, h, s } from "../dom.js";
 import { groupingName } from "../links.js";

@@ -5,6 +5,7 @@ import { imageLink } from "../links.js";
 import { selection } from "../selection.js";
 import { image } from "../tiles.js";
 import { imagePages } from "./pages.js";
+import { offsetAfter, placeAfter } from "./stay.js";
 
 /** @type {Record<string, number>} */
 const SIDES = { S: 84, M: 132, L: 200, XL: 320 }; // pixels of a tile
@@ -370,24 +371,27 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
   return {
     root,
     /**
-     * Shows a set of images from its beginning, or from the same place as the last one.
+     * Shows a set of images from its beginning; or so that what was in sight stays there, above all
+     * the cluster `focus`.
      *
      * @param {Record<string, any>} query
      * @param {{total: number, sections: {cluster: number, start: number, size: number}[]}} facts
      * @param {Int32Array} rows
+     * @param {{stays?: boolean, focus?: number | null}} [given]
      */
-    set(query, facts, rows, { stays = false } = {}) {
-      const before = offset;
+    set(query, facts, rows, { stays = false, focus: cluster = null } = {}) {
+      const before = { sections, rows: pages.rows };
+      const height = root.clientHeight;
       const hadFocus = root.contains(document.activeElement);
       clear();
       total = rows.length;
       pages = imagePages(query, total, rows);
       const given = facts.sections.length ? facts.sections : total ? [{ cluster: -1, start: 0, size: total }] : [];
       sections = given.filter((each) => each.start < total).map((each) => ({ ...each, whole: Math.min(each.size, total - each.start), size: 0, top: 0, height: 0, body: null }));
-      offset = stays ? before : 0;
-      if (!stays) [focused, anchor] = [0, 0];
-      focused = Math.min(focused, Math.max(0, total - 1));
       measure();
+      const after = { sections, rows };
+      offset = stays ? offsetAfter(offset, height, before.sections, sections, cluster) : 0;
+      [focused, anchor] = stays ? [placeAfter(focused, before, after), placeAfter(anchor, before, after)] : [0, 0];
       root.scrollTop = offset;
       update();
       if (hadFocus && total) focus(focused);

@@ -1,4 +1,4 @@
-// The map in the workbench: all images in the plane, those of the set in the colours of their clusters.
+// The map: all images in the plane, those of the set in the colours of their clusters.
 
 import { get, getBytes, getOnce } from "../api.js";
 import { counted, h, trouble } from "../dom.js";

@@ -6,28 +6,13 @@ import { choices, count, counted, decimal, h } from "../dom.js";
 import { fact } from "../cards.js";
 import { DECIDED, cardName, clusterLink, defaultGrouping, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
-import { askText, decide, decided, describe, loadDecisions, say, undo } from "./decisions.js";
+import { askText, decide, decided, describe, loadDecisions, onDecision, say, undo } from "./decisions.js";
+import { QUEUES, REVIEWED, countQueue, isAnyReviewed, unnamed } from "./queues.js";
 import { askCluster } from "./tray.js";
 
 const NEAREST = 3; // images beside a copy, the one to keep among them
 
-/** The tag of images that were looked at and kept. */
-const REVIEWED = "reviewed";
-
-/**
- * What can be reviewed: a set of images, clusters, or decisions.
- *
- * @type {Record<string, {words: string, why: string, set?: Record<string, any>, near?: boolean}>}
- */
-const QUEUES = {
-  doubtful: { words: "Doubtful", why: "Images with a confidence under 0.5, the least first.", set: { max_confidence: 0.5, order: "doubtful" } },
-  outliers: { words: "Outliers", why: "Images far from all that the clusters were fitted on.", set: { min_novelty: 1, order: "novel" } },
-  copies: { words: "Copies", why: "Copies of another image, which is kept.", set: { only: "copies", order: "doubtful" }, near: true },
-  duplicates: { words: "Near-duplicates", why: "Images that are nearly another one, which is kept.", set: { only: "duplicates", order: "doubtful" }, near: true },
-  labels: { words: "Against labels", why: "Images whose label is not the most frequent of their cluster.", set: { only: "against-labels", order: "doubtful" } },
-  unnamed: { words: "Unnamed", why: "Clusters that nobody has named yet, the largest first." },
-  look: { words: "Needs a look", why: "Decisions that are not applied as a whole, or may not fit the clusters of now." },
-};
+const COUNT_DELAY = 1500; // ms from the last decision until the queues are counted again
 
 export async function show(parameters, { go }) {
   const updateAddress = makeAddressUpdater();
@@ -65,6 +50,24 @@ export async function show(parameters, { go }) {
     const content = await queue.draw(at);
     if (mine === at) stage.replaceChildren(...content);
   }
+
+  let counting = 0;
+  /** Shows how many each queue holds, one queue after the other, so that no image waits for it. */
+  async function countQueues() {
+    const mine = ++counting;
+    if (!root.isConnected) return; // until it is shown again
+    for (const each of Object.keys(QUEUES)) {
+      const held = await countQueue(each).catch(() => null);
+      if (mine !== counting || !root.isConnected) return;
+      queues.note(each, held === null ? "" : count(held));
+    }
+  }
+  let timer = 0;
+  function countSoon() {
+    clearTimeout(timer);
+    timer = setTimeout(countQueues, COUNT_DELAY);
+  }
+  const stop = onDecision(countSoon);
 
   /** @type {Promise<unknown>} */
   let turn = Promise.resolve(); // ends when all keys so far have done what they do
@@ -109,7 +112,7 @@ export async function show(parameters, { go }) {
   });
   const keys = decided.isEditable ? queue.keys : [];
   const root = h("div", { class: "review" },
-    h("div", { class: "row-between" }, h("h1", null, "Review"), h("a", { class: "button", href: "./" }, "Workbench")),
+    h("div", { class: "row-between" }, h("h1", null, "Review"), h("a", { class: "button", href: "./" }, "Images")),
     queues.root,
     h("p", { class: "lead" }, QUEUES[name].why),
     h("div", { class: "row-between" }, place, progress),
@@ -126,6 +129,12 @@ export async function show(parameters, { go }) {
   return {
     title: "Review",
     root,
+    shown: () => requestAnimationFrame(() => setTimeout(countQueues)), // once it is painted
+    restored: countQueues,
+    closed: () => {
+      clearTimeout(timer);
+      stop();
+    },
     /** @param {KeyboardEvent} event */
     onKey(event) {
       if (event.ctrlKey || event.metaKey || event.repeat) return false;
@@ -153,15 +162,15 @@ export async function show(parameters, { go }) {
 /**
  * Images of a set, without those that were reviewed.
  *
- * @param {{set?: Record<string, any>, near?: boolean}} kind
+ * @param {import("./queues.js").Kind} kind
  * @returns {Promise<Queue>}
  */
-async function imageQueue({ set, near }, grouping, nameOf, { cardOf, all }) {
+async function imageQueue({ set, copies }, grouping, nameOf, { cardOf, all }) {
   const asked = { ...set, grouping };
   let rows = new Int32Array();
   let trouble = "";
   try {
-    const [found, done] = await Promise.all([getBytes("set/rows", asked), decided.tags.some(([tag]) => tag === REVIEWED) ? getBytes("set/rows", { grouping, tag: REVIEWED }) : new ArrayBuffer(0)]);
+    const [found, done] = await Promise.all([getBytes("set/rows", asked), isAnyReviewed() ? getBytes("set/rows", { grouping, tag: REVIEWED }) : new ArrayBuffer(0)]);
     const reviewed = new Set(new Int32Array(done));
     rows = new Int32Array(found).filter((row) => !reviewed.has(row));
   } catch (error) {
@@ -172,7 +181,7 @@ async function imageQueue({ set, near }, grouping, nameOf, { cardOf, all }) {
     nothing: trouble || "There is nothing to review here.",
     keys: [["k", "Keep"], ["x", "Exclude"], ["m", "Move"], ["n", "Name cluster"]],
     async draw(place) {
-      const [facts, similar] = await Promise.all([get(`images/${rows[place]}`), near ? get(`images/${rows[place]}/neighbours`, { space: "embeddings", n: NEAREST, grouping: grouping === DECIDED ? DECIDED : null }).catch(() => ({ hits: [] })) : null]);
+      const [facts, beside] = await Promise.all([get(`images/${rows[place]}`), copies ? besideCopy(rows[place], copies, grouping) : []]);
       const own = placeIn(facts, grouping);
       const card = cardOf(own.cluster);
       if (rows[place + 1] !== undefined) new Image().src = imageAddress(rows[place + 1], 1280);
@@ -183,7 +192,7 @@ async function imageQueue({ set, near }, grouping, nameOf, { cardOf, all }) {
           h("dl", { class: "facts small" },
             fact("cluster", nameOf(own.cluster)), fact("confidence", decimal(own.confidence)), fact("novelty", decimal(facts.novelty)),
             facts.label ? fact("label", facts.label) : null, facts.excluded ? fact("excluded", "yes") : null),
-          similar?.hits.length ? [h("h3", null, "Most similar"), h("div", { class: "review-typical" }, similar.hits.map((/** @type {any} */ hit) => h("a", { href: imageLink(hit) }, image(hit.row, 256, `${hit.key}, similarity ${decimal(hit.similarity)}`, { width: 144, height: 144 }))))] : null,
+          beside.length ? [h("h3", null, beside[0].is_kept ? "Kept, and most similar" : "Most similar"), h("div", { class: "review-typical" }, beside.map(similarImage))] : null,
           card ? [h("h3", null, `Typical of ${nameOf(own.cluster)}`), typical(card)] : null),
       ];
     },
@@ -194,8 +203,7 @@ async function imageQueue({ set, near }, grouping, nameOf, { cardOf, all }) {
       if (key === "n") {
         const facts = await get(`images/${row}`);
         const own = placeIn(facts, grouping);
-        const value = await askText(`Name ${nameOf(own.cluster)}`, "Name", { value: nameOf(own.cluster) });
-        if (value) await decide("name", { clusters: [own.cluster], value }, `Named it “${value}”.`);
+        await askName(own.cluster, nameOf(own.cluster), nameOf(own.cluster));
         return false;
       }
       const cluster = await askCluster("Move the image", all().filter((/** @type {any} */ card) => card.size).map((/** @type {any} */ card) => [card.id, nameOf(card.id)]));
@@ -205,12 +213,50 @@ async function imageQueue({ set, near }, grouping, nameOf, { cardOf, all }) {
 }
 
 /**
+ * The image that is kept in the place of a copy, and those most similar to the copy.
+ *
+ * @param {number} row
+ * @param {string} kind
+ * @param {string} grouping
+ * @returns {Promise<any[]>}
+ */
+async function besideCopy(row, kind, grouping) {
+  const findKept = async () => {
+    const kept = (await get(`images/${row}/kept`, { kind })).row;
+    return kept === null ? null : { ...await get(`images/${kept}`), is_kept: true };
+  };
+  const [kept, { hits }] = await Promise.all([
+    findKept().catch(() => null),
+    get(`images/${row}/neighbours`, { space: "embeddings", n: NEAREST, grouping: grouping === DECIDED ? DECIDED : null }).catch(() => ({ hits: [] })),
+  ]);
+  return [kept, ...hits.filter((/** @type {any} */ hit) => hit.row !== kept?.row)].filter(Boolean).slice(0, NEAREST);
+}
+
+/** An image beside a copy, which says whether it is the one that is kept. */
+function similarImage(item) {
+  const badge = item.is_kept ? (item.excluded ? "kept, but excluded" : "kept") : null;
+  return h("a", { class: badge ? "kept" : null, href: imageLink(item) },
+    image(item.row, 256, `${item.key}, ${badge ?? `similarity ${decimal(item.similarity)}`}`, { width: 144, height: 144 }),
+    badge ? h("span", { class: "badge", "aria-hidden": "true" }, badge) : null);
+}
+
+/**
+ * Asks for the name of a cluster, and records it; says whether it was.
+ *
+ * @param {number} cluster
+ * @param {string} words  its name until now
+ * @param {string} value  what is offered
+ */
+const askName = (cluster, words, value) => askText(`Name ${words}`, "Name",
+  (name, dialog) => decide("name", { clusters: [cluster], value: name }, `Named it “${name}”.`, dialog), { value, isRequired: true });
+
+/**
  * Clusters without a name that a person gave.
  *
  * @returns {Queue}
  */
 function clusterQueue(cards, nameOf) {
-  const waiting = cards.filter((/** @type {any} */ card) => card.size && !card.names[0]?.is_given).sort((/** @type {any} */ a, /** @type {any} */ b) => b.size - a.size);
+  const waiting = unnamed(cards);
   return {
     total: () => waiting.length,
     nothing: "Every cluster has a name.",
@@ -224,8 +270,7 @@ function clusterQueue(cards, nameOf) {
       const clusters = [card.id];
       if (key === "k") return decide("name", { clusters, value: nameOf(card.id) }, `Named it “${nameOf(card.id)}”.`);
       if (key === "x") return decide("exclude", { clusters }, `Excluded ${nameOf(card.id)}.`);
-      const value = await askText(`Name ${nameOf(card.id)}`, "Name", { value: card.names.length ? nameOf(card.id) : "" });
-      return value ? decide("name", { clusters, value }, `Named it “${value}”.`) : false;
+      return askName(card.id, nameOf(card.id), card.names.length ? nameOf(card.id) : "");
     },
   };
 }

@@ -1,4 +1,4 @@
-// What the workbench shows, as it stands in the address: one set of images, and how it is shown.
+// What the page Images shows, as it stands in the address: one set of images, and how it is shown.
 
 import { query } from "../api.js";
 import { SORTS } from "../cards.js";

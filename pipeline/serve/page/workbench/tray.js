@@ -22,10 +22,7 @@ export function makeTray(run, { go, clusters }) {
   const rows = () => selection.rows();
   const words = () => counted(selection.size, "image");
 
-  async function tag() {
-    const value = await askText("Tag images", "Tag", { options: decided.tags.map(([name]) => name), button: "Tag" });
-    if (value) await decide("tag", { rows: rows(), value }, `Tagged ${words()} “${value}”.`);
-  }
+  const tag = () => askText("Tag images", "Tag", (value, dialog) => decide("tag", { rows: rows(), value }, `Tagged ${words()} “${value}”.`, dialog), { options: decided.tags.map(([name]) => name), button: "Tag", isRequired: true });
   const exclude = () => decide("exclude", { rows: rows() }, `Excluded ${words()}.`).then((isDone) => isDone && selection.clear());
   const include = () => decide("include", { rows: rows() }, `Included ${words()}.`);
   async function move() {
@@ -66,11 +63,12 @@ function similarTo(rows) {
  *
  * @param {string} title
  * @param {[number, string][]} clusters
+ * @param {{label?: string, button?: string}} [given]
  * @returns {Promise<[number, string] | null>}
  */
-export async function askCluster(title, clusters) {
+export async function askCluster(title, clusters, { label = "To cluster", button = "Move" } = {}) {
   const field = h("select", { "aria-label": "Cluster" }, clusters.map(([cluster, name]) => h("option", { value: cluster }, name)));
-  const answer = await ask(title, h("label", { class: "field" }, "To cluster", field), [["ok", "Move"], ["", "Cancel"]]);
+  const answer = await ask(title, h("label", { class: "field" }, label, field), [["ok", button], ["", "Cancel"]]);
   return answer === "ok" ? clusters.find(([cluster]) => cluster === Number(field.value)) ?? null : null;
 }
 

@@ -1,4 +1,4 @@
-// The workbench: one set of images, with its clusters beside it, shown as a grid, a map or a pair.
+// The page Images: one set of images, with its clusters beside it, shown as a grid, a map or a pair.
 
 import { makeAddressUpdater } from "../address.js";
 import { RequestError, get, getBytes, getOnce, getRun } from "../api.js";
@@ -29,10 +29,10 @@ const ADDRESS_DELAY = 250; // ms: browsers limit how often an address may change
 /** @type {[import("./state.js").Shown, string][]} */
 const TABS = [["grid", "Grid"], ["map", "Map"], ["compare", "Compare"]];
 
-/** The address of the map: the workbench with the map in its middle. */
+/** The address of the map: Images with the map in its middle. */
 export const showMap = (parameters, context) => show({ ...parameters, view: "map" }, context);
 
-/** The address of one cluster: the workbench with only its images, at a level that holds it. */
+/** The address of one cluster: Images with only its images, at a level that holds it. */
 export async function showCluster(parameters, context) {
   if (!/^\d{1,9}$/.test(parameters.cluster ?? "")) throw new RequestError(404, "the address must name a cluster by its number");
   await getOnce(`clusters/${Number(parameters.cluster)}`, { grouping: parameters.grouping }); // or the reason why not
@@ -75,14 +75,15 @@ export async function show(parameters, { facts, go }) {
   const comparePair = (/** @type {number[]} */ pair) => change({ view: "compare", pair });
   // The numbers of the decided clusters are those of the run's own, and then those of splits.
   const canDecide = () => decided.isEditable && state.level === null && [DECIDED, run.groupings[0].name].includes(state.grouping);
-  const actions = makeActions({ nameOf, compare: comparePair, canDecide });
+  const targets = () => listTargets(run);
+  const actions = makeActions({ nameOf, compare: comparePair, canDecide, clusters: targets });
   const inspector = makeInspector({ actions, openCluster, compare: comparePair, change, first: missing(run) });
   const compare = makeCompare({ choose: (pair) => change({ pair }), actions: (pair) => actions.pair(pair) });
   const map = makeMap({ onOpen: (row) => {
     inspector.showImage(row);
     if (getComputedStyle(inspector.root).display === "none") toggleDrawer(inspector.root);
   } });
-  const tray = makeTray(run, { go, clusters: () => listTargets(run) });
+  const tray = makeTray(run, { go, clusters: targets });
   const tabs = choices("View", TABS, state.view, (view) => change({ view }));
   const order = h("select", { "aria-label": "Order of images", on: { change: () => change({ order: order.value }) } }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
   const sizes = choices("Size of images", SIZES.map((size) => [size, size]), state.size, (size) => change({ size }));
@@ -184,7 +185,7 @@ export async function show(parameters, { facts, go }) {
       if (mine !== turn) return;
       [cards, images] = [loaded, set];
       placeOf = new Map(cards.map((card, place) => [card.id, place]));
-      grid.set(query, set, new Int32Array(rows), { stays });
+      grid.set(query, set, new Int32Array(rows), { stays, focus: state.focus });
       visible = set.total < run.rows ? new Set(grid.rows()) : null;
       rememberRows(grid.rows());
       shelf.set(cards, all ?? set, state, decided);
@@ -253,6 +254,16 @@ export async function show(parameters, { facts, go }) {
   let isStale = false;
   const stop = onDecision(follow);
 
+  /** Merging, of the two clusters that are compared or of the one that has the focus. */
+  function mergeCommand() {
+    if (!canDecide()) return [];
+    const pair = state.view === "compare" ? compare.pair() : null;
+    if (pair) return [{ words: `Merge ${nameOf(pair[1])} into ${nameOf(pair[0])}`, run: () => actions.mergePair(pair) }];
+    const { focus } = state;
+    if (focus === null || cards.filter((card) => card.size).length < 2) return [];
+    return [{ words: `Merge another cluster into ${nameOf(focus)}`, run: () => actions.merge(focus) }];
+  }
+
   const commands = () => [
     { words: "Show the grid", run: () => change({ view: "grid" }) },
     { words: "Show the map", run: () => change({ view: "map" }) },
@@ -272,6 +283,7 @@ export async function show(parameters, { facts, go }) {
       { words: "Move the selected images", key: "M", run: tray.move },
       { words: "Undo the last decision", key: "U", run: undo },
       ...(state.focus === null || !canDecide() ? [] : [{ words: "Name the cluster", key: "N", run: () => actions.name(/** @type {number} */ (state.focus)) }]),
+      ...mergeCommand(),
     ] : []),
     ...cards.filter((card) => card.size).slice(0, 500).map((card) => ({ words: `Go to ${nameOf(card.id)}`, run: () => openCluster(card.id) })),
   ];
@@ -279,7 +291,7 @@ export async function show(parameters, { facts, go }) {
   grid.resize(state.size);
   await refresh();
   return {
-    title: "Workbench",
+    title: "Images",
     root,
     shown: () => grid.restore(),
     restored: () => {

@@ -1,0 +1,141 @@
+"""What a decision leaves on the page: texts that are refused, what is in sight, the focus."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from .browser import visit
+from .server import Served
+
+expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
+
+TILES = ".wall-tile .tile"
+
+UNPRINTABLE = "my\u200bname"
+"""With a space of no width, as texts that are copied from elsewhere may have."""
+
+
+def recorded(served: Served) -> list[tuple[str, list[int], str]]:
+    """The decisions in order: operation, clusters, value."""
+    listed = served.json("/api/edits", limit=100)["decisions"]
+    return [(each["op"], each["clusters"], each["value"]) for each in reversed(listed)]
+
+
+def answer_dialog(page: Page, text: str, button: str) -> None:
+    """Types a text, and presses a button."""
+    page.locator("dialog input").fill(text)
+    page.locator("dialog").get_by_role("button", name=button, exact=True).click()
+
+
+def choose_command(page: Page, words: str, expected: str) -> None:
+    """Runs the only command of the list that has some words."""
+    page.keyboard.press("Control+k")
+    page.keyboard.type(words)
+    expect(page.locator(".palette-list li")).to_have_text([expected])
+    page.keyboard.press("Enter")
+
+
+def test_clusters_are_merged_from_the_list_of_commands(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("?focus=2")
+        heading = page.locator(".inspector h2")
+        expect(heading).to_be_visible()
+        name = heading.inner_text()
+        choose_command(page, "merge", f"Merge another cluster into {name}")
+        dialog = page.get_by_role("dialog", name=f"Merge into {name}")
+        values = dialog.locator("option").evaluate_all("all => all.map(each => each.value)")
+        assert sorted(values) == ["0", "1", "3", "4"]
+        dialog.get_by_label("The other cluster").select_option("4")
+        seen.shoot("merge")
+        dialog.get_by_role("button", name="Merge").click()
+        expect(page.locator("h1")).to_have_text("60 images in 4 clusters")
+        expect(heading).to_have_text(name)
+        seen.open("?view=compare&pair=0,1")
+        options = page.locator(".compare option:checked").all_inner_texts()
+        first, second = (re.sub(r" \(.*\)$", "", text) for text in options)
+        expect(page.get_by_role("button", name="Merge both")).to_be_visible()
+        choose_command(page, "merge", f"Merge {second} into {first}")
+        expect(page.locator("h1")).to_have_text("60 images in 3 clusters")
+        assert recorded(editable) == [("merge", [2, 4], ""), ("merge", [0, 1], "")]
+
+
+def test_a_text_that_is_refused_stays_in_its_dialog(editable, browser):
+    with visit(browser, editable.port, may_fail=True) as seen:
+        page = seen.page
+        seen.open("")
+        page.locator(".wall-name").first.click()
+        expect(page.locator(".inspector h2")).to_be_visible()
+        field, reason = page.locator("dialog input"), page.locator("dialog [role=alert]")
+        page.keyboard.press("n")
+        expect(reason).to_be_hidden()
+        answer_dialog(page, UNPRINTABLE, "Save")
+        expect(reason).to_contain_text("must be one line of text")
+        expect(field).to_have_value(UNPRINTABLE)
+        expect(field).to_be_focused()
+        seen.shoot("refused")
+        answer_dialog(page, "my name", "Save")
+        expect(page.locator(".shelf-name", has_text="my name")).to_be_visible()
+        expect(page.locator("dialog")).to_have_count(0)
+        # A note that does not arrive.
+        page.locator(".inspector").get_by_role("button", name="Note").click()
+        page.route("**/api/edits", lambda route: route.abort(), times=1)
+        answer_dialog(page, "blurred", "Save")
+        expect(reason).to_contain_text("the server does not answer")
+        expect(field).to_have_value("blurred")
+        page.locator("dialog").get_by_role("button", name="Save").click()
+        expect(page.locator("#toast")).to_contain_text("Noted.")
+        # A tag that is given up.
+        page.locator(TILES).first.click(modifiers=["Control"])
+        page.keyboard.press("t")
+        answer_dialog(page, UNPRINTABLE, "Tag")
+        expect(reason).to_contain_text("must be one line of text")
+        page.locator("dialog").get_by_role("button", name="Cancel").click()
+        expect(page.locator("dialog")).to_have_count(0)
+        ops = [(op, value) for op, _, value in recorded(editable)]
+        assert ops == [("name", "my name"), ("note", "blurred")]
+
+
+def test_the_image_that_had_the_focus_has_it_after_a_dialog(editable, browser):
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("")
+        row = page.locator(TILES).nth(3).get_attribute("data-row")
+        page.locator(TILES).nth(3).click(modifiers=["Control"])
+        page.keyboard.press("t")
+        answer_dialog(page, "good", "Tag")
+        expect(page.locator("#toast")).to_contain_text("Tagged 1 image")
+        expect(page.locator(f"{TILES}[data-row='{row}']")).to_be_focused()
+
+
+def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser):
+    """The largest cluster becomes the smallest, and so the last."""
+    sections = editable.json("/api/set")["sections"]
+    largest = sections[0]["cluster"]
+    new = {"op": "name", "clusters": [largest], "value": "the largest", "seen": 0}
+    assert editable.client.post("/api/edits", json=new).status_code == 200
+    with visit(browser, editable.port, (1440, 500)) as seen:
+        page = seen.page
+        seen.open("?size=XL")
+        page.get_by_role("button", name="Select all of the largest").click()
+        page.locator(TILES).first.click(modifiers=["Control"])
+        page.locator(".wall-name", has_text="the largest").click()
+        page.get_by_role("button", name="Selected into a new cluster").click()
+        expect(page.locator("h1")).to_have_text("60 images in 6 clusters")
+        moved = editable.json("/api/set", grouping="decided")["sections"]
+        assert moved[-1]["cluster"] == largest and moved[-1]["size"] == 1
+        group = page.get_by_role("group", name="the largest")
+        expect(group).to_be_in_viewport()
+        expect(group.locator(".tile")).to_be_in_viewport()
+
+
+def test_one_page_has_one_name(served, browser):
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("review")
+        page.locator("main").get_by_role("link", name="Images", exact=True).click()
+        expect(page).to_have_title(re.compile("^Images · "))
+        current = page.locator(".tabs a[aria-current]")
+        expect(current).to_contain_text("Images")
+        page.locator(TILES).first.click()
+        expect(page.locator(".crumbs a").first).to_have_text("Images")

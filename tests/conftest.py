@@ -70,14 +70,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
     for item in items:
         # One that is asked for by its name is run.
-        is_asked_for = item.nodeid in listed and item.nodeid.split("[")[0] in config.args
+        names = {item.nodeid, item.nodeid.split("[")[0]}
+        is_asked_for = item.nodeid in listed and names & set(config.args)
         if item.get_closest_marker("slow") is not None and not is_asked_for:
             item.add_marker(skip)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One and a half times as many processes as cores: tests wait for servers and browsers."""
-    return 3 * (os.cpu_count() or 1) // 2 or 1
+    named = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")
+    return int(named) if named.isdecimal() else 3 * (os.cpu_count() or 1) // 2 or 1
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ comma := ,
 space := $() $()
 
 # Nothing of the caller's Python may leak into the environment.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
+unexport PYTHONPATH PYTHONSAFEPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 # Nor may every process of a test compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1

@@ -40,7 +40,7 @@ class Assign(Stage):
 
     name: ClassVar[str] = "assign"
     kind: ClassVar[Kind] = ASSIGNMENTS
-    revision: ClassVar[int] = 4
+    revision: ClassVar[int] = 5
 
     k: int | tuple[int, ...] | Literal["auto"] = "auto"
     """Number of clusters. Of several, the run uses the first; the others become extra columns.

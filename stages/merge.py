@@ -20,7 +20,7 @@ class Merge(Stage):
 
     name: ClassVar[str] = "merge"
     kind: ClassVar[Kind] = HIERARCHY
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
     refit: ClassVar[str] = "hierarchy"
 
     finest: int = 200

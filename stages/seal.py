@@ -21,7 +21,7 @@ class Seal(Stage):
 
     name: ClassVar[str] = "seal"
     kind: ClassVar[Kind] = EDITS
-    revision: ClassVar[int] = 1
+    revision: ClassVar[int] = 2
 
     edits: Sequence[Edit] = ()
     """The log. It enters the version as a digest, not the config."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ os.environ.setdefault("NUMBA_OPT", "0")
 _MEMORY = Path("/dev/shm")
 if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 6 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+# A shell's background jobs ignore Ctrl-C, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # pytest-xdist sets it in its workers: how wide commands print is for each test to say.
 os.environ.pop("COLUMNS", None)
 
@@ -70,14 +74,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     skip = pytest.mark.skip(reason="slow: run make test-all, or pytest --slow")
     for item in items:
         # One that is asked for by its name is run.
-        is_asked_for = item.nodeid in listed and item.nodeid.split("[")[0] in config.args
+        names = {item.nodeid, item.nodeid.split("[")[0]}
+        is_asked_for = item.nodeid in listed and names & set(config.args)
         if item.get_closest_marker("slow") is not None and not is_asked_for:
             item.add_marker(skip)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One and a half times as many processes as cores: tests wait for servers and browsers."""
-    return 3 * (os.cpu_count() or 1) // 2 or 1
 
 
 @pytest.fixture(scope="session")

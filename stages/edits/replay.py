@@ -112,8 +112,8 @@ class Replay:
         self._version = version
         self._rows_of = rows_of
         self._carried = carried
-        self._named_by: dict[int, tuple[str, int]] = {}
-        """The version and number of the cluster that gave each cluster its name."""
+        self._said_by: dict[tuple[str, int], tuple[str, int]] = {}
+        """The version and number of the cluster that gave each cluster its name or note."""
         self._merged: dict[tuple[str, int], tuple[tuple[str, int], ...]] = {}
         """The clusters that were merged into a cluster, with itself, by version and number."""
         self._waiting: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -122,7 +122,7 @@ class Replay:
     def copy(self) -> "Replay":
         """The same state, to which other decisions can be added."""
         other, edited = copy.copy(self), self.edited
-        other._named_by = dict(self._named_by)
+        other._said_by = dict(self._said_by)
         other._merged, other._waiting = dict(self._merged), dict(self._waiting)
         other.edited = replace(
             edited,
@@ -146,20 +146,24 @@ class Replay:
         self.edited.outcomes.append(Outcome(edit=edit, status=status, why=why))
 
     def _settle(self, edit: Edit, *, needs_a_look: bool) -> None:
-        """What is said of a cluster settles what was said of earlier ones, and needed a look."""
+        """What is said of a cluster settles what was said before, and needed a look.
+
+        That is what was said of the same cluster, and of clusters of other versions, unless it
+        needs a look itself.
+        """
         outcomes = self.edited.outcomes
         for number in self.clusters_now(edit):
             place = (edit.op, number)
-            waiting = self._waiting.get(place, ())
-            if needs_a_look:
-                self._waiting[place] = (*waiting, len(outcomes))
-                continue
-            of_others = [
-                each for each in waiting if outcomes[each].edit.assignments != edit.assignments
-            ]
-            for each in of_others:
-                outcomes[each] = replace(outcomes[each], status="applied", why="")
-            self._waiting[place] = tuple(each for each in waiting if each not in of_others)
+            left: list[int] = []
+            for each in self._waiting.get(place, ()):
+                before = outcomes[each].edit
+                is_other = before.assignments != edit.assignments
+                is_same = not is_other and before.clusters[0] == edit.clusters[0]
+                if is_same or (is_other and not needs_a_look):
+                    outcomes[each] = replace(outcomes[each], status="applied", why="")
+                else:
+                    left.append(each)
+            self._waiting[place] = (*left, len(outcomes)) if needs_a_look else tuple(left)
 
     def clusters_now(self, edit: Edit) -> list[int]:
         """The clusters here that the clusters of a decision became, as far as there are any."""
@@ -204,9 +208,9 @@ class Replay:
         heirs = [self._carried.get(each) for each in self._merged.get(source, (source,))]
         return sum(heir.share for heir in heirs if heir is not None and heir.cluster == here)
 
-    def _doubt(self, edit: Edit, here: int) -> str:
+    def _doubt(self, edit: Edit, number: int, here: int) -> str:
         """Why what was said of a cluster may not fit the one that took it over, or nothing."""
-        share = self._share(edit, edit.clusters[0], here)
+        share = self._share(edit, number, here)
         if share >= _LEAST_SHARE:
             return ""
         return (
@@ -223,9 +227,14 @@ class Replay:
                 raise _Lost("none of its images is there any more")
             why = f"{gone:,} of its {len(edit.images):,} images are not there any more"
             return np.array(rows, np.int64), why if gone else ""
-        numbers = [self._here(edit, number) for number in edit.clusters]
+        here = {self._here(edit, number): number for number in edit.clusters}
+        doubts = {now: self._doubt(edit, number, now) for now, number in here.items()}
+        numbers = [now for now, doubt in doubts.items() if not doubt]
+        why = "; ".join(filter(None, doubts.values()))
+        if not numbers:
+            raise _Lost(why)
         self._require_images(numbers)
-        return np.isin(self.edited.cluster, numbers).nonzero()[0], ""
+        return np.isin(self.edited.cluster, numbers).nonzero()[0], why
 
     def _require_images(self, numbers: Sequence[int]) -> None:
         """`_Lost` where a cluster has no images, e.g. since it was merged into another."""
@@ -236,28 +245,31 @@ class Replay:
     def _name(self, edit: Edit) -> str:
         number = self._here(edit, edit.clusters[0])
         self._require_images([number])
-        source, before = (edit.assignments, edit.clusters[0]), self._named_by.get(number)
-        # Of clusters of one version it is certain that they were two; else it may be a new name.
-        is_another = before is not None and before != source and before[0] == source[0]
-        is_another = is_another and edit.assignments != self._version
-        if is_another and self.edited.names.get(number) != edit.value:
-            return (
-                f"cluster {number} took over two named clusters, and keeps the name "
-                f"{self.edited.names.get(number, '')!r}"
-            )
-        self._named_by[number] = source
-        _set(self.edited.names, number, edit.value)
-        return self._doubt(edit, number) if edit.value.strip() else ""
+        return self._say(edit, number, self.edited.names)
 
     def _note(self, edit: Edit) -> str:
         if edit.clusters:
-            number = self._here(edit, edit.clusters[0])
-            _set(self.edited.notes, number, edit.value)
-            return self._doubt(edit, number) if edit.value.strip() else ""
+            return self._say(edit, self._here(edit, edit.clusters[0]), self.edited.notes)
         rows, why = self._rows(edit)
         for row in rows.tolist():
             _set(self.edited.row_notes, row, edit.value)
         return why
+
+    def _say(self, edit: Edit, number: int, texts: dict[int, str]) -> str:
+        """Gives a cluster a name or a note, unless another earlier cluster gave it one."""
+        source, place = (edit.assignments, edit.clusters[0]), (edit.op, number)
+        before = self._said_by.get(place)
+        # Of clusters of one version it is certain that they were two; else it may be a new text.
+        is_another = before is not None and before != source and before[0] == source[0]
+        is_another = is_another and edit.assignments != self._version
+        if is_another and texts.get(number) != edit.value:
+            return (
+                f"cluster {number} took over two {edit.op}d clusters, and keeps the {edit.op} "
+                f"{texts.get(number, '')!r}"
+            )
+        self._said_by[place] = source
+        _set(texts, number, edit.value)
+        return self._doubt(edit, edit.clusters[0], number) if edit.value.strip() else ""
 
     def _merge(self, edit: Edit) -> str:
         taken: dict[int, float] = {}  # the clusters here, with what they hold of those merged

@@ -161,6 +161,40 @@ def test_clusters_that_were_merged_do_not_merge_larger_ones_that_took_them_over(
     assert apply(edit(1, "merge", clusters=[1, 2]), **on).open == []
 
 
+def test_what_was_said_again_of_the_same_cluster_settles_what_was_said_before():
+    on = {"version": "b", "carried": {("a", 0): Heir(cluster=1, share=0.33)}}
+    old, new = (edit(n, "name", clusters=[0], value=f"name {n}") for n in (1, 2))
+    edited = apply(old, new, **on)
+    assert edited.names == {1: "name 2"}
+    assert [outcome.edit for outcome in edited.open] == [new]
+    removed = apply(old, edit(3, "name", clusters=[0]), **on)
+    assert (removed.names, removed.open) == ({}, [])
+
+
+def test_a_whole_cluster_is_excluded_only_where_it_is_most_of_what_took_it_over():
+    """As logs of before hold it: today its images are recorded."""
+    heirs = {("a", 0): Heir(cluster=1, share=0.33), ("a", 1): Heir(cluster=2, share=0.9)}
+    on = {"version": "b", "carried": heirs}
+    edited = apply(edit(1, "exclude", clusters=[0]), **on)
+    assert not edited.excluded.any()
+    assert "cluster 1 took it over" in edited.open[0].why
+    edited = apply(edit(1, "tag", clusters=[0, 1], value="dog"), **on)
+    assert edited.tags["dog"].nonzero()[0].tolist() == [6, 7, 8]
+    assert [outcome.status for outcome in edited.outcomes] == ["needs a look"]
+
+
+def test_of_two_notes_on_clusters_that_became_one_the_first_stays_and_the_other_is_listed():
+    heirs = {("a", 0): Heir(cluster=1, share=0.6), ("a", 1): Heir(cluster=1, share=0.4)}
+    edited = apply(
+        edit(1, "note", clusters=[0], value="blurred"),
+        edit(2, "note", clusters=[1], value="odd"),
+        version="b",
+        carried=heirs,
+    )
+    assert edited.notes == {1: "blurred"}
+    assert "took over two noted clusters, and keeps the note 'blurred'" in edited.open[0].why
+
+
 def test_images_that_are_gone_are_counted_and_never_dropped_silently():
     edited = apply(
         edit(1, "tag", images=["s:1", "s:99"], value="dog"),

@@ -309,13 +309,34 @@ def test_what_needs_a_look_is_reviewed_however_many_decisions_came_after_it(own_
         expect(page.locator(".review-facts")).to_contain_text("named cluster")
         page.keyboard.press("x")
         expect(status).to_have_text(f"2 of {waiting}")
-        page.keyboard.press("k")
-        expect(page.locator(".review-stage")).to_contain_text(re.compile("last|Decision"))
+        assert served.json("/api/edits", status="needs a look")["total"] == waiting - 1
+        # Undo takes back what was done here, and nothing that was decided before.
+        page.keyboard.press("u")
+        expect(status).to_have_text(f"1 of {waiting}")
+        assert served.json("/api/edits")["decisions"][0]["op"] == "revert"
+        assert served.json("/api/edits", status="needs a look")["total"] == waiting
+        page.keyboard.press("x")
+        expect(status).to_have_text(f"2 of {waiting}")
         left = served.json("/api/edits", status="needs a look")["total"]
-        assert left < waiting
+        page.keyboard.press("k")
+        expect(page.locator("#toast")).to_contain_text("Kept.")
+        left, before = served.json("/api/edits", status="needs a look")["total"], left
+        assert left < before
         seen.open("review?queue=look")
         expect(page.get_by_role("button", name="Needs a look")).to_be_visible()
         expect(status).to_have_text(f"1 of {left}" if left else "")
+
+
+def test_a_double_click_in_a_review_decides_about_the_image_in_sight_alone(editable, browser):
+    with visit(browser, editable.port) as seen:
+        seen.open("review?queue=labels")
+        status = seen.page.locator("main [role=status]")
+        total = int(status.inner_text().split()[-1])
+        seen.page.get_by_role("button", name="Exclude").dblclick()
+        expect(status).to_have_text(f"2 of {total}")
+        seen.page.get_by_role("button", name="Keep").click()
+        expect(status).to_have_text(f"3 of {total}")
+        assert [op for op, _ in decisions(editable)] == ["exclude", "tag"]
 
 
 def test_a_cluster_of_which_all_is_excluded_says_so_and_is_included_again(editable, browser):

@@ -30,13 +30,18 @@ export function onDecision(listener) {
 }
 
 let isRead = false;
+let asked = 0; // requests for the decisions, counted
+let answered = 0; // the last one of those that were shown
 
 /** Whether decisions were read at all. */
 export const isLoaded = () => isRead;
 
 /** Reads what was decided so far; where others decided since the last time, all views follow. */
 export async function loadDecisions() {
+  const mine = ++asked;
   const answer = await get("edits", { limit: 100 });
+  if (mine < answered) return decided; // a later request was answered before
+  answered = mine;
   const isNew = isRead && answer.length !== decided.length;
   isRead = true;
   Object.assign(decided, {
@@ -58,6 +63,9 @@ export async function followDecisions() {
 
 /** @type {string[]} */
 const own = []; // decisions of this page that hold, by id, the last one last
+
+/** The last decision of this page that holds, by id; "" without any. */
+export const lastOwn = () => own[own.length - 1] ?? "";
 
 /** @type {Promise<unknown>} */
 let turn = Promise.resolve(); // ends when all that was decided so far is recorded, or refused
@@ -97,7 +105,12 @@ const NO_DIALOG = { close() {}, refuse: (/** @type {string} */ why) => say(why, 
 export function decide(op, about, words, dialog = NO_DIALOG) {
   const what = JSON.stringify([op, about]);
   if (latest?.what === what) return latest.recorded;
-  const mine = { what, recorded: inTurn(() => record(op, about, words, dialog)) };
+  const recorded = inTurn(async () => {
+    const id = await record(op, about, words, undo, dialog);
+    if (id) own.push(id);
+    return Boolean(id);
+  });
+  const mine = { what, recorded };
   latest = mine;
   const forget = () => { if (latest === mine) latest = null; };
   mine.recorded.then(forget, forget);
@@ -105,25 +118,27 @@ export function decide(op, about, words, dialog = NO_DIALOG) {
 }
 
 /**
+ * Records a decision; resolves to its id, "" where it is not recorded.
+ *
  * @param {string} op
  * @param {{clusters?: number[], rows?: number[], value?: string}} about
  * @param {string} words
+ * @param {(() => any) | null} takeBack  what the button of the message does
  * @param {Asked} dialog
- * @returns {Promise<boolean>}
+ * @returns {Promise<string>}
  */
-async function record(op, about, words, dialog = NO_DIALOG) {
+async function record(op, about, words, takeBack, dialog = NO_DIALOG) {
   const body = { op, clusters: about.clusters ?? [], rows: about.rows ?? [], value: about.value ?? "", seen: decided.length, generation: loadedGeneration() };
   try {
     const recorded = await postJson("edits", body);
-    if (op !== "revert") own.push(recorded.id);
-    say(words, op === "revert" ? null : undo);
+    say(words, takeBack);
     dialog.close(); // before the views follow, so that the focus is where it was
     await followDecisions().catch(() => {}); // it is recorded; the page looks again within seconds
-    return true;
+    return recorded.id;
   } catch (error) {
-    if (error instanceof RequestError && error.answer.newer?.length) return settle(op, about, words, error.answer.newer, dialog);
+    if (error instanceof RequestError && error.answer.newer?.length) return settle(op, about, words, takeBack, error.answer.newer, dialog);
     dialog.refuse(error.message);
-    return false;
+    return "";
   }
 }
 
@@ -131,13 +146,13 @@ async function record(op, about, words, dialog = NO_DIALOG) {
 export function undo() {
   latest = null; // to decide the same again is meant
   return inTurn(async () => {
-    const id = own[own.length - 1];
+    const id = lastOwn();
     if (!id) {
       say("There is nothing to undo that was decided here; `cpp-pipe edit undo` takes back any decision.", null);
       return false;
     }
     const last = decided.latest.find((each) => each.id === id);
-    const isDone = await record("revert", { value: id }, `Undone${last ? `: ${describe(last)}` : ""}.`);
+    const isDone = Boolean(await record("revert", { value: id }, `Undone${last ? `: ${describe(last)}` : ""}.`, null));
     if (isDone) own.splice(own.indexOf(id), 1);
     return isDone;
   });
@@ -172,17 +187,18 @@ export function describe(each) {
  * @param {string} op
  * @param {{clusters?: number[], rows?: number[], value?: string}} about
  * @param {string} words
+ * @param {(() => any) | null} takeBack
  * @param {any[]} newer
  * @param {Asked} dialog
- * @returns {Promise<boolean>}
+ * @returns {Promise<string>}
  */
-async function settle(op, about, words, newer, dialog) {
+async function settle(op, about, words, takeBack, newer, dialog) {
   await followDecisions();
   const answer = await ask("Somebody decided meanwhile", [
     h("p", null, "Your decision is not recorded yet. Since the page last looked:"),
     h("ul", null, newer.slice(0, 12).map((each) => h("li", null, `${each.by} ${describe(each)}`))),
   ], [["record", "Record mine, too"], ["", "Leave it"]]);
-  return answer === "record" ? record(op, about, words, dialog) : false;
+  return answer === "record" ? record(op, about, words, takeBack, dialog) : "";
 }
 
 /**

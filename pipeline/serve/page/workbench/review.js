@@ -6,7 +6,7 @@ import { choices, count, counted, decimal, h } from "../dom.js";
 import { fact } from "../cards.js";
 import { DECIDED, cardName, clusterLink, defaultGrouping, imageLink, placeIn } from "../links.js";
 import { image } from "../tiles.js";
-import { askText, decide, decided, describe, loadDecisions, onDecision, say, undo } from "./decisions.js";
+import { askText, decide, decided, describe, lastOwn, loadDecisions, onDecision, say, undo } from "./decisions.js";
 import { QUEUES, REVIEWED, countQueue, isAnyReviewed, unnamed } from "./queues.js";
 import { askCluster } from "./tray.js";
 
@@ -35,9 +35,11 @@ export async function show(parameters, { go }) {
   const stage = h("div", { class: "review-stage" });
   const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], grouping, nameOf, { cardOf, all: () => [...cards.values()] }) : name === "unnamed" ? clusterQueue([...cards.values()], nameOf) : await decisionQueue({ cardOf, nameOf });
   let at = 0;
+  let drawn = -1; // the place that is shown
 
   async function draw() {
     const total = queue.total();
+    drawn = -1;
     at = Math.max(0, Math.min(at, total));
     place.textContent = total ? `${count(Math.min(at + 1, total))} of ${count(total)}` : "";
     progress.max = Math.max(1, total);
@@ -48,7 +50,9 @@ export async function show(parameters, { go }) {
     }
     const mine = at;
     const content = await queue.draw(at);
-    if (mine === at) stage.replaceChildren(...content);
+    if (mine !== at) return;
+    stage.replaceChildren(...content);
+    drawn = at;
   }
 
   let counting = 0;
@@ -81,7 +85,12 @@ export async function show(parameters, { go }) {
    */
   function inTurn(work) {
     const mine = epoch;
-    turn = turn.then(() => mine === epoch && work()).catch((error) => say(error.message, null));
+    turn = turn.then(() => mine === epoch && work()).catch((error) => {
+      epoch += 1;
+      if (drawn === at) return say(error.message, null);
+      // What was shown was decided about: nobody may decide about the next one without seeing it.
+      return stage.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => step(0) } }, "Try again")));
+    });
     return turn;
   }
 
@@ -91,25 +100,35 @@ export async function show(parameters, { go }) {
     return draw();
   });
 
-  /** @type {number[]} */
-  const done = []; // the places of the decisions made here, the last one last
+  /** @type {{id: string, place: number}[]} */
+  const done = []; // the keys that did something, the last one last: what was recorded, if anything
 
   /** @param {string} key */
   const act = (key) => inTurn(async () => {
     if (at >= queue.total()) return;
+    if (drawn !== at) return void await draw();
+    const before = lastOwn();
     const isDue = await queue.act(key, at);
-    if (isDue) done.push(at);
-    else epoch += 1; // what was pressed meanwhile was meant for images that did not come
-    await loadCards();
+    const id = lastOwn() === before ? "" : lastOwn();
+    if (isDue || id) done.push({ id, place: at });
+    if (!isDue) epoch += 1; // what was pressed meanwhile was meant for images that did not come
+    drawn = -1;
     at += isDue ? 1 : 0;
+    await loadCards();
     await draw();
   });
   const takeBack = () => inTurn(async () => {
-    if (!await undo()) return;
+    let last = done.pop();
+    while (last?.id && last.id !== lastOwn()) last = done.pop(); // taken back elsewhere
+    if ((!last || last.id) && !await undo()) return void (last && done.push(last));
+    if (last) at = last.place;
+    drawn = -1;
     await loadCards();
-    at = done.pop() ?? at - 1;
     await draw();
   });
+  /** Of several clicks on one place only the first counts: the next image comes under the pointer. */
+  const once = (/** @type {() => any} */ work) => (/** @type {MouseEvent} */ event) => { if (event.detail < 2) work(); };
+  const isHeld = (/** @type {KeyboardEvent} */ event) => event.repeat && ["Enter", " "].includes(event.key);
   const keys = decided.isEditable ? queue.keys : [];
   const root = h("div", { class: "review" },
     h("div", { class: "row-between" }, h("h1", null, "Review"), h("a", { class: "button", href: "./" }, "Images")),
@@ -117,10 +136,10 @@ export async function show(parameters, { go }) {
     h("p", { class: "lead" }, QUEUES[name].why),
     h("div", { class: "row-between" }, place, progress),
     stage,
-    h("div", { class: "buttons review-keys" },
+    h("div", { class: "buttons review-keys", on: { keydown: (/** @type {KeyboardEvent} */ event) => { if (isHeld(event)) event.preventDefault(); } } },
       h("button", { class: "button", type: "button", on: { click: () => step(-1) } }, "Back", h("kbd", null, "←")),
-      keys.map(([key, words]) => h("button", { class: "button", type: "button", on: { click: () => act(key) } }, words, h("kbd", null, key.toUpperCase()))),
-      decided.isEditable ? h("button", { class: "button", type: "button", on: { click: takeBack } }, "Undo", h("kbd", null, "U")) : null,
+      keys.map(([key, words]) => h("button", { class: "button", type: "button", on: { click: once(() => act(key)) } }, words, h("kbd", null, key.toUpperCase()))),
+      decided.isEditable ? h("button", { class: "button", type: "button", on: { click: once(takeBack) } }, "Undo", h("kbd", null, "U")) : null,
       h("button", { class: "button", type: "button", on: { click: () => step(1) } }, "Next", h("kbd", null, "→"))),
     decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, "cpp-pipe serve --edit"), "."));
 
@@ -301,14 +320,18 @@ async function decisionQueue({ cardOf, nameOf }) {
         h("h2", null, `Decision ${each.number}`),
         h("p", null, `${each.by} ${describe(each)}.`),
         h("p", { class: "quiet" }, `${each.why}.`),
-        h("p", { class: "hint" }, isOfCluster(each) ? "Keep says it again, of the cluster as it is now." : "Keep leaves it as it is, and shows the next one."),
+        h("p", { class: "hint" }, isOfCluster(each) ? (each.op === "name" ? `Keep names the cluster as it is now “${each.value}”.` : "Keep puts this note on the cluster as it is now.") : "Keep leaves it as it is, and shows the next one."),
         held.map((/** @type {any} */ card) => [h("h3", null, h("a", { href: clusterLink(card.id, DECIDED) }, nameOf(card.id)), h("span", { class: "quiet" }, ` ${counted(card.size, "image")} now`)), typical(card, 24)]))];
     },
     async act(key, place) {
       const each = waiting[place];
       if (key === "x") return decide("revert", { value: each.id }, "Took it back.");
       if (!isOfCluster(each)) return true;
-      return decide(each.op, { clusters: each.now, value: each.value }, "Kept.");
+      const isKept = await decide(each.op, { clusters: each.now, value: each.value }, "Kept.");
+      // What was said before of the same cluster is settled by it.
+      const isOpen = (/** @type {any} */ other, /** @type {number} */ at) => at <= place || other.op !== each.op || String(other.now) !== String(each.now);
+      if (isKept) waiting.splice(0, waiting.length, ...waiting.filter(isOpen));
+      return isKept;
     },
   };
 }

@@ -23,11 +23,16 @@ export function makeTray(run, { go, clusters }) {
   const words = () => counted(selection.size, "image");
 
   const tag = () => askText("Tag images", "Tag", (value, dialog) => decide("tag", { rows: rows(), value }, `Tagged ${words()} “${value}”.`, dialog), { options: decided.tags.map(([name]) => name), button: "Tag", isRequired: true });
-  const exclude = () => decide("exclude", { rows: rows() }, `Excluded ${words()}.`).then((isDone) => isDone && selection.clear());
+  /** Decides about what is selected now, and lets it go once that is recorded. */
+  async function settle(/** @type {string} */ op, /** @type {{clusters?: number[]}} */ about, /** @type {string} */ text) {
+    const chosen = rows();
+    if (await decide(op, { ...about, rows: chosen }, text)) selection.remove(chosen);
+  }
+  const exclude = () => settle("exclude", {}, `Excluded ${words()}.`);
   const include = () => decide("include", { rows: rows() }, `Included ${words()}.`);
   async function move() {
     const cluster = await askCluster("Move images", await clusters());
-    if (cluster && await decide("move", { rows: rows(), clusters: [cluster[0]] }, `Moved ${words()} to ${cluster[1]}.`)) selection.clear();
+    if (cluster) await settle("move", { clusters: [cluster[0]] }, `Moved ${words()} to ${cluster[1]}.`);
   }
 
   function update() {

@@ -72,7 +72,7 @@ function similarTo(rows) {
  * @returns {Promise<[number, string] | null>}
  */
 export async function askCluster(title, clusters, { label = "To cluster", button = "Move" } = {}) {
-  const field = h("select", { "aria-label": "Cluster" }, clusters.map(([cluster, name]) => h("option", { value: cluster }, name)));
+  const field = h("select", null, clusters.map(([cluster, name]) => h("option", { value: cluster }, name)));
   const answer = await ask(title, h("label", { class: "field" }, label, field), [["ok", button], ["", "Cancel"]]);
   return answer === "ok" ? clusters.find(([cluster]) => cluster === Number(field.value)) ?? null : null;
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...store import Artifact, MissingError, StoreError
+from ...store import MissingError, StoreError
 from ..curation.near_duplicates import COPIES
 from .damage import reading
 from .open_run import OpenRun
@@ -21,19 +21,13 @@ def kinds_looked_for(opened: OpenRun) -> list[CopyKind]:
 
 def spare_copies(opened: OpenRun, kind: CopyKind) -> np.ndarray:
     """The rows of all groups that are not the one to keep; MissingError without any groups."""
-    groups = _open_groups(opened, kind)
-    with reading(groups):
-        table = groups.table(groups.only_part, columns=["row", "kept"])
-    rows, is_kept = table.column("row").to_numpy(), table.column("kept").to_numpy()
+    rows, is_kept = _read_groups(opened, kind, "row", "kept")
     return rows[~is_kept]
 
 
 def find_kept(opened: OpenRun, kind: CopyKind, row: int) -> int | None:
     """The row that is kept in the place of a row; None for one that is spare to no other."""
-    groups = _open_groups(opened, kind)
-    with reading(groups):
-        table = groups.table(groups.only_part, columns=["group", "row", "kept"])
-    group, rows, is_kept = (table.column(name).to_numpy() for name in ("group", "row", "kept"))
+    group, rows, is_kept = _read_groups(opened, kind, "group", "row", "kept")
     own = group[(rows == row) & ~is_kept]
     return int(rows[is_kept & (group == own[0])][0]) if len(own) else None
 
@@ -45,10 +39,12 @@ def _is_readable(opened: OpenRun, kind: CopyKind) -> bool:
         return False
 
 
-def _open_groups(opened: OpenRun, kind: CopyKind) -> Artifact:
+def _read_groups(opened: OpenRun, kind: CopyKind, *columns: str) -> list[np.ndarray]:
     groups = opened.run.current(_SLOTS[kind])
     if groups is None:
         raise MissingError(
             f"nobody has looked for {kind} yet: run `cpp-pipe duplicates{_FLAGS[kind]}`"
         )
-    return groups
+    with reading(groups):
+        table = groups.table(groups.only_part, columns=list(columns))
+    return [table.column(name).to_numpy() for name in columns]

@@ -126,14 +126,19 @@ def test_names_follow_clusters_and_tags_follow_images_when_clusters_are_made_aga
     assert run.edits.edited().names == edited.names
 
 
+def add_images(store, folder):
+    """Imports the images of the store with forty more, and finds their clusters."""
+    rows = np.concatenate([groups(120, GROUPS, 0), groups(40, GROUPS, 5)])
+    keys = [f"a{i}" for i in range(160)]
+    np.savez(folder / "rows.npz", x=rows, key=keys, label=["g"] * 160)
+    succeed(store, "import", folder / "rows.npz", "--model", "ViT-B-32")
+    succeed(store, "assign", "--k", str(GROUPS))
+
+
 def test_decisions_survive_added_images(store, tmp_path):
     succeed(store, "edit", "exclude", "--key", "a3")
     succeed(store, "edit", "name", "1", "one")
-    rows = np.concatenate([groups(120, GROUPS, 0), groups(40, GROUPS, 5)])
-    keys = [f"a{i}" for i in range(160)]
-    np.savez(tmp_path / "rows.npz", x=rows, key=keys, label=["g"] * 160)
-    succeed(store, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
-    succeed(store, "assign", "--k", str(GROUPS))
+    add_images(store, tmp_path)
     edited = Run.open(Store(store)).edits.edited()
     assert len(edited.cluster) == 160
     assert edited.excluded.nonzero()[0].tolist() == [3]
@@ -295,11 +300,7 @@ def test_what_is_decided_about_all_images_of_a_cluster_stays_with_these_images(s
     edited = Run.open(Store(store)).edits.edited()
     assert edited.excluded.nonzero()[0].tolist() == chosen
     assert edited.tags["bad"].nonzero()[0].tolist() == chosen
-    rows = np.concatenate([groups(120, GROUPS, 0), groups(40, GROUPS, 5)])
-    keys = [f"a{i}" for i in range(160)]
-    np.savez(tmp_path / "rows.npz", x=rows, key=keys, label=["g"] * 160)
-    succeed(store, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
-    succeed(store, "assign", "--k", str(GROUPS))
+    add_images(store, tmp_path)
     edited = Run.open(Store(store)).edits.edited()
     assert edited.excluded.nonzero()[0].tolist() == chosen
     assert edited.open == []

@@ -23,7 +23,7 @@ export const QUEUES = {
   duplicates: { words: "Near-duplicates", why: "Images that are nearly another one, which is kept.", set: { only: "duplicates", order: "doubtful" }, copies: "duplicates" },
   labels: { words: "Against labels", why: "Images whose label is not the most frequent of their cluster.", set: { only: "against-labels", order: "doubtful" } },
   unnamed: { words: "Unnamed", why: "Clusters that nobody has named yet, the largest first." },
-  look: { words: "Needs a look", why: "Decisions that are not applied as a whole, or may not fit the clusters of now." },
+  look: { words: "Needs a look", why: "Decisions that are not applied as a whole, or may not fit the current clusters." },
 };
 
 /** Whether any image was reviewed and kept: else there is no such tag. */

@@ -307,7 +307,7 @@ async function decisionQueue({ cardOf, nameOf }) {
     waiting.push(...answer.decisions);
     total = answer.decisions.length ? answer.total : 0;
   }
-  /** Whether it says something of one cluster, which can be said again of the cluster of now. */
+  /** Whether it says something of one cluster, which can be said again of the current cluster. */
   const isOfCluster = (/** @type {any} */ each) => ["name", "note"].includes(each.op) && each.clusters.length === 1 && each.now.length === 1;
   return {
     total: () => waiting.length,

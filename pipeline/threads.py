@@ -2,7 +2,8 @@
 
 The threads of a matrix product wait for one another many times a second. By default OpenMP's spin
 while they wait, so beside other busy programs most of their time is lost: the demo took 378 s
-beside two busy processes, and 61 s with one thread.
+beside two busy processes, and 61 s with one thread. OpenBLAS with threads of its own, as NumPy and
+SciPy bring it, cannot wait otherwise, so it gets one.
 """
 
 import contextlib
@@ -16,8 +17,10 @@ from pathlib import Path, PurePosixPath
 
 _THREADS = "OMP_NUM_THREADS"
 """The user's choice for every library that computes; ours where the user made none."""
-_SLEEP_WHILE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Heeded by GNU's, LLVM's and Intel's OpenMP, but only while they are loaded."""
+_SPINNING = "OPENBLAS_NUM_THREADS"
+"""The user's choice for OpenBLAS; ours where the user made none."""
+_WHILE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", _SPINNING: "1"}
+"""Heeded by GNU's, LLVM's and Intel's OpenMP, and by OpenBLAS, but only while they are loaded."""
 _LEAST_SECONDS = 0.1
 """A shorter time says little: Linux counts the use of a processor in steps of 10 ms."""
 _BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
@@ -27,7 +30,7 @@ _OWN_CGROUPS = Path("/proc/self/cgroup")
 
 def begin() -> None:
     """Prepares this process and those that it starts; call it before NumPy or torch is imported."""
-    for name, value in _SLEEP_WHILE_WAITING.items():
+    for name, value in _WHILE_WAITING.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault(_THREADS, str(processors()))
     _LoadMeter.begin()
@@ -39,13 +42,18 @@ def processors() -> int:
     These are limited by its affinity, by the quota of its cgroup, and to one for each core, because
     a second thread of a core computes hardly more.
     """
-    named = os.environ.get(_THREADS, "").split(",")[0].strip()
-    if named.isdecimal() and int(named) > 0:
-        return int(named)
+    if named := _named(_THREADS):
+        return named
     import psutil
 
     limits = [len(_usable()), psutil.cpu_count(logical=False), cgroup_quota()]
     return max(1, int(min(limit for limit in limits if limit)))
+
+
+def _named(variable: str) -> int:
+    """The number of threads that a variable names; 0 where it names none."""
+    named = os.environ.get(variable, "").split(",")[0].strip()
+    return int(named) if named.isdecimal() else 0
 
 
 def free_processors() -> int:
@@ -72,7 +80,9 @@ def set_threads(count: int) -> None:
     import threadpoolctl
 
     os.environ[_THREADS] = str(count)
-    threadpoolctl.threadpool_limits(count)
+    for library in threadpoolctl.ThreadpoolController().lib_controllers:
+        spins = getattr(library, "threading_layer", "") == "pthreads"
+        library.set_num_threads(min(count, _named(_SPINNING) or 1) if spins else count)
     if "torch" in sys.modules:
         import torch
 

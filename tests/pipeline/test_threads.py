@@ -98,8 +98,12 @@ import json, os, sys
 from cpp_pipe.pipeline import threads
 threads.begin()
 import numpy, scipy.linalg, torch, faiss, threadpoolctl
-counts = lambda: sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
-counted = lambda: [torch.get_num_threads(), faiss.omp_get_max_threads(), *counts()]
+def counted():
+    found = {"spins": set(), "sleeps": {torch.get_num_threads(), faiss.omp_get_max_threads()}}
+    for pool in threadpoolctl.threadpool_info():
+        name = "spins" if pool.get("threading_layer") == "pthreads" else "sleeps"
+        found[name].add(pool["num_threads"])
+    return [sorted(found["sleeps"]), sorted(found["spins"])]
 found = [os.environ["OMP_WAIT_POLICY"], counted()]
 with threads.limited_to(1):
     found.append(counted())
@@ -110,10 +114,19 @@ print(json.dumps(found))
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="MKL takes no more threads than processors")
 @pytest.mark.parametrize(
-    ("given", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+    ("given", "policy", "spinning"),
+    [
+        ({}, "PASSIVE", 1),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE", 1),
+        ({"OPENBLAS_NUM_THREADS": "2"}, "PASSIVE", 2),
+    ],
 )
-def test_every_library_computes_with_that_number_and_waits_passively(given, policy):
-    environment = {name: value for name, value in os.environ.items() if "OMP_" not in name}
+def test_libraries_whose_threads_sleep_take_that_number_and_others_one(given, policy, spinning):
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if "OMP_" not in name and name != "OPENBLAS_NUM_THREADS"
+    }
     done = subprocess.run(
         [sys.executable, "-c", REPORT],
         env=environment | {"OMP_NUM_THREADS": "2", "OMP_DISPLAY_ENV": "TRUE"} | given,
@@ -121,7 +134,8 @@ def test_every_library_computes_with_that_number_and_waits_passively(given, poli
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout) == [policy, [2, 2, 2], [1, 1, 1], [2, 2, 2], "2"]
+    as_ever, one = [[2], [spinning]], [[1], [1]]
+    assert json.loads(done.stdout) == [policy, as_ever, one, as_ever, "2"]
     assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
     assert (
         f"OMP_WAIT_POLICY = '{'ACTIVE' if policy == 'PASSIVE' else 'PASSIVE'}'" not in done.stderr

@@ -132,11 +132,12 @@ def test_all_processes_share_a_named_device(name: str):
 
 
 def threads_of_all_libraries() -> int:
-    """The number of threads that every library computes with, loaded before or now."""
+    """The number of threads that every library computes with whose threads can sleep."""
     import threadpoolctl
     import torch
 
-    counts = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    pools = threadpoolctl.threadpool_info()
+    counts = {pool["num_threads"] for pool in pools if pool.get("threading_layer") != "pthreads"}
     (count,) = {*counts, torch.get_num_threads(), int(os.environ["OMP_NUM_THREADS"])}
     return count
 

@@ -67,7 +67,10 @@ def _measure(model: _Model, paths: list[Path], images: int, setup: Setup) -> Ite
     yield Figure(name=f"{what}, encoder", value=1 / seconds["encode"], unit="images/s")
     decoding = cores / seconds["decode"]
     yield Figure(
-        name=f"{what}, decoding", value=decoding, unit="images/s", note=f"{cores} cores, all busy"
+        name=f"{what}, decoding",
+        value=decoding,
+        unit="images/s",
+        note=f"processes or threads: {cores}",
     )
     some = paths[: max(2, math.ceil(limit * SECONDS / images))]
     best = 0.0

@@ -15,7 +15,7 @@ from .ten_million import PART_ROWS, Command
 ROWS = 10_000_000
 LEAST_ROWS = 200_000
 BYTES_A_ROW = 3_000
-"""On the disk: the made file, the embeddings, the features and the assignments; 2,600 measured."""
+"""On the disk: the made file, the embeddings, the features and the assignments."""
 MEMORY_A_ROW = 1_500
 """For pages of files that the next command reads again."""
 CPU_S_A_ROW = 250e-6

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,20 @@ from benchmarks.card_tests import marked_files
 from benchmarks.gpu import PARTS, run_part
 
 ROOT = Path(__file__).resolve().parents[2]
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 PLENTY = {"seconds": 1e6, "disk": 10**15, "memory": 10**15, "cores": 64}
+
+
+def called(*words: str) -> "subprocess.CompletedProcess[str]":
+    """The script, with this interpreter."""
+    environment = {**os.environ, "PYTHON": sys.executable, "WHEELS": "nowhere"}
+    return subprocess.run(
+        [ROOT / "benchmarks" / "gpu.sh", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_rows_are_as_many_as_time_disk_and_memory_allow():
@@ -24,14 +39,14 @@ def test_rows_are_as_many_as_time_disk_and_memory_allow():
     assert affordable_rows(ROWS, **{**PLENTY, "disk": 0}) == LEAST_ROWS
 
 
+@needs_bash
 def test_a_part_that_fails_is_told_and_does_not_stop_the_others(tmp_path):
     broken = tmp_path / "mnv2-clip"
     broken.mkdir()
     for suffix in (".json", ".safetensors"):
         (broken / "mnv2-clip").with_suffix(suffix).write_text("{}")
     words = ["--tiny", "--device", "cpu", "--parts", "embed,graphs", "--models", str(tmp_path)]
-    line = [sys.executable, "-m", "benchmarks.gpu", *words]
-    run = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    run = called(*words)
     last = json.loads(run.stdout.splitlines()[-1])
     assert run.returncode == 1, run.stderr
     assert list(last["failed"]) == ["embed"] and last["failed"]["embed"] in run.stdout
@@ -61,9 +76,9 @@ def test_the_wheels_are_the_versions_that_the_tests_ran_with():
     assert wheels and not set(wheels) - pinned
 
 
+@needs_bash
 @pytest.mark.parametrize("words", [["--device", "cpu"], ["--parts", "lunch", "--tiny"]])
 def test_what_cannot_run_is_refused_in_a_sentence(words):
-    line = [sys.executable, "-m", "benchmarks.gpu", *words]
-    run = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    run = called(*words)
     assert run.returncode == 1 and run.stdout == ""
     assert ("--tiny" if words[0] == "--device" else ", ".join(PARTS)) in run.stderr

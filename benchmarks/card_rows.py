@@ -23,6 +23,10 @@ CPU_S_A_ROW = 250e-6
 cores share."""
 FIXED_S = 90
 """Imports of each command, and `spectrum`, which works on a sample."""
+MOST_PROCESSES = 16
+"""That make parts; each holds libraries in memory, and some of the card."""
+ENOUGH_S = 15.0
+"""A command with less time is not begun."""
 FAISS_ROWS, LISTS = 1_000_000, 4096
 
 
@@ -40,7 +44,11 @@ def start_spectrum_assign(setup: Setup) -> Iterator[Figure]:
     if not setup.is_tiny:
         disk = shutil.disk_usage(setup.folder).free
         rows = affordable_rows(
-            ROWS, seconds=setup.seconds_left, disk=disk, memory=_free_memory(), cores=cores
+            ROWS,
+            seconds=setup.seconds_left,
+            disk=disk,
+            memory=_free_memory(),
+            cores=_workers(cores, setup),
         )
         part_rows = PART_ROWS
         note = "" if rows == ROWS else "what time, disk and memory allow"
@@ -60,13 +68,16 @@ def start_spectrum_assign(setup: Setup) -> Iterator[Figure]:
         ("spectrum, membership", ["--affinity", "membership", *on]),
         ("assign, membership", [*k, *on, *by]),
     ):
+        if setup.seconds_left < ENOUGH_S and not setup.is_tiny:
+            yield Figure(name=name, note="left out: no time was left")
+            continue
         step, _ = command.run(name.partition(",")[0], *words)
         note = f"{step.cpu_seconds:,.0f} s of CPU time, {step.peak_mib:,.0f} MiB"
         yield _figure(name, step.seconds, rows, note)
 
 
 def _workers(cores: int, setup: Setup) -> int:
-    return 2 if setup.is_tiny else max(1, min(8, cores // 2))
+    return 1 if setup.is_tiny else min(MOST_PROCESSES, cores)
 
 
 def _figure(name: str, seconds: float, rows: int, note: str = "") -> Figure:
@@ -82,13 +93,13 @@ def _free_memory() -> int:
 
 def search_library(setup: Setup) -> Iterator[Figure]:
     """Lists of an index by FAISS on the GPU, beside the CPU."""
-    import faiss
+    from cpp_pipe.stages.indexing.faiss_library import has_gpu, import_faiss
 
-    from cpp_pipe.stages.indexing.faiss_library import has_gpu
-
-    has = setup.is_gpu and has_gpu(faiss)
+    has = setup.is_gpu and has_gpu(import_faiss())
     if not has:
         yield Figure(name="FAISS on the GPU", note="left out: faiss-gpu is not installed")
+        if setup.is_gpu:
+            return
     rows, lists = (2_000, 16) if setup.is_tiny else (FAISS_ROWS, LISTS)
     write_embeddings(setup.folder, rows, min(rows, PART_ROWS), threads=len(os.sched_getaffinity(0)))
     sample = read_rows(setup.folder, rows).astype(np.float16)

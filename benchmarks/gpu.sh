@@ -16,7 +16,7 @@ if compgen -G "$wheels/*.whl" >/dev/null; then
   site=$(mktemp -d)
   trap 'rm -rf "$site"' EXIT
   "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
-    --disable-pip-version-check --target "$site" "$wheels"/*.whl
+    --disable-pip-version-check --root-user-action ignore --target "$site" "$wheels"/*.whl
 fi
 # typings/ shows the folders under the name that they are installed as. It must come before the
 # checkout, whose folder cpp_pipe is only a part of the package.

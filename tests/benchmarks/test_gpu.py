@@ -41,15 +41,12 @@ def test_rows_are_as_many_as_time_disk_and_memory_allow():
 
 @needs_bash
 def test_a_part_that_fails_is_told_and_does_not_stop_the_others(tmp_path):
-    broken = tmp_path / "mnv2-clip"
-    broken.mkdir()
-    for suffix in (".json", ".safetensors"):
-        (broken / "mnv2-clip").with_suffix(suffix).write_text("{}")
-    words = ["--tiny", "--device", "cpu", "--parts", "embed,graphs", "--models", str(tmp_path)]
-    run = called(*words)
+    words = ("--tiny", "--parts", "training,graphs", "--folder", str(tmp_path))
+    run = called(*words, "--device", "abacus")
     last = json.loads(run.stdout.splitlines()[-1])
     assert run.returncode == 1, run.stderr
-    assert list(last["failed"]) == ["embed"] and last["failed"]["embed"] in run.stdout
+    assert list(last["failed"]) == ["training"] and last["failed"]["training"] in run.stdout
+    assert "Error" in last["failed"]["training"] and "Traceback" in run.stderr
     assert "left out" in last["notes"]["graphs"]["steps as CUDA graphs"]
 
 

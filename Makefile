@@ -5,6 +5,7 @@
 #   make lint                        checks, and what the wheel holds
 #   make checks                      style, types, layers, scripts of the page
 #   make release                     sdist and wheel, checked, and the wheel run alone
+#   make gpu                         what needs a GPU, measured in eight minutes
 #   make docs                        the site of docs/, in build/site; a warning is an error
 #   make demo PYTHON=python3.12      with another interpreter; run `make clean` first
 
@@ -31,7 +32,7 @@ unexport PYTHONPATH PYTHONSAFEPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PI
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo test test-all chromium docs lint checks install style types layers script wheel release \
+.PHONY: demo test test-all gpu chromium docs lint checks install style types layers script wheel release \
   clean
 .NOTPARALLEL:
 
@@ -44,6 +45,10 @@ test: $(VENV)/.has-test chromium
 
 test-all: override ARGS += --slow
 test-all: test
+
+# In the environment of `make`, where it is there; with --device cpu --tiny in ARGS, a dry run.
+gpu:
+	PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.sh $(ARGS)
 
 # Tests of the page run in Debian's Chromium, which pip cannot install. In CI they fail without it.
 chromium:

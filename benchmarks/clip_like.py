@@ -5,6 +5,7 @@ length of 0.54, and the eigenvalues of what remains, of all rows and within clas
 `BETWEEN` and `WITHIN` here, within a third of each.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,11 +48,13 @@ def cluster_count(rows: int) -> int:
     return max(4, min(300, rows // 100))
 
 
-def write_embeddings(folder: Path, rows: int, part_rows: int, seed: int = 0) -> None:
+def write_embeddings(
+    folder: Path, rows: int, part_rows: int, seed: int = 0, threads: int = 1
+) -> None:
     """Writes `img_emb/img_emb_N.npy` of `part_rows` rows each, as clip-retrieval does.
 
     What was planted goes into `planted.npz`. A part of n rows does not depend on how many parts
-    follow, except by the sizes of clusters.
+    follow, except by the sizes of clusters. Any number of threads gives the same bytes.
     """
     (folder / "img_emb").mkdir(parents=True)
     clusters = cluster_count(rows)
@@ -61,16 +64,20 @@ def write_embeddings(folder: Path, rows: int, part_rows: int, seed: int = 0) -> 
     mean *= np.sqrt(MEAN_SQ) / np.linalg.norm(mean)
     groups = np.repeat(np.arange(clusters), group_sizes(clusters, rows, RATIO)).astype(np.int32)
     generator.shuffle(groups)
-    pairs = []
-    for number, start in enumerate(range(0, rows, part_rows)):
+
+    def write(number: int) -> np.ndarray:
+        start = number * part_rows
         own = np.random.default_rng([seed, 2, number])
         labels = groups[start : start + part_rows]
         x = _rows(labels, centres.astype(np.float32), mean.astype(np.float32), own)
         first, second = own.choice(len(x), 2 * (len(x) // COPIES_IN), replace=False).reshape(2, -1)
         _copy(x, first, second, own)
         labels[second] = labels[first]
-        pairs.append(np.stack([first, second]) + start)
         np.save(folder / "img_emb" / f"img_emb_{number:05d}.npy", x)
+        return np.stack([first, second]) + start
+
+    with ThreadPoolExecutor(threads) as pool:
+        pairs = list(pool.map(write, range(-(-rows // part_rows))))
     originals, copies = np.concatenate(pairs, axis=1)
     np.savez(folder / "planted.npz", groups=groups, originals=originals, copies=copies)
 

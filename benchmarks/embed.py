@@ -126,6 +126,7 @@ class Timer(Silent):
     def __init__(self) -> None:
         self.began = self.cpu_began = 0.0
         self.spent: Counter[str] = Counter()
+        self.counts: list[tuple[float, int]] = []
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Notes the start of the first count."""
@@ -135,8 +136,17 @@ class Timer(Silent):
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
-        """Adds up the time spent."""
+        """Adds up the time spent, and notes how many images are done by now."""
         self.spent.update(spent or {})
+        before = self.counts[-1][1] if self.counts else 0
+        self.counts.append((time.perf_counter(), before + done))
+
+    def steady_rate(self) -> float:
+        """Images a second from a fifth of the images to nine tenths, when all processes work."""
+        most = self.counts[-1][1]
+        inside = [each for each in self.counts if 0.2 * most <= each[1] <= 0.9 * most]
+        (first, before), (last, after) = (inside or self.counts)[0], (inside or self.counts)[-1]
+        return (after - before) / (last - first) if last > first else 0.0
 
 
 def cpu_seconds() -> float:
@@ -255,7 +265,9 @@ def command(bench: Bench, paths: Sequence[Path], workers: int) -> dict[str, Any]
         plan = replace(plan, runtime=replace(plan.runtime, progress=timer), say=lambda line: None)
         rows = plan.make("embeddings").rows
         measured = rates(rows, timer.began, timer.cpu_began)
-    return {**measured, "spent": dict(timer.spent), "peak_bytes": peak[0]}
+    steady = timer.steady_rate() or measured["per_second"]
+    spent = dict(timer.spent)
+    return {**measured, "steady_per_second": steady, "spent": spent, "peak_bytes": peak[0]}
 
 
 @contextmanager

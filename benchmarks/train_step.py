@@ -4,12 +4,12 @@
     python -m benchmarks.train_step --shapes 512x64x256 --steps 20
     python -m benchmarks.train_step --shapes "" --imagenet       # wants a GPU
 
-Whole steps run like in training, and wait for the device once at the end. Parts wait for the device
-after each, so their sum is the time without overlap. The forward pass of the loss includes most of
-the arithmetic of its gradients, because the conditional rate computes them in closed form with its
-value. The last column compares the arithmetic of the conditional rate on packed triangles and of
-the heads (6 operations per sample for each product and its two gradients) with the fastest plain
-product of float32 matrices on the same device.
+Whole steps run like in training, on rows that lie on the device, and wait for it once at the end.
+Parts wait for the device after each, so their sum is the time without overlap. The forward pass of
+the loss includes most of the arithmetic of its gradients, because the conditional rate computes
+them in closed form with its value. The last column compares the arithmetic of the conditional rate
+on packed triangles and of the heads (6 operations per sample for each product and its two
+gradients) with the fastest plain product of float32 matrices on the same device.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def planted_rows(n: int, d: int, *, chunk: int = 16_384) -> Tensor:
 
 
 class Training:
-    """Heads at the start of training, on rows that stay on the CPU."""
+    """Heads at the start of training; rows stay where they are, as in training."""
 
     def __init__(self, x: Tensor, recipe: TrainingConfig, device: torch.device) -> None:
         self.x, self.recipe, self.device = x, recipe, device
@@ -78,13 +78,21 @@ class Training:
         self.heads.start_from(*principal_directions(x[:16_384], recipe.features))
         self.heads.to(device).train()
         self.optimizer = build_optimizer(self.heads, recipe)
-        self.order = torch.randperm(len(x), generator=generator)
+        self.order = torch.randperm(len(x), generator=generator).to(x.device)
 
     def batch(self, number: int) -> Tensor:
         """The rows of a step, on the device."""
         size = self.recipe.batch
         start = number % (len(self.x) // size) * size
         return self.x[self.order[start : start + size]].to(self.device, torch.float32)
+
+    def columns(self, number: int) -> Tensor | None:
+        """The columns of a step, on the device; None for all."""
+        n, c = self.recipe.batch, self.recipe.columns
+        if not 0 < c < n:
+            return None
+        drawn = sampled_columns(n, c, torch.Generator().manual_seed(number))
+        return drawn.to(self.device, non_blocking=True)
 
     def whole(self, number: int) -> None:
         """One step like in training."""
@@ -94,17 +102,18 @@ class Training:
 
     def pieces(self, number: int) -> Iterator[str]:
         """The same step in parts; yields the name of each part when it is done."""
-        recipe, generator = self.recipe, torch.Generator().manual_seed(number)
-        batch = self.batch(number)
+        batch, columns = self.batch(number), self.columns(number)
         yield "data"
+        yield from self.pieces_of(batch, columns)
+
+    def pieces_of(self, batch: Tensor, columns: Tensor | None) -> Iterator[str]:
+        """A step on given rows and columns, in parts."""
+        recipe = self.recipe
         z, c = self.heads(batch)
         yield "heads"
         is_cpu = self.device.type == "cpu"
         pi = membership((c @ c.mT).abs(), eta=float(recipe.eta), check=is_cpu)  # like in training
         yield "sinkhorn"
-        columns = None
-        if 0 < recipe.columns < len(z):
-            columns = sampled_columns(len(z), recipe.columns, generator).to(self.device)
         rate = coding_rate(z, eps_sq=recipe.eps_sq)
         conditional = conditional_rate(z, pi, eps_sq=recipe.eps_sq, columns=columns)
         loss = recipe.gamma * conditional - rate + recipe.pi_reg / 2 * pi.square().sum()
@@ -304,11 +313,11 @@ def main() -> None:
     for shape in filter(None, flags.shapes.split(",")):
         h, p, batch = map(int, shape.split("x"))
         recipe = TrainingConfig(hidden=h, features=p, batch=batch, eta=ETA)
-        x = planted_rows(BATCHES * batch, EMBEDDING_SIZE)
+        x = planted_rows(BATCHES * batch, EMBEDDING_SIZE).to(device)
         figures["shapes"][shape] = bench.measure_shape(shape, x, recipe, flags.steps or 5)
     if flags.imagenet:
         recipe = imagenet()
-        x = planted_rows(IMAGENET_ROWS, IMAGENET_EMBEDDING_SIZE)
+        x = planted_rows(IMAGENET_ROWS, IMAGENET_EMBEDDING_SIZE).to(device)
         ways = bench.measure_shape("imagenet", x, recipe, flags.steps or 500)
         steps = recipe.epochs * (len(x) // recipe.batch)
         for way, measured in ways.items():

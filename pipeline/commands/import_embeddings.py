@@ -15,7 +15,7 @@ app = subcommands()
 
 
 @app.command(name="import")
-@takes("model_config", "max_skipped", *LONG, "config", "sets", *READING, begins=True)
+@takes("model_config", "max_skipped", "workers", *LONG, "config", "sets", *READING, begins=True)
 def import_(
     common: Common,
     paths: Annotated[list[Path], typer.Argument(help=".npz, .npy, or a clip-retrieval folder.")],

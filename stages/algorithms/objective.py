@@ -74,7 +74,8 @@ def terms(
     columns = None
     if 0 < objective.columns < len(z):
         assert generator is not None, "sampled columns need a generator"
-        columns = sampled_columns(len(z), objective.columns, generator).to(pi.device)
+        drawn = sampled_columns(len(z), objective.columns, generator)
+        columns = drawn.to(pi.device, non_blocking=True)  # else it waits for the device
     elif of > 1:
         columns = torch.arange(len(z), device=pi.device)
     weight = 1.0

@@ -171,13 +171,21 @@ class Trainer:
 
     def step(self) -> Terms:
         """Takes the next step; the terms stay on the device, so no step waits for it."""
-        batch = self._batch().to(self.device, torch.float32)
+        batch = self.next_batch()
         generator = _generator(self.config.seed, COLUMNS, self.step_number)
         out = train_step(
             self.heads, self.optimizer, batch, self.config, self.step_number, generator=generator
         )
         self.step_number += 1
         return out
+
+    def next_batch(self) -> Float[Tensor, "b d"]:
+        """This process' rows of the next step, on the device, float32."""
+        rows = self._batch()
+        if self.device.type == "cuda" and rows.device.type == "cpu":
+            rows = rows.pin_memory()
+        # From pinned memory, a GPU copies without waiting for the steps before.
+        return rows.to(self.device, non_blocking=True).float()
 
     def finish(self) -> Heads:
         """The heads with BatchNorm settled on all rows: call it before they project."""
@@ -231,10 +239,12 @@ class Trainer:
         epoch, place = divmod(self.step_number, self.steps_per_epoch)
         if self._order is None or self._order[0] != epoch:
             generator = _generator(self.config.seed, ORDER, epoch)
-            self._order = epoch, torch.randperm(len(self.x), generator=generator)
+            order = torch.randperm(len(self.x), generator=generator)
+            # Once an epoch: moving each step's numbers would wait for all steps before it.
+            self._order = epoch, order.to(self.x.device)
         mine = self.batch // self._size
         start = place * self.batch + self._rank * mine
-        return self._order[1][start : start + mine].to(self.x.device)
+        return self._order[1][start : start + mine]
 
 
 def _directions(

@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,18 @@ def embed_as(worker: str, alone: Path, store: Path) -> ForkServerProcess:
 def parts_there(store: Path) -> list[Path]:
     """The small files of all finished parts, the oldest first."""
     return sorted(store.rglob("*.part.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_two_processes_import_what_one_imports(tmp_path):
+    (tmp_path / "img_emb").mkdir()
+    for number in range(3):
+        rows = np.random.default_rng(number).standard_normal((20, 8), np.float32)
+        np.save(tmp_path / "img_emb" / f"img_emb_{number}.npy", rows)
+    for workers in ("1", "2"):
+        words = ("import", tmp_path, "--model", "ViT-B-32", "--workers", workers)
+        succeed(tmp_path / workers, *words)
+    one, two = (open_whole(tmp_path / workers) for workers in ("1", "2"))
+    assert one.rows == 60 and one.content == two.content
 
 
 # Who takes which part.

@@ -1,0 +1,81 @@
+"""The run of all that needs a card: its parts fail alone, and its sizes fit the machine."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.card_rows import LEAST_ROWS, ROWS, affordable_rows
+from benchmarks.card_tests import marked_files
+from benchmarks.gpu import PARTS, run_part
+
+ROOT = Path(__file__).resolve().parents[2]
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+PLENTY = {"seconds": 1e6, "disk": 10**15, "memory": 10**15, "cores": 64}
+
+
+def called(*words: str) -> "subprocess.CompletedProcess[str]":
+    """The script, with this interpreter."""
+    environment = {**os.environ, "PYTHON": sys.executable, "WHEELS": "nowhere"}
+    return subprocess.run(
+        [ROOT / "benchmarks" / "gpu.sh", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_rows_are_as_many_as_time_disk_and_memory_allow():
+    assert affordable_rows(ROWS, **PLENTY) == ROWS
+    for scarce in ({"seconds": 120.0}, {"disk": 10**10}, {"memory": 4 * 10**9}):
+        rows = affordable_rows(ROWS, **{**PLENTY, **scarce})
+        assert LEAST_ROWS <= rows < ROWS and rows % LEAST_ROWS == 0
+    assert affordable_rows(ROWS, **{**PLENTY, "disk": 0}) == LEAST_ROWS
+
+
+@needs_bash
+def test_a_part_that_fails_is_told_and_does_not_stop_the_others(tmp_path):
+    words = ("--tiny", "--parts", "training,graphs", "--folder", str(tmp_path))
+    run = called(*words, "--device", "abacus")
+    last = json.loads(run.stdout.splitlines()[-1])
+    assert run.returncode == 1, run.stderr
+    assert list(last["failed"]) == ["training"] and last["failed"]["training"] in run.stdout
+    assert "Error" in last["failed"]["training"] and "Traceback" in run.stderr
+    assert "left out" in last["notes"]["graphs"]["steps as CUDA graphs"]
+
+
+def test_a_part_over_its_time_is_ended(tmp_path, capsys):
+    flags = argparse.Namespace(
+        device="cpu", folder=tmp_path, models=tmp_path, tiny=True, logs=tmp_path / "logs"
+    )
+    outcome = run_part("training", flags, 0.2)
+    assert "over its time limit" in outcome.failure
+    assert outcome.failure in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+
+
+def test_every_test_that_needs_a_gpu_is_in_the_run():
+    found = marked_files()
+    assert "tests/stages/test_path_on_gpu.py" in found
+    assert "tests/stages/algorithms/test_gpu.py" in found
+
+
+def test_the_wheels_are_the_versions_that_the_tests_ran_with():
+    pinned = set((ROOT / "constraints.txt").read_text().split())
+    lines = (ROOT / "benchmarks" / "gpu_wheels.txt").read_text().splitlines()
+    wheels = [line.split()[0] for line in lines if not line.startswith("#")]
+    assert wheels and not set(wheels) - pinned
+
+
+@needs_bash
+@pytest.mark.parametrize("words", [["--device", "cpu"], ["--parts", "lunch", "--tiny"]])
+def test_what_cannot_run_is_refused_in_a_sentence(words):
+    run = called(*words)
+    assert run.returncode == 1 and run.stdout == ""
+    assert ("--tiny" if words[0] == "--device" else ", ".join(PARTS)) in run.stderr

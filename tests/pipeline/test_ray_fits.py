@@ -19,6 +19,7 @@ from cpp_pipe.store import Artifact
 from cpp_pipe.store.manifest import PART_SUFFIX
 
 from ..buckets import below, new_bucket, s3_server, use_server
+from ..forked import fork
 from ..waiting import wait_until
 from .cli import DIGITS, succeed
 
@@ -96,25 +97,23 @@ def both(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Both:
     write_digit_shards(folder / "shards", SHARDS)
     bucket = new_bucket()
     root = Store(bucket).root
-
-    def replace_a_node() -> None:
+    ray = ("--engine", "ray", "--address", nodes.cluster.address)
+    embed = ("embed", "--shards", str(folder / "shards"), *DIGITS, "--batch-size", "1")
+    with fork(*embed, *ray, "--store", bucket) as process:
         wait_until(lambda: sum(path.name.endswith(PART_SUFFIX) for path in below(root)) > 2)
         nodes.kill(list(nodes.caches)[1])
         nodes.add()
-
-    thread = threading.Thread(target=replace_a_node)
-    thread.start()
-    ray = ("--engine", "ray", "--address", nodes.cluster.address)
-    lines = make_all(bucket, folder / "shards", *ray)
-    thread.join()
-    make_all(folder / "disk", folder / "shards")
-    return Both(bucket, folder / "disk", lines)
+        code, _, errors = process.finish()
+    assert code == 0, errors
+    lines = make_rest(bucket, *ray)
+    succeed(folder / "disk", *embed)
+    make_rest(folder / "disk")
+    return Both(bucket, folder / "disk", errors + lines)
 
 
-def make_all(store: str | Path, shards: Path, *engine: str) -> str:
-    """Every command from shards to an index; what they reported."""
+def make_rest(store: str | Path, *engine: str) -> str:
+    """Every command from embeddings to an index; what they reported."""
     commands = (
-        ("embed", "--shards", str(shards), *DIGITS, "--batch-size", "1"),
         ("train", "--set", "train.features=16"),
         ("project",),
         ("spectrum", "--landmarks", "200"),

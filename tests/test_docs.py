@@ -269,7 +269,9 @@ def test_recipes_of_clusters_are_well_formed_and_run_the_same_commands():
         (container,) = pods["template"]["spec"]["containers"]
         volumes = {volume["name"] for volume in pods["template"]["spec"]["volumes"]}
         assert {mount["name"] for mount in container["volumeMounts"]} == volumes
-    names = [re.findall(r"cpp-pipe ([a-z-]+)", code) for code in (job["spec"]["entrypoint"], script)]
+    names = [
+        re.findall(r"cpp-pipe ([a-z-]+)", code) for code in (job["spec"]["entrypoint"], script)
+    ]
     assert names[0] == names[1]
     assert names[0][-1] == "index" and len(names[0]) == 7
 

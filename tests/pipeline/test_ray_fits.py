@@ -181,7 +181,7 @@ def test_a_killed_node_changes_no_sample(both: Both, nodes: Nodes):
 def test_tasks_have_the_names_of_their_work_on_the_dashboard(both: Both):
     import ray  # pyright: ignore[reportMissingImports]
 
-    names = {event["cat"].removeprefix("task::") for event in ray.timeline()}
+    names = {event["cat"].removeprefix("task::") for event in ray.timeline() or ()}
     assert {"embed", "project", "assign", "quantize", "index"} <= names
     assert {"draw embeddings", "draw features"} <= names
 

@@ -131,8 +131,8 @@ class _Reader(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815 - so the library calls it
 
-    def log_message(self, *values: object) -> None:
-        """Nothing is printed."""
+    def log_message(self, format: str, *values: object) -> None:  # noqa: A002
+        """Prints nothing."""
 
 
 @pytest.fixture

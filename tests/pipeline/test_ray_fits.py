@@ -17,6 +17,7 @@ from cpp_pipe.stages.rows.drawn_rows import gather_rows
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Artifact
 from cpp_pipe.store.manifest import PART_SUFFIX
+from cpp_pipe.store.paths import StorePath
 
 from ..buckets import below, new_bucket, s3_server, use_server
 from ..forked import fork
@@ -29,6 +30,8 @@ pytestmark = [
 ]
 
 SHARDS = 24
+_PATIENCE_SECONDS = 600
+"""A lease of a killed node lasts a minute, and a busy machine is slow."""
 
 ROWS = {("embeddings", "rows"), ("features", "z"), ("features", "c")}
 """Files that hold rows of vectors."""
@@ -100,15 +103,21 @@ def both(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Both:
     ray = ("--engine", "ray", "--address", nodes.cluster.address)
     embed = ("embed", "--shards", str(folder / "shards"), *DIGITS, "--batch-size", "1")
     with fork(*embed, *ray, "--store", bucket) as process:
-        wait_until(lambda: sum(path.name.endswith(PART_SUFFIX) for path in below(root)) > 2)
+        is_under_way = "three parts are embedded"
+        wait_until(lambda: count_parts(root) > 2, is_under_way, _PATIENCE_SECONDS)
         nodes.kill(list(nodes.caches)[1])
         nodes.add()
-        code, _, errors = process.finish()
+        code, _, errors = process.finish(_PATIENCE_SECONDS)
     assert code == 0, errors
     lines = make_rest(bucket, *ray)
     succeed(folder / "disk", *embed)
     make_rest(folder / "disk")
     return Both(bucket, folder / "disk", errors + lines)
+
+
+def count_parts(root: StorePath) -> int:
+    """How many parts are finished in a bucket."""
+    return sum(path.name.endswith(PART_SUFFIX) for path in below(root))
 
 
 def make_rest(store: str | Path, *engine: str) -> str:
@@ -166,7 +175,9 @@ def test_a_killed_node_changes_no_sample(both: Both, nodes: Nodes):
     node = nodes.add()
 
     def kill_it_at_work() -> None:
-        wait_until(lambda: any(nodes.caches[node].glob("files/*/*")))
+        wait_until(
+            lambda: any(nodes.caches[node].glob("files/*/*")), "it reads", _PATIENCE_SECONDS
+        )
         nodes.kill(node)
 
     thread = threading.Thread(target=kill_it_at_work)

@@ -26,8 +26,8 @@ from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.contract import Runtime
-from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.stages.rows.artifact_rows import gather
+from cpp_pipe.stages.rows.part_rows import join_features
 from cpp_pipe.store import Store
 
 from .measure import argument_parser, machine, parse_arguments

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..store import Artifact, PartRecord, Product, Recipe, Scratch
 from ..store.kinds import Kind
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Inputs = Mapping[str, Artifact]
 """The artifacts that a stage needs, by slot."""
@@ -111,6 +114,14 @@ class Silent:
         """Ignored."""
 
 
+class DrawRows(Protocol):
+    """Reads some rows of an artifact's vectors, wherever its parts can be read best."""
+
+    def __call__(self, artifact: Artifact, role: str, rows: "np.ndarray") -> "np.ndarray":
+        """The float16 rows of a role, by their ascending numbers over all parts."""
+        ...
+
+
 def _nothing_follows() -> bool:
     return False
 
@@ -143,6 +154,8 @@ class Runtime:
     allow_partial: bool = False
     """Whether shards may be missing or truncated."""
     progress: Progress = field(default_factory=Silent)
+    draw: DrawRows | None = None
+    """Reads the rows that a fit samples, on the machines of a cluster; None reads them here."""
     begin_next: Callable[[], bool] = _nothing_follows
     """Called by the `make` of a stage that overlaps its parts, once the next part may be begun
     beside this one. Says whether there is a next part."""

@@ -55,7 +55,7 @@ class FitQuantizer(Stage):
         from .indexing.quantizer import train
 
         source, factory = inputs[self.space], Factory.parse(self.factory)
-        rows = VectorRows(source)
+        rows = VectorRows(source, runtime.draw)
         wanted = require_memory(factory, source.rows, rows.width)
         held_out, sampled = self._draw(source.rows, factory)
         sample = rows.take(sampled)

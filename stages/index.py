@@ -76,7 +76,7 @@ class Index(Stage):
     ) -> Product:
         """Writes the index, and measures its recall at several search widths."""
         source = inputs[self.space]
-        path, rows = scratch.path("index"), VectorRows(source)
+        path, rows = scratch.path("index"), VectorRows(source, runtime.draw)
         if self.is_merged:
             self._merge(path, inputs, runtime)
             curve = self._measure(path, rows, *_held_out(inputs, self.space))

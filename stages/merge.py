@@ -64,7 +64,7 @@ class Merge(Stage):
         pieces, centroids = landmarks.cluster(min(self.finest, len(landmarks.values)))
         leaves = Partition(pieces, centroids, np.arange(len(centroids)))
         sample = choose_rows(total, self.rows, self.seed)
-        z, points = gather_features(inputs["features"], sample, landmarks)
+        z, points = gather_features(inputs["features"], sample, landmarks, draw=runtime.draw)
         labels = leaves.nearest(landmarks.place(points, centroids.shape[1]))
         moments = second_moments(torch.from_numpy(z), torch.from_numpy(labels), leaves.k)
         hierarchy = build_hierarchy(

@@ -68,10 +68,10 @@ class SelectK(Stage):
         landmarks = open_landmarks(inputs["spectrum"], runtime.device)
         self._check_grid(len(landmarks.values))
         sample = choose_rows(total, self.rows, self.seed)
-        z, points = gather_features(inputs["features"], sample, landmarks)
+        z, points = gather_features(inputs["features"], sample, landmarks, draw=runtime.draw)
         choice = choose(
             Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq),
-            gather_embeddings(inputs["embeddings"], sample),
+            gather_embeddings(inputs["embeddings"], sample, draw=runtime.draw),
             resamples=self.resamples,
             seed=self.seed,
             grid=self.grid,

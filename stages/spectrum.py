@@ -68,11 +68,11 @@ class Spectrum(Stage):
         if features.rows < 2:
             raise ConfigError(f"clustering needs at least 2 rows, got {features.rows}")
         runtime.progress.start("spectrum", 1, "spectrum")
-        rows, z, points = self._landmarks(features)
+        rows, z, points = self._landmarks(features, runtime)
         landmarks = fit_landmarks(
             points,
             z,
-            gather_embeddings(inputs["embeddings"], rows),
+            gather_embeddings(inputs["embeddings"], rows, draw=runtime.draw),
             affinity=self.affinity,
             k_max=self.eigenvectors(features.rows),
             clusterings=self.clusterings,
@@ -90,11 +90,13 @@ class Spectrum(Stage):
         }
         return Product(rows=len(rows), shared=facts)
 
-    def _landmarks(self, features: Artifact) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _landmarks(
+        self, features: Artifact, runtime: Runtime
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Row numbers over all parts, features and points of the landmarks."""
         from .algorithms.clustering.sampling import CANDIDATES, choose_landmarks, choose_rows
 
         candidates = choose_rows(features.rows, CANDIDATES * self.landmarks, self.seed)
-        z, points = gather_features(features, candidates)
+        z, points = gather_features(features, candidates, draw=runtime.draw)
         chosen = choose_landmarks(points, self.landmarks, self.seed)
         return candidates[chosen], z[chosen], points[chosen]

@@ -108,7 +108,7 @@ class Train(Stage, TrainingConfig):
         # Without epochs only some rows are read, so there is no need to hold all.
         is_streamed = self.epochs == 0 or 0 < self.buffer_rows < source.rows
         if is_streamed:
-            x = StreamedRows(source, self.buffer_rows, self.seed)
+            x = StreamedRows(source, self.buffer_rows, self.seed, runtime.draw)
         else:
             x = _move_if_it_fits(torch.from_numpy(gather(source)), torch.device(runtime.device))
         trainer = Trainer(x, self, torch.device(runtime.device), views)

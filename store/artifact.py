@@ -150,6 +150,10 @@ class Artifact:
         declared = KIND_FACTS[self.kind.name].widths
         return {role: width(self.facts) for role, width in declared.items()}
 
+    def width(self, role: str) -> int:
+        """The numbers in each row of a file of vectors."""
+        return self._widths[role]
+
     @cached_property
     def _ranges(self) -> Mapping[str, Mapping[str, Range]]:
         """By role and column, the least and the largest whole number."""

@@ -259,6 +259,23 @@ def test_commands_in_pages_exist_and_have_their_flags(path: Path, group):
         assert set(given) <= known, f"{name} {' '.join(words)}"
 
 
+def test_recipes_of_clusters_are_well_formed_and_run_the_same_commands():
+    blocks = list(fences((DOCS / "ray.md").read_text()))
+    (job,) = (extra("yaml").safe_load(code) for kind, code in blocks if kind == "yaml")
+    (script,) = (code for _, code in blocks if code.startswith("#!/bin/bash"))
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    cluster = job["spec"]["rayClusterSpec"]
+    for pods in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = pods["template"]["spec"]["containers"]
+        volumes = {volume["name"] for volume in pods["template"]["spec"]["volumes"]}
+        assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+    names = [
+        re.findall(r"cpp-pipe ([a-z-]+)", code) for code in (job["spec"]["entrypoint"], script)
+    ]
+    assert names[0] == names[1]
+    assert names[0][-1] == "index" and len(names[0]) == 7
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_settings_in_pages_exist(path: Path):
     for table, key in re.findall(r"--set (\w+)\.(\w+)=", path.read_text()):

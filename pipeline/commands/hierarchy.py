@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 
 from .app import subcommands
-from .options import MAKING, Common, open_plan, takes
+from .options import CLUSTER, MAKING, Common, open_plan, takes
 from .output import Column, print_next, print_table
 
 app = subcommands()
 
 
 @app.command()
-@takes(*MAKING)
+@takes(*CLUSTER, *MAKING)
 def hierarchy(
     common: Common,
     finest: Annotated[

@@ -146,7 +146,10 @@ class Common:
 MODEL = ("model", "pretrained", "model_config")
 """Which model embeds."""
 
-WORKERS = ("workers", "worker", "wait", "engine", "address")
+CLUSTER = ("engine", "address")
+"""Where the parts of an artifact are made, or the rows of a sample are drawn."""
+
+WORKERS = ("workers", "worker", "wait", *CLUSTER)
 """Who makes the parts of an artifact."""
 
 READING = ("run", "store")

@@ -11,7 +11,7 @@ from ..view.verdict import KVerdict, read_verdict
 from ..wording import counted
 from .app import subcommands
 from .flag_values import parse_numbers
-from .options import MAKING, Common, open_plan, takes
+from .options import CLUSTER, MAKING, Common, open_plan, takes
 from .output import command_line, print_line, print_next, print_text
 
 _BAR = 26
@@ -21,7 +21,7 @@ app = subcommands()
 
 
 @app.command(name="select-k")
-@takes(*MAKING)
+@takes(*CLUSTER, *MAKING)
 def select_k(
     common: Common,
     grid: Annotated[

@@ -6,14 +6,14 @@ import typer
 
 from ..wording import counted
 from .app import subcommands
-from .options import MAKING, Common, open_plan, takes
+from .options import CLUSTER, MAKING, Common, open_plan, takes
 from .output import print_next, print_text
 
 app = subcommands()
 
 
 @app.command()
-@takes(*MAKING)
+@takes(*CLUSTER, *MAKING)
 def spectrum(
     common: Common,
     landmarks: Annotated[

@@ -6,14 +6,14 @@ import typer
 
 from ..making.named_inputs import vocabulary_setting
 from .app import subcommands
-from .options import MAKING, Common, open_plan, takes
+from .options import CLUSTER, MAKING, Common, open_plan, takes
 from .output import print_line, print_next
 
 app = subcommands()
 
 
 @app.command()
-@takes(*MAKING)
+@takes(*CLUSTER, *MAKING)
 def train(
     common: Common,
     epochs: Annotated[

@@ -102,8 +102,11 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     if finished:
         there = f"{counted(len(parts), 'part')} {agreeing(len(parts), 'is', 'are')}"
         say(f"{stage.name}: {len(finished)} of {there} there already")
-    # A fit needs all rows at once, so it runs here.
-    engine = find_engine("local" if stage.is_fit else runtime.engine)
+    engine = find_engine(runtime.engine)
+    if stage.is_fit:
+        # Its sample is needed at once, so it is fitted here; where rows are read is another matter.
+        runtime = replace(runtime, draw=engine.drawer(runtime))
+        engine = find_engine("local")
     device = "none"
     if len(finished) < len(parts):
         device = fitting_device(stage, engine.find_device(runtime))

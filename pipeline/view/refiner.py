@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...stages.encoding.encoder import Encoder, load_encoder_of
-from ...stages.indexing.vectors import join_features
 from ...stages.project import load_heads, refine
+from ...stages.rows.part_rows import join_features
 from ...stages.views import GUIDE, encoders_needed, join_views, read_guide
 from ...store import Artifact, MissingError, Store
 from ...store.kinds import EMBEDDINGS, VIEWS, WORDS

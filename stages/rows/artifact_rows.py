@@ -1,7 +1,7 @@
-"""Rows of an artifact's vectors over all its parts: in one array, some of them, or in blocks."""
+"""Rows of an artifact's vectors over all its parts: in one array, or in blocks."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -35,11 +35,11 @@ def iterate(artifact: Artifact, role: str | None = None) -> Iterator[tuple[str, 
 
 def read_part(artifact: Artifact, part: str, role: str | None = None) -> np.ndarray:
     """The float16 rows (n, d) of one part."""
-    role = role or _own_role(artifact)
+    role = role or own_role(artifact)
     return artifact.embeddings(part) if role == EMBEDDING else artifact.array(part, role)
 
 
-def _own_role(artifact: Artifact) -> str:
+def own_role(artifact: Artifact) -> str:
     """The role of the rows that heads take: embeddings, or several views of each image."""
     return EMBEDDING if artifact.kind is EMBEDDINGS else "x"
 
@@ -71,17 +71,6 @@ def gather(
     return gathered
 
 
-def gather_rows(artifact: Artifact, role: str, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Some rows of an artifact, by their ascending row numbers over all parts."""
-    numbers = np.asarray(rows, np.int64)
-    blocks = []
-    for name, block in iterate(artifact, role):
-        start = artifact.starts[name]
-        inside = numbers[(numbers >= start) & (numbers < start + len(block))] - start
-        blocks.append(np.asarray(block[inside]))
-    return np.concatenate(blocks)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """Consecutive rows of one part, not read yet."""
@@ -102,7 +91,7 @@ def blocks_of(
     dictionary, where a block is a row group; no stage writes such files. StoreError where parts
     differ in width.
     """
-    role = role or _own_role(artifact)
+    role = role or own_role(artifact)
     cut = _cut_table if role == EMBEDDING else _cut_array
     file = "rows" if role == EMBEDDING else role
     artifact.fetch(file)

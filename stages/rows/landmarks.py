@@ -7,7 +7,9 @@ import numpy as np
 
 from ...store import Artifact, ConfigError, StoreError
 from ...store.paths import StorePath
-from .artifact_rows import EMBEDDING, gather_rows
+from ..contract import DrawRows
+from .artifact_rows import EMBEDDING
+from .drawn_rows import gather_rows
 from .merges import read_merges
 
 if TYPE_CHECKING:
@@ -77,7 +79,11 @@ def find_partition(spectrum: StorePath, k: int) -> "Partition":
 
 
 def gather_features(
-    features: Artifact, rows: np.ndarray, landmarks: "Landmarks | None" = None
+    features: Artifact,
+    rows: np.ndarray,
+    landmarks: "Landmarks | None" = None,
+    *,
+    draw: DrawRows | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, p) of some rows in float32, and the points by which these are clustered.
 
@@ -85,14 +91,16 @@ def gather_features(
     """
     from ..algorithms.clustering.landmarks import clustering_rows
 
-    z, c = (gather_rows(features, role, rows) for role in ("z", "c"))
+    z, c = ((draw or gather_rows)(features, role, rows) for role in ("z", "c"))
     points = clustering_rows(z, c) if landmarks is None else landmarks.points_of(z, c)
     return z.astype(np.float32), points
 
 
-def gather_embeddings(embeddings: Artifact, rows: np.ndarray) -> np.ndarray:
+def gather_embeddings(
+    embeddings: Artifact, rows: np.ndarray, *, draw: DrawRows | None = None
+) -> np.ndarray:
     """Embeddings (n, d) of some rows in float32."""
-    return gather_rows(embeddings, EMBEDDING, rows).astype(np.float32)
+    return (draw or gather_rows)(embeddings, EMBEDDING, rows).astype(np.float32)
 
 
 def cut_hierarchy(hierarchy: Artifact, level: int) -> "Partition":

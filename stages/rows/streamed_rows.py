@@ -1,6 +1,7 @@
 """Rows that do not fit into memory: in shuffled batches for training, or some at a time."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,9 @@ import numpy as np
 
 from ...store import Artifact, ConfigError
 from ...store.counting import counted
-from .artifact_rows import Block, blocks_of
+from ..contract import DrawRows
+from .artifact_rows import Block, blocks_of, own_role
+from .drawn_rows import gather_rows, width_of
 
 if TYPE_CHECKING:
     import torch
@@ -53,24 +56,34 @@ class StreamedRows:
     dtype: "torch.dtype"
     device: "torch.device"
 
-    def __init__(self, artifact: Artifact, buffer_rows: int, seed: int) -> None:
+    def __init__(
+        self, artifact: Artifact, buffer_rows: int, seed: int, draw: DrawRows | None = None
+    ) -> None:
         import torch
 
         self._artifact, self._buffer_rows, self._seed = artifact, buffer_rows, seed
-        width, self._blocks = blocks_of(artifact, most_rows=_ROWS_AT_ONCE)
-        self.shape = (artifact.rows, width)
+        self._draw = draw or gather_rows
+        self._role = own_role(artifact)
+        self.shape = (artifact.rows, width_of(artifact, self._role))
         self.dtype, self.device = torch.float16, torch.device("cpu")
         self._held: tuple[int, np.ndarray] | None = None
+
+    @cached_property
+    def _blocks(self) -> "list[Block]":
+        """All rows; a sample does not need them."""
+        return blocks_of(self._artifact, most_rows=_ROWS_AT_ONCE)[1]
 
     def __len__(self) -> int:
         """Number of rows."""
         return self.shape[0]
 
     def __getitem__(self, rows: "slice | torch.Tensor") -> "torch.Tensor":
-        """Consecutive rows, or rows by their ascending numbers; holds one block at a time."""
+        """Consecutive rows, of which it holds one block at a time, or rows by their numbers."""
         import torch
 
-        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows.numpy()
+        if not isinstance(rows, slice):
+            return torch.from_numpy(self._draw(self._artifact, self._role, rows.numpy()))
+        numbers = np.arange(*rows.indices(len(self)))
         starts = np.array([block.start for block in self._blocks])
         inside = np.searchsorted(starts, numbers, side="right") - 1
         out = np.empty((len(numbers), self.shape[1]), np.float16)

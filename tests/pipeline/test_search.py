@@ -19,7 +19,7 @@ from cpp_pipe.pipeline.commands.app import app
 from cpp_pipe.pipeline.view.keys import row_of_key
 from cpp_pipe.pipeline.view.query import Question, combine, examples
 from cpp_pipe.pipeline.view.searcher import Searcher
-from cpp_pipe.stages.indexing.vectors import join_features
+from cpp_pipe.stages.rows.part_rows import join_features
 from cpp_pipe.stages.sources.digits import digit_halves, digit_image
 from cpp_pipe.store import ConfigError, QueryError
 from cpp_pipe.store.kinds import KINDS

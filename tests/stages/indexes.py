@@ -10,8 +10,8 @@ from cpp_pipe.stages.contract import Runtime, Stage
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.stages.index import Index
 from cpp_pipe.stages.indexing.factory import Factory
-from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.stages.quantize import Quantize
+from cpp_pipe.stages.rows.part_rows import join_features
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 
 from ..store.stores import model_of

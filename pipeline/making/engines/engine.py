@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ....stages.contract import Inputs, Part, Runtime, Stage
+from ....stages.contract import DrawRows, Inputs, Part, Runtime, Stage
 from ....store import ConfigError, Draft
-from . import local, ray
+from . import local, ray, ray_cluster
 
 ENGINES = ("local", "ray")
 
@@ -26,12 +26,16 @@ class Engine(Protocol):
         """
         ...
 
+    def drawer(self, runtime: Runtime) -> DrawRows | None:
+        """What draws the rows that a fit samples; None where this process reads them."""
+        ...
+
 
 def find_engine(name: str) -> Engine:
     """The engine of a name; ConfigError if it is unknown or not installed."""
     if name == "local":
         return local
     if name == "ray":
-        ray.require()
+        ray_cluster.require()
         return ray
     raise ConfigError(f"--engine must be {' or '.join(ENGINES)}, got {name!r}")

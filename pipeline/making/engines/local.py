@@ -10,7 +10,7 @@ from dataclasses import replace
 from multiprocessing import active_children, get_context, parent_process
 from typing import TYPE_CHECKING
 
-from ....stages.contract import Inputs, Part, Runtime, Stage
+from ....stages.contract import DrawRows, Inputs, Part, Runtime, Stage
 from ....store import Draft, StoreError
 from ... import device, threads
 from ...wording import counted
@@ -51,6 +51,11 @@ def make_parts(
             return until_there(todo, maker.attempt_all, runtime)
     finally:
         give_back_freed_memory()
+
+
+def drawer(runtime: Runtime) -> DrawRows | None:
+    """None: the process that fits reads the rows of its sample."""
+    return None
 
 
 _worker: dict[str, PartMaker] = {}

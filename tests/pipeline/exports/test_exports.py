@@ -19,8 +19,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.exports.embedding_atlas import find_neighbours, project
-from cpp_pipe.stages.indexing.vectors import join_features
 from cpp_pipe.stages.rows.artifact_rows import gather
+from cpp_pipe.stages.rows.part_rows import join_features
 
 from ..cli import fail, succeed
 from ..curation.world import artifact

@@ -1,0 +1,172 @@
+"""What goes wrong with a bucket: clocks that differ, lost leases, answers that are cut short."""
+
+import http.client
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import fsspec
+import numpy as np
+import pytest
+
+from cpp_pipe.store import Artifact, Draft, PartRecord, Product, Scratch, Store, StoreError, leases
+from cpp_pipe.store.upkeep import verify
+
+from ..buckets import below
+from .stores import MODEL, parts_folder, publish, recipe
+
+# Clocks.
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the clock by which this process takes leases from now on, by seconds."""
+
+    def move(seconds: float) -> None:
+        clock = SimpleNamespace(time=lambda: time.time() + seconds, sleep=time.sleep)
+        monkeypatch.setattr(leases, "time", clock)
+
+    return move
+
+
+def make(draft: Draft, number: int) -> PartRecord:
+    """Makes a part whose files are all of one number."""
+
+    def write(scratch: Scratch) -> Product:
+        for role in ("z", "c"):
+            np.save(scratch.path(role), np.full((3, 2), number, np.float16))
+        return Product(rows=3, shared={"feature_size": 2, "model": MODEL})
+
+    return draft.make_part("a-00", write)
+
+
+@pytest.mark.parametrize("seconds", [-30, 30])
+def test_clocks_half_a_minute_apart_leave_a_lease_to_its_owner(bucket, set_clock, seconds):
+    draft = Store(bucket).draft(recipe(parts=("a-00",)))
+    with draft.claim("a-00", wait=False) as is_held:
+        assert is_held
+        set_clock(seconds)
+        with draft.claim("a-00", wait=False) as is_held:
+            assert not is_held
+
+
+@pytest.mark.parametrize("is_owner_first", [True, False])
+def test_writers_whose_clocks_are_far_apart_never_mix_their_files(
+    bucket, set_clock, is_owner_first
+):
+    store = Store(bucket)
+    draft = store.draft(recipe(parts=("a-00",)))
+    with draft.claim("a-00", wait=False) as is_held:
+        assert is_held
+        set_clock(600)
+        # To the other the lease has expired: it takes it over from an owner that lives.
+        with draft.claim("a-00", wait=False) as is_held:
+            assert is_held
+            records = [make(draft, number) for number in ((1, 2) if is_owner_first else (2,))]
+        set_clock(0)
+        if not is_owner_first:
+            records.append(make(draft, 1))
+    assert records[0] == records[1]
+    made = draft.publish({}, {})
+    number = 1 if is_owner_first else 2
+    assert (
+        made.array("a-00", "z").tolist() == made.array("a-00", "c").tolist() == [[number] * 2] * 3
+    )
+    assert list(verify(made)) == []
+    # Two files and the small file: those of the slower writer are gone.
+    assert len(below(parts_folder(store, draft))) == 3
+
+
+def test_a_lease_that_vanished_costs_work_and_mixes_nothing(bucket):
+    store = Store(bucket)
+    draft = store.draft(recipe(parts=("a-00",)))
+    with draft.claim("a-00", wait=False):
+        for path in below(draft.folder / "locks"):
+            path.unlink()
+        with draft.claim("a-00", wait=False) as is_held:
+            assert is_held
+            theirs = make(draft, 2)
+        assert make(draft, 1) == theirs
+    assert list(verify(draft.publish({}, {}))) == []
+    assert not below(draft.folder / "locks")
+
+
+# Answers.
+
+
+class _Reader(BaseHTTPRequestHandler):
+    """Passes requests that read on to a server, and cuts some of its answers short."""
+
+    protocol_version = "HTTP/1.1"
+    behind: ClassVar[str]
+    """The host and port of the server."""
+    left: ClassVar[int] = 0
+    """How many answers to requests for a NumPy file are still to be cut."""
+    is_declared: ClassVar[bool]
+    """Whether a cut answer says how long it is, so that nothing seems to be missing."""
+
+    def do_GET(self) -> None:
+        """Answers with the bytes of the server, or with their first half."""
+        connection = http.client.HTTPConnection(self.behind)
+        connection.request(self.command, self.path, headers=dict(self.headers))
+        answer = connection.getresponse()
+        content = answer.read()
+        whole = int(answer.getheader("Content-Length") or len(content))
+        is_file = urlsplit(self.path).path.endswith(".npy") and self.command == "GET"
+        is_cut = is_file and self.left > 0
+        type(self).left -= is_cut
+        sent = content[: len(content) // 2] if is_cut else content
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "connection", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(sent) if is_cut and self.is_declared else whole))
+        self.end_headers()
+        self.wfile.write(sent)
+        self.close_connection = is_cut
+
+    do_HEAD = do_GET  # noqa: N815 - so the library calls it
+
+    def log_message(self, format: str, *values: object) -> None:  # noqa: A002
+        """Prints nothing."""
+
+
+@pytest.fixture
+def cut(
+    bucket: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[int, bool], Artifact]]:
+    """Opens an artifact whose next so many answers are cut, with or without saying so."""
+    folder = publish(Store(bucket)).folder
+    _Reader.behind = urlsplit(server).netloc
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _Reader)
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
+    monkeypatch.setattr(fsspec.get_filesystem_class("s3"), "_cache", {})
+
+    def open_cut(count: int, is_declared: bool) -> Artifact:
+        _Reader.left, _Reader.is_declared = count, is_declared
+        return next(made for made in Store(bucket).artifacts() if made.folder == folder)
+
+    yield open_cut
+    proxy.shutdown()
+    proxy.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize("is_declared", [False, True])
+def test_an_answer_that_is_cut_short_is_never_taken_for_the_file(
+    cut, is_declared, tmp_path, monkeypatch
+):
+    # Another machine, with an empty cache.
+    monkeypatch.setenv("CPP_PIPE_CACHE", str(tmp_path / "other"))
+    artifact = cut(1000, is_declared)
+    with pytest.raises(StoreError, match=r"00\.[0-9a-f]{16}\.z\.npy.*run"):
+        artifact.array("a-00", "z")
+    assert [path for path in (tmp_path / "other" / "files").rglob("*") if path.is_file()] == []
+    # The same file is read once the server answers in full.
+    assert cut(0, is_declared).array("a-00", "z").tolist() == [[1, 1]] * 3

@@ -256,6 +256,8 @@ def _draw_lines(
     for number, (block, marks) in enumerate(zip(blocks, framed, strict=True)):
         if len(blocks) > 1:
             shift = side if number == 0 else 0  # the first image of the first block is the query
+            if number == 0:
+                figure.text(0, 1 - 0.15 / height, "image", fontsize=8.5, color=LIGHT["ink"])
             figure.text((left + shift) / _WIDTH, 1 - 0.15 / height, _HEADS[number],
                         fontsize=8.5, color=LIGHT["ink"])  # fmt: skip
         for line, images in enumerate(block):

@@ -88,6 +88,20 @@ def test_a_step_without_images_says_what_to_do(tmp_path):
         Run.create(tmp_path, progress="none").train()
 
 
+def test_what_is_not_made_yet_names_the_step_that_makes_it(run):
+    copy = Run.create(run.store, "early", progress="none")
+    copy.store.runs.update("early", versions={"embeddings": run.record.versions["embeddings"]})
+    early = Run.open(run.store, "early")
+    for ask, step in (
+        (early.clusters, "assign"),
+        (lambda: early.curve, "select-k"),
+        (lambda: early.to_numpy("features"), "project"),
+        (lambda: early.artifact("captions"), "caption"),
+    ):
+        with pytest.raises(MissingError, match=rf"yet: run `cpp-pipe {step} --run early --store "):
+            ask()
+
+
 def test_embeddings_made_elsewhere_are_imported(tmp_path):
     x = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)

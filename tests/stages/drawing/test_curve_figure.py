@@ -51,7 +51,7 @@ def test_the_curve_and_the_line_of_the_run_do_not_cross_the_name_of_the_chosen_k
         (words,) = [text for text in panel.texts if text.get_text() == f"k = {chosen}"]
         box: Bbox = words.get_window_extent(canvas.get_renderer())
     for line in panel.get_lines():
-        if len(line.get_xydata()) > 1:
-            path = line.get_path().transformed(line.get_transform())
+        path = line.get_path().transformed(line.get_transform())
+        if len(path) > 1:
             assert not path.intersects_bbox(box, filled=False), line
     assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1

@@ -147,7 +147,7 @@ def _tex_table(
     body = "\n".join(lines)
     return (
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{caption}}}\n"
+        f"\\caption{{{caption}}}\n\\smallskip\n"
         f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n"
         f"{' & '.join(head)} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
         "\\end{tabular}\n\\end{table}\n"

@@ -1,13 +1,13 @@
 """A run as Python sees it: its steps, what they made, and search."""
 
-import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from ..store import ConfigError, MissingError, RunRecord, Store
+from ..store import ConfigError, RunRecord, Store
 from ..store.paths import StorePath
+from .packages import require_package
 from .view.answer import open_searcher, search_run
 from .view.query import Question, describe_cuts, examples
 from .view.scores import read_score
@@ -184,20 +184,29 @@ class Run(WorkingRun):
         return pa.concat_tables(ImageTable.of(self, edits).tables(names))
 
     def to_pandas(self, *, vectors: bool = False, edits: str | None = None) -> Any:
-        """The same as a DataFrame of pandas, which must be installed."""
-        require_package("pandas", "DataFrame")
-        return self.to_arrow(vectors=vectors, edits=edits).to_pandas()
+        """The same as a DataFrame of pandas, which must be installed.
+
+        Whole numbers stay whole where some are missing: such columns are `Int64` or `Int32`.
+        """
+        from .exports.image_table import to_pandas
+
+        pandas = require_package("pandas", "DataFrame")
+        return to_pandas(self.to_arrow(vectors=vectors, edits=edits), pandas)
 
     def to_huggingface(self, folder: str | Path, *, edits: str | None = None) -> Any:
         """The images as a `datasets.Dataset`, whose labels are the clusters.
 
         `folder` is a new one: it gets Parquet files with the images, byte for byte, and a card.
+        Columns: `image`, `label`, `confidence`, `tags`, `caption`, `given_label` (that the image
+        came with), `key` and `shard`.
         """
         from .exports.huggingface import export_huggingface
         from .exports.image_table import ImageTable
         from .exports.labelled_images import LabelledImages
 
         datasets = require_package("datasets", "load_dataset")
+        if Path(folder).exists():
+            raise ConfigError(f"{folder} exists already: name a new folder, nothing is overwritten")
         self.require_current("assignments")
         images = LabelledImages.of(ImageTable.of(self, edits), self.record.sources)
         export_huggingface(images, Path(folder), _ROWS_PER_FILE)
@@ -246,23 +255,3 @@ def search(
 ) -> list[Hit]:
     """Searches a run: `search(text="a red car", n=5)`; see `Run.search` for the queries."""
     return Run.open(store, run).search(**query)
-
-
-def require_package(name: str, attribute: str) -> Any:
-    """An installed package that cpp-pipe itself does not need; MissingError where it is not.
-
-    Without its `attribute` it is something else of that name, such as a folder where Python runs.
-    """
-    try:
-        package = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or name
-        what = f"{name} is not" if missing == name else f"{missing}, which {name} needs, is not"
-        raise MissingError(f"{what} installed: pip install {missing}") from error
-    if not hasattr(package, attribute):
-        places = list(getattr(package, "__path__", ()))
-        raise MissingError(
-            f"{name} is not installed: pip install {name}; {places[0] if places else package} "
-            "only has its name"
-        )
-    return package

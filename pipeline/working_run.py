@@ -161,6 +161,8 @@ class WorkingRun(OpenedRun):
         if k is not None and level is not None:
             raise ConfigError("give either k, a number of clusters, or level, a hierarchy's cut")
         number = level if k is None else k
+        if isinstance(plain(number), int) and plain(number) < 1:
+            raise ConfigError(f"k must be at least 1, got {number}")
         values: dict[str, Any] = {}
         if number is not None:
             values["k"] = number if isinstance(number, str) else plain(number)

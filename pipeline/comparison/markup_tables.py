@@ -18,8 +18,21 @@ from .comparison import Comparison
 _TEX: Mapping[str, str] = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",
     "#": r"\#", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"{\char34}",
+    # After a line's end they would be its options.
+    "[": "{[}", "]": "{]}", "*": "{*}",
     "±": r"$\pm$", "ε": r"$\varepsilon$", "η": r"$\eta$", "γ": r"$\gamma$",
 }  # fmt: skip
+
+_LIGATURES = re.compile(r"(?<=-)(?=-)|(?<=[?!`])(?=`)|(?<=')(?=')|(?<=,)(?=,)")
+"""Between two letters that TeX would set as another one."""
+
+_UNKNOWN_TO_TEX = re.compile("[^ -~\u00a1-\u017e–—‘’“”†‡•…€™]|[«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų]")
+"""A letter that pdfLaTeX stops at, without further packages; each was tried."""
+
+_LETTER = r"""% Letters that pdfLaTeX lacks; LuaLaTeX and XeLaTeX set them in a font that has them.
+\providecommand{\unicodeletter}[2]{\ifdefined\Umathchar #2\else\texttt{U+#1}\fi}
+"""
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -49,11 +62,16 @@ def to_markdown(comparison: Comparison) -> str:
             for label, row in zip(labels, comparison.agreement, strict=True)
         ]
         blocks += [AGREEMENT, _md_table(["", *labels], agreement)]
-    return "\n\n".join([*blocks, *(f"{_md(note)}." for note in comparison.notes)]) + "\n"
+    return "\n\n".join([*blocks, *(f"{_md_start(note)}." for note in comparison.notes)]) + "\n"
 
 
 def _md(text: str) -> str:
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_|<>\[\]&~$#])", r"\\\1", " ".join(text.split()))
+
+
+def _md_start(text: str) -> str:
+    """Text that begins a paragraph, and no list."""
+    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", _md(text))
 
 
 def _md_cell(cell: Cell | None) -> str:
@@ -93,11 +111,20 @@ def to_latex(comparison: Comparison) -> str:
         ]
         numbers = [str(number) for number in range(1, len(labels) + 1)]
         tables.append(_tex_table(f"{AGREEMENT}.", ["", *numbers], agreement, first_rival))
-    return "% \\usepackage{booktabs}\n" + "\n".join(tables)
+    text = "\n".join(tables)
+    return "% \\usepackage{booktabs}\n" + (_LETTER if r"\unicodeletter{" in text else "") + text
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(letter, letter) for letter in text)
+    # A mark of TeX between the letters of a ligature is none of the text: it is escaped before.
+    pieces = _LIGATURES.split(" ".join(text.split()))
+    return "{}".join("".join(map(_tex_letter, piece)) for piece in pieces)
+
+
+def _tex_letter(letter: str) -> str:
+    if letter not in _TEX and _UNKNOWN_TO_TEX.match(letter):
+        return rf"\unicodeletter{{{ord(letter):04X}}}{{{letter}}}"
+    return _TEX.get(letter, letter)
 
 
 def _tex_title(column: Column) -> str:
@@ -120,7 +147,7 @@ def _tex_table(
     body = "\n".join(lines)
     return (
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{caption}}}\n"
+        f"\\caption{{{caption}}}\n\\smallskip\n"
         f"\\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}\n\\toprule\n"
         f"{' & '.join(head)} \\\\\n\\midrule\n{body}\n\\bottomrule\n"
         "\\end{tabular}\n\\end{table}\n"

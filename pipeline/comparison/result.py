@@ -10,6 +10,7 @@ from ...store.paths import StorePath
 from ..curation.files import whole_file
 from ..making.progress import open_progress
 from ..view.opened_run import OpenedRun
+from ..wording import counted
 from .comparison import Comparison
 from .markup_tables import to_latex, to_markdown
 from .page import scores_table, write_page
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ComparedRuns:
-    """Runs side by side; Jupyter shows their scores as a table."""
+    """Runs side by side; Jupyter shows their scores as a table, and `print` all tables."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
@@ -43,6 +44,13 @@ class ComparedRuns:
         """A row for each run and each fit of a rival."""
         return to_arrow(self.comparison)
 
+    def to_pandas(self) -> Any:
+        """The same as a DataFrame of pandas, which must be installed."""
+        from ..exports.image_table import to_pandas
+        from ..packages import require_package
+
+        return to_pandas(self.to_arrow(), require_package("pandas", "DataFrame"))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return self.comparison.to_json()
@@ -54,6 +62,17 @@ class ComparedRuns:
             raise ConfigError(f"the file must end in {', '.join(WRITERS)}, got {path}")
         with whole_file(path) as temporary:
             WRITERS[path.suffix.lower()](self, temporary)
+
+    def __repr__(self) -> str:
+        groups = self.comparison.groups
+        runs = sum(len(group.partitions) for group in groups if not group.is_rival)
+        rivals = sum(group.is_rival for group in groups)
+        beside = f", {counted(rivals, 'rival')}" if rivals else ""
+        images = counted(self.comparison.images, "image")
+        return f"<{counted(runs, 'run')}{beside} compared over {images}>"
+
+    def __str__(self) -> str:
+        return self.to_markdown()
 
     def _repr_html_(self) -> str:
         return scores_table(self.comparison)

@@ -69,8 +69,13 @@ def plan_sweep(
     for name, values in named.items():
         if not values:
             raise ConfigError(f"{name} has no value: name one or several")
-        parse_override(settings, f"{name}=")  # raises where there is no such table
-        if name.partition(".")[0] in _TAKEN:
+        table, _, key = name.partition(".")
+        if table not in settings.tables() or not key:
+            raise ConfigError(
+                f"{name!r} is no setting: name it TABLE.KEY, such as train.features; the tables "
+                f"are {', '.join(settings.tables())}"
+            )
+        if table in _TAKEN:
             raise ConfigError(
                 f"{name}: all runs of a sweep have the embeddings of one run, so [data] and "
                 "[embed] cannot differ: embed another run, and name both to `cpp-pipe compare`"

@@ -69,6 +69,7 @@ def _row(image: LabelledImage, names: FileNames) -> dict[str, object]:
         "confidence": image.confidence,
         "tags": image.tags,
         "caption": image.caption,
+        "given_label": image.given_label,
         "key": image.key,
         "shard": image.shard,
     }
@@ -85,6 +86,7 @@ def _schema(classes: list[str]) -> "pa.Schema":
         # Versions of datasets before 4 know no other form of a list.
         "tags": [text],
         "caption": text,
+        "given_label": text,
         "key": text,
         "shard": text,
     }
@@ -94,6 +96,7 @@ def _schema(classes: list[str]) -> "pa.Schema":
         "confidence": pa.float32(),
         "tags": pa.list_(pa.string()),
         "caption": pa.string(),
+        "given_label": pa.string(),
         "key": pa.string(),
         "shard": pa.string(),
     }
@@ -123,7 +126,8 @@ def _card(images: LabelledImages) -> str:
         "",
         f"{count} in {counted(len(images.classes), 'cluster')}, written by `cpp-pipe export",
         "huggingface`. `label` is the cluster, and `confidence` says how surely an image belongs",
-        "to it, from 0 to 1. `tags` are what people decided; `caption` came with the image.",
+        "to it, from 0 to 1. `tags` are what people decided; `caption` and `given_label` came with",
+        "the image.",
         "",
         "```python",
         "from datasets import load_dataset",

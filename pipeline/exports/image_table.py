@@ -171,3 +171,16 @@ def write_tables(path: Path, tables: "Iterator[pa.Table]", **options: Any) -> No
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)
+
+
+def to_pandas(table: "pa.Table", pandas: Any) -> Any:
+    """A table as a DataFrame, whose whole numbers stay whole where some of them are missing."""
+    import pyarrow as pa
+
+    frame = table.to_pandas()
+    types = {pa.int64(): pandas.Int64Dtype(), pa.int32(): pandas.Int32Dtype()}
+    for name in table.column_names:
+        column = table.column(name)
+        if column.type in types and column.null_count:
+            frame[name] = pandas.array(column.to_pylist(), dtype=types[column.type])
+    return frame

@@ -23,6 +23,10 @@ class Drawn:
     def __init__(self, figure: "Figure") -> None:
         self.figure = figure
 
+    def __repr__(self) -> str:
+        width, height = self.figure.get_size_inches()
+        return f"<figure of {width:.1f} by {height:.1f} inches: save('figure.pdf') writes it>"
+
     def save(self, path: str | Path) -> None:
         """Writes a file; its suffix says how: .svg, .pdf or .png."""
         path = Path(path)

@@ -1,7 +1,9 @@
 """Figures of a run for print: those of the paper, in the look of the report."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from ..view.opened_run import OpenedRun
 from .contents import Sample, Space, Tally
 from .counts import count, surest_and_doubtful
 from .figures import draw_heat_map, draw_heat_scale, draw_values
+from .fonts import choose_families, fit_text
 from .members import Members
 from .mosaics import Tiles
 from .neighbours import find_nearest
@@ -122,18 +125,24 @@ def require_figures(names: Sequence[str]) -> None:
 
 
 def _styled(draw: "Callable[[], Figure]") -> "Figure":
+    with _print_style():
+        return draw()
+
+
+@contextmanager
+def _print_style() -> Iterator[None]:
+    """The style of figures for print, while they are drawn and encoded."""
     import matplotlib
 
-    with matplotlib.rc_context({**STYLE, **_STYLE}):
-        return draw()
+    with matplotlib.rc_context({**STYLE, **_STYLE}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # choose_families says it
+        yield
 
 
 def encode_figure(figure: "Figure", suffix: str) -> bytes:
     """A figure as the bytes of a file: svg, pdf or png. Equal figures give equal bytes."""
-    import matplotlib
-
     buffer = io.BytesIO()
-    with matplotlib.rc_context({**STYLE, **_STYLE}):
+    with _print_style():
         figure.savefig(buffer, format=suffix, dpi=_DOTS_PER_INCH, metadata={**_METADATA[suffix]})
     return buffer.getvalue()
 
@@ -181,12 +190,10 @@ def _draw_clusters(source: _Source, progress: Progress) -> "Figure":
     filled = [cluster for cluster in source.tally.largest_first if source.tally.sizes[cluster]]
     chosen = surest_and_doubtful(source.members.parts(), filled[:_CLUSTERS], _IMAGES, 0)
     rows = [surest for surest, _ in chosen.values()]
-    titles = [
-        f"{source.names.get(cluster, f'cluster {cluster}')} ({source.tally.sizes[cluster]:,})"
-        for cluster in chosen
-    ]
+    titles = [source.names.get(cluster, f"cluster {cluster}") for cluster in chosen]
+    sizes = [f" ({source.tally.sizes[cluster]:,})" for cluster in chosen]
     tiles = _read_tiles(source.run, rows, progress)
-    return _draw_lines(titles, [tiles], [None], _IMAGES)
+    return _draw_lines(titles, [tiles], [None], _IMAGES, sizes)
 
 
 def _draw_neighbours(source: _Source, progress: Progress) -> "Figure":
@@ -232,25 +239,35 @@ def _draw_lines(
     blocks: "Sequence[Sequence[Sequence[Image.Image | None]]]",
     framed: Sequence[np.ndarray | None],
     most: int,
+    tails: Sequence[str] = (),
 ) -> "Figure":
-    """A line of images below each title, in one block or in two beside each other."""
+    """A line of images below each title, in one block or in two beside each other.
+
+    A title that is too wide is cut before its tail.
+    """
     from matplotlib.figure import Figure
 
     across = sum(max(map(len, block)) for block in blocks) + 0.4 * (len(blocks) - 1)
     side = _WIDTH / max(across, most)
     height = len(titles) * (side + 0.22) + (0.22 if len(blocks) > 1 else 0)
     figure = Figure(figsize=(_WIDTH, height))
+    families = choose_families(titles)
     left = 0.0
     for number, (block, marks) in enumerate(zip(blocks, framed, strict=True)):
         if len(blocks) > 1:
             shift = side if number == 0 else 0  # the first image of the first block is the query
+            if number == 0:
+                figure.text(0, 1 - 0.15 / height, "image", fontsize=8.5, color=LIGHT["ink"])
             figure.text((left + shift) / _WIDTH, 1 - 0.15 / height, _HEADS[number],
                         fontsize=8.5, color=LIGHT["ink"])  # fmt: skip
         for line, images in enumerate(block):
             top = height - (0.22 if len(blocks) > 1 else 0) - line * (side + 0.22)
             if number == 0:
                 place = 0, (top - 0.16) / height
-                figure.text(*place, titles[line], fontsize=8, fontweight="bold", parse_math=False)
+                title = figure.text(
+                    *place, "", fontsize=8, fontweight="bold", fontfamily=families, parse_math=False
+                )
+                fit_text(title, titles[line], tails[line] if tails else "")
             for place, image in enumerate(images):
                 box = (left + place * side, top - 0.21 - side, 0.96 * side, 0.96 * side)
                 panel = figure.add_axes(

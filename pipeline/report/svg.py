@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ def draw_svg(name: str, alt: str, draw: "Callable[..., Figure]", *args: Any) -> 
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context({**STYLE}):
+    with matplotlib.rc_context({**STYLE}), warnings.catch_warnings():
+        # Text stays text, and a browser has fonts for letters that matplotlib's lacks.
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         figure = draw(*args)
         no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)

@@ -19,7 +19,7 @@ from ..held import Held
 from ..making.sources import model_files
 from .images import open_row
 from .refiner import Refiner
-from .stale import name_slot, renewing
+from .stale import making, name_slot, renewing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -71,7 +71,7 @@ class OpenedRun:
         if artifact is None:
             raise MissingError(
                 f"run {self.record.name!r} of the store {self.store.root} has no {slot} yet: "
-                "`cpp-pipe status` shows what there is"
+                f"run `{self.command(*making(slot))}`"
             )
         return artifact
 

@@ -52,11 +52,17 @@ def name_slot(slot: str) -> str:
     return (_NAMES.get(slot) or _NAMES[kind])[0].format(space=space)
 
 
+def making(slot: str) -> list[str]:
+    """The words of the command that makes what a slot holds; of `status` where none is known."""
+    kind, space = split_slot(slot)
+    _, command = _NAMES.get(slot) or _NAMES.get(kind) or ("", "status")
+    return [word.format(space=space) for word in command.split()]
+
+
 def renewing(slot: str, artifact: Artifact) -> list[str]:
     """The words of the command that makes what a slot holds again."""
-    kind, space = split_slot(slot)
-    command = (_NAMES.get(slot) or _NAMES[kind])[1]
-    words = [word.format(space=space) for word in command.split()]
+    words = making(slot)
+    kind, _ = split_slot(slot)
     if kind == SCORES.name:
         return [*words, *_flags_of_scores(artifact)]
     for name, (flag, default) in _FLAGS.get(slot, {}).items():

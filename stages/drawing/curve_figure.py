@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _DOTS_PER_INCH = 200
 
+_SHIFT = {"left": 5, "center": 0, "right": -5}
+"""Points from a mark to the words below it, by their alignment."""
+
 
 def write_curve(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     """Writes a PNG of the columns of a k_curve.
@@ -38,7 +41,7 @@ def draw_curve(curve: KCurve, used: int) -> "Figure":
     figure, column = panels(2, (3, 1)) if has_votes else panels()
     panel = column[0]
     ks = [point.k for point in curve.points]
-    _draw_lengths(panel, curve)
+    _draw_lengths(panel, curve, used)
     if used != curve.chosen.k and min(ks) <= used <= max(ks):
         _mark_used(panel, curve, used)
     panel.set_ylabel("nats above the shortest")
@@ -53,7 +56,7 @@ def draw_curve(curve: KCurve, used: int) -> "Figure":
     return figure
 
 
-def _draw_lengths(panel: "Axes", curve: KCurve) -> None:
+def _draw_lengths(panel: "Axes", curve: KCurve, used: int) -> None:
     ks = [point.k for point in curve.points]
     least = min(point.nats for point in curve.points)
     is_as_good = [point.is_as_good for point in curve.points]
@@ -74,16 +77,35 @@ def _draw_lengths(panel: "Axes", curve: KCurve) -> None:
     chosen = curve.chosen
     place = chosen.k, chosen.nats - least
     panel.plot(*place, "o", color=LIGHT["orange"], markersize=7, zorder=5)
+    side = _free_side(curve, used)
     panel.annotate(
         f"k = {chosen.k}",
         place,
-        xytext=(0, -8),
+        xytext=(_SHIFT[side], -8),
         textcoords="offset points",
         color=LIGHT["orange"],
-        ha="left" if chosen.k == min(ks) else "center",
+        ha=side,
         va="top",
         fontweight="bold",
     )
+
+
+def _free_side(curve: KCurve, used: int) -> str:
+    """How words below the chosen point are aligned, so that no line crosses them.
+
+    The curve comes from below on one side or on none; on the other the run may have its line.
+    """
+    nats = {point.k: point.nats for point in curve.points}
+    ks = sorted(nats)
+    place = ks.index(curve.chosen.k)
+    below = [nats[k] < curve.chosen.nats for k in ks]
+    if place > 0 and below[place - 1]:
+        return "left"
+    if place + 1 < len(ks) and below[place + 1]:
+        return "right"
+    if used != curve.chosen.k:
+        return "right" if used > curve.chosen.k and place > 0 else "left"
+    return "left" if place == 0 else "center"
 
 
 def _mark_used(panel: "Axes", curve: KCurve, used: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.run import require_package
+from cpp_pipe.pipeline.packages import require_package
 from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
 
 from .cli import DIGITS, SMALL, embed, succeed
@@ -88,6 +88,20 @@ def test_a_step_without_images_says_what_to_do(tmp_path):
         Run.create(tmp_path, progress="none").train()
 
 
+def test_what_is_not_made_yet_names_the_step_that_makes_it(run):
+    copy = Run.create(run.store, "early", progress="none")
+    copy.store.runs.update("early", versions={"embeddings": run.record.versions["embeddings"]})
+    early = Run.open(run.store, "early")
+    for ask, step in (
+        (early.clusters, "assign"),
+        (lambda: early.curve, "select-k"),
+        (lambda: early.to_numpy("features"), "project"),
+        (lambda: early.artifact("captions"), "caption"),
+    ):
+        with pytest.raises(MissingError, match=rf"yet: run `cpp-pipe {step} --run early --store "):
+            ask()
+
+
 def test_embeddings_made_elsewhere_are_imported(tmp_path):
     x = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
@@ -132,6 +146,8 @@ def test_a_cluster_stays_what_it_was_after_another_clustering(run):
 def test_numbers_of_numpy_are_numbers(run):
     again = run.assign(k=np.int64(6))
     assert again.settings.assign.k == 6
+    with pytest.raises(ConfigError, match="k must be at least 1, got 0"):
+        run.assign(0)
     with pytest.raises(ConfigError, match="k must be"):
         run.assign(k=np.array([2, 2]))
 
@@ -236,6 +252,7 @@ def test_curves_and_figures_show_themselves_and_are_saved(run, tmp_path):
         assert data["image/png"].startswith(b"\x89PNG") and metadata["image/png"]["width"] == 640
         drawn.save(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 1000
+    assert repr(run.curve.drawn) == "<figure of 4.6 by 3.0 inches: save('figure.pdf') writes it>"
     with pytest.raises(ConfigError, match=r"must end in \.svg, \.pdf, \.png"):
         run.curve.save(tmp_path / "curve.eps")
 

@@ -193,6 +193,8 @@ def test_python_gives_the_same_comparison(store):
     assert compared.to_json() == read_json(store, "all", "half")
     assert compared.to_arrow().column("run").to_pylist() == ["all", "half"]
     assert "<table>" in compared._repr_html_()
+    assert repr(compared) == "<2 runs compared over 160 images>"
+    assert str(compared) == compared.to_markdown()
 
 
 def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):

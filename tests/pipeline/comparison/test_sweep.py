@@ -306,3 +306,9 @@ def test_runs_that_the_pages_name_are_those_that_their_sweeps_make(page, run):
     text = (DOCS / page).read_text(encoding="utf-8")
     named = set(re.findall(rf"\b{run}_[\w.-]+\w", text))
     assert named and named <= _documented_runs(text)
+
+
+def test_a_setting_without_its_table_is_refused_with_the_form_of_its_name(store):
+    for name in ("features", "trains.features", "train."):
+        with pytest.raises(ConfigError, match=rf"{name!r} is no setting: name it TABLE.KEY"):
+            Run.open(store, "all").sweep({name: [8, 16]}, k=4)

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.report.fonts import choose_families
 from cpp_pipe.pipeline.report.print_figures import (
     FIGURES,
     _draw_lines,  # pyright: ignore[reportPrivateUsage]
+    _styled,  # pyright: ignore[reportPrivateUsage]
     draw_figures,
     encode_figure,
 )
@@ -150,3 +155,39 @@ def test_the_curve_of_the_stage_is_the_curve_of_the_report(store):
     curve = run.artifact("k_curve")
     with Image.open(curve.path(curve.only_part, "picture")) as image:
         assert image.size == (920, 600), "4.6 by 3 inches"
+
+
+LONG = "a very long caption of a photograph that somebody wrote, " * 4
+
+
+@pytest.mark.parametrize(("tails", "end"), [((), "…"), ((" (1,234)",), "… (1,234)")])
+def test_a_title_is_no_wider_than_the_figure(tails, end):
+    figure = _draw_lines([LONG], [[[Image.new("RGB", (8, 8))]]], [None], 8, tails)
+    (title,) = figure.texts
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    width = title.get_window_extent(renderer).x1 / figure.bbox.x1
+    assert 0.97 < width <= 1 and title.get_text().endswith(end)
+    assert LONG.startswith(title.get_text().removesuffix(end))
+
+
+def test_letters_that_our_font_lacks_are_taken_from_a_font_that_has_them(caplog):
+    own = set(FT2Font(findfont("DejaVu Sans")).get_charmap())
+    # Among the fonts that come with matplotlib.
+    letters = sorted(set(FT2Font(findfont("STIXGeneral")).get_charmap()) - own)
+    words = f"a {chr(letters[0])}"
+    families = choose_families([words])
+    assert families[0] == "DejaVu Sans" and len(families) == 2 and not caplog.messages
+    assert choose_families(["plain"]) == ["DejaVu Sans"]
+    figure = _draw_lines([words], [[[Image.new("RGB", (8, 8))]]], [None], 8)
+    assert figure.texts[0].get_fontfamily() == families
+    # Warnings are errors here: no letter is missing.
+    assert FigureCanvasAgg(figure).get_renderer() and encode_figure(figure, "pdf")
+
+
+def test_letters_of_no_font_are_named(caplog):
+    unassigned = chr(0x1FFFD)
+    title = f"a {unassigned} \N{LINEAR B SYLLABLE B008 A}"
+    tile = Image.new("RGB", (8, 8))
+    figure = _styled(lambda: _draw_lines([title], [[[tile]]], [None], 8))
+    assert encode_figure(figure, "png")
+    assert "no font here has the letters" in caplog.text and "install a font" in caplog.text

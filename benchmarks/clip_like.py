@@ -47,14 +47,16 @@ def cluster_count(rows: int) -> int:
     return max(4, min(300, rows // 100))
 
 
-def write_embeddings(folder: Path, rows: int, part_rows: int, seed: int = 0) -> None:
+def write_embeddings(
+    folder: Path, rows: int, part_rows: int, seed: int = 0, clusters: int = 0
+) -> None:
     """Writes `img_emb/img_emb_N.npy` of `part_rows` rows each, as clip-retrieval does.
 
-    What was planted goes into `planted.npz`. A part of n rows does not depend on how many parts
-    follow, except by the sizes of clusters.
+    What was planted goes into `planted.npz`: so many clusters, or `cluster_count` for 0. A part of
+    n rows does not depend on how many parts follow, except by the sizes of clusters.
     """
     (folder / "img_emb").mkdir(parents=True)
-    clusters = cluster_count(rows)
+    clusters = clusters or cluster_count(rows)
     generator = np.random.default_rng([seed, 1])
     centres = generator.standard_normal((clusters, WIDTH)) * np.sqrt(BETWEEN / BETWEEN.sum())
     mean = generator.standard_normal(WIDTH)

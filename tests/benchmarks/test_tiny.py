@@ -13,7 +13,8 @@ import pytest
 import benchmarks
 
 LIBRARIES = {
-    "clip_like", "made_copies", "measure", "ours", "plain_ways", "planted", "rules", "serve_store",
+    "answers", "clip_like", "growth", "made_copies", "measure", "ours", "plain_ways", "planted",
+    "rules", "serve_store",
 }  # fmt: skip
 """Modules of the folder that benchmarks import; all others are benchmarks."""
 

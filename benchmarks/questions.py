@@ -4,13 +4,13 @@
     python -m benchmarks.questions --question balance --set hidden=256      # γ, the training's
     python -m benchmarks.questions --question fine          # breeds against unlike classes
     python -m benchmarks.questions --question starts --seeds 10
-    python -m benchmarks.questions --question growth --seeds 3 --keep growth --rows 1000,10000
+    python -m benchmarks.questions --question growth --seeds 3 --keep growth
 
 Sets and models are those in ../shared; nothing was tuned on these figures. Clusters are made at the
-true k by default settings, except what the question varies; `--set` changes training. A cell is the
-mean ± the standard deviation over seeds; the last line has every seed. `growth` takes the rows of
-made embeddings or of `--source`, times the commands, and keeps in the folder `--keep` what it has
-measured: sizes can be run one by one.
+true k by default settings, with the consensus that `auto` takes on photographs, except for what the
+question varies; `--set` changes training. A cell is the mean ± the standard deviation over seeds;
+the last line has every seed. `growth` takes the rows of made embeddings or of `--source`, times the
+commands, and keeps in the folder `--keep` what it has measured: an interrupted run continues.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def rows_of(question: str, flags: argparse.Namespace) -> Iterator[Row]:
     if question == "growth":
         with contextlib.ExitStack() as held:
             temporary = tempfile.TemporaryDirectory(prefix="cpp-pipe-growth-")
-            folder = flags.keep or Path(held.enter_context(temporary)) / "pile"
+            folder = flags.keep or Path(held.enter_context(temporary))
             yield from growth(folder, flags.rows, flags.seeds, flags.source)
         return
     asked = answers.tiny() if flags.tiny else Asked(settings=parse_settings(flags.set))

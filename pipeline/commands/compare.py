@@ -28,7 +28,10 @@ LabelsFlag = Annotated[
 ]
 RivalsFlag = Annotated[
     bool,
-    typer.Option("--rivals", help="Add k-means, Ward, spectral and HDBSCAN of the embeddings."),
+    typer.Option(
+        "--rivals",
+        help="Add k-means, Ward, spectral, HDBSCAN, and UMAP+HDBSCAN and EVoC where installed.",
+    ),
 ]
 OutsFlag = Annotated[
     list[Path] | None,

@@ -8,9 +8,8 @@ Every method gets the same embeddings and the true number of clusters, and no la
 cpp-pipe's default settings on every set. `whitened_kmeans` and `whitened_ward` are baselines on our
 start; `untrained` is our pipeline from principal directions, without whitening and training. More
 methods run when named: `reference`, the paper's recipe; `hierarchy`, ours with its finest clusters
-merged; `hdbscan`, `umap_hdbscan` and `evoc`, which find their own k and call some rows noise. With
-k unknown, ours uses the k of `select-k`. `ece` is the expected calibration error: the mean distance
-of confidence and accuracy over tenths of the rows.
+merged. With k unknown, ours uses the k of `select-k`. `ece` is the expected calibration error: the
+mean distance of confidence and accuracy over tenths of the rows.
 """
 
 import json
@@ -24,7 +23,6 @@ import numpy as np
 import torch
 from sklearn.cluster import AgglomerativeClustering, KMeans, SpectralClustering
 
-from cpp_pipe.pipeline.comparison.rivals import RIVALS
 from cpp_pipe.stages.algorithms import metrics
 from cpp_pipe.stages.algorithms.clustering import spectral
 from cpp_pipe.stages.algorithms.clustering.landmarks import RESTARTS, Partition
@@ -131,22 +129,6 @@ def hierarchy(x: np.ndarray, k: int, seed: int) -> Labels:
     return fitted.assign(fitted.levels().cut(k))[0]
 
 
-FINDING_K = {name.lower().replace("+", "_"): name for name in ("HDBSCAN", "UMAP+HDBSCAN", "EVoC")}
-"""Methods that find k: rivals of `cpp-pipe compare`, by their names here."""
-
-
-def _rival(name: str) -> Method:
-    """A rival on centred unit rows; its noise is one cluster more."""
-
-    def fit(x: np.ndarray, k: int, seed: int) -> Labels:
-        rival = RIVALS[name]
-        if not rival.is_installed:
-            raise SystemExit(f"{name} is not installed: pip install {rival.package}")
-        return np.unique(rival.fit(centred_unit_rows(x), k, seed), return_inverse=True)[1]
-
-    return fit
-
-
 METHODS: dict[str, Method] = {
     "kmeans": kmeans,
     "spherical_kmeans": spherical_kmeans,
@@ -161,15 +143,10 @@ METHODS: dict[str, Method] = {
     "ours": ours,
     "hierarchy": hierarchy,
     "hierarchy_code": hierarchy_code,
-    **{method: _rival(name) for method, name in FINDING_K.items()},
 }
 
 
-USUAL = tuple(
-    name
-    for name in METHODS
-    if not name.startswith(("reference", "hierarchy")) and name not in FINDING_K
-)
+USUAL = tuple(name for name in METHODS if not name.startswith(("reference", "hierarchy")))
 """The methods that run by default, within half an hour on two cores."""
 
 SETTINGS: dict[str, Any] = {}
@@ -225,16 +202,11 @@ def score(
     print(f"{'method':<24}{'ACC':>14}{'NMI':>14}{'ARI':>14}{'seconds':>9}")
     table: dict[str, dict[str, Any]] = {}
     for name in methods:
-        scores, found, began = [], [], time.perf_counter()
+        scores, began = [], time.perf_counter()
         for seed in range(seeds):
-            labels = METHODS[name](x, k, seed)
-            found.append(len(np.unique(labels)))
-            scores.append(_scores(y, labels))
+            scores.append(_scores(y, METHODS[name](x, k, seed)))
         seconds = (time.perf_counter() - began) / seeds
         _add_row(table, name, np.array(scores), seconds)
-        if name in FINDING_K:
-            table[name]["k"] = float(np.mean(found))
-            print(f"{'':<24}k found, with noise: {', '.join(map(str, found))}")
     for name in [method for method in methods if method in UNKNOWN and finds_k]:
         chosen, scores, began = [], [], time.perf_counter()
         for seed in range(seeds):
@@ -296,10 +268,7 @@ def main() -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of ours"
     )
     parser.add_argument("--known", action="store_true", help="leave out methods that find k")
-    installed = [
-        name for name in METHODS if name not in FINDING_K or RIVALS[FINDING_K[name]].is_installed
-    ]
-    arguments = parse_arguments(parser, paths=[TINY], seeds=1, methods=",".join(installed))
+    arguments = parse_arguments(parser, paths=[TINY], seeds=1, methods=",".join(METHODS))
     SETTINGS.update(parse_settings(arguments.set))
     print(f"clusters of embeddings, k given, {arguments.seeds} seed(s)\n{machine()}")
     if SETTINGS:

@@ -28,10 +28,7 @@ LabelsFlag = Annotated[
 ]
 RivalsFlag = Annotated[
     bool,
-    typer.Option(
-        "--rivals",
-        help="Add k-means, Ward, spectral, HDBSCAN, and UMAP+HDBSCAN and EVoC where installed.",
-    ),
+    typer.Option("--rivals", help="Add k-means, Ward, spectral and HDBSCAN of the embeddings."),
 ]
 OutsFlag = Annotated[
     list[Path] | None,

@@ -72,10 +72,9 @@ def compare(
     """Puts runs side by side: scores, agreement, seconds and settings that differ.
 
     Runs are named, or opened ones of one store. Those that differ in their seeds only are one line.
-    `rivals` adds k-means, Ward, spectral clustering and HDBSCAN of the same embeddings, and
-    UMAP+HDBSCAN and EVoC where they are installed: with `k` clusters, or as many as there are
-    classes, or as the first run has. `label` and `labels` say where labels are, as for
-    `Run.evaluate`. Clusters that a run lacks are made.
+    `rivals` adds k-means, Ward, spectral clustering and HDBSCAN of the same embeddings, with `k`
+    clusters, or as many as there are classes, or as the first run has. `label` and `labels` say
+    where labels are, as for `Run.evaluate`. Clusters that a run lacks are made.
     """
     if not runs:
         raise ConfigError("name at least one run")

@@ -1,6 +1,5 @@
-"""Other ways to cluster the same embeddings, as a user would call them."""
+"""Other ways to cluster the same embeddings: scikit-learn's, as a user would call them."""
 
-import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -33,15 +32,6 @@ class Rival:
     """Whether another seed may give other clusters."""
     most_rows: int
     """Of more rows it would take hours or the memory of a large machine."""
-    module: str = "sklearn"
-    """What it imports."""
-    package: str = "scikit-learn"
-    """What pip installs it as."""
-
-    @property
-    def is_installed(self) -> bool:
-        """Whether its package is installed."""
-        return importlib.util.find_spec(self.module) is not None
 
 
 def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -73,37 +63,13 @@ def _hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
     return HDBSCAN(copy=True).fit_predict(x)
 
 
-def _umap_hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    from sklearn.cluster import HDBSCAN
-
-    with warnings.catch_warnings():
-        # That TensorFlow is absent, that a seed leaves one thread, that a graph has several pieces.
-        warnings.simplefilter("ignore")
-        from umap import UMAP
-
-        model = UMAP(
-            n_neighbors=15, n_components=5, min_dist=0.0, metric="cosine", random_state=seed
-        )
-        places = model.fit_transform(x)
-    return HDBSCAN(min_cluster_size=10, copy=True).fit_predict(places)
-
-
-def _evoc(x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    from evoc import EVoC
-
-    return EVoC(random_state=seed).fit_predict(x)
-
-
 RIVALS: Mapping[str, Rival] = {
     "k-means": Rival(_kmeans, True, 1_000_000),
     "Ward": Rival(_ward, False, 20_000),
     "spectral": Rival(_spectral, True, 50_000),
     "HDBSCAN": Rival(_hdbscan, False, 50_000),
-    "UMAP+HDBSCAN": Rival(_umap_hdbscan, True, 100_000, "umap", "umap-learn"),
-    "EVoC": Rival(_evoc, True, 1_000_000, "evoc", "evoc"),
 }
-"""By the names that tables show. UMAP+HDBSCAN has the settings of BERTopic. The last three find
-their own k, and call some rows noise."""
+"""By the names that tables show. HDBSCAN finds its own k, and calls some rows noise."""
 
 
 def fit_rivals(
@@ -116,8 +82,7 @@ def fit_rivals(
 ) -> Iterator[Partition]:
     """The clusters of each rival on centred embeddings of length one, for seeds from 0.
 
-    Rivals without chance are fitted once. `say` gets a sentence where one is left out: it is not
-    installed, or the rows are too many.
+    Rivals without chance are fitted once. `say` gets a sentence where one is left out.
     """
     n = len(images)
     if not (n >= _FEWEST and k < n):
@@ -127,14 +92,9 @@ def fit_rivals(
         )
     embeddings = gather(images.embeddings).astype(np.float32)
     x = centred_unit_rows(embeddings, embeddings.mean(axis=0))
-    fitting = {}
-    for name, rival in RIVALS.items():
-        if n > rival.most_rows:
-            say(f"{name} is left out: {counted(n, 'row')} are too many for it")
-        elif not rival.is_installed:
-            say(f"{name} is left out: pip install {rival.package}")
-        else:
-            fitting[name] = rival
+    fitting = {name: rival for name, rival in RIVALS.items() if n <= rival.most_rows}
+    for name in RIVALS.keys() - fitting.keys():
+        say(f"{name} is left out: {counted(n, 'row')} are too many for it")
     runs = [(name, seed) for name, rival in fitting.items()
             for seed in range(seeds if rival.is_random else 1)]  # fmt: skip
     progress.start("compare: rivals", len(runs), "fits")

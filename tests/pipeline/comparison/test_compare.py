@@ -22,9 +22,7 @@ from cpp_pipe.pipeline.view.evaluation import Scores
 from cpp_pipe.store import ConfigError, MissingError
 
 from ..cli import fail, succeed
-from .world import import_run, make_runs, rows, write
-
-INSTALLED = [name for name, rival in RIVALS.items() if rival.is_installed]
+from .world import import_run, make_runs, write
 
 
 @pytest.fixture(scope="module")
@@ -99,31 +97,12 @@ def test_without_labels_there_are_no_scores_but_agreement(tmp_path):
 def test_rivals_cluster_the_same_images_into_as_many_clusters_as_there_are_classes(store):
     told = read_json(store, "all", "--rivals")
     groups = groups_of(told)
-    assert list(groups) == ["all", *INSTALLED]
+    assert list(groups) == ["all", *RIVALS]
     for name in ("k-means", "Ward", "spectral"):
         assert groups[name]["k"]["mean"] == 4
         assert groups[name]["acc"]["mean"] > 0.9, "the groups are far apart"
         assert groups[name]["confidence"] is None
-    assert len(told["agreement"]) == 1 + len(INSTALLED)
-
-
-@pytest.mark.parametrize("name", ["UMAP+HDBSCAN", "EVoC"])
-@pytest.mark.umap
-def test_rivals_of_other_packages_find_the_groups_where_they_are_installed(store, name):
-    if name not in INSTALLED:
-        pytest.skip(f"{name} is not installed: pip install {RIVALS[name].package}")
-    group = groups_of(read_json(store, "all", "--rivals"))[name]
-    assert group["nmi"]["mean"] > 0.9, "the groups are far apart"
-    assert RIVALS[name].fit(rows(160, 0), 4, 0).shape == (160,)
-
-
-def test_rivals_that_are_not_installed_are_named_with_what_to_install(store):
-    absent = [rival for name, rival in RIVALS.items() if name not in INSTALLED]
-    if not absent:
-        pytest.skip("all rivals are installed")
-    out = succeed(store, "compare", "all", "--rivals").out
-    for rival in absent:
-        assert f"is left out: pip install {rival.package}" in out
+    assert len(told["agreement"]) == 5
 
 
 def test_k_of_rivals_may_be_named(store):

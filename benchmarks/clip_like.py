@@ -49,15 +49,21 @@ def cluster_count(rows: int) -> int:
 
 
 def write_embeddings(
-    folder: Path, rows: int, part_rows: int, seed: int = 0, threads: int = 1
+    folder: Path,
+    rows: int,
+    part_rows: int,
+    seed: int = 0,
+    clusters: int = 0,
+    threads: int = 1,
 ) -> None:
     """Writes `img_emb/img_emb_N.npy` of `part_rows` rows each, as clip-retrieval does.
 
-    What was planted goes into `planted.npz`. A part of n rows does not depend on how many parts
-    follow, except by the sizes of clusters. Any number of threads gives the same bytes.
+    What was planted goes into `planted.npz`: so many clusters, or `cluster_count` for 0. A part of
+    n rows does not depend on how many parts follow, except by the sizes of clusters. Any number of
+    threads gives the same bytes.
     """
     (folder / "img_emb").mkdir(parents=True)
-    clusters = cluster_count(rows)
+    clusters = clusters or cluster_count(rows)
     generator = np.random.default_rng([seed, 1])
     centres = generator.standard_normal((clusters, WIDTH)) * np.sqrt(BETWEEN / BETWEEN.sum())
     mean = generator.standard_normal(WIDTH)

@@ -13,8 +13,8 @@ import pytest
 import benchmarks
 
 LIBRARIES = {
-    "card", "card_embed", "card_rows", "card_tests", "card_training", "clip_like", "made_copies",
-    "measure", "ours", "plain_ways", "planted", "rules", "serve_store",
+    "answers", "card", "card_embed", "card_rows", "card_tests", "card_training", "clip_like",
+    "growth", "made_copies", "measure", "ours", "plain_ways", "planted", "rules", "serve_store",
 }  # fmt: skip
 """Modules of the folder that benchmarks import; all others are benchmarks."""
 

@@ -4,6 +4,7 @@
     python -m benchmarks.embed --images 64 --shards 1,3 --workers 1      # a minute
     python -m benchmarks.embed --model ViT-B-32 --sizes 256,512
     python -m benchmarks.embed --sizes 2000 --images 60 --scaled-jpeg
+    python -m benchmarks.embed --model ViT-B-32 --precision bf16      # a GPU, or a CPU with AMX
     python -m benchmarks.embed --model ViT-L-14 --precision bf16 --batch 256     # wants a GPU
 
 Shards hold made photographs: gradients, shapes and noise, with the file size of photographs. Every

@@ -57,7 +57,7 @@ class EmbedSettings:
     model_config: str = ""
     """A local JSON file that describes the model."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """The precision of the model's matrix products; bf16 needs a GPU that supports it."""
+    """The precision of the model's matrix products; bf16 needs a GPU or a CPU that has it."""
     scaled_jpeg: bool = False
     """Decode large JPEGs at a fraction of their size: faster, with slightly different pixels."""
     exif: Literal["ignore", "apply"] = "ignore"

@@ -80,7 +80,12 @@ def _examine_torch(facts: dict[str, str]) -> list[str]:
         return []
     import torch
 
+    from ..stages.encoding.models.bf16_products import bf16_of_processor, describe_speed
+
     facts["torch threads"] = str(torch.get_num_threads())
+    facts["bf16"] = "not in this processor"
+    if bf16_of_processor():
+        facts["bf16"] = f"{describe_speed()} for a ViT: --set embed.precision=bf16"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     facts["devices"] = ", ".join(["cpu", *(f"cuda:{i} {name}" for i, name in enumerate(names))])
     try:

@@ -19,6 +19,7 @@ from .encoding.part_tables import (
     hint_at_remote,
     require_few_skipped,
 )
+from .encoding.precision_notes import describe_difference, describe_gain, require_bf16
 from .sources.left_out import hint_at_extra
 from .sources.source import Samples, SampleSource
 
@@ -45,7 +46,7 @@ class Embed(Stage):
     model_config_sha256: str = ""
     """Digest of a local model config."""
     precision: Precision = "fp32"
-    """Precision of the network's matrix products; `bf16` needs a GPU that supports it."""
+    """Precision of the network's matrix products; `bf16` needs a GPU or a CPU that has it."""
     scaled_jpeg: bool = False
     """Whether large JPEGs are decoded at a fraction of their size: faster, with slightly different
     pixels."""
@@ -77,13 +78,20 @@ class Embed(Stage):
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Prepared":
         """Loads the model."""
         encoder = self.load(runtime)
+        sources = [cast(SampleSource, source) for source in runtime.sources.values()]
+        for line in describe_gain(self.model, encoder):
+            runtime.progress.report(line)
+        if runtime.worker[0] == 0:
+            for line in describe_difference(encoder, sources):
+                runtime.progress.report(line)
         runtime.progress.start("embed", 0, "images")
-        sizes = [cast(SampleSource, source).size for source in runtime.sources.values()]
+        sizes = [source.size for source in sources]
         embedder = Embedder(encoder, runtime.batch_size)
         return _Prepared(encoder=encoder, embedder=embedder, total_bytes=sum(sizes))
 
     def load(self, runtime: Runtime) -> Encoder:
-        """The model, on the device of a runtime."""
+        """The model, on the device of a runtime; ConfigError if that lacks the precision."""
+        require_bf16(self.precision, runtime.device)
         return load_encoder(
             self.model,
             self.pretrained,

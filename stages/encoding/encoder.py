@@ -2,8 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +11,13 @@ import numpy as np
 
 from ...store import Artifact, ConfigError
 from ..sources.images.pixels import DecodedImage, decode
+from .models.bf16_products import (
+    bf16_of_processor,
+    multiply_in_bf16,
+    multiplying_in_float32,
+)
 from .models.clip_model import load_clip_model
-from .models.loaded_model import has_texts, require_texts
+from .models.loaded_model import has_texts, image_tower, require_texts
 from .models.timm_model import load_timm_model
 
 if TYPE_CHECKING:
@@ -20,7 +25,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Precision = Literal["fp32", "bf16"]
-"""Precision of a network's matrix products; embeddings are float32 either way."""
+"""Precision of a network's matrix products; embeddings are float32 either way.
+
+On a CPU the products of transformers alone are bf16 and all else is float32. Other networks, and
+texts, are computed under autocast, as on a GPU.
+"""
 
 Exif = Literal["ignore", "apply"]
 """Whether images are turned as their EXIF orientation says; CLIP was trained without it."""
@@ -50,6 +59,8 @@ class Encoder:
     """Mean of each channel, from 0 to 1, on the device; None where `preprocess` gives floats."""
     std: "torch.Tensor | None" = None
     """Standard deviation of each channel, on the device."""
+    multiplies_in_bf16: bool = False
+    """Whether the image tower multiplies in bf16 by itself, so that autocast has nothing to do."""
 
     @property
     def size(self) -> int:
@@ -86,7 +97,7 @@ class Encoder:
         import torch
 
         with torch.inference_mode():
-            with self._precision():
+            with contextlib.nullcontext() if self.multiplies_in_bf16 else self._precision():
                 rows = self.model.encode_image(self._normalised(pixels))
             rows = _unit(rows)
         if rows.device.type != "cuda":
@@ -102,6 +113,13 @@ class Encoder:
             return host.numpy()
 
         return wait
+
+    @contextlib.contextmanager
+    def in_float32(self) -> "Iterator[Encoder]":
+        """The same model in float32 for the block, in which nothing else may use this one."""
+        identity = {name: value for name, value in self.identity.items() if name != "precision"}
+        with multiplying_in_float32(image_tower(self.model)):
+            yield replace(self, identity=identity, multiplies_in_bf16=False)
 
     def texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings of texts: float32 (b, d), unit rows; ConfigError if it embeds images alone."""
@@ -176,7 +194,7 @@ def load_encoder(
     With `scaled_jpeg` the encoder's `at_least` allows decoding at a fraction of the size; `exif`
     decides about the orientation of the images that it decodes. Raises ConfigError for an unknown
     model or tag, for weights that cannot be downloaded or do not fit the model, and for a precision
-    that the device lacks.
+    that a GPU lacks.
     """
     _require_precision(precision, device)
     load = load_clip_model if has_texts(model) else load_timm_model
@@ -186,8 +204,11 @@ def load_encoder(
     identity |= {"precision": precision} if precision != "fp32" else {}
     identity |= {"scaled_jpeg": True} if scaled_jpeg else {}
     identity |= {"exif": exif} if exif != "ignore" else {}
+    network = _fast(loaded.network, device)
+    multiplies = precision == "bf16" and device == "cpu" and bool(bf16_of_processor())
     return Encoder(
-        model=_fast(loaded.network, device),
+        model=network,
+        multiplies_in_bf16=multiplies and multiply_in_bf16(image_tower(network)),
         tokenizer=loaded.tokenizer,
         device=device,
         identity=identity,

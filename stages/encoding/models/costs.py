@@ -46,7 +46,7 @@ class CheaperModel:
 
 def cheaper_model(model: str) -> CheaperModel | None:
     """The model that costs about a tenth of a model; None for one that is cheap or not known."""
-    cost = GFLOPS.get(_plain(model))
+    cost = GFLOPS.get(family(model))
     if cost is None:
         return None
     others = [
@@ -57,7 +57,8 @@ def cheaper_model(model: str) -> CheaperModel | None:
     return min(others, key=lambda other: abs(math.log(other.share / _WANTED)), default=None)
 
 
-def _plain(model: str) -> str:
+def family(model: str) -> str:
+    """The name of a model without the endings of those that cost the same."""
     for ending in _ALIKE:
         model = model.removesuffix(ending)
     return model

@@ -26,6 +26,11 @@ class LoadedModel:
     identity: Mapping[str, Any]
 
 
+def image_tower(network: Any) -> Any:
+    """The part of a loaded network that embeds images: of open_clip's, or the whole of timm's."""
+    return network.visual if hasattr(network, "visual") else network.network
+
+
 def has_texts(model: str) -> bool:
     """Whether the model of a name embeds texts, too."""
     return not model.startswith(ONLY_IMAGES)

@@ -195,8 +195,7 @@ export async function show(parameters, { facts, go }) {
       // Without its filters a set is shown that could not be; where the server fails, it may work again.
       const isRefused = error instanceof RequestError && error.status >= 400 && error.status < 500;
       const showAll = () => (isFiltered(state) ? change(NO_FILTERS) : refresh());
-      const button = isRefused ? ["Show all images", showAll] : ["Try again", () => refresh()];
-      body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: button[1] } }, button[0])));
+      body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => (isRefused ? showAll() : refresh()) } }, isRefused ? "Show all images" : "Try again")));
       return;
     }
     const sections = state.clusters.length ? images.sections.length : images.sections.length || cards.filter((card) => card.size).length;

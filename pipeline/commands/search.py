@@ -19,6 +19,7 @@ from .output import Column, check_destinations, print_json, print_next, print_ta
 from .sheets import Sheet
 
 if TYPE_CHECKING:
+    from ..serve.server_model import ServerModel
     from ..view.searcher import Hit
 
 RecallFlag = Annotated[
@@ -65,12 +66,20 @@ def search(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Draw the query and the hits into this file.")
     ] = None,
+    server: Annotated[
+        bool,
+        typer.Option(
+            "--server/--no-server",
+            help="Use the model of your `serve` that runs on the same run, if one does.",
+        ),
+    ] = True,
 ) -> None:
     """Find the images nearest to images, words or keys.
 
     Images are compared by refined features, words by the raw embeddings; words in --not, too, make
     it a search of the raw embeddings. Several examples are combined into one query. Filters apply
-    before the nearest images are chosen.
+    before the nearest images are chosen. While a `cpp-pipe serve` of yours runs on the same run,
+    its model is used, which is loaded already.
 
     \b
       cpp-pipe search --query img.jpg
@@ -111,8 +120,14 @@ def search(
         require_texts(plan.settings.embed.model)
     prepare_search(plan, question.where)
     run = open_run(plan)
-    hits = search_run(run, question)
-    for line in describe_cuts(run.encoder, question) if question.has_text else ():
+    needs_model = any(example.kind in ("image", "text") for example in like + question.unlike)
+    model = find_model(plan, run, question.where) if server and needs_model else None
+    hits = search_run(run, question, embed=None if model is None else model.embed)
+    if model is not None and model.is_working:
+        notes = model.notes
+    else:
+        notes = describe_cuts(run.encoder, question) if question.has_text else []
+    for line in notes:
         say(line)
     if common.as_json:
         print_json([hit.to_json() for hit in hits])
@@ -146,6 +161,17 @@ def open_run(plan: Plan) -> Run:
     run = Run(plan.store, replace(record, settings=plan.settings.tables()), plan.runtime.device)
     run.report = plan.say
     return run
+
+
+def find_model(plan: Plan, run: Run, space: str) -> "ServerModel | None":
+    """The model of a server over the run, where it does exactly what this command would do."""
+    from ..config import settings_of
+    from ..serve.server_model import find_server_model
+
+    recorded = settings_of(plan.store, plan.store.runs.read(plan.run))
+    if plan.runtime.device != "auto" or plan.settings.embed != recorded.embed:
+        return None
+    return find_server_model(run, space)
 
 
 def prepare_search(plan: Plan, space: str) -> None:

@@ -95,6 +95,7 @@ def serve(
       cpp-pipe serve --host 0.0.0.0
     """
     _require_server()
+    from ..serve.announcement import announce
     from ..serve.app import REFRESH_SECONDS, make_app
     from ..serve.hosts import Hosts
     from ..serve.listening import address_of, bind, is_local
@@ -133,7 +134,10 @@ def serve(
                 is_editable=edit,
                 refresh_seconds=refresh or REFRESH_SECONDS,
             )
-            serve_until_signal(application, listening)
+            with announce(opened, run, token) as own:
+                serve_until_signal(
+                    application, *((listening,) if own is None else (listening, own))
+                )
         finally:
             current.close()
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...store import MissingError, StoreError
+from ...store import Artifact, MissingError, StoreError
 from ..curation.near_duplicates import COPIES
 from .damage import reading
 from .open_run import OpenRun
@@ -27,9 +27,22 @@ def spare_copies(opened: OpenRun, kind: CopyKind) -> np.ndarray:
 
 def find_kept(opened: OpenRun, kind: CopyKind, row: int) -> int | None:
     """The row that is kept in the place of a row; None for one that is spare to no other."""
+    groups = _current_groups(opened, kind)
+    if groups.version not in opened.kept_rows:  # a review asks for one row after another
+        opened.kept_rows[groups.version] = _kept_rows(opened, kind)
+    spare, kept = opened.kept_rows[groups.version]
+    place = int(np.searchsorted(spare, row))
+    return int(kept[place]) if place < len(spare) and spare[place] == row else None
+
+
+def _kept_rows(opened: OpenRun, kind: CopyKind) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) the spare rows, ascending, and the row that is kept in the place of each."""
     group, rows, is_kept = _read_groups(opened, kind, "group", "row", "kept")
-    own = group[(rows == row) & ~is_kept]
-    return int(rows[is_kept & (group == own[0])][0]) if len(own) else None
+    by_group = np.argsort(group[is_kept], kind="stable")
+    names, leaders = group[is_kept][by_group], rows[is_kept][by_group]
+    spare = np.sort(rows[~is_kept])
+    of_spare = group[~is_kept][np.argsort(rows[~is_kept], kind="stable")]
+    return spare, leaders[np.searchsorted(names, of_spare)]
 
 
 def _is_readable(opened: OpenRun, kind: CopyKind) -> bool:
@@ -39,12 +52,17 @@ def _is_readable(opened: OpenRun, kind: CopyKind) -> bool:
         return False
 
 
-def _read_groups(opened: OpenRun, kind: CopyKind, *columns: str) -> list[np.ndarray]:
+def _current_groups(opened: OpenRun, kind: CopyKind) -> Artifact:
     groups = opened.run.current(_SLOTS[kind])
     if groups is None:
         raise MissingError(
             f"nobody has looked for {kind} yet: run `cpp-pipe duplicates{_FLAGS[kind]}`"
         )
+    return groups
+
+
+def _read_groups(opened: OpenRun, kind: CopyKind, *columns: str) -> list[np.ndarray]:
+    groups = _current_groups(opened, kind)
     with reading(groups):
         table = groups.table(groups.only_part, columns=list(columns))
     return [table.column(name).to_numpy() for name in columns]

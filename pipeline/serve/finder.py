@@ -17,7 +17,7 @@ from ..view.chance import chance_similarity
 from ..view.query import Example, Question, describe_cuts
 from ..view.searcher import Searcher
 from .damage import reading
-from .models import ModelState, Space
+from .models import ModelState, QueryVector, Space
 from .residency import Residency
 
 if TYPE_CHECKING:
@@ -101,6 +101,23 @@ class Model:
             if space == "embeddings":
                 return embedding
             return self._run.refiner.refine(pixels, embedding)
+
+    def describe_query(
+        self, data: bytes, kind: Literal["image", "text"], space: Space
+    ) -> QueryVector:
+        """An encoded image, or a text in UTF-8, as a vector; QueryError if it is neither."""
+        notes: list[str] = []
+        if kind == "image":
+            vector = self.embed_image(data, space)
+        else:
+            try:
+                text = data.decode()
+            except UnicodeDecodeError as error:
+                raise QueryError("a text must be UTF-8") from error
+            text = Example(kind="text", value=text).value
+            vector, notes = self.embed_text(text), self.describe_cuts([text])
+        numbers = np.asarray(vector[0], "<f4").tobytes()
+        return QueryVector(vector=base64.b64encode(numbers).decode(), notes=notes)
 
     def _encoder(self) -> Any:
         if self._state != "ready":

@@ -349,6 +349,13 @@ class Hits(ApiModel):
     )
 
 
+class QueryVector(ApiModel):
+    """An image or a text as the run's model sees it."""
+
+    vector: str = Field(description="Its numbers, float32 and little-endian, as base64.")
+    notes: list[str] = Field(default=[], description="What one must know of the query.")
+
+
 class ModelState(ApiModel):
     """Whether the model for texts and images is in memory; the first query loads it."""
 

@@ -81,6 +81,8 @@ class OpenRun:
             run, self.assignments, self.rows, lambda: self.clusters.partition(first)
         )
         self.sets = ImageSets()
+        self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        """Spare rows and those kept in their place, by the version of groups: see `copies`."""
         self.places = _find_places(run)
         """Where the files of the server lie, which no answer tells."""
         self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))

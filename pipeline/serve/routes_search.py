@@ -1,6 +1,7 @@
 """Routes of images, their neighbours, and search."""
 
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import FastAPI, Path, Query
@@ -14,7 +15,15 @@ from .decided import DECIDED
 from .finder import MAX_UPLOAD_BYTES, encode_vector
 from .image_facts import describe_image, list_found, need_row
 from .images import DRAWING, MEDIA_TYPES
-from .models import MAX_ROWS, Hits, ImageFacts, SearchOptions, SearchQuery, Space
+from .models import (
+    MAX_ROWS,
+    Hits,
+    ImageFacts,
+    QueryVector,
+    SearchOptions,
+    SearchQuery,
+    Space,
+)
 from .open_run import CurrentRun, OpenRun
 from .request_body import Bodies
 from .responses import ERROR_RESPONSES, FOREVER, json_response, to_json
@@ -23,6 +32,9 @@ from .workers import Workers
 RowPath = Annotated[int, Path(ge=0, lt=2**31)]
 RowFlag = Annotated[int, Query(ge=0, lt=2**31)]
 MAX_STRIP = 8
+VersionFlag = Annotated[
+    str | None, Query(max_length=80, description="The version that the run must hold.")
+]
 GenerationFlag = Annotated[
     str | None,
     Query(max_length=40, description="The run's `generation`: lets a browser cache the image."),
@@ -192,6 +204,34 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
             vector = await workers.run(opened.finder.model.embed_image, data, space, kind="model")
         return await respond(opened, [Example(kind="vector", value=vector[0])], space, options)
 
+    @app.post(
+        "/api/vector",
+        response_model=QueryVector,
+        responses=ERROR_RESPONSES,
+        tags=["search"],
+        openapi_extra=_UPLOAD,
+    )
+    async def vector(
+        request: Request,
+        kind: Literal["image", "text"],
+        space: SpaceFlag,
+        embeddings: VersionFlag = None,
+        heads: VersionFlag = None,
+    ) -> Response:
+        """An image or a text, the body, as a vector of the run; it is not kept.
+
+        `cpp-pipe search` asks for it in place of loading the model itself.
+        """
+        opened = current.opened
+        space_for(space, has_text=kind == "text")
+        async with bodies.read(request, MAX_UPLOAD_BYTES) as data:
+
+            def work() -> bytes:
+                require_versions(opened, {"embeddings": embeddings, "heads": heads})
+                return to_json(opened.finder.model.describe_query(data, kind, space))
+
+            return json_response(await workers.run(work, kind="model"))
+
     async def embed_text(opened: OpenRun, text: str) -> Example:
         """A text as its embedding."""
         if not text.strip():
@@ -228,6 +268,13 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
             return to_json(hits.model_copy(update={"chance": chance, "notes": notes}))
 
         return json_response(await workers.run(work))
+
+
+def require_versions(opened: OpenRun, wanted: Mapping[str, str | None]) -> None:
+    """QueryError where the open run holds another version of an artifact than is wanted."""
+    for slot, version in wanted.items():
+        if version is not None and opened.run.artifact(slot).version != version:
+            raise QueryError(f"this server has opened other {slot}: ask again when it has reloaded")
 
 
 def _edits_for(opened: OpenRun, grouping: str | None) -> str | None:

@@ -127,15 +127,15 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     return uvicorn.Server(uvicorn.Config(app, **settings))
 
 
-def serve_until_signal(app: ASGIApp, listening: socket.socket) -> None:
-    """Serves until Ctrl-C or SIGTERM.
+def serve_until_signal(app: ASGIApp, *listening: socket.socket) -> None:
+    """Serves on sockets until Ctrl-C or SIGTERM.
 
     uvicorn finishes open requests and then raises the signal again.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            make_server(app).run([listening])
+            make_server(app).run([*listening])
     finally:
         signal.signal(signal.SIGTERM, before)
 

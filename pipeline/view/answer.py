@@ -1,6 +1,7 @@
 """Answers to questions about a run: the one path of a query from command, page and Python."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ...store import QueryError
 from ..config import settings_of
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...stages.edits.replay import Edited
+
+
+Embed: TypeAlias = "Callable[[Example, str], np.ndarray | None]"
+"""Gives the vector (1, d) of an image or a text in a space; None leaves it to the run's model."""
 
 
 class Answer(NamedTuple):
@@ -47,17 +52,19 @@ def answer(
     question: Question,
     searcher: Searcher | None = None,
     edited: "Edited | None" = None,
+    embed: "Embed | None" = None,
 ) -> Answer:
     """The rows that answer a question; QueryError if it cannot be answered.
 
-    `edited` are the decisions that the question names, where they are opened already.
+    `edited` are the decisions that the question names, where they are opened already; `embed` is
+    asked for vectors before the run's own model is loaded.
     """
     import numpy as np
 
     space = question.where
     searcher = searcher or open_searcher(run, space)
     like, unlike = (
-        [_vector(run, example, space, searcher) for example in examples]
+        [_vector(run, example, space, searcher, embed) for example in examples]
         for examples in (question.like, question.unlike)
     )
     width = searcher.rows.width
@@ -94,10 +101,15 @@ def answer(
     return Answer(np.minimum(similarities, 1), rows, query)
 
 
-def search_run(run: OpenedRun, question: Question, searcher: Searcher | None = None) -> list[Hit]:
+def search_run(
+    run: OpenedRun,
+    question: Question,
+    searcher: Searcher | None = None,
+    embed: "Embed | None" = None,
+) -> list[Hit]:
     """The hits that answer a question, best first."""
     edited = None if question.edits is None else open_edited(run, question.edits)
-    result = answer(run, question, searcher, edited)
+    result = answer(run, question, searcher, edited, embed)
     return describe_rows(
         result.rows.tolist(),
         result.similarities.tolist(),
@@ -114,8 +126,13 @@ def _default_recall(run: OpenedRun) -> float:
     return settings_of(run.store, run.record).index.target_recall
 
 
-def _vector(run: OpenedRun, example: Example, space: str, searcher: Searcher) -> "np.ndarray":
+def _vector(
+    run: OpenedRun, example: Example, space: str, searcher: Searcher, embed: "Embed | None"
+) -> "np.ndarray":
     """The vector (1, d) of one example in a space."""
+    vector = None if embed is None else embed(example, space)
+    if vector is not None and vector.shape == (1, searcher.rows.width):
+        return vector
     if example.kind == "text":
         return run.encoder.texts([example.value])
     if example.kind in ("key", "row"):

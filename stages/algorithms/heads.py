@@ -1,7 +1,6 @@
 """The trainable part of CPP (arXiv 2306.05272): a trunk, a feature head and a cluster head."""
 
 import math
-from typing import cast
 
 import torch
 from jaxtyping import Float, Float32
@@ -166,10 +165,20 @@ def _leading_eigenvectors(
     return torch.nn.functional.pad(leading, (0, 0, 0, p - len(leading)))
 
 
+class _EmptyLinear(nn.Linear):
+    """A linear layer whose weights are not set yet.
+
+    `nn.utils.skip_init` does the same on the meta device, and loads SymPy for it: half a second.
+    """
+
+    def reset_parameters(self) -> None:
+        """Leaves the weights as they are, and torch's global generator, too."""
+
+
 def _linear(
     inputs: int, outputs: int, generator: torch.Generator | None, *, bias: bool = True
 ) -> nn.Linear:
-    layer = cast(nn.Linear, nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias))
+    layer = _EmptyLinear(inputs, outputs, bias=bias)
     bound = 1 / math.sqrt(inputs)
     with torch.no_grad():
         for parameter in layer.parameters():

@@ -347,3 +347,29 @@ def _vectors(run: Run) -> np.ndarray:
         for role in ("z", "c")
     )
     return join_features(z, c).astype(np.float32)
+
+
+MODULES = """
+import json, sys
+from cpp_pipe.pipeline.commands.app import app
+app(sys.argv[1:], standalone_mode=False)
+names = {"sklearn", "scipy", "sympy", "ftfy", "huggingface_hub.hf_api", "open_clip.coca_model"}
+print(json.dumps(sorted(names & {*sys.modules}) + ["torch"] * ("torch" in sys.modules)))
+"""
+
+
+def loaded_by_search(store: Path, *words: str | Path) -> list[str]:
+    """The heavy libraries that a process loads for a search."""
+    command = [sys.executable, "-c", MODULES, "search", *map(str, words), "--store", str(store)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_search_by_an_image_loads_torch_and_no_library_that_it_does_not_use(made):
+    found = loaded_by_search(made / "store", "--query", made / "img.png", "--no-server")
+    assert found == ["open_clip.coca_model", "torch"]
+
+
+def test_a_search_by_key_does_not_load_torch(made):
+    assert loaded_by_search(made / "store", "--key", key_of(3)) == []

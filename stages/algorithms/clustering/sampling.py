@@ -8,7 +8,6 @@ square root of its number of candidates: a power allocation (Bankier, 1988) with
 import numpy as np
 from jaxtyping import Float32, Int
 from numpy import ndarray
-from sklearn.cluster import MiniBatchKMeans
 
 CANDIDATES = 20
 """Candidates per landmark, at most."""
@@ -30,6 +29,9 @@ def choose_landmarks(points: Float32[ndarray, "n q"], m: int, seed: int) -> Int[
     n = len(points)
     if n <= m:
         return np.arange(n, dtype=np.int64)
+    # Here, as projecting a query's embedding imports this module, and needs no scikit-learn.
+    from sklearn.cluster import MiniBatchKMeans
+
     generator = np.random.default_rng(seed)
     cells = max(2, m // LANDMARKS_A_CELL)
     state, batch = int(generator.integers(2**31)), max(1024, 4 * cells)

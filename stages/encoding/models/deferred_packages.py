@@ -1,16 +1,17 @@
-"""Packages whose own code runs only once it is needed, so that a single query starts sooner.
+"""Modules whose code runs only once it is needed, so that a single query starts sooner.
 
 `import torchvision` loads its detectors and data sets, and `import timm` a hundred architectures,
 of which a model needs one. Here the `__init__` of such a package waits until an attribute of the
-package is asked for; its submodules can be imported before. Nothing is left out: what is asked for
-is loaded, and is the same as ever.
+package is asked for; its submodules can be imported before. What a model of local files never calls
+(tokenizers for a query by image, the client of a hub) waits until it is called. Nothing is left
+out: what is asked for is loaded, and is the same as ever.
 """
 
 import importlib
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -32,17 +33,42 @@ Not torch: 0.3 s of its import register kernels for tensors without data, but wi
 torch.Generator fails.
 """
 
+_CALLED_LATER: Mapping[str, tuple[str, ...]] = {
+    "huggingface_hub": ("hf_hub_download",),
+    "open_clip.tokenizer": ("HFTokenizer", "SigLipTokenizer", "SimpleTokenizer"),
+    "timm.models._hub": (
+        "check_cached_file",
+        "download_cached_file",
+        "has_hf_hub",
+        "load_custom_from_hf",
+        "load_model_config_from_hf",
+        "load_model_config_from_path",
+        "load_state_dict_from_hf",
+        "load_state_dict_from_path",
+    ),
+}
+"""Modules, and what others import from each only to call it. Any other name runs the module."""
+
+_CONSTANTS: Mapping[str, tuple[str, ...]] = {"open_clip.tokenizer": ("DEFAULT_CONTEXT_LENGTH",)}
+"""Numbers that are read from the source of a module, so that it need not run."""
+
 _lock = threading.RLock()
 
 
 class _Deferred(ModuleType):
-    """A package whose code has not run."""
+    """A module whose code has not run."""
 
     def __getattr__(self, name: str) -> Any:
         # Python itself asks for names such as __wrapped__, which no package has.
         if name.startswith("__") and name not in ("__all__", "__version__"):
             raise AttributeError(name)
-        for submodule in _DEFERRED[self.__name__]:
+        if name in _CALLED_LATER.get(self.__name__, ()):
+            return _call_later(self, name)
+        if name in _CONSTANTS.get(self.__name__, ()):
+            number = _find_number(self, name)
+            if number is not None:
+                return number
+        for submodule in _DEFERRED.get(self.__name__, ()):
             found = vars(importlib.import_module(f"{self.__name__}.{submodule}"))
             if name in found:
                 return found[name]
@@ -50,14 +76,32 @@ class _Deferred(ModuleType):
         return getattr(self, name)
 
 
+def _call_later(module: _Deferred, name: str) -> Callable[..., Any]:
+    """What runs a module when it is called, and then calls what has the name there."""
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        _run(module)
+        return getattr(module, name)(*arguments, **named)
+
+    return call
+
+
+def _find_number(module: _Deferred, name: str) -> int | None:
+    """A whole number that the source of a module gives a name at its top level, if it does."""
+    assert module.__file__ is not None
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    found = re.search(rf"^{name} = (\d+)\b", source, re.MULTILINE)
+    return None if found is None else int(found[1])
+
+
 class _DeferringLoader(Loader):
-    """Loads a package without running its code."""
+    """Loads a module without running its code."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """An empty package."""
+        """An empty module."""
         return _Deferred(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -65,13 +109,13 @@ class _DeferringLoader(Loader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds the packages that are deferred."""
+    """Finds the modules that are deferred."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A deferred package; None leaves any other module to Python."""
-        if fullname not in _DEFERRED:
+        """A deferred module; None leaves any other module to Python."""
+        if fullname not in _DEFERRED and fullname not in _CALLED_LATER:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
@@ -102,7 +146,7 @@ def import_architecture(name: str) -> None:
 
 
 def _run(module: _Deferred) -> None:
-    """Runs the code of a package, once."""
+    """Runs the code of a module, once."""
     with _lock:
         if not isinstance(module, _Deferred):
             return

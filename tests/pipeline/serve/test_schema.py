@@ -54,6 +54,7 @@ OPERATIONS = [
     ("POST", "/api/keys"),
     ("GET", "/api/search"),
     ("POST", "/api/search"),
+    ("POST", "/api/vector"),
     ("GET", "/api/map"),
     ("GET", "/api/map/points"),
     ("GET", "/api/map/clusters"),

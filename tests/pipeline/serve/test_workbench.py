@@ -193,6 +193,18 @@ def test_an_address_that_shows_nothing_says_so_in_its_heading(served, browser):
         expect(seen.page.locator("h1")).to_contain_text("60 images")
 
 
+def test_a_heading_says_what_failed_and_a_button_tries_again(served, browser):
+    with visit(browser, served.port, may_fail=True) as seen:
+        seen.open("?where=nosuchcolumn+%3E+2")
+        expect(seen.page.locator("h1")).to_have_text("These images cannot be found")
+        seen.page.context.set_offline(True)
+        seen.page.get_by_role("button", name="Show all images").click()
+        expect(seen.page.locator("h1")).to_have_text("The server does not answer")
+        seen.page.context.set_offline(False)
+        seen.page.get_by_role("button", name="Try again").click()
+        expect(seen.page.locator("h1")).to_contain_text("60 images")
+
+
 @pytest.mark.parametrize("size", [(768, 1024), (820, 1180), (390, 844), (1024, 600)])
 def test_what_can_be_pressed_is_in_sight_and_nothing_overlaps(served, browser, size):
     with visit(browser, served.port, size) as seen:

@@ -191,8 +191,11 @@ export async function show(parameters, { facts, go }) {
       shelf.set(cards, all ?? set, state, decided);
     } catch (error) {
       if (mine !== turn) return;
-      title.textContent = "No images";
-      body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => (isFiltered(state) ? change(NO_FILTERS) : refresh()) } }, "Show all images")));
+      title.textContent = failureOf(error);
+      // Without its filters a set is shown that could not be; where the server fails, it may work again.
+      const isRefused = error instanceof RequestError && error.status >= 400 && error.status < 500;
+      const showAll = () => (isFiltered(state) ? change(NO_FILTERS) : refresh());
+      body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => (isRefused ? showAll() : refresh()) } }, isRefused ? "Show all images" : "Try again")));
       return;
     }
     const sections = state.clusters.length ? images.sections.length : images.sections.length || cards.filter((card) => card.size).length;
@@ -365,4 +368,16 @@ async function listTargets(run) {
   const grouping = defaultGrouping(run);
   const { cards } = await getOnce("clusters", { grouping });
   return cards.filter((/** @type {any} */ card) => card.size).map((/** @type {any} */ card) => [card.id, cardName(card, grouping)]);
+}
+
+/**
+ * What failed, in the words of a heading.
+ *
+ * @param {any} error
+ */
+function failureOf(error) {
+  if (!(error instanceof RequestError)) return "The images cannot be shown";
+  if (error.status === 0) return "The server does not answer";
+  if (error.status < 400 || error.status >= 500) return "The server cannot read the images";
+  return /^no image\b/.test(error.message) ? "No images" : "These images cannot be found";
 }

@@ -1,0 +1,145 @@
+"""Where a server of this user says that it runs, so that commands of the same user may ask it.
+
+A folder of the user's own holds one small file for each run that is served, and a socket for each
+server. Nothing in it comes with a store: whoever hands out a store cannot name a server. A socket
+in a folder that only its owner can enter is reached by nobody else, and, unlike a port, is not
+taken over by another user's program when the server is gone.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import secrets
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ...store import Store
+from ...store.digest import digest_json
+
+_MAX_BYTES = 4096
+"""Of the file: it holds an address and a token."""
+
+_BACKLOG = 128
+"""Connections that wait to be accepted."""
+
+_MAX_ADDRESS = 100
+"""Bytes of the path of a socket; systems take 104 or 108."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announcement:
+    """A server that runs, and how it is asked."""
+
+    address: str
+    """The path of its socket."""
+    token: str | None
+    """What requests must send; None if nothing."""
+    cpp_pipe: str
+    """The server's version of cpp-pipe."""
+
+
+@contextlib.contextmanager
+def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socket | None]:
+    """Listens on a socket for this user's commands, and says so until the end of the block.
+
+    Gives None where the system has no such sockets, or no folder of the user's own.
+    """
+    folder = _make_folder() if hasattr(os, "getuid") and hasattr(socket, "AF_UNIX") else None
+    address = "" if folder is None else str(folder / f"{secrets.token_hex(8)}.sock")
+    if folder is None or len(os.fsencode(address)) > _MAX_ADDRESS:
+        yield None
+        return
+    path = folder / _name_of(store, run)
+    with contextlib.ExitStack() as cleaning:
+        try:
+            listening = cleaning.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            listening.bind(address)
+            cleaning.callback(Path(address).unlink, missing_ok=True)
+            os.chmod(address, 0o600)
+            listening.listen(_BACKLOG)
+            version = importlib.metadata.version("cpp-pipe")
+            _write(path, Announcement(address=address, token=token, cpp_pipe=version))
+        except OSError:  # such as a full disk: the server serves all the same
+            cleaning.close()
+            yield None
+            return
+        try:
+            yield listening
+        finally:
+            # Another server of the same run may have begun since.
+            found = find_announcement(store, run)
+            if found is not None and found.address == address:
+                path.unlink(missing_ok=True)
+
+
+def find_announcement(store: Store, run: str) -> Announcement | None:
+    """What a server of this user and this version of cpp-pipe says, if one runs on the same run.
+
+    None for a file or a folder that another user could have written.
+    """
+    if not hasattr(os, "getuid"):
+        return None
+    path = _folder() / _name_of(store, run)
+    try:
+        if not _is_own(os.lstat(path.parent), stat.S_ISDIR):
+            return None
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if not _is_own(os.fstat(file.fileno()), stat.S_ISREG):
+                return None
+            fields = json.loads(file.read(_MAX_BYTES))
+        announcement = Announcement(**fields)
+        names = (announcement.address, announcement.token or "", announcement.cpp_pipe)
+        if not all(isinstance(name, str) and name.isprintable() for name in names):
+            return None
+        is_beside = Path(announcement.address).parent == path.parent
+        if not is_beside or not _is_own(os.lstat(announcement.address), stat.S_ISSOCK):
+            return None
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    is_same = announcement.cpp_pipe == importlib.metadata.version("cpp-pipe")
+    return announcement if is_same else None
+
+
+def _folder() -> Path:
+    """The folder of this user, for the time of a session where the system has one."""
+    runtime, caches = os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("XDG_CACHE_HOME")
+    above = runtime or caches
+    return (Path(above) if above else Path.home() / ".cache") / "cpp-pipe" / "servers"
+
+
+def _make_folder() -> Path | None:
+    folder = _folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder if _is_own(os.lstat(folder), stat.S_ISDIR) else None
+    except OSError:
+        return None
+
+
+def _is_own(status: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
+    """Whether something is of a kind, and its owner, who is this user, alone may use it."""
+    is_closed = not stat.S_IMODE(status.st_mode) & 0o077
+    return is_kind(status.st_mode) and is_closed and status.st_uid == os.getuid()
+
+
+def _name_of(store: Store, run: str) -> str:
+    """The name of the file for a run of a store."""
+    root = str(store.root)
+    with contextlib.suppress(OSError):
+        root = root if "://" in root else os.path.realpath(root)
+    return f"{digest_json([root, run])[:24]}.json"
+
+
+def _write(path: Path, announcement: Announcement) -> None:
+    temporary = path.with_name(f".{secrets.token_hex(8)}")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            json.dump(asdict(announcement), file)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

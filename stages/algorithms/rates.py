@@ -3,6 +3,8 @@
 `eps_sq` is the squared distortion ε². The reference code calls it `eps`.
 """
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,6 +21,12 @@ GPU_SHARE = 8
 """On a GPU it is the card's memory divided by this: at n = p = 1024 packed triangles then fit a
 card of 80 GB, which halves the arithmetic, and a step starts 30 times fewer products. Unmeasured.
 """
+
+UNPACKED = 2**21
+"""Numbers of the matrices that a CPU unpacks and inverts at a time, for its cache."""
+
+LEAST_UNPACKED = 3
+"""Fewest matrices at a time, as far as there are any."""
 
 
 def coding_rate(z: Float[Tensor, "n p"], *, eps_sq: float) -> Float[Tensor, ""]:
@@ -122,15 +130,20 @@ class _Sums:
         self.sizes = pi.sum(0) + MIN_GROUP  # t_j
         self.alpha = p / (self.sizes * eps_sq)
         self.grad_scale = p / (2 * n * eps_sq)  # G_j is this times A_j⁻¹
+        self.logdet = self.sizes.new_empty(len(self.sizes), dtype=torch.float64)
         self.value = z.new_zeros((), dtype=torch.float64)
         self.grad_z = torch.zeros_like(z) if wants_z else None
         self.grad_pi = torch.empty_like(pi) if wants_pi else None
 
     def add_all(self, chunk_bytes: int) -> None:
-        """Sums over all columns: by packed triangles if they fit, which halves the arithmetic."""
+        """Sums over all columns: by packed triangles if they fit, which halves the arithmetic.
+
+        Less memory is used than these sizes say. They stay as they are, because they decide how
+        sums are grouped, and so the last bits of trained heads.
+        """
         (n, p), q = self.z.shape, self.z.shape[1] * (self.z.shape[1] + 1) // 2
         budget = chunk_bytes // self.z.element_size()
-        fixed = n * q if self.grad_z is None else 2 * n * q
+        fixed = n * q if self.grad_z is None else (n + max(n, self.pi.shape[1])) * q
         per_column = 2 * q + 4 * p * p  # numbers of work
         if fixed + per_column <= budget:
             self._add_packed(max(1, (budget - fixed) // per_column))
@@ -138,40 +151,62 @@ class _Sums:
             self._add_batched(max(1, budget // (2 * n * p + 4 * p * p)))
 
     def _add_packed(self, width: int) -> None:
-        triangle = Triangle(self.z.shape[1], self.z.device)
+        """Works in as few buffers as possible: new pages cost more than the sums on them."""
+        m, (n, p) = self.pi.shape[1], self.z.shape
+        triangle = Triangle(p, self.z.device)
         outer = triangle.pack_outer(self.z)  # (n, q): z_i z_iᵀ
-        # Both products below see each off-diagonal pair once, but it counts twice.
-        weight = self.grad_scale * (2 - triangle.is_diagonal.to(self.z.dtype))
-        pulled = None if self.grad_z is None else torch.zeros_like(outer)  # Σ_j Π_ij G_j
-        for start in range(0, self.pi.shape[1], width):
-            part = slice(start, start + width)
+        kept = min(width, m) if self.grad_z is None else m
+        packed = outer.new_empty(kept, outer.shape[1])  # M_j, then G_j
+        few = min(width, max(n, m))
+        if outer.device.type == "cpu":  # other devices lose more by short calls
+            few = min(few, max(LEAST_UNPACKED, UNPACKED // (p * p)))
+        pair = outer.new_empty(2, few, p, p)
+        for part in _slices(m, width):
             pi = self.pi[:, part]
-            inverse = self._invert(triangle.unpack(pi.mT @ outer), part)
-            if inverse is None:
-                continue
-            g = triangle.pack(inverse).mul_(weight)  # (c, q)
+            rows = packed[: pi.shape[1]] if self.grad_z is None else packed[part]
+            torch.mm(pi.mT, outer, out=rows)
+            self._invert_packed(rows, part, triangle, pair)
             if self.grad_pi is not None:
-                self.grad_pi[:, part] += outer @ g.mT
-            if pulled is not None:
-                pulled.addmm_(pi, g)
-        del outer
-        if self.grad_z is not None and pulled is not None:
-            for start in range(0, len(self.z), width):
-                rows = slice(start, start + width)
-                full = triangle.unpack(pulled[rows])  # twice G off the diagonal
+                self.grad_pi[:, part] += outer @ rows.mT
+        if self.grad_z is None:
+            return
+        pulled = outer  # overwritten by Σ_j Π_ij G_j
+        for part in _slices(m, width):
+            if part.start == 0:
+                torch.mm(self.pi[:, part], packed[part], out=pulled)
+            else:
+                pulled.addmm_(self.pi[:, part], packed[part])
+        for chunk in _slices(n, width):
+            for part in _even_slices(chunk, few):
+                rows = pulled[part]
+                full = triangle.unpack(rows, out=pair[0, : len(rows)])  # twice G off the diagonal
                 full.diagonal(dim1=1, dim2=2).mul_(2)
-                self.grad_z[rows] = (full @ self.z[rows, :, None]).squeeze(2)
+                self.grad_z[part] = (full @ self.z[part, :, None]).squeeze(2)
+
+    def _invert_packed(self, packed: Tensor, part: slice, triangle: Triangle, pair: Tensor) -> None:
+        """Turns the M_j of these columns into their G_j, doubled off the diagonal.
+
+        The products with packed triangles see each off-diagonal pair once, but it counts twice.
+        """
+        weight = self.grad_scale * (2 - triangle.is_diagonal.to(packed.dtype))
+        for columns in _even_slices(part, pair.shape[1]):
+            rows = packed[columns.start - part.start : columns.stop - part.start]
+            full, inverse = pair[:, : len(rows)]
+            if self._invert(triangle.unpack(rows, out=full), columns, out=inverse):
+                triangle.pack(inverse, out=rows).mul_(weight)
+        self._add_value(part)
 
     def _add_batched(self, width: int) -> None:
         z, (n, p) = self.z, self.z.shape
-        for start in range(0, self.pi.shape[1], width):
-            part = slice(start, start + width)
+        for part in _slices(self.pi.shape[1], width):
             pi = self.pi[:, part]
             weighted = z.mT * pi.mT[:, None, :]  # (c, p, n)
             gram = (weighted.view(-1, n) @ z).view(-1, p, p)
             del weighted
-            inverse = self._invert(gram, part)
-            if inverse is None:
+            inverse = torch.empty_like(gram)
+            has_inverse = self._invert(gram, part, out=inverse)
+            self._add_value(part)
+            if not has_inverse:
                 continue
             g = inverse.mul_(self.grad_scale)
             gz = (z @ g.view(-1, p).mT).view(n, -1, p)  # G_j z_i
@@ -180,18 +215,37 @@ class _Sums:
             if self.grad_z is not None:
                 self.grad_z += 2 * (pi[:, None, :] @ gz).squeeze(1)
 
-    def _invert(self, gram: Tensor, part: slice) -> Tensor | None:
-        """Adds the value of these columns; returns their A_j⁻¹ where gradients are needed."""
+    def _invert(self, gram: Tensor, part: slice, out: Tensor) -> bool:
+        """Notes ln det A_j of these columns; writes A_j⁻¹ where gradients are needed."""
         n, p = self.z.shape
         a = gram.mul_(self.alpha[part, None, None])
         a.diagonal(dim1=1, dim2=2).add_(1)
         if not self.wants_grad:
-            self.value += (self.sizes[part] * log_determinant(a)).sum() / (2 * n)
-            return None
-        logdet = inverse_factor_(a)
-        self.value += (self.sizes[part] * logdet).sum() / (2 * n)
-        inverse = a.mT @ a
+            self.logdet[part] = log_determinant(a)
+            return False
+        logdet = self.logdet[part] = inverse_factor_(a, work=out)
+        torch.bmm(a.mT, a, out=out)
         if self.grad_pi is not None:
-            trace = inverse.diagonal(dim1=1, dim2=2).sum(1)
+            trace = out.diagonal(dim1=1, dim2=2).sum(1)
             self.grad_pi[:, part] = ((logdet - p + trace) / (2 * n)).to(trace.dtype)
-        return inverse
+        return True
+
+    def _add_value(self, part: slice) -> None:
+        self.value += (self.sizes[part] * self.logdet[part]).sum() / (2 * len(self.z))
+
+
+def _slices(count: int, width: int) -> Iterator[slice]:
+    """Slices of `width` each, the last with what is left."""
+    for start in range(0, count, width):
+        yield slice(start, min(start + width, count))
+
+
+def _even_slices(whole: slice, most: int) -> Iterator[slice]:
+    """As few slices as possible of at most `most`, whose lengths differ by one at most.
+
+    So a batch of one matrix, which BLAS multiplies in another order, needs a `most` below 3.
+    """
+    length = whole.stop - whole.start
+    pieces = -(-length // most)
+    for i in range(pieces):
+        yield slice(whole.start + i * length // pieces, whole.start + (i + 1) * length // pieces)

@@ -37,14 +37,20 @@ def log_determinant(a: Float[Tensor, "*c p p"]) -> Float[Tensor, "*c"]:
     return _twice_log_diagonal(*torch.linalg.cholesky_ex(a))
 
 
-def inverse_factor_(a: Float[Tensor, "c p p"]) -> Float[Tensor, " c"]:
+def inverse_factor_(
+    a: Float[Tensor, "c p p"], *, work: Float[Tensor, "c p p"] | None = None
+) -> Float[Tensor, " c"]:
     """Overwrites `a` with the inverse K of its lower Cholesky factor; returns ln det `a`.
 
     KᵀK is the inverse of `a`. Reads only the lower triangle. Recursively halves the order down to
-    that of a leaf, so that nearly all work is batched matrix products; they are in place, because
-    new pages cost more than the arithmetic. ln det is in float64, and NaN for a matrix that is not
-    positive definite.
+    that of a leaf, so that nearly all work is batched matrix products; they are in place and in
+    `work`, because new pages cost more than the arithmetic. ln det is in float64, and NaN for a
+    matrix that is not positive definite.
     """
+    return _inverse_factor_(a, torch.empty_like(a).flatten() if work is None else work.flatten())
+
+
+def _inverse_factor_(a: Tensor, work: Tensor) -> Tensor:
     p = a.shape[-1]
     if p <= (LEAF if a.device.type == "cpu" else LEAF_ON_GPU):
         factor, failed = torch.linalg.cholesky_ex(a)
@@ -53,11 +59,14 @@ def inverse_factor_(a: Float[Tensor, "c p p"]) -> Float[Tensor, " c"]:
         return _twice_log_diagonal(factor, failed)
     h = p // 2
     top, above, below, low = a[:, :h, :h], a[:, :h, h:], a[:, h:, :h], a[:, h:, h:]
-    logdet = inverse_factor_(top)
-    left = below @ top.mT  # the factor's lower left block
-    low.sub_(left @ left.mT)
-    logdet = logdet + inverse_factor_(low)
-    below.copy_(low @ (left @ top)).neg_()
+    size, shape = below.numel(), below.shape
+    first, second, third = (work[i * size : (i + 1) * size].view(shape) for i in range(3))
+    logdet = _inverse_factor_(top, work)
+    left = torch.bmm(below, top.mT, out=first)  # the factor's lower left block
+    square = work[size : size + low.numel()].view(low.shape)
+    low.sub_(torch.bmm(left, left.mT, out=square))
+    logdet = logdet + _inverse_factor_(low, work[size:])
+    torch.neg(torch.bmm(low, torch.bmm(left, top, out=second), out=third), out=below)
     above.zero_()
     return logdet
 
@@ -68,16 +77,18 @@ class Triangle:
     def __init__(self, p: int, device: torch.device) -> None:
         rows, columns = torch.triu_indices(p, p, device=device)
         self.p = p
-        self.inside: Int[Tensor, " q"] = rows * p + columns
+        self.inside: Int[Tensor, " q"] = (rows * p + columns).int()
         self.is_diagonal = rows == columns
         place = torch.zeros(p, p, dtype=torch.long, device=device)
         place[rows, columns] = torch.arange(len(rows), device=device)
         place[columns, rows] = place[rows, columns]
-        self.place: Int[Tensor, " p2"] = place.flatten()
+        self.place: Int[Tensor, " p2"] = place.flatten().int()
 
-    def pack(self, full: Float[Tensor, "c p p"]) -> Float[Tensor, "c q"]:
+    def pack(
+        self, full: Float[Tensor, "c p p"], *, out: Float[Tensor, "c q"] | None = None
+    ) -> Float[Tensor, "c q"]:
         """The upper triangles, one matrix per row."""
-        return full.flatten(1).index_select(1, self.inside)
+        return torch.index_select(full.flatten(1), 1, self.inside, out=out)
 
     def pack_outer(self, z: Float[Tensor, "n p"]) -> Float[Tensor, "n q"]:
         """The upper triangles of z_i z_iᵀ, one sample per row."""
@@ -89,9 +100,12 @@ class Triangle:
             start = stop
         return out
 
-    def unpack(self, packed: Float[Tensor, "c q"]) -> Float[Tensor, "c p p"]:
+    def unpack(
+        self, packed: Float[Tensor, "c q"], *, out: Float[Tensor, "c p p"] | None = None
+    ) -> Float[Tensor, "c p p"]:
         """The full symmetric matrices."""
-        return packed.index_select(1, self.place).view(-1, self.p, self.p)
+        flat = None if out is None else out.view(-1, self.p * self.p)
+        return torch.index_select(packed, 1, self.place, out=flat).view(-1, self.p, self.p)
 
 
 def _twice_log_diagonal(factor: Tensor, failed: Tensor) -> Tensor:

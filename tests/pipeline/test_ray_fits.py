@@ -175,9 +175,7 @@ def test_a_killed_node_changes_no_sample(both: Both, nodes: Nodes):
     node = nodes.add()
 
     def kill_it_at_work() -> None:
-        wait_until(
-            lambda: any(nodes.caches[node].glob("files/*/*")), "it reads", _PATIENCE_SECONDS
-        )
+        wait_until(lambda: any(nodes.caches[node].glob("files/*/*")), "it reads", _PATIENCE_SECONDS)
         nodes.kill(node)
 
     thread = threading.Thread(target=kill_it_at_work)

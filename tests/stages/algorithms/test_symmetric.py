@@ -28,6 +28,18 @@ def test_the_blocked_factor_inverts_and_measures_like_lapack(p: int) -> None:
     torch.testing.assert_close(logdet, torch.logdet(a))
 
 
+@pytest.mark.parametrize("p", [1, 16, 17, 33, 40, 128])
+def test_work_that_is_handed_in_changes_no_bit_and_is_all_that_is_written(p: int) -> None:
+    a = positive_definite(3, p, seed=p).float()
+    one, other = a.clone(), a.clone()
+    # The neighbours in the same storage must survive.
+    storage = torch.full((5, p, p), 7.0)
+    logdet = inverse_factor_(other, work=storage[1:4])
+    assert torch.equal(inverse_factor_(one), logdet)
+    assert torch.equal(one, other)
+    assert bool((storage[[0, 4]] == 7).all())
+
+
 def test_the_factor_reads_the_lower_triangle_only() -> None:
     a = positive_definite(2, 40, seed=0)
     broken = a + torch.triu(torch.full_like(a, torch.nan), 1)
@@ -61,6 +73,9 @@ def test_unpacking_a_packed_triangle_gives_the_matrix_back(p: int, c: int, seed:
     a = positive_definite(c, p, seed)
     triangle = Triangle(p, a.device)
     assert torch.equal(triangle.unpack(triangle.pack(a)), a)
+    packed = triangle.pack(a, out=torch.full((c, p * (p + 1) // 2), torch.nan, dtype=a.dtype))
+    assert torch.equal(packed, triangle.pack(a))
+    assert torch.equal(triangle.unpack(packed, out=torch.full_like(a, torch.nan)), a)
 
 
 @given(st.integers(1, 9), st.integers(1, 5), seeds)

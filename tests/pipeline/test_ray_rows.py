@@ -18,11 +18,10 @@ def test_the_answers_of_all_tasks_are_the_rows_of_one_machine(tmp_path, tasks, m
     artifact, _ = make_embeddings(tmp_path, (70, 0, 1, 30, 40))
     rows = np.arange(0, 141, 2)
     chunks = ray_rows._chunks(list(split_by_part(artifact, rows)), tasks, most_rows)
-    answers = [
-        ray_rows._draw(artifact.folder, EMBEDDING, chunk, Path.cwd()) for chunk in chunks
-    ]
+    answers = [ray_rows._draw(artifact.folder, EMBEDDING, chunk, Path.cwd()) for chunk in chunks]
     assert (np.concatenate(answers) == gather_rows(artifact, EMBEDDING, rows)).all()
-    assert all(len(chunk) == 1 or len(answer) <= most_rows for chunk, answer in zip(
-        chunks, answers, strict=True
-    ))
+    assert all(
+        len(chunk) == 1 or len(answer) <= most_rows
+        for chunk, answer in zip(chunks, answers, strict=True)
+    )
     assert most_rows < 1000 or len(chunks) <= tasks

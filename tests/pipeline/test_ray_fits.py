@@ -25,12 +25,13 @@ from ..waiting import wait_until
 from .cli import DIGITS, succeed
 
 pytestmark = [
+    pytest.mark.timeout(900),
     pytest.mark.slow,
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install ray"),
 ]
 
 SHARDS = 24
-_PATIENCE_SECONDS = 600
+_PATIENCE_SECONDS = 240
 """A lease of a killed node lasts a minute, and a busy machine is slow."""
 
 ROWS = {("embeddings", "rows"), ("features", "z"), ("features", "c")}

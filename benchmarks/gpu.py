@@ -255,7 +255,9 @@ def main() -> None:
             outcomes[name] = Outcome(failure="no time was left")
             print(f"{name}\n  FAILED: no time was left")
             continue
-        outcomes[name] = run_part(name, flags, min(left, PARTS[name].seconds))
+        # A machine that is busy with tests may be slow.
+        most = left if flags.tiny else PARTS[name].seconds
+        outcomes[name] = run_part(name, flags, min(left, most))
     failed = [name for name, outcome in outcomes.items() if outcome.failure]
     print(f"{len(outcomes) - len(failed)} parts done, {len(failed)} failed: {', '.join(failed)}")
     print(json.dumps(summary(outcomes, flags)))

@@ -30,7 +30,12 @@ def bf16_of_processor() -> str:
     """What multiplies bf16 here: `AMX`, `AVX512-BF16`, or nothing."""
     import torch
 
-    if not torch.backends.mkldnn.is_available():
+    products = torch.ops.mkldnn
+    # Private names of torch, which another version may lack.
+    has_products = all(
+        hasattr(products, n) for n in ("_reorder_linear_weight", "_linear_pointwise")
+    )
+    if not (torch.backends.mkldnn.is_available() and has_products):
         return ""
     for name, probe in (
         ("AMX", "_is_amx_tile_supported"),

@@ -5,6 +5,7 @@ import http.client
 import json
 import logging
 import socket
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -108,6 +109,8 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Opens the socket."""
+        if sys.platform == "win32":
+            raise OSError("Python has no such sockets on Windows")
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._address)

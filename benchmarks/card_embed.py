@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from cpp_pipe.stages.encoding.models.bf16_products import bf16_of_processor
+
 from .card import Figure, Setup
 from .embed import MOBILE, Bench, command, limit_of, random_weights, steps, write_shards
 from .measure import result_and_peak
@@ -43,7 +45,8 @@ def embed(setup: Setup) -> Iterator[Figure]:
     shards, images = (2, 8) if setup.is_tiny else (SHARDS, IMAGES)
     paths = write_shards(setup.folder / "shards", SIDE, shards, images)
     if setup.is_tiny:
-        models = [_Model(DIGITS.stem, DIGITS, "bf16")]
+        precision = "bf16" if setup.is_gpu or bf16_of_processor() else "fp32"
+        models = [_Model(DIGITS.stem, DIGITS, precision)]
     for model in models:
         if model.config is not None and not model.config.is_file():
             yield Figure(name=model.name, note="left out: its files are not here")

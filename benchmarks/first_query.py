@@ -73,6 +73,13 @@ def seconds_of_runs(
     return statistics.median(seconds[1:]), printed
 
 
+def loads_torch(command: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether a command of Python loads torch, as one without a server's model has to."""
+    watched = [command[0], "-X", "importtime", *command[1:]]
+    done = subprocess.run(watched, check=True, capture_output=True, text=True, env=env)
+    return any(line.rpartition("|")[2].strip() == "torch" for line in done.stderr.splitlines())
+
+
 @contextlib.contextmanager
 def serving(store: Path, env: Mapping[str, str]) -> Iterator[None]:
     """A server over a store, once it answers, until the end of the block."""
@@ -105,6 +112,8 @@ def main() -> None:
         alone, hits = seconds_of_runs([*search, "--no-server"], arguments.repeats, env)
         with serving(store, env):
             beside, same_hits = seconds_of_runs(search, arguments.repeats, env)
+            if loads_torch(search, env):
+                raise SystemExit("the search did not use the server")
     if hits != same_hits:
         raise SystemExit("the hits differ")
     print(machine())

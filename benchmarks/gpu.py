@@ -229,7 +229,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, default=MOBILE.parent, help="holds mnv2-clip")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
-    flags = parse_arguments(parser)
+    flags = parse_arguments(parser, seconds=240.0)
     if flags.device.startswith("cuda") and not has_gpu:
         sys.exit("no CUDA device is here: try --device cpu --tiny")
     if flags.device == "cpu" and not flags.tiny:

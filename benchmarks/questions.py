@@ -6,11 +6,12 @@
     python -m benchmarks.questions --question starts --seeds 10
     python -m benchmarks.questions --question growth --seeds 3 --keep growth
 
-Sets and models are those in ../shared; nothing was tuned on these figures. Clusters are made at the
-true k by default settings, with the consensus that `auto` takes on photographs, except for what the
-question varies; `--set` changes training. A cell is the mean ± the standard deviation over seeds;
-the last line has every seed. `growth` takes the rows of made embeddings or of `--source`, times the
-commands, and keeps in the folder `--keep` what it has measured: an interrupted run continues.
+Sets and models are those in ../shared; no setting was changed after these figures. Clusters are
+made at the true k by default settings, with the consensus that `auto` takes on photographs, except
+for what the question varies; `--set` changes training. A cell is the mean ± the standard deviation
+over seeds; the last line has every seed. `growth` takes the rows of made embeddings or of
+`--source`, times the commands, and keeps in the folder `--keep` what it has measured: an
+interrupted run continues.
 """
 
 import argparse

@@ -205,11 +205,12 @@ class Run(WorkingRun):
         from .exports.labelled_images import LabelledImages
 
         datasets = require_package("datasets", "load_dataset")
-        if Path(folder).exists():
+        folder = Path(folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists already: name a new folder, nothing is overwritten")
         self.require_current("assignments")
         images = LabelledImages.of(ImageTable.of(self, edits), self.record.sources)
-        export_huggingface(images, Path(folder), _ROWS_PER_FILE)
+        export_huggingface(images, folder, _ROWS_PER_FILE)
         return datasets.load_dataset(str(folder), split="train")
 
     def _repr_html_(self) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import secrets
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
@@ -134,7 +135,9 @@ def serve(
                 is_editable=edit,
                 refresh_seconds=refresh or REFRESH_SECONDS,
             )
-            with announce(opened, run, token) as own:
+            # Answers on another device differ in their last digits.
+            is_asked = plan.runtime.device == "auto"
+            with announce(opened, run, token) if is_asked else nullcontext() as own:
                 serve_until_signal(
                     application, *((listening,) if own is None else (listening, own))
                 )

@@ -73,8 +73,12 @@ def gathered(progress: Progress) -> Iterator[QueueProgress]:
 
 
 def _drain(messages: "Queue[Any]", progress: Progress, is_over: threading.Event) -> None:
-    """Passes messages on until the workers have ended and the queue is empty."""
+    """Passes messages on until the workers have ended and the queue is empty.
+
+    What several workers say alike is said once.
+    """
     totals: dict[int, int] = {}
+    said_by: dict[str, int] = {}
     is_started = False
     while True:
         try:
@@ -86,6 +90,8 @@ def _drain(messages: "Queue[Any]", progress: Progress, is_over: threading.Event)
         if name == "revise":
             totals[worker] = values[0]
             values = (round(sum(totals.values()) / len(totals)),)
+        if name == "report" and said_by.setdefault(values[0], worker) != worker:
+            continue
         if name != "start" or not is_started:
             getattr(progress, name)(*values, **named)
         is_started = is_started or name == "start"

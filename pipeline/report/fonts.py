@@ -21,22 +21,25 @@ _SHOWN = 20
 
 
 def choose_families(words: Iterable[str]) -> list[str]:
-    """The names of our font, and of as many others as it takes to write the words.
+    """The names of our font, and of as many others as it takes to write the words in bold.
 
     Each letter is taken from the first one that has it. Warns of letters that none has.
     """
     from matplotlib.font_manager import FontProperties, findfont, fontManager
 
+    def bold(name: str) -> str:
+        return findfont(FontProperties(family=name, weight="bold"))
+
     own = str(STYLE["font.family"])
     letters = {letter for text in words for letter in text if letter.isprintable()}
-    missing = _lacking(letters, findfont(FontProperties(family=own)))
+    missing = _lacking(letters, bold(own))
     families = [own]
     if missing:
-        others = {(font.name, font.fname) for font in fontManager.ttflist}
-        for name, path in sorted(others):
+        there = {font.name for font in fontManager.ttflist if Path(font.fname).is_file()}
+        for name in sorted(there):
             if name.startswith(_LAST_RESORT):
                 continue
-            lacking = _lacking(missing, path) if Path(path).is_file() else missing
+            lacking = _lacking(missing, bold(name))
             if lacking < missing:
                 families.append(name)
                 missing = lacking

@@ -58,6 +58,7 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
         yield None
         return
     path = folder / _name_of(store, run)
+    _remove_dead(folder)
     with contextlib.ExitStack() as cleaning:
         try:
             listening = cleaning.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
@@ -75,8 +76,7 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
             yield listening
         finally:
             # Another server of the same run may have begun since.
-            found = find_announcement(store, run)
-            if found is not None and found.address == address:
+            if _names(path, address):
                 path.unlink(missing_ok=True)
 
 
@@ -87,8 +87,8 @@ def find_announcement(store: Store, run: str) -> Announcement | None:
     """
     if sys.platform == "win32":
         return None
-    path = _folder() / _name_of(store, run)
     try:
+        path = _folder() / _name_of(store, run)
         if not _is_own(os.lstat(path.parent), stat.S_ISDIR):
             return None
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -109,15 +109,21 @@ def find_announcement(store: Store, run: str) -> Announcement | None:
 
 
 def _folder() -> Path:
-    """The folder of this user, for the time of a session where the system has one."""
+    """The folder of this user, for the time of a session where the system has one.
+
+    OSError for a user who has no home.
+    """
     runtime, caches = os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("XDG_CACHE_HOME")
     above = runtime or caches
-    return (Path(above) if above else Path.home() / ".cache") / "cpp-pipe" / "servers"
+    try:
+        return (Path(above) if above else Path.home() / ".cache") / "cpp-pipe" / "servers"
+    except RuntimeError as error:
+        raise OSError("this user has no home") from error
 
 
 def _make_folder() -> Path | None:
-    folder = _folder()
     try:
+        folder = _folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder if _is_own(os.lstat(folder), stat.S_ISDIR) else None
     except OSError:
@@ -138,6 +144,40 @@ def _name_of(store: Store, run: str) -> str:
     with contextlib.suppress(OSError):
         root = root if "://" in root else os.path.realpath(root)
     return f"{digest_json([root, run])[:24]}.json"
+
+
+def _remove_dead(folder: Path) -> None:
+    """Removes what servers left that were killed: sockets where nobody listens, and their files."""
+    with contextlib.suppress(OSError):
+        for address in folder.glob("*.sock"):
+            if _listens(str(address)):
+                continue
+            for file in folder.glob("*.json"):
+                if _names(file, str(address)):
+                    file.unlink(missing_ok=True)
+            address.unlink(missing_ok=True)
+
+
+def _listens(address: str) -> bool:
+    if sys.platform == "win32":
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(1)
+        try:
+            asking.connect(address)
+        except ConnectionRefusedError:
+            return False
+        except OSError:  # a server that is busy
+            return True
+    return True
+
+
+def _names(file: Path, address: str) -> bool:
+    """Whether a file of this folder gives a socket."""
+    try:
+        return json.loads(file.read_bytes())["address"] == address
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _write(path: Path, announcement: Announcement) -> None:

@@ -17,7 +17,7 @@ from ..view.chance import chance_similarity
 from ..view.query import Example, Question, describe_cuts
 from ..view.searcher import Searcher
 from .damage import reading
-from .models import ModelState, QueryVector, Space
+from .models import MAX_TEXT, ModelState, QueryVector, Space
 from .residency import Residency
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ class Model:
                 text = data.decode()
             except UnicodeDecodeError as error:
                 raise QueryError("a text must be UTF-8") from error
+            if len(text) > MAX_TEXT:
+                raise QueryError(f"a text has at most {MAX_TEXT} characters")
             text = Example(kind="text", value=text).value
             vector, notes = self.embed_text(text), self.describe_cuts([text])
         numbers = np.asarray(vector[0], "<f4").tobytes()

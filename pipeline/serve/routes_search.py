@@ -218,7 +218,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         embeddings: VersionFlag = None,
         heads: VersionFlag = None,
     ) -> Response:
-        """An image or a text, the body, as a vector of the run; it is not kept.
+        """An image or a text, the body, as a vector of the run; images are not kept.
 
         `cpp-pipe search` asks for it in place of loading the model itself.
         """

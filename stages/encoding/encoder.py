@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 """Precision of a network's matrix products; embeddings are float32 either way.
 
-On a CPU the products of transformers alone are bf16 and all else is float32. Other networks, and
-texts, are computed under autocast, as on a GPU.
+On a CPU the products of transformers and what is between them within a block are bf16, and what
+passes from block to block is float32. Other networks, and texts, are computed under autocast, as on
+a GPU.
 """
 
 Exif = Literal["ignore", "apply"]

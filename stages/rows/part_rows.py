@@ -8,7 +8,7 @@ import numpy as np
 
 from ...store.pages import Page, find_pages, read_pages
 
-_DENSE = 16
+DENSE = 16
 """Where at least one row in this many is wanted, all of the part is read: that beats many seeks."""
 
 _READ_ROWS = 16_384
@@ -127,7 +127,7 @@ def join_features(z: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 def fill_rows(part: PartRows, rows: np.ndarray, out: np.ndarray, places: np.ndarray) -> None:
     """Copies some rows of a part, by their ascending numbers, to places in an array."""
-    if len(rows) * _DENSE < part.rows:
+    if len(rows) * DENSE < part.rows:
         out[places] = part.pick(rows)
         return
     for first in range(0, part.rows, _READ_ROWS):

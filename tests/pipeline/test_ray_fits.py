@@ -108,6 +108,7 @@ def both(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Both:
         wait_until(lambda: count_parts(root) > 2, is_under_way, _PATIENCE_SECONDS)
         nodes.kill(list(nodes.caches)[1])
         nodes.add()
+        assert count_parts(root) < SHARDS
         code, _, errors = process.finish(_PATIENCE_SECONDS)
     assert code == 0, errors
     lines = make_rest(bucket, *ray)
@@ -186,6 +187,7 @@ def test_a_killed_node_changes_no_sample(both: Both, nodes: Nodes):
     while thread.is_alive():
         assert (draw(features, "c", rows) == gather_rows(here, "c", rows)).all()
     thread.join()
+    assert (draw(features, "c", rows) == gather_rows(here, "c", rows)).all()
 
 
 def test_tasks_have_the_names_of_their_work_on_the_dashboard(both: Both):

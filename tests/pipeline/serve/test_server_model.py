@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,11 +27,11 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path_factory, monkeypatch) -> Path:
+def folder(monkeypatch) -> Iterator[Path]:
     """The folder of announcements, of the test's own, with a short path: sockets need one."""
-    runtime = tmp_path_factory.mktemp("own")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    return runtime / "cpp-pipe" / "servers"
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        yield Path(runtime) / "cpp-pipe" / "servers"
 
 
 @contextlib.contextmanager
@@ -71,8 +72,9 @@ def test_a_text_that_is_cut_is_told_with_the_model_of_a_server_too(finished):
     words = ("search", "--text", "the number three " * 40)
     alone = succeed(finished, *words).err
     assert "its end does not count" in alone
-    with announced(finished):
+    with announced(finished) as current:
         assert succeed(finished, *words).err == alone
+        assert current.opened.finder.model.state.state == "ready"
 
 
 def test_a_search_that_a_server_cannot_answer_does_its_own_work(finished, tmp_path, folder):
@@ -82,12 +84,28 @@ def test_a_search_that_a_server_cannot_answer_does_its_own_work(finished, tmp_pa
         assert own is not None
         own.close()  # as of a server that was killed
         assert hits_of(finished, *words) == alone
-    with announced(finished):
+    with announced(finished) as current:
         (path,) = folder.glob("*.json")
         rewrite(path, lambda value: value.update(token="another"))
         assert hits_of(finished, *words) == alone
+        assert current.opened.finder.model.state.state == "not loaded"
         (tmp_path / "no.png").write_text("no image")
         assert "cannot be decoded" in fail(finished, "search", "--query", tmp_path / "no.png")
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next_one(finished, folder):
+    with announce(Store(finished), "default", None) as own:
+        assert own is not None
+        left = {path.name: path.read_bytes() for path in folder.glob("*.json")}
+        (address,) = folder.glob("*.sock")
+        address.rename(folder / "kept")
+    (folder / "kept").rename(address)
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    with announce(Store(finished), "another", None), announce(Store(finished), "third", None):
+        assert not address.exists()
+        assert len(list(folder.glob("*.sock"))) == len(list(folder.glob("*.json"))) == 2
+    assert not list(folder.iterdir())
 
 
 def test_an_announcement_is_there_while_its_server_runs_and_only_for_its_owner(finished, folder):

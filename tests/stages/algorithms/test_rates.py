@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cpp_pipe.stages.algorithms import rates
 from cpp_pipe.stages.algorithms.rates import coding_rate, conditional_rate, sampled_columns
-from cpp_pipe.stages.algorithms.symmetric import Triangle, inverse_factor_
+from cpp_pipe.stages.algorithms.symmetric import LEAF, Triangle
 
 from ...strategies import (
     random_memberships,
@@ -249,6 +249,25 @@ def test_work_stays_within_the_bytes_allowed(chunk_bytes: int, m: int) -> None:
     assert meter.peak <= chunk_bytes + 2 * 4 * (n * m + n * p)
 
 
+def plain_inverse_factor_(a: torch.Tensor) -> torch.Tensor:
+    """Overwrites `a` with the inverse of its Cholesky factor: the first version."""
+    p = a.shape[-1]
+    if p <= LEAF:
+        factor = torch.linalg.cholesky(a)
+        eye = torch.eye(p, dtype=a.dtype).expand_as(a)
+        a.copy_(torch.linalg.solve_triangular(factor, eye, upper=False))
+        return 2 * factor.diagonal(dim1=1, dim2=2).double().log().sum(1)
+    h = p // 2
+    top, above, below, low = a[:, :h, :h], a[:, :h, h:], a[:, h:, :h], a[:, h:, h:]
+    logdet = plain_inverse_factor_(top)
+    left = below @ top.mT
+    low.sub_(left @ left.mT)
+    logdet = logdet + plain_inverse_factor_(low)
+    below.copy_(low @ (left @ top)).neg_()
+    above.zero_()
+    return logdet
+
+
 def plainly_packed(z: torch.Tensor, pi: torch.Tensor, width: int) -> list[torch.Tensor]:
     """Value and gradients by packed triangles, each result in new memory: the first version."""
     (n, p), triangle = z.shape, Triangle(z.shape[1], z.device)
@@ -261,7 +280,7 @@ def plainly_packed(z: torch.Tensor, pi: torch.Tensor, width: int) -> list[torch.
         part = slice(start, start + width)
         a = triangle.unpack(pi[:, part].mT @ outer).mul_(alpha[part, None, None])
         a.diagonal(dim1=1, dim2=2).add_(1)
-        logdet = inverse_factor_(a)
+        logdet = plain_inverse_factor_(a)
         inverse = a.mT @ a
         value += (sizes[part] * logdet).sum() / (2 * n)
         trace = inverse.diagonal(dim1=1, dim2=2).sum(1)

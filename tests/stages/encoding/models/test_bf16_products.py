@@ -17,7 +17,7 @@ from cpp_pipe.stages.sources.images.pixels import decode
 from cpp_pipe.stages.sources.tar.shards import open_tar
 from cpp_pipe.store import ConfigError
 
-pytestmark = pytest.mark.skipif(not bf16_of_processor(), reason="the processor lacks bf16")
+needs_bf16 = pytest.mark.skipif(not bf16_of_processor(), reason="the processor lacks bf16")
 
 SMALL = {
     "embed_dim": 64,
@@ -51,6 +51,7 @@ def cosines(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cosine_similarity(some.double(), others.double())
 
 
+@needs_bf16
 @pytest.mark.parametrize("name", ["clip", "quick", "scaled", "vit_tiny_patch16_224"])
 def test_a_transformers_products_are_bf16_and_its_embeddings_hardly_change(name, pixels):
     tower = towers()[name]
@@ -66,6 +67,7 @@ def test_a_transformers_products_are_bf16_and_its_embeddings_hardly_change(name,
         assert torch.equal(tower(pixels), coarse)
 
 
+@needs_bf16
 def test_the_weights_and_their_digest_stay_as_they_were():
     tower = towers()["clip"]
     before = weights_digest(tower)
@@ -80,6 +82,7 @@ def test_another_network_is_left_alone(name, pixels):
     assert not any("forward" in module.__dict__ for module in tower.modules())
 
 
+@needs_bf16
 def test_attention_to_other_rows_or_with_a_mask_is_computed_as_before(pixels):
     attention = torch.nn.MultiheadAttention(32, 2, batch_first=True).eval()
     rows, others = torch.randn(2, 5, 32), torch.randn(2, 7, 32)
@@ -96,6 +99,7 @@ def test_attention_to_other_rows_or_with_a_mask_is_computed_as_before(pixels):
             assert torch.equal(attention(*rows, **how)[0], expected)
 
 
+@needs_bf16
 def test_photographs_embedded_with_a_real_network_say_how_far_they_are_from_float32(shared):
     folder = shared / "models" / "mnv2-clip"
     mobile = {

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 6 << 30:
 # A shell's background jobs ignore Ctrl-C, and so would the commands that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Where servers say that they run: not among the user's own. Sockets need a short path.
+_SERVERS = tempfile.TemporaryDirectory(prefix="s", dir="/tmp" if Path("/tmp").is_dir() else None)
+os.environ["XDG_RUNTIME_DIR"] = _SERVERS.name
 # pytest-xdist sets it in its workers: how wide commands print is for each test to say.
 os.environ.pop("COLUMNS", None)
 

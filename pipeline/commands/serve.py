@@ -136,7 +136,7 @@ def serve(
                 refresh_seconds=refresh or REFRESH_SECONDS,
             )
             # Answers on another device differ in their last digits.
-            is_asked = plan.runtime.device == "auto"
+            is_asked = common.device in (None, "auto")
             with announce(opened, run, token) if is_asked else nullcontext() as own:
                 serve_until_signal(
                     application, *((listening,) if own is None else (listening, own))

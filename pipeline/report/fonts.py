@@ -25,21 +25,22 @@ def choose_families(words: Iterable[str]) -> list[str]:
 
     Each letter is taken from the first one that has it. Warns of letters that none has.
     """
-    from matplotlib.font_manager import FontProperties, findfont, fontManager
-
-    def bold(name: str) -> str:
-        return findfont(FontProperties(family=name, weight="bold"))
+    from matplotlib.font_manager import FontProperties, findfont, fontManager, weight_dict
 
     own = str(STYLE["font.family"])
     letters = {letter for text in words for letter in text if letter.isprintable()}
-    missing = _lacking(letters, bold(own))
+    missing = _lacking(letters, findfont(FontProperties(family=own, weight="bold")))
     families = [own]
     if missing:
-        there = {font.name for font in fontManager.ttflist if Path(font.fname).is_file()}
-        for name in sorted(there):
-            if name.startswith(_LAST_RESORT):
+        boldest: dict[str, tuple[bool, int, str]] = {}
+        for font in fontManager.ttflist:
+            if font.name.startswith(_LAST_RESORT) or not Path(font.fname).is_file():
                 continue
-            lacking = _lacking(missing, bold(name))
+            weight = weight_dict[font.weight] if isinstance(font.weight, str) else font.weight
+            face = font.style == "normal", weight, font.fname
+            boldest[font.name] = max(face, boldest.get(font.name, face))
+        for name, (_, _, path) in sorted(boldest.items()):
+            lacking = _lacking(missing, path)
             if lacking < missing:
                 families.append(name)
                 missing = lacking

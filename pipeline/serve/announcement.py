@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ...store import Store
 from ...store.digest import digest_json
@@ -49,7 +50,7 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
 
     Gives None where the system has no such sockets, or no folder of the user's own.
     """
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not hasattr(os, "getuid"):
         yield None
         return
     folder = _make_folder()
@@ -85,17 +86,13 @@ def find_announcement(store: Store, run: str) -> Announcement | None:
 
     None for a file or a folder that another user could have written.
     """
-    if sys.platform == "win32":
+    if sys.platform == "win32" or not hasattr(os, "getuid"):
         return None
     try:
         path = _folder() / _name_of(store, run)
         if not _is_own(os.lstat(path.parent), stat.S_ISDIR):
             return None
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            if not _is_own(os.fstat(file.fileno()), stat.S_ISREG):
-                return None
-            fields = json.loads(file.read(_MAX_BYTES))
-        announcement = Announcement(**fields)
+        announcement = Announcement(**_read(path))
         names = (announcement.address, announcement.token or "", announcement.cpp_pipe)
         if not all(isinstance(name, str) and name.isprintable() for name in names):
             return None
@@ -175,9 +172,19 @@ def _listens(address: str) -> bool:
 def _names(file: Path, address: str) -> bool:
     """Whether a file of this folder gives a socket."""
     try:
-        return json.loads(file.read_bytes())["address"] == address
-    except (OSError, ValueError, TypeError, KeyError):
+        return _read(file)["address"] == address
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
+
+
+def _read(path: Path) -> Any:
+    """What a file of the user's own holds; OSError for one that another user could have written."""
+    if sys.platform == "win32":
+        raise OSError("its rights are not in its mode")
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if not _is_own(os.fstat(file.fileno()), stat.S_ISREG):
+            raise OSError("it is not this user's own")
+        return json.loads(file.read(_MAX_BYTES))
 
 
 def _write(path: Path, announcement: Announcement) -> None:

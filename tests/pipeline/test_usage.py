@@ -14,7 +14,7 @@ LINES = {
     ("status", "--stor", "x"): "there is no option --stor; did you mean --store",
     ("train", "--epoch", "3"): "there is no option --epoch; did you mean --epochs",
     ("search", "--txt", "x"): "there is no option --txt; did you mean --text",
-    ("merge", "--fines", "3"): "there is no option --fines; did you mean --finest? See "
+    ("merge", "--fines", "3"): "there is no option --fines; did you mean --finest or --engine? See "
     "`cpp-pipe hierarchy --help`",
     ("export",): "FORMAT is missing: one of parquet, ",
     ("export", "parquet"): "--out is missing: a file, or a new folder: see below; see ",

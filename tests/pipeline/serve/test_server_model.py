@@ -102,6 +102,7 @@ def test_what_a_killed_server_left_is_removed_by_the_next_one(finished, folder):
     (folder / "kept").rename(address)
     for name, content in left.items():
         (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
     with announce(Store(finished), "another", None), announce(Store(finished), "third", None):
         assert not address.exists()
         assert len(list(folder.glob("*.sock"))) == len(list(folder.glob("*.json"))) == 2
@@ -122,9 +123,7 @@ def test_an_announcement_is_there_while_its_server_runs_and_only_for_its_owner(f
 
 
 @pytest.mark.parametrize("change", ["folder", "file", "link", "place", "version", "text", "huge"])
-def test_what_another_user_or_version_could_have_written_is_not_believed(
-    finished, folder, tmp_path, change
-):
+def test_what_another_user_or_version_could_have_written_is_not_believed(finished, folder, change):
     store = Store(finished)
     with announce(store, "default", "secret"):
         assert find_announcement(store, "default") is not None
@@ -134,8 +133,7 @@ def test_what_another_user_or_version_could_have_written_is_not_believed(
         elif change == "file":
             path.chmod(0o640)
         elif change == "link":
-            path.rename(tmp_path / "elsewhere.json")
-            path.symlink_to(tmp_path / "elsewhere.json")
+            path.symlink_to(path.rename(folder.parent / "elsewhere.json"))
         elif change == "place":
             rewrite(path, lambda value: value.update(address="/tmp/other.sock"))
         elif change == "version":

@@ -90,7 +90,7 @@ def _drain(messages: "Queue[Any]", progress: Progress, is_over: threading.Event)
         if name == "revise":
             totals[worker] = values[0]
             values = (round(sum(totals.values()) / len(totals)),)
-        if name == "report" and said_by.setdefault(values[0], worker) != worker:
+        if name == "report" and said_by.setdefault(str(values[0]), worker) != worker:
             continue
         if name != "start" or not is_started:
             getattr(progress, name)(*values, **named)

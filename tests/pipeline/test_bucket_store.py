@@ -206,7 +206,8 @@ def test_a_ray_node_needs_no_folder_where_everything_is_in_a_bucket(both: Both, 
 def test_ray_tasks_make_the_same_content(both: Both):
     bucket = new_bucket()
     words = ["embed", "--shards", str(both.shards), *DIGITS, "--engine", "ray", "--store", bucket]
-    with fork(*words) as process:
+    # A cluster of its own, and not one that another test has started on this machine.
+    with fork(*words, env={**os.environ, "RAY_ADDRESS": "local"}) as process:
         code, _, err = process.finish()
     assert code == 0, err
     assert contents(bucket)["embeddings"] == contents(both.disk)["embeddings"]

@@ -21,9 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .embed import MOBILE
 from .measure import argument_parser, machine, parse_arguments
 
-MODEL = Path(__file__).resolve().parents[2] / "shared" / "models" / "mnv2-clip" / "mnv2-clip"
+MODEL = MOBILE / MOBILE.name
 MOST_SECONDS = 2.5
 
 

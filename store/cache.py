@@ -43,6 +43,11 @@ def folder() -> Path:
     named = os.environ.get("CPP_PIPE_CACHE")
     if named:
         return expanded(named).absolute()
+    return user_folder()
+
+
+def user_folder() -> Path:
+    """cpp-pipe in the user's cache folder; RuntimeError for a user who has no home."""
     caches = os.environ.get("XDG_CACHE_HOME")
     return (Path(caches) if caches else Path.home() / ".cache") / "cpp-pipe"
 

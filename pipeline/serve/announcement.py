@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store import Store
+from ...store.cache import user_folder
 from ...store.digest import digest_json
 
 _MAX_BYTES = 4096
@@ -77,7 +78,7 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
             yield listening
         finally:
             # Another server of the same run may have begun since.
-            if _names(path, address):
+            if _address_in(path) == address:
                 path.unlink(missing_ok=True)
 
 
@@ -110,10 +111,9 @@ def _folder() -> Path:
 
     OSError for a user who has no home.
     """
-    runtime, caches = os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("XDG_CACHE_HOME")
-    above = runtime or caches
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
     try:
-        return (Path(above) if above else Path.home() / ".cache") / "cpp-pipe" / "servers"
+        return (Path(runtime) / "cpp-pipe" if runtime else user_folder()) / "servers"
     except RuntimeError as error:
         raise OSError("this user has no home") from error
 
@@ -146,13 +146,12 @@ def _name_of(store: Store, run: str) -> str:
 def _remove_dead(folder: Path) -> None:
     """Removes what servers left that were killed: sockets where nobody listens, and their files."""
     with contextlib.suppress(OSError):
-        for address in folder.glob("*.sock"):
-            if _listens(str(address)):
-                continue
-            for file in folder.glob("*.json"):
-                if _names(file, str(address)):
-                    file.unlink(missing_ok=True)
-            address.unlink(missing_ok=True)
+        dead = {str(path) for path in folder.glob("*.sock") if not _listens(str(path))}
+        for file in folder.glob("*.json"):
+            if _address_in(file) in dead:
+                file.unlink(missing_ok=True)
+        for address in dead:
+            Path(address).unlink(missing_ok=True)
 
 
 def _listens(address: str) -> bool:
@@ -169,12 +168,12 @@ def _listens(address: str) -> bool:
     return True
 
 
-def _names(file: Path, address: str) -> bool:
-    """Whether a file of this folder gives a socket."""
+def _address_in(file: Path) -> str:
+    """The socket that a file of this folder gives; empty where it gives none."""
     try:
-        return _read(file)["address"] == address
+        return str(_read(file)["address"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return False
+        return ""
 
 
 def _read(path: Path) -> Any:

@@ -21,7 +21,7 @@ def kinds_looked_for(opened: OpenRun) -> list[CopyKind]:
 
 def spare_copies(opened: OpenRun, kind: CopyKind) -> np.ndarray:
     """The rows of all groups that are not the one to keep; MissingError without any groups."""
-    rows, is_kept = _read_groups(opened, kind, "row", "kept")
+    rows, is_kept = _read_columns(_current_groups(opened, kind), "row", "kept")
     return rows[~is_kept]
 
 
@@ -29,20 +29,20 @@ def find_kept(opened: OpenRun, kind: CopyKind, row: int) -> int | None:
     """The row that is kept in the place of a row; None for one that is spare to no other."""
     groups = _current_groups(opened, kind)
     if groups.version not in opened.kept_rows:  # a review asks for one row after another
-        opened.kept_rows[groups.version] = _kept_rows(opened, kind)
+        opened.kept_rows[groups.version] = _kept_rows(groups)
     spare, kept = opened.kept_rows[groups.version]
     place = int(np.searchsorted(spare, row))
     return int(kept[place]) if place < len(spare) and spare[place] == row else None
 
 
-def _kept_rows(opened: OpenRun, kind: CopyKind) -> tuple[np.ndarray, np.ndarray]:
+def _kept_rows(groups: Artifact) -> tuple[np.ndarray, np.ndarray]:
     """(m,) the spare rows, ascending, and the row that is kept in the place of each."""
-    group, rows, is_kept = _read_groups(opened, kind, "group", "row", "kept")
+    group, rows, is_kept = _read_columns(groups, "group", "row", "kept")
     by_group = np.argsort(group[is_kept], kind="stable")
     names, leaders = group[is_kept][by_group], rows[is_kept][by_group]
-    spare = np.sort(rows[~is_kept])
-    of_spare = group[~is_kept][np.argsort(rows[~is_kept], kind="stable")]
-    return spare, leaders[np.searchsorted(names, of_spare)]
+    spare, of_spare = rows[~is_kept], group[~is_kept]
+    by_row = np.argsort(spare, kind="stable")
+    return spare[by_row], leaders[np.searchsorted(names, of_spare[by_row])]
 
 
 def _is_readable(opened: OpenRun, kind: CopyKind) -> bool:
@@ -61,8 +61,7 @@ def _current_groups(opened: OpenRun, kind: CopyKind) -> Artifact:
     return groups
 
 
-def _read_groups(opened: OpenRun, kind: CopyKind, *columns: str) -> list[np.ndarray]:
-    groups = _current_groups(opened, kind)
+def _read_columns(groups: Artifact, *columns: str) -> list[np.ndarray]:
     with reading(groups):
         table = groups.table(groups.only_part, columns=list(columns))
     return [table.column(name).to_numpy() for name in columns]

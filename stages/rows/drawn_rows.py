@@ -6,7 +6,7 @@ import numpy as np
 
 from ...store import Artifact
 from .artifact_rows import EMBEDDING
-from .part_rows import DENSE, ArrayRows, TableRows, fill_rows
+from .part_rows import ArrayRows, TableRows, fill_rows, is_read_whole
 
 Picks = Sequence[tuple[str, np.ndarray]]
 """Parts, each with the ascending numbers of some of its rows, counted within the part."""
@@ -34,9 +34,9 @@ def gather_picks(artifact: Artifact, role: str, picks: Picks) -> np.ndarray:
     ends = np.cumsum([0, *(len(rows) for _, rows in picks)])
     out = np.empty((ends[-1], width_of(artifact, role)), np.float16)
     for (name, rows), first, end in zip(picks, ends[:-1], ends[1:], strict=True):
-        is_read_whole = len(rows) * DENSE >= artifact.part_names[name].rows
+        is_whole = is_read_whole(len(rows), artifact.part_names[name].rows)
         file = "rows" if role == EMBEDDING else role
-        path = artifact.path(name, file, is_read_whole=is_read_whole)
+        path = artifact.path(name, file, is_read_whole=is_whole)
         part = TableRows(path) if role == EMBEDDING else ArrayRows(path)
         fill_rows(part, rows, out, np.arange(first, end))
     return out

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...store.pages import Page, find_pages, read_pages
 
-DENSE = 16
+_DENSE = 16
 """Where at least one row in this many is wanted, all of the part is read: that beats many seeks."""
 
 _READ_ROWS = 16_384
@@ -125,9 +125,14 @@ def join_features(z: np.ndarray, c: np.ndarray) -> np.ndarray:
     return (both * np.float32(0.5**0.5)).astype(np.float16)
 
 
+def is_read_whole(wanted: int, of: int) -> bool:
+    """Whether all rows of a part are read where some of them are wanted."""
+    return wanted * _DENSE >= of
+
+
 def fill_rows(part: PartRows, rows: np.ndarray, out: np.ndarray, places: np.ndarray) -> None:
     """Copies some rows of a part, by their ascending numbers, to places in an array."""
-    if len(rows) * DENSE < part.rows:
+    if not is_read_whole(len(rows), part.rows):
         out[places] = part.pick(rows)
         return
     for first in range(0, part.rows, _READ_ROWS):

@@ -115,19 +115,23 @@ class Assign(Stage):
         self, part: Part, prepared: _Fit, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Assigns the rows of one part."""
-
         from .algorithms.clustering.novelty import novelty
+        from .algorithms.threads import map_in_threads
 
         z, c = (inputs["features"].array(part.name, role) for role in ("z", "c"))
         x = inputs["embeddings"].embeddings(part.name)
         novelties = np.empty(len(z), np.float32)
         blocks: list[list[tuple[np.ndarray, np.ndarray]]] = []
-        for start in range(0, len(z), _ROWS):
+
+        def assign(start: int) -> list[tuple[np.ndarray, np.ndarray]]:
             block = slice(start, start + _ROWS)
             points = prepared.assigner.points_of(z[block], c[block])
-            blocks.append(prepared.assigner.assign(points))
             novelties[block] = novelty(x[block].astype(np.float32), prepared.known)
-            runtime.progress.advance(len(z[block]))
+            return prepared.assigner.assign(points)
+
+        for assigned in map_in_threads(assign, range(0, len(z), _ROWS)):
+            blocks.append(assigned)
+            runtime.progress.advance(min(_ROWS, len(z) - _ROWS * (len(blocks) - 1)))
         columns = [
             np.concatenate([np.empty(0, dtype), *(block[number][side] for block in blocks)])
             for number in range(len(prepared.clusters))

@@ -2,13 +2,12 @@
 
 import contextlib
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ...store import MissingError
+from ..algorithms import threads
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -71,18 +70,13 @@ def map_in_threads(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
     """The results of `work` for each item, in order; threads work on several items at a time.
 
     Each item has one thread: a matrix product shared by several may round differently for another
-    number of them. Items are taken as threads become free, so that blocks are not read far ahead.
+    number of them.
     """
     faiss = import_faiss()
-    threads = faiss.omp_get_max_threads()
-    pending: deque[Future[U]] = deque()
-    with ThreadPoolExecutor(threads, initializer=faiss.omp_set_num_threads, initargs=(1,)) as pool:
-        for item in items:
-            if len(pending) == 2 * threads:
-                yield pending.popleft().result()
-            pending.append(pool.submit(work, item))
-        while pending:
-            yield pending.popleft().result()
+    count = faiss.omp_get_max_threads()
+    yield from threads.map_in_threads(
+        work, items, count, begin=lambda: faiss.omp_set_num_threads(1)
+    )
 
 
 def on_gpu(faiss: Any, index: Any, device: str) -> Any | None:

@@ -19,6 +19,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from ..heads import centred_unit_rows
+from ..threads import map_in_threads
 from .code_lengths import Ruler, explore, resampled_curves
 from .communities import count_communities
 from .kmeans import first_centroids
@@ -122,7 +123,8 @@ def choose(
     k_max = len(ruler.landmarks.values)
     steps.start("select-k", len(grid) or 30, "values of k")
     length_of = {}
-    fixed = ((k, ruler.length(k)) for k in sorted(set(grid)))
+    given = sorted(set(grid))
+    fixed = zip(given, map_in_threads(ruler.length, given), strict=True)
     for k, length in fixed if grid else explore(ruler.length, k_max):
         length_of[k] = length
         steps.advance(1, note=f"k {k}: {length:,.0f} nats")

@@ -15,6 +15,7 @@ from jaxtyping import Float32, Int, Shaped
 from numpy import ndarray
 
 from ..coding_length import coding_length, coding_length_of_all
+from ..threads import map_in_threads
 from .landmarks import Landmarks, Partition
 from .sampling import choose_rows
 
@@ -132,8 +133,9 @@ def explore(length: Callable[[int], float], k_max: int) -> Iterator[tuple[int, f
         lengths[k] = length(k)
         return k, lengths[k]
 
-    for k in first_grid(k_max):
-        yield measure(k)
+    first = first_grid(k_max)
+    for k, lengths[k] in zip(first, map_in_threads(length, first), strict=True):
+        yield k, lengths[k]
     while (k := _next_to_the_best(lengths)) is not None:
         yield measure(k)
     for k in _next_to_bends(lengths):
@@ -150,11 +152,13 @@ def resampled_curves(
     All measure the code of the same rows, so that curves only differ by their clusters.
     """
     m = len(ruler.landmarks.z)
-    for number in range(1, resamples + 1):
-        own_seed = seed + number
+
+    def curve(own_seed: int) -> list[float]:
         rows = choose_rows(m, min(RESAMPLED, max(2, m // 2)), own_seed)
         resampled = ruler.resample(rows, own_seed)
-        yield [resampled.length(min(k, len(resampled.landmarks.values))) for k in grid]
+        return [resampled.length(min(k, len(resampled.landmarks.values))) for k in grid]
+
+    yield from map_in_threads(curve, range(seed + 1, seed + resamples + 1))
 
 
 def _next_to_the_best(lengths: Mapping[int, float]) -> int | None:

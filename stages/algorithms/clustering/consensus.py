@@ -17,6 +17,7 @@ from scipy import linalg, sparse
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from ..threads import map_in_threads
 from .kmeans import breathing_kmeans, first_centroids, lloyd, means, nearest
 from .spectral import few_distinct, inverse_of_eigenvalues, leading_eigenpairs, spectral_rows
 
@@ -58,19 +59,21 @@ def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Ce
     """Base clusterings of random subsets of the rows, one for each entry of `counts`."""
     m = len(rows)
     generator = np.random.default_rng(seed)
-    centroids = []
+    drawn = []
     for count in counts:
         size = min(m, max(count, round(SUBSET * m)))
-        subset = rows[np.sort(generator.choice(m, size, replace=False))]
-        state = int(generator.integers(2**31))
-        start = first_centroids(subset, count, state)
+        subset = np.sort(generator.choice(m, size, replace=False))
+        drawn.append((subset, count, int(generator.integers(2**31))))
+    starts = map_in_threads(lambda run: first_centroids(rows[run[0]], *run[1:]), drawn)
+    centroids = []
+    for start, (chosen, count, _) in zip(starts, drawn, strict=True):
+        subset = rows[chosen]
         model = KMeans(count, n_init=1, init=start, max_iter=ITERATIONS)
         with warnings.catch_warnings():
             # Stopping early is intended, and equal rows leave some cells empty.
             warnings.simplefilter("ignore", ConvergenceWarning)
             centroids.append(model.fit(subset).cluster_centers_.astype(np.float32))
-    starts = np.cumsum([0, *map(len, centroids)])
-    return Cells(np.concatenate(centroids), starts)
+    return Cells(np.concatenate(centroids), np.cumsum([0, *map(len, centroids)]))
 
 
 def find_cells(rows: Float32[ndarray, "n p"], cells: Cells) -> Int[ndarray, "n r"]:
@@ -205,10 +208,11 @@ def cluster_points(points: Float32[ndarray, "m q"], k: int, seed: int) -> Float3
         return distinct
     generator = np.random.default_rng(seed)
     size, count = max(k, round(RUN_SUBSET * m)), max(k, m // MOST_CELL)
-    runs = []
-    for _ in range(RUNS if k > 1 else 1):
-        subset = np.sort(generator.choice(m, size, replace=False))
-        runs.append(breathing_kmeans(points[subset], count, int(generator.integers(2**31))))
+    drawn = [
+        (np.sort(generator.choice(m, size, replace=False)), int(generator.integers(2**31)))
+        for _ in range(RUNS if k > 1 else 1)
+    ]
+    runs = list(map_in_threads(lambda run: breathing_kmeans(points[run[0]], count, run[1]), drawn))
     cells = Cells(np.concatenate(runs), np.cumsum([0, *map(len, runs)]))
     agreement = Consensus(cells=cells, landmark_cells=find_cells(points, cells))
     rows = spectral_rows(agreement.leading_vectors(k), k)

@@ -7,11 +7,15 @@ Distances are float64, so that ties do not depend on the number of threads that 
 every process that clusters the same rows finds the same clusters.
 """
 
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
+from jaxtyping import Float, Float32, Float64, Int, Shaped
 from numpy import ndarray
 from scipy import sparse
 from sklearn.cluster import kmeans_plusplus
+
+from ..threads import map_in_threads
 
 AT_ONCE = 5
 """Centroids that the first breaths add."""
@@ -23,6 +27,11 @@ IMPROVEMENT = 1e-4
 """Share of the error that a breath must save to be accepted."""
 NEIGHBOURHOOD = 1.1
 """Centroids within this many mean nearest-neighbour distances of a removed one are kept."""
+BLOCK = 1024
+"""Rows compared at once: their distances stay in the cache."""
+WORTH_THREADS = 1 << 26
+"""Products of two numbers in a comparison that threads are started for: it takes some milliseconds.
+"""
 OFFSET = 0.01
 """Distance of a new centroid from its original, in root mean square errors."""
 
@@ -70,14 +79,14 @@ def lloyd(
             break
         labels = new_labels
         centroids = means(rows, labels, centroids)
-    least = _distances(rows, centroids).min(1)
+    least = _by_blocks(lambda distances: distances.min(1), rows, centroids)
     error = float(np.vdot(rows, rows) + least.sum())
     return centroids, max(0.0, error)  # rounding can make it negative
 
 
 def nearest(rows: Float[ndarray, "n q"], centroids: Float[ndarray, "k q"]) -> Int[ndarray, " n"]:
     """The nearest centroid of each row; the first in a tie."""
-    return _distances(rows, centroids).argmin(1)
+    return _by_blocks(lambda distances: distances.argmin(1), rows, centroids)
 
 
 def means(
@@ -89,6 +98,18 @@ def means(
     counts = np.bincount(labels, minlength=k)[:, None]
     return np.where(counts > 0, members @ rows / np.maximum(counts, 1), otherwise).astype(
         np.float32
+    )
+
+
+def _by_blocks(
+    reduce: Callable[[ndarray], ndarray], rows: ndarray, centroids: ndarray
+) -> Shaped[ndarray, " n"]:
+    """What `reduce` makes of the distances of a block of rows, for all rows."""
+    if rows.size * len(centroids) < WORTH_THREADS:
+        return reduce(_distances(rows, centroids))
+    blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
+    return np.concatenate(
+        list(map_in_threads(lambda block: reduce(_distances(block, centroids)), blocks))
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from numpy import ndarray
 
+from ..threads import map_in_threads
 from .sampling import choose_rows
 
 KNOWN = 1000
@@ -51,8 +52,9 @@ def novelty(x: Float32[ndarray, "n d"], known: Known) -> Float32[ndarray, " n"]:
     In float64, so that a row's novelty does not depend on the rows that it is computed with.
     Float32 only finds the known rows that may be the nearest, which takes half the time.
     """
-    blocks = [_largest_cosines(x[at : at + BLOCK], known) for at in range(0, len(x), BLOCK)]
-    largest = np.concatenate([np.empty(0), *blocks])
+    blocks = (x[at : at + BLOCK] for at in range(0, len(x), BLOCK))
+    cosines = map_in_threads(lambda block: _largest_cosines(block, known), blocks)
+    largest = np.concatenate([np.empty(0), *cosines])
     return ((1 - largest) / known.limit).astype(np.float32)
 
 

@@ -1,6 +1,7 @@
 """Features or embeddings and a quantizer in, inverted lists out: part by part."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -13,6 +14,7 @@ from .contract import Inputs, Part, Runtime, Stage, parts_like
 from .indexing.factory import Factory
 from .indexing.faiss_library import import_faiss, map_in_threads, on_gpu
 from .indexing.lists import read_trained
+from .indexing.quantizer import nearest_centroid
 from .indexing.recall import Nearest, merge_nearest, nearest_in_block, no_neighbours
 from .indexing.vectors import VectorRows
 
@@ -27,6 +29,8 @@ class _Fit(NamedTuple):
     """The fit that all rows share."""
 
     index: Any
+    nearest: Callable[[np.ndarray], np.ndarray]
+    """Finds the list of each row, on the CPU."""
     on_gpu: Any
     """The centroids on a GPU, if there is one and no graph links them; else None."""
     code_size: int
@@ -80,6 +84,7 @@ class Quantize(Stage):
         runtime.progress.start(f"list {self.space}", inputs[self.space].rows, "rows")
         return _Fit(
             index=index,
+            nearest=nearest_centroid(index.quantizer),
             on_gpu=None if factory.links else on_gpu(faiss, index.quantizer, runtime.device),
             code_size=int(index.code_size),
             vectors=np.ascontiguousarray(held_out["vectors"], np.float32),
@@ -144,7 +149,7 @@ class Quantize(Stage):
 
 def _lists_of(prepared: _Fit, block: np.ndarray) -> np.ndarray:
     if prepared.on_gpu is None:
-        return prepared.index.quantizer.search(block, 1)[1][:, 0]
+        return prepared.nearest(block)
     with _gpu_lock:
         return prepared.on_gpu.search(block, 1)[1][:, 0]
 

@@ -33,7 +33,7 @@ _CHECKED = (
     "coding_length", "heads", "metrics", "word_ranking", "neighbours",
     "objective", "rates", "farthest", "image_scores", "row_scores",
     "sinkhorn", "stability", "early_stopping", "symmetric", "distributed", "training",
-    "views", "votes", "whitening",
+    "views", "votes", "whitening", "threads",
     "clustering.choice", "clustering.code_lengths", "clustering.communities",
     "clustering.confidence", "clustering.consensus", "clustering.hierarchy", "clustering.k_max",
     "clustering.kmeans", "clustering.krylov", "clustering.landmarks",

@@ -1,5 +1,6 @@
 """Training of an inverted file before it holds rows: centroids of lists, and words of codes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ _CODE_ROWS = 65_536
 """Rows to which code words are fitted: 256 per word, as in FAISS."""
 
 _ASSIGN_ROWS = 8192
+_PRODUCT_ROWS = 1024
+"""Rows compared at once: their similarities stay in the cache."""
 
 _COARSE_WIDTHS = 80, 16
 """Search widths in the graph of centroids, for linking it and for finding a row's list. With 16,384
@@ -119,15 +122,38 @@ def flat_index(centroids: np.ndarray) -> Any:
 def assign_lists(coarse: Any, rows: np.ndarray, device: str = "cpu") -> np.ndarray:
     """The list (m,) of each row: that of the most similar centroid."""
     on_device = on_gpu(import_faiss(), coarse, device)
+    nearest_of = nearest_centroid(coarse) if on_device is None else _searcher(on_device)
 
     def nearest(start: int) -> np.ndarray:
-        block = np.ascontiguousarray(rows[start : start + _ASSIGN_ROWS], np.float32)
-        return (on_device or coarse).search(block, 1)[1][:, 0]
+        return nearest_of(np.ascontiguousarray(rows[start : start + _ASSIGN_ROWS], np.float32))
 
     # A GPU takes one block at a time.
     apply = map_in_threads if on_device is None else map
     blocks = [*apply(nearest, range(0, len(rows), _ASSIGN_ROWS))]
     return np.concatenate([np.empty(0, np.int64), *blocks])
+
+
+def nearest_centroid(coarse: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Finds the most similar centroid (n,) of rows, float32 (n, d); any thread may call it.
+
+    NumPy's product is three times as fast as FAISS' search for one neighbour: 8,192 rows and 4,096
+    centroids at 512 dimensions take 0.45 s of a core instead of 1.2.
+    """
+    faiss = import_faiss()
+    flat = faiss.downcast_index(coarse)
+    if not isinstance(flat, faiss.IndexFlatIP):
+        return _searcher(coarse)
+    centroids = faiss.vector_to_array(flat.codes).view(np.float32).reshape(flat.ntotal, flat.d)
+
+    def nearest(rows: np.ndarray) -> np.ndarray:
+        blocks = np.split(rows, range(_PRODUCT_ROWS, len(rows), _PRODUCT_ROWS))
+        return np.concatenate([(block @ centroids.T).argmax(1) for block in blocks])
+
+    return nearest
+
+
+def _searcher(index: Any) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda rows: index.search(rows, 1)[1][:, 0]
 
 
 def _kmeans(faiss: Any, rows: np.ndarray, k: int, seed: int, assigner: Any = None) -> np.ndarray:

@@ -1,0 +1,69 @@
+"""Pieces of work on several threads."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info
+
+from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans
+from cpp_pipe.stages.algorithms.threads import map_in_threads
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    turn = threading.Event()
+
+    def work(item: int) -> int:
+        if item == 0:
+            assert turn.wait(30), "the second item never ran beside the first"
+        turn.set()
+        return item
+
+    assert list(map_in_threads(work, range(5), 2)) == [0, 1, 2, 3, 4]
+
+
+def test_items_are_taken_as_threads_become_free() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = map_in_threads(lambda item: item, items(), 2)
+    next(results)
+    assert len(taken) <= 6
+    results.close()
+
+
+def test_a_call_within_a_piece_starts_no_threads() -> None:
+    def outer(_: int) -> tuple[int, list[int]]:
+        return threading.get_ident(), list(map_in_threads(lambda _: threading.get_ident(), [0], 2))
+
+    for own, inner in map_in_threads(outer, range(3), 2):
+        assert inner == [own]
+
+
+def test_an_error_reaches_the_caller_and_blas_has_its_threads_again() -> None:
+    before = [library["num_threads"] for library in threadpool_info()]
+
+    def fail(item: int) -> int:
+        raise ValueError(f"item {item}")
+
+    with pytest.raises(ValueError, match="item 0"):
+        list(map_in_threads(fail, range(3), 2))
+    assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_clusters_do_not_depend_on_the_number_of_threads() -> None:
+    rows = np.random.default_rng(0).standard_normal((4000, 32), dtype=np.float32)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(breathing_kmeans(rows, 600, 0))
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(*found)

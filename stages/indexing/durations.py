@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .factory import CODE_WORDS, Factory
 from .faiss_library import import_faiss, one_thread
-from .quantizer import ITERATIONS, MAX_ROUND_LISTS, ROUNDS
+from .quantizer import ITERATIONS, MAX_ROUND_LISTS, ROUNDS, flat_index, nearest_centroid
 from .recall import QUERIES
 from .vectors import VectorRows
 
@@ -28,17 +29,20 @@ def seconds_to_list(factory: Factory, sample: np.ndarray, rows: int) -> float:
     k = factory.lists
     trial = np.ascontiguousarray(sample[:_TRIAL_ROWS], np.float32)
     with one_thread(faiss):
-        per_product = _seconds_per_product(faiss, trial)
+        flat = flat_index(trial)
+        per_product = _seconds_per_product(nearest_centroid(flat), trial)
+        per_search = _seconds_per_product(lambda rows: flat.search(rows, 1), trial)
         if factory.links:
             per_row, linking = _seconds_of_graph(faiss, trial, factory)
         else:
             per_row, linking = per_product * k, 0.0
     groups = round(k**0.5)
     rounds = ROUNDS if k <= MAX_ROUND_LISTS else 0
-    fitting = per_product * len(sample) * (groups + ITERATIONS * k / groups + rounds * k)
+    fitting = per_product * len(sample) * (groups + rounds * k)
+    fitting += per_search * len(sample) * ITERATIONS * k / groups
     if factory.code == "PQ":
-        fitting += per_product * min(len(sample), _CODE_ROWS) * CODE_WORDS * ITERATIONS
-    listing = rows * (per_row + per_product * (QUERIES + CODE_WORDS * (factory.code == "PQ")))
+        fitting += per_search * min(len(sample), _CODE_ROWS) * CODE_WORDS * ITERATIONS
+    listing = rows * (per_row + per_search * (QUERIES + CODE_WORDS * (factory.code == "PQ")))
     return linking + (fitting + listing) / faiss.omp_get_max_threads()
 
 
@@ -56,12 +60,10 @@ def seconds_to_build(factory: Factory, rows: VectorRows) -> float:
         return reading + _seconds_of_graph(faiss, trial, factory, rows.source.rows)[1]
 
 
-def _seconds_per_product(faiss: Any, rows: np.ndarray) -> float:
-    """Seconds to compare one row with another."""
-    index = faiss.IndexFlatIP(rows.shape[1])
-    index.add(rows)
+def _seconds_per_product(search: Callable[[np.ndarray], object], rows: np.ndarray) -> float:
+    """Seconds to compare one row with another by a search in an index of the rows."""
     began = time.perf_counter()
-    index.search(rows, 1)
+    search(rows)
     return (time.perf_counter() - began) / len(rows) ** 2
 
 

@@ -5,15 +5,14 @@ to chance are not. It decides when training stops and which heads are kept. Coll
 found twice, so the agreement is multiplied by how evenly the clusters are used.
 """
 
-import warnings
-
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
 from scipy.special import entr
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+
+from .clustering.convergence import ignoring_convergence
 
 ITERATIONS = 30
 """Iterations of Lloyd's algorithm, at most."""
@@ -39,9 +38,8 @@ def stability(rows: Float32[ndarray, "m p"], seed: int, *, splits: int = 2) -> f
         for half in (order[: m // 2], order[m // 2 :]):
             state = int(generator.integers(2**31))
             model = KMeans(min(count, len(half)), n_init=1, max_iter=ITERATIONS, random_state=state)
-            with warnings.catch_warnings():
+            with ignoring_convergence():
                 # Rows may be equal, and stopping early is intended.
-                warnings.simplefilter("ignore", ConvergenceWarning)
                 labels.append(model.fit(rows[np.sort(half)]).predict(rows))
         evenness = np.mean([_effective_number(half) / count for half in labels])
         products.append(adjusted_rand_score(*labels) * evenness)

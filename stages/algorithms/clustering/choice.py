@@ -7,7 +7,6 @@ that the code is right. Where the code is not clear, communities of the graph of
 second opinion, which never decides. `benchmarks.how_many` measures all three.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -16,12 +15,12 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from ..heads import centred_unit_rows
 from ..threads import map_in_threads
 from .code_lengths import Ruler, explore, resampled_curves
 from .communities import count_communities
+from .convergence import ignoring_convergence
 from .kmeans import first_centroids
 from .verdict import Verdict, judge
 
@@ -195,9 +194,8 @@ def bic(x: Float[ndarray, "n d"], seeds: Float[ndarray, "k d"], *, total: int) -
     be drawn only once.
     """
     (n, d), k = x.shape, len(seeds)
-    with warnings.catch_warnings():
+    with ignoring_convergence():
         # With fewer distinct rows than clusters, some clusters stay empty.
-        warnings.simplefilter("ignore", ConvergenceWarning)
         fit = KMeans(k, n_init=1, init=seeds).fit(x)
     counts = np.bincount(fit.labels_, minlength=k)
     held = counts[counts > 0]

@@ -5,7 +5,6 @@ affinity of two rows is the share of base clusterings that put them into one cel
 also gets its cells from the centroids, and from these its place among the eigenvectors.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,9 +14,9 @@ from jaxtyping import Float, Float32, Int
 from numpy import ndarray
 from scipy import linalg, sparse
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from ..threads import map_in_threads
+from .convergence import ignoring_convergence
 from .kmeans import breathing_kmeans, first_centroids, lloyd, means, nearest
 from .spectral import few_distinct, inverse_of_eigenvalues, leading_eigenpairs, spectral_rows
 
@@ -69,9 +68,8 @@ def fit_cells(rows: Float32[ndarray, "m p"], counts: list[int], seed: int) -> Ce
     for start, (chosen, count, _) in zip(starts, drawn, strict=True):
         subset = rows[chosen]
         model = KMeans(count, n_init=1, init=start, max_iter=ITERATIONS)
-        with warnings.catch_warnings():
+        with ignoring_convergence():
             # Stopping early is intended, and equal rows leave some cells empty.
-            warnings.simplefilter("ignore", ConvergenceWarning)
             centroids.append(model.fit(subset).cluster_centers_.astype(np.float32))
     return Cells(np.concatenate(centroids), np.cumsum([0, *map(len, centroids)]))
 

@@ -4,8 +4,6 @@ As in arXiv 2306.05272: leading eigenvectors of the normalised affinity, unit ro
 reference does so on the dense membership of one batch, and labels no other rows.
 """
 
-import warnings
-
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -13,9 +11,9 @@ from scipy import linalg, sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from ....store.errors import NumericError
+from .convergence import ignoring_convergence
 
 AffinityMatrix = ndarray | sparse.csr_array
 
@@ -85,9 +83,8 @@ def cluster_rows(
     if distinct is not None and inverse is not None:
         return inverse, distinct
     model = KMeans(n_clusters=k, n_init=restarts, random_state=seed)
-    with warnings.catch_warnings():
+    with ignoring_convergence():
         # k-means cannot separate distinct rows that are too close; `_fill` does.
-        warnings.simplefilter("ignore", ConvergenceWarning)
         # In float32, scikit-learn would convert all rows again for each centroid of a start.
         labels = model.fit_predict(rows.astype(np.float64, copy=False))
     centroids = model.cluster_centers_.astype(rows.dtype, copy=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...store import ConfigError, MissingError
-from ..config import CONFIGS
+from ..config import CONFIGS, read_tables
 from ..datasets.catalog import CATALOG, DataSet, find_data_set
 from ..datasets.elsewhere import ELSEWHERE
 from ..wording import counted
@@ -90,6 +90,9 @@ def fetch(
         _require_none(given, f"fetch only prints the commands that download {name}")
         print_line(ELSEWHERE[name].rstrip("\n"))
     else:
+        if source is not None:
+            idle = {"--downloads": downloads != DOWNLOADS}
+            _require_none(idle, "with --from, nothing is downloaded")
         data_set = find_data_set(name)
         folder = out or Path(data_set.shards)
         fetch_shards(data_set, folder, source, downloads, split or (), shard_size)
@@ -226,9 +229,13 @@ def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole:
 
 
 def _next_step(data_set: DataSet, folder: Path) -> str:
-    is_shipped = (CONFIGS / f"{data_set.name}.toml").is_file()
-    is_usual = folder == Path(data_set.shards)
-    words = ["run"]
-    words += [data_set.name] if is_shipped else []
-    words += [] if is_shipped and is_usual else ["--shards", str(folder)]
-    return f"cpp-pipe {shlex.join(words)}"
+    """The command that runs the shards: by the shipped config, if it reads any of them."""
+    config, words, shards = CONFIGS / f"{data_set.name}.toml", ["run"], folder
+    if config.is_file():
+        words.append(data_set.name)
+        read = Path(read_tables(config)["data"]["shards"][0])
+        is_read = any(folder.glob(read.name))
+        if is_read and folder == read.parent:
+            return f"cpp-pipe {shlex.join(words)}"
+        shards = folder / read.name if is_read and read.name != "*.tar" else folder
+    return f"cpp-pipe {shlex.join([*words, '--shards', str(shards)])}"

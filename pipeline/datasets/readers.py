@@ -93,8 +93,15 @@ def read_caltech(root: Path, splits: Sequence[str], download: bool) -> Listing:
     """Caltech101, which takes no loader and has no splits."""
     from torchvision import datasets
 
+    images = root / "caltech101" / "101_ObjectCategories"
+    background = images / "BACKGROUND_Google"
+    # torchvision removes it from its list of categories, without a look (0.29).
+    if images.is_dir() and not background.is_dir():
+        raise OSError(
+            f"{background} is missing: torchvision leaves its images out, so an empty folder of "
+            "that name is enough"
+        )
     dataset = datasets.Caltech101(root, download=download)
-    images = Path(dataset.root) / "101_ObjectCategories"
 
     def item(dataset: Any, number: int) -> tuple[Path, int]:
         label = dataset.y[number]

@@ -24,7 +24,7 @@ def export_folders(
     """
     captions = {} if images.captions is None else dict(first_captions(images.captions))
     names = captions if images.edited is None else {**captions, **images.edited.names}
-    digits = len(str(max(1, len(images) - 1)))
+    digits = len(str(max(1, images.embeddings.rows - 1)))
     counts: dict[str, int] = {}
     with whole_folder(out) as folder:
         contents = None if link else read_images(images.embeddings, places, images.allowed)

@@ -58,14 +58,15 @@ class LabelledImages:
 
     @classmethod
     def of(cls, table: ImageTable, places: Mapping[str, str]) -> "LabelledImages":
-        """Of a table with clusters. ConfigError if every image is excluded."""
+        """Of a table with clusters. ConfigError if no image is left."""
         assert table.assignments is not None
         edited = table.edited
         clusters = read_column(table.assignments, "cluster") if edited is None else edited.cluster
         shown = np.ones(len(clusters), bool) if table.allowed is None else table.allowed
         kept = (shown if edited is None else shown & ~edited.excluded).nonzero()[0]
         if not len(kept):
-            raise ConfigError("every image is excluded: there is nothing to export")
+            of_those = "" if table.allowed is None else " that meets --where"
+            raise ConfigError(f"every image{of_those} is excluded: there is nothing to export")
         names = {} if table.captions is None else dict(first_captions(table.captions))
         names |= {} if edited is None else edited.names
         numbers = np.unique(clusters[kept]).tolist()

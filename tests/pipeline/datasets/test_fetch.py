@@ -299,6 +299,7 @@ def test_shards_of_another_size_that_are_there_are_named(tmp_path, monkeypatch):
         (("laion-aesthetic", "--shard-size", "7"), "--shard-size"),
         (("wikiart", "--from", "files"), "--from"),
         (("--downloads", "files"), "--downloads"),
+        (("cifar10", "out", "--from", "files", "--downloads", "more"), "--downloads"),
     ],
 )
 def test_arguments_that_do_nothing_are_refused(words, idle):
@@ -313,6 +314,28 @@ def test_one_split_alone(tmp_path, monkeypatch):
     assert "exists already: name a new one" in message
     message = fail_fetch("food101", tmp_path / "no", "--from", tmp_path, "--split", "val")
     assert "--split val: those of food101 are train, test" in message
+
+
+@UNPACKING
+def test_the_next_command_reads_the_shards_that_are_there(tmp_path, monkeypatch):
+    make_imagenet_archives(tmp_path / "files", monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    files = ("--from", tmp_path / "files")
+    done = fetch("imagenet", "elsewhere", *files)
+    assert "cpp-pipe run imagenet --shards 'elsewhere/train-*.tar'" in done.out + done.err
+    done = fetch("imagenet", *files, "--split", "val")
+    assert "cpp-pipe run imagenet --shards imagenet\n" in done.out + done.err
+
+
+def test_caltech_without_its_background_says_what_is_missing(tmp_path, monkeypatch):
+    MAKERS["caltech101"](tmp_path / "files", monkeypatch)
+    (background,) = (tmp_path / "files").rglob("101_ObjectCategories/BACKGROUND_Google")
+    shutil.rmtree(background)
+    message = fail_fetch("caltech101", tmp_path / "out", "--from", tmp_path / "files")
+    assert "BACKGROUND_Google is missing" in message
+    assert "an empty folder of that name is enough" in message
+    background.mkdir()
+    fetch("caltech101", tmp_path / "out", "--from", tmp_path / "files")
 
 
 def test_images_of_cifar100_have_both_labels(tmp_path, monkeypatch):

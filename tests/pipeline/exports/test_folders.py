@@ -45,6 +45,14 @@ def test_images_lie_in_the_folder_of_their_cluster_byte_for_byte(store, tmp_path
     assert "exists already" in fail(store, "export", "folders", "--out", out)
 
 
+def test_names_of_some_images_sort_as_those_of_all(store, tmp_path):
+    succeed(store, "export", "folders", "--where", "width > 0", "--out", tmp_path / "all")
+    succeed(store, "export", "folders", "--where", "offset < 7000", "--out", tmp_path / "few")
+    every = {path.relative_to(tmp_path / "all") for path in (tmp_path / "all").rglob("*.png")}
+    few = {path.relative_to(tmp_path / "few") for path in (tmp_path / "few").rglob("*.png")}
+    assert 0 < len(few) <= 10 and few < every
+
+
 def test_links_lead_to_the_images_of_a_folder_and_shards_have_none(store, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()

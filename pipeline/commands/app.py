@@ -6,7 +6,6 @@ import functools
 import importlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ...store.errors import ConfigError, CppPipeError, one_line
 from ...store.paths import expanded
+from .. import signals
 from . import messages
 from .usage import PROGRAM, UsageError, check_command, usage_line
 
@@ -85,7 +85,7 @@ EXIT_CODES: Mapping[int, str] = {
     0: "The command did its work, --no-wait left the rest to others, or serve was stopped.",
     1: "verify found damaged files, doctor found faults, or cpp-pipe has a bug.",
     2: "The command cannot run as given; one line on stderr says what to do.",
-    130: "Stopped by Ctrl-C or SIGTERM; the same command continues where it stopped.",
+    130: "Stopped by Ctrl-C, SIGTERM or SIGHUP; the same command continues where it stopped.",
 }
 """How every command ends."""
 
@@ -139,7 +139,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         with contextlib.suppress(ValueError):  # outside the main thread there are no signals
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            signals.stop_as_ctrl_c()
         # A closed stream is None: then nobody listens.
         sys.stdout, sys.stderr = (
             stream or open(os.devnull, "w")  # noqa: SIM115

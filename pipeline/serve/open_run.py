@@ -17,6 +17,8 @@ from ...stages.edits.edit import Edit
 from ...stages.rows.artifact_rows import pick_evenly
 from ...store import CppPipeError, MissingError, Store, StoreError
 from ...store.digest import digest_json
+from ...store.files import temporary_sibling
+from ...store.leftovers import remove_leftovers
 from ..config import settings_of
 from ..run import Run
 from ..view.edited import KEPT
@@ -61,7 +63,7 @@ class OpenRun:
         self.levels = find_readable(run, LEVELS, is_current=True)
         self.projection = find_readable(run, "projection", is_current=True)
         self.curve = find_readable(run, "k_curve", is_current=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="cpp-pipe-serve-"))
+        self._folder = _make_folder()
         self.rows = RowFields(self.embeddings, self._folder)
         self.clusters = Clusters(
             self.assignments,
@@ -264,3 +266,12 @@ def make_opener(store: Store, name: str, device: str) -> Callable[[], Run]:
 
 def _say_nothing(line: str) -> None:
     """Where nobody reads a log."""
+
+
+def _make_folder() -> Path:
+    """A folder for files that are mapped; those of servers that were killed are removed."""
+    path = Path(tempfile.gettempdir()) / "cpp-pipe-serve"
+    remove_leftovers(path)
+    folder = temporary_sibling(path)
+    folder.mkdir(mode=0o700)
+    return folder

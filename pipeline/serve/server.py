@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import signal
 import socket
 import sys
 from typing import Any
@@ -12,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .. import signals
 from .delivery import busy
 
 HEADER_SECONDS = 15.0
@@ -128,16 +128,16 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
 
 
 def serve_until_signal(app: ASGIApp, *listening: socket.socket) -> None:
-    """Serves on sockets until Ctrl-C or SIGTERM.
+    """Serves on sockets until Ctrl-C, SIGTERM or SIGHUP.
 
     uvicorn finishes open requests and then raises the signal again.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signals.stop_as_ctrl_c()
     try:
         with contextlib.suppress(KeyboardInterrupt):
             make_server(app).run([*listening])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signals.restore(before)
 
 
 def _raise_file_limit() -> int:

@@ -221,7 +221,7 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_signal_stops_cleanly_and_the_same_command_continues(
     tmp_path: Path, many: tuple[Path, str], workers: str, number: signal.Signals

@@ -21,19 +21,39 @@ from ..cli import fail, succeed
 from .process import start
 from .test_slow_readers import ask
 
+
+def folders_of_servers(folder: Path) -> list[Path]:
+    """What servers hold in the folder of temporary files."""
+    return list(folder.glob(".tmp-cpp-pipe-serve-*"))
+
+
 TOKEN = re.compile(r"http://127\.0\.0\.1:\d+/\?token=([\w-]{32})")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_prints_its_address_and_a_signal_ends_it_with_nothing_left(finished, tmp_path, signum):
     with start(finished, env={"TMPDIR": str(tmp_path)}) as server:
         assert TOKEN.fullmatch(server.printed)
         assert server.client.get("/api/run").json()["rows"] == 60
-        assert list(tmp_path.glob("cpp-pipe-serve-*"))
+        assert folders_of_servers(tmp_path)
         code, out, err = server.stop(signum)
     assert (code, out) == (0, "")
     assert err == "next: open this address in a browser; Ctrl-C stops the server\n"
-    assert list(tmp_path.glob("cpp-pipe-serve-*")) == []
+    assert not folders_of_servers(tmp_path)
+
+
+def test_what_a_killed_server_leaves_is_removed_by_the_next_one(finished, tmp_path):
+    env = {"TMPDIR": str(tmp_path)}
+    with start(finished, env=env) as server:
+        assert server.client.get("/api/run").status_code == 200
+        server.stop(signal.SIGKILL)
+    left = folders_of_servers(tmp_path)
+    assert left
+    with start(finished, env=env) as server:
+        assert server.client.get("/api/run").status_code == 200
+        there = folders_of_servers(tmp_path)
+        assert there and not set(there) & set(left)
+        server.stop(signal.SIGINT)
 
 
 def test_the_help_says_how_it_ends():

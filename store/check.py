@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, Range] = MappingProxyType({})
 
-_BLOCK = 2**22
+_BLOCK = 2**18
 """Numbers that are looked at together."""
+
+_READ_BYTES = 2**18
+"""Read at a time of a column of vectors."""
 
 
 def check_file(
@@ -73,16 +76,22 @@ def _check_ranges(path: Path, ranges: Mapping[str, Range]) -> None:
 
 
 def _check_vectors(path: Path, spec: Table) -> None:
+    """Looks at vectors block by block: Arrow decodes a part to several times its size at once."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     names = [column.name for column in spec.columns if column.type == VECTOR]
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups if names else 0):
-            table = file.read_row_group(group, columns=names)
+    if not names:
+        return
+    # A reader that buffers ahead would hold the whole column.
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+        size = _vector_size(file.schema_arrow, spec) or 1
+        rows = max(1, _BLOCK // max(1, size))
+        for batch in file.iter_batches(rows, columns=names, use_threads=False):
             for name in names:
-                for chunk in table.column(name).chunks:
-                    flat = chunk.flatten().to_numpy(zero_copy_only=False)
-                    _require_finite(f"column {name} of {path.name}", flat)
+                flat = batch.column(name).flatten().to_numpy(zero_copy_only=False)
+                _require_finite(f"column {name} of {path.name}", flat)
+    pa.default_memory_pool().release_unused()
 
 
 def _require_finite(what: str, values: "np.ndarray") -> None:

@@ -31,6 +31,9 @@ MAX_UPLOAD_PIXELS = 50_000_000
 
 _CACHED_TEXTS = 256
 
+_READ_ROWS = 2_000
+"""Rows read before memory is released: a row that is mapped brings 64 KiB around it."""
+
 _ROLES: dict[str, str] = {"features": "z", "embeddings": "rows"}
 """The file of a part that holds the vectors of a space."""
 
@@ -160,8 +163,15 @@ class Finder:
     def read(self, rows: np.ndarray, space: Space) -> np.ndarray:
         """Vectors (m, d) of rows, float16, in any order."""
         vectors = self._open_vectors(space)
+        # Neighbouring rows together: each block maps a part of the files.
+        order = np.argsort(rows, kind="stable")
+        found = np.empty((len(rows), vectors.width), np.float16)
         with reading(vectors.source):
-            return vectors.take(rows)
+            for first in range(0, len(order), _READ_ROWS):
+                block = order[first : first + _READ_ROWS]
+                found[block] = vectors.take(rows[block])
+                self._residency.trim()
+        return found
 
     def decode_vector(self, token: str, space: Space) -> np.ndarray:
         """The vector (d,) that `encode_vector` wrote; QueryError for any other text."""

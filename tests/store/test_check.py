@@ -1,7 +1,9 @@
 """A file that differs from what its kind declares is refused, and the error says how."""
 
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from cpp_pipe.store import Store, StoreError
 from cpp_pipe.store.check import check_file
 from cpp_pipe.store.kinds import ASSIGNMENTS
-from cpp_pipe.store.specs import Column, Table
+from cpp_pipe.store.specs import VECTOR, Column, Table
 
 from .stores import recipe, write_assignments
 
@@ -166,3 +168,52 @@ def test_columns_may_be_repeated_for_names(tmp_path):
 def test_columns_of_other_names_or_types_are_refused(tmp_path, fields):
     with pytest.raises(StoreError, match="the kind declares"):
         check(tmp_path, empty_columns(pa.schema(fields)), NAMED)
+
+
+VECTORS = Table(suffix=".parquet", columns=(Column(name="embedding", type=VECTOR),))
+
+
+def write_vectors(path: Path, vectors: np.ndarray, row_group: int) -> None:
+    """A part of vectors in row groups, as a stage writes it."""
+    flat = pa.array(vectors.reshape(-1))
+    schema = VECTORS.schema(vector_size=vectors.shape[1])
+    rows = pa.FixedSizeListArray.from_arrays(flat, type=schema.field(0).type)
+    pq.write_table(
+        pa.Table.from_arrays([rows], schema=schema),
+        path,
+        row_group_size=row_group,
+        use_dictionary=False,
+        compression="none",
+    )
+
+
+def test_vectors_are_checked_in_a_small_part_of_their_memory(tmp_path):
+    rows, width = 100_000, 512
+    path = tmp_path / "part.parquet"
+    write_vectors(path, np.ones((rows, width), np.float16), rows)
+    usual, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        check_file(path, VECTORS, rows=rows, width=width, are_finite=True)
+        own = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(usual)
+    decoded = pool.max_memory()
+    assert decoded, "Arrow decodes them in this pool"
+    assert decoded + own < 2 * rows * width // 5
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (1_023, 511), (1_024, 0), (2_999, 511), (3_000, 7)])
+def test_a_vector_that_is_not_finite_is_found_wherever_it_is(tmp_path, place, number):
+    vectors = np.ones((3_001, 512), np.float16)
+    path = tmp_path / "part.parquet"
+    write_vectors(path, vectors, 3_000)
+    check_file(path, VECTORS, rows=len(vectors), are_finite=True)
+    vectors[place] = number
+    write_vectors(path, vectors, 3_000)
+    check_file(path, VECTORS, rows=len(vectors))
+    with pytest.raises(StoreError, match=r"embedding of part\.parquet has numbers that are not"):
+        check_file(path, VECTORS, rows=len(vectors), are_finite=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ....store.errors import ShardError
 from .pixels import UndecodableImage
 
 EDGE_BYTES = 4 * 1024
@@ -22,16 +23,29 @@ Fingerprint = tuple[int, str] | None
 
 
 class ImageFile:
-    """One image in a file of its own; keeps the size and the digest of its bytes once read."""
+    """One image in a file of its own; keeps the size and the digest of its bytes once read.
 
-    def __init__(self, path: Path) -> None:
+    `was_readable` says that it had a fingerprint when its source was listed.
+    """
+
+    def __init__(self, path: Path, *, was_readable: bool) -> None:
         self._path = path
+        self._was_readable = was_readable
         self.size: int | None = None
         self.sha256: str | None = None
 
     def read(self) -> bytes:
-        """The bytes of the file; UndecodableImage where they cannot be read."""
-        encoded = read_image_file(self._path)
+        """The bytes of the file; UndecodableImage where they cannot be read.
+
+        ShardError where they could be when it was listed: the identity of its source says that
+        they are there, so a part without them would be kept for ever.
+        """
+        try:
+            encoded = read_image_file(self._path)
+        except UndecodableImage as error:
+            if self._was_readable:
+                raise no_longer_readable(self._path, error.detail) from error
+            raise
         self.size, self.sha256 = len(encoded), hashlib.sha256(encoded).hexdigest()
         return encoded
 
@@ -45,6 +59,14 @@ def read_image_file(path: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise UndecodableImage("unreadable", _why(error)) from error
+
+
+def no_longer_readable(path: Path, why: str) -> ShardError:
+    """The error for a file that had a fingerprint when it was listed, and now cannot be read."""
+    return ShardError(
+        f"{path} could be read when it was listed, but no longer ({why}): once its disk can be "
+        "reached and its files do not change, run the same command again"
+    )
 
 
 def fingerprint_files(paths: Iterable[str]) -> list[tuple[Fingerprint, int]]:

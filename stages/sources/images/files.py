@@ -1,14 +1,16 @@
 """Images in files of their own: their fingerprints, and their bytes."""
 
+import contextlib
 import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ....store.errors import ShardError
+from ..fields import MAX_TEXT_BYTES
 from .pixels import UndecodableImage
 
 EDGE_BYTES = 4 * 1024
@@ -52,11 +54,30 @@ class ImageFile:
 
 def read_image_file(path: Path) -> bytes:
     """The bytes of a file; UndecodableImage where they cannot be read."""
-    try:
-        # Reading a pipe could block for ever.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UndecodableImage("not_a_file", "a folder, a pipe or a device")
+    with _regular_file(path):
         return path.read_bytes()
+
+
+def read_text_file(path: Path) -> tuple[int, bytes]:
+    """The size of a text file, and its bytes unless they are more than MAX_TEXT_BYTES.
+
+    UndecodableImage where they cannot be read.
+    """
+    with _regular_file(path) as size, path.open("rb") as file:
+        content = b"" if size > MAX_TEXT_BYTES else file.read(MAX_TEXT_BYTES + 1)
+    size = max(size, len(content))
+    return size, content if size <= MAX_TEXT_BYTES else b""
+
+
+@contextlib.contextmanager
+def _regular_file(path: Path) -> Iterator[int]:
+    """The size of a file to read in the block; UndecodableImage where it cannot be read."""
+    try:
+        status = os.stat(path)
+        # Reading a pipe could block for ever.
+        if not stat.S_ISREG(status.st_mode):
+            raise UndecodableImage("not_a_file", "a folder, a pipe or a device")
+        yield status.st_size
     except (OSError, ValueError) as error:
         raise UndecodableImage("unreadable", _why(error)) from error
 

@@ -12,9 +12,16 @@ from typing import Any
 
 from ....store.digest import digest_json
 from ..faults import Fault
-from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
+from ..fields import SampleFields, read_fields
 from ..shards import part_name, stamp_of
-from .files import Fingerprint, ImageFile, fingerprint_files, no_longer_readable
+from .files import (
+    Fingerprint,
+    ImageFile,
+    fingerprint_files,
+    no_longer_readable,
+    read_text_file,
+)
+from .pixels import UndecodableImage
 from .tree import FolderImage, find_images
 
 MAX_IMAGES = 1000
@@ -107,14 +114,11 @@ class FolderEntry:
         sizes, texts, known = {}, {}, {"folder": self._folder_name}
         for suffix, path in self._texts.items():
             try:
-                size = path.stat().st_size
-                texts[suffix] = path.read_bytes() if size <= MAX_TEXT_BYTES else b""
-                sizes[suffix] = size
-            except OSError as error:
-                why = error.strerror or str(error)
+                sizes[suffix], texts[suffix] = read_text_file(path)
+            except UndecodableImage as error:
                 if path.name not in self._unread:
-                    raise no_longer_readable(path, why) from error
-                known[f"{suffix}_error"] = why
+                    raise no_longer_readable(path, error.detail) from error
+                known[f"{suffix}_error"] = error.detail
         return read_fields(sizes, texts.__getitem__, **known)
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.sources.changes import digest_contents
+from cpp_pipe.stages.sources.fields import MAX_TEXT_BYTES
 from cpp_pipe.stages.sources.images.folders import (
     MAX_IMAGES,
     FolderChunk,
@@ -194,6 +195,29 @@ def test_texts_that_cannot_be_read_leave_their_reason(tmp_path):
     (tmp_path / "a.json").write_text("{broken")
     extra = read(find_chunks(tmp_path)[0])["a.png"][1]
     assert extra["txt_error"] == "No such file or directory" and "json_error" in extra
+
+
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_a_text_that_is_no_file_leaves_its_reason_and_is_not_read(tmp_path, what):
+    write_image(tmp_path / "a.png")
+    text = tmp_path / "a.txt"
+    if what == "pipe":
+        os.mkfifo(text)  # opening it waits for a writer
+    else:
+        text.symlink_to("/dev/zero")  # its size is 0, and it never ends
+    extra = read(find_chunks(tmp_path)[0])["a.png"][1]
+    assert extra["txt_error"] == "a folder, a pipe or a device"
+
+
+def test_a_text_that_is_too_long_leaves_its_size_behind_other_fields(tmp_path):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.json").write_text('{"stars": 5}')
+    for size in (MAX_TEXT_BYTES, MAX_TEXT_BYTES + 1):
+        (tmp_path / "a.txt").write_bytes(b"x" * size)
+        caption, extra = read(find_chunks(tmp_path)[0])["a.png"]
+        assert len(caption) == (size if size <= MAX_TEXT_BYTES else 0)
+    why = f"{MAX_TEXT_BYTES + 1} bytes, more than {MAX_TEXT_BYTES}"
+    assert list(extra.items()) == [("folder", tmp_path.name), ("stars", 5), ("txt_error", why)]
 
 
 def test_unreadable_images_are_skipped_with_a_reason(tmp_path):

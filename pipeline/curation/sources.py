@@ -126,7 +126,7 @@ def _read(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:
         return entries[key].read_image()
     except KeyError as error:
         raise MissingError(f"{source.path} no longer has {key}: embed it again") from error
-    except (OSError, EOFError, UndecodableImage) as error:
+    except (OSError, EOFError, ShardError, UndecodableImage) as error:
         raise MissingError(f"{key} of {source.path} cannot be read ({error})") from error
 
 

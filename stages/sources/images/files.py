@@ -1,13 +1,16 @@
 """Images in files of their own: their fingerprints, and their bytes."""
 
+import contextlib
 import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ....store.errors import ShardError
+from ..fields import MAX_TEXT_BYTES
 from .pixels import UndecodableImage
 
 EDGE_BYTES = 4 * 1024
@@ -22,29 +25,69 @@ Fingerprint = tuple[int, str] | None
 
 
 class ImageFile:
-    """One image in a file of its own; keeps the size and the digest of its bytes once read."""
+    """One image in a file of its own; keeps the size and the digest of its bytes once read.
 
-    def __init__(self, path: Path) -> None:
+    `was_readable` says that it had a fingerprint when its source was listed.
+    """
+
+    def __init__(self, path: Path, *, was_readable: bool) -> None:
         self._path = path
+        self._was_readable = was_readable
         self.size: int | None = None
         self.sha256: str | None = None
 
     def read(self) -> bytes:
-        """The bytes of the file; UndecodableImage where they cannot be read."""
-        encoded = read_image_file(self._path)
+        """The bytes of the file; UndecodableImage where they cannot be read.
+
+        ShardError where they could be when it was listed: the identity of its source says that
+        they are there, so a part without them would be kept for ever.
+        """
+        try:
+            encoded = read_image_file(self._path)
+        except UndecodableImage as error:
+            if self._was_readable:
+                raise no_longer_readable(self._path, error.detail) from error
+            raise
         self.size, self.sha256 = len(encoded), hashlib.sha256(encoded).hexdigest()
         return encoded
 
 
 def read_image_file(path: Path) -> bytes:
     """The bytes of a file; UndecodableImage where they cannot be read."""
-    try:
-        # Reading a pipe could block for ever.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise UndecodableImage("not_a_file", "a folder, a pipe or a device")
+    with _regular_file(path):
         return path.read_bytes()
+
+
+def read_text_file(path: Path) -> tuple[int, bytes]:
+    """The size of a text file, and its bytes unless they are more than MAX_TEXT_BYTES.
+
+    UndecodableImage where they cannot be read.
+    """
+    with _regular_file(path) as size, path.open("rb") as file:
+        content = b"" if size > MAX_TEXT_BYTES else file.read(MAX_TEXT_BYTES + 1)
+    size = max(size, len(content))
+    return size, content if size <= MAX_TEXT_BYTES else b""
+
+
+@contextlib.contextmanager
+def _regular_file(path: Path) -> Iterator[int]:
+    """The size of a file to read in the block; UndecodableImage where it cannot be read."""
+    try:
+        status = os.stat(path)
+        # Reading a pipe could block for ever.
+        if not stat.S_ISREG(status.st_mode):
+            raise UndecodableImage("not_a_file", "a folder, a pipe or a device")
+        yield status.st_size
     except (OSError, ValueError) as error:
         raise UndecodableImage("unreadable", _why(error)) from error
+
+
+def no_longer_readable(path: Path, why: str) -> ShardError:
+    """The error for a file that had a fingerprint when it was listed, and now cannot be read."""
+    return ShardError(
+        f"{path} could be read when it was listed, but no longer ({why}): once its disk can be "
+        "reached and its files do not change, run the same command again"
+    )
 
 
 def fingerprint_files(paths: Iterable[str]) -> list[tuple[Fingerprint, int]]:

@@ -12,9 +12,16 @@ from typing import Any
 
 from ....store.digest import digest_json
 from ..faults import Fault
-from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
+from ..fields import SampleFields, read_fields
 from ..shards import part_name, stamp_of
-from .files import Fingerprint, ImageFile, fingerprint_files
+from .files import (
+    Fingerprint,
+    ImageFile,
+    fingerprint_files,
+    no_longer_readable,
+    read_text_file,
+)
+from .pixels import UndecodableImage
 from .tree import FolderImage, find_images
 
 MAX_IMAGES = 1000
@@ -35,6 +42,8 @@ class FolderChunk:
     size: int
     identity: str
     """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
+    unread: frozenset[str] = field(default=frozenset(), compare=False)
+    """Names of files that could not be read when listed: the identity says so."""
     stamp: str = field(default="", compare=False)
     """See `Source.stamp`."""
 
@@ -60,13 +69,14 @@ class FolderChunk:
     def open(self, scratch: Path) -> Iterator["FolderSamples"]:
         """Opens its images, each read on request.
 
-        An image that is gone by then is a fault. A changed image makes another chunk, which the
-        next search of the folder finds.
+        A file that could not be read when it was listed may be a fault; any other that cannot be
+        read now is a ShardError. A changed image makes another chunk, which the next search of the
+        folder finds.
         """
         folder, inside = self.path / self.folder, PurePosixPath(self.folder)
         name = utf8_name(PurePosixPath(self.name).name)
         samples = tuple(
-            FolderEntry(utf8_name(str(inside / image.name)), folder, image, name)
+            FolderEntry(utf8_name(str(inside / image.name)), folder, image, name, self.unread)
             for image in self.images
         )
         yield FolderSamples(samples)
@@ -75,12 +85,20 @@ class FolderChunk:
 class FolderEntry:
     """One image of an open chunk."""
 
-    def __init__(self, key: str, folder: Path, image: FolderImage, folder_name: str) -> None:
+    def __init__(
+        self,
+        key: str,
+        folder: Path,
+        image: FolderImage,
+        folder_name: str,
+        unread: frozenset[str],
+    ) -> None:
         self.key = key
         self.offset = 0
-        self.file = ImageFile(folder / image.name)
+        self.file = ImageFile(folder / image.name, was_readable=image.name not in unread)
         self._texts = {suffix: folder / name for suffix, name in image.texts.items()}
         self._folder_name = folder_name
+        self._unread = unread
 
     @property
     def size(self) -> int | None:
@@ -92,15 +110,15 @@ class FolderEntry:
         return self.file.read()
 
     def fields(self) -> SampleFields:
-        """The fields in its text files, and the name of its folder."""
+        """The fields in its text files, and the name of its folder; ShardError as for images."""
         sizes, texts, known = {}, {}, {"folder": self._folder_name}
         for suffix, path in self._texts.items():
             try:
-                size = path.stat().st_size
-                texts[suffix] = path.read_bytes() if size <= MAX_TEXT_BYTES else b""
-                sizes[suffix] = size
-            except OSError as error:
-                known[f"{suffix}_error"] = error.strerror or str(error)
+                sizes[suffix], texts[suffix] = read_text_file(path)
+            except UndecodableImage as error:
+                if path.name not in self._unread:
+                    raise no_longer_readable(path, error.detail) from error
+                known[f"{suffix}_error"] = error.detail
         return read_fields(sizes, texts.__getitem__, **known)
 
 
@@ -199,6 +217,7 @@ def _chunk_of(
         images=tuple(images),
         size=sum(fingerprint[0] for _, fingerprint in files if fingerprint is not None),
         identity=digest_json({"folder": name, "files": files}),
+        unread=frozenset(name for name, fingerprint in files if fingerprint is None),
         stamp=stamp_of([time_ns for _, time_ns in known]),
     )
 

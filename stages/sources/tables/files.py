@@ -33,6 +33,8 @@ class TableFile:
     columns: TableColumns
     identity: str
     """Digest, in hex, of the name, size and edges of the file, and of the files it names."""
+    unread: frozenset[str] = field(default=frozenset(), compare=False)
+    """Files that it names and that could not be read when listed: the identity says so."""
     stamp: str = field(default="", compare=False)
     """See `Source.stamp`."""
 
@@ -45,11 +47,12 @@ class TableFile:
         with open_table(path) as file:
             columns = find_columns(file.schema_arrow, image_column, path)
             files = [_local(path, named) for named in _paths(file, path, columns)]
+        named = [str(file) for file in files if file is not None]
         shard = Shard.of(path)
         identity: dict[str, Any] = {"table": shard.identity, "image": columns.image}
         times_ns = [path.stat().st_mtime_ns]
+        known = fingerprint_files(named)
         if files:
-            known = fingerprint_files(str(file) for file in files if file is not None)
             fingerprints = iter(known)
             identity["files"] = [None if file is None else next(fingerprints)[0] for file in files]
             times_ns += [time_ns for _, time_ns in known]
@@ -58,6 +61,9 @@ class TableFile:
             size=shard.size,
             columns=columns,
             identity=digest_json(identity),
+            unread=frozenset(
+                name for name, (fingerprint, _) in zip(named, known, strict=True) if not fingerprint
+            ),
             stamp=stamp_of(times_ns),
         )
 
@@ -82,10 +88,13 @@ class TableFile:
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["TableSamples"]:
-        """Opens its rows, each image read on request; ShardError where the file changes."""
+        """Opens its rows, each image read on request; ShardError where the file changes.
+
+        ShardError, too, where a file that it names could be read when it was listed, but not now.
+        """
         before = stamp(self.path)
         with open_table(self.path) as file:
-            yield TableSamples(self.path, file, self.columns)
+            yield TableSamples(self.path, file, self.columns, self.unread)
         require_unchanged(self.path, stamp(self.path) == before)
 
 
@@ -106,7 +115,7 @@ class TableEntry:
         """The image in the row, or in the file that the row names."""
         columns = self._table.columns
         value = self._table.images.row(self._row)[columns.image]
-        encoded, self.sha256 = _encoded(value, self._table.path)
+        encoded, self.sha256 = _encoded(value, self._table.path, self._table.unread)
         self.size = len(encoded)
         return encoded
 
@@ -133,8 +142,10 @@ class TableSamples:
     complete = True
     why_cut: str | None = None
 
-    def __init__(self, path: Path, file: "pq.ParquetFile", columns: TableColumns) -> None:
-        self.path, self.columns = path, columns
+    def __init__(
+        self, path: Path, file: "pq.ParquetFile", columns: TableColumns, unread: frozenset[str]
+    ) -> None:
+        self.path, self.columns, self.unread = path, columns, unread
         self.images = TableReader(file, path, [columns.image])
         self.others = TableReader(file, path, columns.fields)
         self.suffixes: Counter[str] = Counter()
@@ -205,8 +216,13 @@ def _lacks_bytes(file: "pq.ParquetFile", columns: TableColumns) -> bool:
     )
 
 
-def _encoded(value: Any, table: Path) -> tuple[bytes, str | None]:
-    """The image that a cell holds or names, and the digest of a named file."""
+def _encoded(
+    value: Any, table: Path, unread: frozenset[str] | None = None
+) -> tuple[bytes, str | None]:
+    """The image that a cell holds or names, and the digest of a named file.
+
+    `unread` are the named files that could not be read when the table was listed, if it was.
+    """
     if isinstance(value, Mapping):
         value = value["bytes"] if value["bytes"] is not None else value.get("path")
     if value is None or value == "":
@@ -216,7 +232,7 @@ def _encoded(value: Any, table: Path) -> tuple[bytes, str | None]:
     local = _local(table, value)
     if local is None:
         raise UndecodableImage("remote", value[:200])
-    file = ImageFile(local)
+    file = ImageFile(local, was_readable=unread is not None and str(local) not in unread)
     return file.read(), file.sha256
 
 

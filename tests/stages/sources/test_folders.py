@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpp_pipe.stages.sources.changes import digest_contents
+from cpp_pipe.stages.sources.fields import MAX_TEXT_BYTES
 from cpp_pipe.stages.sources.images.folders import (
     MAX_IMAGES,
     FolderChunk,
@@ -195,16 +197,37 @@ def test_texts_that_cannot_be_read_leave_their_reason(tmp_path):
     assert extra["txt_error"] == "No such file or directory" and "json_error" in extra
 
 
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_a_text_that_is_no_file_leaves_its_reason_and_is_not_read(tmp_path, what):
+    write_image(tmp_path / "a.png")
+    text = tmp_path / "a.txt"
+    if what == "pipe":
+        os.mkfifo(text)  # opening it waits for a writer
+    else:
+        text.symlink_to("/dev/zero")  # its size is 0, and it never ends
+    extra = read(find_chunks(tmp_path)[0])["a.png"][1]
+    assert extra["txt_error"] == "a folder, a pipe or a device"
+
+
+def test_a_text_that_is_too_long_leaves_its_size_behind_other_fields(tmp_path):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.json").write_text('{"stars": 5}')
+    for size in (MAX_TEXT_BYTES, MAX_TEXT_BYTES + 1):
+        (tmp_path / "a.txt").write_bytes(b"x" * size)
+        caption, extra = read(find_chunks(tmp_path)[0])["a.png"]
+        assert len(caption) == (size if size <= MAX_TEXT_BYTES else 0)
+    why = f"{MAX_TEXT_BYTES + 1} bytes, more than {MAX_TEXT_BYTES}"
+    assert list(extra.items()) == [("folder", tmp_path.name), ("stars", 5), ("txt_error", why)]
+
+
 def test_unreadable_images_are_skipped_with_a_reason(tmp_path):
-    for name in ("gone.png", "whole.png"):
-        write_image(tmp_path / name)
+    write_image(tmp_path / "whole.png")
     (tmp_path / "broken-link.png").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     (chunk,) = find_chunks(tmp_path)
-    (tmp_path / "gone.png").unlink()
     reasons = {}
     with chunk.open(tmp_path) as opened:
-        assert opened.complete and opened.suffixes == {"png": 4}
+        assert opened.complete and opened.suffixes == {"png": 3}
         for entry in opened.samples:
             try:
                 assert entry.read_image() == png(0) and entry.size == len(png(0))
@@ -213,10 +236,38 @@ def test_unreadable_images_are_skipped_with_a_reason(tmp_path):
                 reasons[entry.key] = f"{error.reason}: {error.detail}"
     assert reasons == {
         "broken-link.png": "unreadable: No such file or directory",
-        "gone.png": "unreadable: No such file or directory",
         "pipe.png": "not_a_file: a folder, a pipe or a device",
         "whole.png": "",
     }
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.txt"])
+@pytest.mark.parametrize("becomes", ["nothing", "a folder"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_file_that_could_be_read_when_it_was_listed_is_never_skipped(
+    tmp_path, name, becomes, again
+):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a cat")
+    (chunk,) = find_chunks(tmp_path)
+    chunk = chunk.told_apart("content") if again else chunk
+    (tmp_path / name).unlink()
+    if becomes == "a folder":
+        (tmp_path / name).mkdir()
+    says = f"{name} could be read when it was listed, but no longer .*: .* run the same command"
+    with chunk.open(tmp_path) as opened:
+        (entry,) = opened.samples
+        read_it = entry.read_image if name == "a.png" else entry.fields
+        with pytest.raises(ShardError, match=says):
+            read_it()
+
+
+def test_a_source_that_is_gone_has_no_digest(tmp_path):
+    write_image(tmp_path / "photos" / "a.png")
+    (chunk,) = find_chunks(tmp_path / "photos")
+    (tmp_path / "photos").rename(tmp_path / "elsewhere")
+    with pytest.raises(ShardError, match="No such file"):
+        digest_contents(chunk)
 
 
 def test_the_digest_is_of_the_bytes_that_were_read(tmp_path):

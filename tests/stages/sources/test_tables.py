@@ -99,6 +99,20 @@ def test_paths_are_relative_to_the_tables_folder(tmp_path, name):
     assert json.loads(fields(path)[0].extra) == {name: "pictures/a b.png"}
 
 
+def test_a_named_file_that_could_be_read_when_it_was_listed_is_never_skipped(tmp_path):
+    image = write_image(tmp_path / "a.png")
+    path = write(tmp_path / "a.parquet", {"path": ["a.png", "gone.png"]})
+    for table in (TableFile.of(path), TableFile.of(path).told_apart("content")):
+        image.unlink(missing_ok=True)
+        with table.open(tmp_path) as opened:
+            first, second = opened.samples
+            with pytest.raises(ShardError, match="could be read when it was listed"):
+                first.read_image()
+            with pytest.raises(UndecodableImage, match="No such file"):
+                second.read_image()
+        write_image(image)
+
+
 def test_a_struct_without_bytes_is_read_from_its_path(tmp_path):
     write_image(tmp_path / "a.png", 4)
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

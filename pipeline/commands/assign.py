@@ -24,7 +24,7 @@ def assign(
     ] = None,
     level: Annotated[
         str | None,
-        typer.Option("--level", help="Cut the hierarchy into so many clusters; several, or auto."),
+        typer.Option("--level", help="Clusters to cut the hierarchy into: 20, or 20,50, or auto."),
     ] = None,
 ) -> None:
     """Put every image in a cluster, with a confidence.
@@ -73,13 +73,13 @@ def _print_sizes(assignments: Artifact) -> None:
         )
         if k != "auto" and len(sizes) < k:
             print_text(
-                f"asked for {counted(k, 'cluster')}, the rows support {len(sizes)}: there are no "
-                "more groups of rows that differ"
+                f"found {counted(len(sizes), 'cluster')} instead of {k}: the rows have no more "
+                "distinct groups"
             )
     far = sum(novelty > 1 for novelty in assignments.column("novelty"))
     if far:
         print_text(
-            f"{counted(far, 'row')} {agreeing(far, 'is', 'are')} far from everything that was "
-            f"fitted (novelty above 1): {agreeing(far, 'its cluster', 'their clusters')} may mean "
-            "nothing"
+            f"{counted(far, 'row')} {agreeing(far, 'is', 'are')} far from all rows that were "
+            f"fitted (novelty above 1), so {agreeing(far, 'its cluster', 'their clusters')} may be "
+            "meaningless"
         )

@@ -51,7 +51,9 @@ def compare(
     k: Annotated[
         int | None,
         typer.Option(
-            "--k", min=1, help="Clusters of the rivals; if absent, the classes, or the runs' k."
+            "--k",
+            min=1,
+            help="Clusters of the rivals; by default as many as classes, else the runs' k.",
         ),
     ] = None,
     label: LabelFlag = None,

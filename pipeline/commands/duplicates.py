@@ -45,7 +45,7 @@ def duplicates(
     common: Common,
     above: Annotated[
         float | None,
-        typer.Option("--above", help="Least similarity; if absent, that of the tier or model."),
+        typer.Option("--above", help="Minimum similarity; by default that of the tier or model."),
     ] = None,
     tier: TierFlag = "alike",
     n: Annotated[int, typer.Option("-n", min=1, help="Groups to list, the largest first.")] = 10,
@@ -129,8 +129,8 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
     recall = facts.get("recall", 1)
     if recall < 1:
         print_text(
-            f"In so large a set not all pairs are compared: about {recall:.2%} of the near pairs "
-            f"were (of {counted(facts['recall_pairs'], 'pair')} in a sample)."
+            f"The set is too large to compare all pairs: about {recall:.2%} of the near pairs were "
+            f"compared, measured on {counted(facts['recall_pairs'], 'pair')} of a sample."
         )
     if not groups:
         return

@@ -61,7 +61,7 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Write the tar shards of a data set of research.
+    """Write a research data set as tar shards.
 
     torchvision reads and checks its files, and downloads them where it can; --from takes files that
     are there already. A sample holds the image as its file has it, its class as a number (.cls),

@@ -32,14 +32,16 @@ def index(
     ] = None,
     target_recall: RecallFlag = None,
     refit: Annotated[
-        bool, typer.Option("--refit", help="Fit inverted lists and codes again, to the rows now.")
+        bool,
+        typer.Option("--refit", help="Fit inverted lists and codes again, to the current rows."),
     ] = False,
 ) -> None:
     """Build FAISS indexes, which make search fast.
 
-    Searches by image use the index of the features, searches by words that of the embeddings. Few
-    rows are compared one by one, more are linked in a graph, many are put into inverted lists, by
-    several workers or on Ray. Rows that are added or removed later cost only themselves.
+    Image queries use the index of the features, text queries that of the embeddings. A small set is
+    searched exactly, a larger one with a graph, and a very large one with inverted lists, which
+    several workers or Ray can build. When rows are added or removed later, only those rows are
+    processed.
 
     \b
       cpp-pipe index

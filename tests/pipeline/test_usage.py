@@ -17,7 +17,7 @@ LINES = {
     ("merge", "--fines", "3"): "there is no option --fines; did you mean --finest or --engine? See "
     "`cpp-pipe hierarchy --help`",
     ("export",): "FORMAT is missing: one of parquet, ",
-    ("export", "parquet"): "--out is missing: a file, or a new folder: see below; see ",
+    ("export", "parquet"): "--out is missing: a file, or a new folder, depending on FORMAT; see ",
     ("pack", "photos"): "OUT is missing: a new folder for the shards; see `cpp-pipe pack --help`",
     ("search", "--text"): "--text needs a value; see `cpp-pipe search --help`",
     ("search", "-n", "0"): "-n must be at least 1, got 0; see `cpp-pipe search --help`",
@@ -25,7 +25,7 @@ LINES = {
     ("search", "--min-confidence", "2"): "--min-confidence must be from 0 to 1, got 2.0; see ",
     ("train", "--lr", "fast"): "--lr must be a number, got 'fast'; see ",
     ("serve", "--port", "99999"): "--port must be from 0 to 65535, got 99999; see ",
-    ("status", "a"): "'a' is one argument too many; see `cpp-pipe status --help`",
+    ("status", "a"): "unexpected argument 'a'; see `cpp-pipe status --help`",
     ("status", "--json=3"): "option '--json' does not take a value; see ",
 }
 

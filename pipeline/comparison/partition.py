@@ -15,11 +15,8 @@ from ..view.facts import name_model
 from ..view.opened_run import OpenedRun
 from .image_set import ImageSet
 
-_NOT_CLUSTERING = ("data", "embed")
-"""Tables whose settings are told by the embeddings themselves: by their model and content."""
-
-_OF_SEARCH = "index.seed"
-"""A seed that no cluster depends on."""
+_NOT_CLUSTERING = ("data", "embed", "caption", "index")
+"""Tables that no cluster depends on, or whose settings the embeddings' model and content show."""
 
 SEED = "seed"
 """Runs that differ in settings of this name only are repetitions."""
@@ -53,9 +50,7 @@ class Partition:
     def seeds(self) -> Mapping[str, Any]:
         """The seed of each step by TABLE.seed; of a rival its only one."""
         named = {
-            name: value
-            for name, value in self.settings.items()
-            if name.rpartition(".")[2] == SEED and name != _OF_SEARCH
+            name: value for name, value in self.settings.items() if name.rpartition(".")[2] == SEED
         }
         return named or {SEED: self.seed}
 

@@ -90,11 +90,13 @@ def fit_rivals(
             f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
             f"{counted(n, 'image')} and k = {k}"
         )
-    embeddings = gather(images.embeddings).astype(np.float32)
-    x = centred_unit_rows(embeddings, embeddings.mean(axis=0))
     fitting = {name: rival for name, rival in RIVALS.items() if n <= rival.most_rows}
     for name in RIVALS.keys() - fitting.keys():
         say(f"{name} is left out: {counted(n, 'row')} are too many for it")
+    if not fitting:
+        return
+    embeddings = gather(images.embeddings).astype(np.float32)
+    x = centred_unit_rows(embeddings, embeddings.mean(axis=0))
     runs = [(name, seed) for name, rival in fitting.items()
             for seed in range(seeds if rival.is_random else 1)]  # fmt: skip
     progress.start("compare: rivals", len(runs), "fits")

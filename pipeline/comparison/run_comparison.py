@@ -40,10 +40,9 @@ def compare_runs(
             "k is the number of clusters of rivals: add --rivals (from Python rivals=True), or "
             "leave it out"
         )
-    images: dict[tuple[str, str], ImageSet] = {}
-    partitions = [_read(store, name, runtime, say, label, labels, images) for name in names]
-    if label is not None or labels is not None:
-        _require_labels(list(images.items()), labels)
+    plans = [open_plan_of(store, name, runtime, say) for name in names]
+    images = _read_images(plans, label, labels)
+    partitions = [_partition(plan, found) for plan, found in zip(plans, images, strict=True)]
     notes = []
     if rivals:
         sets = {p.images.embeddings.content: p for p in reversed(partitions)}
@@ -65,29 +64,35 @@ def compare_runs(
     return replace(comparison, notes=tuple(dict.fromkeys([*notes, *comparison.notes])))
 
 
-def _require_labels(read: Sequence[tuple[tuple[str, str], ImageSet]], labels: Path | None) -> None:
-    """MissingError where no image of any run has a label."""
-    if not any(found.is_labelled.any() for _, found in read):
-        (_, field), found = read[0]
+def _read_images(plans: Sequence[Plan], label: str | None, labels: Path | None) -> list[ImageSet]:
+    """The images of each run, with their labels; one object for the same images and labels.
+
+    MissingError where no image has a label of those that were asked for; ConfigError where runs
+    would be scored against different labels.
+    """
+    sets: dict[tuple[str, str], ImageSet] = {}
+    images = []
+    for plan in plans:
+        embeddings = plan.make("embeddings", asked_by="compare")
+        at = embeddings.content, label or plan.settings.data.label
+        if at not in sets:
+            sets[at] = ImageSet.read(embeddings, at[1], labels)
+        images.append(sets[at])
+    fields = {at[1]: found for at, found in sets.items() if found.is_labelled.any()}
+    if not fields and (label is not None or labels is not None):
+        (_, field), found = next(iter(sets.items()))
         raise MissingError(explain_no_labels(found.embeddings, field, labels, len(found)))
+    if len(fields) > 1 and labels is None:
+        raise ConfigError(
+            f"the runs have different labels ({', '.join(fields)}), and scores against them cannot "
+            "stand in one table: name the label of all runs with --label (from Python label=)"
+        )
+    return images
 
 
-def _read(
-    store: Store,
-    name: str,
-    runtime: Runtime,
-    say: Callable[[str], None],
-    label: str | None,
-    labels: Path | None,
-    images: dict[tuple[str, str], ImageSet],
-) -> Partition:
-    plan = open_plan_of(store, name, runtime, say)
+def _partition(plan: Plan, images: ImageSet) -> Partition:
     plan.make("assignments", asked_by="compare")
-    embeddings = plan.make("embeddings", asked_by="compare")
-    field = label or plan.settings.data.label
-    if (embeddings.content, field) not in images:
-        images[embeddings.content, field] = ImageSet.read(embeddings, field, labels)
-    return partition_of(OpenedRun.open(store, name), images[embeddings.content, field])
+    return partition_of(OpenedRun.open(plan.store, plan.run), images)
 
 
 def open_plan_of(store: Store, name: str, runtime: Runtime, say: Callable[[str], None]) -> Plan:

@@ -80,7 +80,7 @@ def plan_sweep(
                 f"{name}: all runs of a sweep have the embeddings of one run, so [data] and "
                 "[embed] cannot differ: embed another run, and name both to `cpp-pipe compare`"
             )
-    if ks := _values(ks):
+    if ks := _values(() if ks is None else ks):
         if "assign.k" in named:
             raise ConfigError("assign.k and --k both name numbers of clusters: give one of them")
         named["assign.k"] = ks

@@ -11,11 +11,14 @@ from ...store.names import is_windows_name
 
 _LONGEST, _LONGEST_KEY = 60, 120
 """Characters of a name that is made from words, or from a key."""
+_MOST_BYTES = 200
+"""UTF-8 bytes of a name; file systems take 255, and a number and a suffix follow."""
 
 
 def plain(words: str, longest: int = _LONGEST) -> str:
     """Words as a part of a file's name that every system takes."""
-    kept = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:longest].strip(" .")
+    kept = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:longest]
+    kept = kept.encode()[:_MOST_BYTES].decode(errors="ignore").strip(" .")
     return kept if is_windows_name(kept) else f"_{kept}"
 
 

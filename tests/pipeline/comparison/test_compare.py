@@ -19,7 +19,7 @@ from cpp_pipe.pipeline.comparison.partition import Partition, partition_of
 from cpp_pipe.pipeline.comparison.result import ComparedRuns
 from cpp_pipe.pipeline.comparison.rivals import RIVALS
 from cpp_pipe.pipeline.view.evaluation import Scores
-from cpp_pipe.store import ConfigError, MissingError
+from cpp_pipe.store import ConfigError, MissingError, Store
 
 from ..cli import fail, succeed
 from .world import import_run, make_runs, write
@@ -296,3 +296,16 @@ def test_names_with_dollars_and_stars_are_shown_as_they_are(store):
     compared = ComparedRuns(compare_partitions(partitions, ["a *b* <c>"]))
     assert "\\x$" in compared.to_html()
     assert "a \\*b\\* \\<c\\>." in compared.to_markdown()
+
+
+def test_scores_against_different_labels_do_not_stand_in_one_table(tmp_path):
+    store = tmp_path / "artifacts"
+    content = dict(np.load(write(tmp_path / "x.npz", np.arange(80))))
+    np.savez(tmp_path / "x.npz", **content, coarse=content["y"] // 2)  # pyright: ignore[reportArgumentType]
+    for run, label in (("fine", "cls"), ("coarse", "coarse")):
+        import_run(store, run, tmp_path / "x.npz")
+        settings = Run.open(store, run).settings.override("data", label=label)
+        Store(store).runs.update(run, settings=settings.override("assign", k=4).tables())
+    message = fail(store, "compare", "fine", "coarse")
+    assert "different labels (cls, coarse)" in message and "--label" in message
+    assert read_json(store, "fine", "coarse", "--label", "cls")["classes"] == 4

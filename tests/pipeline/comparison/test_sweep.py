@@ -189,6 +189,16 @@ def test_what_a_run_was_given_later_stays_and_its_sweep_continues(store):
     assert Run.open(store, "all_k-9").settings.caption.rule == "vote"
 
 
+def test_seeds_stay_one_line_where_one_of_them_has_other_captions(store):
+    words = ("sweep", "--run", "all", "--k", "7", "--seeds", "2", "--json")
+    before = json.loads(succeed(store, *words).out)
+    name = "all_k-7_seed-0"
+    settings = Run.open(store, name).settings.override("caption", rule="vote")
+    Store(store).runs.update(name, settings=settings.override("index", target_recall=0.9).tables())
+    after = json.loads(succeed(store, *words).out)
+    assert len(after["groups"]) == len(before["groups"]) == 1
+
+
 def test_settings_that_leave_no_trace_in_clusters_are_lines_of_their_own(store):
     told = sweep_json(store, "--set", "select_k.rule=code,bic", "--k", "4")
     assert [group["runs"] for group in told["groups"]] == [["all_rule-code_k-4"],
@@ -235,7 +245,7 @@ def test_python_takes_single_values_and_numbers_of_numpy():
     axes = {"spectrum.clusterings": 12, "spectrum.affinity": "membership"}
     names = [run.name for run in plan_sweep("a", Settings(), axes, ks=np.int64(5))]
     assert names == ["a_clusterings-12_affinity-membership_k-5"]
-    several = plan_sweep("a", Settings(), {"train.eta": np.array([0.1, 0.2])}, 2)
+    several = plan_sweep("a", Settings(), {"train.eta": np.array([0.1, 0.2])}, 2, None)
     assert len(several) == 4
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.exports.folders import plain
+from cpp_pipe.pipeline.exports.file_names import FileNames, plain
 from cpp_pipe.store import Store
 
 from ..cli import DIGITS, fail, succeed
@@ -95,12 +95,20 @@ def test_csv_has_a_row_an_image_and_no_vectors(store, tmp_path):
         ("LPT1.txt", "_LPT1.txt"),
         ("café 猫", "café 猫"),
         ("x" * 99, "x" * 60),
+        ("猫" * 99, "猫" * 60),
         ("ends. ", "ends"),
         ("", ""),
     ],
 )
 def test_names_of_files_are_plain(words, name):
     assert plain(words) == name
+
+
+def test_a_long_key_of_any_alphabet_is_a_name_that_file_systems_take():
+    names = FileNames()
+    given = [names.name("猫" * 200 + ".jpg", "jpg") for _ in range(2)]
+    assert len(set(given)) == 2
+    assert all("猫" * 60 in name and len(name.encode()) < 255 for name in given)
 
 
 def test_flags_that_do_not_go_together_are_refused(store, tmp_path):

@@ -116,6 +116,20 @@ def test_a_file_that_was_only_touched_or_moved_is_not_embedded_again(tmp_path, k
     assert "nothing to do" in succeed(store, "embed", *moved, *DIGITS).err
 
 
+def test_a_change_in_the_middle_of_a_long_text_is_embedded_again(tmp_path):
+    write_bmp(tmp_path / "photos" / "a.bmp", 0)
+    caption, store = tmp_path / "photos" / "a.txt", tmp_path / "store"
+    named = ["--images", str(tmp_path / "photos")]
+    for n, middle in enumerate(("a cat", "a dog")):
+        caption.write_text("x" * 6000 + middle + "y" * 6000)
+        for again in (False, True):
+            when = time.time() + 100 * n + 50 * again
+            os.utime(caption, (when, when))
+            said = succeed(store, "embed", *named, *DIGITS).err
+            assert ("was changed since it was embedded" in said) == (n == 1 and not again)
+        assert Run.open(store).artifact("embeddings").column("caption") == [caption.read_text()]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_changed_is_not_copied_under_its_old_key(tmp_path, kind):
     named, path = KINDS[kind](tmp_path)

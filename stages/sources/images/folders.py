@@ -12,9 +12,10 @@ from typing import Any
 
 from ....store.digest import digest_json
 from ..faults import Fault
-from ..fields import SampleFields, read_fields
+from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
 from ..shards import part_name, stamp_of
 from .files import (
+    EDGE_BYTES,
     Fingerprint,
     ImageFile,
     fingerprint_files,
@@ -44,6 +45,8 @@ class FolderChunk:
     """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
     unread: frozenset[str] = field(default=frozenset(), compare=False)
     """Names of files that could not be read when listed: the identity says so."""
+    long_texts: frozenset[str] = field(default=frozenset(), compare=False)
+    """Names of texts that are read and have bytes between their edges, which the identity lacks."""
     stamp: str = field(default="", compare=False)
     """See `Source.stamp`."""
 
@@ -76,7 +79,7 @@ class FolderChunk:
         folder, inside = self.path / self.folder, PurePosixPath(self.folder)
         name = utf8_name(PurePosixPath(self.name).name)
         samples = tuple(
-            FolderEntry(utf8_name(str(inside / image.name)), folder, image, name, self.unread)
+            FolderEntry(utf8_name(str(inside / image.name)), folder, image, name, self)
             for image in self.images
         )
         yield FolderSamples(samples)
@@ -91,14 +94,15 @@ class FolderEntry:
         folder: Path,
         image: FolderImage,
         folder_name: str,
-        unread: frozenset[str],
+        chunk: FolderChunk,
     ) -> None:
         self.key = key
         self.offset = 0
-        self.file = ImageFile(folder / image.name, was_readable=image.name not in unread)
+        self.file = ImageFile(folder / image.name, was_readable=image.name not in chunk.unread)
         self._texts = {suffix: folder / name for suffix, name in image.texts.items()}
         self._folder_name = folder_name
-        self._unread = unread
+        self._chunk = chunk
+        self._digests: dict[str, str] = {}
 
     @property
     def size(self) -> int | None:
@@ -112,14 +116,33 @@ class FolderEntry:
     def fields(self) -> SampleFields:
         """The fields in its text files, and the name of its folder; ShardError as for images."""
         sizes, texts, known = {}, {}, {"folder": self._folder_name}
-        for suffix, path in self._texts.items():
+        for suffix in self._texts:
             try:
-                sizes[suffix], texts[suffix] = read_text_file(path)
+                sizes[suffix], texts[suffix] = self._read_text(suffix)
             except UndecodableImage as error:
-                if path.name not in self._unread:
-                    raise no_longer_readable(path, error.detail) from error
                 known[f"{suffix}_error"] = error.detail
         return read_fields(sizes, texts.__getitem__, **known)
+
+    def text_digests(self) -> dict[str, str]:
+        """The digest of each long text, by suffix; reads those that `fields` has not read."""
+        long = [name for name, path in self._texts.items() if path.name in self._chunk.long_texts]
+        for suffix in long:
+            if suffix not in self._digests:
+                self._read_text(suffix)
+        return {suffix: self._digests[suffix] for suffix in sorted(long)}
+
+    def _read_text(self, suffix: str) -> tuple[int, bytes]:
+        """Size and bytes of a text; keeps the digest of a long one."""
+        path = self._texts[suffix]
+        try:
+            size, content = read_text_file(path)
+        except UndecodableImage as error:
+            if path.name not in self._chunk.unread:
+                raise no_longer_readable(path, error.detail) from error
+            raise
+        if path.name in self._chunk.long_texts:
+            self._digests[suffix] = hashlib.sha256(content).hexdigest()
+        return size, content
 
 
 class FolderSamples:
@@ -135,10 +158,15 @@ class FolderSamples:
         self.facts: Mapping[str, Any] = {"source": "images"}
 
     def sha256(self) -> str:
-        """SHA-256, in hex, of the keys and the digests of all bytes that were read."""
+        """SHA-256, in hex, of the keys and the digests of all images that were read.
+
+        And of long texts: the identity holds all bytes of others.
+        """
         digest = hashlib.sha256()
         for entry in self.samples:
             digest.update(f"{entry.key}\0{entry.file.sha256}\n".encode())
+            for suffix, text in entry.text_digests().items():
+                digest.update(f"{entry.key}\0{suffix}\0{text}\n".encode())
         return digest.hexdigest()
 
 
@@ -208,6 +236,7 @@ def _chunk_of(
 ) -> FolderChunk:
     """One chunk; takes its files' fingerprints from `fingerprints`."""
     names = list(_names(images))
+    texts = {name for image in images for name in image.texts.values()}
     known = [next(fingerprints) for _ in names]
     files = [(name, fingerprint) for name, (fingerprint, _) in zip(names, known, strict=True)]
     name = shard_name(root, folder)
@@ -218,8 +247,14 @@ def _chunk_of(
         size=sum(fingerprint[0] for _, fingerprint in files if fingerprint is not None),
         identity=digest_json({"folder": name, "files": files}),
         unread=frozenset(name for name, fingerprint in files if fingerprint is None),
+        long_texts=frozenset(name for name, text in files if name in texts and _is_long(text)),
         stamp=stamp_of([time_ns for _, time_ns in known]),
     )
+
+
+def _is_long(text: Fingerprint) -> bool:
+    """Whether a text has bytes that its fingerprint does not tell, and few enough to be read."""
+    return text is not None and 2 * EDGE_BYTES < text[0] <= MAX_TEXT_BYTES
 
 
 def utf8_name(name: str) -> str:

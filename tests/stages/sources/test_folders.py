@@ -1,5 +1,6 @@
 """Folders of images: which images are found, how they are split into chunks, and their texts."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.sources.changes import digest_contents
 from cpp_pipe.stages.sources.fields import MAX_TEXT_BYTES
+from cpp_pipe.stages.sources.images.files import EDGE_BYTES
 from cpp_pipe.stages.sources.images.folders import (
     MAX_IMAGES,
     FolderChunk,
@@ -283,6 +285,35 @@ def test_the_digest_is_of_the_bytes_that_were_read(tmp_path):
     assert digest(tmp_path / "one") == digest(tmp_path / "two")
     (tmp_path / "two" / "a.png").write_bytes(png(1))
     assert digest(tmp_path / "one") != digest(tmp_path / "two")
+
+
+@pytest.mark.parametrize("size", [2 * EDGE_BYTES + 1, MAX_TEXT_BYTES])
+def test_the_digest_tells_texts_whose_middle_no_edge_shows(tmp_path, size):
+    write_image(tmp_path / "a.png")
+    text = bytearray(b"x" * size)
+    found = []
+    for letter in b"xy":
+        text[size // 2] = letter
+        (tmp_path / "a.txt").write_bytes(text)
+        (chunk,) = find_chunks(tmp_path)
+        with chunk.open(tmp_path) as opened:
+            (entry,) = opened.samples
+            entry.read_image()
+            assert entry.fields().caption == text.decode()
+            found.append((chunk.identity, opened.sha256()))
+        # Whatever was read of it before: a sample that is skipped has no fields.
+        assert digest_contents(chunk) == digest_contents(chunk.told_apart("x")) == found[-1][1]
+    (before, after), digests = zip(*found, strict=True)
+    assert before == after and digests[0] != digests[1]
+
+
+@pytest.mark.parametrize("size", [2 * EDGE_BYTES, MAX_TEXT_BYTES + 1])
+def test_the_digest_leaves_out_texts_that_edges_tell_and_those_that_are_not_read(tmp_path, size):
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_bytes(b"x" * size)
+    known = f"a.png\0{hashlib.sha256(png(0)).hexdigest()}\n"
+    (chunk,) = find_chunks(tmp_path)
+    assert digest_contents(chunk) == hashlib.sha256(known.encode()).hexdigest()
 
 
 def test_a_file_whose_name_is_not_utf8_is_found_by_its_key(tmp_path):

@@ -308,7 +308,15 @@ def describe_cuts(encoder: Encoder, question: Question) -> list[str]:
 
 
 def embed_image(encoder: Encoder, image: "Image.Image") -> "np.ndarray":
-    """The embedding (1, d) of an image, as `embed` would make it."""
+    """The embedding (1, d) of an image, as `embed` would make it; QueryError if it is too thin."""
     import numpy as np
 
-    return encoder.images(encoder.preprocess(image)[None]).astype(np.float16)
+    from ...stages.sources.images.pixels import UndecodableImage
+
+    try:
+        pixels = encoder.preprocess(image)
+    except UndecodableImage as error:
+        raise QueryError(
+            f"the image cannot be embedded ({error.reason}: {error.detail}): cut a piece out of it"
+        ) from error
+    return encoder.images(pixels[None]).astype(np.float16)

@@ -46,11 +46,11 @@ def decode_all(
             continue
         try:
             image = decode(encoded)
+            pixels.append(preprocess(image.rgb).numpy())
         except UndecodableImage as error:
             outcomes.append(Outcome(reason=error.reason, detail=error.detail))
             continue
         outcomes.append(Outcome(width=image.width, height=image.height))
-        pixels.append(preprocess(image.rgb).numpy())
     block = np.stack(pixels) if pixels else None
     return Decoded(outcomes=outcomes, pixels=block, seconds=time.perf_counter() - began)
 

@@ -18,6 +18,7 @@ from .models.bf16_products import (
 )
 from .models.clip_model import load_clip_model
 from .models.loaded_model import has_texts, image_tower, require_texts
+from .models.preprocessing import Bounded
 from .models.timm_model import load_timm_model
 
 if TYPE_CHECKING:
@@ -50,7 +51,10 @@ class Encoder:
 
     model: Any
     preprocess: "Callable[[Image.Image], torch.Tensor]"
-    """Turns an image into the pixels that `images` takes; can be sent to another process."""
+    """Turns an image into the pixels that `images` takes; can be sent to another process.
+
+    UndecodableImage for an image that is too thin, see `Bounded`.
+    """
     tokenizer: "Callable[..., torch.Tensor] | None"
     """Turns a list of texts into their tokens (b, context length); None if it embeds no texts."""
     device: str
@@ -73,8 +77,7 @@ class Encoder:
         """Fewest pixels per side that an image may be decoded to; None decodes all of them."""
         if not self.identity.get("scaled_jpeg", False):
             return None
-        size = self.identity["preprocess"]["size"]
-        return _SCALED_AT_LEAST * max(size if isinstance(size, list) else [size])
+        return _SCALED_AT_LEAST * _input_size(self.identity)
 
     @property
     def is_upright(self) -> bool:
@@ -174,6 +177,12 @@ class Encoder:
         return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
 
 
+def _input_size(identity: Mapping[str, Any]) -> int:
+    """Pixels of the longer side of a network's input."""
+    size = identity["preprocess"]["size"]
+    return max(size if isinstance(size, list) else [size])
+
+
 def _unit(rows: "torch.Tensor") -> "torch.Tensor":
     import torch.nn.functional as F
 
@@ -205,6 +214,7 @@ def load_encoder(
     identity |= {"precision": precision} if precision != "fp32" else {}
     identity |= {"scaled_jpeg": True} if scaled_jpeg else {}
     identity |= {"exif": exif} if exif != "ignore" else {}
+    bounded = Bounded(steps=loaded.preprocess["preprocess"], size=_input_size(identity))
     network = _fast(loaded.network, device)
     multiplies = precision == "bf16" and device == "cpu" and bool(bf16_of_processor())
     return Encoder(
@@ -213,7 +223,7 @@ def load_encoder(
         tokenizer=loaded.tokenizer,
         device=device,
         identity=identity,
-        **loaded.preprocess,
+        **{**loaded.preprocess, "preprocess": bounded},
     )
 
 

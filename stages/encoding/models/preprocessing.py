@@ -6,9 +6,39 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...sources.images.pixels import MAX_PIXELS, UndecodableImage
+
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded:
+    """A preprocessing that refuses images too thin for it.
+
+    Most models scale the shorter side to their own size, and only then cut the longer one: a PNG of
+    1 x 100,000 pixels has a few hundred bytes, and would become 224 x 22,400,000 pixels.
+    """
+
+    steps: "Callable[[Image.Image], torch.Tensor]"
+    size: int
+    """To which a shorter side is scaled."""
+    max_pixels: int = MAX_PIXELS
+
+    def __call__(self, image: "Image.Image") -> "torch.Tensor":
+        """What the steps make of an image; UndecodableImage where that is too large."""
+        shorter, longer = sorted(image.size)
+        if longer * self.size**2 > self.max_pixels * shorter:
+            raise UndecodableImage(
+                "too_large",
+                f"{image.width} x {image.height} pixels, too thin for a model that scales the "
+                f"shorter side to {self.size}",
+            )
+        try:
+            return self.steps(image)
+        except MemoryError as error:
+            raise UndecodableImage("too_large", "no memory to scale it for the model") from error
 
 
 @dataclass(frozen=True)

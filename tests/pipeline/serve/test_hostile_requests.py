@@ -125,6 +125,12 @@ def test_an_upload_that_is_no_image_is_refused(served, data):
     assert time.monotonic() - start < 20
 
 
+def test_an_upload_too_thin_to_be_scaled_is_refused(served):
+    answer = served.client.post("/api/search", content=encoded(1, 100_000, "PNG"))
+    assert answer.status_code == 400, answer.text
+    assert "cannot be embedded (too_large: 1 x 100000 pixels" in answer.json()["detail"]
+
+
 def test_an_archive_that_expands_to_much_is_refused(served):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:

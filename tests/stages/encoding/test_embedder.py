@@ -135,6 +135,27 @@ def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder
     assert np.array_equal(all_rows(again), batches[0].embeddings)
 
 
+def thin_png(width: int, height: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (width, height)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1)])
+def test_an_image_too_thin_to_be_scaled_is_skipped_as_too_large(embedder, size):
+    given = samples(3)
+    given[1] = Sample("1", thin_png(*size))
+    assert len(given[1].encoded) < 2000
+    (batch,) = embedder.embed(given)
+    assert [one.reason for one in batch.outcomes] == ["", "too_large", ""]
+    assert np.abs(batch.embeddings - expected_rows([0, 2])).max() < 1e-6
+
+
+def test_a_thin_image_that_can_be_scaled_is_embedded_as_before(embedder, encoder):
+    (batch,) = embedder.embed([Sample("0", thin_png(2, 20_000))])
+    assert batch.embeddings.shape == (1, encoder.size)
+
+
 def test_samples_without_images_give_no_rows(embedder, encoder):
     (batch,) = embedder.embed([Sample(str(number), b"") for number in range(5)])
     assert batch.embeddings.shape == (0, encoder.size)

@@ -13,7 +13,7 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
-from cpp_pipe.stages.encoding.models.preprocessing import ToBytes
+from cpp_pipe.stages.encoding.models.preprocessing import Bounded, ToBytes
 from cpp_pipe.store import ConfigError
 
 SMALL = ("resnet10t", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050")
@@ -60,7 +60,8 @@ def plainly(name: str, weights: Path) -> np.ndarray:
 def test_embeddings_are_those_of_timm_with_its_own_preprocessing(tmp_path, name):
     weights = write_weights(tmp_path, name)
     encoder = load(name, weights)
-    assert isinstance(encoder.preprocess, ToBytes)
+    assert isinstance(encoder.preprocess, Bounded)
+    assert isinstance(encoder.preprocess.steps, ToBytes)
     found = encoder.images(torch.stack([encoder.preprocess(image) for image in images()]))
     expected = plainly(name, weights)
     assert found.shape == (3, encoder.size) == expected.shape

@@ -188,7 +188,7 @@ class Draft:
         files = {role: scratch.path(role) for role in self.kind.files}
         for role, spec in self.kind.files.items():
             try:
-                check_file(files[role], spec, rows=product.rows)
+                check_file(files[role], spec, rows=product.rows, are_finite=True)
             except StoreError as error:
                 where = f"{self.kind.name}/{self.recipe.version}, part {name}"
                 raise StoreError(f"{where}: {error}; nothing was kept") from error

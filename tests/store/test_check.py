@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.store import Store, StoreError
+from cpp_pipe.store import Product, Store, StoreError
 from cpp_pipe.store.check import check_file
 from cpp_pipe.store.kinds import ASSIGNMENTS
 from cpp_pipe.store.specs import Column, Table
@@ -166,3 +167,18 @@ def test_columns_may_be_repeated_for_names(tmp_path):
 def test_columns_of_other_names_or_types_are_refused(tmp_path, fields):
     with pytest.raises(StoreError, match="the kind declares"):
         check(tmp_path, empty_columns(pa.schema(fields)), NAMED)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_part_with_vectors_that_are_not_finite_is_not_kept(tmp_path, wrong):
+    """The reader refuses it, so that it would be published and nobody could open it."""
+    draft = Store(tmp_path).draft(recipe())
+
+    def write(scratch):
+        np.save(scratch.path("z"), np.full((3, 2), wrong, np.float16))
+        np.save(scratch.path("c"), np.zeros((3, 2), np.float16))
+        return Product(rows=3)
+
+    with pytest.raises(StoreError, match=r"a-00\.z\.npy has numbers that are not finite"):
+        draft.make_part("a-00", write)
+    assert draft.finished() == {}

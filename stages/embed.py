@@ -78,6 +78,7 @@ class Embed(Stage):
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Prepared":
         """Loads the model."""
         encoder = self.load(runtime)
+        encoder.require_vectors()
         sources = [cast(SampleSource, source) for source in runtime.sources.values()]
         for line in describe_gain(self.model, encoder):
             runtime.progress.report(line)

@@ -153,13 +153,21 @@ class Draft:
             return []
 
     def _adopt(self, others: StorePath, record: PartRecord) -> bool:
-        """Takes a part of another version; False where that one has lost a file of it."""
+        """Takes a part of another version, unless it is there now, or a process is making it.
+
+        False also where the other version has lost a file of it.
+        """
         for file in record.files.values():
             if self._backend.size(others / file.name) != file.bytes:
                 log.warning("%s is damaged, so its part is made again", others / file.name)
                 return False
-        self._backend.adopt(others, record, self._parts)
-        return True
+        # Without the claim, whoever is making the part would replace the files after they were
+        # published, and the manifest would have other digests than the folder.
+        with self.claim(record.name, wait=False) as is_held:
+            if not is_held or self.find_part(record.name) is not None:
+                return False
+            self._backend.adopt(others, record, self._parts)
+            return True
 
     @contextlib.contextmanager
     def claim(self, name: str, *, wait: bool) -> Iterator[bool]:
@@ -180,7 +188,7 @@ class Draft:
         files = {role: scratch.path(role) for role in self.kind.files}
         for role, spec in self.kind.files.items():
             try:
-                check_file(files[role], spec, rows=product.rows)
+                check_file(files[role], spec, rows=product.rows, are_finite=True)
             except StoreError as error:
                 where = f"{self.kind.name}/{self.recipe.version}, part {name}"
                 raise StoreError(f"{where}: {error}; nothing was kept") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...stages.edits.replay import Edited
+from ...stages.sources.tables.values import plain_column
 from ...stages.sources.user_files import read_lines
 from ...store import Artifact, ConfigError, MissingError
 from ..view.captions import first_captions
@@ -203,7 +204,8 @@ def _read_table(path: Path, flag: str) -> set[str]:
 
     try:
         names = [name for name in pq.read_schema(path).names if name in ("key", "shard")]
-        table = pq.read_table(path, columns=names, partitioning=None).to_pydict()
+        read = pq.read_table(path, columns=names, partitioning=None)
+        table = {name: plain_column(read.column(name)) for name in names}
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{flag} {path} cannot be read as Parquet: {error}") from error
     if "key" not in table:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..sources.embeddings.columns import find_faulty
 from ..sources.images.pixels import UndecodableImage
 from ..sources.source import Entry
 from .batch_queue import Batch, BatchQueue, Embedded, Outcome, PendingBatch
@@ -152,7 +153,7 @@ class Embedder:
             "encode": (time.perf_counter() - began) / self._cores,
             "waited": (waited + decoded.seconds) / self._cores,
         }
-        return Embedded(outcomes=decoded.outcomes, embeddings=embeddings, spent=spent)
+        return _with_directions(decoded.outcomes, embeddings, spent)
 
     def _work_on_device(self, queue: BatchQueue) -> None:
         """Decodes some batches ahead, and launches each before it awaits the one before."""
@@ -241,7 +242,21 @@ class _Launched:
         began = time.perf_counter()
         embeddings = self._rows()
         self._spent["encode"] += time.perf_counter() - began
-        return Embedded(outcomes=self._outcomes, embeddings=embeddings, spent=self._spent)
+        return _with_directions(self._outcomes, embeddings, self._spent)
+
+
+def _with_directions(
+    outcomes: Sequence[Outcome], embeddings: np.ndarray, spent: dict[str, float]
+) -> Embedded:
+    """A batch in which images whose vector has no direction have an outcome that says so."""
+    faulty = find_faulty(embeddings)
+    if faulty:
+        outcomes = list(outcomes)
+        embedded = [place for place, outcome in enumerate(outcomes) if not outcome.reason]
+        for row, (reason, detail) in faulty.items():
+            outcomes[embedded[row]] = Outcome(reason=reason, detail=detail)
+        embeddings = np.delete(embeddings, list(faulty), axis=0)
+    return Embedded(outcomes=outcomes, embeddings=embeddings, spent=spent)
 
 
 def _read_ahead(

@@ -93,6 +93,22 @@ class Encoder:
         """Embeddings of preprocessed images (b, ...): float32 (b, d), unit rows."""
         return self.launch(pixels)()
 
+    def require_vectors(self) -> None:
+        """ConfigError where an image of noise has no finite vector: then no image has one."""
+        from PIL import Image
+
+        noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+        row = self.images(self.preprocess(Image.fromarray(noise))[None])
+        if np.isfinite(row).all():
+            return
+        is_narrow = self.identity.get("precision", "fp32") != "fp32"
+        raise ConfigError(
+            f"the model {self.identity['model']} gives vectors that are not finite: its weights "
+            f"({self.identity['pretrained']}) are probably damaged; get them again, or choose "
+            "others with --model and --pretrained"
+            + (", or compute with --precision fp32" if is_narrow else "")
+        )
+
     def launch(self, pixels: "torch.Tensor") -> Callable[[], np.ndarray]:
         """Starts to embed preprocessed images; the returned function waits for the embeddings.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...store.errors import ConfigError
+from .tables.values import plain_column
 from .user_files import read_lines
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _of_parquet(path: Path) -> Phrases:
             values = file.read(columns=[column]).column(0)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError(f"the vocabulary {path} cannot be read as Parquet: {error}") from error
-    return _phrases(value for value in values.to_pylist() if value is not None)
+    return _phrases(value for value in plain_column(values) if value is not None)
 
 
 def _name_column(schema: "pa.Schema", path: Path) -> str:

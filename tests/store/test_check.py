@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.store import Store, StoreError
+from cpp_pipe.store import Product, Store, StoreError
 from cpp_pipe.store.check import check_file
 from cpp_pipe.store.kinds import ASSIGNMENTS
 from cpp_pipe.store.specs import VECTOR, Column, Table
@@ -217,3 +217,18 @@ def test_a_vector_that_is_not_finite_is_found_wherever_it_is(tmp_path, place, nu
     check_file(path, VECTORS, rows=len(vectors))
     with pytest.raises(StoreError, match=r"embedding of part\.parquet has numbers that are not"):
         check_file(path, VECTORS, rows=len(vectors), are_finite=True)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_part_with_vectors_that_are_not_finite_is_not_kept(tmp_path, wrong):
+    """The reader refuses it, so that it would be published and nobody could open it."""
+    draft = Store(tmp_path).draft(recipe())
+
+    def write(scratch):
+        np.save(scratch.path("z"), np.full((3, 2), wrong, np.float16))
+        np.save(scratch.path("c"), np.zeros((3, 2), np.float16))
+        return Product(rows=3)
+
+    with pytest.raises(StoreError, match=r"a-00\.z\.npy has numbers that are not finite"):
+        draft.make_part("a-00", write)
+    assert draft.finished() == {}

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cpp_pipe.store import Product, Store, StoreError
+from cpp_pipe.store import Draft, Product, Store, StoreError
 from cpp_pipe.store.kinds import ASSIGNMENTS, FEATURES
 from cpp_pipe.store.upkeep import verify
 
@@ -189,3 +189,35 @@ def test_a_claimed_part_is_not_made_by_another(root):
             assert other
     with draft.claim("a-00", wait=False) as free_again:
         assert free_again
+
+
+def test_a_part_that_another_is_making_is_not_adopted(root):
+    """Its maker would replace published files, and the manifest would have other digests."""
+    store = Store(root)
+    late = store.draft(recipe(parts=PARTS[:2]))
+
+    def write(scratch):
+        publish(store, recipe(parts=PARTS[:1]))
+        assert store.draft(recipe(parts=PARTS[:2])).finished() == {}
+        np.save(scratch.path("z"), np.zeros((3, 2), np.float16))
+        np.save(scratch.path("c"), np.zeros((3, 2), np.float16))
+        return Product(rows=3, shared={"feature_size": 2, "model": MODEL})
+
+    with late.claim("a-00", wait=False):
+        late.make_part("a-00", write)
+    late.make_part("b-01", write_features)
+    assert list(verify(late.publish({}, {}))) == []
+
+
+def test_a_part_that_was_just_made_is_not_adopted(root):
+    """Between the search for parts of other versions and their adoption, somebody made it."""
+    store = Store(root)
+    publish(store, recipe(parts=PARTS[:1]))
+    draft = Draft(store.folder(FEATURES, recipe().version), FEATURES, recipe())
+
+    def others():
+        yield store.folder(FEATURES, recipe(parts=PARTS[:1]).version)
+        draft.make_part("a-00", lambda scratch: write_features(scratch, 5))
+
+    assert draft.adopt(others()) == 0
+    assert draft.finished()["a-00"].rows == 5

@@ -92,18 +92,28 @@ def unit_rows(
     faulty: dict[int, tuple[FaultReason, str]] = {}
     for start in range(0, rows, BLOCK_ROWS):
         block = np.asarray(vectors[start : start + BLOCK_ROWS])
-        is_finite = np.isfinite(block)
-        largest = np.where(is_finite, np.abs(block), 0).max(axis=1, initial=0)
-        for row in np.flatnonzero(~is_finite.all(axis=1)).tolist():
-            detail = f"{size - int(is_finite[row].sum())} of {size} values are not finite"
-            faulty[start + row] = "not_finite", detail
-        for row in np.flatnonzero(is_finite.all(axis=1) & (largest == 0)).tolist():
-            faulty[start + row] = "zero_norm", f"all {size} values are zero"
-        good = np.flatnonzero(is_finite.all(axis=1) & (largest > 0))
-        scaled = (block[good] / largest[good, None]).astype(np.float32)
+        wrong = find_faulty(block)
+        faulty.update((start + row, why) for row, why in wrong.items())
+        good = np.delete(np.arange(len(block)), list(wrong))
+        largest = np.abs(block[good]).max(axis=1, initial=0)
+        scaled = (block[good] / largest[:, None]).astype(np.float32)
         lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
         units[start + good] = (scaled / lengths).astype(np.float16)
     return units, faulty
+
+
+def find_faulty(vectors: np.ndarray) -> dict[int, tuple[FaultReason, str]]:
+    """The rows without a direction, and why they have none."""
+    size = vectors.shape[1]
+    is_finite = np.isfinite(vectors)
+    is_whole = is_finite.all(axis=1)
+    faulty: dict[int, tuple[FaultReason, str]] = {}
+    for row in np.flatnonzero(~is_whole).tolist():
+        detail = f"{size - int(is_finite[row].sum())} of {size} values are not finite"
+        faulty[row] = "not_finite", detail
+    for row in np.flatnonzero(is_whole & ~vectors.any(axis=1)).tolist():
+        faulty[row] = "zero_norm", f"all {size} values are zero"
+    return faulty
 
 
 def _find(fields: Mapping[str, Sequence[Any]], names: tuple[str, ...]) -> str | None:

@@ -22,6 +22,7 @@ from ....store.errors import ShardError
 from ..input_kinds import describe, find_kind, flag_for
 from ..patterns import natural_key
 from ..shards import Shard, part_name
+from ..tables.values import plain_column
 from ..user_files import read_lines
 from .columns import FIELD_NAMES, ImportedRows, to_rows
 
@@ -113,7 +114,11 @@ class EmbeddingsFile:
             import pyarrow.parquet as pq
 
             try:
-                fields |= pq.ParquetFile(self.metadata).read().to_pydict()
+                table = pq.ParquetFile(self.metadata).read()
+                fields |= {
+                    name: plain_column(column)
+                    for name, column in zip(table.column_names, table.columns, strict=True)
+                }
             except (pa.ArrowException, OSError) as error:
                 raise ShardError(f"{self.metadata} is damaged: {error}") from error
         if self.keys is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....store.errors import ShardError
+from .values import plain_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +36,7 @@ def column_values(file: "pq.ParquetFile", path: Path, column: str) -> Iterator[A
     """The values of one column, or of one field of a struct, in order."""
     with _table_errors(path):
         for batch in file.iter_batches(columns=[column], use_threads=False):
-            yield from batch.column(0).to_pylist()
+            yield from plain_column(batch.column(0))
 
 
 @contextlib.contextmanager
@@ -70,7 +71,8 @@ class TableReader:
                 self._blocks = [*self._blocks[1 - _BLOCKS_KEPT :], (self._next, block)]
                 self._next += block.num_rows
             start, block = next(block for block in reversed(self._blocks) if block[0] <= row)
-            return block.slice(row - start, 1).to_pylist()[0]
+            columns = zip(block.schema.names, block.slice(row - start, 1).columns, strict=True)
+            return {name: plain_column(column)[0] for name, column in columns}
 
     def _start(self, row: int) -> None:
         """Starts reading at the row group that holds a row."""

@@ -350,3 +350,38 @@ def test_jpegs_are_decoded_at_a_fraction_if_the_encoder_allows_it(encoder):
         assert part.outcomes == whole.outcomes  # the size is that of the file
         assert not np.array_equal(part.embeddings, whole.embeddings)
         assert (part.embeddings * whole.embeddings).sum() > 0.99
+
+
+class WithoutDirections(torch.nn.Module):
+    """A network that has no vector for a white image, and a zero vector for a black one."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The network's rows but for flat images."""
+        rows = self.network.encode_image(pixels)  # pyright: ignore[reportCallIssue]
+        channels = pixels.flatten(2)
+        is_flat = (channels.amax(2) - channels.amin(2) < 1e-4).all(1)
+        is_light = channels[:, 0, 0] > 0
+        rows[is_flat & is_light] = torch.nan
+        rows[is_flat & ~is_light] = 0
+        return rows
+
+
+@pytest.mark.parametrize("decoders", [0, 1])
+def test_an_image_whose_vector_has_no_direction_is_skipped_with_the_reason(encoder, decoders):
+    """Such rows used to be stored, and a reader refused the whole artifact."""
+    given = samples(20)
+    for number, colour in ((3, "white"), (17, "black")):
+        stream = io.BytesIO()
+        Image.new("RGB", (32, 32), colour).save(stream, "PNG")
+        given[number] = Sample(str(number), stream.getvalue())
+    flat = replace(encoder, model=WithoutDirections(encoder.model))
+    batches = list(Embedder(flat, 16, decoders=decoders).embed(given))
+    outcomes = [outcome for batch in batches for outcome in batch.outcomes]
+    reasons = {number: one.reason for number, one in enumerate(outcomes) if one.reason}
+    assert reasons == {3: "not_finite", 17: "zero_norm"}
+    kept = [number for number in range(20) if number not in reasons]
+    np.testing.assert_allclose(all_rows(batches), expected_rows(kept), atol=1e-5)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from open_clip.transform import MaybeToTensor
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from torchvision.transforms import Compose, Lambda
 
 from cpp_pipe.configs import __file__ as configs
@@ -229,3 +230,15 @@ def test_a_photograph_decoded_at_a_fraction_has_nearly_the_same_embedding(shared
     assert (whole.size, scaled.size) == ((1800, 1200), (900, 600))
     rows = encoder.images(torch.stack([encoder.preprocess(one) for one in (whole, scaled)]))
     assert rows[0] @ rows[1] > 0.999
+
+
+def test_weights_that_are_not_finite_are_reported_before_any_image(tmp_path):
+    tensors = load_file(FILES["weights"])
+    name = next(name for name in sorted(tensors) if name.startswith("visual"))
+    tensors[name] = np.full_like(tensors[name], np.nan)
+    damaged = tmp_path / "damaged.safetensors"
+    save_file(tensors, damaged)
+    files = {**FILES, "weights": damaged}
+    broken = load_encoder("digits-clip", "damaged.safetensors", files=files, device="cpu")
+    with pytest.raises(ConfigError, match=r"not finite: its weights .* damaged; get them again"):
+        broken.require_vectors()

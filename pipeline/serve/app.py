@@ -18,7 +18,7 @@ from .hosts import LOCAL_HOSTS, Hosts
 from .open_run import CurrentRun
 from .request_body import Bodies
 from .responses import CachedAnswer, add_error_handlers
-from .routes import add_routes, prepare_answers
+from .routes import add_routes, prepare_answers, prepare_comparisons
 from .routes_edits import add_edit_routes
 from .routes_knn import add_knn_routes
 from .routes_map import add_map_routes
@@ -32,6 +32,9 @@ REFRESH_SECONDS = 3.0
 
 _TRIM_SECONDS = 0.5
 """Between two checks how much of the mapped files is in memory."""
+
+_FIRST_PAGE_SECONDS = 2.0
+"""For the first page, before work that it does not need and that would compete with it."""
 
 _DESCRIPTION = (
     "Clusters, images and search of one run of cpp-pipe. Read-only, but for decisions where the "
@@ -106,6 +109,10 @@ async def _warm_up(current: CurrentRun, workers: Workers) -> None:
     """Computes what the first visitor would wait for; errors are reported to who requests it."""
     with contextlib.suppress(CppPipeError, OSError):
         await workers.run(prepare_answers, current.opened)
+    # Whoever was waiting for the server asks for the rest of the first page now.
+    await asyncio.sleep(_FIRST_PAGE_SECONDS)
+    with contextlib.suppress(CppPipeError, OSError):
+        await workers.run(prepare_comparisons, current.opened)
 
 
 async def _trim_memory(current: CurrentRun, workers: Workers) -> None:

@@ -189,19 +189,27 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
 
 def prepare_answers(opened: OpenRun) -> None:
     """Makes what the first visitor would wait for: answers that read all rows, and images."""
-    own = opened.clusters.groupings[0].name
+    own, *decided = groupings = _first_groupings(opened)
     _cache(opened, f"clusters {own}", own, lambda opened: _cards(opened, own))
     if opened.clusters.tree is not None:
         _cache(opened, "tree", TREE, _tree)
-    groupings = [own]
-    if opened.decided.holds:
-        _cache(opened, f"clusters {DECIDED}", DECIDED, lambda opened: _cards(opened, DECIDED))
-        groupings.append(DECIDED)
+    for name in decided:
+        _cache(opened, f"clusters {name}", name, lambda opened, name=name: _cards(opened, name))
     _cache(opened, "run", DECIDED, describe_run)
     for grouping in groupings:
         describe_set(opened, find_set(opened, SetQuery(grouping=grouping)))
-        opened.products(grouping)
     _draw_images(opened, groupings[-1])
+
+
+def prepare_comparisons(opened: OpenRun) -> None:
+    """Compares clusters, for who looks at one: the first page needs none of it."""
+    for grouping in _first_groupings(opened):
+        opened.products(grouping)
+
+
+def _first_groupings(opened: OpenRun) -> list[str]:
+    own = opened.clusters.groupings[0].name
+    return [own, DECIDED] if opened.decided.holds else [own]
 
 
 def _draw_images(opened: OpenRun, grouping: str) -> None:

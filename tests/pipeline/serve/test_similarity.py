@@ -1,10 +1,15 @@
 """How alike clusters are, against moments computed directly."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpp_pipe import Run
+from cpp_pipe.pipeline.serve.open_run import OpenRun
+from cpp_pipe.pipeline.serve.routes import prepare_answers, prepare_comparisons
 from cpp_pipe.pipeline.serve.similarity import cosines, moment_products, union_products
+from cpp_pipe.store import StoreError
 
 
 def samples(counts, p=5, seed=0):
@@ -48,3 +53,15 @@ def test_clusters_in_one_direction_have_cosine_one_and_empty_ones_zero():
     products = moment_products([along, -along, across, along[:0]])
     assert np.allclose(cosines(products, 0), [1, 1, 0, 0])
     assert (cosines(moment_products([along[:0], along]), 0) == 0).all()
+
+
+def test_the_first_page_is_prepared_without_comparing_clusters(own_store):
+    for path in (own_store / "features").glob("*/parts/*.z.npy"):
+        path.write_bytes(path.read_bytes()[:-1])
+    opened = OpenRun(Run.open(own_store))
+    try:
+        prepare_answers(opened)
+        with pytest.raises(StoreError, match="was changed"):
+            prepare_comparisons(opened)
+    finally:
+        opened.close()

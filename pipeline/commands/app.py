@@ -25,13 +25,13 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "demo": ("demo", "Run every step on handwritten digits that come with the package."),
         "run": ("run", "Run every step, from images to captions and search."),
         "embed": ("embed", "Embed the images of folders, shards or tables."),
-        "import": ("import_embeddings", "Take over embeddings that were made elsewhere."),
+        "import": ("import_embeddings", "Import embeddings that were made elsewhere."),
         "pack": ("pack", "Write the images of a folder into tar shards."),
-        "fetch": ("fetch", "Write the tar shards of a data set of research."),
+        "fetch": ("fetch", "Write a research data set as tar shards."),
         "reproduce": ("reproduce", "Run the paper's recipe and ours beside published figures."),
     },
     "Clusters": {
-        "train": ("train", "Fit the refinement of the embeddings."),
+        "train": ("train", "Fit a transform that refines the embeddings."),
         "select-k": ("select_k", "Find how many clusters there are."),
         "assign": ("assign", "Put every image in a cluster, with a confidence."),
         "hierarchy": ("hierarchy", "Merge clusters step by step: a hierarchy of clusters."),
@@ -41,7 +41,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "sweep": ("sweep", "Make a run for each combination of settings, and compare them."),
         "compare": ("compare", "Put runs side by side: scores, agreement, settings that differ."),
     },
-    "Look": {
+    "Search and view": {
         "search": ("search", "Find the images nearest to images, words or keys."),
         "serve": ("serve", "Show a run in a browser: clusters, images, search and a map."),
         "report": ("report", "Write a run as one HTML page."),
@@ -52,21 +52,21 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "outliers": ("outliers", "Rank the images that are far from every cluster."),
         "score": ("score", "Score images: sharpness, likeness to a text, a linear head."),
         "edit": ("edit", "Decide about clusters and images: name, merge, tag, exclude, undo."),
-        "sample": ("sample", "Choose images that stand for all, or that deserve a look."),
+        "sample": ("sample", "Choose representative images, or images to review."),
         "curate": ("curate", "Copy chosen samples into new tar shards."),
         "export": ("export", "Write a run in the format of another tool."),
     },
     "Store": {
-        "status": ("status", "List what the runs of a store hold, and what is half done."),
+        "status": ("status", "List the artifacts of each run, and what is unfinished."),
         "skipped": ("skipped", "List the samples that were not embedded, with reasons."),
         "lineage": ("lineage", "Show what an artifact was made from, back to the shards."),
         "verify": ("verify", "Read every byte of the store, and name each damaged file."),
-        "gc": ("gc", "List, or remove, what no run refers to."),
+        "gc": ("gc", "List, or remove, data that no run uses."),
         "doctor": ("doctor", "Report versions, devices and faults of the installation."),
     },
-    "Single steps, which other commands make when they need them": {
+    "Single steps (other commands run them when needed)": {
         "project": ("project", "Refine all embeddings."),
-        "spectrum": ("spectrum", "Compute the eigenvectors that clusters are read off."),
+        "spectrum": ("spectrum", "Compute the eigenvectors that clustering uses."),
         "index": ("index", "Build FAISS indexes, which make search fast."),
         "map": ("map", "Place every image in a plane, similar ones close together."),
     },
@@ -216,7 +216,7 @@ def cpp_pipe(
       cpp-pipe train
       cpp-pipe search --query img.jpg
 
-    A command first makes what it needs and the store does not hold. `cpp-pipe demo` shows every
+    Each command first runs the earlier steps that are still missing. `cpp-pipe demo` shows every
     step in a minute, on digits that come with the package.
     """
     if version:

@@ -60,10 +60,10 @@ def compare(
 ) -> None:
     """Put runs side by side: scores, agreement, settings that differ.
 
-    Runs that differ in their seeds only are one line, with the mean and the standard deviation.
-    ACC, NMI and ARI need labels; agreement is the ARI between the clusters of two runs, over the
-    images that both hold, by their keys. Seconds are those of everything after the embeddings, when
-    it was made. Clusters that a run lacks are made.
+    Runs that differ only in their seeds share a line, with the mean and the standard deviation.
+    ACC, NMI and ARI need labels. Agreement is the ARI between the clusters of two runs, over the
+    images that both hold, matched by key. Seconds is the time that all steps after the embeddings
+    took when they ran. If a run has no clusters yet, they are made first.
 
     \b
       cpp-pipe compare pets-vit pets-dino

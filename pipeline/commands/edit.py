@@ -56,12 +56,12 @@ def edit(
 ) -> None:
     """Decide about clusters and images: name, merge, tag, exclude, undo.
 
-    Decisions are logged in the run; embeddings and clusters stay as they are. When clusters are
-    made again, decisions about images follow the images, and those about clusters follow to the
-    cluster that took over at least half of their images; the rest is listed as in need of a look.
-    Commands with --edits apply them. `seal` keeps them, as they are, under a name. An empty name or
-    note removes it. In the log, "look" stands for a decision that is not applied as a whole, or may
-    not fit any more.
+    Decisions are logged in the run; embeddings and clusters do not change. When clusters are made
+    again, a decision about images stays with these images, and a decision about a cluster moves to
+    the new cluster that holds at least half of its images. All others are listed as `needs a look`.
+    Commands with --edits apply decisions. `seal` saves the current decisions under a name. An empty
+    name or note removes it. In the log, "look" marks a decision that is applied only in part, or
+    may no longer fit.
 
     \b
       name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)

@@ -69,9 +69,10 @@ def embed(
 ) -> None:
     """Embed the images of folders, shards or tables.
 
-    Name everything that the run should hold: what is embedded already costs nothing, and an
-    interrupted command continues where it stopped. Every sample is embedded, or skipped with a
-    reason. --dry-run embeds some of the images for about ten seconds, and writes nothing.
+    Name all inputs of the run, old and new: images that are already embedded are not embedded
+    again, and an interrupted command continues where it stopped. Every sample is embedded, or
+    skipped with a reason. --dry-run embeds some of the images for about ten seconds, and writes
+    nothing.
 
     \b
       cpp-pipe embed --images photos/

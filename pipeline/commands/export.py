@@ -83,7 +83,7 @@ _NAMED = 5
 def export(
     common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
-    out: Annotated[Path, typer.Option("--out", help="A file, or a new folder: see below.")],
+    out: Annotated[Path, typer.Option("--out", help="A file, or a new folder: see above.")],
     link: Annotated[
         bool, typer.Option("--link", help="folders: link images that lie in folders, not copy.")
     ] = False,

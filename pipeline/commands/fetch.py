@@ -1,4 +1,4 @@
-"""The command that gets data sets of research: fetch."""
+"""The command that gets research data sets: fetch."""
 
 import glob
 import shlex
@@ -61,7 +61,7 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Write the tar shards of a data set of research.
+    """Write a research data set as tar shards.
 
     torchvision reads and checks its files, and downloads them where it can; --from takes files that
     are there already. A sample holds the image as its file has it, its class as a number (.cls),

@@ -1,4 +1,4 @@
-"""The command that removes what no run refers to: gc."""
+"""The command that removes data that no run uses: gc."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ def gc(
     common: Common,
     yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only list.")] = False,
 ) -> None:
-    """List, or remove, what no run refers to.
+    """List, or remove, data that no run uses.
 
     \b
       cpp-pipe gc

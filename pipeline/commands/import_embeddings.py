@@ -24,7 +24,7 @@ def import_(
     keys: Annotated[Path | None, typer.Option("--keys", help=".npy or .txt of keys.")] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help=".npy or .txt of labels.")] = None,
 ) -> None:
-    """Take over embeddings that were made elsewhere.
+    """Import embeddings that were made elsewhere.
 
     Files of embeddings do not say which model made them, and a query must be embedded with the
     same one: name it.

@@ -37,9 +37,10 @@ def index(
 ) -> None:
     """Build FAISS indexes, which make search fast.
 
-    Searches by image use the index of the features, searches by words that of the embeddings. Few
-    rows are compared one by one, more are linked in a graph, many are put into inverted lists, by
-    several workers or on Ray. Rows that are added or removed later cost only themselves.
+    Image queries use the index of the features, text queries that of the embeddings. A small set is
+    searched exactly, a larger one with a graph, and a very large one with inverted lists, which
+    several workers or Ray can build. When rows are added or removed later, only those rows are
+    processed.
 
     \b
       cpp-pipe index

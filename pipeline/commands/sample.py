@@ -28,7 +28,11 @@ def sample(
     common: Common,
     n: Annotated[int, typer.Option("-n", min=1, help="Images to choose.")] = 1000,
     strategy: Annotated[
-        str, typer.Option("--strategy", help="One of those below, or several: diverse=3,novel=1.")
+        str,
+        typer.Option(
+            "--strategy",
+            help="A strategy listed above, or several with weights: diverse=3,novel=1.",
+        ),
     ] = "diverse",
     by: Annotated[
         str | None,
@@ -51,7 +55,7 @@ def sample(
         str | None, typer.Option("--tag", help="Tag the images: a decision, see `edit`.")
     ] = None,
 ) -> None:
-    """Choose images that stand for all, or that deserve a look.
+    """Choose representative images, or images to review.
 
     \b
       diverse    leave no image far from all that are chosen (farthest points)

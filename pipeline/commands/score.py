@@ -52,8 +52,9 @@ def score(
       megapixels     size
       aspect         width / height
 
-    The score of a text is in standard deviations of random words: 0 is as like as a random word;
-    with --not, as like one text as the other. A head is a file with `weight` and perhaps `bias`.
+    The score of a text is in standard deviations of the scores of random words: at 0 an image is as
+    similar to the text as to a random word or, with --not, equally similar to both texts. A head is
+    a file with `weight` and perhaps `bias`.
 
     \b
       cpp-pipe score

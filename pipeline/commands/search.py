@@ -76,10 +76,10 @@ def search(
 ) -> None:
     """Find the images nearest to images, words or keys.
 
-    Images are compared by refined features, words by the raw embeddings; words in --not, too, make
-    it a search of the raw embeddings. Several examples are combined into one query. Filters apply
-    before the nearest images are chosen. While a `cpp-pipe serve` of yours runs on the same run,
-    its model is used, which is loaded already.
+    Image queries compare refined features; text queries, and any query with words in --not, compare
+    raw embeddings. Several examples are combined into one query. Filters apply before the nearest
+    images are chosen. While your own `cpp-pipe serve` runs on the same run, search uses its model,
+    which is already loaded.
 
     \b
       cpp-pipe search --query img.jpg

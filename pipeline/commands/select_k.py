@@ -36,12 +36,11 @@ def select_k(
 ) -> None:
     """Find how many clusters there are.
 
-    For each number of clusters k, the command measures how short a code describes all rows, in nats
-    (1.44 bits); nothing is trained. The k with the shortest code wins. The curve comes with a band
-    of curves from other random draws, and shows which other k would do as well. Where clusters
-    hardly shorten the code, the BIC of k-means decides; --rule makes either one decide in any case.
-    There the number of Leiden communities is a second opinion, if igraph is installed (the extra
-    leiden).
+    For each number of clusters k, the command measures how many nats (1 nat is 1.44 bits) a code of
+    all rows takes; nothing is trained. The k with the shortest code wins. The band shows the curves
+    of other random draws, and so which other k would do as well. If clusters hardly shorten the
+    code, the BIC of k-means decides instead; --rule forces either one. In that case, if igraph is
+    installed (the extra leiden), the number of Leiden communities is reported as a second opinion.
 
     \b
       cpp-pipe select-k

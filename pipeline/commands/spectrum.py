@@ -31,7 +31,7 @@ def spectrum(
         typer.Option("--k-max", min=0, help="Most clusters; 0 depends on the number of rows."),
     ] = None,
 ) -> None:
-    """Compute the eigenvectors that clusters are read off.
+    """Compute the eigenvectors that clustering uses.
 
     They are of a matrix of similarities between landmarks: rows that stand for all rows, drawn so
     that rare groups have their share.

@@ -31,7 +31,7 @@ def status(
     common: Common,
     run: Annotated[str | None, typer.Option("--run", help="Only this run; all if absent.")] = None,
 ) -> None:
-    """List what the runs of a store hold, and what is half done.
+    """List the artifacts of each run, and what is unfinished.
 
     \b
       cpp-pipe status

@@ -52,9 +52,9 @@ def sweep(
 ) -> None:
     """Make a run for each combination of settings, and compare them.
 
-    The runs have the embeddings of --run, are named after it and the values given here, and share
-    every step that is equal. A sweep that was interrupted continues: what is made is found again.
-    Each run is a run as any other: `cpp-pipe search --run NAME` and all other commands take it.
+    Each run uses the embeddings of --run and is named after it and the values given here. Equal
+    steps are made once, so an interrupted sweep continues where it stopped. They are ordinary runs:
+    `cpp-pipe search --run NAME` and all other commands take them.
 
     \b
       cpp-pipe sweep --set spectrum.clusterings=12,24 --seeds 3 --k 37

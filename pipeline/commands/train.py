@@ -1,4 +1,4 @@
-"""The command that fits the refinement of embeddings: train."""
+"""The command that fits the transform of the embeddings: train."""
 
 from typing import Annotated
 
@@ -48,12 +48,12 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Fit the refinement of the embeddings.
+    """Fit a transform that refines the embeddings.
 
-    Two small networks on top of the embeddings, the heads, refine them. By default they stay where
-    they start: near neighbours whiten the embeddings in closed form, which takes seconds. With
-    --epochs they are trained from there on the rate-reduction objective, until the clusters get no
-    more stable, and are kept only if the clusters are clearly more stable than at the start. No
+    Two small maps on top of the embeddings, the heads, refine them. By default they whiten the
+    embeddings by their near neighbours, in closed form, which takes seconds. With --epochs they are
+    trained from there on the rate-reduction objective until the clusters get no more stable, and
+    the trained heads are kept only if the clusters are clearly more stable than at the start. No
     label is used.
 
     A guide is a vocabulary, as for captions: images that its words tell apart move apart, so that a

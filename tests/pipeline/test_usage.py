@@ -17,7 +17,7 @@ LINES = {
     ("merge", "--fines", "3"): "there is no option --fines; did you mean --finest or --engine? See "
     "`cpp-pipe hierarchy --help`",
     ("export",): "FORMAT is missing: one of parquet, ",
-    ("export", "parquet"): "--out is missing: a file, or a new folder: see below; see ",
+    ("export", "parquet"): "--out is missing: a file, or a new folder: see above; see ",
     ("pack", "photos"): "OUT is missing: a new folder for the shards; see `cpp-pipe pack --help`",
     ("search", "--text"): "--text needs a value; see `cpp-pipe search --help`",
     ("search", "-n", "0"): "-n must be at least 1, got 0; see `cpp-pipe search --help`",

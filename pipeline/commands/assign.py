@@ -24,7 +24,10 @@ def assign(
     ] = None,
     level: Annotated[
         str | None,
-        typer.Option("--level", help="Cut the hierarchy into so many clusters; several, or auto."),
+        typer.Option(
+            "--level",
+            help="Number of clusters to cut the hierarchy into; several, such as 20,50; or auto.",
+        ),
     ] = None,
 ) -> None:
     """Put every image in a cluster, with a confidence.

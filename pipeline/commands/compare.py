@@ -51,7 +51,10 @@ def compare(
     k: Annotated[
         int | None,
         typer.Option(
-            "--k", min=1, help="Clusters of the rivals; if absent, the classes, or the runs' k."
+            "--k",
+            min=1,
+            help="Number of clusters for the rivals; "
+            "by default the number of classes, else the runs' k.",
         ),
     ] = None,
     label: LabelFlag = None,

@@ -61,7 +61,7 @@ def curate(
     ] = None,
     above: Annotated[
         float | None,
-        typer.Option("--above", help="Least cosine of duplicates, as in `duplicates`."),
+        typer.Option("--above", help="Minimum cosine of duplicates, as in `duplicates`."),
     ] = None,
     tier: Annotated[
         str, typer.Option("--tier", help="Which duplicates, as in `duplicates`.")

@@ -45,7 +45,7 @@ def duplicates(
     common: Common,
     above: Annotated[
         float | None,
-        typer.Option("--above", help="Least similarity; if absent, that of the tier or model."),
+        typer.Option("--above", help="Minimum similarity; if absent, that of the tier or model."),
     ] = None,
     tier: TierFlag = "alike",
     n: Annotated[int, typer.Option("-n", min=1, help="Groups to list, the largest first.")] = 10,

@@ -45,7 +45,7 @@ def edit(
         str | None, typer.Option("--text", help="Images that are like these words: see --above.")
     ] = None,
     above: Annotated[
-        float | None, typer.Option("--above", help="Least cosine of an image with --text.")
+        float | None, typer.Option("--above", help="Minimum cosine of an image with --text.")
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="seal: replace what is sealed under this name.")

@@ -41,7 +41,8 @@ def evaluate(
         typer.Option("--where", metavar="FIELD=VALUE", help="Only rows with this JSON field."),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("--k", min=1, help="One of several numbers of clusters.")
+        int | None,
+        typer.Option("--k", min=1, help="Score the column for this k, if `assign` made several."),
     ] = None,
 ) -> None:
     """Score the clusters against labels, beside chance and k-means.

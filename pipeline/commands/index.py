@@ -32,7 +32,10 @@ def index(
     ] = None,
     target_recall: RecallFlag = None,
     refit: Annotated[
-        bool, typer.Option("--refit", help="Fit inverted lists and codes again, to the rows now.")
+        bool,
+        typer.Option(
+            "--refit", help="Fit the inverted lists and codes again, to the current rows."
+        ),
     ] = False,
 ) -> None:
     """Build FAISS indexes, which make search fast.

@@ -48,7 +48,9 @@ class Common:
     ] = 0.1
     allow_partial: Annotated[
         bool,
-        typer.Option("--allow-partial", help="Continue without missing shards, and with cut ones."),
+        typer.Option(
+            "--allow-partial", help="Continue without missing shards, and accept truncated ones."
+        ),
     ] = False
     batch_size: Annotated[
         int,
@@ -67,13 +69,14 @@ class Common:
         typer.Option(
             "--worker",
             metavar="I/N",
-            help="Number of this worker, from 0, and how many share the work.",
+            help="Number of this worker, from 0, and the number of workers, e.g. 3/8.",
         ),
     ] = "0/1"
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait/--no-wait", help="Wait for what other workers are still making at the end."
+            "--wait/--no-wait",
+            help="At the end, wait for parts that other workers are still making.",
         ),
     ] = True
     engine: Annotated[
@@ -114,7 +117,7 @@ class Common:
         typer.Option(
             "--where",
             metavar="'NAME > VALUE'",
-            help="Only images with such a score, column or field; repeatable.",
+            help="Only images whose score, column or field meets this condition; repeatable.",
         ),
     ] = None
     config: Annotated[

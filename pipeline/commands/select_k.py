@@ -28,10 +28,11 @@ def select_k(
         str | None, typer.Option("--grid", help="Values of k to try, such as 5,10,20.")
     ] = None,
     resamples: Annotated[
-        int | None, typer.Option("--resamples", min=0, help="Curves that make the band.")
+        int | None,
+        typer.Option("--resamples", min=0, help="Number of resampled curves for the band."),
     ] = None,
     rule: Annotated[
-        str | None, typer.Option("--rule", help="What decides: auto, code or bic.")
+        str | None, typer.Option("--rule", help="How k is chosen: auto, code or bic.")
     ] = None,
 ) -> None:
     """Find how many clusters there are.

@@ -45,7 +45,7 @@ def serve(
             "--token",
             envvar=TOKEN_VARIABLE,
             metavar="TEXT",
-            help="Require this token, and not one generated at each start.",
+            help="Require this token instead of one generated at each start.",
         ),
     ] = None,
     no_token: Annotated[
@@ -59,13 +59,14 @@ def serve(
         ),
     ] = None,
     make: Annotated[
-        bool, typer.Option("--make/--no-make", help="First make what the run lacks for the page.")
+        bool, typer.Option("--make/--no-make", help="First run the steps that the page needs.")
     ] = True,
     with_map: Annotated[
         bool, typer.Option("--map", help="First make the map, where the run has none.")
     ] = False,
     edit: Annotated[
-        bool, typer.Option("--edit", help="Let the page decide: name, merge, tag, exclude.")
+        bool,
+        typer.Option("--edit", help="Let users of the page decide: name, merge, tag, exclude."),
     ] = False,
     thumbnails: Annotated[
         int, typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small images.")

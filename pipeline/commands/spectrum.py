@@ -17,7 +17,10 @@ app = subcommands()
 def spectrum(
     common: Common,
     landmarks: Annotated[
-        int | None, typer.Option("--landmarks", min=2, help="Rows that stand for all, at most.")
+        int | None,
+        typer.Option(
+            "--landmarks", min=2, help="Maximum number of landmarks (rows that represent all)."
+        ),
     ] = None,
     affinity: Annotated[
         str | None,
@@ -28,7 +31,11 @@ def spectrum(
     ] = None,
     k_max: Annotated[
         int | None,
-        typer.Option("--k-max", min=0, help="Most clusters; 0 depends on the number of rows."),
+        typer.Option(
+            "--k-max",
+            min=0,
+            help="Maximum number of clusters; 0 chooses by the number of rows.",
+        ),
     ] = None,
 ) -> None:
     """Compute the eigenvectors that clustering uses.

@@ -1,4 +1,4 @@
-"""The command that gets data sets of research: fetch."""
+"""The command that gets research data sets: fetch."""
 
 import glob
 import shlex

@@ -35,7 +35,7 @@ def test_items_are_taken_as_threads_become_free() -> None:
     results = map_in_threads(lambda item: item, items(), 2)
     next(results)
     assert len(taken) <= 6
-    results.close()
+    del results
 
 
 def test_a_call_within_a_piece_starts_no_threads() -> None:

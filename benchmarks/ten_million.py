@@ -36,7 +36,7 @@ import numpy as np
 from .clip_like import cluster_count, read_planted, write_embeddings
 from .measure import argument_parser, machine, parse_arguments, result_and_peak
 from .plain_ways import PLAIN, SIMILARITY
-from .serve import RUN, cpu_seconds, load, ms, served, status_mib
+from .serve import RUN, Peaks, cpu_seconds, load, ms, served, status_mib
 
 PART_ROWS = 100_000
 QUERIES = 200
@@ -198,13 +198,14 @@ def queries_answered(folder: Path) -> dict[str, float]:
 def page_served(folder: Path, rows: int, clients: int, seconds: float) -> dict[str, float]:
     """Seconds until a server answers and for its first page; latencies under load; memory."""
     began = time.perf_counter()
-    with served(folder / "store") as (port, pid):
+    with served(folder / "store") as (port, pid), Peaks(pid) as peaks:
         started, cpu = time.perf_counter() - began, cpu_seconds(pid)
         began = time.perf_counter()
         for path in ("/", "/api/run", "/api/clusters", "/api/set", "/api/set/items?limit=60"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
                 answer.read()
         first, first_mib = time.perf_counter() - began, status_mib(pid, "VmHWM")
+        first_anonymous, first_mapped = peaks.anonymous, peaks.mapped
         mix = {"search": 0.4, "items": 0.25, "cards": 0.1, "image": 0.25}
 
         def ask(draw: random.Random) -> tuple[str, str]:
@@ -224,10 +225,14 @@ def page_served(folder: Path, rows: int, clients: int, seconds: float) -> dict[s
         "start_s": round(started, 2),
         "first_page_s": round(first, 2),
         "first_page_mib": round(first_mib),
+        "first_page_anonymous_mib": round(first_anonymous),
+        "first_page_mapped_mib": round(first_mapped),
         "p50_ms": round(ms(taken, 50), 1),
         "p95_ms": round(ms(taken, 95), 1),
         "errors": sum(request.status != 200 for request in requests),
         "peak_mib": round(peak),
+        "anonymous_mib": round(peaks.anonymous),
+        "mapped_mib": round(peaks.mapped),
         "cpu_seconds": round(spent, 1),
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...store import ConfigError
 from ...store.names import is_plain_name
+from ...store.paths import resolved
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,12 +45,17 @@ def require_file(path: Path, suffixes: tuple[str, ...], *, flag: str = "--out") 
 
 
 def require_folder(path: Path, *, flag: str = "--out") -> None:
-    """ConfigError where a path is not a new or an empty folder, or has the suffix of a file."""
+    """ConfigError where a path is not a new or an empty folder, or has the suffix of a file.
+
+    The working directory is refused too: a folder is replaced as a whole.
+    """
     if path.suffix.lower() in _OF_FILES:
         raise ConfigError(
             f"{flag} must name a folder, got {path}: leave out {path.suffix}, since several files "
             "are written"
         )
+    if resolved(path) == resolved(Path()):
+        raise ConfigError(f"{flag} {path} is the working directory: name a new folder in it")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"{flag} {path} exists already: name a new one, nothing is overwritten")
 

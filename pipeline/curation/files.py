@@ -31,6 +31,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     ConfigError if `path` exists and is not an empty folder.
     """
+    path = resolved(path)  # `.` has no name of its own
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"--out {path} exists already: name a new one, nothing is overwritten")
     with _renamed(path, "--out") as temporary:

@@ -16,6 +16,7 @@ from ...store import ConfigError, ShardError
 from ...store.files import replace, sync, temporary_sibling
 from ...store.leftovers import remove_leftovers
 from ...store.locks import lock
+from ...store.paths import resolved
 from .catalog import DataSet
 from .contents import (
     BEGUN,
@@ -93,6 +94,7 @@ def write_shards(
     how many of them were skipped. ConfigError where no image can be read, or `out` not written, or
     `OUT.partial` holds files of somebody else.
     """
+    out = resolved(out)  # `.` has no name of its own
     partial = partial_of(out)
     try:
         require_own(partial)

@@ -69,6 +69,24 @@ def test_a_folder_must_not_be_called_like_a_file(tmp_path, form):
     assert "exists already: name a new one" in line
 
 
+@pytest.mark.parametrize("name", [".", "../here", "new/.."])
+def test_the_working_directory_is_no_folder_to_write(tmp_path, monkeypatch, name):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    line = fail(tmp_path / "store", "export", "coco", "--out", name)
+    assert f"--out {name} is the working directory: name a new folder in it" in line
+    with pytest.raises(ConfigError, match=r"^OUT .* is the working directory"):
+        require_folder(Path(name), flag="OUT")
+
+
+def test_a_folder_may_be_named_by_a_way_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner").mkdir()
+    with whole_folder(Path("inner/../out/deeper/..")) as folder:
+        (folder / "file").write_text("whole")
+    assert (tmp_path / "out" / "file").read_text() == "whole"
+
+
 def test_a_folder_may_have_a_dot_in_its_name(tmp_path):
     for name in ("images.lancedb", "v1.2", ".hidden", "2024.01.31"):
         require_folder(tmp_path / name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from ....store import StoreError
+from ....store import ConfigError, StoreError
 from ....store.errors import first_line
 
 _LOST = re.compile(r"gloo|NCCL|ncclRemote|[Cc]onnection (closed|reset|refused)|peer")
@@ -17,17 +17,33 @@ _PATIENCE = timedelta(minutes=30)
 
 def rank() -> int:
     """The rank of this process; 0 without torchrun."""
-    return int(os.environ.get("RANK", "0"))
+    return _number("RANK", 0)
 
 
 def size() -> int:
     """The number of processes; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE", 1)
 
 
 def is_on_one_machine() -> bool:
     """Whether all processes run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", size())) == size()
+    return _number("LOCAL_WORLD_SIZE", size()) == size()
+
+
+def _number(name: str, otherwise: int) -> int:
+    """A variable of torchrun; others set RANK too, so it counts only beside torchrun's own."""
+    given = os.environ
+    is_torchrun = "TORCHELASTIC_RUN_ID" in given or (
+        bool(given.get("WORLD_SIZE")) and bool(given.get("MASTER_ADDR"))
+    )
+    if not is_torchrun or name not in given:
+        return otherwise
+    if not given[name].isdecimal():
+        raise ConfigError(
+            f"{name} in the environment must be a whole number, got {given[name]!r}: unset it, or "
+            "start the command by torchrun"
+        )
+    return int(given[name])
 
 
 @contextmanager

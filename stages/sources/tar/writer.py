@@ -12,6 +12,7 @@ from pathlib import Path
 from ....store.errors import ConfigError
 from ....store.files import sync, temporary_sibling
 from ....store.leftovers import remove_leftovers
+from ....store.paths import resolved
 from ..faults import FaultReason
 from ..images.files import read_image_file
 from ..images.folders import utf8_name
@@ -44,6 +45,7 @@ def pack_folder(
     ConfigError where `out` holds anything or cannot be written. `report` gets how many images are
     done, and how many there are.
     """
+    out = resolved(out)  # `.` has no name of its own
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists already, and nothing is overwritten: name a new folder")
     left_out: Counter[str] = Counter()

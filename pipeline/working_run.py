@@ -121,6 +121,7 @@ class WorkingRun(OpenedRun):
         """
         from ..stages.import_embeddings import Import
         from ..stages.sources.embeddings.files import find_embeddings
+        from ..stages.sources.shards import by_part
 
         sources = [
             part
@@ -136,7 +137,7 @@ class WorkingRun(OpenedRun):
             data={"shards": (), "images": (), "tables": (), "builtin": ""},
         )
         stage = Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name)
-        plan.take_over(stage, {part.part_name: part for part in sources})
+        plan.take_over(stage, by_part(sources)[0])
         return self._reload()
 
     def train(self, **settings: Any) -> Self:

@@ -71,8 +71,8 @@ class Embed(Stage):
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each source, identified by its content, wherever it lies."""
         return tuple(
-            Part(name=source.part_name, sources={"shard": source.identity})
-            for source in runtime.sources.values()
+            Part(name=name, sources={"shard": source.identity})
+            for name, source in runtime.sources.items()
         )
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> "_Prepared":

@@ -29,8 +29,8 @@ class Import(Stage):
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
         """One for each file."""
         return tuple(
-            Part(name=source.part_name, sources={"file": source.identity})
-            for source in runtime.sources.values()
+            Part(name=name, sources={"file": source.identity})
+            for name, source in runtime.sources.items()
         )
 
     def make(

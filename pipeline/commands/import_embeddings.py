@@ -36,6 +36,7 @@ def import_(
     """
     from ...stages.import_embeddings import Import
     from ...stages.sources.embeddings.files import find_embeddings
+    from ...stages.sources.shards import by_part
 
     sources = [part for path in paths for part in find_embeddings(path, keys=keys, labels=labels)]
     plan = open_plan(
@@ -46,7 +47,7 @@ def import_(
     )
     embeddings = plan.take_over(
         Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name),
-        {part.part_name: part for part in sources},
+        by_part(sources)[0],
     )
     print_counts(embeddings)
     print_next(common, ["train"], result=embeddings.folder)

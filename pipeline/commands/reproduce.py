@@ -182,10 +182,11 @@ def _embedded(
 def _imported(plan: "Plan", file: Path) -> Artifact:
     from ...stages.import_embeddings import Import
     from ...stages.sources.embeddings.files import find_embeddings
+    from ...stages.sources.shards import by_part
 
     embed = plan.settings.embed
     stage = Import(model=embed.model, pretrained=Path(embed.pretrained).name)
-    return plan.take_over(stage, {part.part_name: part for part in find_embeddings(file)})
+    return plan.take_over(stage, by_part(find_embeddings(file))[0])
 
 
 def _trial(

@@ -3,7 +3,7 @@
 Such a source gets another identity, which says its content, too, and so becomes another part.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from functools import cache
 from typing import cast
 
@@ -16,6 +16,7 @@ from ...stages.sources.changes import (
     read_with_extras,
     stem_of,
 )
+from ...stages.sources.shards import by_part
 from ...stages.sources.source import SampleSource
 from ...store import Artifact, PartRecord, RunRecord, Store
 from ...store.kinds import EMBEDDINGS
@@ -30,10 +31,12 @@ class _Embedded:
         for part in embeddings.parts:
             self._parts.setdefault(stem_of(part.name), []).append(part)
 
-    def find(self, source: SampleSource) -> tuple[SampleSource, PartRecord] | None:
-        """The source under the name of the part that it became, and that part."""
+    def find(
+        self, source: SampleSource, others: Set[str]
+    ) -> tuple[SampleSource, PartRecord] | None:
+        """The source as the part that it became, and that part; none that is named in `others`."""
         for part in self._parts.get(stem_of(source.part_name), ()):
-            named = name_as(source, part)
+            named = None if part.name in others else name_as(source, part)
             if named is not None:
                 return named, part
         return None
@@ -46,25 +49,28 @@ def identify_sources(
 
     They are compared with what this run embedded, else with what other runs of the store did.
     """
-    named: dict[str, Source] = {}
     own = store.runs.read(run)
     embedded = list(_embedded(store, own))
     contents = cache(lambda: _contents_by_part(store))  # rarely needed, and then for many sources
-    for source in sources.values():
-        identified = _identify(cast(SampleSource, source), embedded, contents, own, say)
-        named[identified.part_name] = identified
-    return named
+    names = frozenset(sources)
+    identified = [
+        _identify(name, cast(SampleSource, source), names - {name}, embedded, contents, own, say)
+        for name, source in sources.items()
+    ]
+    return by_part(identified)[0]
 
 
 def _identify(
+    name: str,
     source: SampleSource,
+    others: Set[str],
     embedded: list[_Embedded],
     contents: Callable[[], Mapping[str, set[str]]],
     own: RunRecord,
     say: Callable[[str], None],
 ) -> SampleSource:
     for earlier in embedded:
-        found = earlier.find(source)
+        found = earlier.find(source, others)
         if found is None:
             continue
         named, part = found
@@ -77,12 +83,12 @@ def _identify(
             return named
         say(f"{source.path} was changed since it was embedded: it is embedded again")
         return source.told_apart(digest_contents(source))
-    stamp = own.stamps.get(source.part_name)
+    stamp = own.stamps.get(name)
     if source.stamp and stamp not in (None, source.stamp):
         # An earlier version may hold it, if it was put back. Otherwise embedding was stopped, and
         # its parts may hold what the source was then.
         content = digest_contents(source)
-        is_back = content in contents().get(source.part_name, ())
+        is_back = content in contents().get(name, ())
         return source if is_back else source.told_apart(content)
     return source
 

@@ -12,6 +12,7 @@ from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.input_kinds import require_kind
 from ...stages.sources.patterns import PatternTarget, expand, is_remote
 from ...stages.sources.remote import Address, expand_remote, identify_shards
+from ...stages.sources.shards import by_part
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
 from ...store import ConfigError, ShardError
@@ -35,21 +36,18 @@ def find_sources(
     ShardError if named files are missing, unless that is allowed; ConfigError if a file is not of
     the type that its flag takes.
     """
-    by_part: dict[str, Source] = {}
-    copies: dict[str, None] = {}
     others: Counter[str] = Counter() if left_out is None else left_out
     sources = (
         *_shards(data, store, say, allow_missing, others),
         *_folder_runs(data.images, say, others),
         *_tables(data, say, allow_missing, others),
     )
-    for source in sources:
-        first = by_part.setdefault(source.part_name, source)
-        if first is not source:
-            copies[f"{source.path} is a copy of {first.path}: read once"] = None
-    for line in copies:
+    named, copies = by_part(sources)
+    for line in dict.fromkeys(
+        f"{source.path} is a copy of {first.path}: read once" for source, first in copies
+    ):
         say(line)
-    return by_part
+    return named
 
 
 def _shards(

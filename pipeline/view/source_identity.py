@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 from ...stages.sources.changes import forms_of
 from ...stages.sources.patterns import is_remote
 from ...stages.sources.remote import Address, RemoteShard
+from ...stages.sources.shards import is_named
+from ...stages.sources.source import SampleSource
 from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
 from ...store import ShardError
@@ -37,7 +39,8 @@ def require_same_shard(place: str, part: str, content: str) -> None:
 
     `content` is the digest that the part records of it.
     """
-    _require(part in _shard_names(place, None if is_remote(place) else stamp(Path(place)), content))
+    unchanged = None if is_remote(place) else stamp(Path(place))
+    _require(any(is_named(form, part) for form in _shard_forms(place, unchanged, content)))
 
 
 def require_same_table(path: Path, image_column: str, part: str, content: str) -> None:
@@ -45,7 +48,8 @@ def require_same_table(path: Path, image_column: str, part: str, content: str) -
 
     `content` is the digest that the part records of it.
     """
-    _require(part in _table_names(path, image_column, stamp(path), content))
+    forms = _table_forms(path, image_column, stamp(path), content)
+    _require(any(is_named(form, part) for form in forms))
 
 
 def require_inside(root: Path, key: str) -> None:
@@ -92,11 +96,12 @@ def _require(is_same: bool) -> None:
 
 
 @lru_cache(maxsize=65_536)
-def _shard_names(place: str, unchanged: Stamp | None, content: str) -> tuple[str, ...]:
-    return tuple(form.part_name for form in forms_of(shard_at(place), content))
+def _shard_forms(place: str, unchanged: Stamp | None, content: str) -> tuple[SampleSource, ...]:
+    return forms_of(shard_at(place), content)
 
 
 @lru_cache(maxsize=65_536)
-def _table_names(path: Path, image_column: str, unchanged: Stamp, content: str) -> tuple[str, ...]:
-    table = TableFile.of(path, image_column)
-    return tuple(form.part_name for form in forms_of(table, content))
+def _table_forms(
+    path: Path, image_column: str, unchanged: Stamp, content: str
+) -> tuple[SampleSource, ...]:
+    return forms_of(TableFile.of(path, image_column), content)

@@ -16,6 +16,7 @@ from ...store import Artifact, PartRecord
 from .image_formats import EXTRAS, is_extra_installed
 from .images.pixels import UndecodableImage
 from .left_out import needed_extras
+from .shards import is_named
 from .source import SampleSource
 
 _EXTRAS = sorted(set(EXTRAS.values()))
@@ -32,7 +33,7 @@ def name_as(source: SampleSource, part: PartRecord) -> SampleSource | None:
     if stem_of(source.part_name) != stem_of(part.name):
         return None
     forms = forms_of(source, part.facts.get("sha256", ""))
-    return next((form for form in forms if form.part_name == part.name), None)
+    return next((form for form in forms if is_named(form, part.name)), None)
 
 
 def forms_of(source: SampleSource, content: str) -> tuple[SampleSource, ...]:
@@ -56,7 +57,7 @@ def find_more_extras(
         return frozenset()
     content, had = part.facts.get("sha256", ""), frozenset[str]()
     for extras in _COMBINED:
-        if read_with_extras(source, content, extras).part_name == part.name:
+        if is_named(read_with_extras(source, content, extras), part.name):
             had = extras
     if installed <= had:
         return frozenset()

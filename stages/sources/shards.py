@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,9 +13,11 @@ from ...store.digest import digest_json
 from ...store.errors import ShardError
 from ...store.files import Stamp
 from ...store.names import is_plain_name
-from ..contract import Place
+from ..contract import Place, Source
 
 EDGE_BYTES = 64 * 1024
+NAME_DIGITS = 8
+"""Digits of an identity in the name of a part; more where two identities share these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,5 +103,42 @@ def require_unchanged(path: Place, is_unchanged: bool) -> None:
 def part_name(stem: str, identity: str) -> str:
     """`stem` in characters that every file system allows, and a piece of `identity`."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", stem)[:100].strip(".") or "shard"
-    name = f"{safe}-{identity[:8]}"
+    name = f"{safe}-{identity[:NAME_DIGITS]}"
     return name if is_plain_name(name) else f"_{name}"
+
+
+def by_part(
+    sources: Iterable[Source],
+) -> tuple[dict[str, Source], list[tuple[Source, Source]]]:
+    """The sources by the name of the part that each becomes, in order; and copies with the first.
+
+    Sources are copies of each other where their identities are equal. Of several identities that
+    would give the same name, the smallest has it, and the others take more of their digits.
+    """
+    first: dict[tuple[str, str], Source] = {}
+    copies: list[tuple[Source, Source]] = []
+    for source in sources:
+        known = first.setdefault((source.part_name, source.identity), source)
+        if known is not source:
+            copies.append((source, known))
+    names: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for name, identity in sorted(first):
+        digits, longer = NAME_DIGITS, name
+        while longer in taken:
+            digits += 1
+            longer = f"{name.rpartition('-')[0]}-{identity[:digits]}"
+        taken.add(longer)
+        names[name, identity] = longer
+    return {names[known]: source for known, source in first.items()}, copies
+
+
+def is_named(source: Source, part: str) -> bool:
+    """Whether a part's name is one that this source may have: see `by_part`."""
+    stem, _, digits = part.rpartition("-")
+    is_long_enough = len(digits) >= NAME_DIGITS
+    return (
+        is_long_enough
+        and stem == source.part_name.rpartition("-")[0]
+        and source.identity.startswith(digits)
+    )

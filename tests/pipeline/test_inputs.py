@@ -178,6 +178,38 @@ def test_two_folders_are_one_run_and_a_folder_in_a_folder_is_refused(store, tmp_
     assert "is inside" in line and "name only one" in line
 
 
+def test_sources_whose_identities_begin_alike_are_all_read_once(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1, raising=False)
+    named = []
+    for n in range(17):  # there are 16 digits, so that at least two share theirs
+        (tmp_path / str(n)).mkdir()
+        named += ["--table", write_table(tmp_path / str(n) / "a.parquet", {"jpg": [png(n)]})]
+    done = succeed(store, "embed", *named, *DIGITS)
+    assert "copy" not in done.err
+    found = embeddings(store)
+    assert found.rows == len(found.parts) == 17
+    assert min(len(part.name) for part in found.parts) == len("a-0")
+    run = Run.open(store)
+    assert sorted(read_row(found, run.record.sources, n) for n in range(17)) == sorted(
+        png(n) for n in range(17)
+    )
+    assert "nothing to do" in succeed(store, "embed", *named, *DIGITS).err
+    assert embeddings(store).version == found.version
+    shutil.copytree(tmp_path / "0", tmp_path / "copy")
+    done = succeed(store, "embed", *named, "--table", tmp_path / "copy" / "a.parquet", *DIGITS)
+    assert "is a copy of" in done.err and "nothing to do" in done.err
+
+
+def test_imported_files_whose_identities_begin_alike_are_all_read(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 1, raising=False)
+    files = [tmp_path / str(n) / "a.npy" for n in range(17)]
+    for n, file in enumerate(files):
+        file.parent.mkdir()
+        np.save(file, np.random.default_rng(n).normal(size=(2, 8)).astype(np.float32))
+    succeed(store, "import", *files, "--model", "ViT-B-32")
+    assert embeddings(store).rows == 34
+
+
 @pytest.mark.slow
 def test_several_processes_give_the_same_from_every_kind_of_input(store, tmp_path, photos):
     table = write_table(tmp_path / "a.parquet", {"jpg": [png(n) for n in range(40, 45)]})

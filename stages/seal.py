@@ -13,7 +13,7 @@ from ..store.kinds import EDITS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .edits.edit import Edit
 from .edits.replay import Edited, Heir, replay
-from .image_names import rows_of_images
+from .rows.image_names import rows_of_images
 
 
 @dataclass(frozen=True, kw_only=True)

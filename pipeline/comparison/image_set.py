@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from ...stages.image_names import image_names
+from ...stages.rows.image_names import image_names
 from ...store import Artifact
 from ..view.labels import read_labels
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...stages.image_names import Repeated, repeated_names
+from ...stages.rows.image_names import Repeated, repeated_names
 from ...store import QueryError
 from .damage import reading
 from .row_fields import RowFields

@@ -7,7 +7,7 @@ import numpy as np
 
 from ...stages.edits.edit import Edit
 from ...stages.edits.replay import Edited, Heir, carry_over, replay
-from ...stages.image_names import image_names, rows_of_images
+from ...stages.rows.image_names import image_names, rows_of_images
 from ...stages.seal import named_images
 from ...store import Artifact, MissingError, Store, StoreError
 from ...store.kinds import ASSIGNMENTS, KINDS

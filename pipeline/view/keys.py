@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...stages.image_names import repeated_names, rows_of_images
+from ...stages.rows.image_names import repeated_names, rows_of_images
 from ...store import Artifact, QueryError
 from ..wording import counted
 from .columns import read_rows

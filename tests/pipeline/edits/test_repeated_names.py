@@ -10,7 +10,7 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.row_fields import RowFields
 from cpp_pipe.pipeline.serve.row_names import names_of_rows, rows_of_names
 from cpp_pipe.pipeline.view.keys import match_keys, row_of_key
-from cpp_pipe.stages.image_names import image_names, repeated_names
+from cpp_pipe.stages.rows.image_names import image_names, repeated_names
 from cpp_pipe.store import QueryError, Store
 
 from ...stages.sources.image_files import png

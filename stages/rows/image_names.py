@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..store import Artifact
+from ...store import Artifact
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from ..store.kinds import EDITS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .edits.edit import Edit
 from .edits.replay import Edited, Heir, replay
+from .rows.image_names import rows_of_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ class Seal(Stage):
             np.array(assignments.column("cluster"), np.int32),
             k=int(assignments.facts["k"]),
             version=assignments.version,
-            rows_of=rows_of_images(self.edits, keys, shards),
+            rows_of=rows_of_images(embeddings, named_images(self.edits)),
             carried=self.carried,
         )
         _write(edited, keys, shards, scratch)
@@ -68,15 +69,9 @@ class Seal(Stage):
         return Product(rows=len(keys), shared=facts)
 
 
-def rows_of_images(
-    edits: Sequence[Edit], keys: Sequence[str], shards: Sequence[str]
-) -> dict[str, int]:
-    """The row of each image that decisions name, by SHARD:KEY, as far as it is there."""
-    wanted = {image for edit in edits for image in edit.images}
-    if not wanted:
-        return {}
-    names = (f"{shard}:{key}" for shard, key in zip(shards, keys, strict=True))
-    return {name: row for row, name in enumerate(names) if name in wanted}
+def named_images(edits: Sequence[Edit]) -> set[str]:
+    """The names of the images that decisions are about."""
+    return {image for edit in edits for image in edit.images}
 
 
 def _write(edited: Edited, keys: Sequence[str], shards: Sequence[str], scratch: Scratch) -> None:

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from ...stages.rows.image_names import image_names
 from ...store import Artifact
 from ..view.labels import read_labels
 
@@ -39,9 +40,8 @@ class ImageSet:
         return self.embeddings.column("key")
 
     def full_keys(self) -> Sequence[str]:
-        """SHARD:KEY of each image."""
-        shards = self.embeddings.column("shard")
-        return [f"{shard}:{key}" for shard, key in zip(shards, self.keys(), strict=True)]
+        """SHARD:KEY of each image, PART:KEY where two parts hold that."""
+        return image_names(self.embeddings)
 
 
 def is_matched_by_key_alone(a: ImageSet, b: ImageSet, rows: np.ndarray) -> bool:

@@ -222,7 +222,7 @@ def match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
     if unknown:
         raise ConfigError(
             f"{flag} {path} names {_list_some(sorted(unknown))}, which no row has: a line must be "
-            "KEY or SHARD:KEY"
+            "KEY or SHARD:KEY, or PART:KEY where two parts hold the same SHARD:KEY"
         )
     return is_named
 

@@ -30,6 +30,11 @@ class RowFields:
         self._tables: dict[str, pa.Table] = {}
         self._lock = threading.Lock()
 
+    @property
+    def embeddings(self) -> Artifact:
+        """The embeddings whose rows these are."""
+        return self._embeddings
+
     def __len__(self) -> int:
         return self._embeddings.rows
 

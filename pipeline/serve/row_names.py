@@ -1,11 +1,13 @@
-"""SHARD:KEY of many rows at once, and the rows that such names name."""
+"""Names of many rows at once, and the rows that such names name."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...stages.rows.image_names import Repeated, repeated_names
 from ...store import QueryError
+from .damage import reading
 from .row_fields import RowFields
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ def names_of_rows(fields: RowFields, rows: np.ndarray) -> list[str]:
         inside = np.flatnonzero((rows >= start) & (rows < start + len(table)))
         if len(inside):
             names[inside] = _names(table.select(_COLUMNS).take(rows[inside] - start)).to_pylist()
-    return names.tolist()
+    renamed = _repeated(fields).names
+    return [renamed.get(row, name) for row, name in zip(rows.tolist(), names, strict=True)]
 
 
 def rows_of_names(fields: RowFields, names: Collection[str]) -> dict[str, int]:
@@ -44,7 +47,15 @@ def rows_of_names(fields: RowFields, names: Collection[str]) -> dict[str, int]:
         found = pc.indices_nonzero(pc.is_in(every, value_set=wanted))
         numbers = (found.to_numpy() + start).tolist()
         rows |= dict(zip(every.take(found).to_pylist(), numbers, strict=True))
-    return rows
+    repeated = _repeated(fields)
+    rows = {name: row for name, row in rows.items() if name not in repeated.ambiguous}
+    wanted_names = frozenset(names)
+    return rows | {name: row for row, name in repeated.names.items() if name in wanted_names}
+
+
+def _repeated(fields: RowFields) -> Repeated:
+    with reading(fields.embeddings):
+        return repeated_names(fields.embeddings)
 
 
 def _names(table: "pa.Table") -> "pa.ChunkedArray":

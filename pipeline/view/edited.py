@@ -7,7 +7,8 @@ import numpy as np
 
 from ...stages.edits.edit import Edit
 from ...stages.edits.replay import Edited, Heir, carry_over, replay
-from ...stages.seal import rows_of_images
+from ...stages.rows.image_names import image_names, rows_of_images
+from ...stages.seal import named_images
 from ...store import Artifact, MissingError, Store, StoreError
 from ...store.kinds import ASSIGNMENTS, KINDS
 from ..wording import agreeing, counted
@@ -50,13 +51,12 @@ def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
         return _read_sealed(run, name)
     assignments, embeddings = current_assignments(run), run.artifact("embeddings")
     edits = read_edits(run)
-    keys, shards = (embeddings.column(column) for column in ("key", "shard"))
     edited = replay(
         edits,
         read_column(assignments, "cluster").astype(np.int32),
         k=int(assignments.facts["k"]),
         version=assignments.version,
-        rows_of=rows_of_images(edits, keys, shards),
+        rows_of=rows_of_images(embeddings, named_images(edits)),
         carried=find_carried(run.store, edits, assignments),
     )
     _warn(run, len(edited.open))
@@ -139,8 +139,8 @@ def _same_images(store: Store, before: Artifact, now: Artifact) -> tuple[np.ndar
     then, today = (_embeddings_of(store, artifact) for artifact in (before, now))
     if then.content == today.content:
         return old, new
-    row_of = {name: row for row, name in enumerate(_images(today))}
-    pairs = [(row, row_of[name]) for row, name in enumerate(_images(then)) if name in row_of]
+    row_of = {name: row for row, name in enumerate(image_names(today))}
+    pairs = [(row, row_of[name]) for row, name in enumerate(image_names(then)) if name in row_of]
     rows = np.array(pairs, np.int64).reshape(-1, 2)
     return old[rows[:, 0]], new[rows[:, 1]]
 
@@ -155,8 +155,3 @@ def _embeddings_of(store: Store, artifact: Artifact) -> Artifact:
                 return source
             waiting.append(source)
     raise MissingError(f"{artifact.folder} was made from no embeddings")
-
-
-def _images(embeddings: Artifact) -> list[str]:
-    columns = (embeddings.column(name) for name in ("shard", "key"))
-    return [f"{shard}:{key}" for shard, key in zip(*columns, strict=True)]

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...stages.rows.image_names import repeated_names, rows_of_images
 from ...store import Artifact, QueryError
 from ..wording import counted
 from .columns import read_rows
@@ -33,8 +34,15 @@ def row_of_key(embeddings: Artifact, key: str, flag: str = "") -> int:
     shard, _, rest = key.rpartition(":")
     matches = list(_find(embeddings, {key: None, **({rest: shard} if shard else {})}))
     if not matches:
+        row = rows_of_images(embeddings, [key]).get(key) if shard else None
+        if row is not None:
+            return row
         raise QueryError(f"{named} is in none of the {counted(embeddings.rows, 'row')} of the run")
     if len(matches) > 1:
+        renamed = repeated_names(embeddings).names
+        shown = [renamed[match.row] for match in matches if match.row in renamed][:_SHOWN]
+        if shown:
+            raise QueryError(f"{named} is in several parts: write one of {', '.join(shown)}")
         shards = ", ".join(match.shard for match in matches[:_SHOWN])
         raise QueryError(f"{named} is in several shards ({shards}): write SHARD:{key}")
     return matches[0].row
@@ -44,13 +52,14 @@ def match_keys(embeddings: Artifact, names: Collection[str]) -> "tuple[np.ndarra
     """Whether each row is named by KEY or SHARD:KEY, bool (n,), and the names that no row has."""
     import numpy as np
 
-    names = frozenset(names)
+    names, repeated = frozenset(names), repeated_names(embeddings)
     used: set[str] = set()
     is_named: list[bool] = []
     for part in embeddings.parts:
         table = embeddings.table(part.name, columns=["key", "shard"]).to_pydict()
         for key, shard in zip(table["key"], table["shard"], strict=True):
-            matches = names & {key, f"{shard}:{key}"}
+            name = repeated.names.get(len(is_named), f"{shard}:{key}")
+            matches = names & {key, name}
             used |= matches
             is_named.append(bool(matches))
     return np.array(is_named, bool), names - used
@@ -60,14 +69,20 @@ def rows_of_keys(embeddings: Artifact, names: Collection[str]) -> "np.ndarray":
     """The rows that KEY or SHARD:KEY name, ascending; QueryError for a name that no row has."""
     is_named, unknown = match_keys(embeddings, names)
     if unknown:
+        for name in sorted(unknown & repeated_names(embeddings).ambiguous):
+            row_of_key(embeddings, name)  # its error says which names work
         shown = ", ".join(sorted(unknown)[:_SHOWN])
         raise QueryError(f"the run has no image of the key {shown}")
     return is_named.nonzero()[0]
 
 
 def names_of_rows(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> list[str]:
-    """SHARD:KEY of some rows, in the order given."""
-    return [f"{row['shard']}:{row['key']}" for row in read_rows(embeddings, rows, ("shard", "key"))]
+    """SHARD:KEY of some rows, in the order given; PART:KEY where two parts hold that."""
+    found, renamed = read_rows(embeddings, rows, ("shard", "key")), repeated_names(embeddings).names
+    return [
+        renamed.get(int(row), f"{fields['shard']}:{fields['key']}")
+        for row, fields in zip(rows, found, strict=True)
+    ]
 
 
 def _find(embeddings: Artifact, wanted: Mapping[str, str | None]) -> Iterator[_KeyRow]:

@@ -1,0 +1,91 @@
+"""Two folders of one name hold the same SHARD:KEY, and a decision is about the right image."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cpp_pipe import Run
+from cpp_pipe.pipeline.serve.row_fields import RowFields
+from cpp_pipe.pipeline.serve.row_names import names_of_rows, rows_of_names
+from cpp_pipe.pipeline.view.keys import match_keys, row_of_key
+from cpp_pipe.stages.rows.image_names import image_names, repeated_names
+from cpp_pipe.store import QueryError, Store
+
+from ...stages.sources.image_files import png
+from ..cli import DIGITS, succeed
+
+OLD = "photos:a.png"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A store of `2023/photos` and `2024/photos`: both have `a.png`, each one more. Read-only."""
+    folder = tmp_path_factory.mktemp("repeated")
+    for start, (year, other) in enumerate((("2023", "b.png"), ("2024", "c.png"))):
+        photos = folder / year / "photos"
+        photos.mkdir(parents=True)
+        (photos / "a.png").write_bytes(png(2 * start))
+        (photos / other).write_bytes(png(2 * start + 1))
+    store = folder / "artifacts"
+    flags = [part for year in ("2023", "2024") for part in ("--images", folder / year / "photos")]
+    succeed(store, "embed", *flags, *DIGITS)
+    succeed(store, "assign", "--k", "2")
+    return store
+
+
+@pytest.fixture
+def store(made, tmp_path) -> Path:
+    """A copy of it, in which decisions are made."""
+    return shutil.copytree(made, tmp_path / "artifacts", symlinks=True)
+
+
+def pair(store: Path) -> list[int]:
+    keys = Run.open(Store(store)).artifact("embeddings").column("key")
+    return [row for row, key in enumerate(keys) if key == "a.png"]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_image_that_is_excluded_is_so_after_reopening_and_sealing(store, which):
+    row = pair(store)[which]
+    Run.open(Store(store)).edits.exclude(images=[row])
+    assert Run.open(Store(store)).edits.edited().excluded.nonzero()[0].tolist() == [row]
+    succeed(store, "edit", "seal", "done")
+    sealed = Run.open(Store(store)).edits.edited("done")
+    assert sealed.excluded.nonzero()[0].tolist() == [row]
+
+
+def test_only_names_in_two_parts_change_and_every_name_leads_back(made, tmp_path):
+    embeddings = Run.open(Store(made)).artifact("embeddings")
+    names, rows = image_names(embeddings), pair(made)
+    assert sorted(repeated_names(embeddings).names) == rows
+    assert repeated_names(embeddings).ambiguous == {OLD}
+    assert {"photos:b.png", "photos:c.png"} < set(names) and OLD not in names
+    assert [row_of_key(embeddings, name) for name in names] == list(range(4))
+    assert match_keys(embeddings, [names[rows[1]]])[0].nonzero()[0].tolist() == [rows[1]]
+    fields = RowFields(embeddings, tmp_path)
+    assert names_of_rows(fields, np.arange(4)) == names
+    assert rows_of_names(fields, [*names, OLD]) == {name: row for row, name in enumerate(names)}
+
+
+def test_a_name_of_two_images_is_refused_with_the_names_that_work(store):
+    run = Run.open(Store(store))
+    names = image_names(run.artifact("embeddings"))
+    with pytest.raises(QueryError, match="in several parts: write one of photos-") as error:
+        run.edits.exclude(images=[OLD])
+    assert all(names[row] in str(error.value) for row in pair(store))
+    with pytest.raises(QueryError, match="in several parts"):
+        run.edits.exclude(images=[OLD, "photos:b.png"])
+    assert match_keys(run.artifact("embeddings"), [OLD])[1] == {OLD}
+    run.edits.exclude(images=[names[pair(store)[0]]])
+    assert run.edits.edited().excluded.nonzero()[0].tolist() == pair(store)[:1]
+
+
+def test_an_earlier_decision_by_such_a_name_needs_a_look(store):
+    run = Run.open(Store(store))
+    edit = run.edits.exclude(images=[pair(store)[0]])
+    run.edit_log.append({**edit.to_json(), "id": "0" * 32, "number": 2, "images": [OLD]}, seen=1)
+    edited = Run.open(Store(store)).edits.edited()
+    assert [outcome.edit.number for outcome in edited.open] == [2]
+    assert edited.excluded.nonzero()[0].tolist() == pair(store)[:1]

@@ -10,6 +10,7 @@ from ..store.kinds import EMBEDDINGS, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .encoding.part_tables import EmbeddingRows, describe_reasons, require_few_skipped
 from .sources.embeddings.files import EmbeddingsFile
+from .sources.shards import require_unchanged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,10 @@ class Import(Stage):
     ) -> Product:
         """Imports one file."""
         source = cast(EmbeddingsFile, runtime.sources[part.name])
+        before = source.stamp
         loaded = source.load()
+        sha256 = source.sha256()
+        require_unchanged(source.path, source.stamp == before)
         columns = dict(loaded.columns)
         vectors = columns.pop("embedding")
         size = vectors.shape[1]
@@ -60,7 +64,11 @@ class Import(Stage):
             "preprocess": None,
             "is_normalised": True,
         }
-        return rows.write(scratch, {"is_partial": False, "why_partial": "", "suffixes": {}}, model)
+        return rows.write(
+            scratch,
+            {"sha256": sha256, "is_partial": False, "why_partial": "", "suffixes": {}},
+            model,
+        )
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
         """ShardError where no row is left, or too many were skipped."""

@@ -66,6 +66,7 @@ class Plan:
 
     def take_over(self, stage: Import, sources: Mapping[str, Source]) -> Artifact:
         """Imports embeddings from the user's files."""
+        sources = identify_sources(sources, self.store, self.run, self.say)
         runtime = replace(self.runtime, sources=sources)
         return self._work(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
 

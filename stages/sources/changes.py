@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ...store import Artifact, PartRecord
+from .embeddings.files import EmbeddingsFile
 from .image_formats import EXTRAS, is_extra_installed
 from .images.pixels import UndecodableImage
 from .left_out import needed_extras
@@ -90,6 +91,8 @@ def is_unchanged(
 
 def digest_contents(source: SampleSource) -> str:
     """The digest of all that is read of a source, as its part records it."""
+    if isinstance(source, EmbeddingsFile):
+        return source.sha256()
     with (
         tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch,
         source.open(Path(scratch)) as samples,

@@ -175,3 +175,23 @@ def test_a_store_without_stamps_trusts_what_is_older_than_its_embeddings(tmp_pat
     done = succeed(store, "embed", *named, *DIGITS)
     assert ("was changed since it was embedded" in done.err) == is_later
     assert ("nothing to do" in done.err) == (not is_later)
+
+
+def test_imported_vectors_repaired_in_their_middle_are_imported_again(tmp_path):
+    store, file = tmp_path / "artifacts", tmp_path / "x.npy"
+    vectors = np.random.default_rng(0).normal(size=(3000, 32)).astype(np.float32)
+    np.save(file, vectors)
+    words = ("import", file, "--model", "ViT-B-32")
+    succeed(store, *words)
+    before = Run.open(store).artifact("embeddings")
+    os.utime(file)
+    succeed(store, *words)
+    assert Run.open(store).artifact("embeddings").version == before.version
+    vectors[1500] *= -1
+    np.save(file, vectors)
+    done = succeed(store, *words)
+    assert "was changed since it was embedded" in done.err
+    after = Run.open(store).artifact("embeddings")
+    assert after.version != before.version
+    old, new = (one.embeddings(one.parts[0].name)[1500] for one in (before, after))
+    assert np.array_equal(new, -old)

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ....store.counting import counted
-from ....store.digest import digest_json
+from ....store.digest import digest_file, digest_json
 from ....store.errors import ShardError
 from ..input_kinds import describe, find_kind, flag_for
 from ..patterns import natural_key
-from ..shards import Shard, part_name
+from ..shards import Shard, part_name, stamp_of
 from ..tables.values import plain_column
 from ..user_files import read_lines
 from .columns import FIELD_NAMES, ImportedRows, to_rows
@@ -65,6 +65,8 @@ class EmbeddingsFile:
     """The Parquet file with one row per vector."""
     keys: Path | None = None
     labels: Path | None = None
+    content: str = ""
+    """Digest of all bytes, where the edges do not tell this file from an earlier one."""
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -75,7 +77,12 @@ class EmbeddingsFile:
     @property
     def identity(self) -> str:
         """Digest, in hex, of the names, sizes and edges of all its files."""
-        return digest_json([Shard.of(path).identity for path in self.sources])
+        edges = digest_json([Shard.of(path).identity for path in self.sources])
+        return digest_json({"edges": edges, "content": self.content}) if self.content else edges
+
+    def told_apart(self, content: str) -> "EmbeddingsFile":
+        """The same file, whose identity says its content, too."""
+        return replace(self, content=content)
 
     @property
     def part_name(self) -> str:
@@ -84,8 +91,15 @@ class EmbeddingsFile:
 
     @property
     def stamp(self) -> str:
-        """Empty: another file of vectors differs at its edges."""
-        return ""
+        """See `Source.stamp`."""
+        try:
+            return stamp_of([path.stat().st_mtime_ns for path in self.sources])
+        except OSError as error:
+            raise ShardError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def sha256(self) -> str:
+        """Digest, in hex, of all bytes of all its files."""
+        return digest_json([digest_file(path) for path in self.sources])
 
     def load(self) -> ImportedRows:
         """All rows, normalised, with their columns; ShardError where a file is damaged."""

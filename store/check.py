@@ -178,6 +178,11 @@ def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:
             f"{path.name} is {array.dtype.name} with {array.ndim} axes, "
             f"the kind declares {spec.dtype} with {spec.ndim}"
         )
+    if not (array.flags.c_contiguous and array.dtype.isnative):
+        raise StoreError(
+            f"{path.name} is not stored row after row in this machine's order of bytes: save "
+            f"np.ascontiguousarray(array, {spec.dtype!r})"
+        )
     if array.shape[0] != rows:
         raise StoreError(f"{path.name} has {counted(array.shape[0], 'row')}, its part has {rows}")
     if spec.ndim == 2:

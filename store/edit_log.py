@@ -28,13 +28,13 @@ class EditLog:
         StoreError where a number is missing or a file is damaged.
         """
         there = sorted(name for name in self._backend.names(self._folder) if _is_entry(name))
+        if len(there) < len(self._read):
+            numbers = range(1, len(self._read) + 1)
+            raise self._missing(next(n for n in numbers if _name(n) not in there))
         new = there[len(self._read) :]
         for number, name in enumerate(new, start=len(self._read) + 1):
             if name != _name(number):
-                raise StoreError(
-                    f"{self._folder / _name(number)} is missing: restore it; decisions after "
-                    "it depend on it"
-                )
+                raise self._missing(number)
         paths = [self._folder / name for name in new]
         for path, value in zip(
             paths, self._backend.each(self._backend.read_json, paths), strict=True
@@ -45,8 +45,11 @@ class EditLog:
     def append(self, entry: Mapping[str, Any], *, seen: int) -> int:
         """Adds an entry after `seen` others; returns its number once it is on the disk.
 
-        ConflictError where somebody else has added one since.
+        ConflictError where somebody else has added one since, StoreError where the last one seen is
+        gone.
         """
+        if seen and not self._backend.is_file(self._folder / _name(seen)):
+            raise self._missing(seen)
         path = self._folder / _name(seen + 1)
         value = {"format": LOG_FORMAT, "number": seen + 1, **entry}
         self._backend.write_once(path, lambda: value)
@@ -58,6 +61,12 @@ class EditLog:
                 "one: look at it with `cpp-pipe edit log`, and run the same command again"
             )
         return seen + 1
+
+    def _missing(self, number: int) -> StoreError:
+        return StoreError(
+            f"{self._folder / _name(number)} is missing: restore it; decisions after "
+            "it depend on it"
+        )
 
 
 def _name(number: int) -> str:

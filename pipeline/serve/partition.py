@@ -58,8 +58,8 @@ class Partition:
         return (-self.confidence).argsort(kind="stable").astype(np.int32)
 
     def mapped(self, folder: Path) -> Self:
-        """The same partition, written into a new folder and memory-mapped from there."""
-        folder.mkdir()
+        """The same partition, written into a folder and memory-mapped from there."""
+        folder.mkdir(parents=True, exist_ok=True)  # an earlier try may have met a full disk
         arrays = (self.cluster, self.confidence, self.order)
         for number, array in enumerate(arrays):
             write_array(folder / f"{number}.npy", array)

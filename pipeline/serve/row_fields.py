@@ -68,6 +68,7 @@ class RowFields:
         with reading(self._embeddings):
             table = self._embeddings.table(name, columns=list(SAMPLE_COLUMNS)).combine_chunks()
         # Named by number, because the name of a part may be any text.
+        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{self._embeddings.starts[name]}.arrow"
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table, max_chunksize=max(1, len(table)))

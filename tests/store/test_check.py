@@ -232,3 +232,19 @@ def test_a_part_with_vectors_that_are_not_finite_is_not_kept(tmp_path, wrong):
     with pytest.raises(StoreError, match=r"a-00\.z\.npy has numbers that are not finite"):
         draft.make_part("a-00", write)
     assert draft.finished() == {}
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones((3, 2), np.float16, order="F"), np.ones((3, 2), ">f2")], ids=["F", "big"]
+)
+def test_an_array_of_another_layout_is_refused(tmp_path, array):
+    """Readers take its bytes as they are, row after row."""
+    draft = Store(tmp_path).draft(recipe())
+
+    def write(scratch):
+        np.save(scratch.path("z"), array)
+        np.save(scratch.path("c"), np.zeros((3, 2), np.float16))
+        return Product(rows=3)
+
+    with pytest.raises(StoreError, match=r"a-00\.z\.npy is not stored row after row"):
+        draft.make_part("a-00", write)

@@ -83,3 +83,13 @@ def test_sums_are_taken_over_each_cluster(partition):
     values = np.arange(len(partition.cluster)) + 1.0
     expected = [values[partition.cluster == cluster].sum() for cluster in range(partition.k)]
     assert partition.sums(values).tolist() == expected
+
+
+def test_a_partition_that_could_not_be_written_is_written_the_next_time(tmp_path):
+    """A full disk used to leave the folder, on which every further try failed."""
+    partition = Partition.of(np.zeros(3, np.int32), np.ones(3, np.float32), 1)
+    folder = tmp_path / "serve" / "k-1"
+    folder.mkdir(parents=True)
+    (folder / "0.npy").write_bytes(b"cut")
+    assert partition.mapped(folder).rows([0]).tolist() == [0, 1, 2]
+    assert partition.mapped(tmp_path / "gone" / "k-1").rows([0]).tolist() == [0, 1, 2]

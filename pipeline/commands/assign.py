@@ -76,13 +76,13 @@ def _print_sizes(assignments: Artifact) -> None:
         )
         if k != "auto" and len(sizes) < k:
             print_text(
-                f"asked for {counted(k, 'cluster')}, the rows support {len(sizes)}: there are no "
-                "more groups of rows that differ"
+                f"found {counted(len(sizes), 'cluster')} instead of {k}: the rows have no more "
+                "distinct groups"
             )
     far = sum(novelty > 1 for novelty in assignments.column("novelty"))
     if far:
         print_text(
-            f"{counted(far, 'row')} {agreeing(far, 'is', 'are')} far from everything that was "
-            f"fitted (novelty above 1): {agreeing(far, 'its cluster', 'their clusters')} may mean "
-            "nothing"
+            f"{counted(far, 'row')} {agreeing(far, 'is', 'are')} far from all rows that were "
+            f"fitted (novelty above 1), so {agreeing(far, 'its cluster', 'their clusters')} may be "
+            "meaningless"
         )

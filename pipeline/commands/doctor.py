@@ -30,7 +30,7 @@ def doctor(common: Common) -> None:
         for fault in examination.faults:
             print_text(f"FAULT: {fault}")
         if not examination.faults:
-            print_text("nothing is wrong")
+            print_text("no faults found")
     if examination.faults:
         raise typer.Exit(1)
     # It takes no --store, so it has none to pass on.

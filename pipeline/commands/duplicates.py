@@ -129,8 +129,8 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
     recall = facts.get("recall", 1)
     if recall < 1:
         print_text(
-            f"In so large a set not all pairs are compared: about {recall:.2%} of the near pairs "
-            f"were (of {counted(facts['recall_pairs'], 'pair')} in a sample)."
+            f"The set is too large to compare all pairs: about {recall:.2%} of the near pairs "
+            f"were compared, measured on {counted(facts['recall_pairs'], 'pair')} of a sample."
         )
     if not groups:
         return

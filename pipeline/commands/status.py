@@ -130,7 +130,7 @@ def _run_status(held: Held, common: Common) -> list[dict[str, Any]]:
                 "version": version,
                 "rows": None,
                 "bytes": None,
-                "state": "half done: the same command goes on",
+                "state": "unfinished: run the same command to continue",
                 "content": None,
             }
         )

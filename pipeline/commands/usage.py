@@ -51,7 +51,7 @@ def _message(error: Any) -> str:
     text = error.format_message()
     extra = re.fullmatch(r"Got unexpected extra arguments? \((.*)\)", text)
     if extra is not None:
-        return f"{extra.group(1)!r} is one argument too many"
+        return f"unexpected argument {extra.group(1)!r}"
     argument = re.fullmatch(r"Option '(.+)' requires (?:an argument|(\d+) arguments)\.?", text)
     if argument is not None:
         return f"{argument.group(1)} needs a value"

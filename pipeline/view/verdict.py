@@ -38,13 +38,13 @@ def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
     side = "shorter" if saved >= 0 else "longer"
     code = (
         f"{counted(best.k, 'cluster')} {agreeing(best.k, 'makes', 'make')} the shortest code, "
-        f"{abs(saved):.1%} {side} than none at all"
+        f"{abs(saved):.1%} {side} than with one cluster"
     )
     if is_by_code:
         others = _by_code(curve, facts["resamples"], facts.get("bic"))
     else:
         clear = artifact.manifest.config["clear"]
-        others = [f"which is less than {clear:.0%} shorter, so the code is no guide"]
+        others = [f"which is below the {clear:.0%} that it must save, so the code does not decide"]
         others = others if saved < clear else []
     rule = "the shortest code" if is_by_code else "the highest BIC of k-means"
     sentence = "; ".join(

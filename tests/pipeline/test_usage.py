@@ -25,7 +25,7 @@ LINES = {
     ("search", "--min-confidence", "2"): "--min-confidence must be from 0 to 1, got 2.0; see ",
     ("train", "--lr", "fast"): "--lr must be a number, got 'fast'; see ",
     ("serve", "--port", "99999"): "--port must be from 0 to 65535, got 99999; see ",
-    ("status", "a"): "'a' is one argument too many; see `cpp-pipe status --help`",
+    ("status", "a"): "unexpected argument 'a'; see `cpp-pipe status --help`",
     ("status", "--json=3"): "option '--json' does not take a value; see ",
 }
 

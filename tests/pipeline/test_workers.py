@@ -257,7 +257,7 @@ def test_without_waiting_a_worker_leaves_held_parts_to_the_last_one(alone: Path,
     assert "the last to finish publishes" in done.err
     assert done.out == ""
     assert Store(store).artifacts() == []
-    assert "half done" in succeed(store, "status").out
+    assert "unfinished: run the same command" in succeed(store, "status").out
     assert "seen 896" in succeed(store, *left).out
     assert open_whole(store).content == open_whole(alone / "store").content
 

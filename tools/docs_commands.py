@@ -14,7 +14,7 @@ HEAD = """\
 `--help` of a command says the same. This page is generated from the program each time the site is
 built.
 
-A command makes what is missing between what the store holds and what it needs, and says so. `--run`
+Each command first runs the earlier steps that are still missing, and says so. `--run`
 may be left out where the store holds one run.
 
 | exit code | what it means |

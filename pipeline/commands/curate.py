@@ -116,7 +116,9 @@ def curate(
     chosen, embeddings = _choose(plan, wanted, tier, above, common)
     print_text(chosen.describe())
     if out is None or dry_run:
-        print_next(common, "the same with --out DIR and without --dry-run copies these samples")
+        print_next(
+            common, "run it again with --out DIR and without --dry-run to copy these samples"
+        )
         return
     _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
     # A run of its own: the one that was chosen from stays what it is, and so does every other.

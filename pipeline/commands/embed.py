@@ -100,7 +100,7 @@ def embed(
 
         for line in forecast(plan).lines():
             print_text(line)
-        print_next(common, "the same without --dry-run embeds them")
+        print_next(common, "run it again without --dry-run to embed them")
         return
     with or_left_to_others():
         embeddings = plan.make("embeddings")
@@ -125,8 +125,8 @@ def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None
     if reasons["remote"]:
         print_text(
             f"remote: {counted(reasons['remote'], 'image')} "
-            f"{agreeing(reasons['remote'], 'is an address', 'are addresses')}, and nothing is "
-            "downloaded: img2dataset makes tar shards of such a table"
+            f"{agreeing(reasons['remote'], 'is a URL', 'are URLs')}, which embed does not "
+            "download: make tar shards of the table with img2dataset"
         )
     for line in explain_skipped(embeddings):
         print_text(line)

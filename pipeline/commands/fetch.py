@@ -142,7 +142,7 @@ def fetch_shards(
             f"name its folder with --from. The folder must hold {data_set.files}"
         )
     if source is not None and not source.is_dir():
-        raise ConfigError(f"--from {source} is no folder")
+        raise ConfigError(f"--from {source} is not a folder")
     say(f"reading {data_set.title} in {root}" + ("" if source else ", downloaded if it is absent"))
     listing = data_set.open(root, tuple(splits), download=source is None)
     progress = current_progress()
@@ -223,8 +223,7 @@ def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole:
     print_text(f"{by_split}; {counted(fetched.classes, 'class')}")
     if is_whole and seen != data_set.images:
         print_text(
-            f"{data_set.title} has {counted(data_set.images, 'image')}: these files are not all "
-            "of it"
+            f"{data_set.title} has {counted(data_set.images, 'image')}: these files are incomplete"
         )
 
 

@@ -50,6 +50,6 @@ def verify(
             "versions and run the commands again"
         )
         raise typer.Exit(1)
-    whole = f"{counted(len(artifacts), 'artifact')} {agreeing(len(artifacts), 'is', 'are')} whole"
-    print_text(f"{whole}, by the sizes of their files" if quick else whole)
+    whole = f"{counted(len(artifacts), 'artifact')} {agreeing(len(artifacts), 'is', 'are')} intact"
+    print_text(f"{whole} (file sizes only)" if quick else whole)
     print_next(common, ["status"])

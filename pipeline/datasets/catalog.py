@@ -262,4 +262,4 @@ def find_data_set(name: str) -> DataSet:
     known = [*CATALOG, *ELSEWHERE]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"{name!r} is no data set; they are {', '.join(known)}{hint}")
+    raise ConfigError(f"unknown data set {name!r}; known are {', '.join(known)}{hint}")

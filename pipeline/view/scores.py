@@ -38,5 +38,5 @@ def read_score(run: OpenedRun, name: str) -> "np.ndarray":
         if name in MEASURED:
             raise MissingError(f"{name} is not measured yet: run `{run.command('score')}`")
         known = ", ".join([*MEASURED, *(other for other in slots if other not in MEASURED)])
-        raise ConfigError(f"{name[:60]!r} is no score of the run, they are {known}")
+        raise ConfigError(f"the run has no score {name[:60]!r}; it has {known}")
     return read_column(run.require_current(slot), name).astype(np.float32, copy=False)

@@ -106,7 +106,7 @@ def test_commands_that_read_a_store_read_a_bucket(both: Both):
     assert tree["content"] == contents(both.disk)["captions"]
     scores = [succeed(store, "eval", "--json").out for store in (both.disk, both.bucket)]
     assert scores[0] == scores[1]
-    assert "artifacts are whole" in succeed(both.bucket, "verify").out
+    assert "artifacts are intact" in succeed(both.bucket, "verify").out
     assert succeed(both.bucket, "gc", "--yes").out.splitlines()[0] == "0 items removed, 0.0 MiB"
 
 

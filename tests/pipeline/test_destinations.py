@@ -247,7 +247,7 @@ def test_odd_files_and_folders_in_a_store_disturb_no_command(tmp_path, digit_sha
     shutil.copytree(store / "embeddings" / version, store / "embeddings" / f"{version} (copy)")
     (store / "heads").write_text("a file where a folder should be")
     assert succeed(store, "status", "--json").out == before
-    assert succeed(store, "verify").out.startswith("1 artifact is whole")
+    assert succeed(store, "verify").out.startswith("1 artifact is intact")
     assert succeed(store, "gc", "--yes").out.startswith("0 items removed")
     assert (store / "runs" / "my notes" / "run.json").exists()
     assert (store / "embeddings" / f"{version} (copy)" / "manifest.json").exists()

@@ -62,7 +62,7 @@ def test_its_lines_fit_a_terminal_and_the_last_one_says_what_is_next(store, tmp_
     write_shards(tmp_path / "in")
     done = succeed(store, "embed", "--dry-run", "--shards", tmp_path / "in", *DIGITS)
     assert max(map(len, done.out.splitlines())) <= 80
-    assert done.out.splitlines()[-1] == "next: the same without --dry-run embeds them"
+    assert done.out.splitlines()[-1] == "next: run it again without --dry-run to embed them"
 
 
 def test_what_is_embedded_already_is_not_counted_and_the_store_stays_as_it_is(store, tmp_path):

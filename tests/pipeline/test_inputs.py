@@ -341,7 +341,7 @@ def test_addresses_in_a_table_are_skipped_and_img2dataset_is_named(store, tmp_pa
     line = fail(store, "embed", "--table", mixed, *DIGITS)
     assert "75.0%" in line and "img2dataset" in line
     done = succeed(store, "embed", "--table", mixed, *DIGITS, "--max-skipped", "0.8")
-    assert "remote: 3 images are addresses" in done.out and "img2dataset" in done.out
+    assert "remote: 3 images are URLs" in done.out and "img2dataset" in done.out
 
 
 def test_the_image_column_can_be_named(store, tmp_path):

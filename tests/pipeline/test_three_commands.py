@@ -125,8 +125,8 @@ def test_status_lineage_and_verify_describe_the_store(walked):
     assert {"embeddings", "heads", "features", "index/features"} <= slots
     tree = json.loads(succeed(store, "lineage", "index/features", "--json").out)
     assert tree["inputs"][0]["kind"] == "features"
-    assert "are whole" in succeed(store, "verify").out
-    assert "are whole, by the sizes of their files" in succeed(store, "verify", "--quick").out
+    assert "are intact" in succeed(store, "verify").out
+    assert "are intact (file sizes only)" in succeed(store, "verify", "--quick").out
     assert "heads" in succeed(store, "lineage", "features").out
 
 

@@ -179,7 +179,7 @@ def test_a_score_that_is_not_made_yet_names_the_command(tmp_path, digit_shards):
     assert "sharpness is not measured yet: run `cpp-pipe score" in fail(
         tmp_path, "curate", "--dry-run", "--where", "sharpness > 0"
     )
-    with pytest.raises(ConfigError, match="'zero' is no score of the run, they are sharpness, "):
+    with pytest.raises(ConfigError, match="the run has no score 'zero'; it has sharpness, "):
         Run.open(tmp_path).scores("zero")
 
 

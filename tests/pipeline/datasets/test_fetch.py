@@ -80,7 +80,7 @@ def test_every_data_set_has_made_files():
 def test_samples_have_their_labels_splits_and_class_names(name, tmp_path, monkeypatch):
     expected = MAKERS[name](tmp_path / "files", monkeypatch)
     done = check_samples(name, tmp_path, expected)
-    assert f"has {CATALOG[name].images:,} images: these files are not all of it" in done.out
+    assert f"has {CATALOG[name].images:,} images: these files are incomplete" in done.out
 
 
 @UNPACKING

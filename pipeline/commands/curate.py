@@ -163,9 +163,10 @@ def _choose(
     where = match_each(run, common.where or ())
     edited = None if common.edits is None else open_edited(run, common.edits)
     # Decided names are enough: captions are not made for them.
-    captions = (
-        make("captions", bool(wanted.captions)) if edited is None else run.current("captions")
-    )
+    if edited is None:
+        captions = make("captions", bool(wanted.captions))
+    else:
+        captions = run.show("captions") if wanted.captions else None
     near = make_tier(plan, tier, above, asked_by="curate") if wanted.is_deduplicated else None
     return choose(wanted, embeddings, assignments, captions, near, edited, where), embeddings
 

@@ -109,6 +109,7 @@ def _compare(
     from ..reproduction.comparison import Comparison
     from ..reproduction.published import published
     from ..reproduction.recipes import RECIPES, with_seed
+    from ..view.facts import name_model
 
     plan, rows = _embedded(common, data_set, changes, file, source, downloads)
     trials: list[Trial] = []
@@ -117,11 +118,10 @@ def _compare(
         settings = settings.with_tables_of(plan.settings, ("data", "embed"))
         for seed in range(seeds):
             trials.append(_trial(plan, with_seed(settings, seed), rows, data_set, recipe, seed))
-    embed = plan.settings.embed
     return Comparison(
         data_set=data_set,
         run=plan.run,
-        model=f"{embed.model} {Path(embed.pretrained).stem}",
+        model=name_model(rows.embeddings),
         trials=tuple(trials),
         kmeans=rows.score_kmeans(data_set.classes, range(seeds)),
         published=published(data_set.name),

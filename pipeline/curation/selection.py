@@ -105,7 +105,7 @@ def choose(
             cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
             names = None if captions is None else dict(first_captions(captions))
             if edited is not None:
-                names = {**(names or {}), **edited.names}
+                names = {**(names or {}), **edited.names} or None
             numbers = [*wanted.clusters, *_clusters_by_caption(wanted.captions, names)]
             _require_clusters(wanted.clusters, cluster)
             leave("in other clusters", np.isin(cluster, numbers))

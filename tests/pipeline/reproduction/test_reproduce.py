@@ -152,7 +152,7 @@ def test_embeddings_that_one_has_need_no_images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("mine.npz"))
     row = figures(succeed(tmp_path / "artifacts", *OF_A_FILE))
-    assert row["model"] == "ViT-L-14 openai" and row["rows"] == 100
+    assert row["model"] == "ViT-L-14 (openai)" and row["rows"] == 100
     assert row["trials"][0]["clusters"]["acc"] == 1
     assert not (tmp_path / "cifar10").exists()
 
@@ -171,7 +171,7 @@ def test_runs_of_other_models_files_and_settings_do_not_replace_each_other(tmp_p
     runs = [trial["run"] for row in rows for trial in row["trials"]]
     assert len(set(runs)) == len(runs) == 2 * len(calls)
     assert set(runs) <= set(Store(tmp_path / "artifacts").runs.names())
-    assert rows[2]["model"] == "ViT-B-32 openai"
+    assert rows[2]["model"] == "ViT-B-32 (openai)"
     again = figures(succeed(tmp_path / "artifacts", *OF_A_FILE))
     assert again["run"] == rows[0]["run"]
 
@@ -237,7 +237,7 @@ def compare(default: list[int], paper: list[int]) -> Comparison:
     return Comparison(
         data_set=CATALOG["cifar10"],
         run="reproduce-cifar10",
-        model="ViT-L-14 openai",
+        model="ViT-L-14 (openai)",
         trials=tuple(
             Trial(
                 run=f"reproduce-cifar10-{recipe}-{seed}",

@@ -1,0 +1,21 @@
+"""Captions that curate takes beside decisions."""
+
+from pathlib import Path
+
+from cpp_pipe import Run, Store
+
+from ..cli import call, fail, succeed
+
+
+def test_captions_that_are_out_of_date_are_said_beside_decisions(
+    tmp_path: Path, copy_of_run
+) -> None:
+    store = copy_of_run(tmp_path / "artifacts")
+    Run.open(Store(store)).edits.tag("odd", images=[1])
+    words = ("curate", "--edits", "open", "--caption", "*", "--dry-run")
+    assert succeed(store, *words).out
+    succeed(store, "assign", "--k", "3")
+    assert "cpp-pipe caption" in fail(store, *words)
+    Run.open(Store(store)).edits.name(0, "rings")
+    done = call(store, *words)
+    assert done.code == 0 and "cpp-pipe caption" in done.err

@@ -24,7 +24,8 @@ _LABEL = 17
 
 LabelFlag = Annotated[str | None, typer.Option("--label", help="cls, or the name of a JSON field.")]
 LabelsFlag = Annotated[
-    Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
+    Path | None,
+    typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
 ]
 RivalsFlag = Annotated[
     bool,

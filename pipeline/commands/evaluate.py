@@ -30,7 +30,8 @@ def evaluate(
         str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
+        Path | None,
+        typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
     ] = None,
     part: Annotated[
         str,

@@ -25,7 +25,8 @@ def report(
         str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="A .csv or .parquet of key and label.")
+        Path | None,
+        typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
     ] = None,
     has_images: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Show images of the clusters.")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...stages.rows.image_names import image_names
 from ...stages.sources.user_files import read_bytes
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
@@ -112,11 +114,25 @@ def fitted_rows(embeddings: Artifact, fitted: Collection[str]) -> np.ndarray:
 def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[str | None]:
     """The label of each row, from the shards or from a table of the user; None if it has none."""
     if table is not None:
-        by_key = _labels_of(table)
-        return [by_key.get(key) for key in embeddings.column("key")]
+        return _labels_by_name(embeddings, table)
     if label == "cls":
         return [_label(value) for value in embeddings.column("label")]
     return [_label(extra.get(label)) for extra in _extras(embeddings)]
+
+
+def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
+    """Labels by KEY or SHARD:KEY; ConfigError where a KEY is in several shards."""
+    labels, keys = _labels_of(table), embeddings.column("key")
+    counts = Counter(keys)
+    repeated = next((key for key in labels if counts[key] > 1), None)
+    has_others = any(name not in counts for name in labels)
+    names = image_names(embeddings) if has_others or repeated is not None else keys
+    if repeated is not None:
+        raise ConfigError(
+            f"--labels {table}: the key {repeated!r} is that of {counts[repeated]} images: write "
+            f"SHARD:KEY, such as {names[keys.index(repeated)]}"
+        )
+    return [labels.get(name, labels.get(key)) for name, key in zip(names, keys, strict=True)]
 
 
 def _label(value: Any) -> str | None:
@@ -164,8 +180,12 @@ def _labels_of(path: Path) -> Mapping[str, str]:
             f"{', '.join(table.column_names)}"
         )
     keys, labels = table.column("key").to_pylist(), table.column("label").to_pylist()
-    named = ((str(key), _label(value)) for key, value in zip(keys, labels, strict=True))
-    return {key: label for key, label in named if label is not None}
+    named: dict[str, str] = {}
+    for key, value in zip(map(str, keys), labels, strict=True):
+        label = _label(value)
+        if label is not None and named.setdefault(key, label) != label:
+            raise ConfigError(f"--labels {path}: {key!r} has two labels, {named[key]} and {label}")
+    return named
 
 
 def _extras(embeddings: Artifact) -> Iterator[Mapping[str, Any]]:

@@ -10,11 +10,12 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.row_fields import RowFields
 from cpp_pipe.pipeline.serve.row_names import names_of_rows, rows_of_names
 from cpp_pipe.pipeline.view.keys import match_keys, row_of_key
+from cpp_pipe.pipeline.view.labels import read_labels
 from cpp_pipe.stages.rows.image_names import image_names, repeated_names
 from cpp_pipe.store import QueryError, Store
 
 from ...stages.sources.image_files import png
-from ..cli import DIGITS, succeed
+from ..cli import DIGITS, fail, succeed
 
 OLD = "photos:a.png"
 
@@ -89,3 +90,18 @@ def test_an_earlier_decision_by_such_a_name_needs_a_look(store):
     edited = Run.open(Store(store)).edits.edited()
     assert [outcome.edit.number for outcome in edited.open] == [2]
     assert edited.excluded.nonzero()[0].tolist() == pair(store)[:1]
+
+
+def test_labels_of_a_key_in_two_folders_name_the_folder_too(store, tmp_path):
+    table = tmp_path / "labels.csv"
+    embeddings = Run.open(Store(store)).artifact("embeddings")
+    table.write_text("key,label\na.png,x\nb.png,y\n")
+    assert "the key 'a.png' is that of 2 images: write SHARD:KEY" in fail(
+        store, "eval", "--labels", table
+    )
+    names = image_names(embeddings)
+    lines = [f"{name},{'xyxz'[row]}" for row, name in enumerate(names)]
+    table.write_text("key,label\n" + "\n".join(lines) + "\n")
+    assert read_labels(embeddings, "cls", table) == list("xyxz")
+    table.write_text("key,label\nb.png,x\nb.png,y\n")
+    assert "'b.png' has two labels, x and y" in fail(store, "eval", "--labels", table)

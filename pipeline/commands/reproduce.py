@@ -108,13 +108,16 @@ def _compare(
     from ..reproduction.changes import change
     from ..reproduction.comparison import Comparison
     from ..reproduction.published import published
-    from ..reproduction.recipes import RECIPES, with_seed
+    from ..reproduction.recipes import RECIPES, follow, with_seed
     from ..view.facts import name_model
 
     plan, rows = _embedded(common, data_set, changes, file, source, downloads)
     trials: list[Trial] = []
     for recipe, settings_of in RECIPES.items():
         settings = change(settings_of(data_set.name, rows.embeddings.rows), changes)
+        if recipe == "paper":
+            named = {override.name for override in changes}
+            settings = follow(settings, data_set.name, rows.embeddings.rows, named)
         settings = settings.with_tables_of(plan.settings, ("data", "embed"))
         for seed in range(seeds):
             trials.append(_trial(plan, with_seed(settings, seed), rows, data_set, recipe, seed))

@@ -1,6 +1,6 @@
 """The settings of the recipes that `reproduce` compares."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from ...store import ConfigError
@@ -49,6 +49,18 @@ def paper(name: str, rows: int) -> Settings:
         spectrum=spectrum,
         assign=replace(base.assign, k=find_data_set(name).classes),
     )
+
+
+def follow(settings: Settings, name: str, rows: int, changed: Collection[str]) -> Settings:
+    """The paper's recipe with changed settings, and those that follow from them unless changed."""
+    train, spectrum = settings.train, settings.spectrum
+    if "train.batch" in changed and "train.warmup_steps" not in changed:
+        is_epoch = _WARMUP_STEPS[name] is None
+        steps = max(1, rows // train.batch) if is_epoch else train.warmup_steps
+        train = replace(train, warmup_steps=steps)
+    if "train.eta" in changed and "spectrum.eta" not in changed:
+        spectrum = replace(spectrum, eta=train.eta)
+    return replace(settings, train=train, spectrum=spectrum)
 
 
 def default(name: str, rows: int) -> Settings:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from cpp_pipe.pipeline.datasets.catalog import CATALOG
 from cpp_pipe.pipeline.reproduction.changes import name_run
 from cpp_pipe.pipeline.reproduction.comparison import Comparison
 from cpp_pipe.pipeline.reproduction.published import published
-from cpp_pipe.pipeline.reproduction.recipes import DATA_SETS, paper
+from cpp_pipe.pipeline.reproduction.recipes import DATA_SETS, follow, paper
 from cpp_pipe.pipeline.reproduction.trials import Trial
 from cpp_pipe.pipeline.view.evaluation import Scores, cluster_by_kmeans, score_clusters
 from cpp_pipe.pipeline.view.images import read_row
@@ -365,3 +365,14 @@ def test_reproduce_has_a_help_with_an_example():
     said = " ".join(call(None, "reproduce", "--help").out.split())
     assert "cpp-pipe reproduce cifar10 cifar100" in said
     assert "of imagenet only those of training, train-*.tar" in said
+
+
+def test_settings_that_follow_from_a_changed_one_follow_it():
+    recipe = paper("cifar100", rows=60_000)
+    one = replace(recipe, train=replace(recipe.train, eta=0.12, batch=1024))
+    followed = follow(one, "cifar100", 60_000, {"train.eta", "train.batch"})
+    assert followed.spectrum.eta == 0.12
+    assert followed.train.warmup_steps == 60_000 // 1024
+    named = {"train.eta", "train.batch", "spectrum.eta", "train.warmup_steps"}
+    assert follow(one, "cifar100", 60_000, named) == one
+    assert follow(recipe, "cifar10", 60_000, {"train.lr"}) == recipe

@@ -1,7 +1,8 @@
 """Runs that tests of many modules begin with."""
 
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,11 @@ def copy_of_run(tmp_path_factory, digit_shards) -> Callable[[Path], Path]:
     """Copies a small run of digits with clusters and captions, made once, to a folder."""
     made = make_run(tmp_path_factory.mktemp("run") / "artifacts", digit_shards)
     return lambda folder: shutil.copytree(made, folder, symlinks=True)
+
+
+@pytest.fixture
+def hang_up_is_heard() -> Iterator[None]:
+    """SIGHUP ends processes that the test starts, even where `nohup` ignores it for the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -221,6 +221,7 @@ def test_any_of_several_processes_may_be_killed(tmp_path: Path, many: tuple[Path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("hang_up_is_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_signal_stops_cleanly_and_the_same_command_continues(

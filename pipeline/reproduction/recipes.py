@@ -34,9 +34,8 @@ def require_recipe(name: str) -> None:
 def paper(name: str, rows: int) -> Settings:
     """The paper's recipe on a data set, with its number of clusters."""
     base, own = _config("reference"), _config(name)
-    warmup = _WARMUP_STEPS[name]
     sizes = {key: getattr(own.train, key) for key in _SIZES}
-    sizes["warmup_steps"] = max(1, rows // own.train.batch) if warmup is None else warmup
+    sizes["warmup_steps"] = _warmup_steps(name, rows, own.train.batch)
     spectrum = replace(
         base.spectrum,
         eta=own.train.eta,
@@ -55,9 +54,7 @@ def follow(settings: Settings, name: str, rows: int, changed: Collection[str]) -
     """The paper's recipe with changed settings, and those that follow from them unless changed."""
     train, spectrum = settings.train, settings.spectrum
     if "train.batch" in changed and "train.warmup_steps" not in changed:
-        is_epoch = _WARMUP_STEPS[name] is None
-        steps = max(1, rows // train.batch) if is_epoch else train.warmup_steps
-        train = replace(train, warmup_steps=steps)
+        train = replace(train, warmup_steps=_warmup_steps(name, rows, train.batch))
     if "train.eta" in changed and "spectrum.eta" not in changed:
         spectrum = replace(spectrum, eta=train.eta)
     return replace(settings, train=train, spectrum=spectrum)
@@ -83,6 +80,11 @@ def with_seed(settings: Settings, seed: int) -> Settings:
         train=replace(settings.train, seed=seed),
         spectrum=replace(settings.spectrum, seed=seed),
     )
+
+
+def _warmup_steps(name: str, rows: int, batch: int) -> int:
+    steps = _WARMUP_STEPS[name]
+    return max(1, rows // batch) if steps is None else steps
 
 
 def _config(name: str) -> Settings:

@@ -5,7 +5,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +17,7 @@ from ..view.facts import FAR
 from .damage import reading
 from .decided import DECIDED, Decided
 from .groups import Groups
+from .mapped_folder import MappedFolder
 from .models import Card, Grouping, Member, Name, NodeCard
 from .partition import Partition, count_overlaps
 from .tree import Node, Tree
@@ -47,7 +47,7 @@ class Clusters:
         captions: Artifact | None,
         hierarchy: Artifact | None,
         levels: Artifact | None,
-        folder: Path,
+        folder: MappedFolder,
     ) -> None:
         self._assignments = assignments
         self._captions = captions
@@ -128,8 +128,12 @@ class Clusters:
             with self._lock:
                 partition = self._partitions.get(name)
                 if partition is None:
-                    partition = self._partitions[name] = read().mapped(self._folder / name)
+                    partition = self._partitions[name] = self._map(name, read())
         return partition
+
+    def _map(self, name: str, partition: Partition) -> Partition:
+        with self._folder.writing() as folder:
+            return partition if folder is None else partition.mapped(folder / name)
 
     def _read(self, source: Artifact, suffix: str, k: int) -> Partition:
         return Partition.of(

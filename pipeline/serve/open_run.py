@@ -4,12 +4,9 @@ import contextlib
 import copy
 import logging
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -17,8 +14,6 @@ from ...stages.edits.edit import Edit
 from ...stages.rows.artifact_rows import pick_evenly
 from ...store import CppPipeError, MissingError, Store, StoreError
 from ...store.digest import digest_json
-from ...store.files import temporary_sibling
-from ...store.leftovers import remove_leftovers
 from ..config import settings_of
 from ..run import Run
 from ..view.edited import KEPT
@@ -31,6 +26,7 @@ from .decisions import Decisions
 from .finder import Finder
 from .groups import ImageSets
 from .images import DRAWING, MAX_BYTES, Images
+from .mapped_folder import MappedFolder
 from .places import Places, split_place
 from .residency import Residency
 from .responses import CachedAnswers
@@ -63,7 +59,7 @@ class OpenRun:
         self.levels = find_readable(run, LEVELS, is_current=True)
         self.projection = find_readable(run, "projection", is_current=True)
         self.curve = find_readable(run, "k_curve", is_current=True)
-        self._folder = _make_folder()
+        self._folder = MappedFolder.temporary()
         self.rows = RowFields(self.embeddings, self._folder)
         self.clusters = Clusters(
             self.assignments,
@@ -73,7 +69,7 @@ class OpenRun:
             self._folder,
         )
         self.residency = Residency()
-        self.residency.add(self._folder)
+        self.residency.add(self._folder.path)
         self.finder = Finder(run, self.residency)
         self.images = Images(run, self.rows, max_bytes)
         self.cached = CachedAnswers()
@@ -113,7 +109,7 @@ class OpenRun:
 
     def close(self) -> None:
         """Removes the files written for this run; mapped ones stay readable while in use."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.close()
 
     def products(self, name: str) -> np.ndarray:
         """(k, k) `moment_products` of a grouping, or of the leaves of the hierarchy (`tree`)."""
@@ -266,12 +262,3 @@ def make_opener(store: Store, name: str, device: str) -> Callable[[], Run]:
 
 def _say_nothing(line: str) -> None:
     """Where nobody reads a log."""
-
-
-def _make_folder() -> Path:
-    """A folder for files that are mapped; those of servers that were killed are removed."""
-    path = Path(tempfile.gettempdir()) / "cpp-pipe-serve"
-    remove_leftovers(path)
-    folder = temporary_sibling(path)
-    folder.mkdir(mode=0o700)
-    return folder

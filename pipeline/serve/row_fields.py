@@ -3,13 +3,13 @@
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact
 from ..view.columns import SAMPLE_COLUMNS
 from ..view.keys import find_rows
 from .damage import reading
+from .mapped_folder import MappedFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,7 @@ class RowFields:
     Arrow file into `folder` and memory-mapped: reading a row then touches only its own bytes.
     """
 
-    def __init__(self, embeddings: Artifact, folder: Path) -> None:
+    def __init__(self, embeddings: Artifact, folder: MappedFolder) -> None:
         self._embeddings = embeddings
         self._folder = folder
         self._names = [part.name for part in embeddings.parts]
@@ -67,12 +67,15 @@ class RowFields:
 
         with reading(self._embeddings):
             table = self._embeddings.table(name, columns=list(SAMPLE_COLUMNS)).combine_chunks()
-        # Named by number, because the name of a part may be any text.
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{self._embeddings.starts[name]}.arrow"
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table, max_chunksize=max(1, len(table)))
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        with self._folder.writing() as folder:
+            if folder is None:
+                return table
+            folder.mkdir(parents=True, exist_ok=True)
+            # Named by number, because the name of a part may be any text.
+            path = folder / f"{self._embeddings.starts[name]}.arrow"
+            with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table, max_chunksize=max(1, len(table)))
+            return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
     def read(self, rows: Iterable[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some columns of some rows as Python values, in the order of `rows`.

@@ -129,7 +129,7 @@ def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     names = image_names(embeddings) if has_others or repeated is not None else keys
     if repeated is not None:
         raise ConfigError(
-            f"--labels {table}: the key {repeated!r} is that of {counts[repeated]} images: write "
+            f"--labels {table}: {counted(counts[repeated], 'image')} have the key {repeated!r}: write "
             f"SHARD:KEY, such as {names[keys.index(repeated)]}"
         )
     return [labels.get(name, labels.get(key)) for name, key in zip(names, keys, strict=True)]

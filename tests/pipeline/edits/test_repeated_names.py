@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
 from cpp_pipe.pipeline.serve.row_fields import RowFields
 from cpp_pipe.pipeline.serve.row_names import names_of_rows, rows_of_names
 from cpp_pipe.pipeline.view.keys import match_keys, row_of_key
@@ -65,7 +66,7 @@ def test_only_names_in_two_parts_change_and_every_name_leads_back(made, tmp_path
     assert {"photos:b.png", "photos:c.png"} < set(names) and OLD not in names
     assert [row_of_key(embeddings, name) for name in names] == list(range(4))
     assert match_keys(embeddings, [names[rows[1]]])[0].nonzero()[0].tolist() == [rows[1]]
-    fields = RowFields(embeddings, tmp_path)
+    fields = RowFields(embeddings, MappedFolder(tmp_path))
     assert names_of_rows(fields, np.arange(4)) == names
     assert rows_of_names(fields, [*names, OLD]) == {name: row for row, name in enumerate(names)}
 
@@ -96,7 +97,7 @@ def test_labels_of_a_key_in_two_folders_name_the_folder_too(store, tmp_path):
     table = tmp_path / "labels.csv"
     embeddings = Run.open(Store(store)).artifact("embeddings")
     table.write_text("key,label\na.png,x\nb.png,y\n")
-    assert "the key 'a.png' is that of 2 images: write SHARD:KEY" in fail(
+    assert "2 images have the key 'a.png': write SHARD:KEY" in fail(
         store, "eval", "--labels", table
     )
     names = image_names(embeddings)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.images import SIZES, STRIP_SIDE, Images, resize
+from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
 from cpp_pipe.pipeline.serve.row_fields import RowFields
 from cpp_pipe.store import MissingError
 
@@ -58,7 +59,7 @@ def test_images_of_few_pixels_keep_every_pixel():
 
 def test_small_images_are_cached_within_a_limit_the_latest_longest(finished, tmp_path):
     run = Run.open(finished)
-    rows = RowFields(run.artifact("embeddings"), tmp_path)
+    rows = RowFields(run.artifact("embeddings"), MappedFolder(tmp_path))
     limit = 10 * len(Images(run, rows).get(0, 128)[0])
     images = Images(run, rows, max_bytes=limit)
     for row in range(40):
@@ -200,6 +201,6 @@ def test_a_strip_shows_images_side_by_side(served):
 
 def test_a_missing_row_has_no_image(finished, tmp_path):
     run = Run.open(finished)
-    images = Images(run, RowFields(run.artifact("embeddings"), tmp_path))
+    images = Images(run, RowFields(run.artifact("embeddings"), MappedFolder(tmp_path)))
     with pytest.raises(MissingError, match="must be from 0 to 59, got 60"):
         images.get(60, 128)

@@ -6,6 +6,7 @@ import pytest
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.serve.images import Images
+from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
 from cpp_pipe.pipeline.serve.row_fields import RowFields
 from cpp_pipe.pipeline.view.source_identity import require_inside, require_public_address
 from cpp_pipe.store import MissingError, ShardError
@@ -32,7 +33,7 @@ def store(tmp_path, digit_shards) -> Path:
 
 def images_of(run: Run, folder: Path) -> Images:
     """The images of a run as `serve` reads them."""
-    return Images(run, RowFields(run.artifact("embeddings"), folder))
+    return Images(run, RowFields(run.artifact("embeddings"), MappedFolder(folder)))
 
 
 @pytest.mark.parametrize("name", ["secret.txt", "other.tar", "image.png", "folder"])

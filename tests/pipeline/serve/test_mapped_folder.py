@@ -1,0 +1,40 @@
+"""The folder of mapped files: what is still being read when a server ends leaves no file."""
+
+import threading
+
+import numpy as np
+
+from cpp_pipe.pipeline.run import Run
+from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
+from cpp_pipe.pipeline.serve.open_run import OpenRun
+
+
+def test_what_is_read_after_the_end_stays_in_memory_and_leaves_no_file(
+    finished, tmp_path, monkeypatch
+):
+    """A thread that still warmed up made the folder again that the server had removed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mapped, closed = OpenRun(Run.open(finished)), OpenRun(Run.open(finished))
+    closed.close()
+    name = closed.clusters.groupings[0].name
+    partition = closed.clusters.partition(name)
+    assert np.array_equal(partition.order, mapped.clusters.partition(name).order)
+    assert closed.rows.read([0], ["key"]) == mapped.rows.read([0], ["key"])
+    assert len(list(tmp_path.iterdir())) == 1
+    mapped.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_not_removed_while_a_file_is_being_written(tmp_path):
+    from threading import Thread
+
+    folder = MappedFolder(tmp_path / "files")
+    with folder.writing() as path:
+        assert path is not None
+        closing = threading.Thread(target=folder.close)
+        closing.start()
+        path.mkdir()
+        (path / "0.npy").write_bytes(b"bytes")
+        assert closing.is_alive()
+    closing.join()
+    assert not (tmp_path / "files").exists()

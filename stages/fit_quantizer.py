@@ -24,7 +24,7 @@ class FitQuantizer(Stage):
 
     name: ClassVar[str] = "fit-quantizer"
     kind: ClassVar[Kind] = QUANTIZER
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     is_thread_invariant: ClassVar[bool] = True
     refit: ClassVar[str] = "index --refit"
 

@@ -44,7 +44,7 @@ class Index(Stage):
 
     name: ClassVar[str] = "index"
     kind: ClassVar[Kind] = INDEX
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
 
     space: Literal["features", "embeddings"]
     factory: str

@@ -27,7 +27,7 @@ class Map(Stage):
 
     name: ClassVar[str] = "map"
     kind: ClassVar[Kind] = PROJECTION
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
 
     space: Literal["features", "embeddings"] = "features"
     """What is compared: refined features, or raw embeddings."""
@@ -53,6 +53,7 @@ class Map(Stage):
 
         from .algorithms.clustering.sampling import choose_rows
         from .algorithms.plane import extend_plane, fit_plane
+        from .algorithms.threads import map_in_threads
 
         _require(self.method)
         source = inputs[self.space]
@@ -63,13 +64,21 @@ class Map(Stage):
         xy = fit_plane(fitted, self.method, self.seed)
         places = np.empty((source.rows, 2), np.float32)
         runtime.progress.start("map", source.rows, "rows")
-        for source_part in source.parts:
-            for first in range(0, source_part.rows, _ROWS):
-                count = min(_ROWS, source_part.rows - first)
-                block = vectors.read(source_part.name, first, count).astype(np.float32)
-                start = source.starts[source_part.name] + first
-                places[start : start + count] = extend_plane(fitted, xy, block)
-                runtime.progress.advance(count)
+
+        def place(block: tuple[str, int, int]) -> int:
+            name, first, count = block
+            rows = vectors.read(name, first, count).astype(np.float32)
+            start = source.starts[name] + first
+            places[start : start + count] = extend_plane(fitted, xy, rows)
+            return count
+
+        blocks = [
+            (source_part.name, first, min(_ROWS, source_part.rows - first))
+            for source_part in source.parts
+            for first in range(0, source_part.rows, _ROWS)
+        ]
+        for count in map_in_threads(place, blocks):
+            runtime.progress.advance(count)
         # Fitted rows keep their fitted places.
         places[chosen] = xy
         scratch.write_table("rows", {"x": places[:, 0], "y": places[:, 1]})

@@ -53,7 +53,7 @@ class Quantize(Stage):
 
     name: ClassVar[str] = "quantize"
     kind: ClassVar[Kind] = LISTS
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     is_thread_invariant: ClassVar[bool] = True
 
     space: Literal["features", "embeddings"]

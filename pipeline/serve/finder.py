@@ -4,7 +4,7 @@ import base64
 import binascii
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -45,8 +45,8 @@ class ModelUnavailable(CppPipeError, RuntimeError):
 class Model:
     """The model and the heads of a run, loaded on first use; one query at a time."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, join: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self._run, self._join = run, join
         self._lock = threading.Lock()
         self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
         self._state: Literal["not loaded", "loading", "ready", "failed"] = "not loaded"
@@ -82,7 +82,7 @@ class Model:
             return describe_cuts(self._encoder(), Question(like=examples))
 
     def embed_image(self, data: bytes, space: Space) -> np.ndarray:
-        """The embedding (1, d) of an encoded image, or its features (1, 2p)."""
+        """The embedding (1, d) of an encoded image, or its features as `VectorRows` joins them."""
         from ...stages.sources.images.pixels import UndecodableImage, decode
         from ..view.query import embed_image
 
@@ -103,7 +103,7 @@ class Model:
             embedding = embed_image(encoder, pixels)
             if space == "embeddings":
                 return embedding
-            return self._run.refiner.refine(pixels, embedding)
+            return self._join(*self._run.refiner.refine(pixels, embedding))
 
     def describe_query(
         self, data: bytes, kind: Literal["image", "text"], space: Space
@@ -144,7 +144,7 @@ class Finder:
     def __init__(self, run: Run, residency: Residency) -> None:
         self._run = run
         self._residency = residency
-        self.model = Model(run)
+        self.model = Model(run, self._join)
         self._lock = threading.Lock()
         self._chance: float | None = None
         self._chance_lock = threading.Lock()
@@ -175,7 +175,7 @@ class Finder:
 
     def decode_vector(self, token: str, space: Space) -> np.ndarray:
         """The vector (d,) that `encode_vector` wrote; QueryError for any other text."""
-        width = self._open_vectors(space).width
+        width = self._open_searcher(space).rows.width
         try:
             data = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error) as error:
@@ -212,6 +212,10 @@ class Finder:
                 with reading(searcher.rows.source):
                     self._chance = chance_similarity(self.model.embed_texts, searcher)
             return self._chance
+
+    def _join(self, z: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """Features and cluster features (1, p) as the searched rows have them."""
+        return self._open_searcher("features").rows.join(z, c)
 
     def _open_vectors(self, space: Space) -> VectorRows:
         """The vectors of a space, opened once; they need no index."""

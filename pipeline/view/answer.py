@@ -152,4 +152,6 @@ def _vector(
         upright=run.encoder.is_upright,
     )
     embedding = embed_image(run.encoder, image)
-    return embedding if space == "embeddings" else run.refiner.refine(image, embedding)
+    if space == "embeddings":
+        return embedding
+    return searcher.rows.join(*run.refiner.refine(image, embedding))

@@ -7,7 +7,6 @@ import numpy as np
 
 from ...stages.encoding.encoder import Encoder, load_encoder_of
 from ...stages.project import load_heads, refine
-from ...stages.rows.part_rows import join_features
 from ...stages.views import GUIDE, encoders_needed, join_views, read_guide
 from ...store import Artifact, MissingError, Store
 from ...store.kinds import EMBEDDINGS, VIEWS, WORDS
@@ -28,15 +27,17 @@ class Refiner:
     def __init__(self, store: Store, heads: Artifact, device: str) -> None:
         self._store, self._artifact, self._device = store, heads, device
 
-    def refine(self, image: "Image.Image", embedding: np.ndarray) -> np.ndarray:
-        """The features (1, 2p) of an image; `embedding` is its embedding (1, d).
+    def refine(
+        self, image: "Image.Image", embedding: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features and cluster features (1, p) of an image; `embedding` is its embedding (1, d).
 
         ConfigError or MissingError if the model of another run is needed and cannot be loaded.
         """
         if self._views is not None:
             others = [embed_image(encoder, image) for encoder in self._encoders]
             embedding = join_views(embedding, others, self._guide, self._device)
-        return join_features(*refine(self._heads, embedding, self._device))
+        return refine(self._heads, embedding, self._device)
 
     @cached_property
     def _heads(self) -> "Heads":

@@ -74,7 +74,7 @@ class Searcher:
     def __init__(
         self, source: Artifact, index: Artifact | None = None, *, few_rows: int = FEW_ROWS
     ) -> None:
-        self.rows = VectorRows(source)
+        self.rows = VectorRows(source, width=None if index is None else int(index.facts["width"]))
         self._total = source.rows
         self._few_rows = few_rows
         self._index = None if index is None else open_index(index, self.rows)
@@ -195,7 +195,10 @@ def open_index(index: Artifact, rows: VectorRows) -> OpenedIndex:
         )
     path = index.path(index.only_part, "index")
     try:
-        return OpenedIndex(path, Factory.parse(facts["factory"]), rows)
+        opened = OpenedIndex(path, Factory.parse(facts["factory"]), rows)
+        if opened.row_width != rows.width:
+            raise RuntimeError(f"it holds rows of {opened.row_width} numbers, not {rows.width}")
+        return opened
     except RuntimeError as error:
         raise StoreError(
             f"{path} is damaged: `cpp-pipe verify` names what else is; remove the folder of the "

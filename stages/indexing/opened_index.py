@@ -41,6 +41,11 @@ class OpenedIndex:
         return int(self._index.ntotal)
 
     @property
+    def row_width(self) -> int:
+        """Dimensions of a row."""
+        return int(self._index.d)
+
+    @property
     def max_width(self) -> int:
         """The width of the most thorough approximate search."""
         if self._factory.shape == "lists":

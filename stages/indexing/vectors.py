@@ -8,22 +8,30 @@ import numpy as np
 from ...store import Artifact
 from ..contract import DrawRows
 from ..rows.artifact_rows import EMBEDDING
-from ..rows.part_rows import JoinedRows, TableRows, fill_rows, join_features
+from ..rows.part_rows import ArrayRows, JoinedRows, TableRows, fill_rows, join_features
 
 SPACES = ("features", "embeddings")
-"""What can be searched: `features` (refined: z and c joined) or `embeddings` (raw)."""
+"""What can be searched: `features` (refined: z and c joined, or z alone where c is the same) or
+`embeddings` (raw)."""
 
 
 class VectorRows:
     """The vectors of a space by row number; a file is opened when one of its rows is first read.
 
-    Any thread may read. With `draw`, rows that are taken by their numbers are read elsewhere.
+    Any thread may read. With `draw`, rows that are taken by their numbers are read elsewhere. A
+    `width` says how wide features are in an index that was built before z alone was used.
     """
 
-    def __init__(self, source: Artifact, draw: DrawRows | None = None) -> None:
+    def __init__(
+        self, source: Artifact, draw: DrawRows | None = None, *, width: int | None = None
+    ) -> None:
         self.source = source
         self._draw = draw
-        self._opened: dict[str, TableRows | JoinedRows] = {}
+        feature_size = source.facts.get("feature_size")
+        self._is_joined = feature_size is not None and (
+            not has_one_head(source) if width is None else width == 2 * feature_size
+        )
+        self._opened: dict[str, TableRows | ArrayRows | JoinedRows] = {}
         self._lock = threading.Lock()
         self._names = [part.name for part in source.parts]
         self._starts = [source.starts[name] for name in self._names]
@@ -33,8 +41,12 @@ class VectorRows:
         """Dimensions of a row."""
         facts = self.source.facts
         if "feature_size" in facts:
-            return 2 * int(facts["feature_size"])
+            return int(facts["feature_size"]) * (2 if self._is_joined else 1)
         return int(facts["model"]["embedding_size"])
+
+    def join(self, z: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """Features and cluster features (n, p) as rows of this space: float16 (n, d)."""
+        return join_features(z, c) if self._is_joined else z
 
     def read(self, part: str, first: int, count: int) -> np.ndarray:
         """Neighbouring rows of a part: float16 (count, d)."""
@@ -60,6 +72,8 @@ class VectorRows:
     def _drawn(self, draw: DrawRows, rows: np.ndarray) -> np.ndarray:
         if self._is_table:
             return draw(self.source, EMBEDDING, rows)
+        if not self._is_joined:
+            return draw(self.source, "z", rows)
         return join_features(*(draw(self.source, role, rows) for role in ("z", "c")))
 
     @property
@@ -71,7 +85,18 @@ class VectorRows:
             if name not in self._opened:
                 if self._is_table:
                     self._opened[name] = TableRows(self.source.path(name, "rows"))
+                elif not self._is_joined:
+                    self._opened[name] = ArrayRows(self.source.path(name, "z"))
                 else:
                     z, c = (self.source.path(name, role) for role in ("z", "c"))
                     self._opened[name] = JoinedRows(z, c)
             return self._opened[name]
+
+
+def has_one_head(features: Artifact) -> bool:
+    """Whether cluster features are the features themselves, as heads that were not trained give.
+
+    By the digests of their files: nothing is read. Joined, they would give the same cosines at
+    twice the cost.
+    """
+    return all(part.files["z"].sha256 == part.files["c"].sha256 for part in features.parts)

@@ -258,7 +258,7 @@ def test_index_reports_what_it_makes_and_its_recall(store):
     done = succeed(store, "index", "--refit", *IVF)
     assert "is there already: nothing to do" in done.err
     done = succeed(store, "index", "--factory", "IVF5,SQ8", "--space", "features")
-    assert "index/features: 120 rows of 32 numbers as IVF5,SQ8: about" in done.err
+    assert "index/features: 120 rows of 16 numbers as IVF5,SQ8: about" in done.err
     assert " of memory and " in done.err and " s with " in done.err
     assert "features: 120 rows, IVF5,SQ8, recall@10 " in done.out and "lists visited" in done.out
     assert "index.factory = 'IVF5,PQ7'" in fail(store, "index", "--factory", "IVF5,PQ7")
@@ -346,7 +346,8 @@ def _vectors(run: Run) -> np.ndarray:
         np.vstack([features.array(part.name, role) for part in features.parts])
         for role in ("z", "c")
     )
-    return join_features(z, c).astype(np.float32)
+    # Joined, rows that are equal would give the same cosines.
+    return (z if np.array_equal(z, c) else join_features(z, c)).astype(np.float32)
 
 
 MODULES = """

@@ -41,28 +41,45 @@ def halves(z: np.ndarray) -> list[np.ndarray]:
 def make_features(
     store: Store, parts: Mapping[str, np.ndarray], model: Mapping[str, Any] = MODEL
 ) -> Artifact:
-    """An artifact of features with these rows in parts."""
+    """An artifact of features with these rows, as z and c joined, in parts."""
+    halved = {name: halves(z) for name, z in parts.items()}
+    return _publish_features(store, halved, model)
+
+
+def features_of_one_head(
+    store: Store, parts: Mapping[str, np.ndarray], model: Mapping[str, Any] = MODEL
+) -> Artifact:
+    """An artifact of features whose z and c are both these rows, in parts."""
+    return _publish_features(store, {name: [z, z] for name, z in parts.items()}, model)
+
+
+def _publish_features(
+    store: Store, parts: Mapping[str, list[np.ndarray]], model: Mapping[str, Any]
+) -> Artifact:
     recipe = Recipe(
         kind="features",
         format=1,
         stage="project",
         revision=1,
         config={"model": dict(model)},
-        parts={name: {"embeddings": f"{name}, {z.tobytes().hex()}"} for name, z in parts.items()},
+        parts={
+            name: {"embeddings": f"{name}, {np.hstack(both).tobytes().hex()}"}
+            for name, both in parts.items()
+        },
     )
     draft = store.draft(recipe)
 
-    def writer(z: np.ndarray):
+    def writer(both: list[np.ndarray]):
         def write(scratch: Scratch) -> Product:
-            for role, half in zip(("z", "c"), halves(z), strict=True):
+            for role, half in zip(("z", "c"), both, strict=True):
                 np.save(scratch.path(role), half)
-            shared = {"feature_size": z.shape[1] // 2, "model": dict(model)}
-            return Product(rows=len(z), shared=shared)
+            shared = {"feature_size": both[0].shape[1], "model": dict(model)}
+            return Product(rows=len(both[0]), shared=shared)
 
         return write
 
-    for name, z in parts.items():
-        draft.make_part(name, writer(z))
+    for name, both in parts.items():
+        draft.make_part(name, writer(both))
     return draft.publish({}, {})
 
 

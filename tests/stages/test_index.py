@@ -1,5 +1,6 @@
 """Indexes: exact for few rows, approximate for many, with their measured recall."""
 
+import json
 from typing import Any
 
 import faiss
@@ -20,12 +21,14 @@ from cpp_pipe.stages.indexing.opened_index import OpenedIndex
 from cpp_pipe.stages.indexing.recall_curve import curve_of, recall_at, width_for
 from cpp_pipe.stages.indexing.vectors import VectorRows
 from cpp_pipe.stages.quantize import Quantize
-from cpp_pipe.store import ConfigError, QueryError, Store, StoreError
-from cpp_pipe.store.kinds import QUANTIZER
+from cpp_pipe.stages.rows.part_rows import join_features
+from cpp_pipe.store import ConfigError, Product, QueryError, Recipe, Scratch, Store, StoreError
+from cpp_pipe.store.kinds import INDEX, QUANTIZER
 
 from ..store.stores import model_of
 from .indexes import (
     SIZE,
+    features_of_one_head,
     fit,
     index_of,
     made_rows,
@@ -203,6 +206,45 @@ def test_an_index_of_other_rows_or_of_another_model_is_refused(tmp_path):
     same_rows = make_features(store, split(made_rows(ROWS), 2), model_of(SIZE, model="another"))
     with pytest.raises(QueryError, match="rows of another model"):
         Searcher(same_rows, index)
+
+
+def test_an_index_from_before_z_alone_was_used_is_still_searched(tmp_path):
+    """It holds z and c joined, which for rows of one head give the same cosines."""
+    store, z = Store(tmp_path), made_rows(500)
+    features = features_of_one_head(store, split(z, 2))
+    recipe = Recipe(
+        kind="index",
+        format=INDEX.format,
+        stage="index",
+        revision=3,
+        config={},
+        parts={"index": {"features": features.content}},
+    )
+
+    def write(scratch: Scratch) -> Product:
+        index = faiss.IndexFlatIP(2 * SIZE)
+        index.add(join_features(z, z).astype(np.float32))
+        write_index(index, scratch.path("index"))
+        facts = {
+            "space": "features",
+            "factory": "Flat",
+            "rows": len(z),
+            "width": 2 * SIZE,
+            "curve": [[1, 1.0]],
+        }
+        scratch.path("facts").write_text(json.dumps(facts), encoding="utf-8")
+        return Product(rows=len(z), shared={**facts, "model": dict(features.facts["model"])})
+
+    draft = store.draft(recipe)
+    draft.make_part("index", write)
+    old = Searcher(features, draft.publish({"features": features}, {}))
+    new = Searcher(features, index_of(store, features, "Flat"))
+    assert (old.rows.width, new.rows.width) == (2 * SIZE, SIZE)
+    for row in (0, 123, 499):
+        similarities, rows = old.nearest(old.rows.join(z[[row]], z[[row]]), 5)
+        expected, same_rows = new.nearest(new.rows.join(z[[row]], z[[row]]), 5)
+        assert rows.tolist() == same_rows.tolist()
+        np.testing.assert_allclose(similarities, expected, atol=1e-3)  # joined, halves are rounded
 
 
 def test_a_damaged_index_says_what_to_do(tmp_path):

@@ -20,7 +20,6 @@ from sklearn.neighbors import NearestNeighbors
 from cpp_pipe import Run
 from cpp_pipe.pipeline.exports.embedding_atlas import find_neighbours, project
 from cpp_pipe.stages.rows.artifact_rows import gather
-from cpp_pipe.stages.rows.part_rows import join_features
 
 from ..cli import fail, succeed
 from ..curation.world import artifact
@@ -180,7 +179,8 @@ def test_without_lancedb_the_export_says_what_to_install(store, tmp_path):
 
 def test_atlas_has_places_neighbours_and_thumbnails(store, exported):
     table = pq.read_table(exported("embedding-atlas", "atlas.parquet", "--thumbnails", "24"))
-    z = join_features(*(gather(artifact(store, "features"), role) for role in ("z", "c")))
+    z, c = (gather(artifact(store, "features"), role) for role in ("z", "c"))
+    assert np.array_equal(z, c), "then z is searched alone"
     x_y = np.stack([table.column(name).to_numpy() for name in ("projection_x", "projection_y")], 1)
     reference = PCA(2, svd_solver="full").fit_transform(z.astype(np.float32))
     signs = np.sign((x_y * reference).sum(0))

@@ -5,11 +5,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpp_pipe.stages.indexing.vectors import VectorRows
+from cpp_pipe.stages.rows.part_rows import join_features
 from cpp_pipe.store import Artifact, Product, Recipe, Scratch, Store
 from cpp_pipe.store.kinds import EMBEDDINGS
 
 from ...store.stores import model_of
-from ..indexes import SIZE, made_rows, make_features, split
+from ..indexes import SIZE, features_of_one_head, made_rows, make_features, split
 
 ROWS = 700
 
@@ -65,6 +66,18 @@ def test_rows_are_returned_in_the_requested_order(source):
     assert rows.width == SIZE
     for wanted in ([5], [699, 0, 233, 234, 5, 5], range(0, ROWS, 2), range(ROWS - 1, -1, -1), []):
         assert (rows.take(list(wanted)) == z[list(wanted)].reshape(-1, SIZE)).all()
+
+
+def test_equal_features_and_cluster_features_are_read_once(tmp_path):
+    z = made_rows(60, size=2 * SIZE)[:, :SIZE]
+    features = features_of_one_head(Store(tmp_path), split(z, 2))
+    rows, joined = VectorRows(features), VectorRows(features, width=2 * SIZE)
+    assert (rows.width, joined.width) == (SIZE, 2 * SIZE)
+    wanted = [59, 0, 31]
+    assert (rows.take(wanted) == z[wanted]).all() and (rows.join(z, z) == z).all()
+    assert (rows.read("part-1", 3, 4) == z[33:37]).all()
+    assert (joined.take(wanted) == join_features(z, z)[wanted]).all()
+    assert (joined.join(z, z) == join_features(z, z)).all()
 
 
 def test_neighbouring_rows_are_read_across_row_groups(source):

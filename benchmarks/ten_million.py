@@ -130,7 +130,7 @@ def measure_steps(folder: Path, part_rows: int) -> Iterator[tuple[str, Step]]:
     for name, slots in STEPS.items():
         flags = [flag.format(key="0" * digits) for flag in FLAGS.get(name, [])]
         if name == "import":
-            flags = [str(folder), "--model", "ViT-B-32"]
+            flags = [str(folder), "--model", "ViT-B-32", "--workers", str(os.cpu_count())]
         step, _ = command.run(*name.split(), *flags)
         yield name, Step(**{**asdict(step), "mib": command.mib_of(slots) if slots else 0.0})
 

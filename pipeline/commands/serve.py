@@ -99,9 +99,9 @@ def serve(
     from ..serve.announcement import announce
     from ..serve.app import REFRESH_SECONDS, make_app
     from ..serve.hosts import Hosts
-    from ..serve.listening import address_of, bind, is_local
     from ..serve.open_run import CurrentRun, make_opener
     from ..serve.server import serve_until_signal
+    from ..serve.server_socket import address_of, bind, is_local
 
     token = _choose_token(token, no_token=no_token)
     if refresh is not None and math.isnan(refresh):

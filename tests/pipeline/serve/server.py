@@ -12,10 +12,10 @@ import httpx
 
 from cpp_pipe.pipeline.commands.options import Common, open_plan
 from cpp_pipe.pipeline.serve.app import make_app
-from cpp_pipe.pipeline.serve.listening import bind
 from cpp_pipe.pipeline.serve.open_run import CurrentRun, make_opener
 from cpp_pipe.pipeline.serve.preparation import prepare
 from cpp_pipe.pipeline.serve.server import make_server
+from cpp_pipe.pipeline.serve.server_socket import bind
 from cpp_pipe.store import Store
 
 from ...waiting import wait_until

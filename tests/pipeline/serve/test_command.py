@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cpp_pipe.pipeline.commands.app import app
-from cpp_pipe.pipeline.serve import listening
+from cpp_pipe.pipeline.serve import server_socket
 
 from ..cli import fail, succeed
 from .process import start
@@ -125,7 +125,7 @@ def test_a_port_that_is_taken_is_reported_with_the_next_that_is_free(finished, s
     found = re.search(rf"--port {served.port} is in use: try --port (\d+), which is free", message)
     assert found and "--port 0 for any that is free" in message
     assert int(found[1]) > served.port
-    listening.bind("127.0.0.1", int(found[1])).close()
+    server_socket.bind("127.0.0.1", int(found[1])).close()
 
 
 def test_a_port_that_is_taken_is_reported_before_any_work(finished, served, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from ...stages.rows.artifact_rows import pick_evenly
 from ...store import MissingError
 from ..view.spectra import second_moment, singular_values
-from .decided import DECIDED
+from .decided_clusters import DECIDED
 from .image_facts import list_items
 from .models import Card, ClusterFacts, ClusterSpectra, Items, Near, NodeCard, Part, Space
 from .open_run import OpenRun

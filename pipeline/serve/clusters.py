@@ -15,7 +15,7 @@ from ..view.captions import Caption, read_captions, read_level_captions
 from ..view.columns import read_column
 from ..view.facts import FAR
 from .damage import reading
-from .decided import DECIDED, Decided
+from .decided_clusters import DECIDED, Decided
 from .groups import Groups
 from .mapped_folder import MappedFolder
 from .models import Card, Grouping, Member, Name, NodeCard

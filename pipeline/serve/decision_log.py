@@ -8,7 +8,7 @@ from ...stages.edits.replay import Outcome, Status
 from ...store import QueryError
 from ...store.names import is_text
 from ..edits.editor import user_name
-from .decided import Decided
+from .decided_clusters import Decided
 from .edit_models import Decision, Log, NewDecision
 from .open_run import OpenRun
 from .page_editor import PageEditor

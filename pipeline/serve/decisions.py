@@ -10,7 +10,7 @@ from ...stages.edits.replay import Heir, Replay
 from ...store import Artifact
 from ..run import Run
 from ..view.edited import find_carried
-from .decided import Decided
+from .decided_clusters import Decided
 from .partition import Partition
 from .row_fields import RowFields
 from .row_names import names_of_rows, rows_of_names

@@ -5,7 +5,7 @@ import numpy as np
 from ...store import MissingError
 from ..view.columns import SAMPLE_COLUMNS
 from ..view.extra_fields import parse_extra
-from .decided import DECIDED
+from .decided_clusters import DECIDED
 from .json_values import to_json_value
 from .models import Found, ImageFacts, Item, Place
 from .open_run import OpenRun

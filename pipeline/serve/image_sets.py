@@ -7,7 +7,7 @@ from ..view.conditions import match_where
 from ..view.facts import FAR
 from .cluster_facts import count_confidences, most_frequent_labels
 from .copies import spare_copies
-from .decided import DECIDED
+from .decided_clusters import DECIDED
 from .groups import Groups, ImageSet
 from .image_facts import list_items
 from .models import Item

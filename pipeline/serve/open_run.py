@@ -21,7 +21,7 @@ from ..view.facts import find_readable
 from ..view.labels import read_labels
 from .clusters import Clusters
 from .damage import reading
-from .decided import DECIDED, Decided
+from .decided_clusters import DECIDED, Decided
 from .decisions import Decisions
 from .finder import Finder
 from .groups import ImageSets

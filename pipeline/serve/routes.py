@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from ...store import MissingError
 from .cluster_facts import TREE, describe_cluster, describe_spectra, list_cluster
-from .decided import DECIDED
+from .decided_clusters import DECIDED
 from .evaluation import Evaluation
 from .facts import describe_run, list_skipped
 from .image_sets import describe_set, find_set

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from ...store import QueryError
 from ..view.edited import OPEN
 from ..view.query import Example, Question, space_for
-from .decided import DECIDED
+from .decided_clusters import DECIDED
 from .finder import MAX_UPLOAD_BYTES, encode_vector
 from .image_facts import describe_image, list_found, need_row
 from .images import DRAWING, MEDIA_TYPES

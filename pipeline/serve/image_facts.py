@@ -10,7 +10,7 @@ from .json_values import to_json_value
 from .models import Found, ImageFacts, Item, Place
 from .open_run import OpenRun
 from .partition import Partition
-from .places import split_place
+from .shortened_paths import split_place
 
 
 def list_items(

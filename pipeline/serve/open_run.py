@@ -27,10 +27,10 @@ from .finder import Finder
 from .groups import ImageSets
 from .images import DRAWING, MAX_BYTES, Images
 from .mapped_folder import MappedFolder
-from .places import Places, split_place
 from .residency import Residency
 from .responses import CachedAnswers
 from .row_fields import RowFields
+from .shortened_paths import Places, split_place
 from .similarities import Similarities
 from .tree import LEVELS
 

@@ -19,8 +19,8 @@ from .delivery import RETRY_SECONDS
 from .finder import ModelUnavailable
 from .json_values import to_json_value
 from .models import Trouble
-from .places import Places
 from .request_body import Busy, TooLarge, TooSlow
+from .shortened_paths import Places
 from .single_flight import SingleFlight
 from .write_access import Forbidden
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cpp_pipe.pipeline.serve.places import Places, split_place
+from cpp_pipe.pipeline.serve.shortened_paths import Places, split_place
 from cpp_pipe.store import Store
 
 from ...waiting import wait_until

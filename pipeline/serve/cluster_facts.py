@@ -10,9 +10,9 @@ from ..view.spectra import second_moment, singular_values
 from .decided_clusters import DECIDED
 from .image_facts import list_items
 from .models import Card, ClusterFacts, ClusterSpectra, Items, Near, NodeCard, Part, Space
+from .moment_products import cosines, union_products
 from .open_run import OpenRun
 from .partition import Partition, count_overlaps
-from .similarity import cosines, union_products
 from .tree import Tree
 
 TREE = "tree"

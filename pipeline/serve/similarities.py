@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .similarity import update_products
+from .moment_products import update_products
 from .single_flight import SingleFlight
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cpp_pipe.pipeline.serve import image_sets
 from cpp_pipe.pipeline.serve.groups import ImageSets
+from cpp_pipe.pipeline.serve.moment_products import moment_products, update_products
 from cpp_pipe.pipeline.serve.similarities import Similarities
-from cpp_pipe.pipeline.serve.similarity import moment_products, update_products
 from cpp_pipe.pipeline.serve.single_flight import SingleFlight
 
 from .server import serve

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.serve.moment_products import cosines, moment_products, union_products
 from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.serve.routes import prepare_answers, prepare_comparisons
-from cpp_pipe.pipeline.serve.similarity import cosines, moment_products, union_products
 from cpp_pipe.store import StoreError
 
 

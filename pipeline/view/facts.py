@@ -9,7 +9,7 @@ from ...store import Artifact, MissingError, StoreError
 from ...store.slots import sorted_slots
 from .opened_run import OpenedRun
 from .skipped import count_skipped
-from .stale import renewing
+from .slot_commands import renewing
 
 log = logging.getLogger(__name__)
 

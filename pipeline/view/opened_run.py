@@ -19,7 +19,7 @@ from ..held import Held
 from ..making.sources import model_files
 from .images import open_row
 from .refiner import Refiner
-from .stale import making, name_slot, renewing
+from .slot_commands import making, name_slot, renewing
 
 if TYPE_CHECKING:
     from PIL import Image

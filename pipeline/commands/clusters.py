@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from ...store import ConfigError
+from ..view.applied_edits import open_edited
 from ..view.cluster_list import ClusterRow, list_clusters
 from ..view.conditions import match_where
-from ..view.edited import open_edited
 from ..wording import counted
 from .app import subcommands
 from .destinations import new_folder

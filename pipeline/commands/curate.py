@@ -150,8 +150,8 @@ def _choose(
 ) -> "tuple[Chosen, Artifact]":
     from ..curation.near_duplicates import make_tier
     from ..curation.selection import choose
+    from ..view.applied_edits import open_edited
     from ..view.conditions import match_each
-    from ..view.edited import open_edited
     from .search import open_run
 
     def make(slot: str, is_needed: bool) -> Artifact | None:

@@ -83,7 +83,7 @@ def score(
     edits: str | None = None,
 ) -> "Evaluation":
     """Scores the clusters of a run, which are made where they are missing."""
-    from ..view.edited import open_edited
+    from ..view.applied_edits import open_edited
     from ..view.evaluation import evaluate as evaluate_run
     from ..view.labels import Scope, fitted_parts
     from ..view.opened_run import OpenedRun

@@ -132,9 +132,9 @@ def _shares(strategy: str) -> dict[str, float]:
 def _pool(plan: "Plan", common: Common, by: str | None, beside: Path | None, seed: int) -> "Pool":
     from ..curation.sampling import Pool
     from ..curation.selection import match_file
+    from ..view.applied_edits import open_edited
     from ..view.columns import read_column
     from ..view.conditions import match_where
-    from ..view.edited import open_edited
 
     assignments = plan.make("assignments", asked_by="sample")
     embeddings = plan.make("embeddings", asked_by="sample")

@@ -11,7 +11,7 @@ import numpy as np
 from ...stages.edits.edit import Edit, active
 from ...stages.edits.replay import Edited
 from ...store import ConflictError, QueryError
-from ..view.edited import KEPT, OPEN, current_assignments, open_edited, read_edits
+from ..view.applied_edits import KEPT, OPEN, current_assignments, open_edited, read_edits
 from ..view.keys import names_of_rows, row_of_key, rows_of_keys
 from ..view.opened_run import OpenedRun
 from ..wording import counted

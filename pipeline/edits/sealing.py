@@ -4,7 +4,7 @@ from ...stages.seal import Seal
 from ...store import Artifact, ConfigError, MissingError
 from ...store.names import is_plain_name
 from ..making.plan import Plan
-from ..view.edited import OPEN, SLOT, current_assignments, find_carried, read_edits
+from ..view.applied_edits import OPEN, SLOT, current_assignments, find_carried, read_edits
 from ..view.opened_run import OpenedRun
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from ...stages.edits.replay import Edited
 from ...store import Artifact, ConfigError
+from ..view.applied_edits import open_edited
 from ..view.captions import first_captions
 from ..view.columns import SAMPLE_COLUMNS
 from ..view.conditions import match_where
-from ..view.edited import open_edited
 from ..view.opened_run import OpenedRun
 from ..view.scores import slots_of_scores
 

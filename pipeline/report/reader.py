@@ -7,9 +7,9 @@ from pathlib import Path
 from ...stages.contract import Progress
 from ...stages.rows.artifact_rows import EMBEDDING
 from ...store import Artifact
+from ..view.applied_edits import open_edited
 from ..view.captions import read_captions
 from ..view.curve import read_curve
-from ..view.edited import open_edited
 from ..view.evaluation import evaluate
 from ..view.extra_fields import parse_extra
 from ..view.facts import (

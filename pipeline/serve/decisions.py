@@ -9,7 +9,7 @@ from ...stages.edits.edit import Edit, active
 from ...stages.edits.replay import Heir, Replay
 from ...store import Artifact
 from ..run import Run
-from ..view.edited import find_carried
+from ..view.applied_edits import find_carried
 from .decided_clusters import Decided
 from .partition import Partition
 from .row_fields import RowFields

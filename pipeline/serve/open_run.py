@@ -16,7 +16,7 @@ from ...store import CppPipeError, MissingError, Store, StoreError
 from ...store.digest import digest_json
 from ..config import settings_of
 from ..run import Run
-from ..view.edited import KEPT
+from ..view.applied_edits import KEPT
 from ..view.facts import find_readable
 from ..view.labels import read_labels
 from .clusters import Clusters

@@ -9,7 +9,7 @@ from ...stages.edits.edit import Edit, Op
 from ...stages.edits.replay import Edited
 from ...store import QueryError
 from ..edits.editor import Editor
-from ..view.edited import OPEN
+from ..view.applied_edits import OPEN
 from .open_run import OpenRun
 
 

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...store import QueryError
-from ..view.edited import OPEN
+from ..view.applied_edits import OPEN
 from ..view.query import Example, Question, space_for
 from .decided_clusters import DECIDED
 from .finder import MAX_UPLOAD_BYTES, encode_vector

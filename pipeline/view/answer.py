@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ...store import QueryError
 from ..config import settings_of
+from .applied_edits import open_edited
 from .conditions import match_where
-from .edited import open_edited
 from .filters import allowed_rows
 from .keys import row_of_key
 from .opened_run import OpenedRun

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .comparison.result import ComparedRuns
     from .edits.editor import Editor
     from .notebook.clusters import Cluster, Clusters
-    from .notebook.drawn import Curve, Drawn
+    from .notebook.figures import Curve, Drawn
     from .notebook.hits import Hits
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Run(WorkingRun):
     @property
     def curve(self) -> "Curve":
         """The curve of coding lengths by k; MissingError before `select_k`."""
-        from .notebook.drawn import Curve
+        from .notebook.figures import Curve
         from .view.curve import read_curve
         from .view.verdict import read_verdict
 
@@ -123,7 +123,7 @@ class Run(WorkingRun):
 
     def figure(self, name: str) -> "Drawn":
         """A figure for print: cosines, singular-values, k-curve, clusters or neighbours."""
-        from .notebook.drawn import Drawn
+        from .notebook.figures import Drawn
         from .report.print_figures import draw_figure, require_figures
 
         require_figures([name])

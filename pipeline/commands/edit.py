@@ -220,7 +220,7 @@ def _print_log(editor: "Editor", common: Common) -> None:
 
 
 def _seal(plan: "Plan", name: str, common: Common, *, replaces: bool) -> None:
-    from ..edits.sealing import seal
+    from ..edits.sealed_edits import seal
 
     sealed = seal(plan, name, replaces=replaces)
     facts, look = sealed.facts, int(sealed.facts["needs_a_look"])

@@ -1,4 +1,4 @@
-"""Where a server of this user says that it runs, so that commands of the same user may ask it.
+"""The file in which a server says that it runs, so that commands of the same user can ask it.
 
 A folder of the user's own holds one small file for each run that is served, and a socket for each
 server. Nothing in it comes with a store: whoever hands out a store cannot name a server. A socket
@@ -24,7 +24,7 @@ from ...store.cache import user_folder
 from ...store.digest import digest_json
 
 _MAX_BYTES = 4096
-"""Of the file: it holds an address and a token."""
+"""Most bytes that are read of the file: it holds an address and a token."""
 
 _BACKLOG = 128
 """Connections that wait to be accepted."""
@@ -35,12 +35,12 @@ _MAX_ADDRESS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Announcement:
-    """A server that runs, and how it is asked."""
+    """A server that runs, and how to send it requests."""
 
     address: str
     """The path of its socket."""
     token: str | None
-    """What requests must send; None if nothing."""
+    """The token that requests must send; None if they need none."""
     cpp_pipe: str
     """The server's version of cpp-pipe."""
 
@@ -49,7 +49,7 @@ class Announcement:
 def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socket | None]:
     """Listens on a socket for this user's commands, and says so until the end of the block.
 
-    Gives None where the system has no such sockets, or no folder of the user's own.
+    Gives None if the system has no such sockets, or the user no folder of their own.
     """
     if sys.platform == "win32" or not hasattr(os, "getuid"):
         yield None
@@ -63,11 +63,11 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
     _remove_dead(folder)
     with contextlib.ExitStack() as cleaning:
         try:
-            listening = cleaning.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            listening.bind(address)
+            listener = cleaning.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            listener.bind(address)
             cleaning.callback(Path(address).unlink, missing_ok=True)
             os.chmod(address, 0o600)
-            listening.listen(_BACKLOG)
+            listener.listen(_BACKLOG)
             version = importlib.metadata.version("cpp-pipe")
             _write(path, Announcement(address=address, token=token, cpp_pipe=version))
         except OSError:  # such as a full disk: the server serves all the same
@@ -75,7 +75,7 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
             yield None
             return
         try:
-            yield listening
+            yield listener
         finally:
             # Another server of the same run may have begun since.
             if _address_in(path) == address:
@@ -83,9 +83,9 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
 
 
 def find_announcement(store: Store, run: str) -> Announcement | None:
-    """What a server of this user and this version of cpp-pipe says, if one runs on the same run.
+    """The announcement of a server of this user and this version of cpp-pipe for the same run.
 
-    None for a file or a folder that another user could have written.
+    None without one, and for a file or a folder that another user could have written.
     """
     if sys.platform == "win32" or not hasattr(os, "getuid"):
         return None
@@ -128,8 +128,8 @@ def _make_folder() -> Path | None:
 
 
 def _is_own(status: os.stat_result, is_kind: Callable[[int], bool]) -> bool:
-    """Whether something is of a kind, and its owner, who is this user, alone may use it."""
-    if sys.platform == "win32":  # whose rights are not in the mode
+    """Whether a file is of a kind, belongs to this user, and is closed to all others."""
+    if sys.platform == "win32":  # Windows keeps rights elsewhere than in the mode
         return False
     is_closed = not stat.S_IMODE(status.st_mode) & 0o077
     return is_kind(status.st_mode) and is_closed and status.st_uid == os.getuid()
@@ -144,7 +144,7 @@ def _name_of(store: Store, run: str) -> str:
 
 
 def _remove_dead(folder: Path) -> None:
-    """Removes what servers left that were killed: sockets where nobody listens, and their files."""
+    """Removes what killed servers left behind: sockets on which nobody listens, and their files."""
     with contextlib.suppress(OSError):
         dead = {str(path) for path in folder.glob("*.sock") if not _listens(str(path))}
         for file in folder.glob("*.json"):
@@ -157,10 +157,10 @@ def _remove_dead(folder: Path) -> None:
 def _listens(address: str) -> bool:
     if sys.platform == "win32":
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
         try:
-            asking.connect(address)
+            probe.connect(address)
         except ConnectionRefusedError:
             return False
         except OSError:  # a server that is busy
@@ -169,7 +169,7 @@ def _listens(address: str) -> bool:
 
 
 def _address_in(file: Path) -> str:
-    """The socket that a file of this folder gives; empty where it gives none."""
+    """The address in a file of this folder; empty if it has none."""
     try:
         return str(_read(file)["address"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
@@ -177,7 +177,7 @@ def _address_in(file: Path) -> str:
 
 
 def _read(path: Path) -> Any:
-    """What a file of the user's own holds; OSError for one that another user could have written."""
+    """The JSON of a file that only this user can write; OSError for any other file."""
     if sys.platform == "win32":
         raise OSError("its rights are not in its mode")
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:

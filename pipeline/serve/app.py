@@ -28,13 +28,13 @@ from .routes_sets import add_set_routes
 from .workers import Workers
 
 REFRESH_SECONDS = 3.0
-"""Between two checks whether the run has changed, by default."""
+"""Seconds between two checks whether the run has changed, by default."""
 
 _TRIM_SECONDS = 0.5
-"""Between two checks how much of the mapped files is in memory."""
+"""Seconds between two checks of how much of the mapped files is in memory."""
 
 _FIRST_PAGE_SECONDS = 2.0
-"""For the first page, before work that it does not need and that would compete with it."""
+"""Seconds that the first page gets before work starts that would only slow it."""
 
 _DESCRIPTION = (
     "Clusters, images and search of one run of cpp-pipe. Read-only, but for decisions where the "
@@ -53,8 +53,8 @@ def make_app(
 ) -> ASGIApp:
     """The application over an open run, for requests to the given hosts.
 
-    With a token, every request needs it. Only where it `is_editable` can decisions be made. A run
-    that has changed is opened again after at most `refresh_seconds`.
+    If there is a token, every request must send it. Decisions can be made only if `is_editable`. A
+    run that has changed is opened again after at most `refresh_seconds`.
     """
 
     @contextlib.asynccontextmanager
@@ -106,7 +106,7 @@ def _add_description(app: FastAPI) -> None:
 
 
 async def _warm_up(current: CurrentRun, workers: Workers) -> None:
-    """Computes what the first visitor would wait for; errors are reported to who requests it."""
+    """Computes what the first visitor would wait for; requests report the errors, if they recur."""
     with contextlib.suppress(CppPipeError, OSError):
         await workers.run(prepare_answers, current.opened)
     # Whoever was waiting for the server asks for the rest of the first page now.

@@ -61,7 +61,7 @@ def describe_cluster(opened: OpenRun, grouping: str, cluster: int) -> ClusterFac
 
 
 def describe_spectra(opened: OpenRun, grouping: str, cluster: int) -> ClusterSpectra:
-    """The singular values of a cluster in each space, of some of its rows."""
+    """The singular values of a sample of a cluster's rows, in each space."""
     rows, _ = find_rows(opened, grouping, cluster)
     sample = pick_evenly(rows, _SAMPLE_ROWS)
     return ClusterSpectra(singular_values=_singular_values(opened, sample), sampled=len(sample))
@@ -108,7 +108,7 @@ def _nearest(alike: np.ndarray, own: int) -> list[Near]:
 def _find_closest_node(
     opened: OpenRun, grouping: str, cluster: int
 ) -> tuple[int | None, Part | None]:
-    """The node with the largest share of common rows: those in both over those in either."""
+    """The node that shares most with a cluster: rows in both divided by rows in either."""
     tree = opened.clusters.tree
     if tree is None:
         return None, None
@@ -117,14 +117,14 @@ def _find_closest_node(
     size = int(partition.sizes[cluster])
     best, closest = 0.0, None
     counts: list[tuple[int, int]] = []
-    """Of each node: its common rows, and all of its rows."""
+    """For each node, its rows that are in the cluster too, and all of its rows."""
     leaves = zip(shared.tolist(), finest.sizes.tolist(), strict=True)
     for node in tree.nodes:  # after the nodes that it splits into
         if node.left is None or node.right is None:
             both, own = next(leaves)
         else:
-            (both, own), (more, others) = counts[node.left], counts[node.right]
-            both, own = both + more, own + others
+            (both, own), (right_both, right_own) = counts[node.left], counts[node.right]
+            both, own = both + right_both, own + right_own
         counts.append((both, own))
         either = size + own - both
         if either and both / either > best:

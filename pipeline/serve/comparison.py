@@ -1,4 +1,4 @@
-"""Two clusters beside one another: what is typical of each, and what each might give the other."""
+"""Two clusters side by side: the typical images of each, and those that may belong to the other."""
 
 import numpy as np
 
@@ -20,36 +20,36 @@ _SHOWN = 24
 def compare_clusters(opened: OpenRun, grouping: str, a: int, b: int) -> Comparison:
     """Two clusters of a grouping, or two nodes of the hierarchy.
 
-    An image might belong to the other cluster where the mean of the other's features is nearer to
-    it, or nearly so, than the mean of its own. MissingError if a cluster does not exist.
+    An image may belong to the other cluster if it is nearer to the mean of the other's features
+    than to the mean of its own, or almost as near. MissingError if a cluster does not exist.
     """
     if a == b:
         raise QueryError(f"a and b must be two clusters, got {a} twice")
-    found = [find_rows(opened, grouping, cluster) for cluster in (a, b)]
-    samples = [pick_evenly(rows, _SAMPLE_ROWS) for rows, _ in found]
+    clusters = [find_rows(opened, grouping, cluster) for cluster in (a, b)]
+    samples = [pick_evenly(rows, _SAMPLE_ROWS) for rows, _ in clusters]
     if not all(map(len, samples)):
         raise QueryError(f"cluster {a if not len(samples[0]) else b} has no images")
     space = opened.finder.spaces[0]
     vectors = [_unit(opened.finder.read(rows, space).astype(np.float32)) for rows in samples]
-    middles = [_unit(each.mean(0)) for each in vectors]
+    means = [_unit(sample.mean(0)) for sample in vectors]
     sides = [
         _side(
-            opened, samples[side], found[side], vectors[side] @ (middles[1 - side] - middles[side])
+            opened, samples[side], clusters[side], vectors[side] @ (means[1 - side] - means[side])
         )
         for side in (0, 1)
     ]
     return Comparison(
-        alike=round(float(middles[0] @ middles[1]), 4),
-        sampled=any(len(rows) > _SAMPLE_ROWS for rows, _ in found),
+        alike=round(float(means[0] @ means[1]), 4),
+        sampled=any(len(rows) > _SAMPLE_ROWS for rows, _ in clusters),
         sides=sides,
     )
 
 
 def _side(
-    opened: OpenRun, rows: np.ndarray, found: tuple[np.ndarray, Partition], margins: np.ndarray
+    opened: OpenRun, rows: np.ndarray, cluster: tuple[np.ndarray, Partition], margins: np.ndarray
 ) -> Side:
-    """A cluster, with how much nearer each of its sampled rows is to the other's middle."""
-    all_rows, partition = found
+    """One of the clusters; `margins` say how much nearer each sampled row is to the other mean."""
+    all_rows, partition = cluster
     order = (-margins).argsort(kind="stable")[:_SHOWN]
     near = list_items(opened, rows[order], partition)
     return Side(

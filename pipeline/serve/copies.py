@@ -11,22 +11,22 @@ from .set_models import CopyKind
 _SLOTS: dict[CopyKind, str] = {"copies": COPIES, "duplicates": "duplicates"}
 
 _FLAGS: dict[CopyKind, str] = {"copies": " --tier same", "duplicates": ""}
-"""Of the command that looks for them."""
+"""Flags with which the command looks for each kind."""
 
 
 def kinds_looked_for(opened: OpenRun) -> list[CopyKind]:
-    """What `cpp-pipe duplicates` has looked for in the run as it is, if it can be read."""
+    """The kinds that `cpp-pipe duplicates` has looked for in the run as it is, if readable."""
     return [kind for kind in _SLOTS if _is_readable(opened, kind)]
 
 
 def spare_copies(opened: OpenRun, kind: CopyKind) -> np.ndarray:
-    """The rows of all groups that are not the one to keep; MissingError without any groups."""
+    """All rows of each group but the one to keep; MissingError if nobody has looked for groups."""
     rows, is_kept = _read_columns(_current_groups(opened, kind), "row", "kept")
     return rows[~is_kept]
 
 
 def find_kept(opened: OpenRun, kind: CopyKind, row: int) -> int | None:
-    """The row that is kept in the place of a row; None for one that is spare to no other."""
+    """The row that is kept in the place of a row; None if the row is not spare."""
     groups = _current_groups(opened, kind)
     if groups.version not in opened.kept_rows:  # a review asks for one row after another
         opened.kept_rows[groups.version] = _kept_rows(groups)
@@ -40,15 +40,15 @@ def _kept_rows(groups: Artifact) -> tuple[np.ndarray, np.ndarray]:
     group, rows, is_kept = _read_columns(groups, "group", "row", "kept")
     by_group = np.argsort(group[is_kept], kind="stable")
     names, leaders = group[is_kept][by_group], rows[is_kept][by_group]
-    spare, of_spare = rows[~is_kept], group[~is_kept]
+    spare, group_of_spare = rows[~is_kept], group[~is_kept]
     by_row = np.argsort(spare, kind="stable")
-    return spare[by_row], leaders[np.searchsorted(names, of_spare[by_row])]
+    return spare[by_row], leaders[np.searchsorted(names, group_of_spare[by_row])]
 
 
 def _is_readable(opened: OpenRun, kind: CopyKind) -> bool:
     try:
         return opened.run.current(_SLOTS[kind]) is not None
-    except (StoreError, MissingError):  # which the page says where it asks for them
+    except (StoreError, MissingError):  # the page reports it when it asks for the groups
         return False
 
 

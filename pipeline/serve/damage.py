@@ -11,7 +11,7 @@ from ...store.errors import first_line
 from ..wording import counted
 
 _FEW_FILES = 64
-"""Files that are looked at before every answer; those of an artifact of more, once a second."""
+"""An artifact of at most so many files is checked before every answer; others once a second."""
 
 _checked_at: WeakKeyDictionary[Artifact, float] = WeakKeyDictionary()
 

@@ -1,4 +1,4 @@
-"""Clusters and images as people decided, as of one length of the log."""
+"""Clusters and images after the decisions that the log had at one length."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -16,17 +16,17 @@ DECIDED = "decided"
 """The grouping of the decided clusters."""
 
 _CACHE_BYTES = 8 * 2**20
-"""Of answers that follow the log."""
+"""Bytes of the cached answers that follow the log."""
 
 
 class Decided:
-    """What people decided about a run. It does not change: a longer log gives another one."""
+    """What people decided about a run. It never changes: a longer log gives a new object."""
 
     def __init__(
         self, replay: Replay | None = None, own: Callable[[], Partition] | None = None
     ) -> None:
         self.edited = None if replay is None else replay.edited
-        """None where nothing was ever decided."""
+        """None if nothing was ever decided."""
         self._replay = replay
         self._k = 0 if replay is None else replay.k
         self._own = own
@@ -65,7 +65,7 @@ class Decided:
     @cached_property
     def sizes(self) -> np.ndarray:
         """(k,) images of each cluster, with those that are excluded."""
-        assert self.edited is not None, "asked for where something is decided"
+        assert self.edited is not None, "used only if something is decided"
         return np.bincount(self.edited.cluster, minlength=self._k)
 
     @cached_property
@@ -82,9 +82,9 @@ class Decided:
         return self._own().regrouped(self.edited.cluster, self._k)
 
     def clusters_now(self, edit: Edit) -> list[int]:
-        """The decided clusters that the clusters of a decision became, and that have images."""
-        found = [] if self._replay is None else self._replay.clusters_now(edit)
-        return [cluster for cluster in found if self.sizes[cluster]]
+        """The decided clusters that the clusters of a decision became, without empty ones."""
+        numbers = [] if self._replay is None else self._replay.clusters_now(edit)
+        return [cluster for cluster in numbers if self.sizes[cluster]]
 
     def require(self, cluster: int) -> None:
         """MissingError for a number that never was a cluster's, and for a cluster left empty."""
@@ -97,9 +97,9 @@ class Decided:
         """The card of a cluster with the name, the note and the exclusions of the decisions."""
         edited = self.edited
         assert edited is not None, "as for sizes"
-        given, names = edited.names.get(card.id), card.names
-        if given is not None:
-            names = [Name(caption=given, score=1.0, is_given=True), *names]
+        given_name, names = edited.names.get(card.id), card.names
+        if given_name is not None:
+            names = [Name(caption=given_name, score=1.0, is_given=True), *names]
         return card.model_copy(
             update={
                 "names": names,

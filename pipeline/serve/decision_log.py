@@ -19,10 +19,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 def describe_log(
     opened: OpenRun, offset: int, limit: int, status: Status | None, *, is_editable: bool
 ) -> Log:
-    """Some decisions, all or those of a status, the newest first, and what all of them come to."""
+    """Decisions, all or those of a status, the newest first; tags and names are those of all."""
     decided = opened.decided
     edited, length = decided.edited, decided.length
-    listed = [each for each in reversed(decided.outcomes) if status in (None, each.status)]
+    listed = [outcome for outcome in reversed(decided.outcomes) if status in (None, outcome.status)]
     newest = listed[offset : offset + limit]
     tags = {} if edited is None else edited.tags
     return Log(
@@ -68,7 +68,7 @@ def _describe(decided: Decided, outcomes: Iterable[Outcome]) -> list[Decision]:
 def record(opened: OpenRun, new: NewDecision) -> Edit:
     """Adds a decision to the log.
 
-    ConflictError where `seen` is not the log's length; QueryError or ConfigError for a decision
+    ConflictError if `seen` is not the log's length; QueryError or ConfigError for a decision
     that cannot be made.
     """
     return PageEditor(opened, seen=new.seen).record(

@@ -16,12 +16,12 @@ from .row_fields import RowFields
 from .row_names import names_of_rows, rows_of_names
 
 _KEPT_BYTES = 64 * 2**20
-"""Of earlier states, from which a revert is applied without the whole log."""
+"""Bytes of earlier states, so that a revert need not apply the whole log again."""
 
 _MOST_KEPT = 32
 
 _BYTES_PER_ROW = 5
-"""Of a state: the cluster of each row, and whether it is excluded."""
+"""Bytes of a state for each row: its cluster, and whether it is excluded."""
 
 
 class Decisions:
@@ -49,7 +49,7 @@ class Decisions:
     def follow(self) -> Decided:
         """What is decided now: the same object for as long as the log has not grown.
 
-        StoreError or ConfigError where an entry cannot be read.
+        StoreError or ConfigError if an entry cannot be read.
         """
         with self._lock:
             entries = self._log.read()
@@ -62,14 +62,14 @@ class Decisions:
             return self._decided
 
     def names_of(self, rows: np.ndarray) -> list[str]:
-        """SHARD:KEY of rows that a decision will be about, which need not be looked up then."""
+        """SHARD:KEY of rows, which are remembered: a decision about them needs no look-up."""
         names = names_of_rows(self._fields, rows)
         with self._lock:
             self._rows_of |= dict(zip(names, rows.tolist(), strict=True))
         return names
 
     def _look_up(self, edits: Sequence[Edit], new: Sequence[Edit]) -> None:
-        """The rows and the clusters that new decisions name."""
+        """Finds the rows and the clusters that new decisions name."""
         names = {image for edit in new for image in edit.images} - self._rows_of.keys()
         self._rows_of |= rows_of_names(self._fields, names)
         versions = {edit.assignments for edit in edits}

@@ -1,9 +1,9 @@
 """Sending answers to clients that read slowly or not at all, within a limit of memory.
 
 An answer is handed to its connection in pieces, the next when the client has read most of the last.
-What waits is the answer itself, and one object is counted once however many clients read it: the
-page's files and the answers that are the same for all cost nothing more per client. Over the limits
-a request is answered with 503, to be sent again.
+An answer is kept whole while it waits, and counts once however many clients read it: the page's
+files and the answers that are the same for all cost nothing more per client. Over the limits a
+request is answered with 503, and the client must send it again.
 """
 
 from starlette.responses import JSONResponse
@@ -13,13 +13,13 @@ MAX_REQUESTS = 512
 """Requests that are answered at the same time. A browser sends six to a server."""
 
 MAX_WAITING_BYTES = 32 * 2**20
-"""Of answers that wait for their clients, each counted once."""
+"""Bytes of all answers that wait for their clients; each answer counts once."""
 
 PIECE_BYTES = 2**15
-"""Handed to a connection at a time."""
+"""Bytes that are handed to a connection at a time."""
 
 RETRY_SECONDS = 2
-"""After which a client for which there is no room may come again."""
+"""Seconds after which a client that found no room may try again."""
 
 
 class Delivery:
@@ -37,7 +37,7 @@ class Delivery:
         self._max_waiting_bytes = max_waiting_bytes
         self._requests = 0
         self._readers: dict[int, int] = {}
-        """By identity of each answer that waits, the number of clients that it waits for."""
+        """The number of clients that each waiting answer waits for, by the `id` of its bytes."""
         self._waiting_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +98,7 @@ async def _send_pieces(body: bytes, send: Send) -> None:
 
 
 async def busy(scope: Scope, receive: Receive, send: Send) -> None:
-    """The answer to a request for which there is no room now."""
+    """Answers a request with 503, because there is no room for it now."""
     answer = JSONResponse(
         {"detail": f"the server is busy: try again in {RETRY_SECONDS} seconds"},
         503,

@@ -26,8 +26,8 @@ class NewDecision(ApiModel, extra="forbid"):
     op: Op
     clusters: Annotated[list[ClusterNumber], Field(max_length=MAX_NAMED_CLUSTERS)] = Field(
         default=[],
-        description="Of the grouping `decided`: all of a merge, the first of which stays; that "
-        "which a split leaves, or a move goes to; that of a name; or in place of `rows`.",
+        description="Decided clusters: all that are merged, of which the first stays; the one that "
+        "is split; the target of a move; the one that is named; or in place of `rows`.",
     )
     rows: Annotated[list[RowNumber], Field(max_length=MAX_NAMED_ROWS)] = Field(
         default=[], description="Images, by their rows."
@@ -40,7 +40,8 @@ class NewDecision(ApiModel, extra="forbid"):
     seen: RowNumber = Field(description="The length of the log when the person looked at it.")
     generation: Annotated[str, Field(max_length=40)] | None = Field(
         default=None,
-        description="That of the run when the person looked at it: numbers of another do not hold.",
+        description="The run's `generation` when the person looked at it; in another one the same "
+        "number may mean another image.",
     )
 
 
@@ -61,7 +62,9 @@ class Decision(ApiModel):
     at: str = Field(description="ISO 8601, UTC.")
     op: Op
     clusters: list[int] = Field(description="As they were numbered when it was made.")
-    now: list[int] = Field(description="The decided clusters that these are now, where it holds.")
+    now: list[int] = Field(
+        description="The decided clusters that these are now; none if it is reverted."
+    )
     images: int = Field(description="How many images it names.")
     value: str = Field(description="A name, a tag or a note; the id of what a revert undoes.")
     reverts: int | None = Field(description="The number of the decision that it undoes.")
@@ -70,7 +73,7 @@ class Decision(ApiModel):
 
 
 class Log(ApiModel):
-    """The log of decisions, and what it comes to."""
+    """The log of decisions, and what follows from it."""
 
     is_editable: bool = Field(description="Whether the server was started with --edit.")
     length: int = Field(description="The number of decisions: the `seen` of the next.")
@@ -87,7 +90,7 @@ class Log(ApiModel):
 
 
 class Conflict(Trouble):
-    """Why a decision was not recorded: others were made since the client looked."""
+    """A decision that was not recorded, because others were made since the client looked."""
 
     length: int
     newer: list[Decision] = Field(description="Those, the newest first.")

@@ -62,7 +62,7 @@ class Evaluation:
 
 
 def _find_obstacle(opened: OpenRun) -> EvaluationState | None:
-    """Why a run is not scored, if so."""
+    """The state that says why a run is not scored; None if it can be."""
     if opened.embeddings.rows > MAX_ROWS:
         command = opened.run.public_command("eval")
         reason = f"the run has more than {MAX_ROWS:,} images: run `{command}`"

@@ -13,7 +13,7 @@ from .set_models import Section
 from .single_flight import SingleFlight
 
 _CACHE_BYTES = 64 * 2**20
-"""Of the rows of sets; the last one is always kept."""
+"""Bytes of the rows of all sets in memory; the latest set is always kept."""
 
 _MAX_SETS = 32
 
@@ -26,7 +26,7 @@ class Groups:
     """(k,) int64: the cluster or node that each number of the partition stands for."""
     partition: Partition
     cards: list[Card]
-    """Of each number of the partition."""
+    """The card of each number of the partition."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class ImageSet:
 
 
 class ImageSets:
-    """The sets that were asked for last, by name. Safe to call from any thread."""
+    """The sets that were requested last, by name. Safe to call from any thread."""
 
     def __init__(self) -> None:
         self._sets: OrderedDict[str, ImageSet] = OrderedDict()
@@ -48,7 +48,7 @@ class ImageSets:
         self._lock = threading.Lock()
 
     def get(self, name: str, make: Callable[[], ImageSet]) -> ImageSet:
-        """A set, made unless it is in memory; once, where several ask for it at once."""
+        """A set, made unless it is in memory; made once if several threads ask for it."""
         return self._find(name) or self._flight.do(name, lambda: self._make(name, make))
 
     def _find(self, name: str) -> ImageSet | None:
@@ -62,14 +62,14 @@ class ImageSets:
         kept = self._find(name)  # another thread may have made it just before
         if kept is not None:
             return kept
-        made = make()
+        images = make()
         with self._lock:
-            self._sets[name] = made
+            self._sets[name] = images
             while len(self._sets) > 1 and (
                 len(self._sets) > _MAX_SETS or self._bytes() > _CACHE_BYTES
             ):
                 self._sets.popitem(last=False)
-        return made
+        return images
 
     def _bytes(self) -> int:
-        return sum(each.rows.nbytes for each in self._sets.values())
+        return sum(images.rows.nbytes for images in self._sets.values())

@@ -34,7 +34,9 @@ _HEADERS = (
 )
 
 IS_SCRIPT = "cpp_pipe.is_script"
-"""Of a request: whether it names the token itself, as no other site's page can, or needs none."""
+"""In a request's scope: whether it sends the token itself, as no other site's page can.
+
+True as well if the server has no token."""
 
 _OTHER_SITES = ("cross-site", "same-site")
 """Values of Sec-Fetch-Site; another port of this host is the same site, but another server."""
@@ -64,13 +66,13 @@ class Guard:
             await send(message)
 
         scope, parameters = _take_token(scope)
-        given = [value for name, value in parameters if name == "token"]
-        is_script = self._token is None or self._is_named(Headers(scope=scope), given)
+        tokens = [value for name, value in parameters if name == "token"]
+        is_script = self._token is None or self._is_named(Headers(scope=scope), tokens)
         scope = {**scope, IS_SCRIPT: is_script}
-        other = self._intercept(scope, Headers(scope=scope), given)
-        await (other or self._app)(scope, receive, send_guarded)
+        replacement = self._intercept(scope, Headers(scope=scope), tokens)
+        await (replacement or self._app)(scope, receive, send_guarded)
 
-    def _intercept(self, scope: Scope, headers: Headers, given: list[str]) -> ASGIApp | None:
+    def _intercept(self, scope: Scope, headers: Headers, tokens: list[str]) -> ASGIApp | None:
         """A response that replaces the application's, if the request needs one."""
         host, is_view = headers.get("host", ""), scope["path"] in VIEWS
         if not self._hosts.answer(host):
@@ -80,9 +82,9 @@ class Guard:
                 f"this server does not answer to the host name {host[:100]!r}: where it is its "
                 "own, start it with `cpp-pipe serve --allow-host NAME`",
             )
-        is_named = self._is_named(headers, given)
+        is_named = self._is_named(headers, tokens)
         is_known = self._token is None or self._is_in_cookie(headers, host)
-        if given and is_view and (is_named or is_known):
+        if tokens and is_view and (is_named or is_known):
             return self._without_token(scope, host)
         is_foreign = headers.get("sec-fetch-site") in _OTHER_SITES
         if is_named or (is_known and (is_view or not is_foreign)):
@@ -102,8 +104,8 @@ class Guard:
             extra,
         )
 
-    def _is_named(self, headers: Headers, given: list[str]) -> bool:
-        return self._is_in_header(headers) or any(map(self._is_token, given))
+    def _is_named(self, headers: Headers, tokens: list[str]) -> bool:
+        return self._is_in_header(headers) or any(map(self._is_token, tokens))
 
     def _is_token(self, given: str) -> bool:
         return self._is_equal(given.encode("utf-8", "replace"))
@@ -120,7 +122,7 @@ class Guard:
         return secrets.compare_digest(given.encode("utf-8", "replace"), self._digest())
 
     def _digest(self) -> bytes:
-        """What the cookie holds: it opens this server, and does not tell the token."""
+        """The value of the cookie: it opens this server, and does not reveal the token."""
         assert self._token is not None, "called only with a token set"
         return hashlib.sha256(b"cpp-pipe serve " + self._token).hexdigest().encode()
 
@@ -153,7 +155,7 @@ def _take_token(scope: Scope) -> tuple[Scope, list[tuple[str, str]]]:
 
 
 def _headers_for(message: Message) -> list[tuple[bytes, bytes]]:
-    """The headers that every answer gets; what does not say so itself is not stored."""
+    """The headers that every answer gets; no client stores an answer without `cache-control`."""
     headers = list(_HEADERS)
     if all(name.lower() != b"cache-control" for name, _ in message["headers"]):
         headers.append((b"cache-control", b"no-store"))
@@ -163,7 +165,7 @@ def _headers_for(message: Message) -> list[tuple[bytes, bytes]]:
 def _refusal(
     scope: Scope, code: int, detail: str, headers: dict[str, str] | None = None
 ) -> ASGIApp:
-    """Text for a person who opens a view, and JSON for a script, as of every other error."""
+    """A refusal: text for a person who opens a view, JSON for a script, like any other error."""
     if scope["path"] in VIEWS:
         return PlainTextResponse(f"{detail}\n", code, headers)
     return JSONResponse({"detail": detail}, code, headers)

@@ -26,7 +26,7 @@ class Hosts:
 
     names: frozenset[str] = frozenset(LOCAL)
     any_address: bool = False
-    """Whether every IP address is answered, too."""
+    """Whether requests to any IP address are answered, too."""
 
     @classmethod
     def of(cls, host: str, *, is_local: bool, allowed: Iterable[str] = ()) -> Self:
@@ -45,7 +45,7 @@ class Hosts:
 
 
 LOCAL_HOSTS = Hosts()
-"""Of a server that only this machine reaches."""
+"""The names of a server that only this machine reaches."""
 
 
 def host_name(header: str) -> str:

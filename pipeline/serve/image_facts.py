@@ -16,23 +16,23 @@ from .shortened_paths import split_place
 def list_items(
     opened: OpenRun, rows: np.ndarray, partition: Partition, numbers: np.ndarray | None = None
 ) -> list[Item]:
-    """What a grid shows of some rows.
+    """The items of a grid, one for each row.
 
-    `numbers` are those that the clusters of the partition stand for, where they are others.
+    `numbers` are the numbers to show for the clusters of the partition, if they differ.
     """
     fields = opened.rows.read(rows.tolist(), ("key", "shard", "width", "height"))
     clusters, confidences = partition.cluster[rows], partition.confidence[rows].tolist()
     if numbers is not None:
         clusters = numbers[clusters]
     return [
-        Item(row=row, cluster=cluster, confidence=round(confidence, 4), **known)
-        for row, cluster, confidence, known in zip(
+        Item(row=row, cluster=cluster, confidence=round(confidence, 4), **sample)
+        for row, cluster, confidence, sample in zip(
             rows.tolist(), clusters.tolist(), confidences, fields, strict=True
         )
     ]
 
 
-def list_found(
+def list_hits(
     opened: OpenRun, rows: np.ndarray, similarities: np.ndarray, *, decided: bool = False
 ) -> list[Found]:
     """The hits of a search, with their clusters in the first grouping, or as decided."""

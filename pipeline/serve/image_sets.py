@@ -19,7 +19,7 @@ _MAX_LABELS = 100
 
 
 def find_set(opened: OpenRun, query: SetQuery) -> ImageSet:
-    """The set of a query; MissingError for a grouping, level or cluster that is not there."""
+    """The set of a query; MissingError for a grouping, level or cluster that does not exist."""
     asked = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
     if asked.level is None and asked.grouping is None:
         asked.grouping = opened.clusters.groupings[0].name
@@ -32,7 +32,7 @@ def select(opened: OpenRun, query: SetQuery) -> ImageSet:
     groups = find_groups(opened, query)
     partition = groups.partition
     chosen = _choose_clusters(groups, query)
-    # Rows that are excluded stand behind the last cluster.
+    # Excluded rows have the number k, one past the last cluster.
     mask = np.append(chosen, False)[partition.cluster] & _filter_rows(opened, groups, query)
     if query.order == "clusters":
         return _in_sections(groups, chosen, mask, query.sort)

@@ -19,17 +19,17 @@ SIZES = (128, 256, 1280)
 """Pixels: of the shorter side for small images, of the longer side for the large one."""
 
 DRAWING = 2
-"""Raised when small images are drawn otherwise: browsers keep those of before."""
+"""The version of how small images are drawn; raise it with every change, as browsers cache."""
 
 MAX_BYTES = 64 * 2**20
-"""Of small images in memory: some 10,000 of them."""
+"""Bytes of small images in memory: some 10,000 images."""
 
 STRIP_SIDE = 48
-"""Pixels of an image in a strip: of 20 pixels on a screen of high resolution."""
+"""Pixels a side of an image in a strip: enough for 20 on a screen of high resolution."""
 
 _LARGE = 1280
 _MAX_ASPECT = 4
-"""Longer over shorter side of a small image that has its full size; a longer one has a smaller."""
+"""The longest ratio of sides at which a small image keeps its full size; others get smaller."""
 _GREY = (128, 128, 128)
 _QUALITY = 84
 _MAX_DECODERS = 2
@@ -79,8 +79,8 @@ class Images:
     def strip(self, rows: Sequence[int]) -> tuple[bytes, bool]:
         """Some images side by side in one JPEG, each a square of `STRIP_SIDE` pixels.
 
-        Also whether all could be read: one that cannot is grey. MissingError if none of them can,
-        or one does not exist.
+        Also whether all could be read: an unreadable image is grey. MissingError if none can be
+        read, or if a row does not exist.
         """
         from PIL import Image, ImageOps
 
@@ -114,7 +114,7 @@ class Images:
             if start.match(data):
                 return data, media_type
         with self._decoders:
-            decode_row(data, row)  # nothing but images leaves here
+            decode_row(data, row)  # raises unless it is an image: nothing else is sent
         return data, "application/octet-stream"
 
     def _require(self, row: int) -> None:

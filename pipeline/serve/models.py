@@ -68,7 +68,7 @@ class ApiModel(BaseModel):
 
 
 class Trouble(ApiModel):
-    """Why a request failed."""
+    """The reason why a request failed."""
 
     detail: str
 
@@ -357,7 +357,7 @@ class QueryVector(ApiModel):
 
 
 class ModelState(ApiModel):
-    """Whether the model for texts and images is in memory; the first query loads it."""
+    """The state of the model for texts and images; the first query loads it."""
 
     state: Literal["not loaded", "loading", "ready", "failed"]
     detail: str

@@ -1,4 +1,4 @@
-"""How alike clusters are: cosines between the second moments of their features."""
+"""The similarity of clusters: cosines between the second moments of their features."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def moment_products(samples: Sequence[np.ndarray]) -> np.ndarray:
 def update_products(
     before: np.ndarray, samples: Sequence[np.ndarray], changed: Sequence[int]
 ) -> np.ndarray:
-    """`moment_products` of some samples, of which all but those in `changed` were in `before`."""
+    """`moment_products` of samples; those of all that are not in `changed` are in `before`."""
     k = len(samples)
     products, kept = np.zeros((k, k)), min(k, len(before))
     products[:kept, :kept] = before[:kept, :kept]
@@ -33,29 +33,29 @@ def update_products(
     means = sums / np.maximum(np.outer(counts[places], counts), 1)
     products[places], products[:, places] = means, means.T
     for row, place in enumerate(changed):
-        # The pairs of a row with itself: the fourth power of its length.
+        # A row paired with itself adds the fourth power of its length.
         own = float(((samples[place].astype(np.float32) ** 2).sum(1) ** 2).sum())
         n = counts[place]
         products[place, place] = (sums[row, place] - own) / (n * (n - 1)) if n > 1 else own
     return products
 
 
-def _sums_of_squares(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+def _sums_of_squares(samples: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
     """(a, b) sums of (x_i·z_j)² over the pairs of rows of one sample and another."""
-    sums = np.zeros((len(some), len(others)))
+    sums = np.zeros((len(samples), len(others)))
     nonempty = np.flatnonzero([len(sample) for sample in others])
     if not len(nonempty):
         return sums
     z = np.concatenate([sample for sample in others if len(sample)]).astype(np.float32)
     ends = np.cumsum([len(sample) for sample in others if len(sample)])
     starts = np.concatenate([[0], ends[:-1]])
-    x = np.concatenate(some).astype(np.float32)
-    owner = np.repeat(np.arange(len(some)), [len(sample) for sample in some])
+    x = np.concatenate(samples).astype(np.float32)
+    owner = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
     for first in range(0, len(x), _BATCH_ROWS):
         squares = (x[first : first + _BATCH_ROWS] @ z.T) ** 2
         by_sample = np.add.reduceat(squares, starts, axis=1)
-        for row, each in zip(owner[first : first + _BATCH_ROWS], by_sample, strict=True):
-            sums[row, nonempty] += each
+        for row, row_sums in zip(owner[first : first + _BATCH_ROWS], by_sample, strict=True):
+            sums[row, nonempty] += row_sums
     return sums
 
 

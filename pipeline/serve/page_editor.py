@@ -14,7 +14,7 @@ from .open_run import OpenRun
 
 
 class PageEditor(Editor):
-    """An editor over an open run: it looks at what is applied and mapped already."""
+    """An editor over an open run, which reads the decisions and rows that are open already."""
 
     def __init__(self, opened: OpenRun, *, seen: int) -> None:
         # A copy, because an editor replaces the record of its run.
@@ -50,7 +50,7 @@ class PageEditor(Editor):
             return self._revert(value)
         if not isinstance(value, str):
             raise QueryError(f"value of {op} must be text, got {value}")
-        unused = [name for name, given in (("rows", rows), ("value", value)) if given]
+        unused = [name for name, argument in (("rows", rows), ("value", value)) if argument]
         unused = [name for name in unused if op in _WITHOUT[name]]
         if unused:
             raise QueryError(f"{op} takes no {unused[0]}")
@@ -58,18 +58,18 @@ class PageEditor(Editor):
 
     def _revert(self, value: str | int) -> Edit:
         self._check_seen()
-        held = [
+        numbers = [
             edit.number
             for edit in self.decisions()
             if value in (edit.id, edit.number, str(edit.number))
         ]
-        if not held:
+        if not numbers:
             raise QueryError(f"there is no decision {str(value)[:40]!r} to revert")
-        return self.undo(held[0])
+        return self.undo(numbers[0])
 
 
 _WITHOUT: Mapping[str, tuple[Op, ...]] = {
     "rows": ("name", "merge"),
     "value": ("merge", "split", "move", "exclude", "include"),
 }
-"""The operations that do not take something."""
+"""For each argument, the operations that do not take it."""

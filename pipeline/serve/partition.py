@@ -33,7 +33,7 @@ class Partition:
     def regrouped(self, cluster: np.ndarray, k: int) -> Self:
         """The same rows in other clusters; those of number k are in none.
 
-        A tenth of the time that sorting all rows by both takes.
+        Takes a tenth of the time of sorting all rows by both.
         """
         order = self._by_confidence
         small = cluster.astype(np.min_scalar_type(k))  # integers of 16 bits are sorted by radix

@@ -11,10 +11,10 @@ from starlette.requests import ClientDisconnect, Request
 from ...store import CppPipeError, QueryError
 
 SECONDS = 30.0
-"""For a whole body: 16 MiB in that time are 5 Mbit a second."""
+"""Seconds for a whole body: 16 MiB in that time are 5 Mbit a second."""
 
 MAX_TOGETHER_BYTES = 64 * 2**20
-"""Of all bodies that are received or used at the same time."""
+"""Bytes of all bodies together that are received or used at the same time."""
 
 
 class TooLarge(CppPipeError, ValueError):
@@ -26,7 +26,7 @@ class TooSlow(CppPipeError, TimeoutError):
 
 
 class Busy(CppPipeError, RuntimeError):
-    """Something that there is no room for now."""
+    """A request that there is no room for now."""
 
 
 class Bodies:

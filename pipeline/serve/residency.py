@@ -1,4 +1,4 @@
-"""How much of the mapped files stays in memory: limited, so that indexes may be larger."""
+"""Limits how much of the mapped files stays in memory, so that indexes may be larger."""
 
 import ctypes
 import mmap

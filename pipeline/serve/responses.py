@@ -33,7 +33,7 @@ FOREVER = "private, max-age=31536000, immutable"
 """The `cache-control` of what never changes at its address."""
 
 _CACHE_BYTES = 32 * 2**20
-"""Of answers in memory: a few thousand clusters in full."""
+"""Bytes of answers in memory: a few thousand clusters in full."""
 
 _MAX_SEEN = 1000
 """Messages that are not logged again."""
@@ -90,7 +90,7 @@ class CachedAnswer:
         self._body, self._media_type = body, media_type
         self._compressed = gzip.compress(body, 6, mtime=0) if is_compressed else None
         self.size = len(body) + len(self._compressed or b"")
-        """In bytes."""
+        """Bytes in memory."""
 
     def response(self, request: Request) -> Response:
         """The response, compressed if the request accepts that."""
@@ -102,7 +102,7 @@ class CachedAnswer:
 
 
 class CachedAnswers:
-    """Answers by name, the least used of which give way. Safe to call from any thread."""
+    """Answers by name; the least recently used are dropped. Safe to call from any thread."""
 
     def __init__(self, max_bytes: int = _CACHE_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -120,7 +120,7 @@ class CachedAnswers:
             return answer
 
     def get(self, name: str, make: Callable[[], CachedAnswer]) -> CachedAnswer:
-        """An answer, made unless it is in memory; once, where several ask for it at once."""
+        """An answer, made unless it is in memory; made once if several threads ask for it."""
         return self.find(name) or self._flight.do(name, lambda: self._make(name, make))
 
     def _make(self, name: str, make: Callable[[], CachedAnswer]) -> CachedAnswer:
@@ -137,7 +137,7 @@ class CachedAnswers:
 
 
 def json_response(body: bytes) -> Response:
-    """JSON; no client stores it, as of every answer that does not say so."""
+    """A response with JSON, which no client stores."""
     return Response(body, media_type="application/json")
 
 
@@ -148,7 +148,7 @@ def _error_response(code: int, detail: str, headers: dict[str, str] | None = Non
 def add_error_handlers(app: FastAPI, find_places: Callable[[], Places]) -> None:
     """Sends the message of an error that a user can act on; logs any other one as a bug.
 
-    The message is sent without the places of files, and logged with them.
+    The message is sent with shortened paths, and logged with whole ones.
     """
     messages_of_errors = _OnceLog()
 
@@ -173,7 +173,7 @@ def add_error_handlers(app: FastAPI, find_places: Callable[[], Places]) -> None:
         return _error_response(error.status_code, str(error.detail))
 
     async def handle_bug(request: Request, error: Exception) -> Response:
-        # As it was sent: a decoded path could hold line breaks, and fake lines of the log.
+        # The path as it was sent: decoded, it could hold line breaks, and fake lines of the log.
         log.error("%s %s failed", request.method, request.scope["raw_path"], exc_info=error)
         return _error_response(500, "the server failed: see its log")
 

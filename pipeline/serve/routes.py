@@ -34,9 +34,9 @@ from .set_models import SetQuery
 from .workers import Workers
 
 _FIRST_IMAGES, _FIRST_CLUSTERS = 120, 24
-"""Of the grid and of the list beside it: what a large screen shows at first, and some more."""
+"""Images of the grid and clusters of the list that a large screen shows at first, and more."""
 _FIRST_UNREADABLE = 10
-"""After so many the images are taken to be gone."""
+"""With more unreadable images than that, all are taken to be gone."""
 
 GroupingFlag = Annotated[
     str | None,
@@ -202,7 +202,7 @@ def prepare_answers(opened: OpenRun) -> None:
 
 
 def prepare_comparisons(opened: OpenRun) -> None:
-    """Compares clusters, for who looks at one: the first page needs none of it."""
+    """Compares clusters, for visitors who open one: the first page does not need it."""
     for grouping in _first_groupings(opened):
         opened.products(grouping)
 
@@ -213,16 +213,16 @@ def _first_groupings(opened: OpenRun) -> list[str]:
 
 
 def _draw_images(opened: OpenRun, grouping: str) -> None:
-    """Draws the small images that the page shows first; gives up where most cannot be read."""
-    first = find_set(opened, SetQuery(grouping=grouping))
+    """Draws the small images that the page shows first; stops if too many cannot be read."""
+    images = find_set(opened, SetQuery(grouping=grouping))
     cards = {card.id: card for card in opened.clusters.cards(grouping)}
     beside = [
         member.row
-        for section in first.sections[:_FIRST_CLUSTERS]
+        for section in images.sections[:_FIRST_CLUSTERS]
         for member in cards[section.cluster].typical
     ]
     unreadable = 0
-    for row in [*first.rows[:_FIRST_IMAGES].tolist(), *beside]:
+    for row in [*images.rows[:_FIRST_IMAGES].tolist(), *beside]:
         try:
             opened.images.get(row, SIZES[0])
         except MissingError:

@@ -23,7 +23,7 @@ from .workers import Workers
 from .write_access import require_write_access
 
 _PATIENCE_SECONDS = 0.5
-"""For which the log waits for a decision that is being made; then it is given without that."""
+"""Seconds that the log waits for a decision that is being made, before it is sent without it."""
 
 _MAX_BODY_BYTES = 16 * 2**20
 """A million row numbers of seven digits have 9 MB."""
@@ -57,7 +57,7 @@ def add_edit_routes(
     async def edits(
         offset: OffsetFlag = 0, limit: LimitFlag = 50, status: Status | None = None
     ) -> Response:
-        """The decisions of the run, or those of a status, the newest first, and their sum."""
+        """The run's decisions, all or those of a status, the newest first, and their totals."""
 
         def work() -> bytes:
             opened = current.follow(patience_seconds=_PATIENCE_SECONDS)
@@ -77,7 +77,7 @@ def add_edit_routes(
     async def decide(request: Request) -> Response:
         """Records a decision: it is on the disk when the answer comes.
 
-        409 where others have decided since the client looked: nothing is recorded then. Only the
+        409 if others have decided since the client looked: nothing is recorded then. Only the
         page of this server and scripts that send its token may decide.
         """
         require_write_access(request, is_editable=is_editable)

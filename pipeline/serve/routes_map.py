@@ -90,14 +90,14 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     )
     async def sprites() -> Response:
         """What the sheets of small images hold; the map is drawn from them."""
-        drawn = await workers.run(_need_sprites, current.opened)
+        sheets = await workers.run(_need_sprites, current.opened)
         answer = SpriteFacts(
-            rows=drawn.rows,
-            side=int(drawn.facts["side"]),
-            columns=int(drawn.facts["columns"]),
-            sheets=[part.rows for part in drawn.parts],
-            unreadable=sum(int(part.facts["unreadable"]) for part in drawn.parts),
-            version=drawn.version,
+            rows=sheets.rows,
+            side=int(sheets.facts["side"]),
+            columns=int(sheets.facts["columns"]),
+            sheets=[part.rows for part in sheets.parts],
+            unreadable=sum(int(part.facts["unreadable"]) for part in sheets.parts),
+            version=sheets.version,
         )
         return json_response(to_json(answer))
 
@@ -126,15 +126,15 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         ] = None,
     ) -> Response:
         """A sheet: a JPEG of squares, row by row from the upper left."""
-        drawn = await workers.run(_need_sprites, current.opened)
-        if sheet >= len(drawn.parts):
-            raise MissingError(f"sheet must be from 0 to {len(drawn.parts) - 1}, got {sheet}")
-        tag = f'"{drawn.version}-{sheet}"'
-        is_fixed = v == drawn.version
+        sheets = await workers.run(_need_sprites, current.opened)
+        if sheet >= len(sheets.parts):
+            raise MissingError(f"sheet must be from 0 to {len(sheets.parts) - 1}, got {sheet}")
+        tag = f'"{sheets.version}-{sheet}"'
+        is_fixed = v == sheets.version
         headers = {"etag": tag, "cache-control": FOREVER if is_fixed else "private, no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        data = await workers.run(_read_sheet, drawn, sheet, kind="images")
+        data = await workers.run(_read_sheet, sheets, sheet, kind="images")
         return Response(data, media_type="image/jpeg", headers=headers)
 
     async def numbers(

@@ -38,12 +38,12 @@ def add_page_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None
 
     @app.get("/static/{name:path}", include_in_schema=False)
     async def static(name: str, request: Request) -> Response:
-        asked, _, rest = name.partition("/")
-        is_fixed = asked == version
-        found = files.get(rest if is_fixed else name)
-        if found is None:
+        folder, _, rest = name.partition("/")
+        is_fixed = folder == version
+        file = files.get(rest if is_fixed else name)
+        if file is None:
             return Response(f"{name[:40]!r} does not exist\n", 404, media_type="text/plain")
-        return _file(request, *found, is_fixed=is_fixed)
+        return _file(request, *file, is_fixed=is_fixed)
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon(request: Request) -> Response:

@@ -13,7 +13,7 @@ from ..view.applied_edits import OPEN
 from ..view.query import Example, Question, space_for
 from .decided_clusters import DECIDED
 from .finder import MAX_UPLOAD_BYTES, encode_vector
-from .image_facts import describe_image, list_found, need_row
+from .image_facts import describe_image, list_hits, need_row
 from .images import DRAWING, MEDIA_TYPES
 from .models import (
     MAX_ROWS,
@@ -270,15 +270,15 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         return json_response(await workers.run(work))
 
 
-def require_versions(opened: OpenRun, wanted: Mapping[str, str | None]) -> None:
-    """QueryError where the open run holds another version of an artifact than is wanted."""
-    for slot, version in wanted.items():
+def require_versions(opened: OpenRun, versions: Mapping[str, str | None]) -> None:
+    """QueryError if the open run holds another version of an artifact."""
+    for slot, version in versions.items():
         if version is not None and opened.run.artifact(slot).version != version:
             raise QueryError(f"this server has opened other {slot}: ask again when it has reloaded")
 
 
 def _edits_for(opened: OpenRun, grouping: str | None) -> str | None:
-    """The decisions that hits of a grouping follow; QueryError for one that hits are not of."""
+    """The decisions to apply to hits of a grouping; QueryError for one that hits cannot have."""
     if grouping is None or opened.clusters.grouping(grouping) is opened.clusters.groupings[0]:
         return None
     if grouping != DECIDED:
@@ -299,7 +299,7 @@ def _find_hits(opened: OpenRun, question: Question, without: int | None = None) 
         similarities, rows = similarities[kept][: question.n - 1], rows[kept][: question.n - 1]
     return Hits(
         space=cast(Space, question.where),
-        hits=list_found(opened, rows, similarities, decided=is_decided),
+        hits=list_hits(opened, rows, similarities, decided=is_decided),
         seconds=round(seconds, 5),
         vector=encode_vector(query) if without is None else None,
     )

@@ -79,7 +79,7 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     async def compare(
         a: ClusterFlag, b: ClusterFlag, grouping: ClusterGroupingFlag = None
     ) -> Response:
-        """Two clusters: what is typical of each, and what each might give the other."""
+        """Two clusters: the typical images of each, and those that may belong to the other."""
         opened = current.opened
         name = opened.clusters.groupings[0].name if grouping is None else grouping
         return json_response(
@@ -115,5 +115,5 @@ def add_set_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
 
 def _columns(opened: OpenRun) -> Columns:
     with reading(opened.embeddings):
-        found = describe_columns(opened.run)
-    return Columns(columns=[Column(**to_json_value(asdict(column))) for column in found])
+        columns = describe_columns(opened.run)
+    return Columns(columns=[Column(**to_json_value(asdict(column))) for column in columns])

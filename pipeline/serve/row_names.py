@@ -1,4 +1,4 @@
-"""Names of many rows at once, and the rows that such names name."""
+"""SHARD:KEY of many rows at once, and the rows that have such names."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -34,23 +34,23 @@ def names_of_rows(fields: RowFields, rows: np.ndarray) -> list[str]:
 
 
 def rows_of_names(fields: RowFields, names: Collection[str]) -> dict[str, int]:
-    """The row of each SHARD:KEY, as far as there is one."""
+    """The row of each SHARD:KEY; names that no row has are left out."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not names:
         return {}
-    wanted = pa.array(list(names), pa.string())
+    value_set = pa.array(list(names), pa.string())
     rows: dict[str, int] = {}
     for start, table in fields.parts():
-        every = _names(table)
-        found = pc.indices_nonzero(pc.is_in(every, value_set=wanted))
-        numbers = (found.to_numpy() + start).tolist()
-        rows |= dict(zip(every.take(found).to_pylist(), numbers, strict=True))
+        names_of_table = _names(table)
+        matches = pc.indices_nonzero(pc.is_in(names_of_table, value_set=value_set))
+        numbers = (matches.to_numpy() + start).tolist()
+        rows |= dict(zip(names_of_table.take(matches).to_pylist(), numbers, strict=True))
     repeated = _repeated(fields)
     rows = {name: row for name, row in rows.items() if name not in repeated.ambiguous}
-    wanted_names = frozenset(names)
-    return rows | {name: row for row, name in repeated.names.items() if name in wanted_names}
+    unique_names = frozenset(names)
+    return rows | {name: row for row, name in repeated.names.items() if name in unique_names}
 
 
 def _repeated(fields: RowFields) -> Repeated:

@@ -15,28 +15,28 @@ from .. import signals
 from .delivery import busy
 
 HEADER_SECONDS = 15.0
-"""From the connection, or the first byte of a request, until the headers are complete."""
+"""Seconds from the connection, or a request's first byte, until the headers are complete."""
 
 WRITE_SECONDS = 30.0
-"""Until a client has read enough for the next piece to follow: a few kilobytes a second."""
+"""Seconds for a client to read enough for the next piece: a few kilobytes a second."""
 
 _BUFFER_BYTES = 2**15
-"""Of an answer in the buffer of a connection; the next piece waits until it is nearly empty."""
+"""Bytes in the buffer of a connection; the next piece waits until it is nearly empty."""
 
 _IDLE_SECONDS = 20
-"""How long a connection stays open between two requests."""
+"""Seconds that a connection stays open between two requests."""
 
 _GRACE_SECONDS = 2
-"""For the answers that are being sent when the server ends."""
+"""Seconds for the answers that are being sent when the server ends."""
 
 _ANSWERED = 0.75
-"""Share of the allowed connections that are answered; requests on others are told to come again."""
+"""Share of the allowed connections that are answered; requests on the others get a 503."""
 
 _MAX_FILES = 4096
 """Open files and connections, where the system allows that many."""
 
 _SPARE_FILES = 256
-"""Of these, files that are not connections: shards, indexes, tables."""
+"""Those among them that are not connections: shards, indexes, tables."""
 
 
 class TimedProtocol(H11Protocol):

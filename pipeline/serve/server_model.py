@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _STATE_SECONDS = 2.0
-"""For a server to say how it is: one that hangs is not waited for."""
+"""Seconds for a server to report its state: one that hangs is not waited for."""
 
 _VECTOR_SECONDS = 30.0
-"""For a vector: the first one loads the model."""
+"""Seconds for a server to send a vector: the first one loads the model."""
 
 _MAX_ANSWER_BYTES = 2**20
-"""Of an answer: 4 bytes for each number of a vector, as base64."""
+"""Bytes of the longest answer: 4 for each number of a vector, as base64."""
 
 
 class ServerModel:
-    """Asks a server for vectors, and no longer once it has failed."""
+    """Asks a server for vectors, and stops once it has failed."""
 
     def __init__(self, announcement: Announcement, versions: Mapping[str, str]) -> None:
         self._announcement = announcement
@@ -39,10 +39,10 @@ class ServerModel:
         self.is_working = True
         """Whether all questions so far were answered."""
         self.notes: list[str] = []
-        """What one must know of the texts that were embedded."""
+        """Remarks on the texts that were embedded, e.g. that the end of one does not count."""
 
     def embed(self, example: Example, space: str) -> "np.ndarray | None":
-        """The vector (1, d) of an image or a text in a space; None where there is no answer."""
+        """The vector (1, d) of an image or a text in a space; None if there is no answer."""
         if not self.is_working or example.kind not in ("image", "text"):
             return None
         body = example.value.encode() if example.kind == "text" else example.value
@@ -71,7 +71,7 @@ class ServerModel:
         answer = self._request("POST", f"/api/vector?{query}", body, _VECTOR_SECONDS)
         vector = np.frombuffer(base64.b64decode(answer["vector"], validate=True), "<f4")[None]
         if not vector.size or not np.isfinite(vector).all():
-            raise ValueError("its vector is not one")
+            raise ValueError("it is no vector of finite numbers")
         return vector, [str(note) for note in answer["notes"]]
 
     def _request(self, method: str, path: str, body: bytes, seconds: float) -> Any:
@@ -96,8 +96,8 @@ def find_server_model(run: "Run", space: str) -> ServerModel | None:
     announcement = find_announcement(run.store, run.record.name)
     if announcement is None:
         return None
-    used = ("embeddings", "heads") if space == "features" else ("embeddings",)
-    return ServerModel(announcement, {slot: run.artifact(slot).version for slot in used})
+    slots = ("embeddings", "heads") if space == "features" else ("embeddings",)
+    return ServerModel(announcement, {slot: run.artifact(slot).version for slot in slots})
 
 
 class _Connection(http.client.HTTPConnection):

@@ -13,10 +13,10 @@ _BACKLOG = 2048
 """Connections that wait to be accepted."""
 
 _SEND_BUFFER_BYTES = 2**17
-"""Of a connection: over a way of 100 ms there and back it sends 1.3 MB a second."""
+"""Bytes of a connection's buffer: with a round trip of 100 ms it sends 1.3 MB a second."""
 
 _TRIED_PORTS = 100
-"""After a port that is in use, until one is free."""
+"""Ports that are tried after one that is in use, until one is free."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -41,15 +41,15 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def address_of(listening: socket.socket, host: str) -> str:
+def address_of(listener: socket.socket, host: str) -> str:
     """The address to open in a browser."""
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}/"
+    return f"http://{shown}:{listener.getsockname()[1]}/"
 
 
-def is_local(listening: socket.socket) -> bool:
+def is_local(listener: socket.socket) -> bool:
     """Whether only this machine can reach a socket."""
-    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
@@ -72,20 +72,20 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...
 def _listen(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
     # With the protocol named asyncio sets TCP_NODELAY: else the body of an answer waits 40 ms for
     # the client's system to acknowledge the headers.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if sys.platform != "win32":  # where it would share the port with any other program
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it. The system would hold megabytes for a client that does not read,
-        # and not say for long whether one that reads slowly does.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        listening.bind(address)
+        if sys.platform != "win32":  # there it would share the port with other programs
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it. With the default, the system buffers megabytes for a client that
+        # does not read, so that it takes long to notice such a client.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        listener.bind(address)
         # From here on connections wait to be accepted and are not refused.
-        listening.listen(_BACKLOG)
+        listener.listen(_BACKLOG)
     except OSError:
-        listening.close()
+        listener.close()
         raise
-    return listening
+    return listener
 
 
 def _find_free(host: str, port: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Texts without the places of the server's files: who may see the images need not know where."""
+"""Shortens paths in texts: whoever may see the images need not know where files lie."""
 
 import re
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ _WINDOWS = re.compile(r"""(?<!\w)(?:[A-Za-z]:[\\/]|\\\\)(?:[^\s\\/'"`,;:()<>|]+[
 class Places:
     """Shortens paths in texts.
 
-    What lies in a known folder is left, relative to it, whatever characters the folder holds; of
-    any other absolute path the last component is left.
+    A path in a known folder becomes relative to it, whatever characters the folder's name has. Of
+    any other absolute path only the last component stays.
     """
 
     def __init__(self, folders: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""The products by which clusters are compared, measured again only where clusters changed."""
+"""The products by which clusters are compared, measured again only for clusters that changed."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -35,8 +35,8 @@ class Similarities:
     def get(self, name: str, state: int, sample: Callable[[], Sequence[np.ndarray]]) -> np.ndarray:
         """(k, k) products of a grouping in a state: the number of decisions behind it.
 
-        `sample` gives the sampled rows of each cluster. Of a state that follows another one, only
-        clusters with other rows are measured.
+        `sample` gives the sampled rows of each cluster. For a state that follows another one, only
+        clusters whose rows changed are measured.
         """
 
         def measure() -> np.ndarray:
@@ -57,7 +57,7 @@ class Similarities:
     def _follow(
         self, before: _Measured | None, state: int, rows: Sequence[np.ndarray]
     ) -> _Measured:
-        """What was measured before, with the clusters that have other rows now."""
+        """The measurements of before, with those of the clusters whose rows changed made again."""
         known = [] if before is None else before.rows
         changed = [
             place
@@ -67,9 +67,9 @@ class Similarities:
         samples = [*([] if before is None else before.samples[: len(rows)])]
         samples += [np.empty((0, 0), np.float32)] * (len(rows) - len(samples))
         if changed:
-            wanted = [rows[place] for place in changed]
-            ends = np.cumsum([len(own) for own in wanted])[:-1]
-            vectors = np.split(self._read(np.concatenate(wanted)), ends)
+            changed_rows = [rows[place] for place in changed]
+            ends = np.cumsum([len(own) for own in changed_rows])[:-1]
+            vectors = np.split(self._read(np.concatenate(changed_rows)), ends)
             for place, own in zip(changed, vectors, strict=True):
                 samples[place] = own
         products = np.zeros((0, 0)) if before is None else before.products

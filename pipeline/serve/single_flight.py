@@ -16,7 +16,7 @@ class SingleFlight(Generic[_Result]):
         self._lock = threading.Lock()
 
     def do(self, name: str, work: Callable[[], _Result]) -> _Result:
-        """What `work` returns, or raises; whoever asks for the same name meanwhile gets the same.
+        """Returns or raises what `work` does; calls with the same name meanwhile get the same.
 
         `work` must not ask for its own name.
         """

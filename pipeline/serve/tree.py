@@ -17,7 +17,7 @@ class Node:
 
     number: int
     left: int | None
-    """With `right`, the nodes that it splits into; None for a leaf."""
+    """The first of the two nodes that it splits into; None for a leaf."""
     right: int | None
     parent: int | None
     """The node that it is merged into; None for the root."""
@@ -26,7 +26,7 @@ class Node:
     coarsest: int
     """The level with the fewest clusters that holds it."""
     leaves: tuple[int, ...]
-    """Ascending."""
+    """The numbers of its leaves, ascending."""
 
 
 class Tree:
@@ -79,8 +79,8 @@ class Tree:
     def kept_level_of(self, node: Node) -> int:
         """The kept level that gives a node's confidences: one that holds it, or the next finer.
 
-        There the node is one cluster or several; with several, the confidence of a row is that of
-        its own piece.
+        At that level the node is one cluster or several. If several, the confidence of a row is
+        that in its own piece.
         """
         return min(level for level in self.kept_levels if level >= node.coarsest)
 

@@ -1,4 +1,4 @@
-"""Which requests may change anything: those of the page itself, and those of scripts.
+"""Lets only some requests change anything: those of the page itself, and those of scripts.
 
 A page on another site can make a browser send requests here, with the cookie of this server. Such a
 request says where it comes from in `Sec-Fetch-Site` and `Origin`, and it cannot have the content

@@ -9,7 +9,7 @@ import typer
 from ...store import MissingError, Store
 from ...store.slots import sorted_slots, split_slot
 from ..held import Held
-from ..view.slot_commands import name_slot, renewing
+from ..view.slot_commands import command_to_renew, name_slot
 from .app import subcommands
 from .options import Common, takes
 from .output import Column, command_line, print_json, print_next, print_table, print_text
@@ -98,7 +98,7 @@ def _advise(held: Held, slot: str, common: Common) -> str:
     """What to do about an artifact that is out of date."""
     artifact = held.find(slot)
     assert artifact is not None, "what is missing is not out of date"
-    return f"out of date: run `{command_line(common, *renewing(slot, artifact))}`"
+    return f"out of date: run `{command_line(common, *command_to_renew(slot, artifact))}`"
 
 
 def _run_status(held: Held, common: Common) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Clusters and images of a run as people decided: from its open log, or from sealed decisions."""
+"""Clusters and images of a run with decisions applied: those of its open log, or sealed ones."""
 
 import json
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from .columns import read_column
 from .opened_run import OpenedRun
 
 OPEN = "open"
-"""Names the decisions in the log, which are not sealed."""
+"""The name of the decisions in the log, which are not sealed."""
 
 SLOT = "edits/"
-"""Start of the slots of sealed decisions; their name follows."""
+"""The prefix of the slots of sealed decisions; their name follows."""
 
 KEPT = "assignments/"
-"""Start of the slots of earlier assignments that decisions refer to; their version follows."""
+"""The prefix of the slots of earlier assignments with decisions; their version follows."""
 
 
 def read_edits(run: OpenedRun) -> list[Edit]:
@@ -31,7 +31,7 @@ def read_edits(run: OpenedRun) -> list[Edit]:
 
 
 def current_assignments(run: OpenedRun) -> Artifact:
-    """The clusters that decisions are made on; MissingError where there are none."""
+    """The clusters that decisions are made on; MissingError if there are none."""
     assignments = run.current("assignments")
     if assignments is None:
         raise MissingError(
@@ -44,8 +44,8 @@ def current_assignments(run: OpenedRun) -> Artifact:
 def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
     """The decisions of the log applied to the current clusters, or sealed ones by their name.
 
-    MissingError where none are sealed under that name, or where the sealed ones are of other
-    images or clusters than the run has now.
+    MissingError if none are sealed under that name, or if the sealed ones are of other images or
+    clusters than the run has now.
     """
     if name != OPEN:
         return _read_sealed(run, name)
@@ -64,7 +64,7 @@ def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
 
 
 def _warn(run: OpenedRun, count: int) -> None:
-    """Reports how many decisions are not, or not wholly, applied."""
+    """Reports how many decisions are not applied, or only in part."""
     if count:
         run.report_once(
             f"{counted(count, 'decision')} {agreeing(count, 'needs', 'need')} a look: "
@@ -104,7 +104,7 @@ def _read_sealed(run: OpenedRun, name: str) -> Edited:
 
 
 def parse_tags(text: str, edits: Artifact) -> list[str]:
-    """The tags of an image in sealed decisions; StoreError where they are no list of texts."""
+    """The tags of an image in sealed decisions; StoreError if they are no list of texts."""
     try:
         tags = json.loads(text)
     except (ValueError, RecursionError):
@@ -118,7 +118,7 @@ def parse_tags(text: str, edits: Artifact) -> list[str]:
 
 
 def find_carried(store: Store, edits: Sequence[Edit], now: Artifact) -> dict[tuple[str, int], Heir]:
-    """For the clusters of earlier assignments those that took over at least half of their images.
+    """For each cluster of earlier assignments, the one that took over at least half of its images.
 
     Clusters of assignments that are gone from the store have none.
     """
@@ -128,30 +128,32 @@ def find_carried(store: Store, edits: Sequence[Edit], now: Artifact) -> dict[tup
         if before is None:
             continue
         old, new = _same_images(store, before, now)
-        taken = carry_over(old, new, int(before.facts["k"]))
-        carried |= {(version, number): heir for number, heir in taken.items()}
+        heirs = carry_over(old, new, int(before.facts["k"]))
+        carried |= {(version, number): heir for number, heir in heirs.items()}
     return carried
 
 
 def _same_images(store: Store, before: Artifact, now: Artifact) -> tuple[np.ndarray, np.ndarray]:
     """The clusters of the images that both have, in the same order."""
     old, new = (read_column(artifact, "cluster") for artifact in (before, now))
-    then, today = (_embeddings_of(store, artifact) for artifact in (before, now))
-    if then.content == today.content:
+    old_source, new_source = (_embeddings_of(store, artifact) for artifact in (before, now))
+    if old_source.content == new_source.content:
         return old, new
-    row_of = {name: row for row, name in enumerate(image_names(today))}
-    pairs = [(row, row_of[name]) for row, name in enumerate(image_names(then)) if name in row_of]
+    row_of = {name: row for row, name in enumerate(image_names(new_source))}
+    pairs = [
+        (row, row_of[name]) for row, name in enumerate(image_names(old_source)) if name in row_of
+    ]
     rows = np.array(pairs, np.int64).reshape(-1, 2)
     return old[rows[:, 0]], new[rows[:, 1]]
 
 
 def _embeddings_of(store: Store, artifact: Artifact) -> Artifact:
-    """The embeddings that an artifact was made from, through all that lies between."""
-    waiting = [artifact]
-    while waiting:
-        for used in waiting.pop().manifest.inputs.values():
+    """The embeddings that an artifact was made from, directly or through other artifacts."""
+    artifacts = [artifact]
+    while artifacts:
+        for used in artifacts.pop().manifest.inputs.values():
             source = store.open(KINDS[used.kind], used.version)
             if used.kind == "embeddings":
                 return source
-            waiting.append(source)
+            artifacts.append(source)
     raise MissingError(f"{artifact.folder} was made from no embeddings")

@@ -1,4 +1,4 @@
-"""How similar an image is found for words that mean nothing: what a search by words must exceed."""
+"""The similarity that random words reach by chance, which a search by words must exceed."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def chance_similarity(
     embed: "Callable[[Sequence[str]], np.ndarray]", searcher: "Searcher"
 ) -> float:
-    """The similarity of the best image that half of the random words reach.
+    """The similarity of the best image to random words: the median over the words.
 
     `embed` gives the embeddings (n, d) of n texts.
 

@@ -20,7 +20,7 @@ class ClusterRow:
     confidence: float
     """The mean of its rows."""
     caption: str | None
-    """Its best caption, where clusters are captioned."""
+    """Its best caption; None if clusters have none."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -35,7 +35,7 @@ def list_clusters(
 ) -> list[ClusterRow]:
     """Every cluster that has rows, by number; with decisions, the decided ones.
 
-    Only rows that are `allowed` count, bool (n,), or all of them.
+    Only rows that are `allowed`, bool (n,), count; None allows all.
     """
     k = int(assignments.facts["k"])
     if edited is not None:

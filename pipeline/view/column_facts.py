@@ -37,45 +37,45 @@ class ColumnFacts:
     """A column in brief."""
 
     name: str
-    """As a condition names it."""
+    """The name that conditions use."""
     rows: int
     """Rows with a value, of those that were read."""
     smallest: float | None = None
     largest: float | None = None
-    """Of a column of numbers."""
+    """The smallest and the largest number; None for texts."""
     values: list[tuple[str, int]] | None = None
-    """Of a column of texts: the most frequent ones, with their numbers of rows."""
+    """The most frequent texts with their numbers of rows; None for numbers."""
 
 
 def describe_columns(run: OpenedRun) -> list[ColumnFacts]:
-    """Scores, columns and JSON fields of the images of a run, those of one value left out."""
+    """Scores, columns and JSON fields of the images of a run, without those of a single value."""
     embeddings = run.artifact("embeddings")
     facts: list[ColumnFacts | None] = [
-        _of_numbers(name, read_score(run, name))
+        _describe_numbers(name, read_score(run, name))
         for name, slot in slots_of_scores(run).items()
         if run.current(slot) is not None
     ]
-    facts += [_of_numbers(name, read_column(embeddings, name)) for name in _NUMBERS]
-    facts += [_of_texts(name, _count_texts(embeddings, name)) for name in _TEXTS]
+    facts += [_describe_numbers(name, read_column(embeddings, name)) for name in _NUMBERS]
+    facts += [_describe_texts(name, _count_texts(embeddings, name)) for name in _TEXTS]
     facts += _describe_fields(embeddings, {*SAMPLE_COLUMNS, *MEASURED, *slots_of_scores(run)})
-    return [each for each in facts if each is not None]
+    return [column for column in facts if column is not None]
 
 
-def _of_numbers(name: str, values: np.ndarray) -> ColumnFacts | None:
-    there = np.asarray(values, np.float64)
-    there = there[np.isfinite(there)]
-    if not len(there) or there.min() == there.max():
+def _describe_numbers(name: str, values: np.ndarray) -> ColumnFacts | None:
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite) or finite.min() == finite.max():
         return None
-    smallest, largest = float(there.min()), float(there.max())
-    return ColumnFacts(name=name, rows=len(there), smallest=smallest, largest=largest)
+    smallest, largest = float(finite.min()), float(finite.max())
+    return ColumnFacts(name=name, rows=len(finite), smallest=smallest, largest=largest)
 
 
-def _of_texts(name: str, counts: Counter[str]) -> ColumnFacts | None:
-    """None for texts that are all alike, or all different as keys and captions are."""
+def _describe_texts(name: str, counts: Counter[str]) -> ColumnFacts | None:
+    """None for texts that are all the same, or all different, as keys and captions are."""
     frequent = counts.most_common(MAX_VALUES)
     if len(frequent) < 2 or frequent[0][1] < 2:
         return None
-    frequent.sort(key=lambda each: (-each[1], each[0]))
+    frequent.sort(key=lambda pair: (-pair[1], pair[0]))
     return ColumnFacts(name=name, rows=counts.total(), values=frequent)
 
 
@@ -87,7 +87,7 @@ def _count_texts(embeddings: Artifact, name: str) -> Counter[str]:
 
 
 def _describe_fields(embeddings: Artifact, taken: Set[str]) -> list[ColumnFacts | None]:
-    """The JSON fields that came with the images; names that are taken mean something else."""
+    """The JSON fields that came with the images; names in `taken` get a prefix."""
     numbers: dict[str, list[float]] = {}
     texts: dict[str, Counter[str]] = {}
     columns = (column.to_pylist() for column in _columns(embeddings, "extra"))
@@ -108,7 +108,9 @@ def _describe_fields(embeddings: Artifact, taken: Set[str]) -> list[ColumnFacts 
         values = numbers.get(name, [])
         is_number = len(values) == counts.total()
         facts.append(
-            _of_numbers(shown, np.array(values)) if is_number else _of_texts(shown, counts)
+            _describe_numbers(shown, np.array(values))
+            if is_number
+            else _describe_texts(shown, counts)
         )
     return facts
 

@@ -38,8 +38,8 @@ def take_rows(
     import numpy as np
     import pyarrow as pa
 
-    wanted = np.asarray(rows, np.int64)
-    unique, places = np.unique(wanted, return_inverse=True)
+    numbers = np.asarray(rows, np.int64)
+    unique, places = np.unique(numbers, return_inverse=True)
     if len(unique) and not 0 <= unique[0] <= unique[-1] < artifact.rows:
         raise RowError(f"rows {unique[0]} to {unique[-1]} of {artifact.rows}")
     names = list(columns)
@@ -55,7 +55,7 @@ def take_rows(
 def read_rows(
     artifact: Artifact, rows: "Sequence[int] | np.ndarray", columns: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The same as plain values, a dict a row."""
+    """Columns of rows as plain values: a dict for each row."""
     return take_rows(artifact, rows, columns).to_pylist()
 
 

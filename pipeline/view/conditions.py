@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FIELD = "extra:"
-"""Before the name of a JSON field."""
+"""The prefix of the names of JSON fields."""
 
 _FORM = re.compile(r"\s*([^<>=!]*[^<>=!\s])\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)
 _COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -49,11 +49,11 @@ class Condition:
     op: str
     value: str
     text: str
-    """What was typed."""
+    """The condition as the user typed it."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The condition that a text is; ConfigError where it is none."""
+        """The condition in a text; ConfigError if there is none."""
         match = _FORM.fullmatch(text) if isinstance(text, str) else None
         value = match[3].strip() if match else ""
         if match is None or not value or value[0] in "<>=":
@@ -76,22 +76,22 @@ class Condition:
         return finite_number(self.value)
 
     def meet_numbers(self, values: "np.ndarray") -> "np.ndarray":
-        """Whether each number meets it; none that is NaN does."""
+        """Whether each number meets it; NaN never does."""
         import numpy as np
 
-        wanted = self.number
-        if wanted is None:
+        bound = self.number
+        if bound is None:
             raise ConfigError(
                 f"--where {self.text!r}: {self.name} is a number, so compare it with one, got "
                 f"{reprlib.repr(self.value)}"
             )
-        if values.dtype == np.float32:  # as rounded as the values are
+        if values.dtype == np.float32:  # round it as the values are rounded
             with np.errstate(over="ignore"):
-                wanted = np.float32(wanted)
-        return _COMPARE[self.op](values, wanted) & ~np.isnan(values)
+                bound = np.float32(bound)
+        return _COMPARE[self.op](values, bound) & ~np.isnan(values)
 
     def require_equality(self, what: str) -> None:
-        """ConfigError where texts would be compared by their order."""
+        """ConfigError if texts would be compared by their order."""
         if self.op not in ("=", "!="):
             raise ConfigError(
                 f"--where {reprlib.repr(self.text)}: {self.name} is {what}, which only = and != "
@@ -102,9 +102,9 @@ class Condition:
         """Whether a JSON value meets it: as a number where both are numbers, else as text."""
         if value is None:
             return False
-        number, wanted = finite_number(value), self.number
-        if number is not None and wanted is not None:
-            return bool(_COMPARE[self.op](number, wanted))
+        number, bound = finite_number(value), self.number
+        if number is not None and bound is not None:
+            return bool(_COMPARE[self.op](number, bound))
         if self.op not in ("=", "!="):
             return False
         written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -126,11 +126,11 @@ def match_where(run: OpenedRun, where: Sequence[str]) -> "np.ndarray":
 
 
 def match_each(run: OpenedRun, where: Sequence[str]) -> "dict[str, np.ndarray]":
-    """The same for each condition, by its text."""
+    """Whether each row meets each condition, bool (n,), by the text of the condition."""
     conditions = [Condition.parse(text) for text in where]
     embeddings, slots = run.artifact("embeddings"), slots_of_scores(run)
     met: dict[str, Any] = {}
-    of_fields: list[Condition] = []
+    field_conditions: list[Condition] = []
     for condition in conditions:
         name = condition.name
         if name in _NUMBERS:
@@ -144,9 +144,11 @@ def match_each(run: OpenedRun, where: Sequence[str]) -> "dict[str, np.ndarray]":
             if condition.number is None:
                 condition.require_equality("compared with text")
             met[condition.text] = None  # in the order of the conditions
-            of_fields.append(condition)
-    if of_fields:
-        met |= _match_fields(embeddings, of_fields, [*MEASURED, *sorted(set(slots) - {*MEASURED})])
+            field_conditions.append(condition)
+    if field_conditions:
+        met |= _match_fields(
+            embeddings, field_conditions, [*MEASURED, *sorted(set(slots) - {*MEASURED})]
+        )
     return met
 
 
@@ -166,11 +168,11 @@ def _match_text(embeddings: Artifact, condition: Condition) -> "np.ndarray":
 def _match_fields(
     embeddings: Artifact, conditions: Sequence[Condition], scores: Sequence[str]
 ) -> "dict[str, np.ndarray]":
-    """For conditions on JSON fields, which are read once; ConfigError for one that no row has."""
+    """`match_each` for conditions on JSON fields; ConfigError for a field that no row has."""
     import numpy as np
 
     met = {condition.text: np.zeros(embeddings.rows, bool) for condition in conditions}
-    there: set[str] = set()
+    present: set[str] = set()
     names: dict[str, None] = {}
     row = 0
     for part in embeddings.parts:
@@ -180,11 +182,11 @@ def _match_fields(
                 names |= dict.fromkeys(fields)
             for condition in conditions:
                 if condition.field in fields:
-                    there.add(condition.field)
+                    present.add(condition.field)
                 met[condition.text][row] = condition.is_met(fields.get(condition.field))
             row += 1
     for condition in conditions:
-        if condition.field not in there and embeddings.rows:
+        if condition.field not in present and embeddings.rows:
             known = [*_COLUMNS, *scores, *list(names)[:_MOST_NAMES]]
             raise ConfigError(
                 f"--where {reprlib.repr(condition.text)}: there is no "

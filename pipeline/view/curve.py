@@ -10,13 +10,13 @@ __all__ = ["CurvePoint", "KCurve", "read_curve"]
 
 def read_curve(curve: Artifact) -> KCurve:
     """The curve that a `k_curve` holds."""
-    found = KCurve.of(curve.table(curve.only_part).to_pydict())
-    _require_marks(found.points, curve)
-    return found
+    k_curve = KCurve.of(curve.table(curve.only_part).to_pydict())
+    _require_marks(k_curve.points, curve)
+    return k_curve
 
 
 def _require_marks(points: tuple[CurvePoint, ...], curve: Artifact) -> None:
-    """StoreError where the points and the facts of a curve contradict each other."""
+    """StoreError if the points and the facts of a curve contradict each other."""
     facts, known = curve.facts, {point.k for point in points}
     shortest = [point.k for point in points if point.is_shortest]
     chosen = [point.k for point in points if point.is_chosen]

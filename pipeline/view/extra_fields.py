@@ -11,7 +11,7 @@ _SHOWN = 60
 
 
 def parse_extra(text: str) -> dict[str, Any]:
-    """The fields of an image by name; StoreError where they are no JSON object."""
+    """The fields of an image by name; StoreError if they are no JSON object."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):

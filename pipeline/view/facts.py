@@ -9,7 +9,7 @@ from ...store import Artifact, MissingError, StoreError
 from ...store.slots import sorted_slots
 from .opened_run import OpenedRun
 from .skipped import count_skipped
-from .slot_commands import renewing
+from .slot_commands import command_to_renew
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ _SHOWN = (
 
 @dataclass(frozen=True, kw_only=True)
 class SampleCounts:
-    """How many samples were seen: embedded or skipped."""
+    """Numbers of samples: all that were seen, the embedded ones, and the skipped ones."""
 
     seen: int
     embedded: int
     skipped: Mapping[str, int]
-    """By reason, the most frequent first."""
+    """Samples by reason, the most frequent reason first."""
     partial: Sequence[str]
     """Shards that were cut short."""
 
@@ -46,7 +46,7 @@ class Version:
     stage: str
     rows: int
     inputs: Sequence[str]
-    """Kind and version of each."""
+    """Kind and version of each input."""
     date: str
     seconds: float | None
     device: str
@@ -59,7 +59,7 @@ class Absence:
 
     what: str
     reason: str
-    """Begins a sentence, and does not end it."""
+    """The beginning of a sentence, without a full stop."""
     command: str
 
 
@@ -85,8 +85,8 @@ def name_model(embeddings: Artifact) -> str:
 
 def list_versions(run: OpenedRun) -> list[Version]:
     """The artifacts of a run in the order in which data flows."""
-    held = ((slot, find_readable(run, slot)) for slot in sorted_slots(run.record.versions))
-    return [_version(slot, artifact) for slot, artifact in held if artifact is not None]
+    artifacts = ((slot, find_readable(run, slot)) for slot in sorted_slots(run.record.versions))
+    return [_version(slot, artifact) for slot, artifact in artifacts if artifact is not None]
 
 
 def _version(slot: str, artifact: Artifact) -> Version:
@@ -105,9 +105,9 @@ def _version(slot: str, artifact: Artifact) -> Version:
 
 
 def find_readable(run: OpenedRun, slot: str, *, is_current: bool = False) -> Artifact | None:
-    """What a slot holds, or None, also where this version of cpp-pipe cannot read it.
+    """What a slot holds; None if nothing, or if this version of cpp-pipe cannot read it.
 
-    For what a report or a page can do without.
+    For artifacts that a report or a page can do without.
     """
     try:
         artifact = run.show(slot) if is_current else run.find(slot)
@@ -127,9 +127,11 @@ def find_absences(run: OpenedRun) -> dict[str, Absence]:
     for name, what, command, slots in _SHOWN:
         if all(find_readable(run, slot, is_current=True) for slot in slots):
             continue
-        held = find_readable(run, slots[-1])
+        artifact = find_readable(run, slots[-1])
         is_old = all(slot in run.record.versions for slot in slots)
         reason = f"{'Out of date' if is_old else 'Not made yet'}: {what}"
-        words = renewing(slots[-1], held) if is_old and held is not None else [command]
+        words = (
+            command_to_renew(slots[-1], artifact) if is_old and artifact is not None else [command]
+        )
         absences[name] = Absence(what=what, reason=reason, command=run.public_command(*words))
     return absences

@@ -19,7 +19,7 @@ def allowed_rows(
     min_confidence: float | None,
     edited: "Edited | None" = None,
 ) -> "np.ndarray":
-    """Whether each row may be found, bool (n,); with decisions, by their clusters.
+    """Whether a search may find each row, bool (n,); with `edited`, by the decided clusters.
 
     QueryError for a cluster that does not exist.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Row = Mapping[str, Any]
-"""Key, shard, offset and size of a row, its part, and the facts of that."""
+"""Key, shard, offset and size of a row, its part, and the facts of the part."""
 
 
 IMAGE_COLUMNS = ("key", "shard", "offset", "size")
@@ -30,7 +30,7 @@ def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> byte
 
     MissingError if the embeddings were imported without images, or the source is gone.
     """
-    embeddings.locate(row)  # or the reason why not
+    embeddings.locate(row)  # raises for a row that does not exist
     (columns,) = read_rows(embeddings, [row], IMAGE_COLUMNS)
     return read_image(embeddings, sources, row, columns)
 
@@ -38,7 +38,7 @@ def read_row(embeddings: Artifact, sources: Mapping[str, str], row: int) -> byte
 def read_image(
     embeddings: Artifact, sources: Mapping[str, str], row: int, columns: Mapping[str, Any]
 ) -> bytes:
-    """The same, for who knows the row's `IMAGE_COLUMNS` already."""
+    """`read_row` for callers that have the row's `IMAGE_COLUMNS` already."""
     part, _ = embeddings.locate(row)
     facts = embeddings.part_names[part].facts
     # Older parts, made when tars were the only sources, do not name theirs.
@@ -53,9 +53,9 @@ def read_image(
     except MissingError:
         raise
     except (OSError, ShardError, UndecodableImage) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise MissingError(
-            f"{columns['key']} cannot be read from {sources[part]} ({why}): put it back, or run "
+            f"{columns['key']} cannot be read from {sources[part]} ({reason}): put it back, or run "
             f"`cpp-pipe embed {flag}` with where it lies now; nothing is embedded twice"
         ) from error
 
@@ -72,7 +72,7 @@ def original_file(embeddings: Artifact, sources: Mapping[str, str], row: int) ->
             f"{columns['key']} of {columns['shard']} does not lie in a folder, so it cannot be "
             "linked: leave --link out, which copies"
         )
-    read_row(embeddings, sources, row)  # raises where it was changed
+    read_row(embeddings, sources, row)  # raises if it was changed
     return image_path(Path(sources[part]), columns["key"]).absolute()
 
 
@@ -104,7 +104,7 @@ _SOURCES: Mapping[str, tuple[str, Callable[[str, Row], bytes]]] = {
     "images": ("--images", _from_folder),
     "table": ("--table", _from_table),
 }
-"""For each kind of source its flag, and how to read an image of it."""
+"""The flag of each kind of source, and the function that reads an image from it."""
 
 
 def source_kind(part: PartRecord, embeddings: Artifact) -> str:

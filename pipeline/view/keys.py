@@ -24,32 +24,34 @@ class _KeyRow(NamedTuple):
 
 
 def find_rows(embeddings: Artifact, key: str, shard: str | None = None) -> list[int]:
-    """The rows of a key, in one shard or in all; empty where there are none."""
+    """The rows of a key, in one shard or in all; empty if there are none."""
     return [match.row for match in _find(embeddings, {key: shard})]
 
 
 def row_of_key(embeddings: Artifact, key: str, flag: str = "") -> int:
     """The row of KEY or SHARD:KEY; QueryError, which names the flag, if it is not in one shard."""
-    named = flag or f"the key {key!r}"
+    subject = flag or f"the key {key!r}"
     shard, _, rest = key.rpartition(":")
     matches = list(_find(embeddings, {key: None, **({rest: shard} if shard else {})}))
     if not matches:
         row = rows_of_images(embeddings, [key]).get(key) if shard else None
         if row is not None:
             return row
-        raise QueryError(f"{named} is in none of the {counted(embeddings.rows, 'row')} of the run")
+        raise QueryError(
+            f"{subject} is in none of the {counted(embeddings.rows, 'row')} of the run"
+        )
     if len(matches) > 1:
         renamed = repeated_names(embeddings).names
         shown = [renamed[match.row] for match in matches if match.row in renamed][:_SHOWN]
         if shown:
-            raise QueryError(f"{named} is in several parts: write one of {', '.join(shown)}")
+            raise QueryError(f"{subject} is in several parts: write one of {', '.join(shown)}")
         shards = ", ".join(match.shard for match in matches[:_SHOWN])
-        raise QueryError(f"{named} is in several shards ({shards}): write SHARD:{key}")
+        raise QueryError(f"{subject} is in several shards ({shards}): write SHARD:{key}")
     return matches[0].row
 
 
 def match_keys(embeddings: Artifact, names: Collection[str]) -> "tuple[np.ndarray, frozenset[str]]":
-    """Whether each row is named by KEY or SHARD:KEY, bool (n,), and the names that no row has."""
+    """Whether each row has a name (KEY or SHARD:KEY), bool (n,), and the names that no row has."""
     import numpy as np
 
     names, repeated = frozenset(names), repeated_names(embeddings)
@@ -77,24 +79,25 @@ def rows_of_keys(embeddings: Artifact, names: Collection[str]) -> "np.ndarray":
 
 
 def names_of_rows(embeddings: Artifact, rows: "Sequence[int] | np.ndarray") -> list[str]:
-    """SHARD:KEY of some rows, in the order given; PART:KEY where two parts hold that."""
-    found, renamed = read_rows(embeddings, rows, ("shard", "key")), repeated_names(embeddings).names
+    """SHARD:KEY of some rows, in the order given; PART:KEY if two parts hold that."""
+    columns = read_rows(embeddings, rows, ("shard", "key"))
+    renamed = repeated_names(embeddings).names
     return [
         renamed.get(int(row), f"{fields['shard']}:{fields['key']}")
-        for row, fields in zip(rows, found, strict=True)
+        for row, fields in zip(rows, columns, strict=True)
     ]
 
 
-def _find(embeddings: Artifact, wanted: Mapping[str, str | None]) -> Iterator[_KeyRow]:
-    """The rows of some keys, each in one shard, or in any where its shard is None."""
+def _find(embeddings: Artifact, shard_of: Mapping[str, str | None]) -> Iterator[_KeyRow]:
+    """The rows of the keys in `shard_of`, each in its shard; in any shard if that is None."""
     for part in embeddings.parts:
         start = embeddings.starts[part.name]
-        for match in _find_in_file(embeddings.path(part.name, "rows"), wanted):
+        for match in _find_in_file(embeddings.path(part.name, "rows"), shard_of):
             yield _KeyRow(start + match.row, match.shard)
 
 
-def _find_in_file(path: Path, wanted: Mapping[str, str | None]) -> Iterator[_KeyRow]:
-    """The same in a Parquet file, whose row groups are read only where they may hold a key."""
+def _find_in_file(path: Path, shard_of: Mapping[str, str | None]) -> Iterator[_KeyRow]:
+    """The same in a Parquet file; only row groups that may hold one of the keys are read."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -104,11 +107,11 @@ def _find_in_file(path: Path, wanted: Mapping[str, str | None]) -> Iterator[_Key
         for number in range(file.metadata.num_row_groups):
             group = file.metadata.row_group(number)
             keys = group.column(column).statistics
-            if not (keys and keys.has_min_max) or any(keys.min <= k <= keys.max for k in wanted):
+            if not (keys and keys.has_min_max) or any(keys.min <= k <= keys.max for k in shard_of):
                 table = file.read_row_group(number, columns=["key", "shard"])
-                is_wanted = pc.is_in(table.column("key"), value_set=pa.array(list(wanted)))
-                for row in pc.indices_nonzero(is_wanted).to_pylist():
+                has_key = pc.is_in(table.column("key"), value_set=pa.array(list(shard_of)))
+                for row in pc.indices_nonzero(has_key).to_pylist():
                     key, shard = (table.column(name)[row].as_py() for name in ("key", "shard"))
-                    if wanted[key] in (None, shard):
+                    if shard_of[key] in (None, shard):
                         yield _KeyRow(start + row, shard)
             start += group.num_rows

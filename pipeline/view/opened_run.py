@@ -19,7 +19,7 @@ from ..held import Held
 from ..making.sources import model_files
 from .images import open_row
 from .refiner import Refiner
-from .slot_commands import making, name_slot, renewing
+from .slot_commands import command_to_make, command_to_renew, name_slot
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +40,7 @@ class OpenedRun:
         self.store_name = str(store.root)
         """The store as commands name it."""
         self.report: Callable[[str], None] = log.warning
-        """Receives what a reader should know beside an answer, a sentence each."""
+        """Gets each sentence that a reader should know beside an answer."""
         self._reported: set[str] = set()
         self._encoder: Encoder | None = None
 
@@ -48,15 +48,15 @@ class OpenedRun:
     def open(
         cls, store: "Store | str | StorePath", name: str = "default", device: str = "auto"
     ) -> Self:
-        """Opens a run by its name; MissingError when the store has none of that name.
+        """Opens a run by its name; MissingError if the store has none of that name.
 
         `store` may be a path, or an address such as s3://bucket/path.
         """
         store = store if isinstance(store, Store) else Store(store)
         if not isinstance(name, str) or name not in store.runs.names():
-            there = ", ".join(store.runs.names()) or "none"
+            names = ", ".join(store.runs.names()) or "none"
             raise MissingError(
-                f"the store {store.root} has no run {reprlib.repr(name)}, its runs are: {there}; "
+                f"the store {store.root} has no run {reprlib.repr(name)}, its runs are: {names}; "
                 "`cpp-pipe embed` begins one"
             )
         return cls(store, store.runs.read(name), device)
@@ -66,24 +66,24 @@ class OpenedRun:
         return self.held.find(slot)
 
     def artifact(self, slot: str) -> Artifact:
-        """What the run refers to in a slot; MissingError where there is nothing yet."""
+        """What the run refers to in a slot; MissingError if there is nothing yet."""
         artifact = self._find_kept(slot)
         if artifact is None:
             raise MissingError(
                 f"run {self.record.name!r} of the store {self.store.root} has no {slot} yet: "
-                f"run `{self.command(*making(slot))}`"
+                f"run `{self.command(*command_to_make(slot))}`"
             )
         return artifact
 
     def current(self, slot: str) -> Artifact | None:
         """What a slot holds, if it was made from what the run's other slots hold now; else None.
 
-        MissingError where the run refers to something that the store has lost.
+        MissingError if the run refers to something that the store has lost.
         """
         return None if self._find_kept(slot) is None else self.held.current(slot)
 
     def _find_kept(self, slot: str) -> Artifact | None:
-        """What `find` finds; MissingError where the store has lost what the run refers to."""
+        """What `find` finds; MissingError if the store has lost what the run refers to."""
         artifact, version = self.find(slot), self.record.versions.get(slot)
         if artifact is None and version:
             folder = self.store.folder(kind_of(slot), version)
@@ -94,7 +94,7 @@ class OpenedRun:
         return artifact
 
     def require_current(self, slot: str) -> Artifact:
-        """What a slot holds; MissingError where it holds nothing or is out of date."""
+        """What a slot holds; MissingError if it holds nothing or is out of date."""
         artifact = self.artifact(slot)
         if self.held.state(slot) != "current":
             raise MissingError(self.explain_stale(slot))
@@ -109,7 +109,7 @@ class OpenedRun:
         if artifact is None or self.held.state(slot) == "current":
             return artifact
         for used in artifact.manifest.inputs:
-            self._find_kept(used)  # raises where it is not out of date, but the store has lost it
+            self._find_kept(used)  # raises if it is not out of date, but lost from the store
         self.report_once(self.explain_stale(slot))
         return None
 
@@ -121,7 +121,7 @@ class OpenedRun:
 
     def explain_stale(self, slot: str) -> str:
         """A sentence that says that a slot is out of date, and the command that makes it again."""
-        words = renewing(slot, self.artifact(slot))
+        words = command_to_renew(slot, self.artifact(slot))
         return f"{name_slot(slot)} out of date: run `{self.command(*words)}`"
 
     def command(self, *words: str) -> str:

@@ -30,8 +30,9 @@ _SHOWN = 40
 """Characters of a text in a message."""
 
 _UNLIKE_WEIGHT = 0.5
-"""Of the mean of the examples to avoid; the mean of those to be like has weight 1 (Rocchio, 1971).
-So what both have in common still counts."""
+"""The weight of the mean of the examples to avoid, if that of the others has weight 1.
+
+Below 1, what both have in common still counts (Rocchio, 1971)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ class Question:
 
     @property
     def needs_clusters(self) -> bool:
-        """Whether the clusters say which rows may be found."""
+        """Whether clusters decide which rows may be found."""
         return bool(self.clusters) or self.min_confidence is not None or self.edits is not None
 
     @property
@@ -128,11 +129,11 @@ def _number(value: Any, name: str) -> float:
     raise ConfigError(f"{name} must be a number, got {reprlib.repr(value)}")
 
 
-def space_for(wanted: str | None, *, has_text: bool) -> str:
+def space_for(space: str | None, *, has_text: bool) -> str:
     """The space that a query is compared in; QueryError for a text among features."""
-    if has_text and wanted == "features":
+    if has_text and space == "features":
         raise QueryError("a text has no features: search for it in `embeddings`")
-    return wanted or ("embeddings" if has_text else "features")
+    return space or ("embeddings" if has_text else "features")
 
 
 def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
@@ -140,7 +141,7 @@ def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
     if not isinstance(given, Mapping):
         got = reprlib.repr(given)
         raise QueryError(f"give examples by kind, such as {{'text': 'a dog'}}, got {got}")
-    made: list[Example] = []
+    parsed: list[Example] = []
     kinds: dict[str, ExampleKind] = {kind: kind for kind in get_args(ExampleKind)}
     for name, value in given.items():
         if name not in kinds:
@@ -152,8 +153,8 @@ def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
             values = _vectors(value)
         else:
             values = value if isinstance(value, list | tuple) else [value]
-        made += [Example(kind=kind, value=value) for value in values]
-    return tuple(made)
+        parsed += [Example(kind=kind, value=value) for value in values]
+    return tuple(parsed)
 
 
 def _vectors(value: Any) -> "list[np.ndarray]":
@@ -173,7 +174,7 @@ def _vectors(value: Any) -> "list[np.ndarray]":
 
 
 def unlike_example(text: str) -> Example:
-    """The example that a value of `--not` is: key:KEY, the name of an image, or else words."""
+    """The example that a value of `--not` names: key:KEY, the name of an image, or else words."""
     if text.startswith("key:"):
         return Example(kind="key", value=text.removeprefix("key:"), flag=f"--not {text!r}")
     if text.startswith("text:"):
@@ -233,7 +234,7 @@ def read_image(
         try:
             is_empty = 0 in query.size
             rgb = to_rgb(query.copy())
-        except (OSError, ValueError, SyntaxError) as error:  # it is read only now
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow reads its pixels only now
             raise QueryError(f"an image cannot be read: {first_line(error)}") from error
         if is_empty:
             raise QueryError(f"an image must have pixels, got the size {query.size}")
@@ -245,12 +246,12 @@ def read_image(
             "with read()"
         )
     data = query if isinstance(query, bytes) else read_bytes(query, flag)
-    named = name or ("bytes" if isinstance(query, bytes) else str(query))
+    shown_name = name or ("bytes" if isinstance(query, bytes) else str(query))
     try:
         return decode(data, at_least=at_least, upright=upright).rgb
     except UndecodableImage as error:
         raise QueryError(
-            f"{flag} {named} cannot be decoded ({error.reason}: {error.detail}): it must be a "
+            f"{flag} {shown_name} cannot be decoded ({error.reason}: {error.detail}): it must be a "
             "JPEG, PNG, WebP, GIF, BMP, TIFF or another image that Pillow reads"
         ) from error
 
@@ -265,13 +266,13 @@ def combine(like: "np.ndarray", unlike: "np.ndarray") -> "np.ndarray":
 
     if len(like) == 1 and not len(unlike):
         return np.asarray(like, np.float32)
-    wanted = _unit(like).mean(0)
+    direction = _unit(like).mean(0)
     if len(unlike):
-        wanted = wanted - _UNLIKE_WEIGHT * _unit(unlike).mean(0)
-    length = float(np.linalg.norm(wanted))
+        direction = direction - _UNLIKE_WEIGHT * _unit(unlike).mean(0)
+    length = float(np.linalg.norm(direction))
     if not length > 1e-3:
         raise QueryError("the examples cancel out: those to avoid are those to find")
-    return (wanted / length).astype(np.float32)[None]
+    return (direction / length).astype(np.float32)[None]
 
 
 def _unit(rows: "np.ndarray") -> "np.ndarray":

@@ -14,7 +14,7 @@ _SHOWN = 5
 
 
 def count_skipped(embeddings: Artifact) -> Counter[str]:
-    """How many samples were skipped, by reason."""
+    """The number of skipped samples by reason."""
     reasons: Counter[str] = Counter()
     for part in embeddings.parts:
         reasons.update(part.facts.get("skipped", {}))
@@ -32,12 +32,12 @@ def read_skipped(
     total = 0
     for part in embeddings.parts:
         counts = part.facts.get("skipped", {})
-        held = sum(counts.values()) if reason is None else counts.get(reason, 0)
-        if held and total + held > offset and (end is None or total < end):
+        count = sum(counts.values()) if reason is None else counts.get(reason, 0)
+        if count and total + count > offset and (end is None or total < end):
             rows = embeddings.table(part.name, "skipped").to_pylist()
-            wanted = [row for row in rows if reason is None or row["reason"] == reason]
-            yield from wanted[max(0, offset - total) : None if end is None else end - total]
-        total += held
+            matching = [row for row in rows if reason is None or row["reason"] == reason]
+            yield from matching[max(0, offset - total) : None if end is None else end - total]
+        total += count
 
 
 def explain_skipped(embeddings: Artifact) -> list[str]:

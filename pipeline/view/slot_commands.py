@@ -1,4 +1,4 @@
-"""What is out of date, in words, and the command that makes it again."""
+"""Words for what each slot holds, and the command that makes it, or makes it again."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +32,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "lists": ("the lists of {space} are", "index"),
     "index": ("the index of {space} is", "index"),
 }
-"""By slot, or by kind: the beginning of a sentence, and the command that makes it."""
+"""For each slot or kind, the beginning of a sentence and the command that makes it."""
 
 _FLAGS: Mapping[str, Mapping[str, Any]] = {
     "duplicates": {"threshold": ("--above", None)},
@@ -43,7 +43,7 @@ _FLAGS: Mapping[str, Mapping[str, Any]] = {
         "seed": ("--seed", 0),
     },
 }
-"""For what no settings of the run say: the flags that make the same again, and their defaults."""
+"""Flags that make the same again if the settings of the run do not, and their defaults."""
 
 
 def name_slot(slot: str) -> str:
@@ -52,16 +52,16 @@ def name_slot(slot: str) -> str:
     return (_NAMES.get(slot) or _NAMES[kind])[0].format(space=space)
 
 
-def making(slot: str) -> list[str]:
-    """The words of the command that makes what a slot holds; of `status` where none is known."""
+def command_to_make(slot: str) -> list[str]:
+    """The words of the command that makes what a slot holds; of `status` if none is known."""
     kind, space = split_slot(slot)
     _, command = _NAMES.get(slot) or _NAMES.get(kind) or ("", "status")
     return [word.format(space=space) for word in command.split()]
 
 
-def renewing(slot: str, artifact: Artifact) -> list[str]:
+def command_to_renew(slot: str, artifact: Artifact) -> list[str]:
     """The words of the command that makes what a slot holds again."""
-    words = making(slot)
+    words = command_to_make(slot)
     kind, _ = split_slot(slot)
     if kind == SCORES.name:
         return [*words, *_flags_of_scores(artifact)]

@@ -1,4 +1,4 @@
-"""Whether a source is still what was embedded.
+"""Checks that a source is still what was embedded.
 
 A run records where its images lie, and anybody may have written it. So nothing is read from a place
 that a run names unless it has the identity that is part of the part's name: the digest of a name, a
@@ -27,7 +27,7 @@ _FOLLOWED = ("gcs", "gs", "http", "https", "s3", "s3a")
 
 
 def shard_at(place: str) -> TarShard | RemoteShard:
-    """The tar shard at a place that a run names; ShardError where it cannot be read."""
+    """The tar shard at a place that a run names; ShardError if it cannot be read."""
     if is_remote(place):
         require_public_address(place)
         return RemoteShard.of(Address(place))
@@ -60,11 +60,11 @@ def require_inside(root: Path, key: str) -> None:
 
 
 def require_public_address(address: str) -> None:
-    """ShardError for an address that is not followed where a run names it.
+    """ShardError for an address that a run names and that must not be followed.
 
-    Followed are buckets and the web. Chained addresses, other protocols and hosts inside a private
-    network are not, because they would let the writer of a store send requests there; who wrote the
-    store alone allows them by setting `CPP_PIPE_FOLLOW_ALL=1`.
+    Buckets and the web are followed. Chained addresses, other protocols and hosts inside a private
+    network are not, because they would let the writer of a store send requests there. Those who
+    wrote the store themselves allow them with `CPP_PIPE_FOLLOW_ALL=1`.
     """
     if os.environ.get(_FOLLOW_ALL) == "1":
         return

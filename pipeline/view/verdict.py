@@ -7,19 +7,19 @@ from ..wording import agreeing, counted
 from .curve import KCurve, read_curve
 
 HARDLY = 0.02
-"""Where the shortest code saves less than this, it sees hardly any clusters."""
+"""If the shortest code saves a smaller share than this, it sees hardly any clusters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KVerdict:
-    """How many clusters there are, and how sure that is."""
+    """The number of clusters, and how sure it is."""
 
     k: int
     """The number that is chosen, which every drawing of the curve marks."""
     sentence: str
     """Which k, by which rule, what the other rule says, and how sure; without a full stop."""
     advice: str
-    """What to do about it, or nothing."""
+    """What to do about it; empty if nothing."""
 
 
 def read_verdict(curve: Artifact) -> KVerdict:
@@ -62,7 +62,7 @@ def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
 
 
 def _by_code(curve: KCurve, resamples: int, bic: int | None) -> list[str]:
-    """What the BIC says, where it was measured, and how sure the code is."""
+    """What the BIC says, if it was measured, and how sure the code is."""
     claims = [] if bic is None else [f"the BIC of k-means says {bic}"]
     if not resamples:
         return [*claims, "how sure was not measured"]
@@ -74,7 +74,7 @@ def _by_code(curve: KCurve, resamples: int, bic: int | None) -> list[str]:
 
 
 def _second_opinion(communities: int | None, k: int, low: int, high: int) -> list[str]:
-    """What the number of communities says, where it was counted."""
+    """What the number of communities says, if it was counted."""
     if communities is None:
         return []
     if communities == k:

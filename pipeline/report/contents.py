@@ -28,7 +28,7 @@ class Tally:
     surest: Sequence[str | None]
     """The key of the row with the highest confidence in each cluster."""
     are_empty_hidden: bool = False
-    """Whether clusters without rows are left out, as decisions emptied them."""
+    """Whether clusters without rows are left out, because decisions emptied them."""
 
     @property
     def rows(self) -> int:
@@ -57,12 +57,12 @@ class Sample:
     of_cluster: Mapping[int, np.ndarray]
     """Row numbers of some clusters, in random order; the largest cluster comes first."""
     heat_map_rows: Mapping[int, int]
-    """How many of each cluster's rows the heat map of cosines shows."""
+    """The number of rows of each cluster in the heat map of cosines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """How rows lie among the embeddings, or among the features."""
+    """The geometry of rows in one space: the embeddings, or the features."""
 
     size: int
     """Numbers in a row: d or p."""
@@ -95,7 +95,7 @@ class Mosaic:
     image: Jpeg
     surest: int
     doubtful: int
-    """How many images of each sort it shows."""
+    """The numbers of surest and of doubtful images that it shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +108,10 @@ class Neighbourhood:
     before: Jpeg
     after: Jpeg
     count: int
-    """How many nearest rows are shown for each space."""
+    """The number of nearest rows that are shown for each space."""
     same_before: int
     same_after: int
-    """How many of them are in the row's cluster."""
+    """The nearest rows that are in the row's cluster: before refining, and after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Decisions:
     """What people decided about clusters and images."""
 
     name: str
-    """Of sealed decisions, or `open`."""
+    """The name of sealed decisions, or `open`."""
     names: Mapping[int, str]
     """Given names of clusters."""
     tags: Mapping[str, int]
@@ -175,5 +175,5 @@ class Contents:
 
     @property
     def made_at(self) -> str:
-        """When the newest artifact was made: the same run gives the same report."""
+        """The date of the newest artifact, so that the same run gives the same report."""
         return max((version.date for version in self.versions), default="")

@@ -63,15 +63,15 @@ def sample_overall(rows: int, most: int, seed: int) -> np.ndarray:
 
 
 def sample_clusters(
-    parts: Iterable[np.ndarray], wanted: Sequence[int], most: int, seed: int
+    parts: Iterable[np.ndarray], chosen: Sequence[int], most: int, seed: int
 ) -> dict[int, np.ndarray]:
-    """Up to `most` rows of each wanted cluster, in random order.
+    """Up to `most` rows of each chosen cluster, in random order.
 
     `parts` hold the clusters of rows, in row order. The draw does not depend on how rows are cut
     into parts. Memory holds `most` rows of each cluster.
     """
     generator = np.random.default_rng(seed)
-    drawn = {cluster: (np.empty(0), np.empty(0, np.int64)) for cluster in wanted}
+    drawn = {cluster: (np.empty(0), np.empty(0, np.int64)) for cluster in chosen}
     start = 0
     for clusters in parts:
         lots = generator.random(len(clusters))
@@ -86,28 +86,28 @@ def sample_clusters(
 
 
 def surest_and_doubtful(
-    parts: Iterable[tuple[np.ndarray, ...]], wanted: Sequence[int], most: int, few: int
+    parts: Iterable[tuple[np.ndarray, ...]], chosen: Sequence[int], most: int, few: int
 ) -> dict[int, tuple[list[int], list[int]]]:
-    """The surest `most` and the most doubtful `few` rows of each wanted cluster, extremes first.
+    """The surest `most` and the most doubtful `few` rows of each chosen cluster, extremes first.
 
     `parts` hold clusters and confidences of rows, in row order. Of equals, the first row counts as
     surer. No row is in both lists.
     """
-    numbers = np.asarray(wanted)
-    ends = {cluster: (np.empty(0, np.float32), np.empty(0, np.int64)) for cluster in wanted}
+    numbers = np.asarray(chosen)
+    ends = {cluster: (np.empty(0, np.float32), np.empty(0, np.int64)) for cluster in chosen}
     start = 0
     for clusters, confidence in parts:
         order = np.lexsort((-confidence, clusters))
         ordered = clusters[order]
         first = np.searchsorted(ordered, numbers, "left")
         last = np.searchsorted(ordered, numbers, "right")
-        for cluster, low, high in zip(wanted, first.tolist(), last.tolist(), strict=True):
+        for cluster, low, high in zip(chosen, first.tolist(), last.tolist(), strict=True):
             inside = _both_ends(order[low:high], most, few)
-            held, rows = ends[cluster]
-            held = np.concatenate([held, confidence[inside]])
+            confidences, rows = ends[cluster]
+            confidences = np.concatenate([confidences, confidence[inside]])
             rows = np.concatenate([rows, inside + start])
-            keep = _both_ends(np.argsort(-held, kind="stable"), most, few)
-            ends[cluster] = held[keep], rows[keep]
+            keep = _both_ends(np.argsort(-confidences, kind="stable"), most, few)
+            ends[cluster] = confidences[keep], rows[keep]
         start += len(clusters)
     return {
         cluster: (rows[:most].tolist(), rows[most:][::-1].tolist())
@@ -126,9 +126,11 @@ def draw_sample(
     overall: np.ndarray, of_cluster: Mapping[int, np.ndarray], heat_map_rows: int
 ) -> Sample:
     """The rows of all figures; the heat map shows at most `heat_map_rows`."""
-    each = max(1, heat_map_rows // max(1, len(of_cluster)))
+    most_of_each = max(1, heat_map_rows // max(1, len(of_cluster)))
     return Sample(
         overall=overall,
         of_cluster=of_cluster,
-        heat_map_rows={cluster: min(each, len(rows)) for cluster, rows in of_cluster.items()},
+        heat_map_rows={
+            cluster: min(most_of_each, len(rows)) for cluster, rows in of_cluster.items()
+        },
     )

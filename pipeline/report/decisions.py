@@ -8,7 +8,7 @@ from .tables import number, table, table_head
 
 
 def decisions_section(contents: Contents) -> Html | None:
-    """How many images were excluded and moved, and how many have each tag."""
+    """Numbers of excluded and moved images, and a table of tags; None without decisions."""
     decided = contents.decisions
     if decided is None:
         return None

@@ -27,7 +27,7 @@ _HEAT_LEVELS = 64
 """Steps of |cosine|: no eye sees more, and fewer take fewer bytes."""
 
 FLOOR = 1e-3
-"""Where the axis of singular values ends."""
+"""The lower end of the axis of singular values."""
 
 
 def draw_sizes(sizes: np.ndarray, numbers: Sequence[int]) -> "Figure":

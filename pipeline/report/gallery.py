@@ -27,7 +27,7 @@ def read_mosaics(
 ) -> tuple[list[Mosaic], Absence | None]:
     """A mosaic of each of the largest clusters, and what cannot be read, if anything.
 
-    MissingError where there were images, and none can be read any more.
+    MissingError if there were images, and none can be read any more.
     """
     filled = [cluster for cluster in tally.largest_first if tally.sizes[cluster]]
     chosen = surest_and_doubtful(members.parts(), filled[:MOST_CLUSTERS], _SUREST, _DOUBTFUL)
@@ -78,8 +78,8 @@ def read_neighbourhoods(run: OpenedRun, members: Members, sample: Sample) -> lis
     shown = np.unique(np.concatenate([first, before.ravel(), after.ravel()]))
     columns = read_rows(run.artifact("assignments"), shown, ("key", "cluster"))
     by_row = {
-        row: {**found, "cluster": members.cluster_of(row, found["cluster"])}
-        for row, found in zip(shown.tolist(), columns, strict=True)
+        row: {**fields, "cluster": members.cluster_of(row, fields["cluster"])}
+        for row, fields in zip(shown.tolist(), columns, strict=True)
     }
     tiles, neighbourhoods = Tiles(run), []
     for row, *nearest in zip(first.tolist(), before.tolist(), after.tolist(), strict=True):

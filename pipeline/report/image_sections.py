@@ -9,7 +9,7 @@ from .markup import Html, breakable, tag
 from .sections import section
 
 MOST_BYTES = 12_000_000
-"""Of images in a report, in base64: the whole stays below the 20 MB that mail carries."""
+"""Bytes of all images, in base64: the report stays below the 20 MB that mail carries."""
 
 
 def images_section(contents: Contents) -> Html:
@@ -43,7 +43,7 @@ def neighbours_section(contents: Contents) -> Html | None:
 
 
 def _count_within(most: int, images: Sequence[Jpeg]) -> int:
-    """How many of the first images have at most so many bytes together, in base64."""
+    """The number of first images that together have at most `most` bytes, in base64."""
     total = 0
     for count, image in enumerate(images):
         total += -(-len(image.data) // 3) * 4
@@ -54,11 +54,11 @@ def _count_within(most: int, images: Sequence[Jpeg]) -> int:
 
 def _card(mosaic: Mosaic, contents: Contents) -> Html:
     cluster, tally = mosaic.cluster, contents.tally
-    known = contents.name_of(cluster)
-    name = known or f"Cluster {cluster}"
+    own_name = contents.name_of(cluster)
+    name = own_name or f"Cluster {cluster}"
     captions = [caption.words for caption in contents.captions.get(cluster, ())]
     others = " · ".join([words for words in captions if words != name][:3])
-    number = f"cluster {cluster} · " if known else ""
+    number = f"cluster {cluster} · " if own_name else ""
     size = int(tally.sizes[cluster])
     facts = f"{number}{counted(size, 'image')} · confidence {tally.confidence[cluster]:.2f}"
     alt = f"{name}: its {counted(mosaic.surest, 'surest image')}"

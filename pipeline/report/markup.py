@@ -24,15 +24,15 @@ def tag(name: str, /, *children: Child, **attributes: Child) -> Html:
 
     `class_` means class, and `aria_label` means aria-label.
     """
-    given = "".join(
+    written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
     if name in _VOID:
-        return Html(f"<{name}{given}>")
+        return Html(f"<{name}{written}>")
     end = "\n" if name in _LINES else ""
-    return Html(f"<{name}{given}>{join(*children)}</{name}>{end}")
+    return Html(f"<{name}{written}>{join(*children)}</{name}>{end}")
 
 
 def breakable(text: str) -> Html:

@@ -33,7 +33,7 @@ class Members:
 
     @property
     def kept(self) -> np.ndarray | None:
-        """Whether each row is shown; None where all are."""
+        """Whether each row is shown; None if all are."""
         return None if self.edited is None else ~self.edited.excluded
 
     def of(self, part: str, clusters: np.ndarray) -> np.ndarray:

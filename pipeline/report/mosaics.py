@@ -34,7 +34,7 @@ class Tiles:
         self._embeddings = run.artifact("embeddings")
         self._sources = run.record.sources
         self.trouble = ""
-        """Why the last unreadable image could not be read."""
+        """The reason why the last unreadable image could not be read."""
 
     def read(self, rows: Sequence[int], side: int) -> "list[Image.Image | None]":
         """Images of `side` pixels squared, in the order of the rows."""

@@ -15,8 +15,8 @@ def find_nearest(
     a bool for each row, which must include the m rows. Of equal similarities the
     lower number comes first. There are fewer columns if there are fewer rows.
     """
-    there = artifact.rows if kept is None else int(kept.sum())
-    searcher, most = Searcher(artifact), min(most, there - 1)
+    count = artifact.rows if kept is None else int(kept.sum())
+    searcher, most = Searcher(artifact), min(most, count - 1)
     _, nearest = searcher.nearest_to_each(searcher.rows.take(rows), most + 1, allowed=kept)
     # A row with many copies is not always among the nearest to itself.
     return np.stack([near[near != row][:most] for near, row in zip(nearest, rows, strict=True)])

@@ -54,7 +54,7 @@ _METADATA: Mapping[str, Mapping[str, None]] = {
     "pdf": dict.fromkeys(("Creator", "Producer", "CreationDate")),
     "png": {"Software": None},
 }
-"""By the suffixes of figures: nothing that differs from one day to the next."""
+"""Metadata that files of each suffix go without, so that they do not differ from day to day."""
 
 FORMATS = tuple(_METADATA)
 
@@ -90,7 +90,7 @@ class _Source:
         )
 
     def spaces(self) -> tuple[Space, Space]:
-        """How the sampled rows lie among the embeddings, and among the features."""
+        """The geometry of the sampled rows in the embeddings, and in the features."""
         run = self.run
         return (
             measure_space(run.artifact("embeddings"), EMBEDDING, self.sample),
@@ -101,7 +101,7 @@ class _Source:
 def draw_figure(run: OpenedRun, name: str, progress: Progress) -> "Figure":
     """A figure of a run, by its name; ConfigError for an unknown one.
 
-    MissingError where the run lacks what it shows, with the command that makes it.
+    MissingError if the run lacks what it shows, with the command that makes it.
     """
     return draw_figures(run, [name], progress)[name]()
 
@@ -118,7 +118,7 @@ def draw_figures(
 
 
 def require_figures(names: Sequence[str]) -> None:
-    """ConfigError where a name is not that of a figure."""
+    """ConfigError if a name is not that of a figure."""
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
         raise ConfigError(f"no figure is called {unknown[0]!r}: they are {', '.join(FIGURES)}")
@@ -135,7 +135,7 @@ def _print_style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context({**STYLE, **_STYLE}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # choose_families says it
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # choose_families warns of it
         yield
 
 
@@ -222,7 +222,7 @@ def _clusters(source: _Source, rows: np.ndarray) -> np.ndarray:
 def _read_tiles(
     run: OpenedRun, rows: Sequence[Sequence[int]], progress: Progress
 ) -> "list[list[Image.Image | None]]":
-    """Images of rows; MissingError where none can be read."""
+    """Images of rows; MissingError if none can be read."""
     progress.start("figures: images", sum(map(len, rows)), "images")
     tiles, lines = Tiles(run), []
     for images in tiles.read_many(rows, _TILE):

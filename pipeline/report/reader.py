@@ -34,13 +34,13 @@ SAMPLED_ROWS = 200_000
 
 SAMPLED_CLUSTERS = 10
 SAMPLED_OF_CLUSTER = 2_000
-"""Rows of each: more than any d in use, so that the sample cuts off no singular value."""
+"""Rows of each of them: more than any d in use, so that no singular value is cut off."""
 
 HEAT_MAP_ROWS = 400
 """Rows in the heat map of cosines: about a pixel each."""
 
 MOST_SCORED = 2_000_000
-"""Rows that are scored unasked: scoring holds every embedding in memory."""
+"""Rows that are scored without being asked to: scoring holds every embedding in memory."""
 
 _SEED = 0
 
@@ -70,10 +70,10 @@ def read_contents(
     tally = replace(tally, are_empty_hidden=edited is not None)
     sample = sample_rows(members, tally)
     absences = find_absences(run)
-    unscored = None if must_score else _why_unscored(run, label, members)
+    obstacle = None if must_score else _find_obstacle(run, label, members)
     evaluation = None
-    if unscored is not None:
-        absences["labels"] = unscored
+    if obstacle is not None:
+        absences["labels"] = obstacle
     else:
         evaluation = evaluate(embeddings, assignments, label, table, edited=edited)
     mosaics = []
@@ -116,8 +116,8 @@ def sample_rows(members: Members, tally: Tally) -> Sample:
     )
 
 
-def _why_unscored(run: OpenedRun, label: str, members: Members) -> Absence | None:
-    """Why rows are not scored: too many, or none has a label; None if they are."""
+def _find_obstacle(run: OpenedRun, label: str, members: Members) -> Absence | None:
+    """The reason not to score: too many rows, or none has a label; None if there is none."""
     embeddings = run.artifact("embeddings")
     if embeddings.rows > MOST_SCORED:
         reason = f"More than {MOST_SCORED:,} images are scored only on demand"

@@ -11,7 +11,7 @@ from .sections import captioned, section
 from .svg import draw_svg
 
 _TENTH = 0.1
-"""Of the largest singular value: directions above it count as used."""
+"""Share of the largest singular value; directions above it count as used."""
 
 
 class _Side(NamedTuple):

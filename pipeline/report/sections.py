@@ -30,7 +30,7 @@ def captioned(title: str, drawn: Html, caption: Child) -> Html:
 
 
 def explain(absence: Absence) -> Html:
-    """Why something is not shown, and what to do."""
+    """A sentence on why something is not shown, and what to do."""
     return join(f"{absence.reason}. Run ", tag("code", absence.command), ".")
 
 

@@ -1,4 +1,4 @@
-"""How sampled rows lie in a space, read out of the store block by block."""
+"""The geometry of sampled rows in a space, read from the store block by block."""
 
 from collections.abc import Iterator
 
@@ -13,16 +13,16 @@ _AT_ONCE = 8192
 """Rows of one matrix product: with few, adding up would take longer than multiplying."""
 
 
-def wanted_rows(
-    artifact: Artifact, role: str, wanted: np.ndarray
+def read_sample(
+    artifact: Artifact, role: str, sample: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Block by block, the numbers and float16 values of wanted rows, given in ascending order.
+    """Block by block, the numbers and float16 values of sampled rows, given in ascending order.
 
-    Reads no block without any, and holds one block at a time.
+    Skips blocks without any, and holds one block at a time.
     """
     width, blocks = blocks_of(artifact, role)
     for block in blocks:
-        rows = _between(wanted, block.start, block.start + block.rows)
+        rows = _between(sample, block.start, block.start + block.rows)
         if len(rows):
             values = np.empty((block.rows, width), np.float16)
             block.read(values)
@@ -30,10 +30,10 @@ def wanted_rows(
 
 
 def measure_space(artifact: Artifact, role: str, sample: Sample) -> Space:
-    """How the sampled rows lie in a space, in one pass over it."""
+    """The geometry of the sampled rows in a space, in one pass over it."""
     kept = np.sort(np.concatenate(list(sample.of_cluster.values())))
     kept_blocks, moment = [], _Moment()
-    for rows, values in wanted_rows(artifact, role, np.union1d(sample.overall, kept)):
+    for rows, values in read_sample(artifact, role, np.union1d(sample.overall, kept)):
         first, last = int(rows[0]), int(rows[-1]) + 1
         moment.add(values[np.searchsorted(rows, _between(sample.overall, first, last))])
         kept_blocks.append(values[np.searchsorted(rows, _between(kept, first, last))])

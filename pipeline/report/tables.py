@@ -90,7 +90,7 @@ def _names_head(contents: Contents) -> str:
 
 
 def _decided_cells(decided: Decisions, cluster: int) -> list[Html]:
-    """How many images of a cluster were excluded, and how many have each tag."""
+    """The number of excluded images of a cluster, and the number with each tag."""
     excluded = int(decided.excluded[cluster])
     tags = sorted(decided.tags_of.get(cluster, {}).items(), key=lambda item: (-item[1], item[0]))
     words = ", ".join(f"{name} {count:,}" for name, count in tags)

@@ -23,8 +23,8 @@ _NAMELESS = "unknown"
 
 
 _OF_THE_IMAGES: tuple["Op", ...] = ("tag", "untag", "exclude", "include")
-"""Operations on the images that a cluster has now: whatever takes the cluster over may hold others,
-about which nothing was decided."""
+"""Operations that are recorded for the images that a cluster has now, not for the cluster: another
+one that takes it over may hold other images, about which nothing was decided."""
 
 
 class Editor:
@@ -32,16 +32,16 @@ class Editor:
 
     Images are rows by their numbers, or keys (KEY or SHARD:KEY). Clusters are those of
     `edited().cluster`: the current ones, those that splits made, and not those that were merged
-    into others. QueryError for an image or a cluster that does not exist; ConflictError where
-    somebody else has decided something since: while the decision was made, or since the log had
-    `seen` decisions, where whoever decides looked at that many.
+    into others. QueryError for an image or a cluster that does not exist; ConflictError if
+    somebody else has decided something meanwhile: while the decision was made, or since the log had
+    `seen` decisions, if that is given.
     """
 
     def __init__(self, run: OpenedRun, by: str | None = None, *, seen: int | None = None) -> None:
         self._run = run
         self._seen = seen
         self.by = by or user_name()
-        """Whoever decides."""
+        """The name of whoever decides."""
 
     def decisions(self) -> list[Edit]:
         """All decisions, in order."""
@@ -122,22 +122,22 @@ class Editor:
     def undo(self, number: int | None = None) -> Edit:
         """Reverts a decision by its number: the last one that holds, if no number is given.
 
-        Reverting a revert brings the decision back. QueryError where there is nothing to revert.
+        Reverting a revert brings the decision back. QueryError if there is nothing to revert.
         """
         edits = self.decisions()
         holds = active(edits)
-        held = [
+        matching = [
             edit
             for edit, is_active in zip(edits, holds, strict=True)
             if is_active and (edit.number == number if number else edit.op != "revert")
         ]
-        if not held:
+        if not matching:
             which = f"decision {number} does not exist or" if number else "no decision"
             raise QueryError(
                 f"there is nothing to undo: {which} {'is reverted' if number else 'holds'}; "
                 "`cpp-pipe edit log` lists them"
             )
-        return self._add("revert", value=held[-1].id)
+        return self._add("revert", value=matching[-1].id)
 
     def _add(
         self,
@@ -176,7 +176,7 @@ class Editor:
         return edit
 
     def _check_seen(self) -> None:
-        """ConflictError where the log is not as long as whoever decides saw it."""
+        """ConflictError if the log is not as long as it was when whoever decides looked at it."""
         length = len(self.decisions())
         if self._seen not in (None, length):
             raise ConflictError(
@@ -200,7 +200,7 @@ class Editor:
             raise QueryError(f"cluster {empty[0]} has no images: it was merged into another")
 
     def _images(self, images: "Sequence[int | str] | np.ndarray") -> tuple[str, ...]:
-        """SHARD:KEY of each, once."""
+        """SHARD:KEY of each image, without repetitions."""
         embeddings = self._run.artifact("embeddings")
         keys = [image for image in images if isinstance(image, str)]
         rows = {int(image) for image in images if not isinstance(image, str)}

@@ -12,7 +12,7 @@ def seal(plan: Plan, name: str, *, replaces: bool = False) -> Artifact:
     """The decisions of the log, applied to the current clusters and kept under a name.
 
     ConfigError for a name that cannot be one, and for one that other decisions are sealed under,
-    unless this one `replaces` it. MissingError where nothing is decided, or clusters are not
+    unless this one `replaces` it. MissingError if nothing is decided, or if clusters are not
     current.
     """
     if name == OPEN or not is_plain_name(name) or not name.isprintable():

@@ -1,4 +1,4 @@
-"""Which images a decision is about: by keys, by a file of keys, or by what they look like."""
+"""The images that a decision is about, by their keys, by a file of keys, or by a text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ def select_images(
 ) -> np.ndarray:
     """The rows of the named images and of those whose embedding is like a text, ascending.
 
-    `above` is the least cosine with the text. QueryError for a key that is not there, and where a
-    text is like no image.
+    `above` is the least cosine with the text. QueryError for a key that does not exist, and if
+    a text is like no image.
     """
     embeddings = run.artifact("embeddings")
     names = [*keys, *(read_keys(file, "--keys") if file else ())]

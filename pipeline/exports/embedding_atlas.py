@@ -1,4 +1,4 @@
-"""A Parquet file for embedding-atlas: places on a map, neighbours, and thumbnails if wanted."""
+"""A Parquet file for embedding-atlas: places on a map, neighbours, and thumbnails on request."""
 
 import importlib
 import io
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Projection = Literal["pca", "umap"]
 
 NEIGHBOURS = 15
-"""Of each row: as many as embedding-atlas itself finds."""
+"""Neighbours of each row: as many as embedding-atlas itself finds."""
 _QUERIES = 1024
 """Rows that are compared with all others at once."""
 

@@ -23,7 +23,7 @@ def plain(words: str, longest: int = _LONGEST) -> str:
 
 
 def folded(name: str) -> str:
-    """What a system compares that tells neither case nor accents' encodings apart."""
+    """A name as a system compares it that ignores case and the encoding of accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -31,14 +31,14 @@ def unique_names(
     names: Mapping[int, str], same: Callable[[str], str] = lambda name: name
 ) -> dict[int, str]:
     """Names of clusters; where two are the same, the number of the cluster is added to each."""
-    named = dict(names)
+    unique = dict(names)
     while True:
-        counts = Counter(same(name) for name in named.values())
-        if len(counts) == len(named):
-            return named
-        named = {
+        counts = Counter(same(name) for name in unique.values())
+        if len(counts) == len(unique):
+            return unique
+        unique = {
             number: f"{name} {number}" if counts[same(name)] > 1 else name
-            for number, name in named.items()
+            for number, name in unique.items()
         }
 
 
@@ -49,7 +49,7 @@ def without_suffix(key: str) -> str:
 
 
 class FileNames:
-    """Gives images names by their keys; a number is added to one that a folder has already."""
+    """Names images by their keys; adds a number to a name that a folder has already."""
 
     def __init__(self) -> None:
         self._taken: defaultdict[str, set[str]] = defaultdict(set)

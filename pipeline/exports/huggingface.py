@@ -34,11 +34,11 @@ def export_huggingface(images: LabelledImages, out: Path, rows_per_file: int) ->
     schema = _schema(list(images.classes.values()))
     with whole_folder(out) as folder:
         (folder / "data").mkdir()
-        reading = iter(images)
+        remaining = iter(images)
         files = 0
-        while first := list(islice(reading, 1)):
+        while first := list(islice(remaining, 1)):
             path = folder / "data" / f"{files:05d}.parquet"
-            _write_file(path, schema, first, islice(reading, rows_per_file - 1), names)
+            _write_file(path, schema, first, islice(remaining, rows_per_file - 1), names)
             files += 1
         (folder / "README.md").write_text(_card(images), encoding="utf-8", newline="\n")
     return files

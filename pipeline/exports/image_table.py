@@ -35,13 +35,13 @@ class ImageTable:
     captions: Artifact | None
     duplicates: Artifact | None
     edited: Edited | None = None
-    """Decisions, which add columns; excluded images are left out by none of them."""
+    """Decisions, which add columns; excluded images stay in the table."""
     scores: Mapping[str, Artifact] = field(default_factory=dict)
     """The artifact that holds each score, by the score's name."""
     allowed: np.ndarray | None = None
     """Whether each row is in the table, bool (n,); None takes all."""
     report: Callable[[int], None] = lambda rows: None
-    """Gets the number of rows that were written, part by part."""
+    """Called with the number of rows that were written, part by part."""
 
     @classmethod
     def of(
@@ -52,10 +52,10 @@ class ImageTable:
         *,
         where: Sequence[str] = (),
     ) -> Self:
-        """MissingError if nothing is embedded; the rest may be missing, or is reported if stale.
+        """The table of a run; artifacts that are out of date are reported and left out.
 
         `edits` names decisions: sealed ones, or `open`. `where` holds conditions that rows must
-        meet; ConfigError if none does.
+        meet. MissingError if nothing is embedded; ConfigError if no row meets the conditions.
         """
         allowed = match_where(run, where) if where else None
         if allowed is not None and not allowed.any():
@@ -135,7 +135,7 @@ class ImageTable:
         }
 
     def _kept_rows(self) -> dict[int, int] | None:
-        """For each row that could be dropped, the row that is kept instead."""
+        """The row that is kept instead of each row that could be dropped."""
         if self.duplicates is None:
             return None
         rows = self.duplicates.table(
@@ -149,8 +149,8 @@ def _current_scores(run: OpenedRun) -> dict[str, Artifact]:
     """The artifact of each score of a run; those out of date are reported and left out."""
     slots = slots_of_scores(run)
     shown = {slot: run.show(slot) for slot in dict.fromkeys(slots.values())}
-    held = {name: shown[slot] for name, slot in slots.items()}
-    return {name: artifact for name, artifact in held.items() if artifact is not None}
+    artifacts = {name: shown[slot] for name, slot in slots.items()}
+    return {name: artifact for name, artifact in artifacts.items() if artifact is not None}
 
 
 def as_lists(block: np.ndarray) -> "pa.Array":

@@ -1,4 +1,4 @@
-"""A folder a class, as torchvision, Keras and datasets read them; divided in two if wanted."""
+"""A folder a class, as torchvision, Keras and datasets read them; divided in two on request."""
 
 import hashlib
 import json
@@ -65,7 +65,7 @@ def _class_folders(images: LabelledImages) -> dict[int, str]:
 
 
 def _divide(images: LabelledImages, share: float) -> np.ndarray:
-    """Whether each row is one of the first part, bool (n,): about this share of them."""
+    """Whether each row is for `train`, bool (n,): about this share of the rows is."""
     keys = take_rows(images.table.embeddings, images.kept, ["key"]).column(0).to_pylist()
     place = np.array([_place(key) for key in keys])
     is_first = place < share

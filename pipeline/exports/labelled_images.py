@@ -27,7 +27,7 @@ class LabelledImage:
     label: int
     """The place of its cluster among the classes."""
     name: str
-    """Of its class."""
+    """The name of its class."""
     confidence: float
     tags: list[str]
     caption: str | None
@@ -36,7 +36,7 @@ class LabelledImage:
     width: int
     height: int
     encoded: bytes
-    """As it was embedded."""
+    """The bytes that were embedded."""
     suffix: str
 
 
@@ -46,9 +46,9 @@ class LabelledImages:
 
     table: ImageTable
     places: Mapping[str, str]
-    """Where the source of each part lies."""
+    """The place of the source of each part."""
     clusters: np.ndarray
-    """Of all rows."""
+    """The cluster of each row."""
     kept: np.ndarray
     """Rows that are not excluded."""
     classes: Mapping[int, str]
@@ -58,7 +58,7 @@ class LabelledImages:
 
     @classmethod
     def of(cls, table: ImageTable, places: Mapping[str, str]) -> "LabelledImages":
-        """Of a table with clusters. ConfigError if no image is left."""
+        """The images of a table with clusters; ConfigError if no image is left."""
         assert table.assignments is not None
         edited = table.edited
         clusters = read_column(table.assignments, "cluster") if edited is None else edited.cluster
@@ -80,12 +80,12 @@ class LabelledImages:
 
     @property
     def excluded(self) -> int:
-        """How many images were left out by a decision."""
+        """The number of images that decisions leave out."""
         return len(self.table) - len(self.kept)
 
     @property
     def written(self) -> int:
-        """How many images were read, once all that can be were."""
+        """The number of images that were read, once all were tried."""
         return len(self.kept) - len(self.unreadable)
 
     def __iter__(self) -> Iterator[LabelledImage]:

@@ -34,7 +34,7 @@ class Cluster:
     confidence: float
     """The mean of its images."""
     caption: str | None
-    """Its best caption, where clusters are captioned."""
+    """Its best caption; None if clusters have none."""
     captions: Sequence[Caption] = ()
     """All of its captions, best first."""
     run: OpenedRun = field(repr=False, compare=False)
@@ -56,7 +56,7 @@ class Cluster:
         return names_of_rows(self.run.artifact("embeddings"), self.rows[:n])
 
     def images(self, n: int = 12) -> "list[Image.Image]":
-        """Its n surest images; RowError or MissingError where one cannot be read."""
+        """Its n surest images; RowError or MissingError if one cannot be read."""
         return [self.run.image(row) for row in self.rows[:n].tolist()]
 
     def _repr_html_(self) -> str:
@@ -120,24 +120,24 @@ class Clusters(Sequence[Cluster]):
 
 
 def read_clusters(run: OpenedRun) -> Clusters:
-    """The clusters of a run, the largest first; MissingError where there are none yet."""
+    """The clusters of a run, the largest first; MissingError if there are none yet."""
     assignments = run.require_current("assignments")
-    held = run.show("captions")
-    captions: Mapping[int, Sequence[Caption]] = {} if held is None else read_captions(held)
-    run = _as_it_is(run)
-    rows = sorted(list_clusters(assignments, held), key=lambda row: (-row.size, row.cluster))
+    artifact = run.show("captions")
+    captions: Mapping[int, Sequence[Caption]] = {} if artifact is None else read_captions(artifact)
+    run = _snapshot(run)
+    rows = sorted(list_clusters(assignments, artifact), key=lambda row: (-row.size, row.cluster))
     return Clusters([_cluster(run, row, captions) for row in rows])
 
 
-def _as_it_is(run: OpenedRun) -> OpenedRun:
+def _snapshot(run: OpenedRun) -> OpenedRun:
     """The run with the artifacts that it holds now, which its later steps do not replace."""
-    kept = OpenedRun(run.store, run.record, run.device)
-    kept.held, kept.store_name, kept.report = run.held, run.store_name, run.report
-    return kept
+    snapshot = OpenedRun(run.store, run.record, run.device)
+    snapshot.held, snapshot.store_name, snapshot.report = run.held, run.store_name, run.report
+    return snapshot
 
 
 def read_cluster(run: OpenedRun, number: int) -> Cluster:
-    """A cluster by its number; QueryError where no image is in it."""
+    """A cluster by its number; QueryError if no image is in it."""
     clusters = read_clusters(run)
     for cluster in clusters:
         if cluster.number == number:

@@ -44,7 +44,7 @@ class Drawn:
 
 
 class Curve:
-    """How long the code is for each number of clusters, and which number that speaks for."""
+    """The coding length for each number of clusters, and the number that it favours."""
 
     def __init__(self, curve: KCurve, verdict: KVerdict, used: int) -> None:
         self.verdict = verdict

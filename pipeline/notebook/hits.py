@@ -1,4 +1,4 @@
-"""What a search found: a list, which Jupyter shows as images."""
+"""The hits of a search: a list, which Jupyter shows as images."""
 
 import base64
 import io

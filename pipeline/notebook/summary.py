@@ -35,7 +35,7 @@ def _age(run: OpenedRun, slot: str) -> str:
 
 
 def summary_html(run: OpenedRun) -> str:
-    """The same as a table."""
+    """`summarise` as an HTML table."""
     rows: list[Html] = [
         tag("tr", tag("th", name, scope="row", style="text-align:left"), _cell(value))
         for name, value in summarise(run)
@@ -48,7 +48,7 @@ def _cell(value: Child) -> Html:
 
 
 def summary_text(run: OpenedRun) -> str:
-    """The same in one line, for a prompt."""
+    """The run in one line, for a prompt."""
     embeddings = find_readable(run, "embeddings")
     rows = 0 if embeddings is None else embeddings.rows
     return f"<run {run.record.name} of {counted(rows, 'image')} in {run.store_name}>"

@@ -53,7 +53,7 @@ def export_fiftyone(images: ImageTable, out: Path, places: Mapping[str, str]) ->
             file.write('{"samples": [')
             for table in images.tables(vectors=(EMBEDDING,)):
                 if not len(table):
-                    continue  # a part of which every sample was skipped
+                    continue  # every sample of the part was skipped
                 rows = table.drop_columns([EMBEDDING]).to_pylist()
                 vectors = table.column(EMBEDDING).combine_chunks()
                 flat = vectors.flatten().to_numpy(zero_copy_only=False)

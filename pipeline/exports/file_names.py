@@ -30,7 +30,7 @@ def folded(name: str) -> str:
 def unique_names(
     names: Mapping[int, str], same: Callable[[str], str] = lambda name: name
 ) -> dict[int, str]:
-    """Names of clusters; where two are the same, the number of the cluster is added to each."""
+    """Names of clusters; if two are the same, each gets the number of its cluster."""
     unique = dict(names)
     while True:
         counts = Counter(same(name) for name in unique.values())

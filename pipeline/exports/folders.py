@@ -19,8 +19,9 @@ def export_folders(
 ) -> dict[str, int]:
     """Writes `NUMBER name/ROW-key.jpg`; the number of images in each folder.
 
-    Images are copied byte for byte, and with `link` become symbolic links where they lie in a
-    folder, unchanged. Excluded images are left out. `places` says where each part's source lies.
+    Images are copied byte for byte; with `link` they become symbolic links, which needs images
+    that lie in a folder, unchanged. Excluded images are left out. `places` says where each part's
+    source lies.
     """
     captions = {} if images.captions is None else dict(first_captions(images.captions))
     names = captions if images.edited is None else {**captions, **images.edited.names}

@@ -100,8 +100,8 @@ def _schema(classes: list[str]) -> "pa.Schema":
         "key": pa.string(),
         "shard": pa.string(),
     }
-    known = json.dumps({"info": {"features": features}}, ensure_ascii=False)
-    return pa.schema(list(fields.items()), metadata={"huggingface": known})
+    info = json.dumps({"info": {"features": features}}, ensure_ascii=False)
+    return pa.schema(list(fields.items()), metadata={"huggingface": info})
 
 
 def _card(images: LabelledImages) -> str:

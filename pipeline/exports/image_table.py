@@ -115,7 +115,7 @@ class ImageTable:
             if self.allowed is not None:
                 table = table.filter(pa.array(self.allowed[start : start + part.rows]))
             yield table
-            self.report(len(table))  # only once the table was used
+            self.report(len(table))  # after the caller has used the table
 
     def _decided(self, numbers: range) -> "dict[str, pa.Array]":
         """What people decided about some rows: cluster, its name, tags, exclusion and note."""
@@ -174,7 +174,7 @@ def write_tables(path: Path, tables: "Iterator[pa.Table]", **options: Any) -> No
 
 
 def to_pandas(table: "pa.Table", pandas: Any) -> Any:
-    """A table as a DataFrame, whose whole numbers stay whole where some of them are missing."""
+    """A table as a DataFrame, whose whole numbers stay whole even if some of them are missing."""
     import pyarrow as pa
 
     frame = table.to_pandas()

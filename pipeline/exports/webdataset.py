@@ -26,15 +26,15 @@ def export_webdataset(images: LabelledImages, out: Path, samples_per_shard: int)
         with Shards(folder, "", samples_per_shard) as shards:
             for image in images:
                 row = ChosenRow(number=image.row, key=image.key, offset=None, size=None)
-                known = json.dumps(_known(image), ensure_ascii=False, allow_nan=False)
-                others = {"cls": str(image.label).encode(), "json": known.encode()}
+                fields = json.dumps(_fields(image), ensure_ascii=False, allow_nan=False)
+                others = {"cls": str(image.label).encode(), "json": fields.encode()}
                 key = key_of(without_suffix(image.key))
                 shards.add(image.shard, maker.make(row, key, image.suffix, image.encoded, others))
         write_manifest(folder / MANIFEST, shards.rows)
         return len(shards.paths)
 
 
-def _known(image: LabelledImage) -> dict[str, object]:
+def _fields(image: LabelledImage) -> dict[str, object]:
     return {
         "cluster": image.cluster,
         "name": image.name,

@@ -31,7 +31,7 @@ def count(
         sums += np.bincount(clusters, weights=confidence, minlength=k)
         bins += _histogram(confidence, 1.0, BINS)
         novelty_bins += _histogram(novelty, 2 * FAR, NOVELTY_BINS)
-        # Clusters in order, the surest row of each first; of equals the first row.
+        # Sorted by cluster, then from the surest row; of equally sure rows the first comes first.
         order = np.lexsort((-confidence, clusters))
         present, first = np.unique(clusters[order], return_index=True)
         for cluster, row in zip(present.tolist(), order[first].tolist(), strict=True):

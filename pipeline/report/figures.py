@@ -1,6 +1,6 @@
 """Figures of the report, one a function.
 
-They are small, so that their text stays legible where a phone shrinks them.
+They are small, so that their text stays legible if a phone shrinks them.
 """
 
 from collections.abc import Mapping, Sequence

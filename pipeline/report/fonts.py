@@ -1,4 +1,4 @@
-"""Fonts for words of every script: ours, and those of the machine."""
+"""Fonts for words of every script: our own font, and those of the machine."""
 
 import logging
 from collections.abc import Iterable

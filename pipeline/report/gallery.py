@@ -1,4 +1,4 @@
-"""The images of the report: which rows are shown, read from their sources and drawn."""
+"""The images of the report: their rows are chosen, read from their sources, and drawn."""
 
 import numpy as np
 

@@ -33,7 +33,7 @@ def write_page(contents: Contents) -> str:
         tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         tag("meta", name="generator", content=f"cpp-pipe {contents.cpp_pipe}"),
         tag("title", title),
-        # CSS must not be escaped, and this is our own.
+        # CSS must not be escaped. It is our own, so it is safe.
         tag("style", Html(CSS)),
     )
     main = tag(

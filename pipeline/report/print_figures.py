@@ -255,7 +255,7 @@ def _draw_lines(
     left = 0.0
     for number, (block, marks) in enumerate(zip(blocks, framed, strict=True)):
         if len(blocks) > 1:
-            shift = side if number == 0 else 0  # the first image of the first block is the query
+            shift = side if number == 0 else 0  # in the first block, the query comes first
             if number == 0:
                 figure.text(0, 1 - 0.15 / height, "image", fontsize=8.5, color=LIGHT["ink"])
             figure.text((left + shift) / _WIDTH, 1 - 0.15 / height, _HEADS[number],

@@ -115,7 +115,7 @@ def _purities(evaluation: Evaluation | None) -> Mapping[int, tuple[str, float]]:
 
 def scores_table(evaluation: Evaluation) -> Html:
     """Three rows of scores: the clusters, k-means, and chance."""
-    named = [
+    rows_of_scores = [
         ("these clusters", evaluation.clusters),
         ("k-means on the embeddings", evaluation.kmeans),
         ("chance, with the same sizes", evaluation.chance),
@@ -124,7 +124,7 @@ def scores_table(evaluation: Evaluation) -> Html:
         table_head(""),
         *(table_head(name, is_number=True) for name in ("accuracy", "NMI", "ARI")),
     ]
-    best = [max(_three(scores)[column] for _, scores in named) for column in range(3)]
+    best = [max(_three(scores)[column] for _, scores in rows_of_scores) for column in range(3)]
     rows = [
         [
             tag("th", name, scope="row"),
@@ -133,7 +133,7 @@ def scores_table(evaluation: Evaluation) -> Html:
                 for score, top in zip(_three(scores), best, strict=True)
             ),
         ]
-        for name, scores in named
+        for name, scores in rows_of_scores
     ]
     return table("Scores against labels", head, rows)
 

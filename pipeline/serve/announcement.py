@@ -70,7 +70,7 @@ def announce(store: Store, run: str, token: str | None) -> Iterator[socket.socke
             listener.listen(_BACKLOG)
             version = importlib.metadata.version("cpp-pipe")
             _write(path, Announcement(address=address, token=token, cpp_pipe=version))
-        except OSError:  # such as a full disk: the server serves all the same
+        except OSError:  # such as a full disk: the server runs without an announcement
             cleaning.close()
             yield None
             return
@@ -107,7 +107,7 @@ def find_announcement(store: Store, run: str) -> Announcement | None:
 
 
 def _folder() -> Path:
-    """The folder of this user, for the time of a session where the system has one.
+    """The folder of this user; it lasts for a session if the system has such folders.
 
     OSError for a user who has no home.
     """

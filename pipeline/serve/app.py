@@ -109,7 +109,7 @@ async def _warm_up(current: CurrentRun, workers: Workers) -> None:
     """Computes what the first visitor would wait for; requests report the errors, if they recur."""
     with contextlib.suppress(CppPipeError, OSError):
         await workers.run(prepare_answers, current.opened)
-    # Whoever was waiting for the server asks for the rest of the first page now.
+    # A visitor who waited for the server requests the rest of the first page now.
     await asyncio.sleep(_FIRST_PAGE_SECONDS)
     with contextlib.suppress(CppPipeError, OSError):
         await workers.run(prepare_comparisons, current.opened)

@@ -119,7 +119,7 @@ def _find_closest_node(
     counts: list[tuple[int, int]] = []
     """For each node, its rows that are in the cluster too, and all of its rows."""
     leaves = zip(shared.tolist(), finest.sizes.tolist(), strict=True)
-    for node in tree.nodes:  # after the nodes that it splits into
+    for node in tree.nodes:  # each comes after the nodes that it splits into
         if node.left is None or node.right is None:
             both, own = next(leaves)
         else:

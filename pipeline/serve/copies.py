@@ -1,4 +1,4 @@
-"""Copies and near-duplicates in a run: which images are spare, and which is kept in their place."""
+"""Copies and near-duplicates in a run: the images that are spare, and those kept in their place."""
 
 import numpy as np
 

@@ -53,7 +53,7 @@ class Delivery:
         async def send_in_pieces(message: Message) -> None:
             nonlocal head
             if message["type"] == "http.response.start":
-                head = message  # waits until it is known whether there is room for the body
+                head = message  # sent once it is known that there is room for the body
                 return
             assert not message.get("more_body", False), "every answer has one body"
             body = message.get("body", b"")
@@ -74,7 +74,7 @@ class Delivery:
             self._requests -= 1
 
     def _has_room(self, body: bytes) -> bool:
-        is_alone = not self._readers  # or an answer over the limit could never be sent
+        is_alone = not self._readers  # then even an answer over the limit is sent
         waiting = self._waiting_bytes + len(body)
         return is_alone or id(body) in self._readers or waiting <= self._max_waiting_bytes
 

@@ -53,15 +53,15 @@ class ImageSets:
 
     def _find(self, name: str) -> ImageSet | None:
         with self._lock:
-            kept = self._sets.get(name)
-            if kept is not None:
+            images = self._sets.get(name)
+            if images is not None:
                 self._sets.move_to_end(name)
-            return kept
+            return images
 
     def _make(self, name: str, make: Callable[[], ImageSet]) -> ImageSet:
-        kept = self._find(name)  # another thread may have made it just before
-        if kept is not None:
-            return kept
+        images = self._find(name)  # another thread may have made it just before
+        if images is not None:
+            return images
         images = make()
         with self._lock:
             self._sets[name] = images

@@ -93,8 +93,8 @@ class Guard:
             return _refusal(scope, 403, "requests of other sites' pages are not answered")
         extra = {"www-authenticate": "Bearer"}
         if is_view and is_foreign and headers.get("sec-fetch-mode") == "navigate":
-            # Browsers keep a strict cookie back when a link on another site leads here. Loading
-            # the address again, from here, sends it.
+            # If a link on another site leads here, browsers do not send a strict cookie. They do
+            # when the page loads itself again.
             extra["refresh"] = "0"
         return _refusal(
             scope,
@@ -107,19 +107,20 @@ class Guard:
     def _is_named(self, headers: Headers, tokens: list[str]) -> bool:
         return self._is_in_header(headers) or any(map(self._is_token, tokens))
 
-    def _is_token(self, given: str) -> bool:
-        return self._is_equal(given.encode("utf-8", "replace"))
+    def _is_token(self, text: str) -> bool:
+        return self._is_equal(text.encode("utf-8", "replace"))
 
     def _is_in_header(self, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self._is_equal(token.encode("latin-1").strip())
 
-    def _is_equal(self, given: bytes) -> bool:
-        return self._token is not None and secrets.compare_digest(given, self._token)
+    def _is_equal(self, token: bytes) -> bool:
+        return self._token is not None and secrets.compare_digest(token, self._token)
 
     def _is_in_cookie(self, headers: Headers, host: str) -> bool:
-        given = cookie_parser(headers.get("cookie", "")).get(COOKIE.format(port=port_of(host)), "")
-        return secrets.compare_digest(given.encode("utf-8", "replace"), self._digest())
+        name = COOKIE.format(port=port_of(host))
+        digest = cookie_parser(headers.get("cookie", "")).get(name, "")
+        return secrets.compare_digest(digest.encode("utf-8", "replace"), self._digest())
 
     def _digest(self) -> bytes:
         """The value of the cookie: it opens this server, and does not reveal the token."""

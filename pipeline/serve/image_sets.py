@@ -20,11 +20,11 @@ _MAX_LABELS = 100
 
 def find_set(opened: OpenRun, query: SetQuery) -> ImageSet:
     """The set of a query; MissingError for a grouping, level or cluster that does not exist."""
-    asked = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
-    if asked.level is None and asked.grouping is None:
-        asked.grouping = opened.clusters.groupings[0].name
-    name = f"{opened.decided.length} {asked.model_dump_json()}"
-    return opened.sets.get(name, lambda: select(opened, asked))
+    set_query = SetQuery(**query.model_dump(include=set(SetQuery.model_fields)))
+    if set_query.level is None and set_query.grouping is None:
+        set_query.grouping = opened.clusters.groupings[0].name
+    name = f"{opened.decided.length} {set_query.model_dump_json()}"
+    return opened.sets.get(name, lambda: select(opened, set_query))
 
 
 def select(opened: OpenRun, query: SetQuery) -> ImageSet:

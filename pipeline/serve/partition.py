@@ -59,7 +59,7 @@ class Partition:
 
     def mapped(self, folder: Path) -> Self:
         """The same partition, written into a folder and memory-mapped from there."""
-        folder.mkdir(parents=True, exist_ok=True)  # an earlier try may have met a full disk
+        folder.mkdir(parents=True, exist_ok=True)  # there if an earlier try met a full disk
         arrays = (self.cluster, self.confidence, self.order)
         for number, array in enumerate(arrays):
             write_array(folder / f"{number}.npy", array)

@@ -1,4 +1,4 @@
-"""What `serve` makes first: clusters, indexes, a hierarchy with all rows assigned to it, a map."""
+"""Makes what `serve` needs: clusters, indexes, a hierarchy with all rows assigned to it, a map."""
 
 from ...stages.assign import Assign
 from ...stages.draw_sprites import DrawSprites
@@ -43,7 +43,7 @@ def make_map(plan: Plan, stage: Map, *, asked_by: str = "") -> Artifact:
 def make_sprites(plan: Plan, *, asked_by: str = "") -> Artifact | None:
     """The small images that the map is drawn from; made unless they exist.
 
-    None where the images are gone, or were never there: then the map has points only.
+    None if the images are gone, or were never there: then the map has points only.
     """
     if not plan.settings.data.is_named:
         plan.say("map: drawn without small images, because the embeddings were imported")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAX_BYTES = 256 * 2**20
-"""Of mapped files in memory: a search in a million rows reads some 16 MiB of them."""
+"""Bytes of mapped files in memory: a search in a million rows reads some 16 MiB of them."""
 
 _DONT_NEED = 4
 """MADV_DONTNEED of Linux."""

@@ -72,7 +72,7 @@ _STATUS_CODES: tuple[tuple[type[Exception], int], ...] = (
     (ConfigError, 400),
     (ModelUnavailable, 503),
     (StoreError, 503),
-    # A store that is removed while it is read.
+    # A store may be removed while it is read.
     (OSError, 503),
 )
 

@@ -87,7 +87,7 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     @app.get("/api/run", response_model=RunFacts, responses=ERROR_RESPONSES, tags=["run"])
     async def run(request: Request) -> Response:
         """The run: counts, curve, hierarchy, versions, and what it lacks."""
-        # It lists `decided` only while there is any.
+        # It follows the log: the run lists the grouping `decided` only if there are decisions.
         return await cached("run", DECIDED, describe_run, request)
 
     @app.get("/api/state", response_model=State, responses=ERROR_RESPONSES, tags=["run"])
@@ -239,7 +239,7 @@ def _cache(
 
 def _cards(opened: OpenRun, name: str) -> Cards:
     cards = opened.clusters.cards(name)
-    if name == DECIDED:  # those that were merged into others have no images any more
+    if name == DECIDED:  # clusters that were merged into others have no images any more
         cards = [card for card in cards if card.size or card.excluded]
     return Cards(grouping=name, cards=cards)
 

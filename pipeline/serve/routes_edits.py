@@ -96,8 +96,8 @@ def add_edit_routes(
         opened = current.opened
 
         def work(body: bytes) -> bytes:
-            named = _read(NamedRows, body)
-            names = names_of_rows(opened.rows, np.array(named.rows, np.int64))
+            rows = _read(NamedRows, body).rows
+            names = names_of_rows(opened.rows, np.array(rows, np.int64))
             broken = next((name for name in names if name.strip() != name or "\n" in name), None)
             if broken is not None:
                 raise QueryError(f"the key {broken!r} cannot be a line of text")

@@ -150,7 +150,7 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         """Small images of some rows side by side, in the order given: one answer for a cluster."""
         opened = current.opened
         data, is_whole = await workers.run(opened.images.strip, row, kind="images")
-        # What cannot be read now may be readable later.
+        # An image that cannot be read now may be readable later.
         is_fixed = is_whole and v == opened.generation
         headers = {"cache-control": FOREVER if is_fixed else "no-store"}
         return Response(data, media_type="image/jpeg", headers=headers)
@@ -172,9 +172,9 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
     async def search(query: Annotated[SearchQuery, Query()]) -> Response:
         """The rows nearest to a text, a row, several rows together, or a vector."""
         text, row, vector = query.text, query.row, query.vector
-        given = [value for value in (text, row, vector, query.rows or None) if value is not None]
-        if len(given) != 1:
-            raise QueryError(f"give one of text, row, rows and vector, got {len(given)}")
+        queries = [value for value in (text, row, vector, query.rows or None) if value is not None]
+        if len(queries) != 1:
+            raise QueryError(f"give one of text, row, rows and vector, got {len(queries)}")
         opened = current.opened
         has_text = text is not None or bool(query.not_text)
         space = cast(Space, space_for(query.space, has_text=has_text))

@@ -33,7 +33,7 @@ _ANSWERED = 0.75
 """Share of the allowed connections that are answered; requests on the others get a 503."""
 
 _MAX_FILES = 4096
-"""Open files and connections, where the system allows that many."""
+"""Open files and connections, if the system allows that many."""
 
 _SPARE_FILES = 256
 """Those among them that are not connections: shards, indexes, tables."""
@@ -84,7 +84,7 @@ class TimedProtocol(H11Protocol):
         self.loop.call_later(_GRACE_SECONDS, self.transport.abort)
 
     def timeout_keep_alive_handler(self) -> None:
-        # Closing waits until all is read, so that a client could hold the connection for ever.
+        # `close` waits until the client has read everything, which it may never do.
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
@@ -143,7 +143,7 @@ def serve_until_signal(app: ASGIApp, *listening: socket.socket) -> None:
 def _raise_file_limit() -> int:
     """Raises the limit of open files as far as allowed; returns the limit."""
     if sys.platform == "win32":
-        return _MAX_FILES  # no limit that a process could raise
+        return _MAX_FILES  # Windows has no limit that a process could raise
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

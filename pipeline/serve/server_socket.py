@@ -59,7 +59,7 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    # What is no host name at all is a ValueError.
+    # A text that is no host name at all raises ValueError.
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
@@ -70,8 +70,8 @@ def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...
 
 
 def _listen(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
-    # With the protocol named asyncio sets TCP_NODELAY: else the body of an answer waits 40 ms for
-    # the client's system to acknowledge the headers.
+    # asyncio sets TCP_NODELAY only if the protocol is named. Without it, the body of an answer
+    # waits 40 ms for the client's system to acknowledge the headers.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":  # there it would share the port with other programs

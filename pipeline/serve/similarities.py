@@ -58,11 +58,11 @@ class Similarities:
         self, before: _Measured | None, state: int, rows: Sequence[np.ndarray]
     ) -> _Measured:
         """The measurements of before, with those of the clusters whose rows changed made again."""
-        known = [] if before is None else before.rows
+        old_rows = [] if before is None else before.rows
         changed = [
             place
             for place, own in enumerate(rows)
-            if place >= len(known) or not np.array_equal(own, known[place])
+            if place >= len(old_rows) or not np.array_equal(own, old_rows[place])
         ]
         samples = [*([] if before is None else before.samples[: len(rows)])]
         samples += [np.empty((0, 0), np.float32)] * (len(rows) - len(samples))

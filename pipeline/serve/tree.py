@@ -48,7 +48,7 @@ class Tree:
                 right=right[number - self.finest] if number >= self.finest else None,
                 parent=parents.get(number),
                 finest=self._finest_level(number),
-                # The merge that makes the parent leaves one cluster fewer.
+                # At the next coarser level its parent takes its place.
                 coarsest=self._finest_level(parents[number]) + 1 if number in parents else 1,
                 leaves=leaves_below,
             )

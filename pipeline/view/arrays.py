@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def read_array(artifact: Artifact) -> "np.ndarray":
     """The vectors of embeddings or features, (n, d).
 
-    Features of a single part are the file itself, which is read where it is used.
+    Features of a single part are the mapped file itself, read as it is used.
     """
     if artifact.kind not in (EMBEDDINGS, FEATURES):
         raise ConfigError(f"{artifact.kind.name} are no array: embeddings and features are")

@@ -11,12 +11,12 @@ class Caption(NamedTuple):
 
     words: str
     score: float
-    """Share of what the cluster gives to all words."""
+    """The caption's share of the cluster's votes."""
 
 
 def read_captions(captions: Artifact) -> dict[int, list[Caption]]:
     """The captions of each cluster, best first."""
-    return {cluster: named for (_, cluster), named in _read(captions, "rows").items()}
+    return {cluster: ranked for (_, cluster), ranked in _read(captions, "rows").items()}
 
 
 def read_level_captions(captions: Artifact) -> dict[tuple[int, int], list[Caption]]:
@@ -26,11 +26,11 @@ def read_level_captions(captions: Artifact) -> dict[tuple[int, int], list[Captio
 
 def first_captions(captions: Artifact) -> Mapping[int, str]:
     """The best caption of each cluster."""
-    return {cluster: named[0].words for cluster, named in read_captions(captions).items()}
+    return {cluster: ranked[0].words for cluster, ranked in read_captions(captions).items()}
 
 
 def _read(captions: Artifact, role: str) -> dict[tuple[int, int], list[Caption]]:
-    """Captions by level and cluster; the level is 0 where the file has none."""
+    """Captions by level and cluster; the level is 0 if the file has none."""
     by_place: dict[tuple[int, int], list[Caption]] = {}
     for row in captions.table(captions.only_part, role).sort_by("rank").to_pylist():
         place = row.get("level", 0), row["cluster"]

@@ -99,7 +99,7 @@ class Condition:
             )
 
     def is_met(self, value: Any) -> bool:
-        """Whether a JSON value meets it: as a number where both are numbers, else as text."""
+        """Whether a JSON value meets it: as a number if both are numbers, else as text."""
         if value is None:
             return False
         number, bound = finite_number(value), self.number
@@ -143,7 +143,7 @@ def match_each(run: OpenedRun, where: Sequence[str]) -> "dict[str, np.ndarray]":
         else:
             if condition.number is None:
                 condition.require_equality("compared with text")
-            met[condition.text] = None  # in the order of the conditions
+            met[condition.text] = None  # keeps the order of the conditions; filled below
             field_conditions.append(condition)
     if field_conditions:
         met |= _match_fields(

@@ -117,7 +117,7 @@ def source_kind(part: PartRecord, embeddings: Artifact) -> str:
 
 
 def came_with_images(embeddings: Artifact) -> bool:
-    """Whether any row was embedded from an image; False where all embeddings were imported."""
+    """Whether any row was embedded from an image; False if all embeddings were imported."""
     return any(source_kind(part, embeddings) for part in embeddings.parts)
 
 

@@ -125,16 +125,16 @@ class OpenedRun:
         return f"{name_slot(slot)} out of date: run `{self.command(*words)}`"
 
     def command(self, *words: str) -> str:
-        """A command for this run, as one types it."""
+        """A command for this run, as a user types it."""
         return command_line(*words, run=self.record.name, store=self.store_name)
 
     def public_command(self, *words: str) -> str:
-        """The same for a page that others may see, who need not learn where the store lies."""
+        """`command` for a page that others may see: they need not know where the store lies."""
         return command_line(*words, run=self.record.name, store=self.public_store_name)
 
     @property
     def public_store_name(self) -> str:
-        """The store as commands name it, or STORE where that is a path from the root on."""
+        """The store as commands name it, or STORE if that is an absolute path."""
         return "STORE" if Path(self.store_name).is_absolute() else self.store_name
 
     @cached_property

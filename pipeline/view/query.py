@@ -136,14 +136,14 @@ def space_for(space: str | None, *, has_text: bool) -> str:
     return space or ("embeddings" if has_text else "features")
 
 
-def examples(given: Mapping[str, Any]) -> tuple[Example, ...]:
+def examples(by_kind: Mapping[str, Any]) -> tuple[Example, ...]:
     """Examples from values by kind: one value, several in a list, or None."""
-    if not isinstance(given, Mapping):
-        got = reprlib.repr(given)
+    if not isinstance(by_kind, Mapping):
+        got = reprlib.repr(by_kind)
         raise QueryError(f"give examples by kind, such as {{'text': 'a dog'}}, got {got}")
     parsed: list[Example] = []
     kinds: dict[str, ExampleKind] = {kind: kind for kind in get_args(ExampleKind)}
-    for name, value in given.items():
+    for name, value in by_kind.items():
         if name not in kinds:
             raise QueryError(f"{name!r} is not a kind of example: give {', '.join(kinds)}")
         kind = kinds[name]

@@ -1,4 +1,4 @@
-"""Scores of the images of a run: which there are, and their numbers."""
+"""Scores of the images of a run: their slots and their numbers."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ def slots_of_scores(run: OpenedRun) -> Mapping[str, str]:
 
 
 def read_score(run: OpenedRun, name: str) -> "np.ndarray":
-    """A score of each image, float32 (n,); NaN where an image could not be read.
+    """A score of each image, float32 (n,); NaN if an image could not be read.
 
     ConfigError for an unknown name, MissingError for one that is not made yet or out of date, with
     the command that makes it.
@@ -37,6 +37,6 @@ def read_score(run: OpenedRun, name: str) -> "np.ndarray":
     if slot is None:
         if name in MEASURED:
             raise MissingError(f"{name} is not measured yet: run `{run.command('score')}`")
-        known = ", ".join([*MEASURED, *(other for other in slots if other not in MEASURED)])
-        raise ConfigError(f"the run has no score {name[:60]!r}; it has {known}")
+        names = ", ".join([*MEASURED, *(other for other in slots if other not in MEASURED)])
+        raise ConfigError(f"the run has no score {name[:60]!r}; it has {names}")
     return read_column(run.require_current(slot), name).astype(np.float32, copy=False)

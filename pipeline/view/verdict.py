@@ -30,7 +30,7 @@ def read_verdict(curve: Artifact) -> KVerdict:
 def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
     """The verdict on a curve that was read from an artifact."""
     facts = artifact.facts
-    # Earlier curves were judged by the code alone, and without a second opinion.
+    # Curves of earlier versions were judged by the code alone, without a second opinion.
     is_by_code = facts.get("decided_by", "code") == "code"
     k, best = int(facts["chosen"]), curve.shortest
     low, high = facts.get("span_low", k), facts.get("span_high", k)

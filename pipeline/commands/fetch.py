@@ -11,7 +11,7 @@ import typer
 from ...store import ConfigError, MissingError
 from ..config import CONFIGS, read_tables
 from ..datasets.catalog import CATALOG, DataSet, find_data_set
-from ..datasets.elsewhere import ELSEWHERE
+from ..datasets.download_commands import ELSEWHERE
 from ..wording import counted
 from .app import subcommands
 from .destinations import require_folder

@@ -10,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from ...store import ConfigError
 from ...store.errors import one_line
 from .coco import read_coco
-from .elsewhere import ELSEWHERE
+from .download_commands import ELSEWHERE
 from .example import Listing
 from .readers import Reader, read_caltech, read_cifar, read_files, read_pets
 from .videos import FRAMES, LISTS, VIDEOS, read_ucf101

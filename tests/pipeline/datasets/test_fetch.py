@@ -18,7 +18,7 @@ from torchvision import datasets
 
 from cpp_pipe.pipeline.config import CONFIGS, Settings, read_tables
 from cpp_pipe.pipeline.datasets.catalog import CATALOG
-from cpp_pipe.pipeline.datasets.elsewhere import ELSEWHERE
+from cpp_pipe.pipeline.datasets.download_commands import ELSEWHERE
 from cpp_pipe.pipeline.datasets.shards import write_shards
 from cpp_pipe.pipeline.datasets.superclasses import SUPERCLASS
 from cpp_pipe.pipeline.view.labels import read_labels

@@ -1,4 +1,4 @@
-"""Which files of a folder are not what was embedded, so that a person can put them back."""
+"""The files of a folder that are not what was embedded, so that a person can put them back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -27,8 +27,8 @@ def describe_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecor
 
 
 def _find_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecord]) -> Iterator[str]:
-    """What differs, in sentences without an end; what is certain comes first."""
-    made, there, newer = _made_at(embeddings), _find_there(root), []
+    """Phrases on what differs; what is certain comes first."""
+    made_at, texts_of, newer = _made_at(embeddings), _find_images(root), []
     for part in parts:
         table = embeddings.table(part.name, columns=["key", "size"]).to_pydict()
         for key, size in zip(table["key"], table["size"], strict=True):
@@ -38,30 +38,32 @@ def _find_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecord])
             elif size is not None and path.stat().st_size != size:
                 yield f"{key} has another size"
             else:
-                newer += [file for file in (path, *there.get(key, ())) if _when(file) > made]
+                newer += [
+                    file for file in (path, *texts_of.get(key, ())) if _written_at(file) > made_at
+                ]
     known = _known_keys(embeddings, parts)
     folders = {PurePosixPath(key).parent for key in known}
-    for key in there:
+    for key in texts_of:
         if key not in known and PurePosixPath(key).parent in folders:
             yield f"{key} was added"
     for file in newer:
         yield f"{utf8_name(file.relative_to(root).as_posix())} was written to later"
 
 
-def _when(file: Path) -> int:
+def _written_at(file: Path) -> int:
     """The second in which a file was last written to."""
     return int(file.stat().st_mtime)
 
 
 def _made_at(embeddings: Artifact) -> float:
-    """When embeddings were made, to a second; those that do not say it count as new."""
+    """The second in which embeddings were made; embeddings without a date count as new."""
     try:
         return datetime.fromisoformat(embeddings.manifest.date).timestamp()
     except (ValueError, OverflowError):
         return float("inf")
 
 
-def _find_there(root: Path) -> Mapping[str, list[Path]]:
+def _find_images(root: Path) -> Mapping[str, list[Path]]:
     """The keys of all images below a folder, in order, with the text files of each."""
     return {
         utf8_name(str(PurePosixPath(folder) / image.name)): [

@@ -19,7 +19,7 @@ from ...stages.sources.tar.writer import key_of
 from ...store import CppPipeError, MissingError
 
 _HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, EOFError)
-"""What the standard library's reader raises where a shard is cut, after its last good sample."""
+"""Errors of the standard library's reader if a shard is cut, after its last good sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class ChosenRow:
     """A row of the embeddings whose sample is copied."""
 
     number: int
-    """Counted over all parts."""
+    """Its number over all parts."""
     key: str
     offset: int | None
     size: int | None
@@ -39,11 +39,11 @@ class Sample:
 
     row: ChosenRow
     key: str
-    """In the new shard."""
+    """The key in the new shard."""
     blocks: bytes
     """Headers and contents of its members, each padded to whole blocks."""
     offset: int
-    """Where the image begins in the blocks."""
+    """The byte at which the image begins in the blocks."""
     size: int
     """Bytes of the image."""
 
@@ -65,8 +65,8 @@ class Copier:
         except CppPipeError:
             raise
         except (OSError, EOFError, UndecodableImage) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise MissingError(f"{source.path} cannot be read: {why}") from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise MissingError(f"{source.path} cannot be read: {reason}") from error
 
     def _copy(self, source: Source, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         if isinstance(source, FolderChunk):
@@ -81,11 +81,11 @@ class Copier:
         self, source: Source, file: BinaryIO, rows: Sequence[ChosenRow]
     ) -> Iterator[Sample]:
         """Members with their own headers, in the order of the shard."""
-        wanted = {row.key: row for row in rows}
-        members: dict[str, dict[str, tarfile.TarInfo]] = {key: {} for key in wanted}
+        row_of = {row.key: row for row in rows}
+        members: dict[str, dict[str, tarfile.TarInfo]] = {key: {} for key in row_of}
         for header in _headers(file):
             split = split_name(header.name)
-            if split is None or split[0] not in wanted or header.isdir():
+            if split is None or split[0] not in row_of or header.isdir():
                 continue
             key, suffix = split
             if header.isreg() and not header.issparse():
@@ -93,7 +93,7 @@ class Copier:
                 members[key].setdefault(suffix, header)
             else:
                 self.links += 1
-        for key, row in wanted.items():
+        for key, row in row_of.items():
             pieces: list[bytes] = []
             offset, length = None, 0
             for suffix, header in sorted(members[key].items(), key=lambda member: member[1].offset):
@@ -113,13 +113,13 @@ class Copier:
 
     def _copy_folder(self, source: FolderChunk, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """Images and the text files next to them, byte for byte, under the keys of `pack`."""
-        wanted = {row.key: row for row in rows}
+        row_of = {row.key: row for row in rows}
         folder = source.path / source.folder
         with source.open(self.scratch) as opened:
             for entry, file in zip(opened.samples, source.images, strict=True):
-                if entry.key not in wanted:
+                if entry.key not in row_of:
                     continue
-                row = wanted[entry.key]
+                row = row_of[entry.key]
                 stem, suffix = os.path.splitext(entry.key)
                 content = entry.read_image()
                 suffix = suffix.lower()[1:] or suffix_of(content)
@@ -132,10 +132,10 @@ class Copier:
 
     def _copy_table(self, source: TableFile, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """Images of rows, with their other columns as .txt, .cls and .json."""
-        wanted = {row.key: row for row in rows}
+        row_of = {row.key: row for row in rows}
         with source.open(self.scratch) as opened:
             for entry in opened.samples:
-                if entry.key not in wanted:
+                if entry.key not in row_of:
                     continue
                 fields = entry.fields()
                 texts = {"txt": fields.caption, "cls": fields.label}
@@ -145,7 +145,7 @@ class Copier:
                 others = {name: text.encode() for name, text in texts.items() if text is not None}
                 content = entry.read_image()
                 suffix = suffix_of(content)
-                yield self.make(wanted[entry.key], key_of(entry.key), suffix, content, others)
+                yield self.make(row_of[entry.key], key_of(entry.key), suffix, content, others)
 
     def make(
         self, row: ChosenRow, key: str, suffix: str, content: bytes, others: Mapping[str, bytes]

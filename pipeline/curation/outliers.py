@@ -22,9 +22,9 @@ class Ranking:
     rows: np.ndarray
     """Row numbers, farthest first."""
     distances: np.ndarray
-    """In that order: 1 − cosine of the embedding with the mean of the nearest cluster."""
+    """For each of `rows`, 1 − cosine of the embedding with the mean of the nearest cluster."""
     nearest: np.ndarray
-    """In that order: the cluster whose mean is nearest; it may not be the row's own."""
+    """For each of `rows`, the cluster whose mean is nearest; it may not be the row's own."""
 
     def quantile(self, share: float) -> float:
         """The distance that this share of the rows does not exceed."""
@@ -34,8 +34,9 @@ class Ranking:
 def rank_outliers(embeddings: Artifact, assignments: Artifact) -> Ranking:
     """Distances of all rows to the nearest cluster; a row is left out of its own cluster's mean.
 
-    So a row that is a cluster by itself is far from all. Compares raw embeddings, not centred:
-    heads would map an outlier among the features that they know. Two passes hold a part at a time.
+    Therefore a row that is a cluster by itself is far from all clusters. Compares raw embeddings,
+    not centred: heads would map an outlier among the features that they know. Two passes hold a
+    part at a time.
     """
     numbers, labels = np.unique(read_column(assignments, "cluster"), return_inverse=True)
     sizes = np.bincount(labels)

@@ -33,9 +33,9 @@ class Pool:
     allowed: np.ndarray
     """Whether each row may be chosen, bool (n,)."""
     groups: Sequence[Any] | None = None
-    """A value for each row that `balanced` balances; clusters where it is None."""
+    """A value for each row, which `balanced` balances; if None, it balances clusters."""
     chosen: np.ndarray
-    """Rows that are chosen already: they are kept in mind, and not chosen again."""
+    """Rows that are chosen already: strategies consider them, and do not choose them again."""
     seed: int = 0
 
     def points(self, rows: np.ndarray) -> np.ndarray:
@@ -46,19 +46,19 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """What a sample covers."""
+    """How well a sample covers the images."""
 
     distance: float
     """Mean distance of an image to the nearest chosen one: 1 minus the cosine of features."""
     clusters: int
     groups: int | None
-    """Values of the balanced column; None where clusters are balanced."""
+    """Values of the balanced column; None if clusters are balanced."""
 
 
 def sample(pool: Pool, count: int, shares: Mapping[str, float]) -> np.ndarray:
-    """Row numbers of `count` images, best first, no image twice; fewer where fewer are allowed.
+    """Row numbers of `count` images, best first, no image twice; fewer if fewer are allowed.
 
-    `shares` gives the part of each strategy. What a strategy cannot give, the next one does.
+    `shares` gives the share of each strategy. If one cannot fill its share, the next ones do.
     """
     unknown = [name for name in shares if name not in STRATEGIES]
     if unknown:
@@ -70,36 +70,38 @@ def sample(pool: Pool, count: int, shares: Mapping[str, float]) -> np.ndarray:
     names = list(shares)
     for place, name in enumerate(names):
         done = sum(shares[other] for other in names[: place + 1])
-        wanted = round(count * done / total) - len(rows)
-        now = Pool(**{**vars(pool), "allowed": allowed, "chosen": np.append(pool.chosen, rows)})
-        more = STRATEGIES[name](now, wanted)[:wanted]
+        missing = round(count * done / total) - len(rows)
+        current = Pool(**{**vars(pool), "allowed": allowed, "chosen": np.append(pool.chosen, rows)})
+        more = STRATEGIES[name](current, missing)[:missing]
         allowed[more] = False
         rows = np.append(rows, more)
     return rows
 
 
 def cover(pool: Pool, rows: np.ndarray) -> Coverage:
-    """What some rows cover, with those that were chosen before."""
+    """The coverage of rows together with those that were chosen before."""
     from ...stages.algorithms.clustering.sampling import choose_rows
 
-    every = np.unique(np.append(pool.chosen, rows)).astype(np.int64)
+    all_chosen = np.unique(np.append(pool.chosen, rows)).astype(np.int64)
     judged = pool.allowed.nonzero()[0]
     judged = judged[choose_rows(len(judged), _JUDGED, pool.seed)]
-    chosen, points = pool.points(every), pool.points(judged)
+    chosen, points = pool.points(all_chosen), pool.points(judged)
     distances = [
         1 - (points[start : start + _BLOCK] @ chosen.T).max(1)
         for start in range(0, len(points), _BLOCK)
     ]
-    groups = None if pool.groups is None else {pool.groups[row] for row in every.tolist()} - {None}
+    groups = (
+        None if pool.groups is None else {pool.groups[row] for row in all_chosen.tolist()} - {None}
+    )
     return Coverage(
         distance=float(np.maximum(np.concatenate(distances), 0).mean()),
-        clusters=len(np.unique(pool.cluster[every])),
+        clusters=len(np.unique(pool.cluster[all_chosen])),
         groups=None if groups is None else len(groups),
     )
 
 
 def random_rows(pool: Pool, count: int) -> np.ndarray:
-    """As many images drawn at random, which a sample is compared with."""
+    """`count` images drawn at random, with which a sample is compared."""
     from ...stages.algorithms.clustering.sampling import choose_rows
 
     allowed = pool.allowed.copy()
@@ -121,12 +123,12 @@ def _diverse(pool: Pool, count: int) -> np.ndarray:
 
 
 def _typical(pool: Pool, count: int) -> np.ndarray:
-    """The most confident images of each cluster, as many of each as it has its share."""
+    """The most confident images of each cluster, in proportion to its size."""
     return _in_shares(pool, count, pool.cluster, -pool.confidence)
 
 
 def _balanced(pool: Pool, count: int) -> np.ndarray:
-    """As many images of each group, drawn at random; a small group gives all that it has."""
+    """Random images, equally many of each group; a small group gives all that it has."""
     groups = pool.cluster if pool.groups is None else _numbered(pool.groups)
     order = np.random.default_rng(pool.seed).permutation(len(groups))
     rank = np.empty(len(order), np.int64)
@@ -151,7 +153,7 @@ STRATEGIES: Mapping[str, Callable[[Pool, int], np.ndarray]] = {
     "doubtful": _doubtful,
     "novel": _novel,
 }
-"""How images are chosen."""
+"""The functions that choose images, by the names of strategies."""
 
 
 def _first(pool: Pool, count: int, order: np.ndarray) -> np.ndarray:
@@ -160,14 +162,14 @@ def _first(pool: Pool, count: int, order: np.ndarray) -> np.ndarray:
 
 
 def _in_turn(pool: Pool, count: int, groups: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """One of each group after another, each group in its own order; rows without a group last."""
-    rows, of, place, _ = _by_group(pool, groups, order)
-    place[of < 0] += len(of)
-    return rows[np.lexsort((of, place))[:count]]
+    """One row of each group in turn, each group in its own order; rows without a group last."""
+    rows, group_of, place, _ = _by_group(pool, groups, order)
+    place[group_of < 0] += len(group_of)
+    return rows[np.lexsort((group_of, place))[:count]]
 
 
 def _in_shares(pool: Pool, count: int, groups: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """The first of each group in its own order, as many as its share of all rows."""
+    """The first rows of each group in its own order, in proportion to its size."""
     rows, _, place, size = _by_group(pool, groups, order)
     return rows[np.argsort((place + 0.5) / size, kind="stable")[:count]]
 

@@ -1,4 +1,4 @@
-"""Scores of a run, made as flags ask for them, and what they look like."""
+"""Scores of a run, made as flags ask for them, and their summaries."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def make_scores(
         stage = ScoreByHead(score=name, head_sha256=digest_head(head))
         embeddings = plan.make("embeddings", asked_by="score")
         size = int(embeddings.facts["model"]["embedding_size"])
-        read_head(head, stage.head_sha256, size)  # so that a wrong one begins nothing
+        read_head(head, stage.head_sha256, size)  # a wrong head fails before any work
         files = {**plan.runtime.files, HEAD: head.absolute()}
         plan = replace(plan, runtime=replace(plan.runtime, files=files))
     return plan.make(f"{SCORES.name}/{name}", stage=stage)
@@ -62,9 +62,9 @@ class Summary:
 
     name: str
     quantiles: dict[float, float]
-    """By their share; empty where no image has the score."""
+    """Values by their share of images below; empty if no image has the score."""
     lowest: list[dict[str, Any]]
-    """`key`, `shard`, `row` and `score` of the lowest, lowest first."""
+    """`key`, `shard`, `row` and `score` of the images that score lowest, lowest first."""
     highest: list[dict[str, Any]]
     missing: int
     """Images without the score."""

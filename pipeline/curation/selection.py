@@ -1,4 +1,4 @@
-"""Which rows of a run are chosen, and why the others are not."""
+"""The rows of a run that conditions choose, and the reasons why the others are left out."""
 
 import fnmatch
 import re
@@ -33,7 +33,7 @@ class Wanted:
     not_keys: Path | None = None
     """The same: all but these rows."""
     is_deduplicated: bool = False
-    """Whether one row of each group of near-duplicates is enough."""
+    """Whether only one row of each group of near-duplicates is chosen."""
     tags: tuple[str, ...] = ()
     """Only rows with one of these tags."""
     not_tags: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Chosen:
     def describe(self) -> str:
         """Counts that add up, as one line."""
         line = f"seen {self.seen:,} = chosen {len(self.rows):,}"
-        return line + "".join(f" + {count:,} {why}" for why, count in self.left_out.items())
+        return line + "".join(f" + {count:,} {reason}" for reason, count in self.left_out.items())
 
 
 def choose(
@@ -85,20 +85,20 @@ def choose(
     """The rows that meet all conditions.
 
     Of a group of near-duplicates the kept row stays, or, if a condition leaves it out, the row most
-    like it. Clusters and their names are those of `edited`, where it is given, and what it excludes
-    is left out. `where` says for each condition which rows meet it. ConfigError for a cluster,
+    like it. If `edited` is given, clusters and their names are the decided ones, and excluded rows
+    are left out. `where` says for each condition which rows meet it. ConfigError for a cluster,
     caption, tag or key that does not exist, and if no row is left.
     """
     is_chosen = np.ones(embeddings.rows, bool)
     left_out: dict[str, int] = {}
 
-    def leave(why: str, is_wanted: np.ndarray) -> None:
+    def keep(is_met: np.ndarray, reason: str) -> None:
         nonlocal is_chosen
-        left_out[why] = int((is_chosen & ~is_wanted).sum())
-        is_chosen = is_chosen & is_wanted
+        left_out[reason] = int((is_chosen & ~is_met).sum())
+        is_chosen = is_chosen & is_met
 
     if edited is not None:
-        leave("excluded by a decision", ~edited.excluded)
+        keep(~edited.excluded, "excluded by a decision")
     if wanted.asks_for_clusters:
         assert assignments is not None, "conditions on clusters need assignments"
         if wanted.clusters or wanted.captions:
@@ -108,26 +108,26 @@ def choose(
                 names = {**(names or {}), **edited.names} or None
             numbers = [*wanted.clusters, *_clusters_by_caption(wanted.captions, names)]
             _require_clusters(wanted.clusters, cluster)
-            leave("in other clusters", np.isin(cluster, numbers))
+            keep(np.isin(cluster, numbers), "in other clusters")
         if wanted.min_confidence:
             confidence = read_column(assignments, "confidence")
-            why = f"below confidence {wanted.min_confidence:g}"
-            leave(why, confidence >= np.float32(wanted.min_confidence))
+            reason = f"below confidence {wanted.min_confidence:g}"
+            keep(confidence >= np.float32(wanted.min_confidence), reason)
     if wanted.asks_for_tags:
         assert edited is not None, "conditions on tags need decisions"
         if wanted.tags:
-            leave("without the tag", _tagged(wanted.tags, edited, "--tag"))
+            keep(_tagged(wanted.tags, edited, "--tag"), "without the tag")
         if wanted.not_tags:
-            leave("with a tag to be left out", ~_tagged(wanted.not_tags, edited, "--not-tag"))
+            keep(~_tagged(wanted.not_tags, edited, "--not-tag"), "with a tag to be left out")
     for condition, is_met in (where or {}).items():
-        leave(f"without {condition}", is_met)
+        keep(is_met, f"without {condition}")
     if wanted.keys is not None:
-        leave("not among the keys", match_file(embeddings, wanted.keys, "--keys"))
+        keep(match_file(embeddings, wanted.keys, "--keys"), "not among the keys")
     if wanted.not_keys is not None:
-        leave("named to be left out", ~match_file(embeddings, wanted.not_keys, "--not-keys"))
+        keep(~match_file(embeddings, wanted.not_keys, "--not-keys"), "named to be left out")
     if wanted.is_deduplicated:
         assert duplicates is not None, "dropping duplicates needs their groups"
-        leave("near-duplicates of one that stays", ~_find_spare(duplicates, is_chosen))
+        keep(~_find_spare(duplicates, is_chosen), "near-duplicates of one that stays")
     chosen = Chosen(rows=is_chosen.nonzero()[0], left_out=left_out)
     if not len(chosen.rows):
         raise ConfigError(f"no row meets all conditions ({chosen.describe()}): give fewer")
@@ -147,13 +147,13 @@ def _tagged(tags: Sequence[str], edited: Edited, flag: str) -> np.ndarray:
     """Whether each row has one of the tags; ConfigError for a tag that no row has."""
     unknown = [tag for tag in tags if tag not in edited.tags]
     if unknown:
-        there = _list_some(sorted(edited.tags)) or "none"
-        raise ConfigError(f"{flag} must be a tag of the run ({there}), got {unknown[0]!r}")
+        known = _list_some(sorted(edited.tags)) or "none"
+        raise ConfigError(f"{flag} must be a tag of the run ({known}), got {unknown[0]!r}")
     return np.logical_or.reduce([edited.tags[tag] for tag in tags])
 
 
 def _first_word(caption: str) -> str:
-    """A caption without what tells it from others: a second word, or a number in brackets."""
+    """A caption without a second word or a number in brackets, which set it apart from others."""
     return re.sub(r" \(\d+\)$", "", caption.partition(", ")[0])
 
 
@@ -186,7 +186,7 @@ def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | Non
 def read_keys(path: Path, flag: str) -> set[str]:
     """The KEY or SHARD:KEY of each line of a file, or of each row of a table in Parquet.
 
-    ConfigError where it cannot be read.
+    ConfigError if it cannot be read.
     """
     if path.suffix.lower() in (".parquet", ".pq"):
         return _read_table(path, flag)
@@ -198,7 +198,7 @@ def read_keys(path: Path, flag: str) -> set[str]:
 
 
 def _read_table(path: Path, flag: str) -> set[str]:
-    """The images of a table: those of its column `key`, and of `shard` where it has that."""
+    """The images of a table: those of its column `key`, and of `shard` if it has that."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Writes chosen samples as tar shards into a new folder, with a table of where each one went."""
+"""Writes chosen samples as tar shards into a new folder, with a table of their new places."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -24,12 +24,12 @@ _RECORD = 20 * BLOCK
 
 @dataclass(frozen=True, kw_only=True)
 class Curated:
-    """What was written."""
+    """The shards that were written, and their counts."""
 
     shards: tuple[Path, ...]
     samples: int
     bytes: int
-    """Of all shards."""
+    """Bytes of all shards."""
     links: int
     """Members that were links, which are not copied."""
 
@@ -48,7 +48,7 @@ def write_shards(
 
     Members of tar shards are copied with their headers, block for block; images of folders and
     tables become samples as `pack` makes them. A key is unique only in its shard, so a new shard
-    begins where a key comes again. The folder appears whole or not at all. ConfigError if `out` is
+    begins if a key comes again. The folder appears whole or not at all. ConfigError if `out` is
     not empty or cannot be written, MissingError if a source is gone or was changed.
     """
     by_part = _rows_by_part(rows, embeddings)
@@ -149,7 +149,7 @@ class Shards:
 
 
 def write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes where every sample went: at least one row of `Shards.rows`."""
+    """Writes the table of new places: `Shards.rows`, at least one row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

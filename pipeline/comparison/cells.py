@@ -15,7 +15,7 @@ class Column:
     title: str
     digits: int
     is_best_high: bool | None = None
-    """Whether the highest value is the best; None where none is better."""
+    """Whether the highest value is the best; None if no value is better than another."""
 
 
 _SCORES = (
@@ -38,12 +38,12 @@ class Cell:
 
 
 def columns_of(comparison: Comparison) -> list[Column]:
-    """The columns of a comparison: scores only where there are labels."""
+    """The columns of a comparison; scores only if there are labels."""
     return [_K, *(_SCORES if comparison.is_scored else ()), *_OTHERS]
 
 
 def cells_of(comparison: Comparison, column: Column) -> list[Cell | None]:
-    """The cell of each group; None where it has no value. All that round to the best are best."""
+    """The cell of each group; None without a value. All values that round to the best are best."""
     values = [group.value(column.measure) for group in comparison.groups]
     means = [None if value is None else _number(value.mean, column) for value in values]
     known = [float(mean) for mean in means if mean is not None]
@@ -71,12 +71,12 @@ def unsigned(value: float, digits: int) -> str:
 def _spread(value: Value, column: Column) -> str:
     if value.spread is None or (column.measure == "k" and value.spread == 0):
         return ""
-    # Seconds vary with what else the machine does, and confidence hardly by the seed.
+    # Seconds vary with the load of the machine, and confidence hardly with the seed.
     return "" if column.measure in ("seconds", "confidence") else _number(value.spread, column)
 
 
 def repetitions(comparison: Comparison) -> list[str]:
-    """How many runs each group has."""
+    """The number of runs of each group."""
     return [str(len(group.partitions)) for group in comparison.groups]
 
 

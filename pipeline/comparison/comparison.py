@@ -30,18 +30,18 @@ class Group:
 
     @property
     def is_rival(self) -> bool:
-        """Whether it is a rival, and no run."""
+        """Whether it is a rival, not a group of runs."""
         return self.partitions[0].is_rival
 
     @property
     def seeds(self) -> list[int | None]:
-        """The seed that tells each partition from the others; None where several steps differ."""
+        """The seed that sets each partition apart; None if the seeds of several steps differ."""
         own = [partition.seeds for partition in self.partitions]
         varied = [name for name in own[0] if any(own[0][name] != other[name] for other in own)]
-        found = [{seeds[name] for name in varied or seeds} for seeds in own]
+        values_of_each = [{seeds[name] for name in varied or seeds} for seeds in own]
         if len(own) == 1:
             return [self.partitions[0].seed]
-        return [values.pop() if len(values) == 1 else None for values in found]
+        return [values.pop() if len(values) == 1 else None for values in values_of_each]
 
     def value(self, measure: str) -> Value | None:
         """Mean and spread of `k`, `acc`, `nmi`, `ari`, `confidence` or `seconds`."""
@@ -53,7 +53,7 @@ class Group:
 
 
 def measure_of(partition: Partition, measure: str) -> float | None:
-    """A measure of one partition; None where it has none."""
+    """A measure of one partition; None if it has none."""
     if measure in ("acc", "nmi", "ari"):
         return None if partition.scores is None else getattr(partition.scores, measure)
     return getattr(partition, measure)
@@ -61,20 +61,20 @@ def measure_of(partition: Partition, measure: str) -> float | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Groups of runs and rivals, best described by what differs between them."""
+    """Groups of runs and rivals, with the settings that differ and how far their clusters agree."""
 
     groups: tuple[Group, ...]
     settings: Mapping[str, tuple[str, ...]]
-    """For each setting that differs, but seeds, its value in each group; - where it has none."""
+    """The value in each group of each setting that differs, apart from seeds; - without a value."""
     agreement: tuple[tuple[float | None, ...], ...]
     """(m, m) ARI of the clusters of two groups over the images that both hold, the mean over pairs
-    of runs. On the diagonal it is that of two seeds; None for a single run."""
+    of runs. On the diagonal it is the ARI of two seeds; None for a single run."""
     shared: int
     """The fewest images that any two of the partitions share."""
     images: int
     """The most images that any of them holds."""
     classes: int | None
-    """How many classes the labels have; None without labels."""
+    """The number of classes of the labels; None without labels."""
     notes: tuple[str, ...] = ()
     """Sentences that a reader should know."""
 
@@ -97,7 +97,7 @@ class Comparison:
 
 
 MEASURES = ("k", "acc", "nmi", "ari", "confidence", "seconds")
-"""What is measured of each partition."""
+"""The names of the measures of each partition."""
 
 
 def _group_to_json(group: Group) -> dict[str, Any]:
@@ -150,13 +150,13 @@ def _are_equal(a: Partition, b: Partition) -> bool:
 
 
 class Grouped(NamedTuple):
-    """Partitions in groups, and what tells the groups apart."""
+    """Partitions in groups, and the settings that differ between groups."""
 
     groups: tuple[Group, ...]
     settings: dict[str, tuple[str, ...]]
-    """The settings that differ between them, apart from seeds."""
+    """The values in each group of the settings that differ, apart from seeds."""
     notes: tuple[str, ...]
-    """A sentence for each run that is another one again."""
+    """A sentence for each run with the settings and seeds of an earlier one."""
 
 
 def group_partitions(partitions: Sequence[Partition]) -> Grouped:
@@ -166,10 +166,10 @@ def group_partitions(partitions: Sequence[Partition]) -> Grouped:
     notes = []
     for partition in partitions:
         values = tuple(repr(partition.settings.get(name)) for name in differing)
-        own = partition.name if partition.is_rival else ""
-        key = (own, partition.images.embeddings.content, partition.given, *values)
-        found = members.setdefault(key, {})
-        first = found.setdefault(repr(partition.seeds), partition)
+        rival = partition.name if partition.is_rival else ""
+        key = (rival, partition.images.embeddings.content, partition.given, *values)
+        by_seed = members.setdefault(key, {})
+        first = by_seed.setdefault(repr(partition.seeds), partition)
         if first is not partition:
             notes.append(
                 f"{partition.name} has the settings and the seeds of {first.name}, and is counted "
@@ -177,13 +177,13 @@ def group_partitions(partitions: Sequence[Partition]) -> Grouped:
             )
     short = _short_names(differing)
     groups = []
-    for found in (list(by_seed.values()) for by_seed in members.values()):
-        values = [_text(found[0].settings.get(name)) for name in differing]
+    for own in (list(by_seed.values()) for by_seed in members.values()):
+        values = [_text(own[0].settings.get(name)) for name in differing]
         parts = [f"{short[name]}={value}" for name, value in zip(differing, values, strict=True)]
-        # One run is best known by its name; several by what they share and others do not.
-        is_named = found[0].is_rival or len(found) == 1 or not parts
-        label = _common_name(found) if is_named else ", ".join(parts)
-        groups.append(Group(label=label, partitions=tuple(found)))
+        # A single run is known by its name; several by the settings that only they share.
+        is_named = own[0].is_rival or len(own) == 1 or not parts
+        label = _common_name(own) if is_named else ", ".join(parts)
+        groups.append(Group(label=label, partitions=tuple(own)))
     settings = {
         name: tuple(_text(group.partitions[0].settings.get(name)) for group in groups)
         for name in differing
@@ -192,7 +192,7 @@ def group_partitions(partitions: Sequence[Partition]) -> Grouped:
 
 
 def _common_name(partitions: Sequence[Partition]) -> str:
-    """The name of one run, or what the names of several begin with."""
+    """The name of one run, or the beginning that the names of several share."""
     names = [partition.name for partition in partitions]
     if len(set(names)) == 1:
         return names[0]
@@ -202,7 +202,7 @@ def _common_name(partitions: Sequence[Partition]) -> str:
 
 
 def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """Groups of equal labels get the name of their first run, too."""
+    """The groups; those of equal labels get the name of their first run, too."""
     labels = [group.label for group in groups]
     return tuple(
         group
@@ -224,7 +224,7 @@ def _differing(partitions: Sequence[Partition]) -> list[str]:
 
 
 def _short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each setting's key, with its table where keys of two tables are the same."""
+    """Each setting's key, with its table if keys of two tables are the same."""
     keys = [name.rpartition(".")[2] for name in names]
     return {
         name: key if keys.count(key) == 1 else name for name, key in zip(names, keys, strict=True)

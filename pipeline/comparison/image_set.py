@@ -1,4 +1,4 @@
-"""The images that a run holds, by key: so that runs of different subsets can be compared."""
+"""The images of a run by their keys, so that runs of different subsets can be compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class ImageSet:
 
     embeddings: Artifact
     labels: np.ndarray
-    """(n,) the label of each image, or None where it has none."""
+    """(n,) the label of each image, or None if it has none."""
 
     @classmethod
     def read(cls, embeddings: Artifact, label: str, table: Path | None) -> Self:
@@ -40,12 +40,12 @@ class ImageSet:
         return self.embeddings.column("key")
 
     def full_keys(self) -> Sequence[str]:
-        """SHARD:KEY of each image, PART:KEY where two parts hold that."""
+        """SHARD:KEY of each image, PART:KEY if two parts hold that."""
         return image_names(self.embeddings)
 
 
 def is_matched_by_key_alone(a: ImageSet, b: ImageSet, rows: np.ndarray) -> bool:
-    """Whether images that were matched, `rows` of `a`, have other shards in `b`, each of them.
+    """Whether all matched images (`rows` of `a`) are in other shards in `b`.
 
     Then they may be other images: keys that are numbers of rows are the same in all imports.
     """
@@ -57,7 +57,7 @@ def is_matched_by_key_alone(a: ImageSet, b: ImageSet, rows: np.ndarray) -> bool:
 def match_rows(a: ImageSet, b: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     """The rows of the images that both hold, in `a` and in `b`, in the order of `a`.
 
-    Images are matched by key; by SHARD:KEY where a key occurs twice.
+    Images are matched by key; by SHARD:KEY if a key occurs twice.
     """
     if a.embeddings.content == b.embeddings.content:
         rows = np.arange(len(a))

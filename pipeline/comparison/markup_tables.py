@@ -25,7 +25,7 @@ _TEX: Mapping[str, str] = {
 }  # fmt: skip
 
 _LIGATURES = re.compile(r"(?<=-)(?=-)|(?<=[?!`])(?=`)|(?<=')(?=')|(?<=,)(?=,)")
-"""Between two letters that TeX would set as another one."""
+"""The places between two letters that TeX would set as a ligature."""
 
 _UNKNOWN_TO_TEX = re.compile("[^ -~\u00a1-\u017e–—‘’“”†‡•…€™]|[«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų]")
 """A letter that pdfLaTeX stops at, without further packages; each was tried."""
@@ -70,7 +70,7 @@ def _md(text: str) -> str:
 
 
 def _md_start(text: str) -> str:
-    """Text that begins a paragraph, and no list."""
+    """Text that begins a paragraph, not a list."""
     return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", _md(text))
 
 
@@ -100,7 +100,7 @@ def to_latex(comparison: Comparison) -> str:
     head = ["", "runs", *(_tex_title(column) for column in columns)]
     notes = " ".join(f"{_tex(note)}." for note in comparison.notes)
     caption = f"{_tex(describe(comparison))}. {notes}".strip()
-    # Rivals below a line of their own.
+    # A line separates rivals from runs.
     first_rival = sum(not group.is_rival for group in comparison.groups)
     tables = [_tex_table(caption, head, rows, first_rival)]
     if len(labels) > 1:
@@ -116,7 +116,7 @@ def to_latex(comparison: Comparison) -> str:
 
 
 def _tex(text: str) -> str:
-    # A mark of TeX between the letters of a ligature is none of the text: it is escaped before.
+    # `{}` between the letters of a ligature is TeX, not text, so it must not be escaped.
     pieces = _LIGATURES.split(" ".join(text.split()))
     return "{}".join("".join(map(_tex_letter, piece)) for piece in pieces)
 

@@ -32,7 +32,7 @@ def write_page(comparison: Comparison) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
         tag("title", f"{count} compared"),
-        tag("style", Html(CSS)),  # our own, and must not be escaped
+        tag("style", Html(CSS)),  # CSS must not be escaped
     )
     main = tag(
         "main",

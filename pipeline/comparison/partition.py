@@ -27,47 +27,49 @@ class Partition:
     """A cluster for each image of a set."""
 
     name: str
-    """Of the run, or of the rival."""
+    """The name of the run, or of the rival."""
     images: ImageSet
     clusters: np.ndarray
     """(n,) the number of each image's cluster; -1 is noise."""
     k: int
     scores: Scores | None = None
-    """Against labels; None where there are none."""
+    """Scores against labels; None without labels."""
     confidence: float | None = None
     """The mean over all images; rivals have none."""
     seconds: float | None = None
-    """What making everything after the embeddings took when it was made."""
+    """Seconds that everything after the embeddings took when it was made."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """TABLE.KEY and value of the settings of the run, apart from those of its images."""
     given: tuple[str, ...] = ()
     """The content of everything else that the clusters were made from: words, other embeddings."""
     seed: int | None = None
-    """That of the first step that draws at random."""
+    """The seed of the first step that draws at random."""
     is_rival: bool = False
 
     @property
     def seeds(self) -> Mapping[str, Any]:
-        """The seed of each step by TABLE.seed; of a rival its only one."""
-        named = {
+        """The seed of each step by TABLE.seed; for a rival its only seed."""
+        seeds = {
             name: value for name, value in self.settings.items() if name.rpartition(".")[2] == SEED
         }
-        return named or {SEED: self.seed}
+        return seeds or {SEED: self.seed}
 
 
 def partition_of(run: OpenedRun, images: ImageSet) -> Partition:
-    """The first clusters of a run's assignments, scored where images have labels."""
+    """The first clusters of a run's assignments, scored if images have labels."""
     assignments = run.require_current("assignments")
-    used = list(_ancestors(run, assignments))
+    ancestors = list(_ancestors(run, assignments))
     settings: dict[str, Any] = {"embed.model": name_model(images.embeddings)}
     for table, values in settings_of(run.store, run.record).tables().items():
         if table not in _NOT_CLUSTERING:
             settings |= {f"{table}.{key}": value for key, value in values.items()}
-    others = [artifact for artifact in used if artifact.kind.name in (EMBEDDINGS.name, WORDS.name)]
+    others = [
+        artifact for artifact in ancestors if artifact.kind.name in (EMBEDDINGS.name, WORDS.name)
+    ]
     clusters = read_column(assignments, "cluster").astype(np.int64)
     seconds = [
         float(artifact.manifest.made_by.get("seconds") or 0)
-        for artifact in (assignments, *used)
+        for artifact in (assignments, *ancestors)
         if artifact.kind.name != EMBEDDINGS.name
     ]
     return Partition(
@@ -85,7 +87,7 @@ def partition_of(run: OpenedRun, images: ImageSet) -> Partition:
 
 
 def score(images: ImageSet, clusters: np.ndarray) -> Scores | None:
-    """The scores of clusters over the images with a label; None where none has one."""
+    """The scores of clusters over the images with a label; None if no image has one."""
     is_labelled = images.is_labelled
     if not is_labelled.any():
         return None
@@ -94,19 +96,19 @@ def score(images: ImageSet, clusters: np.ndarray) -> Scores | None:
 
 
 def _ancestors(run: OpenedRun, artifact: Artifact) -> Iterator[Artifact]:
-    """Everything that clusters were made from, each slot once; what is lost is left out.
+    """All artifacts that clusters were made from, each slot once, without those that are lost.
 
-    What the run holds comes first: where two settings gave the same bytes, the clusters may have
-    been made for another run.
+    Prefers the artifacts that the run holds: if two settings gave the same bytes, the clusters may
+    have been made for another run.
     """
     seen: set[str] = set()
-    waiting = list(artifact.manifest.inputs.items())
-    while waiting:
-        slot, used = waiting.pop()
+    inputs = list(artifact.manifest.inputs.items())
+    while inputs:
+        slot, used = inputs.pop()
         if slot in seen:
             continue
         seen.add(slot)
-        found = run.held.current(slot) or run.store.find(KINDS[used.kind], used.version)
-        if found is not None:
-            yield found
-            waiting += found.manifest.inputs.items()
+        ancestor = run.held.current(slot) or run.store.find(KINDS[used.kind], used.version)
+        if ancestor is not None:
+            yield ancestor
+            inputs += ancestor.manifest.inputs.items()

@@ -25,7 +25,7 @@ _MOST_NUMBERED = 14
 """Groups whose agreement is written into the cells of the heat map."""
 
 _SCORES = (("acc", "ACC", "o", "blue"), ("nmi", "NMI", "s", "orange"), ("ari", "ARI", "^", "green"))
-"""Colours of Okabe and Ito, and a mark for each, for who sees no colour."""
+"""Colours of Okabe and Ito, with a mark for each, for readers who see no colour."""
 
 
 def draw_scores(comparison: Comparison) -> "Figure":
@@ -61,7 +61,7 @@ def draw_scores(comparison: Comparison) -> "Figure":
 
 
 def draw_agreement(comparison: Comparison) -> "Figure":
-    """The matrix of agreement as a heat map, with its numbers where they are legible."""
+    """The matrix of agreement as a heat map, with its numbers if they are legible."""
     from matplotlib.figure import Figure
 
     values = np.array(
@@ -78,7 +78,7 @@ def draw_agreement(comparison: Comparison) -> "Figure":
     panel.spines[:].set_visible(False)
     for i, j in np.ndindex(values.shape) if count <= _MOST_NUMBERED else ():
         if np.isfinite(values[i, j]):
-            # The map is dark below its middle; the light of the page is legible there.
+            # The map is dark below its middle, where light text is legible.
             colour = LIGHT["card"] if values[i, j] < 0.55 else LIGHT["ink"]
             text = unsigned(float(values[i, j]), 2).removeprefix("0")
             panel.text(j, i, text, ha="center", va="center", color=colour, fontsize=7.5)

@@ -45,7 +45,7 @@ class ComparedRuns:
         return to_arrow(self.comparison)
 
     def to_pandas(self) -> Any:
-        """The same as a DataFrame of pandas, which must be installed."""
+        """`to_arrow` as a DataFrame of pandas, which must be installed."""
         from ..exports.image_table import to_pandas
         from ..packages import require_package
 
@@ -90,7 +90,7 @@ def compare(
 ) -> ComparedRuns:
     """Puts runs side by side: scores, agreement, seconds and settings that differ.
 
-    Runs are named, or opened ones of one store. Those that differ in their seeds only are one line.
+    Runs are names, or opened runs of one store. Those that differ only in their seeds share a line.
     `rivals` adds k-means, Ward, spectral clustering and HDBSCAN of the same embeddings, with `k`
     clusters, or as many as there are classes, or as the first run has. `label` and `labels` say
     where labels are, as for `Run.evaluate`. Clusters that a run lacks are made.
@@ -103,13 +103,13 @@ def compare(
         raise ConfigError(f"the runs are of several stores: {', '.join(stores)}")
     names = [run if isinstance(run, str) else run.record.name for run in runs]
     require_distinct(names)
-    named = store if isinstance(store, Store) else Store(store)
-    shown = open_progress(progress)
+    opened_store = store if isinstance(store, Store) else Store(store)
+    display = open_progress(progress)
     comparison = compare_runs(
-        opened[0].store if opened else named,
+        opened[0].store if opened else opened_store,
         names,
-        Runtime(device=device, progress=shown),
-        shown.report,
+        Runtime(device=device, progress=display),
+        display.report,
         label=label,
         labels=None if labels is None else Path(labels),
         rivals=rivals,
@@ -151,6 +151,6 @@ WRITERS: Mapping[str, Callable[[ComparedRuns, Path], None]] = {
     ".json": _write_text(_to_json_text),
     ".parquet": _write_parquet,
 }
-"""What writes a comparison, by the suffix of the file."""
+"""The functions that write a comparison, by the suffix of the file."""
 
 SUFFIXES: Sequence[str] = tuple(WRITERS)

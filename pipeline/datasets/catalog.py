@@ -1,4 +1,4 @@
-"""The data sets that `fetch` writes, and what is known of each."""
+"""The data sets that `fetch` writes, and facts about each."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from .readers import Reader, read_caltech, read_cifar, read_files, read_pets
 from .videos import FRAMES, LISTS, VIDEOS, read_ucf101
 
 _READ_ERRORS = (RuntimeError, OSError, EOFError, ValueError, LookupError, ImportError)
-"""What torchvision raises where files are missing, are damaged, or need another package."""
+"""Errors that torchvision raises if files are missing, are damaged, or need another package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +26,19 @@ class DataSet:
     name: str
     title: str
     images: int
-    """How many there are, in all splits."""
+    """The number of images in all splits."""
     classes: int
     splits: tuple[str, ...]
-    """Empty where the authors made none."""
+    """Empty if the authors made none."""
     files: str
-    """What the folder of its files holds."""
+    """The files and folders that the folder of the data set must hold."""
     source: str
     """The address of its authors' page."""
     reader: Reader
     is_downloaded: bool = True
     """Whether torchvision can download it."""
     folder: str = ""
-    """Where shards are written by default; if empty, a folder of its name."""
+    """The default folder of its shards; if empty, a folder of its name."""
     label: str = "cls"
     """The name under which `eval` finds the labels."""
 
@@ -48,9 +48,9 @@ class DataSet:
         return self.folder or self.name
 
     def open(self, root: Path, splits: Sequence[str], *, download: bool) -> Listing:
-        """Lists its images in the files in `root`, which are downloaded first if that is asked.
+        """Lists its images in the files in `root`, which `download` fetches first.
 
-        ConfigError where a split is unknown, or files are missing or damaged.
+        ConfigError if a split is unknown, or files are missing or damaged.
         """
         for split in splits:
             if split not in self.splits:
@@ -77,13 +77,13 @@ class DataSet:
 
 
 def _reason(error: Exception) -> str:
-    """What torchvision says, without its advice to change a Python call."""
+    """The message of an error, without torchvision's advice to change a Python call."""
     if isinstance(error, ModuleNotFoundError) and error.name == "pycocotools":
         return "pycocotools is not installed (pip install 'cpp-pipe[coco]')"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    said = one_line(str(error)).split(" You can use download=True")[0]
-    return said.rstrip(". ") or type(error).__name__
+    message = one_line(str(error)).split(" You can use download=True")[0]
+    return message.rstrip(". ") or type(error).__name__
 
 
 def _files(kind: str, images: str, *, is_sorted: bool = False) -> Reader:
@@ -252,11 +252,11 @@ _SETS = (
 )
 
 CATALOG: Mapping[str, DataSet] = {dataset.name: dataset for dataset in _SETS}
-"""By name."""
+"""The data sets by name."""
 
 
 def find_data_set(name: str) -> DataSet:
-    """A data set by its name; ConfigError where there is none."""
+    """A data set by its name; ConfigError if there is none."""
     if name in CATALOG:
         return CATALOG[name]
     known = [*CATALOG, *ELSEWHERE]

@@ -13,7 +13,7 @@ from .example import Example, Listing, Split, read_file
 def read_coco(root: Path, splits: Sequence[str], download: bool) -> Listing:
     """CocoDetection: the objects of an image are its JSON field `objects`, not a label.
 
-    Where the files of captions are there too, the first caption of an image is its `.txt`, and all
+    If the files of captions are there too, the first caption of an image is its `.txt`, and all
     are its field `captions`.
     """
     opened = {name: _open(root, name, "instances") for name in splits}
@@ -49,8 +49,8 @@ def _example(
 ) -> Example:
     image = dataset.ids[number]
     file = dataset.coco.loadImgs(image)[0]["file_name"]
-    found = {names[entry["category_id"]] for entry in _annotations(dataset.coco, image)}
-    fields: dict[str, Any] = {"objects": sorted(found), "file": f"{split}/{file}"}
+    objects = {names[entry["category_id"]] for entry in _annotations(dataset.coco, image)}
+    fields: dict[str, Any] = {"objects": sorted(objects), "file": f"{split}/{file}"}
     texts = [] if captions is None else [e["caption"] for e in _annotations(captions, image)]
     if texts:
         fields["captions"] = texts
@@ -63,5 +63,5 @@ def _example(
 
 
 def _annotations(coco: Any, image: int) -> list[dict[str, Any]]:
-    """What is recorded of an image, in the order of the record numbers."""
+    """The annotations of an image, in the order of their numbers."""
     return coco.loadAnns(sorted(coco.getAnnIds(image)))

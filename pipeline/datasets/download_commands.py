@@ -26,4 +26,4 @@ img2dataset --url_list laion-aesthetic-urls --input_format parquet \\
 cpp-pipe run laion-aesthetic
 """,
 }
-"""For each, lines for a shell."""
+"""Lines for a shell, by the name of the data set."""

@@ -1,4 +1,4 @@
-"""What a reader of a data set lists: images with labels, by split, read when they are written."""
+"""The listing of a data set: labelled images by split, which are read when shards are written."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ class Example:
     key: str
     """The key in the shard, before characters that no key may hold are replaced."""
     read: Callable[[], tuple[str, bytes]]
-    """Gives the suffix and the bytes of the image; UndecodableImage where it cannot be read."""
+    """Gives the suffix and the bytes of the image; UndecodableImage if it cannot be read."""
     label: int | None = None
     """The place of its class among the classes of the data set."""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """What else is known of it."""
+    """Other facts about it."""
     caption: str | None = None
 
 
@@ -29,7 +29,7 @@ class Split:
     """A part of a data set that its authors made, such as train; or all of it."""
 
     name: str | None
-    """None where the authors made no parts."""
+    """None if the authors made no parts."""
     count: int
     example: Callable[[int], Example]
     """Gives the image of a number below the count."""
@@ -47,7 +47,7 @@ class Listing:
 
     @property
     def count(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return sum(split.count for split in self.splits)
 
 

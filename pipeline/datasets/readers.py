@@ -14,7 +14,7 @@ from .example import Example, Listing, Split, read_file, read_pixels
 from .superclasses import SUPERCLASS
 
 Reader = Callable[[Path, Sequence[str], bool], Listing]
-"""Lists the splits of a data set in a folder, which are downloaded there first if that is asked."""
+"""Lists the splits of a data set in a folder, which it downloads there first on request."""
 
 
 def read_cifar(root: Path, splits: Sequence[str], download: bool, *, kind: str) -> Listing:
@@ -57,15 +57,15 @@ def read_files(
 ) -> Listing:
     """A class of torchvision that takes a loader; keys are paths below the folder `images`.
 
-    It is sorted by path where torchvision lists files as the disk does.
+    `is_sorted` sorts by path, for sets that torchvision lists in the order of the disk.
     """
     from torchvision import datasets
 
     def open_split(name: str | None) -> Any:
-        more: dict[str, Any] = {} if name is None else {"split": name}
-        if kind != "ImageNet":  # which cannot be downloaded, and takes no such flag
-            more["download"] = download
-        return getattr(datasets, kind)(root, loader=Path, **more)
+        options: dict[str, Any] = {} if name is None else {"split": name}
+        if kind != "ImageNet":  # ImageNet cannot be downloaded, and takes no such flag
+            options["download"] = download
+        return getattr(datasets, kind)(root, loader=Path, **options)
 
     opened = {name: open_split(name) for name in splits or (None,)}
 
@@ -95,7 +95,7 @@ def read_caltech(root: Path, splits: Sequence[str], download: bool) -> Listing:
 
     images = root / "caltech101" / "101_ObjectCategories"
     background = images / "BACKGROUND_Google"
-    # torchvision removes it from its list of categories, without a look (0.29).
+    # torchvision removes it from its list of categories without checking that it is there (0.29).
     if images.is_dir() and not background.is_dir():
         raise OSError(
             f"{background} is missing: torchvision leaves its images out, so an empty folder of "
@@ -149,7 +149,7 @@ def _class_names(dataset: Any) -> list[str]:
 
 
 def _shared_classes(by_split: Mapping[Any, Sequence[str]]) -> tuple[str, ...]:
-    """The classes of all splits; ConfigError where they differ, since labels are their numbers."""
+    """The classes of all splits; ConfigError if they differ, since labels are their numbers."""
     first, *others = by_split
     for name in others:
         if list(by_split[name]) != list(by_split[first]):

@@ -1,4 +1,4 @@
-"""What the user changes by --set: checked before any work, and part of the names of runs."""
+"""The settings that the user changes by --set: checked before any work, and part of run names."""
 
 import hashlib
 import json
@@ -16,15 +16,15 @@ _CHANGEABLE = (_MODEL, "views", "train", "spectrum")
 """Tables that decide the clusters; the data and the number of clusters are those of the paper."""
 
 _OF_FILES = ("model", "pretrained", "model_config")
-"""What `embed` holds of embeddings that are taken from a file: which model made them."""
+"""The settings of `embed` that embeddings from a file have too: the model that made them."""
 
 
 def read_changes(
     assignments: Sequence[str], names: Sequence[str], *, has_images: bool
 ) -> tuple[Override, ...]:
-    """The last of each TABLE.KEY=VALUE; ConfigError where one cannot serve both recipes.
+    """The last value of each TABLE.KEY=VALUE; ConfigError if one cannot serve both recipes.
 
-    `names` are the data sets; `has_images` says that images are embedded.
+    `names` are the data sets; `has_images` says whether images are embedded.
     """
     changes: dict[str, Override] = {}
     for assignment in assignments:
@@ -52,7 +52,7 @@ def _require_changeable(override: Override, *, has_images: bool) -> None:
 
 
 def change(settings: Settings, changes: Sequence[Override]) -> Settings:
-    """The settings with what the user changed."""
+    """The settings with the user's changes."""
     for override in changes:
         value = read_value(override.text)
         settings = settings.override(override.table, **{override.key: value})
@@ -60,7 +60,7 @@ def change(settings: Settings, changes: Sequence[Override]) -> Settings:
 
 
 def change_model(settings: Settings, changes: Sequence[Override]) -> Settings:
-    """The settings with what the user changed of the table of the model."""
+    """The settings with the user's changes of the model's table."""
     return change(settings, [override for override in changes if override.table == _MODEL])
 
 

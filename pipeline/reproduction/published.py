@@ -11,7 +11,7 @@ _FILE = Path(__file__).with_name("published.toml")
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What one method reports on one data set, in per cent; None where it is not recorded."""
+    """The scores of one method on one data set, in per cent; None if not recorded."""
 
     method: str
     paper: str
@@ -22,7 +22,7 @@ class Published:
     nmi: float | None = None
     ari: float | None = None
     source: str | None = None
-    """Where the figures were read; None where none is recorded."""
+    """The source of the figures; None if none is recorded."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -41,8 +41,8 @@ def published(data_set: str) -> tuple[Published, ...]:
         others = [other for other in _methods() if other["name"] == entry["name"]]
         is_empty = not any(data_set in other["figures"] for other in others)
         if figures or (is_empty and entry is others[0]):
-            known = {key: entry[key] for key in ("paper", "model", "differs")}
-            rows.append(Published(method=entry["name"], **known, **figures))
+            fields = {key: entry[key] for key in ("paper", "model", "differs")}
+            rows.append(Published(method=entry["name"], **fields, **figures))
     return tuple(rows)
 
 

@@ -11,7 +11,7 @@ DATA_SETS = ("cifar10", "cifar20", "cifar100", "imagenet")
 """The data sets whose settings the paper's public code gives."""
 
 _SIZES = ("hidden", "features", "batch", "epochs", "eta", "shared_heads")
-"""What the paper sets for each data set; the shipped config of the set holds it."""
+"""Settings that the paper chose for each data set; the shipped config of the set holds them."""
 
 _WARMUP_STEPS: Mapping[str, int | None] = {
     "cifar10": 51,
@@ -24,7 +24,7 @@ epoch."""
 
 
 def require_recipe(name: str) -> None:
-    """ConfigError where the paper has no settings for a data set."""
+    """ConfigError if the paper has no settings for a data set."""
     if name not in DATA_SETS:
         raise ConfigError(
             f"the paper's settings are known for {', '.join(DATA_SETS)}, not for {name!r}"
@@ -67,10 +67,10 @@ def default(name: str, rows: int) -> Settings:
 
 
 RECIPES: Mapping[str, Callable[[str, int], Settings]] = {"default": default, "paper": paper}
-"""By name: the settings for a data set of so many rows."""
+"""For each recipe, its settings for a data set by its name and number of rows."""
 
 TITLES: Mapping[str, str] = {"default": "cpp-pipe, default", "paper": "cpp-pipe, paper's recipe"}
-"""What the table calls each recipe."""
+"""The names of recipes in tables."""
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:

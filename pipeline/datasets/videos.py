@@ -16,7 +16,7 @@ FRAMES = "UCF-101-midframes"
 LISTS = "ucfTrainTestlist"
 
 _FOLD = 1
-"""The one of the three divisions into train and test that papers report."""
+"""Of the three divisions into train and test: the one that papers report."""
 
 
 def read_ucf101(root: Path, splits: Sequence[str], download: bool) -> Listing:
@@ -109,7 +109,7 @@ def _read_frames(root: Path, splits: Sequence[str]) -> Listing:
 
 
 def _places_in(lists: Path, split: str, places: Mapping[str, int]) -> list[int]:
-    """The places of the frames of the videos of a split, in the order of its list."""
+    """Where the frames of the videos of a split stand, in the order of its list."""
     lines = (lists / f"{split}list{_FOLD:02d}.txt").read_text().splitlines()
     stems = [Path(line.split(" ")[0]).stem for line in lines if line.strip()]
     missing = [stem for stem in stems if stem not in places]

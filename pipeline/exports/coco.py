@@ -21,7 +21,7 @@ def export_coco(images: LabelledImages, out: Path) -> None:
     with (
         whole_folder(out) as folder,
         (folder / "annotations.json").open("w", encoding="utf-8", newline="\n") as file,
-        # The second list of the file, which is appended once the first one is complete.
+        # A second list of the same file, which is appended once the first one is complete.
         tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as annotations,
     ):
         (folder / "images").mkdir()

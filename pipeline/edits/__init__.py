@@ -1,1 +1,1 @@
-"""What people decide about clusters and images: logged, carried to other clusters, sealed."""
+"""Decisions about clusters and images: logged, carried to other clusters, sealed."""

@@ -118,7 +118,7 @@ class ImageTable:
             self.report(len(table))  # after the caller has used the table
 
     def _decided(self, numbers: range) -> "dict[str, pa.Array]":
-        """What people decided about some rows: cluster, its name, tags, exclusion and note."""
+        """The columns of decisions about some rows: cluster, its name, tags, exclusion and note."""
         import pyarrow as pa
 
         edited = self.edited

@@ -18,7 +18,7 @@ TRAIN, TEST = "train", "test"
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """What lies in the folders `train` and `test`."""
+    """The numbers of images in the folders `train` and `test`."""
 
     train: int
     test: int

@@ -1,1 +1,1 @@
-"""What Python hands out of a run: objects that show themselves in Jupyter."""
+"""Objects of a run that show themselves in Jupyter."""

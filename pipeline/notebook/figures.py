@@ -48,7 +48,7 @@ class Curve:
 
     def __init__(self, curve: KCurve, verdict: KVerdict, used: int) -> None:
         self.verdict = verdict
-        """What the curve says, in one sentence."""
+        """The verdict on the curve: its sentence, k and advice."""
         self._curve, self._used = curve, used
 
     @property

@@ -7,7 +7,7 @@ from ..wording import counted
 
 
 def summarise(run: OpenedRun) -> list[tuple[str, str]]:
-    """What a run holds: names and values, a line each."""
+    """Names and values of what a run holds, a line each."""
     lines = [("run", f"{run.record.name} in {run.store_name}")]
     embeddings = find_readable(run, "embeddings")
     if embeddings is None:

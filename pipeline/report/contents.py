@@ -1,4 +1,4 @@
-"""What the report of a run shows, as plain values."""
+"""The contents of the report of a run, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,13 +69,13 @@ class Space:
     overall: np.ndarray
     """Singular values of the sampled rows, over the largest."""
     of_cluster: Sequence[np.ndarray]
-    """The same for each sampled cluster."""
+    """Singular values of each sampled cluster, over its largest."""
     cosines: np.ndarray
     """(m, m) |cosine| between the rows of the heat map, cluster by cluster."""
     within: float
     """Mean |cosine| of two of these rows in one cluster; nan if each cluster has one row."""
     between: float
-    """The same for rows of two clusters; nan if there is one cluster."""
+    """Mean |cosine| of two of these rows in two clusters; nan if there is one cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ class Neighbourhood:
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What people decided about clusters and images."""
+    """Decisions about clusters and images."""
 
     name: str
     """The name of sealed decisions, or `open`."""
@@ -125,7 +125,7 @@ class Decisions:
     tags: Mapping[str, int]
     """Images that are not excluded, by tag."""
     tags_of: Mapping[int, Mapping[str, int]]
-    """The same for each cluster that has any."""
+    """Such images by tag, for each cluster that has any."""
     excluded: np.ndarray
     """(k,) excluded images of each cluster."""
     moved: int
@@ -134,7 +134,7 @@ class Decisions:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """All that the report of a run shows."""
+    """The contents of the report of a run."""
 
     run: str
     cpp_pipe: str
@@ -147,12 +147,12 @@ class Contents:
     refined: Space
     curve: KCurve | None = None
     verdict: str = ""
-    """What the curve says, in one sentence."""
+    """The verdict of the curve, in one sentence."""
     captions: Mapping[int, Sequence[Caption]] = field(default_factory=dict)
     """The captions of each cluster, best first."""
     evaluation: Evaluation | None = None
     absences: Mapping[str, Absence] = field(default_factory=dict)
-    """What is not shown, by name: k_curve, captions, labels or images."""
+    """Things that are not shown, by name: k_curve, captions, labels or images."""
     versions: Sequence[Version] = ()
     mosaics: Sequence[Mosaic] = ()
     """The largest cluster comes first."""

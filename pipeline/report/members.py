@@ -16,7 +16,7 @@ NONE = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Members:
-    """Which rows a report shows, and in which clusters."""
+    """The rows that a report shows, and their clusters."""
 
     assignments: Artifact
     edited: Edited | None = None
@@ -73,7 +73,7 @@ class Members:
         return assigned if self.edited is None else int(self.edited.cluster[row])
 
     def describe(self, name: str) -> Decisions | None:
-        """What was decided, under the name of the decisions; None without any."""
+        """The decisions under their name; None without any."""
         edited = self.edited
         if edited is None:
             return None

@@ -43,7 +43,7 @@ class Tiles:
     def read_many(
         self, row_lists: Sequence[Sequence[int]], side: int
     ) -> "Iterator[list[Image.Image | None]]":
-        """The same for several lists of rows, read ahead."""
+        """`read` for several lists of rows, which are read ahead."""
         with ThreadPoolExecutor(_READERS) as pool:
             tiles = pool.map(lambda row: self._tile(row, side), chain.from_iterable(row_lists))
             for rows in row_lists:

@@ -68,7 +68,7 @@ _NEIGHBOURHOODS, _NEIGHBOURS = 6, 5
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """What the figures of a run are drawn from."""
+    """The values that the figures of a run are drawn from."""
 
     run: OpenedRun
     members: Members
@@ -301,5 +301,5 @@ FIGURES: "Mapping[str, Callable[[_Source, Progress], Figure]]" = {
     "clusters": _draw_clusters,
     "neighbours": _draw_neighbours,
 }
-"""What draws each figure: block-diagonal cosines, singular values (both before and after), the
-curve of k, captioned clusters with images, and neighbours in both spaces."""
+"""The function that draws each figure: block-diagonal cosines, singular values (both before and
+after), the curve of k, captioned clusters with images, and neighbours in both spaces."""

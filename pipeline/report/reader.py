@@ -54,7 +54,7 @@ def read_contents(
     progress: Progress | None = None,
     edits: str | None = None,
 ) -> Contents:
-    """What the report of a run with assignments shows, and what is absent.
+    """The contents of the report of a run with assignments, and what is absent.
 
     `edits` names decisions, `open` or sealed ones: clusters are those that were decided, and
     excluded images are left out. ConfigError if all of them are.

@@ -91,7 +91,7 @@ def _values(side: _Side, space: Space) -> Html:
 
 
 def _describe_sample(contents: Contents) -> str:
-    """Which rows the figures show."""
+    """A note on the rows that the figures show."""
     sample, tally = contents.sample, contents.tally
     drawn = len(sample.overall)
     overall = f"all {counted(tally.rows, 'image')}"

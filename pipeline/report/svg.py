@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw_svg(name: str, alt: str, draw: "Callable[..., Figure]", *args: Any) -> Html:
-    """What `draw` draws, as inline SVG. `name` makes its ids unique in the report.
+    """The figure that `draw` makes, as inline SVG. `name` makes its ids unique in the report.
 
     The same arguments and version of matplotlib give the same bytes.
     """

@@ -16,7 +16,7 @@ DARK: Mapping[str, str] = {
     "green": "#3cc79b",
     "shade": "#234438",
 }
-"""The same names, lighter for a dark background."""
+"""Colours by the names of `LIGHT`, lighter for a dark background."""
 
 HEAT = "cividis"
 """Matplotlib's colour map of |cosine|, which reads the same to colour-blind eyes."""

@@ -1,4 +1,4 @@
-"""All that the page shows of one cluster."""
+"""Facts that the page shows about one cluster."""
 
 from typing import Any
 
@@ -133,7 +133,7 @@ def _find_closest_node(
 
 
 def _relatives(opened: OpenRun, tree: Tree | None, number: int | None) -> dict[str, Any]:
-    """What a node is merged with and splits into."""
+    """The nodes that a node is merged with and splits into, and the levels where that happens."""
     if tree is None or number is None:
         return {
             "node": None,

@@ -11,7 +11,7 @@ from ...store.errors import first_line
 from ..wording import counted
 
 _FEW_FILES = 64
-"""An artifact of at most so many files is checked before every answer; others once a second."""
+"""An artifact with at most so many files is checked before each answer; others once a second."""
 
 _checked_at: WeakKeyDictionary[Artifact, float] = WeakKeyDictionary()
 

@@ -77,7 +77,7 @@ class Decided:
 
     @cached_property
     def with_excluded(self) -> Partition:
-        """The same with the excluded rows in their clusters."""
+        """`partition` with the excluded rows in their clusters."""
         assert self.edited is not None and self._own is not None, "as for sizes"
         return self._own().regrouped(self.edited.cluster, self._k)
 

@@ -47,7 +47,7 @@ class Decisions:
         self._lock = threading.Lock()
 
     def follow(self) -> Decided:
-        """What is decided now: the same object for as long as the log has not grown.
+        """The decisions of the log applied: the same object for as long as the log has not grown.
 
         StoreError or ConfigError if an entry cannot be read.
         """

@@ -1,4 +1,4 @@
-"""A run as a whole: counts, curve, hierarchy, versions, and what it lacks."""
+"""Facts about a run as a whole: counts, curve, hierarchy, versions, and what it lacks."""
 
 import importlib.metadata
 
@@ -22,7 +22,7 @@ from .open_run import OpenRun
 
 
 def describe_run(opened: OpenRun) -> RunFacts:
-    """All that the page shows of a run as a whole."""
+    """The facts that the page shows about a run as a whole."""
     embeddings = opened.embeddings
     counts = count_samples(embeddings)
     return RunFacts(

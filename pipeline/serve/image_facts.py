@@ -1,4 +1,4 @@
-"""All that the page shows of images: in a grid, as hits of a search, and one in full."""
+"""Facts that the page shows about images: in a grid, as hits of a search, and one in full."""
 
 import numpy as np
 

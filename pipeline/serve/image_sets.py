@@ -174,6 +174,6 @@ def describe_set(opened: OpenRun, images: ImageSet) -> SetFacts:
 
 
 def list_images(opened: OpenRun, images: ImageSet, offset: int, limit: int) -> list[Item]:
-    """What a grid shows of a part of a set."""
+    """The items of a grid for a part of a set."""
     rows = images.rows[offset : offset + limit]
     return list_items(opened, rows, images.groups.partition, images.groups.numbers)

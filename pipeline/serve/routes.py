@@ -78,7 +78,7 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         grouping: str | None,
         request: Request,
     ) -> Response:
-        """The same for an answer about one cluster."""
+        """`cached` for an answer about one cluster."""
         name = _grouping_name(current.opened, grouping)
         return await cached(
             f"{what} {name} {cluster}", name, lambda run: describe(run, name, cluster), request

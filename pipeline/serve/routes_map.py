@@ -41,7 +41,7 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
 
     @app.get("/api/map", response_model=MapFacts, responses=ERROR_RESPONSES, tags=["map"])
     async def facts() -> Response:
-        """What the map shows."""
+        """Facts about the map: its points, method and space."""
         opened = current.opened
         projection = need_map(opened)
         config = projection.manifest.config
@@ -89,7 +89,7 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         "/api/map/sprites", response_model=SpriteFacts, responses=ERROR_RESPONSES, tags=["map"]
     )
     async def sprites() -> Response:
-        """What the sheets of small images hold; the map is drawn from them."""
+        """The sheets of small images that the map is drawn from: their sizes and counts."""
         sheets = await workers.run(_need_sprites, current.opened)
         answer = SpriteFacts(
             rows=sheets.rows,

@@ -120,7 +120,7 @@ class Side(ApiModel):
 
 
 class Comparison(ApiModel):
-    """Two clusters beside one another."""
+    """Two clusters side by side."""
 
     alike: float = Field(description="Cosine between the middles of both.")
     sampled: bool = Field(description="Whether only some of their images were compared.")

@@ -31,7 +31,7 @@ class Workers:
         self._closed_with: list[Closeable] = []
 
     async def run(self, work: Callable[..., _Result], *args: Any, kind: str = "quick") -> _Result:
-        """What `work` returns, computed in a thread of its kind."""
+        """The result of `work`, computed in a thread of its kind."""
         return await anyio.to_thread.run_sync(work, *args, limiter=self._limiters[kind])
 
     def also_close(self, resource: _Closeable) -> _Closeable:

@@ -1,1 +1,1 @@
-"""All that reads a run: facts, columns, keys, queries, searchers, labels, evaluation, images."""
+"""Modules that read a run: facts, columns, keys, queries, searchers, labels, evaluation, images."""

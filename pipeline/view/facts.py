@@ -1,4 +1,4 @@
-"""What a run holds and lacks: counts, versions, and the commands that make what is absent."""
+"""Facts about a run: counts, versions, and the commands that make what it lacks."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _SHOWN = (
     ("hierarchy", "the hierarchy, to move along", "serve", ("hierarchy", "assignments/levels")),
     ("projection", "the map", "map", ("projection",)),
 )
-"""What can be shown apart from clusters: its name, a noun, its command and the slots it needs."""
+"""Things to show apart from clusters: name, noun, command, and the slots that each needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def _version(slot: str, artifact: Artifact) -> Version:
 
 
 def find_readable(run: OpenedRun, slot: str, *, is_current: bool = False) -> Artifact | None:
-    """What a slot holds; None if nothing, or if this version of cpp-pipe cannot read it.
+    """The artifact in a slot; None if there is none, or this version of cpp-pipe cannot read it.
 
     For artifacts that a report or a page can do without.
     """
@@ -119,7 +119,7 @@ def find_readable(run: OpenedRun, slot: str, *, is_current: bool = False) -> Art
 
 
 def find_absences(run: OpenedRun) -> dict[str, Absence]:
-    """What a report or a page of a run could show but the run lacks, by name.
+    """The things that a report or a page could show but the run lacks, by name.
 
     The names are `captions`, `k_curve`, `hierarchy` and `projection`.
     """

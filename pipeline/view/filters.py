@@ -1,4 +1,4 @@
-"""Which rows a search may find: those of some clusters, or with enough confidence."""
+"""The rows that a search may find: those of some clusters, or with enough confidence."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -97,7 +97,7 @@ def _find(embeddings: Artifact, shard_of: Mapping[str, str | None]) -> Iterator[
 
 
 def _find_in_file(path: Path, shard_of: Mapping[str, str | None]) -> Iterator[_KeyRow]:
-    """The same in a Parquet file; only row groups that may hold one of the keys are read."""
+    """`_find` in a Parquet file; only row groups that may hold one of the keys are read."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""A run that is opened for reading: what it refers to, and the models that made it."""
+"""A run that is opened for reading: its artifacts, and the models that made them."""
 
 import logging
 import reprlib
@@ -62,11 +62,11 @@ class OpenedRun:
         return cls(store, store.runs.read(name), device)
 
     def find(self, slot: str) -> Artifact | None:
-        """What the run refers to in a slot (`embeddings`, `index/features`), or None."""
+        """The artifact that the run refers to in a slot such as `index/features`, or None."""
         return self.held.find(slot)
 
     def artifact(self, slot: str) -> Artifact:
-        """What the run refers to in a slot; MissingError if there is nothing yet."""
+        """The artifact that the run refers to in a slot; MissingError if there is none yet."""
         artifact = self._find_kept(slot)
         if artifact is None:
             raise MissingError(
@@ -76,14 +76,14 @@ class OpenedRun:
         return artifact
 
     def current(self, slot: str) -> Artifact | None:
-        """What a slot holds, if it was made from what the run's other slots hold now; else None.
+        """The artifact in a slot if it was made from what the other slots hold now; else None.
 
         MissingError if the run refers to something that the store has lost.
         """
         return None if self._find_kept(slot) is None else self.held.current(slot)
 
     def _find_kept(self, slot: str) -> Artifact | None:
-        """What `find` finds; MissingError if the store has lost what the run refers to."""
+        """The same as `find`; MissingError if the store has lost what the run refers to."""
         artifact, version = self.find(slot), self.record.versions.get(slot)
         if artifact is None and version:
             folder = self.store.folder(kind_of(slot), version)
@@ -94,16 +94,16 @@ class OpenedRun:
         return artifact
 
     def require_current(self, slot: str) -> Artifact:
-        """What a slot holds; MissingError if it holds nothing or is out of date."""
+        """The artifact in a slot; MissingError if there is none, or if it is out of date."""
         artifact = self.artifact(slot)
         if self.held.state(slot) != "current":
             raise MissingError(self.explain_stale(slot))
         return artifact
 
     def show(self, slot: str) -> Artifact | None:
-        """What a slot holds if it is current; reports once if it is out of date.
+        """The artifact in a slot if it is current; reports once if it is out of date.
 
-        For what an answer can do without, such as captions.
+        For artifacts that an answer can do without, such as captions.
         """
         artifact = self._find_kept(slot)
         if artifact is None or self.held.state(slot) == "current":
@@ -139,7 +139,7 @@ class OpenedRun:
 
     @cached_property
     def edit_log(self) -> EditLog:
-        """What people decided about the run; it reads each entry once."""
+        """The log of decisions about the run; it reads each entry once."""
         return self.store.runs.edits(self.record.name)
 
     @property

@@ -44,7 +44,7 @@ class Example:
     name: str = ""
     """The name of the file that an image was read from."""
     flag: str = ""
-    """What the user typed, for messages; empty if it came another way."""
+    """The flag as the user typed it, for messages; empty if there was none."""
 
     def __post_init__(self) -> None:
         if self.kind in ("text", "key"):
@@ -60,7 +60,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What to search for, where, and among which rows."""
+    """A search: the examples, the space to search, and the rows that may be found."""
 
     like: tuple[Example, ...]
     unlike: tuple[Example, ...] = ()

@@ -17,9 +17,9 @@ class KVerdict:
     k: int
     """The number that is chosen, which every drawing of the curve marks."""
     sentence: str
-    """Which k, by which rule, what the other rule says, and how sure; without a full stop."""
+    """The k and its rule, what the other rule says, and how sure it is; without a full stop."""
     advice: str
-    """What to do about it; empty if nothing."""
+    """Advice for the user; empty if there is nothing to do."""
 
 
 def read_verdict(curve: Artifact) -> KVerdict:

@@ -33,7 +33,7 @@ class Caption(Stage):
     softmax of 100 times the cosine, and the words with the most votes win. `contrast` takes the
     words that fit a cluster better than they fit other clusters: `algorithms.word_ranking`. Under
     either rule, clusters that share their first word get a second word that tells them apart, or a
-    number where their images support none.
+    number if their images support none.
     """
 
     name: ClassVar[str] = "caption"

@@ -48,7 +48,7 @@ class Source(Protocol):
 
     @property
     def stamp(self) -> str:
-        """Another text once one of its files is written to; empty where that cannot be told.
+        """Another text once one of its files is written to; empty if that cannot be told.
 
         Begins with the newest time of a change, in nanoseconds, and a colon."""
         ...
@@ -180,7 +180,7 @@ class Stage:
     kind: ClassVar[Kind]
     revision: ClassVar[int]
     refit: ClassVar[str] = ""
-    """The words of the command that fits it again, where that is not named after the stage."""
+    """The words of the command that fits it again, if that is not named after the stage."""
     overlaps: ClassVar[bool] = False
     """Whether a process makes several parts at once, each in a thread, as far as `make` allows it
     by `runtime.begin_next`."""
@@ -245,7 +245,7 @@ class Stage:
         raise TypeError(f"{type(self).__name__} defines no follow")
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """Checks all parts before they are published; raises where they must not be."""
+        """Checks all parts before they are published; raises if they must not be."""
 
 
 def parts_like(source: Artifact, others: Mapping[str, str]) -> tuple[Part, ...]:

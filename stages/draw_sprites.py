@@ -89,7 +89,7 @@ class DrawSprites(Stage):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Draws one sheet. MissingError where a source is gone.
+        """Draws one sheet. MissingError if a source is gone.
 
         A square is grey if only its image is gone, or cannot be decoded.
         """

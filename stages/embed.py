@@ -62,7 +62,7 @@ class Embed(Stage):
                 )
 
     def config(self) -> dict[str, Any]:
-        """The settings; `exif` only where it is not the default, as older versions lack it."""
+        """The settings; `exif` only if it is not the default, as older versions lack it."""
         config = super().config()
         if self.exif == "ignore":
             del config["exif"]
@@ -125,7 +125,7 @@ class Embed(Stage):
         return rows.write(scratch, facts, encoder.identity)
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """ShardError where there is no image, a shard is truncated, or too much was skipped."""
+        """ShardError if there is no image, a shard is truncated, or too much was skipped."""
         embedded = sum(record.facts["embedded"] for record in records)
         if embedded == 0:
             raise ShardError(_nothing_embedded(records))

@@ -40,7 +40,7 @@ class Fingerprint(Stage):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Reads the images of one source. MissingError where the source or an image is gone."""
+        """Reads the images of one source. MissingError if the source or an image is gone."""
         from .algorithms.duplicates.registration import SIDE
 
         embeddings = inputs["embeddings"]

@@ -71,7 +71,7 @@ class Import(Stage):
         )
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """ShardError where no row is left, or too many were skipped."""
+        """ShardError if no row is left, or too many were skipped."""
         if not sum(record.facts["embedded"] for record in records):
             skipped = Counter[str]()
             for record in records:

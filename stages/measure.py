@@ -49,7 +49,7 @@ class Measure(Stage):
     def make(
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
-        """Measures the images of one source. MissingError where the source is gone."""
+        """Measures the images of one source. MissingError if the source is gone."""
         embeddings = inputs["embeddings"]
         rows = embeddings.part_names[part.name].rows
         scores: Iterator[tuple[float, ...] | None] = map_images(

@@ -95,7 +95,7 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
 
 
 def _config_of(heads: Artifact) -> TrainingConfig:
-    """The settings of a training; StoreError where a manifest holds others."""
+    """The settings of a training; StoreError if a manifest holds others."""
     settings: Mapping[str, Any] = heads.manifest.config
     try:
         named = {field.name: settings[field.name] for field in fields(TrainingConfig)}
@@ -110,7 +110,7 @@ def _config_of(heads: Artifact) -> TrainingConfig:
 def refine(heads: "Heads", x: Any, device: str) -> tuple[Any, Any]:
     """Features and cluster features of embeddings (n, d): float16 (n, p) each, unit rows.
 
-    StoreError where the heads were trained on embeddings of another size.
+    StoreError if the heads were trained on embeddings of another size.
     """
     import torch
 

@@ -40,7 +40,7 @@ class ScoreByHead(Stage):
         return parts_like(inputs["embeddings"], {})
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> LinearHead:
-        """The head; ConfigError where it does not fit the embeddings."""
+        """The head; ConfigError if it does not fit the embeddings."""
         embeddings = inputs["embeddings"]
         size = int(embeddings.facts["model"]["embedding_size"])
         head = read_head(runtime.files[HEAD], self.head_sha256, size)

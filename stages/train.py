@@ -52,7 +52,7 @@ class Train(Stage, TrainingConfig):
     """The slot whose rows the heads take."""
 
     buffer_rows: int = 0
-    """For embeddings larger than memory: where there are more rows than this, each epoch reads them
+    """For embeddings larger than memory: if there are more rows than this, each epoch reads them
     again and shuffles them in a buffer of this many. 0 holds all embeddings in memory."""
 
     def __post_init__(self) -> None:

@@ -102,7 +102,7 @@ class Views(Stage):
         return [*layout, (GUIDE, sizes[0], self.guide_share)] if self.guide_share else layout
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """ConfigError where another run lacks more rows than may be skipped."""
+        """ConfigError if another run lacks more rows than may be skipped."""
         rows = sum(record.rows for record in records)
         for run in self.beside:
             missing = sum(record.facts["missing"][run] for record in records)

@@ -126,7 +126,7 @@ class Artifact:
     def path(self, part: str, role: str, *, is_read_whole: bool = False) -> Path:
         """The file that plays a role in a part; of a bucket, a copy on this machine.
 
-        StoreError where it is missing, or where `integrity` finds it damaged, which checks more of
+        StoreError if it is missing, or if `integrity` finds it damaged, which checks more of
         a file that is going to be read whole.
         """
         file, where = self._record(part, role), self.place(part, role)

@@ -18,7 +18,7 @@ P = TypeVar("P")
 class Backend(Protocol[P]):
     """Reads and writes a store; the modules `disk` and `bucket` are the two backends.
 
-    All functions raise StoreError where the disk or the bucket refuses.
+    All functions raise StoreError if the disk or the bucket refuses.
     """
 
     def is_file(self, path: P) -> bool:
@@ -26,7 +26,7 @@ class Backend(Protocol[P]):
         ...
 
     def size(self, path: P) -> int | None:
-        """Bytes of a file; None where there is none."""
+        """Bytes of a file; None if there is none."""
         ...
 
     def digest(self, path: P) -> str:
@@ -34,15 +34,15 @@ class Backend(Protocol[P]):
         ...
 
     def folders(self, path: P) -> list[P]:
-        """The folders in a folder, sorted; none where it does not exist."""
+        """The folders in a folder, sorted; none if it does not exist."""
         ...
 
     def names(self, path: P) -> list[str]:
-        """The names of the files in a folder, sorted; none where it does not exist."""
+        """The names of the files in a folder, sorted; none if it does not exist."""
         ...
 
     def find_json(self, path: P) -> Any | None:
-        """The JSON value in a small file; None where there is none."""
+        """The JSON value in a small file; None if there is none."""
         ...
 
     def read_json(self, path: P) -> Any:
@@ -62,7 +62,7 @@ class Backend(Protocol[P]):
         ...
 
     def lock(self, path: P, *, wait: bool = True) -> AbstractContextManager[bool]:
-        """Holds a lock of one process; yields False without `wait` where another holds it."""
+        """Holds a lock of one process; yields False without `wait` if another holds it."""
         ...
 
     def writing(self, root: P) -> AbstractContextManager[object]:
@@ -70,7 +70,7 @@ class Backend(Protocol[P]):
         ...
 
     def collecting(self, root: P) -> AbstractContextManager[bool]:
-        """Keeps writers away from a store; yields False where one is at work."""
+        """Keeps writers away from a store; yields False if one is at work."""
         ...
 
     def scratch(self, parts: P, name: str) -> AbstractContextManager[Path]:
@@ -122,7 +122,7 @@ class Backend(Protocol[P]):
         ...
 
     def each(self, act: Callable[[T], U], items: Iterable[T]) -> list[U]:
-        """The results of `act`, in order; in parallel where it mostly waits."""
+        """The results of `act`, in order; in parallel if it mostly waits."""
         ...
 
 

@@ -66,15 +66,15 @@ def find(file: FileRecord) -> Path | None:
     entry = _entry(file)
     if not entry.is_file() or entry.stat().st_size != file.bytes:
         return None
-    with contextlib.suppress(PermissionError):  # another user's, where several share the folder
+    with contextlib.suppress(PermissionError):  # another user's, if several share the folder
         os.utime(entry)
     return entry
 
 
 def fetch(path: "UPath", file: FileRecord) -> Path:
-    """A copy of a file of a bucket, made where there is none.
+    """A copy of a file of a bucket, made if there is none.
 
-    StoreError where the bytes differ from those that were written.
+    StoreError if the bytes differ from those that were written.
     """
     copy = find(file)
     if copy is not None:
@@ -139,7 +139,7 @@ def _make_room(wanted: int) -> None:
 
 
 def _limit() -> int | None:
-    """The bytes that all copies may take; None where only the disk limits them."""
+    """The bytes that all copies may take; None if only the disk limits them."""
     text = os.environ.get(_LIMIT)
     if not text:
         return None

@@ -34,7 +34,7 @@ def check_file(
     ranges: Mapping[str, Range] = NOTHING,
     are_finite: bool = False,
 ) -> None:
-    """StoreError where a file differs from what is declared: schema, type, rows or values.
+    """StoreError if a file differs from what is declared: schema, type, rows or values.
 
     `width` is how many numbers a row of vectors has; `ranges` are the least and the largest value
     of some columns of whole numbers. With `are_finite` no vector may hold NaN or an infinity, for
@@ -95,7 +95,7 @@ def _check_vectors(path: Path, spec: Table) -> None:
 
 
 def _require_finite(what: str, values: "np.ndarray") -> None:
-    """StoreError where any number is NaN or an infinity, which have all bits of the exponent."""
+    """StoreError if any number is NaN or an infinity, which have all bits of the exponent."""
     import numpy as np
 
     bits = {"float16": ("u2", 0x7C00), "float32": ("u4", 0x7F800000)}.get(values.dtype.name)

@@ -37,7 +37,7 @@ _DEPTH = 5
 
 
 def _refuse_links(folder: Path) -> None:
-    """StoreError where a folder, or one between it and the root of its store, is a link.
+    """StoreError if a folder, or one between it and the root of its store, is a link.
 
     A store that was copied may hold links to anywhere: nothing is written or removed through one.
     """
@@ -63,24 +63,24 @@ def is_file(path: Path) -> bool:
 
 
 def size(path: Path) -> int | None:
-    """Bytes of a file; None where there is none."""
+    """Bytes of a file; None if there is none."""
     with reading(path):
         return path.stat().st_size if path.is_file() else None
 
 
 def folders(path: Path) -> list[Path]:
-    """The folders in a folder, sorted; none where it does not exist."""
+    """The folders in a folder, sorted; none if it does not exist."""
     with reading(path):
         return sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
 
 
 def names(path: Path) -> list[str]:
-    """The names of the files in a folder, sorted; none where it does not exist."""
+    """The names of the files in a folder, sorted; none if it does not exist."""
     return sorted(file.name for file in path.iterdir() if file.is_file()) if path.is_dir() else []
 
 
 def find_json(path: Path) -> Any | None:
-    """The JSON value in a small file; None where there is none."""
+    """The JSON value in a small file; None if there is none."""
     return read_json(path) if is_file(path) else None
 
 
@@ -118,7 +118,7 @@ def writing(root: Path) -> contextlib.AbstractContextManager[object]:
 
 
 def collecting(root: Path) -> contextlib.AbstractContextManager[bool]:
-    """Keeps writers away from a store; yields False where one is at work."""
+    """Keeps writers away from a store; yields False if one is at work."""
     return lock(root / "lock", wait=False)
 
 
@@ -166,7 +166,7 @@ def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
 
 
 def adopt(others: Path, record: PartRecord, parts: Path) -> None:
-    """Links a part of another version, or copies it where the disk has no links."""
+    """Links a part of another version, or copies it if the disk has no links."""
     _refuse_links(parts)
     _refuse_links(others)
     with store_errors(f"writing {parts}"):

@@ -142,7 +142,7 @@ class Draft:
         return parts
 
     def _readable(self, parts: StorePath, names: Collection[str]) -> list[PartRecord]:
-        """The named parts of another version; none where its small files are damaged."""
+        """The named parts of another version; none if its small files are damaged."""
         try:
             records = list(self._backend.part_records(parts, names))
             for record in records:
@@ -155,7 +155,7 @@ class Draft:
     def _adopt(self, others: StorePath, record: PartRecord) -> bool:
         """Takes a part of another version, unless it is there now, or a process is making it.
 
-        False also where the other version has lost a file of it.
+        False also if the other version has lost a file of it.
         """
         for file in record.files.values():
             if self._backend.size(others / file.name) != file.bytes:
@@ -171,14 +171,14 @@ class Draft:
 
     @contextlib.contextmanager
     def claim(self, name: str, *, wait: bool) -> Iterator[bool]:
-        """Holds a part for this process; yields False without `wait` where another holds it."""
+        """Holds a part for this process; yields False without `wait` if another holds it."""
         with self._backend.lock(self.folder / "locks" / name, wait=wait) as is_held:
             yield is_held
 
     def make_part(self, name: str, make: Callable[[Scratch], Product]) -> PartRecord:
         """Calls `make` to write a part, checks its files against the kind, and makes it visible.
 
-        StoreError where a file is not what the kind declares; then nothing is kept.
+        StoreError if a file is not what the kind declares; then nothing is kept.
         """
         with self._backend.scratch(self._parts, name) as folder:
             scratch = Scratch(folder, name, self.kind, self.checkpoints)
@@ -205,7 +205,7 @@ class Draft:
     def publish(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Artifact:
         """Writes the manifest, once; of several finishing processes the first wins.
 
-        StoreError where a part is missing, or where parts differ in what they must share.
+        StoreError if a part is missing, or if parts differ in what they must share.
         """
         path = self.folder / MANIFEST
 

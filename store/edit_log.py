@@ -25,7 +25,7 @@ class EditLog:
     def read(self) -> Sequence[Mapping[str, Any]]:
         """All entries in order; of a log that was read before, only new files are opened.
 
-        StoreError where a number is missing or a file is damaged.
+        StoreError if a number is missing or a file is damaged.
         """
         there = sorted(name for name in self._backend.names(self._folder) if _is_entry(name))
         if len(there) < len(self._read):
@@ -45,7 +45,7 @@ class EditLog:
     def append(self, entry: Mapping[str, Any], *, seen: int) -> int:
         """Adds an entry after `seen` others; returns its number once it is on the disk.
 
-        ConflictError where somebody else has added one since, StoreError where the last one seen is
+        ConflictError if somebody else has added one since, StoreError if the last one seen is
         gone.
         """
         if seen and not self._backend.is_file(self._folder / _name(seen)):

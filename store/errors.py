@@ -5,7 +5,7 @@ _MOST = 1000
 
 
 def one_line(message: str) -> str:
-    """A message without line breaks, its middle left out where it is long."""
+    """A message without line breaks, its middle left out if it is long."""
     line = " ".join(message.split())
     return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
 

@@ -31,7 +31,7 @@ class Fact:
 
 
 def require_facts(fields: Fields, declared: Mapping[str, Fact], *, rows: int) -> None:
-    """StoreError where a declared fact is missing or is not what it must be."""
+    """StoreError if a declared fact is missing or is not what it must be."""
     for name, fact in declared.items():
         value, is_there = fields.find(name), fields.has(name)
         if not is_there and not fact.is_required:

@@ -38,7 +38,7 @@ _spent_bytes = 0
 
 
 def require_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> None:
-    """StoreError where a file is missing, or is not what its record says."""
+    """StoreError if a file is missing, or is not what its record says."""
     damage = _find_damage(path, file, is_read_whole)
     if damage:
         raise StoreError(f"{path} {damage}: {_remedy(path)}")
@@ -69,7 +69,7 @@ def require_declared(
     width: int | None = None,
     ranges: Mapping[str, Range] = NOTHING,
 ) -> None:
-    """StoreError where a file is not what its kind declares; looked at once in a process.
+    """StoreError if a file is not what its kind declares; looked at once in a process.
 
     For `width` and `ranges` see `check_file`. Vectors are looked at where the file was digested.
     """
@@ -101,7 +101,7 @@ def is_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> bool:
 
 
 def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
-    """What is wrong with a file; empty where nothing was found."""
+    """What is wrong with a file; empty if nothing was found."""
     try:
         now = stamp(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -337,7 +337,7 @@ def _is_recall(value: Any) -> bool:
 
 
 def require_manifest(fields: Fields, *, kind: str, rows: int) -> None:
-    """StoreError where the manifest of a kind lacks what readers rely on."""
+    """StoreError if the manifest of a kind lacks what readers rely on."""
     declared = KIND_FACTS[kind]
     require_facts(fields.nested("facts"), declared.facts, rows=rows)
     require_facts(fields.nested("config"), declared.config, rows=rows)
@@ -345,7 +345,7 @@ def require_manifest(fields: Fields, *, kind: str, rows: int) -> None:
 
 
 def require_part(facts: Facts, file: object, *, part: str, kind: str, rows: int) -> None:
-    """StoreError where the facts of a part, from a file, lack what readers rely on."""
+    """StoreError if the facts of a part, from a file, lack what readers rely on."""
     declared, is_table = KIND_FACTS[kind].of_part, facts.get("source") == "table"
     if not is_table and are_right(facts, declared, rows=rows):
         return

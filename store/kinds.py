@@ -70,7 +70,7 @@ EMBEDDINGS = Kind(
 VIEWS = Kind(
     name="views",
     format=1,
-    # What heads see of an image where that is more than its embedding: several vectors in a row.
+    # What heads see of an image if that is more than its embedding: several vectors in a row.
     files={"x": Array(suffix=".npy", dtype="float16", ndim=2)},
 )
 
@@ -308,7 +308,7 @@ LISTS = Kind(
         "codes": Array(suffix=".codes.npy", dtype="uint8", ndim=2),
         "rows": Array(suffix=".rows.npy", dtype="int32", ndim=1),
         "lists": Array(suffix=".lists.npy", dtype="int32", ndim=1),
-        # The part's rows nearest to each held-out row, best first; -1 where there is none.
+        # The part's rows nearest to each held-out row, best first; -1 if there is none.
         "nearest": Tensors(suffix=".nearest.safetensors", names=("similarities", "rows")),
     },
 )

@@ -1,7 +1,7 @@
 """Locks in a bucket: objects that name an owner and the time at which its lease expires.
 
-An owner renews its lease while it lives. Two processes may hold one lease where their clocks differ
-by more than a lease has left when it is renewed, or where an owner is suspended for longer than its
+An owner renews its lease while it lives. Two processes may hold one lease if their clocks differ
+by more than a lease has left when it is renewed, or if an owner is suspended for longer than its
 lease. What they make must not mix, and does not: see `bucket`.
 """
 
@@ -41,7 +41,7 @@ _COLLECTOR = "gc"
 def lock(path: "UPath", *, wait: bool = True) -> Iterator[bool]:
     """Holds a lease, and renews it meanwhile.
 
-    Yields whether it is held: without `wait` False at once where another process holds it.
+    Yields whether it is held: without `wait` False at once if another process holds it.
     """
     lease = _Lease(path.with_name(f"{path.name}{SUFFIX}"))
     while not lease.take():
@@ -57,7 +57,7 @@ def lock(path: "UPath", *, wait: bool = True) -> Iterator[bool]:
 def writing(root: "UPath") -> Iterator[None]:
     """Announces that a process writes to a store; waits while `collecting` is held.
 
-    StoreError where the bucket lets two processes create the same object.
+    StoreError if the bucket lets two processes create the same object.
     """
     lease = _Lease(root / _WRITERS / f"{secrets.token_hex(8)}{SUFFIX}")
     if not lease.create() or lease.create():
@@ -75,7 +75,7 @@ def writing(root: "UPath") -> Iterator[None]:
 
 @contextlib.contextmanager
 def collecting(root: "UPath") -> Iterator[bool]:
-    """Makes new writers of a store wait; yields False where one is at work."""
+    """Makes new writers of a store wait; yields False if one is at work."""
     with lock(root / _COLLECTOR, wait=False) as is_held:
         yield is_held and not any(map(_is_held, objects.sizes(root / _WRITERS)))
 
@@ -94,7 +94,7 @@ def _is_held(path: "UPath") -> bool:
 
 
 def _find(path: "UPath") -> dict[str, Any] | None:
-    """What a lease says, or None where there is none; StoreError for what is no lease."""
+    """What a lease says, or None if there is none; StoreError for what is no lease."""
     record = objects.find_json(path)
     if record is None:
         return None
@@ -121,7 +121,7 @@ class _Lease:
         self._is_done = threading.Event()
 
     def take(self) -> bool:
-        """Takes it where it is free or expired; of several that see it expire, one succeeds."""
+        """Takes it if it is free or expired; of several that see it expire, one succeeds."""
         seen = _find(self._path)
         if seen is None:
             return self.create()
@@ -140,7 +140,7 @@ class _Lease:
             guard.release()
 
     def create(self) -> bool:
-        """Takes it by creating its object; False where the object exists."""
+        """Takes it by creating its object; False if the object exists."""
         record = self._record()
         is_created = objects.create_json(self._path, record)
         if is_created:
@@ -183,7 +183,7 @@ class _Lease:
                 log.warning("%s could not be renewed yet: %s", self._path, error)
 
     def release(self) -> None:
-        """Frees it at once; where that fails, others wait until it expires."""
+        """Frees it at once; if that fails, others wait until it expires."""
         try:
             if self._is_ours():
                 objects.remove([self._path])

@@ -1,6 +1,6 @@
 """Locks that the operating system releases when their owner ends, however it ends.
 
-portalocker locks: by `flock` where there is one, so that every version of cpp-pipe excludes every
+portalocker locks: by `flock` if there is one, so that every version of cpp-pipe excludes every
 other, and by LockFileEx on Windows. filelock, which torch brings along, has no such lock that
 several processes may share, and a store needs one: any number of commands write to it at once.
 """
@@ -25,7 +25,7 @@ _PAUSE_SECONDS = 0.05
 def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
     """Holds a lock, which the operating system releases when its owner ends.
 
-    Yields whether it is held: without `wait` False at once where another process holds it.
+    Yields whether it is held: without `wait` False at once if another process holds it.
     """
     handle = _open(path)
     try:
@@ -43,7 +43,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
 
 
 def _open(path: Path) -> int:
-    """The open file of a lock, made where there is none; StoreError where it is a link."""
+    """The open file of a lock, made if there is none; StoreError if it is a link."""
     with store_errors(f"locking {path}"):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def _open(path: Path) -> int:
 
 
 def _take(handle: int, path: Path, *, shared: bool, wait: bool) -> bool:
-    """Tries to lock an open file; False where another process holds it."""
+    """Tries to lock an open file; False if another process holds it."""
     import portalocker
 
     flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE

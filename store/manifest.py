@@ -101,7 +101,7 @@ class PartRecord:
         return digest_json({role: record.sha256 for role, record in self.files.items()})
 
     def require(self, kind: str, file: object) -> None:
-        """StoreError where it, read from a file, lacks facts that parts of a kind must have."""
+        """StoreError if it, read from a file, lacks facts that parts of a kind must have."""
         require_part(self.facts, file, part=self.name, kind=kind, rows=self.rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class PartRecord:
 
     @classmethod
     def from_json(cls, value: object, path: StoreFile) -> Self:
-        """The record that `to_json` wrote to the file `path`; StoreError where it is damaged."""
+        """The record that `to_json` wrote to the file `path`; StoreError if it is damaged."""
         fields = Fields(value, path)
         record = cls.of(fields)
         name = path.name.removesuffix(PART_SUFFIX)
@@ -183,7 +183,7 @@ class Manifest:
 
     @property
     def date(self) -> str:
-        """When it was made, in ISO 8601; empty where that is not recorded."""
+        """When it was made, in ISO 8601; empty if that is not recorded."""
         return self.made_by.get("date", "")
 
     @cached_property
@@ -202,7 +202,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: object, path: StoreFile) -> Self:
-        """The manifest that `to_json` wrote to the file `path`; StoreError where it is damaged."""
+        """The manifest that `to_json` wrote to the file `path`; StoreError if it is damaged."""
         fields = Fields(value, path)
         kind = fields.plain_name("kind")
         fields.require(kind in KIND_FACTS, "kind", f"one of {', '.join(KIND_FACTS)}")

@@ -27,7 +27,7 @@ U = TypeVar("U")
 _AT_ONCE = 16
 """Requests in parallel: each mostly waits."""
 _BLOCK_BYTES = 2**23
-"""Read at a time where an object is only digested."""
+"""Read at a time if an object is only digested."""
 _PAUSES_SECONDS = (0.2, 1.0, 3.0)
 """Before retries to create an object that another process is creating at the same time."""
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -93,7 +93,7 @@ def _explain(error: Exception, doing: str, path: "UPath") -> StoreError:
 
 
 def find(path: "UPath") -> bytes | None:
-    """The bytes of an object; None where there is none, or it is empty."""
+    """The bytes of an object; None if there is none, or it is empty."""
     with bucket_errors("reading", path):
         try:
             # With `start` s3fs does not ask for the size first, which would be another request.
@@ -105,7 +105,7 @@ def find(path: "UPath") -> bytes | None:
 
 
 def find_json(path: "UPath") -> Any | None:
-    """The JSON value in an object; None where there is none."""
+    """The JSON value in an object; None if there is none."""
     content = find(path)
     return None if content is None else parse_json(content, path)
 
@@ -122,7 +122,7 @@ def write_json(path: "UPath", value: Any) -> None:
 
 
 def create_json(path: "UPath", value: Any) -> bool:
-    """Creates an object; False where one exists, which stays."""
+    """Creates an object; False if one exists, which stays."""
     content = json_bytes(value)
     pauses = [*_PAUSES_SECONDS]
     while True:
@@ -131,10 +131,10 @@ def create_json(path: "UPath", value: Any) -> bool:
                 path.fs.pipe_file(path.path, content, mode="create")
                 return True
             except FileExistsError:
-                # It is our own where the answer to a first request was lost and s3fs tried again.
+                # It is our own if the answer to a first request was lost and s3fs tried again.
                 return find(path) == content
             except OSError as error:
-                # S3's answer where another process is creating the same object.
+                # S3's answer if another process is creating the same object.
                 if not pauses or "ConditionalRequestConflict" not in str(error):
                     raise
         time.sleep(pauses.pop(0))
@@ -168,7 +168,7 @@ def digest(path: "UPath") -> str:
 
 
 def size(path: "UPath") -> int | None:
-    """Bytes of an object; None where there is none."""
+    """Bytes of an object; None if there is none."""
     with bucket_errors("reading", path):
         try:
             entry = path.fs.info(path.path)

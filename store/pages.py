@@ -30,7 +30,7 @@ class Page(NamedTuple):
 
 
 def find_pages(path: Path, row_group: Any, width: int) -> list[Page] | None:
-    """The pages of a row group's embeddings; None where Arrow must decode them.
+    """The pages of a row group's embeddings; None if Arrow must decode them.
 
     The numbers of an uncompressed plain page are its last bytes. The levels before them add
     nothing, since each row has `width` numbers.

@@ -41,7 +41,7 @@ def remedy_for(file: object) -> str:
 class Fields:
     """The fields of one JSON object; each is checked when it is read.
 
-    All methods raise StoreError, which names the file and the field, where the field is missing or
+    All methods raise StoreError, which names the file and the field, if the field is missing or
     not of its type.
     """
 
@@ -90,7 +90,7 @@ class Fields:
         return values
 
     def find(self, name: str) -> Any:
-        """A value as it stands; None where there is none."""
+        """A value as it stands; None if there is none."""
         return self._value.get(name)
 
     def has(self, name: str) -> bool:

@@ -52,7 +52,7 @@ def _expanded(root: str) -> Path:
 
 
 def store_path(root: "str | StorePath") -> StorePath:
-    """A path, or an address with `://`; ConfigError where a store cannot be written."""
+    """A path, or an address with `://`; ConfigError if a store cannot be written."""
     if not str(root) or not (isinstance(root, str) or hasattr(root, "joinpath")):
         raise ConfigError(f"the store must be a folder or an address, got {root!r}")
     if isinstance(root, Path):

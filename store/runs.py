@@ -20,7 +20,7 @@ RUN_FORMAT = 1
 class RunRecord:
     """What a run refers to.
 
-    A slot is a kind's name, or KIND/NAME where a run holds several of a kind: `index/features`.
+    A slot is a kind's name, or KIND/NAME if a run holds several of a kind: `index/features`.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Runs:
         ]
 
     def read(self, name: str) -> RunRecord:
-        """A run's record; an empty one where there is no such run."""
+        """A run's record; an empty one if there is no such run."""
         path = self.path(name)
         value = self._backend.find_json(path)
         if value is None:
@@ -78,7 +78,7 @@ class Runs:
     def update(self, name: str, **changes: Mapping[str, Any]) -> RunRecord:
         """Merges entries into the run's mappings, but replaces `settings` as a whole.
 
-        Removes entries whose value is None. Writes nothing where nothing changes.
+        Removes entries whose value is None. Writes nothing if nothing changes.
         """
         path = self.path(name)
         record = self.read(name)

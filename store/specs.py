@@ -76,7 +76,7 @@ class Table:
     ) -> "pa.Table":
         """An Arrow table with the declared schema, from columns by name or a list of rows.
 
-        A column of vectors is an array (n, d). Nullable columns may be left out. ValueError where
+        A column of vectors is an array (n, d). Nullable columns may be left out. ValueError if
         another column is missing, or one is not declared.
         """
         import pyarrow as pa

@@ -20,8 +20,8 @@ STORE_FORMAT = 1
 class Store:
     """Versioned artifacts below a folder, which the first write creates.
 
-    `root` is a path, or an address with `://` such as s3://bucket/path. ConfigError where a store
-    cannot lie; StoreError where there is one that cannot be read.
+    `root` is a path, or an address with `://` such as s3://bucket/path. ConfigError if a store
+    cannot lie; StoreError if there is one that cannot be read.
     """
 
     def __init__(self, root: "str | StorePath") -> None:
@@ -81,7 +81,7 @@ class Store:
         return Artifact(folder) if self._is_published(folder) else None
 
     def open(self, kind: Kind, version: str) -> Artifact:
-        """A published artifact; MissingError where there is none."""
+        """A published artifact; MissingError if there is none."""
         artifact = self.find(kind, version)
         if artifact is None:
             raise MissingError(

@@ -84,7 +84,7 @@ class EarlyStopping:
     def check(self) -> float:
         """Measures the stability of the current heads, and keeps a copy of the best heads.
 
-        NumericError where a feature is not finite.
+        NumericError if a feature is not finite.
         """
         trainer = self._trainer
         assert self._sample is not None

@@ -67,7 +67,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     ----------
     n_clusters : int or "auto"
         Number of clusters. "auto" takes the number, from 2, with the shortest code; or the one with
-        the highest BIC of k-means, where the code saves little and BIC's clusters are too small for
+        the highest BIC of k-means, if the code saves little and BIC's clusters are too small for
         it to see. The result can be smaller than a given number, e.g. if there are fewer distinct
         rows.
     features : int
@@ -175,7 +175,7 @@ class CPP(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseE
     def fit(self, X: Any, y: Any = None) -> "CPP":
         """Fits the heads and the clusters to the rows of `X`; `y` is ignored.
 
-        Raises ValueError for an invalid parameter, and NumericError where training diverges.
+        Raises ValueError for an invalid parameter, and NumericError if training diverges.
         """
         X = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         self._check(len(X))

@@ -16,7 +16,7 @@ def farthest_rows(
     taken: Float32[ndarray, "t d"] | None = None,
     seed: int = 0,
 ) -> Int64[ndarray, " m"]:
-    """Row numbers in the order in which they were taken; all rows where `count` is n or more.
+    """Row numbers in the order in which they were taken; all rows if `count` is n or more.
 
     Rows have unit length, and distance is 1 minus the cosine. `taken` rows count as taken already;
     without any, the first is drawn at random. Of equally far rows the first is taken. Time is

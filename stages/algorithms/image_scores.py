@@ -17,7 +17,7 @@ def luma(rgb: UInt8[ndarray, "h w 3"]) -> Float32[ndarray, "h w"]:
 
 
 def sharpness(grey: Float32[ndarray, "h w"]) -> float:
-    """log10(1 + variance of the Laplacian) of a grey image, 0 where it is flat.
+    """log10(1 + variance of the Laplacian) of a grey image, 0 if it is flat.
 
     The variance of the Laplacian is LAPV of Pertuz et al. (2013), "Analysis of focus measure
     operators for shape-from-focus", after Pech-Pacheco et al. (2000); as there, with the kernel of

@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 def accuracy(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> float:
     """Share of correct samples under the best one-to-one matching of clusters to classes.
 
-    Unmatched clusters, where there are more clusters than classes, count as wrong.
+    Unmatched clusters, if there are more clusters than classes, count as wrong.
     """
     table = _table(y, pred)
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / table.sum())
@@ -26,7 +26,7 @@ def accuracy(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> float:
 def nmi(y: Int[ndarray, " n"], pred: Int[ndarray, " n"]) -> float:
     """Mutual information over the arithmetic mean of both entropies.
 
-    0 where one side is constant, 1 where both are.
+    0 if one side is constant, 1 if both are.
     """
     with warnings.catch_warnings():
         # Some versions of scikit-learn warn that many labels look like regression targets.

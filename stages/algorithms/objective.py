@@ -53,7 +53,7 @@ def terms(
     generator: torch.Generator | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> Terms:
-    """The loss of one batch. `generator` draws the columns where the objective samples them.
+    """The loss of one batch. `generator` draws the columns if the objective samples them.
 
     With `share` (i, count), the losses of all `count` shares add up to the loss: each share takes
     some of the columns and an equal part of the rest. Rate and regulariser are returned in full.

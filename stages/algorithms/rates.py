@@ -34,7 +34,7 @@ def coding_rate(z: Float[Tensor, "n p"], *, eps_sq: float) -> Float[Tensor, ""]:
 
     Uses the smaller of the p×p and the n×n Gram matrix, by Cholesky; the reference always takes
     p×p, by LU. Computes in float64: it is one small matrix, and the loss is the difference of two
-    rates that are some ten times larger. NaN where `z` is not finite.
+    rates that are some ten times larger. NaN if `z` is not finite.
     """
     n, p = z.shape
     wide = z.double()
@@ -82,7 +82,7 @@ def _bytes_at_once(device: torch.device) -> int:
 
 
 def sampled_columns(n: int, c: int, generator: torch.Generator) -> Int[Tensor, " c"]:
-    """`c` of `n` columns, drawn uniformly without replacement; all, in order, where c ≥ n."""
+    """`c` of `n` columns, drawn uniformly without replacement; all, in order, if c ≥ n."""
     if c >= n:
         return torch.arange(n, device=generator.device)
     return torch.randperm(n, generator=generator, device=generator.device)[:c]
@@ -216,7 +216,7 @@ class _Sums:
                 self.grad_z += 2 * (pi[:, None, :] @ gz).squeeze(1)
 
     def _invert(self, gram: Tensor, part: slice, out: Tensor) -> bool:
-        """Notes ln det A_j of these columns; writes A_j⁻¹ where gradients are needed."""
+        """Notes ln det A_j of these columns; writes A_j⁻¹ if gradients are needed."""
         n, p = self.z.shape
         a = gram.mul_(self.alpha[part, None, None])
         a.diagonal(dim1=1, dim2=2).add_(1)

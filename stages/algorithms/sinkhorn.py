@@ -57,11 +57,11 @@ def membership(
     Differs from the reference, which stops after five half iterations and holds v constant: rows
     and columns sum to one within `tolerance` (or the precision of the floating type, if that is
     coarser), and the gradient is the true one, by the implicit function theorem, symmetrised. An
-    asymmetric `similarity` gives meaningless numbers. Raises NumericError where `similarity` is not
+    asymmetric `similarity` gives meaningless numbers. Raises NumericError if `similarity` is not
     finite, or the residual exceeds the tolerance after `max_iterations` matrix-vector products.
 
     Without `check` nothing waits for the device: it always takes `UNCHECKED` products, and returns
-    NaN throughout where it would raise.
+    NaN throughout if it would raise.
     """
     most = max_iterations if check else 0
     return _Membership.apply(similarity, eta, tolerance, most)  # pyright: ignore[reportReturnType]
@@ -90,7 +90,7 @@ def _scale(
 
     The symmetric fixed point u ← (u + T(u))/2, T(u)_i = η(−ln n − logsumexp_j (S_ij + u_j)/η),
     multiplies the error along an eigenvector of Π with eigenvalue λ by (1 − λ)/2: by half or less
-    where the kernel is positive semidefinite, which it nearly is for cosines. Between two checks it
+    if the kernel is positive semidefinite, which it nearly is for cosines. Between two checks it
     runs on K as x ← √(x / (K x)); then x is absorbed into u, so nothing over- or underflows.
     """
     n, tolerance, u = len(s), _reachable(tolerance, s), _first_potentials(s, eta)
@@ -117,7 +117,7 @@ def _scale(
 def _scale_unchecked(
     s: Tensor, eta: float, tolerance: float, _: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`_scale` without waiting for the device; x is NaN where the tolerance is missed."""
+    """`_scale` without waiting for the device; x is NaN if the tolerance is missed."""
     u = _first_potentials(s, eta)
     for _ in range(UNCHECKED // BLOCK - 1):
         u = u + eta * _block(s, u, eta)[1].log()
@@ -153,7 +153,7 @@ class _Membership(torch.autograd.Function):
 
     I + Π has eigenvalues in [0, 2]. The usual system, I − ΠΠᵀ made regular by 11ᵀ/n, gets one more
     singular direction for each further connected component of the graph; this one does not. It has
-    an eigenvalue 0 only where a component is bipartite; there w is not unique but ∂L/∂S is, and the
+    an eigenvalue 0 only if a component is bipartite; there w is not unique but ∂L/∂S is, and the
     ridge picks one w.
     """
 

@@ -23,7 +23,7 @@ def stability(rows: Float32[ndarray, "m p"], seed: int, *, splits: int = 2) -> f
 
     Each labelling uses the centroids of k-means with √m clusters on one half. Agreement is the
     adjusted Rand index of the two, evenness is exp(entropy of the cluster sizes) over √m. About 0
-    where clusters are due to chance or collapsed, 1 where they are found again exactly and have
+    if clusters are due to chance or collapsed, 1 if they are found again exactly and have
     equal sizes; 0 for fewer than 8 rows, which cannot be halved.
     """
     m = len(rows)

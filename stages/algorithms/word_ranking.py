@@ -106,8 +106,8 @@ def second_words(
     """A second word for clusters that share their first, which tells each from the others.
 
     Each of them gets a different word from all their ranked words: the assignment that fits best
-    overall, by the contrast among these clusters alone. `NONE` where the first word is not shared,
-    or where there are fewer words than clusters.
+    overall, by the contrast among these clusters alone. `NONE` if the first word is not shared,
+    or if there are fewer words than clusters.
     """
     first = ranking.words[:, 0]
     second = np.full(len(first), NONE)

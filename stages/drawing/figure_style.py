@@ -23,7 +23,7 @@ LIGHT: Mapping[str, str] = {
 """Blue, orange and green are Okabe and Ito's, as in the history of a training."""
 
 WIDTH, HEIGHT = 4.6, 3.0
-"""Inches of a figure: small, so that its text stays legible where a phone shrinks it."""
+"""Inches of a figure: small, so that its text stays legible if a phone shrinks it."""
 
 STYLE: "Mapping[RcKeyType, Any]" = {
     "svg.fonttype": "none",

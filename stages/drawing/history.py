@@ -67,7 +67,7 @@ def draw_history(
     checks: Mapping[str, Sequence[float]],
     kept_step: int,
 ) -> None:
-    """Writes a PNG of R, R_c and ΔR = R − R_c in nats and, where there are checks, of stability.
+    """Writes a PNG of R, R_c and ΔR = R − R_c in nats and, if there are checks, of stability.
 
     `history` has the columns step, rate_nats and conditional_rate_nats, which is None during the
     warm-up and leaves a gap there; `checks` has step and stability, from 0 to 1, or nothing. The

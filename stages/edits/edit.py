@@ -67,7 +67,7 @@ class Edit:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Edit":
-        """An entry of the log; ConfigError where it is none."""
+        """An entry of the log; ConfigError if it is none."""
         whole = {"clusters": [], "images": [], "value": "", **value}
         wrong = [name for name, is_right in _IS_RIGHT.items() if not is_right(whole.get(name))]
         if wrong:

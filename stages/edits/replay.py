@@ -181,7 +181,7 @@ class Replay:
             return str(lost)
 
     def _here(self, edit: Edit, number: int) -> int:
-        """The number of a cluster here; `_Lost` where no cluster took over half of its images."""
+        """The number of a cluster here; `_Lost` if no cluster took over half of its images."""
         found = self._find(edit, number)
         if not 0 <= found < self.k:  # in a log that somebody else wrote
             raise _Lost(f"there never was a cluster {number}")
@@ -237,7 +237,7 @@ class Replay:
         return np.isin(self.edited.cluster, numbers).nonzero()[0], why
 
     def _require_images(self, numbers: Sequence[int]) -> None:
-        """`_Lost` where a cluster has no images, e.g. since it was merged into another."""
+        """`_Lost` if a cluster has no images, e.g. since it was merged into another."""
         empty = [number for number in numbers if not (self.edited.cluster == number).any()]
         if empty:
             raise _Lost(f"cluster {empty[0]} has no images: it was merged into another")
@@ -330,7 +330,7 @@ class Replay:
 
 
 def _set(texts: dict[int, str], number: int, text: str) -> None:
-    """Sets a text, or removes it where the new one is empty."""
+    """Sets a text, or removes it if the new one is empty."""
     if text.strip():
         texts[number] = text.strip()
     else:

@@ -26,7 +26,7 @@ class Outcome:
     height: int = 0
     """Pixels of the image as stored in its file."""
     reason: str = ""
-    """Why it has no embedding; empty where it has one."""
+    """Why it has no embedding; empty if it has one."""
     detail: str = ""
 
 
@@ -96,7 +96,7 @@ class _Share:
 class BatchQueue:
     """Collects images into batches, which any number of threads take.
 
-    One source at a time adds images, in order. Batches are full, except where no source has more
+    One source at a time adds images, in order. Batches are full, except if no source has more
     images for now.
     """
 
@@ -134,7 +134,7 @@ class BatchQueue:
             yield shares.popleft().result()
 
     def take(self, *, wait: bool = True) -> PendingBatch | None:
-        """The next batch; None where the queue is closed, or without `wait` where none is due."""
+        """The next batch; None if the queue is closed, or without `wait` if none is due."""
         with self._changed:
             while not self._is_closed:
                 if self._full:

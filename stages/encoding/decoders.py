@@ -28,7 +28,7 @@ class Decoded:
 
     outcomes: list[Outcome]
     pixels: np.ndarray | None
-    """One block (b, ...); None where b is 0. A tensor would be sent through shared memory."""
+    """One block (b, ...); None if b is 0. A tensor would be sent through shared memory."""
     seconds: float
 
 

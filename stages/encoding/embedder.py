@@ -85,7 +85,7 @@ class Embedder:
         """Batches of the samples, in order; holds a bounded number of encoded images.
 
         Calls `begin_next` when the first is read; it says whether another source follows, whose
-        images may fill the last batch. Close the iterator where it is left early.
+        images may fill the last batch. Close the iterator if it is left early.
         """
         with (
             self._working() as queue,
@@ -199,7 +199,7 @@ class _Decoding:
         ]
 
     def launch(self, encoder: Encoder, batch_size: int) -> "_Launched | None":
-        """Waits until the batch is decoded, and starts encoding; None where that failed."""
+        """Waits until the batch is decoded, and starts encoding; None if that failed."""
         try:
             began = time.perf_counter()
             chunks = [chunk.result() for chunk in self._chunks]
@@ -297,7 +297,7 @@ def _full(
 ) -> "torch.Tensor":
     """Blocks of pixels as one batch, padded with copies of the first image.
 
-    At the end of the last source, or where images cannot be decoded, a batch would be smaller, and
+    At the end of the last source, or if images cannot be decoded, a batch would be smaller, and
     PyTorch would compute it differently: below 16 images a thread does not use oneDNN for 1 x 1
     convolutions, and products of fewer than 4 rows use another kernel. That changed the last bit of
     1.3 % of the float16 numbers of a MobileNetV2, and of 0.2 % of a ViT's. GPUs also choose their

@@ -61,7 +61,7 @@ class Encoder:
     identity: Mapping[str, Any]
     """Model, weights digest, preprocessing: a query's encoder must have the same."""
     mean: "torch.Tensor | None" = None
-    """Mean of each channel, from 0 to 1, on the device; None where `preprocess` gives floats."""
+    """Mean of each channel, from 0 to 1, on the device; None if `preprocess` gives floats."""
     std: "torch.Tensor | None" = None
     """Standard deviation of each channel, on the device."""
     multiplies_in_bf16: bool = False
@@ -94,7 +94,7 @@ class Encoder:
         return self.launch(pixels)()
 
     def require_vectors(self) -> None:
-        """ConfigError where an image of noise has no finite vector: then no image has one."""
+        """ConfigError if an image of noise has no finite vector: then no image has one."""
         from PIL import Image
 
         noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
@@ -244,7 +244,7 @@ def load_encoder(
 
 
 def load_encoder_of(embeddings: Artifact, files: Mapping[str, Path], device: str) -> Encoder:
-    """The model that made the embeddings; ConfigError where the one at hand differs."""
+    """The model that made the embeddings; ConfigError if the one at hand differs."""
     made_by = embeddings.facts["model"]
     encoder = load_encoder(
         made_by["model"],

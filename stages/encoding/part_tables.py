@@ -78,7 +78,7 @@ class EmbeddingRows:
 
 
 def require_few_skipped(records: Sequence[PartRecord], allowed: float) -> None:
-    """ShardError where a larger share of all samples was skipped than is allowed."""
+    """ShardError if a larger share of all samples was skipped than is allowed."""
     seen = sum(record.facts["seen"] for record in records)
     skipped = seen - sum(record.facts["embedded"] for record in records)
     if skipped <= allowed * seen:

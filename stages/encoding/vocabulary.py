@@ -76,7 +76,7 @@ class Vocabulary:
         return part_name(self.name, digest_json(self.identity))
 
     def read(self, path: Path | None) -> Phrases:
-        """Its words, from `path` if it is a file. ConfigError where they cannot be read."""
+        """Its words, from `path` if it is a file. ConfigError if they cannot be read."""
         if path is not None:
             return of_file(path)
         return of_library(self.name) if self.name in LIBRARIES else of_wordnet(self.identity)

@@ -81,7 +81,7 @@ class Factory:
         )
 
     def check(self, rows: int, width: int) -> None:
-        """ConfigError where `rows` rows of `width` dimensions cannot be indexed like this."""
+        """ConfigError if `rows` rows of `width` dimensions cannot be indexed like this."""
         if self.lists > rows - rows // HELD_OUT_SHARE:
             raise ConfigError(
                 f"index.factory = {self.text!r} has too many lists for "

@@ -26,7 +26,7 @@ def import_faiss() -> Any:
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Writes an index; OSError where the disk refuses, which FAISS itself would not tell apart.
+    """Writes an index; OSError if the disk refuses, which FAISS itself would not tell apart.
 
     Python opens the file, because FAISS on Windows knows only names of the system's code page.
     """
@@ -47,7 +47,7 @@ def write_index(index: Any, path: Path) -> None:
 
 
 def read_index(path: Path, flag: int, *, is_mapped: bool = sys.platform != "win32") -> Any:
-    """An index, memory-mapped where FAISS can do so."""
+    """An index, memory-mapped if FAISS can do so."""
     faiss = import_faiss()
     if is_mapped:
         return faiss.read_index(str(path), flag)
@@ -80,7 +80,7 @@ def map_in_threads(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
 
 
 def on_gpu(faiss: Any, index: Any, device: str) -> Any | None:
-    """A copy of an index on a CUDA device; None without a GPU, or where FAISS cannot use it."""
+    """A copy of an index on a CUDA device; None without a GPU, or if FAISS cannot use it."""
     if not device.startswith("cuda") or not has_gpu(faiss):
         return None
     number = int(device.partition(":")[2] or 0)

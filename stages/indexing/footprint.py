@@ -61,7 +61,7 @@ def estimate_footprint(factory: Factory, rows: int, width: int) -> Footprint:
 
 
 def require_memory(factory: Factory, rows: int, width: int) -> Footprint:
-    """The footprint; ConfigError where memory is too small, with a factory that fits."""
+    """The footprint; ConfigError if memory is too small, with a factory that fits."""
     footprint, free = estimate_footprint(factory, rows, width), free_memory()
     if footprint.memory_bytes <= free:
         return footprint
@@ -111,14 +111,14 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def _value(path: Path, name: str) -> int:
-    """The number after a name in a file of lines `name number`; 0 where there is none."""
+    """The number after a name in a file of lines `name number`; 0 if there is none."""
     lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
     values = [line.split()[1] for line in lines if line.split()[0] == name]
     return int(values[0]) if values else 0
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None where there is no file, or no number."""
+    """The number in a file; None if there is no file, or no number."""
     text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
     return int(text) if text.isdecimal() else None
 

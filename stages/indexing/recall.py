@@ -17,7 +17,7 @@ _TIE = 1e-6
 
 
 class Nearest(NamedTuple):
-    """The most similar rows to each query, best first; row -1 where there are no more."""
+    """The most similar rows to each query, best first; row -1 if there are no more."""
 
     similarities: np.ndarray
     """float32 (q, n)."""
@@ -38,7 +38,7 @@ def nearest_in_block(
 ) -> Nearest:
     """The nearest rows in a block, float32 (n, d), whose first row is `start`; uses one thread.
 
-    `own` (q,) holds each query's own row, which does not count as its neighbour; -1 where it has
+    `own` (q,) holds each query's own row, which does not count as its neighbour; -1 if it has
     none.
     """
     if not len(queries) or not len(block):

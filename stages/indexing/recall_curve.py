@@ -11,7 +11,7 @@ _SAFETY = 0.8
 
 
 def width_for(curve: RecallCurve, target: float) -> int:
-    """The least width that reaches a recall; where none does, that with the highest recall.
+    """The least width that reaches a recall; if none does, that with the highest recall.
 
     The measured recall must miss a fifth less than the target allows, because it may be lower for
     other rows.

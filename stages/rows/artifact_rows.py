@@ -88,7 +88,7 @@ def blocks_of(
     """The width d (0 without parts), and all rows as blocks in row order.
 
     A block has at most `most_rows`, except in a Parquet file that is compressed or has a
-    dictionary, where a block is a row group; no stage writes such files. StoreError where parts
+    dictionary, where a block is a row group; no stage writes such files. StoreError if parts
     differ in width.
     """
     role = role or own_role(artifact)

@@ -32,7 +32,7 @@ def map_images(
 
     `rows` are the rows of the part that are read, or all of them. An image that is no longer in its
     source is None for `see` if it may be gone; else MissingError names it before any is read.
-    MissingError where the source itself is gone.
+    MissingError if the source itself is gone.
     """
     source = runtime.sources.get(part)
     if source is None:

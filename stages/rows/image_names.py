@@ -1,4 +1,4 @@
-"""Names of images: SHARD:KEY, or PART:KEY where two parts hold the same shard and key.
+"""Names of images: SHARD:KEY, or PART:KEY if two parts hold the same shard and key.
 
 The shard of a folder is its base name, so two folders may hold the same SHARD:KEY. Names of parts
 are unique in an artifact.

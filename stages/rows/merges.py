@@ -9,7 +9,7 @@ from ...store.counting import counted
 def read_merges(hierarchy: Artifact) -> tuple[np.ndarray, np.ndarray]:
     """The two nodes of each merge, in order: merge i makes node `finest` + i of them.
 
-    StoreError where they are no tree, such as where a node is merged twice or before it is there.
+    StoreError if they are no tree, such as if a node is merged twice or before it is there.
     """
     merged = hierarchy.table(hierarchy.only_part, columns=["left", "right", "parent"]).slice(1)
     # A missing number becomes none that a node has.

@@ -21,7 +21,7 @@ class _Group(NamedTuple):
     start: int
     rows: int
     pages: list[Page] | None
-    """The positions of its numbers in the file; None where Arrow must decode them."""
+    """The positions of its numbers in the file; None if Arrow must decode them."""
 
 
 class TableRows:

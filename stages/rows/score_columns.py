@@ -29,7 +29,7 @@ _TAKEN = {
 
 
 def require_name(name: str) -> None:
-    """ConfigError where a score cannot have a name."""
+    """ConfigError if a score cannot have a name."""
     if not re.fullmatch(NAME, name) or len(name) > _LONGEST:
         raise ConfigError(
             "a score's name must begin with a small letter, followed by small letters, digits and "

@@ -32,7 +32,7 @@ def shuffled_batches(
     draw; both depend only on (seed, epoch) and the artifact. With a buffer of all rows it is a
     uniform shuffle. Holds `buffer_rows` rows, a block of at most a sixteenth of them, a batch, and
     a quarter of the buffer while rows move up. In a compressed Parquet file, which no stage writes,
-    a block is a row group. Raises ConfigError at once where no batch can be full.
+    a block is a row group. Raises ConfigError at once if no batch can be full.
     """
     if not 1 <= batch <= artifact.rows:
         raise ConfigError(

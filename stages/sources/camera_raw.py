@@ -105,7 +105,7 @@ def register_raw_opener(suffixes: Sequence[str]) -> None:
             return pixels
 
         def getexif(self) -> Any:
-            """The EXIF of the preview, with the orientation of the file where it has none."""
+            """The EXIF of the preview, with the orientation of the file if it has none."""
             exif = self._preview.getexif()
             if _ORIENTATION not in exif and self._flip in _BY_FLIP:
                 exif[_ORIENTATION] = _BY_FLIP[self._flip]

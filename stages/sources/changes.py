@@ -30,7 +30,7 @@ _COMBINED = tuple(
 
 
 def name_as(source: SampleSource, part: PartRecord) -> SampleSource | None:
-    """The source under the name of the part that it became, where names, sizes and edges agree."""
+    """The source under the name of the part that it became, if names, sizes and edges agree."""
     if stem_of(source.part_name) != stem_of(part.name):
         return None
     forms = forms_of(source, part.facts.get("sha256", ""))

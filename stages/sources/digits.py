@@ -67,7 +67,7 @@ def write_digit_shards(folder: Path, shards: int = 4) -> list[Path]:
     """Writes the half that the small CLIP never saw as tar shards, and returns their paths.
 
     The folder appears whole or not at all; one that holds these shards already is kept. ShardError
-    where the folder holds anything else.
+    if the folder holds anything else.
     """
     rows = digit_halves()[1]
     if not 1 <= shards <= len(rows):
@@ -99,9 +99,9 @@ def write_digit_shards(folder: Path, shards: int = 4) -> list[Path]:
 
 
 def _holds_exactly(folder: Path, paths: list[Path]) -> bool:
-    """Whether the folder holds these files; False where it is absent or empty.
+    """Whether the folder holds these files; False if it is absent or empty.
 
-    ShardError where it holds others.
+    ShardError if it holds others.
     """
     if not folder.exists():
         return False

@@ -27,7 +27,7 @@ class Fault:
 
     key: str
     offset: int | None
-    """Where the faulty bytes start in the shard; None where there are none."""
+    """Where the faulty bytes start in the shard; None if there are none."""
     reason: FaultReason
     detail: str
     """What was found, in words; may be empty. It is stored, so another wording changes the content

@@ -18,7 +18,7 @@ TEXT_SUFFIXES = ("txt", "cls", "url", "json")
 
 @dataclass(frozen=True, kw_only=True)
 class SampleFields:
-    """The fields of one sample; None where one is absent or blank."""
+    """The fields of one sample; None if one is absent or blank."""
 
     caption: str | None
     label: str | None
@@ -94,7 +94,7 @@ def plain_value(value: Any) -> Any:
 
 
 def _text(suffix: str, size: int, read: Callable[[str], bytes], extra: dict[str, Any]) -> str:
-    """A text without surrounding whitespace; "" and a note in `extra` where it is too long."""
+    """A text without surrounding whitespace; "" and a note in `extra` if it is too long."""
     if size > MAX_TEXT_BYTES:
         extra[f"{suffix}_error"] = f"{size} bytes, more than {MAX_TEXT_BYTES}"
         return ""
@@ -102,7 +102,7 @@ def _text(suffix: str, size: int, read: Callable[[str], bytes], extra: dict[str,
 
 
 def _strict_text(raw: bytes) -> str | None:
-    """`raw` as text, or None where it is not text."""
+    """`raw` as text, or None if it is not text."""
     try:
         return None if b"\0" in raw else raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:

@@ -40,7 +40,7 @@ _WANTED: Mapping[InputKind, str] = {
 
 
 def find_kind(path: Path) -> InputKind | None:
-    """The kind of input that a file is or a folder holds; None where it is no known kind.
+    """The kind of input that a file is or a folder holds; None if it is no known kind.
 
     A folder's own files decide, else the files below it. Among several kinds tar shards win;
     tables rank after images, because they may lie beside the images that they describe.

@@ -49,7 +49,7 @@ def list_suffixes(counts: Mapping[str, int]) -> str:
 
 
 def hint_at_extra(suffixes: Mapping[str, int]) -> str:
-    """What to install to read images with some of these suffixes; empty where nothing helps."""
+    """What to install to read images with some of these suffixes; empty if nothing helps."""
     by_extra: dict[str, list[str]] = {}
     for suffix in sorted(suffixes):
         if suffix in EXTRAS and not is_image_suffix(suffix):

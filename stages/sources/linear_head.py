@@ -25,7 +25,7 @@ class LinearHead(NamedTuple):
 
 
 def digest_head(path: Path) -> str:
-    """The digest of a head's file; ConfigError where it cannot be one, which names the file."""
+    """The digest of a head's file; ConfigError if it cannot be one, which names the file."""
     if path.suffix != ".safetensors":
         raise ConfigError(
             f"--head must be a .safetensors file, got {path}: loading other formats can run code; "
@@ -46,7 +46,7 @@ def digest_head(path: Path) -> str:
 
 
 def read_head(path: Path, digest: str, size: int) -> LinearHead:
-    """The head in a file, for embeddings of `size` numbers; ConfigError where it does not fit.
+    """The head in a file, for embeddings of `size` numbers; ConfigError if it does not fit.
 
     The file holds `weight`, (size,) or (1, size), and may hold `bias`, of one number; a prefix such
     as `linear.` does not matter. `normalize` in its metadata may be `true`: embeddings have length
@@ -89,7 +89,7 @@ def read_head(path: Path, digest: str, size: int) -> LinearHead:
 
 
 def _read(file: Any, path: Path, names: list[str], role: str) -> np.ndarray | None:
-    """The tensor of a role in float64; None where there is none, or more than one."""
+    """The tensor of a role in float64; None if there is none, or more than one."""
     own = [name for name in names if name.rpartition(".")[2] == role]
     if len(own) != 1:
         return None

@@ -30,7 +30,7 @@ def why_nothing(pattern: str, suffix: str = ".tar") -> str:
 
 
 def _describe_folder(folder: Path, wanted: str) -> str:
-    """The files in a folder by suffix, with a hint where none has the suffix `wanted`."""
+    """The files in a folder by suffix, with a hint if none has the suffix `wanted`."""
     files = (entry.name for entry in folder.iterdir() if entry.is_file())
     names = sorted(name for name in files if is_visible(name))
     counts = Counter(Path(name).suffix.lower() for name in names)

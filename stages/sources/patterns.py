@@ -36,7 +36,7 @@ class PatternTarget:
     suffix: str = ".tar"
     """Which files a folder, or a glob without a suffix of its own, stands for."""
     expand_remote: Expander | None = None
-    """None where only local files are allowed."""
+    """None if only local files are allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +81,9 @@ def expand(patterns: Sequence[str], target: PatternTarget | None = None) -> Matc
     - `@list.txt`: a pattern per line; blank lines and `#` comments are skipped; what is not found
       from the working directory is looked for beside the list
     - one file
-    - any of these at an address ('s3://bucket/{000..999}.tar'), where the target allows addresses
+    - any of these at an address ('s3://bucket/{000..999}.tar'), if the target allows addresses
 
-    ShardError where a pattern finds nothing. A single absent file counts as `missing` instead,
+    ShardError if a pattern finds nothing. A single absent file counts as `missing` instead,
     because a shell may have expanded the braces, unless nothing was found at all.
     """
     target = target or PatternTarget()

@@ -71,7 +71,7 @@ class RemoteShard(Identified):
 
     @classmethod
     def of(cls, address: Address) -> Self:
-        """The shard at an address; reads at most 128 KiB of it. ShardError where it cannot."""
+        """The shard at an address; reads at most 128 KiB of it. ShardError if it cannot."""
         info, edges_sha256 = _retry(lambda: _read_edges(address), address)
         return cls(
             path=address,
@@ -107,7 +107,7 @@ def identify_shards(addresses: list[Address]) -> list[RemoteShard]:
 def expand_remote(pattern: str) -> tuple[list[Place], list[str]]:
     """The shards that a pattern of addresses names, and the names in it that are missing.
 
-    Takes braces, globs and folders, as for local files. ShardError where a glob or a folder has no
+    Takes braces, globs and folders, as for local files. ShardError if a glob or a folder has no
     shard.
     """
     places: list[Place] = []
@@ -124,13 +124,13 @@ def expand_remote(pattern: str) -> tuple[list[Place], list[str]]:
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
-    """`size` bytes at an address, from `offset` on; ShardError where they cannot be read."""
+    """`size` bytes at an address, from `offset` on; ShardError if they cannot be read."""
     address = Address(url)
     return _retry(lambda: _read(address, offset, size), address)
 
 
 def _find(url: str) -> list[str] | None:
-    """The shards at one address: a file, a folder or a glob; None where nothing is there."""
+    """The shards at one address: a file, a folder or a glob; None if nothing is there."""
     address = Address(url)
     files, path = _open(address)
     # In a web address, a question mark begins the query.
@@ -151,7 +151,7 @@ def _find(url: str) -> list[str] | None:
 
 
 def _find_info(files: Any, path: str) -> dict[str, Any] | None:
-    """fsspec's info about a file; None where it does not exist. The bucket must exist."""
+    """fsspec's info about a file; None if it does not exist. The bucket must exist."""
     try:
         return files.info(path)
     except FileNotFoundError as error:
@@ -161,7 +161,7 @@ def _find_info(files: Any, path: str) -> dict[str, Any] | None:
 
 
 def _list(files: Any, path: str) -> list[str]:
-    """The paths in a folder; none where it does not exist."""
+    """The paths in a folder; none if it does not exist."""
     try:
         return files.ls(path, detail=False)
     except FileNotFoundError as error:
@@ -179,7 +179,7 @@ def _tars(files: Any, paths: list[str]) -> list[str]:
 
 
 def _open(address: Address) -> tuple[Any, str]:
-    """The file system of an address, and the path in it; ConfigError where it needs a package."""
+    """The file system of an address, and the path in it; ConfigError if it needs a package."""
     import fsspec
 
     protocol = address.url.partition("://")[0].lower()
@@ -197,7 +197,7 @@ def _open(address: Address) -> tuple[Any, str]:
 
 
 def _stamp(info: Mapping[str, Any]) -> str:
-    """See `Source.stamp`; empty where the server says nothing that changes with the content."""
+    """See `Source.stamp`; empty if the server says nothing that changes with the content."""
     tag = info.get("ETag") or info.get("etag")
     # Clocks of servers differ from ours, so that the time alone tells nothing.
     return f"0:{tag}" if tag else ""
@@ -218,7 +218,7 @@ def _read_edges(address: Address) -> tuple[Mapping[str, Any], str]:
 
 
 def _read(address: Address, offset: int, size: int) -> bytes:
-    """`size` bytes from `offset` on; ShardError where there are fewer."""
+    """`size` bytes from `offset` on; ShardError if there are fewer."""
     files, path = _open(address)
     if size == 0:
         return b""

@@ -17,7 +17,7 @@ from ..contract import Place, Source
 
 EDGE_BYTES = 64 * 1024
 NAME_DIGITS = 8
-"""Digits of an identity in the name of a part; more where two identities share these."""
+"""Digits of an identity in the name of a part; more if two identities share these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,9 @@ class Identified:
     name: str
     size: int
     edges_sha256: str
-    """Digest of the first and the last 64 KiB, or of the whole file where it has no more."""
+    """Digest of the first and the last 64 KiB, or of the whole file if it has no more."""
     content: str = ""
-    """Digest of all bytes, where the edges do not tell this file from an earlier one."""
+    """Digest of all bytes, if the edges do not tell this file from an earlier one."""
     stamp: str = field(default="", compare=False)
     """See `Source.stamp`."""
 
@@ -57,7 +57,7 @@ class Shard(Identified):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """The shard at `path`; reads at most 128 KiB of it. ShardError where it cannot."""
+        """The shard at `path`; reads at most 128 KiB of it. ShardError if it cannot."""
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -84,7 +84,7 @@ def stamp_of(times_ns: Sequence[int]) -> str:
 
 
 def stamp(path: Path) -> Stamp:
-    """The stamp of a shard; ShardError where it cannot be read."""
+    """The stamp of a shard; ShardError if it cannot be read."""
     try:
         return files.stamp(path)
     except OSError as error:
@@ -92,7 +92,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def require_unchanged(path: Place, is_unchanged: bool) -> None:
-    """ShardError where a source changed while it was embedded."""
+    """ShardError if a source changed while it was embedded."""
     if not is_unchanged:
         raise ShardError(
             f"{path} was changed while it was embedded: nothing of it is kept; run the same "
@@ -112,7 +112,7 @@ def by_part(
 ) -> tuple[dict[str, Source], list[tuple[Source, Source]]]:
     """The sources by the name of the part that each becomes, in order; and copies with the first.
 
-    Sources are copies of each other where their identities are equal. Of several identities that
+    Sources are copies of each other if their identities are equal. Of several identities that
     would give the same name, the smallest has it, and the others take more of their digits.
     """
     first: dict[tuple[str, str], Source] = {}

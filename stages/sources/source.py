@@ -58,7 +58,7 @@ class Samples(Protocol):
 
     @property
     def why_cut(self) -> str | None:
-        """What is missing; None where the source is complete."""
+        """What is missing; None if the source is complete."""
         ...
 
     @property
@@ -90,7 +90,7 @@ class SampleSource(Source, Protocol):
         ...
 
     def count_samples(self) -> int | None:
-        """How many samples it holds, where that is known without listing it; else None."""
+        """How many samples it holds, if that is known without listing it; else None."""
         ...
 
     def told_apart(self, content: str) -> Self:

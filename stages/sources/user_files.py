@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def read_bytes(path: Path) -> bytes:
-    """All bytes of a file or a pipe; OSError where it cannot be read, or is a device.
+    """All bytes of a file or a pipe; OSError if it cannot be read, or is a device.
 
     A device such as /dev/zero may never end. Pipes are read: `<(cut -f1 rows.tsv)` is one.
     """
@@ -22,6 +22,6 @@ def read_bytes(path: Path) -> bytes:
 def read_lines(path: Path) -> list[str]:
     """The lines of a file of UTF-8, with or without a byte order mark.
 
-    OSError where it cannot be read; UnicodeDecodeError where it is not text.
+    OSError if it cannot be read; UnicodeDecodeError if it is not text.
     """
     return read_bytes(path).decode("utf-8-sig").splitlines()

@@ -31,7 +31,7 @@ def count_communities(z: Float32[ndarray, "n p"], seed: int) -> int | None:
     than `ROWS` rows are represented by a uniform sample. Communities of fewer than `FEWEST` rows
     are outliers and do not count. In a set of some twenty rows there are no others, because joining
     any two vertices lowers the modularity of so small a graph: the result is then None. It is also
-    None where igraph (the extra `leiden`) is not installed.
+    None if igraph (the extra `leiden`) is not installed.
     """
     try:
         import igraph

@@ -70,7 +70,7 @@ def build_hierarchy(
     moments are most similar; a merged cluster with its own neighbours and with those of both parts;
     all pairs are tried as soon as at most `neighbours` + 1 clusters are left. Empty leaves cost
     nothing, and are merged first, into the first leaf that is not empty. Ties go to the lowest
-    nodes. Holds a copy of the moments in float64. Raises NumericError where a determinant is not
+    nodes. Holds a copy of the moments in float64. Raises NumericError if a determinant is not
     finite.
     """
     assert neighbours > 0, "a cluster without neighbours can't be merged"

@@ -33,7 +33,7 @@ def leading_pairs(
     """The min(k, n) largest eigenvalues, in falling order, and their unit eigenvectors.
 
     Both have the type of `a`. The entry of largest size of each vector is positive. Raises
-    NumericError where `a` is not finite. Needs about 3 (DEPTH + 1) n k numbers beside `a`.
+    NumericError if `a` is not finite. Needs about 3 (DEPTH + 1) n k numbers beside `a`.
     """
     n = len(a)
     k = min(k, n)

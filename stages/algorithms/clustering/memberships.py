@@ -50,7 +50,7 @@ class Links:
     def confidence(self, number: int, labels: Int[ndarray, " n"]) -> Float32[ndarray, " n"]:
         """1 − (mean link to the next cluster) / (mean link to the own), over their landmarks.
 
-        The table is a `sharing`. 0 where another cluster is linked as closely, 1 where no other is
+        The table is a `sharing`. 0 if another cluster is linked as closely, 1 if no other is
         linked. A landmark's link to itself does not count: it would make landmarks more confident
         than other rows.
         """

@@ -17,7 +17,7 @@ POWER = 0.5
 
 
 def choose_rows(n: int, m: int, seed: int) -> Int[ndarray, " m"]:
-    """`m` of `n` row numbers, sorted, drawn uniformly without replacement; all where n ≤ m."""
+    """`m` of `n` row numbers, sorted, drawn uniformly without replacement; all if n ≤ m."""
     if n <= m:
         return np.arange(n, dtype=np.int64)
     generator = np.random.default_rng(seed)
@@ -25,7 +25,7 @@ def choose_rows(n: int, m: int, seed: int) -> Int[ndarray, " m"]:
 
 
 def choose_landmarks(points: Float32[ndarray, "n q"], m: int, seed: int) -> Int[ndarray, " m"]:
-    """Row numbers of `m` of the candidates, sorted, rare groups included; all where n ≤ m."""
+    """Row numbers of `m` of the candidates, sorted, rare groups included; all if n ≤ m."""
     n = len(points)
     if n <= m:
         return np.arange(n, dtype=np.int64)

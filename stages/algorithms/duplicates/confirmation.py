@@ -16,9 +16,9 @@ class Confirmed(NamedTuple):
     """For each image the one that is kept for it."""
 
     kept: Int64[ndarray, " n"]
-    """`NONE` where the image itself is kept."""
+    """`NONE` if the image itself is kept."""
     similarity: Float32[ndarray, " n"]
-    """Correlation with that image; 1 where the image itself is kept."""
+    """Correlation with that image; 1 if the image itself is kept."""
 
 
 class _Pairs:
@@ -89,7 +89,7 @@ class Confirmation:
         return values
 
     def _compare(self, place: int, others: ndarray) -> ndarray:
-        """Correlations with others, turned as well where their hashes agree better then."""
+        """Correlations with others, turned as well if their hashes agree better then."""
         values = self._registration.correlations(place, others, enough=self._threshold)
         own = self._hashes[place : place + 1]
         versions = [turned(own, quarters) for quarters in range(QUARTERS)]

@@ -6,7 +6,7 @@ with the median instead. Signs of a mirrored or turned image follow from those o
 frequencies change places, and odd ones change their sign.
 
 Pairs are found by multi-index hashing (Norouzi et al., arXiv 1307.2982): of six pieces of a hash at
-least two are equal where at most four bits differ. Hashes are sorted once for every two pieces.
+least two are equal if at most four bits differ. Hashes are sorted once for every two pieces.
 """
 
 import itertools
@@ -35,7 +35,7 @@ _IMAGES = 4096
 
 
 def hash_images(images: Images) -> UInt64[ndarray, " n"]:
-    """The hash of each image of `SIDE` x `SIDE`, row by row; 0 where an image is flat."""
+    """The hash of each image of `SIDE` x `SIDE`, row by row; 0 if an image is flat."""
     angles = (np.arange(SIDE) + 0.5) * np.arange(_FREQUENCIES)[:, None] * np.pi / SIDE
     waves = np.cos(angles).astype(np.float32)
     hashes = np.empty(len(images), np.uint64)

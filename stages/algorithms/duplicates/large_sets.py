@@ -3,7 +3,7 @@
 Rows are decided in the same order, and by the same rule, as in `near_duplicates`. They are cut into
 a few runs; a run is compared with the rows kept of earlier ones, each row with those of its nearest
 cells, and then decided by itself in the same way, until runs are short enough for all pairs. A pair
-of different runs is missed where neither row's cells show it; how many are missed is measured.
+of different runs is missed if neither row's cells show it; how many are missed is measured.
 """
 
 import math
@@ -58,7 +58,7 @@ class Recall(NamedTuple):
     """How many pairs of similar rows are compared, in a sample."""
 
     share: float
-    """1 where no pair was found."""
+    """1 if no pair was found."""
     pairs: int
 
 

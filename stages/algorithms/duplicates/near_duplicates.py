@@ -26,7 +26,7 @@ _QUERIES = 1024
 _OTHERS = 16_384
 """Rows in a block of comparisons: 64 MiB in float32."""
 _PAIRS = 16_384
-"""Pairs that are compared exactly at once; bounds the memory where all pairs are near."""
+"""Pairs that are compared exactly at once; bounds the memory if all pairs are near."""
 ROUNDING = 1e-6
 """Error of the cosine of equal rows in float32, so that a threshold of 1 finds them."""
 
@@ -35,9 +35,9 @@ class NearDuplicates(NamedTuple):
     """For each row the row that is kept for it."""
 
     kept: Int64[ndarray, " n"]
-    """`NONE` where the row itself is kept."""
+    """`NONE` if the row itself is kept."""
     similarity: Float32[ndarray, " n"]
-    """Cosine with that row; 1 where the row itself is kept."""
+    """Cosine with that row; 1 if the row itself is kept."""
 
 
 def near_duplicates(

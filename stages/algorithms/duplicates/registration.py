@@ -62,7 +62,7 @@ class Registration:
     ) -> Float32[ndarray, " m"]:
         """The highest correlation of an image with each of the others, -1 to 1.
 
-        The image is turned by `quarters` first, as `numpy.rot90` turns it. 0 where a comparison of
+        The image is turned by `quarters` first, as `numpy.rot90` turns it. 0 if a comparison of
         smaller images already tells them apart. Where the whole images reach `enough`, no crops
         are tried, and the correlation is that of the whole images.
         """
@@ -122,7 +122,7 @@ def _reduced(images: ndarray, side: int) -> ndarray:
 
 
 def _normalised(rows: ndarray) -> ndarray:
-    """Rows of mean 0 and length 1; zero where an image is flat."""
+    """Rows of mean 0 and length 1; zero if an image is flat."""
     rows = rows - rows.mean(1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     is_flat = length < FLAT * rows.shape[1] ** 0.5

@@ -141,7 +141,7 @@ class _SelfAttention:
         attn_mask: "torch.Tensor | None" = None,
         **how: Any,
     ) -> tuple["torch.Tensor", "torch.Tensor | None"]:
-        """As torch's, without the weights where they are not needed."""
+        """As torch's, without the weights if they are not needed."""
         import torch
         import torch.nn.functional as F
 

@@ -124,7 +124,7 @@ class _Finder(MetaPathFinder):
 
 
 def defer_packages() -> None:
-    """Defers packages in this process from now on; does nothing where torch is loaded already."""
+    """Defers packages in this process from now on; does nothing if torch is loaded already."""
     if "torch" not in sys.modules and not any(isinstance(f, _Finder) for f in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
@@ -132,7 +132,7 @@ def defer_packages() -> None:
 def import_architecture(name: str) -> None:
     """Loads the module of timm that defines an architecture, or all of them if none is found.
 
-    Does nothing where timm was loaded as a whole.
+    Does nothing if timm was loaded as a whole.
     """
     package = sys.modules.get("timm.models") or importlib.import_module("timm.models")
     if not isinstance(package, _Deferred):

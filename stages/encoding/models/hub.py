@@ -33,7 +33,7 @@ def unknown_tag(model: str, tag: str, known: Sequence[str], library: str = "open
 
 @contextlib.contextmanager
 def offline_without_a_network() -> Iterator[None]:
-    """Sets the hub's client offline where its host has no address; it would retry for a minute."""
+    """Sets the hub's client offline if its host has no address; it would retry for a minute."""
     host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
     try:
         socket.getaddrinfo(host, 443)

@@ -22,7 +22,7 @@ class LoadedModel:
     preprocess: Mapping[str, Any]
     """The fields of `Encoder` that turn an image of Pillow into the network's input, by name."""
     tokenizer: Callable[..., Any] | None
-    """None where the model embeds images alone."""
+    """None if the model embeds images alone."""
     identity: Mapping[str, Any]
 
 

@@ -27,7 +27,7 @@ class Bounded:
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, image: "Image.Image") -> "torch.Tensor":
-        """What the steps make of an image; UndecodableImage where that is too large."""
+        """What the steps make of an image; UndecodableImage if that is too large."""
         shorter, longer = sorted(image.size)
         if longer * self.size**2 > self.max_pixels * shorter:
             raise UndecodableImage(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 OF_TIMM = "timm"
-"""The value of `embed.pretrained` where timm chooses the weights: its tags are part of a name."""
+"""The value of `embed.pretrained` if timm chooses the weights: its tags are part of a name."""
 
 
 class _ImageTower:

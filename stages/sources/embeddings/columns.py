@@ -123,7 +123,7 @@ def _find(fields: Mapping[str, Sequence[Any]], names: tuple[str, ...]) -> str | 
 
 
 def _text(value: Any) -> str | None:
-    """A value as text, or None where there is none; integral floats lose their `.0`.
+    """A value as text, or None if there is none; integral floats lose their `.0`.
 
     pandas turns a column of integers with gaps into floats.
     """
@@ -136,6 +136,6 @@ def _text(value: Any) -> str | None:
 
 
 def _whole(value: Any) -> int | None:
-    """A number of pixels, or None where the value is not one."""
+    """A number of pixels, or None if the value is not one."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if is_number and math.isfinite(value) and 0 < value < 2**31 else None

@@ -66,7 +66,7 @@ class EmbeddingsFile:
     keys: Path | None = None
     labels: Path | None = None
     content: str = ""
-    """Digest of all bytes, where the edges do not tell this file from an earlier one."""
+    """Digest of all bytes, if the edges do not tell this file from an earlier one."""
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -102,7 +102,7 @@ class EmbeddingsFile:
         return digest_json([digest_file(path) for path in self.sources])
 
     def load(self) -> ImportedRows:
-        """All rows, normalised, with their columns; ShardError where a file is damaged."""
+        """All rows, normalised, with their columns; ShardError if a file is damaged."""
         fields: dict[str, Any] = {}
         names: list[Any] = []
         try:
@@ -149,7 +149,7 @@ def find_embeddings(
 
     `keys` and `labels` are files of one value per row, an `.npy` or text with a value per line, for
     a single file of vectors without its own. ShardError for anything but embeddings, where row
-    counts differ between files, and where vectors differ in size.
+    counts differ between files, and if vectors differ in size.
     """
     if not path.exists():
         raise ShardError(f"{path} does not exist: name an .npz, an .npy or a folder of them")
@@ -174,7 +174,7 @@ def find_embeddings(
 def _with_columns(
     embeddings: EmbeddingsFile, keys: Path | None, labels: Path | None
 ) -> EmbeddingsFile:
-    """The file with its files of keys and labels; ShardError where they do not fit it."""
+    """The file with its files of keys and labels; ShardError if they do not fit it."""
     for column, file in (("key", keys), ("label", labels)):
         if file is None:
             continue

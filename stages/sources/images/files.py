@@ -21,7 +21,7 @@ _READERS = 8
 """Threads that fingerprint files: on a network disk, each read waits."""
 
 Fingerprint = tuple[int, str] | None
-"""A file's size, and the digest of its first and last 4 KiB; None where it cannot be read."""
+"""A file's size, and the digest of its first and last 4 KiB; None if it cannot be read."""
 
 
 class ImageFile:
@@ -37,9 +37,9 @@ class ImageFile:
         self.sha256: str | None = None
 
     def read(self) -> bytes:
-        """The bytes of the file; UndecodableImage where they cannot be read.
+        """The bytes of the file; UndecodableImage if they cannot be read.
 
-        ShardError where they could be when it was listed: the identity of its source says that
+        ShardError if they could be when it was listed: the identity of its source says that
         they are there, so a part without them would be kept for ever.
         """
         try:
@@ -53,7 +53,7 @@ class ImageFile:
 
 
 def read_image_file(path: Path) -> bytes:
-    """The bytes of a file; UndecodableImage where they cannot be read."""
+    """The bytes of a file; UndecodableImage if they cannot be read."""
     with _regular_file(path):
         return path.read_bytes()
 
@@ -61,7 +61,7 @@ def read_image_file(path: Path) -> bytes:
 def read_text_file(path: Path) -> tuple[int, bytes]:
     """The size of a text file, and its bytes unless they are more than MAX_TEXT_BYTES.
 
-    UndecodableImage where they cannot be read.
+    UndecodableImage if they cannot be read.
     """
     with _regular_file(path) as size, path.open("rb") as file:
         content = b"" if size > MAX_TEXT_BYTES else file.read(MAX_TEXT_BYTES + 1)
@@ -71,7 +71,7 @@ def read_text_file(path: Path) -> tuple[int, bytes]:
 
 @contextlib.contextmanager
 def _regular_file(path: Path) -> Iterator[int]:
-    """The size of a file to read in the block; UndecodableImage where it cannot be read."""
+    """The size of a file to read in the block; UndecodableImage if it cannot be read."""
     try:
         status = os.stat(path)
         # Reading a pipe could block for ever.

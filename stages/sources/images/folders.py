@@ -38,7 +38,7 @@ class FolderChunk:
     path: Path
     """The folder that the user named."""
     folder: str
-    """The images' folder relative to `path`, with forward slashes; empty where it is `path`."""
+    """The images' folder relative to `path`, with forward slashes; empty if it is `path`."""
     images: tuple[FolderImage, ...]
     size: int
     identity: str
@@ -174,7 +174,7 @@ def find_chunks(root: Path, left_out: Counter[str] | None = None) -> list[Folder
     """The images below a folder, in chunks; reads the first and last 4 KiB of each file.
 
     Adds to `left_out`, by suffix, the files that are no images and belong to none. ConfigError
-    where the folder holds another kind of input, ShardError where it holds no image.
+    if the folder holds another kind of input, ShardError if it holds no image.
     """
     cuts = [
         (folder, chunk)

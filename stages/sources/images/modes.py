@@ -16,7 +16,7 @@ _DARKEST_FLOATS = 16
 
 
 def to_rgb(image: "Image") -> "Image":
-    """A loaded image as RGB: what Pillow's `convert` gives, where that does not clip.
+    """A loaded image as RGB: what Pillow's `convert` gives, if that does not clip.
 
     `convert` makes all numbers above 255 white, and floats from 0 to 1 black. Here whole numbers
     are divided so that the largest number of their depth is white. Floats are scaled from 0 to 1,
@@ -33,7 +33,7 @@ def to_rgb(image: "Image") -> "Image":
 
 
 def turn_upright(rgb: "Image", orientation: object) -> "Image":
-    """An image turned and mirrored as its EXIF orientation says; as it is where that is 1 or not
+    """An image turned and mirrored as its EXIF orientation says; as it is if that is 1 or not
     a known one."""
     from PIL.Image import Transpose
 

@@ -64,7 +64,7 @@ class DecodedImage:
     """A decoded image, and its size in the file."""
 
     rgb: "Image"
-    """Smaller than `width` x `height` where it was decoded at a fraction of its size."""
+    """Smaller than `width` x `height` if it was decoded at a fraction of its size."""
     width: int
     height: int
 
@@ -125,7 +125,7 @@ def decode(
 
 
 def _orientation(image: "Image") -> object:
-    """The EXIF orientation of a loaded image; 1 where its EXIF cannot be read."""
+    """The EXIF orientation of a loaded image; 1 if its EXIF cannot be read."""
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except _DECODE_ERRORS:
@@ -166,7 +166,7 @@ def _detail(error: BaseException) -> str:
 def _silence_pillow() -> None:
     """Silences Pillow's warnings about broken metadata, one per photo in a crawled data set.
 
-    `catch_warnings` is not safe where several threads decode.
+    `catch_warnings` is not safe if several threads decode.
     """
     ours = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
     if not warnings.filters or warnings.filters[0] != ours:

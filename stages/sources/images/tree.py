@@ -28,7 +28,7 @@ class FolderImage:
 def find_images(
     root: Path, left_out: Counter[str] | None = None
 ) -> list[tuple[str, list[FolderImage]]]:
-    """All that `walk` finds; where that is nothing, an error says what is there."""
+    """All that `walk` finds; if that is nothing, an error says what is there."""
     others: Counter[str] = Counter()
     if not root.exists():
         existing = next(parent for parent in root.absolute().parents if parent.exists())

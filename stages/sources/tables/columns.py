@@ -27,7 +27,7 @@ class TableColumns:
     image: str
     image_form: ImageForm
     key: str | None
-    """None where the row number is the key."""
+    """None if the row number is the key."""
     fields: tuple[str, ...]
     """Columns of single values that describe the image."""
     class_names: tuple[str, ...] = ()
@@ -38,8 +38,8 @@ def find_columns(schema: "pa.Schema", image_column: str, where: Path) -> TableCo
     """The columns of a table by their types and their names, in any case.
 
     Without an `image_column`, images are a struct of bytes and path, else bytes under a usual name,
-    else paths under one, else addresses. ConfigError where none is found, where several structs
-    are, or where `image_column` cannot hold images.
+    else paths under one, else addresses. ConfigError if none is found, where several structs
+    are, or if `image_column` cannot hold images.
     """
     forms: dict[str, ImageForm | None] = {
         column.name: _image_form(column.type) for column in schema
@@ -110,7 +110,7 @@ def _no_image(schema: "pa.Schema", where: Path) -> str:
 
 
 def _image_form(data_type: "pa.DataType") -> ImageForm | None:
-    """The form in which a column of this type may hold images; None where it cannot."""
+    """The form in which a column of this type may hold images; None if it cannot."""
     import pyarrow.types as types
 
     if types.is_struct(data_type):

@@ -88,9 +88,9 @@ class TableFile:
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["TableSamples"]:
-        """Opens its rows, each image read on request; ShardError where the file changes.
+        """Opens its rows, each image read on request; ShardError if the file changes.
 
-        ShardError, too, where a file that it names could be read when it was listed, but not now.
+        ShardError, too, if a file that it names could be read when it was listed, but not now.
         """
         before = stamp(self.path)
         with open_table(self.path) as file:
@@ -170,7 +170,7 @@ class TableSamples:
 
 
 def read_table_image(path: Path, image_column: str, key: str) -> bytes:
-    """The encoded image of the row with this key; MissingError where the table has none."""
+    """The encoded image of the row with this key; MissingError if the table has none."""
     with open_table(path) as file:
         columns = find_columns(file.schema_arrow, image_column, path)
         keys = enumerate(_keys(file, path, columns))

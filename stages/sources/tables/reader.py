@@ -23,7 +23,7 @@ _STREAM_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def open_table(path: Path) -> Iterator["pq.ParquetFile"]:
-    """Opens a Parquet file for the block; ShardError where it is damaged or not Parquet."""
+    """Opens a Parquet file for the block; ShardError if it is damaged or not Parquet."""
     import pyarrow.parquet as pq
 
     with _table_errors(path):

@@ -2,7 +2,7 @@
 
 Members are grouped by key over the whole shard. Keys follow webdataset's rule: the key is the path
 up to the first dot of the base name, the rest, in lower case, is the suffix. webdataset groups
-neighbours only, so where writers interleaved it returns half samples, and it returns the front of a
+neighbours only, so if writers interleaved it returns half samples, and it returns the front of a
 cut shard without an error. Here every key becomes either a sample or a fault, and a shard that is
 not whole says so.
 """
@@ -75,7 +75,7 @@ class ShardListing:
     complete: bool
     """Whether the shard was read to its end mark, with only zeros after it."""
     cut_at: int | None = None
-    """The byte where reading stopped early; None where the shard is complete."""
+    """The byte where reading stopped early; None if the shard is complete."""
     why_cut: str | None = None
     suffixes: Counter[str] = field(default_factory=Counter)
     """How many members have each suffix; "" counts those without a dot."""
@@ -100,7 +100,7 @@ def scan(path: Path) -> ShardListing:
     """Lists the samples of an uncompressed tar; reads only its headers.
 
     A shard that is cut, damaged half-way or empty yields what could be listed, with `complete`
-    false. ShardError where the file is not a tar, or is compressed.
+    false. ShardError if the file is not a tar, or is compressed.
     """
     try:
         with path.open("rb") as file:
@@ -112,7 +112,7 @@ def scan(path: Path) -> ShardListing:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """The key and the suffix in a member's name, or None where it belongs to no sample.
+    """The key and the suffix in a member's name, or None if it belongs to no sample.
 
     A leading `./` is dropped. Names without a dot, hidden files, macOS's `._` files and `__MACOSX`,
     and webdataset's own `__name__` folders belong to no sample.
@@ -199,7 +199,7 @@ def _member_of(header: tarfile.TarInfo, size: int) -> _Member | None:
 
 
 def _read_end(file: BinaryIO, position: int, size: int) -> tuple[int | None, str | None]:
-    """(None, None) where the end mark is at `position` with only zeros after it; else where the
+    """(None, None) if the end mark is at `position` with only zeros after it; else where the
     shard breaks off, and why."""
     file.seek(min(position, size))
     mark = file.read(BLOCK)
@@ -313,7 +313,7 @@ def _fault_of_keyless(member: _Member) -> list[Fault]:
 
 
 def _why_no_image(candidate: _Candidate, why_cut: str | None) -> tuple[int, FaultReason, str]:
-    """Why a key has no image; `why_cut` is given where the shard ends right after the key."""
+    """Why a key has no image; `why_cut` is given if the shard ends right after the key."""
     if candidate.links:
         return candidate.offset, "not_a_file", f"the {candidate.links[0]} is a link or a device"
     seen = ", ".join(sorted(candidate.members))

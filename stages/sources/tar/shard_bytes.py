@@ -27,7 +27,7 @@ class ShardBytes:
         self.size = os.fstat(handle).st_size
 
     def read(self, span: Span) -> bytes:
-        """The bytes at `span`; ShardError where the file has become shorter."""
+        """The bytes at `span`; ShardError if the file has become shorter."""
         pieces: list[bytes] = []
         start, end = span.offset, span.offset + span.size
         while start < end:

@@ -25,7 +25,7 @@ class TarShard(Shard):
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["TarSamples"]:
-        """Opens its samples, read by position; ShardError where the file changes meanwhile."""
+        """Opens its samples, read by position; ShardError if the file changes meanwhile."""
         before = stamp(self.path)
         with open_tar(self.path, parse_successes(find_stats(self.path))) as samples:
             yield samples
@@ -89,7 +89,7 @@ class TarSamples:
 
     @property
     def why_cut(self) -> str | None:
-        """Why it was not; None where it was."""
+        """Why it was not; None if it was."""
         return self.listing.why_cut
 
     @property
@@ -123,7 +123,7 @@ def stats_name(name: str) -> str:
 
 
 def find_stats(path: Path) -> bytes | None:
-    """The contents of img2dataset's counts beside a shard; None where there are none."""
+    """The contents of img2dataset's counts beside a shard; None if there are none."""
     try:
         return path.with_name(stats_name(path.name)).read_bytes()
     except OSError:
@@ -131,7 +131,7 @@ def find_stats(path: Path) -> bytes | None:
 
 
 def parse_successes(stats: bytes | None) -> int | None:
-    """How many samples img2dataset says it wrote; None where it does not say."""
+    """How many samples img2dataset says it wrote; None if it does not say."""
     try:
         value = json.loads(stats) if stats else None
     except (ValueError, RecursionError):

@@ -42,7 +42,7 @@ def pack_folder(
 
     A key is the path from `root` without its suffix, see `key_of`. An image's .txt, .json and .cls
     files are copied with it. No clock or user enters: the same images give the same bytes.
-    ConfigError where `out` holds anything or cannot be written. `report` gets how many images are
+    ConfigError if `out` holds anything or cannot be written. `report` gets how many images are
     done, and how many there are.
     """
     out = resolved(out)  # `.` has no name of its own
@@ -83,7 +83,7 @@ def key_of(path: str) -> str:
 
 
 def distinct(key: str, taken: set[str]) -> str:
-    """A key that is not `taken`, with a number where it must be; adds it to them."""
+    """A key that is not `taken`, with a number if it must be; adds it to them."""
     first, number = key, 1
     while key in taken:
         number += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .backend import Backend, backend_of
-from .check import NOTHING
+from .check import NO_RANGES
 from .counting import counted
 from .errors import MissingError, RowError, StoreError
 from .files import Stamp, stamp
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _STEP_NS = 2 * 10**9
-"""Steps in which a disk counts the time of a file: two seconds on FAT, mostly far less."""
+"""Resolution of a file's modification time: two seconds on FAT, mostly far less."""
 
 
 class Artifact:
@@ -49,12 +49,12 @@ class Artifact:
         if not isinstance(path, Path) or is_in_bucket(path) or not path.is_file():
             return _read_manifest(path)
         try:
-            at, written = stamp(path), path.stat().st_mtime_ns
+            current, written_ns = stamp(path), path.stat().st_mtime_ns
         except OSError:  # it has just been removed: reading says so
             return _read_manifest(path)
-        # The time of a file has steps: one that was just written may change and keep its stamp.
-        is_settled = time.time_ns() - written > _STEP_NS
-        return _read_unchanged(path, at) if is_settled else _read_manifest(path)
+        # A file that was just written may change within the resolution and keep its stamp.
+        is_settled = time.time_ns() - written_ns > _STEP_NS
+        return _read_unchanged(path, current) if is_settled else _read_manifest(path)
 
     @property
     def kind(self) -> Kind:
@@ -129,18 +129,18 @@ class Artifact:
         StoreError if it is missing, or if `integrity` finds it damaged, which checks more of
         a file that is going to be read whole.
         """
-        file, where = self._record(part, role), self.place(part, role)
-        path = self._backend.local_path(where, file)
-        if path != where and not is_whole(path, file, is_read_whole=is_read_whole):
+        file, stored = self._record(part, role), self.place(part, role)
+        path = self._backend.local_path(stored, file)
+        if path != stored and not is_whole(path, file, is_read_whole=is_read_whole):
             path.unlink(missing_ok=True)  # a copy of what is in a bucket, which is copied again
-            path = self._backend.local_path(where, file)
+            path = self._backend.local_path(stored, file)
         require_whole(path, file, is_read_whole=is_read_whole)
         require_declared(
             path,
             self.kind.files[role],
             rows=self.part_names[part].rows,
             width=self._widths.get(role),
-            ranges=self._ranges.get(role, NOTHING),
+            ranges=self._ranges.get(role, NO_RANGES),
         )
         return path
 
@@ -160,7 +160,7 @@ class Artifact:
         return KIND_FACTS[self.kind.name].ranges(self.facts, self.rows)
 
     def place(self, part: str, role: str) -> StorePath:
-        """Where the file of a role in a part lies in the store; nothing is looked at."""
+        """The path in the store of the file of a role in a part; does not access it."""
         return self.folder / PARTS / self._record(part, role).name
 
     def _record(self, part: str, role: str) -> FileRecord:
@@ -173,7 +173,7 @@ class Artifact:
             ) from error
 
     def fetch(self, role: str) -> None:
-        """Copies a role's files of all parts to this machine where they are not, in parallel."""
+        """Copies a role's files of all parts to this machine if they are missing, in parallel."""
         self._backend.each(lambda part: self.path(part.name, role), self.parts)
 
     def table(
@@ -251,9 +251,9 @@ def _read_manifest(path: StorePath) -> Manifest:
 
 
 @lru_cache(maxsize=16)
-def _read_unchanged(path: Path, at: Stamp) -> Manifest:
-    """A manifest on a disk, read once while its file stays as it is.
+def _read_unchanged(path: Path, current: Stamp) -> Manifest:
+    """A manifest on a disk, read once as long as its file does not change.
 
-    Of ten thousand parts it takes half a second, and a command follows inputs from several sides.
+    Reading one of ten thousand parts takes half a second, and a command opens it several times.
     """
     return _read_manifest(path)

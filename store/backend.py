@@ -26,7 +26,7 @@ class Backend(Protocol[P]):
         ...
 
     def size(self, path: P) -> int | None:
-        """Bytes of a file; None if there is none."""
+        """Size of a file in bytes; None if it does not exist."""
         ...
 
     def digest(self, path: P) -> str:
@@ -42,7 +42,7 @@ class Backend(Protocol[P]):
         ...
 
     def find_json(self, path: P) -> Any | None:
-        """The JSON value in a small file; None if there is none."""
+        """The JSON value in a small file; None if it does not exist."""
         ...
 
     def read_json(self, path: P) -> Any:
@@ -70,7 +70,7 @@ class Backend(Protocol[P]):
         ...
 
     def collecting(self, root: P) -> AbstractContextManager[bool]:
-        """Keeps writers away from a store; yields False if one is at work."""
+        """Keeps writers away from a store; yields False if a writer is at work."""
         ...
 
     def scratch(self, parts: P, name: str) -> AbstractContextManager[Path]:
@@ -82,11 +82,11 @@ class Backend(Protocol[P]):
         ...
 
     def keep_part(self, path: P, record: PartRecord) -> PartRecord:
-        """Writes a part's small file, and returns the record there: that of whoever was first."""
+        """Writes a part's small file; returns its record, which another may have written first."""
         ...
 
     def part_records(self, parts: P, names: Collection[str]) -> Iterator[PartRecord]:
-        """Records of those of the named parts that exist."""
+        """Records of the named parts that exist."""
         ...
 
     def adopt(self, others: P, record: PartRecord, parts: P) -> None:
@@ -94,11 +94,11 @@ class Backend(Protocol[P]):
         ...
 
     def local_path(self, path: P, file: FileRecord) -> Path:
-        """Where this machine reads a file of a part."""
+        """The path at which this machine reads a file of a part."""
         ...
 
     def find_copy(self, file: FileRecord) -> Path | None:
-        """The copy of a file that this machine keeps, if any."""
+        """The copy of a file on this machine, if any."""
         ...
 
     def local_folder(self, root: P) -> Path:
@@ -114,7 +114,7 @@ class Backend(Protocol[P]):
         ...
 
     def leftovers(self, root: P, kept: Iterable[P]) -> Iterator[tuple[StorePath, str]]:
-        """Files that nobody needs, and why; `kept` are the versions that stay."""
+        """Files that nobody needs, each with the reason; `kept` are the versions that stay."""
         ...
 
     def remove(self, path: P) -> None:

@@ -88,7 +88,7 @@ def _named(part: str, name: str, sha256: str) -> str:
 
 
 def keep_part(path: "UPath", record: PartRecord) -> PartRecord:
-    """Creates a part's small file, and returns the record there: that of whoever was first."""
+    """Creates a part's small file; returns its record, which another process may have written."""
     if objects.create_json(path, record.to_json()):
         return record
     first = PartRecord.from_json(read_json(path), path)
@@ -102,15 +102,15 @@ def keep_part(path: "UPath", record: PartRecord) -> PartRecord:
 
 
 def part_records(parts: "UPath", names: Collection[str]) -> Iterator[PartRecord]:
-    """Records of those of the named parts that exist: from the manifest, or from small files."""
+    """Records of the named parts that exist: from the manifest, or from small files."""
     manifest = find_json(parts.parent / MANIFEST)
     if manifest is not None:
         published = Manifest.from_json(manifest, parts.parent / MANIFEST).parts
         yield from (record for record in published if record.name in names)
         return
-    there = {path.name for path in objects.sizes(parts)}
-    wanted = [parts / f"{name}{PART_SUFFIX}" for name in names]
-    present = [path for path in wanted if path.name in there]
+    existing = {path.name for path in objects.sizes(parts)}
+    paths = [parts / f"{name}{PART_SUFFIX}" for name in names]
+    present = [path for path in paths if path.name in existing]
     for path, value in zip(present, each(find_json, present), strict=True):
         if value is not None:
             yield PartRecord.from_json(value, path)
@@ -133,7 +133,7 @@ def local_path(path: "UPath", file: FileRecord) -> Path:
 
 
 def find_copy(file: FileRecord) -> Path | None:
-    """The copy that this machine keeps, if any."""
+    """The copy of a file on this machine, if any."""
     return cache.find(file)
 
 

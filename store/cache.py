@@ -1,6 +1,6 @@
-"""What this machine keeps of stores in buckets: copies of files, scratch folders, checkpoints.
+"""Files that this machine keeps for stores in buckets: copies, scratch folders, checkpoints.
 
-All of it may be removed while no command runs: it is then copied or made again.
+All of them may be removed while no command runs: they are then copied or made again.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _JUST_BEGUN_SECONDS = 3600.0
 """Age below which `gc` keeps a scratch folder: its owner may not have locked it yet."""
 
 SPARE_BYTES = 2 * 2**30
-"""What copies leave free of a disk."""
+"""Bytes of a disk that copies leave free."""
 IN_USE_SECONDS = 600.0
 """Time for which a copy stays after its last use: its user may not have opened it yet."""
 
@@ -40,9 +40,9 @@ _ABANDONED = "left behind on this machine by a process that was stopped"
 
 def folder() -> Path:
     """The cache's folder: CPP_PIPE_CACHE, or cpp-pipe in the user's cache folder."""
-    named = os.environ.get("CPP_PIPE_CACHE")
-    if named:
-        return expanded(named).absolute()
+    setting = os.environ.get("CPP_PIPE_CACHE")
+    if setting:
+        return expanded(setting).absolute()
     return user_folder()
 
 
@@ -62,7 +62,7 @@ def _entry(file: FileRecord) -> Path:
 
 
 def find(file: FileRecord) -> Path | None:
-    """The copy of a file, if there is a whole one; marks it as used."""
+    """The copy of a file, if it is complete; marks it as used."""
     entry = _entry(file)
     if not entry.is_file() or entry.stat().st_size != file.bytes:
         return None
@@ -72,7 +72,7 @@ def find(file: FileRecord) -> Path | None:
 
 
 def fetch(path: "UPath", file: FileRecord) -> Path:
-    """A copy of a file of a bucket, made if there is none.
+    """The copy of a bucket's file on this machine, downloaded if there is none.
 
     StoreError if the bytes differ from those that were written.
     """
@@ -80,9 +80,9 @@ def fetch(path: "UPath", file: FileRecord) -> Path:
     if copy is not None:
         return copy
     entry = _entry(file)
-    # One process of this machine copies what all of them need.
-    held = lock(folder() / "locks" / file.sha256[:2])
-    with _errors(f"copying {path} to {entry.parent}"), held:
+    # One process of this machine downloads a file that several of them need.
+    claim = lock(folder() / "locks" / file.sha256[:2])
+    with _errors(f"copying {path} to {entry.parent}"), claim:
         return find(file) or _copy(path, file, entry)
 
 
@@ -114,15 +114,15 @@ def add(local: Path, file: FileRecord) -> None:
         _make_room(0)
 
 
-def _make_room(wanted: int) -> None:
-    """Removes the least recently used copies until `wanted` more bytes fit.
+def _make_room(new_bytes: int) -> None:
+    """Removes the least recently used copies until `new_bytes` more bytes fit.
 
     They fit when copies stay within CPP_PIPE_CACHE_GIB and leave `SPARE_BYTES` of the disk free.
     Copies used within `IN_USE_SECONDS` stay. A copy that is mapped into memory remains readable.
     """
     limit = _limit()
-    over = wanted + SPARE_BYTES - shutil.disk_usage(folder()).free
-    if limit is None and over <= 0:
+    excess_bytes = new_bytes + SPARE_BYTES - shutil.disk_usage(folder()).free
+    if limit is None and excess_bytes <= 0:
         return
     copies = []
     for path in folder().glob("files/*/*"):
@@ -130,12 +130,12 @@ def _make_room(wanted: int) -> None:
             status = path.stat()
             copies.append((status.st_mtime, status.st_size, path))
     if limit is not None:
-        over = max(over, wanted + sum(size for _, size, _ in copies) - limit)
+        excess_bytes = max(excess_bytes, new_bytes + sum(size for _, size, _ in copies) - limit)
     for used, size, path in sorted(copies):
-        if over <= 0 or time.time() - used < IN_USE_SECONDS:
+        if excess_bytes <= 0 or time.time() - used < IN_USE_SECONDS:
             return
         path.unlink(missing_ok=True)
-        over -= size
+        excess_bytes -= size
 
 
 def _limit() -> int | None:
@@ -155,14 +155,14 @@ def _limit() -> int | None:
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
     """A folder for this process alone; removed afterwards."""
-    made = folder() / "scratch" / secrets.token_hex(8)
-    with _errors(f"writing {made}"):
-        made.mkdir(parents=True)
+    path = folder() / "scratch" / secrets.token_hex(8)
+    with _errors(f"writing {path}"):
+        path.mkdir(parents=True)
         try:
-            with lock(made / _LOCK):
-                yield made
+            with lock(path / _LOCK):
+                yield path
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def folder_for(path: "UPath", purpose: str) -> Path:

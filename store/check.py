@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-NOTHING: Mapping[str, Range] = MappingProxyType({})
+NO_RANGES: Mapping[str, Range] = MappingProxyType({})
 
 _BLOCK = 2**18
-"""Numbers that are looked at together."""
+"""Numbers checked at a time."""
 
 _READ_BYTES = 2**18
-"""Read at a time of a column of vectors."""
+"""Bytes of a column of vectors read at a time."""
 
 
 def check_file(
@@ -31,7 +31,7 @@ def check_file(
     *,
     rows: int,
     width: int | None = None,
-    ranges: Mapping[str, Range] = NOTHING,
+    ranges: Mapping[str, Range] = NO_RANGES,
     are_finite: bool = False,
 ) -> None:
     """StoreError if a file differs from what is declared: schema, type, rows or values.
@@ -67,7 +67,7 @@ def _check_ranges(path: Path, ranges: Mapping[str, Range]) -> None:
             values = file.read([name]).column(0)
             ends = pc.min_max(values).as_py()  # pyright: ignore[reportAttributeAccessIssue]
             least, most = ranges[name]
-            # Without rows there are no ends.
+            # Without rows, `min` and `max` are None.
             if ends["min"] is not None and not least <= ends["min"] <= ends["max"] <= most:
                 raise StoreError(
                     f"{path.name} has values of {name} from {ends['min']} to {ends['max']}, its "
@@ -76,7 +76,7 @@ def _check_ranges(path: Path, ranges: Mapping[str, Range]) -> None:
 
 
 def _check_vectors(path: Path, spec: Table) -> None:
-    """Looks at vectors block by block: Arrow decodes a part to several times its size at once."""
+    """Checks vectors block by block: decoded at once, a part takes several times its size."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -130,10 +130,10 @@ def _check_table(path: Path, spec: Table, rows: int, width: int | None) -> None:
         _check_width(path, size, width)
 
 
-def _check_width(path: Path, found: int, width: int | None) -> None:
-    if width is not None and found != width:
+def _check_width(path: Path, actual: int, width: int | None) -> None:
+    if width is not None and actual != width:
         raise StoreError(
-            f"{path.name} has {counted(found, 'number')} in each row, its manifest says {width}"
+            f"{path.name} has {counted(actual, 'number')} in each row, its manifest says {width}"
         )
 
 
@@ -150,13 +150,13 @@ def _vector_size(schema: "pa.Schema", spec: Table) -> int | None:
 
 
 def _numbers(schema: "pa.Schema", spec: Table) -> list[int] | list[str]:
-    """The numbers, or names, in the names of the first repeated column."""
+    """The numbers, or names, in the columns' names that match the first repeated column."""
     if not spec.repeated:
         return []
     before, after = map(re.escape, spec.repeated[0].name.split("{}"))
     form = NAME if spec.are_named else r"\d+"
     matches = [re.fullmatch(f"{before}({form}){after}", name) for name in schema.names]
-    # A repeated number counts once, so that a column that is there twice is one too many.
+    # A repeated number counts once, so that a duplicate column makes the schema differ.
     texts = list(dict.fromkeys(match.group(1) for match in matches if match is not None))
     return texts if spec.are_named else list(dict.fromkeys(map(int, texts)))
 

@@ -33,13 +33,13 @@ def digest(path: Path) -> str:
 
 
 _DEPTH = 5
-"""The root of a store, a kind, a version, its parts, and a scratch folder among these."""
+"""Levels of a store: its root, a kind, a version, the parts, and a scratch folder."""
 
 
 def _refuse_links(folder: Path) -> None:
     """StoreError if a folder, or one between it and the root of its store, is a link.
 
-    A store that was copied may hold links to anywhere: nothing is written or removed through one.
+    A copied store may hold links to any place: nothing is written or removed through one.
     """
     links = []
     for place in (folder, *folder.parents)[:_DEPTH]:
@@ -48,7 +48,7 @@ def _refuse_links(folder: Path) -> None:
         if place.is_symlink():
             links.append(place)
     else:
-        return  # no store, so no root to check the folders below
+        return  # not inside a store
     if links:
         raise StoreError(
             f"{links[0]} is a link, and nothing is written through a link in a store: put the "
@@ -63,7 +63,7 @@ def is_file(path: Path) -> bool:
 
 
 def size(path: Path) -> int | None:
-    """Bytes of a file; None if there is none."""
+    """Size of a file in bytes; None if it does not exist."""
     with reading(path):
         return path.stat().st_size if path.is_file() else None
 
@@ -80,7 +80,7 @@ def names(path: Path) -> list[str]:
 
 
 def find_json(path: Path) -> Any | None:
-    """The JSON value in a small file; None if there is none."""
+    """The JSON value in a small file; None if it does not exist."""
     return read_json(path) if is_file(path) else None
 
 
@@ -100,7 +100,7 @@ def write_json(path: Path, value: Any) -> None:
 def lock(
     path: Path, *, shared: bool = False, wait: bool = True
 ) -> contextlib.AbstractContextManager[bool]:
-    """Holds a lock of the operating system; without `wait` returns at once whether it does."""
+    """Holds a lock of the operating system; without `wait` yields at once whether it is held."""
     _refuse_links(path.parent)
     return lock_file(path, shared=shared, wait=wait)
 
@@ -118,7 +118,7 @@ def writing(root: Path) -> contextlib.AbstractContextManager[object]:
 
 
 def collecting(root: Path) -> contextlib.AbstractContextManager[bool]:
-    """Keeps writers away from a store; yields False if one is at work."""
+    """Keeps writers away from a store; yields False if a writer is at work."""
     return lock(root / "lock", wait=False)
 
 
@@ -157,7 +157,7 @@ def keep_part(path: Path, record: PartRecord) -> PartRecord:
 
 
 def part_records(parts: Path, names: Collection[str]) -> Iterator[PartRecord]:
-    """Records of those of the named parts that exist."""
+    """Records of the named parts that exist."""
     for name in names:
         path = parts / f"{name}{PART_SUFFIX}"
         value = find_json(path)
@@ -177,7 +177,7 @@ def adopt(others: Path, record: PartRecord, parts: Path) -> None:
 
 
 def local_path(path: Path, file: FileRecord) -> Path:
-    """Where this machine reads a file of a part: in the store itself."""
+    """The path at which this machine reads a file of a part: that in the store itself."""
     return path
 
 

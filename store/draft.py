@@ -26,13 +26,13 @@ class Product:
 
     rows: int
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """About this part alone, e.g. counts, or whether its shard was whole."""
+    """Facts about this part alone, e.g. counts, or whether its shard was whole."""
     shared: Mapping[str, Any] = field(default_factory=dict)
-    """About the whole artifact: must be equal in all parts; becomes the manifest's facts."""
+    """Facts about the whole artifact: equal in all parts; become the manifest's facts."""
 
 
 class Scratch:
-    """A folder for one part while it is made; its files become the part's."""
+    """A folder for one part while it is made; its files become those of the part."""
 
     def __init__(self, folder: Path, part: str, kind: Kind, checkpoints: Path) -> None:
         self.folder = folder
@@ -101,7 +101,7 @@ class Draft:
         return record if record and self._is_ours(record) else None
 
     def _is_ours(self, record: PartRecord) -> bool:
-        """Whether a part of this version was made by its recipe; StoreError for wrong facts."""
+        """Whether a part of this version has its current recipe; StoreError for wrong facts."""
         if record.recipe != self.recipe.of_part(record.name):
             return False
         record.require(self.kind.name, self._parts / f"{record.name}{PART_SUFFIX}")
@@ -117,8 +117,8 @@ class Draft:
 
     def adopt(self, others: Iterable[StorePath]) -> int:
         """Takes parts that other versions made by the same recipe; returns how many."""
-        taken = self._backend.each(lambda pair: self._adopt(*pair), self._made_by(others))
-        return sum(taken)
+        is_taken = self._backend.each(lambda pair: self._adopt(*pair), self._made_by(others))
+        return sum(is_taken)
 
     def made(self, others: Iterable[StorePath]) -> frozenset[str]:
         """The names of the parts that are finished here or in other versions; writes nothing."""
@@ -126,18 +126,18 @@ class Draft:
 
     def _made_by(self, others: Iterable[StorePath]) -> list[tuple[StorePath, PartRecord]]:
         """Parts that are missing here and that other versions made by the same recipe."""
-        wanted = {self.recipe.of_part(name): name for name in self.recipe.parts}
+        names_by_recipe = {self.recipe.of_part(name): name for name in self.recipe.parts}
         for name in self.finished():
-            wanted.pop(self.recipe.of_part(name))
+            names_by_recipe.pop(self.recipe.of_part(name))
         parts: list[tuple[StorePath, PartRecord]] = []
         for folder in others:
-            if not wanted:
+            if not names_by_recipe:
                 break
             if folder == self.folder:
                 continue
-            for record in self._readable(folder / PARTS, sorted(wanted.values())):
-                if wanted.get(record.recipe) == record.name:
-                    del wanted[record.recipe]
+            for record in self._readable(folder / PARTS, sorted(names_by_recipe.values())):
+                if names_by_recipe.get(record.recipe) == record.name:
+                    del names_by_recipe[record.recipe]
                     parts.append((folder / PARTS, record))
         return parts
 
@@ -153,9 +153,9 @@ class Draft:
             return []
 
     def _adopt(self, others: StorePath, record: PartRecord) -> bool:
-        """Takes a part of another version, unless it is there now, or a process is making it.
+        """Takes a part of another version; False if it exists here by now, or a process makes it.
 
-        False also if the other version has lost a file of it.
+        False also if the other version has lost one of its files.
         """
         for file in record.files.values():
             if self._backend.size(others / file.name) != file.bytes:
@@ -190,8 +190,8 @@ class Draft:
             try:
                 check_file(files[role], spec, rows=product.rows, are_finite=True)
             except StoreError as error:
-                where = f"{self.kind.name}/{self.recipe.version}, part {name}"
-                raise StoreError(f"{where}: {error}; nothing was kept") from error
+                part_label = f"{self.kind.name}/{self.recipe.version}, part {name}"
+                raise StoreError(f"{part_label}: {error}; nothing was kept") from error
         record = PartRecord(
             name=name,
             rows=product.rows,
@@ -211,7 +211,7 @@ class Draft:
 
         def make() -> dict[str, Any]:
             value = self._manifest(inputs, made_by).to_json()
-            # A manifest that nobody could read is not written.
+            # A manifest that could not be read again is not written.
             Manifest.from_json(parse_json(json_bytes(value), path), path)
             return value
 
@@ -220,16 +220,18 @@ class Draft:
         return Artifact(self.folder)
 
     def _manifest(self, inputs: Mapping[str, Artifact], made_by: Mapping[str, Any]) -> Manifest:
-        where = f"{self.kind.name}/{self.recipe.version}"
+        version_name = f"{self.kind.name}/{self.recipe.version}"
         finished = self.finished()
         missing = sorted(set(self.recipe.parts) - set(finished))
         if missing:
-            raise StoreError(f"{where} cannot be published without its parts {', '.join(missing)}")
+            raise StoreError(
+                f"{version_name} cannot be published without its parts {', '.join(missing)}"
+            )
         parts = tuple(finished[name] for name in sorted(finished))
         for part in parts:
             if part.shared != parts[0].shared:
                 raise StoreError(
-                    f"{where} would mix parts that differ: "
+                    f"{version_name} would mix parts that differ: "
                     f"{_difference(parts[0].shared, part.shared)} in {parts[0].name} and "
                     f"{part.name}; use another run (--run) for each"
                 )

@@ -23,15 +23,15 @@ class EditLog:
         self._read: list[dict[str, Any]] = []
 
     def read(self) -> Sequence[Mapping[str, Any]]:
-        """All entries in order; of a log that was read before, only new files are opened.
+        """All entries in order; another call opens only files that are new since the last one.
 
         StoreError if a number is missing or a file is damaged.
         """
-        there = sorted(name for name in self._backend.names(self._folder) if _is_entry(name))
-        if len(there) < len(self._read):
+        names = sorted(name for name in self._backend.names(self._folder) if _is_entry(name))
+        if len(names) < len(self._read):
             numbers = range(1, len(self._read) + 1)
-            raise self._missing(next(n for n in numbers if _name(n) not in there))
-        new = there[len(self._read) :]
+            raise self._missing(next(n for n in numbers if _name(n) not in names))
+        new = names[len(self._read) :]
         for number, name in enumerate(new, start=len(self._read) + 1):
             if name != _name(number):
                 raise self._missing(number)

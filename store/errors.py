@@ -1,11 +1,11 @@
 """Errors that a user can act on. Any other exception is a bug and keeps its traceback."""
 
 _MOST = 1000
-"""Characters of an error that are shown; more is a value that somebody gave."""
+"""Most characters of an error that are shown; a longer one quotes a long value of the user."""
 
 
 def one_line(message: str) -> str:
-    """A message without line breaks, its middle left out if it is long."""
+    """A message in one line; if it is long, without its middle."""
     line = " ".join(message.split())
     return line if len(line) <= _MOST else f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
 
@@ -42,7 +42,7 @@ class QueryError(CppPipeError, ValueError):
 
 
 class RowError(CppPipeError, IndexError):
-    """A number that no row has."""
+    """A row number out of range."""
 
 
 class NumericError(CppPipeError, ArithmeticError):

@@ -9,7 +9,7 @@ from typing import Any, Self
 from .parsing import Fields
 
 _MOST = 2**53
-"""No whole number in a manifest is larger: beyond it, other readers of JSON round."""
+"""The largest whole number in a manifest: other readers of JSON round larger ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,31 +17,31 @@ class Fact:
     """What a value in a manifest, or in the record of a part, must be."""
 
     allowed: str
-    """In the words of an error: "a whole number from 1"."""
+    """As errors say it, e.g. "a whole number from 1"."""
     is_right: Callable[[Any], bool]
     is_required: bool = True
     at_most: str = ""
-    """What it may not exceed: another fact, or `rows`."""
+    """The name of another fact, or `rows`, that it must not exceed."""
     fields: Mapping[str, "Fact"] = field(default_factory=dict)
-    """Of an object: what is in it."""
+    """The facts in an object."""
 
     def optional(self) -> Self:
-        """The same for a fact that older artifacts do not have."""
+        """The same fact, which older artifacts may lack."""
         return replace(self, is_required=False)
 
 
 def require_facts(fields: Fields, declared: Mapping[str, Fact], *, rows: int) -> None:
     """StoreError if a declared fact is missing or is not what it must be."""
     for name, fact in declared.items():
-        value, is_there = fields.find(name), fields.has(name)
-        if not is_there and not fact.is_required:
+        value, is_present = fields.find(name), fields.has(name)
+        if not is_present and not fact.is_required:
             continue
-        fields.require(is_there and fact.is_right(value), name, fact.allowed)
+        fields.require(is_present and fact.is_right(value), name, fact.allowed)
         if fact.fields:
             require_facts(fields.nested(name), fact.fields, rows=rows)
         if fact.at_most and value is not None:
             most = rows if fact.at_most == "rows" else fields.find(fact.at_most)
-            # What is compared with is a fact itself, and passes its own check or is refused.
+            # A limit that is no number is refused by its own check.
             is_below = not _is_number(most) or value <= most
             fields.require(is_below, name, f"at most {most} ({fact.at_most})")
 
@@ -95,12 +95,14 @@ def either(*values: Any) -> Fact:
     named = " or ".join(map(repr, values))
     return Fact(
         allowed=named,
-        is_right=lambda value: any(type(value) is type(one) and value == one for one in values),
+        is_right=lambda value: any(
+            type(value) is type(option) and value == option for option in values
+        ),
     )
 
 
 def or_none(fact: Fact) -> Fact:
-    """The same, or null."""
+    """The same fact, which may also be null."""
     is_right = fact.is_right
     return replace(
         fact,
@@ -110,7 +112,7 @@ def or_none(fact: Fact) -> Fact:
 
 
 def listed(fact: Fact) -> Fact:
-    """A list of such values."""
+    """A list whose elements are all such a fact."""
     return Fact(
         allowed=f"a list, each {fact.allowed}",
         is_right=lambda value: isinstance(value, list) and all(map(fact.is_right, value)),
@@ -122,7 +124,7 @@ def counts(least: int = 0) -> Fact:
     return Fact(
         allowed=f"an object of whole numbers from {least}",
         is_right=lambda value: (
-            isinstance(value, Mapping) and all(_is_whole(one, least) for one in value.values())
+            isinstance(value, Mapping) and all(_is_whole(count, least) for count in value.values())
         ),
     )
 

@@ -1,7 +1,7 @@
 """Notices damaged files when they are opened, not only when `verify` reads the store.
 
 Every time a file of an artifact is opened, its size is compared with the record. Its digest is
-compared once in a process: always where the whole file is read anyway. Mapping a file or reading
+compared once in a process: always if the whole file is read anyway. Mapping a file or reading
 one column takes a moment, so of such files only the first `CPP_PIPE_CHECK_MIB` are digested.
 """
 
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .check import NOTHING, check_file
+from .check import NO_RANGES, check_file
 from .counting import counted
 from .digest import digest_file
 from .errors import ConfigError, CppPipeError, StoreError, first_line
@@ -26,19 +26,19 @@ _DEFAULT_MIB = 256.0
 
 _UNREADABLE = (ValueError, EOFError, OSError, SyntaxError, OverflowError, MemoryError, KeyError)
 _UNREADABLE_BY_NAME = frozenset(("ArrowException", "SafetensorError"))
-"""Errors of libraries that need not be loaded here."""
+"""Names of errors whose libraries need not be loaded here."""
 
 _lock = threading.Lock()
 _checked: dict[str, tuple[str, Stamp]] = {}
-"""By path, the digest that a file was found to have, and what `stat` said of it then."""
+"""By path, the digest of a file when it was read, and its stamp at that time."""
 _declared: dict[str, tuple[object, ...]] = {}
-"""By path, what a file was found to be, and what `stat` said of it then."""
+"""By path, what a file was checked against, and its stamp at that time."""
 _spent_bytes = 0
-"""Digested of files that were not going to be read whole."""
+"""Bytes digested so far of files that are not read whole."""
 
 
 def require_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> None:
-    """StoreError if a file is missing, or is not what its record says."""
+    """StoreError if a file is missing, or has another size or digest than its record."""
     damage = _find_damage(path, file, is_read_whole)
     if damage:
         raise StoreError(f"{path} {damage}: {_remedy(path)}")
@@ -46,9 +46,9 @@ def require_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> None:
 
 @contextlib.contextmanager
 def parsing(path: Path) -> Iterator[None]:
-    """Turns what a library says of a file that it cannot read into a StoreError.
+    """Turns a library's error about a file that it cannot read into a StoreError.
 
-    A store that somebody else wrote may record the digest of any bytes.
+    A correct digest does not rule it out: a store that somebody else wrote may hold any bytes.
     """
     try:
         yield
@@ -67,17 +67,17 @@ def require_declared(
     *,
     rows: int,
     width: int | None = None,
-    ranges: Mapping[str, Range] = NOTHING,
+    ranges: Mapping[str, Range] = NO_RANGES,
 ) -> None:
-    """StoreError if a file is not what its kind declares; looked at once in a process.
+    """StoreError if a file is not what its kind declares; checked once in a process.
 
-    For `width` and `ranges` see `check_file`. Vectors are looked at where the file was digested.
+    For `width` and `ranges` see `check_file`. Vectors are checked only if the file was digested.
     """
     now = stamp(path)
     with _lock:
         is_digested = _checked.get(str(path), ("", None))[1] == now
-        found = (rows, width, dict(ranges), now, is_digested)
-        if _declared.get(str(path)) == found:
+        checked = (rows, width, dict(ranges), now, is_digested)
+        if _declared.get(str(path)) == checked:
             return
     try:
         with parsing(path):
@@ -85,7 +85,7 @@ def require_declared(
     except StoreError as error:
         raise StoreError(f"{path.parent.parent}: {error}: {_remedy(path)}") from error
     with _lock:
-        _declared[str(path)] = found
+        _declared[str(path)] = checked
 
 
 def _remedy(path: Path) -> str:
@@ -96,12 +96,12 @@ def _remedy(path: Path) -> str:
 
 
 def is_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> bool:
-    """Whether a file is there and is what its record says."""
+    """Whether a file exists with the size and the digest of its record."""
     return not _find_damage(path, file, is_read_whole)
 
 
 def _find_damage(path: Path, file: FileRecord, is_read_whole: bool) -> str:
-    """What is wrong with a file; empty if nothing was found."""
+    """What is wrong with a file; empty if it is intact as far as it was checked."""
     try:
         now = stamp(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -31,7 +31,7 @@ Facts = Mapping[str, Any]
 Range = tuple[int, int]
 """The least and the largest value of a column."""
 Ranges = Mapping[str, Mapping[str, Range]]
-"""By the role of a table and the name of a column."""
+"""Ranges of columns, by the role of a table and the name of a column."""
 _ENDLESS = 2**63 - 1
 
 
@@ -44,52 +44,53 @@ class KindFacts:
     """What the manifests of a kind hold besides files."""
 
     made_from: tuple[str, ...]
-    """The kinds that its inputs may be of. They form no circle."""
+    """Kinds that its inputs may have; they form no cycle."""
     rows_of: tuple[str, ...] = ()
-    """The kinds of inputs whose rows it has, in the same order."""
+    """Kinds of inputs that have the same rows in the same order."""
     parts_of: tuple[str, ...] = ()
-    """Of these the kinds whose parts it has, too."""
+    """Those of `rows_of` that also have the same parts."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """What all its parts share."""
+    """Facts that all parts share."""
     of_part: Mapping[str, Fact] = field(default_factory=dict)
+    """Facts of each part."""
     config: Mapping[str, Fact] = field(default_factory=dict)
-    """Settings that are read again."""
+    """Settings that readers take from the manifest."""
     widths: Mapping[str, Callable[[Facts], int]] = field(default_factory=dict)
     """By role of a file of vectors, the numbers in each of its rows."""
     ranges: Callable[[Facts, int], Ranges] = _no_ranges
-    """From the facts and the rows, the ranges of columns by which readers look up others."""
+    """From the facts and the number of rows: ranges of columns that readers use as indices."""
 
 
-def _of_curve(facts: Facts, rows: int) -> Ranges:
+def _ranges_of_curve(facts: Facts, rows: int) -> Ranges:
     return {"rows": {"k": (1, facts["k_max"])}}
 
 
-def _of_hierarchy(facts: Facts, rows: int) -> Ranges:
+def _ranges_of_hierarchy(facts: Facts, rows: int) -> Ranges:
     node = (0, 2 * facts["finest"] - 2)
     columns = {"level": (1, facts["finest"]), "parent": node, "left": node, "right": node}
     return {"rows": columns}
 
 
-def _of_assignments(facts: Facts, rows: int) -> Ranges:
+def _ranges_of_assignments(facts: Facts, rows: int) -> Ranges:
     others = {f"cluster_{k}": (0, count - 1) for k, count in facts["clusters"].items()}
     return {"rows": {"cluster": (0, facts["k"] - 1), **others}}
 
 
-def _of_duplicates(facts: Facts, rows: int) -> Ranges:
+def _ranges_of_duplicates(facts: Facts, rows: int) -> Ranges:
     return {"rows": {"row": (0, facts["rows_in_all"] - 1), "group": (0, facts["groups"] - 1)}}
 
 
-def _of_captions(facts: Facts, rows: int) -> Ranges:
+def _ranges_of_captions(facts: Facts, rows: int) -> Ranges:
     own, rank = (0, facts["k"] - 1), (1, _ENDLESS)
     levels = {"cluster": (0, _ENDLESS), "level": (1, _ENDLESS), "rank": rank}
     return {"rows": {"cluster": own, "rank": rank}, "levels": levels}
 
 
-def _of_sprites(facts: Facts, rows: int) -> Ranges:
+def _ranges_of_sprites(facts: Facts, rows: int) -> Ranges:
     return {"rows": {"row": (0, _ENDLESS)}}
 
 
-def _of_edits(facts: Facts, rows: int) -> Ranges:
+def _ranges_of_edits(facts: Facts, rows: int) -> Ranges:
     # There are at most as many clusters as rows, and a decision makes at most one more.
     own = (0, rows + facts["decisions"] - 1)
     return {"rows": {"cluster": own}, "clusters": {"cluster": own}}
@@ -177,7 +178,7 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
         ),
         "k_curve": KindFacts(
             made_from=("embeddings", "features", "spectrum"),
-            ranges=_of_curve,
+            ranges=_ranges_of_curve,
             facts={
                 "chosen": whole(1, at_most="k_max"),
                 "shortest": whole(1, at_most="k_max"),
@@ -198,14 +199,14 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
         ),
         "hierarchy": KindFacts(
             made_from=("embeddings", "features", "spectrum"),
-            ranges=_of_hierarchy,
+            ranges=_ranges_of_hierarchy,
             facts={"finest": whole(1, most=2**24), "shortest": whole(1, at_most="finest")},
         ),
         "assignments": KindFacts(
             made_from=("embeddings", "heads", "features", "spectrum", "k_curve", "hierarchy"),
             rows_of=("embeddings", "features"),
             parts_of=("embeddings", "features"),
-            ranges=_of_assignments,
+            ranges=_ranges_of_assignments,
             facts={"k": _NUMBER_OF_CLUSTERS, "clusters": counts(1)},
             config={
                 "k": Fact(allowed="auto, a whole number or a list of them", is_right=_is_k),
@@ -222,7 +223,7 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
         ),
         "duplicates": KindFacts(
             made_from=("embeddings", "fingerprints"),
-            ranges=_of_duplicates,
+            ranges=_ranges_of_duplicates,
             facts={
                 "rows_in_all": whole(),
                 "groups": whole(at_most="rows"),
@@ -253,7 +254,7 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
         ),
         "captions": KindFacts(
             made_from=("embeddings", "assignments", "words", "hierarchy"),
-            ranges=_of_captions,
+            ranges=_ranges_of_captions,
             facts={"k": whole(1), "rule": TEXT},
         ),
         "quantizer": KindFacts(
@@ -289,14 +290,14 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
         ),
         "sprites": KindFacts(
             made_from=("embeddings",),
-            ranges=_of_sprites,
+            ranges=_ranges_of_sprites,
             facts={"side": whole(1, most=1024), "columns": whole(1, most=1024)},
             of_part={"unreadable": whole(at_most="rows")},
         ),
         "edits": KindFacts(
             made_from=("embeddings", "assignments"),
             rows_of=("embeddings", "assignments"),
-            ranges=_of_edits,
+            ranges=_ranges_of_edits,
             facts={
                 "decisions": whole(),
                 "needs_a_look": whole(at_most="decisions"),
@@ -306,7 +307,7 @@ KIND_FACTS: Mapping[str, KindFacts] = MappingProxyType(
         ),
     }
 )
-"""By the name of the kind."""
+"""What manifests of each kind hold, by its name."""
 
 MADE_BY: Mapping[str, Fact] = MappingProxyType(
     {
@@ -315,7 +316,7 @@ MADE_BY: Mapping[str, Fact] = MappingProxyType(
         "device": TEXT.optional(),
     }
 )
-"""What a manifest says of how it was made."""
+"""Facts that a manifest records about how the artifact was made."""
 
 
 def _is_view(value: Any) -> bool:

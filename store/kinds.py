@@ -18,12 +18,12 @@ class Kind:
     format: int
     files: Mapping[str, FileSpec]
     least_kept: float | None = None
-    """For what is fitted to all rows: the share of these that a run must still hold, so that the
-    fit serves rows that were added, too. None for what is made row by row, or of other things."""
+    """For a kind that is fitted to all rows: the least share of them that a run must still hold for
+    the fit to be used for added rows, too. None for a kind that is not fitted."""
 
     @property
     def is_fitted(self) -> bool:
-        """Whether it is fitted to rows, and may serve others."""
+        """Whether it is fitted to rows, and may be used for others."""
         return self.least_kept is not None
 
     def table(self, role: str = "rows") -> Table:
@@ -70,7 +70,7 @@ EMBEDDINGS = Kind(
 VIEWS = Kind(
     name="views",
     format=1,
-    # What heads see of an image if that is more than its embedding: several vectors in a row.
+    # The heads' input if it is more than an embedding: several vectors of an image, joined.
     files={"x": Array(suffix=".npy", dtype="float16", ndim=2)},
 )
 
@@ -120,7 +120,7 @@ SPECTRUM = Kind(
     format=4,
     least_kept=1.0,
     files={
-        # Each affinity adds what places other rows: see `algorithms.clustering.affinity`.
+        # Each affinity adds tensors that place other rows: see `algorithms.clustering.affinity`.
         "tensors": Tensors(
             names=(
                 "landmark_rows",
@@ -161,8 +161,8 @@ HIERARCHY = Kind(
     format=1,
     least_kept=1.0,
     files={
-        # One row a level, from the finest clusters to a single one. Clusters of the finest level
-        # are nodes 0 to level - 1; each merge makes the next node.
+        # A row for each level, from the finest clusters to a single one. Clusters of the finest
+        # level are nodes 0 to level - 1; each merge makes the next node.
         "rows": Table(
             suffix=".parquet",
             columns=(
@@ -242,13 +242,13 @@ SCORES = Kind(
 )
 
 OF_TEXT = ("model", "pretrained", "weights_digest", "embedding_size", "precision")
-"""The facts of a model that decide the embeddings of words: all that words take from embeddings."""
+"""The facts of a model that decide the embeddings of words; words use no others."""
 
 WORDS = Kind(
     name="words",
     format=1,
     files={
-        # One part a vocabulary.
+        # A part for each vocabulary.
         "rows": Table(
             suffix=".parquet",
             columns=(
@@ -337,7 +337,7 @@ SPRITES = Kind(
     name="sprites",
     format=1,
     files={
-        # One part a sheet: a JPEG of squares, row by row from the upper left; and whose they are.
+        # A part for each sheet: a JPEG of squares, row by row from the upper left, and their rows.
         "rows": Table(
             suffix=".parquet",
             columns=(

@@ -2,7 +2,7 @@
 
 An owner renews its lease while it lives. Two processes may hold one lease if their clocks differ
 by more than a lease has left when it is renewed, or if an owner is suspended for longer than its
-lease. What they make must not mix, and does not: see `bucket`.
+lease. Even then, what they make does not mix: see `bucket`.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ LEASE_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 """Three renewals may fail before a lease expires."""
 _PAUSE_SECONDS = 0.5
-"""Between two attempts to take a lease that another process holds."""
+"""Pause between two attempts to take a lease that another process holds."""
 
 SUFFIX = ".lease"
 _GUARD = ".next"
@@ -75,13 +75,13 @@ def writing(root: "UPath") -> Iterator[None]:
 
 @contextlib.contextmanager
 def collecting(root: "UPath") -> Iterator[bool]:
-    """Makes new writers of a store wait; yields False if one is at work."""
+    """Makes new writers of a store wait; yields False if a writer is at work."""
     with lock(root / _COLLECTOR, wait=False) as is_held:
         yield is_held and not any(map(_is_held, objects.sizes(root / _WRITERS)))
 
 
 def is_expired(path: "UPath") -> bool:
-    """Whether a path is that of a lease whose owner is gone."""
+    """Whether a path is that of a lease that has expired."""
     if not path.name.endswith((SUFFIX, _GUARD)):
         return False
     record = _find(path)
@@ -94,7 +94,7 @@ def _is_held(path: "UPath") -> bool:
 
 
 def _find(path: "UPath") -> dict[str, Any] | None:
-    """What a lease says, or None if there is none; StoreError for what is no lease."""
+    """The record of a lease, or None if there is none; StoreError if the object is no lease."""
     record = objects.find_json(path)
     if record is None:
         return None

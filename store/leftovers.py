@@ -10,20 +10,20 @@ from pathlib import Path
 from .files import TEMPORARY_PREFIX, host_tag
 
 _FOREIGN_SECONDS = 24 * 3600
-"""After so long without a change a file of another machine counts as left behind."""
+"""Age after which an unchanged file of another machine counts as left behind."""
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what `temporary_sibling` named for this path and nobody writes any more.
+    """Removes temporary siblings of this path that no process writes any more.
 
-    A process of this machine is asked for; of another machine only the age is known.
+    On this machine the process is looked up; for another machine only the file's age is known.
     """
-    named = re.compile(
+    pattern = re.compile(
         re.escape(f"{TEMPORARY_PREFIX}{path.name}-") + r"([0-9a-f]{8})-(\d+)-[0-9a-f]{8}"
     )
     for sibling in path.absolute().parent.glob(f"{TEMPORARY_PREFIX}*"):
-        matched = named.fullmatch(sibling.name)
-        if matched is None or _is_in_use(sibling, matched.group(1), int(matched.group(2))):
+        match = pattern.fullmatch(sibling.name)
+        if match is None or _is_in_use(sibling, match.group(1), int(match.group(2))):
             continue
         with contextlib.suppress(OSError):  # another process may have been faster
             if sibling.is_dir() and not sibling.is_symlink():
@@ -42,7 +42,7 @@ def _is_in_use(path: Path, host: str, process: int) -> bool:
 
 def _is_running(process: int) -> bool:
     try:
-        os.kill(process, 0)  # signal 0 only asks
+        os.kill(process, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):

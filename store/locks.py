@@ -1,8 +1,8 @@
 """Locks that the operating system releases when their owner ends, however it ends.
 
-portalocker locks: by `flock` if there is one, so that every version of cpp-pipe excludes every
-other, and by LockFileEx on Windows. filelock, which torch brings along, has no such lock that
-several processes may share, and a store needs one: any number of commands write to it at once.
+portalocker uses `flock` if there is one, so that every version of cpp-pipe excludes every other,
+and LockFileEx on Windows. filelock, a dependency of torch, has no lock that several processes may
+share, and a store needs one: any number of commands write to it at once.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from .files import store_errors
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 """Errors of disks that are mounted without locks: Lustre by default, NFS 3 without lockd."""
 _PAUSE_SECONDS = 0.05
-"""Between two tries: Windows gives up after ten seconds."""
+"""Pause between two attempts: waiting inside Windows ends after ten seconds."""
 
 
 @contextlib.contextmanager
@@ -43,7 +43,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
 
 
 def _open(path: Path) -> int:
-    """The open file of a lock, made if there is none; StoreError if it is a link."""
+    """The open file of a lock, created if there is none; StoreError if it is a link."""
     with store_errors(f"locking {path}"):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _take(handle: int, path: Path, *, shared: bool, wait: bool) -> bool:
 
 
 def _release(handle: int) -> None:
-    # Windows would release it some time after the file is closed.
+    # Without this, Windows releases it some time after the file is closed.
     import portalocker
 
     with contextlib.suppress(portalocker.LockException):

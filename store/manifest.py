@@ -11,7 +11,7 @@ from .parsing import Fields
 from .slots import is_slot, split_slot
 
 STORE_FILE = "store.json"
-"""In the root of a store."""
+"""The file in the root of a store that records its format."""
 MANIFEST = "manifest.json"
 PARTS = "parts"
 PART_SUFFIX = ".part.json"
@@ -23,7 +23,7 @@ class StoreFile(Protocol):
 
     @property
     def name(self) -> str:
-        """Its last component."""
+        """The last component of its path."""
         ...
 
 
@@ -41,7 +41,7 @@ class Recipe:
     revision: int
     config: Mapping[str, Any]
     parts: Mapping[str, Mapping[str, str]]
-    """By part, the digests of what it is made from."""
+    """For each part, the digests of what it is made from, by name."""
 
     @property
     def version(self) -> str:
@@ -89,11 +89,11 @@ class PartRecord:
     rows: int
     recipe: str
     files: Mapping[str, FileRecord]
-    """By role."""
+    """The part's files, by role."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the stage reported about this part alone; not hashed."""
+    """Facts that the stage reported about this part alone; not hashed."""
     shared: Mapping[str, Any] = field(default_factory=dict)
-    """What must be equal in all parts of an artifact; becomes the manifest's facts."""
+    """Facts that must be equal in all parts of an artifact; become the manifest's facts."""
 
     @cached_property
     def content(self) -> str:
@@ -101,7 +101,7 @@ class PartRecord:
         return digest_json({role: record.sha256 for role, record in self.files.items()})
 
     def require(self, kind: str, file: object) -> None:
-        """StoreError if it, read from a file, lacks facts that parts of a kind must have."""
+        """StoreError, naming `file`, if it lacks facts that parts of a kind must have."""
         require_part(self.facts, file, part=self.name, kind=kind, rows=self.rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -143,7 +143,7 @@ class Input:
 
     @classmethod
     def of(cls, fields: Fields, slot: str, user: str) -> Self:
-        """The input that the manifest of an artifact of the kind `user` gives for a slot."""
+        """The input that a manifest of the kind `user` records for a slot."""
         used = cls(
             kind=fields.plain_name("kind"),
             version=fields.version("version"),

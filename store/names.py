@@ -1,11 +1,11 @@
-"""Names of files: which are one plain component of a path, and which Windows can have."""
+"""Checks of file names: whether one is a plain component of a path, and allowed on Windows."""
 
 import os
 import re
 from pathlib import PureWindowsPath
 
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
-"""Windows opens a device of these names, in every folder and with every suffix."""
+"""Names that open a device on Windows, in every folder and with every suffix."""
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 """A colon would name a stream inside another file."""
 IS_WINDOWS = os.name == "nt"

@@ -27,7 +27,7 @@ U = TypeVar("U")
 _AT_ONCE = 16
 """Requests in parallel: each mostly waits."""
 _BLOCK_BYTES = 2**23
-"""Read at a time if an object is only digested."""
+"""Bytes read at a time to digest an object."""
 _PAUSES_SECONDS = (0.2, 1.0, 3.0)
 """Before retries to create an object that another process is creating at the same time."""
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -54,7 +54,7 @@ def bucket_errors(doing: str, path: "UPath") -> Iterator[None]:
         package = f"pip install 'cpp-pipe[{extra}]'" if extra else str(error)
         raise ConfigError(f"the store {path} needs another package: {package}") from error
     except ValueError as error:
-        # So botocore rejects AWS_ENDPOINT_URL; any other ValueError is a bug.
+        # botocore raises it for a wrong AWS_ENDPOINT_URL; any other ValueError is a bug.
         if "endpoint" not in str(error):
             raise
         raise ConfigError(f"{path} cannot be reached: {error}") from error
@@ -93,7 +93,7 @@ def _explain(error: Exception, doing: str, path: "UPath") -> StoreError:
 
 
 def find(path: "UPath") -> bytes | None:
-    """The bytes of an object; None if there is none, or it is empty."""
+    """The bytes of an object; None if it does not exist or is empty."""
     with bucket_errors("reading", path):
         try:
             # With `start` s3fs does not ask for the size first, which would be another request.
@@ -105,7 +105,7 @@ def find(path: "UPath") -> bytes | None:
 
 
 def find_json(path: "UPath") -> Any | None:
-    """The JSON value in an object; None if there is none."""
+    """The JSON value in an object; None if it does not exist."""
     content = find(path)
     return None if content is None else parse_json(content, path)
 
@@ -131,7 +131,7 @@ def create_json(path: "UPath", value: Any) -> bool:
                 path.fs.pipe_file(path.path, content, mode="create")
                 return True
             except FileExistsError:
-                # It is our own if the answer to a first request was lost and s3fs tried again.
+                # It is our own if the answer to the first request was lost and s3fs retried.
                 return find(path) == content
             except OSError as error:
                 # S3's answer if another process is creating the same object.
@@ -168,7 +168,7 @@ def digest(path: "UPath") -> str:
 
 
 def size(path: "UPath") -> int | None:
-    """Bytes of an object; None if there is none."""
+    """Size of an object in bytes; None if it does not exist."""
     with bucket_errors("reading", path):
         try:
             entry = path.fs.info(path.path)

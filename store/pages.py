@@ -23,17 +23,17 @@ class Page(NamedTuple):
     """A run of float16 numbers that lie in a Parquet file as they do in memory."""
 
     first: int
-    """The number of its row group that it begins with; a page may begin inside a row."""
+    """Index of its first number among those of its row group; it may begin inside a row."""
     numbers: int
     offset: int
-    """Of its first number in the file, in bytes."""
+    """Position of its first number in the file, in bytes."""
 
 
 def find_pages(path: Path, row_group: Any, width: int) -> list[Page] | None:
     """The pages of a row group's embeddings; None if Arrow must decode them.
 
-    The numbers of an uncompressed plain page are its last bytes. The levels before them add
-    nothing, since each row has `width` numbers.
+    The numbers of an uncompressed plain page are its last bytes. The levels before them say
+    nothing new, since each row has `width` numbers.
     """
     columns = map(row_group.column, range(row_group.num_columns))
     column = next(column for column in columns if column.path_in_schema.startswith("embedding."))

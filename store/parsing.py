@@ -1,8 +1,8 @@
 """Reads the small JSON files of a store as input that anybody may have written.
 
 A store is copied, shared and put into buckets. Names that its files give become paths, so each must
-be one plain component of a path, and every digest and version must be hex digits. Nothing is used
-before it has passed here.
+be one plain component of a path, and every digest and version must be hex digits. No value is used
+before it has passed these checks.
 """
 
 import re
@@ -19,7 +19,7 @@ _SHOWN = 60
 
 
 def is_version(value: object) -> bool:
-    """Whether a value is what a version is called: 16 hex digits."""
+    """Whether a value is the name of a version: 16 hex digits."""
     return isinstance(value, str) and _VERSION.fullmatch(value) is not None
 
 
@@ -90,7 +90,7 @@ class Fields:
         return values
 
     def find(self, name: str) -> Any:
-        """A value as it stands; None if there is none."""
+        """A value without a check; None if it is missing."""
         return self._value.get(name)
 
     def has(self, name: str) -> bool:
@@ -118,7 +118,7 @@ class Fields:
             yield Fields(value, self._file, f"{self._path(name)}[{number}]")
 
     def require(self, is_right: bool, name: str, allowed: str) -> None:
-        """Refuses a field that has passed its own check, but not that of the whole."""
+        """StoreError if a field fails a check of the caller, although its type is right."""
         if not is_right:
             self._refuse(name, allowed)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from upath import UPath
 
 StorePath: TypeAlias = "Path | UPath"
-"""A folder or a file of a store; `backend_of` gives what reads and writes it."""
+"""A folder or a file of a store; `backend_of` returns the backend that reads and writes it."""
 
 _READ_ONLY = ("http", "https", "data")
 """Protocols that cannot write."""
@@ -39,12 +39,12 @@ def resolved(path: Path) -> Path:
 
 
 def expanded(path: "str | Path") -> Path:
-    """A local path, with a leading `~` that no shell has replaced; `~nobody` stays as it is."""
+    """A local path with a leading `~` replaced by the home folder; `~nobody` stays as it is."""
     return Path(os.path.expanduser(path))
 
 
 def _expanded(root: str) -> Path:
-    """A local path, with a leading `~` that no shell has replaced."""
+    """The same for the root of a store; ConfigError if there is no such user."""
     try:
         return Path(root).expanduser()
     except RuntimeError as error:

@@ -18,14 +18,14 @@ _LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def remote_errors() -> tuple[type[Exception], ...]:
-    """What reading an address may raise, by the libraries that are loaded."""
+    """The errors that reading an address may raise, of the libraries that are loaded."""
     loaded = [(sys.modules.get(module), name) for module, name in _CLASSES]
     classes = [getattr(module, name, None) for module, name in loaded]
     return (OSError, *(error for error in classes if error is not None))
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether another try may succeed: not where the server understood and refused.
+    """Whether another try may succeed: not if the server understood the request and refused it.
 
     For the web fsspec raises FileNotFoundError whatever went wrong; its cause says what did.
     """
@@ -49,7 +49,7 @@ def lacks_credentials(error: BaseException) -> bool:
 def is_bucket_missing(error: BaseException) -> bool:
     """Whether the bucket does not exist, and not only the object.
 
-    S3's and Google's servers word it alike.
+    S3's and Google's servers use the same words.
     """
     return isinstance(error, FileNotFoundError) and "bucket does not exist" in str(error)
 

@@ -25,15 +25,15 @@ class RunRecord:
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The settings that were used, in full: a table a stage."""
+    """The settings that were used, in full: a table for each stage."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """The version in each slot."""
     making: Mapping[str, str] = field(default_factory=dict)
     """Unfinished versions, by slot; `gc` keeps them, so that they can be resumed."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Where each part's shard lay when it was embedded."""
+    """The path or address of each part's shard when it was embedded."""
     stamps: Mapping[str, str] = field(default_factory=dict)
-    """For each part a text that differs once its shard is written to."""
+    """By part, a text that changes when its shard is written to."""
 
 
 class Runs:
@@ -55,7 +55,7 @@ class Runs:
         return self._folder / name / "run.json"
 
     def names(self) -> list[str]:
-        """The names of all runs, sorted; what else lies among them is left alone."""
+        """The names of all runs, sorted; other files and folders are ignored."""
         folders = self._backend.folders(self._folder)
         return [
             path.name

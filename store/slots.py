@@ -1,4 +1,4 @@
-"""Slots: what the artifacts of a run are found by, a kind's name or KIND/NAME."""
+"""Slots: the names by which a run finds its artifacts, a kind's name or KIND/NAME."""
 
 from collections.abc import Iterable
 

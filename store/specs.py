@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VECTOR = "vector"
-"""The type of a column of fixed-size lists of float16; the data decide their size."""
+"""The type of a column of fixed-size lists of float16; the values decide their size."""
 
 NAME = "[a-z][a-z0-9_]*"
-"""What names a repeated column, as a pattern."""
+"""Pattern of the names of repeated columns."""
 
 ColumnType = Literal["string", "int32", "int64", "float32", "float64", "bool", "vector"]
 
@@ -24,7 +24,7 @@ class Column:
     type: ColumnType
     nullable: bool = False
     unit: str = ""
-    """What its numbers count or measure; stands in the field's metadata."""
+    """What its numbers count or measure; stored in the field's metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Table:
     is_aligned: bool = True
     """Whether it has one row for each row of its part."""
     repeated: tuple[Column, ...] = ()
-    """Columns that follow once for each of several numbers; {} in a name stands for the number."""
+    """Columns that are repeated for each of several numbers; {} in a name stands for the number."""
     are_named: bool = False
     """Whether repeated columns are for names, such as `sharpness`, and not for numbers."""
 

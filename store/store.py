@@ -20,8 +20,8 @@ STORE_FORMAT = 1
 class Store:
     """Versioned artifacts below a folder, which the first write creates.
 
-    `root` is a path, or an address with `://` such as s3://bucket/path. ConfigError if a store
-    cannot lie; StoreError if there is one that cannot be read.
+    `root` is a path, or an address with `://` such as s3://bucket/path. ConfigError for a place
+    that cannot hold a store; StoreError for a store that cannot be read.
     """
 
     def __init__(self, root: "str | StorePath") -> None:
@@ -57,7 +57,7 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether something was written to it."""
+        """Whether anything was written to the store."""
         return self._backend.is_file(self.root / STORE_FILE)
 
     @property
@@ -107,7 +107,7 @@ class Store:
         return [folder for kind in kinds for folder in self._folders(kind)]
 
     def _folders(self, kind: Kind) -> list[StorePath]:
-        """The folders of a kind's versions; what else lies among them is left alone."""
+        """The folders of a kind's versions; other files and folders are ignored."""
         folders = self._backend.folders(self.root / kind.name)
         return [folder for folder in folders if is_version(folder.name)]
 

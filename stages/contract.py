@@ -20,7 +20,7 @@ class Place(Protocol):
 
     @property
     def name(self) -> str:
-        """Its last component."""
+        """The last component of its path."""
         ...
 
     def resolve(self) -> "Place":
@@ -38,7 +38,7 @@ class Source(Protocol):
 
     @property
     def identity(self) -> str:
-        """A digest of its name, its size and its first and last bytes, wherever it lies."""
+        """A digest of its name, its size and its first and last bytes; the same in any place."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Source(Protocol):
 
     @property
     def stamp(self) -> str:
-        """Another text once one of its files is written to; empty if that cannot be told.
+        """A text that changes once one of its files is written to; empty if nothing shows that.
 
         Begins with the newest time of a change, in nanoseconds, and a colon."""
         ...
@@ -115,7 +115,7 @@ class Silent:
 
 
 class DrawRows(Protocol):
-    """Reads some rows of an artifact's vectors, wherever its parts can be read best."""
+    """Reads some rows of an artifact's vectors, on the machines that read its parts best."""
 
     def __call__(self, artifact: Artifact, role: str, rows: "np.ndarray") -> "np.ndarray":
         """The float16 rows of a role, by their ascending numbers over all parts."""
@@ -136,7 +136,7 @@ class Runtime:
     """Processes that make parts in parallel; None is one per GPU, or one without a GPU."""
     worker: tuple[int, int] = (0, 1)
     """The number of this worker, from 0, and how many workers share the parts. Each starts with
-    another part."""
+    a different part."""
     wait: bool = True
     """Whether to wait for parts that other workers are making; else the last worker publishes."""
     engine: str = "local"
@@ -157,8 +157,8 @@ class Runtime:
     draw: DrawRows | None = None
     """Reads the rows that a fit samples, on the machines of a cluster; None reads them here."""
     begin_next: Callable[[], bool] = _nothing_follows
-    """Called by the `make` of a stage that overlaps its parts, once the next part may be begun
-    beside this one. Says whether there is a next part."""
+    """Called by the `make` of a stage that overlaps its parts, once another thread may begin the
+    next part. Returns whether there is a next part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,12 +189,12 @@ class Stage:
     `follow`."""
 
     runs_on_mps: ClassVar[bool] = False
-    """Whether it needs no float64 on its device, which Apple's GPUs have not."""
+    """Whether it needs no float64 on its device, which Apple's GPUs lack."""
     reads_images: ClassVar[bool] = False
     """Whether it reads the images that were embedded again, and so needs their sources."""
     is_thread_invariant: ClassVar[bool] = False
     """Whether its threads wait for one another, and any number of them gives the same bytes. Only
-    then the load of the machine decides how many there are."""
+    then may the load of the machine decide how many there are."""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -245,7 +245,7 @@ class Stage:
         raise TypeError(f"{type(self).__name__} defines no follow")
 
     def review(self, records: Sequence[PartRecord], runtime: Runtime) -> None:
-        """Checks all parts before they are published; raises if they must not be."""
+        """Checks all parts before they are published; raises an error if they must not be."""
 
 
 def parts_like(source: Artifact, others: Mapping[str, str]) -> tuple[Part, ...]:

@@ -34,7 +34,7 @@ def coding_length(
 ) -> CodingLength:
     """L = Σ_c (m_c + p)/2 ln det(I + p/(m_c ε²) Z_cᵀ Z_c) − m_c ln(m_c/n) (arXiv 2306.05272).
 
-    In nats, where the reference's plots say bits. Empty clusters cost nothing. The mean is not
+    In nats; the reference's plots say bits. Empty clusters cost nothing. The mean is not
     subtracted. A cluster of m < p samples uses its m×m Gram matrix. `labels` are 0 to k−1.
     """
     p = z.shape[1]

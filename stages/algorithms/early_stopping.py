@@ -1,4 +1,4 @@
-"""When to stop training, and which heads to keep: never any worse than the initial ones."""
+"""Decides when to stop training and which heads to keep: never worse than the initial ones."""
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ class EarlyStopping:
             self._trainer.heads.load_state_dict(self._best)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to continue."""
+        """Everything needed to continue, as tensors."""
         best = {f"best.{k}": v.to("cpu", copy=True) for k, v in self._best.items()}
         checks = torch.tensor([self.steps, self.stabilities], dtype=torch.float64)
         # The key that older checkpoints have.
@@ -144,7 +144,7 @@ class EarlyStopping:
 
 
 def train_to_end(trainer: Trainer, stopping: EarlyStopping) -> None:
-    """Trains to the end, with checks; the trainer has the last heads then."""
+    """Trains to the end, with checks; the trainer then has the last heads."""
     while True:
         if stopping.is_due():
             stopping.check()

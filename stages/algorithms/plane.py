@@ -1,4 +1,4 @@
-"""Rows as points in the plane, similar rows close together: fitted to some, then all others.
+"""Rows as points in the plane, similar rows close together: some are fitted, others follow.
 
 Short distances in the plane show which rows are similar; long distances mean little.
 """

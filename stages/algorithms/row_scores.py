@@ -5,7 +5,7 @@ from jaxtyping import Float32
 from numpy import ndarray
 
 _LEAST_STD = 1e-6
-"""Of the similarities of a row with random words: less is rounding, where no word differs."""
+"""Least standard deviation of a row's similarities with random words: less is rounding."""
 
 
 def text_scores(
@@ -14,15 +14,15 @@ def text_scores(
     words: Float32[ndarray, "m d"],
     unlike: Float32[ndarray, " d"] | None = None,
 ) -> Float32[ndarray, " n"]:
-    """How much more each image is like a text than chance, in standard deviations; unit rows.
+    """How much more similar each image is to a text than to a random word, in standard deviations.
 
-    Zero-shot classification (Radford et al., 2021, section 3.1) looks at the cosine with a text; we
-    look at its margin, as the cosines of one model lie in another range than those of another, and
-    those of one image in another than those of another image. Without `unlike` the margin is the
-    cosine with the text minus the mean of those with m random words, and the scale is the standard
-    deviation of these: 0 is as like as a random word. With `unlike` the margin is the cosine with
-    the text minus that with the other, and the scale is that of the margins of pairs of random
-    words, whose mean is 0 and whose variance is twice that of one: 0 is as like one as the other.
+    Rows are of unit length. Zero-shot classification (Radford et al., 2021, section 3.1) uses the
+    cosine with a text; we use its margin, because the range of cosines differs between models and
+    between images. Without `unlike` the margin is the cosine with the text minus the mean of those
+    with m random words, and the scale is the standard deviation of these: 0 is as similar as a
+    random word. With `unlike` the margin is the cosine with the text minus that with `unlike`, and
+    the scale is that of the margins of pairs of random words, whose mean is 0 and whose variance is
+    twice that of a single word: 0 is equally similar to both texts.
     """
     cosines = x @ words.T  # (n, m)
     std = np.maximum(cosines.std(1, ddof=1), _LEAST_STD)

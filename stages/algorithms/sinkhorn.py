@@ -106,7 +106,7 @@ def _scale(
                 f"(residual {residual} at eta {eta}): check the features that it comes from"
             )
         u = u + eta * x.log()
-        del kernel  # before the next one is made
+        del kernel  # frees its memory before the next one is computed
     raise NumericError(
         f"the membership of {n} samples did not converge at eta {eta}: after {max_iterations} "
         f"iterations row sums differ from one by {residual:.1e}, more than {tolerance:.1e}: "

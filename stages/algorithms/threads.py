@@ -61,7 +61,7 @@ def map_in_threads(
 
 @functools.cache
 def _libraries() -> "ThreadpoolController":
-    """Found once: looking for them takes milliseconds."""
+    """The loaded BLAS libraries, found once: finding them takes milliseconds."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -23,7 +23,7 @@ SHRINKAGE_ROWS = 250
 """The shrinkage of the covariance is this over the number of rows, limited to `SHRINKAGE`."""
 SHRINKAGE = (0.1, 0.5)
 NEAR_DUPLICATE = 0.98
-"""Centred rows with this cosine or more show the same thing, and nothing of a group's variation."""
+"""Centred rows with this cosine or more are near-duplicates, which show no variation of a group."""
 BLOCK = 2048
 """Rows whose cosines with all others are held at once."""
 
@@ -36,7 +36,7 @@ def neighbour_directions(
     S, the mean of (c_i − c_j)(c_i − c_j)ᵀ over near neighbours of the centred unit rows c, is
     shrunk towards a multiple of I; the directions are the leading principal directions of c S^-½,
     mapped back by S^-½. They are fitted to a uniform sample of at most `ROWS` rows, have unit
-    length on average and fixed signs, and are zero rows beyond the rank. Where no row has a
+    length on average and fixed signs, and are zero rows beyond the rank. If no row has a
     neighbour that differs, they are the principal directions of c.
     """
     n = len(x)
@@ -72,7 +72,7 @@ def _neighbour_covariance(c: Float[Tensor, "n d"]) -> Float[Tensor, "d d"]:
 def _nearest(
     c: Float[Tensor, "n d"], start: int, count: int, m: int
 ) -> tuple[Int[Tensor, "b m"], Tensor]:
-    """The m nearest rows that are not near-duplicates, and for each whether it exists."""
+    """The m nearest rows that are not near-duplicates, and whether each exists."""
     cosines = c[start : start + count] @ c.mT
     cosines[cosines >= NEAR_DUPLICATE] = -torch.inf
     # A row equal to the mean is zero, so the line above did not exclude the row itself.

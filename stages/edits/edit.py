@@ -41,7 +41,7 @@ class Edit:
     """ISO 8601, UTC."""
     op: Op
     assignments: str
-    """Version of the clusters that were looked at."""
+    """Version of the clusters that the decision was made on."""
     k: int
     """How many clusters that version has; new clusters of splits are numbered from there."""
     clusters: tuple[int, ...] = ()
@@ -67,7 +67,7 @@ class Edit:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Edit":
-        """An entry of the log; ConfigError if it is none."""
+        """Parses an entry of the log; ConfigError if it is invalid."""
         whole = {"clusters": [], "images": [], "value": "", **value}
         wrong = [name for name, is_right in _IS_RIGHT.items() if not is_right(whole.get(name))]
         if wrong:
@@ -79,7 +79,7 @@ class Edit:
         return cls(**{**fields, **{name: tuple(whole[name]) for name in ("clusters", "images")}})
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, without what is empty."""
+        """Plain JSON values, without empty ones."""
         values = asdict(self)
         values |= {name: list(values[name]) for name in ("clusters", "images")}
         return {name: value for name, value in values.items() if value not in ([], "")}
@@ -165,7 +165,7 @@ _REQUIRED: Mapping[str, Callable[[Edit], str]] = {
     "include": _images_or_clusters,
     "revert": lambda edit: "" if edit.value else "the decision to revert",
 }
-"""What each operation lacks, or nothing."""
+"""Says what a decision of each operation lacks, or returns an empty text."""
 
 
 def active(edits: Sequence[Edit]) -> list[bool]:

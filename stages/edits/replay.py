@@ -1,4 +1,4 @@
-"""Decisions applied to clusters: those they were made on, or others that followed."""
+"""Applies people's decisions to the clusters that they were made on, or to later ones."""
 
 import contextlib
 import copy
@@ -31,7 +31,7 @@ class Heir:
 
     cluster: int
     share: float = 1.0
-    """Of its own images, those of the earlier cluster; only images that both know count."""
+    """The share of its images that were in the earlier cluster; counts images of both versions."""
 
 
 @dataclass(kw_only=True)
@@ -59,11 +59,11 @@ class Edited:
 
 
 _LEAST_SHARE = 0.5
-"""Of a cluster that took over another, for what was said of the other to be about it."""
+"""Least share of a cluster that took over another for names and notes of the other to fit it."""
 
 
 class _Lost(Exception):
-    """A cluster or an image that a decision names and that is not there."""
+    """A cluster or an image that a decision names and that no longer exists."""
 
 
 def replay(
@@ -77,10 +77,10 @@ def replay(
 ) -> Edited:
     """Applies decisions in order to the `k` clusters of a version of the assignments.
 
-    `rows_of` gives the row of every image that a decision names, by SHARD:KEY, as far as it is
-    there. `carried` gives for clusters of other versions the cluster here that took over most of
-    their images. A decision of which nothing or only a part can be applied needs a look, and so
-    does the name of a cluster that is only a small part of what took it over.
+    `rows_of` gives the row of every image that a decision names, by SHARD:KEY, if it still exists.
+    `carried` gives for clusters of other versions the cluster here that took over most of their
+    images. A decision that cannot be applied in full needs a look, and so does the name of a
+    cluster that is only a small part of the one that took it over.
     """
     steps = Replay(cluster, k=k, version=version, rows_of=rows_of, carried=carried)
     for edit, holds in zip(edits, active(edits), strict=True):
@@ -107,7 +107,7 @@ class Replay:
             cluster=cluster.astype(np.int32, copy=True), excluded=np.zeros(len(cluster), bool)
         )
         self.k = k
-        """How many clusters there are, with those that splits made."""
+        """How many clusters there are, including those that splits made."""
         self._own_k = k
         self._version = version
         self._rows_of = rows_of
@@ -117,7 +117,7 @@ class Replay:
         self._merged: dict[tuple[str, int], tuple[tuple[str, int], ...]] = {}
         """The clusters that were merged into a cluster, with itself, by version and number."""
         self._waiting: dict[tuple[str, int], tuple[int, ...]] = {}
-        """The decisions that need a look, by what they say (name, note) of which cluster."""
+        """Indices of decisions that need a look, by operation (name or note) and cluster."""
 
     def copy(self) -> "Replay":
         """The same state, to which other decisions can be added."""
@@ -146,35 +146,35 @@ class Replay:
         self.edited.outcomes.append(Outcome(edit=edit, status=status, why=why))
 
     def _settle(self, edit: Edit, *, needs_a_look: bool) -> None:
-        """What is said of a cluster settles what was said before, and needed a look.
+        """Marks earlier names or notes that needed a look as settled by this one.
 
-        That is what was said of the same cluster, and of clusters of other versions, unless it
-        needs a look itself.
+        Settles those of the same cluster, and, unless this one needs a look itself, those of
+        clusters of other versions.
         """
         outcomes = self.edited.outcomes
         for number in self.clusters_now(edit):
             place = (edit.op, number)
-            left: list[int] = []
-            for each in self._waiting.get(place, ()):
-                before = outcomes[each].edit
+            remaining: list[int] = []
+            for index in self._waiting.get(place, ()):
+                before = outcomes[index].edit
                 is_other = before.assignments != edit.assignments
                 is_same = not is_other and before.clusters[0] == edit.clusters[0]
                 if is_same or (is_other and not needs_a_look):
-                    outcomes[each] = replace(outcomes[each], status="applied", why="")
+                    outcomes[index] = replace(outcomes[index], status="applied", why="")
                 else:
-                    left.append(each)
-            self._waiting[place] = (*left, len(outcomes)) if needs_a_look else tuple(left)
+                    remaining.append(index)
+            self._waiting[place] = (*remaining, len(outcomes)) if needs_a_look else tuple(remaining)
 
     def clusters_now(self, edit: Edit) -> list[int]:
-        """The clusters here that the clusters of a decision became, as far as there are any."""
-        found = []
+        """The clusters here that took over the clusters of a decision, without lost ones."""
+        numbers = []
         for number in edit.clusters:
             with contextlib.suppress(_Lost):
-                found.append(self._here(edit, number))
-        return list(dict.fromkeys(found))
+                numbers.append(self._here(edit, number))
+        return list(dict.fromkeys(numbers))
 
     def _apply(self, edit: Edit) -> str:
-        """What was wrong, or nothing."""
+        """Applies a decision; returns what could not be applied, or an empty text."""
         try:
             return _APPLY[edit.op](self, edit)
         except _Lost as lost:
@@ -182,10 +182,10 @@ class Replay:
 
     def _here(self, edit: Edit, number: int) -> int:
         """The number of a cluster here; `_Lost` if no cluster took over half of its images."""
-        found = self._find(edit, number)
-        if not 0 <= found < self.k:  # in a log that somebody else wrote
+        here = self._find(edit, number)
+        if not 0 <= here < self.k:  # in a log that somebody else wrote
             raise _Lost(f"there never was a cluster {number}")
-        return found
+        return here
 
     def _find(self, edit: Edit, number: int) -> int:
         if number >= edit.k:
@@ -201,7 +201,7 @@ class Replay:
         return heir.cluster
 
     def _share(self, edit: Edit, number: int, here: int) -> float:
-        """The share of a cluster here that an earlier one is, with what was merged into it."""
+        """The share of a cluster here that was in an earlier one or in those merged into it."""
         source = (edit.assignments, number)
         if number >= edit.k or edit.assignments == self._version:
             return 1.0
@@ -209,7 +209,7 @@ class Replay:
         return sum(heir.share for heir in heirs if heir is not None and heir.cluster == here)
 
     def _doubt(self, edit: Edit, number: int, here: int) -> str:
-        """Why what was said of a cluster may not fit the one that took it over, or nothing."""
+        """Why a name or note of a cluster may not fit the one that took it over; else empty."""
         share = self._share(edit, number, here)
         if share >= _LEAST_SHARE:
             return ""
@@ -219,7 +219,7 @@ class Replay:
         )
 
     def _rows(self, edit: Edit) -> tuple[Int64[ndarray, " m"], str]:
-        """The rows that a decision is about, and how many of its images are gone, in words."""
+        """The rows that a decision is about, and what of it cannot be applied, in words."""
         if edit.op in ("split", "move") or edit.images:
             rows = [self._rows_of[image] for image in edit.images if image in self._rows_of]
             gone = len(edit.images) - len(rows)
@@ -259,7 +259,7 @@ class Replay:
         """Gives a cluster a name or a note, unless another earlier cluster gave it one."""
         source, place = (edit.assignments, edit.clusters[0]), (edit.op, number)
         before = self._said_by.get(place)
-        # Of clusters of one version it is certain that they were two; else it may be a new text.
+        # Clusters of the same version are certainly two; of another version, the text may be new.
         is_another = before is not None and before != source and before[0] == source[0]
         is_another = is_another and edit.assignments != self._version
         if is_another and texts.get(number) != edit.value:
@@ -272,7 +272,7 @@ class Replay:
         return self._doubt(edit, edit.clusters[0], number) if edit.value.strip() else ""
 
     def _merge(self, edit: Edit) -> str:
-        taken: dict[int, float] = {}  # the clusters here, with what they hold of those merged
+        taken: dict[int, float] = {}  # clusters here, with the share that was in the merged ones
         lost = []
         for number in edit.clusters:
             try:
@@ -354,14 +354,14 @@ _APPLY: Mapping[str, Callable[[Replay, Edit], str]] = {
 def carry_over(
     before: Int32[ndarray, " m"], now: Int32[ndarray, " m"], k_before: int
 ) -> dict[int, Heir]:
-    """For each earlier cluster the one that now holds most of its images, and half at least.
+    """For each earlier cluster, the one that now holds most of its images, if at least half.
 
-    Both arrays are about the same images; those of equal size go to the lower number.
+    Both arrays are about the same images; of two equal halves the lower number counts.
     """
-    taken, sizes = {}, np.bincount(now)
+    heirs, sizes = {}, np.bincount(now)
     for number in range(k_before):
         counts = np.bincount(now[before == number])
         if counts.sum() and 2 * counts.max() >= counts.sum():
             cluster = int(counts.argmax())
-            taken[number] = Heir(cluster=cluster, share=float(counts[cluster] / sizes[cluster]))
-    return taken
+            heirs[number] = Heir(cluster=cluster, share=float(counts[cluster] / sizes[cluster]))
+    return heirs

@@ -22,11 +22,11 @@ SECONDS = 10.0
 """How long the sample takes, unless a batch on each core takes longer."""
 
 _MOST_SOURCES, _MOST_FOLDERS = 8, 64
-"""Sources that images are taken from, at even distances among all. A folder may hold one image, and
-to open it costs nothing; shards and tables are listed when they are opened."""
+"""Most sources that images are taken from, evenly spaced. A folder may hold a single image, and
+opening it costs nothing; shards and tables are listed when they are opened."""
 
 _RUN = 16
-"""Neighbouring images that are taken from a source at a time: a table is read in groups of rows."""
+"""Consecutive images taken from a source at a time: a table is read in groups of rows."""
 
 _RECORD_BYTES = 3_000
 """The record of a part, and its entry in the manifest: 1.5 KB each."""
@@ -34,21 +34,21 @@ _RECORD_BYTES = 3_000
 
 @dataclass(frozen=True, kw_only=True)
 class TimedSample:
-    """What embedding some images took."""
+    """The time that embedding some images took, and their size in the store."""
 
     images: int
-    """That were timed, embedded or skipped."""
+    """Images that were timed, whether embedded or skipped."""
     seconds: float
     skipped: int
-    """Of all images of the sample, including those that were embedded before the clock started."""
+    """Skipped images of the whole sample, including those before the clock started."""
     seen: int
     """All images of the sample."""
     listed: Mapping[str, int]
-    """How many samples those sources have that were opened, by their part."""
+    """Number of samples in each source that was opened, by its part."""
     bytes_for_image: float
-    """What the store holds for each image."""
+    """Bytes in the store for each image."""
     bytes_for_part: float
-    """What it holds for each part besides."""
+    """Bytes in the store for each part, besides its images."""
 
     @property
     def per_second(self) -> float:
@@ -73,13 +73,13 @@ def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runt
         entries = list(_mixed([samples.samples for samples in opened.values()]))
         runtime.progress.start("sample", min(len(entries), embedder.at_once), "images")
 
-        def embed(some: Sequence[Entry]) -> float:
-            began = time.perf_counter()
-            with contextlib.closing(embedder.embed(some)) as batches:
+        def embed(images: Sequence[Entry]) -> float:
+            start = time.perf_counter()
+            with contextlib.closing(embedder.embed(images)) as batches:
                 for batch in batches:
                     rows.add(batch)
                     runtime.progress.advance(len(batch.entries), skipped=batch.skipped)
-            return time.perf_counter() - began
+            return time.perf_counter() - start
 
         first = entries[: embedder.at_once]
         seconds, timed = embed(first), len(first)
@@ -88,9 +88,13 @@ def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runt
         rest = entries[len(first) : (1 + rounds) * embedder.at_once]
         if rounds >= 2 and rest:
             runtime.progress.revise(len(first) + len(rest))
-            more = embed(rest)
+            rest_seconds = embed(rest)
             is_warm = len(rest) >= len(first)
-            seconds, timed = (more, len(rest)) if is_warm else (seconds + more, timed + len(rest))
+            seconds, timed = (
+                (rest_seconds, len(rest))
+                if is_warm
+                else (seconds + rest_seconds, timed + len(rest))
+            )
         runtime.progress.end()
         empty = _written(EmbeddingRows(shard="sample", size=encoder.size), encoder, scratch)
         seen = len(rows.rows) + len(rows.skipped)
@@ -108,12 +112,12 @@ def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runt
 
 
 def _spread(sources: Sequence[SampleSource]) -> list[SampleSource]:
-    """Some of the sources: of those elsewhere one, because a shard is downloaded whole."""
+    """Some local sources, evenly spaced; without any, one remote one, which is downloaded whole."""
     local = [source for source in sources if isinstance(source.path, Path)]
     are_folders = all(isinstance(source, FolderChunk) for source in local)
     count = min(_MOST_FOLDERS if are_folders else _MOST_SOURCES, len(local))
-    some = [local[number * len(local) // count] for number in range(count)]
-    return some or list(sources[:1])
+    chosen = [local[number * len(local) // count] for number in range(count)]
+    return chosen or list(sources[:1])
 
 
 def _mixed(samples: Sequence[Sequence[Entry]]) -> Iterator[Entry]:
@@ -128,7 +132,7 @@ def _mixed(samples: Sequence[Sequence[Entry]]) -> Iterator[Entry]:
 
 
 def _written(rows: EmbeddingRows, encoder: Encoder, folder: Path) -> int:
-    """Bytes of the files of a part with some rows."""
+    """Bytes of the files of a part with these rows."""
     scratch = Scratch(folder, "sample", EMBEDDINGS, folder)
     rows.write(scratch, {}, encoder.identity)
     return sum(scratch.path(role).stat().st_size for role in EMBEDDINGS.files)

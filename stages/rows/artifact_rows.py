@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..algorithms.views import View
 
 EMBEDDING = "embedding"
-"""The role of an embeddings artifact's vectors, where features have the roles of arrays."""
+"""The role of an embeddings artifact's vectors; features have the roles of their arrays."""
 
 _BLOCK_BYTES = 1 << 24
 """Size of one read: 16 MiB are many pages of a file, and leave enough reads for several threads."""
@@ -67,7 +67,7 @@ def gather(
     threads = threads or min(os.cpu_count() or 1, _MOST_THREADS)
     with ThreadPoolExecutor(max(1, min(threads, len(blocks)))) as pool:
         for _ in pool.map(read, blocks):
-            pass  # raises what a block raised
+            pass  # raises the error of a block
     return gathered
 
 
@@ -170,7 +170,7 @@ def _read_group(path: Path, group: int, out: np.ndarray) -> None:
 
 
 def pick_evenly(rows: np.ndarray, n: int) -> np.ndarray:
-    """At most n of some row numbers, at even distances."""
+    """At most n of the row numbers, evenly spaced."""
     if len(rows) <= n:
         return rows
     return rows[np.linspace(0, len(rows) - 1, n).round().astype(np.int64)]

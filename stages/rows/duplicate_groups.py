@@ -1,4 +1,4 @@
-"""Groups of duplicates as an artifact: which images there are, in what order they are kept."""
+"""Reads images in the order in which duplicates are kept, and writes groups of duplicates."""
 
 from typing import TYPE_CHECKING, Any
 

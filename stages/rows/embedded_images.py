@@ -28,7 +28,7 @@ def map_images(
     rows: np.ndarray | None = None,
     may_be_gone: bool = False,
 ) -> Iterator[T]:
-    """What `see` makes of each image of a part, in row order, and progress; on all cores.
+    """The results of `see` for each image of a part, in row order, on all cores; with progress.
 
     `rows` are the rows of the part that are read, or all of them. An image that is no longer in its
     source is None for `see` if it may be gone; else MissingError names it before any is read.

@@ -25,7 +25,7 @@ class Repeated:
 
 @lru_cache(maxsize=4)
 def repeated_names(embeddings: Artifact) -> Repeated:
-    """The images that SHARD:KEY does not name, looked for once for an opened artifact."""
+    """The images whose SHARD:KEY is ambiguous, found once for an opened artifact."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -40,7 +40,7 @@ def repeated_names(embeddings: Artifact) -> Repeated:
     codes = encoded.indices.to_numpy()
     part_of = np.repeat(np.arange(len(parts)), [len(table) for table in tables])
     first, last = np.zeros((2, len(encoded.dictionary)), np.int64)
-    # Of values that are assigned to one place, the last stays.
+    # Of several values assigned to one index, NumPy keeps the last.
     first[codes[::-1]], last[codes] = part_of[::-1], part_of
     is_repeated = first != last
     rows = is_repeated[codes].nonzero()[0]
@@ -65,9 +65,9 @@ def image_names(embeddings: Artifact) -> list[str]:
     return names
 
 
-def rows_of_images(embeddings: Artifact, wanted: Collection[str]) -> dict[str, int]:
-    """The row of each name, as far as it names an image."""
-    if not wanted:
+def rows_of_images(embeddings: Artifact, names: Collection[str]) -> dict[str, int]:
+    """The row of each of the names that names an image."""
+    if not names:
         return {}
-    wanted = frozenset(wanted)
-    return {name: row for row, name in enumerate(image_names(embeddings)) if name in wanted}
+    names = frozenset(names)
+    return {name: row for row, name in enumerate(image_names(embeddings)) if name in names}

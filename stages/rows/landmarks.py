@@ -87,7 +87,7 @@ def gather_features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, p) of some rows in float32, and the points by which these are clustered.
 
-    With landmarks, as these were clustered.
+    With `landmarks`, the points are made as theirs were.
     """
     from ..algorithms.clustering.landmarks import clustering_rows
 

@@ -1,4 +1,4 @@
-"""The merges of a hierarchy, as they are read by all who cut or draw it."""
+"""Reads the merges of a hierarchy."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from ...store.counting import counted
 
 
 def read_merges(hierarchy: Artifact) -> tuple[np.ndarray, np.ndarray]:
-    """The two nodes of each merge, in order: merge i makes node `finest` + i of them.
+    """The two nodes of each merge, in order: merge i makes node `finest` + i.
 
-    StoreError if they are no tree, such as if a node is merged twice or before it is there.
+    StoreError if they are no tree, e.g. if a node is merged twice or before it exists.
     """
     merged = hierarchy.table(hierarchy.only_part, columns=["left", "right", "parent"]).slice(1)
-    # A missing number becomes none that a node has.
+    # A missing number becomes -1, which is no node.
     left, right, parent = (
         column.fill_null(-1).to_numpy().astype(np.int64) for column in merged.columns
     )

@@ -15,9 +15,9 @@ def rows_beside(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Another run's embeddings (n, d) of the images of a part, and which of them it has (n,).
 
-    The others get the mean of those that it has.
+    Images that it lacks get the mean of those that it has.
 
-    A part of the same name holds the same shard. Without one, a key may only be in one part.
+    A part of the same name holds the same shard. Without one, a key may be in one part only.
     """
     names = [part] if part in other.part_names else [record.name for record in other.parts]
     n, size = embeddings.part_names[part].rows, int(other.facts["model"]["embedding_size"])

@@ -9,10 +9,10 @@ import numpy as np
 from ...store.pages import Page, find_pages, read_pages
 
 _DENSE = 16
-"""Where at least one row in this many is wanted, all of the part is read: that beats many seeks."""
+"""If at least one row in this many is needed, the whole part is read: that beats many seeks."""
 
 _READ_ROWS = 16_384
-"""Rows read at a time where a whole part is read."""
+"""Rows read at a time of a part that is read whole."""
 
 
 class _Group(NamedTuple):
@@ -125,9 +125,9 @@ def join_features(z: np.ndarray, c: np.ndarray) -> np.ndarray:
     return (both * np.float32(0.5**0.5)).astype(np.float16)
 
 
-def is_read_whole(wanted: int, of: int) -> bool:
-    """Whether all rows of a part are read where some of them are wanted."""
-    return wanted * _DENSE >= of
+def is_read_whole(needed: int, of: int) -> bool:
+    """Whether a part of `of` rows is read whole for `needed` of its rows."""
+    return needed * _DENSE >= of
 
 
 def fill_rows(part: PartRows, rows: np.ndarray, out: np.ndarray, places: np.ndarray) -> None:

@@ -15,8 +15,8 @@ from .artifact_rows import blocks_of
 def random_rows(artifact: Artifact, folder: Path) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
     """A function that reads float16 rows by their numbers, in any order.
 
-    All rows are written once to a file in the folder, where each has its place; the file has no
-    name and is gone at the end, also of a process that was killed.
+    All rows are written once, in order, to a file in the folder; the file has no name and vanishes
+    at the end, even if the process is killed.
     """
     width, blocks = blocks_of(artifact)
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -29,7 +29,7 @@ def random_rows(artifact: Artifact, folder: Path) -> Iterator[Callable[[np.ndarr
         def read(rows: np.ndarray) -> np.ndarray:
             if not len(rows):
                 return np.empty((0, width), np.float16)
-            # Mapped again each time: pages that were read leave the process with the mapping.
+            # Mapped again each time: the process releases pages that it read with their mapping.
             mapped = np.memmap(file, np.float16, "r", shape=(artifact.rows, width))
             return np.asarray(mapped)[rows]
 

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 IMAGE_SCORES = "scores/image"
-"""The slot of what is measured on the pixels; other scores are in slots of their own names."""
+"""The slot of scores measured on the pixels; other scores are in slots of their own names."""
 
 MEASURED = ("sharpness", "brightness", "contrast", "colourfulness", "megapixels", "aspect")
-"""The scores of an image by its pixels."""
+"""The scores measured on the pixels of an image."""
 
 _LONGEST = 60
-"""Characters of a name."""
+"""Most characters of a name."""
 
 _TAKEN = {
     *MEASURED, "image", "row", "cluster", "confidence", "novelty", "cluster_caption",
     "cluster_name", "edited_cluster", "tags", "excluded", "note", "duplicate_of", "feature",
     *(column.name for column in EMBEDDINGS.table().columns),
 }  # fmt: skip
-"""Names that mean something else where scores are shown beside other columns."""
+"""Names of other columns that scores are shown beside."""
 
 
 def require_name(name: str) -> None:

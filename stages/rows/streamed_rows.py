@@ -1,4 +1,4 @@
-"""Rows that do not fit into memory: in shuffled batches for training, or some at a time."""
+"""Rows that do not fit into memory: in shuffled batches for training, or block by block."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -66,11 +66,11 @@ class StreamedRows:
         self._role = own_role(artifact)
         self.shape = (artifact.rows, width_of(artifact, self._role))
         self.dtype, self.device = torch.float16, torch.device("cpu")
-        self._held: tuple[int, np.ndarray] | None = None
+        self._loaded: tuple[int, np.ndarray] | None = None
 
     @cached_property
     def _blocks(self) -> "list[Block]":
-        """All rows; a sample does not need them."""
+        """Blocks of all rows, which a sample does not need."""
         return blocks_of(self._artifact, most_rows=_ROWS_AT_ONCE)[1]
 
     def __len__(self) -> int:
@@ -107,12 +107,12 @@ class StreamedRows:
 
     def _block(self, number: int) -> np.ndarray:
 
-        if self._held is None or self._held[0] != number:
+        if self._loaded is None or self._loaded[0] != number:
             block = self._blocks[number]
             rows = np.empty((block.rows, self.shape[1]), np.float16)
             block.read(rows)
-            self._held = number, rows
-        return self._held[1]
+            self._loaded = number, rows
+        return self._loaded[1]
 
 
 def _draw(
@@ -125,28 +125,28 @@ def _draw(
 
     largest = max(block.rows for block in blocks)
     buffer = np.empty((buffer_rows + largest, width), np.float16)
-    held = 0
-    ahead = iter(blocks)
-    block = next(ahead, None)
+    filled = 0
+    remaining = iter(blocks)
+    block = next(remaining, None)
     while True:
-        while block and held < buffer_rows:
-            block.read(buffer[held : held + block.rows])
-            held += block.rows
-            block = next(ahead, None)
+        while block and filled < buffer_rows:
+            block.read(buffer[filled : filled + block.rows])
+            filled += block.rows
+            block = next(remaining, None)
         # Half of the buffer at a time, so that remaining rows mix with new ones.
-        drawn = max(batch, held // 2) if block else held
-        order = generator.permutation(held)[: drawn - drawn % batch]
+        drawn = max(batch, filled // 2) if block else filled
+        order = generator.permutation(filled)[: drawn - drawn % batch]
         for first in range(0, len(order), batch):
             yield buffer[order[first : first + batch]]
         if block is None:
             return
-        held = _close_gaps(buffer, held, order)
+        filled = _close_gaps(buffer, filled, order)
 
 
-def _close_gaps(buffer: np.ndarray, held: int, gone: np.ndarray) -> int:
-    """Moves remaining rows from the end into the places of drawn ones; how many remain."""
-    stays = np.ones(held, bool)
-    stays[gone] = False
-    kept = held - len(gone)
+def _close_gaps(buffer: np.ndarray, filled: int, drawn: np.ndarray) -> int:
+    """Moves remaining rows from the end into the places of drawn ones; returns their number."""
+    stays = np.ones(filled, bool)
+    stays[drawn] = False
+    kept = filled - len(drawn)
     buffer[np.flatnonzero(~stays[:kept])] = buffer[kept + np.flatnonzero(stays[kept:])]
     return kept

@@ -29,15 +29,15 @@ def why_nothing(pattern: str, suffix: str = ".tar") -> str:
     return clause
 
 
-def _describe_folder(folder: Path, wanted: str) -> str:
-    """The files in a folder by suffix, with a hint if none has the suffix `wanted`."""
+def _describe_folder(folder: Path, target: str) -> str:
+    """The files in a folder by suffix, with a hint if none has the suffix `target`."""
     files = (entry.name for entry in folder.iterdir() if entry.is_file())
     names = sorted(name for name in files if is_visible(name))
     counts = Counter(Path(name).suffix.lower() for name in names)
     if not counts:
-        below = sum(1 for _ in folder.glob(f"*/*{wanted}"))
+        below = sum(1 for _ in folder.glob(f"*/*{target}"))
         if below:
-            return f"no files, but {below} {wanted} in its subfolders: write '{folder}/*/*{wanted}'"
+            return f"no files, but {below} {target} in its subfolders: write '{folder}/*/*{target}'"
         kind = find_kind(folder)
         if kind is not None:
             return f"no files, but {kind} below it: use {flag_for(kind, folder)}"
@@ -51,11 +51,11 @@ def _describe_folder(folder: Path, wanted: str) -> str:
     rest = sum(counts.values()) - sum(count for _, count in counts.most_common(MAX_SHOWN))
     if rest:
         text += f" and {rest} others"
-    if counts[wanted]:
+    if counts[target]:
         return text
-    text += f" and no {wanted}"
+    text += f" and no {target}"
     kind = find_kind(folder)
-    if kind == "images" and wanted == ".tar":
+    if kind == "images" and target == ".tar":
         return (
             f"{text}: use {flag_for(kind, folder)}, or pack the images into tar shards with "
             "cpp-pipe pack"
@@ -64,7 +64,7 @@ def _describe_folder(folder: Path, wanted: str) -> str:
 
 
 def similar_names(path: Path) -> list[str]:
-    """Files beside a missing one that have almost its name."""
+    """Files beside a missing one whose names are similar to its name."""
     if not path.parent.is_dir():
         return []
     names = [entry.name for entry in path.parent.iterdir() if is_visible(entry.name)]

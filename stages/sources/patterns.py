@@ -20,7 +20,7 @@ MAX_NAMES = 1_000_000
 _ANGLE_RANGE = re.compile(r"<(\w+\.\.\w+(?:\.\.\d+)?)>")
 _RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?")
 _DEPTH = 50
-"""Of braces in braces; more take braceexpand minutes."""
+"""Most levels of nested braces; more take braceexpand minutes."""
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|pipe:")
 
 
@@ -34,7 +34,7 @@ class PatternTarget:
 
     noun: str = "shard"
     suffix: str = ".tar"
-    """Which files a folder, or a glob without a suffix of its own, stands for."""
+    """Suffix of the files that a folder, or a glob without its own suffix, stands for."""
     expand_remote: Expander | None = None
     """None if only local files are allowed."""
 
@@ -126,7 +126,7 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 def _expand_pattern(
     pattern: str, target: PatternTarget, folders: tuple[Path, ...] = (Path(),)
 ) -> tuple[list[Place], list[str]]:
-    """What one pattern finds in `folders`, and the names in it that are missing."""
+    """The places that one pattern finds in `folders`, and the names in it that are missing."""
     if not pattern.strip():
         raise ShardError(f"a {target.noun} pattern is empty: give one such as '{{000..999}}.tar'")
     if is_remote(pattern):
@@ -186,7 +186,7 @@ def _glob(name: str, target: PatternTarget, folders: tuple[Path, ...]) -> list[P
 
 
 def _files_in(folder: Path, target: PatternTarget) -> list[Path]:
-    """The target's files directly in a folder; ShardError says what is there instead."""
+    """The target's files directly in a folder; without any, ShardError says what it holds."""
     # macOS and unfinished downloads leave files whose names start with a dot.
     visible = [path for path in folder.iterdir() if is_visible(path.name)]
     files = [path for path in visible if _is_target(path, target) and path.is_file()]
@@ -218,7 +218,7 @@ def _left_out(patterns: Sequence[str], target: PatternTarget) -> Counter[str]:
 
 
 def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[str]]:
-    """What the patterns in a text file find."""
+    """The places that the patterns in a text file find, and the names that are missing."""
     try:
         lines = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -246,7 +246,7 @@ def _expand_list(path: Path, target: PatternTarget) -> tuple[list[Place], list[s
 def count_names(braced: str) -> int:
     """How many names a pattern stands for, without writing them: `{a,b}` forty times is 2 ** 40.
 
-    Alternatives add, what follows one another multiplies.
+    The numbers of alternatives are added, those of consecutive pieces multiplied.
     """
     finished, counts, starts = [0], [1], [0]
     for at, character in enumerate(braced):
@@ -261,7 +261,7 @@ def count_names(braced: str) -> int:
             counts[-1] = 1
         elif character == "}" and len(counts) > 1:
             count, start = finished.pop() + counts.pop(), starts.pop()
-            is_short = at - start < 64  # else it is no range, and cutting it out takes time
+            is_short = at - start < 64  # a longer one is no range, and copying it takes time
             counts[-1] *= (is_short and _count_range(braced[start:at])) or count
     return counts[0]
 

@@ -71,7 +71,7 @@ class RemoteShard(Identified):
 
     @classmethod
     def of(cls, address: Address) -> Self:
-        """The shard at an address; reads at most 128 KiB of it. ShardError if it cannot."""
+        """The shard at an address; reads at most 128 KiB of it. ShardError if that fails."""
         info, edges_sha256 = _retry(lambda: _read_edges(address), address)
         return cls(
             path=address,
@@ -199,7 +199,7 @@ def _open(address: Address) -> tuple[Any, str]:
 def _stamp(info: Mapping[str, Any]) -> str:
     """See `Source.stamp`; empty if the server says nothing that changes with the content."""
     tag = info.get("ETag") or info.get("etag")
-    # Clocks of servers differ from ours, so that the time alone tells nothing.
+    # Clocks of servers differ from ours, so that the time alone proves nothing.
     return f"0:{tag}" if tag else ""
 
 
@@ -283,9 +283,9 @@ def _retry(act: Callable[[], T], address: Address) -> T:
         except remote_errors() as error:
             if is_local_disk_error(error):
                 raise
-            passes = is_transient(error)
-            if not (passes and pauses):
-                tries = len(PAUSES_SECONDS) + 1 if passes else 1
+            may_pass = is_transient(error)
+            if not (may_pass and pauses):
+                tries = len(PAUSES_SECONDS) + 1 if may_pass else 1
                 raise ShardError(_explain(error, address, tries)) from error
             time.sleep(pauses.pop(0))
         except ValueError as error:

@@ -26,7 +26,7 @@ _AT_ONCE = 16_384
 def coarse_rows(
     rows: Float[Tensor, "n d"], threshold: float, device: str
 ) -> Float32[Tensor, "n r"]:
-    """n·r numbers instead of n·d; the number of directions makes all comparisons cheapest."""
+    """Coarse rows (n, r) of rows (n, d), with the r at which all comparisons are cheapest."""
     sample = unit(rows[:: max(1, math.ceil(len(rows) / SAMPLE))].to(device))
     directions = leading_directions(sample)
     costs = {}
@@ -40,7 +40,7 @@ def coarse_rows(
 
 
 def leading_directions(sample: Float[Tensor, "n d"]) -> Float32[Tensor, "d d"]:
-    """All directions of a sample of unit rows, as columns, that of the largest products first."""
+    """Principal directions of a sample of unit rows, as columns, the leading one first."""
     # Not every device has float64, and one (d, d) matrix is cheap on the CPU.
     doubled = sample.cpu().double()
     directions = torch.linalg.eigh(doubled.T @ doubled).eigenvectors.flip(1).float()

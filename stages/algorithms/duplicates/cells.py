@@ -17,12 +17,12 @@ from numpy import ndarray
 from torch import Tensor
 
 CELL_ROWS = 512
-"""Rows a cell, on average: more cost more comparisons, fewer more steps in Python."""
+"""Rows per cell, on average: more rows cost comparisons, fewer cost steps in Python."""
 VISITED = 8
 """Cells whose rows a row is compared with. Of 320,000 rows like embeddings of CLIP, all 3,193
 planted pairs of a cosine of 0.95 are found (`benchmarks.duplicates --scale`)."""
 _SAMPLE = 24
-"""Rows a cell from which centroids are found."""
+"""Sampled rows per cell from which centroids are found."""
 _ITERATIONS = 8
 _AT_ONCE = 16_384
 
@@ -34,10 +34,10 @@ class Cells:
     coarse: Float32[Tensor, "k1 q"]
     fine: Float32[Tensor, "k q"]
     starts: Int64[ndarray, " k1_and_1"]
-    """Where the fine centroids of each coarse one begin."""
+    """The index of the first fine centroid of each coarse one."""
 
     def nearest(self, points: Float[Tensor, "n q"], count: int) -> Int64[ndarray, "n m"]:
-        """The nearest cells of each row, the nearest first; as many as there are, at most."""
+        """The nearest cells of each row, the nearest first; at most as many as there are cells."""
         blocks = [self._nearest(block.float(), count) for block in points.split(_AT_ONCE)]
         return torch.cat(blocks).numpy()
 
@@ -48,14 +48,14 @@ class Cells:
         )
         visits = around.indices.numpy()
         most = int(np.diff(self.starts).max())
-        found = torch.full((len(points), visits.shape[1], most), torch.inf)
+        padded = torch.full((len(points), visits.shape[1], most), torch.inf)
         for group in grouped(visits, len(self.coarse)):
             first, last = self.starts[group.cell], self.starts[group.cell + 1]
             rows = torch.from_numpy(group.rows)
             columns = torch.from_numpy(group.columns)
             distances = _distances(points[rows], self.fine[first:last])
-            found[rows, columns, : last - first] = distances
-        places = found.flatten(1).topk(count, largest=False).indices
+            padded[rows, columns, : last - first] = distances
+        places = padded.flatten(1).topk(count, largest=False).indices
         begins = torch.from_numpy(self.starts[visits]).gather(1, places // most)
         return begins + places % most
 
@@ -66,7 +66,7 @@ class Group(NamedTuple):
     cell: int
     rows: Int64[ndarray, " m"]
     columns: Int64[ndarray, " m"]
-    """Which of its cells it is to each row."""
+    """For each row, the rank of this cell among the cells that it visits."""
 
 
 def grouped(visits: Int[ndarray, "n m"], count: int) -> Iterator[Group]:
@@ -115,12 +115,12 @@ def _kmeans(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
         nearest = [_distances(block, centroids).argmin(1) for block in rows.split(_AT_ONCE)]
         labels = torch.cat(nearest)
         sums = torch.zeros_like(centroids).index_add_(0, labels, rows)
-        # One of several equal centroids has all rows: the others go.
+        # Of several equal centroids one has all rows: the others are removed.
         present, labels, counts = labels.unique(return_inverse=True, return_counts=True)
         centroids = sums[present] / counts[:, None]
     return centroids, labels
 
 
 def _distances(rows: Tensor, centroids: Tensor) -> Tensor:
-    """Squared distances but for the length of each row."""
+    """Squared distances less the squared length of each row, which leaves their order."""
     return torch.addmm(centroids.square().sum(1), rows, centroids.T, alpha=-2)

@@ -1,4 +1,4 @@
-"""Which images of the proposed pairs are copies of one that is kept, by comparing their pixels."""
+"""Confirms proposed pairs: compares pixels to decide which images are copies of a kept one."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from .registration import Images, Registration
 
 
 class Confirmed(NamedTuple):
-    """For each image the one that is kept for it."""
+    """For each image, the image that is kept in its place."""
 
     kept: Int64[ndarray, " n"]
     """`NONE` if the image itself is kept."""
@@ -89,7 +89,7 @@ class Confirmation:
         return values
 
     def _compare(self, place: int, others: ndarray) -> ndarray:
-        """Correlations with others, turned as well if their hashes agree better then."""
+        """Correlations with others, also turned if their hashes then agree better."""
         values = self._registration.correlations(place, others, enough=self._threshold)
         own = self._hashes[place : place + 1]
         versions = [turned(own, quarters) for quarters in range(QUARTERS)]

@@ -19,7 +19,7 @@ from numpy import ndarray
 from .registration import FLAT, SIDE, Images
 
 DISTANCE = 4
-"""Bits in which hashes of one image may differ."""
+"""Bits in which hashes of the same image may differ."""
 QUARTERS = 4
 """Quarter turns."""
 _FREQUENCIES = 8
@@ -28,8 +28,8 @@ _ODD_DOWN = np.uint64(0xFF00FF00FF00FF00)
 _PIECES = (11, 11, 11, 11, 10, 10)
 """Bits of each piece."""
 _MOST = 32
-"""Hashes of equal pieces that are compared with each one, at most: those next in order. Many copies
-of one image are so linked in a chain, and not each with each."""
+"""Most hashes of equal pieces that each hash is compared with: those next in order. Many copies of
+one image are thus linked in a chain instead of each with each."""
 _AT_ONCE = 1 << 17
 _IMAGES = 4096
 
@@ -59,7 +59,7 @@ def turned(hashes: UInt64[ndarray, " n"], quarters: int) -> UInt64[ndarray, " n"
 def distances(
     first: UInt64[ndarray, "..."], second: UInt64[ndarray, "..."]
 ) -> UInt8[ndarray, "..."]:
-    """Bits in which hashes differ, mirrored or not, the fewer."""
+    """The number of bits in which hashes differ, or that of a mirrored image if it is smaller."""
     bits = first ^ second
     return np.minimum(np.bitwise_count(bits), np.bitwise_count(bits ^ _ODD_ACROSS))
 
@@ -67,7 +67,7 @@ def distances(
 def near_hashes(hashes: UInt64[ndarray, " n"]) -> Int64[ndarray, "m 2"]:
     """Pairs of images whose hashes differ in at most `DISTANCE` bits, mirrored or turned or not.
 
-    Each pair once, the smaller number first. Where many have equal pieces, pairs are left out, but
+    Each pair once, the smaller number first. If many have equal pieces, pairs are left out, but
     a chain of pairs links them. Flat images are in no pair. Takes some sorts of n hashes.
     """
     rows = (hashes != 0).nonzero()[0]
@@ -76,7 +76,7 @@ def near_hashes(hashes: UInt64[ndarray, " n"]) -> Int64[ndarray, "m 2"]:
     versions += [version ^ _ODD_ACROSS for version in versions]
     del versions[QUARTERS - 1]  # the last quarter turn is the first, seen from the other image
     versions = [_in_pieces(version) for version in versions]
-    found = np.empty(0, np.int64)
+    codes = np.empty(0, np.int64)
     for high in itertools.combinations(range(len(_PIECES)), 2):
         arranged = _arranged(versions[0], high)
         order = np.argsort(arranged, kind="stable")
@@ -84,15 +84,15 @@ def near_hashes(hashes: UInt64[ndarray, " n"]) -> Int64[ndarray, "m 2"]:
         shift = np.uint64(64 - _PIECES[high[0]] - _PIECES[high[1]])
         for version in versions:
             pairs = _equal_pieces(ordered, _arranged(version, high), shift)
-            found = np.union1d(found, _numbered(order, pairs, n))
-    first, second = np.divmod(found, max(1, n))
+            codes = np.union1d(codes, _numbered(order, pairs, n))
+    first, second = np.divmod(codes, max(1, n))
     return np.stack([rows[first], rows[second]], 1).astype(np.int64)
 
 
 def _numbered(
     order: ndarray, pairs: Iterator[tuple[ndarray, ndarray]], n: int
 ) -> Int64[ndarray, " m"]:
-    """Each pair of different rows as one number."""
+    """Each pair of different rows, coded as one number."""
     numbers = [np.empty(0, np.int64)]
     for query, place in pairs:
         other = order[place]
@@ -109,18 +109,18 @@ def _equal_pieces(
     below = (np.uint64(1) << shift) - np.uint64(1)
     for start in range(0, len(queries), _AT_ONCE):
         rows = by_value[start : start + _AT_ONCE]
-        wanted = queries[rows]
-        first = np.searchsorted(ordered, wanted & ~below)
-        last = np.searchsorted(ordered, wanted | below, side="right")
+        values = queries[rows]
+        first = np.searchsorted(ordered, values & ~below)
+        last = np.searchsorted(ordered, values | below, side="right")
         crowded = (last - first > _MOST).nonzero()[0]
         if len(crowded):
-            middle = np.searchsorted(ordered, wanted[crowded]) - _MOST // 2
+            middle = np.searchsorted(ordered, values[crowded]) - _MOST // 2
             first[crowded] = np.clip(middle, first[crowded], last[crowded] - _MOST)
             last[crowded] = first[crowded] + _MOST
         counts = last - first
         query = np.repeat(np.arange(len(rows)), counts)
         place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-        is_near: Bool[ndarray, " m"] = np.bitwise_count(wanted[query] ^ ordered[place]) <= DISTANCE
+        is_near: Bool[ndarray, " m"] = np.bitwise_count(values[query] ^ ordered[place]) <= DISTANCE
         yield rows[query[is_near]], place[is_near]
 
 

@@ -1,4 +1,4 @@
-"""Near-duplicates among too many rows for all pairs: time grows with n log n.
+"""Near-duplicates among too many rows to compare all pairs: time grows with n log n.
 
 Rows are decided in the same order, and by the same rule, as in `near_duplicates`. They are cut into
 a few runs; a run is compared with the rows kept of earlier ones, each row with those of its nearest
@@ -39,8 +39,9 @@ _RUN = 8192
 _RUNS = 16
 """Runs into which a longer one is cut, at most."""
 _DIRECTIONS = 96
-"""Of the bounds: 2 GB for ten million rows. Of the pairs in cells of 60,000 rows like embeddings of
-CLIP, bounds of 48, 96 and 128 directions leave 2.4, 0.13 and 0.04 % to compare exactly."""
+"""Directions of the bounds: 2 GB for ten million rows. Of the pairs in cells of 60,000 rows like
+embeddings of CLIP, bounds of 48, 96 and 128 directions leave 2.4, 0.13 and 0.04 % to compare
+exactly."""
 _DIRECTIONS_OF_CELLS = 64
 """Leading directions in which cells are found."""
 _HALF = 1.5e-3
@@ -55,10 +56,10 @@ _SEED = 0
 
 
 class Recall(NamedTuple):
-    """How many pairs of similar rows are compared, in a sample."""
+    """The share of pairs of similar rows that the search compares, measured on a sample."""
 
     share: float
-    """1 if no pair was found."""
+    """1 if the sample has no such pair."""
     pairs: int
 
 
@@ -76,7 +77,7 @@ def coarse_of(read: Read, order: Int64[ndarray, " n"]) -> Float16[Tensor, "n r"]
 
 
 def points_of(coarse: Float16[Tensor, "n r"]) -> Float16[Tensor, "n q"]:
-    """What cells are made of: the leading coordinates."""
+    """The leading coordinates, in which cells are found."""
     return coarse[:, : min(_DIRECTIONS_OF_CELLS, coarse.shape[1] - 1)]
 
 
@@ -88,7 +89,7 @@ def near_duplicates_of_many(
     device: str = "cpu",
     report: Callable[[int], None] = lambda rows: None,
 ) -> tuple[NearDuplicates, Recall]:
-    """As `near_duplicates`, of rows that are read some at a time, and how many pairs are compared.
+    """As `near_duplicates`, for rows that are read in blocks, and the recall of similar pairs.
 
     Holds a fifth of the rows' bytes, or less.
     """
@@ -110,7 +111,7 @@ def near_duplicates_of_many(
 
 @dataclass(frozen=True, kw_only=True)
 class _Search:
-    """Everything here is by the place in the order of preference."""
+    """A search whose rows are all numbered by their place in the order of preference."""
 
     read: Read
     order: ndarray
@@ -126,7 +127,7 @@ class _Search:
     def decide(self, start: int, stop: int, truth: ndarray, is_met: ndarray) -> None:
         """Decides a run, and marks the pairs of the truth that it compares.
 
-        `truth` holds the pairs inside the run, and `is_met` is a part of the caller's.
+        `truth` holds the pairs inside the run; `is_met` gets a mark for each.
         """
         if stop - start <= _RUN:
             is_met[:] = True
@@ -146,16 +147,16 @@ class _Search:
                 visits = cells.nearest(points[first - start : last - start], VISITED)
                 self._compare(start, first, own, visits, len(cells.fine))
             inside = (run_of == (first - start) // step).all(1).nonzero()[0]
-            met = is_met[inside]
-            self.decide(first, last, truth[inside], met)
-            is_met[inside] = met
+            is_met_inside = is_met[inside]
+            self.decide(first, last, truth[inside], is_met_inside)
+            is_met[inside] = is_met_inside
 
     def _cells(self, start: int, stop: int) -> Cells:
-        """Cells of the rows that may be kept: thousands of copies of one are no reason for many."""
+        """Cells of the rows that may be kept: thousands of copies of one row need no more cells."""
         kept = []
-        for some in draw_sample(stop - start, _SEED).split(_RUN):
-            places = some + start
-            local = undecided(len(some))
+        for sample in draw_sample(stop - start, _SEED).split(_RUN):
+            places = sample + start
+            local = undecided(len(sample))
             bounds = self.coarse[places].float().to(self.device)
             rows = self.rows(places.numpy())
             decide(rows, bounds, self.threshold, local, lambda rows: None)
@@ -194,7 +195,7 @@ class _Search:
         self._record(pending)
 
     def _bounded(self, leaders: ndarray, others: ndarray) -> list[tuple[ndarray, ndarray]]:
-        """Pairs that may reach the threshold, some at a time."""
+        """Pairs that may reach the threshold, in blocks of at most `_PAIRS`."""
         left, right = (
             self.coarse[torch.from_numpy(places)].to(self.device).float()
             for places in (leaders, others)
@@ -214,14 +215,14 @@ class _Search:
             )
 
     def true_pairs(self) -> Int64[ndarray, "m 2"]:
-        """Pairs of some rows with any others that reach the threshold, the earlier place first.
+        """Pairs of sampled rows with any others that reach the threshold, the earlier place first.
 
-        The first few of each row by place; all rows are compared with them.
+        For each sampled row the first few pairs by place, found by comparing it with all rows.
         """
         n = len(self.order)
         generator = np.random.default_rng(_SEED)
         sample = np.sort(generator.choice(n, min(n, _TRUTH_ROWS), replace=False))
-        found = [np.empty((0, 2), np.int64)]
+        pairs = [np.empty((0, 2), np.int64)]
         counts = np.zeros(len(sample), np.int64)
         first, size = 0, _TRUTH_BLOCK
         while first < n:
@@ -233,7 +234,7 @@ class _Search:
                     is_near = (cosine >= self.threshold - ROUNDING) & (query != other)
                     query, other = query[is_near], other[is_near]
                     np.add.at(counts, np.searchsorted(sample, query), 1)
-                    found.append(np.stack([np.minimum(query, other), np.maximum(query, other)], 1))
-            # Longer blocks cost less, but of many copies of one row the first pairs are enough.
+                    pairs.append(np.stack([np.minimum(query, other), np.maximum(query, other)], 1))
+            # Longer blocks cost less, but for many copies of one row the first pairs are enough.
             first, size = first + size, min(2 * size, _ROWS)
-        return np.unique(np.concatenate(found), axis=0)
+        return np.unique(np.concatenate(pairs), axis=0)

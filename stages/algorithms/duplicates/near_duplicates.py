@@ -1,4 +1,4 @@
-"""Near-duplicates by cosine: which rows to keep, and for every dropped row the one kept for it.
+"""Near-duplicates by cosine: which rows to keep, and which kept row each dropped row is near to.
 
 A row is dropped if a kept row that comes before it in the order of preference has at least the
 threshold's cosine with it. SemDeDup (Abbas et al., arXiv 2303.09540, section 3) drops a row for any
@@ -20,7 +20,7 @@ from torch import Tensor
 from .bounds import SLACK, coarse_rows, unit
 
 NONE = -1
-"""Stands for no row."""
+"""No row."""
 
 _QUERIES = 1024
 _OTHERS = 16_384
@@ -32,7 +32,7 @@ ROUNDING = 1e-6
 
 
 class NearDuplicates(NamedTuple):
-    """For each row the row that is kept for it."""
+    """For each row, the row that is kept in its place."""
 
     kept: Int64[ndarray, " n"]
     """`NONE` if the row itself is kept."""
@@ -75,7 +75,7 @@ def decide(
     ordered: NearDuplicates,
     report: Callable[[int], None],
 ) -> None:
-    """Decides rows in their order, where those that were dropped before stay so."""
+    """Decides rows in their order; rows that were dropped before stay dropped."""
     n = len(rows)
     for start in range(0, n, _QUERIES):
         stop = min(start + _QUERIES, n)
@@ -86,7 +86,7 @@ def decide(
 
 
 def by_row(ordered: NearDuplicates, numbers: Int64[ndarray, " n"]) -> NearDuplicates:
-    """By the row's own number what was decided by its place in the order."""
+    """The decisions by row number instead of by place in the order."""
     is_kept = ordered.kept == NONE
     decided = NearDuplicates(np.empty_like(ordered.kept), np.empty_like(ordered.similarity))
     decided.kept[numbers] = np.where(is_kept, NONE, numbers[ordered.kept])
@@ -143,7 +143,7 @@ def record_near(
 
 
 def _record(query: ndarray, other: ndarray, cosine: ndarray, ordered: NearDuplicates) -> None:
-    """Records for each other row the most similar query; of equals the first."""
+    """Records for each other row the most similar query; the first of equal ones."""
     better = cosine > ordered.similarity[other]
     query, other, cosine = query[better], other[better], cosine[better]
     # Of several assignments to one entry NumPy keeps the last.

@@ -12,28 +12,28 @@ from .image_hashes import distances
 from .large_sets import points_of
 
 LOOSE = 16
-"""Bits in which the hashes of an image and of a crop may differ: of crops of 5 % of photographs
-0.98 differ in fewer, and of pairs of other photographs of a cosine of 0.9 four in a hundred."""
+"""Most bits in which the hashes of an image and of a crop may differ: 98 % of crops of 5 % of
+photographs differ in fewer, and 4 % of pairs of different photographs with a cosine of 0.9."""
 _BLOCK = 4096
 _SEED = 0
 _CROWDED = 8192
-"""Rows of a cell that a row is compared with, at most: those next in order."""
+"""Most rows of a cell that a row is compared with: those next in order."""
 _QUERIES = 1024
 
 
 def propose(rows: Float32[ndarray, "n d"], count: int, least: float) -> Int64[ndarray, "m 2"]:
-    """For each unit row its nearest others, at most `count`, whose cosine is `least` or more.
+    """Pairs of each unit row and its `count` nearest others, if their cosine is `least` or more.
 
     Each pair once, the smaller number first. All pairs are compared: n² d products.
     """
     near = nearest_rows(rows, count)
-    found = [np.empty((0, 2), np.int64)]
+    pairs = [np.empty((0, 2), np.int64)]
     for start in range(0, len(rows), _BLOCK):
         block = near[start : start + _BLOCK]
         cosines = np.einsum("bd,bmd->bm", rows[start : start + len(block)], rows[block])
         place, other = (cosines >= least).nonzero()
-        found.append(np.sort(np.stack([start + place, block[place, other]], 1), axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+        pairs.append(np.sort(np.stack([start + place, block[place, other]], 1), axis=1))
+    return np.unique(np.concatenate(pairs), axis=0)
 
 
 def propose_in_cells(
@@ -50,7 +50,7 @@ def propose_in_cells(
     cells = fit_cells(points[draw_sample(n, _SEED)])
     visits = cells.nearest(points, VISITED).astype(np.int32)
     members = {group.cell: group.rows for group in grouped(visits[:, :1], len(cells.fine))}
-    found = [np.empty(0, np.int64)]
+    codes = [np.empty(0, np.int64)]
     for group in grouped(visits, len(cells.fine)):
         others = members.get(group.cell)
         if others is None:
@@ -58,15 +58,15 @@ def propose_in_cells(
         for start in range(0, len(group.rows), _QUERIES):
             queries = group.rows[start : start + _QUERIES]
             first = int(np.searchsorted(others, queries[len(queries) // 2])) - _CROWDED // 2
-            some = others[max(0, min(first, len(others) - _CROWDED)) :][:_CROWDED]
-            found.append(_similar(coarse, hashes, queries, some, least))
-    return np.stack(np.divmod(np.unique(np.concatenate(found)), n), 1)
+            candidates = others[max(0, min(first, len(others) - _CROWDED)) :][:_CROWDED]
+            codes.append(_similar(coarse, hashes, queries, candidates, least))
+    return np.stack(np.divmod(np.unique(np.concatenate(codes)), n), 1)
 
 
 def _similar(
     coarse: Tensor, hashes: ndarray, queries: ndarray, others: ndarray, least: float
 ) -> Int64[ndarray, " m"]:
-    """Pairs as numbers."""
+    """Similar pairs of queries and others, each coded as one number."""
     left, right = (coarse[torch.from_numpy(rows)].float() for rows in (queries, others))
     query, other = (left @ right.T >= least).numpy().nonzero()
     query, other = queries[query], others[other]

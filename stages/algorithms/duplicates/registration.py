@@ -1,4 +1,4 @@
-"""Whether two small grey images show the same picture, also mirrored or with its edges cut off.
+"""Whether two small grey images show the same content, also mirrored or with its edges cut off.
 
 One image is enlarged and shifted in many ways, as a crop would do, and each result is compared with
 the other by normalised cross-correlation (Lewis, 1995), which ignores brightness and contrast.
@@ -15,13 +15,13 @@ from numpy import ndarray
 from scipy import sparse
 
 SIDE = 64
-"""Pixels a side of the images: at 32, a crop of 5 % is told apart from another photograph of the
+"""Pixels per side of the images: at 32, a crop of 5 % is told apart from another photograph of the
 same kind for 83 % of crops, at 64 for 92 %."""
 _COARSE = 32
 _KEPT = (1.0, 0.97, 0.95, 0.92)
 """Shares of width and height that a crop may leave."""
 _SHIFTS = {_COARSE: 5, SIDE: 7}
-"""Positions of a crop in each direction that are tried, by the side of the images."""
+"""Positions of a crop tried in each direction, by the side of the images."""
 _TINY = 8
 _TINY_LEAST = 0.7
 """Least correlation of tiny images, not cropped: 99.4 % of crops of 5 % had more, and 14 % of the
@@ -49,7 +49,7 @@ class Registration:
     """Small grey images, to be compared in pairs."""
 
     def __init__(self, images: Images) -> None:
-        """`images` are `SIDE` x `SIDE`, row by row; those of a comparison are read for it."""
+        """`images` are `SIDE` x `SIDE`, row by row; each comparison reads its images."""
         self._images = images
 
     def correlations(
@@ -63,7 +63,7 @@ class Registration:
         """The highest correlation of an image with each of the others, -1 to 1.
 
         The image is turned by `quarters` first, as `numpy.rot90` turns it. 0 if a comparison of
-        smaller images already tells them apart. Where the whole images reach `enough`, no crops
+        smaller images already tells them apart. If the whole images reach `enough`, no crops
         are tried, and the correlation is that of the whole images.
         """
         best = np.zeros(len(others), np.float32)
@@ -88,7 +88,7 @@ class Registration:
 
 
 class _Level:
-    """An image and others, of one size."""
+    """An image and others of the same size."""
 
     def __init__(self, image: ndarray, others: ndarray) -> None:
         self._side = len(image)
@@ -99,11 +99,11 @@ class _Level:
         self._ours = np.ascontiguousarray(_normalised(both).T)
 
     def whole_correlations(self) -> ndarray:
-        """The higher of those with the image and with its mirror image."""
+        """For each other image, the higher correlation with the image and its mirror image."""
         return (self._others @ self._ours).max(1)
 
     def correlations(self) -> ndarray:
-        """The highest over all crops of either image, mirrored or not."""
+        """For each other image, the highest over all crops of either image, mirrored or not."""
         crops = self._crops(self._flat)
         best = np.maximum((crops @ self._others.T).max(0), (crops @ self._mirrored.T).max(0))
         for place, other in enumerate(self._others_flat):
@@ -116,7 +116,7 @@ class _Level:
 
 
 def _reduced(images: ndarray, side: int) -> ndarray:
-    """Images of fewer pixels, each the mean of a square."""
+    """Smaller images, each of whose pixels is the mean of a square."""
     step = images.shape[1] // side
     return images.reshape(-1, side, step, side, step).mean((2, 4))
 

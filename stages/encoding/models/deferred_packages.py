@@ -69,15 +69,15 @@ class _Deferred(ModuleType):
             if number is not None:
                 return number
         for submodule in _DEFERRED.get(self.__name__, ()):
-            found = vars(importlib.import_module(f"{self.__name__}.{submodule}"))
-            if name in found:
-                return found[name]
+            attributes = vars(importlib.import_module(f"{self.__name__}.{submodule}"))
+            if name in attributes:
+                return attributes[name]
         _run(self)
         return getattr(self, name)
 
 
 def _call_later(module: _Deferred, name: str) -> Callable[..., Any]:
-    """What runs a module when it is called, and then calls what has the name there."""
+    """A function that, when called, runs the module and calls the module's function `name`."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         _run(module)
@@ -87,11 +87,11 @@ def _call_later(module: _Deferred, name: str) -> Callable[..., Any]:
 
 
 def _find_number(module: _Deferred, name: str) -> int | None:
-    """A whole number that the source of a module gives a name at its top level, if it does."""
+    """The whole number that a module's source assigns to a name at its top level, if any."""
     assert module.__file__ is not None
     source = Path(module.__file__).read_text(encoding="utf-8")
-    found = re.search(rf"^{name} = (\d+)\b", source, re.MULTILINE)
-    return None if found is None else int(found[1])
+    match = re.search(rf"^{name} = (\d+)\b", source, re.MULTILINE)
+    return None if match is None else int(match[1])
 
 
 class _DeferringLoader(Loader):
@@ -159,7 +159,7 @@ def _run(module: _Deferred) -> None:
         try:
             loader.exec_module(module)
         except BaseException:
-            # The next use runs it again, and says why it fails.
+            # The next use runs it again, and reports why it fails.
             module.__loader__ = spec.loader = deferring
             object.__setattr__(module, "__class__", _Deferred)
             raise

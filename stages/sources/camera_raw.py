@@ -1,7 +1,7 @@
 """RAW files of cameras: the preview that each holds, which rawpy (LibRaw) finds.
 
-What the sensor saw is not developed: that takes seconds, and every program makes another image of
-it. The preview is what the camera's own screen showed.
+The pixels of the sensor are not developed: that takes seconds, and each program makes a different
+image of them. The preview is what the camera's own screen showed.
 """
 
 import importlib
@@ -13,10 +13,10 @@ from typing import Any
 from .jpeg_scans import MAX_SCANS, count_scans
 
 RAW = "CAMERA-RAW"
-"""What Pillow calls the format once its opener is registered."""
+"""Pillow's name of the format once its opener is registered."""
 
 _MAGIC = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM")
-"""Of Fujifilm, Panasonic, Olympus, Sigma and Minolta. Nearly all others are TIFFs."""
+"""First bytes of Fujifilm, Panasonic, Olympus, Sigma and Minolta. Nearly all others are TIFFs."""
 _TIFF = (b"II*\0", b"MM\0*")
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 0x0112
@@ -24,10 +24,10 @@ _BY_FLIP = {3: 3, 5: 8, 6: 6}
 """The EXIF orientation of each flip of LibRaw; any other is upright."""
 
 _SUB_IFDS, _COMPRESSION, _PHOTOMETRIC, _DNG_VERSION = 330, 259, 262, 50706
-_OF_SENSORS = {_PHOTOMETRIC: {32803, 34892}, _COMPRESSION: {32767, 32770, 34713, 65535}}
+_SENSOR_VALUES = {_PHOTOMETRIC: {32803, 34892}, _COMPRESSION: {32767, 32770, 34713, 65535}}
 """Values of TIFF tags that only RAW files have: pixels of a sensor, and makers' compressions."""
 _MOST_FOLDERS = 16
-"""Of a TIFF that are looked at."""
+"""Most folders of a TIFF that are read."""
 
 
 def is_raw(raw: bytes) -> bool:
@@ -40,18 +40,18 @@ def is_raw(raw: bytes) -> bool:
         return True
     try:
         return any(_is_of_sensor(folder) for folder in _folders(raw))
-    except struct.error:  # it points behind its end
+    except struct.error:  # an offset points beyond the file's end
         return False
 
 
 def _is_of_sensor(folder: dict[int, tuple[int, ...]]) -> bool:
     return _DNG_VERSION in folder or any(
-        not values.isdisjoint(folder.get(tag, ())) for tag, values in _OF_SENSORS.items()
+        not values.isdisjoint(folder.get(tag, ())) for tag, values in _SENSOR_VALUES.items()
     )
 
 
 def _folders(raw: bytes) -> Iterator[dict[int, tuple[int, ...]]]:
-    """The tags of each folder of a TIFF, those inside others too, with their whole numbers."""
+    """The tags of each folder of a TIFF, also of nested ones, with their whole numbers."""
     order = "<" if raw.startswith(b"II") else ">"
     waiting, seen = [struct.unpack_from(f"{order}I", raw, 4)[0]], set[int]()
     while waiting and len(seen) < _MOST_FOLDERS:
@@ -120,7 +120,7 @@ def _may_be_raw(prefix: bytes) -> bool:
 
 
 def _open_preview(rawpy: Any, raw: bytes) -> tuple[Any, int]:
-    """The preview of a RAW file, not decoded yet, and how the file is turned; OSError without."""
+    """The preview of a RAW file, not decoded yet, and LibRaw's flip; OSError without a preview."""
     from PIL import Image
 
     try:
@@ -131,7 +131,7 @@ def _open_preview(rawpy: Any, raw: bytes) -> tuple[Any, int]:
     if preview.format == rawpy.ThumbFormat.JPEG:
         if count_scans(preview.data) > MAX_SCANS:
             raise OSError(f"its preview has more than {MAX_SCANS} scans")
-        # LibRaw fills what a cut file lacks with zeros.
+        # LibRaw fills the missing end of a cut file with zeros.
         if preview.data.rfind(_END_OF_JPEG) < len(preview.data) // 2:
             raise OSError("its preview is cut")
         return Image.open(io.BytesIO(preview.data), formats=("JPEG",)), flip
@@ -139,6 +139,6 @@ def _open_preview(rawpy: Any, raw: bytes) -> tuple[Any, int]:
 
 
 def _text_of(error: BaseException) -> str:
-    """What an error of LibRaw says: its messages are bytes."""
-    said = error.args[0] if error.args else ""
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    """The message of an error of LibRaw, which is bytes."""
+    message = error.args[0] if error.args else ""
+    return message.decode(errors="replace") if isinstance(message, bytes) else str(message)

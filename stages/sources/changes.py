@@ -1,8 +1,8 @@
 """Whether a source is still what became a part.
 
-A source is identified by names, sizes and edges, which do not tell that a file was changed in its
+A source is identified by names, sizes and edges, which do not show that a file was changed in its
 middle. So a run records a stamp of each source, from the times at which its files were written to.
-Where the stamp differs, all bytes are compared by their digest.
+If the stamp differs, all bytes are compared by their digest.
 """
 
 import contextlib
@@ -44,32 +44,32 @@ def forms_of(source: SampleSource, content: str) -> tuple[SampleSource, ...]:
 
 
 def read_with_extras(source: SampleSource, content: str, extras: Set[str]) -> SampleSource:
-    """A source with this digest, read by extras that earlier were not installed."""
+    """A source with this digest, read with extras that were not installed before."""
     return source.told_apart(" ".join([content, *sorted(extras)]))
 
 
 def find_more_extras(
     source: SampleSource, part: PartRecord, embeddings: Artifact
 ) -> frozenset[str]:
-    """The extras to read a source with again, because they read what its part skipped; or none."""
+    """The extras with which to read a source again, as they read what its part skipped; or none."""
     skipped = part.facts.get("skipped", {})
     installed = frozenset(filter(is_extra_installed, _EXTRAS))
     if not installed or not (skipped.keys() & {"no_image", "unsupported"}):
         return frozenset()
-    content, had = part.facts.get("sha256", ""), frozenset[str]()
+    content, used = part.facts.get("sha256", ""), frozenset[str]()
     for extras in _COMBINED:
         if is_named(read_with_extras(source, content, extras), part.name):
-            had = extras
-    if installed <= had:
+            used = extras
+    if installed <= used:
         return frozenset()
     rows = embeddings.table(part.name, "skipped").select(["reason", "detail"]).to_pylist()
     needed = frozenset().union(*(needed_extras(row["reason"], row["detail"]) for row in rows))
-    helpful = (needed & installed) - had
-    return had | helpful if helpful else helpful
+    helpful = (needed & installed) - used
+    return used | helpful if helpful else helpful
 
 
 def stem_of(part: str) -> str:
-    """What the names of all parts begin with that a source of this name may become."""
+    """The beginning of a part's name, which all parts of the same source share."""
     return part.rpartition("-")[0]
 
 
@@ -79,7 +79,7 @@ def is_unchanged(
     """Whether the bytes of a source are those that became a part of these embeddings.
 
     `stamp` is the recorded one. Without one, a source that was last written to before the
-    embeddings were made is taken for unchanged. Reads the whole source if neither tells.
+    embeddings were made counts as unchanged. Otherwise the whole source is read.
     """
     content = part.facts.get("sha256")
     if content is None or not source.stamp or source.stamp == stamp:
@@ -90,7 +90,7 @@ def is_unchanged(
 
 
 def digest_contents(source: SampleSource) -> str:
-    """The digest of all that is read of a source, as its part records it."""
+    """The digest of all that is read of a source, in the form that its part records."""
     if isinstance(source, EmbeddingsFile):
         return source.sha256()
     with (
@@ -107,7 +107,7 @@ def digest_contents(source: SampleSource) -> str:
 def _is_older(stamp: str, embeddings: Artifact) -> bool:
     """Whether a stamp's newest time is before these embeddings were made."""
     try:
-        made = datetime.fromisoformat(embeddings.manifest.date).timestamp()
+        made_seconds = datetime.fromisoformat(embeddings.manifest.date).timestamp()
     except (ValueError, OverflowError):
-        return True  # older embeddings do not say when
-    return int(stamp.partition(":")[0]) / 1e9 < made
+        return True  # older embeddings record no date
+    return int(stamp.partition(":")[0]) / 1e9 < made_seconds

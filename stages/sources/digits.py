@@ -1,8 +1,8 @@
-"""Real handwritten digits as tar shards, from data that comes with a dependency.
+"""Real handwritten digits as tar shards, from a data set that scikit-learn ships.
 
-They are the 1,797 scans that scikit-learn ships (UCI "Optical Recognition of Handwritten Digits",
-test set). One half trained the small CLIP in `configs/`; only the other half is written, so that
-the demonstration shows images that its model has not seen. The halves share their writers.
+They are 1,797 scans (UCI "Optical Recognition of Handwritten Digits", test set). One half trained
+the small CLIP in `configs/`; only the other half is written, so that the demonstration shows images
+that its model has not seen. The halves share their writers.
 """
 
 import functools

@@ -27,8 +27,8 @@ class Fault:
 
     key: str
     offset: int | None
-    """Where the faulty bytes start in the shard; None if there are none."""
+    """The position at which the faulty bytes start in the shard; None if there are none."""
     reason: FaultReason
     detail: str
-    """What was found, in words; may be empty. It is stored, so another wording changes the content
+    """The reason in words; may be empty. It is stored, so another wording changes the content
     of a part that was made before."""

@@ -79,7 +79,7 @@ def clean_text(text: str) -> str:
 
 
 def plain_value(value: Any) -> Any:
-    """A value that JSON can hold: not finite becomes null, bytes and other types become text."""
+    """A value that JSON can hold: a number that is not finite becomes null, other types text."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, float) and not math.isfinite(value):

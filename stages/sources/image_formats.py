@@ -1,4 +1,4 @@
-"""Which files are images: every format that the installed decoders read, asked of Pillow once."""
+"""Which files are images: those of every format that Pillow and its installed plugins read."""
 
 import contextlib
 import importlib
@@ -9,7 +9,7 @@ from functools import cache
 from .camera_raw import RAW, is_raw, register_raw_opener
 
 FIRST_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-"""Where a sample in a tar has several images, the first of these is its image."""
+"""If a sample in a tar has several images, its image is the one whose suffix comes first here."""
 
 _HEIF_SUFFIXES = ("heic", "heics", "heif", "heifs", "hif")
 RAW_SUFFIXES = (
@@ -17,19 +17,19 @@ RAW_SUFFIXES = (
     "mos", "mrw", "nef", "nrw", "orf", "pef", "raf", "rw2", "rwl", "sr2", "srf", "srw",
     "x3f",
 )  # fmt: skip
-"""Of the RAW files of cameras; the usual one first."""
+"""Suffixes of the RAW files of cameras; the usual one first."""
 
 EXTRAS: Mapping[str, str] = {
     **dict.fromkeys(_HEIF_SUFFIXES, "heif"),
     **dict.fromkeys(RAW_SUFFIXES, "raw"),
 }
-"""The extra of this package that reads a suffix which Pillow alone does not read."""
+"""By suffix, the extra of this package that reads it, since Pillow alone does not."""
 
 _FIRST_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are tried first. JPEG includes MPO, several JPEGs in one file."""
 
 _MORE_SUFFIXES: Mapping[str, str] = {"mpo": "JPEG", "pjp": "JPEG", "pjpeg": "JPEG"}
-"""Suffixes that Pillow knows no format for."""
+"""Formats of suffixes that Pillow does not know."""
 
 _USUAL_SUFFIXES: Mapping[str, str] = {
     "MPO": "jpg",
@@ -39,14 +39,14 @@ _USUAL_SUFFIXES: Mapping[str, str] = {
     "TGA": "tga",
     RAW: "dng",
 }
-"""The suffixes of formats that have an unusual one before them."""
+"""The usual suffix of formats whose first suffix in Pillow is an unusual one."""
 
 _NOT_READ = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow recognises but does not decode itself, and those of measurements: EPS starts
 another program, and nothing says which number in a FITS file is white."""
 
 _FOOTER_OF_TGA = b"TRUEVISION-XFILE."
-"""TGA has nothing at its beginning that tells it from other bytes, but new files have this end."""
+"""The end of a TGA file in the newer form: its beginning does not differ from other bytes."""
 
 
 @cache
@@ -93,7 +93,7 @@ def is_image_name(name: str) -> bool:
 
 
 def is_extra_installed(extra: str) -> bool:
-    """Whether files are read that need an extra."""
+    """Whether an extra is installed, judged by the suffixes that are read."""
     return any(is_image_suffix(suffix) for suffix, needed in EXTRAS.items() if needed == extra)
 
 
@@ -113,6 +113,6 @@ def _formats_with_magic() -> tuple[str, ...]:
 def formats_of(raw: bytes) -> tuple[str, ...]:
     """The formats, in Pillow's names, that these bytes may have; usual ones first."""
     if RAW in _formats_by_suffix().values() and is_raw(raw):
-        return (RAW,)  # to Pillow most are TIFFs of a tiny image
+        return (RAW,)  # Pillow itself reads most as TIFFs with a tiny image
     is_tga = _FOOTER_OF_TGA in raw[-len(_FOOTER_OF_TGA) - 1 :]
     return (*_formats_with_magic(), "TGA") if is_tga else _formats_with_magic()

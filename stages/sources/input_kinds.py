@@ -31,7 +31,7 @@ _SINGULAR: Mapping[InputKind, str] = {
     "Parquet tables": "a Parquet table",
     "embeddings": "a file of embeddings",
 }
-_WANTED: Mapping[InputKind, str] = {
+_DESCRIPTIONS: Mapping[InputKind, str] = {
     "tar shards": "tar shards",
     "images": "a folder of images",
     "Parquet tables": "Parquet tables",
@@ -64,18 +64,21 @@ def describe(kind: InputKind, path: Path) -> str:
     return f"holds {kind}" if path.is_dir() else f"is {_SINGULAR[kind]}"
 
 
-def require_kind(path: Path, wanted: InputKind) -> None:
-    """ConfigError, naming the right flag, for a path that holds another kind than `wanted`.
+def require_kind(path: Path, expected: InputKind) -> None:
+    """ConfigError, naming the right flag, for a path that holds another kind than `expected`.
 
     A path of no known kind passes, unless it may never end: its reader has the better message.
     """
     if path.exists() and not path.is_dir() and not path.is_file():
-        raise ConfigError(f"{path} is a device or a pipe, not {_WANTED[wanted]}: name a file")
+        raise ConfigError(
+            f"{path} is a device or a pipe, not {_DESCRIPTIONS[expected]}: name a file"
+        )
     kind = find_kind(path)
     is_single_image = kind == "images" and path.is_file()
-    if kind is not None and (kind != wanted or is_single_image):
+    if kind is not None and (kind != expected or is_single_image):
         raise ConfigError(
-            f"{path} {describe(kind, path)}, not {_WANTED[wanted]}: use {flag_for(kind, path)}"
+            f"{path} {describe(kind, path)}, not {_DESCRIPTIONS[expected]}: use "
+            f"{flag_for(kind, path)}"
         )
 
 

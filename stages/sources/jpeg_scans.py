@@ -1,9 +1,9 @@
-"""Scans of a JPEG, of which a small file may hold so many that decoding takes minutes."""
+"""Counts the scans of a JPEG: a small file may hold so many that decoding takes minutes."""
 
 import re
 
 MAX_SCANS = 100
-"""Scans of a JPEG. Decoding each visits all pixels, even if the scan takes a dozen bytes.
+"""Most scans of a JPEG. Decoding each visits all pixels, even if the scan takes a dozen bytes.
 
 Programs write about ten. A file of 500 KB with 500 scans of 81 megapixels took 27 s to decode.
 """

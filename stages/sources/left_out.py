@@ -1,4 +1,4 @@
-"""Files that are neither images nor belong to one: counted by suffix, and said."""
+"""Describes files that are neither images nor belong to one, by suffix."""
 
 import re
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from .image_formats import EXTRAS, is_image_suffix
 _ONE = {"files": "file", "members of tar shards": "member of a tar shard"}
 
 SEEN: Final = "suffixes seen: "
-"""The beginning of a stored detail: what a sample without an image has."""
+"""The beginning of a stored detail, which lists the suffixes of a sample without an image."""
 _HEIF = re.compile(r"starts with b['\"].{4,16}ftyp(hei|hev|mif1|msf1)")
-"""What the stored detail of a HEIC says, whatever the name of its file is."""
+"""The stored detail of a HEIC, whatever its file's name."""
 
 _SHOWN: Final = 8
 """Suffixes that are named one by one."""
@@ -29,7 +29,7 @@ def describe_left_out(counts: Mapping[str, int], what: str = "files") -> str:
 
 
 def needed_extras(reason: str, detail: str) -> frozenset[str]:
-    """The extras without which a sample was skipped, by what the store says of it."""
+    """The extras whose lack made a sample be skipped, by its reason and detail in the store."""
     if reason == "no_image" and detail.startswith(SEEN):
         suffixes = detail.removeprefix(SEEN).split(", ")
         return frozenset(EXTRAS[suffix] for suffix in suffixes if suffix in EXTRAS)

@@ -10,10 +10,10 @@ from ...store.digest import digest_file
 from ...store.errors import first_line
 
 _MOST_BYTES = 1 << 20
-"""Of the file: a head of 65,536 numbers in float64 has half of it."""
+"""Largest size of the file: a head of 65,536 numbers in float64 has half of it."""
 
 _LARGEST = 1e30
-"""Of a number, so that no sum overflows float32."""
+"""Largest absolute value of a number, so that no sum overflows float32."""
 
 
 class LinearHead(NamedTuple):
@@ -25,7 +25,7 @@ class LinearHead(NamedTuple):
 
 
 def digest_head(path: Path) -> str:
-    """The digest of a head's file; ConfigError if it cannot be one, which names the file."""
+    """The digest of a head's file; ConfigError, naming the file, if it cannot be a head."""
     if path.suffix != ".safetensors":
         raise ConfigError(
             f"--head must be a .safetensors file, got {path}: loading other formats can run code; "

@@ -17,7 +17,7 @@ from ..contract import Place, Source
 
 EDGE_BYTES = 64 * 1024
 NAME_DIGITS = 8
-"""Digits of an identity in the name of a part; more if two identities share these."""
+"""Least digits of an identity in a part's name; more if two identities share these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Identified:
         return digest_json({**known, "content": self.content} if self.content else known)
 
     def told_apart(self, content: str) -> Self:
-        """The same file, whose identity says its content, too."""
+        """The same file with its content in its identity."""
         return replace(self, content=content)
 
     @property
@@ -57,7 +57,7 @@ class Shard(Identified):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """The shard at `path`; reads at most 128 KiB of it. ShardError if it cannot."""
+        """The shard at `path`; reads at most 128 KiB of it. ShardError if that fails."""
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
@@ -110,7 +110,7 @@ def part_name(stem: str, identity: str) -> str:
 def by_part(
     sources: Iterable[Source],
 ) -> tuple[dict[str, Source], list[tuple[Source, Source]]]:
-    """The sources by the name of the part that each becomes, in order; and copies with the first.
+    """The sources by the name of their part, in order, and each copy with the source it repeats.
 
     Sources are copies of each other if their identities are equal. Of several identities that
     would give the same name, the smallest has it, and the others take more of their digits.

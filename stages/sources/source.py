@@ -21,7 +21,7 @@ class Entry(Protocol):
 
     @property
     def offset(self) -> int | None:
-        """Where the image's bytes start in their file; None inside a table."""
+        """Position at which the image's bytes start in their file; None inside a table."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class Samples(Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is cut off."""
+        """Whether the source was read to its end."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class SampleSource(Source, Protocol):
         ...
 
     def told_apart(self, content: str) -> Self:
-        """The same source, whose identity says its content, too: a digest of all its bytes."""
+        """The same source with its content in its identity: a digest of all its bytes."""
         ...
 
     def open(self, scratch: Path) -> AbstractContextManager[Samples]:

@@ -8,14 +8,14 @@ from pathlib import Path
 def read_bytes(path: Path) -> bytes:
     """All bytes of a file or a pipe; OSError if it cannot be read, or is a device.
 
-    A device such as /dev/zero may never end. Pipes are read: `<(cut -f1 rows.tsv)` is one.
+    A device such as /dev/zero may never end. Pipes such as `<(cut -f1 rows.tsv)` are read.
     """
     try:
         mode = path.stat().st_mode
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
             raise OSError(errno.EINVAL, "it is a device", str(path))
         return path.read_bytes()
-    except ValueError as error:  # a zero byte, or what no name of a file can hold
+    except ValueError as error:  # a zero byte, or another character that no file name can hold
         raise OSError(errno.EINVAL, f"no such name: {error}", repr(str(path))) from error
 
 

@@ -26,7 +26,7 @@ BLOCK_ROWS = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedRows:
-    """The usable rows, and why the others are not usable."""
+    """The usable rows, and a fault for each unusable one."""
 
     columns: dict[str, Any]
     """`embedding` is a float16 array of unit rows; `key`, `width`, `height`, `caption`, `label`,
@@ -83,7 +83,7 @@ def to_rows(vectors: np.ndarray, fields: Mapping[str, Sequence[Any]]) -> Importe
 def unit_rows(
     vectors: np.ndarray,
 ) -> tuple[np.ndarray, dict[int, tuple[FaultReason, str]]]:
-    """float16 rows of unit length, normalised in float32, and the reasons of rows without one.
+    """float16 rows of unit length, normalised in float32, and why some rows have no direction.
 
     Each row is first divided by its largest entry, so that no square overflows or underflows.
     """
@@ -103,7 +103,7 @@ def unit_rows(
 
 
 def find_faulty(vectors: np.ndarray) -> dict[int, tuple[FaultReason, str]]:
-    """The rows without a direction, and why they have none."""
+    """The rows without a direction, each with the reason."""
     size = vectors.shape[1]
     is_finite = np.isfinite(vectors)
     is_whole = is_finite.all(axis=1)

@@ -81,7 +81,7 @@ class EmbeddingsFile:
         return digest_json({"edges": edges, "content": self.content}) if self.content else edges
 
     def told_apart(self, content: str) -> "EmbeddingsFile":
-        """The same file, whose identity says its content, too."""
+        """The same file with its content in its identity."""
         return replace(self, content=content)
 
     @property
@@ -148,8 +148,8 @@ def find_embeddings(
     """The files of embeddings at a path, or in a folder in natural order.
 
     `keys` and `labels` are files of one value per row, an `.npy` or text with a value per line, for
-    a single file of vectors without its own. ShardError for anything but embeddings, where row
-    counts differ between files, and if vectors differ in size.
+    a single file of vectors without its own. ShardError for anything but embeddings, if row counts
+    differ between files, and if vectors differ in size.
     """
     if not path.exists():
         raise ShardError(f"{path} does not exist: name an .npz, an .npy or a folder of them")
@@ -324,16 +324,16 @@ def _open_npz(path: Path) -> EmbeddingsFile:
     )
 
 
-def _read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(file: IO[bytes], label: str) -> tuple[tuple[int, ...], np.dtype]:
     """The shape and the type of an array, without its values."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ShardError(f"{where} is an .npy of version {version}: save it as a plain array")
+        raise ShardError(f"{label} is an .npy of version {version}: save it as a plain array")
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read(file)
     if dtype.hasobject:
         raise ShardError(
-            f"{where} holds Python objects, which are not unpickled: save it as "
+            f"{label} holds Python objects, which are not unpickled: save it as "
             "np.asarray(values, dtype=np.float32) or, for text, dtype=str"
         )
     return shape, dtype

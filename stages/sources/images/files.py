@@ -1,4 +1,4 @@
-"""Images in files of their own: their fingerprints, and their bytes."""
+"""Images in single files: their fingerprints, and their bytes."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ Fingerprint = tuple[int, str] | None
 
 
 class ImageFile:
-    """One image in a file of its own; keeps the size and the digest of its bytes once read.
+    """An image in a single file; keeps the size and the digest of its bytes once read.
 
     `was_readable` says that it had a fingerprint when its source was listed.
     """
@@ -39,8 +39,8 @@ class ImageFile:
     def read(self) -> bytes:
         """The bytes of the file; UndecodableImage if they cannot be read.
 
-        ShardError if they could be when it was listed: the identity of its source says that
-        they are there, so a part without them would be kept for ever.
+        ShardError if they could be read when it was listed: the identity of its source includes
+        them, so a part without them would be kept for ever.
         """
         try:
             encoded = read_image_file(self._path)
@@ -126,6 +126,6 @@ def _fingerprint(path: str) -> tuple[Fingerprint, int]:
 
 
 def _why(error: OSError | ValueError) -> str:
-    """The error in words; a path with a zero byte raises a ValueError."""
+    """The message of an error; a path with a zero byte raises a ValueError."""
     strerror = error.strerror if isinstance(error, OSError) else None
     return strerror or str(error)

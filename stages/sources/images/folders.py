@@ -28,12 +28,12 @@ from .tree import FolderImage, find_images
 MAX_IMAGES = 1000
 """Images in a chunk: a shard's worth, so that a change costs little and files stay few."""
 _MEAN_IMAGES = 1024
-"""One name in this many ends a chunk, whatever the names around it are."""
+"""One name in this many ends a chunk, independently of the names around it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderChunk:
-    """Neighbouring images of one folder; they become one part."""
+    """Consecutive images of one folder; they become one part."""
 
     path: Path
     """The folder that the user named."""
@@ -44,15 +44,15 @@ class FolderChunk:
     identity: str
     """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
     unread: frozenset[str] = field(default=frozenset(), compare=False)
-    """Names of files that could not be read when listed: the identity says so."""
+    """Names of files that could not be read when listed; part of the identity."""
     long_texts: frozenset[str] = field(default=frozenset(), compare=False)
-    """Names of texts that are read and have bytes between their edges, which the identity lacks."""
+    """Names of texts that are read although the identity lacks the bytes between their edges."""
     stamp: str = field(default="", compare=False)
     """See `Source.stamp`."""
 
     @property
     def name(self) -> str:
-        """The value of the column `shard`: the folder, without the path that leads to it."""
+        """The value of the column `shard`: the folder's name, without the path to it."""
         return shard_name(self.path, self.folder)
 
     @property
@@ -61,11 +61,11 @@ class FolderChunk:
         return part_name(self.name, self.identity)
 
     def count_samples(self) -> int:
-        """Its images."""
+        """The number of its images."""
         return len(self.images)
 
     def told_apart(self, content: str) -> "FolderChunk":
-        """The same chunk, whose identity says its content, too."""
+        """The same chunk with its content in its identity."""
         return replace(self, identity=digest_json({"edges": self.identity, "content": content}))
 
     @contextlib.contextmanager
@@ -160,7 +160,7 @@ class FolderSamples:
     def sha256(self) -> str:
         """SHA-256, in hex, of the keys and the digests of all images that were read.
 
-        And of long texts: the identity holds all bytes of others.
+        Also of long texts; the identity includes all bytes of short ones.
         """
         digest = hashlib.sha256()
         for entry in self.samples:
@@ -190,7 +190,7 @@ def find_chunks(root: Path, left_out: Counter[str] | None = None) -> list[Folder
 def split_chunks(images: Iterable[FolderImage]) -> Iterator[list[FolderImage]]:
     """Chunks of at most a thousand images, in order.
 
-    Names decide where a chunk ends, so an inserted image changes its own chunk and not all later
+    Names decide where a chunk ends, so an inserted image changes its own chunk but no later
     ones.
     """
     chunk: list[FolderImage] = []
@@ -253,10 +253,10 @@ def _chunk_of(
 
 
 def _is_long(text: Fingerprint) -> bool:
-    """Whether a text has bytes that its fingerprint does not tell, and few enough to be read."""
+    """Whether a text is too long for its fingerprint to cover, and short enough to be read."""
     return text is not None and 2 * EDGE_BYTES < text[0] <= MAX_TEXT_BYTES
 
 
 def utf8_name(name: str) -> str:
-    """A file name as UTF-8 text, where each byte that is not UTF-8 looks like \\xff."""
+    """A file name as UTF-8 text, in which each byte that is not UTF-8 looks like \\xff."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

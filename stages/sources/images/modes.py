@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _WHITES = (255, 4095, 65535)
-"""What is white in whole numbers of 8, 12 and 16 bits. Cameras and scanners write 12 bits, and
+"""Values of white in whole numbers of 8, 12 and 16 bits. Cameras and scanners write 12 bits, and
 programs write 8, into files of 16; divided by 257 these would be black."""
 
 _DARKEST_FLOATS = 16
-"""Floats from 0 to 255 are grey levels if some are above this; nothing else is so dark."""
+"""Floats from 0 to 255 are grey levels if some are above this; no image is darker."""
 
 
 def to_rgb(image: "Image") -> "Image":
@@ -33,8 +33,7 @@ def to_rgb(image: "Image") -> "Image":
 
 
 def turn_upright(rgb: "Image", orientation: object) -> "Image":
-    """An image turned and mirrored as its EXIF orientation says; as it is if that is 1 or not
-    a known one."""
+    """An image turned and mirrored by its EXIF orientation; unchanged if that is 1 or unknown."""
     from PIL.Image import Transpose
 
     steps = {

@@ -85,7 +85,7 @@ def decode(
     which gives other pixels for palettes, transparency and CMYK. So decode queries here too.
 
     The format is read from the bytes, never from the name. A truncated file is `undecodable`, even
-    where Pillow could show its upper part. An image of more than `max_pixels` is refused by its
+    if Pillow could show its upper part. An image of more than `max_pixels` is refused by its
     header, a JPEG of more than MAX_SCANS by its markers. Every refusal raises UndecodableImage.
 
     With `at_least`, a JPEG is decoded at the smallest of 1/2, 1/4 and 1/8 of its size at which both
@@ -133,7 +133,7 @@ def _orientation(image: "Image") -> object:
 
 
 def holds_image(path: str) -> bool:
-    """Whether a file begins as an image that can be read does; for files without a suffix."""
+    """Whether a file's first bytes are those of a readable image; for files without a suffix."""
     from PIL import Image
 
     _silence_pillow()
@@ -164,7 +164,7 @@ def _detail(error: BaseException) -> str:
 
 
 def _silence_pillow() -> None:
-    """Silences Pillow's warnings about broken metadata, one per photo in a crawled data set.
+    """Silences Pillow's warnings about broken metadata, which many crawled photos have.
 
     `catch_warnings` is not safe if several threads decode.
     """

@@ -1,4 +1,4 @@
-"""The images below a folder, each with the text files beside it, and what else is there."""
+"""The images below a folder, each with the text files beside it, and counts of other files."""
 
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ class FolderImage:
 def find_images(
     root: Path, left_out: Counter[str] | None = None
 ) -> list[tuple[str, list[FolderImage]]]:
-    """All that `walk` finds; if that is nothing, an error says what is there."""
+    """All that `walk` finds; if that is nothing, an error says what the folder holds."""
     others: Counter[str] = Counter()
     if not root.exists():
         existing = next(parent for parent in root.absolute().parents if parent.exists())
@@ -38,10 +38,10 @@ def find_images(
         require_kind(root, "images")
         if not root.is_dir():
             raise ShardError(f"{root} is not a folder: name the folder that holds the images")
-        hold = f"no image, but {list_suffixes(others)}" if others else "no image"
+        contents = f"no image, but {list_suffixes(others)}" if others else "no image"
         known = ", ".join(f".{suffix}" for suffix in FIRST_SUFFIXES)
         raise ShardError(
-            f"{root} and the folders below it hold {hold}: name a folder of files that end in "
+            f"{root} and the folders below it hold {contents}: name a folder of files that end in "
             f"{known} or another suffix of images{hint_at_extra(others)}"
         )
     if left_out is not None:

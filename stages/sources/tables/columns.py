@@ -34,24 +34,24 @@ class TableColumns:
     """Names of the integers in the column `label`, from Hugging Face's metadata."""
 
 
-def find_columns(schema: "pa.Schema", image_column: str, where: Path) -> TableColumns:
+def find_columns(schema: "pa.Schema", image_column: str, path: Path) -> TableColumns:
     """The columns of a table by their types and their names, in any case.
 
     Without an `image_column`, images are a struct of bytes and path, else bytes under a usual name,
-    else paths under one, else addresses. ConfigError if none is found, where several structs
-    are, or if `image_column` cannot hold images.
+    else paths under one, else addresses. ConfigError if no column or several structs hold images,
+    or if `image_column` cannot.
     """
     forms: dict[str, ImageForm | None] = {
         column.name: _image_form(column.type) for column in schema
     }
-    image = image_column or _find_image(forms, schema, where)
+    image = image_column or _find_image(forms, schema, path)
     image_form = forms.get(image)
     if image_form is None:
         possible = ", ".join(name for name, form in forms.items() if form is not None)
-        name_one = f"name one of {possible}" if possible else "it has none of these"
+        hint = f"name one of {possible}" if possible else "it has none of these"
         raise ConfigError(
-            f"--image-column {image!r} of {where} holds no images, which are bytes, a struct of "
-            f"bytes and path, or text that names files: {name_one}"
+            f"--image-column {image!r} of {path} holds no images, which are bytes, a struct of "
+            f"bytes and path, or text that names files: {hint}"
         )
     key = _first(KEY_NAMES, [column.name for column in schema if _is_single(column.type)])
     fields = [
@@ -70,13 +70,13 @@ def find_columns(schema: "pa.Schema", image_column: str, where: Path) -> TableCo
     )
 
 
-def _find_image(forms: Mapping[str, ImageForm | None], schema: "pa.Schema", where: Path) -> str:
+def _find_image(forms: Mapping[str, ImageForm | None], schema: "pa.Schema", path: Path) -> str:
     structs = [name for name, form in forms.items() if form == "struct"]
     if len(structs) > 1 and (usual := _first(BYTES_NAMES, structs)):
         structs = [usual]
     if len(structs) > 1:
         raise ConfigError(
-            f"{where} has images in {', '.join(structs)}: name the one to embed with --image-column"
+            f"{path} has images in {', '.join(structs)}: name the one to embed with --image-column"
         )
     binary = [name for name, form in forms.items() if form == "bytes"]
     text = [name for name, form in forms.items() if form == "path"]
@@ -87,20 +87,20 @@ def _find_image(forms: Mapping[str, ImageForm | None], schema: "pa.Schema", wher
         or _first(URL_NAMES, text)
     )
     if column is None:
-        raise ConfigError(_no_image(schema, where))
+        raise ConfigError(_no_image(schema, path))
     return column
 
 
-def _no_image(schema: "pa.Schema", where: Path) -> str:
+def _no_image(schema: "pa.Schema", path: Path) -> str:
     import pyarrow.types as types
 
     columns = ", ".join(f"{column.name} ({column.type})" for column in schema)[:400]
-    if (where.parent.parent / "img_emb").is_dir():
+    if (path.parent.parent / "img_emb").is_dir():
         return (
-            f"{where} belongs to embeddings of clip-retrieval: use cpp-pipe import "
-            f"{str(where.parent.parent)!r}"
+            f"{path} belongs to embeddings of clip-retrieval: use cpp-pipe import "
+            f"{str(path.parent.parent)!r}"
         )
-    message = f"{where} has no column known to hold images, but {columns}: name one with "
+    message = f"{path} has no column known to hold images, but {columns}: name one with "
     message += "--image-column"
     if any(
         types.is_list(column.type) or types.is_fixed_size_list(column.type) for column in schema

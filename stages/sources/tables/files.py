@@ -34,7 +34,7 @@ class TableFile:
     identity: str
     """Digest, in hex, of the name, size and edges of the file, and of the files it names."""
     unread: frozenset[str] = field(default=frozenset(), compare=False)
-    """Files that it names and that could not be read when listed: the identity says so."""
+    """Files that it names and that could not be read when listed; part of the identity."""
     stamp: str = field(default="", compare=False)
     """See `Source.stamp`."""
 
@@ -42,7 +42,7 @@ class TableFile:
     def of(cls, path: Path, image_column: str = "") -> "TableFile":
         """The table at `path`; ShardError if it cannot be read, ConfigError if it has no images.
 
-        Where its images are files, reads the first and last 4 KiB of each.
+        If its images are files, reads the first and last 4 KiB of each.
         """
         with open_table(path) as file:
             columns = find_columns(file.schema_arrow, image_column, path)
@@ -68,12 +68,12 @@ class TableFile:
         )
 
     def count_samples(self) -> int:
-        """Its rows."""
+        """The number of its rows."""
         with open_table(self.path) as file:
             return file.metadata.num_rows
 
     def told_apart(self, content: str) -> "TableFile":
-        """The same table, whose identity says its content, too."""
+        """The same table with its content in its identity."""
         return replace(self, identity=digest_json({"edges": self.identity, "content": content}))
 
     @property
@@ -163,7 +163,7 @@ class TableSamples:
         self.samples, self.faults = tuple(samples), tuple(faults)
 
     def sha256(self) -> str:
-        """SHA-256, in hex, of the file, or of it and of the files that it names."""
+        """SHA-256, in hex, of the table, or of the table and the files that it names."""
         table = digest_file(self.path)
         files = [entry.sha256 for entry in self.samples]
         return digest_json([table, files]) if any(files) else table
@@ -219,7 +219,7 @@ def _lacks_bytes(file: "pq.ParquetFile", columns: TableColumns) -> bool:
 def _encoded(
     value: Any, table: Path, unread: frozenset[str] | None = None
 ) -> tuple[bytes, str | None]:
-    """The image that a cell holds or names, and the digest of a named file.
+    """The image that a cell holds or names, and, if it names a file, that file's digest.
 
     `unread` are the named files that could not be read when the table was listed, if it was.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BLOCK_ROWS = 64
 """Rows decoded at a time: a few blocks of images of several megabytes must fit in memory."""
 _BLOCKS_KEPT = 2
-"""Threads ask for rows almost in order, so two blocks suffice."""
+"""Decoded blocks that are kept: threads ask for rows almost in order, so two suffice."""
 _STREAM_BYTES = 1 << 20
 """Bytes of a column that are read ahead."""
 

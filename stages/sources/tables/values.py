@@ -1,4 +1,4 @@
-"""Columns of Parquet as Python values, whatever a table of others holds."""
+"""Columns of Parquet as Python values, for any type that users' tables hold."""
 
 from typing import TYPE_CHECKING, Any
 

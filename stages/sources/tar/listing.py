@@ -2,9 +2,9 @@
 
 Members are grouped by key over the whole shard. Keys follow webdataset's rule: the key is the path
 up to the first dot of the base name, the rest, in lower case, is the suffix. webdataset groups
-neighbours only, so if writers interleaved it returns half samples, and it returns the front of a
-cut shard without an error. Here every key becomes either a sample or a fault, and a shard that is
-not whole says so.
+neighbours only: of interleaved samples it returns halves, and it returns the front of a cut shard
+without an error. Here every key becomes either a sample or a fault, and a shard that is not whole
+says so.
 """
 
 import os
@@ -67,10 +67,10 @@ class SampleEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardListing:
-    """What the headers of a shard list."""
+    """The samples and faults that the headers of a shard list."""
 
     samples: tuple[SampleEntry, ...]
-    """In the order of their first members."""
+    """Samples, in the order of their first members."""
     faults: tuple[Fault, ...]
     complete: bool
     """Whether the shard was read to its end mark, with only zeros after it."""
@@ -133,7 +133,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 def _read_headers(
     path: Path, file: BinaryIO, size: int
 ) -> tuple[list[_Member], int | None, str | None]:
-    """The members, and, where reading stops before the end mark, where and why."""
+    """The members and, if reading stops before the end mark, where and why it does."""
     if size == 0:
         return [], 0, "the file is empty"
     _require_tar(path, file.read(BLOCK))
@@ -218,7 +218,7 @@ def _read_end(file: BinaryIO, position: int, size: int) -> tuple[int | None, str
 
 @dataclass(slots=True)
 class _Candidate:
-    """What is known about one key so far."""
+    """The members and faults of one key so far."""
 
     offset: int
     members: dict[str, Span] = field(default_factory=dict)

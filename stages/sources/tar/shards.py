@@ -20,7 +20,7 @@ class TarShard(Shard):
     """A tar shard on this machine."""
 
     def count_samples(self) -> int | None:
-        """What img2dataset counted, if its counts lie beside the shard."""
+        """The number that img2dataset counted, if its counts lie beside the shard."""
         return parse_successes(find_stats(self.path))
 
     @contextlib.contextmanager
@@ -50,7 +50,7 @@ class TarEntry:
 
     @property
     def offset(self) -> int:
-        """Where its image's bytes start in the tar."""
+        """Position at which its image's bytes start in the tar."""
         return self.entry.image.offset
 
     @property
@@ -89,7 +89,7 @@ class TarSamples:
 
     @property
     def why_cut(self) -> str | None:
-        """Why it was not; None if it was."""
+        """Why the tar was not read to its end mark; None if it was."""
         return self.listing.why_cut
 
     @property
@@ -123,7 +123,7 @@ def stats_name(name: str) -> str:
 
 
 def find_stats(path: Path) -> bytes | None:
-    """The contents of img2dataset's counts beside a shard; None if there are none."""
+    """The content of img2dataset's file of counts beside a shard; None if there is none."""
     try:
         return path.with_name(stats_name(path.name)).read_bytes()
     except OSError:
@@ -131,7 +131,7 @@ def find_stats(path: Path) -> bytes | None:
 
 
 def parse_successes(stats: bytes | None) -> int | None:
-    """How many samples img2dataset says it wrote; None if it does not say."""
+    """How many samples img2dataset reports to have written; None if it reports no number."""
     try:
         value = json.loads(stats) if stats else None
     except (ValueError, RecursionError):

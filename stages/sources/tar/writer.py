@@ -28,7 +28,7 @@ class Packed:
     shards: tuple[Path, ...]
     images: int
     renamed: tuple[tuple[str, str], ...]
-    """Images whose keys were taken already, and the keys that they got instead."""
+    """Images whose keys were already taken, and the keys that they got instead."""
     skipped: tuple[tuple[str, FaultReason, str], ...]
     """Images that could not be read: path, reason and detail."""
     left_out: Counter[str]
@@ -41,7 +41,7 @@ def pack_folder(
     """Writes the images below `root` into shards in a new folder `out`, all of them or none.
 
     A key is the path from `root` without its suffix, see `key_of`. An image's .txt, .json and .cls
-    files are copied with it. No clock or user enters: the same images give the same bytes.
+    files are copied with it. No time or user is written: the same images give the same bytes.
     ConfigError if `out` holds anything or cannot be written. `report` gets how many images are
     done, and how many there are.
     """
@@ -83,7 +83,7 @@ def key_of(path: str) -> str:
 
 
 def distinct(key: str, taken: set[str]) -> str:
-    """A key that is not `taken`, with a number if it must be; adds it to them."""
+    """A key that is not `taken`, with a number appended if needed; adds it to `taken`."""
     first, number = key, 1
     while key in taken:
         number += 1
@@ -95,7 +95,7 @@ def distinct(key: str, taken: set[str]) -> str:
 def write_shard(path: Path, samples: Iterable[Mapping[str, str | bytes]]) -> int:
     """Writes samples into a new tar in the WebDataset format, and returns how many there are.
 
-    No clock, user or umask enters: the same samples give the same bytes.
+    No time, user or umask is written: the same samples give the same bytes.
     """
     from webdataset.writer import TarWriter
 

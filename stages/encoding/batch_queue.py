@@ -1,4 +1,4 @@
-"""Images of several sources in batches of one size, and the results back to each source."""
+"""Collects images of several sources into batches of one size, and returns each its results."""
 
 import contextlib
 import threading
@@ -49,7 +49,7 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """What became of a whole batch."""
+    """The result of embedding a whole batch."""
 
     outcomes: Sequence[Outcome]
     """One for each image."""
@@ -74,7 +74,7 @@ class _Share:
 
     batch: PendingBatch
     start: int
-    """Of its first image in the batch."""
+    """Index of its first image in the batch."""
     entries: list[Entry]
 
     def result(self) -> Batch:
@@ -111,7 +111,7 @@ class BatchQueue:
         self._is_fed = False
         """Whether a source is adding images."""
         self._wait_until = 0.0
-        """Until then a smaller batch waits for the next source."""
+        """Time on the monotonic clock until which a smaller batch waits for the next source."""
         self._is_closed = False
 
     def embedded(
@@ -119,10 +119,10 @@ class BatchQueue:
         pieces: Iterator[tuple[Sequence[Entry], Sequence[bytes | Outcome], float]],
         begin_next: Callable[[], bool],
     ) -> Generator[Batch]:
-        """The batches of one source, in order, while others may do the same.
+        """The batches of one source, in order; other threads may do the same with their sources.
 
         `pieces` are entries, their images, and the seconds that reading took. Calls `begin_next`
-        before the first, which says whether another source follows.
+        before the first, which returns whether another source follows.
         """
         shares: deque[_Share] = deque()
         with self._feeding(begin_next):
@@ -152,7 +152,7 @@ class BatchQueue:
             return None
 
     def close(self) -> None:
-        """Cancels what waits, and ends all who take."""
+        """Cancels waiting batches, and makes every `take` return None."""
         with self._changed:
             self._is_closed = True
             for batch in [*self._full, self._open]:
@@ -179,7 +179,7 @@ class BatchQueue:
         seconds: float,
         shares: deque[_Share],
     ) -> None:
-        """Adds images of a source to batches, and their places there to its shares."""
+        """Adds images of a source to batches, and their places in these to its shares."""
         with self._changed:
             self._open.read_seconds += seconds
             for entry, image in zip(entries, images, strict=True):

@@ -1,4 +1,4 @@
-"""Encoded images to pixels, here or in processes."""
+"""Decodes images to pixels, in this process or in others."""
 
 import contextlib
 import signal
@@ -68,7 +68,7 @@ class _Pipe(Protocol):
 
 
 class Decoders:
-    """Processes that decode, each with a pipe of its own and a thread at the near end of it.
+    """Processes that decode, each with its own pipe and a thread of this process at its near end.
 
     A killed process closes its pipe, which raises here. With a queue that all processes share, the
     reader would wait forever for the rest of a result, which is sent in several writes.

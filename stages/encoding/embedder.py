@@ -1,4 +1,4 @@
-"""Samples to embeddings, in order: read ahead, decoded, and encoded in batches.
+"""Turns samples into embeddings, in order: reads ahead, decodes, and encodes in batches.
 
 On a CPU each core takes whole batches from bytes to embeddings in one thread, because cores that
 share a batch wait for one another at each layer of the network. Any other device gets its pixels
@@ -84,7 +84,7 @@ class Embedder:
     ) -> Generator[Batch]:
         """Batches of the samples, in order; holds a bounded number of encoded images.
 
-        Calls `begin_next` when the first is read; it says whether another source follows, whose
+        Calls `begin_next` when the first is read; it returns whether another source follows, whose
         images may fill the last batch. Close the iterator if it is left early.
         """
         with (
@@ -156,7 +156,7 @@ class Embedder:
         return _with_directions(decoded.outcomes, embeddings, spent)
 
     def _work_on_device(self, queue: BatchQueue) -> None:
-        """Decodes some batches ahead, and launches each before it awaits the one before."""
+        """Decodes some batches ahead, and launches each before it awaits the previous one."""
         assert self._decoders is not None
         chunks_of_a_batch = -(-self._batch_size // _CHUNK)
         most = 1 + -(-_CHUNKS_AHEAD * self._decoders.count // chunks_of_a_batch)
@@ -248,7 +248,7 @@ class _Launched:
 def _with_directions(
     outcomes: Sequence[Outcome], embeddings: np.ndarray, spent: dict[str, float]
 ) -> Embedded:
-    """A batch in which images whose vector has no direction have an outcome that says so."""
+    """The embedded batch; images whose vector has no direction are skipped with that reason."""
     faulty = find_faulty(embeddings)
     if faulty:
         outcomes = list(outcomes)
@@ -262,12 +262,12 @@ def _with_directions(
 def _read_ahead(
     entries: Sequence[Entry],
 ) -> Iterator[tuple[Sequence[Entry], Sequence[bytes | Outcome], float]]:
-    """Entries a few at a time, their encoded images, and the seconds that reading took."""
+    """Chunks of entries, their encoded images, and the seconds that reading took."""
     for start in range(0, len(entries), _CHUNK):
-        some = entries[start : start + _CHUNK]
+        chunk = entries[start : start + _CHUNK]
         began = time.perf_counter()
-        images = [_read(entry) for entry in some]
-        yield some, images, time.perf_counter() - began
+        images = [_read(entry) for entry in chunk]
+        yield chunk, images, time.perf_counter() - began
 
 
 def _read(entry: Entry) -> bytes | Outcome:

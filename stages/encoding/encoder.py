@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16"]
 """Precision of a network's matrix products; embeddings are float32 either way.
 
-On a CPU the products of transformers and what is between them within a block are bf16, and what
-passes from block to block is float32. Other networks, and texts, are computed under autocast, as on
-a GPU.
+On a CPU the products of transformers and the values between them within a block are bf16, and
+values passed from block to block are float32. Other networks, and texts, are computed under
+autocast, as on a GPU.
 """
 
 Exif = Literal["ignore", "apply"]
@@ -152,7 +152,7 @@ class Encoder:
             return _unit(rows).cpu().numpy()
 
     def cut_texts(self, texts: Sequence[str]) -> list[str]:
-        """Those texts of which the model does not read the end, as they have too many tokens."""
+        """The texts that have too many tokens, so that the model does not read their ends."""
         tokenizer = self._tokenizer()
         most = tokenizer([""]).shape[1]
         # A token has at least one byte, and two tokens mark the ends.
@@ -244,7 +244,7 @@ def load_encoder(
 
 
 def load_encoder_of(embeddings: Artifact, files: Mapping[str, Path], device: str) -> Encoder:
-    """The model that made the embeddings; ConfigError if the one at hand differs."""
+    """The model that made the embeddings; ConfigError if the loaded one differs."""
     made_by = embeddings.facts["model"]
     encoder = load_encoder(
         made_by["model"],

@@ -1,4 +1,4 @@
-"""What a precision changes, measured on the user's own images, and what another would gain."""
+"""Notes on precision: what bf16 changes on the user's own images, and what it would gain."""
 
 import contextlib
 import tempfile
@@ -31,7 +31,7 @@ def require_bf16(precision: Precision, device: str) -> None:
 
 
 def describe_gain(model: str, encoder: Encoder) -> Iterator[str]:
-    """That the processor would embed with a large model faster in bf16; nothing otherwise."""
+    """Lines that advise bf16 if this processor would embed a large model faster; else none."""
     is_exact = "precision" not in encoder.identity and encoder.device == "cpu"
     if is_exact and family(model) in GFLOPS and bf16_of_processor():
         yield f"embed: --set embed.precision=bf16 is {describe_speed()} here, and"
@@ -39,7 +39,7 @@ def describe_gain(model: str, encoder: Encoder) -> Iterator[str]:
 
 
 def describe_difference(encoder: Encoder, sources: Sequence[SampleSource]) -> Iterator[str]:
-    """How far the first images' embeddings are from those in float32; nothing for float32."""
+    """A line on how far the first images' embeddings are from those in float32; else none."""
     if encoder.identity.get("precision", "fp32") == "fp32":
         return
     images = _first_images(sources)
@@ -47,9 +47,9 @@ def describe_difference(encoder: Encoder, sources: Sequence[SampleSource]) -> It
     if decoded.pixels is None:
         return
     least = least_cosine(encoder, decoded.pixels)
-    many = len(decoded.pixels)
+    count = len(decoded.pixels)
     yield (
-        f"embed: in bf16 the first {counted(many, 'image')} {agreeing(many, 'has', 'have')} "
+        f"embed: in bf16 the first {counted(count, 'image')} {agreeing(count, 'has', 'have')} "
         f"cosines to float32 of {least:.6f} and more"
     )
 
@@ -66,7 +66,7 @@ def least_cosine(encoder: Encoder, pixels: np.ndarray) -> float:
 
 
 def _first_images(sources: Sequence[SampleSource]) -> list[bytes]:
-    """Encoded images of the first source on a disk: one elsewhere would be downloaded whole."""
+    """Encoded images of the first local source: a remote one would be downloaded whole."""
     local = (source for source in sources if isinstance(source.path, Path))
     images: list[bytes] = []
     for source in islice(local, 1):

@@ -1,4 +1,4 @@
-"""Words that mean nothing: what an image's similarity with real words is compared with."""
+"""Meaningless words, with which an image's similarities to real words are compared."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The model that embeds texts beside some images: its identity, and itself, loaded when needed."""
+"""The model that embeds texts for some embeddings: its identity, and the model, loaded on use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

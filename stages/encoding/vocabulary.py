@@ -44,10 +44,10 @@ _TEXTS = 256
 """Texts encoded at once."""
 
 _SHOWN = 80
-"""Characters of a phrase in a message."""
+"""Most characters of a phrase in a message."""
 
 _KEPT_BATCHES = 8
-"""Batches of texts between two saves, which a killed process loses at most."""
+"""Batches of texts between two saves: the most that a killed process loses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Vocabulary:
     name: str
     """A library's name for its list, or the name of a file without its folders."""
     identity: str
-    """Decides its words: a package's version, a lexicon, or the digest of a file."""
+    """What decides its words: a package's version, a lexicon, or the digest of a file."""
 
     @classmethod
     def of(cls, name: str, path: Path | None = None) -> "Vocabulary":
@@ -100,11 +100,11 @@ def expand_templates(templates: Sequence[str]) -> list[str]:
         if template in NAMED_TEMPLATES:
             import open_clip
 
-            named = {
+            lists = {
                 "imagenet-7": open_clip.SIMPLE_IMAGENET_TEMPLATES,
                 "imagenet-80": open_clip.OPENAI_IMAGENET_TEMPLATES,
             }
-            prompts += [make("{}") for make in named[template]]
+            prompts += [make("{}") for make in lists[template]]
         else:
             prompts.append(template)
     return prompts

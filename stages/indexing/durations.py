@@ -14,7 +14,7 @@ from .recall import QUERIES
 from .vectors import VectorRows
 
 _TRIAL_ROWS = 2048
-"""At most a tenth of a second of work."""
+"""Rows of a trial: at most a tenth of a second of work."""
 
 _CODE_ROWS = 65_536
 
@@ -51,8 +51,8 @@ def seconds_to_build(factory: Factory, rows: VectorRows) -> float:
     faiss = import_faiss()
     part = max(rows.source.parts, key=lambda part: part.rows)
     began = time.perf_counter()
-    read = rows.read(part.name, 0, min(part.rows, _TRIAL_ROWS))
-    trial = np.ascontiguousarray(read, np.float32)
+    sample = rows.read(part.name, 0, min(part.rows, _TRIAL_ROWS))
+    trial = np.ascontiguousarray(sample, np.float32)
     reading = (time.perf_counter() - began) / len(trial) * rows.source.rows
     if factory.shape == "exact":
         return reading
@@ -61,7 +61,7 @@ def seconds_to_build(factory: Factory, rows: VectorRows) -> float:
 
 
 def _seconds_per_product(search: Callable[[np.ndarray], object], rows: np.ndarray) -> float:
-    """Seconds to compare one row with another by a search in an index of the rows."""
+    """Seconds to compare one row with another, measured by searching for all rows among them."""
     began = time.perf_counter()
     search(rows)
     return (time.perf_counter() - began) / len(rows) ** 2

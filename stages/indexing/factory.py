@@ -37,7 +37,7 @@ FAMILIES = (
 )
 
 _CANDIDATES = {"Flat": 1, "SQfp16": 1, "SQ8": 2, "SQ4": 4, "PQ": 20}
-"""Rows per wanted row that are compared again by the store's vectors: more for coarser codes.
+"""Rows per requested row that are compared again by the store's vectors: more for coarser codes.
 `SQfp16` keeps the store's float16 numbers unchanged."""
 
 
@@ -107,7 +107,7 @@ class Factory:
 
     @property
     def candidates(self) -> int:
-        """Rows per wanted row whose exact similarity is computed."""
+        """Rows per requested row whose exact similarity is computed."""
         return _CANDIDATES[self.code]
 
     @property

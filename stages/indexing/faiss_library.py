@@ -26,7 +26,7 @@ def import_faiss() -> Any:
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Writes an index; OSError if the disk refuses, which FAISS itself would not tell apart.
+    """Writes an index; OSError if the disk refuses, which FAISS itself would not report as such.
 
     Python opens the file, because FAISS on Windows knows only names of the system's code page.
     """

@@ -78,7 +78,7 @@ def require_memory(factory: Factory, rows: int, width: int) -> Footprint:
 
 
 def fitting_factory(rows: int, width: int, free: int) -> str | None:
-    """The best factory for this many rows among those that fit into free memory, if any does."""
+    """The best factory for this many rows that fits into free memory; None if none does."""
     default = Factory.parse(choose_factory(rows, width))
     candidates = [default.text]
     lists = default.lists or max(1, min(rows // 2, 1024))

@@ -37,7 +37,7 @@ class PartLists(NamedTuple):
 
 
 def trained_bytes(index: Any) -> bytes:
-    """A FAISS index without rows, as FAISS writes it."""
+    """A FAISS index without rows, serialised by FAISS."""
     return import_faiss().serialize_index(index).tobytes()
 
 
@@ -109,10 +109,10 @@ def _interleaved(pieces: list[tuple[PartLists, slice]], code_size: int) -> np.nd
 
 def _edges(list_bytes: np.ndarray) -> np.ndarray:
     """The first list of each block, and the number of lists at the end."""
-    edges, held = [0], 0
+    edges, held_bytes = [0], 0
     for number, size in enumerate(list_bytes.tolist()):
-        if held and held + size > BLOCK_BYTES:
+        if held_bytes and held_bytes + size > BLOCK_BYTES:
             edges.append(number)
-            held = 0
-        held += size
+            held_bytes = 0
+        held_bytes += size
     return np.array([*edges, len(list_bytes)])

@@ -11,7 +11,7 @@ from .recall import Nearest
 from .vectors import VectorRows
 
 _MAX_CANDIDATES = 2000
-"""Rows read from the store for one query, unless more are wanted."""
+"""Most rows read from the store for one query, unless more are requested."""
 
 
 class OpenedIndex:
@@ -61,26 +61,26 @@ class OpenedIndex:
         bool over all rows, marks the rows that may be found. Lossy codes only choose candidates:
         similarities are computed from the rows in the store.
         """
-        wanted = n * self._factory.candidates
-        if wanted > n:
-            wanted = max(n, min(wanted, _MAX_CANDIDATES))
-        parameters = self._parameters_of(max(width, 1), wanted, allowed)
+        requested = n * self._factory.candidates
+        if requested > n:
+            requested = max(n, min(requested, _MAX_CANDIDATES))
+        parameters = self._parameters_of(max(width, 1), requested, allowed)
         if len(queries) == 1:
             # For a single query, several threads cost more than they save.
             self._faiss.omp_set_num_threads(1)
-            similarities, rows = self._index.search(queries, wanted, params=parameters)
+            similarities, rows = self._index.search(queries, requested, params=parameters)
             self._faiss.omp_set_num_threads(self._threads)
         else:
-            similarities, rows = self._index.search(queries, wanted, params=parameters)
+            similarities, rows = self._index.search(queries, requested, params=parameters)
         if self._factory.is_lossless:
             return Nearest(similarities, rows)
         return compare_again(queries, rows, self._rows, n)
 
-    def _parameters_of(self, width: int, wanted: int, allowed: np.ndarray | None) -> Any:
+    def _parameters_of(self, width: int, requested: int, allowed: np.ndarray | None) -> Any:
         if self._factory.shape == "exact" and allowed is None:
             return None
         if self._factory.shape == "graph":
-            width = max(width, wanted)
+            width = max(width, requested)
         if allowed is None:
             if width not in self._parameters:
                 self._parameters[width] = self._make_parameters(width)

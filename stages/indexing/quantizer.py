@@ -18,7 +18,7 @@ MIN_GROUPED_LISTS = 256
 """From this many lists on, centroids are fitted in groups."""
 
 ROUNDS = 4
-"""Rounds of k-means over all centroids, after fitting each group. Where there are about as many
+"""Rounds of k-means over all centroids, after fitting each group. If there are about as many
 lists as clouds of rows, two visited lists then hold 0.99 of a row's neighbours instead of 0.89."""
 
 MAX_ROUND_LISTS = 8192

@@ -1,13 +1,12 @@
 """Matrix products of a transformer in bf16 on a processor that has them.
 
-What a product gives is rounded to bf16, and so are attention and the hidden layer of a block. Sums
-over products, layer norms and what passes from block to block are float32; torch's autocast rounds
-the last of these, too. With ViT-B/32 of random weights, cosines to float32 are 0.99994 and more by
-autocast, here 0.99999, and here an image takes less time. A product takes its bias and its
-activation along, because it is so fast that writing and reading what it computed takes as long as
-itself.
+The results of products, of attention and of a block's hidden layer are rounded to bf16. Sums over
+products, layer norms and values passed from block to block are float32; torch's autocast rounds
+those values, too. With ViT-B/32 of random weights, cosines to float32 are 0.99994 and more by
+autocast, here 0.99999, and here an image takes less time. A product includes its bias and its
+activation, because it is so fast that writing and reading its result takes as long as computing it.
 
-Only forward methods are replaced, so the weights and their digest stay what they are.
+Only forward methods are replaced, so the weights and their digest do not change.
 """
 
 import contextlib
@@ -23,12 +22,12 @@ _QUICK = 1.702
 """QuickGELU is x σ(1.702 x)."""
 
 _ROWS = 1024
-"""About as many rows as a product has: the weights are laid out for it. Any number is right."""
+"""About the number of rows of a product, for which weights are laid out; any number is correct."""
 
 
 @functools.cache
 def bf16_of_processor() -> str:
-    """What multiplies bf16 here: `AMX`, `AVX512-BF16`, or nothing."""
+    """The instructions by which this processor multiplies bf16: `AMX`, `AVX512-BF16`, or none."""
     import torch
 
     products = torch.ops.mkldnn
@@ -48,14 +47,14 @@ def bf16_of_processor() -> str:
 
 
 def describe_speed() -> str:
-    """That this processor embeds with a transformer faster in bf16; it has to have it."""
+    """Says how transformers embed in bf16 here; only for a processor that multiplies bf16."""
     return f"faster ({bf16_of_processor()})"
 
 
 def multiply_in_bf16(tower: Any) -> bool:
-    """Lets an image tower multiply in bf16; False, and nothing changed, if it is no transformer.
+    """Makes an image tower multiply in bf16; False, without a change, if it is no transformer.
 
-    A transformer is what has torch's attention over its own input, or timm's.
+    A transformer has torch's self-attention, or timm's.
     """
     modules = list(tower.modules())
     if not any(_is_torch_attention(module) or _is_timm_attention(module) for module in modules):
@@ -89,7 +88,7 @@ _Change = tuple[Any, Callable[..., Any]]
 
 
 class _Product:
-    """A linear layer: rows in float32 or bf16 in, and out as they came in, or in bf16."""
+    """A linear layer of rows in float32 or bf16; its products have the same type, or bf16."""
 
     def __init__(
         self,
@@ -99,7 +98,7 @@ class _Product:
         scales: tuple[float, float] = (1.0, 1.0),
         is_inner: bool = False,
     ) -> None:
-        """`scales` multiply the weights, and the bias; with `is_inner` rows come out in bf16."""
+        """`scales` are factors of the weights and the bias; with `is_inner` products are bf16."""
         self._pack(linear.weight, linear.bias, scales)
         self._activation = activation
         self._is_inner = is_inner
@@ -117,17 +116,17 @@ class _Product:
         import torch
 
         coarse = rows.to(torch.bfloat16).reshape(-1, rows.shape[-1])
-        how = (self._activation, [], "none" if self._activation == "gelu" else "")
-        products = torch.ops.mkldnn._linear_pointwise(coarse, self._weight, self._bias, *how)
+        options = (self._activation, [], "none" if self._activation == "gelu" else "")
+        products = torch.ops.mkldnn._linear_pointwise(coarse, self._weight, self._bias, *options)
         products = products.view(*rows.shape[:-1], self._size)
         return products if self._is_inner else products.to(rows.dtype)
 
 
 class _SelfAttention:
-    """torch's attention of rows to one another; any other use stays as it was."""
+    """torch's self-attention; any other use calls the original method."""
 
     def __init__(self, attention: Any) -> None:
-        self._before = attention.forward
+        self._original = attention.forward
         self._heads = int(attention.num_heads)
         self._inner = _Product(_Layer(attention.in_proj_weight, attention.in_proj_bias))
         self._outer = _Product(attention.out_proj)
@@ -139,16 +138,16 @@ class _SelfAttention:
         value: "torch.Tensor",
         need_weights: bool = True,
         attn_mask: "torch.Tensor | None" = None,
-        **how: Any,
+        **options: Any,
     ) -> tuple["torch.Tensor", "torch.Tensor | None"]:
-        """As torch's, without the weights if they are not needed."""
+        """The result of torch's method; attention weights only if they are needed."""
         import torch
         import torch.nn.functional as F
 
         is_own = query is key and key is value and query.ndim == 3
-        if not is_own or need_weights or attn_mask is not None or how:
-            how = {"need_weights": need_weights, "attn_mask": attn_mask, **how}
-            return self._before(query, key, value, **how)
+        if not is_own or need_weights or attn_mask is not None or options:
+            options = {"need_weights": need_weights, "attn_mask": attn_mask, **options}
+            return self._original(query, key, value, **options)
         images, tokens, width = query.shape
         rows = self._inner(query.to(torch.bfloat16))
         heads = rows.view(images, tokens, 3, self._heads, width // self._heads)
@@ -159,14 +158,14 @@ class _SelfAttention:
 
 
 class _Layer:
-    """A weight and a bias as those of a linear layer."""
+    """A weight and a bias, with the names that a linear layer has."""
 
     def __init__(self, weight: Any, bias: Any) -> None:
         self.weight, self.bias = weight, bias
 
 
 def _changes(module: Any) -> Iterator[_Change]:
-    """What changes in an attention, or in a block's two linear layers; nothing in other modules."""
+    """The changes of an attention, or of a block's two linear layers; none of other modules."""
     if _is_torch_attention(module):
         yield module, _SelfAttention(module)
     elif _is_timm_attention(module):

@@ -53,14 +53,14 @@ def load_clip_model(
 
 
 class _Tokenizer:
-    """The tokenizer of a model, made for the first text: a query by image needs none."""
+    """The tokenizer of a model, created for the first text: a query by image needs none."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __call__(self, texts: Sequence[str], **how: Any) -> Any:
+    def __call__(self, texts: Sequence[str], **options: Any) -> Any:
         """The tokens of texts (b, context length)."""
-        return self._tokenizer(texts, **how)
+        return self._tokenizer(texts, **options)
 
     @cached_property
     def _tokenizer(self) -> Callable[..., Any]:

@@ -16,13 +16,13 @@ GFLOPS: Mapping[str, float] = {
 """Billions of operations for an image, by torch.utils.flop_counter: a multiplication and an
 addition are two."""
 
-_ALIKE = ("-quickgelu", "-CLIPA", "-worldwide")
+_EQUAL_ENDINGS = ("-quickgelu", "-CLIPA", "-worldwide")
 """Endings of names of models that cost the same."""
 
 _CHEAPER: Mapping[str, str] = {"ViT-B-32": "openai", "ViT-B-16": "openai", "ViT-L-14": "openai"}
 """Models that may be advised, with a tag of their weights."""
 
-_WANTED = 1 / 10
+_TARGET = 1 / 10
 """The share of the cost that an advised model should have, as nearly as possible."""
 
 _MOST = 0.3
@@ -36,11 +36,11 @@ class CheaperModel:
     model: str
     pretrained: str
     share: float
-    """Of the other model's cost."""
+    """Its cost as a share of the other model's cost."""
 
     @property
     def flags(self) -> str:
-        """As one types it."""
+        """The flags of a command that choose it."""
         return f"--model {self.model} --pretrained {self.pretrained}"
 
 
@@ -54,11 +54,11 @@ def cheaper_model(model: str) -> CheaperModel | None:
         for name, tag in _CHEAPER.items()
         if GFLOPS[name] / cost <= _MOST
     ]
-    return min(others, key=lambda other: abs(math.log(other.share / _WANTED)), default=None)
+    return min(others, key=lambda other: abs(math.log(other.share / _TARGET)), default=None)
 
 
 def family(model: str) -> str:
     """The name of a model without the endings of those that cost the same."""
-    for ending in _ALIKE:
+    for ending in _EQUAL_ENDINGS:
         model = model.removesuffix(ending)
     return model

@@ -1,4 +1,4 @@
-"""Names of models and weights that a hub knows, and the hub where there is no network."""
+"""Messages for models and weights that a hub does not know, and its client without a network."""
 
 import contextlib
 import logging
@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 
 
 def unknown_model(model: str, known: Sequence[str], library: str = "open_clip") -> str:
-    """What is wrong with the name of a model, and which are similar."""
+    """The message for an unknown model, with similar names."""
     import difflib
 
     near = difflib.get_close_matches(model, known, n=5, cutoff=0.4)
@@ -22,7 +22,7 @@ def unknown_model(model: str, known: Sequence[str], library: str = "open_clip") 
 
 
 def unknown_tag(model: str, tag: str, known: Sequence[str], library: str = "open_clip") -> str:
-    """What is wrong with a tag of pretrained weights, and which there are."""
+    """The message for an unknown tag of pretrained weights, with the tags that exist."""
     if library != "open_clip":
         return f"--model: {model} has no weights {tag!r} in {library}; its tags: {', '.join(known)}"
     return (

@@ -1,4 +1,4 @@
-"""A model that a library has loaded, before it is put to use, and the digest of its weights."""
+"""A model as a library loads it, and the digest of its weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from ....store import ConfigError
 
 ONLY_IMAGES = "timm/"
-"""How the names of models begin that embed images alone: those of timm."""
+"""Prefix of the names of models that embed images alone: those of timm."""
 
 _SAMPLED_VALUES = 4096
 """Values of each weight tensor that enter the digest: fine-tuning changes all of them."""
@@ -15,7 +15,7 @@ _SAMPLED_VALUES = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A network in eval mode, what its inputs go through, and its identity."""
+    """A network in eval mode, the preprocessing of its inputs, and its identity."""
 
     network: Any
     """Has `encode_image`, and `encode_text` if there is a tokenizer."""
@@ -32,7 +32,7 @@ def image_tower(network: Any) -> Any:
 
 
 def has_texts(model: str) -> bool:
-    """Whether the model of a name embeds texts, too."""
+    """Whether the model of this name also embeds texts."""
     return not model.startswith(ONLY_IMAGES)
 
 

@@ -1,4 +1,4 @@
-"""What an image goes through before a network sees it, split where pixels become floats."""
+"""The preprocessing of an image for a network, split where pixels become floats."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Bounded:
 
     steps: "Callable[[Image.Image], torch.Tensor]"
     size: int
-    """To which a shorter side is scaled."""
+    """Pixels to which the shorter side is scaled."""
     max_pixels: int = MAX_PIXELS
 
     def __call__(self, image: "Image.Image") -> "torch.Tensor":
-        """What the steps make of an image; UndecodableImage if that is too large."""
+        """The preprocessed image; UndecodableImage if scaling makes it too large."""
         shorter, longer = sorted(image.size)
         if longer * self.size**2 > self.max_pixels * shorter:
             raise UndecodableImage(
@@ -43,7 +43,7 @@ class Bounded:
 
 @dataclass(frozen=True)
 class ToBytes:
-    """The steps of a preprocessing on images, and then their pixels as bytes."""
+    """The steps of a preprocessing that take images, and then the pixels as bytes."""
 
     steps: "tuple[Callable[[Image.Image], Image.Image], ...]"
 

@@ -19,18 +19,18 @@ OF_TIMM = "timm"
 
 
 class _ImageTower:
-    """A network of timm as `Encoder` calls it."""
+    """A network of timm with the methods that `Encoder` calls."""
 
     def __init__(self, network: Any) -> None:
         self.network = network
 
     def encode_image(self, pixels: "torch.Tensor") -> "torch.Tensor":
-        """Embeddings (b, d): what timm's classifiers read."""
+        """Embeddings (b, d): the inputs of timm's classifiers."""
         return self.network(pixels)
 
-    def to(self, **how: Any) -> "_ImageTower":
+    def to(self, **options: Any) -> "_ImageTower":
         """The same network in another memory format."""
-        return _ImageTower(self.network.to(**how))
+        return _ImageTower(self.network.to(**options))
 
 
 def load_timm_model(
@@ -125,7 +125,7 @@ def _create(timm: Any, name: str, weights: Path | None) -> Any:
 
 
 def _count_classes(settings: Any, weights: Path) -> int:
-    """How many classes a file of weights tells apart; 0 if it has no classifier."""
+    """The number of classes in a file of weights; 0 if it has no classifier."""
     from safetensors import safe_open
 
     names = (settings and settings.classifier) or ()

@@ -149,16 +149,16 @@ class Assign(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class AssignInOrder(Assign):
-    """The same with other numbers for the clusters, which follow clusters that were there before.
+    """As `Assign`, with cluster numbers that follow those of earlier clusters.
 
-    Only the clusters of the first k are numbered so.
+    Only the clusters of the first k get these numbers.
     """
 
     order: tuple[int, ...]
     """The number of each cluster, in the order in which clusters are found."""
 
     def _partitions(self, inputs: Inputs) -> "list[Partition]":
-        """Clusters of the landmarks, the first ones by their new numbers."""
+        """Clusters of the landmarks, those of the first k with their new numbers."""
         first, *others = super()._partitions(inputs)
         if len(self.order) != first.k:
             raise ConfigError(

@@ -19,7 +19,7 @@ Tier = Literal["identical", "same"]
 
 @dataclass(frozen=True, kw_only=True)
 class Copies(Stage):
-    """Groups files of equal bytes, or images that show the same picture, around one to keep.
+    """Groups files of equal bytes, or files that show the same image, around one to keep.
 
     `same` also finds images that were encoded again, resized, mirrored, turned, or whose edges were
     cut off by about 5 %. Pairs are proposed by hashes of small grey images and, for crops, by
@@ -33,9 +33,9 @@ class Copies(Stage):
 
     tier: Tier = "same"
     threshold: float = 0.965
-    """Least correlation of a copy with the image that is kept. Of crops of 5 % of photographs 95 %
-    reach it, and all images that were encoded again, halved or mirrored do; of 8.5 million pairs of
-    4,114 other photographs 43, of which 36 show one photograph twice (`benchmarks.duplicates`)."""
+    """Least correlation of a copy with the image that is kept. 95 % of crops of 5 % of photographs
+    reach it, and all images that were encoded again, halved or mirrored do; so do 43 of 8.5 million
+    pairs of 4,114 photographs, of which 36 show one photograph twice (`benchmarks.duplicates`)."""
     least_cosine: float = 0.9
     """Pairs of lower cosine are not compared."""
     neighbours: int = 20
@@ -85,7 +85,7 @@ class Copies(Stage):
         runtime: Runtime,
         scratch: Scratch,
     ) -> "Confirmed":
-        """Which of some rows, in order of preference, show the same image as an earlier one."""
+        """For each row, in order of preference, the kept one that shows the same image, if any."""
         from .algorithms.duplicates.image_copies import find_copies
 
         with random_rows(embeddings, scratch.folder) as read:
@@ -100,7 +100,7 @@ class Copies(Stage):
 
 
 class Thumbnails:
-    """Small grey images of some rows, read from their files when they are asked for."""
+    """Small grey images of some rows, read from their files on access."""
 
     def __init__(self, fingerprints: Artifact, rows: np.ndarray) -> None:
         self._parts = [fingerprints.array(part.name, "thumbnails") for part in fingerprints.parts]
@@ -135,7 +135,7 @@ def _digests(fingerprints: Artifact) -> np.ndarray:
 
 
 def _keep_first_of_equal(digests: np.ndarray, order: np.ndarray, kept: np.ndarray) -> None:
-    """Of files of equal bytes the first in order is kept."""
+    """Keeps the first in order of files of equal bytes."""
     if not len(order):
         return
     ordered = digests[order]
@@ -148,7 +148,7 @@ def _keep_first_of_equal(digests: np.ndarray, order: np.ndarray, kept: np.ndarra
 
 
 def _follow(kept: np.ndarray, similarity: np.ndarray) -> None:
-    """A file that equals one which is itself a copy is kept for by the same image."""
+    """Assigns a file that equals a copy to the image that is kept for that copy."""
     from .algorithms.duplicates.near_duplicates import NONE
 
     equal = (kept != NONE).nonzero()[0]

@@ -1,4 +1,4 @@
-"""Images in, sheets of small squares out: what a map of many images is drawn from."""
+"""Images in, sheets of small squares out, from which a map of many images is drawn."""
 
 import io
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ A_SHEET = COLUMNS * COLUMNS
 """Images on a full sheet."""
 
 MAX_POINTS = 200_000
-"""Rows that a map shows: a screen has no room for more."""
+"""Most rows that a map shows: a screen has no room for more."""
 
 _GREY = (128, 128, 128)
-"""Of a square whose image cannot be read."""
+"""Colour of a square whose image cannot be read."""
 
 _QUALITY = 85
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawSprites(Stage):
-    """Draws every image that was embedded as a small square; of many rows, some at even distances.
+    """Draws every image that was embedded as a small square; of many rows, evenly spaced ones.
 
     A sheet is a part. A row that is added changes no full sheet, as long as all rows are drawn.
     """
@@ -59,7 +59,7 @@ class DrawSprites(Stage):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Which images there are."""
+        """The embeddings, which list the images."""
         return ("embeddings",)
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
@@ -82,7 +82,7 @@ class DrawSprites(Stage):
         return tuple(parts)
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> None:
-        """Begins to count."""
+        """Starts the count of images."""
         sheets = self._sheets(inputs["embeddings"].rows)
         runtime.progress.start("sprites", sum(map(len, sheets.values())), "images")
 

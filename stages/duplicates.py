@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from .algorithms.duplicates.near_duplicates import NearDuplicates
 
 THRESHOLD = 0.97
-"""For models without a measured threshold. With ViT-B-32 it finds 21 of the 22 mirrored leopards
-of Caltech-101, and drops 2 % of the other images for another one."""
+"""Threshold for models without a measured one. With ViT-B-32 it finds 21 of the 22 mirrored
+leopards of Caltech-101, and drops 2 % of the other images as duplicates of another one."""
 
 THRESHOLDS: Mapping[str, float] = {"digits-clip": 0.99}
 """Measured thresholds by the name of a model: a lower one finds more copies, and drops more images
-that are none (`benchmarks.duplicates`)."""
+that are no copies (`benchmarks.duplicates`)."""
 
 
 def default_threshold(model: Mapping[str, Any]) -> float:
@@ -35,8 +35,8 @@ class Duplicates(Stage):
     """Groups near-duplicates around an image to keep: the largest of its group, then the first key.
 
     Raw embeddings are compared, because refined features bring all images of one cluster together.
-    All pairs are compared up to a number of rows; above it those of near cells, and the share of
-    pairs of similar rows that this compares is measured: the fact `recall`.
+    Of few rows all pairs are compared; of many, only those of near cells, and the share of pairs of
+    similar rows that this compares is measured: the fact `recall`.
     """
 
     name: ClassVar[str] = "duplicates"
@@ -72,7 +72,7 @@ class Duplicates(Stage):
     def _decide(
         self, embeddings: Artifact, order: np.ndarray, runtime: Runtime, scratch: Scratch
     ) -> tuple["NearDuplicates", dict[str, Any]]:
-        """The decision on each row, and facts about it."""
+        """The decision on each row, and facts about the recall."""
         import torch
 
         from .algorithms.duplicates.large_sets import ALL_PAIRS, near_duplicates_of_many

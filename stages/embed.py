@@ -171,10 +171,10 @@ def _facts(opened: Samples) -> dict[str, object]:
 
 
 def _cuts(facts: Sequence[Mapping[str, Any]]) -> str:
-    named = [
+    descriptions = [
         f"{part['shard']}: {part['why_partial']}, {part['embedded']} embedded" for part in facts
     ]
-    return "; ".join(named[:5]) + ("; ..." if len(named) > 5 else "")
+    return "; ".join(descriptions[:5]) + ("; ..." if len(descriptions) > 5 else "")
 
 
 def _nothing_embedded(records: Sequence[PartRecord]) -> str:

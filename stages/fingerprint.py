@@ -1,4 +1,4 @@
-"""Images in, what tells copies of them apart out: a digest of the file, and a small grey image."""
+"""Images in, fingerprints out: a digest of each file, and a small grey image."""
 
 import hashlib
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Fingerprint(Stage):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Which images there are."""
+        """The embeddings, which list the images."""
         return ("embeddings",)
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
@@ -34,7 +34,7 @@ class Fingerprint(Stage):
         return parts_like(inputs["embeddings"], {})
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> None:
-        """Begins to count."""
+        """Starts the count of images."""
         runtime.progress.start("fingerprint", inputs["embeddings"].rows, "images")
 
     def make(
@@ -45,8 +45,8 @@ class Fingerprint(Stage):
 
         embeddings = inputs["embeddings"]
         digests, images = [], np.empty((embeddings.part_names[part.name].rows, SIDE**2), np.uint8)
-        made = map_images(_fingerprint, embeddings, part.name, runtime, scratch.folder)
-        for row, (digest, image) in enumerate(made):
+        fingerprints = map_images(_fingerprint, embeddings, part.name, runtime, scratch.folder)
+        for row, (digest, image) in enumerate(fingerprints):
             digests.append(digest)
             images[row] = image
         scratch.write_table("rows", {"digest": digests})

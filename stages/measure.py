@@ -1,4 +1,4 @@
-"""Images in, what is measured on their pixels out: sharpness, brightness, colour, size."""
+"""Images in, scores of their pixels out: sharpness, brightness, colour, size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _SIDE = 256
 """Pixels of the longer side of the image that is measured: sharpness depends on the size."""
 
 _LEAST_SIDE = 3
-"""Pixels of the shorter one: the Laplacian needs neighbours."""
+"""Least pixels of the shorter side: the Laplacian needs neighbours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Measure(Stage):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Which images there are."""
+        """The embeddings, which list the images."""
         return ("embeddings",)
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
@@ -43,7 +43,7 @@ class Measure(Stage):
         return parts_like(inputs["embeddings"], {})
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> None:
-        """Begins to count."""
+        """Starts the count of images."""
         runtime.progress.start("measure", inputs["embeddings"].rows, "images")
 
     def make(

@@ -95,11 +95,11 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
 
 
 def _config_of(heads: Artifact) -> TrainingConfig:
-    """The settings of a training; StoreError if a manifest holds others."""
+    """The settings of a training; StoreError if the manifest holds invalid ones."""
     settings: Mapping[str, Any] = heads.manifest.config
     try:
-        named = {field.name: settings[field.name] for field in fields(TrainingConfig)}
-        return TrainingConfig(**named)
+        values = {field.name: settings[field.name] for field in fields(TrainingConfig)}
+        return TrainingConfig(**values)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"{heads.folder} was trained with settings that this version of cpp-pipe does not know "

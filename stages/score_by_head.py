@@ -1,4 +1,4 @@
-"""Embeddings and a linear head in, what the head makes of each image out."""
+"""Embeddings and a linear head in, the head's score of each image out."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +23,7 @@ class ScoreByHead(Stage):
     revision: ClassVar[int] = 1
 
     score: str
-    """Its name, which is that of its column."""
+    """Name of the score and of its column."""
     head_sha256: str
     """The digest of the head's file."""
 

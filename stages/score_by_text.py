@@ -1,4 +1,4 @@
-"""Embeddings and a text in, how much each image is like the text out."""
+"""Embeddings and a text in, a score of each image's similarity to the text out."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,10 +27,10 @@ class ScoreByText(Stage):
     revision: ClassVar[int] = 1
 
     score: str
-    """Its name, which is that of its column."""
+    """Name of the score and of its column."""
     text: str
     unlike: str | None = None
-    """The text that images without the property are like."""
+    """A text that describes images without the property."""
 
     def __post_init__(self) -> None:
         require_name(self.score)
@@ -46,13 +46,13 @@ class ScoreByText(Stage):
         return ("embeddings",)
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One for each part of the embeddings; the model decides what the texts become."""
+        """One for each part of the embeddings; the model that embeds the texts is a source too."""
         embeddings = inputs["embeddings"]
         model = identify_text_model(embeddings.facts["model"], runtime)
         return parts_like(embeddings, {"model": model})
 
     def prepare(self, inputs: Inputs, runtime: Runtime) -> np.ndarray:
-        """The embeddings of the text, of the other one, and of random words, float32 (2 + m, d)."""
+        """Embeddings of the text, of `unlike`, and of m random words, float32 (2 + m, d)."""
         texts = [self.text, self.unlike or "", *random_words()]
         rows = TextModel(inputs["embeddings"], runtime).encoder.texts(texts)
         runtime.progress.start("score", inputs["embeddings"].rows, "images")

@@ -1,4 +1,4 @@
-"""Decisions and clusters in, what people decided about every image out: one immutable part."""
+"""Decisions and clusters in, edited clusters, tags and notes out: one immutable part."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from .rows.image_names import rows_of_images
 
 @dataclass(frozen=True, kw_only=True)
 class Seal(Stage):
-    """Applies decisions to the clusters, and keeps the result for good."""
+    """Applies people's decisions to the clusters, and stores the result."""
 
     name: ClassVar[str] = "seal"
     kind: ClassVar[Kind] = EDITS
@@ -39,7 +39,7 @@ class Seal(Stage):
         return {}
 
     def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One, of the log and its inputs."""
+        """One, made from the log and the inputs."""
         carried = [[*place, heir.cluster] for place, heir in sorted(self.carried.items())]
         log = digest_json([[edit.to_json() for edit in self.edits], carried])
         contents = {slot: inputs[slot].content for slot in self.needs}

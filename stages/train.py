@@ -41,7 +41,7 @@ class Train(Stage, TrainingConfig):
 
     Both start as the whitening by near neighbours, in closed form (`algorithms.whitening`). With
     `epochs` they are trained on the rate-reduction objective, and the trained heads are kept only
-    where they are clearly better.
+    if they are clearly better.
     """
 
     name: ClassVar[str] = "train"

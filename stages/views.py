@@ -26,8 +26,8 @@ class Views(Stage):
     """Concatenates several views of each image into one row for the heads.
 
     Views are its embedding, its embeddings from other runs (by other models), matched by key, and
-    its mean word of a guide (`algorithms.votes.guide_rows`). When heads start, each view is
-    whitened by itself. The embeddings share equally what the guide's share leaves.
+    its mean word of a guide (`algorithms.votes.guide_rows`). The initial heads whiten each view by
+    itself. The embeddings have equal shares of what the guide's share leaves.
     """
 
     name: ClassVar[str] = "views"

@@ -1,7 +1,7 @@
 """Training of one pair of heads by several processes: each computes the heads' outputs for its
 share of the batch, and gathers those of the others.
 
-They are the processes of torch.distributed's default process group; without one there is one.
+They are the processes of torch.distributed's default group; without a group there is one process.
 """
 
 from typing import Any, cast
@@ -20,7 +20,7 @@ def rank_and_size() -> tuple[int, int]:
 
 
 def gather_batch(rows: Float[Tensor, "b p"]) -> Float[Tensor, "n p"]:
-    """The rows of all processes in order of rank; every process must have as many.
+    """The rows of all processes in order of rank; every process must have the same number.
 
     Differentiable: gradients are summed over the processes.
     """

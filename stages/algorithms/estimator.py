@@ -1,4 +1,4 @@
-"""CPP as a scikit-learn estimator: what the stages do one after another, without a store."""
+"""CPP as a scikit-learn estimator: the work of the stages, without a store."""
 
 import reprlib
 import time
@@ -395,5 +395,5 @@ def _has_device(device: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A Python number for a NumPy one, as a parameter search may draw it."""
+    """A value as a Python number if it is NumPy's, which a parameter search may draw."""
     return value.item() if isinstance(value, np.generic) else value

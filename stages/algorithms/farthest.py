@@ -33,5 +33,5 @@ def farthest_rows(
         row = int(np.random.default_rng(seed).integers(n)) if is_first else int(nearest.argmax())
         chosen[step] = row
         np.minimum(nearest, 1 - rows @ rows[row], out=nearest)
-        nearest[row] = -np.inf  # never again, also among equal rows
+        nearest[row] = -np.inf  # never taken again, also among equal rows
     return chosen

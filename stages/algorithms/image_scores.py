@@ -1,4 +1,4 @@
-"""What is measured on the pixels of an image: sharpness, brightness, contrast, colourfulness."""
+"""Scores measured on the pixels of an image: sharpness, brightness, contrast, colourfulness."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8

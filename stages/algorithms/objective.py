@@ -58,11 +58,11 @@ def terms(
     With `share` (i, count), the losses of all `count` shares add up to the loss: each share takes
     some of the columns and an equal part of the rest. Rate and regulariser are returned in full.
     """
-    number, of = share
+    number, count = share
     rate = coding_rate(z, eps_sq=objective.eps_sq)
     if warmup:
         zero = torch.zeros_like(rate)
-        return Terms(rate, zero, zero, -rate / of)
+        return Terms(rate, zero, zero, -rate / count)
     similarity = (c @ c.mT).abs()
     if objective.sinkhorn == "exact":
         # Checking the residual is free on a CPU; elsewhere it waits for the device.
@@ -76,15 +76,15 @@ def terms(
         assert generator is not None, "sampled columns need a generator"
         drawn = sampled_columns(len(z), objective.columns, generator)
         columns = drawn.to(pi.device, non_blocking=True)  # else it waits for the device
-    elif of > 1:
+    elif count > 1:
         columns = torch.arange(len(z), device=pi.device)
     weight = 1.0
-    if columns is not None and of > 1:
-        mine = columns[number::of]
-        columns, weight = mine, len(mine) / len(columns)
+    if columns is not None and count > 1:
+        own = columns[number::count]
+        columns, weight = own, len(own) / len(columns)
     conditional = weight * conditional_rate(z, pi, eps_sq=objective.eps_sq, columns=columns)
     regulariser = objective.pi_reg / 2 * pi.square().sum()
-    loss = objective.gamma * conditional + (regulariser - rate) / of
+    loss = objective.gamma * conditional + (regulariser - rate) / count
     return Terms(rate, conditional, regulariser, loss)
 
 

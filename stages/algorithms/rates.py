@@ -18,15 +18,14 @@ MIN_GROUP = 1e-8
 CHUNK_BYTES = 256 * 2**20
 """Memory of the conditional rate's work, on a CPU."""
 GPU_SHARE = 8
-"""On a GPU it is the card's memory divided by this: at n = p = 1024 packed triangles then fit a
-card of 80 GB, which halves the arithmetic, and a step starts 30 times fewer products. Unmeasured.
-"""
+"""On a GPU it is the GPU's memory divided by this: at n = p = 1024 packed triangles then fit a GPU
+of 80 GB, which halves the arithmetic, and a step starts 30 times fewer products. Unmeasured."""
 
 UNPACKED = 2**21
 """Numbers of the matrices that a CPU unpacks and inverts at a time, for its cache."""
 
 LEAST_UNPACKED = 3
-"""Fewest matrices at a time, as far as there are any."""
+"""Fewest matrices at a time, if there are as many."""
 
 
 def coding_rate(z: Float[Tensor, "n p"], *, eps_sq: float) -> Float[Tensor, ""]:
@@ -75,7 +74,7 @@ def conditional_rate(
 
 
 def _bytes_at_once(device: torch.device) -> int:
-    """The same for every run on one model of card: how work is cut changes the last bits."""
+    """Memory of the work, equal on equal models of GPU: how work is cut changes the last bits."""
     if device.type != "cuda":
         return CHUNK_BYTES
     return max(CHUNK_BYTES, torch.cuda.get_device_properties(device).total_memory // GPU_SHARE)
@@ -157,10 +156,10 @@ class _Sums:
         outer = triangle.pack_outer(self.z)  # (n, q): z_i z_iᵀ
         kept = min(width, m) if self.grad_z is None else m
         packed = outer.new_empty(kept, outer.shape[1])  # M_j, then G_j
-        few = min(width, max(n, m))
+        at_once = min(width, max(n, m))
         if outer.device.type == "cpu":  # other devices lose more by short calls
-            few = min(few, max(LEAST_UNPACKED, UNPACKED // (p * p)))
-        pair = outer.new_empty(2, few, p, p)
+            at_once = min(at_once, max(LEAST_UNPACKED, UNPACKED // (p * p)))
+        pair = outer.new_empty(2, at_once, p, p)
         for part in _slices(m, width):
             pi = self.pi[:, part]
             rows = packed[: pi.shape[1]] if self.grad_z is None else packed[part]
@@ -177,7 +176,7 @@ class _Sums:
             else:
                 pulled.addmm_(self.pi[:, part], packed[part])
         for chunk in _slices(n, width):
-            for part in _even_slices(chunk, few):
+            for part in _even_slices(chunk, at_once):
                 rows = pulled[part]
                 full = triangle.unpack(rows, out=pair[0, : len(rows)])  # twice G off the diagonal
                 full.diagonal(dim1=1, dim2=2).mul_(2)
@@ -216,7 +215,7 @@ class _Sums:
                 self.grad_z += 2 * (pi[:, None, :] @ gz).squeeze(1)
 
     def _invert(self, gram: Tensor, part: slice, out: Tensor) -> bool:
-        """Notes ln det A_j of these columns; writes A_j⁻¹ if gradients are needed."""
+        """Stores ln det A_j of these columns; writes A_j⁻¹ if gradients are needed."""
         n, p = self.z.shape
         a = gram.mul_(self.alpha[part, None, None])
         a.diagonal(dim1=1, dim2=2).add_(1)
@@ -235,7 +234,7 @@ class _Sums:
 
 
 def _slices(count: int, width: int) -> Iterator[slice]:
-    """Slices of `width` each, the last with what is left."""
+    """Slices of `width` each; the last may be shorter."""
     for start in range(0, count, width):
         yield slice(start, min(start + width, count))
 
@@ -243,7 +242,7 @@ def _slices(count: int, width: int) -> Iterator[slice]:
 def _even_slices(whole: slice, most: int) -> Iterator[slice]:
     """As few slices as possible of at most `most`, whose lengths differ by one at most.
 
-    So a batch of one matrix, which BLAS multiplies in another order, needs a `most` below 3.
+    So several matrices give a batch of one, multiplied in another order, only if `most` is below 3.
     """
     length = whole.stop - whole.start
     pieces = -(-length // most)

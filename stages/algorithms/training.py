@@ -166,7 +166,7 @@ class Trainer:
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Made when it is first needed: torch then loads its compiler, which takes seconds."""
+        """Created on first use: torch then loads its compiler, which takes seconds."""
         return build_optimizer(self.heads, self.config)
 
     def step(self) -> Terms:
@@ -232,8 +232,8 @@ class Trainer:
         batch = next(self._stream[1])
         last = place + 1 == self.steps_per_epoch
         self._stream = None if last else (self.step_number + 1, self._stream[1])
-        mine = self.batch // self._size
-        return batch[self._rank * mine : (self._rank + 1) * mine]
+        count = self.batch // self._size
+        return batch[self._rank * count : (self._rank + 1) * count]
 
     def _rows(self) -> Tensor:
         epoch, place = divmod(self.step_number, self.steps_per_epoch)
@@ -242,9 +242,9 @@ class Trainer:
             order = torch.randperm(len(self.x), generator=generator)
             # Once an epoch: moving each step's numbers would wait for all steps before it.
             self._order = epoch, order.to(self.x.device)
-        mine = self.batch // self._size
-        start = place * self.batch + self._rank * mine
-        return self._order[1][start : start + mine]
+        count = self.batch // self._size
+        start = place * self.batch + self._rank * count
+        return self._order[1][start : start + count]
 
 
 def _directions(

@@ -27,7 +27,7 @@ MARGIN = 0.01
 at the scale of the votes."""
 
 NONE = -1
-"""Stands for no word."""
+"""No word."""
 
 
 class Ranking(NamedTuple):
@@ -94,9 +94,11 @@ def rank_by_contrast(
     ranking.words[used] = words.cpu().numpy()
     ranking.shares[used] = torch.exp(best - total).cpu().numpy()
     for cluster in used.tolist():
-        voted, counts = _votes_of(votes, cluster)
-        given = dict(zip(voted.tolist(), counts.tolist(), strict=True))
-        ranking.votes[cluster] = [given.get(word, 0.0) for word in ranking.words[cluster].tolist()]
+        voted_words, counts = _votes_of(votes, cluster)
+        votes_of_word = dict(zip(voted_words.tolist(), counts.tolist(), strict=True))
+        ranking.votes[cluster] = [
+            votes_of_word.get(word, 0.0) for word in ranking.words[cluster].tolist()
+        ]
     return ranking
 
 

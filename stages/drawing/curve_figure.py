@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _DOTS_PER_INCH = 200
 
 _SHIFT = {"left": 5, "center": 0, "right": -5}
-"""Points from a mark to the words below it, by their alignment."""
+"""Horizontal offset in points from a mark to the words below it, by their alignment."""
 
 
 def write_curve(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -33,7 +33,7 @@ def write_curve(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 def draw_curve(curve: KCurve, used: int) -> "Figure":
-    """Coding length by k above the shortest, with its band, the k that are as good, and the votes.
+    """Draws coding lengths by k above the shortest, their band, the k as good, and the votes.
 
     The chosen k is marked, and so is `used`, the number of clusters in the run, if it is another.
     """
@@ -91,7 +91,7 @@ def _draw_lengths(panel: "Axes", curve: KCurve, used: int) -> None:
 
 
 def _free_side(curve: KCurve, used: int) -> str:
-    """How words below the chosen point are aligned, so that no line crosses them.
+    """The alignment of words below the chosen point by which no line crosses them.
 
     The curve comes from below on one side or on none; on the other the run may have its line.
     """

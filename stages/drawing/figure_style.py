@@ -46,7 +46,7 @@ STYLE: "Mapping[RcKeyType, Any]" = {
     "legend.frameon": False,
     "image.composite_image": False,
 }
-"""DejaVu comes with matplotlib. It is wider than most, so what fits in it fits in other fonts."""
+"""DejaVu comes with matplotlib. It is wider than most fonts, so its text also fits in others."""
 
 
 def panels(rows: int = 1, ratios: Sequence[float] = (1,)) -> "tuple[Figure, Sequence[Axes]]":

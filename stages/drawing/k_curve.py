@@ -1,4 +1,4 @@
-"""The curve of coding lengths by k, in the one form that every figure of it is drawn from."""
+"""The curve of coding lengths by k, from which every figure of it is drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

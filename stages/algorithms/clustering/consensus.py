@@ -23,7 +23,7 @@ from .spectral import few_distinct, inverse_of_eigenvalues, leading_eigenpairs, 
 SUBSET = 0.7
 """Share of the rows that a base clustering is fitted to."""
 ITERATIONS = 20
-"""Iterations of Lloyd's algorithm in a base clustering: there must be many, not good ones."""
+"""Iterations of Lloyd's algorithm in a base clustering: clusterings must be many, not good."""
 RUNS = 6
 """Runs of k-means whose agreement gives k clusters; eight gave the same accuracy."""
 RUN_SUBSET = 0.8
@@ -82,7 +82,7 @@ def find_cells(rows: Float32[ndarray, "n p"], cells: Cells) -> Int[ndarray, "n r
 
 
 class CellLinks(NamedTuple):
-    """What rows get from the landmarks by their cells."""
+    """Averages of the landmarks' tables over the cells of rows."""
 
     cells: Int[ndarray, "n r"]
     tables: Sequence[Float32[ndarray, "q _"]]
@@ -174,7 +174,7 @@ class Consensus:
         return shares.astype(np.float32)
 
     def reach(self, points: Float32[ndarray, "n q"]) -> Int[ndarray, "n r"]:
-        """The cells of rows: what `links` needs of them, the same for every subset."""
+        """The cells of rows, which `links` takes; the same for every subset."""
         return find_cells(points, self.cells)
 
     def links(
@@ -182,7 +182,7 @@ class Consensus:
         reached: Int[ndarray, "n r"],
         tables: Sequence[Float32[ndarray, "cells _"]],
     ) -> "CellLinks":
-        """What rows get from the tables by their cells."""
+        """The links of rows to the tables through their cells."""
         return CellLinks(reached, tables)
 
     def _incidence(self) -> sparse.csr_array:

@@ -1,4 +1,4 @@
-"""scikit-learn's warning that k-means did not converge, ignored where that is intended.
+"""Ignores scikit-learn's warning that k-means did not converge, for intended early stops.
 
 `warnings.catch_warnings` is not safe in threads: of two that overlap, the first to leave lets the
 other warn, and the last one leaves the filters of the first behind.
@@ -18,7 +18,7 @@ _outside = warnings.catch_warnings()
 
 @contextmanager
 def ignoring_convergence() -> Iterator[None]:
-    """Ignores the warning until the last thread has left."""
+    """Ignores the warning until the last thread has left the block."""
     global _inside, _outside
     with _lock:
         if not _inside:

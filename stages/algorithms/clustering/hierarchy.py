@@ -6,7 +6,7 @@ Coding and Compression", IEEE TPAMI 2007, their pairwise steepest descent), with
 2306.05272. Where we differ: we start from clusters, not from single rows; second moments stand for
 rows, and moments of a sample for those of all rows; each cluster is only tried with its nearest.
 
-The code has a term p/2 ln det(…) per cluster, which does not depend on its number of rows. Where
+The code has a term p/2 ln det(…) per cluster, which does not depend on its number of rows. If
 clusters hold fewer rows than features, as in small sets of photographs, merging a small cluster
 saves that term and is always cheapest, so one cluster swallows the rest. The criterion `rate`
 leaves out this term and the cost of the labels, and so lengthens the conditional rate least.

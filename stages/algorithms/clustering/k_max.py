@@ -3,7 +3,7 @@
 import math
 
 LEAST = 30
-"""Eigenvectors kept at least, even for few rows."""
+"""Least number of eigenvectors, even for few rows."""
 ROWS_A_CLUSTER = 20
 """Average landmarks per cluster at k_max clusters; half as many if k_max is less than `FEW`."""
 FEW = 100

@@ -13,7 +13,7 @@ from ....store.errors import NumericError
 from ..symmetric import full_precision
 
 DENSE_ORDER = 1200
-"""Up to this order a full decomposition takes at most a second."""
+"""Order up to which the matrix is decomposed in full, in at most a second."""
 SURPLUS = 32
 """Extra vectors in a block, which speed up the convergence of the last requested ones."""
 DEPTH = 4
@@ -79,7 +79,7 @@ def _krylov(a: Tensor, block: Tensor, depth: int) -> Tensor:
         for old in blocks:
             new = new - old @ (old.mT @ new)
         blocks.append(torch.linalg.qr(new)[0])
-    # Where new vectors depend on old ones, only rounding remains, which may not be orthogonal to
+    # If new vectors depend on old ones, only rounding remains, which may not be orthogonal to
     # the old ones: a matrix of equal entries got an eigenvalue of 1.6 instead of 1. Another QR
     # decomposition makes it an orthonormal basis.
     return torch.linalg.qr(torch.cat(blocks, 1))[0]

@@ -25,26 +25,26 @@ SAME = 1 - 2e-3
 BLOCK_ROWS = 1024
 """Rows whose memberships are computed at once, on a CPU."""
 BLOCK_LANDMARKS = 512
-"""Landmarks among which they are, on a CPU. A block of 2 MiB stays in the cache while eight steps
-read it: all memberships of a row at once took three times as long."""
+"""Landmarks of such a block, on a CPU. A block of 2 MiB stays in the cache while eight steps read
+it: all memberships of a row at once took three times as long."""
 BLOCK_ON_GPU = 8192
 """Rows, and landmarks, of a block on a GPU, where starting a step costs more than memory does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
-    """What rows get from the landmarks by their memberships, which are not kept."""
+    """Averages of the landmarks' tables by the memberships of rows, which are not kept."""
 
     tables: Sequence[Float32[ndarray, "m _"]]
     averages: Sequence[Float32[ndarray, "n _"]]
-    """Σ_j Π_rj of each table's rows."""
+    """For each table, its rows averaged with weights Π_rj."""
     itself: Int[ndarray, " n"]
-    """The landmark that equals the row, −1 for none."""
+    """The landmark that equals the row; −1 for none."""
     weight: Float32[ndarray, " n"]
     """The membership to it; 0 for none."""
 
     def average(self, number: int) -> Float32[ndarray, "n e"]:
-        """Σ_j Π_rj of the rows of a table."""
+        """The rows of a table averaged with weights Π_rj."""
         return self.averages[number]
 
     def confidence(self, number: int, labels: Int[ndarray, " n"]) -> Float32[ndarray, " n"]:
@@ -113,13 +113,13 @@ class Memberships:
         return np.eye(k, dtype=np.float32)[labels]
 
     def reach(self, points: Float32[ndarray, "n q"]) -> Float32[ndarray, "n q"]:
-        """The points themselves: every subset of the landmarks has links of its own."""
+        """The points, which `links` takes: each subset of landmarks has links of its own."""
         return points
 
     def links(
         self, points: Float32[ndarray, "n q"], tables: Sequence[Float32[ndarray, "m _"]]
     ) -> Links:
-        """What rows get from the tables of the landmarks: each row's memberships sum to one."""
+        """The links of rows to the tables of the landmarks; a row's memberships sum to one."""
         wide = np.concatenate([np.ones((len(self.points), 1), np.float32), *tables], axis=1)
         is_gpu = torch.device(self.device).type != "cpu"
         step, width = (BLOCK_ON_GPU, BLOCK_ON_GPU) if is_gpu else (BLOCK_ROWS, BLOCK_LANDMARKS)
@@ -130,10 +130,10 @@ class Memberships:
             block = slice(start, start + step)
             rows = torch.from_numpy(points[block]).to(self.device)
             with torch.no_grad(), full_precision(rows.device):
-                found = blocks.averages(rows)
-                averages[block] = found.averages.cpu().numpy()
-                itself[block] = found.itself.cpu().numpy()
-                weight[block] = found.weight.cpu().numpy()
+                linked = blocks.averages(rows)
+                averages[block] = linked.averages.cpu().numpy()
+                itself[block] = linked.itself.cpu().numpy()
+                weight[block] = linked.weight.cpu().numpy()
         ends = np.cumsum([table.shape[1] for table in tables])[:-1]
         return Links(
             tables=tables,
@@ -158,7 +158,7 @@ class _Blocks:
     u: Float32[Tensor, " m"]
     """Potentials over η."""
     table: Float32[Tensor, "m e1"]
-    """Ones, which sum the weights, and the tables."""
+    """A column of ones, which sums the weights, and the tables."""
     same: float
     """Product from which a row and a landmark count as the same."""
     width: int
@@ -181,10 +181,10 @@ class _Blocks:
         top = rows.new_full((n, 1), -torch.inf)
         nearest, weight = rows.new_zeros(n), rows.new_zeros(n)
         itself = torch.full((n,), -1, device=rows.device)
-        held = rows.new_empty(n * min(self.width, m))
+        buffer = rows.new_empty(n * min(self.width, m))
         for start in range(0, m, self.width):
             block = slice(start, min(start + self.width, m))
-            links = held[: n * (block.stop - start)].view(n, -1)
+            links = buffer[: n * (block.stop - start)].view(n, -1)
             torch.mm(rows, self.points[:, block], out=links)
             largest = links.abs_().amax(1)
             same = ((largest >= self.same) & (largest > nearest)).nonzero()[:, 0]
@@ -195,7 +195,7 @@ class _Blocks:
             top = higher
             links.sub_(higher).exp_()
             sums.mul_(scale).addmm_(links, self.table[block])
-            # Exactly what the sums hold of it, so that nothing remains where it is subtracted.
+            # Exactly its part in the sums, so that subtracting it leaves nothing.
             weight.mul_(scale[:, 0])[same] = links[same, at]
             itself[same] = at + start
         return _Averages(sums[:, 1:] / sums[:, :1], itself, weight / sums[:, 0])

@@ -41,7 +41,7 @@ def fit_known(x: Float32[ndarray, "m d"], seed: int) -> Known:
     chosen = choose_rows(len(x), KNOWN, seed)
     known = unit[chosen]
     cosine = unit @ known.T
-    cosine[chosen, np.arange(len(chosen))] = -1  # a row with itself
+    cosine[chosen, np.arange(len(chosen))] = -1  # does not compare a row with itself
     distance = 1 - cosine.max(1)
     return Known(center, known, max(float(np.quantile(distance, USUAL)), 1e-6))
 

@@ -62,8 +62,8 @@ def allocate(counts: Int[ndarray, " cells"], m: int) -> Int[ndarray, " cells"]:
         # The other cells give what these cannot.
         share[used_up] = counts[used_up]
         free &= ~used_up
-    given = np.floor(share).astype(np.int64)
+    allocated = np.floor(share).astype(np.int64)
     # Rounds the largest remainders up; another round of shares would favour large cells.
-    order = np.argsort(given - share, kind="stable")
-    given[order[given[order] < counts[order]][: m - int(given.sum())]] += 1
-    return given
+    order = np.argsort(allocated - share, kind="stable")
+    allocated[order[allocated[order] < counts[order]][: m - int(allocated.sum())]] += 1
+    return allocated

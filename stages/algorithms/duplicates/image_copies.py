@@ -25,7 +25,7 @@ def find_copies(
     neighbours: int,
     report: Callable[[int], None] = lambda images: None,
 ) -> Confirmed:
-    """Of images in order of preference, those that show the same image as an earlier one.
+    """Finds, among images in order of preference, those that show the same image as an earlier one.
 
     `read` gives embeddings by the numbers of the images. Hashes find whole copies, embeddings those
     with their edges cut off: all pairs of a small set are compared, and of a large one those in
@@ -34,14 +34,14 @@ def find_copies(
     hashes = hash_images(images)
     confirmation = Confirmation(images, hashes, threshold)
     pairs = near_hashes(hashes)
-    more: Int64[ndarray, "m 2"]
+    further_pairs: Int64[ndarray, "m 2"]
     if len(hashes) > ALL_PAIRS:
-        # Copies by hash first: many of one image would all be in one cell.
+        # Copies by hash are confirmed first: many copies of one image would all be in one cell.
         first = confirmation.confirm(pairs)
         places = ((first.kept == NONE) & (hashes != 0)).nonzero()[0]
         coarse = coarse_of(read, places)
-        more = places[propose_in_cells(coarse, hashes[places], least_cosine)]
+        further_pairs = places[propose_in_cells(coarse, hashes[places], least_cosine)]
     else:
         vectors = unit(torch.from_numpy(read(np.arange(len(hashes))))).numpy()
-        more = propose(vectors, neighbours, least_cosine)
-    return confirmation.confirm(np.unique(np.concatenate([pairs, more]), axis=0), report)
+        further_pairs = propose(vectors, neighbours, least_cosine)
+    return confirmation.confirm(np.unique(np.concatenate([pairs, further_pairs]), axis=0), report)

@@ -28,7 +28,7 @@ class Words(Stage):
 
     templates: tuple[str, ...] = ()
     vocabularies: tuple[Vocabulary, ...] = ()
-    """Each only decides its own part, so it is among that part's sources, not in the config."""
+    """Each decides only its own part, so it is among that part's sources, not in the config."""
     beside: str = ""
     """Another run, whose embeddings the words are compared with; its model is among the sources."""
 

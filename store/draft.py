@@ -42,7 +42,7 @@ class Scratch:
         self._kind = kind
 
     def path(self, role: str) -> Path:
-        """Where the stage writes the file of a role."""
+        """The path to which the stage writes the file of a role."""
         return self.folder / f"{self._part}{self._kind.files[role].suffix}"
 
     def write_table(
@@ -243,8 +243,10 @@ class Draft:
             revision=self.recipe.revision,
             config=self.recipe.config,
             inputs={
-                name: Input(kind=used.kind.name, version=used.version, content=used.content)
-                for name, used in inputs.items()
+                name: Input(
+                    kind=artifact.kind.name, version=artifact.version, content=artifact.content
+                )
+                for name, artifact in inputs.items()
             },
             parts=parts,
             facts=parts[0].shared if parts else {},

@@ -92,9 +92,9 @@ def number(least: float = -math.inf, most: float = math.inf) -> Fact:
 
 def either(*values: Any) -> Fact:
     """One of several values."""
-    named = " or ".join(map(repr, values))
+    allowed = " or ".join(map(repr, values))
     return Fact(
-        allowed=named,
+        allowed=allowed,
         is_right=lambda value: any(
             type(value) is type(option) and value == option for option in values
         ),

@@ -373,7 +373,7 @@ EDITS = Kind(
                 Column(name="note", type="string", nullable=True),
             ),
         ),
-        # The decisions, and what became of each.
+        # The decisions, and the outcome of each.
         "log": Table(
             suffix=".log.parquet",
             is_aligned=False,

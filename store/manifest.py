@@ -144,15 +144,15 @@ class Input:
     @classmethod
     def of(cls, fields: Fields, slot: str, user: str) -> Self:
         """The input that a manifest of the kind `user` records for a slot."""
-        used = cls(
+        source = cls(
             kind=fields.plain_name("kind"),
             version=fields.version("version"),
             content=fields.digest("content"),
         )
         allowed = KIND_FACTS[user].made_from
-        is_right = used.kind in allowed and is_slot(slot) and split_slot(slot)[0] == used.kind
+        is_right = source.kind in allowed and is_slot(slot) and split_slot(slot)[0] == source.kind
         fields.require(is_right, "kind", f"that of its slot, and of {', '.join(allowed) or 'none'}")
-        return used
+        return source
 
 
 @dataclass(frozen=True, kw_only=True)

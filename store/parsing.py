@@ -52,12 +52,12 @@ class Fields:
         self._value: Mapping[str, Any] = value
 
     def text(self, name: str) -> str:
-        """Any text."""
+        """The text of a field."""
         value = self._required(name, "a text")
         return value if isinstance(value, str) else self._refuse(name, "a text")
 
     def plain_name(self, name: str) -> str:
-        """A name that becomes a file or a folder."""
+        """A name that may become that of a file or a folder."""
         allowed = "a name without a path"
         value = self._required(name, allowed)
         return value if is_plain_name(value) else self._refuse(name, allowed)

@@ -17,7 +17,7 @@ Status = Literal["applied", "reverted", "needs a look"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a decision."""
+    """The outcome of a decision."""
 
     edit: Edit
     status: Status
@@ -135,7 +135,7 @@ class Replay:
         return other
 
     def add(self, edit: Edit, *, holds: bool) -> None:
-        """Applies a decision if it holds, and adds what became of it to the outcomes."""
+        """Applies a decision if it holds, and adds its outcome to the others."""
         why, status = "", "reverted"
         if holds:
             why = self._apply(edit)

@@ -51,8 +51,8 @@ def estimate_footprint(factory: Factory, rows: int, width: int) -> Footprint:
     centroids = factory.lists * (4 * width + int(factory.links * _LAYERS * _LINK_BYTES))
     group = 4 * width * sample // max(1, round(factory.lists**0.5))
     fitting = 2 * width * sample + 16 * sample + 8 * group + centroids
-    listed = rows * (code + _ID_BYTES)
-    merging = _BLOCKS * min(listed, max(BLOCK_BYTES, 2 * listed // factory.lists))
+    listed_bytes = rows * (code + _ID_BYTES)
+    merging = _BLOCKS * min(listed_bytes, max(BLOCK_BYTES, 2 * listed_bytes // factory.lists))
     return Footprint(
         factory=factory.text,
         memory_bytes=max(fitting, centroids + merging) + reading,
@@ -102,8 +102,8 @@ def free_memory() -> int:
     limit, used = (_number(_CGROUP / name) for name in ("memory.max", "memory.current"))
     if limit is not None and used is not None:
         # The page cache counts as used, but is freed on demand.
-        left = limit - used + _value(_CGROUP / "memory.stat", "inactive_file")
-        free = min(free, left)
+        free_in_container = limit - used + _value(_CGROUP / "memory.stat", "inactive_file")
+        free = min(free, free_in_container)
     return free
 
 

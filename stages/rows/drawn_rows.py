@@ -30,7 +30,7 @@ def split_by_part(
 
 
 def gather_picks(artifact: Artifact, role: str, picks: Picks) -> np.ndarray:
-    """Some rows of some parts, one part after the other."""
+    """The picked rows of each part, one part after the other."""
     ends = np.cumsum([0, *(len(rows) for _, rows in picks)])
     out = np.empty((ends[-1], width_of(artifact, role)), np.float16)
     for (name, rows), first, end in zip(picks, ends[:-1], ends[1:], strict=True):

@@ -90,13 +90,13 @@ def read_head(path: Path, digest: str, size: int) -> LinearHead:
 
 def _read(file: Any, path: Path, names: list[str], role: str) -> np.ndarray | None:
     """The tensor of a role in float64; None if there is none, or more than one."""
-    own = [name for name in names if name.rpartition(".")[2] == role]
-    if len(own) != 1:
+    matching = [name for name in names if name.rpartition(".")[2] == role]
+    if len(matching) != 1:
         return None
-    dtype = file.get_slice(own[0]).get_dtype()
+    dtype = file.get_slice(matching[0]).get_dtype()
     if dtype not in ("F16", "F32", "F64"):
         raise ConfigError(f"--head {path}: {role} must be float16, float32 or float64, got {dtype}")
-    values = file.get_tensor(own[0]).astype(np.float64)
+    values = file.get_tensor(matching[0]).astype(np.float64)
     if not (np.abs(values) <= _LARGEST).all():  # NaN compares with nothing
         raise ConfigError(f"--head {path}: {role} holds a number that is not finite, or too large")
     return values

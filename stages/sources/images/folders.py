@@ -237,8 +237,10 @@ def _chunk_of(
     """One chunk; takes its files' fingerprints from `fingerprints`."""
     names = list(_names(images))
     texts = {name for image in images for name in image.texts.values()}
-    known = [next(fingerprints) for _ in names]
-    files = [(name, fingerprint) for name, (fingerprint, _) in zip(names, known, strict=True)]
+    fingerprinted = [next(fingerprints) for _ in names]
+    files = [
+        (name, fingerprint) for name, (fingerprint, _) in zip(names, fingerprinted, strict=True)
+    ]
     name = shard_name(root, folder)
     return FolderChunk(
         path=root,
@@ -248,7 +250,7 @@ def _chunk_of(
         identity=digest_json({"folder": name, "files": files}),
         unread=frozenset(name for name, fingerprint in files if fingerprint is None),
         long_texts=frozenset(name for name, text in files if name in texts and _is_long(text)),
-        stamp=stamp_of([time_ns for _, time_ns in known]),
+        stamp=stamp_of([time_ns for _, time_ns in fingerprinted]),
     )
 
 

@@ -103,7 +103,7 @@ def _scan(folder: Path, left_out: Counter[str] | None) -> tuple[list[FolderImage
     if left_out is not None:
         stems = {os.path.splitext(name)[0] for name in image_names}
         others.update(
-            suffix for stem, named in texts.items() if stem not in stems for suffix in named
+            suffix for stem, suffixes in texts.items() if stem not in stems for suffix in suffixes
         )
         left_out.update(+others)
     return images, [name for name in names if is_folder[name]]

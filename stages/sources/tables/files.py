@@ -51,18 +51,20 @@ class TableFile:
         shard = Shard.of(path)
         identity: dict[str, Any] = {"table": shard.identity, "image": columns.image}
         times_ns = [path.stat().st_mtime_ns]
-        known = fingerprint_files(named)
+        fingerprinted = fingerprint_files(named)
         if files:
-            fingerprints = iter(known)
+            fingerprints = iter(fingerprinted)
             identity["files"] = [None if file is None else next(fingerprints)[0] for file in files]
-            times_ns += [time_ns for _, time_ns in known]
+            times_ns += [time_ns for _, time_ns in fingerprinted]
         return cls(
             path=path,
             size=shard.size,
             columns=columns,
             identity=digest_json(identity),
             unread=frozenset(
-                name for name, (fingerprint, _) in zip(named, known, strict=True) if not fingerprint
+                name
+                for name, (fingerprint, _) in zip(named, fingerprinted, strict=True)
+                if not fingerprint
             ),
             stamp=stamp_of(times_ns),
         )
@@ -132,8 +134,8 @@ class TableEntry:
                 label = values[name] = int(label)
             if isinstance(label, int) and 0 <= label < len(columns.class_names):
                 values.setdefault("label_name", columns.class_names[label])
-        taken = take_columns(values, {})
-        return SampleFields(**taken, extra=to_json(values))
+        texts = take_columns(values, {})
+        return SampleFields(**texts, extra=to_json(values))
 
 
 class TableSamples:

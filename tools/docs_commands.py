@@ -8,21 +8,19 @@ from typing import Any
 
 import typer
 
+from cpp_pipe.pipeline.commands.app import EXIT_CODES
+
 HEAD = """\
 # Commands
 
-`--help` of a command says the same. This page is generated from the program each time the site is
-built.
+This page is generated from the program each time the site is built; `--help` of a command says the
+same.
 
-Each command first runs the earlier steps that are still missing, and says so. `--run`
-may be left out where the store holds one run.
+Each command first runs the earlier steps that are still missing, and says so. You can omit `--run`
+if the store holds only one run.
 
 | exit code | what it means |
 |---|---|
-| 0 | The command did what was asked. |
-| 1 | `verify` found damage, or `doctor` a fault. From any other command: a bug, with a traceback. |
-| 2 | An error that you can act on: one line on standard error says what is wrong and what to do. |
-| 130 | Stopped by Ctrl-C or SIGTERM: work that is done is kept; the same command continues. |
 """
 
 TYPE_WORDS: Mapping[str, str] = MappingProxyType({"Path": "path", "int": "integer", "str": "text"})
@@ -36,7 +34,12 @@ def commands_page(group: Any) -> str:
     with typer.Context(group, info_name="cpp-pipe") as parent:
         names = group.list_commands(parent)
         commands = {name: _command(group, parent, name) for name in names}
-        return "\n".join([HEAD, *_contents(commands), *_sections(commands, parent)])
+        return "\n".join([*_head(), *_contents(commands), *_sections(commands, parent)])
+
+
+def _head() -> Iterator[str]:
+    codes = (f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
+    yield HEAD + "\n".join(codes) + "\n"
 
 
 def _command(group: Any, parent: typer.Context, name: str) -> Any:

@@ -22,15 +22,13 @@ def _kind(kind: Kind) -> Iterator[str]:
 def _file(role: str, spec: FileSpec) -> str:
     named = f"`PART{spec.suffix}`, role `{role}`"
     if isinstance(spec, Table):
-        rows = (
-            "one row for each row of its part" if spec.is_aligned else "as many rows as there are"
-        )
+        rows = "one row for each row of its part" if spec.is_aligned else "any number of rows"
         return f"{named}: Parquet, {rows}."
     if isinstance(spec, Array):
         return f"{named}: NumPy, {spec.dtype}, {spec.ndim} axes, one row for each row of its part."
     if isinstance(spec, Tensors):
         names = ", ".join(f"`{name}`" for name in spec.names)
-        return f"{named}: safetensors" + (f" that holds at least {names}." if names else ".")
+        return f"{named}: safetensors" + (f" with at least {names}." if names else ".")
     assert isinstance(spec, Blob)
     return f"{named}."
 

@@ -13,11 +13,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 HEAD = """\
 # Settings
 
-Settings say what a run does, with a table for each stage. They come from a TOML file
+Settings define what a run does, in a table for each stage. They come from a TOML file
 (`--config FILE.toml`, or `cpp-pipe run FILE.toml`), from a shipped config by its name
 (`--config reference`), and from flags: `--set train.epochs=20` changes any setting, and a flag
-such as `--epochs 20` is a short form. The run records every setting that was used. An unknown table
-or key is an error that names the known ones.
+such as `--epochs 20` is a short form. The run records every setting that it used. An unknown table
+or key is an error that lists the known ones.
 
 ```toml
 [train]
@@ -29,8 +29,8 @@ k = [20, 50, 100]
 ```
 
 How the work is done (device, workers, batch size of the frozen model) is not a setting: it changes
-no result, so it is given by flags alone. This page is generated from the program each time the site
-is built.
+no result, so only flags set it. This page is generated from the program each time the site is
+built.
 """
 
 

@@ -5,6 +5,8 @@ import binascii
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -12,7 +14,7 @@ import numpy as np
 from ...stages.indexing.vectors import VectorRows
 from ...store import Artifact, ConfigError, CppPipeError, QueryError
 from ..run import Run
-from ..view.answer import Answer, answer
+from ..view.answer import Answer, answer, default_recall
 from ..view.chance import chance_similarity
 from ..view.query import Example, Question, describe_cuts
 from ..view.searcher import Searcher
@@ -193,11 +195,16 @@ class Finder:
         `edited` are the decisions that the question names.
         """
         space = cast(Space, question.where)
+        question = replace(question, target_recall=question.target_recall or self._default_recall)
         searcher, index = self._open_searcher(space), self._indexes.get(space)
         with reading(searcher.rows.source), reading(index or searcher.rows.source):
             hits = answer(self._run, question, searcher, edited)
         self._residency.trim()
         return hits
+
+    @cached_property
+    def _default_recall(self) -> float:
+        return default_recall(self._run)
 
     def chance(self) -> float | None:
         """The similarity to texts that says nothing (`chance_similarity`); computed once.

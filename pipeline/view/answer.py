@@ -94,7 +94,7 @@ def answer(
     similarities, rows = searcher.nearest(
         query,
         question.n,
-        target_recall=question.target_recall or _default_recall(run),
+        target_recall=question.target_recall or default_recall(run),
         allowed=allowed,
     )
     # Rows are rounded to float16, so the cosine of a row with itself can exceed 1.
@@ -121,7 +121,7 @@ def search_run(
     )
 
 
-def _default_recall(run: OpenedRun) -> float:
+def default_recall(run: OpenedRun) -> float:
     """The recall in the run's settings; older runs without it have the default."""
     return settings_of(run.store, run.record).index.target_recall
 

@@ -129,8 +129,8 @@ def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     names = image_names(embeddings) if has_others or repeated is not None else keys
     if repeated is not None:
         raise ConfigError(
-            f"--labels {table}: {counted(counts[repeated], 'image')} have the key {repeated!r}: write "
-            f"SHARD:KEY, such as {names[keys.index(repeated)]}"
+            f"--labels {table}: {counted(counts[repeated], 'image')} have the key {repeated!r}: "
+            f"write SHARD:KEY, such as {names[keys.index(repeated)]}"
         )
     return [labels.get(name, labels.get(key)) for name, key in zip(names, keys, strict=True)]
 

@@ -27,9 +27,7 @@ class Refiner:
     def __init__(self, store: Store, heads: Artifact, device: str) -> None:
         self._store, self._artifact, self._device = store, heads, device
 
-    def refine(
-        self, image: "Image.Image", embedding: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def refine(self, image: "Image.Image", embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features and cluster features (1, p) of an image; `embedding` is its embedding (1, d).
 
         ConfigError or MissingError if the model of another run is needed and cannot be loaded.

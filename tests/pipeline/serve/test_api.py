@@ -331,7 +331,7 @@ def test_an_invalid_parameter_is_refused_with_the_valid_values(served):
             "/api/search",
             {"vector": "AAAA"},
             400,
-            "vector must have 64 bytes in features (32 numbers of float16), got 3",
+            "vector must have 32 bytes in features (16 numbers of float16), got 3",
         ),
         ("/api/search", {"vector": "A" * 42 + "=="}, 400, "vector"),
         ("/api/search", {"vector": "é"}, 400, "not valid base64"),

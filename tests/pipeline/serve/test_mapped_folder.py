@@ -26,7 +26,6 @@ def test_what_is_read_after_the_end_stays_in_memory_and_leaves_no_file(
 
 
 def test_a_folder_is_not_removed_while_a_file_is_being_written(tmp_path):
-    from threading import Thread
 
     folder = MappedFolder(tmp_path / "files")
     with folder.writing() as path:

@@ -24,14 +24,11 @@ from .indexing.recall import (
     nearest_in_block,
     no_neighbours,
 )
-from .indexing.recall_curve import RecallCurve
+from .indexing.recall_curve import RecallCurve, measure_curve
 from .indexing.vectors import VectorRows
 
 _EF_CONSTRUCTION = 80
 _ROWS = 8192
-
-_ENOUGH = 0.999
-"""Recall from which no wider search is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,35 +153,19 @@ class Index(Stage):
     def _measure(
         self, path: Path, rows: VectorRows, queries: np.ndarray, truth: Nearest, own: np.ndarray
     ) -> RecallCurve:
-        """recall@10 of ever wider searches, until a wider one finds hardly more."""
+        """recall@10 with the widths that `measure_curve` tries."""
         factory = Factory.parse(self.factory)
         opened = OpenedIndex(path, factory, rows)
         if factory.shape == "exact" or not len(queries):
             return [(opened.max_width, 1.0)]
-        curve: list[tuple[int, float]] = []
-        for width in _widths(opened.max_width, 16 if factory.shape == "graph" else 1):
+
+        def recall_with(width: int) -> float:
             # One extra neighbour: the first may be the query itself.
             neighbours = opened.search(queries, NEIGHBOURS + 1, width)
-            curve.append((width, measure_recall(neighbours, truth, own)))
-            if _is_enough([value for _, value in curve]):
-                break
-        return curve
+            return measure_recall(neighbours, truth, own)
 
-
-def _is_enough(recalls: list[float]) -> bool:
-    """Whether wider searches find hardly more; codes may hide the remaining neighbours."""
-    if recalls[-1] >= _ENOUGH:
-        return True
-    return len(recalls) > 2 and 0.5 < recalls[-1] < recalls[-3] + 1 - _ENOUGH
-
-
-def _widths(most: int, first: int) -> Iterator[int]:
-    """Widths that grow by a third or a half, up to the widest."""
-    width = first
-    while width < most:
-        yield width
-        width += max(1, width // (3 if width & (width - 1) else 2))
-    yield most
+        first = 16 if factory.shape == "graph" else 1
+        return measure_curve(recall_with, first=first, most=opened.max_width)
 
 
 def _blocks(rows: VectorRows) -> Iterator[tuple[int, np.ndarray]]:

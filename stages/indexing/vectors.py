@@ -8,7 +8,14 @@ import numpy as np
 from ...store import Artifact
 from ..contract import DrawRows
 from ..rows.artifact_rows import EMBEDDING
-from ..rows.part_rows import ArrayRows, JoinedRows, TableRows, fill_rows, join_features
+from ..rows.part_rows import (
+    ArrayRows,
+    JoinedRows,
+    PartRows,
+    TableRows,
+    fill_rows,
+    join_features,
+)
 
 SPACES = ("features", "embeddings")
 """What can be searched: `features` (refined: z and c joined, or z alone where c is the same) or
@@ -31,7 +38,7 @@ class VectorRows:
         self._is_joined = feature_size is not None and (
             not has_one_head(source) if width is None else width == 2 * feature_size
         )
-        self._opened: dict[str, TableRows | ArrayRows | JoinedRows] = {}
+        self._opened: dict[str, PartRows] = {}
         self._lock = threading.Lock()
         self._names = [part.name for part in source.parts]
         self._starts = [source.starts[name] for name in self._names]
@@ -80,7 +87,7 @@ class VectorRows:
     def _is_table(self) -> bool:
         return "rows" in self.source.kind.files
 
-    def _open(self, name: str) -> TableRows | JoinedRows:
+    def _open(self, name: str) -> PartRows:
         with self._lock:
             if name not in self._opened:
                 if self._is_table:

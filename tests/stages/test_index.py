@@ -104,6 +104,11 @@ def test_a_wider_search_finds_no_less(tmp_path):
     assert recalls[0] < 0.9 < recalls[-1]
     # Requires a fifth less loss than the target allows.
     assert width_for(curve, 0.9) == next(w for w, r in curve if r >= 0.92)
+    # Around the usual targets, a width is at most an eighth above the one before.
+    for target in (0.9, 0.95, 0.99):
+        wide = width_for(curve, target)
+        narrow = max(width for width in widths if width < wide)
+        assert wide - narrow <= max(1, narrow // 8)
     assert width_for([(1, 0.5), (2, 0.7), (4, 0.7)], 0.9) == 2
 
 

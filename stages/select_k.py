@@ -27,7 +27,7 @@ class SelectK(Stage):
 
     name: ClassVar[str] = "select-k"
     kind: ClassVar[Kind] = K_CURVE
-    revision: ClassVar[int] = 8
+    revision: ClassVar[int] = 9
 
     grid: tuple[int, ...] = ()
     """The k to try; empty means from 2 to the spectrum's k_max, denser around the best k."""

@@ -29,6 +29,10 @@ NEIGHBOURHOOD = 1.1
 """Centroids within this many mean nearest-neighbour distances of a removed one are kept."""
 BLOCK = 1024
 """Rows compared at once: their distances stay in the cache."""
+PRODUCT_ROWS = 5000
+"""Rows whose products with each other are held at once, at most: 100 MB."""
+ROUNDING = 1e-6
+"""Share of a row's squared length below which a squared distance is rounding."""
 WORTH_THREADS = 1 << 26
 """Products of two numbers in a comparison that threads are started for: it takes some milliseconds.
 """
@@ -62,6 +66,38 @@ def first_centroids(rows: Float[ndarray, "m q"], k: int, seed: int) -> Float32[n
     """
     centroids, _ = kmeans_plusplus(rows.astype(np.float64, copy=False), k, random_state=seed)
     return centroids.astype(np.float32)
+
+
+def first_rows(rows: Float[ndarray, "m q"], k: int, seed: int) -> Int[ndarray, " k"]:
+    """Numbers of k rows far from each other, by greedy k-means++ (Arthur and Vassilvitskii, 2007).
+
+    Draws as scikit-learn does, with distances in float32. Up to `PRODUCT_ROWS` rows they come from
+    the products of all rows, computed once: scikit-learn reads all rows again for each of the k,
+    which for 4,000 rows of 480 numbers and k = 480 takes four times as long.
+    """
+    rows, m = rows.astype(np.float32), len(rows)
+    lengths_sq = np.einsum("ij,ij->i", rows, rows)
+    products = rows @ rows.T if m <= PRODUCT_ROWS else None
+    generator = np.random.RandomState(seed)
+
+    def distances_to(chosen: ndarray) -> Float32[ndarray, "c m"]:
+        to = rows[chosen] @ rows.T if products is None else products[chosen]
+        distances_sq = lengths_sq[chosen, None] + lengths_sq - 2 * to
+        # What is left of equal rows is rounding: they must not be drawn for being apart.
+        distances_sq[distances_sq < ROUNDING * lengths_sq] = 0
+        return distances_sq
+
+    chosen = np.empty(k, np.int64)
+    chosen[0] = generator.choice(m, p=np.full(m, 1 / m))
+    nearest_sq = distances_to(chosen[:1])[0]
+    for number in range(1, k):
+        ends = np.cumsum(nearest_sq, dtype=np.float64)
+        drawn = generator.uniform(size=2 + int(np.log(k))) * ends[-1]
+        candidates = np.minimum(np.searchsorted(ends, drawn), m - 1)
+        nearer_sq = np.minimum(distances_to(candidates), nearest_sq)
+        best = nearer_sq.sum(1, dtype=np.float64).argmin()
+        chosen[number], nearest_sq = candidates[best], nearer_sq[best]
+    return chosen
 
 
 def lloyd(

@@ -14,6 +14,7 @@ from sklearn.cluster import KMeans
 
 from ....store.errors import NumericError
 from .convergence import ignoring_convergence
+from .kmeans import PRODUCT_ROWS, first_rows
 
 AffinityMatrix = ndarray | sparse.csr_array
 
@@ -82,11 +83,15 @@ def cluster_rows(
     distinct, inverse = few_distinct(rows, k)
     if distinct is not None and inverse is not None:
         return inverse, distinct
-    model = KMeans(n_clusters=k, n_init=restarts, random_state=seed)
+    # In float32, scikit-learn would convert all rows again for each centroid of a start.
+    wide = rows.astype(np.float64, copy=False)
+    if restarts == 1 and len(rows) <= PRODUCT_ROWS:
+        model = KMeans(k, n_init=1, init=wide[first_rows(rows, k, seed)])
+    else:
+        model = KMeans(k, n_init=restarts, random_state=seed)
     with ignoring_convergence():
         # k-means cannot separate distinct rows that are too close; `_fill` does.
-        # In float32, scikit-learn would convert all rows again for each centroid of a start.
-        labels = model.fit_predict(rows.astype(np.float64, copy=False))
+        labels = model.fit_predict(wide)
     centroids = model.cluster_centers_.astype(rows.dtype, copy=False)
     return _fill(rows, labels.astype(np.int64), centroids)
 

@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 
-from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans, lloyd, means, nearest
+from cpp_pipe.stages.algorithms.clustering import kmeans
+from cpp_pipe.stages.algorithms.clustering.kmeans import (
+    breathing_kmeans,
+    first_rows,
+    lloyd,
+    means,
+    nearest,
+)
 from cpp_pipe.stages.algorithms.metrics import accuracy
 
 from ....strategies import random_unit_rows, seeds
@@ -54,6 +61,23 @@ def test_equal_seeds_give_equal_centroids() -> None:
     rows, _ = blobs(9, 30, 0.7)
     one, other = (breathing_kmeans(rows, 9, 4) for _ in range(2))
     assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("held", [5000, 0])
+@pytest.mark.parametrize(("k", "seed"), [(1, 0), (2, 1), (12, 2), (40, 3)])
+def test_first_rows_are_those_that_scikit_learn_draws(monkeypatch, held, k, seed) -> None:
+    monkeypatch.setattr(kmeans, "PRODUCT_ROWS", held)
+    rows, _ = blobs(40, 30, 0.6)
+    _, expected = kmeans_plusplus(rows.astype(np.float64), k, random_state=seed)
+    assert first_rows(rows, k, seed).tolist() == expected.tolist()
+
+
+def test_first_rows_differ_while_rows_do() -> None:
+    """Of equal rows only rounding is left, for which none is drawn."""
+    rows = random_unit_rows(8, 100, 0).float().numpy()[np.arange(400) % 8]
+    for seed in range(5):
+        assert len(np.unique(rows[first_rows(rows, 8, seed)], axis=0)) == 8
+    assert first_rows(np.zeros((3, 2), np.float32), 3, 0).shape == (3,)
 
 
 def test_lloyd_never_raises_the_error_and_returns_it() -> None:

@@ -19,6 +19,8 @@ _MAGIC = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0
 """First bytes of Fujifilm, Panasonic, Olympus, Sigma and Minolta. Nearly all others are TIFFs."""
 _TIFF = (b"II*\0", b"MM\0*")
 _END_OF_JPEG = b"\xff\xd9"
+_TAIL = 1024
+"""Bytes at the end of a preview that must be those of the file."""
 _ORIENTATION = 0x0112
 _BY_FLIP = {3: 3, 5: 8, 6: 6}
 """The EXIF orientation of each flip of LibRaw; any other is upright."""
@@ -131,8 +133,10 @@ def _open_preview(rawpy: Any, raw: bytes) -> tuple[Any, int]:
     if preview.format == rawpy.ThumbFormat.JPEG:
         if count_scans(preview.data) > MAX_SCANS:
             raise OSError(f"its preview has more than {MAX_SCANS} scans")
-        # LibRaw fills the missing end of a cut file with zeros.
-        if preview.data.rfind(_END_OF_JPEG) < len(preview.data) // 2:
+        # LibRaw fills the missing end of a cut file with whatever is in memory: with zeros, or with
+        # the end of an image that was read before.
+        end = preview.data.rfind(_END_OF_JPEG) + len(_END_OF_JPEG)
+        if end <= len(preview.data) // 2 or preview.data[max(0, end - _TAIL) : end] not in raw:
             raise OSError("its preview is cut")
         return Image.open(io.BytesIO(preview.data), formats=("JPEG",)), flip
     return Image.fromarray(preview.data), flip

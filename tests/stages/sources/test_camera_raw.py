@@ -59,6 +59,17 @@ def test_a_damaged_raw_file_is_undecodable(kept):
 
 
 @has_rawpy
+def test_a_cut_raw_file_does_not_end_with_an_image_that_was_read_before():
+    """LibRaw's memory still held it, in about one of seven files that were cut."""
+    preview = jpeg(ORANGE)
+    data = dng(preview)
+    for _ in range(60):
+        assert decode(data).rgb.size == (320, 240)
+        with pytest.raises(UndecodableImage):
+            decode(data[: data.index(preview) + len(preview) - 40])
+
+
+@has_rawpy
 def test_a_raw_file_without_a_preview_is_undecodable():
     with pytest.raises(UndecodableImage, match=r"undecodable.*LibRaw finds no preview"):
         decode(dng(None))

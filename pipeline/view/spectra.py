@@ -24,7 +24,7 @@ def singular_values(moment: np.ndarray, rows: int) -> np.ndarray:
 def contrast(cosines: np.ndarray, counts: Sequence[int]) -> tuple[float, float]:
     """Mean |cosine| of two rows of one cluster, and of rows of two clusters.
 
-    Rows stand cluster by cluster; `counts` are their numbers of rows. nan if there are no such pairs.
+    Rows stand cluster by cluster; `counts` are the rows of each. nan if there are no such pairs.
     """
     cluster = np.repeat(np.arange(len(counts)), counts)
     is_same = cluster[:, None] == cluster

@@ -29,7 +29,11 @@ LabelsFlag = Annotated[
 ]
 RivalsFlag = Annotated[
     bool,
-    typer.Option("--rivals", help="Add k-means, Ward, spectral and HDBSCAN of the embeddings."),
+    typer.Option(
+        "--rivals",
+        help="Add k-means, Ward, spectral and HDBSCAN of the embeddings and, if they are "
+        "installed, UMAP with HDBSCAN, and EVoC.",
+    ),
 ]
 OutsFlag = Annotated[
     list[Path] | None,

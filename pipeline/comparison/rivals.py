@@ -1,5 +1,7 @@
-"""Other ways to cluster the same embeddings: scikit-learn's, as a user would call them."""
+"""Other ways to cluster the same embeddings, called as their users would call them."""
 
+import importlib
+import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +23,9 @@ _NEIGHBOURS = 10
 _FEWEST = 20
 """Images that rivals need: below, some of them cannot run."""
 
+_TRIAL_ROWS = 200
+"""Rows that a rival is fitted to only to be compiled."""
+
 
 @dataclass(frozen=True)
 class Rival:
@@ -32,6 +37,17 @@ class Rival:
     """Whether another seed may give other clusters."""
     most_rows: int
     """Of more rows it would take hours or the memory of a large machine."""
+    module: str = "sklearn"
+    """What must be installed."""
+    install: str = ""
+    """How to install that."""
+    compiles: bool = False
+    """Whether its first fit compiles it, which its seconds must not include."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is there."""
+        return importlib.util.find_spec(self.module) is not None
 
 
 def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -63,13 +79,41 @@ def _hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
     return HDBSCAN(copy=True).fit_predict(x)
 
 
+def _umap_hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """As BERTopic clusters (Grootendorst, arXiv 2203.05794), with its settings."""
+    from sklearn.cluster import HDBSCAN
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that UMAP could use, and of its one thread
+        umap = importlib.import_module("umap")
+        narrow = umap.UMAP(
+            n_neighbors=min(15, len(x) - 1),
+            n_components=5,
+            min_dist=0.0,
+            metric="cosine",
+            random_state=seed,
+        ).fit_transform(x)
+    return HDBSCAN(min_cluster_size=10, copy=True).fit_predict(narrow)
+
+
+def _evoc(x: np.ndarray, k: int, seed: int) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("evoc").EVoC(random_state=seed).fit_predict(x)
+
+
 RIVALS: Mapping[str, Rival] = {
     "k-means": Rival(_kmeans, True, 1_000_000),
     "Ward": Rival(_ward, False, 20_000),
     "spectral": Rival(_spectral, True, 50_000),
     "HDBSCAN": Rival(_hdbscan, False, 50_000),
+    "UMAP + HDBSCAN": Rival(
+        _umap_hdbscan, True, 100_000, "umap", "pip install 'cpp-pipe[map]' installs UMAP", True
+    ),
+    "EVoC": Rival(_evoc, True, 1_000_000, "evoc", "pip install evoc", True),
 }
-"""By the names that tables show. HDBSCAN finds its own k, and calls some rows noise."""
+"""By the names that tables show. Those with HDBSCAN, and EVoC, find their own k, and call some rows
+noise."""
 
 
 def fit_rivals(
@@ -82,7 +126,7 @@ def fit_rivals(
 ) -> Iterator[Partition]:
     """The clusters of each rival on centred embeddings of length one, for seeds from 0.
 
-    Rivals without chance are fitted once. `say` gets a sentence where one is left out.
+    Rivals without chance are fitted once. `say` gets a sentence if one is left out.
     """
     n = len(images)
     if not (n >= _FEWEST and k < n):
@@ -90,9 +134,16 @@ def fit_rivals(
             f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
             f"{counted(n, 'image')} and k = {k}"
         )
-    fitting = {name: rival for name, rival in RIVALS.items() if n <= rival.most_rows}
-    for name in RIVALS.keys() - fitting.keys():
-        say(f"{name} is left out: {counted(n, 'row')} are too many for it")
+    fitting: dict[str, Rival] = {}
+    for name, rival in RIVALS.items():
+        if n > rival.most_rows:
+            say(f"{name} is left out: {counted(n, 'row')} are too many for it")
+        elif not rival.is_installed:
+            say(f"{name} is left out: {rival.install}")
+        else:
+            fitting[name] = rival
+            if rival.compiles:
+                say(f"{name} compiles itself first, which may take minutes")
     if not fitting:
         return
     embeddings = gather(images.embeddings).astype(np.float32)
@@ -101,6 +152,8 @@ def fit_rivals(
             for seed in range(seeds if rival.is_random else 1)]  # fmt: skip
     progress.start("compare: rivals", len(runs), "fits")
     for name, seed in runs:
+        if fitting[name].compiles and seed == 0:
+            fitting[name].fit(x[:_TRIAL_ROWS], min(k, _FEWEST // 2), seed)
         started = time.monotonic()
         clusters = fitting[name].fit(x, k, seed).astype(np.int64)
         seconds = time.monotonic() - started

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,14 @@ def test_rivals_cluster_the_same_images_into_as_many_clusters_as_there_are_class
         assert groups[name]["acc"]["mean"] > 0.9, "the groups are far apart"
         assert groups[name]["confidence"] is None
     assert len(told["agreement"]) == 5
+
+
+def test_a_rival_that_is_not_installed_is_named_with_what_installs_it(store, monkeypatch):
+    absent = replace(RIVALS["Ward"], module="of_no_package", install="pip install evoc")
+    monkeypatch.setitem(RIVALS, "EVoC", absent)
+    done = succeed(store, "compare", "all", "--rivals")
+    assert "EVoC is left out: pip install evoc" in done.err
+    assert "EVoC" not in done.out
 
 
 def test_k_of_rivals_may_be_named(store):

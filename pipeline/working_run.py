@@ -11,12 +11,12 @@ from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath
 from .config import Settings, find_config, plain, settings_of
 from .curation.near_duplicates import make_tier
-from .held import Held
 from .making.named_inputs import data_table, model_table, vocabulary_setting
 from .making.overrides import read_settings
 from .making.plan import Plan
 from .making.progress import ShownProgress, open_progress
 from .making.slots import require_makeable
+from .run_slots import RunSlots
 from .view.evaluation import Evaluation, evaluate
 from .view.opened_run import OpenedRun
 
@@ -260,7 +260,7 @@ class WorkingRun(OpenedRun):
     def _reload(self) -> Self:
         """Reads the record again, and forgets what was opened by the old one."""
         self.record = self.store.runs.read(self.record.name)
-        self.held = Held(self.store, self.record)
+        self.slots = RunSlots(self.store, self.record)
         self._encoder = None
         self._reported.clear()
         self.__dict__.pop("refiner", None)

@@ -20,7 +20,7 @@ from .encoding.part_tables import (
     require_few_skipped,
 )
 from .encoding.precision_notes import describe_difference, describe_gain, require_bf16
-from .sources.left_out import hint_at_extra
+from .sources.ignored_files import hint_at_extra
 from .sources.source import Samples, SampleSource
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ...stages.sources.left_out import describe_left_out
+from ...stages.sources.ignored_files import describe_left_out
 from ...store import Artifact, ConfigError
 from ..making.named_inputs import data_table
 from ..view.skipped import count_skipped, explain_skipped

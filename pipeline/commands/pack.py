@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ...stages.sources.left_out import describe_left_out
+from ...stages.sources.ignored_files import describe_left_out
 from ..wording import counted
 from .app import subcommands
 from .destinations import require_folder, require_prefix

@@ -8,7 +8,7 @@ import typer
 
 from ...store import MissingError, Store
 from ...store.slots import sorted_slots, split_slot
-from ..held import Held
+from ..run_slots import RunSlots
 from ..view.slot_commands import command_to_renew, name_slot
 from .app import subcommands
 from .options import Common, takes
@@ -46,21 +46,21 @@ def status(
         return
     is_named = run is not None or len(names) > 1
     named = {name: replace(common, run=name if is_named else None) for name in names}
-    helds = {name: Held(store, store.runs.read(name)) for name in names}
-    runs = {name: _run_status(held, named[name]) for name, held in helds.items()}
+    slots_of = {name: RunSlots(store, store.runs.read(name)) for name in names}
+    runs = {name: _run_status(slots, named[name]) for name, slots in slots_of.items()}
     if common.as_json:
         print_json(runs)
         return
     for name, rows in runs.items():
         print_text(f"run {name}")
         _print_rows(rows)
-        curve = helds[name].current("k_curve")
+        curve = slots_of[name].current("k_curve")
         if curve is not None:
             from ..view.verdict import read_verdict  # loads pyarrow
 
             print_text(read_verdict(curve).sentence)
-        for slot in helds[name].last_stale():
-            print_text(f"{name_slot(slot)} {_advise(helds[name], slot, named[name])}")
+        for slot in slots_of[name].last_stale():
+            print_text(f"{name_slot(slot)} {_advise(slots_of[name], slot, named[name])}")
     for name, rows in runs.items():
         held = {row["slot"] for row in rows}
         step = next((step for slot, step in _NEXT.items() if slot in held), "embed")
@@ -94,25 +94,25 @@ def _brief(state: str) -> str:
     return state[:16].replace("T", " ") if state[:1].isdigit() else state.partition(":")[0]
 
 
-def _advise(held: Held, slot: str, common: Common) -> str:
+def _advise(slots: RunSlots, slot: str, common: Common) -> str:
     """What to do about an artifact that is out of date."""
-    artifact = held.find(slot)
+    artifact = slots.find(slot)
     assert artifact is not None, "what is missing is not out of date"
     return f"out of date: run `{command_line(common, *command_to_renew(slot, artifact))}`"
 
 
-def _run_status(held: Held, common: Common) -> list[dict[str, Any]]:
-    record = held.record
+def _run_status(slots: RunSlots, common: Common) -> list[dict[str, Any]]:
+    record = slots.record
     rows = []
     for slot, version in record.versions.items():
-        artifact = held.find(slot)
+        artifact = slots.find(slot)
         state = "missing"
         if artifact is not None:
             # Clusters kept for decisions stay, whatever has been made since.
             is_kept = split_slot(slot) == ("assignments", version)
-            is_current = is_kept or held.state(slot) == "current"
+            is_current = is_kept or slots.state(slot) == "current"
             made = artifact.manifest.date or "made at an unknown time"
-            state = made if is_current else _advise(held, slot, common)
+            state = made if is_current else _advise(slots, slot, common)
         rows.append(
             {
                 "slot": slot,

@@ -108,7 +108,7 @@ def _ancestors(run: OpenedRun, artifact: Artifact) -> Iterator[Artifact]:
         if slot in seen:
             continue
         seen.add(slot)
-        ancestor = run.held.current(slot) or run.store.find(KINDS[used.kind], used.version)
+        ancestor = run.slots.current(slot) or run.store.find(KINDS[used.kind], used.version)
         if ancestor is not None:
             yield ancestor
             inputs += ancestor.manifest.inputs.items()

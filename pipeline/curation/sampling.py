@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...stages.rows.drawn_rows import gather_rows
+from ...stages.rows.sampled_rows import gather_rows
 from ...store import Artifact, ConfigError
 
 CANDIDATES = 50_000

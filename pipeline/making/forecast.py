@@ -18,9 +18,9 @@ from ...stages.sources.tables.files import TableFile
 from .. import device as devices
 from .. import threads
 from ..wording import agreeing, counted, fraction, roughly, size_of
-from .long_wait import LONG_SECONDS
 from .memory import give_back_freed_memory, keep_freed_memory
 from .plan import Plan
+from .slow_model import LONG_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from ..device import find_device, fitting_device
 from ..wording import agreeing, counted
 from .engines import torchrun
 from .engines.engine import find_engine
-from .long_wait import watch
+from .slow_model import watch
 
 _PACKAGES = ("cpp-pipe", "torch", "open_clip_torch", "numpy", "pyarrow", "scikit-learn")
 

@@ -17,7 +17,7 @@ from ...store.kinds import EMBEDDINGS, KINDS, WORDS
 from ...store.slots import split_slot
 from ..command_line import command_line
 from ..config import EmbedSettings, Settings, settings_of
-from ..held import Held, share_kept
+from ..run_slots import RunSlots, share_kept
 from .changes import identify_sources
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
@@ -46,7 +46,7 @@ class Plan:
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact in a slot of the run (a kind, or e.g. `index/SPACE`), or None."""
-        return Held(self.store, self.store.runs.read(self.run)).find(slot)
+        return RunSlots(self.store, self.store.runs.read(self.run)).find(slot)
 
     def make(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Artifact:
         """The artifact of a slot as the settings ask for it, made if it is missing.

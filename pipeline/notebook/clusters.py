@@ -132,7 +132,7 @@ def read_clusters(run: OpenedRun) -> Clusters:
 def _snapshot(run: OpenedRun) -> OpenedRun:
     """The run with the artifacts that it holds now, which its later steps do not replace."""
     snapshot = OpenedRun(run.store, run.record, run.device)
-    snapshot.held, snapshot.store_name, snapshot.report = run.held, run.store_name, run.report
+    snapshot.slots, snapshot.store_name, snapshot.report = run.slots, run.store_name, run.report
     return snapshot
 
 

@@ -25,12 +25,12 @@ def summarise(run: OpenedRun) -> list[tuple[str, str]]:
     if captions is not None:
         lines.append(("captions", f"by {captions.facts['rule']}{_age(run, 'captions')}"))
     shown = ("embeddings", "assignments", "captions")
-    others = [slot for slot in run.held.slots if slot not in shown]
+    others = [slot for slot in run.slots.names if slot not in shown]
     return [*lines, ("also holds", ", ".join(others))] if others else lines
 
 
 def _age(run: OpenedRun, slot: str) -> str:
-    state = run.held.state(slot)
+    state = run.slots.state(slot)
     return "" if state == "current" else f" ({state})"
 
 

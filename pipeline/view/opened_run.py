@@ -15,8 +15,8 @@ from ...store.slots import kind_of
 from ..command_line import command_line
 from ..config import settings_of
 from ..device import find_device
-from ..held import Held
 from ..making.sources import model_files
+from ..run_slots import RunSlots
 from .images import open_row
 from .refiner import Refiner
 from .slot_commands import command_to_make, command_to_renew, name_slot
@@ -36,7 +36,7 @@ class OpenedRun:
         self.store = store
         self.record = record
         self.device = device
-        self.held = Held(store, record)
+        self.slots = RunSlots(store, record)
         self.store_name = str(store.root)
         """The store as commands name it."""
         self.report: Callable[[str], None] = log.warning
@@ -63,7 +63,7 @@ class OpenedRun:
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact that the run refers to in a slot such as `index/features`, or None."""
-        return self.held.find(slot)
+        return self.slots.find(slot)
 
     def artifact(self, slot: str) -> Artifact:
         """The artifact that the run refers to in a slot; MissingError if there is none yet."""
@@ -80,7 +80,7 @@ class OpenedRun:
 
         MissingError if the run refers to something that the store has lost.
         """
-        return None if self._find_kept(slot) is None else self.held.current(slot)
+        return None if self._find_kept(slot) is None else self.slots.current(slot)
 
     def _find_kept(self, slot: str) -> Artifact | None:
         """The same as `find`; MissingError if the store has lost what the run refers to."""
@@ -96,7 +96,7 @@ class OpenedRun:
     def require_current(self, slot: str) -> Artifact:
         """The artifact in a slot; MissingError if there is none, or if it is out of date."""
         artifact = self.artifact(slot)
-        if self.held.state(slot) != "current":
+        if self.slots.state(slot) != "current":
             raise MissingError(self.explain_stale(slot))
         return artifact
 
@@ -106,7 +106,7 @@ class OpenedRun:
         For artifacts that an answer can do without, such as captions.
         """
         artifact = self._find_kept(slot)
-        if artifact is None or self.held.state(slot) == "current":
+        if artifact is None or self.slots.state(slot) == "current":
             return artifact
         for used in artifact.manifest.inputs:
             self._find_kept(used)  # raises if it is not out of date, but lost from the store

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def slots_of_scores(run: OpenedRun) -> Mapping[str, str]:
     """The slot of every score that the run holds, current or not, by the score's name."""
     slots: dict[str, str] = {}
-    for slot in run.held.slots:
+    for slot in run.slots.names:
         kind, name = split_slot(slot)
         if kind == SCORES.name:
             slots |= dict.fromkeys(MEASURED, slot) if slot == IMAGE_SCORES else {name: slot}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from ...stages.sources.left_out import SEEN, hint_at_extra, needed_extras
+from ...stages.sources.ignored_files import SEEN, hint_at_extra, needed_extras
 from ...store import Artifact
 
 _EXAMINED = 100_000

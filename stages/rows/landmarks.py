@@ -9,8 +9,8 @@ from ...store import Artifact, ConfigError, StoreError
 from ...store.paths import StorePath
 from ..contract import DrawRows
 from .artifact_rows import EMBEDDING
-from .drawn_rows import gather_rows
 from .merges import read_merges
+from .sampled_rows import gather_rows
 
 if TYPE_CHECKING:
     from ..algorithms.clustering.landmarks import Landmarks, Partition

@@ -11,7 +11,7 @@ from ...store import Artifact, ConfigError
 from ...store.counting import counted
 from ..contract import DrawRows
 from .artifact_rows import Block, blocks_of, own_role
-from .drawn_rows import gather_rows, width_of
+from .sampled_rows import gather_rows, width_of
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ...store import Artifact, PartRecord
 from .embeddings.files import EmbeddingsFile
+from .ignored_files import needed_extras
 from .image_formats import EXTRAS, is_extra_installed
 from .images.pixels import UndecodableImage
-from .left_out import needed_extras
 from .shards import is_named
 from .source import SampleSource
 

@@ -9,8 +9,8 @@ import pytest
 
 from cpp_pipe.pipeline.making.displays import Lines
 from cpp_pipe.pipeline.making.forecast import Forecast, Measured, Pile, forecast
-from cpp_pipe.pipeline.making.long_wait import LongWait, watch
 from cpp_pipe.pipeline.making.progress import ShownProgress
+from cpp_pipe.pipeline.making.slow_model import SlowModelProgress, watch
 from cpp_pipe.stages.contract import Progress, Runtime
 from cpp_pipe.stages.embed import Embed
 from cpp_pipe.stages.encoding.models.costs import cheaper_model
@@ -186,13 +186,15 @@ def test_workers_on_gpus_and_other_machines_share_the_time():
 # The word of a real command.
 
 
-def waiting(model: str, clock: Clock, *, sharers: int = 1) -> tuple[LongWait, io.StringIO]:
+def waiting(model: str, clock: Clock, *, sharers: int = 1) -> tuple[SlowModelProgress, io.StringIO]:
     """Progress on two cores, and what it writes."""
     stream = io.StringIO()
     cheaper = cheaper_model(model)
     assert cheaper is not None
     progress = ShownProgress(Lines(stream), clock=clock)
-    return LongWait(progress, model, cheaper, cores=2, sharers=sharers, clock=clock), stream
+    return SlowModelProgress(
+        progress, model, cheaper, cores=2, sharers=sharers, clock=clock
+    ), stream
 
 
 def words_of(stream: io.StringIO) -> list[str]:
@@ -237,4 +239,4 @@ def test_only_an_embedding_with_a_large_model_on_a_cpu_is_watched():
     assert watch(large, "cuda", runtime) is plain
     assert watch(Embed(model="ViT-B-32", pretrained="openai"), "cpu", runtime) is plain
     assert watch(Train(), "cpu", runtime) is plain
-    assert isinstance(watch(large, "cpu", runtime), LongWait)
+    assert isinstance(watch(large, "cpu", runtime), SlowModelProgress)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cpp_pipe import Run
+from cpp_pipe.stages.sources.ignored_files import describe_left_out
 from cpp_pipe.stages.sources.image_formats import image_suffixes, is_image_suffix
 from cpp_pipe.stages.sources.images.tree import find_images
-from cpp_pipe.stages.sources.left_out import describe_left_out
 from cpp_pipe.stages.sources.tar.listing import scan
 
 from ..forked import fork

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.held import Held
 from cpp_pipe.pipeline.report.reader import read_contents
+from cpp_pipe.pipeline.run_slots import RunSlots
 from cpp_pipe.pipeline.serve.facts import describe_run
 from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.store import MissingError, QueryError, Store
@@ -80,23 +80,23 @@ def changed(request, whole, tmp_path, digit_shards) -> tuple[Path, set[str]]:
 
 def test_everything_is_current_where_nothing_changed(whole):
     run = Run.open(whole)
-    assert run.held.stale() == []
+    assert run.slots.stale() == []
     assert {"captions", "k_curve", "projection", "duplicates", "index/features"} <= set(
-        run.held.slots
+        run.slots.names
     )
 
 
 def test_every_face_names_what_is_out_of_date(changed):
     store, stale = changed
     run = Run.open(store)
-    assert set(run.held.stale()) == stale
+    assert set(run.slots.stale()) == stale
 
     # status: every slot in JSON, and a command that makes each again in the text.
     listed = json.loads(succeed(store, "status", "--json").out)["default"]
     assert {row["slot"] for row in listed if row["state"].startswith("out of date: run")} == stale
     text = succeed(store, "status").out
-    assert text.count("out of date: run `cpp-pipe") == len(run.held.last_stale())
-    assert text.count(f"--store {store}`") == len(run.held.last_stale())
+    assert text.count("out of date: run `cpp-pipe") == len(run.slots.last_stale())
+    assert text.count(f"--store {store}`") == len(run.slots.last_stale())
 
     # The page and the report.
     nouns = {
@@ -145,7 +145,7 @@ def test_every_command_says_what_it_leaves_out(changed, tmp_path, command):
         "report": ("--no-pictures",),
     }.get(command, ())
     done = succeed(store, command, *flags)
-    stale = set(Run.open(store).held.stale())  # a command may have made what it needs
+    stale = set(Run.open(store).slots.stale())  # a command may have made what it needs
     for slot, sentence in (
         ("captions", "captions are out of date: run `cpp-pipe caption"),
         ("assignments", "clusters are out of date: run `cpp-pipe assign"),
@@ -157,8 +157,8 @@ def test_the_command_that_is_named_makes_it_current_again(changed):
     store, _ = changed
     text = ""
     for _ in range(12):
-        held = Held(Store(store), Store(store).runs.read("default"))
-        if not held.last_stale():
+        slots = RunSlots(Store(store), Store(store).runs.read("default"))
+        if not slots.last_stale():
             return
         text = next(
             line for line in succeed(store, "status").out.splitlines() if "out of date: run" in line

@@ -13,7 +13,7 @@ import pytest
 from cpp_pipe import Run, Store
 from cpp_pipe.pipeline.making.engines.ray_rows import RayRows
 from cpp_pipe.stages.contract import Silent
-from cpp_pipe.stages.rows.drawn_rows import gather_rows
+from cpp_pipe.stages.rows.sampled_rows import gather_rows
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Artifact
 from cpp_pipe.store.manifest import PART_SUFFIX

@@ -7,7 +7,7 @@ import pytest
 
 from cpp_pipe.pipeline.making.engines import ray_rows
 from cpp_pipe.stages.rows.artifact_rows import EMBEDDING
-from cpp_pipe.stages.rows.drawn_rows import gather_rows, split_by_part
+from cpp_pipe.stages.rows.sampled_rows import gather_rows, split_by_part
 
 from ..stages.rows.test_artifact_rows import make_embeddings
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import result_and_peak
-from cpp_pipe.pipeline.held import share_kept
 from cpp_pipe.pipeline.making.engines.local import make_parts
+from cpp_pipe.pipeline.run_slots import share_kept
 from cpp_pipe.pipeline.view.searcher import Searcher
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.fit_quantizer import FitQuantizer

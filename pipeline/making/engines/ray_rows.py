@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....stages.contract import Progress
-from ....stages.rows.drawn_rows import Picks, gather_picks, split_by_part, width_of
+from ....stages.rows.sampled_rows import Picks, gather_picks, split_by_part, width_of
 from ....store import Artifact
 from ....store.paths import StorePath, anchored
 from ...wording import counted

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....store.errors import ShardError
+from ..ignored_files import hint_at_extra, list_suffixes
 from ..image_formats import FIRST_SUFFIXES, is_image_suffix
 from ..input_kinds import is_visible, require_kind
-from ..left_out import hint_at_extra, list_suffixes
 from ..patterns import natural_key
 from .pixels import holds_image
 

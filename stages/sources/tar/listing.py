@@ -17,9 +17,9 @@ from typing import BinaryIO, Literal
 
 from ....store.errors import ShardError
 from ..faults import Fault, FaultReason
+from ..ignored_files import SEEN
 from ..image_formats import image_suffixes, is_image_suffix
 from ..input_kinds import is_visible
-from ..left_out import SEEN
 
 BLOCK = 512
 _COMPRESSIONS = (

@@ -6,7 +6,7 @@ import pytest
 
 from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
 from cpp_pipe.stages.rows.artifact_rows import EMBEDDING, blocks_of, gather
-from cpp_pipe.stages.rows.drawn_rows import gather_rows
+from cpp_pipe.stages.rows.sampled_rows import gather_rows
 from cpp_pipe.store import Product, Recipe, Store, StoreError
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, Kind
 from cpp_pipe.store.pages import find_pages

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.rows.artifact_rows import EMBEDDING, gather
-from cpp_pipe.stages.rows.drawn_rows import gather_picks, gather_rows, split_by_part
+from cpp_pipe.stages.rows.sampled_rows import gather_picks, gather_rows, split_by_part
 from cpp_pipe.stages.rows.streamed_rows import StreamedRows
 from cpp_pipe.store import Artifact
 

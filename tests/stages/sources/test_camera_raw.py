@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cpp_pipe.stages.sources.camera_raw import RAW, is_raw
+from cpp_pipe.stages.sources.ignored_files import describe_left_out, needed_extras
 from cpp_pipe.stages.sources.image_formats import EXTRAS, RAW_SUFFIXES, is_image_suffix
 from cpp_pipe.stages.sources.images.pixels import UndecodableImage, decode, suffix_of
-from cpp_pipe.stages.sources.left_out import describe_left_out, needed_extras
 
 from .raw_files import dng, jpeg
 
@@ -104,7 +104,7 @@ def test_without_its_extra_a_raw_file_is_counted_and_the_extra_is_named():
 import sys
 sys.modules["rawpy"] = None
 from cpp_pipe.stages.sources.image_formats import is_image_suffix
-from cpp_pipe.stages.sources.left_out import describe_left_out
+from cpp_pipe.stages.sources.ignored_files import describe_left_out
 assert not is_image_suffix("dng") and not is_image_suffix("nef") and is_image_suffix("jpg")
 print(describe_left_out({"nef": 4, "dng": 1}))
 """

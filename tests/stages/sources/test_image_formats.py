@@ -184,7 +184,7 @@ def test_without_its_extra_heic_is_no_image_and_the_extra_is_named(tmp_path):
 import sys
 sys.modules["pillow_heif"] = None
 from cpp_pipe.stages.sources.image_formats import is_image_suffix
-from cpp_pipe.stages.sources.left_out import describe_left_out
+from cpp_pipe.stages.sources.ignored_files import describe_left_out
 assert not is_image_suffix("heic") and is_image_suffix("jpg")
 print(describe_left_out({"mov": 30, "heic": 6, "txt": 1}))
 """

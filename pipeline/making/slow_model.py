@@ -26,10 +26,10 @@ def watch(stage: Stage, device: str, runtime: Runtime) -> Progress:
     cheaper = cheaper_model(stage.model)
     if cheaper is None:
         return runtime.progress
-    return LongWait(runtime.progress, stage.model, cheaper, sharers=runtime.worker[1])
+    return SlowModelProgress(runtime.progress, stage.model, cheaper, sharers=runtime.worker[1])
 
 
-class LongWait:
+class SlowModelProgress:
     """Passes progress on, and reports once what lies ahead, as soon as the rate is known."""
 
     def __init__(

@@ -31,7 +31,7 @@ _SAME = 0.999
 """Cosine from which two embeddings are of one image: other batches round them otherwise."""
 
 
-class Held:
+class RunSlots:
     """The artifacts of a run's slots; a slot's artifact and state are read once."""
 
     def __init__(self, store: Store, record: RunRecord) -> None:
@@ -42,7 +42,7 @@ class Held:
         self._states: dict[str, State] = {}
 
     @property
-    def slots(self) -> list[str]:
+    def names(self) -> list[str]:
         """Its slots, in the order of data flow."""
         return sorted_slots(slot for slot in self._versions if not _is_kept_for_decisions(slot))
 
@@ -69,7 +69,7 @@ class Held:
 
     def stale(self) -> list[str]:
         """The slots whose artifacts are not current, in the order of data flow."""
-        there = [slot for slot in self.slots if self.find(slot) is not None]
+        there = [slot for slot in self.names if self.find(slot) is not None]
         return [slot for slot in there if self.state(slot) != "current"]
 
     def last_stale(self) -> list[str]:
@@ -97,16 +97,16 @@ class Held:
     def _judge_input(self, artifact: Artifact, used: Input, slot: str) -> State:
         if artifact.kind is WORDS and used.kind == EMBEDDINGS.name:
             return "current" if self._embeds_texts_as(used) else "out of date"
-        held = self.find(slot)
-        if held is None:
+        latest = self.find(slot)
+        if latest is None:
             return "out of date"
-        if self._versions[slot] == used.version or held.content == used.content:
+        if self._versions[slot] == used.version or latest.content == used.content:
             if slot == used.kind:  # the run's own rows, not those that are beside them
-                _require_same_rows(artifact, held)
+                _require_same_rows(artifact, latest)
             return self.state(slot)
         old = self._store.find(KINDS[used.kind], used.version)
         least = artifact.kind.least_kept or 1.0
-        if old is None or share_kept(self._store, old, held) < least:
+        if old is None or share_kept(self._store, old, latest) < least:
             return "out of date"
         return "behind" if self.state(slot) != "out of date" else "out of date"
 
@@ -119,12 +119,12 @@ class Held:
         for slot in self._versions:
             if split_slot(slot)[0] != EMBEDDINGS.name:
                 continue
-            held = self.find(slot)
-            if held is None or self.state(slot) == "out of date":
+            latest = self.find(slot)
+            if latest is None or self.state(slot) == "out of date":
                 continue
-            if held.content == used.content:
+            if latest.content == used.content:
                 return True
-            if old is not None and _text_tower(old) == _text_tower(held):
+            if old is not None and _text_tower(old) == _text_tower(latest):
                 return True
         return False
 

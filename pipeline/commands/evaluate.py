@@ -49,7 +49,8 @@ def evaluate(
     """Score the clusters against labels, beside chance and k-means.
 
     Held out are rows of shards that were added after `train` and `spectrum`. A part is compared
-    with k-means that was fitted on the same rows as the clusters.
+    with k-means that was fitted on the same rows as the clusters. More than 100,000 rows are fitted
+    by mini-batch k-means, and the table calls it so.
 
     \b
       cpp-pipe eval
@@ -129,7 +130,7 @@ def evaluation_table(evaluation: "Evaluation") -> str:
     """The scores as a table of three rows."""
     rows = [
         ("clusters", evaluation.clusters),
-        ("k-means on the embeddings", evaluation.kmeans),
+        (f"{evaluation.kmeans_method} on the embeddings", evaluation.kmeans),
         ("chance (random, same sizes)", evaluation.chance),
     ]
     head = f"n {evaluation.n:,}   k {evaluation.k}   classes {evaluation.classes}"

@@ -127,6 +127,7 @@ def _compare(
         model=name_model(rows.embeddings),
         trials=tuple(trials),
         kmeans=rows.score_kmeans(data_set.classes, range(seeds)),
+        kmeans_method=rows.kmeans_method,
         published=published(data_set.name),
         changed=tuple(f"{override.name}={override.text}" for override in changes),
     )

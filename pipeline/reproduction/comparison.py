@@ -26,6 +26,8 @@ class Comparison:
     trials: tuple[Trial, ...]
     kmeans: tuple[Scores, ...]
     """k-means of the embeddings with one cluster a class, by seed."""
+    kmeans_method: str
+    """`k-means`, or `mini-batch k-means`, by which many rows are clustered."""
     published: tuple[Published, ...]
     changed: tuple[str, ...]
     """Settings that the user changed, as `--set` names them."""
@@ -46,7 +48,7 @@ class Comparison:
             for recipe, title in TITLES.items()
         ]
         first = [trial for trial in self.trials if trial.recipe == self.trials[0].recipe]
-        rows.append(self._row("k-means", self.kmeans))
+        rows.append(self._row(self.kmeans_method, self.kmeans))
         rows.append(self._row("chance, same sizes", [trial.chance for trial in first]))
         for other in self.published:
             acc, nmi, ari = (_cell(value) for value in (other.acc, other.nmi, other.ari))
@@ -105,6 +107,7 @@ class Comparison:
             "changed": list(self.changed),
             "trials": [trial.to_json() for trial in self.trials],
             "kmeans": [asdict(scores) for scores in self.kmeans],
+            "kmeans_method": self.kmeans_method,
             "published_percent": [other.to_json() for other in self.published],
         }
 

@@ -8,7 +8,13 @@ import numpy as np
 from ...stages.rows.artifact_rows import gather
 from ...store import Artifact
 from ..view.columns import read_column
-from ..view.evaluation import Scores, cluster_by_kmeans, score_chance, score_clusters
+from ..view.evaluation import (
+    Scores,
+    cluster_by_kmeans,
+    name_kmeans,
+    score_chance,
+    score_clusters,
+)
 from ..view.labels import read_labels
 
 
@@ -27,6 +33,11 @@ class ClassedRows:
         """The scores of clusters, and of clusters of the same sizes drawn at random."""
         pred = read_column(assignments, "cluster")[self.has_label].astype(np.int64)
         return score_clusters(self.y, pred), score_chance(self.y, pred, seed)
+
+    @property
+    def kmeans_method(self) -> str:
+        """The method of `score_kmeans`: of many rows it is mini-batch k-means."""
+        return name_kmeans(len(self.y))
 
     def score_kmeans(self, k: int, seeds: Iterable[int]) -> tuple[Scores, ...]:
         """The scores of k-means of the centred embeddings, for each seed."""

@@ -1,4 +1,4 @@
-"""Scores of clusters against labels, with those of chance and of plain k-means."""
+"""Scores of clusters against labels, with those of chance and of k-means."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
@@ -15,8 +15,8 @@ from .labels import Scope, explain_no_labels, fitted_rows, read_labels
 
 _EVERYTHING = Scope()
 
-_MINIBATCH_ROWS = 100_000
-"""With more rows, k-means is fitted on mini-batches."""
+MOST_KMEANS_ROWS = 100_000
+"""More rows are clustered by mini-batches, which is another method: `name_kmeans` says which."""
 
 _CHANCE_REPEATS = 10
 
@@ -85,6 +85,8 @@ class Evaluation:
     """Clusters of the same sizes drawn at random, mean of several draws."""
     kmeans: Scores
     """k-means with the same k on the centred raw embeddings."""
+    kmeans_method: str
+    """`k-means`, or `mini-batch k-means`, by which many rows are clustered."""
     per_cluster: tuple[ClusterRow, ...]
     """Clusters with rows, by number."""
     mistakes: tuple[Mistake, ...]
@@ -147,6 +149,7 @@ def evaluate(
         clusters=score_clusters(y, pred),
         chance=score_chance(y, pred, seed),
         kmeans=score_clusters(y, cluster_by_kmeans(x[fit], x[scored], k, seed)),
+        kmeans_method=name_kmeans(int(fit.sum())),
         per_cluster=_per_cluster(y, pred, names),
         mistakes=_mistakes(y, pred, names),
         deciles=_deciles(y, pred, sure[scored].astype(np.float64)),
@@ -223,13 +226,18 @@ def _rows(*columns: np.ndarray) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
+def name_kmeans(rows: int) -> str:
+    """The method by which `cluster_by_kmeans` fits so many rows."""
+    return "mini-batch k-means" if rows > MOST_KMEANS_ROWS else "k-means"
+
+
 def cluster_by_kmeans(fit: np.ndarray, x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Clusters of the rows of x by k-means that was fitted on the rows of `fit`."""
+    """Clusters of the rows of x by k-means, or mini-batch k-means, fitted on the rows of `fit`."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     mean = fit.mean(axis=0, dtype=np.float32)
     k = min(k, len(fit))
-    if len(fit) > _MINIBATCH_ROWS:
+    if len(fit) > MOST_KMEANS_ROWS:
         kmeans = MiniBatchKMeans(k, n_init=3, random_state=seed)
     else:
         kmeans = KMeans(k, n_init=10, random_state=seed)

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from cpp_pipe.pipeline.commands.evaluate import evaluation_report, evaluation_table
+from cpp_pipe.pipeline.view import evaluation
 from cpp_pipe.pipeline.view.evaluation import evaluate
 from cpp_pipe.pipeline.view.labels import Scope, fitted_parts
 from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
@@ -199,6 +200,19 @@ def test_k_means_of_a_held_out_part_is_fitted_on_the_fitted_rows(by_hand):
     alone = evaluate(embeddings, assignments, "cls", None, scope=Scope(where="came=late"))
     assert alone.n == 5 and alone.kmeans.acc < 1.0
     assert score(by_hand, where="came=late").kmeans.acc == 1.0
+
+
+def test_k_means_of_many_rows_is_called_what_it_is(by_hand, monkeypatch):
+    monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 11)
+    # Eleven rows of the fitted part have a label, sixteen of both; k-means is fitted on those.
+    few = score((*by_hand[:2], None), where="came=early")
+    many = score((*by_hand[:2], None))
+    assert (few.kmeans_method, many.kmeans_method) == ("k-means", "mini-batch k-means")
+    assert many.to_json()["kmeans_method"] == "mini-batch k-means"
+    names = [evaluation_table(found).splitlines()[3] for found in (few, many)]
+    assert [len(name) for name in names] == [57, 57]
+    assert names[0].startswith("k-means on the embeddings ")
+    assert names[1].startswith("mini-batch k-means on the embeddings ")
 
 
 @pytest.mark.parametrize("kind", ["spectrum", "k_curve", "hierarchy"])

@@ -220,6 +220,14 @@ def test_k_means_has_as_many_clusters_as_there_are_classes_for_each_seed(reprodu
     x, y = gather(embeddings), np.array(read_labels(embeddings, "cls", None), dtype=int)
     expected = [score_clusters(y, cluster_by_kmeans(x, x, 10, seed)) for seed in range(2)]
     assert row["kmeans"] == [asdict(scores) for scores in expected]
+    assert row["kmeans_method"] == "k-means"
+
+
+def test_k_means_of_many_rows_is_called_what_it_is():
+    of_many = replace(compare([10], [10]), kmeans_method="mini-batch k-means")
+    assert "mini-batch k-means" in [row[0] for row in of_many.rows()]
+    assert "k-means" not in [row[0] for row in of_many.rows()]
+    assert of_many.to_json()["kmeans_method"] == "mini-batch k-means"
 
 
 def test_numbers_of_clusters_that_deviate_are_said_by_seed():
@@ -253,6 +261,7 @@ def compare(default: list[int], paper: list[int]) -> Comparison:
             for seed, k in enumerate(counts)
         ),
         kmeans=(scores,) * 3,
+        kmeans_method="k-means",
         published=published("cifar10"),
         changed=(),
     )

@@ -61,7 +61,7 @@ def reproduce(
     defaults and by the paper's recipe (the config reference, with the sizes of each set), and
     prints a table: means over the seeds, k-means and chance, published figures, and what differs.
     --set changes embed, views, train or spectrum in both. Finished work is kept, so an interrupted
-    command continues. The last line is JSON.
+    command continues. The last line is JSON, with an object for each data set.
 
     \b
       cpp-pipe reproduce cifar10 cifar100
@@ -69,7 +69,6 @@ def reproduce(
       cpp-pipe reproduce cifar10 --embeddings vit-l-14.npz --seeds 5
     """
     from ..reproduction.changes import read_changes
-    from ..reproduction.comparison import compared
     from ..reproduction.recipes import require_recipe
 
     for name in names:
@@ -82,6 +81,7 @@ def reproduce(
         )
     if files and source is not None:
         raise ConfigError("--from has no effect with --embeddings: leave it out")
+    _require_distinct(names, files)
     changes = read_changes(common.sets or [], names, has_images=not files)
     comparisons = []
     for number, name in enumerate(names):
@@ -93,7 +93,18 @@ def reproduce(
     runs = f"the runs {bases} of the store {common.store}"
     first = replace(common, run=comparisons[0].trials[0].run)
     print_next(first, ["clusters"], result=runs)
-    print_line(json.dumps(compared(comparisons), separators=(",", ":")))
+    figures = {"data_sets": [comparison.to_json() for comparison in comparisons]}
+    print_line(json.dumps(figures, separators=(",", ":")))
+
+
+def _require_distinct(names: "Sequence[str]", files: "Sequence[Path]") -> None:
+    """ConfigError where a data set is named twice, unless with other embeddings."""
+    asked = list(zip(names, files or [None] * len(names), strict=True))
+    for name, file in asked:
+        if asked.count((name, file)) > 1:
+            beside = "" if file is None else f" with --embeddings {file}"
+            each = "each data set" if file is None else "each"
+            raise ConfigError(f"{name} is named twice{beside}: name {each} once")
 
 
 def _compare(
@@ -124,6 +135,7 @@ def _compare(
     return Comparison(
         data_set=data_set,
         run=plan.run,
+        file=None if file is None else str(file),
         model=name_model(rows.embeddings),
         trials=tuple(trials),
         kmeans=rows.score_kmeans(data_set.classes, range(seeds)),

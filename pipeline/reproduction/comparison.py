@@ -21,6 +21,8 @@ class Comparison:
     data_set: DataSet
     run: str
     """That of the embeddings; those of the trials begin with its name."""
+    file: str | None
+    """The file of the embeddings; None where images were embedded."""
     model: str
     """That of the embeddings."""
     trials: tuple[Trial, ...]
@@ -36,8 +38,9 @@ class Comparison:
     def heading(self) -> str:
         """What was clustered, in one line."""
         rows, seeds = self.trials[0].rows, len({trial.seed for trial in self.trials})
+        file = "" if self.file is None else f" ({self.file})"
         return (
-            f"{self.data_set.title}: {counted(rows, 'row')}, k {self.data_set.classes}, "
+            f"{self.data_set.title}{file}: {counted(rows, 'row')}, k {self.data_set.classes}, "
             f"{counted(seeds, 'seed')}; scores in per cent"
         )
 
@@ -100,6 +103,8 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Plain values; figures of ours are 0 to 1, published ones in per cent."""
         return {
+            "data_set": self.data_set.name,
+            "embeddings": self.file,
             "rows": self.trials[0].rows,
             "k": self.data_set.classes,
             "run": self.run,
@@ -115,8 +120,3 @@ class Comparison:
 def _cell(value: float | None) -> str:
     # A whole number was published as one.
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"
-
-
-def compared(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Plain values of several data sets, by name."""
-    return {comparison.data_set.name: comparison.to_json() for comparison in comparisons}

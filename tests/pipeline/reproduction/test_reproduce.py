@@ -65,7 +65,9 @@ def save_groups(file: Path, groups: int = 10) -> None:
 
 def figures(done: Outcome) -> dict:
     """The JSON of the last line."""
-    return json.loads(done.out.splitlines()[-1])["cifar10"]
+    (row,) = json.loads(done.out.splitlines()[-1])["data_sets"]
+    assert row["data_set"] == "cifar10"
+    return row
 
 
 def test_the_whole_path_runs_on_a_tiny_cifar(reproduced, folder):
@@ -176,6 +178,21 @@ def test_runs_of_other_models_files_and_settings_do_not_replace_each_other(tmp_p
     assert again["run"] == rows[0]["run"]
 
 
+def test_two_files_of_one_data_set_stand_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    save_groups(Path("other.npz"))
+    twice = ("reproduce", "cifar10", "cifar10", "--embeddings", "mine.npz")
+    done = succeed(tmp_path / "artifacts", *twice, "--embeddings", "other.npz", *OF_A_FILE[4:])
+    rows = json.loads(done.out.splitlines()[-1])["data_sets"]
+    assert [(row["data_set"], row["embeddings"]) for row in rows] == [
+        ("cifar10", "mine.npz"), ("cifar10", "other.npz")
+    ]  # fmt: skip
+    assert rows[0]["run"] != rows[1]["run"]
+    for name in ("mine.npz", "other.npz"):
+        assert f"CIFAR-10 ({name}): 100 rows" in done.out
+
+
 def test_heads_and_spectrum_are_fitted_to_all_rows_that_are_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("whole.npz"))
@@ -260,6 +277,7 @@ def compare(default: list[int], paper: list[int]) -> Comparison:
             for recipe, counts in (("default", default), ("paper", paper))
             for seed, k in enumerate(counts)
         ),
+        file=None,
         kmeans=(scores,) * 3,
         kmeans_method="k-means",
         published=published("cifar10"),
@@ -318,6 +336,11 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
         (("cifar10", "cifar100", "--embeddings", "a.npz"), "given once for each data set"),
         (("cifar10", "--embeddings", "a.npz", "--from", "b"), "--from has no effect with"),
         (("cifar10", "--embeddings", "none.npz"), "none.npz does not exist"),
+        (("cifar10", "cifar100", "cifar10"), "cifar10 is named twice: name each data set once"),
+        (
+            ("cifar10", "cifar10", "--embeddings", "a.npz", "--embeddings", "a.npz"),
+            "cifar10 is named twice with --embeddings a.npz: name each once",
+        ),
         (("imagenet",), "torchvision cannot download ImageNet-1k"),
     ],
 )

@@ -72,6 +72,16 @@ RIVALS: Mapping[str, Rival] = {
 """By the names that tables show. HDBSCAN finds its own k, and calls some rows noise."""
 
 
+def require_enough(images: int, k: int | None) -> None:
+    """ConfigError where rivals cannot make k clusters of so many images; None is any k."""
+    if images < _FEWEST or (k is not None and k >= images):
+        which = "" if k is None else f" and k = {k}"
+        raise ConfigError(
+            f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
+            f"{counted(images, 'image')}{which}; leave --rivals out (from Python rivals=)"
+        )
+
+
 def fit_rivals(
     images: ImageSet,
     k: int,
@@ -85,11 +95,7 @@ def fit_rivals(
     Rivals without chance are fitted once. `say` gets a sentence where one is left out.
     """
     n = len(images)
-    if not (n >= _FEWEST and k < n):
-        raise ConfigError(
-            f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
-            f"{counted(n, 'image')} and k = {k}"
-        )
+    require_enough(n, k)
     fitting = {name: rival for name, rival in RIVALS.items() if n <= rival.most_rows}
     for name in RIVALS.keys() - fitting.keys():
         say(f"{name} is left out: {counted(n, 'row')} are too many for it")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Runtime
@@ -15,8 +16,10 @@ from ...store.slots import split_slot
 from ..config import Settings, plain, settings_of
 from ..making.overrides import parse_override, read_values
 from ..making.plan import Plan
+from ..making.slots import filling_of
 from ..wording import counted
 from .partition import SEED
+from .run_comparison import check_images
 
 _SEEDED = ("train", "spectrum", "select_k", "merge")
 """Tables whose seeds change the clusters."""
@@ -152,6 +155,24 @@ def _short(name: str, values: Mapping[str, Any]) -> str:
     return key if same == 1 and key != SEED else name
 
 
+def check_sweep(
+    store: Store,
+    base: str,
+    runs: Sequence[SweptRun],
+    *,
+    label: str | None = None,
+    labels: Path | None = None,
+    rivals: bool = False,
+) -> None:
+    """Refuses before any work what the runs, or their comparison, would refuse after hours."""
+    embeddings = store.open(EMBEDDINGS, _shared(store, base)[EMBEDDINGS.name])
+    for run in runs:
+        filling_of("views", run.settings)
+        run.settings.assign.require_possible(embeddings.rows)
+    field = runs[0].settings.data.label
+    check_images(embeddings, field, label=label, labels=labels, rivals=rivals)
+
+
 def make_sweep(
     store: Store,
     base: str,
@@ -164,17 +185,7 @@ def make_sweep(
     What is equal in two runs is made once: the store finds it. MissingError where `base` has no
     embeddings; ConfigError where a run's name is that of a run of other images or settings.
     """
-    record = store.runs.read(base)
-    shared = {
-        slot: version
-        for slot, version in record.versions.items()
-        if split_slot(slot)[0] == EMBEDDINGS.name
-    }
-    if EMBEDDINGS.name not in shared:
-        raise MissingError(
-            f"run {base!r} of the store {store.root} has no embeddings yet: `cpp-pipe embed` or "
-            "`cpp-pipe import` makes them"
-        )
+    record, shared = store.runs.read(base), _shared(store, base)
     runs = [_free_run(store, base, run, shared[EMBEDDINGS.name]) for run in runs]
     for number, run in enumerate(runs, 1):
         say(f"sweep: {number} of {counted(len(runs), 'run')}, {run.name}")
@@ -187,6 +198,21 @@ def make_sweep(
         )
         Plan(store, run.name, run.settings, runtime, say).make("assignments")
     return [run.name for run in runs]
+
+
+def _shared(store: Store, base: str) -> dict[str, str]:
+    """The versions of all embeddings of the run `base`; MissingError where it has none."""
+    shared = {
+        slot: version
+        for slot, version in store.runs.read(base).versions.items()
+        if split_slot(slot)[0] == EMBEDDINGS.name
+    }
+    if EMBEDDINGS.name not in shared:
+        raise MissingError(
+            f"run {base!r} of the store {store.root} has no embeddings yet: `cpp-pipe embed` or "
+            "`cpp-pipe import` makes them"
+        )
+    return shared
 
 
 def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptRun:

@@ -257,6 +257,14 @@ def test_labels_that_no_image_has_are_refused(store, tmp_path):
     assert "no key of" in message and "labels.csv" in message
 
 
+def test_rivals_of_too_few_images_are_refused_before_clusters_are_made(store, tmp_path):
+    import_run(store, "tiny", write(tmp_path / "tiny.npz", np.arange(12)))
+    assert "rivals need at least 20 images" in fail(store, "compare", "tiny", "--rivals")
+    message = fail(store, "compare", "tiny", "all", "--rivals", "--k", "160")
+    assert "got 12 images and k = 160" in message
+    assert "assignments" not in Store(store).runs.read("tiny").versions
+
+
 def test_k_without_rivals_is_refused(store):
     assert "add --rivals" in fail(store, "compare", "all", "--k", "50")
     with pytest.raises(ConfigError, match="rivals=True"):

@@ -15,7 +15,7 @@ from cpp_pipe.pipeline.comparison.partition import partition_of
 from cpp_pipe.pipeline.comparison.sweep import plan_sweep, read_axes
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.overrides import read_values
-from cpp_pipe.store import ConfigError
+from cpp_pipe.store import ConfigError, MissingError
 
 from ..cli import embed, fail, succeed
 from .world import import_run, make_runs, write
@@ -143,6 +143,26 @@ def test_a_run_of_other_images_is_not_overwritten(store, tmp_path):
     assert "'all_k-6' of other images: the embeddings of 'all' changed" in message
     assert str(store / "runs" / "all_k-6") in message
     assert Run.open(store, "all_k-6").artifact("embeddings").rows == 40
+
+
+def test_what_the_comparison_would_refuse_is_refused_before_any_run_is_made(store, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label\nnothing,cat\n")
+    few = ("sweep", "--run", "few", "--k", "2,3")
+    import_run(store, "few", write(tmp_path / "few.npz", np.arange(12)))
+    before = set(Store(store).runs.names())
+    sweep = ("sweep", "--run", "all", "--k", "11,12")
+    assert "has the label 'typo'" in fail(store, *sweep, "--label", "typo")
+    assert "no key of" in fail(store, *sweep, "--labels", table)
+    assert "none.csv" in fail(store, *sweep, "--labels", tmp_path / "none.csv")
+    assert "rivals need at least 20 images" in fail(store, *few, "--rivals")
+    assert "to the number of rows, 12, got 13" in fail(store, *few[:-1], "2,13")
+    guides = f"views.guide={tmp_path / 'none.txt'}"
+    assert "none.txt" in fail(store, *sweep, "--set", guides)
+    run = Run.open(store, "all")
+    with pytest.raises(MissingError, match="has the label 'typo'"):
+        run.sweep(k=[11, 12], label="typo")
+    assert set(Store(store).runs.names()) == before
 
 
 def _few():

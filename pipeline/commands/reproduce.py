@@ -14,7 +14,7 @@ from ..making.named_inputs import anchored
 from ..wording import counted
 from .app import subcommands
 from .embed import print_counts
-from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards
+from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards, require_fetchable
 from .messages import say
 from .options import LONG, MODEL, Common, embed_table, open_plan, takes
 from .output import Column, print_line, print_next, print_table, print_text
@@ -33,6 +33,10 @@ app = subcommands()
 
 _ONLY_SPLIT = {"imagenet": "train-"}
 """Of a data set whose splits are not clustered together, the start of the shards' names."""
+
+
+_ELSEWHERE = "run the command in another folder"
+"""What can be done about the folder of a data set, which always has its name."""
 
 
 @app.command()
@@ -68,6 +72,7 @@ def reproduce(
       cpp-pipe reproduce imagenet --from ILSVRC2012/ --device cuda
       cpp-pipe reproduce cifar10 --embeddings vit-l-14.npz --seeds 5
     """
+    from ...stages.sources.embeddings.files import find_embeddings
     from ..reproduction.changes import read_changes
     from ..reproduction.recipes import require_recipe
 
@@ -83,6 +88,10 @@ def reproduce(
         raise ConfigError("--from has no effect with --embeddings: leave it out")
     _require_distinct(names, files)
     changes = read_changes(common.sets or [], names, has_images=not files)
+    for file in files:
+        find_embeddings(expanded(file))
+    for name in () if files else names:
+        _require_images(find_data_set(name), source, downloads)
     comparisons = []
     for number, name in enumerate(names):
         file = files[number] if files else None
@@ -105,6 +114,24 @@ def _require_distinct(names: "Sequence[str]", files: "Sequence[Path]") -> None:
             beside = "" if file is None else f" with --embeddings {file}"
             each = "each data set" if file is None else "each"
             raise ConfigError(f"{name} is named twice{beside}: name {each} once")
+
+
+def _shards_of(data_set: DataSet) -> tuple[Path, str]:
+    """The folder of the shards of a data set, and the pattern of their names."""
+    return Path(data_set.shards), f"{_ONLY_SPLIT.get(data_set.name, '')}*.tar"
+
+
+def _require_images(data_set: DataSet, source: Path | None, downloads: Path) -> None:
+    """ConfigError where there are no shards of a data set, and none can be written."""
+    folder, pattern = _shards_of(data_set)
+    if any(folder.glob(pattern)):
+        return
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ConfigError(
+            f"the folder {folder} exists already, without {pattern} to read: move it away, or "
+            f"{_ELSEWHERE}"
+        )
+    require_fetchable(data_set, folder, source, downloads, _ELSEWHERE)
 
 
 def _compare(
@@ -162,8 +189,7 @@ def _embedded(
     label = "cls" if file else data_set.label
     shards: tuple[str, ...] = ()
     if file is None:
-        folder = Path(data_set.shards)
-        pattern = f"{_ONLY_SPLIT.get(data_set.name, '')}*.tar"
+        folder, pattern = _shards_of(data_set)
         if not any(folder.glob(pattern)):
             fetch_shards(data_set, folder, source, downloads)
         shards = anchored([str(folder / pattern)])

@@ -350,6 +350,62 @@ def test_what_cannot_be_reproduced_is_refused(words, said, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("there", "words", "said"),
+    [
+        (
+            "cifar10/notes.txt",
+            (),
+            "the folder cifar10 exists already, without *.tar to read: move it away, or run the "
+            "command in another folder",
+        ),
+        (
+            "imagenet/val-00000.tar",
+            ("imagenet",),
+            "the folder imagenet exists already, without train-*.tar to read: move it away",
+        ),
+        (
+            "cifar10.partial/notes.txt",
+            (),
+            "holds notes.txt, which this command did not write: move it away, or run the command "
+            "in another folder",
+        ),
+        (
+            "files/data_batch_1",
+            ("--downloads", "."),
+            "the folder cifar10 would hold the files of CIFAR-10 too, which are in cifar10: put "
+            "these elsewhere (--from or --downloads), or run the command in another folder",
+        ),
+    ],
+)
+def test_a_folder_in_the_way_is_named_with_what_to_do(there, words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(there).parent.mkdir(parents=True)
+    Path(there).write_text("mine")
+    names = () if words[:1] == ("imagenet",) else ("cifar10",)
+    message = fail(tmp_path / "artifacts", "reproduce", *names, *words)
+    assert said in message and "OUT" not in message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("cifar10", "imagenet"), "torchvision cannot download ImageNet-1k"),
+        (
+            ("cifar10", "cifar100", "--embeddings", "mine.npz", "--embeddings", "none.npz"),
+            "none.npz does not exist",
+        ),
+    ],
+)
+def test_what_a_later_data_set_lacks_is_said_before_work_on_the_first(
+    words, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    assert said in fail(tmp_path / "artifacts", "reproduce", *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
+
+
+@pytest.mark.parametrize(
     ("arrays", "said"),
     [
         ({"x": np.eye(30, dtype=np.float32)}, "none of the 30 rows has a label (cls)"),

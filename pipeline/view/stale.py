@@ -19,6 +19,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "assignments": ("clusters are", "assign"),
     "assignments/levels": ("the levels of the hierarchy are", "serve"),
     "words": ("words are", "caption"),
+    "words/guide": ("words of the guide are", "train"),
     "captions": ("captions are", "caption"),
     "fingerprints": ("fingerprints of images are", "duplicates --tier same"),
     "duplicates": ("duplicates are", "duplicates"),

@@ -37,7 +37,10 @@ class Rival:
 def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    return KMeans(k, n_init=10, random_state=seed).fit_predict(x)
+    from ...stages.algorithms.clustering.convergence import ignoring_convergence
+
+    with ignoring_convergence():  # of fewer distinct rows than clusters
+        return KMeans(k, n_init=10, random_state=seed).fit_predict(x)
 
 
 def _ward(x: np.ndarray, k: int, seed: int) -> np.ndarray:

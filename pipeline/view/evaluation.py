@@ -235,13 +235,17 @@ def cluster_by_kmeans(fit: np.ndarray, x: np.ndarray, k: int, seed: int) -> np.n
     """Clusters of the rows of x by k-means, or mini-batch k-means, fitted on the rows of `fit`."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
+    from ...stages.algorithms.clustering.convergence import ignoring_convergence
+
     mean = fit.mean(axis=0, dtype=np.float32)
     k = min(k, len(fit))
     if len(fit) > MOST_KMEANS_ROWS:
         kmeans = MiniBatchKMeans(k, n_init=3, random_state=seed)
     else:
         kmeans = KMeans(k, n_init=10, random_state=seed)
-    return kmeans.fit(centred_unit_rows(fit, mean)).predict(centred_unit_rows(x, mean))
+    with ignoring_convergence():  # of fewer distinct rows than clusters
+        kmeans.fit(centred_unit_rows(fit, mean))
+    return kmeans.predict(centred_unit_rows(x, mean))
 
 
 def centred_unit_rows(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -215,6 +215,13 @@ def test_k_means_of_many_rows_is_called_what_it_is(by_hand, monkeypatch):
     assert names[1].startswith("mini-batch k-means on the embeddings ")
 
 
+def test_k_means_of_equal_images_warns_of_nothing(monkeypatch):
+    x = np.ones((30, 4), np.float32)
+    assert set(evaluation.cluster_by_kmeans(x, x, 3, 0)) == {0}
+    monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 10)
+    assert len(evaluation.cluster_by_kmeans(x, x, 3, 0)) == 30
+
+
 @pytest.mark.parametrize("kind", ["spectrum", "k_curve", "hierarchy"])
 def test_rows_that_any_fit_has_seen_are_not_held_out(tmp_path, kind):
     store = Store(tmp_path)

@@ -105,6 +105,14 @@ def test_rivals_cluster_the_same_images_into_as_many_clusters_as_there_are_class
     assert len(told["agreement"]) == 5
 
 
+def test_rivals_of_equal_images_warn_of_nothing(tmp_path):
+    x = np.full((30, 4), 0.5, np.float32)
+    np.savez(tmp_path / "equal.npz", x=x, y=np.arange(30) % 3)
+    import_run(tmp_path / "artifacts", "equal", tmp_path / "equal.npz")
+    told = read_json(tmp_path / "artifacts", "equal", "--rivals")
+    assert groups_of(told)["k-means"]["k"]["mean"] == 1
+
+
 def test_k_of_rivals_may_be_named(store):
     groups = groups_of(read_json(store, "all", "--rivals", "--k", "3"))
     assert groups["Ward"]["k"]["mean"] == 3

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.evaluate import evaluation_report, evaluation_table
 from cpp_pipe.pipeline.view import evaluation
 from cpp_pipe.pipeline.view.evaluation import evaluate
@@ -308,6 +309,14 @@ def assigned(tmp_path_factory, digit_shards):
     return store
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory, digit_shards):
+    """A store of sixty digits that are embedded, and no more."""
+    store = tmp_path_factory.mktemp("digits") / "artifacts"
+    embed(store, digit_shards)
+    return store
+
+
 def scores_of(store, *flags):
     return json.loads(succeed(store, "eval", "--json", *flags).out)
 
@@ -334,6 +343,38 @@ def test_the_command_scores_the_rows_of_a_split(assigned):
     assert odd["n"] + even["n"] == 60
     assert {one["majority"] for one in odd["per_cluster"]} <= set("13579")
     assert "parity is 0, 1" in fail(assigned, "eval", "--where", "parity=2")
+
+
+@pytest.mark.parametrize("command", ["eval", "report"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory): name a .csv or .parquet of key and"),
+        ("", "cannot be read as a table (Empty CSV file): write it as .csv in UTF-8"),
+        ("key;label\nnokey;cat\n", "key and label, separated by commas, got key;label"),
+        ("key,label\n", "labels.csv has no labels: write a key and a label into each row"),
+        ("key,label\n{key}, \n", "labels.csv has no labels: write a key and a label"),
+        ("key,label\nnokey,cat\n", "among the 60 rows to score: write keys such as {key}"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_before_any_work(
+    digits, tmp_path, command, content, said
+):
+    key = Run.open(digits).artifact("embeddings").column("key")[0]
+    table = tmp_path / "labels.csv"
+    if content is not None:
+        table.write_text(content.format(key=key))
+    assert said.format(key=key) in fail(digits, command, "--labels", table)
+    assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
+    with pytest.raises((ConfigError, MissingError)):
+        Run.open(digits).evaluate(labels=table)
+    assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
+
+
+def test_a_label_and_a_split_that_no_image_has_are_refused_before_any_work(digits):
+    assert "has the label 'typo'" in fail(digits, "eval", "--label", "typo")
+    assert "parity is 0, 1" in fail(digits, "eval", "--where", "parity=2")
+    assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
 
 
 def test_the_command_scores_one_of_the_numbers_of_clusters(assigned, digit_shards):

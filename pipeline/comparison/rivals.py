@@ -79,9 +79,10 @@ def require_enough(images: int, k: int | None) -> None:
     """ConfigError where rivals cannot make k clusters of so many images; None is any k."""
     if images < _FEWEST or (k is not None and k >= images):
         which = "" if k is None else f" and k = {k}"
+        fewer = "" if images < _FEWEST else "name fewer with `compare --k`, or "
         raise ConfigError(
             f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
-            f"{counted(images, 'image')}{which}; leave --rivals out (from Python rivals=)"
+            f"{counted(images, 'image')}{which}: {fewer}leave --rivals out (from Python rivals=)"
         )
 
 

@@ -143,7 +143,9 @@ def _word(key: str, value: Any) -> str:
 
     Other alphabets have no letter there, so that a digest tells such values apart.
     """
-    text = f"{key}-{plain(value)}"
+    value = plain(value)
+    # Not 1e+30, which would become 1e-30.
+    text = f"{key}-{str(value).replace('e+', 'e') if isinstance(value, float) else value}"
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
     return word if text.isascii() else f"{word}-{sha256(text.encode()).hexdigest()[:6]}"
 
@@ -208,9 +210,11 @@ def _shared(store: Store, base: str) -> dict[str, str]:
         if split_slot(slot)[0] == EMBEDDINGS.name
     }
     if EMBEDDINGS.name not in shared:
+        others = ", ".join(store.runs.names())
+        hint = f", or name another run with --run: {others}" if others else ""
         raise MissingError(
             f"run {base!r} of the store {store.root} has no embeddings yet: `cpp-pipe embed` or "
-            "`cpp-pipe import` makes them"
+            f"`cpp-pipe import` makes them{hint}"
         )
     return shared
 

@@ -269,7 +269,9 @@ def test_rivals_of_too_few_images_are_refused_before_clusters_are_made(store, tm
     import_run(store, "tiny", write(tmp_path / "tiny.npz", np.arange(12)))
     assert "rivals need at least 20 images" in fail(store, "compare", "tiny", "--rivals")
     message = fail(store, "compare", "tiny", "all", "--rivals", "--k", "160")
-    assert "got 12 images and k = 160" in message
+    assert "got 12 images and k = 160: leave --rivals out" in message
+    few = fail(store, "compare", "all", "--rivals", "--k", "160")
+    assert "got 160 images and k = 160: name fewer with `compare --k`, or leave" in few
     assert "assignments" not in Store(store).runs.read("tiny").versions
 
 

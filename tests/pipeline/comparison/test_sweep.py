@@ -135,6 +135,8 @@ def test_list_makes_nothing(store):
 def test_a_sweep_needs_something_to_vary_and_embeddings(store, tmp_path):
     assert "nothing to vary" in fail(store, "sweep", "--run", "all")
     assert "no embeddings yet" in fail(tmp_path / "none", "sweep", "--run", "x", "--k", "2,3")
+    mistyped = fail(store, "sweep", "--run", "al", "--k", "2,3")
+    assert "run 'al' of the store" in mistyped and "name another run with --run: all, " in mistyped
 
 
 def test_a_run_of_other_images_is_not_overwritten(store, tmp_path):
@@ -259,6 +261,11 @@ def test_the_seed_that_varies_is_told(store):
 def test_values_of_other_alphabets_have_names_of_their_own():
     runs = plan_sweep("a", Settings(), {"views.guide": ["猫.txt", "犬.txt"]})
     assert len({run.name for run in runs}) == 2 and all(run.name.isascii() for run in runs)
+
+
+def test_very_large_and_very_small_numbers_have_names_of_their_own():
+    runs = plan_sweep("a", Settings(), {"train.eta": [1e30, 1e-30]})
+    assert [run.name for run in runs] == ["a_eta-1e30", "a_eta-1e-30"]
 
 
 def test_python_takes_single_values_and_numbers_of_numpy():

@@ -1,6 +1,7 @@
 """A run for each combination of settings: they share the embeddings and every equal step."""
 
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -67,12 +68,17 @@ def plan_sweep(
     `axes` are the values of each TABLE.KEY, one or several. `seeds` are from 0, in all steps; None
     keeps those of the settings. ConfigError for values that cannot be.
     """
+    if not isinstance(axes, Mapping):
+        raise ConfigError(
+            f"settings must be values by TABLE.KEY, such as {{'train.eta': [0.1, 0.2]}}, got "
+            f"{reprlib.repr(axes)}"
+        )
     named = {name: _values(values) for name, values in axes.items()}
     seeds = plain(seeds)
     for name, values in named.items():
-        if not values:
+        if not values or any(value is None for value in values):
             raise ConfigError(f"{name} has no value: name one or several")
-        table, _, key = name.partition(".")
+        table, _, key = str(name).partition(".")
         if table not in settings.tables() or not key:
             raise ConfigError(
                 f"{name!r} is no setting: name it TABLE.KEY, such as train.features; the tables "

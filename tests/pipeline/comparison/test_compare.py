@@ -281,6 +281,18 @@ def test_k_without_rivals_is_refused(store):
         compare("all", store=store, k=50)
 
 
+@pytest.mark.parametrize("k", [0, -3, 2.5, "4", True])
+def test_a_k_of_rivals_that_cannot_be_is_refused(store, k):
+    with pytest.raises(ConfigError, match=f"k must be a whole number, at least 1, got {k!r}"):
+        compare("all", store=store, rivals=True, k=k)
+
+
+def test_what_is_no_run_is_refused_with_what_to_give(store):
+    for wrong in (["all", "half"], 5, None):
+        with pytest.raises(ConfigError, match="name runs one by one, as in compare"):
+            compare(wrong, store=store)  # pyright: ignore[reportArgumentType]
+
+
 def test_the_next_command_has_all_flags(store):
     out = succeed(store, "compare", "all", "--rivals", "--k", "3", "--label", "cls").out
     assert re.search(r"compare all --rivals --k 3 --label cls --out table.tex", out)

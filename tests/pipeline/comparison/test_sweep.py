@@ -283,6 +283,10 @@ def test_python_takes_single_values_and_numbers_of_numpy():
         ({"assign.k": [20, 30]}, None, [40], "both name numbers of clusters"),
         ({"spectrum.seed": [1, 2]}, 2, (), "both name seeds"),
         ({"train.eta": []}, None, (), "train.eta has no value"),
+        ({"train.eta": None}, None, (), "train.eta has no value"),
+        ({"train.eta": [0.1, None]}, None, (), "train.eta has no value"),
+        (["train.eta=0.1"], None, (), "settings must be values by TABLE.KEY, such as"),
+        ({5: 1}, None, (), "5 is no setting: name it TABLE.KEY"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(axes, seeds, ks, message):

@@ -165,6 +165,7 @@ def _compare(
         file=None if file is None else str(file),
         model=name_model(rows.embeddings),
         trials=tuple(trials),
+        unlabelled=int((~rows.has_label).sum()),
         kmeans=rows.score_kmeans(data_set.classes, range(seeds)),
         kmeans_method=rows.kmeans_method,
         published=published(data_set.name),

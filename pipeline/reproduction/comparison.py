@@ -26,6 +26,8 @@ class Comparison:
     model: str
     """That of the embeddings."""
     trials: tuple[Trial, ...]
+    unlabelled: int
+    """Rows without a label: they are clustered, and not scored."""
     kmeans: tuple[Scores, ...]
     """k-means of the embeddings with one cluster a class, by seed."""
     kmeans_method: str
@@ -37,10 +39,12 @@ class Comparison:
     @property
     def heading(self) -> str:
         """What was clustered, in one line."""
-        rows, seeds = self.trials[0].rows, len({trial.seed for trial in self.trials})
+        scored, seeds = self.trials[0].rows, len({trial.seed for trial in self.trials})
+        rows = counted(scored + self.unlabelled, "row")
+        rows += f", {scored:,} with labels" if self.unlabelled else ""
         file = "" if self.file is None else f" ({self.file})"
         return (
-            f"{self.data_set.title}{file}: {counted(rows, 'row')}, k {self.data_set.classes}, "
+            f"{self.data_set.title}{file}: {rows}, k {self.data_set.classes}, "
             f"{counted(seeds, 'seed')}; scores in per cent"
         )
 
@@ -64,8 +68,13 @@ class Comparison:
 
     def differences(self) -> list[str]:
         """What differs between the rows of the table, a sentence each."""
-        lines = ["ours: scores over all rows; labels only score"]
         rows, k = self.trials[0].rows, self.data_set.classes
+        which = "all rows"
+        if self.unlabelled:
+            which = (
+                f"the {rows:,} rows with labels; all {rows + self.unlabelled:,} rows are clustered"
+            )
+        lines = [f"ours: scores over {which}; labels only score"]
         # ImageNet's shards hold splits of their own, of which its config takes one.
         if rows < 0.9 * self.data_set.images:
             lines.append(
@@ -106,6 +115,7 @@ class Comparison:
             "data_set": self.data_set.name,
             "embeddings": self.file,
             "rows": self.trials[0].rows,
+            "unlabelled": self.unlabelled,
             "k": self.data_set.classes,
             "run": self.run,
             "model": self.model,

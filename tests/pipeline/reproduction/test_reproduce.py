@@ -193,6 +193,22 @@ def test_two_files_of_one_data_set_stand_beside_each_other(tmp_path, monkeypatch
         assert f"CIFAR-10 ({name}): 100 rows" in done.out
 
 
+def test_rows_without_labels_are_clustered_and_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    whole = dict(np.load("mine.npz"))
+    np.savez("mine.npz", x=whole["x"], y=np.where(np.arange(100) < 60, whole["y"], np.nan))
+    done = succeed(tmp_path / "artifacts", *OF_A_FILE)
+    assert "CIFAR-10 (mine.npz): 100 rows, 60 with labels, k 10, 1 seed" in done.out
+    assert "scores over the 60 rows with labels; all 100 rows are clustered" in done.out
+    row = figures(done)
+    assert (row["rows"], row["unlabelled"]) == (60, 40)
+    store = Store(tmp_path / "artifacts")
+    x = gather(store.open(EMBEDDINGS, store.runs.read(row["run"]).versions["embeddings"]))
+    pred = cluster_by_kmeans(x, x[:60], 10, 0)
+    assert row["kmeans"] == [asdict(score_clusters(np.arange(60) % 10, pred))]
+
+
 def test_heads_and_spectrum_are_fitted_to_all_rows_that_are_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("whole.npz"))
@@ -278,6 +294,7 @@ def compare(default: list[int], paper: list[int]) -> Comparison:
             for seed, k in enumerate(counts)
         ),
         file=None,
+        unlabelled=0,
         kmeans=(scores,) * 3,
         kmeans_method="k-means",
         published=published("cifar10"),

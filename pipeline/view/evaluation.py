@@ -114,9 +114,9 @@ def evaluate(
     """Scores the assignments against the labels of the shards, or of a table of the user.
 
     `fitted` is the parts that clusters were fitted on, from `fitted_parts`: k-means is fitted on
-    the same rows; if it is None, on the scored rows. With decisions, `edited`, the decided clusters
-    are scored, and excluded rows are not. MissingError if no row has a label,
-    ConfigError if there is no column for `k`.
+    the same rows, and if it is None, on all rows of the scope, with a label or without. With
+    decisions, `edited`, the decided clusters are scored, and excluded rows are not. MissingError if
+    no row has a label, ConfigError if there is no column for `k`.
     """
 
     k, cluster, confidence = _columns(assignments, k)
@@ -138,7 +138,7 @@ def evaluate(
     k = k if edited is None else len(np.unique(pred))
     sure = read_column(assignments, confidence)
     x = gather(embeddings)
-    fit = scored if fitted is None else fitted_rows(embeddings, fitted)
+    fit = within if fitted is None else fitted_rows(embeddings, fitted)
     return Evaluation(
         part=scope.part,
         where=scope.where,

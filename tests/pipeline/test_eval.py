@@ -203,9 +203,19 @@ def test_k_means_of_a_held_out_part_is_fitted_on_the_fitted_rows(by_hand):
     assert score(by_hand, where="came=late").kmeans.acc == 1.0
 
 
+def test_k_means_is_fitted_to_rows_without_labels_too(by_hand, tmp_path):
+    embeddings, assignments, _ = by_hand
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label\na0,cat\na1,cat\na2,cat\na3,cat\na4,dog\n")
+    found = evaluate(embeddings, assignments, "cls", table)
+    assert (found.n, found.unlabelled, found.k) == (5, 13, 4)
+    # Four clusters of the five rows alone would cut the cats up.
+    assert found.kmeans.acc == 1.0
+
+
 def test_k_means_of_many_rows_is_called_what_it_is(by_hand, monkeypatch):
-    monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 11)
-    # Eleven rows of the fitted part have a label, sixteen of both; k-means is fitted on those.
+    monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 12)
+    # The first part has twelve rows, both have eighteen.
     few = score((*by_hand[:2], None), where="came=early")
     many = score((*by_hand[:2], None))
     assert (few.kmeans_method, many.kmeans_method) == ("k-means", "mini-batch k-means")

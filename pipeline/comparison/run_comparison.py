@@ -63,10 +63,13 @@ def compare_runs(
             partitions += made
     comparison = compare_partitions(partitions)
     if comparison.shared < comparison.images:
-        notes.append(
-            f"the runs hold different images: scores are over the images of each, agreement over "
-            f"those that two of them share ({comparison.shared:,} at least)"
-        )
+        agree = f", agreement over those that two of them share ({comparison.shared:,} at least)"
+        if comparison.shared == 0:
+            agree = (
+                "; some share no image (no key of one is in the other), so that nothing says how "
+                "far they agree"
+            )
+        notes.append(f"the runs hold different images: scores are over the images of each{agree}")
     return replace(comparison, notes=tuple(dict.fromkeys([*notes, *comparison.notes])))
 
 

@@ -311,6 +311,28 @@ def test_rivals_say_whose_embeddings_they_cluster(store):
     assert "Ward on half" in labels
 
 
+def test_a_run_with_the_name_of_a_rival_is_told_from_it(store, tmp_path):
+    import_run(store, "Ward", write(tmp_path / "ward.npz", np.arange(40)))
+    succeed(store, "assign", "--run", "Ward", "--k", "4")
+    groups = groups_of(read_json(store, "Ward", "--rivals"))
+    assert list(groups) == ["Ward (Ward)", "k-means", "Ward (rival)", "spectral", "HDBSCAN"]
+    assert [group["is_rival"] for group in groups.values()] == [False, True, True, True, True]
+
+
+def test_runs_that_share_no_image_are_told(store, tmp_path):
+    content = dict(np.load(write(tmp_path / "x.npz", np.arange(40))))
+    content["key"] = np.array([f"other-{n}" for n in range(40)])
+    np.savez(tmp_path / "x.npz", **content)  # pyright: ignore[reportArgumentType]
+    import_run(store, "elsewhere", tmp_path / "x.npz")
+    succeed(store, "assign", "--run", "elsewhere", "--k", "4")
+    told = read_json(store, "all", "elsewhere")
+    assert told["shared"] == 0 and told["agreement"][0][1] is None
+    assert told["notes"] == [
+        "the runs hold different images: scores are over the images of each; some share no image "
+        "(no key of one is in the other), so that nothing says how far they agree"
+    ]
+
+
 def test_zero_has_no_sign():
     assert agreement_cells([-0.001, -0.2, None]) == ["0.00", "-0.20", "-"]
 

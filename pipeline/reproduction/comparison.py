@@ -71,9 +71,8 @@ class Comparison:
         rows, k = self.trials[0].rows, self.data_set.classes
         which = "all rows"
         if self.unlabelled:
-            which = (
-                f"the {rows:,} rows with labels; all {rows + self.unlabelled:,} rows are clustered"
-            )
+            every = counted(rows + self.unlabelled, "row")
+            which = f"the {counted(rows, 'row')} with labels; all {every} are clustered"
         lines = [f"ours: scores over {which}; labels only score"]
         # ImageNet's shards hold splits of their own, of which its config takes one.
         if rows < 0.9 * self.data_set.images:

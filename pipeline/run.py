@@ -146,10 +146,12 @@ class Run(WorkingRun):
         embeddings of this one, are named after it and these values, and share equal steps.
         """
         from .comparison.result import compare
-        from .comparison.sweep import make_sweep, plan_sweep
+        from .comparison.sweep import check_sweep, make_sweep, plan_sweep
 
         plan, name = self._plan(), self.record.name
         runs = plan_sweep(name, plan.settings, settings or {}, seeds, k)
+        table = None if labels is None else Path(labels)
+        check_sweep(self.store, name, runs, label=label, labels=table, rivals=rivals)
         names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
         self._shown.end()
         return compare(

@@ -18,6 +18,7 @@ from .making.progress import ShownProgress, open_progress
 from .making.slots import require_makeable
 from .run_slots import RunSlots
 from .view.evaluation import Evaluation, evaluate
+from .view.labels import require_labels
 from .view.opened_run import OpenedRun
 
 if TYPE_CHECKING:
@@ -226,11 +227,12 @@ class WorkingRun(OpenedRun):
         label. MissingError where no image has a label.
         """
         plan = self._plan(data={"label": label})
-        assignments = plan.make("assignments", asked_by="eval")
+        field, table = plan.settings.data.label, None if labels is None else Path(labels)
         embeddings = plan.make("embeddings", asked_by="eval")
+        require_labels(embeddings, field, table)
+        assignments = plan.make("assignments", asked_by="eval")
         self._reload()
-        table = None if labels is None else Path(labels)
-        return evaluate(embeddings, assignments, plan.settings.data.label, table, k=k)
+        return evaluate(embeddings, assignments, field, table, k=k)
 
     def _make_needed(self, slot: str, asked_by: str) -> None:
         """Makes a slot that was not asked for; what was fitted before stays."""

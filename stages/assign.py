@@ -63,9 +63,8 @@ class Assign(Stage):
             return ()
         return self.k if isinstance(self.k, tuple) else (self.k,)
 
-    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
-        """One for each part of the features."""
-        rows = inputs["features"].rows
+    def require_possible(self, rows: int) -> None:
+        """ConfigError where so many rows cannot make the requested clusters."""
         flag = "--level" if self.method == "hierarchy" else "--k"
         if self.k == () or len(set(self.numbers)) < len(self.numbers):
             raise ConfigError(
@@ -74,6 +73,10 @@ class Assign(Stage):
         for k in self.numbers:
             if not 1 <= k <= rows:
                 raise ConfigError(f"{flag} must be from 1 to the number of rows, {rows}, got {k}")
+
+    def parts(self, inputs: Inputs, runtime: Runtime) -> tuple[Part, ...]:
+        """One for each part of the features."""
+        self.require_possible(inputs["features"].rows)
         fitted = {kind: inputs[kind].content for kind in self.needs[2:]}
         keys = inputs["embeddings"].part_names
         return tuple(

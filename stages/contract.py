@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ..store import Artifact, PartRecord, Product, Recipe, Scratch
+from ..store import Artifact, ConfigError, PartRecord, Product, Recipe, Scratch
 from ..store.kinds import Kind
 
 if TYPE_CHECKING:
@@ -205,6 +205,24 @@ class Stage:
     def is_fit(self) -> bool:
         """Whether it is fitted to all rows; added rows alone do not make it fit again."""
         return self.kind.is_fitted
+
+    def require_at_least(self, **least: int) -> None:
+        """ConfigError where one of these settings is below its least value."""
+        for key, value in least.items():
+            if getattr(self, key) < value:
+                raise ConfigError(
+                    f"{self._table}.{key} must be at least {value}, got {getattr(self, key)}"
+                )
+
+    def require_positive(self, key: str) -> None:
+        """ConfigError where a setting is not above 0."""
+        if not getattr(self, key) > 0:
+            raise ConfigError(f"{self._table}.{key} must be above 0, got {getattr(self, key):g}")
+
+    @property
+    def _table(self) -> str:
+        """The table of its settings."""
+        return self.name.replace("-", "_")
 
     def config(self) -> dict[str, Any]:
         """The configuration as JSON values."""

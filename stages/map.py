@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..store import ConfigError, MissingError, Product, Scratch
+from ..store import MissingError, Product, Scratch
 from ..store.counting import counted
 from ..store.kinds import PROJECTION, Kind
 from .contract import Inputs, Part, Runtime, Stage
@@ -38,8 +38,7 @@ class Map(Stage):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rows < 2:
-            raise ConfigError(f"map.rows must be at least 2, got {self.rows}")
+        self.require_at_least(rows=2, seed=0)
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..store import ConfigError, Product, Scratch
+from ..store import Product, Scratch
 from ..store.kinds import HIERARCHY, Kind
 from .contract import Inputs, Part, Runtime, Stage
 from .rows.landmarks import gather_features, open_landmarks
@@ -36,10 +36,8 @@ class Merge(Stage):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.finest < 1:
-            raise ConfigError(f"merge.finest must be at least 1, got {self.finest}")
-        if self.rows < 2:
-            raise ConfigError(f"merge.rows must be at least 2, got {self.rows}")
+        self.require_at_least(finest=1, rows=2, seed=0)
+        self.require_positive("eps_sq")
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -46,10 +46,8 @@ class SelectK(Stage):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rows < 2:
-            raise ConfigError(f"select_k.rows must be at least 2, got {self.rows}")
-        if self.resamples < 0:
-            raise ConfigError(f"select_k.resamples must be at least 0, got {self.resamples}")
+        self.require_at_least(rows=2, resamples=0, seed=0)
+        self.require_positive("eps_sq")
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -39,8 +39,7 @@ class Spectrum(Stage):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.clusterings < 1:
-            raise ConfigError(f"spectrum.clusterings must be at least 1, got {self.clusterings}")
+        self.require_at_least(landmarks=2, clusterings=1, k_max=0, seed=0)
         if not 0 < self.eta < math.inf:
             raise ConfigError(f"spectrum.eta must be a finite number above 0, got {self.eta}")
 

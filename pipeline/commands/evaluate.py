@@ -49,7 +49,8 @@ def evaluate(
     """Score the clusters against labels, beside chance and k-means.
 
     Held out are rows of shards that were added after `train` and `spectrum`. A part is compared
-    with k-means that was fitted on the same rows as the clusters.
+    with k-means that was fitted on the same rows as the clusters. More than 100,000 rows are fitted
+    by mini-batch k-means, and the table calls it so.
 
     \b
       cpp-pipe eval
@@ -85,14 +86,16 @@ def score(
     """Scores the clusters of a run, which are made where they are missing."""
     from ..view.applied_edits import open_edited
     from ..view.evaluation import evaluate as evaluate_run
-    from ..view.labels import Scope, fitted_parts
+    from ..view.labels import Scope, fitted_parts, require_labels
     from ..view.opened_run import OpenedRun
 
-    assignments = plan.make("assignments", asked_by="eval")
+    scope, label = scope or Scope(), plan.settings.data.label
     embeddings = plan.make("embeddings", asked_by="eval")
-    scope = scope or Scope()
+    require_labels(embeddings, label, labels)
+    if scope.where is not None:
+        Scope(where=scope.where).rows(embeddings, None)  # before the work, too
+    assignments = plan.make("assignments", asked_by="eval")
     fitted = None if scope.is_everything else fitted_parts(plan.store, assignments)
-    label = plan.settings.data.label
     edited = None if edits is None else open_edited(OpenedRun.open(plan.store, plan.run), edits)
     return evaluate_run(
         embeddings, assignments, label, labels, k=k, scope=scope, fitted=fitted, edited=edited
@@ -129,7 +132,7 @@ def evaluation_table(evaluation: "Evaluation") -> str:
     """The scores as a table of three rows."""
     rows = [
         ("clusters", evaluation.clusters),
-        ("k-means on the embeddings", evaluation.kmeans),
+        (f"{evaluation.kmeans_method} on the embeddings", evaluation.kmeans),
         ("chance (random, same sizes)", evaluation.chance),
     ]
     head = f"n {evaluation.n:,}   k {evaluation.k}   classes {evaluation.classes}"

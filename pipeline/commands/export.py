@@ -132,6 +132,7 @@ def export(
       cpp-pipe export huggingface --out dataset/
     """
     from ..exports.image_table import ImageTable
+    from ..view.conditions import Condition
 
     if form not in _OPENED:
         raise ConfigError(f"FORMAT must be one of {', '.join(_OPENED)}, got {form!r}")
@@ -147,6 +148,11 @@ def export(
     ):
         if is_given and form not in owner.split(" or "):
             raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
+    for flag, value in (("--edits", common.edits), ("--where", common.where)):
+        if value and form not in _FILTERED:
+            raise ConfigError(f"{flag} goes with export {', '.join(_FILTERED)}, not with {form}")
+    for text in common.where or ():
+        Condition.parse(text)
     if split is not None and not 0 < split < 1:
         raise ConfigError(f"--split must be between 0 and 1, such as 0.8, got {split}")
     if form in _FILES:
@@ -157,9 +163,6 @@ def export(
     plan.make("embeddings", asked_by="export")
     if form in _LABELLED:
         plan.make("assignments", asked_by="export")
-    for flag, value in (("--edits", common.edits), ("--where", common.where)):
-        if value and form not in _FILTERED:
-            raise ConfigError(f"{flag} goes with export {', '.join(_FILTERED)}, not with {form}")
     run = open_run(plan)
     progress = current_progress()
     images = ImageTable.of(run, common.edits, progress.advance, where=common.where or ())

@@ -115,15 +115,10 @@ def fetch_shards(
     shard_size: int | None = None,
 ) -> None:
     """Writes the shards of a data set into a folder, unless they are there, and prints counts."""
-    from ..datasets.contents import read_contents, require_own
-    from ..datasets.shards import WHOLE, partial_of, write_shards
+    from ..datasets.contents import read_contents
+    from ..datasets.shards import WHOLE, write_shards
 
-    root = source or downloads / data_set.shards
-    if any(root.resolve().is_relative_to(path.resolve()) for path in (out, partial_of(out))):
-        raise ConfigError(
-            f"OUT {out} would hold the files of {data_set.title} too, which are in {root}: name "
-            "another folder for the shards"
-        )
+    root = _root(data_set, source, downloads)
     there = read_contents(out)
     wanted = set(splits or data_set.splits or (WHOLE,))
     is_same = there is not None and CATALOG.get(there["name"]) in _same_shards(data_set)
@@ -135,14 +130,7 @@ def fetch_shards(
         print_text(held)
         return
     require_folder(out, flag="OUT")
-    require_own(partial_of(out))  # before a download
-    if source is None and not data_set.is_downloaded:
-        raise ConfigError(
-            f"torchvision cannot download {data_set.title}: get it from {data_set.source}, and "
-            f"name its folder with --from. The folder must hold {data_set.files}"
-        )
-    if source is not None and not source.is_dir():
-        raise ConfigError(f"--from {source} is not a folder")
+    require_fetchable(data_set, out, source, downloads, "name another folder for the shards")
     say(f"reading {data_set.title} in {root}" + ("" if source else ", downloaded if it is absent"))
     listing = data_set.open(root, tuple(splits), download=source is None)
     progress = current_progress()
@@ -157,6 +145,37 @@ def fetch_shards(
     )
     progress.end()
     _print_counts(fetched, data_set, out, is_whole=not splits)
+
+
+def require_fetchable(
+    data_set: DataSet, out: Path, source: Path | None, downloads: Path, otherwise: str
+) -> None:
+    """ConfigError where a folder cannot take the shards, or the files of the data set are nowhere.
+
+    `otherwise` is what the user can do about the folder.
+    """
+    from ..datasets.contents import require_own
+    from ..datasets.shards import partial_of
+
+    root = _root(data_set, source, downloads)
+    if any(root.resolve().is_relative_to(path.resolve()) for path in (out, partial_of(out))):
+        raise ConfigError(
+            f"the folder {out} would hold the files of {data_set.title} too, which are in {root}: "
+            f"put these elsewhere (--from or --downloads), or {otherwise}"
+        )
+    require_own(partial_of(out), otherwise)
+    if source is None and not data_set.is_downloaded:
+        raise ConfigError(
+            f"torchvision cannot download {data_set.title}: get it from {data_set.source}, and "
+            f"name its folder with --from. The folder must hold {data_set.files}"
+        )
+    if source is not None and not source.is_dir():
+        raise ConfigError(f"--from {source} is not a folder: name one that holds {data_set.files}")
+
+
+def _root(data_set: DataSet, source: Path | None, downloads: Path) -> Path:
+    """The folder of the files that torchvision reads."""
+    return source or downloads / data_set.shards
 
 
 def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:

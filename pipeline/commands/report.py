@@ -51,12 +51,16 @@ def report(
     from ..curation.files import whole_file
     from ..report.page import write_page
     from ..report.reader import read_contents
+    from ..view.labels import require_labels
 
     if out is not None:
         require_file(out, PAGE)
     plan = open_plan(common, data={"label": label})
-    plan.make("assignments", asked_by="report")
     must_score = label is not None or labels is not None
+    if must_score:
+        embeddings = plan.make("embeddings", asked_by="report")
+        require_labels(embeddings, plan.settings.data.label, labels)
+    plan.make("assignments", asked_by="report")
     say("report: collecting counts and samples")
     contents = read_contents(
         open_run(plan),

@@ -14,7 +14,7 @@ from ..making.named_inputs import anchored
 from ..wording import counted
 from .app import subcommands
 from .embed import print_counts
-from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards
+from .fetch import DOWNLOADS, DownloadsFlag, FromFlag, fetch_shards, require_fetchable
 from .messages import say
 from .options import LONG, MODEL, Common, embed_table, open_plan, takes
 from .output import Column, print_line, print_next, print_table, print_text
@@ -33,6 +33,10 @@ app = subcommands()
 
 _ONLY_SPLIT = {"imagenet": "train-"}
 """Of a data set whose splits are not clustered together, the start of the shards' names."""
+
+
+_ELSEWHERE = "run the command in another folder"
+"""What can be done about the folder of a data set, which always has its name."""
 
 
 @app.command()
@@ -61,15 +65,15 @@ def reproduce(
     defaults and by the paper's recipe (the config reference, with the sizes of each set), and
     prints a table: means over the seeds, k-means and chance, published figures, and what differs.
     --set changes embed, views, train or spectrum in both. Finished work is kept, so an interrupted
-    command continues. The last line is JSON.
+    command continues. The last line is JSON, with an object for each data set.
 
     \b
       cpp-pipe reproduce cifar10 cifar100
       cpp-pipe reproduce imagenet --from ILSVRC2012/ --device cuda
       cpp-pipe reproduce cifar10 --embeddings vit-l-14.npz --seeds 5
     """
+    from ...stages.sources.embeddings.files import find_embeddings
     from ..reproduction.changes import read_changes
-    from ..reproduction.comparison import compared
     from ..reproduction.recipes import require_recipe
 
     for name in names:
@@ -82,7 +86,12 @@ def reproduce(
         )
     if files and source is not None:
         raise ConfigError("--from has no effect with --embeddings: leave it out")
+    _require_distinct(names, files)
     changes = read_changes(common.sets or [], names, has_images=not files)
+    for file in files:
+        find_embeddings(expanded(file))
+    for name in () if files else names:
+        _require_images(find_data_set(name), source, downloads)
     comparisons = []
     for number, name in enumerate(names):
         file = files[number] if files else None
@@ -93,7 +102,36 @@ def reproduce(
     runs = f"the runs {bases} of the store {common.store}"
     first = replace(common, run=comparisons[0].trials[0].run)
     print_next(first, ["clusters"], result=runs)
-    print_line(json.dumps(compared(comparisons), separators=(",", ":")))
+    figures = {"data_sets": [comparison.to_json() for comparison in comparisons]}
+    print_line(json.dumps(figures, separators=(",", ":")))
+
+
+def _require_distinct(names: "Sequence[str]", files: "Sequence[Path]") -> None:
+    """ConfigError where a data set is named twice, unless with other embeddings."""
+    asked = list(zip(names, files or [None] * len(names), strict=True))
+    for name, file in asked:
+        if asked.count((name, file)) > 1:
+            beside = "" if file is None else f" with --embeddings {file}"
+            each = "each data set" if file is None else "each"
+            raise ConfigError(f"{name} is named twice{beside}: name {each} once")
+
+
+def _shards_of(data_set: DataSet) -> tuple[Path, str]:
+    """The folder of the shards of a data set, and the pattern of their names."""
+    return Path(data_set.shards), f"{_ONLY_SPLIT.get(data_set.name, '')}*.tar"
+
+
+def _require_images(data_set: DataSet, source: Path | None, downloads: Path) -> None:
+    """ConfigError where there are no shards of a data set, and none can be written."""
+    folder, pattern = _shards_of(data_set)
+    if any(folder.glob(pattern)):
+        return
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ConfigError(
+            f"the folder {folder} exists already, without {pattern} to read: move it away, or "
+            f"{_ELSEWHERE}"
+        )
+    require_fetchable(data_set, folder, source, downloads, _ELSEWHERE)
 
 
 def _compare(
@@ -124,9 +162,12 @@ def _compare(
     return Comparison(
         data_set=data_set,
         run=plan.run,
+        file=None if file is None else str(file),
         model=name_model(rows.embeddings),
         trials=tuple(trials),
+        unlabelled=int((~rows.has_label).sum()),
         kmeans=rows.score_kmeans(data_set.classes, range(seeds)),
+        kmeans_method=rows.kmeans_method,
         published=published(data_set.name),
         changed=tuple(f"{override.name}={override.text}" for override in changes),
     )
@@ -149,8 +190,7 @@ def _embedded(
     label = "cls" if file else data_set.label
     shards: tuple[str, ...] = ()
     if file is None:
-        folder = Path(data_set.shards)
-        pattern = f"{_ONLY_SPLIT.get(data_set.name, '')}*.tar"
+        folder, pattern = _shards_of(data_set)
         if not any(folder.glob(pattern)):
             fetch_shards(data_set, folder, source, downloads)
         shards = anchored([str(folder / pattern)])

@@ -61,7 +61,7 @@ def sweep(
       cpp-pipe sweep --set train.epochs=12 --set train.eta=0.1,0.175 --k 37
       cpp-pipe sweep --run pets --k 20,37,60,auto --rivals --out table.tex
     """
-    from ..comparison.sweep import make_sweep, plan_sweep, read_axes
+    from ..comparison.sweep import check_sweep, make_sweep, plan_sweep, read_axes
 
     check_outs(outs)
     if not (sets or k or seeds):
@@ -80,6 +80,7 @@ def sweep(
         for run in runs:
             print_text(f"  {run.name}")
         return
+    check_sweep(plan.store, plan.run, runs, label=label, labels=labels, rivals=rivals)
     names = make_sweep(plan.store, plan.run, runs, plan.runtime, plan.say)
     compared = compare_and_write(
         common, names, rivals=rivals, k=None, label=label, labels=labels, outs=outs

@@ -202,14 +202,15 @@ def _common_name(partitions: Sequence[Partition]) -> str:
 
 
 def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """The groups; those of equal labels get the name of their first run, too."""
+    """The groups; those of equal labels get the name of their first run, too, or "rival"."""
     labels = [group.label for group in groups]
-    return tuple(
-        group
-        if labels.count(group.label) == 1
-        else Group(label=f"{group.label} ({group.partitions[0].name})", partitions=group.partitions)
-        for group in groups
-    )
+
+    def label_of(group: Group) -> str:
+        if labels.count(group.label) == 1:
+            return group.label
+        return f"{group.label} ({'rival' if group.is_rival else group.partitions[0].name})"
+
+    return tuple(Group(label=label_of(group), partitions=group.partitions) for group in groups)
 
 
 def _differing(partitions: Sequence[Partition]) -> list[str]:

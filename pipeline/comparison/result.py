@@ -1,5 +1,6 @@
 """A comparison that can be shown, and written in the format of a file's suffix."""
 
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,12 @@ def compare(
     """
     if not runs:
         raise ConfigError("name at least one run")
+    odd = [run for run in runs if not isinstance(run, str | OpenedRun)]
+    if odd:
+        raise ConfigError(
+            f"a run is its name or an opened run, got {reprlib.repr(odd[0])}: name runs one by "
+            "one, as in compare('a', 'b')"
+        )
     opened = [run for run in runs if isinstance(run, OpenedRun)]
     stores = {str(run.store.root): run.store for run in opened}
     if len(stores) > 1:

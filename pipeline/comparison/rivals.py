@@ -53,7 +53,10 @@ class Rival:
 def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
     from sklearn.cluster import KMeans
 
-    return KMeans(k, n_init=10, random_state=seed).fit_predict(x)
+    from ...stages.algorithms.clustering.convergence import ignoring_convergence
+
+    with ignoring_convergence():  # of fewer distinct rows than clusters
+        return KMeans(k, n_init=10, random_state=seed).fit_predict(x)
 
 
 def _ward(x: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -116,6 +119,17 @@ RIVALS: Mapping[str, Rival] = {
 noise."""
 
 
+def require_enough(images: int, k: int | None) -> None:
+    """ConfigError where rivals cannot make k clusters of so many images; None is any k."""
+    if images < _FEWEST or (k is not None and k >= images):
+        which = "" if k is None else f" and k = {k}"
+        fewer = "" if images < _FEWEST else "name fewer with `compare --k`, or "
+        raise ConfigError(
+            f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
+            f"{counted(images, 'image')}{which}: {fewer}leave --rivals out (from Python rivals=)"
+        )
+
+
 def fit_rivals(
     images: ImageSet,
     k: int,
@@ -129,11 +143,7 @@ def fit_rivals(
     Rivals without chance are fitted once. `say` gets a sentence if one is left out.
     """
     n = len(images)
-    if not (n >= _FEWEST and k < n):
-        raise ConfigError(
-            f"rivals need at least {_FEWEST} images, and fewer clusters than images: got "
-            f"{counted(n, 'image')} and k = {k}"
-        )
+    require_enough(n, k)
     fitting: dict[str, Rival] = {}
     for name, rival in RIVALS.items():
         if n > rival.most_rows:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...stages.contract import Runtime
-from ...store import ConfigError, MissingError, Store
-from ..config import settings_of
+from ...store import Artifact, ConfigError, MissingError, Store
+from ..config import plain, settings_of
 from ..making.plan import Plan
 from ..view.labels import explain_no_labels
 from ..view.opened_run import OpenedRun
@@ -14,7 +14,7 @@ from ..wording import counted
 from .comparison import Comparison, compare_partitions, group_partitions
 from .image_set import ImageSet
 from .partition import Partition, partition_of
-from .rivals import describe_noise, fit_rivals
+from .rivals import describe_noise, fit_rivals, require_enough
 
 
 def compare_runs(
@@ -40,8 +40,14 @@ def compare_runs(
             "k is the number of clusters of rivals: add --rivals (from Python rivals=True), or "
             "leave it out"
         )
+    k = plain(k)
+    if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
+        raise ConfigError(f"k must be a whole number, at least 1, got {k!r}")
     plans = [open_plan_of(store, name, runtime, say) for name in names]
     images = _read_images(plans, label, labels)
+    if rivals:
+        for found in images:
+            require_enough(len(found), k or _classes(found))
     partitions = [_partition(plan, found) for plan, found in zip(plans, images, strict=True)]
     notes = []
     if rivals:
@@ -49,7 +55,7 @@ def compare_runs(
         seeds = max(len(group.partitions) for group in group_partitions(partitions).groups)
         for first in reversed(sets.values()):
             found = first.images
-            wanted = k or len(set(found.labels[found.is_labelled].tolist())) or first.k
+            wanted = k or _classes(found) or first.k
             say(f"compare: rivals make {counted(wanted, 'cluster')} of {len(found):,} embeddings")
             suffix = f" on {first.name}" if len(sets) > 1 else ""
             made = list(fit_rivals(found, wanted, seeds, runtime.progress, say, suffix))
@@ -57,11 +63,42 @@ def compare_runs(
             partitions += made
     comparison = compare_partitions(partitions)
     if comparison.shared < comparison.images:
-        notes.append(
-            f"the runs hold different images: scores are over the images of each, agreement over "
-            f"those that two of them share ({comparison.shared:,} at least)"
-        )
+        agree = f", agreement over those that two of them share ({comparison.shared:,} at least)"
+        if comparison.shared == 0:
+            agree = (
+                "; some share no image (no key of one is in the other), so that nothing says how "
+                "far they agree"
+            )
+        notes.append(f"the runs hold different images: scores are over the images of each{agree}")
     return replace(comparison, notes=tuple(dict.fromkeys([*notes, *comparison.notes])))
+
+
+def check_images(
+    embeddings: Artifact, field: str, *, label: str | None, labels: Path | None, rivals: bool
+) -> None:
+    """Refuses what `compare_runs` would refuse of runs with these embeddings, before they are made.
+
+    `field` is the label that the runs' settings name.
+    """
+    images = ImageSet.read(embeddings, label or field, labels)
+    _require_labels([images], label or field, label, labels)
+    if rivals:
+        require_enough(len(images), _classes(images))
+
+
+def _classes(images: ImageSet) -> int | None:
+    """How many classes the labels have; None without labels."""
+    return len(set(images.labels[images.is_labelled].tolist())) or None
+
+
+def _require_labels(
+    images: Sequence[ImageSet], field: str, label: str | None, labels: Path | None
+) -> None:
+    """MissingError where no image has a label of those that were asked for."""
+    is_asked = label is not None or labels is not None
+    if is_asked and not any(found.is_labelled.any() for found in images):
+        first = images[0]
+        raise MissingError(explain_no_labels(first.embeddings, field, labels, len(first)))
 
 
 def _read_images(plans: Sequence[Plan], label: str | None, labels: Path | None) -> list[ImageSet]:
@@ -79,9 +116,7 @@ def _read_images(plans: Sequence[Plan], label: str | None, labels: Path | None) 
             sets[at] = ImageSet.read(embeddings, at[1], labels)
         images.append(sets[at])
     fields = {at[1]: found for at, found in sets.items() if found.is_labelled.any()}
-    if not fields and (label is not None or labels is not None):
-        (_, field), found = next(iter(sets.items()))
-        raise MissingError(explain_no_labels(found.embeddings, field, labels, len(found)))
+    _require_labels(images, next(iter(sets))[1], label, labels)
     if len(fields) > 1 and labels is None:
         raise ConfigError(
             f"the runs have different labels ({', '.join(fields)}), and scores against them cannot "

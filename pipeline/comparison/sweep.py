@@ -1,11 +1,13 @@
 """A run for each combination of settings: they share the embeddings and every equal step."""
 
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from ...stages.contract import Runtime
@@ -15,8 +17,10 @@ from ...store.slots import split_slot
 from ..config import Settings, plain, settings_of
 from ..making.overrides import parse_override, read_values
 from ..making.plan import Plan
+from ..making.slots import filling_of
 from ..wording import counted
 from .partition import SEED
+from .run_comparison import check_images
 
 _SEEDED = ("train", "spectrum", "select_k", "merge")
 """Tables whose seeds change the clusters."""
@@ -64,12 +68,17 @@ def plan_sweep(
     `axes` are the values of each TABLE.KEY, one or several. `seeds` are from 0, in all steps; None
     keeps those of the settings. ConfigError for values that cannot be.
     """
+    if not isinstance(axes, Mapping):
+        raise ConfigError(
+            f"settings must be values by TABLE.KEY, such as {{'train.eta': [0.1, 0.2]}}, got "
+            f"{reprlib.repr(axes)}"
+        )
     named = {name: _values(values) for name, values in axes.items()}
     seeds = plain(seeds)
     for name, values in named.items():
-        if not values:
+        if not values or any(value is None for value in values):
             raise ConfigError(f"{name} has no value: name one or several")
-        table, _, key = name.partition(".")
+        table, _, key = str(name).partition(".")
         if table not in settings.tables() or not key:
             raise ConfigError(
                 f"{name!r} is no setting: name it TABLE.KEY, such as train.features; the tables "
@@ -140,7 +149,9 @@ def _word(key: str, value: Any) -> str:
 
     Other alphabets have no letter there, so that a digest tells such values apart.
     """
-    text = f"{key}-{plain(value)}"
+    value = plain(value)
+    # Not 1e+30, which would become 1e-30.
+    text = f"{key}-{str(value).replace('e+', 'e') if isinstance(value, float) else value}"
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
     return word if text.isascii() else f"{word}-{sha256(text.encode()).hexdigest()[:6]}"
 
@@ -150,6 +161,24 @@ def _short(name: str, values: Mapping[str, Any]) -> str:
     key = name.rpartition(".")[2]
     same = sum(other.rpartition(".")[2] == key for other in values)
     return key if same == 1 and key != SEED else name
+
+
+def check_sweep(
+    store: Store,
+    base: str,
+    runs: Sequence[SweptRun],
+    *,
+    label: str | None = None,
+    labels: Path | None = None,
+    rivals: bool = False,
+) -> None:
+    """Refuses before any work what the runs, or their comparison, would refuse after hours."""
+    embeddings = store.open(EMBEDDINGS, _shared(store, base)[EMBEDDINGS.name])
+    for run in runs:
+        filling_of("views", run.settings)
+        run.settings.assign.require_possible(embeddings.rows)
+    field = runs[0].settings.data.label
+    check_images(embeddings, field, label=label, labels=labels, rivals=rivals)
 
 
 def make_sweep(
@@ -164,17 +193,7 @@ def make_sweep(
     What is equal in two runs is made once: the store finds it. MissingError where `base` has no
     embeddings; ConfigError where a run's name is that of a run of other images or settings.
     """
-    record = store.runs.read(base)
-    shared = {
-        slot: version
-        for slot, version in record.versions.items()
-        if split_slot(slot)[0] == EMBEDDINGS.name
-    }
-    if EMBEDDINGS.name not in shared:
-        raise MissingError(
-            f"run {base!r} of the store {store.root} has no embeddings yet: `cpp-pipe embed` or "
-            "`cpp-pipe import` makes them"
-        )
+    record, shared = store.runs.read(base), _shared(store, base)
     runs = [_free_run(store, base, run, shared[EMBEDDINGS.name]) for run in runs]
     for number, run in enumerate(runs, 1):
         say(f"sweep: {number} of {counted(len(runs), 'run')}, {run.name}")
@@ -187,6 +206,23 @@ def make_sweep(
         )
         Plan(store, run.name, run.settings, runtime, say).make("assignments")
     return [run.name for run in runs]
+
+
+def _shared(store: Store, base: str) -> dict[str, str]:
+    """The versions of all embeddings of the run `base`; MissingError where it has none."""
+    shared = {
+        slot: version
+        for slot, version in store.runs.read(base).versions.items()
+        if split_slot(slot)[0] == EMBEDDINGS.name
+    }
+    if EMBEDDINGS.name not in shared:
+        others = ", ".join(store.runs.names())
+        hint = f", or name another run with --run: {others}" if others else ""
+        raise MissingError(
+            f"run {base!r} of the store {store.root} has no embeddings yet: `cpp-pipe embed` or "
+            f"`cpp-pipe import` makes them{hint}"
+        )
+    return shared
 
 
 def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptRun:

@@ -31,8 +31,11 @@ def write_plain(path: Path, value: Any) -> None:
     write_whole(path, f"{json.dumps(value, indent=1)}\n".encode())
 
 
-def require_own(folder: Path) -> None:
-    """ConfigError where an unfinished folder holds what `fetch` did not write."""
+def require_own(folder: Path, otherwise: str = "name another folder for the shards") -> None:
+    """ConfigError where an unfinished folder holds what `fetch` did not write.
+
+    `otherwise` is what the user can do besides moving it.
+    """
     if not folder.exists():
         return
     begun = _read(folder / BEGUN)
@@ -41,7 +44,7 @@ def require_own(folder: Path) -> None:
     if foreign:
         raise ConfigError(
             f"{folder} is where shards are written first, and holds {foreign[0]}, which this "
-            "command did not write: move it away, or name another OUT"
+            f"command did not write: move it away, or {otherwise}"
         )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ...stages.assign import Assign
 from ...stages.contract import Inputs, Runtime, Source, Stage
-from ...stages.duplicates import Duplicates
 from ...stages.embed import Embed
 from ...stages.import_embeddings import Import
 from ...stages.rows.other_runs import OTHER
@@ -18,6 +17,7 @@ from ...store.slots import split_slot
 from ..command_line import command_line
 from ..config import EmbedSettings, Settings, settings_of
 from ..run_slots import RunSlots, share_kept
+from ..view.slot_commands import command_to_make, name_slot
 from .changes import identify_sources
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
@@ -37,6 +37,9 @@ class Plan:
     say: Callable[[str], None]
     is_dry: bool = False
     """Whether nothing may be written: then everything that is needed must be there."""
+    made_by: tuple[str, ...] = ()
+    """The words of the command that a dry run names where something is missing; if empty, those of
+    the command that makes what is missing."""
     said: set[str] = field(default_factory=set)
     """What was said and need not be said again."""
     shard_folder: Path | None = None
@@ -79,12 +82,10 @@ class Plan:
         recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
         artifact = self.store.find(job.stage.kind, recipe.version)
         if artifact is None:
-            words = [job.stage.name]
-            if isinstance(job.stage, Duplicates):
-                words += ["--above", f"{job.stage.threshold:g}"]
+            words = self.made_by or command_to_make(job.slot)
             command = command_line(*words, run=self.run, store=str(self.store.root))
             raise MissingError(
-                f"a dry run makes nothing, and the {job.slot} that it needs are not made yet: run "
+                f"a dry run makes nothing, and {name_slot(job.slot)} needed, and not made yet: run "
                 f"`{command}` first"
             )
         return artifact
@@ -141,7 +142,8 @@ class Plan:
             raise MissingError(
                 f"run {name!r} has no embeddings yet: run cpp-pipe embed --run {name}"
             )
-        runs.update(self.run, versions={slot: embeddings.version})
+        if not self.is_dry:
+            runs.update(self.run, versions={slot: embeddings.version})
         return embeddings
 
     def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:

@@ -64,7 +64,8 @@ def _header(contents: Contents) -> Html:
         excluded = int(contents.decisions.excluded.sum())
         facts.append(("excluded", f"{excluded:,}", f"of {tally.rows + excluded:,}"))
     if evaluation is not None:
-        others = f"k-means {evaluation.kmeans.acc:.1%}, chance {evaluation.chance.acc:.1%}"
+        kmeans = f"{evaluation.kmeans_method} {evaluation.kmeans.acc:.1%}"
+        others = f"{kmeans}, chance {evaluation.chance.acc:.1%}"
         facts.append(("accuracy", f"{evaluation.clusters.acc:.1%}", others))
     return tag(
         "header",

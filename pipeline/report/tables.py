@@ -117,7 +117,7 @@ def scores_table(evaluation: Evaluation) -> Html:
     """Three rows of scores: the clusters, k-means, and chance."""
     rows_of_scores = [
         ("these clusters", evaluation.clusters),
-        ("k-means on the embeddings", evaluation.kmeans),
+        (f"{evaluation.kmeans_method} on the embeddings", evaluation.kmeans),
         ("chance, with the same sizes", evaluation.chance),
     ]
     head = [

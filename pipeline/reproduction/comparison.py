@@ -21,11 +21,17 @@ class Comparison:
     data_set: DataSet
     run: str
     """That of the embeddings; those of the trials begin with its name."""
+    file: str | None
+    """The file of the embeddings; None where images were embedded."""
     model: str
     """That of the embeddings."""
     trials: tuple[Trial, ...]
+    unlabelled: int
+    """Rows without a label: they are clustered, and not scored."""
     kmeans: tuple[Scores, ...]
     """k-means of the embeddings with one cluster a class, by seed."""
+    kmeans_method: str
+    """`k-means`, or `mini-batch k-means`, by which many rows are clustered."""
     published: tuple[Published, ...]
     changed: tuple[str, ...]
     """Settings that the user changed, as `--set` names them."""
@@ -33,9 +39,12 @@ class Comparison:
     @property
     def heading(self) -> str:
         """What was clustered, in one line."""
-        rows, seeds = self.trials[0].rows, len({trial.seed for trial in self.trials})
+        scored, seeds = self.trials[0].rows, len({trial.seed for trial in self.trials})
+        rows = counted(scored + self.unlabelled, "row")
+        rows += f", {scored:,} with labels" if self.unlabelled else ""
+        file = "" if self.file is None else f" ({self.file})"
         return (
-            f"{self.data_set.title}: {counted(rows, 'row')}, k {self.data_set.classes}, "
+            f"{self.data_set.title}{file}: {rows}, k {self.data_set.classes}, "
             f"{counted(seeds, 'seed')}; scores in per cent"
         )
 
@@ -46,7 +55,7 @@ class Comparison:
             for recipe, title in TITLES.items()
         ]
         first = [trial for trial in self.trials if trial.recipe == self.trials[0].recipe]
-        rows.append(self._row("k-means", self.kmeans))
+        rows.append(self._row(self.kmeans_method, self.kmeans))
         rows.append(self._row("chance, same sizes", [trial.chance for trial in first]))
         for other in self.published:
             acc, nmi, ari = (_cell(value) for value in (other.acc, other.nmi, other.ari))
@@ -59,8 +68,12 @@ class Comparison:
 
     def differences(self) -> list[str]:
         """What differs between the rows of the table, a sentence each."""
-        lines = ["ours: scores over all rows; labels only score"]
         rows, k = self.trials[0].rows, self.data_set.classes
+        which = "all rows"
+        if self.unlabelled:
+            every = counted(rows + self.unlabelled, "row")
+            which = f"the {counted(rows, 'row')} with labels; all {every} are clustered"
+        lines = [f"ours: scores over {which}; labels only score"]
         # ImageNet's shards hold splits of their own, of which its config takes one.
         if rows < 0.9 * self.data_set.images:
             lines.append(
@@ -98,13 +111,17 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Plain values; figures of ours are 0 to 1, published ones in per cent."""
         return {
+            "data_set": self.data_set.name,
+            "embeddings": self.file,
             "rows": self.trials[0].rows,
+            "unlabelled": self.unlabelled,
             "k": self.data_set.classes,
             "run": self.run,
             "model": self.model,
             "changed": list(self.changed),
             "trials": [trial.to_json() for trial in self.trials],
             "kmeans": [asdict(scores) for scores in self.kmeans],
+            "kmeans_method": self.kmeans_method,
             "published_percent": [other.to_json() for other in self.published],
         }
 
@@ -112,8 +129,3 @@ class Comparison:
 def _cell(value: float | None) -> str:
     # A whole number was published as one.
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"
-
-
-def compared(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Plain values of several data sets, by name."""
-    return {comparison.data_set.name: comparison.to_json() for comparison in comparisons}

@@ -8,7 +8,13 @@ import numpy as np
 from ...stages.rows.artifact_rows import gather
 from ...store import Artifact
 from ..view.columns import read_column
-from ..view.evaluation import Scores, cluster_by_kmeans, score_chance, score_clusters
+from ..view.evaluation import (
+    Scores,
+    cluster_by_kmeans,
+    name_kmeans,
+    score_chance,
+    score_clusters,
+)
 from ..view.labels import read_labels
 
 
@@ -28,10 +34,18 @@ class ClassedRows:
         pred = read_column(assignments, "cluster")[self.has_label].astype(np.int64)
         return score_clusters(self.y, pred), score_chance(self.y, pred, seed)
 
+    @property
+    def kmeans_method(self) -> str:
+        """The method of `score_kmeans`: of many rows it is mini-batch k-means."""
+        return name_kmeans(len(self.has_label))
+
     def score_kmeans(self, k: int, seeds: Iterable[int]) -> tuple[Scores, ...]:
-        """The scores of k-means of the centred embeddings, for each seed."""
-        x = gather(self.embeddings)[self.has_label]
-        return tuple(score_clusters(self.y, cluster_by_kmeans(x, x, k, seed)) for seed in seeds)
+        """The scores of k-means of the centred embeddings, fitted to all rows, for each seed."""
+        x = gather(self.embeddings)
+        scored = x if self.has_label.all() else x[self.has_label]
+        return tuple(
+            score_clusters(self.y, cluster_by_kmeans(x, scored, k, seed)) for seed in seeds
+        )
 
 
 def read_classes(embeddings: Artifact, label: str) -> ClassedRows:

@@ -1,4 +1,4 @@
-"""Scores of clusters against labels, with those of chance and of plain k-means."""
+"""Scores of clusters against labels, with those of chance and of k-means."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
@@ -15,8 +15,8 @@ from .labels import Scope, explain_no_labels, fitted_rows, read_labels
 
 _EVERYTHING = Scope()
 
-_MINIBATCH_ROWS = 100_000
-"""With more rows, k-means is fitted on mini-batches."""
+MOST_KMEANS_ROWS = 100_000
+"""More rows are clustered by mini-batches, which is another method: `name_kmeans` says which."""
 
 _CHANCE_REPEATS = 10
 
@@ -85,6 +85,8 @@ class Evaluation:
     """Clusters of the same sizes drawn at random, mean of several draws."""
     kmeans: Scores
     """k-means with the same k on the centred raw embeddings."""
+    kmeans_method: str
+    """`k-means`, or `mini-batch k-means`, by which many rows are clustered."""
     per_cluster: tuple[ClusterRow, ...]
     """Clusters with rows, by number."""
     mistakes: tuple[Mistake, ...]
@@ -112,9 +114,9 @@ def evaluate(
     """Scores the assignments against the labels of the shards, or of a table of the user.
 
     `fitted` is the parts that clusters were fitted on, from `fitted_parts`: k-means is fitted on
-    the same rows; if it is None, on the scored rows. With decisions, `edited`, the decided clusters
-    are scored, and excluded rows are not. MissingError if no row has a label,
-    ConfigError if there is no column for `k`.
+    the same rows, and if it is None, on all rows of the scope, with a label or without. With
+    decisions, `edited`, the decided clusters are scored, and excluded rows are not. MissingError if
+    no row has a label, ConfigError if there is no column for `k`.
     """
 
     k, cluster, confidence = _columns(assignments, k)
@@ -136,7 +138,7 @@ def evaluate(
     k = k if edited is None else len(np.unique(pred))
     sure = read_column(assignments, confidence)
     x = gather(embeddings)
-    fit = scored if fitted is None else fitted_rows(embeddings, fitted)
+    fit = within if fitted is None else fitted_rows(embeddings, fitted)
     return Evaluation(
         part=scope.part,
         where=scope.where,
@@ -147,6 +149,7 @@ def evaluate(
         clusters=score_clusters(y, pred),
         chance=score_chance(y, pred, seed),
         kmeans=score_clusters(y, cluster_by_kmeans(x[fit], x[scored], k, seed)),
+        kmeans_method=name_kmeans(int(fit.sum())),
         per_cluster=_per_cluster(y, pred, names),
         mistakes=_mistakes(y, pred, names),
         deciles=_deciles(y, pred, sure[scored].astype(np.float64)),
@@ -223,17 +226,26 @@ def _rows(*columns: np.ndarray) -> Iterator[tuple[Any, ...]]:
     return zip(*(column.tolist() for column in columns), strict=True)
 
 
+def name_kmeans(rows: int) -> str:
+    """The method by which `cluster_by_kmeans` fits so many rows."""
+    return "mini-batch k-means" if rows > MOST_KMEANS_ROWS else "k-means"
+
+
 def cluster_by_kmeans(fit: np.ndarray, x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Clusters of the rows of x by k-means that was fitted on the rows of `fit`."""
+    """Clusters of the rows of x by k-means, or mini-batch k-means, fitted on the rows of `fit`."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
+
+    from ...stages.algorithms.clustering.convergence import ignoring_convergence
 
     mean = fit.mean(axis=0, dtype=np.float32)
     k = min(k, len(fit))
-    if len(fit) > _MINIBATCH_ROWS:
+    if len(fit) > MOST_KMEANS_ROWS:
         kmeans = MiniBatchKMeans(k, n_init=3, random_state=seed)
     else:
         kmeans = KMeans(k, n_init=10, random_state=seed)
-    return kmeans.fit(centred_unit_rows(fit, mean)).predict(centred_unit_rows(x, mean))
+    with ignoring_convergence():  # of fewer distinct rows than clusters
+        kmeans.fit(centred_unit_rows(fit, mean))
+    return kmeans.predict(centred_unit_rows(x, mean))
 
 
 def centred_unit_rows(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -120,6 +120,12 @@ def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[st
     return [_label(extra.get(label)) for extra in _extras(embeddings)]
 
 
+def require_labels(embeddings: Artifact, label: str, table: Path | None) -> None:
+    """MissingError where no row has a label: for a command that would score after long work."""
+    if all(value is None for value in read_labels(embeddings, label, table)):
+        raise MissingError(explain_no_labels(embeddings, label, table, embeddings.rows))
+
+
 def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     """Labels by KEY or SHARD:KEY; ConfigError where a KEY is in several shards."""
     labels, keys = _labels_of(table), embeddings.column("key")
@@ -144,7 +150,12 @@ def _label(value: Any) -> str | None:
 def explain_no_labels(embeddings: Artifact, label: str, table: Path | None, rows: int) -> str:
     """Why none of the rows that were asked for has a label."""
     if table is not None:
-        return f"no key of {table} is among the {counted(rows, 'row')} to score"
+        if not _labels_of(table):
+            return f"--labels {table} has no labels: write a key and a label into each row"
+        return (
+            f"no key of {table} is among the {counted(rows, 'row')} to score: write keys such as "
+            f"{next(iter(embeddings.column('key')))}"
+        )
     folders = "--label folder takes the images' folders, " if has_folders(embeddings) else ""
     return (
         f"none of the {counted(rows, 'row')} to score has the label {label!r}: {folders}"
@@ -167,16 +178,24 @@ def _labels_of(path: Path) -> Mapping[str, str]:
     import pyarrow.parquet as pq
 
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             table = pq.read_table(path, partitioning=None)
         else:
             options = csv.ConvertOptions(column_types={"key": "string", "label": "string"})
             table = csv.read_csv(io.BytesIO(read_bytes(path)), convert_options=options)
-    except (OSError, pyarrow.lib.ArrowInvalid) as error:
-        raise ConfigError(f"--labels {path} cannot be read as a table: {error}") from error
+    except pyarrow.lib.ArrowInvalid as error:
+        raise ConfigError(
+            f"--labels {path} cannot be read as a table ({error}): write it as .csv in UTF-8, or "
+            "as .parquet, with the columns key and label"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"--labels {path} cannot be read ({error.strerror or error}): name a .csv or .parquet "
+            "of key and label"
+        ) from error
     if not {"key", "label"} <= set(table.column_names):
         raise ConfigError(
-            f"--labels {path} must have the columns key and label, got "
+            f"--labels {path} must have the columns key and label, separated by commas, got "
             f"{', '.join(table.column_names)}"
         )
     keys, labels = table.column("key").to_pylist(), table.column("label").to_pylist()
@@ -197,8 +216,8 @@ def _join_or(names: Sequence[str]) -> str:
 
 
 def _fields(embeddings: Artifact) -> str:
-    fields = ", ".join(next(_extras(embeddings))) or "none"
-    return f"the first row has the JSON fields {fields}"
+    fields = ", ".join(next(_extras(embeddings)))
+    return f"the first row has {f'the JSON fields {fields}' if fields else 'no JSON fields'}"
 
 
 def _text(value: Any) -> str | None:

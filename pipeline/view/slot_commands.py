@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ...stages.copies import Copies
 from ...stages.rows.score_columns import IMAGE_SCORES
 from ...store import Artifact
 from ...store.kinds import SCORES
@@ -19,6 +20,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "assignments": ("clusters are", "assign"),
     "assignments/levels": ("the levels of the hierarchy are", "serve"),
     "words": ("words are", "caption"),
+    "words/guide": ("words of the guide are", "train"),
     "captions": ("captions are", "caption"),
     "fingerprints": ("fingerprints of images are", "duplicates --tier same"),
     "duplicates": ("duplicates are", "duplicates"),
@@ -36,6 +38,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 
 _FLAGS: Mapping[str, Mapping[str, Any]] = {
     "duplicates": {"threshold": ("--above", None)},
+    "duplicates/copies": {"tier": ("--tier", None), "threshold": ("--above", Copies.threshold)},
     "projection": {
         "method": ("--method", "tsne"),
         "space": ("--space", "features"),
@@ -65,6 +68,8 @@ def command_to_renew(slot: str, artifact: Artifact) -> list[str]:
     kind, _ = split_slot(slot)
     if kind == SCORES.name:
         return [*words, *_flags_of_scores(artifact)]
+    if slot in _FLAGS:
+        words = words[:1]  # what follows is the tier that makes it for the first time
     for name, (flag, default) in _FLAGS.get(slot, {}).items():
         value = artifact.manifest.config.get(name, default)
         if value != default:

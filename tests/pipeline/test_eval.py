@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.evaluate import evaluation_report, evaluation_table
+from cpp_pipe.pipeline.view import evaluation
 from cpp_pipe.pipeline.view.evaluation import evaluate
 from cpp_pipe.pipeline.view.labels import Scope, fitted_parts
 from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
@@ -201,6 +203,36 @@ def test_k_means_of_a_held_out_part_is_fitted_on_the_fitted_rows(by_hand):
     assert score(by_hand, where="came=late").kmeans.acc == 1.0
 
 
+def test_k_means_is_fitted_to_rows_without_labels_too(by_hand, tmp_path):
+    embeddings, assignments, _ = by_hand
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label\na0,cat\na1,cat\na2,cat\na3,cat\na4,dog\n")
+    found = evaluate(embeddings, assignments, "cls", table)
+    assert (found.n, found.unlabelled, found.k) == (5, 13, 4)
+    # Four clusters of the five rows alone would cut the cats up.
+    assert found.kmeans.acc == 1.0
+
+
+def test_k_means_of_many_rows_is_called_what_it_is(by_hand, monkeypatch):
+    monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 12)
+    # The first part has twelve rows, both have eighteen.
+    few = score((*by_hand[:2], None), where="came=early")
+    many = score((*by_hand[:2], None))
+    assert (few.kmeans_method, many.kmeans_method) == ("k-means", "mini-batch k-means")
+    assert many.to_json()["kmeans_method"] == "mini-batch k-means"
+    names = [evaluation_table(found).splitlines()[3] for found in (few, many)]
+    assert [len(name) for name in names] == [57, 57]
+    assert names[0].startswith("k-means on the embeddings ")
+    assert names[1].startswith("mini-batch k-means on the embeddings ")
+
+
+def test_k_means_of_equal_images_warns_of_nothing(monkeypatch):
+    x = np.ones((30, 4), np.float32)
+    assert set(evaluation.cluster_by_kmeans(x, x, 3, 0)) == {0}
+    monkeypatch.setattr(evaluation, "MOST_KMEANS_ROWS", 10)
+    assert len(evaluation.cluster_by_kmeans(x, x, 3, 0)) == 30
+
+
 @pytest.mark.parametrize("kind", ["spectrum", "k_curve", "hierarchy"])
 def test_rows_that_any_fit_has_seen_are_not_held_out(tmp_path, kind):
     store = Store(tmp_path)
@@ -287,6 +319,14 @@ def assigned(tmp_path_factory, digit_shards):
     return store
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory, digit_shards):
+    """A store of sixty digits that are embedded, and no more."""
+    store = tmp_path_factory.mktemp("digits") / "artifacts"
+    embed(store, digit_shards)
+    return store
+
+
 def scores_of(store, *flags):
     return json.loads(succeed(store, "eval", "--json", *flags).out)
 
@@ -313,6 +353,38 @@ def test_the_command_scores_the_rows_of_a_split(assigned):
     assert odd["n"] + even["n"] == 60
     assert {one["majority"] for one in odd["per_cluster"]} <= set("13579")
     assert "parity is 0, 1" in fail(assigned, "eval", "--where", "parity=2")
+
+
+@pytest.mark.parametrize("command", ["eval", "report"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory): name a .csv or .parquet of key and"),
+        ("", "cannot be read as a table (Empty CSV file): write it as .csv in UTF-8"),
+        ("key;label\nnokey;cat\n", "key and label, separated by commas, got key;label"),
+        ("key,label\n", "labels.csv has no labels: write a key and a label into each row"),
+        ("key,label\n{key}, \n", "labels.csv has no labels: write a key and a label"),
+        ("key,label\nnokey,cat\n", "among the 60 rows to score: write keys such as {key}"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_before_any_work(
+    digits, tmp_path, command, content, said
+):
+    key = Run.open(digits).artifact("embeddings").column("key")[0]
+    table = tmp_path / "labels.csv"
+    if content is not None:
+        table.write_text(content.format(key=key))
+    assert said.format(key=key) in fail(digits, command, "--labels", table)
+    assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
+    with pytest.raises((ConfigError, MissingError)):
+        Run.open(digits).evaluate(labels=table)
+    assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
+
+
+def test_a_label_and_a_split_that_no_image_has_are_refused_before_any_work(digits):
+    assert "has the label 'typo'" in fail(digits, "eval", "--label", "typo")
+    assert "parity is 0, 1" in fail(digits, "eval", "--where", "parity=2")
+    assert set(Store(digits).runs.read("default").versions) == {"embeddings"}
 
 
 def test_the_command_scores_one_of_the_numbers_of_clusters(assigned, digit_shards):

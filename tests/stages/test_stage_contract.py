@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import resource
 import shutil
 import signal
@@ -22,7 +23,11 @@ from cpp_pipe.pipeline.making.jobs import find_or_make
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.pipeline.threads import set_threads
 from cpp_pipe.stages.contract import Stage
-from cpp_pipe.store import Product, Scratch, Store, StoreError
+from cpp_pipe.stages.map import Map
+from cpp_pipe.stages.merge import Merge
+from cpp_pipe.stages.select_k import SelectK
+from cpp_pipe.stages.spectrum import Spectrum
+from cpp_pipe.store import ConfigError, Product, Scratch, Store, StoreError
 from cpp_pipe.store.kinds import KINDS
 from cpp_pipe.store.upkeep import find_garbage, verify
 
@@ -51,6 +56,24 @@ def stage_names() -> set[str]:
         if stage.__module__.startswith(f"{stages.__name__}."):
             found.add(stage.name)
     return found
+
+
+@pytest.mark.parametrize(
+    ("stage", "setting", "message"),
+    [
+        (Spectrum, {"landmarks": 1}, "spectrum.landmarks must be at least 2, got 1"),
+        (Spectrum, {"k_max": -1}, "spectrum.k_max must be at least 0, got -1"),
+        (Spectrum, {"seed": -1}, "spectrum.seed must be at least 0, got -1"),
+        (SelectK, {"seed": -1}, "select_k.seed must be at least 0, got -1"),
+        (SelectK, {"eps_sq": 0.0}, "select_k.eps_sq must be above 0, got 0"),
+        (Merge, {"seed": -1}, "merge.seed must be at least 0, got -1"),
+        (Merge, {"eps_sq": -0.1}, "merge.eps_sq must be above 0, got -0.1"),
+        (Map, {"seed": -1}, "map.seed must be at least 0, got -1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_name(stage, setting, message):
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        stage(**setting)
 
 
 def test_every_stage_keeps_the_contract(world):

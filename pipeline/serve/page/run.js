@@ -100,7 +100,7 @@ async function showScores(panel) {
 }
 
 function scoreTable(scores) {
-  const rows = [["these clusters", scores.clusters], ["k-means on the embeddings", scores.kmeans], ["random clusters of the same sizes", scores.chance]];
+  const rows = [["these clusters", scores.clusters], [`${scores.kmeans_method} on the embeddings`, scores.kmeans], ["random clusters of the same sizes", scores.chance]];
   return [
     h("p", { class: "quiet" }, `${count(scores.n)} images of ${count(scores.classes)} classes in ${count(scores.k)} clusters. Training and clustering did not use the labels.`),
     h("div", { class: "scroll" }, h("table", { class: "table" },

@@ -114,6 +114,14 @@ def test_a_rival_that_is_not_installed_is_named_with_what_installs_it(store, mon
     assert "EVoC" not in done.out
 
 
+def test_rivals_of_equal_images_warn_of_nothing(tmp_path):
+    x = np.full((30, 4), 0.5, np.float32)
+    np.savez(tmp_path / "equal.npz", x=x, y=np.arange(30) % 3)
+    import_run(tmp_path / "artifacts", "equal", tmp_path / "equal.npz")
+    told = read_json(tmp_path / "artifacts", "equal", "--rivals")
+    assert groups_of(told)["k-means"]["k"]["mean"] == 1
+
+
 def test_k_of_rivals_may_be_named(store):
     groups = groups_of(read_json(store, "all", "--rivals", "--k", "3"))
     assert groups["Ward"]["k"]["mean"] == 3
@@ -266,10 +274,32 @@ def test_labels_that_no_image_has_are_refused(store, tmp_path):
     assert "no key of" in message and "labels.csv" in message
 
 
+def test_rivals_of_too_few_images_are_refused_before_clusters_are_made(store, tmp_path):
+    import_run(store, "tiny", write(tmp_path / "tiny.npz", np.arange(12)))
+    assert "rivals need at least 20 images" in fail(store, "compare", "tiny", "--rivals")
+    message = fail(store, "compare", "tiny", "all", "--rivals", "--k", "160")
+    assert "got 12 images and k = 160: leave --rivals out" in message
+    few = fail(store, "compare", "all", "--rivals", "--k", "160")
+    assert "got 160 images and k = 160: name fewer with `compare --k`, or leave" in few
+    assert "assignments" not in Store(store).runs.read("tiny").versions
+
+
 def test_k_without_rivals_is_refused(store):
     assert "add --rivals" in fail(store, "compare", "all", "--k", "50")
     with pytest.raises(ConfigError, match="rivals=True"):
         compare("all", store=store, k=50)
+
+
+@pytest.mark.parametrize("k", [0, -3, 2.5, "4", True])
+def test_a_k_of_rivals_that_cannot_be_is_refused(store, k):
+    with pytest.raises(ConfigError, match=f"k must be a whole number, at least 1, got {k!r}"):
+        compare("all", store=store, rivals=True, k=k)
+
+
+def test_what_is_no_run_is_refused_with_what_to_give(store):
+    for wrong in (["all", "half"], 5, None):
+        with pytest.raises(ConfigError, match="name runs one by one, as in compare"):
+            compare(wrong, store=store)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_next_command_has_all_flags(store):
@@ -288,6 +318,28 @@ def test_rivals_say_whose_embeddings_they_cluster(store):
     labels = list(groups_of(told))
     assert labels[:4] == ["all", "half", "k-means on all", "Ward on all"]
     assert "Ward on half" in labels
+
+
+def test_a_run_with_the_name_of_a_rival_is_told_from_it(store, tmp_path):
+    import_run(store, "Ward", write(tmp_path / "ward.npz", np.arange(40)))
+    succeed(store, "assign", "--run", "Ward", "--k", "4")
+    groups = groups_of(read_json(store, "Ward", "--rivals"))
+    assert list(groups) == ["Ward (Ward)", "k-means", "Ward (rival)", "spectral", "HDBSCAN"]
+    assert [group["is_rival"] for group in groups.values()] == [False, True, True, True, True]
+
+
+def test_runs_that_share_no_image_are_told(store, tmp_path):
+    content = dict(np.load(write(tmp_path / "x.npz", np.arange(40))))
+    content["key"] = np.array([f"other-{n}" for n in range(40)])
+    np.savez(tmp_path / "x.npz", **content)  # pyright: ignore[reportArgumentType]
+    import_run(store, "elsewhere", tmp_path / "x.npz")
+    succeed(store, "assign", "--run", "elsewhere", "--k", "4")
+    told = read_json(store, "all", "elsewhere")
+    assert told["shared"] == 0 and told["agreement"][0][1] is None
+    assert told["notes"] == [
+        "the runs hold different images: scores are over the images of each; some share no image "
+        "(no key of one is in the other), so that nothing says how far they agree"
+    ]
 
 
 def test_zero_has_no_sign():

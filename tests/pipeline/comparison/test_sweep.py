@@ -15,7 +15,7 @@ from cpp_pipe.pipeline.comparison.partition import partition_of
 from cpp_pipe.pipeline.comparison.sweep import plan_sweep, read_axes
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.overrides import read_values
-from cpp_pipe.store import ConfigError
+from cpp_pipe.store import ConfigError, MissingError
 
 from ..cli import embed, fail, succeed
 from .world import import_run, make_runs, write
@@ -135,6 +135,8 @@ def test_list_makes_nothing(store):
 def test_a_sweep_needs_something_to_vary_and_embeddings(store, tmp_path):
     assert "nothing to vary" in fail(store, "sweep", "--run", "all")
     assert "no embeddings yet" in fail(tmp_path / "none", "sweep", "--run", "x", "--k", "2,3")
+    mistyped = fail(store, "sweep", "--run", "al", "--k", "2,3")
+    assert "run 'al' of the store" in mistyped and "name another run with --run: all, " in mistyped
 
 
 def test_a_run_of_other_images_is_not_overwritten(store, tmp_path):
@@ -143,6 +145,26 @@ def test_a_run_of_other_images_is_not_overwritten(store, tmp_path):
     assert "'all_k-6' of other images: the embeddings of 'all' changed" in message
     assert str(store / "runs" / "all_k-6") in message
     assert Run.open(store, "all_k-6").artifact("embeddings").rows == 40
+
+
+def test_what_the_comparison_would_refuse_is_refused_before_any_run_is_made(store, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label\nnothing,cat\n")
+    few = ("sweep", "--run", "few", "--k", "2,3")
+    import_run(store, "few", write(tmp_path / "few.npz", np.arange(12)))
+    before = set(Store(store).runs.names())
+    sweep = ("sweep", "--run", "all", "--k", "11,12")
+    assert "has the label 'typo'" in fail(store, *sweep, "--label", "typo")
+    assert "no key of" in fail(store, *sweep, "--labels", table)
+    assert "none.csv" in fail(store, *sweep, "--labels", tmp_path / "none.csv")
+    assert "rivals need at least 20 images" in fail(store, *few, "--rivals")
+    assert "to the number of rows, 12, got 13" in fail(store, *few[:-1], "2,13")
+    guides = f"views.guide={tmp_path / 'none.txt'}"
+    assert "none.txt" in fail(store, *sweep, "--set", guides)
+    run = Run.open(store, "all")
+    with pytest.raises(MissingError, match="has the label 'typo'"):
+        run.sweep(k=[11, 12], label="typo")
+    assert set(Store(store).runs.names()) == before
 
 
 def _few():
@@ -241,6 +263,11 @@ def test_values_of_other_alphabets_have_names_of_their_own():
     assert len({run.name for run in runs}) == 2 and all(run.name.isascii() for run in runs)
 
 
+def test_very_large_and_very_small_numbers_have_names_of_their_own():
+    runs = plan_sweep("a", Settings(), {"train.eta": [1e30, 1e-30]})
+    assert [run.name for run in runs] == ["a_eta-1e30", "a_eta-1e-30"]
+
+
 def test_python_takes_single_values_and_numbers_of_numpy():
     axes = {"spectrum.clusterings": 12, "spectrum.affinity": "membership"}
     names = [run.name for run in plan_sweep("a", Settings(), axes, ks=np.int64(5))]
@@ -256,6 +283,10 @@ def test_python_takes_single_values_and_numbers_of_numpy():
         ({"assign.k": [20, 30]}, None, [40], "both name numbers of clusters"),
         ({"spectrum.seed": [1, 2]}, 2, (), "both name seeds"),
         ({"train.eta": []}, None, (), "train.eta has no value"),
+        ({"train.eta": None}, None, (), "train.eta has no value"),
+        ({"train.eta": [0.1, None]}, None, (), "train.eta has no value"),
+        (["train.eta=0.1"], None, (), "settings must be values by TABLE.KEY, such as"),
+        ({5: 1}, None, (), "5 is no setting: name it TABLE.KEY"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(axes, seeds, ks, message):

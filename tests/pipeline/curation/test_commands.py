@@ -1,6 +1,7 @@
 """duplicates and curate as a person types them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from cpp_pipe import Run, Store
+
 from ...stages.sources.image_files import png
-from ..cli import body, embed, fail, succeed
+from ..cli import body, call, embed, fail, succeed
 from .world import artifact, members, plain_tar, rows_by_key
 
 
@@ -83,6 +86,83 @@ def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, 
     line = fail(fresh, "curate", "--dry-run", *flags)
     assert "a dry run makes nothing" in line and f"run `cpp-pipe {step}" in line
     assert f"--store {fresh}`" in line
+    assert files_of(fresh) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "missing", "said"),
+    [
+        ("--cluster 0", ("heads",), "heads are needed, and not made yet: run `cpp-pipe train "),
+        (
+            "--cluster 0",
+            ("spectrum",),
+            "the spectrum is needed, and not made yet: run `cpp-pipe sp",
+        ),
+        (
+            "--caption seven",
+            ("words",),
+            "words are needed, and not made yet: run `cpp-pipe caption",
+        ),
+        (
+            "--drop-duplicates --tier identical",
+            (),
+            "run `cpp-pipe duplicates --tier identical --st",
+        ),
+        (
+            "--drop-duplicates --tier same --above 0.9712345",
+            (),
+            "run `cpp-pipe duplicates --tier same --above 0.9712345 --store",
+        ),
+    ],
+)
+def test_a_dry_run_names_a_command_that_one_can_type(store, tmp_path, flags, missing, said):
+    fresh = tmp_path / "artifacts"
+    shutil.copytree(store, fresh, symlinks=True)
+    for slot in missing:
+        shutil.rmtree(fresh / slot)
+    assert said in fail(fresh, "curate", "--dry-run", *flags.split())
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "steps"),
+    [
+        ("views", {"guide": "digits-words.txt"}, ["train", "project", "spectrum", "assign"]),
+        (
+            "assign",
+            {"method": "hierarchy"},
+            ["train", "project", "spectrum", "hierarchy", "assign"],
+        ),
+        ("assign", {"k": "auto"}, ["train", "project", "spectrum", "select-k", "assign"]),
+    ],
+)
+def test_the_commands_that_dry_runs_name_make_what_is_needed(
+    store, tmp_path, table, settings, steps
+):
+    fresh = tmp_path / "artifacts"
+    shutil.copytree(store, fresh, symlinks=True)
+    for slot in ("heads", "features", "spectrum", "assignments"):
+        shutil.rmtree(fresh / slot)
+    runs = Store(fresh).runs
+    changed = Run.open(fresh).settings.override(table, **settings)
+    runs.update("default", settings=changed.tables())
+    typed = []
+    while (done := call(fresh, "curate", "--dry-run", "--cluster", "0")).code:
+        command = re.search(r"run `cpp-pipe (.*) --store", done.err)
+        assert command is not None and len(typed) < len(steps), done.err
+        typed.append(command[1])
+        succeed(fresh, *command[1].split())
+    assert typed == steps
+
+
+def test_a_dry_run_beside_another_run_writes_nothing(store, tmp_path, digit_shards):
+    fresh = tmp_path / "artifacts"
+    shutil.copytree(store, fresh, symlinks=True)
+    embed(fresh, digit_shards, more=("--run", "second"))
+    runs = Store(fresh).runs
+    changed = Run.open(fresh).settings.override("views", beside=["second"])
+    runs.update("default", settings=changed.tables())
+    before = files_of(fresh)
+    assert "run `cpp-pipe train --store" in fail(fresh, "curate", "--dry-run", "--cluster", "0")
     assert files_of(fresh) == before
 
 

@@ -100,6 +100,19 @@ def test_curate_drops_the_copies_of_a_tier(store, tmp_path):
     assert "chosen 18 + 3 near-duplicates" in out
 
 
+@pytest.mark.parametrize(
+    "flags", ["--tier identical", "--tier same", "--tier same --above 0.9712345"]
+)
+def test_copies_that_are_out_of_date_are_made_again_as_they_were(photos, tmp_path, flags):
+    shutil.copytree(photos, tmp_path / "photos")
+    store = tmp_path / "artifacts"
+    succeed(store, "embed", "--images", tmp_path / "photos", *DIGITS)
+    succeed(store, "duplicates", *flags.split())
+    (tmp_path / "photos" / "10.png").unlink()
+    succeed(store, "embed", "--images", tmp_path / "photos", *DIGITS)
+    assert f"run `cpp-pipe duplicates {flags} --store" in succeed(store, "status").out
+
+
 def test_images_that_were_changed_or_removed_are_named(photos, tmp_path):
     other = tmp_path / "photos"
     shutil.copytree(photos, other)

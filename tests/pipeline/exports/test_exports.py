@@ -318,6 +318,19 @@ def test_flags_of_another_format_are_refused(store, tmp_path, words, line):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("fiftyone", "--edits", "open"), "--edits goes with export parquet, csv, folders, coco"),
+        (("lancedb", "--where", "width > 9"), "--where goes with export parquet, csv, folders"),
+        (("csv", "--where", "width"), "--where must be NAME OPERATOR VALUE"),
+    ],
+)
+def test_decisions_and_conditions_are_refused_before_anything_is_made(tmp_path, words, line):
+    out = tmp_path / f"out.{words[0]}"
+    assert line in fail(tmp_path / "artifacts", "export", *words, "--out", out)
+
+
 def test_a_folder_that_is_not_empty_is_refused(store, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     assert "exists already" in fail(store, "export", "clip-retrieval", "--out", tmp_path)

@@ -135,6 +135,7 @@ def make_evaluation(k: int, rows: int, label: str = "cat") -> Evaluation:
         clusters=scores,
         chance=scores,
         kmeans=scores,
+        kmeans_method="k-means",
         per_cluster=tuple(
             ClusterRow(cluster=number, size=rows // k, purity=0.5, majority=label)
             for number in range(k)

@@ -140,6 +140,15 @@ def test_scores_stand_beside_k_means_and_chance(page):
     assert "−0.000" not in page.text and "0.000" in page.text
 
 
+def test_scores_name_mini_batches_where_k_means_is_fitted_by_them():
+    contents = make_contents()
+    assert contents.evaluation is not None
+    evaluation = replace(contents.evaluation, kmeans_method="mini-batch k-means")
+    text = Page(write_page(replace(contents, evaluation=evaluation))).text
+    assert "mini-batch k-means on the embeddings" in text
+    assert "mini-batch k-means 50.0%, chance 50.0%" in text
+
+
 def test_the_table_shows_the_largest_cluster_first():
     cluster = np.array([0] * 100 + [1] * 300)
     contents = make_contents(2)

@@ -65,7 +65,9 @@ def save_groups(file: Path, groups: int = 10) -> None:
 
 def figures(done: Outcome) -> dict:
     """The JSON of the last line."""
-    return json.loads(done.out.splitlines()[-1])["cifar10"]
+    (row,) = json.loads(done.out.splitlines()[-1])["data_sets"]
+    assert row["data_set"] == "cifar10"
+    return row
 
 
 def test_the_whole_path_runs_on_a_tiny_cifar(reproduced, folder):
@@ -176,6 +178,37 @@ def test_runs_of_other_models_files_and_settings_do_not_replace_each_other(tmp_p
     assert again["run"] == rows[0]["run"]
 
 
+def test_two_files_of_one_data_set_stand_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    save_groups(Path("other.npz"))
+    twice = ("reproduce", "cifar10", "cifar10", "--embeddings", "mine.npz")
+    done = succeed(tmp_path / "artifacts", *twice, "--embeddings", "other.npz", *OF_A_FILE[4:])
+    rows = json.loads(done.out.splitlines()[-1])["data_sets"]
+    assert [(row["data_set"], row["embeddings"]) for row in rows] == [
+        ("cifar10", "mine.npz"), ("cifar10", "other.npz")
+    ]  # fmt: skip
+    assert rows[0]["run"] != rows[1]["run"]
+    for name in ("mine.npz", "other.npz"):
+        assert f"CIFAR-10 ({name}): 100 rows" in done.out
+
+
+def test_rows_without_labels_are_clustered_and_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    whole = dict(np.load("mine.npz"))
+    np.savez("mine.npz", x=whole["x"], y=np.where(np.arange(100) < 60, whole["y"], np.nan))
+    done = succeed(tmp_path / "artifacts", *OF_A_FILE)
+    assert "CIFAR-10 (mine.npz): 100 rows, 60 with labels, k 10, 1 seed" in done.out
+    assert "scores over the 60 rows with labels; all 100 rows are clustered" in done.out
+    row = figures(done)
+    assert (row["rows"], row["unlabelled"]) == (60, 40)
+    store = Store(tmp_path / "artifacts")
+    x = gather(store.open(EMBEDDINGS, store.runs.read(row["run"]).versions["embeddings"]))
+    pred = cluster_by_kmeans(x, x[:60], 10, 0)
+    assert row["kmeans"] == [asdict(score_clusters(np.arange(60) % 10, pred))]
+
+
 def test_heads_and_spectrum_are_fitted_to_all_rows_that_are_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_groups(Path("whole.npz"))
@@ -220,6 +253,14 @@ def test_k_means_has_as_many_clusters_as_there_are_classes_for_each_seed(reprodu
     x, y = gather(embeddings), np.array(read_labels(embeddings, "cls", None), dtype=int)
     expected = [score_clusters(y, cluster_by_kmeans(x, x, 10, seed)) for seed in range(2)]
     assert row["kmeans"] == [asdict(scores) for scores in expected]
+    assert row["kmeans_method"] == "k-means"
+
+
+def test_k_means_of_many_rows_is_called_what_it_is():
+    of_many = replace(compare([10], [10]), kmeans_method="mini-batch k-means")
+    assert "mini-batch k-means" in [row[0] for row in of_many.rows()]
+    assert "k-means" not in [row[0] for row in of_many.rows()]
+    assert of_many.to_json()["kmeans_method"] == "mini-batch k-means"
 
 
 def test_numbers_of_clusters_that_deviate_are_said_by_seed():
@@ -252,7 +293,10 @@ def compare(default: list[int], paper: list[int]) -> Comparison:
             for recipe, counts in (("default", default), ("paper", paper))
             for seed, k in enumerate(counts)
         ),
+        file=None,
+        unlabelled=0,
         kmeans=(scores,) * 3,
+        kmeans_method="k-means",
         published=published("cifar10"),
         changed=(),
     )
@@ -309,12 +353,73 @@ def test_labels_of_another_data_set_are_refused(tmp_path, monkeypatch):
         (("cifar10", "cifar100", "--embeddings", "a.npz"), "given once for each data set"),
         (("cifar10", "--embeddings", "a.npz", "--from", "b"), "--from has no effect with"),
         (("cifar10", "--embeddings", "none.npz"), "none.npz does not exist"),
+        (("cifar10", "cifar100", "cifar10"), "cifar10 is named twice: name each data set once"),
+        (
+            ("cifar10", "cifar10", "--embeddings", "a.npz", "--embeddings", "a.npz"),
+            "cifar10 is named twice with --embeddings a.npz: name each once",
+        ),
         (("imagenet",), "torchvision cannot download ImageNet-1k"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(words, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in fail(tmp_path / "artifacts", "reproduce", *words)
+
+
+@pytest.mark.parametrize(
+    ("there", "words", "said"),
+    [
+        (
+            "cifar10/notes.txt",
+            (),
+            "the folder cifar10 exists already, without *.tar to read: move it away, or run the "
+            "command in another folder",
+        ),
+        (
+            "imagenet/val-00000.tar",
+            ("imagenet",),
+            "the folder imagenet exists already, without train-*.tar to read: move it away",
+        ),
+        (
+            "cifar10.partial/notes.txt",
+            (),
+            "holds notes.txt, which this command did not write: move it away, or run the command "
+            "in another folder",
+        ),
+        (
+            "files/data_batch_1",
+            ("--downloads", "."),
+            "the folder cifar10 would hold the files of CIFAR-10 too, which are in cifar10: put "
+            "these elsewhere (--from or --downloads), or run the command in another folder",
+        ),
+    ],
+)
+def test_a_folder_in_the_way_is_named_with_what_to_do(there, words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(there).parent.mkdir(parents=True)
+    Path(there).write_text("mine")
+    names = () if words[:1] == ("imagenet",) else ("cifar10",)
+    message = fail(tmp_path / "artifacts", "reproduce", *names, *words)
+    assert said in message and "OUT" not in message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("cifar10", "imagenet"), "torchvision cannot download ImageNet-1k"),
+        (
+            ("cifar10", "cifar100", "--embeddings", "mine.npz", "--embeddings", "none.npz"),
+            "none.npz does not exist",
+        ),
+    ],
+)
+def test_what_a_later_data_set_lacks_is_said_before_work_on_the_first(
+    words, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    save_groups(Path("mine.npz"))
+    assert said in fail(tmp_path / "artifacts", "reproduce", *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
 
 
 @pytest.mark.parametrize(

@@ -50,24 +50,36 @@ def find_or_make(
     where = {part: str(source.path.resolve()) for part, source in job.runtime.sources.items()}
     stamps = {part: source.stamp for part, source in job.runtime.sources.items() if source.stamp}
     record = {} if job.asked_by else {"settings": settings}
+    done = {
+        "versions": {job.slot: version},
+        "making": {job.slot: None},
+        "sources": where,
+        "stamps": stamps,
+        **record,
+    }
+    # gc keeps what the run refers to, so that nothing need be locked: the store may be read-only.
+    is_kept = store.runs.has(run, **done)
     artifact = store.find(job.stage.kind, version)
-    if artifact is None:
-        with store.writing():
+    if is_kept and artifact is not None:
+        _say_that_it_is_there(job, version, say)
+        return artifact
+    with store.writing():
+        # Only now: gc may have removed it before the store was locked.
+        artifact = store.find(job.stage.kind, version)
+        if artifact is None:
             store.runs.update(
                 run, making={job.slot: version}, sources=where, stamps=stamps, **record
             )
             artifact = _make(job, store, say)
-    elif not job.asked_by:
-        say(f"{job.slot} {version} is there already: nothing to do")
-    store.runs.update(
-        run,
-        versions={job.slot: version},
-        making={job.slot: None},
-        sources=where,
-        stamps=stamps,
-        **record,
-    )
+        else:
+            _say_that_it_is_there(job, version, say)
+        store.runs.update(run, **done)
     return artifact
+
+
+def _say_that_it_is_there(job: Job, version: str, say: Callable[[str], None]) -> None:
+    if not job.asked_by:
+        say(f"{job.slot} {version} is there already: nothing to do")
 
 
 def _make(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:

@@ -1,0 +1,124 @@
+"""`gc` at the worst moment of another command: what that has found or made stays."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cpp_pipe.pipeline.making.jobs import Job, find_or_make
+from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.fit_quantizer import FitQuantizer
+from cpp_pipe.store import Artifact, MissingError, Store, StoreError
+from cpp_pipe.store.backend import backend_of
+from cpp_pipe.store.upkeep import collect, find_garbage, verify_runs
+
+from ..stages.indexes import made_rows, make_features
+from ..waiting import wait_until
+
+SLOT = "quantizer/features"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "store")
+
+
+def quantizer_job(store: Store) -> Job:
+    """The work of fitting a quantizer to features that the run "mine" refers to."""
+    features = make_features(store, {"a": made_rows(200)})
+    store.runs.update("mine", versions={"features": features.version})
+    stage = FitQuantizer(space="features", factory="IVF4,SQ8")
+    return Job(slot=SLOT, stage=stage, inputs={"features": features}, runtime=Runtime())
+
+
+def make(store: Store, job: Job, run: str = "mine", say=lambda line: None) -> Artifact:
+    """Makes or finds the quantizer for a run."""
+    return find_or_make(job, store, run, {}, say)
+
+
+def test_gc_keeps_what_another_command_has_just_found(store: Store):
+    job, refusals = quantizer_job(store), []
+    made = make(store, job)
+    store.runs.update("mine", versions={SLOT: None})
+    assert [item.path for item in find_garbage(store)] == [made.folder]
+
+    def collect_now(line: str) -> None:
+        """Runs gc between finding the quantizer and referring to it."""
+        assert "is there already" in line
+        with pytest.raises(StoreError, match="another command is writing"):
+            collect(store)
+        refusals.append(line)
+
+    assert make(store, job, say=collect_now).version == made.version
+    assert len(refusals) == 1
+    assert store.runs.read("mine").versions[SLOT] == made.version
+    assert collect(store) == [] and list(verify_runs(store)) == []
+
+
+def test_gc_keeps_what_another_command_has_just_made(store: Store):
+    job, lines = quantizer_job(store), []
+
+    def collect_now(line: str) -> None:
+        """Runs gc at each line that is printed, the last of which follows the publishing."""
+        with pytest.raises(StoreError, match="another command is writing"):
+            collect(store)
+        lines.append(line)
+
+    made = make(store, job, say=collect_now)
+    assert "180 rows in 1 part" in lines[-1]
+    assert store.runs.read("mine").versions[SLOT] == made.version
+    assert collect(store) == [] and list(verify_runs(store)) == []
+
+
+def test_what_gc_removes_while_a_command_waits_for_it_is_made_again(store: Store):
+    job, backend = quantizer_job(store), backend_of(store.root)
+    made = make(store, job)
+    store.runs.update("mine", versions={SLOT: None})
+    with ThreadPoolExecutor(1) as pool:
+        with backend.collecting(store.root) as is_held:
+            assert is_held
+            waiting = pool.submit(make, store, job)
+            time.sleep(0.3)  # so that it has found the quantizer, and would have gone on
+            assert [item.path for item in find_garbage(store)] == [made.folder]
+            backend.remove(made.folder)
+        assert waiting.result(60).content == made.content
+    assert list(verify_runs(store)) == []
+
+
+def test_finding_what_the_run_refers_to_locks_nothing(store: Store):
+    job = quantizer_job(store)
+    made = make(store, job)
+    (store.root / "lock").unlink()
+    assert make(store, job).version == made.version
+    assert not (store.root / "lock").exists()
+
+
+def test_a_run_cannot_refer_to_what_gc_has_just_removed(store: Store):
+    made = make(store, quantizer_job(store))
+    store.runs.update("mine", versions={SLOT: None})
+    collect(store)
+    with pytest.raises(MissingError, match=f"no published quantizer of version {made.version}"):
+        store.refer("other", {SLOT: made.version})
+    assert store.runs.names() == ["mine"]
+
+
+def test_a_run_refers_to_a_version_under_the_lock_of_gc(store: Store):
+    """Another command holds the run's record, so that `refer` waits after it found the version."""
+    made = make(store, quantizer_job(store))
+    store.runs.update("mine", versions={SLOT: None})
+    lock = store.runs.path("other").with_name("lock")
+    with ThreadPoolExecutor(1) as pool:
+        with backend_of(lock).lock(lock):
+            waiting = pool.submit(store.refer, "other", {SLOT: made.version})
+            wait_until(lambda: not _is_free(store), "the store is locked")
+            with pytest.raises(StoreError, match="another command is writing"):
+                collect(store)
+        waiting.result(60)
+    assert collect(store) == [] and list(verify_runs(store)) == []
+
+
+def _is_free(store: Store) -> bool:
+    with backend_of(store.root).collecting(store.root) as is_held:
+        return is_held

@@ -156,7 +156,7 @@ class _Commands(TyperGroup):
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # a bug; a reader such as `head` that has left
                 raise
-            _end_with(f"{error.filename or 'the output'}: {error.strerror}", error)
+            _end_with(_of_system(error), error)
         except UnicodeEncodeError as error:  # of Arrow, for one
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
@@ -170,6 +170,16 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from error
         finally:
             messages.finish()
+
+
+def _of_system(error: OSError) -> str:
+    """An error of the operating system; where it names no file, where one would look."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return (
+        f"{error.strerror}: of which file is not known; check the disks of the images, of the "
+        "store and of temporary files (TMPDIR)"
+    )
 
 
 @contextlib.contextmanager

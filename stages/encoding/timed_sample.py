@@ -1,7 +1,6 @@
 """A timed sample of what `embed` would do: how fast it is, and how much it would write."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import cast
 
 from ...store import Scratch
 from ...store.kinds import EMBEDDINGS
+from ...store.temporary import temporary_folder
 from ..contract import Runtime
 from ..sources.images.folders import FolderChunk
 from ..sources.source import Entry, Samples, SampleSource
@@ -64,8 +64,7 @@ def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runt
     """
     embedder = Embedder(encoder, runtime.batch_size)
     rows = EmbeddingRows(shard="sample", size=encoder.size)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        scratch = Path(folder)
+    with temporary_folder() as scratch, contextlib.ExitStack() as stack:
         opened = {
             source.part_name: cast(Samples, stack.enter_context(source.open(scratch)))
             for source in _spread(sources)

@@ -38,6 +38,29 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def absolute(path: str) -> str:
+    """An absolute path or pattern that leads to the same file from any working directory.
+
+    `..` stays where it follows a link, or what is not a folder: `os.path.abspath` leaves both out,
+    and then names another file.
+    """
+    if os.name == "nt":  # where the system itself does so
+        return os.path.abspath(path)
+    kept: list[str] = []
+    for name in os.path.join(os.getcwd(), path).split("/"):
+        if name in ("", ".") or (name == ".." and not kept):
+            continue
+        if name == ".." and kept[-1] != ".." and _is_own_folder("/" + "/".join(kept)):
+            kept.pop()
+        else:
+            kept.append(name)
+    return "/" + "/".join(kept)
+
+
+def _is_own_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
 def expanded(path: "str | Path") -> Path:
     """A local path, with a leading `~` that no shell has replaced; `~nobody` stays as it is."""
     return Path(os.path.expanduser(path))

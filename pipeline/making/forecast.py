@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -166,7 +166,7 @@ def forecast(plan: Plan) -> Forecast:
         }
         measured = None
         if todo:
-            measured = _measure(stage, job.runtime, list(todo.values()))
+            measured = _measure(stage, job.runtime, todo)
         listed = measured.sample.listed if measured else {}
         return Forecast(
             done=len(made),
@@ -177,7 +177,7 @@ def forecast(plan: Plan) -> Forecast:
         )
 
 
-def _measure(stage: Embed, runtime: Runtime, sources: Sequence[SampleSource]) -> Measured:
+def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]) -> Measured:
     """Loads the model, and times it as one process would use it."""
     device = devices.fitting_device(stage, devices.find_device(runtime.device))
     runtime = replace(runtime, device=device)

@@ -56,8 +56,12 @@ class TimedSample:
         return self.images / self.seconds if self.seconds else 0.0
 
 
-def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runtime) -> TimedSample:
-    """Embeds images from the sources for about `SECONDS`, as `embed` would; keeps nothing.
+def time_sample(
+    encoder: Encoder, sources: Mapping[str, SampleSource], runtime: Runtime
+) -> TimedSample:
+    """Embeds images from sources, by their part, for about `SECONDS`, as `embed` would.
+
+    Keeps nothing.
 
     The first images, which warm up the model, are not timed, unless they alone take half of the
     time or there are hardly any others.
@@ -66,8 +70,8 @@ def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runt
     rows = EmbeddingRows(shard="sample", size=encoder.size)
     with temporary_folder() as scratch, contextlib.ExitStack() as stack:
         opened = {
-            source.part_name: cast(Samples, stack.enter_context(source.open(scratch)))
-            for source in _spread(sources)
+            part: cast(Samples, stack.enter_context(sources[part].open(scratch)))
+            for part in _spread(sources)
         }
         entries = list(_mixed([samples.samples for samples in opened.values()]))
         runtime.progress.start("sample", min(len(entries), embedder.at_once), "images")
@@ -106,13 +110,13 @@ def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runt
         )
 
 
-def _spread(sources: Sequence[SampleSource]) -> list[SampleSource]:
-    """Some of the sources: of those elsewhere one, because a shard is downloaded whole."""
-    local = [source for source in sources if isinstance(source.path, Path)]
-    are_folders = all(isinstance(source, FolderChunk) for source in local)
+def _spread(sources: Mapping[str, SampleSource]) -> list[str]:
+    """Some of the parts: of those elsewhere one, because a shard is downloaded whole."""
+    local = [part for part, source in sources.items() if isinstance(source.path, Path)]
+    are_folders = all(isinstance(sources[part], FolderChunk) for part in local)
     count = min(_MOST_FOLDERS if are_folders else _MOST_SOURCES, len(local))
     some = [local[number * len(local) // count] for number in range(count)]
-    return some or list(sources[:1])
+    return some or list(sources)[:1]
 
 
 def _mixed(samples: Sequence[Sequence[Entry]]) -> Iterator[Entry]:

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from ...stages.contract import Inputs, Runtime, Stage
+from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...store import Artifact, Store
-from ...store.paths import is_in_bucket
+from ...store.paths import absolute, is_in_bucket
 from ..device import find_device, fitting_device
 from ..wording import agreeing, counted
 from .engines import torchrun
@@ -47,7 +48,7 @@ def find_or_make(
     """
     parts = job.stage.parts(job.inputs, job.runtime)
     version = job.stage.recipe(parts).version
-    where = {part: str(source.path.resolve()) for part, source in job.runtime.sources.items()}
+    where = {part: _place_of(source) for part, source in job.runtime.sources.items()}
     stamps = {part: source.stamp for part, source in job.runtime.sources.items() if source.stamp}
     record = {} if job.asked_by else {"settings": settings}
     done = {
@@ -75,6 +76,14 @@ def find_or_make(
             _say_that_it_is_there(job, version, say)
         store.runs.update(run, **done)
     return artifact
+
+
+def _place_of(source: Source) -> str:
+    """Where a source lies, by the name under which it was embedded.
+
+    The target of a link may have another name, and so be another part.
+    """
+    return absolute(str(source.path)) if isinstance(source.path, Path) else str(source.path)
 
 
 def _say_that_it_is_there(job: Job, version: str, say: Callable[[str], None]) -> None:

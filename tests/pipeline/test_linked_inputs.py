@@ -3,18 +3,23 @@
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.making.named_inputs import anchored
+from cpp_pipe.pipeline.view.images import read_row
 from cpp_pipe.stages.sources.images.folders import shard_name
+from cpp_pipe.store.digest import digest_file
 from cpp_pipe.store.paths import absolute
 
 from ..stages.shards import write_shards
-from ..stages.sources.image_files import write_folder, write_image
+from ..stages.sources.image_files import png, write_folder, write_image
 from .cli import DIGITS, embed, succeed
+from .curation.world import members
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows takes `..` for the folder before")
 
@@ -94,3 +99,61 @@ def test_an_absolute_path_leads_where_the_path_leads(tmp_path_factory, names: li
     assert os.path.exists(absolute(path)) == os.path.exists(path)
     if os.path.exists(path):
         assert os.path.samefile(absolute(path), path)
+
+
+# What a run records of its inputs.
+
+
+def as_a_hub_keeps_them(folder: Path, files: list[Path]) -> Path:
+    """A folder of links under the names of files, which lie elsewhere under their digests."""
+    blobs, links = folder / "blobs", folder / "snapshot"
+    blobs.mkdir()
+    links.mkdir()
+    for file in files:
+        blob = file.replace(blobs / digest_file(file))
+        (links / file.name).symlink_to(Path("..", "blobs", blob.name))
+    return links
+
+
+def images_of(store: Path) -> dict[str, bytes]:
+    """The bytes of every row's image, as they are found again."""
+    run = Run.open(store)
+    artifact = run.artifact("embeddings")
+    sources = run.record.sources
+    return {key: read_row(artifact, sources, n) for n, key in enumerate(artifact.column("key"))}
+
+
+def test_shards_that_are_links_to_files_of_other_names_are_found_again(tmp_path: Path):
+    """So huggingface_hub keeps what it downloads."""
+    links = as_a_hub_keeps_them(tmp_path, write_shards(tmp_path / "in", shards=2, size=5))
+    store = tmp_path / "store"
+    embed(store, links)
+    assert set(Run.open(store).record.sources.values()) == {
+        str(links / "000.tar"),
+        str(links / "001.tar"),
+    }
+    kept = members(links / "000.tar", links / "001.tar")
+    assert images_of(store) == {
+        name.removesuffix(".png"): kept[name] for name in kept if name.endswith(".png")
+    }
+    succeed(store, "curate", "--drop-duplicates", "--above", "0.999", "--out", tmp_path / "kept")
+
+
+def test_images_behind_a_linked_folder_are_found_again(tmp_path: Path):
+    write_folder(tmp_path / "2019", 6)
+    (tmp_path / "photos").symlink_to("2019")
+    store = tmp_path / "store"
+    succeed(store, "embed", "--images", tmp_path / "photos", *DIGITS)
+    assert len(images_of(store)) == 6
+    out = tmp_path / "kept"
+    succeed(store, "curate", "--drop-duplicates", "--above", "0.999", "--out", out)
+
+
+def test_images_that_a_linked_table_names_are_found_again(tmp_path: Path):
+    write_image(tmp_path / "here" / "1.png", 1)
+    table = tmp_path / "blob"
+    pq.write_table(pa.table({"image": ["1.png"], "key": ["one"]}), table)
+    (tmp_path / "here" / "table.parquet").symlink_to(table)
+    store = tmp_path / "store"
+    succeed(store, "embed", "--table", tmp_path / "here" / "table.parquet", *DIGITS)
+    assert images_of(store) == {"one": png(1)}

@@ -19,8 +19,10 @@ from .files import (
 )
 from .files import write_json as replace_json
 from .files import write_whole as replace_whole
+from .leftovers import is_in_use
 from .locks import lock as lock_file
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, STORE_FILE, FileRecord, PartRecord
+from .parsing import is_version
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -203,9 +205,23 @@ def bytes_under(path: Path) -> int:
 
 
 def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Temporary files and folders."""
+    """Temporary files and folders; outside of versions only those that nobody writes any more.
+
+    Reports and exports may be written there without the lock that keeps writers of versions away.
+    """
+    in_use: set[Path] = set()
     for path in sorted(root.rglob(f"{TEMPORARY_PREFIX}*")):
-        yield path, "left behind by a process that was stopped"
+        if not in_use.isdisjoint(path.parents):
+            continue
+        if not _is_in_version(path.relative_to(root)) and is_in_use(path):
+            in_use.add(path)
+        else:
+            yield path, "left behind by a process that was stopped"
+
+
+def _is_in_version(path: Path) -> bool:
+    """Whether a path in a store, KIND/VERSION/..., lies in a version."""
+    return len(path.parts) > 2 and is_version(path.parts[1])
 
 
 def remove(path: Path) -> None:

@@ -1,16 +1,20 @@
 """`gc` at the worst moment of another command: what that has found or made stays."""
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from cpp_pipe.pipeline.curation.files import whole_file, whole_folder
 from cpp_pipe.pipeline.making.jobs import Job, find_or_make
 from cpp_pipe.stages.contract import Runtime
 from cpp_pipe.stages.fit_quantizer import FitQuantizer
 from cpp_pipe.store import Artifact, MissingError, Store, StoreError
 from cpp_pipe.store.backend import backend_of
+from cpp_pipe.store.files import host_tag, temporary_sibling
 from cpp_pipe.store.upkeep import collect, find_garbage, verify_runs
 
 from ..stages.indexes import made_rows, make_features
@@ -117,6 +121,42 @@ def test_a_run_refers_to_a_version_under_the_lock_of_gc(store: Store):
                 collect(store)
         waiting.result(60)
     assert collect(store) == [] and list(verify_runs(store)) == []
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_gc_leaves_what_another_command_writes_into_the_folder_of_the_store(
+    tmp_path: Path, store: Store, nested: bool
+):
+    """Reports, tables and copied shards are written without the lock that gc takes."""
+    make(store, quantizer_job(store))
+    root = tmp_path / "store"
+    with whole_folder(root / "kept") as folder:
+        (folder / "000.tar").write_bytes(b"half")
+        inside = temporary_sibling(folder / "001.tar") if nested else folder / "001.tar"
+        inside.write_bytes(b"half")
+        with whole_file(root / "reports" / "mine.html") as file:
+            file.write_text("half")
+            assert collect(store) == []
+        assert inside.read_bytes() == b"half"
+    assert (root / "reports" / "mine.html").read_text() == "half"
+    assert (root / "kept" / "000.tar").read_bytes() == b"half"
+
+
+def test_gc_removes_what_a_killed_process_left_in_the_folder_of_the_store(
+    tmp_path: Path, store: Store
+):
+    made = make(store, quantizer_job(store))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f".tmp-x-{host_tag()}-{ended.pid}-0123abcd", ".tmp-x", f".tmp-x-{host_tag()}-7"]
+    left = [tmp_path / "store" / "reports" / name for name in names]
+    # Nobody writes to versions while gc holds the lock, not even a process that lives.
+    left.append(temporary_sibling(Path(str(made.folder)) / "parts" / "a.npy"))
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    assert {item.path for item in collect(store)} == set(left)
+    assert not any(path.exists() for path in left)
 
 
 def _is_free(store: Store) -> bool:

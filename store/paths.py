@@ -38,6 +38,20 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+_READ_BY = (".safetensors", ".npz", ".parquet", ".pt", ".pth", ".bin", ".ckpt")
+"""Suffixes that decide how a file is read."""
+
+
+def followed(path: Path) -> Path:
+    """Where a path leads, in absolute form; a link whose target lacks its suffix stays a link.
+
+    So caches of hubs keep files: under a name of digits, to which a link has the file's own name.
+    """
+    target = path.resolve()
+    is_renamed = path.suffix in _READ_BY and target.suffix not in _READ_BY
+    return Path(absolute(str(path))) if is_renamed else target
+
+
 def absolute(path: str) -> str:
     """An absolute path or pattern that leads to the same file from any working directory.
 

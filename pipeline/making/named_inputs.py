@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ...store import ConfigError
-from ...store.paths import absolute, expanded
+from ...store.paths import absolute, expanded, followed
 
 
 def data_table(
@@ -69,4 +69,4 @@ def anchored_file(name: str | None) -> str | None:
     """What may name a local file, by a path that means the same in every folder."""
     if not name or not expanded(name).is_file():
         return name
-    return str(expanded(name).resolve())
+    return str(followed(expanded(name)))

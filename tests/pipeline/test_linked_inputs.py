@@ -1,8 +1,10 @@
 """Inputs that are named through symbolic links: the file that is read is the one that was named."""
 
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.making.named_inputs import anchored
+from cpp_pipe.pipeline.config import CONFIGS
+from cpp_pipe.pipeline.making.named_inputs import anchored, anchored_file, vocabulary_setting
+from cpp_pipe.pipeline.making.vocabularies import words_stage
 from cpp_pipe.pipeline.view.images import read_row
 from cpp_pipe.stages.sources.images.folders import shard_name
 from cpp_pipe.store.digest import digest_file
@@ -157,3 +161,46 @@ def test_images_that_a_linked_table_names_are_found_again(tmp_path: Path):
     store = tmp_path / "store"
     succeed(store, "embed", "--table", tmp_path / "here" / "table.parquet", *DIGITS)
     assert images_of(store) == {"one": png(1)}
+
+
+# Files that are read by their suffix, which the target of a link may lack.
+
+
+def linked(folder: Path, file: Path) -> Path:
+    """A link under the name of a file, which lies elsewhere under its digest."""
+    return as_a_hub_keeps_them(folder, [file]) / file.name
+
+
+def test_weights_that_are_a_link_to_a_file_of_another_name_are_read(tmp_path: Path):
+    shards = write_shards(tmp_path / "in", shards=1, size=3)
+    copy = shutil.copy(CONFIGS / "digits-clip.safetensors", tmp_path)
+    weights = linked(tmp_path, Path(copy))
+    named = ("--model-config", CONFIGS / "digits-clip.json", "--pretrained", weights)
+    store = tmp_path / "store"
+    succeed(store, "embed", "--shards", *shards, *named)
+    assert Run.open(store).artifact("embeddings").facts["model"]["pretrained"] == weights.name
+    assert "nothing to do" in succeed(store, "embed").err
+
+
+def test_a_link_to_weights_with_a_suffix_of_their_own_is_followed(tmp_path: Path):
+    """So that embeddings that were made through such a link keep their version."""
+    shutil.copy(CONFIGS / "digits-clip.safetensors", tmp_path / "v2.safetensors")
+    (tmp_path / "newest.safetensors").symlink_to("v2.safetensors")
+    named = anchored_file(str(tmp_path / "newest.safetensors"))
+    assert named == str(tmp_path / "v2.safetensors")
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet", "txt"])
+def test_vocabularies_that_are_links_to_files_of_other_names_are_read(tmp_path: Path, form: str):
+    path = tmp_path / f"words.{form}"
+    if form == "npz":
+        np.savez(path, name=np.array(["cat", "dog"]), t=np.eye(2))
+    elif form == "parquet":
+        pq.write_table(pa.table({"name": ["cat", "dog"]}), path)
+    else:
+        path.write_text("cat\ndog\n")
+    named = vocabulary_setting([str(linked(tmp_path, path))])
+    assert named is not None
+    stage, files = words_stage(named, (), "--vocabulary")
+    (vocabulary,) = stage.vocabularies
+    assert vocabulary.read(files[vocabulary.part_name]).names == ("cat", "dog")

@@ -1,7 +1,10 @@
 """`gc` at the worst moment of another command: what that has found or made stays."""
 
+import itertools
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -162,3 +165,30 @@ def test_gc_removes_what_a_killed_process_left_in_the_folder_of_the_store(
 def _is_free(store: Store) -> bool:
     with backend_of(store.root).collecting(store.root) as is_held:
         return is_held
+
+
+def test_gc_can_list_while_parts_are_made_and_removed(store: Store):
+    """A folder that was gone before it was listed ended the command."""
+    made = make(store, quantizer_job(store))
+    parts, is_done = Path(str(made.folder)) / "parts", threading.Event()
+
+    def churn() -> None:
+        for number in itertools.count():
+            folder = parts / f".tmp-{number}"
+            folder.mkdir()
+            for name in range(20):
+                (folder / f".tmp-{name}").write_bytes(b"x")
+            shutil.rmtree(folder)
+            if is_done.is_set():
+                return
+
+    with ThreadPoolExecutor(1) as pool:
+        churning = pool.submit(churn)
+        try:
+            for _ in range(100):
+                garbage = find_garbage(store)
+                assert all(item.path.name.startswith(".tmp-") for item in garbage)
+        finally:
+            is_done.set()
+        churning.result(60)
+    assert find_garbage(store) == []

@@ -441,6 +441,33 @@ def test_an_empty_folder_says_what_it_must_hold(name, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "other bytes", "another type"])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("stanford-cars", "stanford_cars/devkit/cars_meta.mat"),
+        ("stanford-cars", "stanford_cars/cars_test_annos_withlabels.mat"),
+        ("imagenet", "meta.bin"),
+    ],
+)
+def test_damaged_lists_of_a_data_set_are_one_clear_error(name, file, damage, tmp_path, monkeypatch):
+    MAKERS[name](tmp_path / "files", monkeypatch)
+    path = tmp_path / "files" / file
+    content = path.read_bytes()
+    # The header of a .mat has 128 bytes; then the type of an array follows.
+    damaged = {
+        "empty": b"",
+        "cut": content[: len(content) // 2],
+        "other bytes": bytes(range(256)),
+        "another type": content[:128] + b"\x25" * 8 + content[136:],
+    }
+    path.write_bytes(damaged[damage])
+    message = fail_fetch(name, tmp_path / "out", "--from", tmp_path / "files")
+    assert f"{CATALOG[name].title} cannot be read from {tmp_path / 'files'}: " in message
+    assert "weights_only" not in message and CATALOG[name].source in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_classes_that_differ_between_splits_are_refused(tmp_path, monkeypatch):
     make_food(tmp_path / "files", monkeypatch)
     meta = tmp_path / "files" / "food-101" / "meta" / "test.json"

@@ -12,7 +12,7 @@ import numpy as np
 from ...store.errors import ConfigError, first_line
 from .array_files import READ_ERRORS
 from .fields import clean_text
-from .tables.values import plain_column
+from .tables.values import plain_column, table_errors
 from .user_files import read_lines
 
 if TYPE_CHECKING:
@@ -130,14 +130,13 @@ def _of_text(path: Path) -> Phrases:
 
 
 def _of_parquet(path: Path) -> Phrases:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             column = _name_column(file.schema_arrow, path)
             values = file.read(columns=[column]).column(0)
-    except (pa.ArrowException, OSError) as error:
+    except table_errors() as error:
         raise ConfigError(f"the vocabulary {path} cannot be read as Parquet: {error}") from error
     return _phrases(value for value in plain_column(values) if value is not None)
 

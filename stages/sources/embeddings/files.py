@@ -20,7 +20,7 @@ from ..array_files import READ_ERRORS
 from ..input_kinds import describe, find_kind, flag_for
 from ..patterns import natural_key
 from ..shards import Shard, part_name, stamp_of
-from ..tables.values import plain_column
+from ..tables.values import plain_column, table_errors
 from ..user_files import read_lines
 from .columns import FIELD_NAMES, ImportedRows, to_rows
 
@@ -106,7 +106,6 @@ class EmbeddingsFile:
         """The fields in files other than that of the vectors."""
         fields: dict[str, Sequence[Any]] = {}
         if self.metadata is not None:
-            import pyarrow as pa
             import pyarrow.parquet as pq
 
             try:
@@ -115,7 +114,7 @@ class EmbeddingsFile:
                     name: plain_column(column)
                     for name, column in zip(table.column_names, table.columns, strict=True)
                 }
-            except (pa.ArrowException, OSError) as error:
+            except table_errors() as error:
                 raise ShardError(f"{self.metadata} is damaged: {error}") from error
         if self.keys is not None:
             fields["key"] = _read_column(self.keys)
@@ -226,12 +225,11 @@ def _require_rows(file: EmbeddingsFile, other: Path, rows: int) -> None:
 
 
 def _parquet_rows(path: Path) -> int:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(path).metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except table_errors() as error:
         raise ShardError(f"{path} cannot be read as Parquet: {error}") from error
 
 

@@ -185,7 +185,7 @@ def test_gc_can_list_while_parts_are_made_and_removed(store: Store):
     with ThreadPoolExecutor(1) as pool:
         churning = pool.submit(churn)
         try:
-            for _ in range(100):
+            for _ in range(60):
                 garbage = find_garbage(store)
                 assert all(item.path.name.startswith(".tmp-") for item in garbage)
         finally:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .files import naming
+
 
 def digest_json(value: Any) -> str:
     """SHA-256, in hex, of a JSON value; ignores the order of keys, refuses NaN."""
@@ -14,5 +16,5 @@ def digest_json(value: Any) -> str:
 
 def digest_file(path: Path) -> str:
     """SHA-256, in hex, of a file's bytes."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,9 @@
 """The backend for a disk: files appear by renaming, and the operating system locks."""
 
 import contextlib
+import os
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +21,10 @@ from .files import (
 )
 from .files import write_json as replace_json
 from .files import write_whole as replace_whole
+from .leftovers import is_in_use
 from .locks import lock as lock_file
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, STORE_FILE, FileRecord, PartRecord
+from .parsing import is_version
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -198,14 +202,48 @@ def checkpoints(version: Path) -> Path:
 
 def bytes_under(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
-    paths = [path] if path.is_symlink() or not path.is_dir() else [*path.rglob("*")]
-    return sum(file.lstat().st_size for file in paths if file.is_symlink() or file.is_file())
+    total = 0
+    for file in [path] if path.is_symlink() or not path.is_dir() else _below(path):
+        with contextlib.suppress(FileNotFoundError):  # another command removes its own
+            status = file.lstat()
+            if stat.S_ISLNK(status.st_mode) or stat.S_ISREG(status.st_mode):
+                total += status.st_size
+    return total
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files and folders below a folder, but for what other commands remove meanwhile.
+
+    `Path.rglob` ends with an error where a folder is gone before it is listed.
+    """
+
+    def pass_over(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            raise error
+
+    for place, names, files in os.walk(folder, onerror=pass_over):
+        yield from (Path(place, name) for name in (*names, *files))
 
 
 def leftovers(root: Path, kept: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """Temporary files and folders."""
-    for path in sorted(root.rglob(f"{TEMPORARY_PREFIX}*")):
-        yield path, "left behind by a process that was stopped"
+    """Temporary files and folders; outside of versions only those that nobody writes any more.
+
+    Reports and exports may be written there without the lock that keeps writers of versions away.
+    """
+    in_use: set[Path] = set()
+    temporary = [path for path in _below(root) if path.name.startswith(TEMPORARY_PREFIX)]
+    for path in sorted(temporary):
+        if not in_use.isdisjoint(path.parents):
+            continue
+        if not _is_in_version(path.relative_to(root)) and is_in_use(path):
+            in_use.add(path)
+        else:
+            yield path, "left behind by a process that was stopped"
+
+
+def _is_in_version(path: Path) -> bool:
+    """Whether a path in a store, KIND/VERSION/..., lies in a version."""
+    return len(path.parts) > 2 and is_version(path.parts[1])
 
 
 def remove(path: Path) -> None:

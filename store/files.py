@@ -30,6 +30,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_ON_WINDOWS = 248
 """Characters of a folder's path, unless long paths are enabled."""
 _LONG_PATHS = ", or enable long paths in Windows" if os.name == "nt" else ""
+_BROKEN = (errno.EIO, errno.ESTALE) if hasattr(errno, "ESTALE") else (errno.EIO,)
+"""Errors of disks that fail, and of network disks that are gone."""
 _NO_LINKS = (
     errno.EXDEV,
     errno.EPERM,
@@ -78,7 +80,36 @@ def store_errors(
                 f"{error.filename2 or error.filename} stands in the way while {doing}: remove or "
                 "rename it, and run the same command again"
             ) from error
+        if error.errno in _BROKEN and error.filename is None:
+            raise StoreError(
+                f"{error.strerror} while {doing}: check its disk, and run the same command again"
+            ) from error
         raise
+
+
+@contextlib.contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Lets errors of the operating system name a file: those of open files name none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(what)
+        raise
+
+
+def is_about(error: OSError, *places: Path) -> bool:
+    """Whether an error may be about one of these, what lies in them, or a folder above them.
+
+    An error that names no file may be about any.
+    """
+    names = [error.filename, error.filename2]
+    named = [Path(os.fsdecode(name)) for name in names if isinstance(name, str | bytes)]
+    return not named or any(
+        name.is_relative_to(place) or place.is_relative_to(name)
+        for name in named
+        for place in places
+    )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .files import TEMPORARY_PREFIX, host_tag
 
+_OWNED = re.compile(re.escape(TEMPORARY_PREFIX) + r".*-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}", re.DOTALL)
 _FOREIGN_SECONDS = 24 * 3600
 """Age after which an unchanged file of another machine counts as left behind."""
 
@@ -30,6 +31,12 @@ def remove_leftovers(path: Path) -> None:
                 shutil.rmtree(sibling)
             else:
                 sibling.unlink()
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a name is one that `temporary_sibling` gave, and whoever got it still writes."""
+    matched = _OWNED.fullmatch(path.name)
+    return matched is not None and _is_in_use(path, matched.group(1), int(matched.group(2)))
 
 
 def _is_in_use(path: Path, host: str, process: int) -> bool:

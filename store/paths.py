@@ -38,6 +38,43 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+_READ_BY = (".safetensors", ".npz", ".parquet", ".pt", ".pth", ".bin", ".ckpt")
+"""Suffixes that decide how a file is read."""
+
+
+def followed(path: Path) -> Path:
+    """Where a path leads, in absolute form; a link whose target lacks its suffix stays a link.
+
+    So caches of hubs keep files: under a name of digits, to which a link has the file's own name.
+    """
+    target = path.resolve()
+    is_renamed = path.suffix in _READ_BY and target.suffix not in _READ_BY
+    return Path(absolute(str(path))) if is_renamed else target
+
+
+def absolute(path: str) -> str:
+    """An absolute path or pattern that leads to the same file from any working directory.
+
+    `..` stays where it follows a link, or what is not a folder: `os.path.abspath` leaves both out,
+    and then names another file.
+    """
+    if os.name == "nt":  # where the system itself does so
+        return os.path.abspath(path)
+    kept: list[str] = []
+    for name in os.path.join(os.getcwd(), path).split("/"):
+        if name in ("", ".") or (name == ".." and not kept):
+            continue
+        if name == ".." and kept[-1] != ".." and _is_own_folder("/" + "/".join(kept)):
+            kept.pop()
+        else:
+            kept.append(name)
+    return "/" + "/".join(kept)
+
+
+def _is_own_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
 def expanded(path: "str | Path") -> Path:
     """A local path with a leading `~` replaced by the home folder; `~nobody` stays as it is."""
     return Path(os.path.expanduser(path))

@@ -75,6 +75,13 @@ class Runs:
         """The log of what people decided about a run."""
         return EditLog(self._folder, self.path(name).parent.name)
 
+    def has(self, name: str, **changes: Mapping[str, Any]) -> bool:
+        """Whether there is such a run, and `update` with these changes would write nothing."""
+        return self._has(self.read(name), changes)
+
+    def _has(self, record: RunRecord, changes: Mapping[str, Mapping[str, Any]]) -> bool:
+        return _merge(record, changes) == record and self._backend.is_file(self.path(record.name))
+
     def update(self, name: str, **changes: Mapping[str, Any]) -> RunRecord:
         """Merges entries into the run's mappings, but replaces `settings` as a whole.
 
@@ -82,7 +89,7 @@ class Runs:
         """
         path = self.path(name)
         record = self.read(name)
-        if _merge(record, changes) == record and self._backend.is_file(path):
+        if self._has(record, changes):
             return record
         with self._backend.lock(path.with_name("lock")):
             changed = _merge(self.read(name), changes)

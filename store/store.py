@@ -1,8 +1,9 @@
 """The store: published artifacts, drafts and runs, in a folder or in a bucket."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from .artifact import Artifact
 from .backend import backend_of
@@ -12,7 +13,8 @@ from .kinds import KINDS, Kind
 from .manifest import MANIFEST, STORE_FILE, Recipe
 from .parsing import Fields, is_version
 from .paths import StorePath, store_path
-from .runs import Runs
+from .runs import RunRecord, Runs
+from .slots import kind_of
 
 STORE_FORMAT = 1
 
@@ -89,6 +91,20 @@ class Store:
                 "`cpp-pipe status` lists what there is"
             )
         return artifact
+
+    def refer(
+        self, run: str, versions: Mapping[str, str], **changes: Mapping[str, Any]
+    ) -> RunRecord:
+        """Lets a run refer to versions that are published, by slot, so that `gc` keeps them.
+
+        `changes` are others of `Runs.update`. MissingError where `gc` has just removed one.
+        """
+        if self.runs.has(run, versions=versions, **changes):
+            return self.runs.read(run)
+        with self.writing():
+            for slot, version in versions.items():
+                self.open(kind_of(slot), version)
+            return self.runs.update(run, versions=versions, **changes)
 
     def artifacts(self) -> list[Artifact]:
         """All published artifacts, in the order of data flow."""

@@ -6,6 +6,7 @@ import functools
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -90,6 +91,12 @@ EXIT_CODES: Mapping[int, str] = {
 """How every command ends."""
 
 
+_NO_MEMORY = re.compile(
+    r"out of memory|not enough memory|(?:can't|cannot|failed to) allocate|ALLOC_FAILED",
+    re.IGNORECASE,
+)
+
+
 class _Commands(TyperGroup):
     """Loads the module of a command when it is called: help and status need no other.
 
@@ -156,11 +163,11 @@ class _Commands(TyperGroup):
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # a bug; a reader such as `head` that has left
                 raise
-            _end_with(f"{error.filename or 'the output'}: {error.strerror}", error)
+            _end_with(_of_system(error), error)
         except UnicodeEncodeError as error:  # of Arrow, for one
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other
+            if not is_of_memory(error):
                 raise
             _end_with(f"not enough memory ({error}): use smaller numbers or fewer rows", error)
         except KeyboardInterrupt as error:
@@ -170,6 +177,21 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from error
         finally:
             messages.finish()
+
+
+def is_of_memory(error: Exception) -> bool:
+    """Whether there was too little memory, of which torch only says so in words."""
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+
+
+def _of_system(error: OSError) -> str:
+    """An error of the operating system; where it names no file, where one would look."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return (
+        f"{error.strerror}: of which file is not known; check the disks of the images, of the "
+        "store and of temporary files (TMPDIR)"
+    )
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ...store import ConfigError
+from ...store.files import naming
 from ..command_line import command_line as line_of
 from ..making.engines import torchrun
 from ..wording import columns_of, in_one_line, is_cut_to, printable, wrap
@@ -100,7 +101,8 @@ def print_text(text: str) -> None:
 def print_line(text: str) -> None:
     """Prints a line as it is, such as a path or a command that must stay whole."""
     clear_line()
-    typer.echo(printable(text))
+    with naming("the output"):
+        typer.echo(printable(text))
 
 
 def print_json(value: Any) -> None:

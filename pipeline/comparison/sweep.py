@@ -197,10 +197,10 @@ def make_sweep(
     runs = [_free_run(store, base, run, shared[EMBEDDINGS.name]) for run in runs]
     for number, run in enumerate(runs, 1):
         say(f"sweep: {number} of {counted(len(runs), 'run')}, {run.name}")
-        store.runs.update(
+        store.refer(
             run.name,
+            shared,
             settings=run.settings.tables(),
-            versions=shared,
             sources=record.sources,
             stamps=record.stamps,
         )

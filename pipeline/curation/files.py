@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...store import ConfigError, CppPipeError
-from ...store.files import replace, sync, temporary_sibling
+from ...store.files import is_about, replace, sync, temporary_sibling
 from ...store.leftovers import remove_leftovers
 from ...store.paths import resolved
 
@@ -54,6 +54,8 @@ def _renamed(path: Path, flag: str) -> Iterator[Path]:
     except CppPipeError:
         raise
     except OSError as error:
+        if not is_about(error, path, temporary):
+            raise
         raise ConfigError(f"{flag} {path} cannot be written: {error.strerror or error}") from error
     finally:
         if temporary.is_dir():

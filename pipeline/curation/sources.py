@@ -1,6 +1,5 @@
 """The sources that a run was embedded from, found again and checked to be unchanged."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from ...stages.sources.images.pixels import UndecodableImage
 from ...stages.sources.source import Entry, SampleSource
 from ...stages.sources.tables.files import TableFile
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
+from ...store.temporary import temporary_folder
 from ..view.columns import split_by_part
 from ..view.images import source_kind
 from ..view.source_identity import shard_at
@@ -89,11 +89,11 @@ def read_images(
         if len(wanted):
             rows[part.name] = wanted
     sources = find_sources(embeddings, places, rows)
-    with tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch:
+    with temporary_folder() as scratch:
         for name, source in sources.items():
             column = embeddings.table(name, columns=["key"]).column(0)
             keys = column.take(rows[name]).to_pylist()
-            with cast(SampleSource, source).open(Path(scratch)) as opened:
+            with cast(SampleSource, source).open(scratch) as opened:
                 entries = {entry.key: entry for entry in opened.samples}
                 for key in keys:
                     yield _read(entries, key, source)
@@ -109,10 +109,10 @@ def try_images(
     """
     by_part = dict(split_by_part(embeddings, rows))
     sources = find_sources(embeddings, places, by_part)
-    with tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch:
+    with temporary_folder() as scratch:
         for name, source in sources.items():
             keys = embeddings.table(name, columns=["key"]).column(0)
-            with cast(SampleSource, source).open(Path(scratch)) as opened:
+            with cast(SampleSource, source).open(scratch) as opened:
                 entries = {entry.key: entry for entry in opened.samples}
                 for key in keys.take(by_part[name]).to_pylist():
                     try:

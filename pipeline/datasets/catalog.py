@@ -1,6 +1,11 @@
 """The data sets that `fetch` writes, and facts about each."""
 
 import difflib
+import pickle
+import struct
+import sys
+import tarfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +20,27 @@ from .example import Listing
 from .readers import Reader, read_caltech, read_cifar, read_files, read_pets
 from .videos import FRAMES, LISTS, VIDEOS, read_ucf101
 
-_READ_ERRORS = (RuntimeError, OSError, EOFError, ValueError, LookupError, ImportError)
+_READ_ERRORS = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ImportError,
+    OverflowError,
+    TypeError,
+    pickle.PickleError,
+    struct.error,
+    tarfile.TarError,
+    zlib.error,
+)
 """Errors that torchvision raises if files are missing, are damaged, or need another package."""
+
+
+def _read_errors() -> tuple[type[Exception], ...]:
+    """The same, and what SciPy raises of a damaged .mat, once it is loaded."""
+    matlab = sys.modules.get("scipy.io.matlab")
+    return _READ_ERRORS if matlab is None else (*_READ_ERRORS, matlab.MatReadError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +91,7 @@ class DataSet:
                 f"{self.title} cannot be downloaded ({error.reason}): try again, or get it from "
                 f"{self.source} and name the folder of its files with --from"
             ) from error
-        except _READ_ERRORS as error:
+        except _read_errors() as error:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(
@@ -82,6 +106,8 @@ def _reason(error: Exception) -> str:
         return "pycocotools is not installed (pip install 'cpp-pipe[coco]')"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, pickle.PickleError):  # torch advises to load it without any check
+        return "a file is damaged"
     message = one_line(str(error)).split(" You can use download=True")[0]
     return message.rstrip(". ") or type(error).__name__
 

@@ -13,7 +13,7 @@ from ...stages.sources.images.pixels import UndecodableImage
 from ...stages.sources.tar.listing import scan
 from ...stages.sources.tar.writer import distinct, key_of, write_shard
 from ...store import ConfigError, ShardError
-from ...store.files import replace, sync, temporary_sibling
+from ...store.files import is_about, replace, sync, temporary_sibling
 from ...store.leftovers import remove_leftovers
 from ...store.locks import lock
 from ...store.paths import resolved
@@ -113,6 +113,8 @@ def write_shards(
         (out / BEGUN).unlink()
         sync(out.absolute().parent)
     except OSError as error:
+        if not is_about(error, out, partial):
+            raise
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
     return fetched
 

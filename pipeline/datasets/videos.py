@@ -1,6 +1,8 @@
 """The reader of UCF101: the middle frame of each video."""
 
+import importlib
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 from ...stages.sources.images.pixels import UndecodableImage
 from ...store import ConfigError
+from ...store.errors import one_line
 from .example import Example, Listing, Split, read_file, read_pixels
 
 VIDEOS = "UCF-101"
@@ -18,68 +21,66 @@ LISTS = "ucfTrainTestlist"
 _FOLD = 1
 """Of the three divisions into train and test: the one that papers report."""
 
+_SOURCE_LINE = re.compile(r"^.*?\.cpp:\d+, ")
+"""Where in its own code torchcodec met an error."""
+
 
 def read_ucf101(root: Path, splits: Sequence[str], download: bool) -> Listing:
-    """UCF101, whose videos torchvision decodes with torchcodec; or a folder of middle frames."""
+    """UCF101, whose videos torchcodec decodes; or a folder of middle frames."""
     if (root / FRAMES).is_dir():
         return _read_frames(root, splits)
     if importlib.util.find_spec("torchcodec") is None:
         raise ConfigError(
-            "torchvision reads videos with torchcodec: pip install 'cpp-pipe[video]', and FFmpeg "
+            "videos are read with torchcodec: pip install 'cpp-pipe[video]', and FFmpeg "
             f"by your system; or put middle frames into {root / FRAMES}/CLASS/VIDEO.jpg"
         )
     return _read_videos(root, splits)
 
 
 def _read_videos(root: Path, splits: Sequence[str]) -> Listing:
-    from torchvision.datasets import UCF101
+    from torchvision.datasets.folder import find_classes, make_dataset
 
-    def open_split(name: str) -> Any:
-        return UCF101(
-            root / VIDEOS,
-            str(root / LISTS),
-            frames_per_clip=1,
-            fold=_FOLD,
-            train=name == "train",
-            num_workers=0,
-            # A list of all videos, which the first split has decoded, serves the second.
-            _precomputed_metadata=next((d.metadata for d in opened.values()), None),
-        )
+    _decoders()  # raises here where FFmpeg is not installed
+    # Not by torchvision's UCF101: it first opens all videos, and ends at one that is damaged.
+    classes, numbers = find_classes(root / VIDEOS)
+    videos = [
+        Path(path).relative_to(root / VIDEOS)
+        for path, _ in make_dataset(str(root / VIDEOS), numbers, extensions=("avi",))
+    ]
 
-    opened: dict[str, Any] = {}
-    for name in splits:
-        opened[name] = open_split(name)
-    classes = tuple(next(iter(opened.values())).classes)
+    def open_split(name: str) -> Split:
+        listed = {line.split(" ")[0] for line in _lines_of(root / LISTS, name)}
+        own = [video for video in videos if video.as_posix() in listed]
+        return Split(name=name, count=len(own), example=lambda number: example(own[number]))
 
-    def example(dataset: Any, number: int) -> Example:
-        path = Path(dataset.video_clips.video_paths[number])
-        inside = path.relative_to(root / VIDEOS)
+    def example(video: Path) -> Example:
         return Example(
-            key=inside.with_suffix("").as_posix(),
-            read=partial(_middle_frame, dataset, number),
-            label=classes.index(inside.parts[0]),
-            fields={"file": inside.as_posix()},
+            key=video.with_suffix("").as_posix(),
+            read=partial(_middle_frame, root / VIDEOS / video),
+            label=numbers[video.parts[0]],
+            fields={"file": video.as_posix()},
         )
 
-    return Listing(
-        classes=classes,
-        splits=tuple(
-            Split(name=name, count=len(dataset.indices), example=partial(example, dataset))
-            for name, dataset in opened.items()
-        ),
-    )
+    return Listing(classes=tuple(classes), splits=tuple(map(open_split, splits)))
 
 
-def _middle_frame(dataset: Any, number: int) -> tuple[str, bytes]:
-    """The middle frame of a video as a PNG: each clip of torchvision's list is one frame."""
-    clips = dataset.video_clips
-    first = clips.cumulative_sizes[number - 1] if number else 0
-    frames = clips.cumulative_sizes[number] - first
+def _middle_frame(path: Path) -> tuple[str, bytes]:
+    """The middle frame of a video as a PNG; UndecodableImage where it is damaged."""
     try:
-        video, _, _ = dataset[first + frames // 2]
-    except RuntimeError as error:  # of torchcodec
-        raise UndecodableImage("undecodable", str(error)) from error
-    return read_pixels(video[0].numpy())
+        decoder = _decoders().VideoDecoder(path, dimension_order="NHWC")
+        count = decoder.metadata.num_frames
+        frame = decoder.get_frame_at(count // 2).data if count else None
+    except (RuntimeError, ValueError, LookupError) as error:
+        why = _SOURCE_LINE.sub("", one_line(str(error))).replace(str(path), path.name)
+        raise UndecodableImage("undecodable", why[:200]) from error
+    if frame is None:
+        raise UndecodableImage("undecodable", "it has no frame")
+    return read_pixels(frame.numpy())
+
+
+def _decoders() -> Any:
+    """The module of torchcodec, which the extra `video` installs."""
+    return importlib.import_module("torchcodec.decoders")
 
 
 def _read_frames(root: Path, splits: Sequence[str]) -> Listing:
@@ -110,8 +111,7 @@ def _read_frames(root: Path, splits: Sequence[str]) -> Listing:
 
 def _places_in(lists: Path, split: str, places: Mapping[str, int]) -> list[int]:
     """Where the frames of the videos of a split stand, in the order of its list."""
-    lines = (lists / f"{split}list{_FOLD:02d}.txt").read_text().splitlines()
-    stems = [Path(line.split(" ")[0]).stem for line in lines if line.strip()]
+    stems = [Path(line.split(" ")[0]).stem for line in _lines_of(lists, split)]
     missing = [stem for stem in stems if stem not in places]
     if missing:
         raise ConfigError(
@@ -119,3 +119,9 @@ def _places_in(lists: Path, split: str, places: Mapping[str, int]) -> list[int]:
             f"e.g. {missing[0]}: extract them, or remove them from {split}list{_FOLD:02d}.txt"
         )
     return [places[stem] for stem in stems]
+
+
+def _lines_of(lists: Path, split: str) -> list[str]:
+    """The lines of the list of a split: CLASS/VIDEO.avi, and in that of training a number."""
+    lines = (lists / f"{split}list{_FOLD:02d}.txt").read_text().splitlines()
+    return [line.strip() for line in lines if line.strip()]

@@ -169,8 +169,8 @@ class Editor:
         )
         with run.store.writing():
             # Kept for as long as the decision may be carried to other clusters.
-            run.record = run.store.runs.update(
-                run.record.name, versions={f"{KEPT}{assignments.version}": assignments.version}
+            run.record = run.store.refer(
+                run.record.name, {f"{KEPT}{assignments.version}": assignments.version}
             )
             run.edit_log.append(edit.to_json(), seen=len(edits))
         return edit

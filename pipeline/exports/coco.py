@@ -22,7 +22,7 @@ def export_coco(images: LabelledImages, out: Path) -> None:
         whole_folder(out) as folder,
         (folder / "annotations.json").open("w", encoding="utf-8", newline="\n") as file,
         # A second list of the same file, which is appended once the first one is complete.
-        tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as annotations,
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=folder) as annotations,
     ):
         (folder / "images").mkdir()
         file.write('{"info": {"description": "Clusters of images, by cpp-pipe"},\n')

@@ -1,11 +1,9 @@
 """What embedding would take: counts, a rate from a timed sample, hours and bytes."""
 
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import cast
 
 from ...stages.contract import Runtime
@@ -15,6 +13,7 @@ from ...stages.encoding.timed_sample import TimedSample, time_sample
 from ...stages.sources.images.folders import FolderChunk
 from ...stages.sources.source import SampleSource
 from ...stages.sources.tables.files import TableFile
+from ...store.temporary import temporary_folder
 from .. import device as devices
 from .. import threads
 from ..wording import agreeing, counted, fraction, roughly, size_of
@@ -155,8 +154,8 @@ def _of_sample(measured: Measured, model: str, pretrained: str) -> Iterator[str]
 
 def forecast(plan: Plan) -> Forecast:
     """What `plan.make("embeddings")` would take; times a sample of the images that are missing."""
-    with tempfile.TemporaryDirectory() as folder:
-        job = replace(plan, shard_folder=Path(folder)).job("embeddings")
+    with temporary_folder() as folder:
+        job = replace(plan, shard_folder=folder).job("embeddings")
         stage = cast(Embed, job.stage)
         recipe = stage.recipe(stage.parts(job.inputs, job.runtime))
         made = plan.store.made_parts(recipe)
@@ -167,7 +166,7 @@ def forecast(plan: Plan) -> Forecast:
         }
         measured = None
         if todo:
-            measured = _measure(stage, job.runtime, list(todo.values()))
+            measured = _measure(stage, job.runtime, todo)
         listed = measured.sample.listed if measured else {}
         return Forecast(
             done=len(made),
@@ -178,7 +177,7 @@ def forecast(plan: Plan) -> Forecast:
         )
 
 
-def _measure(stage: Embed, runtime: Runtime, sources: Sequence[SampleSource]) -> Measured:
+def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]) -> Measured:
     """Loads the model, and times it as one process would use it."""
     device = devices.fitting_device(stage, devices.find_device(runtime.device))
     runtime = replace(runtime, device=device)

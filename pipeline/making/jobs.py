@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from ...stages.contract import Inputs, Runtime, Stage
+from ...stages.contract import Inputs, Runtime, Source, Stage
 from ...store import Artifact, Store
-from ...store.paths import is_in_bucket
+from ...store.paths import absolute, is_in_bucket
 from ..device import find_device, fitting_device
 from ..wording import agreeing, counted
 from .engines import torchrun
@@ -47,27 +48,47 @@ def find_or_make(
     """
     parts = job.stage.parts(job.inputs, job.runtime)
     version = job.stage.recipe(parts).version
-    where = {part: str(source.path.resolve()) for part, source in job.runtime.sources.items()}
+    where = {part: _place_of(source) for part, source in job.runtime.sources.items()}
     stamps = {part: source.stamp for part, source in job.runtime.sources.items() if source.stamp}
     record = {} if job.asked_by else {"settings": settings}
+    done = {
+        "versions": {job.slot: version},
+        "making": {job.slot: None},
+        "sources": where,
+        "stamps": stamps,
+        **record,
+    }
+    # gc keeps what the run refers to, so that nothing need be locked: the store may be read-only.
+    is_kept = store.runs.has(run, **done)
     artifact = store.find(job.stage.kind, version)
-    if artifact is None:
-        with store.writing():
+    if is_kept and artifact is not None:
+        _say_that_it_is_there(job, version, say)
+        return artifact
+    with store.writing():
+        # Only now: gc may have removed it before the store was locked.
+        artifact = store.find(job.stage.kind, version)
+        if artifact is None:
             store.runs.update(
                 run, making={job.slot: version}, sources=where, stamps=stamps, **record
             )
             artifact = _make(job, store, say)
-    elif not job.asked_by:
-        say(f"{job.slot} {version} is there already: nothing to do")
-    store.runs.update(
-        run,
-        versions={job.slot: version},
-        making={job.slot: None},
-        sources=where,
-        stamps=stamps,
-        **record,
-    )
+        else:
+            _say_that_it_is_there(job, version, say)
+        store.runs.update(run, **done)
     return artifact
+
+
+def _place_of(source: Source) -> str:
+    """Where a source lies, by the name under which it was embedded.
+
+    The target of a link may have another name, and so be another part.
+    """
+    return absolute(str(source.path)) if isinstance(source.path, Path) else str(source.path)
+
+
+def _say_that_it_is_there(job: Job, version: str, say: Callable[[str], None]) -> None:
+    if not job.asked_by:
+        say(f"{job.slot} {version} is there already: nothing to do")
 
 
 def _make(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:

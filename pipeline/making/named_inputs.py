@@ -1,12 +1,11 @@
 """What a user names (images, a model, vocabularies) as settings that mean the same anywhere."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...store import ConfigError
-from ...store.paths import expanded
+from ...store.paths import absolute, expanded, followed
 
 
 def data_table(
@@ -62,7 +61,7 @@ def anchored(patterns: Sequence[str]) -> tuple[str, ...]:
     for pattern in patterns:
         at, path = ("@", pattern[1:]) if pattern.startswith("@") else ("", pattern)
         is_remote = "://" in path
-        anchored.append(at + (path if is_remote else os.path.abspath(os.path.expanduser(path))))
+        anchored.append(at + (path if is_remote else absolute(str(expanded(path)))))
     return tuple(anchored)
 
 
@@ -70,4 +69,4 @@ def anchored_file(name: str | None) -> str | None:
     """What may name a local file, by a path that means the same in every folder."""
     if not name or not expanded(name).is_file():
         return name
-    return str(expanded(name).resolve())
+    return str(followed(expanded(name)))

@@ -143,7 +143,7 @@ class Plan:
                 f"run {name!r} has no embeddings yet: run cpp-pipe embed --run {name}"
             )
         if not self.is_dry:
-            runs.update(self.run, versions={slot: embeddings.version})
+            self.store.refer(self.run, {slot: embeddings.version})
         return embeddings
 
     def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:

@@ -17,7 +17,7 @@ from ...stages.sources.tables.files import TableFile
 from ...stages.sources.tar.shards import TarShard
 from ...store import ConfigError, ShardError
 from ...store.digest import digest_file
-from ...store.paths import expanded, resolved
+from ...store.paths import expanded, followed, resolved
 from ..config import CONFIGS, SHIPPED, Data, EmbedSettings
 from ..wording import counted
 
@@ -197,7 +197,7 @@ def _existing(name: str, flag: str) -> Path:
     path = expanded(name)
     if not path.is_file():
         raise ConfigError(f"{flag}: {name!r} does not exist")
-    return path.resolve()
+    return followed(path)
 
 
 def model_files(settings: EmbedSettings) -> Mapping[str, Path]:

@@ -7,7 +7,7 @@ from ...stages.encoding.vocabulary import LIBRARIES, Vocabulary
 from ...stages.sources.phrases import WORDNET
 from ...stages.words import Words
 from ...store import ConfigError
-from ...store.paths import expanded
+from ...store.paths import expanded, followed
 from ..config import CONFIGS
 
 _ALLOWED = f"{', '.join(LIBRARIES)}, {WORDNET} or a file"
@@ -47,4 +47,4 @@ def _find_file(name: str, flag: str) -> Path | None:
         raise ConfigError(f"{flag} {name!r} is a folder: name a file in it, or {_ALLOWED}")
     if not path.is_file():
         raise ConfigError(f"{flag} must be {_ALLOWED}: {name!r} does not exist")
-    return path.resolve()
+    return followed(path)

@@ -41,11 +41,10 @@ def run_trial(plan: Plan, rows: ClassedRows, base: str, recipe: str, seed: int) 
     The run shows the images of the run `base`, which holds the embeddings. Heads and spectrum are
     fitted to all rows that are there now, not kept from fewer rows.
     """
-    runs = plan.store.runs
-    record = runs.read(base)
-    runs.update(
+    record = plan.store.runs.read(base)
+    plan.store.refer(
         plan.run,
-        versions={"embeddings": rows.embeddings.version},
+        {"embeddings": rows.embeddings.version},
         settings=plan.settings.tables(),
         sources=record.sources,
         stamps=record.stamps,

@@ -2,13 +2,13 @@
 
 import contextlib
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from ...store.files import temporary_sibling
 from ...store.leftovers import remove_leftovers
+from ...store.temporary import temporary_errors
 
 
 class MappedFolder:
@@ -22,10 +22,11 @@ class MappedFolder:
     @classmethod
     def temporary(cls) -> "MappedFolder":
         """A new folder among the temporary files; those of servers that were killed are removed."""
-        path = Path(tempfile.gettempdir()) / "cpp-pipe-serve"
-        remove_leftovers(path)
-        folder = temporary_sibling(path)
-        folder.mkdir(mode=0o700)
+        with temporary_errors() as place:
+            path = place / "cpp-pipe-serve"
+            remove_leftovers(path)
+            folder = temporary_sibling(path)
+            folder.mkdir(mode=0o700)
         return cls(folder)
 
     @contextlib.contextmanager

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...stages.rows.image_names import image_names
+from ...stages.sources.fields import plain_value
+from ...stages.sources.tables.values import plain_column, table_errors
 from ...stages.sources.user_files import read_bytes
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
@@ -128,7 +130,7 @@ def require_labels(embeddings: Artifact, label: str, table: Path | None) -> None
 
 def _labels_by_name(embeddings: Artifact, table: Path) -> list[str | None]:
     """Labels by KEY or SHARD:KEY; ConfigError where a KEY is in several shards."""
-    labels, keys = _labels_of(table), embeddings.column("key")
+    labels, keys = read_label_table(table), embeddings.column("key")
     counts = Counter(keys)
     repeated = next((key for key in labels if counts[key] > 1), None)
     has_others = any(name not in counts for name in labels)
@@ -150,7 +152,7 @@ def _label(value: Any) -> str | None:
 def explain_no_labels(embeddings: Artifact, label: str, table: Path | None, rows: int) -> str:
     """Why none of the rows that were asked for has a label."""
     if table is not None:
-        if not _labels_of(table):
+        if not read_label_table(table):
             return f"--labels {table} has no labels: write a key and a label into each row"
         return (
             f"no key of {table} is among the {counted(rows, 'row')} to score: write keys such as "
@@ -172,9 +174,12 @@ def has_folders(embeddings: Artifact) -> bool:
     return len(folders) > 1
 
 
-def _labels_of(path: Path) -> Mapping[str, str]:
+def read_label_table(path: Path) -> Mapping[str, str]:
+    """The labels of a table of the user, by key; ConfigError where it is none, or has two of one.
+
+    The table is Parquet or CSV, with the columns `key` and `label`.
+    """
     import pyarrow.csv as csv
-    import pyarrow.lib
     import pyarrow.parquet as pq
 
     try:
@@ -183,22 +188,23 @@ def _labels_of(path: Path) -> Mapping[str, str]:
         else:
             options = csv.ConvertOptions(column_types={"key": "string", "label": "string"})
             table = csv.read_csv(io.BytesIO(read_bytes(path)), convert_options=options)
-    except pyarrow.lib.ArrowInvalid as error:
-        raise ConfigError(
-            f"--labels {path} cannot be read as a table ({error}): write it as .csv in UTF-8, or "
-            "as .parquet, with the columns key and label"
-        ) from error
+        columns = table.column_names
     except OSError as error:
         raise ConfigError(
             f"--labels {path} cannot be read ({error.strerror or error}): name a .csv or .parquet "
             "of key and label"
         ) from error
-    if not {"key", "label"} <= set(table.column_names):
+    except table_errors() as error:
+        raise ConfigError(
+            f"--labels {path} cannot be read as a table ({error}): write it as .csv in UTF-8, or "
+            "as .parquet, with the columns key and label"
+        ) from error
+    if not {"key", "label"} <= set(columns):
         raise ConfigError(
             f"--labels {path} must have the columns key and label, separated by commas, got "
-            f"{', '.join(table.column_names)}"
+            f"{', '.join(columns)}"
         )
-    keys, labels = table.column("key").to_pylist(), table.column("label").to_pylist()
+    keys, labels = (map(plain_value, plain_column(table.column(name))) for name in ("key", "label"))
     named: dict[str, str] = {}
     for key, value in zip(map(str, keys), labels, strict=True):
         label = _label(value)

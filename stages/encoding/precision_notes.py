@@ -1,7 +1,6 @@
 """Notes on precision: what bf16 changes on the user's own images, and what it would gain."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from ...store import ConfigError
 from ...store.counting import agreeing, counted
+from ...store.temporary import temporary_folder
 from ..sources.images.pixels import UndecodableImage
 from ..sources.source import SampleSource
 from .decoders import decode_all
@@ -70,7 +70,7 @@ def _first_images(sources: Sequence[SampleSource]) -> list[bytes]:
     local = (source for source in sources if isinstance(source.path, Path))
     images: list[bytes] = []
     for source in islice(local, 1):
-        with tempfile.TemporaryDirectory() as folder, source.open(Path(folder)) as opened:
+        with temporary_folder() as scratch, source.open(scratch) as opened:
             for entry in opened.samples[:_IMAGES]:
                 with contextlib.suppress(UndecodableImage):
                     images.append(entry.read_image())

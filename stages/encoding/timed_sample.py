@@ -1,7 +1,6 @@
 """A timed sample of what `embed` would do: how fast it is, and how much it would write."""
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import cast
 
 from ...store import Scratch
 from ...store.kinds import EMBEDDINGS
+from ...store.temporary import temporary_folder
 from ..contract import Runtime
 from ..sources.images.folders import FolderChunk
 from ..sources.source import Entry, Samples, SampleSource
@@ -56,19 +56,22 @@ class TimedSample:
         return self.images / self.seconds if self.seconds else 0.0
 
 
-def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runtime) -> TimedSample:
-    """Embeds images from the sources for about `SECONDS`, as `embed` would; keeps nothing.
+def time_sample(
+    encoder: Encoder, sources: Mapping[str, SampleSource], runtime: Runtime
+) -> TimedSample:
+    """Embeds images from sources, by their part, for about `SECONDS`, as `embed` would.
+
+    Keeps nothing.
 
     The first images, which warm up the model, are not timed, unless they alone take half of the
     time or there are hardly any others.
     """
     embedder = Embedder(encoder, runtime.batch_size)
     rows = EmbeddingRows(shard="sample", size=encoder.size)
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        scratch = Path(folder)
+    with temporary_folder() as scratch, contextlib.ExitStack() as stack:
         opened = {
-            source.part_name: cast(Samples, stack.enter_context(source.open(scratch)))
-            for source in _spread(sources)
+            part: cast(Samples, stack.enter_context(sources[part].open(scratch)))
+            for part in _spread(sources)
         }
         entries = list(_mixed([samples.samples for samples in opened.values()]))
         runtime.progress.start("sample", min(len(entries), embedder.at_once), "images")
@@ -111,13 +114,13 @@ def time_sample(encoder: Encoder, sources: Sequence[SampleSource], runtime: Runt
         )
 
 
-def _spread(sources: Sequence[SampleSource]) -> list[SampleSource]:
-    """Some local sources, evenly spaced; without any, one remote one, which is downloaded whole."""
-    local = [source for source in sources if isinstance(source.path, Path)]
-    are_folders = all(isinstance(source, FolderChunk) for source in local)
+def _spread(sources: Mapping[str, SampleSource]) -> list[str]:
+    """Some local parts, evenly spaced; without any, one remote one, which is downloaded whole."""
+    local = [part for part, source in sources.items() if isinstance(source.path, Path)]
+    are_folders = all(isinstance(sources[part], FolderChunk) for part in local)
     count = min(_MOST_FOLDERS if are_folders else _MOST_SOURCES, len(local))
     chosen = [local[number * len(local) // count] for number in range(count)]
-    return chosen or list(sources[:1])
+    return chosen or list(sources)[:1]
 
 
 def _mixed(samples: Sequence[Sequence[Entry]]) -> Iterator[Entry]:

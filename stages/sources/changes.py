@@ -7,12 +7,11 @@ If the stamp differs, all bytes are compared by their digest.
 
 import contextlib
 import itertools
-import tempfile
 from collections.abc import Set
 from datetime import datetime
-from pathlib import Path
 
 from ...store import Artifact, PartRecord
+from ...store.temporary import temporary_folder
 from .embeddings.files import EmbeddingsFile
 from .ignored_files import needed_extras
 from .image_formats import EXTRAS, is_extra_installed
@@ -94,8 +93,8 @@ def digest_contents(source: SampleSource) -> str:
     if isinstance(source, EmbeddingsFile):
         return source.sha256()
     with (
-        tempfile.TemporaryDirectory(prefix="cpp-pipe-") as scratch,
-        source.open(Path(scratch)) as samples,
+        temporary_folder() as scratch,
+        source.open(scratch) as samples,
     ):
         # The digest of a tar is that of its file.
         for entry in () if samples.facts.get("source") == "tar" else samples.samples:

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...store.errors import ConfigError
-from .tables.values import plain_column
+from ...store.errors import ConfigError, first_line
+from .array_files import READ_ERRORS
+from .fields import clean_text
+from .tables.values import plain_column, table_errors
 from .user_files import read_lines
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def of_file(path: Path) -> Phrases:
     """The phrases of a file; ConfigError where it holds none.
 
     A text file holds a phrase per line; lines that begin with # are comments. A Parquet file holds
-    them in a column `name` or `text`, else in its first text column. An .npz file holds `name` (m,)
-    and their text embeddings `t` (m, d).
+    them in a column `name` or `text`, else in its first text column. An .npz file holds `name`
+    (m,), as text or bytes of UTF-8, and their text embeddings `t` (m, d).
     """
     read = {".npz": _of_npz, ".parquet": _of_parquet}.get(path.suffix, _of_text)
     phrases = read(path)
@@ -129,14 +130,13 @@ def _of_text(path: Path) -> Phrases:
 
 
 def _of_parquet(path: Path) -> Phrases:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             column = _name_column(file.schema_arrow, path)
             values = file.read(columns=[column]).column(0)
-    except (pa.ArrowException, OSError) as error:
+    except table_errors() as error:
         raise ConfigError(f"the vocabulary {path} cannot be read as Parquet: {error}") from error
     return _phrases(value for value in plain_column(values) if value is not None)
 
@@ -165,27 +165,39 @@ def _name_column(schema: "pa.Schema", path: Path) -> str:
 
 
 def _of_npz(path: Path) -> Phrases:
-
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names, embeddings = arrays["name"], arrays["t"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        if not isinstance(names, np.ndarray) or not isinstance(embeddings, np.ndarray):
+            raise ValueError("these are files of something else")
+    except READ_ERRORS as error:
         raise ConfigError(
-            f"the vocabulary {path} is not an .npz with `name` and `t`: {error}"
+            f"the vocabulary {path} is not an .npz with `name` and `t` ({first_line(error)}): "
+            "save it again with numpy.savez"
         ) from error
+    if embeddings.dtype.kind not in "fiub":
+        raise ConfigError(
+            f"t in the vocabulary {path} must hold numbers, got {embeddings.dtype}: save the text "
+            "embeddings of its phrases"
+        )
     if names.ndim != 1 or embeddings.ndim != 2 or len(names) != len(embeddings):
         raise ConfigError(
             f"the shapes of name and t in the vocabulary {path} must be (m,) and (m, d), got "
             f"{names.shape} and {embeddings.shape}"
         )
-    rows = embeddings.astype(np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # what overflows is refused
+        rows = embeddings.astype(np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not (np.isfinite(lengths) & (lengths > 0)).all():
         raise ConfigError(
             f"t in the vocabulary {path} holds a row that is zero or not finite: leave it out"
         )
-    spellings = [spelt(str(name)) for name in names]
+    spellings = [spelt(clean_text(_as_text(name))) for name in names]
     kept = [index for index in first_of_each(spellings) if spellings[index]]
     return Phrases(
         names=tuple(spellings[index] for index in kept), embeddings=(rows / lengths)[kept]
     )
+
+
+def _as_text(name: object) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
 from cpp_pipe.pipeline import doctor
-from cpp_pipe.pipeline.commands.app import COMMANDS, EXIT_CODES, GROUPS, app
+from cpp_pipe.pipeline.commands.app import COMMANDS, EXIT_CODES, GROUPS, app, is_of_memory
 from cpp_pipe.pipeline.commands.options import Common
 from cpp_pipe.store import Store
 
@@ -185,3 +186,36 @@ def test_a_faiss_distribution_is_found_by_its_name(tmp_path, monkeypatch):
         (folder / "METADATA").write_text(f"Name: {title}\nVersion: {version}\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert doctor.faiss_packages() == {"faiss-cpu": "1.9.0", "faiss-gpu-cuvs": "1.12.0"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+        "CUDA out of memory. Tried to allocate 20.00 GiB.",
+        "MPS backend out of memory (MPS allocated: 8.00 GiB)",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_too_little_memory_is_told_from_what_torch_says(said: str):
+    assert is_of_memory(RuntimeError(said))
+
+
+def test_too_little_memory_of_this_machine_is_told_from_what_torch_says():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60)
+    assert is_of_memory(raised.value)
+    assert is_of_memory(MemoryError())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "unable to open shared memory object </torch_1> in read-write mode: Too many open files",
+        "view size is not compatible with input tensor's size: some elements share memory",
+    ],
+)
+def test_other_errors_that_speak_of_memory_are_not_too_little_of_it(said: str):
+    """They were, and so a bug came without its traceback, with advice that could not help."""
+    assert not is_of_memory(RuntimeError(said))

@@ -1,5 +1,6 @@
 """Bad input: each with one clear line and exit code 2, and nothing lost."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -198,6 +199,41 @@ def test_a_model_that_is_named_replaces_one_that_a_file_described(store, shards)
     succeed(store, "embed", "--shards", shards, *config, *weights)
     line = fail(store, "embed", "--model", "ViT-L-41", "--pretrained", "openai")
     assert "open_clip has no model 'ViT-L-41'" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (b"{", "describes no model that open_clip can make"),
+        (b"\xff{}", "describes no model that open_clip can make"),
+        (b"[1]", "has no number `embed_dim`"),
+        ({"embed_dim": "x"}, "has no number `embed_dim`"),
+        ({"vision_cfg": None}, "has no object `vision_cfg`"),
+        ({"text_cfg": 3}, "has no object `text_cfg`"),
+        ({"embed_dim": 0}, ""),
+        ({"vision_cfg": {"image_size": None, "width": 64}}, "describes no model that open_clip"),
+        ({"vision_cfg": {"patch_size": 0}}, "describes no model that open_clip can make"),
+        ({"text_cfg": {"heads": 3, "width": 32}}, "describes no model that open_clip can make"),
+    ],
+)
+def test_a_description_of_no_model_is_one_line_and_others_still_load(
+    store, shards, tmp_path, change, says
+):
+    from cpp_pipe.pipeline.config import CONFIGS
+
+    path = tmp_path / "mine.json"
+    right = json.loads((CONFIGS / "digits-clip.json").read_bytes())
+    if isinstance(change, bytes):
+        path.write_bytes(change)
+    else:
+        for name, value in change.items():
+            is_part = isinstance(value, dict)
+            right[name] = {**right[name], **value} if is_part else value
+        path.write_text(json.dumps(right))
+    weights = ["--pretrained", CONFIGS / "digits-clip.safetensors"]
+    line = fail(store, "embed", "--shards", shards, "--model-config", path, *weights)
+    assert says in line and (str(path) in line or "do not fit the model mine" in line)
+    embed(store, shards)
 
 
 def test_a_folder_of_vocabularies_is_said_to_be_a_folder(store, shards, tmp_path):

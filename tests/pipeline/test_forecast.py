@@ -99,6 +99,15 @@ def test_shards_that_are_not_opened_are_estimated_by_their_bytes(store, tmp_path
     assert words[4:8] == ["images", "in", "12", "shards,"]
 
 
+def test_shards_whose_parts_would_have_the_same_name_are_all_counted(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("cpp_pipe.stages.sources.shards.NAME_DIGITS", 0, raising=False)
+    named = []
+    for number, size in enumerate((10, 20, 30)):
+        folder = tmp_path / str(number)
+        named += ["--shards", *write_shards(folder, shards=1, size=size, first=60 * number)]
+    assert dry(store, *named)[0].startswith("to embed: 60 images in 3 shards, ")
+
+
 def test_img2datasets_counts_are_believed_for_shards_that_are_not_opened(store, tmp_path):
     for path in write_shards(tmp_path / "in", shards=12, size=10):
         path.with_name(f"{path.stem}_stats.json").write_text('{"successes": 10}')

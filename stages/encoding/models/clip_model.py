@@ -1,6 +1,8 @@
 """Models of open_clip, which embed images and texts."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from .hub import offline_without_a_network, unknown_model, unknown_tag
 from .loaded_model import LoadedModel, plain, weights_digest
 from .preprocessing import split_preprocessing
 
+_FORM = "take a file of open_clip's model_configs as a pattern"
+
 
 def load_clip_model(
     model: str, pretrained: str, *, files: Mapping[str, Path], device: str
@@ -21,14 +25,16 @@ def load_clip_model(
     Raises ConfigError for an unknown model or tag, and for weights that cannot be downloaded or do
     not fit the model.
     """
-    with offline_without_a_network():
+    described = files.get("model_config")
+    with offline_without_a_network(), _description_errors(described):
         import open_clip
 
         name = model
         try:
-            if "model_config" in files:
-                open_clip.add_model_config(files["model_config"])
-                name = files["model_config"].stem
+            if described is not None:
+                _require_description(described)
+                open_clip.add_model_config(described)
+                name = described.stem
             config = open_clip.get_model_config(name)
         except RecursionError as error:  # JSON that is nested too deeply
             raise ConfigError(f"--model: {name!r} is not a description of a model") from error
@@ -43,13 +49,49 @@ def load_clip_model(
         if architecture is not None:
             import_architecture(architecture)
         network, preprocess = _create(open_clip, name, source, device)
-    network.eval()
-    return LoadedModel(
-        network=network,
-        preprocess=_split(preprocess, device),
-        tokenizer=_Tokenizer(name),
-        identity=_identity(network, model, pretrained),
-    )
+        network.eval()
+        return LoadedModel(
+            network=network,
+            preprocess=_split(preprocess, device),
+            tokenizer=_Tokenizer(name),
+            identity=_identity(network, model, pretrained),
+        )
+
+
+def _require_description(path: Path) -> None:
+    """ConfigError unless a file holds what open_clip takes for a model.
+
+    open_clip reads all files again whenever one is added, and would end at a damaged one each time.
+    """
+    described = json.loads(path.read_bytes())
+    if not isinstance(described, dict) or not isinstance(described.get("embed_dim"), int):
+        raise ConfigError(f"--model-config {path} has no number `embed_dim`: {_FORM}")
+    for tower in ("vision_cfg", "text_cfg"):
+        if not isinstance(described.get(tower), dict):
+            raise ConfigError(f"--model-config {path} has no object `{tower}`: {_FORM}")
+
+
+@contextlib.contextmanager
+def _description_errors(path: Path | None) -> Iterator[None]:
+    """Turns what the user's description of a model makes open_clip raise into a ConfigError."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if path is None:
+            raise
+        raise ConfigError(
+            f"--model-config {path} describes no model that open_clip can make "
+            f"({first_line(error)}): {_FORM}"
+        ) from error
 
 
 class _Tokenizer:

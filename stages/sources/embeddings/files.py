@@ -4,10 +4,7 @@ Finding them reads only headers; nothing is ever unpickled.
 """
 
 import re
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,31 +16,16 @@ from numpy.lib import format as npy
 from ....store.counting import counted
 from ....store.digest import digest_file, digest_json
 from ....store.errors import ShardError
+from ..array_files import READ_ERRORS
 from ..input_kinds import describe, find_kind, flag_for
 from ..patterns import natural_key
 from ..shards import Shard, part_name, stamp_of
-from ..tables.values import plain_column
+from ..tables.values import plain_column, table_errors
 from ..user_files import read_lines
 from .columns import FIELD_NAMES, ImportedRows, to_rows
 
 VECTOR_NAMES = ("x", "embeddings", "embedding", "image_embeddings", "features")
 CLASS_NAMES = ("class_name", "class_names")
-# What numpy and zipfile raise on damaged files, found by reading their code and by fuzzing.
-_READ_ERRORS = (
-    OSError,
-    ValueError,
-    EOFError,
-    LookupError,
-    OverflowError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    struct.error,
-    tokenize.TokenError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 _PART_NUMBER = re.compile(r"_(\d+)$")
 
 
@@ -114,7 +96,7 @@ class EmbeddingsFile:
                     fields = {name: arrays[name].tolist() for name in self.field_names}
                     if self.class_names is not None:
                         names = arrays[self.class_names].tolist()
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise ShardError(f"{self.path} is damaged: {error}") from error
         if self.class_names is not None:
             _name_labels(fields, self.class_names, names)
@@ -124,7 +106,6 @@ class EmbeddingsFile:
         """The fields in files other than that of the vectors."""
         fields: dict[str, Sequence[Any]] = {}
         if self.metadata is not None:
-            import pyarrow as pa
             import pyarrow.parquet as pq
 
             try:
@@ -133,7 +114,7 @@ class EmbeddingsFile:
                     name: plain_column(column)
                     for name, column in zip(table.column_names, table.columns, strict=True)
                 }
-            except (pa.ArrowException, OSError) as error:
+            except table_errors() as error:
                 raise ShardError(f"{self.metadata} is damaged: {error}") from error
         if self.keys is not None:
             fields["key"] = _read_column(self.keys)
@@ -244,12 +225,11 @@ def _require_rows(file: EmbeddingsFile, other: Path, rows: int) -> None:
 
 
 def _parquet_rows(path: Path) -> int:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(path).metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except table_errors() as error:
         raise ShardError(f"{path} cannot be read as Parquet: {error}") from error
 
 
@@ -264,7 +244,7 @@ def _open_file(path: Path) -> EmbeddingsFile:
                 return EmbeddingsFile(path=path, rows=shape[0], size=shape[1])
             if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
                 return _open_npz(path)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         if isinstance(error, ShardError):
             raise
         raise ShardError(f"{path} cannot be read as embeddings: {error}") from error
@@ -353,7 +333,7 @@ def _read_column(path: Path) -> list[Any]:
         if path.suffix.lower() != ".npy":
             return read_lines(path)
         values = np.load(path, allow_pickle=False)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise ShardError(f"{path} cannot be read as one value per row: {error}") from error
     if values.ndim != 1:
         raise ShardError(f"{path} has shape {values.shape}: it must hold one value per row")

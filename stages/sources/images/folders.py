@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....store.digest import digest_json
+from ....store.paths import absolute
 from ..faults import Fault
 from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
 from ..shards import part_name, stamp_of
@@ -206,7 +207,10 @@ def split_chunks(images: Iterable[FolderImage]) -> Iterator[list[FolderImage]]:
 
 def shard_name(root: Path, folder: str) -> str:
     """The name of a folder of images: the named folder's own name, and the path below it."""
-    base = os.path.basename(os.path.abspath(root)) or "root"
+    base = os.path.basename(absolute(str(root)))
+    if base == "..":  # after a link: its own name follows from where that leads
+        base = os.path.basename(os.path.realpath(root))
+    base = base or "root"
     return utf8_name(f"{base}/{folder}" if folder else base)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....store.errors import ShardError
-from .values import plain_column
+from .values import plain_column, table_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,11 +41,9 @@ def column_values(file: "pq.ParquetFile", path: Path, column: str) -> Iterator[A
 
 @contextlib.contextmanager
 def _table_errors(path: Path) -> Iterator[None]:
-    import pyarrow as pa
-
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except table_errors() as error:
         raise ShardError(f"the table {path} cannot be read as Parquet: {error}") from error
 
 

@@ -6,6 +6,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def table_errors() -> tuple[type[Exception], ...]:
+    """What Arrow raises where a table is damaged; names of columns may not be UTF-8."""
+    import pyarrow as pa
+
+    return pa.ArrowException, OSError, UnicodeDecodeError
+
+
 def plain_column(column: "pa.Array | pa.ChunkedArray") -> list[Any]:
     """The values of a column; those that Python has no type for become text.
 

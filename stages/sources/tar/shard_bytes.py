@@ -42,6 +42,15 @@ class ShardBytes:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _read_at(self, start: int, size: int) -> bytes:
+        try:
+            return self._pread(start, size)
+        except OSError as error:
+            raise ShardError(
+                f"the shard {self._path} cannot be read at byte {start} ({error.strerror}): check "
+                "its disk, and run the same command again, or leave the shard out"
+            ) from error
+
+    def _pread(self, start: int, size: int) -> bytes:
         pread = getattr(os, "pread", None)
         if pread is not None:
             return pread(self._handle, size, start)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ....store.errors import ConfigError
-from ....store.files import sync, temporary_sibling
+from ....store.files import is_about, sync, temporary_sibling
 from ....store.leftovers import remove_leftovers
 from ....store.paths import resolved
 from ..faults import FaultReason
@@ -64,6 +64,8 @@ def pack_folder(
         temporary.rename(out)
         sync(out.parent)
     except OSError as error:
+        if not is_about(error, out, temporary):
+            raise
         raise ConfigError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -88,15 +88,48 @@ def test_archives_of_imagenet_are_unpacked_first(tmp_path, monkeypatch):
     check_samples("imagenet", tmp_path, make_imagenet_archives(tmp_path / "files", monkeypatch))
 
 
-def test_the_middle_frame_of_a_video_is_taken(tmp_path, monkeypatch):
+@pytest.fixture
+def videos(tmp_path, monkeypatch) -> Expected:
+    """Four videos in the folder `files`, where torchcodec can decode them."""
     try:
         importlib.import_module("torchcodec")
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"torchcodec or FFmpeg is not installed: {type(error).__name__}")
-    check_samples("ucf101", tmp_path, make_ucf_videos(tmp_path / "files", monkeypatch))
+    return make_ucf_videos(tmp_path / "files", monkeypatch)
+
+
+def test_the_middle_frame_of_a_video_is_taken(tmp_path, videos):
+    check_samples("ucf101", tmp_path, videos)
     for sample in samples_of(list((tmp_path / "shards").glob("*.tar"))).values():
         shade = Image.open(io.BytesIO(sample["png"])).getpixel((16, 16))
         assert shade == pytest.approx((80, 80, 80), abs=8)
+
+
+@pytest.mark.parametrize("damage", ["empty", "no video", "without a header", "cut", "a lost link"])
+def test_a_damaged_video_is_skipped_and_listed(damage, tmp_path, videos):
+    """One of them ended the fetch of all 13,320."""
+    path = tmp_path / "files" / "UCF-101" / "YoYo" / "v_YoYo_g08_c01.avi"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "a lost link":
+        path.symlink_to(tmp_path / "nowhere.avi")
+    else:
+        damaged = {
+            "empty": b"",
+            "no video": b"not a video",
+            "without a header": b"RIFF" + bytes(200),
+            "cut": content[:300],
+        }
+        path.write_bytes(damaged[damage])
+    out = tmp_path / "shards"
+    done = fetch("ucf101", out, "--from", tmp_path / "files")
+    assert "seen 4 = written 3 + skipped 1, in 2 shards" in done.out
+    (skipped,) = json.loads((out / "skipped.json").read_text())
+    assert (skipped["key"], skipped["reason"]) == ("YoYo/v_YoYo_g08_c01", "undecodable")
+    assert skipped["detail"] and str(tmp_path) not in skipped["detail"]
+    assert ".cpp" not in skipped["detail"]
+    expected = set(videos) - {"YoYo/v_YoYo_g08_c01"}
+    assert samples_of(sorted(out.glob("*.tar"))).keys() == expected
 
 
 def check_samples(name: str, folder: Path, expected: Expected) -> Outcome:
@@ -405,6 +438,33 @@ def test_an_empty_folder_says_what_it_must_hold(name, tmp_path):
     (tmp_path / "empty").mkdir()
     message = fail_fetch(name, tmp_path / "out", "--from", tmp_path / "empty")
     assert CATALOG[name].title in message or "middle frames" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "other bytes", "another type"])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("stanford-cars", "stanford_cars/devkit/cars_meta.mat"),
+        ("stanford-cars", "stanford_cars/cars_test_annos_withlabels.mat"),
+        ("imagenet", "meta.bin"),
+    ],
+)
+def test_damaged_lists_of_a_data_set_are_one_clear_error(name, file, damage, tmp_path, monkeypatch):
+    MAKERS[name](tmp_path / "files", monkeypatch)
+    path = tmp_path / "files" / file
+    content = path.read_bytes()
+    # The header of a .mat has 128 bytes; then the type of an array follows.
+    damaged = {
+        "empty": b"",
+        "cut": content[: len(content) // 2],
+        "other bytes": bytes(range(256)),
+        "another type": content[:128] + b"\x25" * 8 + content[136:],
+    }
+    path.write_bytes(damaged[damage])
+    message = fail_fetch(name, tmp_path / "out", "--from", tmp_path / "files")
+    assert f"{CATALOG[name].title} cannot be read from {tmp_path / 'files'}: " in message
+    assert "weights_only" not in message and CATALOG[name].source in message
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,7 @@
 """A timed sample: the rate of the model when it is warm, from images of all sources."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from cpp_pipe.stages.encoding.embedder import BATCH_OF_A_CORE
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
 from cpp_pipe.stages.encoding.part_tables import EmbeddingRows
 from cpp_pipe.stages.sources.images.folders import find_chunks
+from cpp_pipe.stages.sources.source import SampleSource
 from cpp_pipe.stages.sources.tar.shards import TarShard
 
 from ..shards import write_shards
@@ -46,6 +48,11 @@ def shards(tmp_path) -> list[TarShard]:
     return [TarShard.of(path) for path in write_shards(tmp_path, shards=4, size=100)]
 
 
+def named(sources: Sequence[SampleSource]) -> dict[str, SampleSource]:
+    """The sources by the parts that they become."""
+    return {source.part_name: source for source in sources}
+
+
 def slow(encoder: Encoder, first: float, later: float) -> tuple[Encoder, SlowNetwork]:
     """A model that takes its time."""
     network = SlowNetwork(encoder.model, first, later)
@@ -56,7 +63,7 @@ def test_the_first_batch_does_not_slow_the_rate(encoder, shards, monkeypatch):
     monkeypatch.setattr(timed_sample, "SECONDS", 2.0)
     model, network = slow(encoder, first=0.5, later=0.1)
     with torch_threads(1):
-        sample = timed_sample.time_sample(model, shards, Runtime())
+        sample = timed_sample.time_sample(model, named(shards), Runtime())
     assert sample.images == (network.batches - 1) * BATCH_OF_A_CORE == 3 * BATCH_OF_A_CORE
     assert 0.3 <= sample.seconds < 1.5
     assert sample.per_second > BATCH_OF_A_CORE / 0.5
@@ -66,7 +73,7 @@ def test_a_batch_that_takes_the_whole_time_is_enough(encoder, shards, monkeypatc
     monkeypatch.setattr(timed_sample, "SECONDS", 0.5)
     model, network = slow(encoder, first=0.4, later=0.4)
     with torch_threads(1):
-        sample = timed_sample.time_sample(model, shards, Runtime())
+        sample = timed_sample.time_sample(model, named(shards), Runtime())
     assert network.batches == 1
     assert sample.images == BATCH_OF_A_CORE
     assert sample.per_second == pytest.approx(BATCH_OF_A_CORE / 0.4, rel=0.3)
@@ -77,7 +84,7 @@ def test_the_sample_has_images_of_all_sources_and_counts_them(encoder, shards, m
     written = []
     monkeypatch.setattr(EmbeddingRows, "add", lambda rows, batch: written.extend(batch.entries))
     with torch_threads(4):
-        sample = timed_sample.time_sample(encoder, shards, Runtime())
+        sample = timed_sample.time_sample(encoder, named(shards), Runtime())
     assert sample.listed == {shard.part_name: 100 for shard in shards}
     keys = {entry.key for entry in written}
     assert len(keys) == 4 * BATCH_OF_A_CORE
@@ -89,6 +96,6 @@ def test_the_sample_has_images_of_all_sources_and_counts_them(encoder, shards, m
 
 def test_fewer_images_than_a_batch_are_a_sample_too(encoder, tmp_path):
     chunks = find_chunks(write_folder(tmp_path / "photos", 5))
-    sample = timed_sample.time_sample(encoder, chunks, Runtime())
+    sample = timed_sample.time_sample(encoder, named(chunks), Runtime())
     assert (sample.images, sample.seen, sample.skipped) == (5, 5, 0)
     assert sample.bytes_for_image > 2 * encoder.size

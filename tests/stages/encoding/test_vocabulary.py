@@ -1,6 +1,7 @@
 """Vocabularies: from the libraries that carry them, from WordNet, or from the user's files."""
 
 import importlib.util
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import wn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cpp_pipe.stages.encoding.vocabulary import Vocabulary, expand_templates
 from cpp_pipe.stages.sources.phrases import Phrases, of_file
@@ -116,6 +119,85 @@ def test_an_invalid_file_of_embeddings_is_refused(tmp_path):
         of_file(path)
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(ConfigError, match="with `name` and `t`"):
+        of_file(path)
+
+
+def test_names_of_bytes_are_read_as_utf8(tmp_path):
+    path = tmp_path / "words.npz"
+    np.savez(path, name=np.array(["café".encode(), b"red_car", b"\xff"]), t=np.eye(3))
+    assert of_file(path).names == ("café", "red car", "\ufffd")
+    np.savez(path, name=np.array([7, 8]), t=np.eye(2))
+    assert of_file(path).names == ("7", "8")
+
+
+def test_half_of_a_surrogate_pair_in_a_name_is_replaced(tmp_path):
+    path = tmp_path / "words.npz"
+    np.savez(path, name=np.array(["cat\ud800", "dog"]), t=np.eye(2))
+    assert of_file(path).names == ("cat\ufffd", "dog")
+
+
+@pytest.mark.parametrize("damage", ["cut", "compressed", "not a zip", "text", "no array", "locked"])
+def test_a_damaged_zip_of_a_vocabulary_is_one_clear_error(tmp_path, damage):
+    path = tmp_path / "words.npz"
+    np.savez_compressed(path, name=np.array(["a", "b"]), t=np.eye(2))
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[:-30]
+    elif damage == "compressed":
+        # The type of the first block of the compressed bytes, behind the header and the name.
+        content[30 + len("name.npy") + int.from_bytes(content[28:30], "little")] ^= 6
+    elif damage == "not a zip":
+        with path.open("wb") as file:
+            np.save(file, np.eye(2))
+        content = bytearray(path.read_bytes())
+    elif damage == "text":
+        content = bytearray(b"cat\ndog\n")
+    elif damage == "no array":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("name.npy", "cat")
+            archive.writestr("t.npy", "1 0")
+        content = bytearray(path.read_bytes())
+    else:
+        content[6] |= 1  # the first flag of the first entry, and of the directory: it is encrypted
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"words\.npz .*`name` and `t`"):
+        of_file(path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 3000), st.binary(min_size=1, max_size=4)), max_size=4),
+    is_compressed=st.booleans(),
+)
+def test_a_damaged_vocabulary_is_read_or_refused(tmp_path_factory, edits, is_compressed):
+    path = tmp_path_factory.getbasetemp() / "fuzz-words.npz"
+    save = np.savez_compressed if is_compressed else np.savez
+    save(path, name=np.array(["a", "b", "c"]), t=np.eye(3))
+    content = bytearray(path.read_bytes())
+    for at, new in edits:
+        at %= len(content)
+        content[at : at + len(new)] = new
+    path.write_bytes(content)
+    try:
+        phrases = of_file(path)
+    except ConfigError:
+        return
+    assert phrases.embeddings is not None and len(phrases.embeddings) == len(phrases.names)
+
+
+@pytest.mark.parametrize("dtype", ["U3", "c8", "S3", "M8[D]"])
+def test_embeddings_that_are_no_real_numbers_are_refused(tmp_path, dtype):
+    path = tmp_path / "words.npz"
+    np.savez(path, name=np.array(["a", "b"]), t=np.zeros((2, 2), dtype))
+    with pytest.raises(ConfigError, match=r"t in the vocabulary .* must hold numbers, got"):
+        of_file(path)
+
+
+def test_embeddings_that_float32_cannot_hold_are_refused(tmp_path):
+    path = tmp_path / "words.npz"
+    np.savez(path, name=np.array(["a", "b"]), t=np.eye(2) * 1e300)
+    with pytest.raises(ConfigError, match="zero or not finite"):
         of_file(path)
 
 

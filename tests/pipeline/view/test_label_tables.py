@@ -1,0 +1,54 @@
+"""Tables of labels, whatever is in them, and tables whose text is not UTF-8."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cpp_pipe.pipeline.view.labels import read_label_table
+from cpp_pipe.stages.sources.phrases import of_file
+from cpp_pipe.stages.sources.tables.files import TableFile
+from cpp_pipe.store import ConfigError, ShardError
+
+from ...stages.sources.image_files import png
+
+
+def not_utf8(path: Path, columns: dict, text: bytes) -> Path:
+    """A Parquet file in which a text of a table lost its last letter to other bytes."""
+    pq.write_table(pa.table(columns), path, use_dictionary=False, compression="none")
+    content = path.read_bytes()
+    assert text in content
+    path.write_bytes(content.replace(text, text[:-1] + b"\xff"))
+    return path
+
+
+def test_labels_and_keys_of_bytes_are_text(tmp_path: Path):
+    path = tmp_path / "labels.parquet"
+    pq.write_table(pa.table({"key": [b"a", "é".encode()], "label": [b"cat", b"dog"]}), path)
+    assert read_label_table(path) == {"a": "cat", "é": "dog"}
+
+
+def test_labels_that_are_not_utf8_have_the_letters_that_are(tmp_path: Path):
+    path = not_utf8(tmp_path / "l.parquet", {"key": ["a"], "label": ["wonderful"]}, b"wonderful")
+    assert read_label_table(path) == {"a": "wonderfu\ufffd"}
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_names_of_columns_that_are_not_utf8_are_one_clear_error(tmp_path: Path, form: str):
+    path = tmp_path / f"labels.{form}"
+    if form == "csv":
+        path.write_bytes(b"key,label,othe\xff\na,b,c\n")
+    else:
+        not_utf8(path, {"key": ["a"], "label": ["b"], "other": ["c"]}, b"other")
+    with pytest.raises(ConfigError, match=r"--labels .* cannot be read as a table: "):
+        read_label_table(path)
+
+
+def test_other_tables_with_such_names_are_one_clear_error_too(tmp_path: Path):
+    words = not_utf8(tmp_path / "w.parquet", {"name": ["cat"], "other": ["c"]}, b"other")
+    with pytest.raises(ConfigError, match=r"the vocabulary .* cannot be read as Parquet: "):
+        of_file(words)
+    images = not_utf8(tmp_path / "i.parquet", {"image": [png(1)], "other": ["c"]}, b"other")
+    with pytest.raises(ShardError, match=r"the table .* cannot be read as Parquet: "):
+        TableFile.of(images, "")

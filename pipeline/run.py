@@ -65,11 +65,12 @@ class Run(WorkingRun):
         Each of image, text, key and vector is one, or several in a list. `unlike` holds examples by
         the same names that hits are kept away from: `unlike={"text": "a drawing"}`. `space` is
         `features` (refined: z and c side by side; the default, but for texts) or `embeddings` (raw,
-        where texts are), whose size a vector has. `cluster` and `min_confidence` say which rows may
-        be found; `edits` applies decisions (sealed under a name, or `open`): clusters and captions
-        are the decided ones, and excluded rows are not found. `where` is a condition on scores,
-        columns or fields, such as `"sharpness > 2"`, or several. An index stays open from one
-        search to the next. Raises QueryError for a query that cannot be answered.
+        where texts are), whose size a vector has; where z and c are the same, z alone will do.
+        `cluster` and `min_confidence` say which rows may be found; `edits` applies decisions
+        (sealed under a name, or `open`): clusters and captions are the decided ones, and excluded
+        rows are not found. `where` is a condition on scores, columns or fields, such as
+        `"sharpness > 2"`, or several. An index stays open from one search to the next. Raises
+        QueryError for a query that cannot be answered.
         """
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),

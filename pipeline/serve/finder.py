@@ -176,13 +176,17 @@ class Finder:
         return found
 
     def decode_vector(self, token: str, space: Space) -> np.ndarray:
-        """The vector (d,) that `encode_vector` wrote; QueryError for any other text."""
-        width = self._open_searcher(space).rows.width
+        """The vector (d,) that `encode_vector` wrote; QueryError for any other text.
+
+        It may be of another width that `VectorRows.as_row` takes: addresses are shared.
+        """
+        rows = self._open_searcher(space).rows
+        width = rows.width
         try:
             data = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error) as error:
             raise QueryError("vector is not valid base64") from error
-        if len(data) != 2 * width:
+        if len(data) not in [2 * size for size in rows.query_widths]:
             raise QueryError(
                 f"vector must have {2 * width} bytes in {space} ({width} numbers of float16), got "
                 f"{len(data)}"

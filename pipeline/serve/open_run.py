@@ -180,6 +180,7 @@ class CurrentRun:
         self.trouble: str | None = None
         """Why the latest state of the run cannot be served."""
         self._lock = threading.RLock()
+        self._is_closed = False
         self.opened = OpenRun(open_run(), max_bytes=max_bytes)
         self._attempt(self.follow)
 
@@ -226,6 +227,8 @@ class CurrentRun:
         finally:
             self.opened = opened
             before.close()
+            if self._is_closed:  # while this run was being opened
+                opened.close()
 
     def _attempt(self, work: Callable[[], object]) -> None:
         """Does something that may fail; a failure only sets `trouble`."""
@@ -241,7 +244,8 @@ class CurrentRun:
             self.trouble = trouble
 
     def close(self) -> None:
-        """Removes the files written for the run."""
+        """Removes the files written for the run, and for one that is being opened."""
+        self._is_closed = True  # first: whoever opens a run looks at it last
         with contextlib.suppress(OSError):
             self.opened.close()
 

@@ -181,7 +181,9 @@ def add_search_routes(app: FastAPI, current: CurrentRun, workers: Workers, bodie
         if text is not None:
             like = [await embed_text(opened, text)]
         elif vector is not None:
-            like = [Example(kind="vector", value=opened.finder.decode_vector(vector, space))]
+            # In a worker: the first call opens the index.
+            decoded = await workers.run(opened.finder.decode_vector, vector, space)
+            like = [Example(kind="vector", value=decoded)]
         else:
             numbers = query.rows if row is None else [row]
             like = [Example(kind="row", value=number) for number in numbers]

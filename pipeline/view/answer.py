@@ -130,6 +130,8 @@ def _vector(
     run: OpenedRun, example: Example, space: str, searcher: Searcher, embed: "Embed | None"
 ) -> "np.ndarray":
     """The vector (1, d) of one example in a space."""
+    import numpy as np
+
     vector = None if embed is None else embed(example, space)
     if vector is not None and vector.shape == (1, searcher.rows.width):
         return vector
@@ -143,7 +145,8 @@ def _vector(
             raise QueryError(f"row must be from 0 to {rows - 1}, got {row}")
         return searcher.rows.take([row])
     if example.kind == "vector":
-        return check_vector(example.value, searcher.rows.width, space)
+        vector = searcher.rows.as_row(np.asarray(example.value))
+        return check_vector(vector, searcher.rows.width, space)
     image = read_image(
         example.value,
         example.name,

@@ -55,6 +55,28 @@ class VectorRows:
         """Features and cluster features (n, p) as rows of this space: float16 (n, d)."""
         return join_features(z, c) if self._is_joined else z
 
+    @property
+    def query_widths(self) -> tuple[int, ...]:
+        """Dimensions that `as_row` takes: where z and c are the same, of z alone and of both."""
+        if "feature_size" not in self.source.facts or not has_one_head(self.source):
+            return (self.width,)
+        feature_size = int(self.source.facts["feature_size"])
+        return (feature_size, 2 * feature_size)
+
+    def as_row(self, query: np.ndarray) -> np.ndarray:
+        """A query (q,) as the rows have it, with the same neighbours; another size stays.
+
+        Where z and c are the same, a query of before z alone was used has both, and an index of
+        before holds both.
+        """
+        allowed = [(size,) for size in self.query_widths]
+        if query.shape == (self.width,) or query.shape not in allowed:
+            return query
+        if self._is_joined:
+            return np.concatenate([query, query])
+        with np.errstate(over="ignore", invalid="ignore"):
+            return query.reshape(2, -1).astype(np.float64).sum(0)
+
     def read(self, part: str, first: int, count: int) -> np.ndarray:
         """Neighbouring rows of a part: float16 (count, d)."""
         return self._open(part).read(first, count)

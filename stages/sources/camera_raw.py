@@ -19,8 +19,9 @@ _MAGIC = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0
 """First bytes of Fujifilm, Panasonic, Olympus, Sigma and Minolta. Nearly all others are TIFFs."""
 _TIFF = (b"II*\0", b"MM\0*")
 _END_OF_JPEG = b"\xff\xd9"
-_TAIL = 1024
-"""Bytes at the end of a preview that must be those of the file."""
+_TAIL = 128
+"""Bytes at the end of a preview that must be those of the file: fewer than the smallest one has,
+because LibRaw writes a header of its own before it."""
 _ORIENTATION = 0x0112
 _BY_FLIP = {3: 3, 5: 8, 6: 6}
 """The EXIF orientation of each flip of LibRaw; any other is upright."""

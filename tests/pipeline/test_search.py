@@ -120,6 +120,20 @@ def test_an_unanswerable_query_says_why(made, words, why):
     assert why in fail(made / "store", "search", *words)
 
 
+def test_a_vector_of_features_and_cluster_features_finds_the_same_as_features_alone(made):
+    """Scripts from before equal ones were searched once give both."""
+    run = Run.open(made / "store")
+    features = run.artifact("features")
+    z, c = (features.array(features.parts[0].name, role) for role in ("z", "c"))
+    assert np.array_equal(z, c)
+    hits = run.search(vector=z[1], n=5)
+    joined = run.search(vector=np.hstack([z[1], c[1]]), n=5)
+    assert hits[0].row == 1 and [hit.row for hit in joined] == [hit.row for hit in hits]
+    assert [hit.similarity for hit in joined] == pytest.approx([hit.similarity for hit in hits])
+    with pytest.raises(QueryError, match=r"must have shape \(16,\)"):
+        run.search(vector=z[1, :7])
+
+
 def test_several_examples_find_what_is_similar_to_all(made):
     run = Run.open(made / "store")
     keys = [key_of(1), key_of(2)]

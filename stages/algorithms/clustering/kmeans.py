@@ -31,8 +31,9 @@ BLOCK = 1024
 """Rows compared at once: their distances stay in the cache."""
 PRODUCT_ROWS = 5000
 """Rows whose products with each other are held at once, at most: 100 MB."""
-ROUNDING = 1e-6
-"""Share of a row's squared length below which a squared distance is rounding."""
+CLOSE = 1e-3
+"""Share of a row's squared length below which a squared distance comes from the difference of both
+rows: from their products, of which it is a small rest, it would be inexact."""
 WORTH_THREADS = 1 << 26
 """Products of two numbers in a comparison that threads are started for: it takes some milliseconds.
 """
@@ -83,8 +84,12 @@ def first_rows(rows: Float[ndarray, "m q"], k: int, seed: int) -> Int[ndarray, "
     def distances_to(chosen: ndarray) -> Float32[ndarray, "c m"]:
         to = rows[chosen] @ rows.T if products is None else products[chosen]
         distances_sq = lengths_sq[chosen, None] + lengths_sq - 2 * to
-        # What is left of equal rows is rounding: they must not be drawn for being apart.
-        distances_sq[distances_sq < ROUNDING * lengths_sq] = 0
+        # Equal rows must not be drawn for rounding, and close ones must be told apart.
+        pairs = np.argwhere(distances_sq < CLOSE * lengths_sq)
+        for start in range(0, len(pairs), BLOCK):
+            i, j = pairs[start : start + BLOCK].T
+            differences = rows[chosen[i]] - rows[j]
+            distances_sq[i, j] = np.einsum("ij,ij->i", differences, differences)
         return distances_sq
 
     chosen = np.empty(k, np.int64)

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.serve.finder import encode_vector
 from cpp_pipe.pipeline.serve.models import MAX_ROWS
 from cpp_pipe.pipeline.view.chance import random_words
+from cpp_pipe.stages.rows.part_rows import join_features
 from cpp_pipe.store import QueryError
 
 from ...waiting import wait_until
@@ -265,6 +267,16 @@ def test_an_image_finds_itself_and_its_vector_finds_the_same_rows(served, run, t
         again = served.json("/api/search", vector=first["vector"], space=space, n=9)
         assert [hit["row"] for hit in again["hits"]] == [hit["row"] for hit in first["hits"]]
     assert served.json("/api/search", row=3)["hits"][0]["row"] == 3
+
+
+def test_an_address_from_before_equal_features_were_searched_once_finds_the_same(served, run):
+    """It holds features and cluster features: people have shared it."""
+    features = run.artifact("features")
+    z, c = (features.array(features.parts[0].name, role)[[3]] for role in ("z", "c"))
+    now = served.json("/api/search", row=3, n=9)
+    old = served.json("/api/search", vector=encode_vector(join_features(z, c)), n=9)
+    assert [hit["row"] for hit in old["hits"]] == [hit["row"] for hit in now["hits"]]
+    assert len(old["vector"]) == len(now["vector"]), "from here on it is of features alone"
 
 
 def test_the_map_has_a_point_and_a_cluster_for_every_row(served, run):

@@ -1,12 +1,13 @@
 """The folder of mapped files: what is still being read when a server ends leaves no file."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 
 from cpp_pipe.pipeline.run import Run
 from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
-from cpp_pipe.pipeline.serve.open_run import OpenRun
+from cpp_pipe.pipeline.serve.open_run import CurrentRun, OpenRun
 
 
 def test_what_is_read_after_the_end_stays_in_memory_and_leaves_no_file(
@@ -22,6 +23,33 @@ def test_what_is_read_after_the_end_stays_in_memory_and_leaves_no_file(
     assert closed.rows.read([0], ["key"]) == mapped.rows.read([0], ["key"])
     assert len(list(tmp_path.iterdir())) == 1
     mapped.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_is_still_being_opened_when_the_server_ends_leaves_no_file(
+    finished, tmp_path, monkeypatch
+):
+    """The thread that opened a changed run made a folder after the server had removed its own."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = Run.open(finished)
+    versions = {slot: made for slot, made in run.record.versions.items() if slot != "captions"}
+    changed = Run(run.store, replace(run.record, versions=versions))
+    opening, may_open = threading.Event(), threading.Event()
+
+    def open_slowly() -> Run:
+        opening.set()
+        assert may_open.wait(20)
+        return changed
+
+    states = iter([lambda: run, open_slowly])
+    current = CurrentRun(lambda: next(states)())
+    refreshing = threading.Thread(target=current.refresh)
+    refreshing.start()
+    assert opening.wait(20)
+    current.close()
+    may_open.set()
+    refreshing.join(20)
+    assert current.trouble is None and current.opened.run is changed
     assert not list(tmp_path.iterdir())
 
 

@@ -80,6 +80,26 @@ def test_equal_features_and_cluster_features_are_read_once(tmp_path):
     assert (joined.join(z, z) == join_features(z, z)).all()
 
 
+def test_a_query_of_z_alone_or_joined_is_a_row_of_either_width(tmp_path):
+    """Pages, scripts and files from before z alone was used hold joined vectors."""
+    z = made_rows(60)
+    features = features_of_one_head(Store(tmp_path), split(z, 2))
+    for rows in (VectorRows(features), VectorRows(features, width=2 * SIZE)):
+        assert set(rows.query_widths) == {SIZE, 2 * SIZE}
+        for query in (z[7], join_features(z, z)[7], np.hstack([z[7], z[7]])):
+            found = rows.as_row(query)
+            found = found / np.linalg.norm(found)
+            np.testing.assert_allclose(found, rows.take([7])[0], atol=1e-3)
+        assert rows.as_row(np.ones(3)).shape == (3,)
+
+
+def test_a_query_of_two_heads_has_both(tmp_path):
+    features = make_features(Store(tmp_path), split(made_rows(60), 2))
+    rows, query = VectorRows(features), made_rows(1)[0]
+    assert rows.query_widths == (SIZE,) and (rows.as_row(query) == query).all()
+    assert rows.as_row(query[: SIZE // 2]).shape == (SIZE // 2,)
+
+
 def test_neighbouring_rows_are_read_across_row_groups(source):
     artifact, z = source
     rows = VectorRows(artifact)

@@ -70,6 +70,21 @@ def test_a_cut_raw_file_does_not_end_with_an_image_that_was_read_before():
 
 
 @has_rawpy
+@pytest.mark.parametrize("size", [(16, 16), (160, 120), (320, 240)])
+def test_a_whole_preview_of_few_bytes_is_not_taken_for_a_cut_one(size):
+    """A black image has a few hundred, before which LibRaw writes a header of its own."""
+    file = io.BytesIO()
+    Image.new("RGB", size).save(file, "JPEG", optimize=True)
+    preview = file.getvalue()
+    assert len(preview) < 1000
+    data = dng(preview, size=size)
+    assert decode(data).rgb.size == size
+    for lost in (1, 40, 130):
+        with pytest.raises(UndecodableImage):
+            decode(data[: data.index(preview) + len(preview) - lost])
+
+
+@has_rawpy
 def test_a_raw_file_without_a_preview_is_undecodable():
     with pytest.raises(UndecodableImage, match=r"undecodable.*LibRaw finds no preview"):
         decode(dng(None))

@@ -72,6 +72,18 @@ def test_first_rows_are_those_that_scikit_learn_draws(monkeypatch, held, k, seed
     assert first_rows(rows, k, seed).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("held", [5000, 0])
+def test_first_rows_are_of_every_group_however_close_two_of_them_are(monkeypatch, held) -> None:
+    """Their squared distance is hardly more than the rounding of a product."""
+    monkeypatch.setattr(kmeans, "PRODUCT_ROWS", held)
+    generator, groups = np.random.default_rng(0), np.repeat(np.arange(40), 25)
+    centres, apart = random_unit_rows(20, 16, 0).numpy(), random_unit_rows(20, 16, 1).numpy()
+    rows = centres[groups // 2] + 5e-4 * (groups % 2)[:, None] * apart[groups // 2]
+    rows = (rows + 1e-5 * generator.normal(size=rows.shape)).astype(np.float32)
+    for seed in range(3):
+        assert len(np.unique(groups[first_rows(rows, 40, seed)])) >= 38
+
+
 def test_first_rows_differ_while_rows_do() -> None:
     """Of equal rows only rounding is left, for which none is drawn."""
     rows = random_unit_rows(8, 100, 0).float().numpy()[np.arange(400) % 8]

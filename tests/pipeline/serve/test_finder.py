@@ -1,0 +1,41 @@
+"""Search in a server: what it opens, it opens without holding up other answers."""
+
+import threading
+
+import httpx
+import numpy as np
+
+from cpp_pipe.pipeline.run import Run
+from cpp_pipe.pipeline.serve.finder import encode_vector
+
+from .server import serve
+
+
+def test_other_answers_do_not_wait_until_the_index_of_a_shared_search_is_open(
+    finished, monkeypatch
+):
+    """In a bucket, opening it copies the whole index first."""
+    opening, may_open = threading.Event(), threading.Event()
+    open_searcher = Run.searcher
+
+    def open_slowly(run, space):
+        opening.set()
+        may_open.wait(20)
+        return open_searcher(run, space)
+
+    monkeypatch.setattr(Run, "searcher", open_slowly)
+    features = Run.open(finished).artifact("features")
+    vector = encode_vector(np.asarray(features.array(features.parts[0].name, "z")[[3]]))
+    found: list[httpx.Response] = []
+    with serve(finished) as server:
+        search = threading.Thread(
+            target=lambda: found.append(server.get("/api/search", vector=vector))
+        )
+        search.start()
+        try:
+            assert opening.wait(20)
+            assert server.client.get("/api/state", timeout=10).status_code == 200
+        finally:
+            may_open.set()
+            search.join(20)
+    assert found[0].json()["hits"][0]["row"] == 3

@@ -10,7 +10,7 @@ from ..making.plan import Plan
 from ..wording import counted
 from .app import subcommands
 from .options import LONG, READING, Common, open_plan, takes
-from .output import print_json, print_next, print_text
+from .output import narrowing, print_json, print_next, print_text
 
 if TYPE_CHECKING:
     from ..view.evaluation import Evaluation
@@ -72,7 +72,7 @@ def evaluate(
         print_text(evaluation_report(evaluation))
     flags = [] if label is None else ["--label", label]
     flags += [] if labels is None else ["--labels", str(labels)]
-    print_next(common, ["report", *flags])
+    print_next(common, ["report", *flags, *narrowing(common)])
 
 
 def score(

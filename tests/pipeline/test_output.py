@@ -147,6 +147,24 @@ def test_every_command_says_what_comes_next_for_its_store(store, words, step):
     assert first.endswith(f"--store '{store}'") and "--run" not in first
 
 
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("clusters",), "curate --cluster"),
+        (("search", "--text", "seven"), "search --key"),
+        (("search", "--text", "seven", "--sheet", "hits.png"), "curate --cluster"),
+        (("sample", "-n", "5"), "sample -n 5"),
+    ],
+)
+def test_what_comes_next_sees_the_same_images(store, tmp_path, monkeypatch, words, step):
+    monkeypatch.chdir(tmp_path)
+    narrow = ("--edits", "open", "--where", "width > 0")
+    out = succeed(store, *words, *narrow).out
+    line = next(line for line in out.splitlines() if line.startswith("next: "))
+    assert line.startswith(f"next: cpp-pipe {step}")
+    assert "--edits open --where 'width > 0'" in line
+
+
 def test_a_result_lies_where_it_is_said_to(store):
     for words in (("project",), ("assign", "--k", "4"), ("duplicates", "--above", "0.99")):
         out = succeed(store, *words).out

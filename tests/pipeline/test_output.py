@@ -248,6 +248,14 @@ def test_nothing_skipped_is_no_table(tmp_path, digit_shards):
     assert body(succeed(tmp_path / "store", "skipped").out) == ["skipped 0 of 60 samples"]
 
 
+def test_a_lineage_describes_each_artifact_once(store):
+    lines = body(succeed(store, "lineage", "captions").out)
+    settings = [line.split()[0] for line in lines if " by " in line]
+    assert len(settings) == len(set(settings)) and "embeddings" in settings
+    version = next(line.split()[1].rstrip(":") for line in lines if "embeddings" in line)
+    assert any(line.strip() == f"embeddings {version}, see above" for line in lines)
+
+
 # Which run.
 
 

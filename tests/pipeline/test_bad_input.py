@@ -264,7 +264,9 @@ def test_weights_that_cannot_be_downloaded_say_how_to_give_a_file(store, shards)
     line = done.stderr.splitlines()[-1]
     assert line.startswith("cpp-pipe: the weights 'openai' of ViT-L-14 cannot be downloaded")
     assert "--pretrained weights.safetensors" in line
-    assert "smaller model" in line
+    assert "give the file of the weights of ViT-L-14" in line and "a smaller one" in line
+    # The model that cannot be had is not the way out.
+    assert "--pretrained openai" not in line
 
 
 def test_a_read_only_store_gives_one_line_and_can_still_be_searched(store, shards):

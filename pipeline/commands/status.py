@@ -20,7 +20,7 @@ _NEXT = {
     "heads": "select-k",
     "embeddings": "train",
 }
-"""The command to go on with, by the last of these that a run holds."""
+"""The command to go on with, by the first of these that is current in a run."""
 
 app = subcommands()
 
@@ -58,11 +58,11 @@ def status(
         if curve is not None:
             from ..view.verdict import read_verdict  # loads pyarrow
 
-            print_text(read_verdict(curve).sentence)
+            print_text(f"select-k: {read_verdict(curve).sentence}")
         for slot in helds[name].last_stale():
             print_text(f"{name_slot(slot)} {_advise(helds[name], slot, named[name])}")
     for name, rows in runs.items():
-        held = {row["slot"] for row in rows}
+        held = {row["slot"] for row in rows if helds[name].current(row["slot"]) is not None}
         step = next((step for slot, step in _NEXT.items() if slot in held), "embed")
         print_next(named[name], [step])
 

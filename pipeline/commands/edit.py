@@ -59,9 +59,10 @@ def edit(
     Decisions are logged in the run; embeddings and clusters do not change. When clusters are made
     again, a decision about images stays with these images, and a decision about a cluster moves to
     the new cluster that holds at least half of its images. All others are listed as `needs a look`.
-    Commands with --edits apply decisions. `seal` saves the current decisions under a name. An empty
-    name or note removes it. In the log, "look" marks a decision that is applied only in part, or
-    may no longer fit.
+    Commands with --edits apply decisions. `merge` keeps the number and caption of the first
+    cluster; `split` makes a new cluster of those of the images that are in CLUSTER. `seal` saves
+    the current decisions under a name. An empty name or note removes it. In the log, "look" marks a
+    decision that is applied only in part, or may no longer fit.
 
     \b
       name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)

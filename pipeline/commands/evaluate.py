@@ -27,7 +27,7 @@ app = subcommands()
 def evaluate(
     common: Common,
     label: Annotated[
-        str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
+        str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
     ] = None,
     labels: Annotated[
         Path | None,

@@ -172,7 +172,7 @@ def export(
         lines = _write_labelled(labelled, form, out, split, samples_per_shard)
         progress.end()
         _print_labelled(labelled, out, lines)
-        print_next(common, shlex.join(_OPENED[form](out / "train" if split else out)))
+        print_next(common, _typed(_OPENED[form](out / "train" if split else out)))
         return
     if form == "parquet":
         from ..exports.parquet import export_parquet
@@ -190,7 +190,7 @@ def export(
         written, held = sum(counts.values()), counted(len(counts), "folder")
         print_text(f"wrote {counted(written, 'image')} in {held} to {out}")
         _print_excluded(len(images) - written)
-        print_next(common, shlex.join(_OPENED[form](out)))
+        print_next(common, _typed(_OPENED[form](out)))
         return
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
@@ -224,7 +224,7 @@ def export(
         f"wrote {counted(len(images), 'image')} to {out}, with "
         f"{', '.join(held) or 'embeddings alone'}"
     )
-    print_next(common, shlex.join(_OPENED[form](out)))
+    print_next(common, _typed(_OPENED[form](out)))
 
 
 def _write_labelled(
@@ -275,6 +275,14 @@ def _print_excluded(count: int) -> None:
     if count:
         which = agreeing(count, "excluded image is", "excluded images are")
         print_text(f"{count:,} {which} left out")
+
+
+def _typed(words: tuple[str, ...]) -> str:
+    """A command as one types it in a shell: in double quotes where that needs no escapes."""
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+        for word in words
+    )
 
 
 def _quoted_in_sql(path: Path) -> str:

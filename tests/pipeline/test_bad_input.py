@@ -95,6 +95,9 @@ def test_images_that_do_not_decode_are_rows_with_a_reason(store, shards):
     add_member(shards / "000.tar", "page.jpg", b"<html>not found</html>")
     done = succeed(store, *embed_words(shards))
     assert "seen 62 = embedded 60 + skipped 2" in done.out
+    assert "skipped: 2 of 22 in 000.tar\n" in done.out
+    assert f"`cpp-pipe skipped --store {store}` lists each with its reason" in done.out
+    assert ".parquet" not in done.out
     embeddings = Run.open(store).artifact("embeddings")
     name = embeddings.parts[0].name
     rows = embeddings.table(name, "skipped").to_pylist()

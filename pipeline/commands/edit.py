@@ -212,6 +212,9 @@ def _print_log(run: "Run", common: Common) -> None:
         ]
         print_json(rows)
         return
+    if not outcomes:
+        print_text("no decisions yet: cpp-pipe edit --help shows how to make them")
+        return
     known = {outcome.edit.id: outcome.edit for outcome in outcomes}
     print_table(
         [

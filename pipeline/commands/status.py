@@ -42,7 +42,8 @@ def status(
         known = ", ".join(store.runs.names()) or "none"
         raise MissingError(f"the store {common.store} has no run {run!r}; its runs are: {known}")
     if not names:
-        print_text(f"the store {common.store} is empty: `cpp-pipe embed --shards ...` begins a run")
+        step = command_line(common, "run", "--images", "FOLDER")
+        print_text(f"the store {common.store} is empty: `{step}` begins a run")
         return
     is_named = run is not None or len(names) > 1
     named = {name: replace(common, run=name if is_named else None) for name in names}

@@ -265,6 +265,11 @@ def test_a_cluster_that_was_merged_away_is_named(store):
     assert len(log(store)) == 1
 
 
+def test_a_log_without_decisions_says_how_to_make_them(store):
+    assert succeed(store, "edit", "log").out.startswith("no decisions yet: cpp-pipe edit --help")
+    assert log(store) == []
+
+
 def test_a_split_takes_only_images_of_its_cluster(store, tmp_path):
     cluster = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
     (tmp_path / "keys.txt").write_text("\n".join(f"a{row}" for row in range(12)))

@@ -51,4 +51,5 @@ class NumericError(CppPipeError, ArithmeticError):
 
 def first_line(error: BaseException) -> str:
     """What an error of a library says, or its type, in one line of at most 200 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= 200 else f"{line[:199]}…"

@@ -220,7 +220,7 @@ def test_a_block_shows_what_its_commands_print_and_runs_each_once(tmp_path):
     filled = console.fill(
         "One:\n\n```console run\n$ cpp-pipe status\n```\n\n```console\n$ x\n```\n"
     )
-    printed = "the store artifacts is empty: `cpp-pipe embed --shards ...` begins a run"
+    printed = "the store artifacts is empty: `cpp-pipe run --images FOLDER` begins a run"
     assert (
         filled == f"One:\n\n```console\n$ cpp-pipe status\n{printed}\n```\n\n```console\n$ x\n```\n"
     )

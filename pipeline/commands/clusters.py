@@ -12,7 +12,7 @@ from ..wording import counted
 from .app import subcommands
 from .destinations import new_folder
 from .options import LONG, READING, Common, open_plan, takes
-from .output import Column, print_json, print_next, print_table, print_text
+from .output import Column, narrowing, print_json, print_next, print_table, print_text
 from .search import open_run
 
 _ORDERS = {
@@ -68,9 +68,8 @@ def clusters(
     if captions is None:
         print_next(common, ["caption"])
     else:
-        print_next(
-            common, ["curate", "--cluster", str(rows[0].cluster), "--out", new_folder("shards")]
-        )
+        first = ["--cluster", str(rows[0].cluster), *narrowing(common)]
+        print_next(common, ["curate", *first, "--out", new_folder("shards")])
 
 
 def _print_rows(rows: list[ClusterRow]) -> None:

@@ -22,7 +22,9 @@ _ACROSS = 10
 _LABEL = 17
 """Characters of a group's label that fit beside its scores; longer ones are listed first."""
 
-LabelFlag = Annotated[str | None, typer.Option("--label", help="cls, or the name of a JSON field.")]
+LabelFlag = Annotated[
+    str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
+]
 LabelsFlag = Annotated[
     Path | None,
     typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),

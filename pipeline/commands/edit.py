@@ -10,7 +10,6 @@ from ...store import ConfigError
 from ..wording import agreeing, counted
 from .app import subcommands
 from .destinations import new_folder
-from .flag_values import parse_numbers
 from .options import LONG, READING, Common, embed_table, open_plan, takes
 from .output import Column, print_json, print_next, print_table, print_text
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ...stages.edits.edit import Edit
     from ..edits.editor import Editor
     from ..making.plan import Plan
+    from ..run import Run
 
 app = subcommands()
 
@@ -59,9 +59,10 @@ def edit(
     Decisions are logged in the run; embeddings and clusters do not change. When clusters are made
     again, a decision about images stays with these images, and a decision about a cluster moves to
     the new cluster that holds at least half of its images. All others are listed as `needs a look`.
-    Commands with --edits apply decisions. `seal` saves the current decisions under a name. An empty
-    name or note removes it. In the log, "look" marks a decision that is applied only in part, or
-    may no longer fit.
+    Commands with --edits apply decisions. `merge` keeps the number and caption of the first
+    cluster; `split` makes a new cluster of those of the images that are in CLUSTER. `seal` saves
+    the current decisions under a name. An empty name or note removes it. In the log, "look" marks a
+    decision that is applied only in part, or may no longer fit.
 
     \b
       name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)
@@ -103,7 +104,7 @@ def edit(
     editor, given = Editor(run, by), list(words or ())
     if operation == "log":
         _take(given, operation, _NONE)
-        _print_log(editor, common)
+        _print_log(run, common)
     elif operation == "seal":
         _seal(plan, _take(given, operation, _ONE)[0], common, replaces=replace)
     elif operation == "undo":
@@ -116,11 +117,20 @@ def edit(
         on = {"images": rows, **({} if cluster is None else {"cluster": cluster})}
         deciding = _DECIDING[operation]
         words = _take(given, operation, deciding.words)
+        if operation not in _OF_NO_IMAGES and not named:
+            flags = "--cluster, --key, --keys or --text"
+            raise ConfigError(f"edit {operation} needs images or a cluster: give {flags}")
         _report(deciding.decide(editor, words, on), editor, common)
 
 
 _OF_NO_IMAGES = ("name", "merge", "log", "undo", "seal")
 """Operations that take neither images nor --cluster."""
+
+_USAGE = {
+    "name": " (CLUSTER NAME)", "note": " (TEXT)", "split": " (CLUSTER)", "move": " (CLUSTER)",
+    "tag": " (TAG)", "untag": " (TAG)", "seal": " (NAME)", "undo": " (NUMBER)",
+}  # fmt: skip
+"""The arguments of operations, as the help names them."""
 
 _OF_IMAGES = ("split", "move")
 """Operations that take images, and a cluster as their argument."""
@@ -131,15 +141,20 @@ def _take(words: list[str], operation: str, allowed: range) -> list[str]:
     if len(words) not in allowed:
         least, most = allowed[0], allowed[-1]
         count = str(least) if least == most else f"{least} to {most}"
-        raise ConfigError(f"edit {operation} takes {count} arguments, got {len(words)}")
+        noun = "argument" if (least, most) in {(1, 1), (0, 1)} else "arguments"
+        raise ConfigError(
+            f"edit {operation} takes {count} {noun}{_USAGE.get(operation, '')}, got {len(words)}"
+        )
     return words
 
 
 def _number(word: str) -> int:
-    numbers = parse_numbers("CLUSTER or NUMBER", word) or ()
-    if len(numbers) != 1:
-        raise ConfigError(f"CLUSTER or NUMBER must be one whole number, got {word!r}")
-    return numbers[0]
+    try:
+        return int(word)
+    except ValueError as error:
+        raise ConfigError(
+            f"CLUSTER or NUMBER must be a whole number, such as 12, got {word!r}"
+        ) from error
 
 
 class _Operation(NamedTuple):
@@ -185,14 +200,20 @@ def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
     print_next(common, ["edit", "log"], ["edit", "seal", "NAME"])
 
 
-def _print_log(editor: "Editor", common: Common) -> None:
-    outcomes = editor.edited().outcomes
+def _print_log(run: "Run", common: Common) -> None:
+    """Lists all decisions; it says itself which of them need a look, and why."""
+    from ..view.applied_edits import open_edited
+
+    outcomes = open_edited(run, warns=False).outcomes
     if common.as_json:
         rows = [
             {**outcome.edit.to_json(), "status": outcome.status, "why": outcome.why}
             for outcome in outcomes
         ]
         print_json(rows)
+        return
+    if not outcomes:
+        print_text("no decisions yet: cpp-pipe edit --help shows how to make them")
         return
     known = {outcome.edit.id: outcome.edit for outcome in outcomes}
     print_table(

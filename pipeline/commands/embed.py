@@ -24,7 +24,7 @@ from .options import (
     or_left_to_others,
     takes,
 )
-from .output import print_next, print_text
+from .output import command_line, print_next, print_text
 
 ImagesFlag = Annotated[
     list[str] | None,
@@ -42,6 +42,9 @@ ColumnFlag = Annotated[
 ]
 
 app = subcommands()
+
+_LISTED = 10
+"""Parts with skipped samples that are listed."""
 
 
 @app.command()
@@ -105,11 +108,13 @@ def embed(
     with or_left_to_others():
         embeddings = plan.make("embeddings")
     sum_up(count_skipped(embeddings))
-    print_counts(embeddings, plan.left_out)
+    print_counts(common, embeddings, plan.left_out)
     print_next(common, ["train"], result=embeddings.folder)
 
 
-def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None) -> None:
+def print_counts(
+    common: Common, embeddings: Artifact, left_out: Mapping[str, int] | None = None
+) -> None:
     """Prints that every sample is accounted for: seen = embedded + skipped.
 
     `left_out` counts files, by suffix, that belong to no sample.
@@ -136,6 +141,7 @@ def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None
     for counts, what in ((left_out or {}, "files"), (members, "members of tar shards")):
         if counts:
             print_text(describe_left_out(counts, what))
+    with_skipped = 0
     for part in embeddings.parts:
         facts = part.facts
         expected = facts.get("stats_successes", facts["seen"])
@@ -152,7 +158,10 @@ def print_counts(embeddings: Artifact, left_out: Mapping[str, int] | None = None
                 f"{facts['embedded']:,} embedded, {lost:,} skipped"
             )
         elif lost:
-            print_text(
-                f"skipped: {lost:,} of {facts['seen']:,} in {facts['shard']}, "
-                f"reasons in {embeddings.path(part.name, 'skipped')}"
-            )
+            with_skipped += 1
+            if with_skipped <= _LISTED:
+                print_text(f"skipped: {lost:,} of {facts['seen']:,} in {facts['shard']}")
+    if with_skipped > _LISTED:
+        print_text(f"skipped: some in {counted(with_skipped - _LISTED, 'more part')}")
+    if with_skipped:
+        print_text(f"`{command_line(common, 'skipped')}` lists each with its reason")

@@ -10,7 +10,7 @@ from ..making.plan import Plan
 from ..wording import counted
 from .app import subcommands
 from .options import LONG, READING, Common, open_plan, takes
-from .output import print_json, print_next, print_text
+from .output import narrowing, print_json, print_next, print_text
 
 if TYPE_CHECKING:
     from ..view.evaluation import Evaluation
@@ -27,7 +27,7 @@ app = subcommands()
 def evaluate(
     common: Common,
     label: Annotated[
-        str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
+        str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
     ] = None,
     labels: Annotated[
         Path | None,
@@ -73,7 +73,7 @@ def evaluate(
         print_text(evaluation_report(evaluation))
     flags = [] if label is None else ["--label", label]
     flags += [] if labels is None else ["--labels", str(labels)]
-    print_next(common, ["report", *flags])
+    print_next(common, ["report", *flags, *narrowing(common)])
 
 
 def score(

@@ -175,7 +175,7 @@ def export(
         lines = _write_labelled(labelled, form, out, split, samples_per_shard)
         progress.end()
         _print_labelled(labelled, out, lines)
-        print_next(common, shlex.join(_OPENED[form](out / "train" if split else out)))
+        print_next(common, _typed(_OPENED[form](out / "train" if split else out)))
         return
     if form == "parquet":
         from ..exports.parquet import export_parquet
@@ -189,7 +189,12 @@ def export(
         from ..exports.folders import export_folders
 
         counts = export_folders(images, out, places, link=link)
-        print_text(f"{counted(sum(counts.values()), 'image')} in {counted(len(counts), 'folder')}")
+        progress.end()
+        written, held = sum(counts.values()), counted(len(counts), "folder")
+        print_text(f"wrote {counted(written, 'image')} in {held} to {out}")
+        _print_excluded(len(images) - written)
+        print_next(common, _typed(_OPENED[form](out)))
+        return
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
 
@@ -222,7 +227,7 @@ def export(
         f"wrote {counted(len(images), 'image')} to {out}, with "
         f"{', '.join(held) or 'embeddings alone'}"
     )
-    print_next(common, shlex.join(_OPENED[form](out)))
+    print_next(common, _typed(_OPENED[form](out)))
 
 
 def _write_labelled(
@@ -259,15 +264,28 @@ def _print_labelled(images: "LabelledImages", out: Path, lines: list[str]) -> No
     """Says what was written, and which images were not."""
     count, classes = counted(images.written, "image"), counted(len(images.classes), "cluster")
     print_text("; ".join([f"wrote {count} of {classes} to {out}", *lines]))
-    if images.excluded:
-        which = agreeing(images.excluded, "excluded image is", "excluded images are")
-        print_text(f"{images.excluded:,} {which} left out")
+    _print_excluded(images.excluded)
     if images.unreadable:
         lost = images.unreadable
         named = [f"{name} ({why})" for name, why in list(lost.items())[:_NAMED]]
         more = f", and {len(lost) - _NAMED:,} more" if len(lost) > _NAMED else ""
         which = agreeing(len(lost), "could not be read and is", "could not be read and are")
         say(f"{counted(len(lost), 'image')} {which} left out: {', '.join(named)}{more}")
+
+
+def _print_excluded(count: int) -> None:
+    """Says how many images were left out because they are excluded."""
+    if count:
+        which = agreeing(count, "excluded image is", "excluded images are")
+        print_text(f"{count:,} {which} left out")
+
+
+def _typed(words: tuple[str, ...]) -> str:
+    """A command as one types it in a shell: in double quotes where that needs no escapes."""
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+        for word in words
+    )
 
 
 def _quoted_in_sql(path: Path) -> str:

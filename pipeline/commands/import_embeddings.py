@@ -49,5 +49,5 @@ def import_(
         Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name),
         by_part(sources)[0],
     )
-    print_counts(embeddings)
+    print_counts(common, embeddings)
     print_next(common, ["train"], result=embeddings.folder)

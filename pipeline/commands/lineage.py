@@ -38,7 +38,7 @@ def lineage(
     if common.as_json:
         print_json(tree)
     else:
-        _print_lineage(tree, 0)
+        _print_lineage(tree, 0, set())
     print_next(common, ["status"], result=store.folder(kind_of(slot), versions[slot]))
 
 
@@ -58,11 +58,14 @@ def _lineage(store: Store, kind: str, version: str) -> dict:
     }
 
 
-def _print_lineage(tree: dict, depth: int) -> None:
+def _print_lineage(tree: dict, depth: int, printed: set[str]) -> None:
+    """Prints an artifact and what it was made from; one that was printed before is only named."""
+    name = f"{'  ' * depth}{tree['kind']} {tree['version']}"
+    if tree["version"] in printed:
+        print_text(f"{name}, see above")
+        return
+    printed.add(tree["version"])
     config = ", ".join(f"{key}={value}" for key, value in tree["config"].items())
-    print_text(
-        f"{'  ' * depth}{tree['kind']} {tree['version']}: {counted(tree['rows'], 'row')} by "
-        f"{tree['stage']}({config})"
-    )
+    print_text(f"{name}: {counted(tree['rows'], 'row')} by {tree['stage']}({config})")
     for used in tree["inputs"]:
-        _print_lineage(used, depth + 1)
+        _print_lineage(used, depth + 1, printed)

@@ -129,6 +129,12 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
             print_line(line)
 
 
+def narrowing(common: Common) -> list[str]:
+    """The flags --edits and --where of a command: what comes next sees the same images."""
+    edits = [] if common.edits is None else ["--edits", common.edits]
+    return edits + [word for text in common.where or () for word in ("--where", text)]
+
+
 def command_line(common: Common, *words: str) -> str:
     """A command as one types it in a shell, for the run and the store of another command."""
     return line_of(*words, run=common.run, store=common.store)

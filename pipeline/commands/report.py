@@ -22,7 +22,7 @@ def report(
         Path | None, typer.Option("--out", help="The page; STORE/reports/RUN.html if absent.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option("--label", help="cls, or the name of a JSON field.")
+        str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
     ] = None,
     labels: Annotated[
         Path | None,

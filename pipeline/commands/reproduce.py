@@ -202,7 +202,7 @@ def _embedded(
     run = name_run(data_set.name, settings.embed, changes, file and expanded(file))
     plan = Plan(opened.store, run, settings, opened.runtime, opened.say)
     rows = plan.make("embeddings") if file is None else _imported(plan, expanded(file))
-    print_counts(rows, plan.left_out)
+    print_counts(replace(common, run=run), rows, plan.left_out)
     classed = read_classes(rows, label)
     if not classed.classes:
         raise MissingError(

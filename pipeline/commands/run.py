@@ -143,7 +143,7 @@ def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
     """
     asked_by = "" if refit else "run"
     embeddings = plan.make("embeddings")
-    print_counts(embeddings, plan.left_out)
+    print_counts(replace(common, run=plan.run), embeddings, plan.left_out)
     if embeddings.rows < _FEWEST:
         raise ConfigError(
             f"clusters need at least {counted(_FEWEST, 'image')}, got {embeddings.rows}: name "

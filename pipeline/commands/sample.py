@@ -13,7 +13,7 @@ from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, new_folder, require_file, write_table
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import Column, print_json, print_next, print_table
+from .output import Column, narrowing, print_json, print_next, print_table
 
 if TYPE_CHECKING:
     from ..curation.sampling import Pool
@@ -107,8 +107,9 @@ def sample(
     else:
         words = ["sample", "-n", str(n), "--strategy", strategy]
         words += [] if by is None else ["--by", by]
-        words += [word for text in common.where or () for word in ("--where", text)]
-        print_next(common, [*words, "--out", "keys.txt"])
+        words += [] if beside is None else ["--beside", str(beside)]
+        words += ["--seed", str(seed)] if seed else []
+        print_next(common, [*words, *narrowing(common), "--out", "keys.txt"])
 
 
 def _shares(strategy: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from ..run import Run
 from .app import subcommands
 from .destinations import new_folder
 from .options import LONG, READING, Common, embed_table, open_plan, say, takes
-from .output import Column, check_destinations, print_json, print_next, print_table
+from .output import Column, check_destinations, narrowing, print_json, print_next, print_table
 from .sheets import Sheet
 
 if TYPE_CHECKING:
@@ -140,14 +140,13 @@ def search(
     if not hits:
         return
     if sheet is None:
-        print_next(common, ["search", "--key", _name_of(hits[0]), "--sheet", "hits.png"])
+        first = ["--key", _name_of(hits[0]), *narrowing(common)]
+        print_next(common, ["search", *first, "--sheet", "hits.png"])
     elif hits[0].cluster is None:
-        print_next(common, ["clusters"])
+        print_next(common, ["clusters", *narrowing(common)])
     else:
-        print_next(
-            common,
-            ["curate", "--cluster", str(hits[0].cluster), "--out", new_folder("shards")],
-        )
+        first = ["--cluster", str(hits[0].cluster), *narrowing(common)]
+        print_next(common, ["curate", *first, "--out", new_folder("shards")])
 
 
 def _name_of(hit: "Hit") -> str:

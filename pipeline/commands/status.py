@@ -20,7 +20,7 @@ _NEXT = {
     "heads": "select-k",
     "embeddings": "train",
 }
-"""The command to go on with, by the last of these that a run holds."""
+"""The command to go on with, by the first of these that is current in a run."""
 
 app = subcommands()
 
@@ -42,7 +42,8 @@ def status(
         known = ", ".join(store.runs.names()) or "none"
         raise MissingError(f"the store {common.store} has no run {run!r}; its runs are: {known}")
     if not names:
-        print_text(f"the store {common.store} is empty: `cpp-pipe embed --shards ...` begins a run")
+        step = command_line(common, "run", "--images", "FOLDER")
+        print_text(f"the store {common.store} is empty: `{step}` begins a run")
         return
     is_named = run is not None or len(names) > 1
     named = {name: replace(common, run=name if is_named else None) for name in names}
@@ -58,12 +59,12 @@ def status(
         if curve is not None:
             from ..view.verdict import read_verdict  # loads pyarrow
 
-            print_text(read_verdict(curve).sentence)
+            print_text(f"select-k: {read_verdict(curve).sentence}")
         for slot in slots_of[name].last_stale():
             print_text(f"{name_slot(slot)} {_advise(slots_of[name], slot, named[name])}")
     for name, rows in runs.items():
-        held = {row["slot"] for row in rows}
-        step = next((step for slot, step in _NEXT.items() if slot in held), "embed")
+        there = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
+        step = next((step for slot, step in _NEXT.items() if slot in there), "embed")
         print_next(named[name], [step])
 
 

@@ -120,7 +120,7 @@ def choose(
         if wanted.not_tags:
             keep(~_tagged(wanted.not_tags, edited, "--not-tag"), "with a tag to be left out")
     for condition, is_met in (where or {}).items():
-        keep(is_met, f"without {condition}")
+        keep(is_met, f"not meeting {condition}")
     if wanted.keys is not None:
         keep(match_file(embeddings, wanted.keys, "--keys"), "not among the keys")
     if wanted.not_keys is not None:

@@ -14,7 +14,7 @@ from ...store import ConflictError, QueryError
 from ..view.applied_edits import KEPT, OPEN, current_assignments, open_edited, read_edits
 from ..view.keys import names_of_rows, row_of_key, rows_of_keys
 from ..view.opened_run import OpenedRun
-from ..wording import counted
+from ..wording import agreeing, counted
 
 if TYPE_CHECKING:
     from ...stages.edits.edit import Op
@@ -74,8 +74,18 @@ class Editor:
         return self._add("merge", clusters=clusters)
 
     def split(self, cluster: int, images: "Sequence[int | str] | np.ndarray") -> Edit:
-        """Makes a new cluster of some images of a cluster."""
-        return self._add("split", clusters=[cluster], images=images)
+        """Makes a new cluster of those of some images that are in a cluster; the others stay."""
+        rows, held = self._rows(images), (self.edited().cluster == cluster).nonzero()[0]
+        inside = np.intersect1d(rows, held)
+        if len(rows) and len(held) and not len(inside):
+            raise QueryError(f"none of these images is in cluster {cluster}")
+        edit = self._add("split", clusters=[cluster], images=inside if len(held) else rows)
+        if others := len(rows) - len(edit.images):
+            them = agreeing(others, "is not in it and stays", "are not in it and stay")
+            self._run.report(
+                f"cluster {cluster}: {others:,} of {counted(len(rows), 'image')} {them} in place"
+            )
+        return edit
 
     def move(self, images: "Sequence[int | str] | np.ndarray", cluster: int) -> Edit:
         """Moves images to a cluster."""
@@ -201,6 +211,10 @@ class Editor:
 
     def _images(self, images: "Sequence[int | str] | np.ndarray") -> tuple[str, ...]:
         """SHARD:KEY of each image, without repetitions."""
+        return tuple(self.names_of(self._rows(images)))
+
+    def _rows(self, images: "Sequence[int | str] | np.ndarray") -> list[int]:
+        """The row of each image, ascending, without repetitions."""
         embeddings = self._run.artifact("embeddings")
         keys = [image for image in images if isinstance(image, str)]
         rows = {int(image) for image in images if not isinstance(image, str)}
@@ -211,7 +225,7 @@ class Editor:
             rows.add(row_of_key(embeddings, keys[0]))
         elif keys:
             rows.update(rows_of_keys(embeddings, keys).tolist())
-        return tuple(self.names_of(sorted(rows)))
+        return sorted(rows)
 
 
 def _optional(cluster: int | None) -> tuple[int, ...]:

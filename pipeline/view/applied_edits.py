@@ -41,9 +41,10 @@ def current_assignments(run: OpenedRun) -> Artifact:
     return assignments
 
 
-def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
+def open_edited(run: OpenedRun, name: str = OPEN, *, warns: bool = True) -> Edited:
     """The decisions of the log applied to the current clusters, or sealed ones by their name.
 
+    Unless `warns` is off, the run reports how many decisions are not applied, or only in part.
     MissingError if none are sealed under that name, or if the sealed ones are of other images or
     clusters than the run has now.
     """
@@ -59,7 +60,8 @@ def open_edited(run: OpenedRun, name: str = OPEN) -> Edited:
         rows_of=rows_of_images(embeddings, named_images(edits)),
         carried=find_carried(run.store, edits, assignments),
     )
-    _warn(run, len(edited.open))
+    if warns:
+        _warn(run, len(edited.open))
     return edited
 
 

@@ -37,8 +37,10 @@ def row_of_key(embeddings: Artifact, key: str, flag: str = "") -> int:
         row = rows_of_images(embeddings, [key]).get(key) if shard else None
         if row is not None:
             return row
+        first = read_rows(embeddings, range(min(1, embeddings.rows)), ("key",))
+        example = "".join(f"; keys look like {fields['key']!r}" for fields in first)
         raise QueryError(
-            f"{subject} is in none of the {counted(embeddings.rows, 'row')} of the run"
+            f"{subject} is in none of the {counted(embeddings.rows, 'row')} of the run{example}"
         )
     if len(matches) > 1:
         renamed = repeated_names(embeddings).names

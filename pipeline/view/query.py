@@ -132,7 +132,7 @@ def _number(value: Any, name: str) -> float:
 def space_for(space: str | None, *, has_text: bool) -> str:
     """The space that a query is compared in; QueryError for a text among features."""
     if has_text and space == "features":
-        raise QueryError("a text has no features: search for it in `embeddings`")
+        raise QueryError("a text has no features: search for it in the space embeddings")
     return space or ("embeddings" if has_text else "features")
 
 

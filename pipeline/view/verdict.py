@@ -44,8 +44,8 @@ def judge(curve: KCurve, artifact: Artifact) -> KVerdict:
         others = _by_code(curve, facts["resamples"], facts.get("bic"))
     else:
         clear = artifact.manifest.config["clear"]
-        others = [f"less than the {clear:.0%} that it must save, so the code does not decide"]
-        others = others if saved < clear else []
+        others = [f"less than the {clear:.0%} from which the code decides"]
+        others = ["so the code does not decide"] if saved < 0 else others if saved < clear else []
     rule = "the shortest code" if is_by_code else "the highest BIC of k-means"
     sentence = "; ".join(
         [

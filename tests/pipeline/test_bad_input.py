@@ -96,6 +96,9 @@ def test_images_that_do_not_decode_are_rows_with_a_reason(store, shards):
     add_member(shards / "000.tar", "page.jpg", b"<html>not found</html>")
     done = succeed(store, *embed_words(shards))
     assert "seen 62 = embedded 60 + skipped 2" in done.out
+    assert "skipped: 2 of 22 in 000.tar\n" in done.out
+    assert f"`cpp-pipe skipped --store {store}` lists each with its reason" in done.out
+    assert ".parquet" not in done.out
     embeddings = Run.open(store).artifact("embeddings")
     name = embeddings.parts[0].name
     rows = embeddings.table(name, "skipped").to_pylist()
@@ -300,7 +303,9 @@ def test_weights_that_cannot_be_downloaded_say_how_to_give_a_file(store, shards)
     line = done.stderr.splitlines()[-1]
     assert line.startswith("cpp-pipe: the weights 'openai' of ViT-L-14 cannot be downloaded")
     assert "--pretrained weights.safetensors" in line
-    assert "smaller model" in line
+    assert "give the file of the weights of ViT-L-14" in line and "a smaller one" in line
+    # The model that cannot be had is not the way out.
+    assert "--pretrained openai" not in line
 
 
 def test_a_read_only_store_gives_one_line_and_can_still_be_searched(store, shards):

@@ -96,6 +96,8 @@ def test_every_face_names_what_is_out_of_date(changed):
     assert {row["slot"] for row in listed if row["state"].startswith("out of date: run")} == stale
     text = succeed(store, "status").out
     assert text.count("out of date: run `cpp-pipe") == len(run.slots.last_stale())
+    if "captions" in stale:
+        assert "next: cpp-pipe report" not in text
     assert text.count(f"--store {store}`") == len(run.slots.last_stale())
 
     # The page and the report.

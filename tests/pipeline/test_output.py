@@ -147,6 +147,24 @@ def test_every_command_says_what_comes_next_for_its_store(store, words, step):
     assert first.endswith(f"--store '{store}'") and "--run" not in first
 
 
+@pytest.mark.parametrize(
+    ("words", "step"),
+    [
+        (("clusters",), "curate --cluster"),
+        (("search", "--text", "seven"), "search --key"),
+        (("search", "--text", "seven", "--sheet", "hits.png"), "curate --cluster"),
+        (("sample", "-n", "5"), "sample -n 5"),
+    ],
+)
+def test_what_comes_next_sees_the_same_images(store, tmp_path, monkeypatch, words, step):
+    monkeypatch.chdir(tmp_path)
+    narrow = ("--edits", "open", "--where", "width > 0")
+    out = succeed(store, *words, *narrow).out
+    line = next(line for line in out.splitlines() if line.startswith("next: "))
+    assert line.startswith(f"next: cpp-pipe {step}")
+    assert "--edits open --where 'width > 0'" in line
+
+
 def test_a_result_lies_where_it_is_said_to(store):
     for words in (("project",), ("assign", "--k", "4"), ("duplicates", "--above", "0.99")):
         out = succeed(store, *words).out
@@ -228,6 +246,14 @@ def test_skipped_can_be_cut_and_asked_for_one_reason(store):
 def test_nothing_skipped_is_no_table(tmp_path, digit_shards):
     embed(tmp_path / "store", digit_shards)
     assert body(succeed(tmp_path / "store", "skipped").out) == ["skipped 0 of 60 samples"]
+
+
+def test_a_lineage_describes_each_artifact_once(store):
+    lines = body(succeed(store, "lineage", "captions").out)
+    settings = [line.split()[0] for line in lines if " by " in line]
+    assert len(settings) == len(set(settings)) and "embeddings" in settings
+    version = next(line.split()[1].rstrip(":") for line in lines if "embeddings" in line)
+    assert any(line.strip() == f"embeddings {version}, see above" for line in lines)
 
 
 # Which run.

@@ -105,7 +105,10 @@ def test_an_image_is_read_from_a_path_a_url_or_a_pipe(made):
             ["--key", "digit_0000", "--not", "a car", "--space", "features"],
             "a text has no features",
         ),
-        (["--key", "digit_none"], "--key 'digit_none' is in none of the 120 rows"),
+        (
+            ["--key", "digit_none"],
+            "--key 'digit_none' is in none of the 120 rows of the run; keys look like",
+        ),
         (["--key", key_of(0), "--space", "pixels"], "space must be 'features' or 'embeddings'"),
         (["--key", key_of(0), "--cluster", "6"], "cluster must be from 0 to 5, got 6"),
         (["--key", key_of(0), "--target-recall", "0"], "above 0"),

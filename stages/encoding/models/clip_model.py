@@ -138,10 +138,10 @@ def _create(open_clip: Any, name: str, source: str, device: str) -> tuple[Any, A
                 f"the weights in {source} do not fit the model {name}: {first_line(error)}"
             ) from error
         raise ConfigError(
-            f"the weights {source!r} of {name} cannot be downloaded ({first_line(error)}): give "
-            "local files with --pretrained weights.safetensors (and --model-config model.json), "
-            "connect to the network, or use a smaller model that you already have, e.g. "
-            "--model ViT-B-32 --pretrained openai"
+            f"the weights {source!r} of {name} cannot be downloaded ({first_line(error)}): connect "
+            f"to the network, give the file of the weights of {name} with --pretrained "
+            "weights.safetensors, or embed with another model, such as a smaller one whose weights "
+            "you have"
         ) from error
     return network, preprocess
 

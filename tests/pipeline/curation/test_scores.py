@@ -95,8 +95,8 @@ def test_curate_copies_exactly_the_images_that_meet_all_conditions(made, tmp_pat
     met = is_sharp & (np.array(parity) == 1)
     blunt, even = int((~is_sharp).sum()), int((is_sharp & ~met).sum())
     assert (
-        f"seen 60 = chosen {met.sum()} + {blunt} without sharpness > {least} + {even} without "
-        "parity = 1"
+        f"seen 60 = chosen {met.sum()} + {blunt} not meeting sharpness > {least} + {even} not "
+        "meeting parity = 1"
     ) in done.out
     copied = {name.split(".")[0] for name in members(*sorted((tmp_path / "out").glob("*.tar")))}
     assert copied == set(keys[met])

@@ -151,12 +151,14 @@ def test_decisions_survive_added_images(store, tmp_path):
     [
         (["paint"], "OPERATION must be one of"),
         (["exlude", "--key", "a1"], "did you mean exclude?"),
-        (["name", "0"], "takes 2 arguments"),
-        (["name", "zero", "x"], "CLUSTER or NUMBER"),
+        (["name", "0"], "takes 2 arguments (CLUSTER NAME), got 1"),
+        (["tag"], "takes 1 argument (TAG), got 0"),
+        (["split", "1", "--key", "a0"], "none of these images is in cluster 1"),
+        (["name", "zero", "x"], "CLUSTER or NUMBER must be a whole number"),
         (["name", "9", "x"], "cluster must be from 0 to 3"),
         (["merge", "1"], "two clusters or more"),
         (["tag", "x", "--key", "nobody"], "nobody"),
-        (["tag", "x"], "needs images or a cluster"),
+        (["tag", "x"], "needs images or a cluster: give --cluster, --key, --keys or --text"),
         (["tag", "a\nb", "--key", "a1"], "one line of text"),
         (["name", "0", "x", "--key", "a1"], "takes no --key"),
         (["split", "0"], "give --key, --keys or --text"),
@@ -263,6 +265,23 @@ def test_a_cluster_that_was_merged_away_is_named(store):
     assert len(log(store)) == 1
 
 
+def test_a_log_without_decisions_says_how_to_make_them(store):
+    assert succeed(store, "edit", "log").out.startswith("no decisions yet: cpp-pipe edit --help")
+    assert log(store) == []
+
+
+def test_a_split_takes_only_images_of_its_cluster(store, tmp_path):
+    cluster = np.array(Run.open(Store(store)).artifact("assignments").column("cluster"))
+    (tmp_path / "keys.txt").write_text("\n".join(f"a{row}" for row in range(12)))
+    number = int(cluster[0])
+    inside = int((cluster[:12] == number).sum())
+    done = succeed(store, "edit", "split", str(number), "--keys", tmp_path / "keys.txt")
+    assert f"split {inside} images from cluster {number}" in done.out
+    assert f"{12 - inside} of 12 images are not in it and stay in place" in done.err
+    after = Run.open(Store(store)).edits.edited().cluster
+    assert (after[:12] == GROUPS).tolist() == (cluster[:12] == number).tolist()
+
+
 def test_decisions_that_cannot_be_applied_are_reported_by_what_applies_them(store, tmp_path):
     succeed(store, "edit", "exclude", "--key", "a3")
     rows = groups(120, GROUPS, 0)[10:]
@@ -271,6 +290,9 @@ def test_decisions_that_cannot_be_applied_are_reported_by_what_applies_them(stor
     succeed(store, "assign", "--k", str(GROUPS))
     done = succeed(store, "clusters", "--edits", "open", "--json")
     assert "1 decision needs a look" in " ".join(done.err.split())
+    # The log names the decision itself, and does not refer to itself.
+    listed = succeed(store, "edit", "log")
+    assert "decision 1 needs a look: " in listed.out and "edit log" not in listed.err
 
 
 @pytest.mark.parametrize(

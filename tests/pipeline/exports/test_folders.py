@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,8 @@ def store(tmp_path_factory, copy_of_run) -> Path:
 def test_images_lie_in_the_folder_of_their_cluster_byte_for_byte(store, tmp_path):
     out = tmp_path / "clusters"
     done = succeed(store, "export", "folders", "--edits", "open", "--out", out)
-    assert "59 images in" in done.out
+    assert re.search(rf"^wrote 59 images in \d+ folders to {re.escape(str(out))}$", done.out, re.M)
+    assert "1 excluded image is left out" in done.out and "60 images" not in done.out
     run = Run.open(Store(store))
     cluster = run.artifact("assignments").column("cluster")
     files = {int(path.name.split("-")[0]): path for path in out.rglob("*.png")}
@@ -109,6 +112,16 @@ def test_a_long_key_of_any_alphabet_is_a_name_that_file_systems_take():
     given = [names.name("猫" * 200 + ".jpg", "jpg") for _ in range(2)]
     assert len(set(given)) == 2
     assert all("猫" * 60 in name and len(name.encode()) < 255 for name in given)
+
+
+@pytest.mark.parametrize("name", ["images.csv", "it's $5.csv"])
+def test_the_command_that_reads_a_table_can_be_typed_as_it_stands(store, tmp_path, name):
+    out = tmp_path / name
+    line = succeed(store, "export", "csv", "--out", out).out.splitlines()[-1]
+    words = shlex.split(line.removeprefix("next: "))
+    escaped = str(out).replace("'", "''")
+    assert words == ["duckdb", "-c", f"SELECT key, shard FROM '{escaped}'"]
+    assert ("'\"'" in line) == ("$" in name)
 
 
 def test_flags_that_do_not_go_together_are_refused(store, tmp_path):

@@ -66,7 +66,7 @@ def test_every_face_says_the_same_sentence_and_marks_the_same_k(request, name, r
     assert verdict.sentence in printed.splitlines()
     (marked,) = re.findall(r"^ *(\d+) .*<- chosen$", printed, re.MULTILINE)
     assert int(marked) == verdict.k
-    assert verdict.sentence in succeed(store, "status").out.splitlines()
+    assert f"select-k: {verdict.sentence}" in succeed(store, "status").out.splitlines()
 
     # The page.
     opened = OpenRun(run)

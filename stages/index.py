@@ -10,6 +10,7 @@ import numpy as np
 
 from ..store import Artifact, Product, Scratch
 from ..store.kinds import INDEX, Kind
+from ..store.residency import Residency
 from .contract import Inputs, Part, Runtime, Stage
 from .indexing.factory import EXACT_ROWS, Factory
 from .indexing.faiss_library import import_faiss, map_in_threads, one_thread, write_index
@@ -29,6 +30,11 @@ from .indexing.vectors import VectorRows
 
 _EF_CONSTRUCTION = 80
 _ROWS = 8192
+_QUERIES_AT_ONCE = 64
+
+_MAPPED_BYTES = 1 << 30
+"""Of lists, and of the index that they are merged into: what is mapped counts as memory in use,
+and both may be larger than the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +106,9 @@ class Index(Stage):
 
         fitted, listed = inputs[f"quantizer/{self.space}"], inputs[f"lists/{self.space}"]
         source = inputs[self.space]
+        residency = Residency(_MAPPED_BYTES)
+        if listed.parts:
+            residency.add(listed.path(listed.parts[0].name, "codes").parent)
         trained = fitted.path(fitted.only_part, "index", is_read_whole=True)
         runtime.progress.start(f"merge {self.space}", 1, "index")
         parts = [
@@ -109,7 +118,7 @@ class Index(Stage):
             )
             for part in listed.parts
         ]
-        write_merged(path, trained.read_bytes(), parts)
+        write_merged(path, trained.read_bytes(), parts, residency.trim)
         runtime.progress.advance(1)
 
     def _build(self, path: Path, rows: VectorRows, runtime: Runtime) -> None:
@@ -159,10 +168,20 @@ class Index(Stage):
         if factory.shape == "exact" or not len(queries):
             return [(opened.max_width, 1.0)]
 
-        def recall_with(width: int) -> float:
+        residency = Residency(_MAPPED_BYTES)
+        residency.add(path)
+
+        def search(first: int, width: int) -> Nearest:
+            some = queries[first : first + _QUERIES_AT_ONCE]
             # One extra neighbour: the first may be the query itself.
-            neighbours = opened.search(queries, NEIGHBOURS + 1, width)
-            return measure_recall(neighbours, truth, own)
+            nearest = opened.search(some, NEIGHBOURS + 1, width)
+            residency.trim()
+            return nearest
+
+        def recall_with(width: int) -> float:
+            blocks = [search(at, width) for at in range(0, len(queries), _QUERIES_AT_ONCE)]
+            similarities, rows = map(np.concatenate, zip(*blocks, strict=True))
+            return measure_recall(Nearest(similarities, rows), truth, own)
 
         first = 16 if factory.shape == "graph" else 1
         return measure_curve(recall_with, first=first, most=opened.max_width)

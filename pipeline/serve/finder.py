@@ -13,6 +13,7 @@ import numpy as np
 
 from ...stages.indexing.vectors import VectorRows
 from ...store import Artifact, ConfigError, CppPipeError, QueryError
+from ...store.residency import Residency
 from ..run import Run
 from ..view.answer import Answer, answer, default_recall
 from ..view.chance import chance_similarity
@@ -20,7 +21,6 @@ from ..view.query import Example, Question, describe_cuts
 from ..view.searcher import Searcher
 from .damage import reading
 from .models import MAX_TEXT, ModelState, QueryVector, Space
-from .residency import Residency
 
 if TYPE_CHECKING:
     from ...stages.edits.replay import Edited

@@ -14,6 +14,7 @@ from ...stages.edits.edit import Edit
 from ...stages.rows.artifact_rows import pick_evenly
 from ...store import CppPipeError, MissingError, Store, StoreError
 from ...store.digest import digest_json
+from ...store.residency import Residency
 from ..config import settings_of
 from ..run import Run
 from ..view.applied_edits import KEPT
@@ -27,7 +28,6 @@ from .finder import Finder
 from .groups import ImageSets
 from .images import DRAWING, MAX_BYTES, Images
 from .mapped_folder import MappedFolder
-from .residency import Residency
 from .responses import CachedAnswers
 from .row_fields import RowFields
 from .shortened_paths import Places, split_place

@@ -5,7 +5,7 @@ inverted file, so that `faiss.read_index` opens it, memory-mapped or not: the tr
 `ilar` with the size of every list, then each list's codes and row numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -46,10 +46,16 @@ def read_trained(trained: bytes) -> Any:
     return import_faiss().deserialize_index(np.frombuffer(trained, np.uint8))
 
 
-def write_merged(path: Path, trained: bytes, parts: Sequence[PartLists]) -> None:
+def write_merged(
+    path: Path,
+    trained: bytes,
+    parts: Sequence[PartLists],
+    after_block: Callable[[], object] = lambda: None,
+) -> None:
     """Writes the lists of all parts as one FAISS file; `trained` is their quantizer's index.
 
-    Holds a block of lists at a time, and reads each part's codes in one pass.
+    Holds a block of lists at a time, and reads each part's codes in one pass. `after_block` is
+    called when a block is written.
     """
     index = read_trained(trained)
     sizes = np.zeros(index.nlist, np.int64)
@@ -61,6 +67,7 @@ def write_merged(path: Path, trained: bytes, parts: Sequence[PartLists]) -> None
         _write_head(file, trained_bytes(index), code_size, sizes)
         for lists in _merged(parts, sizes, code_size):
             file.write(lists.data)
+            after_block()
 
 
 def _write_head(file: BinaryIO, without_lists: bytes, code_size: int, sizes: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Indexes: exact for few rows, approximate for many, with their measured recall."""
 
 import json
+import sys
 from typing import Any
 
 import faiss
@@ -24,6 +25,7 @@ from cpp_pipe.stages.quantize import Quantize
 from cpp_pipe.stages.rows.part_rows import join_features
 from cpp_pipe.store import ConfigError, Product, QueryError, Recipe, Scratch, Store, StoreError
 from cpp_pipe.store.kinds import INDEX, QUANTIZER
+from cpp_pipe.store.residency import Residency
 
 from ..store.stores import model_of
 from .indexes import (
@@ -211,6 +213,28 @@ def test_an_index_of_other_rows_or_of_another_model_is_refused(tmp_path):
     same_rows = make_features(store, split(made_rows(ROWS), 2), model_of(SIZE, model="another"))
     with pytest.raises(QueryError, match="rows of another model"):
         Searcher(same_rows, index)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts memory in this way")
+def test_lists_are_released_while_they_are_merged_and_searched(tmp_path, monkeypatch):
+    """Ten million rows took 10 GiB of memory, because all that was mapped stayed there."""
+    released = []
+    trim = Residency.trim
+
+    def watched(residency: Residency) -> bool:
+        released.append(trim(residency))
+        return released[-1]
+
+    z, contents = made_rows(ROWS), []
+    for limit in (1 << 40, 0):
+        monkeypatch.setattr("cpp_pipe.stages.index._MAPPED_BYTES", limit)
+        monkeypatch.setattr("cpp_pipe.stages.index.Residency.trim", watched)
+        store = Store(tmp_path / str(limit))
+        features = make_features(store, split(z, 3))
+        contents.append(index_of(store, features, "IVF64,SQfp16").content)
+        assert all(released) is (limit == 0) and len(released) > 1
+        released.clear()
+    assert contents[0] == contents[1]
 
 
 def test_an_index_from_before_z_alone_was_used_is_still_searched(tmp_path):

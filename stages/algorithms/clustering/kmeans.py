@@ -30,7 +30,7 @@ NEIGHBOURHOOD = 1.1
 BLOCK = 1024
 """Rows compared at once: their distances stay in the cache."""
 PRODUCT_ROWS = 5000
-"""Rows whose products with each other are held at once, at most: 100 MB."""
+"""Rows whose products with each other are held at once, at most: 100 MB in each thread."""
 CLOSE = 1e-3
 """Share of a row's squared length below which a squared distance comes from the difference of both
 rows: from their products, of which it is a small rest, it would be inexact."""

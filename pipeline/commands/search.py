@@ -20,6 +20,7 @@ from .sheets import Sheet
 
 if TYPE_CHECKING:
     from ..serve.server_model import ServerModel
+    from ..view.query import Example
     from ..view.searcher import Hit
 
 RecallFlag = Annotated[
@@ -118,6 +119,8 @@ def search(
     plan = open_plan(common, embed=embed_table(common))
     if question.has_text:
         require_texts(plan.settings.embed.model)
+    if plan.find(f"index/{question.where}") is None:
+        _require_keys(plan, [*like, *question.unlike])
     prepare_search(plan, question.where)
     run = open_run(plan)
     needs_model = any(example.kind in ("image", "text") for example in like + question.unlike)
@@ -147,6 +150,16 @@ def search(
     else:
         first = ["--cluster", str(hits[0].cluster), *narrowing(common)]
         print_next(common, ["curate", *first, "--out", new_folder("shards")])
+
+
+def _require_keys(plan: Plan, examples: "Sequence[Example]") -> None:
+    """QueryError if a key is not in the run: before an index is made that may take minutes."""
+    from ..view.keys import row_of_key
+
+    embeddings = plan.find("embeddings")
+    for example in examples:
+        if embeddings is not None and example.kind == "key":
+            row_of_key(embeddings, str(example.value), example.flag)
 
 
 def _name_of(hit: "Hit") -> str:

@@ -226,10 +226,13 @@ def test_filters_apply_before_hits_are_chosen(made):
     assert rows.tolist() == wanted
 
 
-def test_filters_need_clusters(made, tmp_path):
+def test_filters_need_clusters_and_keys_of_the_run(made, tmp_path):
     store = tmp_path / "store"
     embed(store, made / "shards")
     succeed(store, "train", *SMALL)
+    for words in (["--key", "gone"], ["--key", key_of(0), "--not", "key:gone"]):
+        assert "gone" in fail(store, "search", *words)
+    assert Run.open(store).find("features") is None, "keys are looked up before anything is made"
     line = fail(store, "search", "--key", key_of(0), "--cluster", "1")
     assert "no current clusters" in line and "cpp-pipe assign" in line
 

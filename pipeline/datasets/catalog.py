@@ -1,7 +1,6 @@
 """The data sets that `fetch` writes, and facts about each."""
 
 import difflib
-import pickle
 import struct
 import sys
 import tarfile
@@ -29,7 +28,6 @@ _READ_ERRORS = (
     ImportError,
     OverflowError,
     TypeError,
-    pickle.PickleError,
     struct.error,
     tarfile.TarError,
     zlib.error,
@@ -38,9 +36,18 @@ _READ_ERRORS = (
 
 
 def _read_errors() -> tuple[type[Exception], ...]:
-    """The same, and what SciPy raises of a damaged .mat, once it is loaded."""
-    matlab = sys.modules.get("scipy.io.matlab")
-    return _READ_ERRORS if matlab is None else (*_READ_ERRORS, matlab.MatReadError)
+    """The same, and errors of loaded modules: of a damaged .mat, or of a file of torch."""
+    return (*_READ_ERRORS, *_errors_of("scipy.io.matlab", "MatReadError"), *_pickle_errors())
+
+
+def _pickle_errors() -> tuple[type[Exception], ...]:
+    return _errors_of("pickle", "PickleError")
+
+
+def _errors_of(module: str, name: str) -> tuple[type[Exception], ...]:
+    """An error of a module; none if that is not loaded, because then it raised nothing."""
+    loaded = sys.modules.get(module)
+    return () if loaded is None else (getattr(loaded, name),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +113,7 @@ def _reason(error: Exception) -> str:
         return "pycocotools is not installed (pip install 'cpp-pipe[coco]')"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    if isinstance(error, pickle.PickleError):  # torch advises to load it without any check
+    if isinstance(error, _pickle_errors()):  # torch advises to load it without any check
         return "a file is damaged"
     message = one_line(str(error)).split(" You can use download=True")[0]
     return message.rstrip(". ") or type(error).__name__

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...stages.copies import Copies
 from ...stages.rows.score_columns import IMAGE_SCORES
 from ...store import Artifact
 from ...store.kinds import SCORES
@@ -38,7 +37,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 
 _FLAGS: Mapping[str, Mapping[str, Any]] = {
     "duplicates": {"threshold": ("--above", None)},
-    "duplicates/copies": {"tier": ("--tier", None), "threshold": ("--above", Copies.threshold)},
+    "duplicates/copies": {"tier": ("--tier", None), "threshold": ("--above", None)},
     "projection": {
         "method": ("--method", "tsne"),
         "space": ("--space", "features"),
@@ -71,6 +70,10 @@ def command_to_renew(slot: str, artifact: Artifact) -> list[str]:
     if slot in _FLAGS:
         words = words[:1]  # what follows is the tier that makes it for the first time
     for name, (flag, default) in _FLAGS.get(slot, {}).items():
+        if slot == "duplicates/copies" and name == "threshold":
+            from ...stages.copies import Copies  # loads NumPy
+
+            default = Copies.threshold
         value = artifact.manifest.config.get(name, default)
         if value != default:
             words += [flag, str(value)]

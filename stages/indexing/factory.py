@@ -21,8 +21,10 @@ MAX_CODE_BYTES = 1 << 34
 HELD_OUT_SHARE = 10
 """At most one row in this many is held out of the fit, to measure recall."""
 
-_COARSE_GRAPH_LISTS = 16_384
-"""From this many lists on, a graph of their centroids finds a row's list."""
+_COARSE_GRAPH_LISTS = 65_536
+"""From this many lists on, a graph of their centroids finds a row's list. A graph never reaches
+some centroids of clustered rows: with 16,384 lists of ten million synthetic rows a query found 0.89
+of its neighbours, however many lists it visited."""
 
 _MAX_LISTS = 1 << 20
 _CODES = r"Flat|SQfp16|SQ8|SQ4|PQ(?P<{0}>\d+)(?:x8)?"

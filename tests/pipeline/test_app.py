@@ -159,7 +159,7 @@ def test_commands_end_with_the_exit_codes_that_are_documented(tmp_path, monkeypa
 
 
 def test_an_empty_store_says_how_to_begin(tmp_path):
-    assert "cpp-pipe embed" in succeed(tmp_path / "none", "status").out
+    assert "cpp-pipe run --images FOLDER" in succeed(tmp_path / "none", "status").out
     assert not (tmp_path / "none").exists()
 
 

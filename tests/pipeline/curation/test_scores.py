@@ -153,7 +153,9 @@ def test_a_width_is_a_column_and_a_row_without_one_does_not_pass(made, tmp_path)
     bare = tmp_path / "bare"
     succeed(bare, "import", tmp_path / "x.npz", "--model", "ViT-B-32", "--run", "default")
     for condition in ("width >= 1", "width != 1", "label != x"):
-        assert "chosen 0 + 12 without" in fail(bare, "curate", "--dry-run", "--where", condition)
+        assert "chosen 0 + 12 not meeting" in fail(
+            bare, "curate", "--dry-run", "--where", condition
+        )
 
 
 def test_scores_out_of_date_are_refused_with_the_command_that_makes_them_again(

@@ -41,7 +41,7 @@ def test_names_of_columns_that_are_not_utf8_are_one_clear_error(tmp_path: Path, 
         path.write_bytes(b"key,label,othe\xff\na,b,c\n")
     else:
         not_utf8(path, {"key": ["a"], "label": ["b"], "other": ["c"]}, b"other")
-    with pytest.raises(ConfigError, match=r"--labels .* cannot be read as a table: "):
+    with pytest.raises(ConfigError, match=r"--labels .* cannot be read as a table "):
         read_label_table(path)
 
 

@@ -9,7 +9,7 @@ import typer
 from ...store import MissingError, Store
 from ...store.slots import sorted_slots, split_slot
 from ..run_slots import RunSlots
-from ..view.slot_commands import command_to_renew, name_slot
+from ..slot_commands import command_to_renew, name_slot
 from .app import subcommands
 from .options import Common, takes
 from .output import Column, command_line, print_json, print_next, print_table, print_text

@@ -17,7 +17,7 @@ from ...store.slots import split_slot
 from ..command_line import command_line
 from ..config import EmbedSettings, Settings, settings_of
 from ..run_slots import RunSlots, share_kept
-from ..view.slot_commands import command_to_make, name_slot
+from ..slot_commands import command_to_make, name_slot
 from .changes import identify_sources
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make

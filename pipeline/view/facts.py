@@ -7,9 +7,9 @@ from typing import Any
 
 from ...store import Artifact, MissingError, StoreError
 from ...store.slots import sorted_slots
+from ..slot_commands import command_to_renew
 from .opened_run import OpenedRun
 from .skipped import count_skipped
-from .slot_commands import command_to_renew
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from ..config import settings_of
 from ..device import find_device
 from ..making.sources import model_files
 from ..run_slots import RunSlots
+from ..slot_commands import command_to_make, command_to_renew, name_slot
 from .images import open_row
 from .refiner import Refiner
-from .slot_commands import command_to_make, command_to_renew, name_slot
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...stages.rows.score_columns import IMAGE_SCORES
-from ...store import Artifact
-from ...store.kinds import SCORES
-from ...store.slots import split_slot
+from ..stages.rows.score_columns import IMAGE_SCORES
+from ..store import Artifact
+from ..store.kinds import SCORES
+from ..store.slots import split_slot
 
 _NAMES: Mapping[str, tuple[str, str]] = {
     "embeddings": ("embeddings are", "embed"),
@@ -71,7 +71,7 @@ def command_to_renew(slot: str, artifact: Artifact) -> list[str]:
         words = words[:1]  # what follows is the tier that makes it for the first time
     for name, (flag, default) in _FLAGS.get(slot, {}).items():
         if slot == "duplicates/copies" and name == "threshold":
-            from ...stages.copies import Copies  # loads NumPy
+            from ..stages.copies import Copies  # loads NumPy
 
             default = Copies.threshold
         value = artifact.manifest.config.get(name, default)

@@ -1,5 +1,7 @@
 """Hypothesis strategies that several tests share."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -50,3 +52,18 @@ def labellings(draw: st.DrawFn, *, max_n: int = 30, max_k: int = 6) -> tuple[lis
     n = draw(st.integers(1, max_n))
     labels = st.lists(st.integers(0, max_k - 1), min_size=n, max_size=n)
     return draw(labels), draw(labels)
+
+
+byte_edits = st.lists(
+    st.tuples(st.integers(0, 3000), st.binary(min_size=1, max_size=4)), max_size=4
+)
+"""Some bytes to write over those of a file, each with its place."""
+
+
+def overwrite_bytes(path: Path, edits: list[tuple[int, bytes]]) -> None:
+    """Damages a file by `byte_edits`; places beyond its end begin again."""
+    content = bytearray(path.read_bytes())
+    for at, new in edits:
+        at %= len(content)
+        content[at : at + len(new)] = new
+    path.write_bytes(content)

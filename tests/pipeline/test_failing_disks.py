@@ -4,9 +4,7 @@ import contextlib
 import errno
 import os
 import resource
-import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from cpp_pipe.store.digest import digest_file
 from cpp_pipe.store.files import store_errors
 from cpp_pipe.store.temporary import temporary_folder
 
+from ..small_disk import small_disk
 from ..stages.shards import write_shards
 from .cli import DIGITS, embed, fail, succeed
 
@@ -148,16 +147,8 @@ def test_a_dry_run_names_the_full_folder_of_temporary_files(tmp_path, shards, te
 @pytest.fixture
 def page_of_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a disk that is small")
-    command = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", "4k") as disk:
+        yield disk
 
 
 def test_an_export_writes_nothing_but_beside_its_output(

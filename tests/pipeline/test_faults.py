@@ -18,6 +18,7 @@ from cpp_pipe.store import ShardError, Store, StoreError
 from cpp_pipe.store.upkeep import verify
 
 from ..forked import fork
+from ..small_disk import small_disk
 from ..stages.shards import write_shards
 from ..stages.world import plan_of
 from ..waiting import wait_until
@@ -79,32 +80,23 @@ def test_a_file_that_must_not_grow_gives_one_line_and_finished_parts_are_kept(tm
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 128 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a disk that is small")
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    # Something of an earlier test, such as a process that just ends, may still have a file open.
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", "128k") as folder:
+        yield folder
 
 
 def test_a_full_disk_gives_one_line_and_the_same_command_continues(
-    small_disk: Path, many: tuple[Path, str]
+    disk: Path, many: tuple[Path, str]
 ):
     shards, content = many
-    store = small_disk / "store"
+    store = disk / "store"
     line = fail(store, *words(shards))
     assert "no space left while writing" in line and "run the same command again" in line
     kept = parts_there(store)
     assert 0 < kept < 12
     assert Store(store).artifacts() == []
-    command = ["mount", "-o", "remount,size=16m", str(small_disk)]
+    command = ["mount", "-o", "remount,size=16m", str(disk)]
     subprocess.run(command, check=True)
     assert f"{kept} of 12 parts are there already" in resume(store, shards)
     assert open_whole(store).content == content

@@ -16,6 +16,8 @@ from cpp_pipe.stages.encoding.vocabulary import Vocabulary, expand_templates
 from cpp_pipe.stages.sources.phrases import Phrases, of_file
 from cpp_pipe.store import ConfigError
 
+from ...strategies import byte_edits, overwrite_bytes
+
 LEXICON = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE LexicalResource SYSTEM "http://globalwordnet.github.io/schemas/WN-LMF-1.1.dtd">
 <LexicalResource xmlns:dc="https://globalwordnet.github.io/schemas/dc/">
@@ -167,18 +169,14 @@ def test_a_damaged_zip_of_a_vocabulary_is_one_clear_error(tmp_path, damage):
 
 @settings(deadline=None, max_examples=100)
 @given(
-    edits=st.lists(st.tuples(st.integers(0, 3000), st.binary(min_size=1, max_size=4)), max_size=4),
+    edits=byte_edits,
     is_compressed=st.booleans(),
 )
 def test_a_damaged_vocabulary_is_read_or_refused(tmp_path_factory, edits, is_compressed):
     path = tmp_path_factory.getbasetemp() / "fuzz-words.npz"
     save = np.savez_compressed if is_compressed else np.savez
     save(path, name=np.array(["a", "b", "c"]), t=np.eye(3))
-    content = bytearray(path.read_bytes())
-    for at, new in edits:
-        at %= len(content)
-        content[at : at + len(new)] = new
-    path.write_bytes(content)
+    overwrite_bytes(path, edits)
     try:
         phrases = of_file(path)
     except ConfigError:

@@ -20,6 +20,8 @@ from cpp_pipe.stages.sources.embeddings.files import EmbeddingsFile, find_embedd
 from cpp_pipe.store.errors import ShardError
 from cpp_pipe.store.kinds import EMBEDDINGS
 
+from ...strategies import byte_edits, overwrite_bytes
+
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 UNIT = X / np.linalg.norm(X, axis=1, keepdims=True)
 
@@ -391,18 +393,12 @@ def test_truncated_values_fail_when_they_are_loaded(tmp_path: Path):
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    edits=st.lists(st.tuples(st.integers(0, 3000), st.binary(min_size=1, max_size=4)), max_size=4)
-)
+@given(edits=byte_edits)
 def test_damaged_files_are_loaded_or_refused(
     tmp_path_factory: pytest.TempPathFactory, edits: list[tuple[int, bytes]]
 ):
     path = save(tmp_path_factory.getbasetemp() / "fuzz.npz", x=X, key=np.array(list("abcdef")))
-    content = bytearray(path.read_bytes())
-    for at, new in edits:
-        at %= len(content)
-        content[at : at + len(new)] = new
-    path.write_bytes(content)
+    overwrite_bytes(path, edits)
     try:
         rows = only(path).load()
     except ShardError:

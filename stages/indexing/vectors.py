@@ -35,8 +35,9 @@ class VectorRows:
         self.source = source
         self._draw = draw
         feature_size = source.facts.get("feature_size")
+        self._has_one_head = feature_size is not None and has_one_head(source)
         self._is_joined = feature_size is not None and (
-            not has_one_head(source) if width is None else width == 2 * feature_size
+            not self._has_one_head if width is None else width == 2 * feature_size
         )
         self._opened: dict[str, PartRows] = {}
         self._lock = threading.Lock()
@@ -58,7 +59,7 @@ class VectorRows:
     @property
     def query_widths(self) -> tuple[int, ...]:
         """Dimensions that `as_row` takes: where z and c are the same, of z alone and of both."""
-        if "feature_size" not in self.source.facts or not has_one_head(self.source):
+        if not self._has_one_head:
             return (self.width,)
         feature_size = int(self.source.facts["feature_size"])
         return (feature_size, 2 * feature_size)

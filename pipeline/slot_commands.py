@@ -35,9 +35,16 @@ _NAMES: Mapping[str, tuple[str, str]] = {
 }
 """For each slot or kind, the beginning of a sentence and the command that makes it."""
 
+
+def _copies_threshold() -> float:
+    from ..stages.copies import Copies  # loads NumPy
+
+    return Copies.threshold
+
+
 _FLAGS: Mapping[str, Mapping[str, Any]] = {
     "duplicates": {"threshold": ("--above", None)},
-    "duplicates/copies": {"tier": ("--tier", None), "threshold": ("--above", None)},
+    "duplicates/copies": {"tier": ("--tier", None), "threshold": ("--above", _copies_threshold)},
     "projection": {
         "method": ("--method", "tsne"),
         "space": ("--space", "features"),
@@ -45,7 +52,8 @@ _FLAGS: Mapping[str, Mapping[str, Any]] = {
         "seed": ("--seed", 0),
     },
 }
-"""Flags that make the same again if the settings of the run do not, and their defaults."""
+"""Flags that make the same again if the settings of the run do not, and their defaults,
+or functions that return these."""
 
 
 def name_slot(slot: str) -> str:
@@ -70,10 +78,8 @@ def command_to_renew(slot: str, artifact: Artifact) -> list[str]:
     if slot in _FLAGS:
         words = words[:1]  # what follows is the tier that makes it for the first time
     for name, (flag, default) in _FLAGS.get(slot, {}).items():
-        if slot == "duplicates/copies" and name == "threshold":
-            from ..stages.copies import Copies  # loads NumPy
-
-            default = Copies.threshold
+        if callable(default):
+            default = default()
         value = artifact.manifest.config.get(name, default)
         if value != default:
             words += [flag, str(value)]

@@ -79,16 +79,17 @@ class Embed(Stage):
         """Loads the model."""
         encoder = self.load(runtime)
         encoder.require_vectors()
-        sources = [cast(SampleSource, source) for source in runtime.sources.values()]
+        by_part = cast(Mapping[str, SampleSource], runtime.sources)
+        sources = list(by_part.values())
         for line in describe_gain(self.model, encoder):
             runtime.progress.report(line)
         if runtime.worker[0] == 0:
             for line in describe_difference(encoder, sources):
                 runtime.progress.report(line)
-        runtime.progress.start("embed", 0, "images")
-        sizes = [source.size for source in sources]
+        counts = _SampleCounts.of(by_part)
+        runtime.progress.start("embed", counts.total, "images")
         embedder = Embedder(encoder, runtime.batch_size)
-        return _Prepared(encoder=encoder, embedder=embedder, total_bytes=sum(sizes))
+        return _Prepared(encoder=encoder, embedder=embedder, counts=counts)
 
     def load(self, runtime: Runtime) -> Encoder:
         """The model, on the device of a runtime; ConfigError if that lacks the precision."""
@@ -111,7 +112,9 @@ class Embed(Stage):
         encoder = prepared.encoder
         rows = EmbeddingRows(shard=source.name, size=encoder.size)
         with source.open(scratch.folder) as opened:
-            runtime.progress.revise(prepared.estimate_samples(opened, source.size))
+            listed = len(opened.samples) + len(opened.faults)
+            if prepared.counts.revise(part.name, source.size, listed):
+                runtime.progress.revise(prepared.counts.total)
             for fault in opened.faults:
                 rows.skip(fault.key, fault.reason, fault.detail, fault.offset)
             runtime.progress.advance(len(opened.faults), skipped=len(opened.faults))
@@ -141,23 +144,55 @@ class Embed(Stage):
 
 
 @dataclass(kw_only=True)
-class _Prepared:
-    """The model, and counts from which the total number of samples is estimated."""
+class _SampleCounts:
+    """How many samples the sources have: known in advance, or estimated by their bytes."""
 
-    encoder: Encoder
-    embedder: Embedder
+    expected: dict[str, int] | None
+    """By the name of a part; None unless it is known of every source."""
     total_bytes: int
+    total: int = 0
+    """The number of samples in all sources, as far as is known."""
     bytes_listed: int = 0
     samples_listed: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def estimate_samples(self, opened: Samples, size: int) -> int:
-        """The estimated number of samples in all sources, after listing one more of them."""
+    @classmethod
+    def of(cls, sources: Mapping[str, SampleSource]) -> "_SampleCounts":
+        """What sources say before they are listed."""
+        expected: dict[str, int] | None = {}
+        for part, source in sources.items():
+            count = source.count_samples()
+            if count is None:
+                expected = None
+                break
+            expected[part] = count
+        return cls(
+            expected=expected,
+            total_bytes=sum(source.size for source in sources.values()),
+            total=sum(expected.values()) if expected else 0,
+        )
+
+    def revise(self, part: str, size: int, samples: int) -> bool:
+        """Takes the bytes and samples of a listed source; returns whether the total changes."""
         with self.lock:
+            before = self.total
+            if self.expected is not None:
+                self.total += samples - self.expected[part]
+                return self.total != before
             self.bytes_listed += size
-            self.samples_listed += len(opened.samples) + len(opened.faults)
+            self.samples_listed += samples
             share = self.bytes_listed / self.total_bytes if self.total_bytes else 1.0
-            return round(self.samples_listed / share) if share else self.samples_listed
+            self.total = round(self.samples_listed / share) if share else self.samples_listed
+            return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """What all parts share: the model, and how many samples there are."""
+
+    encoder: Encoder
+    embedder: Embedder
+    counts: _SampleCounts
 
 
 def _facts(opened: Samples) -> dict[str, object]:

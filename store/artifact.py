@@ -20,6 +20,7 @@ from .kind_facts import KIND_FACTS, Range
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, PARTS, FileRecord, Manifest, PartRecord
 from .paths import StorePath, is_in_bucket
+from .specs import VECTOR, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,11 +124,18 @@ class Artifact:
             return part.name, row - (self._ends[number] - part.rows)
         raise RowError(f"row must be from 0 to {self.rows - 1}, got {row}")
 
-    def path(self, part: str, role: str, *, is_read_whole: bool = False) -> Path:
+    def path(
+        self,
+        part: str,
+        role: str,
+        *,
+        is_read_whole: bool = False,
+        columns: Sequence[str] | None = None,
+    ) -> Path:
         """The file that plays a role in a part; of a bucket, a copy on this machine.
 
         StoreError if it is missing, or if `integrity` finds it damaged, which checks more of
-        a file that is going to be read whole.
+        a file that is going to be read whole, and no vectors if only other columns are read.
         """
         file, stored = self._record(part, role), self.place(part, role)
         path = self._backend.local_path(stored, file)
@@ -141,8 +149,16 @@ class Artifact:
             rows=self.part_names[part].rows,
             width=self._widths.get(role),
             ranges=self._ranges.get(role, NO_RANGES),
+            has_vectors_read=self._has_vectors(role, columns),
         )
         return path
+
+    def _has_vectors(self, role: str, columns: Sequence[str] | None) -> bool:
+        """Whether there are vectors among some columns of a table, or all of them."""
+        spec = self.kind.files[role]
+        if columns is None or not isinstance(spec, Table):
+            return True
+        return any(column.type == VECTOR and column.name in columns for column in spec.columns)
 
     @cached_property
     def _widths(self) -> Mapping[str, int]:
@@ -182,7 +198,7 @@ class Artifact:
         """A Parquet file of a part, or only some columns of it."""
         import pyarrow.parquet as pq
 
-        path = self.path(part, role, is_read_whole=columns is None)
+        path = self.path(part, role, is_read_whole=columns is None, columns=columns)
         # pq.read_table would import pyarrow.dataset, which takes 0.1 s.
         with parsing(path), pq.ParquetFile(path) as file:
             if columns is None:

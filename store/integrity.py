@@ -68,24 +68,27 @@ def require_declared(
     rows: int,
     width: int | None = None,
     ranges: Mapping[str, Range] = NO_RANGES,
+    has_vectors_read: bool = True,
 ) -> None:
     """StoreError if a file is not what its kind declares; checked once in a process.
 
-    For `width` and `ranges` see `check_file`. Vectors are checked only if the file was digested.
+    For `width` and `ranges` see `check_file`. Vectors are checked only if they are going to be read
+    and the file was digested.
     """
     now = stamp(path)
     with _lock:
         is_digested = _checked.get(str(path), ("", None))[1] == now
-        checked = (rows, width, dict(ranges), now, is_digested)
-        if _declared.get(str(path)) == checked:
+        are_finite = is_digested and has_vectors_read
+        checked = (rows, width, dict(ranges), now)
+        if _declared.get(str(path)) in ((*checked, are_finite), (*checked, True)):
             return
     try:
         with parsing(path):
-            check_file(path, spec, rows=rows, width=width, ranges=ranges, are_finite=is_digested)
+            check_file(path, spec, rows=rows, width=width, ranges=ranges, are_finite=are_finite)
     except StoreError as error:
         raise StoreError(f"{path.parent.parent}: {error}: {_remedy(path)}") from error
     with _lock:
-        _declared[str(path)] = checked
+        _declared[str(path)] = (*checked, are_finite)
 
 
 def _remedy(path: Path) -> str:

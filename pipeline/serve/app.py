@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import importlib.metadata
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -15,10 +15,10 @@ from ...store import CppPipeError
 from .delivery import Delivery
 from .guard import Guard
 from .hosts import LOCAL_HOSTS, Hosts
-from .open_run import CurrentRun
+from .open_run import CurrentRun, OpenRun
 from .request_body import Bodies
 from .responses import CachedAnswer, add_error_handlers
-from .routes import add_routes, prepare_answers, prepare_comparisons
+from .routes import add_routes, prepare_answers, prepare_comparisons, prepare_labels
 from .routes_edits import add_edit_routes
 from .routes_knn import add_knn_routes
 from .routes_map import add_map_routes
@@ -107,12 +107,18 @@ def _add_description(app: FastAPI) -> None:
 
 async def _warm_up(current: CurrentRun, workers: Workers) -> None:
     """Computes what the first visitor would wait for; requests report the errors, if they recur."""
-    with contextlib.suppress(CppPipeError, OSError):
-        await workers.run(prepare_answers, current.opened)
+    opened = current.opened
+    await asyncio.gather(
+        *(_attempt(workers, work, opened) for work in (prepare_labels, prepare_answers))
+    )
     # A visitor who waited for the server requests the rest of the first page now.
     await asyncio.sleep(_FIRST_PAGE_SECONDS)
+    await _attempt(workers, prepare_comparisons, current.opened)
+
+
+async def _attempt(workers: Workers, work: Callable[[OpenRun], None], opened: OpenRun) -> None:
     with contextlib.suppress(CppPipeError, OSError):
-        await workers.run(prepare_comparisons, current.opened)
+        await workers.run(work, opened)
 
 
 async def _trim_memory(current: CurrentRun, workers: Workers) -> None:

@@ -179,6 +179,11 @@ def count_confidences(confidences: np.ndarray) -> list[int]:
 def most_frequent_labels(opened: OpenRun, rows: np.ndarray, most: int) -> list[tuple[str, int]]:
     """The labels of some rows with their numbers of rows, the most frequent first."""
     codes, names = opened.labels
-    counts = np.bincount(codes[rows] + 1, minlength=len(names) + 1)[1:]
+    counts = np.bincount(of_rows(codes, rows) + 1, minlength=len(names) + 1)[1:]
     order = (-counts).argsort(kind="stable")[:most].tolist()
     return [(names[code], int(counts[code])) for code in order if counts[code]]
+
+
+def of_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The values (n,) of distinct rows, in any order: all of them are not copied."""
+    return values if len(rows) == len(values) else values[rows]

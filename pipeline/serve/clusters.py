@@ -12,7 +12,7 @@ import numpy as np
 from ...stages.rows.merges import read_merges
 from ...store import Artifact, MissingError
 from ..view.captions import Caption, read_captions, read_level_captions
-from ..view.columns import read_column
+from ..view.columns import read_column, read_columns
 from ..view.facts import FAR
 from .damage import reading
 from .decided_clusters import DECIDED, Decided
@@ -136,21 +136,15 @@ class Clusters:
             return partition if folder is None else partition.mapped(folder / name)
 
     def _read(self, source: Artifact, suffix: str, k: int) -> Partition:
-        return Partition.of(
-            self._read_column(source, f"cluster{suffix}"),
-            self._read_column(source, f"confidence{suffix}"),
-            k,
-        )
-
-    def _read_column(self, source: Artifact, name: str) -> np.ndarray:
-        """One column of all rows, in the order of the embeddings."""
         with reading(source):
-            return read_column(source, name)
+            cluster, confidence = read_columns(source, [f"cluster{suffix}", f"confidence{suffix}"])
+        return Partition.of(cluster, confidence, k)
 
     @cached_property
     def novelty(self) -> np.ndarray:
         """(n,) float32."""
-        return self._read_column(self._assignments, "novelty")
+        with reading(self._assignments):
+            return read_column(self._assignments, "novelty")
 
     @cached_property
     def names(self) -> Mapping[int, Sequence[Name]]:

@@ -5,7 +5,7 @@ import numpy as np
 from ...store import MissingError, QueryError
 from ..view.conditions import match_where
 from ..view.facts import FAR
-from .cluster_facts import count_confidences, most_frequent_labels
+from .cluster_facts import count_confidences, most_frequent_labels, of_rows
 from .copies import spare_copies
 from .decided_clusters import DECIDED
 from .groups import Groups, ImageSet
@@ -168,8 +168,8 @@ def describe_set(opened: OpenRun, images: ImageSet) -> SetFacts:
         total=len(images.rows),
         sections=images.sections,
         labels=most_frequent_labels(opened, images.rows, _MAX_LABELS),
-        confidences=count_confidences(images.groups.partition.confidence[images.rows]),
-        novel=int((opened.clusters.novelty[images.rows] > FAR).sum()),
+        confidences=count_confidences(of_rows(images.groups.partition.confidence, images.rows)),
+        novel=int((of_rows(opened.clusters.novelty, images.rows) > FAR).sum()),
     )
 
 

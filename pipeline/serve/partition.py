@@ -27,17 +27,12 @@ class Partition:
     @classmethod
     def of(cls, cluster: np.ndarray, confidence: np.ndarray, k: int) -> Self:
         """Sorts the rows of k clusters, some of which may be empty."""
-        order = np.lexsort((-confidence, cluster)).astype(np.int32)
+        order = _group(_by_falling(confidence), cluster, k)
         return cls._of_sorted(cluster, confidence, order, k)
 
     def regrouped(self, cluster: np.ndarray, k: int) -> Self:
-        """The same rows in other clusters; those of number k are in none.
-
-        Takes a tenth of the time of sorting all rows by both.
-        """
-        order = self._by_confidence
-        small = cluster.astype(np.min_scalar_type(k))  # integers of 16 bits are sorted by radix
-        order = order[small[order].argsort(kind="stable")]
+        """The same rows in other clusters; those of number k are in none."""
+        order = _group(self._by_confidence, cluster, k)
         return self._of_sorted(cluster, self.confidence, order, k)
 
     @classmethod
@@ -55,7 +50,7 @@ class Partition:
     @cached_property
     def _by_confidence(self) -> np.ndarray:
         """(n,) int32: all rows by falling confidence, then by number."""
-        return (-self.confidence).argsort(kind="stable").astype(np.int32)
+        return _by_falling(self.confidence)
 
     def mapped(self, folder: Path) -> Self:
         """The same partition, written into a folder and memory-mapped from there."""
@@ -110,6 +105,26 @@ class Partition:
     def sums(self, values: np.ndarray) -> np.ndarray:
         """(k,) float64: values (n,) added up within each cluster."""
         return np.bincount(self.cluster, weights=values, minlength=self.k)[: self.k]
+
+
+def _by_falling(values: np.ndarray) -> np.ndarray:
+    """(n,) int32: rows by falling float32 values, then by number; those of NaN last.
+
+    Value and row are sorted as one integer: an order of magnitude faster than a stable argsort.
+    """
+    bits = (0.0 - np.asarray(values, np.float32)).view(np.uint32)  # 0 - x, so that no zero is -0
+    is_negative = bits >> 31 == 1
+    keys = np.where(is_negative, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    keys <<= np.uint64(32)
+    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    return keys.astype(np.uint32).view(np.int32)  # the lower half of each key
+
+
+def _group(order: np.ndarray, cluster: np.ndarray, k: int) -> np.ndarray:
+    """Rows in `order`, sorted by cluster, 0 to k; those of a cluster stay in their order."""
+    small = cluster.astype(np.min_scalar_type(k))  # integers of 16 bits are sorted by radix
+    return order[small[order].argsort(kind="stable")]
 
 
 def count_overlaps(cluster: np.ndarray, other: np.ndarray, k: int, other_k: int) -> np.ndarray:

@@ -201,6 +201,11 @@ def prepare_answers(opened: OpenRun) -> None:
     _draw_images(opened, groupings[-1])
 
 
+def prepare_labels(opened: OpenRun) -> None:
+    """Reads the labels of all rows: `prepare_answers` needs them last."""
+    _ = opened.labels
+
+
 def prepare_comparisons(opened: OpenRun) -> None:
     """Compares clusters, for visitors who open one: the first page does not need it."""
     for grouping in _first_groupings(opened):

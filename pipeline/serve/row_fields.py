@@ -1,15 +1,17 @@
 """The fields of each row, memory-mapped: the table of a part is converted on first use."""
 
-import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact
+from ..threads import processors
 from ..view.columns import SAMPLE_COLUMNS
 from ..view.keys import find_rows
 from .damage import reading
 from .mapped_folder import MappedFolder
+from .single_flight import SingleFlight
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +30,7 @@ class RowFields:
         self._names = [part.name for part in embeddings.parts]
         self._starts = [embeddings.starts[name] for name in self._names]
         self._tables: dict[str, pa.Table] = {}
-        self._lock = threading.Lock()
+        self._flight: SingleFlight[pa.Table] = SingleFlight()
 
     @property
     def embeddings(self) -> Artifact:
@@ -54,14 +56,14 @@ class RowFields:
     def part(self, name: str) -> "pa.Table":
         """The table of a part."""
         table = self._tables.get(name)
-        if table is None:
-            with self._lock:
-                table = self._tables.get(name)
-                if table is None:
-                    table = self._tables[name] = self._map_part(name)
-        return table
+        return self._flight.do(name, lambda: self._map_part(name)) if table is None else table
 
     def _map_part(self, name: str) -> "pa.Table":
+        if name not in self._tables:  # another thread may have mapped it just before
+            self._tables[name] = self._write_part(name)
+        return self._tables[name]
+
+    def _write_part(self, name: str) -> "pa.Table":
         import pyarrow as pa
         import pyarrow.ipc
 
@@ -82,12 +84,20 @@ class RowFields:
 
         IndexError for a row that does not exist.
         """
+        places = [self.locate(row) for row in rows]
+        self._map_parts({part for part, _ in places})
         fields = []
-        for row in rows:
-            part, inside = self.locate(row)
+        for part, inside in places:
             table = self.part(part)
             fields.append({name: table.column(name)[inside].as_py() for name in columns})
         return fields
+
+    def _map_parts(self, names: Iterable[str]) -> None:
+        """Maps those of some parts that are not mapped yet, in threads."""
+        absent = [name for name in names if name not in self._tables]
+        if len(absent) > 1:
+            with ThreadPoolExecutor(min(len(absent), processors())) as pool:
+                list(pool.map(self.part, absent))
 
     def find(self, key: str, shard: str | None = None) -> list[int]:
         """The rows of a key, in one shard or in all; empty if there are none."""

@@ -70,7 +70,14 @@ def iterate_columns(
 
 def read_column(artifact: Artifact, column: str) -> "np.ndarray":
     """A column of numbers of all rows."""
+
+    (values,) = read_columns(artifact, [column])
+    return values
+
+
+def read_columns(artifact: Artifact, columns: Sequence[str]) -> "list[np.ndarray]":
+    """Columns of numbers of all rows."""
     import numpy as np
 
-    pieces = [piece for (piece,) in iterate_columns(artifact, [column])]
-    return np.concatenate(pieces) if pieces else np.empty(0)
+    pieces = list(zip(*iterate_columns(artifact, columns), strict=True))
+    return [np.concatenate(column) for column in pieces] or [np.empty(0) for _ in columns]

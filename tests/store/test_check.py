@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from cpp_pipe.store import Product, Store, StoreError
 from cpp_pipe.store.check import check_file
+from cpp_pipe.store.digest import digest_file
+from cpp_pipe.store.integrity import require_declared, require_whole
 from cpp_pipe.store.kinds import ASSIGNMENTS
+from cpp_pipe.store.manifest import FileRecord
 from cpp_pipe.store.specs import VECTOR, Column, Table
 
 from .stores import recipe, write_assignments
@@ -217,6 +220,18 @@ def test_a_vector_that_is_not_finite_is_found_wherever_it_is(tmp_path, place, nu
     check_file(path, VECTORS, rows=len(vectors))
     with pytest.raises(StoreError, match=r"embedding of part\.parquet has numbers that are not"):
         check_file(path, VECTORS, rows=len(vectors), are_finite=True)
+
+
+def test_vectors_are_checked_once_they_are_read_and_not_for_other_columns(tmp_path):
+    path = tmp_path / "version" / "parts" / "part.parquet"
+    path.parent.mkdir(parents=True)
+    write_vectors(path, np.full((2, 3), np.nan, np.float16), 2)
+    record = FileRecord(name=path.name, sha256=digest_file(path), bytes=path.stat().st_size)
+    require_whole(path, record, is_read_whole=True)
+    for _ in range(2):
+        require_declared(path, VECTORS, rows=2, has_vectors_read=False)
+        with pytest.raises(StoreError, match="numbers that are not finite"):
+            require_declared(path, VECTORS, rows=2)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])

@@ -114,7 +114,7 @@ def search_library(setup: Setup) -> Iterator[Figure]:
 
 def _lists(sample: np.ndarray, lists: int, device: str) -> tuple[float, np.ndarray]:
     """Seconds in which rows find the nearest of given centroids."""
-    from cpp_pipe.stages.indexing.quantizer import assign_lists, flat_index
+    from cpp_pipe.stages.indexing.centroids import assign_lists, flat_index
 
     coarse = flat_index(np.ascontiguousarray(sample[:lists], np.float32))
     assign_lists(coarse, sample[:lists], device)

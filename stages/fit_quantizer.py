@@ -24,7 +24,7 @@ class FitQuantizer(Stage):
 
     name: ClassVar[str] = "fit-quantizer"
     kind: ClassVar[Kind] = QUANTIZER
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     is_thread_invariant: ClassVar[bool] = True
     refit: ClassVar[str] = "index --refit"
 

@@ -11,10 +11,10 @@ from ..store import Artifact, Product, Scratch
 from ..store.files import reserve, write_array
 from ..store.kinds import LISTS, Kind
 from .contract import Inputs, Part, Runtime, Stage, parts_like
+from .indexing.centroids import nearest_centroid
 from .indexing.factory import Factory
 from .indexing.faiss_library import import_faiss, map_in_threads, on_gpu
 from .indexing.lists import read_trained
-from .indexing.quantizer import nearest_centroid
 from .indexing.recall import Nearest, merge_nearest, nearest_in_block, no_neighbours
 from .indexing.vectors import VectorRows
 
@@ -53,7 +53,7 @@ class Quantize(Stage):
 
     name: ClassVar[str] = "quantize"
     kind: ClassVar[Kind] = LISTS
-    revision: ClassVar[int] = 3
+    revision: ClassVar[int] = 4
     is_thread_invariant: ClassVar[bool] = True
 
     space: Literal["features", "embeddings"]

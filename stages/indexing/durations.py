@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .centroids import ITERATIONS, comparisons, flat_index, nearest_centroid
 from .factory import CODE_WORDS, Factory
 from .faiss_library import import_faiss, one_thread
-from .quantizer import ITERATIONS, MAX_ROUND_LISTS, ROUNDS, flat_index, nearest_centroid
+from .quantizer import ROUNDS
 from .recall import QUERIES
 from .vectors import VectorRows
 
@@ -35,10 +36,9 @@ def seconds_to_list(factory: Factory, sample: np.ndarray, rows: int) -> float:
         if factory.links:
             per_row, linking = _seconds_of_graph(faiss, trial, factory)
         else:
-            per_row, linking = per_product * k, 0.0
+            per_row, linking = per_product * comparisons(k), 0.0
     groups = round(k**0.5)
-    rounds = ROUNDS if k <= MAX_ROUND_LISTS else 0
-    fitting = per_product * len(sample) * (groups + rounds * k)
+    fitting = per_product * len(sample) * (groups + ROUNDS * comparisons(k))
     fitting += per_search * len(sample) * ITERATIONS * k / groups
     if factory.code == "PQ":
         fitting += per_search * min(len(sample), _CODE_ROWS) * CODE_WORDS * ITERATIONS

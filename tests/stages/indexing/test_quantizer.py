@@ -2,16 +2,18 @@
 
 import faiss
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cpp_pipe.stages.indexing.faiss_library import map_in_threads
-from cpp_pipe.stages.indexing.quantizer import (
-    MIN_GROUPED_LISTS,
+from cpp_pipe.stages.indexing.centroids import (
+    CentroidGroups,
     assign_lists,
-    fit_centroids,
     flat_index,
+    nearest_centroid,
 )
+from cpp_pipe.stages.indexing.faiss_library import map_in_threads
+from cpp_pipe.stages.indexing.quantizer import MIN_GROUPED_LISTS, fit_centroids
 
 from ..indexes import made_rows
 
@@ -39,6 +41,41 @@ def test_copies_of_few_rows_still_give_all_centroids():
     centroids = fit_centroids(z, 300, 0, "cpu")
     assert centroids.shape[0] == 300 and np.isfinite(centroids).all()
     assert mean_similarity(centroids, z) > 0.999
+
+
+def test_comparing_all_groups_finds_the_most_similar_centroid():
+    z = made_rows(3_000).astype(np.float32)
+    centroids, rows = z[:300], z[300:]
+    numbers = CentroidGroups(centroids, 17).nearest(rows, compared=17)
+    chosen = (rows * centroids[numbers]).sum(1)
+    assert chosen == pytest.approx((rows @ centroids.T).max(1), abs=1e-6)
+
+
+def losses(rows: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """How much less similar the centroid found for each row is than the most similar one."""
+    similarities = rows @ centroids.T
+    numbers = nearest_centroid(flat_index(centroids))(rows)
+    return similarities.max(1) - np.take_along_axis(similarities, numbers[:, None], 1)[:, 0]
+
+
+def test_of_many_centroids_a_few_groups_hold_the_most_similar_one_of_clustered_rows():
+    z = made_rows(12_000).astype(np.float32)
+    assert (losses(z[5_000:], z[:5_000]) < 1e-6).mean() > 0.99
+
+
+def test_of_many_centroids_a_few_groups_hold_a_similar_one_even_of_rows_without_clusters():
+    z = np.random.default_rng(0).normal(size=(8_000, 64)).astype(np.float32)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    lost = losses(z[5_000:], z[:5_000])
+    assert 0 < lost.mean() < 0.03, "not all are compared"
+
+
+def test_groups_without_centroids_are_never_chosen():
+    centroids = np.repeat(made_rows(3), 20, axis=0).astype(np.float32)
+    rows = made_rows(50).astype(np.float32)
+    numbers = CentroidGroups(centroids, 30).nearest(rows, compared=30)
+    chosen = (rows * centroids[numbers]).sum(1)
+    assert chosen == pytest.approx((rows @ centroids.T).max(1), abs=1e-6)
 
 
 @settings(deadline=None)

@@ -170,16 +170,21 @@ class Index(Stage):
 
         residency = Residency(_MAPPED_BYTES)
         residency.add(path)
+        list_bytes = path.stat().st_size // factory.lists if factory.lists else 0
 
-        def search(first: int, width: int) -> Nearest:
-            some = queries[first : first + _QUERIES_AT_ONCE]
+        def search(some: np.ndarray, width: int) -> Nearest:
             # One extra neighbour: the first may be the query itself.
             nearest = opened.search(some, NEIGHBOURS + 1, width)
             residency.trim()
             return nearest
 
         def recall_with(width: int) -> float:
-            blocks = [search(at, width) for at in range(0, len(queries), _QUERIES_AT_ONCE)]
+            # Wide searches map much of the index before it can be released.
+            count = _MAPPED_BYTES // max(1, width * list_bytes)
+            count = min(max(1, count), _QUERIES_AT_ONCE)
+            blocks = [
+                search(queries[at : at + count], width) for at in range(0, len(queries), count)
+            ]
             similarities, rows = map(np.concatenate, zip(*blocks, strict=True))
             return measure_recall(Nearest(similarities, rows), truth, own)
 

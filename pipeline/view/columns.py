@@ -70,7 +70,6 @@ def iterate_columns(
 
 def read_column(artifact: Artifact, column: str) -> "np.ndarray":
     """A column of numbers of all rows."""
-
     (values,) = read_columns(artifact, [column])
     return values
 

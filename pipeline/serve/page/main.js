@@ -88,7 +88,7 @@ async function show(address, { restore = false, moveFocusThere = true } = {}) {
     return;
   }
   const mine = entry;
-  const timer = setTimeout(() => holder.replaceChildren(h("p", { class: "waiting" }, "loading")), PATIENCE);
+  const timer = setTimeout(() => { if (entry === mine) holder.replaceChildren(h("p", { class: "waiting" }, "loading")); }, PATIENCE);
   try {
     const facts = await getRun();
     byId("run-name", HTMLElement).textContent = facts.name === "default" ? "" : facts.name;

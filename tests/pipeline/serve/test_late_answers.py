@@ -1,0 +1,38 @@
+"""Answers that come late, in a real browser: they cover nothing that was asked for after them."""
+
+import re
+
+from playwright.sync_api import expect
+
+from .browser import visit
+
+expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
+
+
+def test_a_view_that_was_left_before_it_came_does_not_cover_the_one_that_is_shown(served, browser):
+    """It said that it was loading after a quarter of a second, wherever one had gone by then."""
+    with visit(browser, served.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.wait_for_selector(".wall-tile a.tile")
+        page.route(re.compile(r"/api/images/\d+$"), lambda route: None)  # never answered
+        page.evaluate("document.querySelector('.wall-tile a.tile').click(), history.back()")
+        page.wait_for_timeout(600)
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+        page.unroute_all(behavior="ignoreErrors")
+
+
+def test_an_earlier_search_does_not_cover_the_hits_of_a_later_one(served, browser):
+    with visit(browser, served.port, may_fail=True) as seen:
+        page, held = seen.page, []
+        page.route(re.compile("/api/search.*space=features"), held.append)
+        seen.open("search?row=7")
+        page.get_by_role("button", name="CLIP").click()
+        expect(page.locator(".results .tile")).to_have_count(60)
+        page.wait_for_timeout(1000)  # after which a search says that it still waits
+        expect(page.locator(".results .tile")).to_have_count(60)
+        with page.expect_response(re.compile("space=features")):
+            held[0].fulfill(status=503, json={"detail": "the server is busy"})
+        page.wait_for_timeout(200)
+        expect(page.locator(".results .tile")).to_have_count(60)
+        expect(page.locator(".results")).to_have_attribute("aria-busy", "false")

@@ -80,7 +80,13 @@ class SetFacts(ApiModel):
     """A set of images in brief."""
 
     total: int
-    sections: list[Section] = Field(description="In the order of the set; empty ones are left out.")
+    sections: list[Section] = Field(
+        description="In the order of the set; empty ones are left out, and all of them where the "
+        "order is not by clusters."
+    )
+    clusters: list[tuple[int, int]] = Field(
+        description="The clusters of its images, as `sort` orders them, with their numbers of rows."
+    )
     labels: list[tuple[str, int]] = Field(
         description="The most frequent labels, with their numbers of rows."
     )

@@ -72,6 +72,17 @@ def test_filters_leave_the_rows_that_pass_all_of_them(served, columns):
     assert served.json("/api/set", order="doubtful")["sections"] == []
 
 
+@pytest.mark.parametrize(
+    "query", [{}, {"cluster": [1, 3]}, {"min_confidence": 0.6}, {"level": 4}, {"words": "nothing"}]
+)
+def test_the_clusters_of_a_set_are_the_same_in_every_order(served, query):
+    facts = served.json("/api/set", **query)
+    assert facts["clusters"] == [[each["cluster"], each["size"]] for each in facts["sections"]]
+    assert sum(size for _, size in facts["clusters"]) == facts["total"]
+    for order in ("doubtful", "novel"):
+        assert served.json("/api/set", order=order, **query)["clusters"] == facts["clusters"]
+
+
 def test_words_keep_the_clusters_whose_captions_contain_them(served, columns):
     cards = served.json("/api/clusters")["cards"]
     word = cards[2]["names"][0]["caption"]

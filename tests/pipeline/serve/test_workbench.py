@@ -109,6 +109,18 @@ def test_a_click_in_the_shelf_leads_to_the_images_of_the_cluster(served, browser
         expect(page.locator(".shelf-line")).to_have_count(5)
 
 
+def test_clusters_are_counted_and_listed_in_every_order_of_images(served, browser):
+    """They were 0, and the shelf was empty, where the least confident images came first."""
+    sizes = dict(served.json("/api/set")["clusters"])
+    with visit(browser, served.port) as seen:
+        seen.open("?order=doubtful&cluster=1")
+        expect(seen.page.locator("h1")).to_have_text(f"{sizes[1]} images in 1 cluster")
+        expect(seen.page.locator(".shelf-summary")).to_have_text("60 images in 5 clusters")
+        expect(seen.page.locator(".shelf-line")).to_have_count(5)
+        seen.page.get_by_role("button", name="show all").click()
+        expect(seen.page.locator("h1")).to_have_text("60 images in 5 clusters")
+
+
 def test_filters_stand_in_the_address(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page

@@ -4,6 +4,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from cpp_pipe import Run
+
 from .browser import visit
 from .server import Served
 
@@ -140,3 +142,25 @@ def test_one_page_has_one_name(served, browser):
         expect(current).to_contain_text("Images")
         page.locator(TILES).first.click()
         expect(page.locator(".crumbs a").first).to_have_text("Images")
+
+
+def test_undo_passes_over_what_was_taken_back_elsewhere(editable, own_store, browser):
+    """It tried to take back the same decision again, and never came to the one before it."""
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.locator(".wall-name").first.click()
+        for name in ("first", "second"):
+            page.locator(".inspector").get_by_role("button", name="Name", exact=True).click()
+            answer_dialog(page, name, "Save")
+            expect(page.locator(".inspector h2")).to_have_text(name)
+        Run.open(own_store).edits.undo()
+        assert (
+            editable.json("/api/edits")["length"] == 3
+        )  # the server has seen it, and now the page
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".shelf-name", has_text="first")).to_be_visible()
+        page.keyboard.press("u")
+        expect(page.locator("#toast")).to_contain_text("Undone: named")
+        expect(page.locator(".shelf-name", has_text="first")).to_have_count(0)
+        assert [op for op, *_ in recorded(editable)] == ["name", "name", "revert", "revert"]

@@ -48,6 +48,8 @@ export async function loadDecisions() {
     isEditable: answer.is_editable, length: answer.length, latest: answer.decisions,
     tags: answer.tags, excluded: answer.excluded, needsALook: answer.needs_a_look,
   });
+  // Else undo would take back forever what was taken back elsewhere.
+  forgetOwn(answer.decisions.filter((/** @type {any} */ each) => each.status === "reverted").map((/** @type {any} */ each) => each.id));
   if (isNew) {
     forgetDecided();
     for (const listener of listeners) listener();
@@ -66,6 +68,11 @@ const own = []; // decisions of this page that hold, by id, the last one last
 
 /** The last decision of this page that holds, by id; "" without any. */
 export const lastOwn = () => own[own.length - 1] ?? "";
+
+/** @param {string[]} ids  of decisions that no longer hold */
+function forgetOwn(ids) {
+  own.splice(0, own.length, ...own.filter((id) => !ids.includes(id)));
+}
 
 /** @type {Promise<unknown>} */
 let turn = Promise.resolve(); // ends when all that was decided so far is recorded, or refused
@@ -153,7 +160,7 @@ export function undo() {
     }
     const last = decided.latest.find((each) => each.id === id);
     const isDone = Boolean(await record("revert", { value: id }, `Undone${last ? `: ${describe(last)}` : ""}.`, null));
-    if (isDone) own.splice(own.indexOf(id), 1);
+    if (isDone) forgetOwn([id]);
     return isDone;
   });
 }

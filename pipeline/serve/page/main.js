@@ -6,7 +6,7 @@ import * as reviewView from "./workbench/review.js";
 import * as runView from "./run.js";
 import * as searchView from "./search.js";
 import * as workbench from "./workbench/workbench.js";
-import { decided, followDecisions, isLoaded } from "./workbench/decisions.js";
+import { decided, followDecisions, isLoaded, say } from "./workbench/decisions.js";
 import { RequestError, get, getRun, loadedGeneration } from "./api.js";
 import { announce, byId, h, trouble } from "./dom.js";
 import { moveFocus } from "./grid.js";
@@ -221,6 +221,13 @@ async function checkState() {
   }
 }
 setInterval(checkState, POLL_SECONDS * 1000);
+
+// Of what a button or a key began, and nobody waits for.
+window.addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof RequestError)) return;
+  event.preventDefault();
+  say(event.reason.message, null);
+});
 document.addEventListener("visibilitychange", checkState);
 
 history.scrollRestoration = "manual";

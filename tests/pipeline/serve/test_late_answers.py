@@ -1,4 +1,4 @@
-"""Answers that come late, in a real browser: they cover nothing that was asked for after them."""
+"""Answers that come late, or are errors, in a real browser: none is lost, and none covers others."""
 
 import re
 
@@ -36,3 +36,14 @@ def test_an_earlier_search_does_not_cover_the_hits_of_a_later_one(served, browse
         page.wait_for_timeout(200)
         expect(page.locator(".results .tile")).to_have_count(60)
         expect(page.locator(".results")).to_have_attribute("aria-busy", "false")
+
+
+def test_a_request_that_fails_after_a_click_says_why(served, browser):
+    """A button whose request failed seemed to do nothing."""
+    with visit(browser, served.port, may_fail=True) as seen:
+        page, reason = seen.page, "the key 'a ' cannot be a line of text"
+        page.route("**/api/keys", lambda route: route.fulfill(status=400, json={"detail": reason}))
+        seen.open("")
+        page.locator(".wall-tile .tile").first.click(modifiers=["Control"])
+        page.get_by_role("button", name="Export").click()
+        expect(page.locator("#toast")).to_contain_text(reason)

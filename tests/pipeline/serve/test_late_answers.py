@@ -1,4 +1,4 @@
-"""Answers that come late, or are errors, in a real browser: none is lost, and none covers others."""
+"""Answers that come late, or are errors, in a real browser: none covers others, none is lost."""
 
 import re
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from ...stages.edits.edit import require_tag
 from ...store import ConfigError
 from ..run import Run
 from ..view.keys import names_of_rows
@@ -75,6 +76,8 @@ def sample(
     shares = _shares(strategy)
     if out is not None:
         require_file(out, (".txt", *PARQUET))
+    if tag is not None:
+        require_tag(tag)
     plan = open_plan(common)
     pool = _pool(plan, common, by, beside, seed)
     rows = choose(pool, n, shares)

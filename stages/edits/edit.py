@@ -174,6 +174,13 @@ _REQUIRED: Mapping[str, Callable[[Edit], str]] = {
 """Says what a decision of each operation lacks, or returns an empty text."""
 
 
+def require_tag(tag: str) -> None:
+    """ConfigError for a text that cannot be a tag: for a command that tags after long work."""
+    Edit(
+        id="", number=1, by="", at="", op="tag", assignments="", k=1, clusters=(0,), value=tag
+    )  # as any decision is checked when it is made
+
+
 def active(edits: Sequence[Edit]) -> list[bool]:
     """Whether each decision holds: a later one that holds may revert it."""
     reverted: set[str] = set()

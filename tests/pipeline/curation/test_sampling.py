@@ -138,6 +138,13 @@ def test_decisions_are_respected_and_a_sample_can_be_tagged(store):
     run.edits.undo()
 
 
+def test_a_tag_that_cannot_be_is_refused_before_anything_is_written(store, tmp_path):
+    for tag, message in (("a\nb", "one line of text"), (" ", "tag needs a tag")):
+        line = fail(store, "sample", "-n", "5", "--out", tmp_path / "keys.txt", "--tag", tag)
+        assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -12,11 +12,14 @@ const NEAREST = 12;
 const FEW_PIXELS = 128; // below which an image is enlarged without smoothing
 
 async function findRow({ row, key, shard }) {
-  if (/^\d{1,9}$/.test(row ?? "")) return Number(row);
-  if (key === undefined) throw new RequestError(404, "the address must name an image by shard and key, or by row");
+  const given = /^\d{1,9}$/.test(row ?? "") ? Number(row) : null;
+  if (key === undefined) {
+    if (given === null) throw new RequestError(404, "the address must name an image by shard and key, or by row");
+    return given;
+  }
   const rows = await get("rows", { key, shard });
   if (!rows.length) throw new RequestError(404, `no image has the key ${key}${shard ? ` in ${shard}` : ""}`);
-  return rows[0];
+  return rows.includes(given) ? given : rows[0]; // rows have other numbers once some were added
 }
 
 export async function show(parameters, { facts: run, go }) {

@@ -28,6 +28,7 @@ def run(finished):
 def test_the_facts_of_the_run_are_those_of_its_artifacts(served, run):
     facts = served.json("/api/run")
     assert (facts["name"], facts["rows"], facts["seen"]) == ("default", 60, 60)
+    assert facts["flags"] == "--store STORE"
     assert facts["skipped"] == facts["absent"] == []
     assert [grouping["name"] for grouping in facts["groupings"]] == ["k-5", "k-3"]
     assert facts["groupings"][0]["k"] == run.artifact("assignments").facts["k"]

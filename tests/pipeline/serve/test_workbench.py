@@ -164,7 +164,9 @@ def test_images_are_selected_by_pointer_and_keys_and_leave_as_keys(served, brows
         lines = (download.value.path()).read_text().split()
         expected = [served.json(f"/api/images/{row}") for row in sorted(rows)]
         assert lines == [f"{each['shard']}:{each['key']}" for each in expected]
-        expect(page.locator("dialog pre")).to_contain_text("cpp-pipe curate --keys keys.txt")
+        commands = page.locator("dialog pre").inner_text().splitlines()
+        assert commands[0] == "cpp-pipe curate --keys keys.txt --out shards/ --store STORE"
+        assert commands[1] == "cpp-pipe edit tag TAG --keys keys.txt --store STORE"
         page.get_by_role("button", name="Close").click()
         page.get_by_role("button", name="Find similar").click()
         expect(page).to_have_url(re.compile("search\\?rows="))

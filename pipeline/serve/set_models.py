@@ -123,6 +123,7 @@ class Side(ApiModel):
     typical: list[Compared] = Field(description="Its most confident images.")
     near: list[Compared] = Field(description="Those nearest to the other cluster, nearest first.")
     nearer: int = Field(description="Images that are nearer to the middle of the other cluster.")
+    sampled: int | None = Field(description="Its images that were compared, if not all.")
 
 
 class Comparison(ApiModel):

@@ -240,6 +240,17 @@ def test_what_can_be_pressed_is_in_sight_and_nothing_overlaps(served, browser, s
             expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
 
 
+def test_what_is_said_of_a_comparison_counts_the_images_that_were_compared(served, browser):
+    facts = served.json("/api/compare", a=1, b=2)
+    facts["sides"][0] |= {"nearer": 3, "sampled": 7}
+    with visit(browser, served.port) as seen:
+        seen.page.route("**/api/compare*", lambda route: route.fulfill(json=facts))
+        seen.open("?view=compare&pair=1,2")
+        expect(seen.page.locator(".compare")).to_contain_text(
+            f"3 of 7 sampled images of the first and {facts['sides'][1]['nearer']} of the second"
+        )
+
+
 def test_two_clusters_are_compared(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page

@@ -133,7 +133,7 @@ document.addEventListener("click", (event) => {
   if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const address = new URL(link.href);
   if (address.origin !== location.origin || link.target || link.hasAttribute("download")) return;
-  if (!(viewName(address) in VIEWS)) return;
+  if (!Object.hasOwn(VIEWS, viewName(address))) return;
   if (address.hash && address.pathname === location.pathname) return;
   event.preventDefault();
   follow(link);

@@ -199,6 +199,29 @@ def test_a_drawer_gives_the_focus_back_to_what_opened_it(served, browser):
             expect(opener).to_be_focused()
 
 
+@pytest.mark.parametrize(
+    "path, heading",
+    [
+        ("?order=constructor", "60 images in 5 clusters"),
+        ("?sort=toString&doubt=valueOf", "60 images in 5 clusters"),
+        ("review?queue=constructor", "Review"),
+    ],
+)
+def test_a_name_that_every_object_has_is_none_of_an_address(served, browser, path, heading):
+    with visit(browser, served.port) as seen:
+        seen.open(path)
+        expect(seen.page.locator("h1")).to_have_text(heading)
+
+
+def test_a_share_that_rounds_to_zero_has_no_sign(served, browser):
+    with visit(browser, served.port) as seen:
+        seen.open("run")
+        percent = (
+            "import('./static/dom.js').then((dom) => [-0.001, 0.974].map((x) => dom.percent(x)))"
+        )
+        assert seen.page.evaluate(percent) == ["0%", "97%"]
+
+
 def test_an_address_that_shows_nothing_says_so_in_its_heading(served, browser):
     with visit(browser, served.port, may_fail=True) as seen:
         seen.open("?tag=nosuchtag")

@@ -18,7 +18,7 @@ export async function show(parameters, { go }) {
   const updateAddress = makeAddressUpdater();
   await loadDecisions();
   const run = await getRun();
-  const name = parameters.queue in QUEUES ? parameters.queue : "doubtful";
+  const name = Object.hasOwn(QUEUES, parameters.queue) ? parameters.queue : "doubtful";
   const grouping = defaultGrouping(run);
   /** @type {Map<number, any>} */
   let cards = new Map();

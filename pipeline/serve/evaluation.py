@@ -7,9 +7,10 @@ import sys
 import threading
 
 from ..config import settings_of
+from ..run import Run
 from ..view.labels import has_folders
 from .models import EvaluationState
-from .open_run import OpenRun
+from .open_run import OpenRun, generation_of
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,10 @@ class Evaluation:
             log.warning("the run is not scored: %s", reason)
             reason = reason.replace(root, opened.run.public_store_name)
             return EvaluationState(state="absent", detail=opened.places.shorten(reason))
+        now = Run(opened.run.store, opened.run.store.runs.read(name))
+        if generation_of(now) != opened.generation:  # then other clusters may have been scored
+            detail = "the run has changed: load the page again"
+            return EvaluationState(state="absent", detail=detail)
         return EvaluationState(state="ready", detail="", scores=json.loads(out))
 
 

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from collections import Counter
 
 import numpy as np
@@ -323,15 +322,6 @@ def test_scores_are_those_of_eval(served):
     evaluation = served.json("/api/evaluation")
     assert evaluation["state"] == "ready", evaluation["detail"]
     assert evaluation["scores"]["n"] == 60 and 0 < evaluation["scores"]["clusters"]["acc"] <= 1
-
-
-def test_scores_that_cannot_be_computed_are_not_waited_for_forever(finished, monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with serve(finished) as server:
-        server.json("/api/evaluation")
-        wait_until(lambda: server.json("/api/evaluation")["state"] != "working", "an answer", 20)
-        evaluation = server.json("/api/evaluation")
-    assert evaluation["state"] == "absent" and "No such file" in evaluation["detail"]
 
 
 def test_an_invalid_parameter_is_refused_with_the_valid_values(served):

@@ -185,9 +185,15 @@ def _groups(run: Run, by: str | None, cluster: np.ndarray) -> list[Any] | None:
 
 def _write(path: Path, names: list[str], run: Run, rows: np.ndarray, pool: "Pool") -> None:
     from ..curation.files import whole_file
+    from ..curation.selection import is_line
     from ..view.columns import take_rows
 
     if path.suffix.lower() == ".txt":
+        broken = next((name for name in names if not is_line(name)), None)
+        if broken is not None:
+            raise ConfigError(
+                f"the key {broken!r} cannot be a line of text: write the keys as .parquet"
+            )
         with whole_file(path) as temporary:
             text = "".join(f"{name}\n" for name in names)
             temporary.write_text(text, encoding="utf-8", newline="\n")

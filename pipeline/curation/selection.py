@@ -197,6 +197,14 @@ def read_keys(path: Path, flag: str) -> set[str]:
     return {line.strip() for line in lines if line.strip()}
 
 
+def is_line(name: str) -> bool:
+    """Whether `read_keys` reads a name back from a line of its own.
+
+    Names of files may have line breaks of many kinds, and spaces at their ends.
+    """
+    return name.splitlines() == [name] and name.strip() == name
+
+
 def _read_table(path: Path, flag: str) -> set[str]:
     """The images of a table: those of its column `key`, and of `shard` if it has that."""
     import pyarrow as pa

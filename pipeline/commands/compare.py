@@ -14,7 +14,6 @@ from .output import Column, print_json, print_line, print_next, print_table, pri
 
 if TYPE_CHECKING:
     from ..comparison.comparison import Comparison
-    from ..comparison.result import ComparedRuns
 
 _ACROSS = 10
 """Columns of the matrix of agreement in a line of 80 characters."""
@@ -83,10 +82,7 @@ def compare(
 
     require_distinct(runs)
     check_outs(outs)
-    compared = compare_and_write(
-        common, runs, rivals=rivals, k=k, label=label, labels=labels, outs=outs
-    )
-    print_comparison(common, compared)
+    compare_and_show(common, runs, rivals=rivals, k=k, label=label, labels=labels, outs=outs)
     if not outs:
         given = {"--k": k, "--label": label, "--labels": labels}
         words = ["--rivals"] if rivals else []
@@ -103,7 +99,7 @@ def check_outs(outs: Sequence[Path] | None) -> None:
         require_file(out, tuple(SUFFIXES))
 
 
-def compare_and_write(
+def compare_and_show(
     common: Common,
     runs: Sequence[str],
     *,
@@ -112,8 +108,11 @@ def compare_and_write(
     label: str | None,
     labels: Path | None,
     outs: Sequence[Path] | None,
-) -> "ComparedRuns":
-    """The comparison of runs, written into the files that the user asks for."""
+) -> None:
+    """Compares runs, prints the comparison, and writes it into the files that the user asks for.
+
+    It is printed first: what took hours is not lost where a file cannot be written.
+    """
     from ...stages.contract import Runtime
     from ..comparison.result import ComparedRuns
     from ..comparison.run_comparison import compare_runs
@@ -131,18 +130,17 @@ def compare_and_write(
             k=k,
         )
     )
+    print_comparison(common, compared.comparison)
     for out in outs or ():
         compared.save(out)
         say(f"wrote {out}")
-    return compared
 
 
-def print_comparison(common: Common, compared: "ComparedRuns") -> None:
+def print_comparison(common: Common, comparison: "Comparison") -> None:
     """Prints the tables of a comparison, or its JSON."""
     if common.as_json:
-        print_json(compared.to_json())
+        print_json(comparison.to_json())
         return
-    comparison = compared.comparison
     from ..comparison.cells import describe
 
     print_text(describe(comparison))

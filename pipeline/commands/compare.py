@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import subcommands
-from .destinations import require_file
+from .destinations import require_file, require_no_input
 from .messages import say, show_progress
 from .options import LONG, Common, open_store, takes
 from .output import Column, print_json, print_line, print_next, print_table, print_text
@@ -81,7 +81,7 @@ def compare(
     from ..comparison.run_comparison import require_distinct
 
     require_distinct(runs)
-    check_outs(outs)
+    check_outs(outs, labels)
     compare_and_show(common, runs, rivals=rivals, k=k, label=label, labels=labels, outs=outs)
     if not outs:
         given = {"--k": k, "--label": label, "--labels": labels}
@@ -91,12 +91,13 @@ def compare(
         print_next(common, ["compare", *runs, *words, "--out", "table.tex"])
 
 
-def check_outs(outs: Sequence[Path] | None) -> None:
+def check_outs(outs: Sequence[Path] | None, labels: Path | None) -> None:
     """ConfigError where a file that a comparison shall be written to cannot be written."""
     from ..comparison.result import SUFFIXES
 
     for out in outs or ():
         require_file(out, tuple(SUFFIXES))
+        require_no_input(out, [] if labels is None else [labels])
 
 
 def compare_and_show(

@@ -14,7 +14,7 @@ from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, new_folder, require_file, write_table
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import Column, narrowing, print_json, print_next, print_table
+from .output import Column, check_inputs, narrowing, print_json, print_next, print_table
 
 if TYPE_CHECKING:
     from ..curation.sampling import Pool
@@ -79,6 +79,7 @@ def sample(
     if tag is not None:
         require_tag(tag)
     plan = open_plan(common)
+    check_inputs(plan, out, read=[] if beside is None else [beside])
     pool = _pool(plan, common, by, beside, seed)
     rows = choose(pool, n, shares)
     if not len(rows):

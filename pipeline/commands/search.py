@@ -15,7 +15,15 @@ from ..run import Run
 from .app import subcommands
 from .destinations import new_folder
 from .options import LONG, READING, Common, embed_table, open_plan, say, takes
-from .output import Column, check_destinations, narrowing, print_json, print_next, print_table
+from .output import (
+    Column,
+    check_destinations,
+    check_inputs,
+    narrowing,
+    print_json,
+    print_next,
+    print_table,
+)
 from .sheets import Sheet
 
 if TYPE_CHECKING:
@@ -117,6 +125,7 @@ def search(
     for example in question.unlike:
         say(f"avoiding: {example.kind} {example.name or repr(example.value)}")
     plan = open_plan(common, embed=embed_table(common))
+    check_inputs(plan, None, sheet, [*(query or []), *(unlike or [])])
     if question.has_text:
         require_texts(plan.settings.embed.model)
     if plan.find(f"index/{question.where}") is None:

@@ -62,7 +62,7 @@ def sweep(
     """
     from ..comparison.sweep import check_sweep, make_sweep, plan_sweep, read_axes
 
-    check_outs(outs)
+    check_outs(outs, labels)
     if not (sets or k or seeds):
         raise ConfigError(
             "nothing to vary: name settings with --set TABLE.KEY=VALUE,VALUE, numbers of clusters "

@@ -52,6 +52,7 @@ def test_no_table_and_no_list_that_is_read_is_replaced(tmp_path):
     table, store = tmp_path / "images.parquet", tmp_path / "artifacts"
     pq.write_table(pa.table({"image": pa.array([png(n) for n in range(6)], pa.binary())}), table)
     succeed(store, "embed", "--table", table, *DIGITS)
+    succeed(store, "assign", "--k", "2")
     before = table.read_bytes()
     assert "would replace" in fail(store, "export", "parquet", "--out", table)
     assert "would replace" in fail(store, "duplicates", "--out", table)

@@ -144,6 +144,21 @@ def test_the_facts_of_a_cluster_are_those_of_its_rows(served, run):
         assert rows == ((cluster == 0) & (labels == label)).sum()
 
 
+def test_the_node_that_is_closest_to_a_cluster_shares_most_images_with_it(served):
+    def rows(number: int, **query: str) -> set[int]:
+        items = served.json(f"/api/clusters/{number}/rows", limit=MAX_ROWS, **query)["items"]
+        return {item["row"] for item in items}
+
+    nodes = {
+        node["id"]: rows(node["id"], grouping="tree") for node in served.json("/api/tree")["nodes"]
+    }
+    for cluster in range(5):
+        own = rows(cluster)
+        shares = {node: len(own & held) / len(own | held) for node, held in nodes.items()}
+        facts = served.json(f"/api/clusters/{cluster}")["closest_node"]
+        assert facts["shared"] == round(max(shares.values()), 4) == round(shares[facts["id"]], 4)
+
+
 def test_a_node_names_what_it_merges_with_and_splits_into(served):
     nodes = served.json("/api/tree")["nodes"]
     inner = next(node for node in nodes if node["left"] is not None and node["parent"] is not None)

@@ -1,7 +1,7 @@
 // One image: large, with all its fields, and its neighbours in both spaces.
 
 import { makeAddressUpdater } from "./address.js";
-import { RequestError, get, imageAddress, query } from "./api.js";
+import { RequestError, commandLine, get, imageAddress, query } from "./api.js";
 import { bytes, count, decimal, h } from "./dom.js";
 import { fixedGrid } from "./grid.js";
 import { findNeighbours } from "./imagelist.js";
@@ -128,7 +128,7 @@ function neighbours(space, title, row, own, run) {
   const heading = h("h2", null, title);
   const panel = h("section", { class: "panel" }, heading, h("p", { class: "waiting" }, "searching"));
   if (!run.spaces.includes(space)) {
-    panel.replaceChildren(heading, h("p", { class: "quiet" }, `The ${space} of this run are out of date: run `, h("code", null, "cpp-pipe project"), "."));
+    panel.replaceChildren(heading, h("p", { class: "quiet" }, `The ${space} of this run are out of date: run `, h("code", null, commandLine(run, "project")), "."));
     return panel;
   }
   get(`images/${row}/neighbours`, { space, n: NEAREST, grouping: decidedIn(run) }).then(({ hits }) => {

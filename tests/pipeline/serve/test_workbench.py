@@ -391,7 +391,7 @@ def test_images_are_reviewed_one_after_the_other(served, browser, size):
         seen.shoot("review")
         page.get_by_role("button", name="Unnamed").click()
         expect(page.get_by_role("status").first).to_have_text("1 of 5")
-        expect(page.locator(".hint")).to_contain_text("cpp-pipe serve --edit")
+        expect(page.locator(".hint")).to_contain_text("cpp-pipe serve --edit --store STORE")
 
 
 def answer_later(route) -> None:

@@ -1,6 +1,6 @@
 // What people decide: read from the server, written to it, undone, and conflicts that are shown.
 
-import { RequestError, forgetDecided, get, loadedGeneration, postJson } from "../api.js";
+import { RequestError, commandLine, forgetDecided, get, getRun, loadedGeneration, postJson } from "../api.js";
 import { announce, byId, counted, h } from "../dom.js";
 
 /**
@@ -155,7 +155,7 @@ export function undo() {
   return inTurn(async () => {
     const id = lastOwn();
     if (!id) {
-      say("There is nothing to undo that was decided here; `cpp-pipe edit undo` takes back any decision.", null);
+      say(`There is nothing to undo that was decided here; \`${commandLine(await getRun(), "edit undo")}\` takes back any decision.`, null);
       return false;
     }
     const last = decided.latest.find((each) => each.id === id);

@@ -1,7 +1,7 @@
 // Review: one image, or one cluster, after the other, one decision a key.
 
 import { makeAddressUpdater } from "../address.js";
-import { get, getBytes, getOnce, getRun, imageAddress, query } from "../api.js";
+import { commandLine, get, getBytes, getOnce, getRun, imageAddress, query } from "../api.js";
 import { choices, count, counted, decimal, h } from "../dom.js";
 import { fact } from "../cards.js";
 import { DECIDED, cardName, clusterLink, defaultGrouping, imageLink, placeIn } from "../links.js";
@@ -141,7 +141,7 @@ export async function show(parameters, { go }) {
       keys.map(([key, words]) => h("button", { class: "button", type: "button", on: { click: once(() => act(key)) } }, words, h("kbd", null, key.toUpperCase()))),
       decided.isEditable ? h("button", { class: "button", type: "button", on: { click: once(takeBack) } }, "Undo", h("kbd", null, "U")) : null,
       h("button", { class: "button", type: "button", on: { click: () => step(1) } }, "Next", h("kbd", null, "→"))),
-    decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, "cpp-pipe serve --edit"), "."));
+    decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, commandLine(run, "serve --edit")), "."));
 
   updateAddress(`review${query({ queue: name })}`);
   await draw();

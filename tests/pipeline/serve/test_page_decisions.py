@@ -132,6 +132,22 @@ def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser
         expect(group.locator(".tile")).to_be_in_viewport()
 
 
+def test_a_run_is_shown_where_its_decisions_cannot_be_read(editable, own_store, browser):
+    """Every view ended in an error, though the server serves the run without them."""
+    Run.open(own_store).edits.name(1, "by hand")
+    (entry,) = (own_store / "runs" / "default" / "edits").iterdir()
+    whole = entry.read_text()
+    entry.write_text(whole[:40])
+    with visit(browser, editable.port, may_fail=True) as seen:
+        page = seen.page
+        seen.open("")
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+        expect(page.locator("#notice")).to_contain_text(entry.name)
+        entry.write_text(whole)
+        expect(page.locator(".shelf-name", has_text="by hand")).to_be_visible()
+        expect(page.locator("#notice")).to_be_hidden()
+
+
 def test_one_page_has_one_name(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page

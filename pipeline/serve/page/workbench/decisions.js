@@ -36,10 +36,21 @@ let answered = 0; // the last one of those that were shown
 /** Whether decisions were read at all. */
 export const isLoaded = () => isRead;
 
+/**
+ * The answer in place of a log that cannot be read: the run is shown as it was before, and nothing
+ * is decided. The page says why as soon as it looks at the state of the server.
+ *
+ * @param {unknown} error
+ */
+function withoutLog(error) {
+  if (!(error instanceof RequestError) || ![400, 503].includes(error.status)) throw error;
+  return { is_editable: false, length: decided.length, decisions: decided.latest, tags: decided.tags, excluded: decided.excluded, needs_a_look: decided.needsALook };
+}
+
 /** Reads what was decided so far; where others decided since the last time, all views follow. */
 export async function loadDecisions() {
   const mine = ++asked;
-  const answer = await get("edits", { limit: 100 });
+  const answer = await get("edits", { limit: 100 }).catch(withoutLog);
   if (mine < answered) return decided; // a later request was answered before
   answered = mine;
   const isNew = isRead && answer.length !== decided.length;

@@ -1,11 +1,13 @@
 """What a decision leaves on the page: texts that are refused, what is in sight, the focus."""
 
 import re
+import shutil
 
 from playwright.sync_api import Page, expect
 
 from cpp_pipe import Run
 
+from ...waiting import wait_until
 from .browser import visit
 from .server import Served
 
@@ -132,18 +134,22 @@ def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser
         expect(group.locator(".tile")).to_be_in_viewport()
 
 
-def test_a_run_is_shown_where_its_decisions_cannot_be_read(editable, own_store, browser):
+def test_a_run_is_shown_where_its_decisions_cannot_be_read(editable, own_store, tmp_path, browser):
     """Every view ended in an error, though the server serves the run without them."""
-    Run.open(own_store).edits.name(1, "by hand")
-    (entry,) = (own_store / "runs" / "default" / "edits").iterdir()
-    whole = entry.read_text()
-    entry.write_text(whole[:40])
+    other = shutil.copytree(own_store, tmp_path / "other")
+    Run.open(other).edits.name(1, "by hand")
+    (written,) = (other / "runs" / "default" / "edits").iterdir()
+    entry = own_store / written.relative_to(other)
+    entry.parent.mkdir(exist_ok=True)
+    entry.write_text(written.read_text()[:40])
+    wait_until(lambda: editable.json("/api/state")["trouble"] is not None, "it is noticed", 20)
     with visit(browser, editable.port, may_fail=True) as seen:
         page = seen.page
         seen.open("")
         expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         expect(page.locator("#notice")).to_contain_text(entry.name)
-        entry.write_text(whole)
+        entry.write_text(written.read_text())
         expect(page.locator(".shelf-name", has_text="by hand")).to_be_visible()
         expect(page.locator("#notice")).to_be_hidden()
 

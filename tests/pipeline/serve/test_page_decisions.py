@@ -134,6 +134,20 @@ def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser
         expect(group.locator(".tile")).to_be_in_viewport()
 
 
+def test_the_first_decision_of_a_review_is_seen_in_it(editable, browser):
+    """It showed the run's own clusters until it was left, and so the name that was no more."""
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("review?queue=labels")
+        facts = page.locator(".review-facts dl")
+        expect(facts).to_be_visible()
+        page.keyboard.press("n")
+        answer_dialog(page, "my name", "Save")
+        expect(facts).to_contain_text("my name")
+        page.keyboard.press("u")
+        expect(facts).not_to_contain_text("my name")
+
+
 def test_a_run_is_shown_where_its_decisions_cannot_be_read(editable, own_store, tmp_path, browser):
     """Every view ended in an error, though the server serves the run without them."""
     other = shutil.copytree(own_store, tmp_path / "other")

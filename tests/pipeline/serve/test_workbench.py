@@ -62,6 +62,7 @@ def test_the_dial_regroups_the_images(served, browser, size):
         slider.focus()
         page.keyboard.press("Home")
         expect(page.locator("h1")).to_have_text("60 images in 1 cluster")
+        expect(slider).to_have_attribute("aria-valuetext", "1 cluster")
         page.keyboard.press("ArrowRight")
         expect(page.locator("h1")).to_have_text("60 images in 2 clusters")
         expect(slider).to_have_attribute("aria-valuetext", "2 clusters")

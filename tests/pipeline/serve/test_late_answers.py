@@ -47,3 +47,23 @@ def test_a_request_that_fails_after_a_click_says_why(served, browser):
         page.locator(".wall-tile .tile").first.click(modifiers=["Control"])
         page.get_by_role("button", name="Export").click()
         expect(page.locator("#toast")).to_contain_text(reason)
+
+
+def test_images_that_come_late_leave_the_focus_to_who_types(served, browser):
+    """The grid took it back from a field as soon as it had loaded."""
+    with visit(browser, served.port) as seen:
+        page, held = seen.page, []
+        seen.open("")
+        page.locator(".wall-tile a.tile").first.focus()
+        page.route("**/api/set/items*", held.append)
+        with page.expect_request("**/api/set/items*"):
+            page.keyboard.press("[")
+        page.keyboard.press("f")
+        words = page.get_by_role("searchbox")
+        expect(words).to_be_focused()
+        page.unroute("**/api/set/items*")
+        for route in held:
+            route.continue_()
+        page.wait_for_selector(".wall-tile a.tile")
+        page.wait_for_timeout(200)
+        expect(words).to_be_focused()

@@ -273,6 +273,9 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     settle(index);
     reveal(index);
     await pages.load(index);
+    const holder = document.activeElement;
+    const isElsewhere = holder !== null && holder !== document.body && !root.contains(holder);
+    if (index !== focused || isElsewhere) return; // meanwhile one went on, or types into a field
     const link = tiles.get(index)?.querySelector("a");
     if (link instanceof HTMLElement) link.focus({ preventScroll: true });
   }

@@ -201,9 +201,15 @@ def _write(path: Path, names: list[str], run: Run, rows: np.ndarray, pool: "Pool
     else:
         import pyarrow as pa
 
-        keys = take_rows(run.artifact("embeddings"), rows, ("key", "shard"))
-        columns = {name: keys.column(name) for name in keys.column_names}
-        columns |= {"cluster": pool.cluster[rows], "confidence": pool.confidence[rows]}
+        keys = take_rows(run.artifact("embeddings"), rows, ("key",)).column("key").to_pylist()
+        # What stands before the key in its name: the part, where two parts hold the same SHARD:KEY.
+        shards = [name.removesuffix(f":{key}") for name, key in zip(names, keys, strict=True)]
+        columns: dict[str, Any] = {"key": pa.array(keys, pa.string())}
+        columns |= {
+            "shard": pa.array(shards, pa.string()),
+            "cluster": pool.cluster[rows],
+            "confidence": pool.confidence[rows],
+        }
         write_table(pa.table({"row": rows, **columns}), path)
     say(f"wrote {path}")
 

@@ -120,3 +120,11 @@ def test_the_command_that_comes_next_finds_the_same_image(store, tmp_path, monke
         assert words[:3] == ["search", "--key", key]
         done = call(None, *words)
         assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+def test_a_sample_of_such_images_can_be_curated(store, tmp_path, suffix):
+    """Its table named SHARD:KEY, which is in two parts."""
+    keys = tmp_path / f"keys.{suffix}"
+    succeed(store, "sample", "-n", "3", "--out", keys)
+    assert "chosen 3" in succeed(store, "curate", "--keys", keys, "--dry-run").out

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -76,7 +77,7 @@ def flags_in_errors() -> Iterator[tuple[str, str]]:
 
 def test_every_flag_that_an_error_names_is_one_of_a_command():
     """One advised --precision, which is a setting and no flag."""
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     params = [param for name in COMMANDS for param in group.get_command(None, name).params]
     known = {flag for param in params for flag in (*param.opts, *param.secondary_opts)} | {"--help"}
     named = list(flags_in_errors())

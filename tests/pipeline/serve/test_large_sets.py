@@ -1,6 +1,7 @@
 """A set of more images than a browser has room for, in a real browser."""
 
 import re
+from typing import Any
 
 import numpy as np
 from playwright.sync_api import expect
@@ -20,7 +21,7 @@ def test_keys_lead_to_the_last_image_that_the_grid_has_room_for(served, browser)
         "clusters": [[0, TOTAL]],
     }
     (item,) = served.json("/api/set/items", limit=1)["items"]
-    answers = {
+    answers: dict[str, dict[str, Any]] = {
         r"/api/set\?": {"json": facts},
         "/api/set/rows": {"body": np.zeros(TOTAL, "<i4").tobytes()},
         "/api/set/items": {"json": {"total": TOTAL, "offset": 0, "items": [item] * 120}},

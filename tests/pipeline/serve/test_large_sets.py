@@ -1,6 +1,7 @@
 """A set of more images than a browser has room for, in a real browser."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ from .browser import visit
 expect.set_options(timeout=20_000)  # milliseconds: the machine may be busy with other tests
 
 TOTAL = 1_500_000
+
+
+def replying(answer: dict[str, Any]) -> Callable[[Any], None]:
+    """What answers a request in the place of the server."""
+    return lambda route: route.fulfill(**answer)
 
 
 def test_keys_lead_to_the_last_image_that_the_grid_has_room_for(served, browser):
@@ -29,7 +35,7 @@ def test_keys_lead_to_the_last_image_that_the_grid_has_room_for(served, browser)
     with visit(browser, served.port) as seen:
         page = seen.page
         for path, answer in answers.items():
-            page.route(re.compile(path), lambda route, answer=answer: route.fulfill(**answer))
+            page.route(re.compile(path), replying(answer))
         seen.open("")
         expect(page.locator("h1")).to_have_text("1,500,000 images in 1 cluster")
         page.locator(".wall-tile .tile").first.focus()

@@ -25,7 +25,7 @@ def test_a_view_that_was_left_before_it_came_does_not_cover_the_one_that_is_show
 def test_an_earlier_search_does_not_cover_the_hits_of_a_later_one(served, browser):
     with visit(browser, served.port, may_fail=True) as seen:
         page, held = seen.page, []
-        page.route(re.compile("/api/search.*space=features"), held.append)
+        page.route(re.compile("/api/search.*space=features"), lambda route: held.append(route))
         seen.open("search?row=7")
         page.get_by_role("button", name="CLIP").click()
         expect(page.locator(".results .tile")).to_have_count(60)
@@ -55,7 +55,7 @@ def test_images_that_come_late_leave_the_focus_to_who_types(served, browser):
         page, held = seen.page, []
         seen.open("")
         page.locator(".wall-tile a.tile").first.focus()
-        page.route("**/api/set/items*", held.append)
+        page.route("**/api/set/items*", lambda route: held.append(route))
         with page.expect_request("**/api/set/items*"):
             page.keyboard.press("[")
         page.keyboard.press("f")

@@ -129,7 +129,8 @@ class Run(WorkingRun):
 
         require_figures([name])
         self._make_needed("assignments", "figures")
-        return Drawn(draw_figure(self, name, self._shown))
+        with self._showing_progress():
+            return Drawn(draw_figure(self, name, self._shown))
 
     def sweep(
         self,
@@ -153,8 +154,8 @@ class Run(WorkingRun):
         runs = plan_sweep(name, plan.settings, settings or {}, seeds, k)
         table = None if labels is None else Path(labels)
         check_sweep(self.store, name, runs, label=label, labels=table, rivals=rivals)
-        names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
-        self._shown.end()
+        with self._showing_progress():
+            names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
         return compare(
             *names,
             store=self.store,

@@ -1,6 +1,7 @@
 """A run that makes what it lacks: the steps of the commands as methods."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -138,7 +139,8 @@ class WorkingRun(OpenedRun):
             data={"shards": (), "images": (), "tables": (), "builtin": ""},
         )
         stage = Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name)
-        plan.take_over(stage, by_part(sources)[0])
+        with self._showing_progress():
+            plan.take_over(stage, by_part(sources)[0])
         return self._reload()
 
     def train(self, **settings: Any) -> Self:
@@ -214,7 +216,8 @@ class WorkingRun(OpenedRun):
         `tier` is identical (files of equal bytes), same (one image) or alike (embeddings); `above`
         is the least similarity, and without it that of the tier or the model.
         """
-        groups = make_tier(self._plan(), tier, above)
+        with self._showing_progress():
+            groups = make_tier(self._plan(), tier, above)
         self._reload()
         return groups.table(groups.only_part)
 
@@ -228,15 +231,17 @@ class WorkingRun(OpenedRun):
         """
         plan = self._plan(data={"label": label})
         field, table = plan.settings.data.label, None if labels is None else Path(labels)
-        embeddings = plan.make("embeddings", asked_by="eval")
-        require_labels(embeddings, field, table)
-        assignments = plan.make("assignments", asked_by="eval")
+        with self._showing_progress():
+            embeddings = plan.make("embeddings", asked_by="eval")
+            require_labels(embeddings, field, table)
+            assignments = plan.make("assignments", asked_by="eval")
         self._reload()
         return evaluate(embeddings, assignments, field, table, k=k)
 
     def _make_needed(self, slot: str, asked_by: str) -> None:
         """Makes a slot that was not asked for; what was fitted before stays."""
-        self._plan().make(slot, asked_by=asked_by)
+        with self._showing_progress():
+            self._plan().make(slot, asked_by=asked_by)
         self._reload()
 
     def _plan(self, **tables: Mapping[str, Any]) -> Plan:
@@ -252,11 +257,17 @@ class WorkingRun(OpenedRun):
     def _shown(self) -> ShownProgress:
         return open_progress(self.progress)
 
-    def _made(self, plan: Plan, slot: str) -> Self:
+    @contextlib.contextmanager
+    def _showing_progress(self) -> Iterator[None]:
+        """Ends what is shown of progress with the block, also where a step in it fails."""
         try:
-            plan.make(slot)
+            yield
         finally:
             self._shown.end()
+
+    def _made(self, plan: Plan, slot: str) -> Self:
+        with self._showing_progress():
+            plan.make(slot)
         return self._reload()
 
     def _reload(self) -> Self:

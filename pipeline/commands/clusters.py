@@ -65,7 +65,9 @@ def clusters(
         others = assignments.rows - images
         left = f"; {others:,} {'excluded' if allowed is None else 'left out'}" if others else ""
         print_text(f"{counted(images, 'image')} in {counted(len(rows), 'cluster')}{left}")
-    if captions is None:
+    if not rows:  # decisions exclude every image that --where leaves
+        print_next(common, ["edit", "log"])
+    elif captions is None:
         print_next(common, ["caption"])
     else:
         first = ["--cluster", str(rows[0].cluster), *narrowing(common)]

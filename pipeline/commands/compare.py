@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import subcommands
-from .destinations import require_file
+from .destinations import require_file, require_no_input
 from .messages import say, show_progress
 from .options import LONG, Common, open_store, takes
 from .output import Column, print_json, print_line, print_next, print_table, print_text
 
 if TYPE_CHECKING:
     from ..comparison.comparison import Comparison
-    from ..comparison.result import ComparedRuns
 
 _ACROSS = 10
 """Columns of the matrix of agreement in a line of 80 characters."""
@@ -82,11 +81,8 @@ def compare(
     from ..comparison.run_comparison import require_distinct
 
     require_distinct(runs)
-    check_outs(outs)
-    compared = compare_and_write(
-        common, runs, rivals=rivals, k=k, label=label, labels=labels, outs=outs
-    )
-    print_comparison(common, compared)
+    check_outs(outs, labels)
+    compare_and_show(common, runs, rivals=rivals, k=k, label=label, labels=labels, outs=outs)
     if not outs:
         given = {"--k": k, "--label": label, "--labels": labels}
         words = ["--rivals"] if rivals else []
@@ -95,15 +91,16 @@ def compare(
         print_next(common, ["compare", *runs, *words, "--out", "table.tex"])
 
 
-def check_outs(outs: Sequence[Path] | None) -> None:
+def check_outs(outs: Sequence[Path] | None, labels: Path | None) -> None:
     """ConfigError where a file that a comparison shall be written to cannot be written."""
     from ..comparison.result import SUFFIXES
 
     for out in outs or ():
         require_file(out, tuple(SUFFIXES))
+        require_no_input(out, [] if labels is None else [labels])
 
 
-def compare_and_write(
+def compare_and_show(
     common: Common,
     runs: Sequence[str],
     *,
@@ -112,8 +109,11 @@ def compare_and_write(
     label: str | None,
     labels: Path | None,
     outs: Sequence[Path] | None,
-) -> "ComparedRuns":
-    """The comparison of runs, written into the files that the user asks for."""
+) -> None:
+    """Compares runs, prints the comparison, and writes it into the files that the user asks for.
+
+    It is printed first: what took hours is not lost where a file cannot be written.
+    """
     from ...stages.contract import Runtime
     from ..comparison.result import ComparedRuns
     from ..comparison.run_comparison import compare_runs
@@ -131,18 +131,17 @@ def compare_and_write(
             k=k,
         )
     )
+    print_comparison(common, compared.comparison)
     for out in outs or ():
         compared.save(out)
         say(f"wrote {out}")
-    return compared
 
 
-def print_comparison(common: Common, compared: "ComparedRuns") -> None:
+def print_comparison(common: Common, comparison: "Comparison") -> None:
     """Prints the tables of a comparison, or its JSON."""
     if common.as_json:
-        print_json(compared.to_json())
+        print_json(comparison.to_json())
         return
-    comparison = compared.comparison
     from ..comparison.cells import describe
 
     print_text(describe(comparison))

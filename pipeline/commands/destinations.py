@@ -3,7 +3,7 @@
 The suffix of a file decides its format, and is refused where the command does not write it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,23 @@ def require_file(path: Path, suffixes: tuple[str, ...], *, flag: str = "--out") 
         *others, last = suffixes
         allowed = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(f"{flag} must end in {allowed}, got {path}: the suffix is the format")
+
+
+def require_no_input(path: Path, read: Iterable[str | Path], *, flag: str = "--out") -> None:
+    """ConfigError where a file would replace one that is read: by the command, or by its run.
+
+    Of a folder of images these are the images in it.
+    """
+    from ...stages.sources.image_formats import is_image_name
+
+    target = resolved(path)
+    if not target.exists():
+        return
+    for name in dict.fromkeys(map(str, read)):
+        source = resolved(Path(name))
+        is_inside = source in target.parents and is_image_name(target.name)
+        if target == source or is_inside:
+            raise ConfigError(f"{flag} {path} would replace a file that is read: name another one")
 
 
 def require_folder(path: Path, *, flag: str = "--out") -> None:

@@ -17,6 +17,7 @@ from .output import (
     OutFlag,
     SheetFlag,
     check_destinations,
+    check_inputs,
     print_json,
     print_next,
     print_table,
@@ -73,6 +74,7 @@ def duplicates(
 
     check_destinations(out, sheet)
     plan = open_plan(common)
+    check_inputs(plan, out, sheet)
     made = make_tier(plan, tier, above)
     part = made.only_part
     table = made.table(part)

@@ -13,7 +13,7 @@ from .app import subcommands
 from .destinations import PARQUET, require_file, require_folder
 from .messages import current_progress
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import print_next, print_text
+from .output import check_inputs, print_next, print_text
 from .search import open_run
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def export(
     else:
         require_folder(out)
     plan = open_plan(common)
+    check_inputs(plan, out)
     plan.make("embeddings", asked_by="export")
     if form in _LABELLED:
         plan.make("assignments", asked_by="export")

@@ -14,6 +14,7 @@ from .output import (
     OutFlag,
     SheetFlag,
     check_destinations,
+    check_inputs,
     print_json,
     print_next,
     print_table,
@@ -48,6 +49,7 @@ def outliers(
 
     check_destinations(out, sheet)
     plan = open_plan(common)
+    check_inputs(plan, out, sheet)
     assignments = plan.make("assignments", asked_by="outliers")
     embeddings = plan.make("embeddings", asked_by="outliers")
     run = open_run(plan)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,12 @@ from ...store.files import naming
 from ..command_line import command_line as line_of
 from ..making.engines import torchrun
 from ..wording import columns_of, in_one_line, is_cut_to, printable, wrap
-from .destinations import SHEET, TABLE, require_file
+from .destinations import SHEET, TABLE, require_file, require_no_input
 from .messages import clear_line, say
 from .options import Common
+
+if TYPE_CHECKING:
+    from ..making.plan import Plan
 
 OutFlag = Annotated[
     Path | None,
@@ -138,6 +141,19 @@ def narrowing(common: Common) -> list[str]:
 def command_line(common: Common, *words: str) -> str:
     """A command as one types it in a shell, for the run and the store of another command."""
     return line_of(*words, run=common.run, store=common.store)
+
+
+def check_inputs(
+    plan: "Plan", out: Path | None, sheet: Path | None = None, read: Iterable[str | Path] = ()
+) -> None:
+    """ConfigError where a table or a sheet would replace a file that the command or its run reads.
+
+    `read` names those of the command.
+    """
+    for path, flag in ((out, "--out"), (sheet, "--sheet")):
+        if path is not None:
+            sources = plan.store.runs.read(plan.run).sources
+            require_no_input(path, [*sources.values(), *read], flag=flag)
 
 
 def check_destinations(out: Path | None, sheet: Path | None) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from ...stages.edits.edit import require_tag
 from ...store import ConfigError
 from ..run import Run
 from ..view.keys import names_of_rows
@@ -13,7 +14,7 @@ from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, new_folder, require_file, write_table
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import Column, narrowing, print_json, print_next, print_table
+from .output import Column, check_inputs, narrowing, print_json, print_next, print_table
 
 if TYPE_CHECKING:
     from ..curation.sampling import Pool
@@ -75,7 +76,10 @@ def sample(
     shares = _shares(strategy)
     if out is not None:
         require_file(out, (".txt", *PARQUET))
+    if tag is not None:
+        require_tag(tag)
     plan = open_plan(common)
+    check_inputs(plan, out, read=[] if beside is None else [beside])
     pool = _pool(plan, common, by, beside, seed)
     rows = choose(pool, n, shares)
     if not len(rows):
@@ -182,18 +186,30 @@ def _groups(run: Run, by: str | None, cluster: np.ndarray) -> list[Any] | None:
 
 def _write(path: Path, names: list[str], run: Run, rows: np.ndarray, pool: "Pool") -> None:
     from ..curation.files import whole_file
+    from ..curation.selection import is_line
     from ..view.columns import take_rows
 
     if path.suffix.lower() == ".txt":
+        broken = next((name for name in names if not is_line(name)), None)
+        if broken is not None:
+            raise ConfigError(
+                f"the key {broken!r} cannot be a line of text: write the keys as .parquet"
+            )
         with whole_file(path) as temporary:
             text = "".join(f"{name}\n" for name in names)
             temporary.write_text(text, encoding="utf-8", newline="\n")
     else:
         import pyarrow as pa
 
-        keys = take_rows(run.artifact("embeddings"), rows, ("key", "shard"))
-        columns = {name: keys.column(name) for name in keys.column_names}
-        columns |= {"cluster": pool.cluster[rows], "confidence": pool.confidence[rows]}
+        keys = take_rows(run.artifact("embeddings"), rows, ("key",)).column("key").to_pylist()
+        # What stands before the key in its name: the part, where two parts hold the same SHARD:KEY.
+        shards = [name.removesuffix(f":{key}") for name, key in zip(names, keys, strict=True)]
+        columns: dict[str, Any] = {"key": pa.array(keys, pa.string())}
+        columns |= {
+            "shard": pa.array(shards, pa.string()),
+            "cluster": pool.cluster[rows],
+            "confidence": pool.confidence[rows],
+        }
         write_table(pa.table({"row": rows, **columns}), path)
     say(f"wrote {path}")
 

@@ -15,7 +15,15 @@ from ..run import Run
 from .app import subcommands
 from .destinations import new_folder
 from .options import LONG, READING, Common, embed_table, open_plan, say, takes
-from .output import Column, check_destinations, narrowing, print_json, print_next, print_table
+from .output import (
+    Column,
+    check_destinations,
+    check_inputs,
+    narrowing,
+    print_json,
+    print_next,
+    print_table,
+)
 from .sheets import Sheet
 
 if TYPE_CHECKING:
@@ -117,6 +125,7 @@ def search(
     for example in question.unlike:
         say(f"avoiding: {example.kind} {example.name or repr(example.value)}")
     plan = open_plan(common, embed=embed_table(common))
+    check_inputs(plan, None, sheet, [*(query or []), *(unlike or [])])
     if question.has_text:
         require_texts(plan.settings.embed.model)
     if plan.find(f"index/{question.where}") is None:
@@ -143,7 +152,7 @@ def search(
     if not hits:
         return
     if sheet is None:
-        first = ["--key", _name_of(hits[0]), *narrowing(common)]
+        first = ["--key", _name_of(run, hits[0]), *narrowing(common)]
         print_next(common, ["search", *first, "--sheet", "hits.png"])
     elif hits[0].cluster is None:
         print_next(common, ["clusters", *narrowing(common)])
@@ -162,8 +171,15 @@ def _require_keys(plan: Plan, examples: "Sequence[Example]") -> None:
             row_of_key(embeddings, str(example.value), example.flag)
 
 
-def _name_of(hit: "Hit") -> str:
-    """A hit as --key takes it."""
+def _name_of(run: Run, hit: "Hit") -> str:
+    """A hit as --key takes it: PART:KEY where two parts hold its SHARD:KEY."""
+    from ..view.keys import find_rows
+
+    embeddings = run.artifact("embeddings")
+    # Two folders of one name are two parts of one shard; keys are looked up only then.
+    same = [part for part in embeddings.parts if part.facts.get("shard") == hit.shard]
+    if len(same) > 1 and len(find_rows(embeddings, hit.key, hit.shard)) > 1:
+        return f"{embeddings.locate(hit.row)[0]}:{hit.key}"
     return hit.key if ":" in hit.key else f"{hit.shard}:{hit.key}"
 
 

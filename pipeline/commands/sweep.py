@@ -14,8 +14,7 @@ from .compare import (
     OutsFlag,
     RivalsFlag,
     check_outs,
-    compare_and_write,
-    print_comparison,
+    compare_and_show,
 )
 from .flag_values import parse_numbers
 from .options import LONG, READING, Common, open_plan, takes
@@ -63,7 +62,7 @@ def sweep(
     """
     from ..comparison.sweep import check_sweep, make_sweep, plan_sweep, read_axes
 
-    check_outs(outs)
+    check_outs(outs, labels)
     if not (sets or k or seeds):
         raise ConfigError(
             "nothing to vary: name settings with --set TABLE.KEY=VALUE,VALUE, numbers of clusters "
@@ -82,10 +81,7 @@ def sweep(
         return
     check_sweep(plan.store, plan.run, runs, label=label, labels=labels, rivals=rivals)
     names = make_sweep(plan.store, plan.run, runs, plan.runtime, plan.say)
-    compared = compare_and_write(
-        common, names, rivals=rivals, k=None, label=label, labels=labels, outs=outs
-    )
-    print_comparison(common, compared)
+    compare_and_show(common, names, rivals=rivals, k=None, label=label, labels=labels, outs=outs)
     own = replace(common, run=names[0])
     print_next(
         own, ["eval"], ["figures"], result=f"{counted(len(names), 'run')}, the first {names[0]}"

@@ -112,16 +112,19 @@ def compare(
     require_distinct(names)
     opened_store = store if isinstance(store, Store) else Store(store)
     display = open_progress(progress)
-    comparison = compare_runs(
-        opened[0].store if opened else opened_store,
-        names,
-        Runtime(device=device, progress=display),
-        display.report,
-        label=label,
-        labels=None if labels is None else Path(labels),
-        rivals=rivals,
-        k=k,
-    )
+    try:
+        comparison = compare_runs(
+            opened[0].store if opened else opened_store,
+            names,
+            Runtime(device=device, progress=display),
+            display.report,
+            label=label,
+            labels=None if labels is None else Path(labels),
+            rivals=rivals,
+            k=k,
+        )
+    finally:
+        display.end()
     return ComparedRuns(comparison)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ...stages.contract import Progress
 from ...stages.rows.artifact_rows import gather
 from ...store import ConfigError
+from ...store.errors import first_line
 from ..view.evaluation import centred_unit_rows
 from ..wording import counted
 from .image_set import ImageSet
@@ -48,6 +49,17 @@ class Rival:
     def is_installed(self) -> bool:
         """Whether its package is there."""
         return importlib.util.find_spec(self.module) is not None
+
+    def why_absent(self) -> str:
+        """Why it cannot be fitted here; empty if it can. Imports its package."""
+        if not self.is_installed:
+            return self.install
+        try:
+            importlib.import_module(self.module)
+        except (ImportError, AttributeError, OSError, RuntimeError, SystemError) as error:
+            # As where it was built for other versions of what it needs.
+            return f"{self.module} cannot be imported ({first_line(error)})"
+        return ""
 
 
 def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
@@ -148,8 +160,8 @@ def fit_rivals(
     for name, rival in RIVALS.items():
         if n > rival.most_rows:
             say(f"{name} is left out: {counted(n, 'row')} are too many for it")
-        elif not rival.is_installed:
-            say(f"{name} is left out: {rival.install}")
+        elif why := rival.why_absent():
+            say(f"{name} is left out: {why}")
         else:
             fitting[name] = rival
             if rival.compiles:

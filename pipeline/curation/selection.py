@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ...stages.edits.replay import Edited
-from ...stages.sources.tables.values import plain_column
+from ...stages.sources.fields import plain_value
+from ...stages.sources.tables.values import find_repeated, plain_column, table_errors
 from ...stages.sources.user_files import read_lines
 from ...store import Artifact, ConfigError, MissingError
 from ..view.captions import first_captions
@@ -197,16 +198,28 @@ def read_keys(path: Path, flag: str) -> set[str]:
     return {line.strip() for line in lines if line.strip()}
 
 
+def is_line(name: str) -> bool:
+    """Whether `read_keys` reads a name back from a line of its own.
+
+    Names of files may have line breaks of many kinds, and spaces at their ends.
+    """
+    return name.splitlines() == [name] and name.strip() == name
+
+
 def _read_table(path: Path, flag: str) -> set[str]:
     """The images of a table: those of its column `key`, and of `shard` if it has that."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         names = [name for name in pq.read_schema(path).names if name in ("key", "shard")]
+        if repeated := find_repeated(names, ("key", "shard")):
+            raise ConfigError(f"{flag} {path} has several columns {repeated}: rename the others")
         read = pq.read_table(path, columns=names, partitioning=None)
-        table = {name: plain_column(read.column(name)) for name in names}
-    except (OSError, pa.ArrowException) as error:
+        table = {
+            name: [plain_value(value) for value in plain_column(read.column(name))]
+            for name in names
+        }
+    except table_errors() as error:
         raise ConfigError(f"{flag} {path} cannot be read as Parquet: {error}") from error
     if "key" not in table:
         raise ConfigError(f"{flag} {path} has no column `key`: name a table that has one")

@@ -1,5 +1,6 @@
 """The sources that a run was embedded from, found again and checked to be unchanged."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -119,6 +120,17 @@ def try_images(
                         yield _read(entries, key, source)
                     except MissingError as error:
                         yield error
+
+
+@contextlib.contextmanager
+def requiring_image(key: str) -> Iterator[None]:
+    """Turns what is no image any more, though it was when it was embedded, into a MissingError."""
+    try:
+        yield
+    except UndecodableImage as error:
+        raise MissingError(
+            f"{key} is no image any more ({error}): put the file back that it was embedded from"
+        ) from error
 
 
 def _read(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:

@@ -1,6 +1,8 @@
 """Decisions of a person about a run: `run.edits.name(12, "steam engines")`."""
 
 import getpass
+import operator
+import reprlib
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -75,7 +77,8 @@ class Editor:
 
     def split(self, cluster: int, images: "Sequence[int | str] | np.ndarray") -> Edit:
         """Makes a new cluster of those of some images that are in a cluster; the others stay."""
-        rows, held = self._rows(images), (self.edited().cluster == cluster).nonzero()[0]
+        cluster, rows = _whole(cluster, "cluster"), self._rows(images)
+        held = (self.edited().cluster == cluster).nonzero()[0]
         inside = np.intersect1d(rows, held)
         if len(rows) and len(held) and not len(inside):
             raise QueryError(f"none of these images is in cluster {cluster}")
@@ -139,14 +142,13 @@ class Editor:
         matching = [
             edit
             for edit, is_active in zip(edits, holds, strict=True)
-            if is_active and (edit.number == number if number else edit.op != "revert")
+            if is_active and (edit.op != "revert" if number is None else edit.number == number)
         ]
         if not matching:
-            which = f"decision {number} does not exist or" if number else "no decision"
-            raise QueryError(
-                f"there is nothing to undo: {which} {'is reverted' if number else 'holds'}; "
-                "`cpp-pipe edit log` lists them"
-            )
+            why = "no decision holds"
+            if number is not None:
+                why = f"decision {number} does not exist or is reverted"
+            raise QueryError(f"there is nothing to undo: {why}; `cpp-pipe edit log` lists them")
         return self._add("revert", value=matching[-1].id)
 
     def _add(
@@ -161,6 +163,7 @@ class Editor:
         assignments, edits = current_assignments(run), self.decisions()
         self._check_seen()
         k = int(assignments.facts["k"])
+        clusters = [_whole(number, "cluster") for number in clusters]
         self._require(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
         if clusters and not len(images) and op in _OF_THE_IMAGES:
@@ -173,7 +176,7 @@ class Editor:
             op=op,
             assignments=assignments.version,
             k=k,
-            clusters=tuple(map(int, clusters)),
+            clusters=tuple(clusters),
             images=self._images(images),
             value=value,
         )
@@ -195,17 +198,17 @@ class Editor:
             )
 
     @staticmethod
-    def _require(clusters: Sequence[Any], end: int) -> None:
-        wrong = [number for number in clusters if not 0 <= int(number) < end]
+    def _require(clusters: Sequence[int], end: int) -> None:
+        wrong = [number for number in clusters if not 0 <= number < end]
         if wrong:
             raise QueryError(f"cluster must be from 0 to {end - 1}, got {wrong[0]}")
 
-    def _require_images(self, clusters: Sequence[Any]) -> None:
+    def _require_images(self, clusters: Sequence[int]) -> None:
         """QueryError for a cluster that has no images, e.g. since it was merged into another."""
         if not clusters:
             return
         cluster = self.edited().cluster
-        empty = [number for number in clusters if not (cluster == int(number)).any()]
+        empty = [number for number in clusters if not (cluster == number).any()]
         if empty:
             raise QueryError(f"cluster {empty[0]} has no images: it was merged into another")
 
@@ -217,7 +220,7 @@ class Editor:
         """The row of each image, ascending, without repetitions."""
         embeddings = self._run.artifact("embeddings")
         keys = [image for image in images if isinstance(image, str)]
-        rows = {int(image) for image in images if not isinstance(image, str)}
+        rows = {_whole(image, "row") for image in images if not isinstance(image, str)}
         outside = sorted(row for row in rows if not 0 <= row < embeddings.rows)
         if outside:
             raise QueryError(f"row must be from 0 to {embeddings.rows - 1}, got {outside[0]}")
@@ -226,6 +229,18 @@ class Editor:
         elif keys:
             rows.update(rows_of_keys(embeddings, keys).tolist())
         return sorted(rows)
+
+
+def _whole(value: Any, name: str) -> int:
+    """A whole number, also one of NumPy; QueryError for anything else, truth values included."""
+    if isinstance(value, bool | np.bool_):
+        raise QueryError(
+            f"{name} must be a whole number, got {bool(value)}: of a mask, give mask.nonzero()[0]"
+        )
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise QueryError(f"{name} must be a whole number, got {reprlib.repr(value)}") from error
 
 
 def _optional(cluster: int | None) -> tuple[int, ...]:

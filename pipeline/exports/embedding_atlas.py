@@ -11,7 +11,7 @@ import numpy as np
 from ...stages.indexing.vectors import VectorRows
 from ...store import MissingError
 from ..curation.files import whole_file
-from ..curation.sources import read_images
+from ..curation.sources import read_images, requiring_image
 from .image_table import ImageTable, write_tables
 
 if TYPE_CHECKING:
@@ -126,9 +126,10 @@ def _thumbnails(encoded: Iterator[bytes], table: "pa.Table", side: int) -> "pa.A
 
     thumbnails = []
     for key in table.column("key").to_pylist():
-        image = decode(next(encoded), at_least=side, upright=True).rgb
-        image.thumbnail((side, side))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=85)
-        thumbnails.append({"bytes": buffer.getvalue(), "path": key})
+        with requiring_image(key):
+            image = decode(next(encoded), at_least=side, upright=True).rgb
+            image.thumbnail((side, side))
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=85)
+            thumbnails.append({"bytes": buffer.getvalue(), "path": key})
     return pa.array(thumbnails, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...stages.sources.images.pixels import suffix_of
 from ..curation.files import whole_folder
-from ..curation.sources import read_images
+from ..curation.sources import read_images, requiring_image
 from .image_table import EMBEDDING, ImageTable
 
 _MIME = {"jpg": "jpeg", "tif": "tiff"}
@@ -59,12 +59,13 @@ def export_fiftyone(images: ImageTable, out: Path, places: Mapping[str, str]) ->
                 flat = vectors.flatten().to_numpy(zero_copy_only=False)
                 for row, vector in zip(rows, flat.reshape(len(table), -1), strict=True):
                     encoded = next(encoded_images)
-                    suffix = suffix_of(encoded)
-                    name = f"data/{row['row']:0{digits}d}.{suffix}"
-                    (folder / name).write_bytes(encoded)
-                    sample = _sample(row, vector, name, suffix, len(encoded))
-                    file.write(",\n" if row["row"] else "\n")
-                    file.write(json.dumps(sample, ensure_ascii=False, allow_nan=False))
+                    with requiring_image(row["key"]):
+                        suffix = suffix_of(encoded)
+                        name = f"data/{row['row']:0{digits}d}.{suffix}"
+                        (folder / name).write_bytes(encoded)
+                        sample = _sample(row, vector, name, suffix, len(encoded))
+                        file.write(",\n" if row["row"] else "\n")
+                        file.write(json.dumps(sample, ensure_ascii=False, allow_nan=False))
             file.write("\n]}\n")
         fields = {name: type_ for name, type_ in _FIELDS.items() if _has_field(images, name)}
         metadata = {"media_type": "image", "sample_fields": fields, "info": {}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..curation.files import whole_folder
 from ..curation.members import suffix_of
-from ..curation.sources import read_images
+from ..curation.sources import read_images, requiring_image
 from ..view.captions import first_captions
 from ..view.images import original_file
 from .file_names import plain
@@ -28,11 +28,12 @@ def export_folders(
     digits = len(str(max(1, images.embeddings.rows - 1)))
     counts: dict[str, int] = {}
     with whole_folder(out) as folder:
-        contents = None if link else read_images(images.embeddings, places, images.allowed)
+        # Not those that are excluded: they may be excluded because they cannot be read.
+        contents = None if link else read_images(images.embeddings, places, images.kept)
         for row in _rows(images):
-            encoded = b"" if contents is None else next(contents)
             if row.get("excluded"):
                 continue
+            encoded = b"" if contents is None else next(contents)
             name = _folder_of(row, names)
             if name not in counts:
                 (folder / name).mkdir()
@@ -42,7 +43,8 @@ def export_folders(
                 source = original_file(images.embeddings, places, row["row"])
                 os.symlink(source, folder / name / f"{stem}{source.suffix}")
             else:
-                (folder / name / f"{stem}.{suffix_of(encoded)}").write_bytes(encoded)
+                with requiring_image(row["key"]):
+                    (folder / name / f"{stem}.{suffix_of(encoded)}").write_bytes(encoded)
     return dict(sorted(counts.items()))
 
 

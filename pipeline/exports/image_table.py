@@ -75,6 +75,14 @@ class ImageTable:
     def __len__(self) -> int:
         return self.embeddings.rows if self.allowed is None else int(self.allowed.sum())
 
+    @property
+    def kept(self) -> np.ndarray | None:
+        """Whether each row is in the table and not excluded, bool (n,); None if all are."""
+        if self.edited is None:
+            return self.allowed
+        kept = ~self.edited.excluded
+        return kept if self.allowed is None else kept & self.allowed
+
     def tables(self, vectors: tuple[str, ...] = (EMBEDDING, FEATURE)) -> "Iterator[pa.Table]":
         """A table a part, in row order, all of one schema; vectors are lists of float16.
 

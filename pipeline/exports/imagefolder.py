@@ -75,7 +75,7 @@ def _divide(images: LabelledImages, share: float) -> np.ndarray:
         is_first[own[0]] = True
         if len(own) > 1:
             is_first[own[-1]] = False
-    in_train = np.zeros(len(images.table), bool)
+    in_train = np.zeros(len(images.clusters), bool)  # of all rows, not those of --where
     in_train[images.kept] = is_first
     return in_train
 

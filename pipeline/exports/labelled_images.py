@@ -62,8 +62,7 @@ class LabelledImages:
         assert table.assignments is not None
         edited = table.edited
         clusters = read_column(table.assignments, "cluster") if edited is None else edited.cluster
-        shown = np.ones(len(clusters), bool) if table.allowed is None else table.allowed
-        kept = (shown if edited is None else shown & ~edited.excluded).nonzero()[0]
+        kept = (np.ones(len(clusters), bool) if table.kept is None else table.kept).nonzero()[0]
         if not len(kept):
             of_those = "" if table.allowed is None else " that meets --where"
             raise ConfigError(f"every image{of_those} is excluded: there is nothing to export")

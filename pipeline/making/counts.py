@@ -197,8 +197,8 @@ def details_of(snapshot: Snapshot) -> list[str]:
 
 
 def share_of(snapshot: Snapshot) -> float:
-    """The share that is done; 1 of nothing."""
-    return snapshot.done / snapshot.total if snapshot.total else 1.0
+    """The share that is done, at most 1: also of nothing, and where more came than expected."""
+    return min(1.0, snapshot.done / snapshot.total) if snapshot.total else 1.0
 
 
 def counted_unit(count: int, unit: str) -> str:

@@ -98,7 +98,7 @@ def _facts(snapshot: Snapshot, elapsed: float | None) -> list[str]:
     if not snapshot.done:
         since = f"{duration(elapsed)} so far"
         return [since] if snapshot.total < 2 else [_of(snapshot), since]
-    facts = [f"{min(share_of(snapshot), 1):.0%}", f"{duration(snapshot.seconds_left)} left"]
+    facts = [f"{share_of(snapshot):.0%}", f"{duration(snapshot.seconds_left)} left"]
     facts += [_of(snapshot), f"{snapshot.per_second_now:,.1f}/s"]
     return facts + details_of(snapshot)
 

@@ -33,10 +33,11 @@ def neighbours_section(contents: Contents) -> Html | None:
     """The images nearest to a few, before and after refining (the paper's figure 2)."""
     if not contents.neighbourhoods:
         return None
+    count = len(contents.neighbourhoods)
+    clusters = f"each of {count} of the largest clusters" if count > 1 else "one cluster"
     lead = (
-        f"One image of each of the {len(contents.neighbourhoods)} largest clusters, drawn at "
-        "random, and the images nearest to it by cosine. Framed images are in another cluster than "
-        "the first."
+        f"One image of {clusters}, drawn at random, and the images nearest to it by cosine. Framed "
+        "images are in another cluster than the first."
     )
     rows = [_neighbourhood(neighbourhood, contents) for neighbourhood in contents.neighbourhoods]
     return section("Nearest images, before and after refining", lead, *rows)

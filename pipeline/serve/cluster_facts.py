@@ -12,7 +12,7 @@ from .image_facts import list_items
 from .models import Card, ClusterFacts, ClusterSpectra, Items, Near, NodeCard, Part, Space
 from .moment_products import cosines, union_products
 from .open_run import OpenRun
-from .partition import Partition, count_overlaps
+from .partition import Partition
 from .tree import Tree
 
 TREE = "tree"
@@ -113,8 +113,8 @@ def _find_closest_node(
     if tree is None:
         return None, None
     partition, finest = opened.clusters.partition(grouping), opened.clusters.level(tree.finest)
-    shared = count_overlaps(partition.cluster, finest.cluster, partition.k, finest.k)[cluster]
-    size = int(partition.sizes[cluster])
+    rows = partition.rows([cluster])
+    shared, size = np.bincount(finest.cluster[rows], minlength=finest.k), len(rows)
     best, closest = 0.0, None
     counts: list[tuple[int, int]] = []
     """For each node, its rows that are in the cluster too, and all of its rows."""

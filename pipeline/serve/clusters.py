@@ -216,12 +216,15 @@ class Clusters:
         tree = self.need_tree()
         if level > tree.finest:
             raise MissingError(f"level must be from 1 to {tree.finest}, got {level}")
+        # Before the lock, which whoever makes them takes: a cached property has a lock of its own,
+        # and two threads that took both in different orders would wait for each other.
+        cards = self.node_cards
         with self._lock:
             if self._groups is None or self._groups[0] != level:
-                self._groups = level, self._make_groups(tree, level)
+                self._groups = level, self._make_groups(tree, level, cards)
             return self._groups[1]
 
-    def _make_groups(self, tree: Tree, level: int) -> Groups:
+    def _make_groups(self, tree: Tree, level: int, cards: Sequence[NodeCard]) -> Groups:
         nodes = tree.at(level)
         kept = min(each for each in tree.kept_levels if each >= level)
         partition, place_of = self.level(kept), np.zeros(kept, np.int32)
@@ -229,9 +232,7 @@ class Clusters:
             place_of[tree.pieces(node, kept)] = place
         joined = Partition.of(place_of[partition.cluster], partition.confidence, len(nodes))
         numbers = np.array([node.number for node in nodes])
-        return Groups(
-            numbers=numbers, partition=joined, cards=[self.node_cards[n] for n in numbers]
-        )
+        return Groups(numbers=numbers, partition=joined, cards=[cards[n] for n in numbers])
 
     def node_rows(self, number: int) -> tuple[np.ndarray, Partition]:
         """A node's rows, the most confident first, and the partition with their confidences."""

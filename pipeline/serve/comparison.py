@@ -17,16 +17,19 @@ _SHOWN = 24
 """Images of each list."""
 
 
-def compare_clusters(opened: OpenRun, grouping: str, a: int, b: int) -> Comparison:
+def compare_clusters(
+    opened: OpenRun, grouping: str, a: int, b: int, *, most: int = _SAMPLE_ROWS
+) -> Comparison:
     """Two clusters of a grouping, or two nodes of the hierarchy.
 
     An image may belong to the other cluster if it is nearer to the mean of the other's features
-    than to the mean of its own, or almost as near. MissingError if a cluster does not exist.
+    than to the mean of its own, or almost as near. Of each cluster `most` images are compared.
+    MissingError if a cluster does not exist.
     """
     if a == b:
         raise QueryError(f"a and b must be two clusters, got {a} twice")
     clusters = [find_rows(opened, grouping, cluster) for cluster in (a, b)]
-    samples = [pick_evenly(rows, _SAMPLE_ROWS) for rows, _ in clusters]
+    samples = [pick_evenly(rows, most) for rows, _ in clusters]
     if not all(map(len, samples)):
         raise QueryError(f"cluster {a if not len(samples[0]) else b} has no images")
     space = opened.finder.spaces[0]
@@ -40,7 +43,7 @@ def compare_clusters(opened: OpenRun, grouping: str, a: int, b: int) -> Comparis
     ]
     return Comparison(
         alike=round(float(means[0] @ means[1]), 4),
-        sampled=any(len(rows) > _SAMPLE_ROWS for rows, _ in clusters),
+        sampled=any(side.sampled is not None for side in sides),
         sides=sides,
     )
 
@@ -62,6 +65,7 @@ def _side(
             for item, margin in zip(near, margins[order].tolist(), strict=True)
         ],
         nearer=int((margins > 0).sum()),
+        sampled=len(rows) if len(rows) < len(all_rows) else None,
     )
 
 

@@ -7,9 +7,10 @@ import sys
 import threading
 
 from ..config import settings_of
+from ..run import Run
 from ..view.labels import has_folders
 from .models import EvaluationState
-from .open_run import OpenRun
+from .open_run import OpenRun, generation_of
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,14 @@ class Evaluation:
             self._process.kill()
 
     def _score(self, opened: OpenRun) -> None:
+        try:
+            state = self._run_eval(opened)
+        except OSError as error:  # such as too little memory for another process
+            detail = f"no process can be started for it ({error.strerror or error})"
+            state = EvaluationState(state="absent", detail=detail)
+        self._states[opened.generation] = state
+
+    def _run_eval(self, opened: OpenRun) -> EvaluationState:
         name, root = opened.run.record.name, str(opened.run.store.root)
         command = [sys.executable, "-m", "cpp_pipe", "eval", "--json", "--run", name]
         with subprocess.Popen(
@@ -55,10 +64,12 @@ class Evaluation:
             reason = lines[-1].removeprefix("cpp-pipe: ")
             log.warning("the run is not scored: %s", reason)
             reason = reason.replace(root, opened.run.public_store_name)
-            state = EvaluationState(state="absent", detail=opened.places.shorten(reason))
-        else:
-            state = EvaluationState(state="ready", detail="", scores=json.loads(out))
-        self._states[opened.generation] = state
+            return EvaluationState(state="absent", detail=opened.places.shorten(reason))
+        now = Run(opened.run.store, opened.run.store.runs.read(name))
+        if generation_of(now) != opened.generation:  # then other clusters may have been scored
+            detail = "the run has changed: load the page again"
+            return EvaluationState(state="absent", detail=detail)
+        return EvaluationState(state="ready", detail="", scores=json.loads(out))
 
 
 def _find_obstacle(opened: OpenRun) -> EvaluationState | None:

@@ -47,6 +47,7 @@ def describe_run(opened: OpenRun) -> RunFacts:
             Absent(what=absence.what, reason=absence.reason, command=absence.command)
             for absence in find_absences(opened.run).values()
         ],
+        flags=opened.run.public_command().removeprefix("cpp-pipe").strip(),
         made=[
             Made(**{**vars(version), "settings": opened.places.shorten_all(version.settings)})
             for version in list_versions(opened.run)

@@ -37,6 +37,9 @@ class ImageSet:
     rows: np.ndarray
     """(m,) int32."""
     sections: list[Section]
+    """Those of an order by clusters; empty for any other order."""
+    clusters: list[tuple[int, int]]
+    """Each cluster that has images here, in the order of clusters, with how many."""
 
 
 class ImageSets:

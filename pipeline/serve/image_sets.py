@@ -41,7 +41,13 @@ def select(opened: OpenRun, query: SetQuery) -> ImageSet:
         rows = rows[np.lexsort((rows, partition.confidence[rows]))]
     else:
         rows = rows[np.lexsort((rows, -opened.clusters.novelty[rows]))]
-    return ImageSet(groups=groups, rows=rows, sections=[])
+    sizes = np.bincount(partition.cluster[rows], minlength=partition.k)
+    clusters = [
+        (int(groups.numbers[place]), int(sizes[place]))
+        for place in _sorted_clusters(groups, query.sort)
+        if sizes[place]
+    ]
+    return ImageSet(groups=groups, rows=rows, sections=[], clusters=clusters)
 
 
 def find_groups(opened: OpenRun, query: SetQuery) -> Groups:
@@ -144,7 +150,8 @@ def _in_sections(
             pieces.append(rows)
             start += len(rows)
     rows = np.concatenate([np.empty(0, np.int32), *pieces])
-    return ImageSet(groups=groups, rows=rows, sections=sections)
+    clusters = [(section.cluster, section.size) for section in sections]
+    return ImageSet(groups=groups, rows=rows, sections=sections, clusters=clusters)
 
 
 def _sorted_clusters(groups: Groups, sort: ClusterOrder) -> list[int]:
@@ -167,6 +174,7 @@ def describe_set(opened: OpenRun, images: ImageSet) -> SetFacts:
     return SetFacts(
         total=len(images.rows),
         sections=images.sections,
+        clusters=images.clusters,
         labels=most_frequent_labels(opened, images.rows, _MAX_LABELS),
         confidences=count_confidences(of_rows(images.groups.partition.confidence, images.rows)),
         novel=int((of_rows(opened.clusters.novelty, images.rows) > FAR).sum()),

@@ -163,9 +163,7 @@ class TreeFacts(ApiModel):
     finest: int = Field(description="The level with the most clusters.")
     shortest: int = Field(description="The level with the shortest coding length.")
     nats: list[float] = Field(description="Coding lengths in nats of levels 1, 2, …, finest.")
-    has_rows: bool = Field(
-        description="Whether all rows are assigned to it, which `cpp-pipe serve` does."
-    )
+    has_rows: bool = Field(description="Whether `cpp-pipe serve` has assigned all rows to it.")
 
 
 class Absent(ApiModel):
@@ -223,6 +221,7 @@ class RunFacts(ApiModel):
     spaces: list[Space] = Field(description="The spaces that can be searched.")
     copies: list[str] = Field(description="Of `copies` and `duplicates` what was looked for.")
     absent: list[Absent]
+    flags: str = Field(description="Flags by which commands name this run and its store.")
     made: list[Made]
 
 

@@ -103,6 +103,10 @@ class OpenRun:
         other.clusters = self.clusters.with_decided(decided)
         return other
 
+    def publish(self, message: str) -> str:
+        """A message for clients, with shortened paths, whose commands are for this run."""
+        return self.run.public_text(self.places.shorten(message))
+
     def answers(self, grouping: str) -> CachedAnswers:
         """Where answers about a grouping are kept: those about `decided` follow the log."""
         return self.decided.answers if grouping == DECIDED else self.cached

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from ...stages.edits.edit import Edit
 from ...stages.edits.replay import Status
 from ...store import ConflictError, QueryError
+from ..curation.selection import is_line
 from .decision_log import check_text, describe_log, newer_than, record
 from .edit_models import Conflict, Log, NamedRows, NewDecision, Recorded
 from .open_run import CurrentRun, OpenRun
@@ -98,7 +99,7 @@ def add_edit_routes(
         def work(body: bytes) -> bytes:
             rows = _read(NamedRows, body).rows
             names = names_of_rows(opened.rows, np.array(rows, np.int64))
-            broken = next((name for name in names if name.strip() != name or "\n" in name), None)
+            broken = next((name for name in names if not is_line(name)), None)
             if broken is not None:
                 raise QueryError(f"the key {broken!r} cannot be a line of text")
             return "".join(f"{name}\n" for name in names).encode("utf-8", "replace")

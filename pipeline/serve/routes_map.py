@@ -1,5 +1,6 @@
 """Routes of the map: points in the plane, and the clusters that colour them."""
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -83,7 +84,8 @@ def add_map_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
     ) -> Response:
         """The cluster of each point as int32, in the order of the points; -1 if it is excluded."""
         name = current.opened.clusters.groupings[0].name if grouping is None else grouping
-        return await numbers(f"map {name}", lambda opened: _clusters(opened, name), request, name)
+        make = functools.partial(_clusters, grouping=name)
+        return await numbers(f"map clusters {name}", make, request, name)
 
     @app.get(
         "/api/map/sprites", response_model=SpriteFacts, responses=ERROR_RESPONSES, tags=["map"]

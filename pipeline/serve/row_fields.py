@@ -29,6 +29,7 @@ class RowFields:
         self._folder = folder
         self._names = [part.name for part in embeddings.parts]
         self._starts = [embeddings.starts[name] for name in self._names]
+        self._places = {name: place for place, name in enumerate(self._names)}
         self._tables: dict[str, pa.Table] = {}
         self._flight: SingleFlight[pa.Table] = SingleFlight()
 
@@ -73,8 +74,9 @@ class RowFields:
             if folder is None:
                 return table
             folder.mkdir(parents=True, exist_ok=True)
-            # Named by number, because the name of a part may be any text.
-            path = folder / f"{self._embeddings.starts[name]}.arrow"
+            # Named by the part's place: its name may be any text, and an empty part starts at the
+            # same row as the next one, whose file must not be written over while it is mapped.
+            path = folder / f"{self._places[name]}.arrow"
             with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table, max_chunksize=max(1, len(table)))
             return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -80,7 +80,13 @@ class SetFacts(ApiModel):
     """A set of images in brief."""
 
     total: int
-    sections: list[Section] = Field(description="In the order of the set; empty ones are left out.")
+    sections: list[Section] = Field(
+        description="In the order of the set; empty ones are left out, and all of them where the "
+        "order is not by clusters."
+    )
+    clusters: list[tuple[int, int]] = Field(
+        description="The clusters of its images, as `sort` orders them, with their numbers of rows."
+    )
     labels: list[tuple[str, int]] = Field(
         description="The most frequent labels, with their numbers of rows."
     )
@@ -117,6 +123,7 @@ class Side(ApiModel):
     typical: list[Compared] = Field(description="Its most confident images.")
     near: list[Compared] = Field(description="Those nearest to the other cluster, nearest first.")
     nearer: int = Field(description="Images that are nearer to the middle of the other cluster.")
+    sampled: int | None = Field(description="Its images that were compared, if not all.")
 
 
 class Comparison(ApiModel):

@@ -1,6 +1,7 @@
 """Answers to questions about a run: the one path of a query from command, page and Python."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ...store import QueryError
@@ -8,6 +9,7 @@ from ..config import settings_of
 from .applied_edits import open_edited
 from .conditions import match_where
 from .filters import allowed_rows
+from .images import open_row
 from .keys import row_of_key
 from .opened_run import OpenedRun
 from .query import Example, Question, check_vector, combine, embed_image, read_image
@@ -110,13 +112,15 @@ def search_run(
     """The hits that answer a question, best first."""
     edited = None if question.edits is None else open_edited(run, question.edits)
     result = answer(run, question, searcher, edited, embed)
+    embeddings = run.artifact("embeddings")
     return describe_rows(
         result.rows.tolist(),
         result.similarities.tolist(),
-        run.artifact("embeddings"),
+        embeddings,
         run.show("assignments"),
         run.show("captions"),
-        run.image,
+        # Not `run.image`: once images are added, the row is that of another image.
+        partial(open_row, embeddings, run.record.sources),
         edited,
     )
 

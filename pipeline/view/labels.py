@@ -12,7 +12,7 @@ import numpy as np
 
 from ...stages.rows.image_names import image_names
 from ...stages.sources.fields import plain_value
-from ...stages.sources.tables.values import plain_column, table_errors
+from ...stages.sources.tables.values import find_repeated, plain_column, table_errors
 from ...stages.sources.user_files import read_bytes
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
@@ -204,6 +204,8 @@ def read_label_table(path: Path) -> Mapping[str, str]:
             f"--labels {path} must have the columns key and label, separated by commas, got "
             f"{', '.join(columns)}"
         )
+    if repeated := find_repeated(columns, ("key", "label")):
+        raise ConfigError(f"--labels {path} has several columns {repeated}: rename the others")
     keys, labels = (map(plain_value, plain_column(table.column(name))) for name in ("key", "label"))
     named: dict[str, str] = {}
     for key, value in zip(map(str, keys), labels, strict=True):

@@ -12,7 +12,7 @@ from ...store import Artifact, EditLog, MissingError, RunRecord, Store
 from ...store.manifest import MANIFEST
 from ...store.paths import StorePath
 from ...store.slots import kind_of
-from ..command_line import command_line
+from ..command_line import command_line, name_run
 from ..config import settings_of
 from ..device import find_device
 from ..making.sources import model_files
@@ -131,6 +131,10 @@ class OpenedRun:
     def public_command(self, *words: str) -> str:
         """`command` for a page that others may see: they need not know where the store lies."""
         return command_line(*words, run=self.record.name, store=self.public_store_name)
+
+    def public_text(self, text: str) -> str:
+        """A message for such a page, whose commands, in backticks, are for this run."""
+        return name_run(text, run=self.record.name, store=self.public_store_name)
 
     @property
     def public_store_name(self) -> str:

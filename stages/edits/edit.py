@@ -56,6 +56,12 @@ class Edit:
             raise ConfigError(
                 f"a name, a tag or a note has at most {_LONGEST} characters, got {len(self.value)}"
             )
+        odd = next((text for text in (self.by, self.value) if not is_text(text)), None)
+        if odd is not None:  # `from_json` would refuse it, and the log with it
+            raise ConfigError(
+                "a name, a tag, a note or whoever decides must be text in UTF-8, got "
+                f"{reprlib.repr(odd)}"
+            )
         if not (self.by.isprintable() and (self.op == "note" or self.value.isprintable())):
             raise ConfigError(
                 "a name, a tag or whoever decides must be one line of text, got "
@@ -166,6 +172,13 @@ _REQUIRED: Mapping[str, Callable[[Edit], str]] = {
     "revert": lambda edit: "" if edit.value else "the decision to revert",
 }
 """Says what a decision of each operation lacks, or returns an empty text."""
+
+
+def require_tag(tag: str) -> None:
+    """ConfigError for a text that cannot be a tag: for a command that tags after long work."""
+    Edit(
+        id="", number=1, by="", at="", op="tag", assignments="", k=1, clusters=(0,), value=tag
+    )  # as any decision is checked when it is made
 
 
 def active(edits: Sequence[Edit]) -> list[bool]:

@@ -106,7 +106,7 @@ class Encoder:
             f"the model {self.identity['model']} gives vectors that are not finite: its weights "
             f"({self.identity['pretrained']}) are probably damaged; get them again, or choose "
             "others with --model and --pretrained"
-            + (", or compute with --precision fp32" if is_narrow else "")
+            + (", or compute with --set embed.precision=fp32" if is_narrow else "")
         )
 
     def launch(self, pixels: "torch.Tensor") -> Callable[[], np.ndarray]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
@@ -19,14 +20,51 @@ from cpp_pipe.store.files import host_tag, temporary_sibling
 from cpp_pipe.store.leftovers import remove_leftovers
 
 from ..stages.shards import write_shards
-from ..stages.sources.image_files import png
+from ..stages.sources.image_files import png, write_folder, write_image
 from ..store.stores import rewrite
-from .cli import call, embed, fail, succeed
+from .cli import DIGITS, call, embed, fail, succeed
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory, copy_of_run) -> Path:
     return copy_of_run(tmp_path_factory.mktemp("destinations") / "artifacts")
+
+
+# What is read is not replaced.
+
+
+def test_no_image_that_is_read_is_replaced_by_a_sheet(tmp_path):
+    photos, store = write_folder(tmp_path / "photos", 4), tmp_path / "artifacts"
+    succeed(store, "embed", "--images", photos, *DIGITS)
+    first, other = sorted(photos.rglob("*.png"))[:2]
+    query = write_image(tmp_path / "query.png", 9)
+    before = {path: path.read_bytes() for path in (first, other, query)}
+    for sheet in before:
+        line = fail(store, "search", "--query", query, "--sheet", sheet)
+        assert f"--sheet {sheet} would replace a file that is read: name another one" in line
+    assert "would replace" in fail(store, "outliers", "--sheet", first)
+    assert {path: path.read_bytes() for path in before} == before
+    for _ in range(2):  # a sheet of before is replaced
+        succeed(store, "search", "--query", query, "-n", "1", "--sheet", tmp_path / "hits.png")
+
+
+def test_no_table_and_no_list_that_is_read_is_replaced(tmp_path):
+    table, store = tmp_path / "images.parquet", tmp_path / "artifacts"
+    pq.write_table(pa.table({"image": pa.array([png(n) for n in range(6)], pa.binary())}), table)
+    succeed(store, "embed", "--table", table, *DIGITS)
+    succeed(store, "assign", "--k", "2")
+    before = table.read_bytes()
+    assert "would replace" in fail(store, "export", "parquet", "--out", table)
+    assert "would replace" in fail(store, "duplicates", "--out", table)
+    assert table.read_bytes() == before
+    keys = tmp_path / "keys.txt"
+    for words in ([], ["--beside", keys]):
+        done = call(store, "sample", "-n", "2", "--out", keys, *words)
+        assert ("would replace" in done.err) == bool(words)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("key,label\n0,x\n")
+    line = fail(store, "compare", "default", "--labels", labels, "--out", labels)
+    assert "would replace" in line and labels.read_text() == "key,label\n0,x\n"
 
 
 # The suffix decides, or is refused.

@@ -4,15 +4,17 @@ import io
 import json
 import os
 import re
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from cpp_pipe import Run
 from cpp_pipe.pipeline.commands.messages import finish
 from cpp_pipe.pipeline.commands.options import Common, open_plan, say
-from cpp_pipe.pipeline.making.counts import Count, Summary
+from cpp_pipe.pipeline.making.counts import Count, Summary, line_of
 from cpp_pipe.pipeline.making.displays import (
     Display,
     JsonLines,
@@ -25,7 +27,9 @@ from cpp_pipe.pipeline.making.live_line import LiveLine
 from cpp_pipe.pipeline.making.progress import ShownProgress, open_progress
 from cpp_pipe.pipeline.making.worker_progress import QueueProgress, gathered
 from cpp_pipe.stages.contract import Progress
-from cpp_pipe.store import ConfigError
+from cpp_pipe.store import ConfigError, MissingError
+
+from ..stages.sources.image_files import write_folder
 
 
 class Clock:
@@ -159,6 +163,25 @@ def test_a_count_that_passes_its_estimate_moves_the_total_along():
     count.add(15, 0, "", None, 1.0)
     assert count.snapshot(1.0).total == 15
     assert count.revise(12) == ""
+
+
+def test_no_line_says_more_than_all_of_a_count():
+    """A log said 120% where a folder had got more files since they were counted."""
+    count = Count("embed", 10, "images", 0.0)
+    count.add(12, 0, "", None, 4.0)
+    assert line_of(count.snapshot(4.0)).startswith("embed: 12 of 10 images (100%), ")
+
+
+def test_a_step_that_fails_in_python_leaves_no_line_that_is_redrawn(tmp_path):
+    """A line went on to count the seconds below the prompt, or the cell, for ever."""
+    run = Run.create(tmp_path / "artifacts", progress="bar")
+    run.embed(
+        images=write_folder(tmp_path / "photos", 6), model="digits-clip", pretrained="shipped"
+    )
+    next((tmp_path / "photos").rglob("*.png")).unlink()
+    with pytest.raises(MissingError):
+        run.duplicates(tier="identical")
+    assert "_RefreshThread" not in [type(thread).__name__ for thread in threading.enumerate()]
 
 
 def test_a_log_gets_a_line_every_ten_seconds():

@@ -13,6 +13,7 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.packages import require_package
 from cpp_pipe.store import ConfigError, CppPipeError, MissingError, QueryError
 
+from ..stages.sources.image_files import write_image
 from .cli import DIGITS, SMALL, embed, succeed
 
 WORDS = "digits-words.txt"
@@ -44,6 +45,20 @@ def test_a_run_that_is_created_again_is_the_same_run(run):
     again = Run.create(run.store, progress="none")
     assert again.record == run.record
     assert again.embed().train().assign().record.versions == run.record.versions
+
+
+def test_a_hit_stays_the_image_that_was_found_when_others_are_embedded(tmp_path):
+    """It showed the image that had its row by then."""
+    photos = tmp_path / "photos"
+    found = write_image(photos / "m.png", 3)
+    made = Run.create(tmp_path / "artifacts", progress="none").embed(images=photos, **MODEL)
+    (hit,) = made.search(image=found, space="embeddings", n=1)
+    write_image(photos / "a.png", 4)
+    made.embed(images=photos)
+    assert made.artifact("embeddings").column("key") == ["a.png", "m.png"]
+    with Image.open(found) as image:
+        assert hit.image().tobytes() == image.convert("RGB").tobytes()
+    assert hit.image().tobytes() != made.image(hit.row).tobytes()
 
 
 def test_settings_are_given_by_table_and_key_and_stay(tmp_path):

@@ -1,11 +1,21 @@
 """Errors of usage: one line that says what is wrong, and where the help is."""
 
+import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from cpp_pipe.pipeline.commands.app import COMMANDS, app
 
 from .cli import call
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LINES = {
     ("statsu",): "there is no command 'statsu'; did you mean status? See `cpp-pipe --help`",
@@ -48,3 +58,28 @@ def test_the_program_is_called_cpp_pipe_however_it_was_started(words):
     )
     assert "python -m" not in done.stdout + done.stderr
     assert "cpp-pipe" in done.stdout + done.stderr
+
+
+def flags_in_errors() -> Iterator[tuple[str, str]]:
+    """Where an error is raised, and a flag that its message names."""
+    for folder in ("pipeline", "stages", "store"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            raised = (
+                node for node in ast.walk(ast.parse(path.read_text())) if type(node) is ast.Raise
+            )
+            texts = (
+                each for node in raised for each in ast.walk(node) if type(each) is ast.Constant
+            )
+            for text in texts:
+                for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", str(text.value)):
+                    yield f"{path.relative_to(ROOT)}:{text.lineno}", flag
+
+
+def test_every_flag_that_an_error_names_is_one_of_a_command():
+    """One advised --precision, which is a setting and no flag."""
+    group: Any = typer.main.get_command(app)
+    params = [param for name in COMMANDS for param in group.get_command(None, name).params]
+    known = {flag for param in params for flag in (*param.opts, *param.secondary_opts)} | {"--help"}
+    named = list(flags_in_errors())
+    assert len(named) > 100
+    assert [each for each in named if each[1] not in known] == []

@@ -130,6 +130,14 @@ export async function getRun() {
 }
 
 /**
+ * A command as one types it for the run that the page shows.
+ *
+ * @param {{flags: string}} run
+ * @param {string} words
+ */
+export const commandLine = (run, words) => `cpp-pipe ${words} ${run.flags}`.trim();
+
+/**
  * The address of a row's image.
  *
  * @param {number} row

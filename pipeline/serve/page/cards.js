@@ -1,5 +1,6 @@
 // Clusters in brief: in one line, their captions, and the orders they can have.
 
+import { commandLine } from "./api.js";
 import { counted, h, percent } from "./dom.js";
 import { cardName, clusterLink } from "./links.js";
 import { image } from "./tiles.js";
@@ -24,9 +25,10 @@ export function mini(cluster, grouping, relation) {
  * Captions with their share of votes.
  *
  * @param {{caption: string, score: number, is_given?: boolean}[]} names
+ * @param {{flags: string}} run
  */
-export function captions(names) {
-  if (!names.length) return h("p", { class: "quiet" }, "No captions yet: run ", h("code", null, "cpp-pipe caption"), ".");
+export function captions(names, run) {
+  if (!names.length) return h("p", { class: "quiet" }, "No captions yet: run ", h("code", null, commandLine(run, "caption")), ".");
   const highest = Math.max(...names.map((name) => (name.is_given ? 0 : name.score)), 1e-9);
   return h("ol", { class: "bars" }, names.map((name) => (name.is_given ? h("li", null, h("span", { class: "word" }, name.caption), h("span", { class: "quiet" }, "as named")) : shareBar(name.caption, name.score / highest, name.score))));
 }

@@ -91,11 +91,11 @@ export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? 
 export const decimal = (value, places = 2) => (value === null || value === undefined ? "–" : value.toFixed(places).replace(/^-(?=[0.]*$)/, ""));
 
 /**
- * 97%
+ * 97%; a zero has no sign.
  *
  * @param {number | null | undefined} value
  */
-export const percent = (value, places = 0) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(places)}%`);
+export const percent = (value, places = 0) => (value === null || value === undefined ? "–" : `${decimal(100 * value, places)}%`);
 
 /**
  * 19.1 kB

@@ -1,7 +1,7 @@
 // One image: large, with all its fields, and its neighbours in both spaces.
 
 import { makeAddressUpdater } from "./address.js";
-import { RequestError, get, imageAddress, query } from "./api.js";
+import { RequestError, commandLine, get, imageAddress, query } from "./api.js";
 import { bytes, count, decimal, h } from "./dom.js";
 import { fixedGrid } from "./grid.js";
 import { findNeighbours } from "./imagelist.js";
@@ -12,11 +12,14 @@ const NEAREST = 12;
 const FEW_PIXELS = 128; // below which an image is enlarged without smoothing
 
 async function findRow({ row, key, shard }) {
-  if (/^\d{1,9}$/.test(row ?? "")) return Number(row);
-  if (key === undefined) throw new RequestError(404, "the address must name an image by shard and key, or by row");
+  const given = /^\d{1,9}$/.test(row ?? "") ? Number(row) : null;
+  if (key === undefined) {
+    if (given === null) throw new RequestError(404, "the address must name an image by shard and key, or by row");
+    return given;
+  }
   const rows = await get("rows", { key, shard });
   if (!rows.length) throw new RequestError(404, `no image has the key ${key}${shard ? ` in ${shard}` : ""}`);
-  return rows[0];
+  return rows.includes(given) ? given : rows[0]; // rows have other numbers once some were added
 }
 
 export async function show(parameters, { facts: run, go }) {
@@ -125,7 +128,7 @@ function neighbours(space, title, row, own, run) {
   const heading = h("h2", null, title);
   const panel = h("section", { class: "panel" }, heading, h("p", { class: "waiting" }, "searching"));
   if (!run.spaces.includes(space)) {
-    panel.replaceChildren(heading, h("p", { class: "quiet" }, `The ${space} of this run are out of date: run `, h("code", null, "cpp-pipe project"), "."));
+    panel.replaceChildren(heading, h("p", { class: "quiet" }, `The ${space} of this run are out of date: run `, h("code", null, commandLine(run, "project")), "."));
     return panel;
   }
   get(`images/${row}/neighbours`, { space, n: NEAREST, grouping: decidedIn(run) }).then(({ hits }) => {

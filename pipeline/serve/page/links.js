@@ -14,11 +14,12 @@ export const TREE = "tree";
 export const clusterLink = (cluster, grouping) => `cluster${query({ grouping, cluster })}`;
 
 /**
- * An image, by shard and key, which stay the same when rows are added.
+ * An image, by shard and key, which stay the same when rows are added; and by its row, as two parts
+ * may hold the same shard and key.
  *
- * @param {{shard: string, key: string}} item
+ * @param {{shard: string, key: string, row: number}} item
  */
-export const imageLink = (item) => `image${query({ shard: item.shard, key: item.key })}`;
+export const imageLink = (item) => `image${query({ shard: item.shard, key: item.key, row: item.row })}`;
 
 /** @param {Record<string, any>} parameters */
 export const searchLink = (parameters) => `search${query(parameters)}`;

@@ -6,7 +6,7 @@ import * as reviewView from "./workbench/review.js";
 import * as runView from "./run.js";
 import * as searchView from "./search.js";
 import * as workbench from "./workbench/workbench.js";
-import { decided, followDecisions, isLoaded } from "./workbench/decisions.js";
+import { decided, followDecisions, isLoaded, say } from "./workbench/decisions.js";
 import { RequestError, get, getRun, loadedGeneration } from "./api.js";
 import { announce, byId, h, trouble } from "./dom.js";
 import { moveFocus } from "./grid.js";
@@ -88,7 +88,7 @@ async function show(address, { restore = false, moveFocusThere = true } = {}) {
     return;
   }
   const mine = entry;
-  const timer = setTimeout(() => holder.replaceChildren(h("p", { class: "waiting" }, "loading")), PATIENCE);
+  const timer = setTimeout(() => { if (entry === mine) holder.replaceChildren(h("p", { class: "waiting" }, "loading")); }, PATIENCE);
   try {
     const facts = await getRun();
     byId("run-name", HTMLElement).textContent = facts.name === "default" ? "" : facts.name;
@@ -133,7 +133,7 @@ document.addEventListener("click", (event) => {
   if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const address = new URL(link.href);
   if (address.origin !== location.origin || link.target || link.hasAttribute("download")) return;
-  if (!(viewName(address) in VIEWS)) return;
+  if (!Object.hasOwn(VIEWS, viewName(address))) return;
   if (address.hash && address.pathname === location.pathname) return;
   event.preventDefault();
   follow(link);
@@ -221,6 +221,13 @@ async function checkState() {
   }
 }
 setInterval(checkState, POLL_SECONDS * 1000);
+
+// Of what a button or a key began, and nobody waits for.
+window.addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof RequestError)) return;
+  event.preventDefault();
+  say(event.reason.message, null);
+});
 document.addEventListener("visibilitychange", checkState);
 
 history.scrollRestoration = "manual";

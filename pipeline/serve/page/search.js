@@ -37,10 +37,12 @@ export async function show(parameters, { facts: run, go }) {
   } } }, input, h("button", { class: "button main" }, "Search"), await filterFields(parameters, run));
 
   let turn = 0;
+  let stopWaiting = () => {};
   async function search() {
     const mine = ++turn;
     results.setAttribute("aria-busy", "true");
-    const stopWaiting = showWaiting(results);
+    stopWaiting(); // for the answer of an earlier search
+    stopWaiting = showWaiting(results);
     try {
       const answer = await request(parameters, upload, state.space, asked);
       if (mine !== turn) return;
@@ -48,10 +50,13 @@ export async function show(parameters, { facts: run, go }) {
       results.replaceChildren(...hitList(Object.keys(filters).length ? { ...answer, chance: null } : answer).filter((part) => part !== null));
       announce(`${counted(answer.hits.length, "image")} found`);
     } catch (error) {
+      if (mine !== turn) return;
       results.replaceChildren(h("div", { class: "trouble", role: "alert" }, h("h2", null, "The search failed"), h("p", null, error.message)));
     } finally {
-      stopWaiting();
-      results.setAttribute("aria-busy", "false");
+      if (mine === turn) {
+        stopWaiting();
+        results.setAttribute("aria-busy", "false");
+      }
     }
   }
 

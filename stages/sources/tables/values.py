@@ -1,5 +1,6 @@
 """Columns of Parquet as Python values, for any type that users' tables hold."""
 
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,11 @@ def table_errors() -> tuple[type[Exception], ...]:
     import pyarrow as pa
 
     return pa.ArrowException, OSError, UnicodeDecodeError
+
+
+def find_repeated(names: Sequence[str], wanted: Collection[str]) -> str | None:
+    """The first of some columns that a table has more than once, so that its name names none."""
+    return next((name for name in wanted if names.count(name) > 1), None)
 
 
 def plain_column(column: "pa.Array | pa.ChunkedArray") -> list[Any]:

@@ -22,7 +22,7 @@ from cpp_pipe.pipeline.comparison.rivals import RIVALS
 from cpp_pipe.pipeline.view.evaluation import Scores
 from cpp_pipe.store import ConfigError, MissingError, Store
 
-from ..cli import fail, succeed
+from ..cli import call, fail, succeed
 from .world import import_run, make_runs, write
 
 
@@ -146,8 +146,7 @@ def test_lines_fit_a_terminal(store, monkeypatch, capsys):
         for n in range(10, 22)
         for seed in range(2)
     ]
-    compared = ComparedRuns(compare_partitions(partitions, ["a note " * 30]))
-    print_comparison(Common(), compared)
+    print_comparison(Common(), compare_partitions(partitions, ["a note " * 30]))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80, "\n".join(lines)
     assert "  12 clusterings=21, landmarks=2100" in lines
@@ -305,6 +304,28 @@ def test_what_is_no_run_is_refused_with_what_to_give(store):
 def test_the_next_command_has_all_flags(store):
     out = succeed(store, "compare", "all", "--rivals", "--k", "3", "--label", "cls").out
     assert re.search(r"compare all --rivals --k 3 --label cls --out table.tex", out)
+
+
+def test_a_comparison_is_printed_before_a_file_that_cannot_be_written(store, tmp_path):
+    """Rivals of hours were lost with it."""
+    (tmp_path / "file").write_text("")
+    done = call(store, "compare", "all", "half", "--out", tmp_path / "file" / "table.csv")
+    assert done.code == 2 and "cannot be written" in done.err
+    assert "Agreement (ARI" in done.out
+
+
+def test_a_rival_that_cannot_be_imported_is_left_out_and_costs_no_other(
+    store, tmp_path, monkeypatch
+):
+    """The others were fitted first, and lost when its import failed."""
+    (tmp_path / "broken_rival.py").write_text("raise ImportError('it needs another NumPy')")
+    monkeypatch.syspath_prepend(tmp_path)
+    rival = replace(RIVALS["k-means"], module="broken_rival")
+    monkeypatch.setitem(RIVALS, "broken", rival)
+    done = succeed(store, "compare", "all", "--rivals", "--json")
+    assert "broken is left out: broken_rival cannot be imported (it needs another" in done.err
+    labels = [group["label"] for group in json.loads(done.out)["groups"]]
+    assert "k-means" in labels and "broken" not in labels
 
 
 def test_images_that_share_their_keys_alone_are_told(store):

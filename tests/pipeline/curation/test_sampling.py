@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.curation.selection import is_line, read_keys
 from cpp_pipe.store import Store
 
 from ..cli import fail, succeed
@@ -113,6 +114,29 @@ def test_a_sample_is_written_as_lines_or_as_a_table_that_curate_and_sample_read(
         assert not set(json.loads(more)["keys"]) & set(lines.read_text().splitlines())
 
 
+@pytest.mark.parametrize(
+    "name", ["s:a.png", "s:a b", "s:a\nb", "s:a\rb", "s:a\x85b", "s:a\u2028b", "s:a ", " s:a", ""]
+)
+def test_a_name_is_a_line_where_it_is_read_back_from_one(tmp_path, name):
+    (tmp_path / "keys.txt").write_text(f"{name}\n", encoding="utf-8", newline="\n")
+    assert is_line(name) == (read_keys(tmp_path / "keys.txt", "--keys") == {name})
+
+
+def test_keys_that_are_no_lines_are_written_as_a_table_only(tmp_path):
+    """They were written as lines of which no command could read one back."""
+    keys = [f"k{row}\u2028" for row in range(20)]
+    np.savez(tmp_path / "rows.npz", x=groups(20, 2, 0), key=keys)
+    store = tmp_path / "artifacts"
+    succeed(store, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
+    succeed(store, "assign", "--k", "2")
+    line = fail(store, "sample", "-n", "4", "--out", tmp_path / "keys.txt")
+    assert "cannot be a line of text: write the keys as .parquet" in line
+    assert not (tmp_path / "keys.txt").exists()
+    succeed(store, "sample", "-n", "4", "--out", tmp_path / "keys.parquet")
+    out = succeed(store, "curate", "--keys", tmp_path / "keys.parquet", "--dry-run").out
+    assert "chosen 4" in out
+
+
 @pytest.mark.parametrize("name", ["keys", "keys.csv", "keys.png", "keys.txt.gz"])
 def test_a_sample_is_written_in_no_other_format(store, tmp_path, name):
     line = fail(store, "sample", "-n", "5", "--out", tmp_path / name)
@@ -136,6 +160,13 @@ def test_decisions_are_respected_and_a_sample_can_be_tagged(store):
     assert run.edits.edited().tags["look"].nonzero()[0].tolist() == list(range(100, 120))
     run.edits.undo()
     run.edits.undo()
+
+
+def test_a_tag_that_cannot_be_is_refused_before_anything_is_written(store, tmp_path):
+    for tag, message in (("a\nb", "one line of text"), (" ", "tag needs a tag")):
+        line = fail(store, "sample", "-n", "5", "--out", tmp_path / "keys.txt", "--tag", tag)
+        assert message in line
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

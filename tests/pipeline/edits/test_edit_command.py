@@ -178,6 +178,36 @@ def test_what_cannot_be_decided_is_one_line(store, words, message):
     assert message in fail(store, "edit", *words)
 
 
+def test_undo_of_a_decision_that_never_was_takes_back_no_other(store):
+    """`undo 0` took back the last decision."""
+    succeed(store, "edit", "name", "0", "steam")
+    assert "decision 0 does not exist or is reverted" in fail(store, "edit", "undo", "0")
+    with pytest.raises(QueryError, match="decision 0 does not exist"):
+        Run.open(Store(store)).edits.undo(0)
+    assert [(each["op"], each["status"]) for each in log(store)] == [("name", "applied")]
+
+
+def test_a_note_that_no_file_can_hold_is_refused_and_the_log_stays_readable(store):
+    """It was recorded, and then no decision of the run could be read any more."""
+    assert "must be text in UTF-8" in fail(store, "edit", "note", "caf\udce9", "--cluster", "0")
+    assert log(store) == []
+    succeed(store, "edit", "note", "two\nlines", "--cluster", "0")
+    assert [each["value"] for each in log(store)] == ["two\nlines"]
+
+
+@pytest.mark.parametrize(
+    "images", [np.arange(120) == 7, [False, True], [1.7], [None], np.array([0.0, 7.0])]
+)
+def test_what_is_no_row_number_is_refused_and_no_other_image_is_excluded(store, images):
+    """A mask excluded the images of rows 0 and 1, and 1.7 that of row 1."""
+    edits = Run.open(Store(store)).edits
+    with pytest.raises(QueryError, match="row must be a whole number"):
+        edits.exclude(images=images)
+    with pytest.raises(QueryError, match="cluster must be a whole number"):
+        edits.name(1.5, "between")  # pyright: ignore[reportArgumentType]
+    assert edits.decisions() == []
+
+
 def test_two_people_who_decide_at_once_lose_nothing(store):
     first, second = (Run.open(Store(store)) for _ in range(2))
     log = first.store.runs.edits("default")

@@ -1,5 +1,6 @@
 """Two folders of one name hold the same SHARD:KEY, and a decision is about the right image."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cpp_pipe.stages.rows.image_names import image_names, repeated_names
 from cpp_pipe.store import QueryError, Store
 
 from ...stages.sources.image_files import png
-from ..cli import DIGITS, fail, succeed
+from ..cli import DIGITS, call, fail, succeed
 
 OLD = "photos:a.png"
 
@@ -106,3 +107,24 @@ def test_labels_of_a_key_in_two_folders_name_the_folder_too(store, tmp_path):
     assert read_labels(embeddings, "cls", table) == list("xyxz")
     table.write_text("key,label\nb.png,x\nb.png,y\n")
     assert "'b.png' has two labels, x and y" in fail(store, "eval", "--labels", table)
+
+
+def test_the_command_that_comes_next_finds_the_same_image(store, tmp_path, monkeypatch):
+    """It named SHARD:KEY, which is in two parts."""
+    monkeypatch.chdir(tmp_path)
+    name = image_names(Run.open(Store(store)).artifact("embeddings"))[pair(store)[1]]
+    for key in (name, "photos:c.png"):
+        out = succeed(store, "search", "--key", key, "-n", "1").out
+        line = next(line for line in out.splitlines() if line.startswith("next: "))
+        words = shlex.split(line.removeprefix("next: cpp-pipe "))
+        assert words[:3] == ["search", "--key", key]
+        done = call(None, *words)
+        assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("suffix", ["txt", "parquet"])
+def test_a_sample_of_such_images_can_be_curated(store, tmp_path, suffix):
+    """Its table named SHARD:KEY, which is in two parts."""
+    keys = tmp_path / f"keys.{suffix}"
+    succeed(store, "sample", "-n", "3", "--out", keys)
+    assert "chosen 3" in succeed(store, "curate", "--keys", keys, "--dry-run").out

@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.exports.embedding_atlas import find_neighbours, project
+from cpp_pipe.pipeline.view.columns import read_rows
 from cpp_pipe.stages.rows.artifact_rows import gather
 
 from ..cli import fail, succeed
@@ -336,6 +338,26 @@ def test_a_folder_that_is_not_empty_is_refused(store, tmp_path):
     assert "exists already" in fail(store, "export", "clip-retrieval", "--out", tmp_path)
     assert "is a folder" in fail(store, "export", "parquet", "--out", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_image_that_was_damaged_ends_an_export_in_one_line(tmp_path):
+    """It ended in a traceback where the shard seemed unchanged, as after a fault of a disk."""
+    from ...stages.shards import write_shards
+    from ..cli import embed
+
+    (shard,) = write_shards(tmp_path / "shards", shards=1, size=5)
+    os.utime(shard, (1e9, 1e9))
+    embed(tmp_path / "store", tmp_path / "shards")
+    (row,) = read_rows(Run.open(tmp_path / "store").artifact("embeddings"), [2], ("key", "offset"))
+    with shard.open("r+b") as file:
+        file.seek(row["offset"])
+        file.write(bytes(16))
+    os.utime(shard, (1e9, 1e9))
+    atlas = ("embedding-atlas", "--thumbnails", "16")
+    for form, name in ((("folders",), "a"), (("fiftyone",), "b"), (atlas, "c.parquet")):
+        line = fail(tmp_path / "store", "export", *form, "--out", tmp_path / name)
+        assert f"{row['key']} is no image any more" in line
+    assert {path.name for path in tmp_path.iterdir()} == {"shards", "store"}
 
 
 def test_a_missing_source_leaves_no_partial_export(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cpp_pipe import Run
 from cpp_pipe.pipeline.exports.file_names import FileNames, plain
 from cpp_pipe.store import Store
 
+from ...stages.sources.image_files import write_image
 from ..cli import DIGITS, fail, succeed
 
 
@@ -46,6 +48,23 @@ def test_images_lie_in_the_folder_of_their_cluster_byte_for_byte(store, tmp_path
             )
     assert files[0].parent.name == f"{cluster[0]:04d} rings _ _circles_"
     assert "exists already" in fail(store, "export", "folders", "--out", out)
+
+
+def test_excluded_images_need_not_be_there_any_more(tmp_path):
+    """Their folder was opened, though nothing of it is exported."""
+    for folder in "ab":
+        for number in range(3):
+            write_image(tmp_path / "photos" / folder / f"{number}.png", number)
+    own = tmp_path / "artifacts"
+    succeed(own, "embed", "--images", tmp_path / "photos", *DIGITS)
+    succeed(own, "assign", "--k", "2")
+    run = Run.open(own)
+    keys = run.artifact("embeddings").column("key")
+    run.edits.exclude(images=[row for row, key in enumerate(keys) if key.startswith("b/")])
+    shutil.rmtree(tmp_path / "photos" / "b")
+    done = succeed(own, "export", "folders", "--edits", "open", "--out", tmp_path / "out")
+    assert "wrote 3 images" in done.out and len(list((tmp_path / "out").rglob("*.png"))) == 3
+    assert "photos was changed" in fail(own, "export", "folders", "--out", tmp_path / "all")
 
 
 def test_names_of_some_images_sort_as_those_of_all(store, tmp_path):

@@ -361,6 +361,17 @@ def test_a_split_has_every_class_on_both_sides_and_stays_when_images_are_added(s
     assert len(keys[0] - larger) <= len(train.classes)
 
 
+def test_a_split_of_the_images_that_meet_a_condition_has_these(store, tmp_path):
+    """It ended in an IndexError, as they were fewer than their row numbers."""
+    flags = ("--split", "0.5", "--where", "offset > 7000", "--out", tmp_path / "out")
+    succeed(store, "export", "imagefolder", *flags)
+    embeddings = Run.open(Store(store)).artifact("embeddings")
+    columns = zip(embeddings.column("key"), embeddings.column("offset"), strict=True)
+    expected = {key for key, offset in columns if offset > 7000}
+    assert 0 < len(expected) < embeddings.rows
+    assert {path.stem for path in (tmp_path / "out").rglob("*.png")} == expected
+
+
 @pytest.mark.parametrize("flags", [(), ("--split", "0.8")])
 def test_datasets_reads_folders_whose_classes_are_called_like_splits(exported, tmp_path, flags):
     folder = exported("imagefolder", *flags)

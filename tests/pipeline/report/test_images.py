@@ -226,3 +226,26 @@ def test_all_text_of_the_user_around_images_is_escaped():
         captions={0: (Caption(hostile, 0.5),)},
     )
     assert "<script" not in write_page(contents)
+
+
+@pytest.mark.parametrize(
+    "count, words",
+    [(1, "One image of one cluster, drawn"), (3, "each of 3 of the largest clusters, drawn")],
+)
+def test_the_neighbours_of_one_cluster_are_not_those_of_several(count, words):
+    """It said "each of the 1 largest clusters", also where others came before it, unreadable."""
+    image = Jpeg(data=b"", width=1, height=1)
+    neighbourhoods = [
+        Neighbourhood(
+            key=str(cluster),
+            cluster=cluster,
+            image=image,
+            before=image,
+            after=image,
+            count=1,
+            same_before=0,
+            same_after=1,
+        )
+        for cluster in range(count)
+    ]
+    assert words in write_page(make_contents(neighbourhoods=neighbourhoods))

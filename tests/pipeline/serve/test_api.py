@@ -28,6 +28,7 @@ def run(finished):
 def test_the_facts_of_the_run_are_those_of_its_artifacts(served, run):
     facts = served.json("/api/run")
     assert (facts["name"], facts["rows"], facts["seen"]) == ("default", 60, 60)
+    assert facts["flags"] == "--store STORE"
     assert facts["skipped"] == facts["absent"] == []
     assert [grouping["name"] for grouping in facts["groupings"]] == ["k-5", "k-3"]
     assert facts["groupings"][0]["k"] == run.artifact("assignments").facts["k"]
@@ -141,6 +142,21 @@ def test_the_facts_of_a_cluster_are_those_of_its_rows(served, run):
     cluster = np.array(run.artifact("assignments").column("cluster"))
     for label, rows in facts["labels"]:
         assert rows == ((cluster == 0) & (labels == label)).sum()
+
+
+def test_the_node_that_is_closest_to_a_cluster_shares_most_images_with_it(served):
+    def rows(number: int, **query: str) -> set[int]:
+        items = served.json(f"/api/clusters/{number}/rows", limit=MAX_ROWS, **query)["items"]
+        return {item["row"] for item in items}
+
+    nodes = {
+        node["id"]: rows(node["id"], grouping="tree") for node in served.json("/api/tree")["nodes"]
+    }
+    for cluster in range(5):
+        own = rows(cluster)
+        shares = {node: len(own & held) / len(own | held) for node, held in nodes.items()}
+        facts = served.json(f"/api/clusters/{cluster}")["closest_node"]
+        assert facts["shared"] == round(max(shares.values()), 4) == round(shares[facts["id"]], 4)
 
 
 def test_a_node_names_what_it_merges_with_and_splits_into(served):

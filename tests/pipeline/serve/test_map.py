@@ -175,3 +175,10 @@ def test_serve_makes_what_is_missing_and_captions_changed_clusters(tmp_path, dig
         commands = [absent["command"] for absent in facts["absent"]]
         assert commands == [f"cpp-pipe {step} --store STORE" for step in ("select-k", "map")]
         assert served.get("/api/map").status_code == 404
+
+
+def test_no_grouping_gets_another_answer_about_the_map(served):
+    """Of the grouping `points` the server sent the points, once somebody had asked for those."""
+    for path, grouping in (("/api/map/points", "points"), ("/api/map/sprites/rows", "sprites")):
+        assert served.get(path).status_code == 200
+        assert served.get("/api/map/clusters", grouping=grouping).status_code == 404

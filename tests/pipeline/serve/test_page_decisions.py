@@ -1,9 +1,13 @@
 """What a decision leaves on the page: texts that are refused, what is in sight, the focus."""
 
 import re
+import shutil
 
 from playwright.sync_api import Page, expect
 
+from cpp_pipe import Run
+
+from ...waiting import wait_until
 from .browser import visit
 from .server import Served
 
@@ -130,6 +134,40 @@ def test_the_grid_keeps_showing_the_cluster_that_has_the_focus(editable, browser
         expect(group.locator(".tile")).to_be_in_viewport()
 
 
+def test_the_first_decision_of_a_review_is_seen_in_it(editable, browser):
+    """It showed the run's own clusters until it was left, and so the name that was no more."""
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("review?queue=labels")
+        facts = page.locator(".review-facts dl")
+        expect(facts).to_be_visible()
+        page.keyboard.press("n")
+        answer_dialog(page, "my name", "Save")
+        expect(facts).to_contain_text("my name")
+        page.keyboard.press("u")
+        expect(facts).not_to_contain_text("my name")
+
+
+def test_a_run_is_shown_where_its_decisions_cannot_be_read(editable, own_store, tmp_path, browser):
+    """Every view ended in an error, though the server serves the run without them."""
+    other = shutil.copytree(own_store, tmp_path / "other")
+    Run.open(other).edits.name(1, "by hand")
+    (written,) = (other / "runs" / "default" / "edits").iterdir()
+    entry = own_store / written.relative_to(other)
+    entry.parent.mkdir(exist_ok=True)
+    entry.write_text(written.read_text()[:40])
+    wait_until(lambda: editable.json("/api/state")["trouble"] is not None, "it is noticed", 20)
+    with visit(browser, editable.port, may_fail=True) as seen:
+        page = seen.page
+        seen.open("")
+        expect(page.locator("h1")).to_have_text("60 images in 5 clusters")
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator("#notice")).to_contain_text(entry.name)
+        entry.write_text(written.read_text())
+        expect(page.locator(".shelf-name", has_text="by hand")).to_be_visible()
+        expect(page.locator("#notice")).to_be_hidden()
+
+
 def test_one_page_has_one_name(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
@@ -140,3 +178,25 @@ def test_one_page_has_one_name(served, browser):
         expect(current).to_contain_text("Images")
         page.locator(TILES).first.click()
         expect(page.locator(".crumbs a").first).to_have_text("Images")
+
+
+def test_undo_passes_over_what_was_taken_back_elsewhere(editable, own_store, browser):
+    """It tried to take back the same decision again, and never came to the one before it."""
+    with visit(browser, editable.port) as seen:
+        page = seen.page
+        seen.open("")
+        page.locator(".wall-name").first.click()
+        for name in ("first", "second"):
+            page.locator(".inspector").get_by_role("button", name="Name", exact=True).click()
+            answer_dialog(page, name, "Save")
+            expect(page.locator(".inspector h2")).to_have_text(name)
+        Run.open(own_store).edits.undo()
+        assert (
+            editable.json("/api/edits")["length"] == 3
+        )  # the server has seen it, and now the page
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.locator(".shelf-name", has_text="first")).to_be_visible()
+        page.keyboard.press("u")
+        expect(page.locator("#toast")).to_contain_text("Undone: named")
+        expect(page.locator(".shelf-name", has_text="first")).to_have_count(0)
+        assert [op for op, *_ in recorded(editable)] == ["name", "name", "revert", "revert"]

@@ -74,7 +74,8 @@ def test_each_spare_image_has_the_one_that_is_kept(groups):
 def test_the_kept_image_is_refused_where_nobody_looked_for_copies(groups):
     server, _ = groups
     answer = server.get("/api/images/3/kept", kind="copies")
-    assert answer.status_code == 404 and "cpp-pipe duplicates --tier same" in answer.text
+    assert answer.status_code == 404
+    assert "run `cpp-pipe duplicates --tier same --store STORE`" in answer.json()["detail"]
     assert server.get("/api/images/60/kept").status_code == 404
 
 

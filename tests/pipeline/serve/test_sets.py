@@ -9,6 +9,8 @@ import pytest
 from webdataset.writer import TarWriter
 
 from cpp_pipe import Run
+from cpp_pipe.pipeline.serve.comparison import compare_clusters
+from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.view.column_facts import describe_columns
 from cpp_pipe.pipeline.view.conditions import match_where
 
@@ -70,6 +72,17 @@ def test_filters_leave_the_rows_that_pass_all_of_them(served, columns):
     doubtful = rows_of(served, order="doubtful")
     assert confidence[doubtful].tolist() == sorted(confidence.tolist())
     assert served.json("/api/set", order="doubtful")["sections"] == []
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"cluster": [1, 3]}, {"min_confidence": 0.6}, {"level": 4}, {"words": "nothing"}]
+)
+def test_the_clusters_of_a_set_are_the_same_in_every_order(served, query):
+    facts = served.json("/api/set", **query)
+    assert facts["clusters"] == [[each["cluster"], each["size"]] for each in facts["sections"]]
+    assert sum(size for _, size in facts["clusters"]) == facts["total"]
+    for order in ("doubtful", "novel"):
+        assert served.json("/api/set", order=order, **query)["clusters"] == facts["clusters"]
 
 
 def test_words_keep_the_clusters_whose_captions_contain_them(served, columns):
@@ -154,6 +167,19 @@ def test_conditions_are_met_by_all_rows_of_a_set(served, finished):
 def test_a_set_of_nothing_that_is_there_is_refused(served, query, words):
     answer = served.get("/api/set", **query)
     assert answer.status_code in (400, 404) and words in answer.json()["detail"]
+
+
+def test_a_comparison_says_of_which_cluster_only_some_images_were_compared(finished, columns):
+    """Of a small cluster beside a large one the page said that 4,000 images were compared."""
+    sizes = np.bincount(columns["cluster"])
+    small, large = int(sizes.argmin()), int(sizes.argmax())
+    assert sizes[small] < sizes[large]
+    opened = OpenRun(Run.open(finished))
+    for most, sampled in ((int(sizes[small]), (None, sizes[small])), (60, (None, None))):
+        compared = compare_clusters(opened, "k-5", small, large, most=most)
+        assert tuple(side.sampled for side in compared.sides) == sampled
+        assert compared.sampled == (sampled[1] is not None)
+    opened.close()
 
 
 def test_two_clusters_are_compared_by_the_middles_of_their_features(served, finished, columns):

@@ -1,9 +1,16 @@
 """The hierarchy as a tree, against the cut that `assign` makes."""
 
+import threading
+import time
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpp_pipe import Run
+from cpp_pipe.pipeline.serve.clusters import Clusters
+from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
+from cpp_pipe.pipeline.serve.open_run import OpenRun
 from cpp_pipe.pipeline.serve.tree import Tree
 from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 
@@ -65,3 +72,28 @@ def test_kept_levels_descend_from_the_finest_to_two(pairs):
     finest = len(pairs[0]) + 1
     assert levels[0] == finest and list(levels) == sorted(set(levels), reverse=True)
     assert finest < 2 or levels[-1] == 2
+
+
+def test_a_level_and_all_nodes_are_asked_for_at_the_same_time(finished, tmp_path):
+    """Each waited for a lock that the other held, and so did every later request."""
+    opened, folder = OpenRun(Run.open(finished)), MappedFolder(tmp_path / "files")
+    clusters = Clusters(
+        opened.assignments, opened.captions, opened.hierarchy, opened.levels, folder
+    )
+    answered: list[int] = []
+    asks = (
+        lambda: clusters.partition("k-5").k,  # has the lock while the folder is held
+        lambda: len(clusters.groups_at(4).cards),
+        lambda: len(clusters.node_cards),
+    )
+    threads = [
+        threading.Thread(target=lambda ask=ask: answered.append(ask()), daemon=True) for ask in asks
+    ]
+    with folder.writing():
+        for thread in threads:
+            thread.start()
+            time.sleep(0.2)  # until it waits
+    for thread in threads:
+        thread.join(20)
+    opened.close()
+    assert sorted(answered) == [4, 5, 15]

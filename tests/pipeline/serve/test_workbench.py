@@ -62,6 +62,7 @@ def test_the_dial_regroups_the_images(served, browser, size):
         slider.focus()
         page.keyboard.press("Home")
         expect(page.locator("h1")).to_have_text("60 images in 1 cluster")
+        expect(slider).to_have_attribute("aria-valuetext", "1 cluster")
         page.keyboard.press("ArrowRight")
         expect(page.locator("h1")).to_have_text("60 images in 2 clusters")
         expect(slider).to_have_attribute("aria-valuetext", "2 clusters")
@@ -109,6 +110,18 @@ def test_a_click_in_the_shelf_leads_to_the_images_of_the_cluster(served, browser
         expect(page.locator(".shelf-line")).to_have_count(5)
 
 
+def test_clusters_are_counted_and_listed_in_every_order_of_images(served, browser):
+    """They were 0, and the shelf was empty, where the least confident images came first."""
+    sizes = dict(served.json("/api/set")["clusters"])
+    with visit(browser, served.port) as seen:
+        seen.open("?order=doubtful&cluster=1")
+        expect(seen.page.locator("h1")).to_have_text(f"{sizes[1]} images in 1 cluster")
+        expect(seen.page.locator(".shelf-summary")).to_have_text("60 images in 5 clusters")
+        expect(seen.page.locator(".shelf-line")).to_have_count(5)
+        seen.page.get_by_role("button", name="show all").click()
+        expect(seen.page.locator("h1")).to_have_text("60 images in 5 clusters")
+
+
 def test_filters_stand_in_the_address(served, browser):
     with visit(browser, served.port) as seen:
         page = seen.page
@@ -152,7 +165,9 @@ def test_images_are_selected_by_pointer_and_keys_and_leave_as_keys(served, brows
         lines = (download.value.path()).read_text().split()
         expected = [served.json(f"/api/images/{row}") for row in sorted(rows)]
         assert lines == [f"{each['shard']}:{each['key']}" for each in expected]
-        expect(page.locator("dialog pre")).to_contain_text("cpp-pipe curate --keys keys.txt")
+        commands = page.locator("dialog pre").inner_text().splitlines()
+        assert commands[0] == "cpp-pipe curate --keys keys.txt --out shards/ --store STORE"
+        assert commands[1] == "cpp-pipe edit tag TAG --keys keys.txt --store STORE"
         page.get_by_role("button", name="Close").click()
         page.get_by_role("button", name="Find similar").click()
         expect(page).to_have_url(re.compile("search\\?rows="))
@@ -183,6 +198,29 @@ def test_a_drawer_gives_the_focus_back_to_what_opened_it(served, browser):
             closing()
             expect(shelf).to_be_hidden()
             expect(opener).to_be_focused()
+
+
+@pytest.mark.parametrize(
+    "path, heading",
+    [
+        ("?order=constructor", "60 images in 5 clusters"),
+        ("?sort=toString&doubt=valueOf", "60 images in 5 clusters"),
+        ("review?queue=constructor", "Review"),
+    ],
+)
+def test_a_name_that_every_object_has_is_none_of_an_address(served, browser, path, heading):
+    with visit(browser, served.port) as seen:
+        seen.open(path)
+        expect(seen.page.locator("h1")).to_have_text(heading)
+
+
+def test_a_share_that_rounds_to_zero_has_no_sign(served, browser):
+    with visit(browser, served.port) as seen:
+        seen.open("run")
+        percent = (
+            "import('./static/dom.js').then((dom) => [-0.001, 0.974].map((x) => dom.percent(x)))"
+        )
+        assert seen.page.evaluate(percent) == ["0%", "97%"]
 
 
 def test_an_address_that_shows_nothing_says_so_in_its_heading(served, browser):
@@ -224,6 +262,17 @@ def test_what_can_be_pressed_is_in_sight_and_nothing_overlaps(served, browser, s
         seen.open("review?queue=doubtful")
         for name in ("Back", "Next"):
             expect(page.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+
+
+def test_what_is_said_of_a_comparison_counts_the_images_that_were_compared(served, browser):
+    facts = served.json("/api/compare", a=1, b=2)
+    facts["sides"][0] |= {"nearer": 3, "sampled": 7}
+    with visit(browser, served.port) as seen:
+        seen.page.route("**/api/compare*", lambda route: route.fulfill(json=facts))
+        seen.open("?view=compare&pair=1,2")
+        expect(seen.page.locator(".compare")).to_contain_text(
+            f"3 of 7 sampled images of the first and {facts['sides'][1]['nearer']} of the second"
+        )
 
 
 def test_two_clusters_are_compared(served, browser):
@@ -343,7 +392,7 @@ def test_images_are_reviewed_one_after_the_other(served, browser, size):
         seen.shoot("review")
         page.get_by_role("button", name="Unnamed").click()
         expect(page.get_by_role("status").first).to_have_text("1 of 5")
-        expect(page.locator(".hint")).to_contain_text("cpp-pipe serve --edit")
+        expect(page.locator(".hint")).to_contain_text("cpp-pipe serve --edit --store STORE")
 
 
 def answer_later(route) -> None:

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cpp_pipe.pipeline.curation.selection import read_keys
 from cpp_pipe.pipeline.view.labels import read_label_table
 from cpp_pipe.stages.sources.phrases import of_file
 from cpp_pipe.stages.sources.tables.files import TableFile
@@ -27,6 +28,7 @@ def test_labels_and_keys_of_bytes_are_text(tmp_path: Path):
     path = tmp_path / "labels.parquet"
     pq.write_table(pa.table({"key": [b"a", "é".encode()], "label": [b"cat", b"dog"]}), path)
     assert read_label_table(path) == {"a": "cat", "é": "dog"}
+    assert read_keys(path, "--keys") == {"a", "é"}
 
 
 def test_labels_that_are_not_utf8_have_the_letters_that_are(tmp_path: Path):
@@ -49,6 +51,25 @@ def test_other_tables_with_such_names_are_one_clear_error_too(tmp_path: Path):
     words = not_utf8(tmp_path / "w.parquet", {"name": ["cat"], "other": ["c"]}, b"other")
     with pytest.raises(ConfigError, match=r"the vocabulary .* cannot be read as Parquet: "):
         of_file(words)
+    keys = not_utf8(tmp_path / "k.parquet", {"key": ["a"], "other": ["c"]}, b"other")
+    with pytest.raises(ConfigError, match=r"--keys .* cannot be read as Parquet: "):
+        read_keys(keys, "--keys")
     images = not_utf8(tmp_path / "i.parquet", {"image": [png(1)], "other": ["c"]}, b"other")
     with pytest.raises(ShardError, match=r"the table .* cannot be read as Parquet: "):
         TableFile.of(images, "")
+
+
+@pytest.mark.parametrize("name", ["key", "label"])
+def test_a_column_that_is_there_twice_is_one_clear_error(tmp_path: Path, name: str):
+    """It ended in a traceback, as its name names none of the two."""
+    names = ["key", "label", name]
+    (tmp_path / "labels.csv").write_text(",".join(names) + "\na,b,c\n")
+    table = pa.Table.from_arrays([pa.array(["a"])] * 3, names=names)
+    pq.write_table(table, tmp_path / "labels.parquet")
+    with pytest.raises(ConfigError, match=f"--labels .* has several columns {name}: rename"):
+        read_label_table(tmp_path / "labels.csv")
+    with pytest.raises(ConfigError, match=f"cannot be read as a table .*{name}"):
+        read_label_table(tmp_path / "labels.parquet")
+    if name == "key":
+        with pytest.raises(ConfigError, match=r"--keys .* has several columns key: rename"):
+            read_keys(tmp_path / "labels.parquet", "--keys")

@@ -85,10 +85,10 @@ async function completePair(given, held, grouping) {
 /** What the counts say about the two clusters. */
 function verdict(facts) {
   const [a, b] = facts.sides.map((/** @type {any} */ side) => side.nearer);
-  const of = facts.sampled ? "4,000 sampled images of " : "";
   if (!a && !b && facts.sampled) return "No sampled image is nearer to the middle of the other cluster.";
   if (!a && !b) return "No image is nearer to the middle of the other cluster.";
-  return `${count(a)} of ${of}the first and ${count(b)} of ${of}the second are nearer to the middle of the other.`;
+  const [first, second] = facts.sides.map((/** @type {any} */ side) => (side.sampled === null ? "" : `${count(side.sampled)} sampled images of `));
+  return `${count(a)} of ${first}the first and ${count(b)} of ${second}the second are nearer to the middle of the other.`;
 }
 
 /** @param {any[]} items */

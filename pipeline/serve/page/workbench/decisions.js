@@ -1,6 +1,6 @@
 // What people decide: read from the server, written to it, undone, and conflicts that are shown.
 
-import { RequestError, forgetDecided, get, loadedGeneration, postJson } from "../api.js";
+import { RequestError, commandLine, forgetDecided, get, getRun, loadedGeneration, postJson } from "../api.js";
 import { announce, byId, counted, h } from "../dom.js";
 
 /**
@@ -36,10 +36,21 @@ let answered = 0; // the last one of those that were shown
 /** Whether decisions were read at all. */
 export const isLoaded = () => isRead;
 
+/**
+ * The answer in place of a log that cannot be read: the run is shown as it was before, and nothing
+ * is decided. The page says why as soon as it looks at the state of the server.
+ *
+ * @param {unknown} error
+ */
+function withoutLog(error) {
+  if (!(error instanceof RequestError) || ![400, 503].includes(error.status)) throw error;
+  return { is_editable: false, length: decided.length, decisions: decided.latest, tags: decided.tags, excluded: decided.excluded, needs_a_look: decided.needsALook };
+}
+
 /** Reads what was decided so far; where others decided since the last time, all views follow. */
 export async function loadDecisions() {
   const mine = ++asked;
-  const answer = await get("edits", { limit: 100 });
+  const answer = await get("edits", { limit: 100 }).catch(withoutLog);
   if (mine < answered) return decided; // a later request was answered before
   answered = mine;
   const isNew = isRead && answer.length !== decided.length;
@@ -48,6 +59,8 @@ export async function loadDecisions() {
     isEditable: answer.is_editable, length: answer.length, latest: answer.decisions,
     tags: answer.tags, excluded: answer.excluded, needsALook: answer.needs_a_look,
   });
+  // Else undo would take back forever what was taken back elsewhere.
+  forgetOwn(answer.decisions.filter((/** @type {any} */ each) => each.status === "reverted").map((/** @type {any} */ each) => each.id));
   if (isNew) {
     forgetDecided();
     for (const listener of listeners) listener();
@@ -66,6 +79,11 @@ const own = []; // decisions of this page that hold, by id, the last one last
 
 /** The last decision of this page that holds, by id; "" without any. */
 export const lastOwn = () => own[own.length - 1] ?? "";
+
+/** @param {string[]} ids  of decisions that no longer hold */
+function forgetOwn(ids) {
+  own.splice(0, own.length, ...own.filter((id) => !ids.includes(id)));
+}
 
 /** @type {Promise<unknown>} */
 let turn = Promise.resolve(); // ends when all that was decided so far is recorded, or refused
@@ -148,12 +166,12 @@ export function undo() {
   return inTurn(async () => {
     const id = lastOwn();
     if (!id) {
-      say("There is nothing to undo that was decided here; `cpp-pipe edit undo` takes back any decision.", null);
+      say(`There is nothing to undo that was decided here; \`${commandLine(await getRun(), "edit undo")}\` takes back any decision.`, null);
       return false;
     }
     const last = decided.latest.find((each) => each.id === id);
     const isDone = Boolean(await record("revert", { value: id }, `Undone${last ? `: ${describe(last)}` : ""}.`, null));
-    if (isDone) own.splice(own.indexOf(id), 1);
+    if (isDone) forgetOwn([id]);
     return isDone;
   });
 }

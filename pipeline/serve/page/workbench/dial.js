@@ -1,6 +1,6 @@
 // The dial: the curve of coding lengths as a strip over the images, and the number of clusters.
 
-import { count, h, s } from "../dom.js";
+import { count, counted, h, s } from "../dom.js";
 import { groupingName } from "../links.js";
 
 const WIDTH = 1000; // of the drawing, which is stretched to the strip
@@ -80,7 +80,7 @@ export function makeDial(run, { move, choose }) {
       handle.style.left = `${100 * share(k)}%`;
       const slider = handle.parentElement;
       slider?.setAttribute("aria-valuenow", String(k));
-      slider?.setAttribute("aria-valuetext", `${k} clusters`);
+      slider?.setAttribute("aria-valuetext", counted(k, "cluster"));
     },
     /** @param {number} by */
     step: (by) => { if (levels) moveTo(current + by); },

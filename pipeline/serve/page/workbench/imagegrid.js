@@ -242,6 +242,12 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     }
   }
 
+  /** How many images of the set the grid has room for: where it ends, nothing can have the focus. */
+  function drawable() {
+    const last = sections[sections.length - 1];
+    return last ? last.start + last.size : 0;
+  }
+
   /** @param {number} index */
   function sectionOf(index) {
     return sections.find((section) => index >= section.start && index < section.start + section.size) ?? null;
@@ -267,6 +273,9 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
     settle(index);
     reveal(index);
     await pages.load(index);
+    const holder = document.activeElement;
+    const isElsewhere = holder !== null && holder !== document.body && !root.contains(holder);
+    if (index !== focused || isElsewhere) return; // meanwhile one went on, or types into a field
     const link = tiles.get(index)?.querySelector("a");
     if (link instanceof HTMLElement) link.focus({ preventScroll: true });
   }
@@ -299,9 +308,9 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
         return after ? after.start + Math.min(after.size - 1, inside % columns) : index;
       }
       case "PageUp": return Math.max(0, index - columns * Math.max(1, Math.floor(root.clientHeight / (width + GAP))));
-      case "PageDown": return Math.min(total - 1, index + columns * Math.max(1, Math.floor(root.clientHeight / (width + GAP))));
+      case "PageDown": return Math.min(drawable() - 1, index + columns * Math.max(1, Math.floor(root.clientHeight / (width + GAP))));
       case "Home": return 0;
-      case "End": return total - 1;
+      case "End": return drawable() - 1;
       default: return null;
     }
   }
@@ -316,7 +325,7 @@ export function imageGrid({ onFocus, nameOf, colourOf, onHeading }) {
       return;
     }
     const wanted = target(event.key, index);
-    if (wanted === null || wanted < 0 || wanted >= total) return;
+    if (wanted === null || wanted < 0 || wanted >= drawable()) return;
     event.preventDefault();
     event.stopPropagation();
     if (event.shiftKey) {

@@ -1,6 +1,6 @@
 // The map: all images in the plane, those of the set in the colours of their clusters.
 
-import { get, getBytes, getOnce } from "../api.js";
+import { commandLine, get, getBytes, getOnce } from "../api.js";
 import { counted, h, trouble } from "../dom.js";
 import { DECIDED, TREE } from "../links.js";
 import { openSprites } from "../plane/images.js";
@@ -85,7 +85,7 @@ export function makeMap({ onOpen }) {
     async show(run, state, cards, { nameOf, colourOf, visible }) {
       const mine = ++turn;
       if (!run.has_map) {
-        root.replaceChildren(trouble("There is no map yet", "Run `cpp-pipe map`, or start the server with `cpp-pipe serve --map`."));
+        root.replaceChildren(trouble("There is no map yet", `Run \`${commandLine(run, "map")}\`, or start the server with \`${commandLine(run, "serve --map")}\`.`));
         return;
       }
       try {

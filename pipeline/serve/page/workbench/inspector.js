@@ -56,7 +56,7 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
       const grouping = state.level === null ? state.grouping : TREE;
       const isOnly = state.clusters.length === 1 && state.clusters[0] === cluster;
       return fill(async () => {
-        const facts = await getOnce(`clusters/${cluster}`, { grouping });
+        const [facts, run] = await Promise.all([getOnce(`clusters/${cluster}`, { grouping }), getRun()]);
         const { card } = facts;
         const byId = new Map(cards.map((each) => [each.id, each]));
         if (!card.size && card.excluded) return actions.excluded({ ...facts, grouping }, nameOf(cluster), () => change({ clusters: [cluster], excluded: "only" }));
@@ -70,7 +70,7 @@ export function makeInspector({ actions, openCluster, compare, change, first }) 
           h("div", { class: "buttons" },
             h("button", { class: "button small", type: "button", on: { click: () => change({ clusters: isOnly ? [] : [cluster] }) } }, isOnly ? "Show all clusters" : "Only this cluster")),
           actions.cluster({ ...facts, grouping, near }),
-          section("Captions", captions(card.names), card.names.length ? h("p", { class: "hint" }, "Shares of the votes of its images, not how certain a caption is.") : null),
+          section("Captions", captions(card.names, run), card.names.length ? h("p", { class: "hint" }, "Shares of the votes of its images, not how certain a caption is.") : null),
           facts.labels.length ? section("Labels", h("ol", { class: "bars" }, facts.labels.map((/** @type {[string, number]} */ [label, rows]) => shareBar(label, rows / facts.labels[0][1], rows / card.size)))) : null,
           section("Similar clusters", near.length ? h("ul", { class: "similar" }, near.map((/** @type {any} */ each) => h("li", null,
             h("button", { class: "plain", type: "button", on: { click: () => openCluster(each.id) } }, nameOf(each.id)),

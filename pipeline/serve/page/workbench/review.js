@@ -1,7 +1,7 @@
 // Review: one image, or one cluster, after the other, one decision a key.
 
 import { makeAddressUpdater } from "../address.js";
-import { get, getBytes, getOnce, getRun, imageAddress, query } from "../api.js";
+import { commandLine, get, getBytes, getOnce, getRun, imageAddress, query } from "../api.js";
 import { choices, count, counted, decimal, h } from "../dom.js";
 import { fact } from "../cards.js";
 import { DECIDED, cardName, clusterLink, defaultGrouping, imageLink, placeIn } from "../links.js";
@@ -18,11 +18,12 @@ export async function show(parameters, { go }) {
   const updateAddress = makeAddressUpdater();
   await loadDecisions();
   const run = await getRun();
-  const name = parameters.queue in QUEUES ? parameters.queue : "doubtful";
-  const grouping = defaultGrouping(run);
+  const name = Object.hasOwn(QUEUES, parameters.queue) ? parameters.queue : "doubtful";
+  let grouping = defaultGrouping(run);
   /** @type {Map<number, any>} */
   let cards = new Map();
   async function loadCards() {
+    grouping = defaultGrouping(await getRun()); // the decided clusters come with the first decision
     const answer = await getOnce("clusters", { grouping });
     cards = new Map(answer.cards.map((/** @type {any} */ card) => [card.id, card]));
   }
@@ -33,7 +34,7 @@ export async function show(parameters, { go }) {
   const place = h("p", { class: "quiet number", role: "status" });
   const progress = h("progress", { "aria-label": "Reviewed", max: 1, value: 0 });
   const stage = h("div", { class: "review-stage" });
-  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], grouping, nameOf, { cardOf, all: () => [...cards.values()] }) : name === "unnamed" ? clusterQueue([...cards.values()], nameOf) : await decisionQueue({ cardOf, nameOf });
+  const queue = QUEUES[name].set ? await imageQueue(QUEUES[name], () => grouping, nameOf, { cardOf, all: () => [...cards.values()] }) : name === "unnamed" ? clusterQueue([...cards.values()], nameOf) : await decisionQueue({ cardOf, nameOf });
   let at = 0;
   let drawn = -1; // the place that is shown
 
@@ -141,7 +142,7 @@ export async function show(parameters, { go }) {
       keys.map(([key, words]) => h("button", { class: "button", type: "button", on: { click: once(() => act(key)) } }, words, h("kbd", null, key.toUpperCase()))),
       decided.isEditable ? h("button", { class: "button", type: "button", on: { click: once(takeBack) } }, "Undo", h("kbd", null, "U")) : null,
       h("button", { class: "button", type: "button", on: { click: () => step(1) } }, "Next", h("kbd", null, "→"))),
-    decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, "cpp-pipe serve --edit"), "."));
+    decided.isEditable ? null : h("p", { class: "hint" }, "To decide here, start ", h("code", null, commandLine(run, "serve --edit")), "."));
 
   updateAddress(`review${query({ queue: name })}`);
   await draw();
@@ -184,7 +185,8 @@ export async function show(parameters, { go }) {
  * @param {import("./queues.js").Kind} kind
  * @returns {Promise<Queue>}
  */
-async function imageQueue({ set, copies }, grouping, nameOf, { cardOf, all }) {
+async function imageQueue({ set, copies }, groupingNow, nameOf, { cardOf, all }) {
+  const grouping = groupingNow();
   const asked = { ...set, grouping };
   let rows = new Int32Array();
   let trouble = "";
@@ -200,8 +202,8 @@ async function imageQueue({ set, copies }, grouping, nameOf, { cardOf, all }) {
     nothing: trouble || "There is nothing to review here.",
     keys: [["k", "Keep"], ["x", "Exclude"], ["m", "Move"], ["n", "Name cluster"]],
     async draw(place) {
-      const [facts, beside] = await Promise.all([get(`images/${rows[place]}`), copies ? besideCopy(rows[place], copies, grouping) : []]);
-      const own = placeIn(facts, grouping);
+      const [facts, beside] = await Promise.all([get(`images/${rows[place]}`), copies ? besideCopy(rows[place], copies, groupingNow()) : []]);
+      const own = placeIn(facts, groupingNow());
       const card = cardOf(own.cluster);
       if (rows[place + 1] !== undefined) new Image().src = imageAddress(rows[place + 1], 1280);
       return [
@@ -221,7 +223,7 @@ async function imageQueue({ set, copies }, grouping, nameOf, { cardOf, all }) {
       if (key === "x") return decide("exclude", { rows: [row] }, "Excluded.");
       if (key === "n") {
         const facts = await get(`images/${row}`);
-        const own = placeIn(facts, grouping);
+        const own = placeIn(facts, groupingNow());
         await askName(own.cluster, nameOf(own.cluster), nameOf(own.cluster));
         return false;
       }

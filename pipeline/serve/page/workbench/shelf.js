@@ -29,17 +29,17 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
   /** @type {Map<number, any>} */
   let cards = new Map();
 
-  /** @param {{cluster: number, size: number}} section */
-  function line(section) {
-    const card = cards.get(section.cluster);
-    const name = nameOf(section.cluster);
-    const isCurrent = section.cluster === current;
+  /** @param {{cluster: number, size: number}} shown  a cluster, and its images in the set */
+  function line({ cluster, size }) {
+    const card = cards.get(cluster);
+    const name = nameOf(cluster);
+    const isCurrent = cluster === current;
     return h("li", { class: "shelf-line" },
-      h("button", { type: "button", "aria-current": isCurrent ? "true" : null, dataset: { cluster: section.cluster },
-        "aria-label": `${name}, ${counted(section.size, "image")}, confidence ${decimal(card?.confidence)}`, on: { click: () => open(section.cluster) } },
-      h("span", { class: "colour", style: { background: colourOf(section.cluster) } }),
+      h("button", { type: "button", "aria-current": isCurrent ? "true" : null, dataset: { cluster },
+        "aria-label": `${name}, ${counted(size, "image")}, confidence ${decimal(card?.confidence)}`, on: { click: () => open(cluster) } },
+      h("span", { class: "colour", style: { background: colourOf(cluster) } }),
       h("span", { class: "shelf-name" }, name),
-      h("span", { class: "number quiet" }, count(section.size)),
+      h("span", { class: "number quiet" }, count(size)),
       h("span", { class: "shelf-images", "aria-hidden": "true" }, strip((card?.typical ?? []).slice(0, THUMBNAILS).map((/** @type {{row: number}} */ member) => member.row), THUMBNAIL)),
       meter(card?.confidence ?? null)));
   }
@@ -83,7 +83,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
      */
     set(all, facts, now, decided) {
       cards = new Map(all.map((card) => [card.id, card]));
-      summary.textContent = `${counted(facts.total, "image")} in ${counted(facts.sections.length, "cluster")}`;
+      summary.textContent = `${counted(facts.total, "image")} in ${counted(facts.clusters.length, "cluster")}`;
       reset.hidden = !isFiltered(now);
       if (document.activeElement !== words) words.value = now.words;
       if (document.activeElement !== where) where.value = now.where;
@@ -98,7 +98,7 @@ export function makeShelf(state, { change, open, nameOf, colourOf }) {
       tag.root.hidden = !decided.tags.length && !now.tag;
       novel.checked = now.novel;
       novelCount.textContent = count(facts.novel);
-      list.set(facts.sections);
+      list.set(facts.clusters.map((/** @type {[number, number]} */ [cluster, size]) => ({ cluster, size })));
     },
     /** @param {number | null} cluster */
     mark(cluster) {

@@ -1,6 +1,6 @@
 // The tray: what can be done with the selected images.
 
-import { postJson } from "../api.js";
+import { commandLine, postJson } from "../api.js";
 import { count, counted, h } from "../dom.js";
 import { searchLink } from "../links.js";
 import { selection } from "../selection.js";
@@ -82,8 +82,7 @@ async function exportKeys(run) {
   const rows = selection.rows();
   const text = await postJson("keys", { rows });
   const address = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-  const flags = run.name === "default" ? "" : ` --run ${run.name}`;
-  const commands = [`cpp-pipe curate${flags} --keys keys.txt --out shards/`, `cpp-pipe edit tag${flags} --keys keys.txt TAG`, `cpp-pipe edit exclude${flags} --keys keys.txt`];
+  const commands = ["curate --keys keys.txt --out shards/", "edit tag TAG --keys keys.txt", "edit exclude --keys keys.txt"].map((words) => commandLine(run, words));
   await ask(`Export ${counted(rows.length, "image")}`, [
     h("p", null, h("a", { class: "button", href: address, download: "keys.txt" }, "Save keys.txt")),
     h("p", { class: "quiet" }, "Then copy these images into new shards, or decide about them in a shell:"),

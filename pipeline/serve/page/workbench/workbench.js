@@ -56,7 +56,7 @@ export async function show(parameters, { facts, go }) {
   /** @type {Set<number> | null} */
   let visible = null; // the rows of the set, null for all
   /** @type {any} */
-  let images = { total: 0, sections: [], labels: [], confidences: [], novel: 0 };
+  let images = { total: 0, sections: [], clusters: [], labels: [], confidences: [], novel: 0 };
 
   const grouping = () => (state.level === null ? state.grouping : TREE);
   const nameOf = (/** @type {number} */ cluster) => {
@@ -198,8 +198,7 @@ export async function show(parameters, { facts, go }) {
       body.replaceChildren(h("p", { class: "empty", role: "alert" }, error.message, " ", h("button", { class: "button", type: "button", on: { click: () => (isRefused ? showAll() : refresh()) } }, isRefused ? "Show all images" : "Try again")));
       return;
     }
-    const sections = state.clusters.length ? images.sections.length : images.sections.length || cards.filter((card) => card.size).length;
-    title.textContent = `${counted(images.total, "image")} in ${counted(sections, "cluster")}`;
+    title.textContent = `${counted(images.total, "image")} in ${counted(images.clusters.length, "cluster")}`;
     dial.set(state.level ?? cards.filter((card) => card.size).length, state.level === null ? state.grouping : null);
     order.value = state.order;
     sizes.set(state.size);

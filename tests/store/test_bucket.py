@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpp_pipe.store import Artifact, ConfigError, Product, Store, StoreError, cache, leases
+from cpp_pipe.store import (
+    Artifact,
+    ConfigError,
+    Product,
+    Store,
+    StoreError,
+    cache,
+    integrity,
+    leases,
+)
 from cpp_pipe.store import bucket as bucket_backend
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
@@ -327,6 +336,24 @@ def test_many_readers_at_once_fetch_a_file_once(bucket, tmp_path, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: copy_of(artifact), range(8)))
     assert len(set(paths)) == 1 and len(fetched) == 1
+
+
+def test_a_copy_is_checked_once_however_often_it_is_used(bucket, monkeypatch):
+    """Each use marks the copy as used, which must not look like a change of its bytes."""
+    artifact = publish(Store(bucket))
+    digest_file, digested = integrity.digest_file, []
+
+    def watched(path: Path) -> str:
+        digested.append(path)
+        return digest_file(path)
+
+    monkeypatch.setattr(integrity, "digest_file", watched)
+    copy = aged(artifact.path("a-00", "z"), cache.IN_USE_SECONDS)
+    digested.clear()
+    for _ in range(3):
+        assert artifact.path("a-00", "z", is_read_whole=True) == copy
+    assert digested == [copy]
+    assert time.time() - copy.stat().st_atime < cache.IN_USE_SECONDS / 2, "it is marked as used"
 
 
 def aged(path: Path, seconds: float) -> Path:

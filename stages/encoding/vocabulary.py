@@ -76,9 +76,17 @@ class Vocabulary:
         return part_name(self.name, digest_json(self.identity))
 
     def read(self, path: Path | None) -> Phrases:
-        """Its words, from `path` if it is a file. ConfigError if they cannot be read."""
+        """Its words, from `path` if it is a file. ConfigError if they cannot be read.
+
+        ConfigError, too, if the file is no longer the one that was identified.
+        """
         if path is not None:
-            return of_file(path)
+            phrases = of_file(path)
+            if digest_file(path) != self.identity:
+                raise ConfigError(
+                    f"the vocabulary {path} was changed while it was used: run the command again"
+                )
+            return phrases
         return of_library(self.name) if self.name in LIBRARIES else of_wordnet(self.identity)
 
 

@@ -15,7 +15,7 @@ from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.stages.contract import Silent
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
-from cpp_pipe.stages.encoding.vocabulary import embed_phrases
+from cpp_pipe.stages.encoding.vocabulary import Vocabulary, embed_phrases
 from cpp_pipe.store import ConfigError, Store
 
 from .world import SETTINGS, plan_of
@@ -64,6 +64,17 @@ def test_an_encoded_vocabulary_is_reused_when_another_is_added(tmp_path, digit_s
     assert os.path.samefile(alone.path(name, "rows"), both.path(name, "rows"))
     other = plan_of(store, digit_shards, naming(files["txt"], templates=("a {}",))).make("words")
     assert not os.path.samefile(alone.path(name, "rows"), other.path(name, "rows"))
+
+
+def test_a_vocabulary_that_changed_since_it_was_identified_is_refused(tmp_path):
+    """Its words would be kept under the name of those before."""
+    path = tmp_path / "digits.txt"
+    path.write_text("zero\none\n")
+    vocabulary = Vocabulary.of(path.name, path)
+    assert vocabulary.read(path).names == ("zero", "one")
+    path.write_text("zero\ntwo\n")
+    with pytest.raises(ConfigError, match="was changed while it was used"):
+        vocabulary.read(path)
 
 
 def test_more_images_of_the_same_model_reuse_the_words(tmp_path, digit_shards, files):

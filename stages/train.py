@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import NumericError, Product, Scratch
-from ..store.files import replace, store_errors, sync, temporary_sibling
+from ..store.files import store_errors, written_whole
 from ..store.kinds import HEADS, Kind
 from .algorithms.training_config import TrainingConfig
 from .contract import Inputs, Part, Progress, Runtime, Stage
@@ -267,11 +267,10 @@ class _Checkpoint:
         now = time.monotonic()
         state: dict[str, Any] = {**training.trainer.state(), **training.stopping.state()}
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        with store_errors(f"writing the checkpoint {self._path}"):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = temporary_sibling(self._path)
+        with (
+            store_errors(f"writing the checkpoint {self._path}"),
+            written_whole(self._path) as temporary,
+        ):
             save_file({**state, "history": training.history}, temporary)
-            sync(temporary)
-            replace(temporary, self._path)
         self._last = time.monotonic()
         self._cost = self._last - now

@@ -244,13 +244,18 @@ def host_tag() -> str:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file, whole or not at all, so that it survives a crash."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary file to write in the block, which becomes `path` at its end, or is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(path)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync(temporary)
         replace(temporary, path)
         sync(path.parent)
     finally:

@@ -11,7 +11,7 @@ import numpy as np
 from ...store import Artifact, ConfigError
 from ...store.counting import agreeing, counted
 from ...store.digest import digest_file, digest_json
-from ...store.files import replace, store_errors, sync, temporary_sibling, write_array
+from ...store.files import store_errors, write_array, written_whole
 from ..sources.phrases import (
     COCO,
     IMAGENET,
@@ -166,12 +166,8 @@ def _embed(names: Sequence[str], prompts: Sequence[str], encoder: Encoder) -> np
 
 def _save(path: Path, rows: np.ndarray) -> None:
     """Writes a block of embeddings, whole or not at all."""
-    with store_errors(f"writing {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_sibling(path)
+    with store_errors(f"writing {path}"), written_whole(path) as temporary:
         write_array(temporary, rows)
-        sync(temporary)
-        replace(temporary, path)
 
 
 class Candidates(NamedTuple):

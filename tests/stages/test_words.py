@@ -1,5 +1,6 @@
 """Words are encoded once for all images of a model, whatever other vocabularies there are."""
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -16,7 +17,7 @@ from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.stages.contract import Silent
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
 from cpp_pipe.stages.encoding.vocabulary import Vocabulary, embed_phrases
-from cpp_pipe.store import ConfigError, Store
+from cpp_pipe.store import ConfigError, Store, StoreError
 
 from .world import SETTINGS, plan_of
 
@@ -156,6 +157,19 @@ def test_a_stopped_encoding_resumes(tmp_path):
     whole = embed_phrases(names, templates, encoder, Silent(), tmp_path / "other")
     np.testing.assert_array_equal(found, whole)
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-6)
+
+
+def test_a_full_disk_leaves_no_part_of_a_block_behind(tmp_path, monkeypatch):
+    """Each try left one more, which took the room that the next one needed."""
+
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StoreError, match="no space left while writing"):
+        embed_phrases(["zero"], [], encoder, Silent(), tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def _note(texts: list[str], encoded: list[str], encoder: Encoder, options: dict[str, int]):

@@ -20,6 +20,7 @@ from .kind_facts import KIND_FACTS, Range
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, PARTS, FileRecord, Manifest, PartRecord
 from .paths import StorePath, is_in_bucket
+from .residency import map_array
 from .specs import VECTOR, Table
 
 if TYPE_CHECKING:
@@ -222,11 +223,9 @@ class Artifact:
 
     def array(self, part: str, role: str) -> "np.ndarray":
         """A NumPy file of a part, memory-mapped and read-only."""
-        import numpy as np
-
         path = self.path(part, role)
         with parsing(path):
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return map_array(path)
 
     def tensors(self, part: str, role: str) -> "dict[str, np.ndarray]":
         """The tensors of a safetensors file as NumPy arrays."""

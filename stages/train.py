@@ -241,13 +241,19 @@ class _Checkpoint:
         self._cost = 0.0
 
     def load(self, training: _Training) -> bool:
-        """Restores a training from the last checkpoint; False if there is none."""
+        """Restores a training from the last checkpoint; False if there is none.
+
+        False also if it has other steps: several processes may have another batch than one has.
+        """
         from safetensors.torch import load_file
 
         if not self._path.is_file():
             return False
         state = load_file(self._path)
-        training.history.copy_(state.pop("history"))
+        history = state.pop("history")
+        if history.shape != training.history.shape:
+            return False
+        training.history.copy_(history)
         training.stopping.load_state(state)
         training.trainer.load_state(state)
         return True

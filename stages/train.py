@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import NumericError, Product, Scratch
 from ..store.files import store_errors, written_whole
+from ..store.integrity import parsing
 from ..store.kinds import HEADS, Kind
 from .algorithms.training_config import TrainingConfig
 from .contract import Inputs, Part, Progress, Runtime, Stage
@@ -249,7 +250,8 @@ class _Checkpoint:
 
         if not self._path.is_file():
             return False
-        state = load_file(self._path)
+        with parsing(self._path):
+            state = load_file(self._path)
         history = state.pop("history")
         if history.shape != training.history.shape:
             return False

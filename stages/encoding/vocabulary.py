@@ -12,6 +12,7 @@ from ...store import Artifact, ConfigError
 from ...store.counting import agreeing, counted
 from ...store.digest import digest_file, digest_json
 from ...store.files import store_errors, write_array, written_whole
+from ...store.integrity import parsing
 from ..sources.phrases import (
     COCO,
     IMAGENET,
@@ -145,7 +146,8 @@ def embed_phrases(
         block = names[start : start + step * _KEPT_BATCHES]
         path = checkpoints / f"{start}.npy"
         if path.is_file():
-            blocks.append(np.load(path, allow_pickle=False))
+            with parsing(path):
+                blocks.append(np.load(path, allow_pickle=False))
             progress.advance(len(block))
             continue
         rows = []

@@ -8,7 +8,7 @@ from cpp_pipe.stages.algorithms.training import Trainer
 from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.contract import Silent
 from cpp_pipe.stages.train import _check_finite, _Checkpoint, _Training
-from cpp_pipe.store import NumericError
+from cpp_pipe.store import NumericError, StoreError
 
 
 def test_a_non_finite_term_is_named_with_its_step():
@@ -40,3 +40,12 @@ def test_a_checkpoint_of_another_number_of_processes_begins_again(tmp_path):
     same, other = training_of(batch=8), training_of(batch=6)
     assert _Checkpoint(path, writes=True).load(same) and same.trainer.step_number == 1
     assert not _Checkpoint(path, writes=True).load(other) and other.trainer.step_number == 0
+
+
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path):
+    path = tmp_path / "heads" / "12ab" / "checkpoints" / "training.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged" * 9)
+    says = f"training.safetensors cannot be read .* remove {tmp_path / 'heads' / '12ab'} and run"
+    with pytest.raises(StoreError, match=says):
+        _Checkpoint(path, writes=True).load(training_of(batch=8))

@@ -159,6 +159,15 @@ def test_a_stopped_encoding_resumes(tmp_path):
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-6)
 
 
+def test_a_damaged_block_is_named_with_what_to_do(tmp_path):
+    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    path = tmp_path / "checkpoints" / "words" / "0.npy"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged" * 9)
+    with pytest.raises(StoreError, match=r"0\.npy cannot be read .* remove .*checkpoints and run"):
+        embed_phrases(["zero"], [], encoder, Silent(), path.parent)
+
+
 def test_a_full_disk_leaves_no_part_of_a_block_behind(tmp_path, monkeypatch):
     """Each try left one more, which took the room that the next one needed."""
 

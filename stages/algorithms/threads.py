@@ -95,7 +95,7 @@ class _Limit:
                     _in_short_thread(self._set)
 
     def _set(self) -> None:
-        self._limiter = _libraries().limit(limits=1, user_api="blas").__enter__()
+        self._limiter = _libraries(len(sys.modules)).limit(limits=1, user_api="blas").__enter__()
         self._owner = threading.current_thread()
 
 
@@ -111,9 +111,12 @@ def _in_short_thread(act: Callable[[], object]) -> None:
     thread.join()
 
 
-@functools.cache
-def _libraries() -> "ThreadpoolController":
-    """The loaded BLAS libraries, found once: finding them takes milliseconds."""
+@functools.lru_cache(maxsize=1)
+def _libraries(modules: int) -> "ThreadpoolController":
+    """The BLAS libraries that are loaded together with so many modules.
+
+    Finding them takes milliseconds, and SciPy brings one of its own.
+    """
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -1,5 +1,8 @@
 """Pieces of work on several threads."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +89,30 @@ def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends() -> None:
             assert set(blas_threads()) == {2}
     finally:
         limit_blas(before)
+
+
+def test_a_library_that_is_loaded_later_is_limited_too() -> None:
+    """SciPy's own BLAS was not, if NumPy's had been limited before."""
+    script = """
+import numpy, threadpoolctl
+from cpp_pipe.stages.algorithms.threads import map_in_threads
+def blas(item):
+    pools = threadpoolctl.threadpool_info()
+    return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+before, = map_in_threads(blas, [0], 2)
+import scipy.linalg
+after, = map_in_threads(blas, [0], 2)
+print(before, after)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = run.stdout.split("] [")
+    assert set(before.strip("[")) == {"1"} and set(after.strip("]\n")) <= set("1, ")
 
 
 def test_clusters_do_not_depend_on_the_number_of_threads() -> None:

@@ -29,7 +29,7 @@ from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from ..buckets import below, change_json, in_bucket
 from ..waiting import wait_until
-from .stores import MODEL, PARTS, parts_folder, publish, recipe, write_features
+from .stores import MODEL, PARTS, parts_folder, publish, recipe, rewrite, write_features
 
 
 def lease_of(draft, name="a-00"):
@@ -354,6 +354,16 @@ def test_a_copy_is_checked_once_however_often_it_is_used(bucket, monkeypatch):
         assert artifact.path("a-00", "z", is_read_whole=True) == copy
     assert digested == [copy]
     assert time.time() - copy.stat().st_atime < cache.IN_USE_SECONDS / 2, "it is marked as used"
+
+
+def test_a_file_that_is_not_what_its_kind_declares_is_named_by_its_place_in_the_bucket(bucket):
+    """The folder of the copy was to be removed, which changed nothing."""
+    store = Store(bucket)
+    folder = in_bucket(publish(store).folder)
+    rewrite(folder / "manifest.json", lambda value: value["facts"].update(feature_size=3))
+    says = f"{folder}: .* has 2 numbers in each row, its manifest says 3: .*remove {folder} and run"
+    with pytest.raises(StoreError, match=says):
+        Artifact(folder).array("a-00", "z")
 
 
 def aged(path: Path, seconds: float) -> Path:

@@ -168,7 +168,8 @@ def _line(schema: "pa.Schema") -> str:
 def _mapped(path: Path) -> "np.ndarray":
     import numpy as np
 
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    # Unlike np.load it takes nothing else, such as an archive under the name of an array.
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:

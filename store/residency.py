@@ -66,7 +66,8 @@ def map_array(path: str | Path) -> "np.memmap":
     """A NumPy file, mapped to be read. Its memory may be released."""
     import numpy as np
 
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    # Unlike np.load it takes nothing else, such as an archive under the name of an array.
+    array = np.lib.format.open_memmap(path, mode="r")
     owner = array.base
     assert isinstance(owner, mmap.mmap), "NumPy maps files by mmap"
     if array.size:

@@ -321,6 +321,12 @@ def saved(array: Any) -> bytes:
     return file.getvalue()
 
 
+def archive_of(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, z=array)
+    return file.getvalue()
+
+
 def parquet(**columns: Any) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
@@ -334,6 +340,7 @@ ARRAYS = {
     "half a header": GOOD[:40],
     "half the rows": GOOD[:-6],
     "objects": saved(np.array([[{}, {}]] * 3, object)),
+    "an archive": archive_of(np.ones((3, 2), np.float16)),
     "a pickle that runs code": b"\x80\x04cposix\nsystem\n(S'touch owned'\ntR.",
     "other rows": saved(np.ones((4, 2), np.float16)),
     "another type": saved(np.ones((3, 2), np.float64)),

@@ -24,6 +24,11 @@ _BLOCK = 2**18
 _READ_BYTES = 2**18
 """Bytes of a column of vectors read at a time."""
 
+_TENSORS = frozenset(
+    ("BOOL", "F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
+)
+"""Types of tensors, by their names in a safetensors file, that NumPy has too."""
+
 
 def check_file(
     path: Path,
@@ -198,4 +203,7 @@ def _check_tensors(path: Path, spec: Tensors) -> None:
         if absent:
             raise StoreError(f"{path.name} lacks the tensors {', '.join(absent)}")
         for name in sorted(file.keys()):
+            dtype = file.get_slice(name).get_dtype()
+            if dtype not in _TENSORS:
+                raise StoreError(f"{path.name} has {name} as {dtype}, which NumPy cannot hold")
             _require_finite(f"{name} of {path.name}", file.get_tensor(name))

@@ -401,6 +401,12 @@ TENSORS = {
         {"values": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
     ),
     "a negative shape": header({"values": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}),
+    **{
+        f"numbers of {name}": header(
+            {"values": {"dtype": name, "shape": [64 // size], "data_offsets": [0, 64]}}
+        )
+        for name, size in (("BF16", 2), ("F8_E4M3", 1), ("C64", 8))
+    },
 }
 
 

@@ -64,12 +64,16 @@ def _entry(file: FileRecord) -> Path:
 def find(file: FileRecord) -> Path | None:
     """The copy of a file, if it is complete; marks it as used."""
     entry = _entry(file)
-    if not entry.is_file() or entry.stat().st_size != file.bytes:
+    try:
+        status = entry.stat()
+        if status.st_size != file.bytes:
+            return None
+        with contextlib.suppress(PermissionError):  # another user's, if several share the folder
+            # Only the time of its last use: with another time of its last change, its bytes would
+            # be checked again each time.
+            os.utime(entry, ns=(time.time_ns(), status.st_mtime_ns))
+    except FileNotFoundError:  # perhaps because another command has just made room
         return None
-    with contextlib.suppress(PermissionError):  # another user's, if several share the folder
-        # Only the time of its last use: with another time of its last change, its bytes would be
-        # checked again each time.
-        os.utime(entry, ns=(time.time_ns(), entry.stat().st_mtime_ns))
     return entry
 
 

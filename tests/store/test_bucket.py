@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -364,6 +365,20 @@ def test_a_file_that_is_not_what_its_kind_declares_is_named_by_its_place_in_the_
     says = f"{folder}: .* has 2 numbers in each row, its manifest says 3: .*remove {folder} and run"
     with pytest.raises(StoreError, match=says):
         Artifact(folder).array("a-00", "z")
+
+
+def test_a_copy_that_another_command_removes_meanwhile_is_fetched_again(bucket, monkeypatch):
+    artifact = publish(Store(bucket))
+    copy, utime, removed = copy_of(artifact), os.utime, []
+
+    def remove_first(path: Path, **times: Any) -> None:
+        if not removed:
+            removed.append(path)
+            path.unlink()
+        utime(path, **times)
+
+    monkeypatch.setattr(os, "utime", remove_first)
+    assert copy_of(artifact) == copy and copy.is_file() and removed == [copy]
 
 
 def aged(path: Path, seconds: float) -> Path:

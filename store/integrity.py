@@ -39,7 +39,7 @@ _spent_bytes = 0
 
 
 def require_whole(
-    path: Path, file: FileRecord, *, is_read_whole: bool, place: StorePath | None = None
+    path: Path, file: FileRecord, *, is_read_whole: bool, place: "StorePath | None" = None
 ) -> None:
     """StoreError if a file is missing, or has another size or digest than its record.
 
@@ -78,7 +78,7 @@ def require_declared(
     width: int | None = None,
     ranges: Mapping[str, Range] = NO_RANGES,
     has_vectors_read: bool = True,
-    place: StorePath | None = None,
+    place: "StorePath | None" = None,
 ) -> None:
     """StoreError if a file is not what its kind declares; checked once in a process.
 

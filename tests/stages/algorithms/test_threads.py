@@ -78,6 +78,8 @@ def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends() -> None:
         pass  # this thread no longer holds a limit of another test
     before = max(blas_threads())
     limit_blas(2)
+    given = blas_threads()  # some libraries count the threads of each thread
+    assert max(given) == 2
     try:
         first, second = (map_in_threads(abs, range(9), 2) for _ in range(2))
         with ThreadPoolExecutor(1) as other:
@@ -86,7 +88,7 @@ def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends() -> None:
             first.close()
             assert set(blas_threads()) == {1}, "the second is at work"
             other.submit(second.close).result()
-            assert set(blas_threads()) == {2}
+            assert blas_threads() == given
     finally:
         limit_blas(before)
 

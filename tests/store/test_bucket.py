@@ -371,11 +371,11 @@ def test_a_copy_that_another_command_removes_meanwhile_is_fetched_again(bucket, 
     artifact = publish(Store(bucket))
     copy, utime, removed = copy_of(artifact), os.utime, []
 
-    def remove_first(path: Path, **times: Any) -> None:
+    def remove_first(path: Path, *times: Any, **exact: Any) -> None:
         if not removed:
             removed.append(path)
             path.unlink()
-        utime(path, **times)
+        utime(path, *times, **exact)
 
     monkeypatch.setattr(os, "utime", remove_first)
     assert copy_of(artifact) == copy and copy.is_file() and removed == [copy]

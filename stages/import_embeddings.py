@@ -42,7 +42,8 @@ class Import(Stage):
         before = source.stamp
         loaded = source.load()
         sha256 = source.sha256()
-        require_unchanged(source.path, source.stamp == before)
+        is_listed = source.identity == part.sources["file"]
+        require_unchanged(source.path, is_listed and source.stamp == before)
         columns = dict(loaded.columns)
         vectors = columns.pop("embedding")
         size = vectors.shape[1]

@@ -106,9 +106,6 @@ class Index(Stage):
 
         fitted, listed = inputs[f"quantizer/{self.space}"], inputs[f"lists/{self.space}"]
         source = inputs[self.space]
-        residency = Residency(_MAPPED_BYTES)
-        if listed.parts:
-            residency.add(listed.path(listed.parts[0].name, "codes").parent)
         trained = fitted.path(fitted.only_part, "index", is_read_whole=True)
         runtime.progress.start(f"merge {self.space}", 1, "index")
         parts = [
@@ -118,7 +115,7 @@ class Index(Stage):
             )
             for part in listed.parts
         ]
-        write_merged(path, trained.read_bytes(), parts, residency.trim)
+        write_merged(path, trained.read_bytes(), parts, Residency(_MAPPED_BYTES).trim)
         runtime.progress.advance(1)
 
     def _build(self, path: Path, rows: VectorRows, runtime: Runtime) -> None:
@@ -169,7 +166,6 @@ class Index(Stage):
             return [(opened.max_width, 1.0)]
 
         residency = Residency(_MAPPED_BYTES)
-        residency.add(path)
         list_bytes = path.stat().st_size // factory.lists if factory.lists else 0
 
         def search(some: np.ndarray, width: int) -> Nearest:

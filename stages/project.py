@@ -73,9 +73,9 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
     from .algorithms.heads import Heads
 
     part = heads.only_part
-    path = heads.path(part, "weights", is_read_whole=True)
+    path, place = heads.path(part, "weights", is_read_whole=True), heads.place(part, "weights")
     config = _config_of(heads)
-    with parsing(path):
+    with parsing(place):
         state = load_file(path, device=device)
     network = Heads(
         d=int(heads.facts["embedding_size"]),
@@ -88,8 +88,8 @@ def load_heads(heads: Artifact, device: str) -> "Heads":
         network.load_state_dict(state)
     except RuntimeError as error:  # torch names every tensor that is missing or of another shape
         raise StoreError(
-            f"{path} holds other tensors than {heads.folder} describes: restore it, or remove that "
-            "folder and run `cpp-pipe train`, which makes it again"
+            f"{place} holds other tensors than {heads.folder} describes: restore it, or remove "
+            "that folder and run `cpp-pipe train`, which makes it again"
         ) from error
     return network.eval()
 

@@ -18,9 +18,6 @@ from .indexing.lists import read_trained
 from .indexing.recall import Nearest, merge_nearest, nearest_in_block, no_neighbours
 from .indexing.vectors import VectorRows
 
-_HEADER_BYTES = 128
-"""Of a NumPy file with a short shape."""
-
 _ROWS = 8192
 """Rows that a thread reads, lists and compares at once."""
 
@@ -105,10 +102,10 @@ class Quantize(Stage):
         write_array(scratch.path("rows"), order)
         write_array(scratch.path("lists"), lists[order])
         # Memory-mapped: the codes of one part may be larger than memory.
-        reserve(scratch.path("codes"), total * prepared.code_size + _HEADER_BYTES)
         codes = np.lib.format.open_memmap(
             scratch.path("codes"), mode="w+", dtype=np.uint8, shape=(total, prepared.code_size)
         )
+        reserve(scratch.path("codes"))
         positions = np.empty(total, np.int64)
         positions[order] = np.arange(total)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..store import NumericError, Product, Scratch
-from ..store.files import replace, store_errors, sync, temporary_sibling
+from ..store.files import store_errors, written_whole
+from ..store.integrity import parsing
 from ..store.kinds import HEADS, Kind
 from .algorithms.training_config import TrainingConfig
 from .contract import Inputs, Part, Progress, Runtime, Stage
@@ -241,13 +242,20 @@ class _Checkpoint:
         self._cost = 0.0
 
     def load(self, training: _Training) -> bool:
-        """Restores a training from the last checkpoint; False if there is none."""
+        """Restores a training from the last checkpoint; False if there is none.
+
+        False also if it has other steps: several processes may have another batch than one has.
+        """
         from safetensors.torch import load_file
 
         if not self._path.is_file():
             return False
-        state = load_file(self._path)
-        training.history.copy_(state.pop("history"))
+        with parsing(self._path):
+            state = load_file(self._path)
+        history = state.pop("history")
+        if history.shape != training.history.shape:
+            return False
+        training.history.copy_(history)
         training.stopping.load_state(state)
         training.trainer.load_state(state)
         return True
@@ -267,11 +275,10 @@ class _Checkpoint:
         now = time.monotonic()
         state: dict[str, Any] = {**training.trainer.state(), **training.stopping.state()}
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        with store_errors(f"writing the checkpoint {self._path}"):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = temporary_sibling(self._path)
+        with (
+            store_errors(f"writing the checkpoint {self._path}"),
+            written_whole(self._path) as temporary,
+        ):
             save_file({**state, "history": training.history}, temporary)
-            sync(temporary)
-            replace(temporary, self._path)
         self._last = time.monotonic()
         self._cost = self._last - now

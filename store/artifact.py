@@ -20,6 +20,7 @@ from .kind_facts import KIND_FACTS, Range
 from .kinds import KINDS, Kind
 from .manifest import MANIFEST, PARTS, FileRecord, Manifest, PartRecord
 from .paths import StorePath, is_in_bucket
+from .residency import map_array
 from .specs import VECTOR, Table
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Artifact:
         if path != stored and not is_whole(path, file, is_read_whole=is_read_whole):
             path.unlink(missing_ok=True)  # a copy of what is in a bucket, which is copied again
             path = self._backend.local_path(stored, file)
-        require_whole(path, file, is_read_whole=is_read_whole)
+        require_whole(path, file, is_read_whole=is_read_whole, place=stored)
         require_declared(
             path,
             self.kind.files[role],
@@ -150,6 +151,7 @@ class Artifact:
             width=self._widths.get(role),
             ranges=self._ranges.get(role, NO_RANGES),
             has_vectors_read=self._has_vectors(role, columns),
+            place=stored,
         )
         return path
 
@@ -200,7 +202,7 @@ class Artifact:
 
         path = self.path(part, role, is_read_whole=columns is None, columns=columns)
         # pq.read_table would import pyarrow.dataset, which takes 0.1 s.
-        with parsing(path), pq.ParquetFile(path) as file:
+        with parsing(self.place(part, role)), pq.ParquetFile(path) as file:
             if columns is None:
                 return file.read()
             names = file.schema_arrow.names
@@ -222,18 +224,16 @@ class Artifact:
 
     def array(self, part: str, role: str) -> "np.ndarray":
         """A NumPy file of a part, memory-mapped and read-only."""
-        import numpy as np
-
         path = self.path(part, role)
-        with parsing(path):
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+        with parsing(self.place(part, role)):
+            return map_array(path)
 
     def tensors(self, part: str, role: str) -> "dict[str, np.ndarray]":
         """The tensors of a safetensors file as NumPy arrays."""
         from safetensors.numpy import load_file
 
         path = self.path(part, role, is_read_whole=True)
-        with parsing(path):
+        with parsing(self.place(part, role)):
             return load_file(path)
 
     def embeddings(self, part: str) -> "np.ndarray":

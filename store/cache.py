@@ -64,10 +64,16 @@ def _entry(file: FileRecord) -> Path:
 def find(file: FileRecord) -> Path | None:
     """The copy of a file, if it is complete; marks it as used."""
     entry = _entry(file)
-    if not entry.is_file() or entry.stat().st_size != file.bytes:
+    try:
+        status = entry.stat()
+        if status.st_size != file.bytes:
+            return None
+        with contextlib.suppress(PermissionError):  # another user's, if several share the folder
+            # Only the time of its last use: with another time of its last change, its bytes would
+            # be checked again each time.
+            os.utime(entry, ns=(time.time_ns(), status.st_mtime_ns))
+    except FileNotFoundError:  # perhaps because another command has just made room
         return None
-    with contextlib.suppress(PermissionError):  # another user's, if several share the folder
-        os.utime(entry)
     return entry
 
 
@@ -128,7 +134,7 @@ def _make_room(new_bytes: int) -> None:
     for path in folder().glob("files/*/*"):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            copies.append((status.st_mtime, status.st_size, path))
+            copies.append((_last_used(status), status.st_size, path))
     if limit is not None:
         excess_bytes = max(excess_bytes, new_bytes + sum(size for _, size, _ in copies) - limit)
     for used, size, path in sorted(copies):
@@ -175,7 +181,7 @@ def leftovers() -> Iterator[tuple[Path, str]]:
     for path in sorted(folder().glob("files/*/*")):
         if path.name.startswith(TEMPORARY_PREFIX) and _age_seconds(path) > _JUST_BEGUN_SECONDS:
             yield path, _ABANDONED
-        elif _age_seconds(path) > UNUSED_SECONDS:
+        elif _unused_seconds(path) > UNUSED_SECONDS:
             yield path, "a copy on this machine that was not used for long"
     for path in sorted(folder().glob("checkpoints/*")):
         if min(map(_age_seconds, [path, *path.glob("*")])) > UNUSED_SECONDS:
@@ -188,7 +194,21 @@ def leftovers() -> Iterator[tuple[Path, str]]:
 
 
 def _age_seconds(path: Path) -> float:
+    """Seconds since a file or a folder was changed; 0 if it is gone."""
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
+
+
+def _unused_seconds(copy: Path) -> float:
+    """Seconds since a copy was used; 0 if it is gone."""
+    try:
+        return time.time() - _last_used(copy.stat())
+    except FileNotFoundError:
+        return 0.0
+
+
+def _last_used(status: os.stat_result) -> float:
+    """When a copy was used or made; earlier versions of cpp-pipe marked only its last change."""
+    return max(status.st_atime, status.st_mtime)

@@ -24,6 +24,11 @@ _BLOCK = 2**18
 _READ_BYTES = 2**18
 """Bytes of a column of vectors read at a time."""
 
+_TENSORS = frozenset(
+    ("BOOL", "F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
+)
+"""Types of tensors, by their names in a safetensors file, that NumPy has too."""
+
 
 def check_file(
     path: Path,
@@ -168,7 +173,8 @@ def _line(schema: "pa.Schema") -> str:
 def _mapped(path: Path) -> "np.ndarray":
     import numpy as np
 
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    # Unlike np.load it takes nothing else, such as an archive under the name of an array.
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 def _check_array(path: Path, spec: Array, rows: int, width: int | None) -> None:
@@ -197,4 +203,7 @@ def _check_tensors(path: Path, spec: Tensors) -> None:
         if absent:
             raise StoreError(f"{path.name} lacks the tensors {', '.join(absent)}")
         for name in sorted(file.keys()):
+            dtype = file.get_slice(name).get_dtype()
+            if dtype not in _TENSORS:
+                raise StoreError(f"{path.name} has {name} as {dtype}, which NumPy cannot hold")
             _require_finite(f"{name} of {path.name}", file.get_tensor(name))

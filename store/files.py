@@ -163,14 +163,17 @@ def stamp(path: Path) -> Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def reserve(path: Path, size: int) -> None:
-    """OSError where a disk has no room for a file that will be mapped to be written.
+def reserve(path: Path) -> None:
+    """OSError where a disk has no room for all of a file that is mapped to be written.
 
-    Without room, writing to the mapped file would kill the process. macOS cannot reserve it.
+    The file has its size already, but takes no room until it is written to: without room, writing
+    to the mapped file would kill the process. macOS cannot reserve it.
     """
     allocate = getattr(os, "posix_fallocate", None)
+    size = path.stat().st_size
     if allocate is not None and size > 0:
-        with path.open("wb") as file:
+        # Opened to be written from its beginning, it would be cut first, and lose its room.
+        with path.open("r+b") as file:
             allocate(file.fileno(), 0, size)
 
 
@@ -241,13 +244,18 @@ def host_tag() -> str:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file, whole or not at all, so that it survives a crash."""
+    with written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary file to write in the block, which becomes `path` at its end, or is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(path)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync(temporary)
         replace(temporary, path)
         sync(path.parent)
     finally:

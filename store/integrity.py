@@ -18,6 +18,7 @@ from .errors import ConfigError, CppPipeError, StoreError, first_line
 from .files import Stamp, stamp
 from .kind_facts import Range
 from .manifest import FileRecord
+from .paths import StorePath
 from .specs import FileSpec
 
 _SETTING = "CPP_PIPE_CHECK_MIB"
@@ -37,16 +38,22 @@ _spent_bytes = 0
 """Bytes digested so far of files that are not read whole."""
 
 
-def require_whole(path: Path, file: FileRecord, *, is_read_whole: bool) -> None:
-    """StoreError if a file is missing, or has another size or digest than its record."""
+def require_whole(
+    path: Path, file: FileRecord, *, is_read_whole: bool, place: "StorePath | None" = None
+) -> None:
+    """StoreError if a file is missing, or has another size or digest than its record.
+
+    `place` is where the store has it, if `path` is a copy.
+    """
+    place = place or path
     damage = _find_damage(path, file, is_read_whole)
     if damage:
-        raise StoreError(f"{path} {damage}: {_remedy(path)}")
+        raise StoreError(f"{place} {damage}: {_remedy(place)}")
 
 
 @contextlib.contextmanager
-def parsing(path: Path) -> Iterator[None]:
-    """Turns a library's error about a file that it cannot read into a StoreError.
+def parsing(place: StorePath) -> Iterator[None]:
+    """Turns a library's error about a file of the store into a StoreError that says what to do.
 
     A correct digest does not rule it out: a store that somebody else wrote may hold any bytes.
     """
@@ -58,7 +65,9 @@ def parsing(path: Path) -> Iterator[None]:
         names = {kind.__name__ for kind in type(error).__mro__}
         if not isinstance(error, _UNREADABLE) and names.isdisjoint(_UNREADABLE_BY_NAME):
             raise
-        raise StoreError(f"{path} cannot be read ({first_line(error)}): {_remedy(path)}") from error
+        raise StoreError(
+            f"{place} cannot be read ({first_line(error)}): {_remedy(place)}"
+        ) from error
 
 
 def require_declared(
@@ -69,12 +78,14 @@ def require_declared(
     width: int | None = None,
     ranges: Mapping[str, Range] = NO_RANGES,
     has_vectors_read: bool = True,
+    place: "StorePath | None" = None,
 ) -> None:
     """StoreError if a file is not what its kind declares; checked once in a process.
 
     For `width` and `ranges` see `check_file`. Vectors are checked only if they are going to be read
-    and the file was digested.
+    and the file was digested. `place` is where the store has the file, if `path` is a copy.
     """
+    place = place or path
     now = stamp(path)
     with _lock:
         is_digested = _checked.get(str(path), ("", None))[1] == now
@@ -83,17 +94,17 @@ def require_declared(
         if _declared.get(str(path)) in ((*checked, are_finite), (*checked, True)):
             return
     try:
-        with parsing(path):
+        with parsing(place):
             check_file(path, spec, rows=rows, width=width, ranges=ranges, are_finite=are_finite)
     except StoreError as error:
-        raise StoreError(f"{path.parent.parent}: {error}: {_remedy(path)}") from error
+        raise StoreError(f"{place.parent.parent}: {error}: {_remedy(place)}") from error
     with _lock:
         _declared[str(path)] = (*checked, are_finite)
 
 
-def _remedy(path: Path) -> str:
+def _remedy(place: StorePath) -> str:
     return (
-        f"restore it, or remove {path.parent.parent} and run the same command again, which makes "
+        f"restore it, or remove {place.parent.parent} and run the same command again, which makes "
         "this version again; `cpp-pipe verify` lists all damage"
     )
 

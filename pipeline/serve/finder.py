@@ -36,9 +36,6 @@ _CACHED_TEXTS = 256
 _READ_ROWS = 2_000
 """Rows read before memory is released: a row that is mapped brings 64 KiB around it."""
 
-_ROLES: dict[str, str] = {"features": "z", "embeddings": "rows"}
-"""The file of a part that holds the vectors of a space."""
-
 
 class ModelUnavailable(CppPipeError, RuntimeError):
     """The model that made the embeddings cannot be loaded here."""
@@ -236,7 +233,6 @@ class Finder:
             if space not in self._vectors:
                 source = self._sources[space]
                 with reading(source):
-                    self._residency.add(source.path(source.parts[0].name, _ROLES[space]).parent)
                     self._vectors[space] = VectorRows(source)
             return self._vectors[space]
 
@@ -248,7 +244,6 @@ class Finder:
                 searcher = self._run.searcher(space)
                 index = self._run.current(f"index/{space}")
                 if index is not None:
-                    self._residency.add(index.path(index.only_part, "index").parent)
                     self._indexes[space] = index
                 self._searchers[space] = searcher
             return self._searchers[space]

@@ -69,7 +69,6 @@ class OpenRun:
             self._folder,
         )
         self.residency = Residency()
-        self.residency.add(self._folder.path)
         self.finder = Finder(run, self.residency)
         self.images = Images(run, self.rows, max_bytes)
         self.cached = CachedAnswers()

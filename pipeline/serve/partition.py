@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from ...store.files import write_array
+from ...store.residency import map_array
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,7 @@ class Partition:
             write_array(folder / f"{number}.npy", array)
         # Plain arrays over the maps: every slice of a memmap is a costly object of its own.
         cluster, confidence, order = (
-            np.load(folder / f"{number}.npy", mmap_mode="r").view(np.ndarray)
-            for number in range(len(arrays))
+            map_array(folder / f"{number}.npy").view(np.ndarray) for number in range(len(arrays))
         )
         return type(self)(cluster, confidence, order, self.starts)
 

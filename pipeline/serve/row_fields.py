@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ...store import Artifact
+from ...store.residency import hold
 from ..threads import processors
 from ..view.columns import SAMPLE_COLUMNS
 from ..view.keys import find_rows
@@ -31,6 +32,8 @@ class RowFields:
         self._starts = [embeddings.starts[name] for name in self._names]
         self._places = {name: place for place, name in enumerate(self._names)}
         self._tables: dict[str, pa.Table] = {}
+        self._mapped: dict[str, pa.Buffer] = {}
+        """The mapped files of the tables; a table without rows would not keep its file mapped."""
         self._flight: SingleFlight[pa.Table] = SingleFlight()
 
     @property
@@ -79,7 +82,9 @@ class RowFields:
             path = folder / f"{self._places[name]}.arrow"
             with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
                 writer.write_table(table, max_chunksize=max(1, len(table)))
-            return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            mapped = self._mapped[name] = pa.memory_map(str(path)).read_buffer()
+            hold(mapped, [(mapped.address, mapped.size)])
+            return pa.ipc.open_file(mapped).read_all()
 
     def read(self, rows: Iterable[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Some columns of some rows as Python values, in the order of `rows`.

@@ -38,8 +38,7 @@ class EarlyStopping:
 
     def __init__(self, config: TrainingConfig, trainer: Trainer) -> None:
         self._config, self._trainer = config, trainer
-        n = len(trainer.x)
-        rows = torch.arange(n) if n <= ROWS else torch.linspace(0, n - 1, ROWS).long()
+        rows = spread_rows(len(trainer.x), ROWS)
         total = trainer.total_steps
         checks = config.checks if total else 0
         self._sample = trainer.x[rows.to(trainer.x.device)] if checks else None
@@ -141,6 +140,14 @@ class EarlyStopping:
         self._nearest = state["nearest"].numpy() if "nearest" in state else None
         prefix = "best."
         self._best = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def spread_rows(n: int, most: int) -> Int[Tensor, " m"]:
+    """At most `most` of n row numbers, evenly spaced, ascending; all if there are no more."""
+    if n <= most:
+        return torch.arange(n)
+    # Float32 rounds some n from 2²⁴ on up. It still spaces the rows: trained heads depend on them.
+    return torch.linspace(0, n - 1, most).long().clamp(max=n - 1)
 
 
 def train_to_end(trainer: Trainer, stopping: EarlyStopping) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from ...store import Artifact, ConfigError
 from ...store.counting import agreeing, counted
 from ...store.digest import digest_file, digest_json
-from ...store.files import replace, store_errors, sync, temporary_sibling, write_array
+from ...store.files import store_errors, write_array, written_whole
+from ...store.integrity import parsing
 from ..sources.phrases import (
     COCO,
     IMAGENET,
@@ -76,9 +77,17 @@ class Vocabulary:
         return part_name(self.name, digest_json(self.identity))
 
     def read(self, path: Path | None) -> Phrases:
-        """Its words, from `path` if it is a file. ConfigError if they cannot be read."""
+        """Its words, from `path` if it is a file. ConfigError if they cannot be read.
+
+        ConfigError, too, if the file is no longer the one that was identified.
+        """
         if path is not None:
-            return of_file(path)
+            phrases = of_file(path)
+            if digest_file(path) != self.identity:
+                raise ConfigError(
+                    f"the vocabulary {path} was changed while it was used: run the command again"
+                )
+            return phrases
         return of_library(self.name) if self.name in LIBRARIES else of_wordnet(self.identity)
 
 
@@ -137,7 +146,8 @@ def embed_phrases(
         block = names[start : start + step * _KEPT_BATCHES]
         path = checkpoints / f"{start}.npy"
         if path.is_file():
-            blocks.append(np.load(path, allow_pickle=False))
+            with parsing(path):
+                blocks.append(np.load(path, allow_pickle=False))
             progress.advance(len(block))
             continue
         rows = []
@@ -158,12 +168,8 @@ def _embed(names: Sequence[str], prompts: Sequence[str], encoder: Encoder) -> np
 
 def _save(path: Path, rows: np.ndarray) -> None:
     """Writes a block of embeddings, whole or not at all."""
-    with store_errors(f"writing {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_sibling(path)
+    with store_errors(f"writing {path}"), written_whole(path) as temporary:
         write_array(temporary, rows)
-        sync(temporary)
-        replace(temporary, path)
 
 
 class Candidates(NamedTuple):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...store import MissingError
+from ...store.residency import held_while_open
 from ..algorithms import threads
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def read_index(path: Path, flag: int, *, is_mapped: bool = sys.platform != "win3
     """An index, memory-mapped if FAISS can do so."""
     faiss = import_faiss()
     if is_mapped:
-        return faiss.read_index(str(path), flag)
+        return held_while_open(path, lambda: faiss.read_index(str(path), flag))
     with path.open("rb") as file:
         return faiss.read_index(faiss.PyCallbackIOReader(file.read))
 

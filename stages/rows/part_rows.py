@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...store.pages import Page, find_pages, read_pages
+from ...store.residency import map_array
 
 _DENSE = 16
 """If at least one row in this many is needed, the whole part is read: that beats many seeks."""
@@ -80,7 +81,7 @@ class ArrayRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._mapped = map_array(path)
         self.rows, self.width = map(int, self._mapped.shape)
 
     def read(self, first: int, count: int) -> np.ndarray:

@@ -5,6 +5,11 @@ import pytest
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.view.evaluation import evaluate
+from cpp_pipe.stages.contract import Runtime
+from cpp_pipe.stages.import_embeddings import Import
+from cpp_pipe.stages.sources.embeddings.files import find_embeddings
+from cpp_pipe.store import Scratch, ShardError
+from cpp_pipe.store.kinds import EMBEDDINGS
 
 from ..pipeline.cli import fail, succeed
 
@@ -40,6 +45,18 @@ def test_rows_without_a_direction_are_skipped_with_a_reason(tmp_path):
     done = succeed(tmp_path / "s", "import", tmp_path / "x.npy", *MODEL)
     assert "seen 30 = embedded 28 + skipped 2" in done.out
     assert "zero_norm 1" in done.out and "not_finite 1" in done.out
+
+
+def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path):
+    """Its part would hold other rows than its name says."""
+    (source,) = find_embeddings(write_npz(tmp_path / "a.npz"))
+    stage = Import(model="ViT-B-32", pretrained="openai")
+    runtime = Runtime(sources={source.part_name: source})
+    (part,) = stage.parts({}, runtime)
+    write_npz(tmp_path / "a.npz", seed=1)
+    scratch = Scratch(tmp_path, part.name, EMBEDDINGS, tmp_path)
+    with pytest.raises(ShardError, match="was changed while it was embedded"):
+        stage.make(part, None, {}, runtime, scratch)
 
 
 def test_a_second_file_costs_only_itself(tmp_path):

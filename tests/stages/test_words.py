@@ -1,5 +1,6 @@
 """Words are encoded once for all images of a model, whatever other vocabularies there are."""
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -15,8 +16,8 @@ from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.stages.contract import Silent
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
-from cpp_pipe.stages.encoding.vocabulary import embed_phrases
-from cpp_pipe.store import ConfigError, Store
+from cpp_pipe.stages.encoding.vocabulary import Vocabulary, embed_phrases
+from cpp_pipe.store import ConfigError, Store, StoreError
 
 from .world import SETTINGS, plan_of
 
@@ -64,6 +65,17 @@ def test_an_encoded_vocabulary_is_reused_when_another_is_added(tmp_path, digit_s
     assert os.path.samefile(alone.path(name, "rows"), both.path(name, "rows"))
     other = plan_of(store, digit_shards, naming(files["txt"], templates=("a {}",))).make("words")
     assert not os.path.samefile(alone.path(name, "rows"), other.path(name, "rows"))
+
+
+def test_a_vocabulary_that_changed_since_it_was_identified_is_refused(tmp_path):
+    """Its words would be kept under the name of those before."""
+    path = tmp_path / "digits.txt"
+    path.write_text("zero\none\n")
+    vocabulary = Vocabulary.of(path.name, path)
+    assert vocabulary.read(path).names == ("zero", "one")
+    path.write_text("zero\ntwo\n")
+    with pytest.raises(ConfigError, match="was changed while it was used"):
+        vocabulary.read(path)
 
 
 def test_more_images_of_the_same_model_reuse_the_words(tmp_path, digit_shards, files):
@@ -145,6 +157,28 @@ def test_a_stopped_encoding_resumes(tmp_path):
     whole = embed_phrases(names, templates, encoder, Silent(), tmp_path / "other")
     np.testing.assert_array_equal(found, whole)
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, rtol=1e-6)
+
+
+def test_a_damaged_block_is_named_with_what_to_do(tmp_path):
+    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    path = tmp_path / "checkpoints" / "words" / "0.npy"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged" * 9)
+    with pytest.raises(StoreError, match=r"0\.npy cannot be read .* remove .*checkpoints and run"):
+        embed_phrases(["zero"], [], encoder, Silent(), path.parent)
+
+
+def test_a_full_disk_leaves_no_part_of_a_block_behind(tmp_path, monkeypatch):
+    """Each try left one more, which took the room that the next one needed."""
+
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    encoder = load_encoder("digits-clip", "shipped", files=MODEL, device="cpu")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StoreError, match="no space left while writing"):
+        embed_phrases(["zero"], [], encoder, Silent(), tmp_path / "kept")
+    assert list((tmp_path / "kept").iterdir()) == []
 
 
 def _note(texts: list[str], encoded: list[str], encoder: Encoder, options: dict[str, int]):

@@ -9,18 +9,28 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cpp_pipe.store import Artifact, ConfigError, Product, Store, StoreError, cache, leases
+from cpp_pipe.store import (
+    Artifact,
+    ConfigError,
+    Product,
+    Store,
+    StoreError,
+    cache,
+    integrity,
+    leases,
+)
 from cpp_pipe.store import bucket as bucket_backend
 from cpp_pipe.store.kinds import FEATURES
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
 from ..buckets import below, change_json, in_bucket
 from ..waiting import wait_until
-from .stores import MODEL, PARTS, parts_folder, publish, recipe, write_features
+from .stores import MODEL, PARTS, parts_folder, publish, recipe, rewrite, write_features
 
 
 def lease_of(draft, name="a-00"):
@@ -327,6 +337,48 @@ def test_many_readers_at_once_fetch_a_file_once(bucket, tmp_path, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: copy_of(artifact), range(8)))
     assert len(set(paths)) == 1 and len(fetched) == 1
+
+
+def test_a_copy_is_checked_once_however_often_it_is_used(bucket, monkeypatch):
+    """Each use marks the copy as used, which must not look like a change of its bytes."""
+    artifact = publish(Store(bucket))
+    digest_file, digested = integrity.digest_file, []
+
+    def watched(path: Path) -> str:
+        digested.append(path)
+        return digest_file(path)
+
+    monkeypatch.setattr(integrity, "digest_file", watched)
+    copy = aged(artifact.path("a-00", "z"), cache.IN_USE_SECONDS)
+    digested.clear()
+    for _ in range(3):
+        assert artifact.path("a-00", "z", is_read_whole=True) == copy
+    assert digested == [copy]
+    assert time.time() - copy.stat().st_atime < cache.IN_USE_SECONDS / 2, "it is marked as used"
+
+
+def test_a_file_that_is_not_what_its_kind_declares_is_named_by_its_place_in_the_bucket(bucket):
+    """The folder of the copy was to be removed, which changed nothing."""
+    store = Store(bucket)
+    folder = in_bucket(publish(store).folder)
+    rewrite(folder / "manifest.json", lambda value: value["facts"].update(feature_size=3))
+    says = f"{folder}: .* has 2 numbers in each row, its manifest says 3: .*remove {folder} and run"
+    with pytest.raises(StoreError, match=says):
+        Artifact(folder).array("a-00", "z")
+
+
+def test_a_copy_that_another_command_removes_meanwhile_is_fetched_again(bucket, monkeypatch):
+    artifact = publish(Store(bucket))
+    copy, utime, removed = copy_of(artifact), os.utime, []
+
+    def remove_first(path: Path, *times: Any, **exact: Any) -> None:
+        if not removed:
+            removed.append(path)
+            path.unlink()
+        utime(path, *times, **exact)
+
+    monkeypatch.setattr(os, "utime", remove_first)
+    assert copy_of(artifact) == copy and copy.is_file() and removed == [copy]
 
 
 def aged(path: Path, seconds: float) -> Path:

@@ -321,6 +321,12 @@ def saved(array: Any) -> bytes:
     return file.getvalue()
 
 
+def archive_of(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, z=array)
+    return file.getvalue()
+
+
 def parquet(**columns: Any) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
@@ -334,6 +340,7 @@ ARRAYS = {
     "half a header": GOOD[:40],
     "half the rows": GOOD[:-6],
     "objects": saved(np.array([[{}, {}]] * 3, object)),
+    "an archive": archive_of(np.ones((3, 2), np.float16)),
     "a pickle that runs code": b"\x80\x04cposix\nsystem\n(S'touch owned'\ntR.",
     "other rows": saved(np.ones((4, 2), np.float16)),
     "another type": saved(np.ones((3, 2), np.float64)),
@@ -394,6 +401,12 @@ TENSORS = {
         {"values": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
     ),
     "a negative shape": header({"values": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}),
+    **{
+        f"numbers of {name}": header(
+            {"values": {"dtype": name, "shape": [64 // size], "data_offsets": [0, 64]}}
+        )
+        for name, size in (("BF16", 2), ("F8_E4M3", 1), ("C64", 8))
+    },
 }
 
 

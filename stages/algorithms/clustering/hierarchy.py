@@ -159,9 +159,10 @@ class _Clusters:
         """The other clusters whose moments have the largest cosine with those of a cluster."""
         others = np.flatnonzero(self.counts)
         others = others[others != cluster]
-        norms = np.sqrt(np.diag(self.products))[others]
-        order = np.argsort(-self.products[cluster, others] / norms, kind="stable")
-        return others[order[:neighbours]]
+        norms, cosines = np.sqrt(np.diag(self.products))[others], np.full(len(others), -np.inf)
+        # A cluster of zero rows has no direction, and comes last.
+        np.divide(self.products[cluster, others], norms, out=cosines, where=norms > 0)
+        return others[np.argsort(-cosines, kind="stable")[:neighbours]]
 
     def merge(self, kept: int, gone: int) -> Int[ndarray, " b"]:
         """Merges `gone` into `kept`; returns the other clusters that either was tried with."""
@@ -210,16 +211,20 @@ class _Clusters:
     def _cost(self, logdet: Tensor, counts: ndarray) -> ndarray:
         if self.criterion == "code":
             return self._length(logdet, counts)
-        return self.weight * counts / 2 * logdet.cpu().numpy()
+        return self._finite(self.weight * counts / 2 * logdet.cpu().numpy(), counts)
 
     def _length(self, logdet: Tensor, counts: ndarray) -> ndarray:
         rows = self.weight * counts
         labels = rows * np.log(self.n / np.maximum(counts, 1))
-        lengths = (rows + self.p) / 2 * logdet.cpu().numpy() + labels
+        return self._finite((rows + self.p) / 2 * logdet.cpu().numpy() + labels, counts)
+
+    def _finite(self, lengths: ndarray, counts: ndarray) -> ndarray:
+        """The lengths of clusters; NumericError if one of them is not finite."""
         if not np.isfinite(lengths).all():
             raise NumericError(
                 f"the coding length of a cluster of {int(counts[~np.isfinite(lengths)][0])} rows "
-                f"is not finite at eps_sq {self.eps_sq:g}: check the features behind its moments"
+                f"is not finite at eps_sq {self.eps_sq:g}: check the features behind its moments, "
+                "or raise eps_sq"
             )
         return lengths
 

@@ -25,7 +25,7 @@ Fingerprint = tuple[int, str] | None
 
 
 class ImageFile:
-    """An image in a single file; keeps the size and the digest of its bytes once read.
+    """An image in a single file; keeps the size and the digests of its bytes once read.
 
     `was_readable` says that it had a fingerprint when its source was listed.
     """
@@ -35,6 +35,8 @@ class ImageFile:
         self._was_readable = was_readable
         self.size: int | None = None
         self.sha256: str | None = None
+        self.fingerprint: Fingerprint = None
+        """That of the bytes that were read; None if it cannot be read, or was not yet."""
 
     def read(self) -> bytes:
         """The bytes of the file; UndecodableImage if they cannot be read.
@@ -49,6 +51,9 @@ class ImageFile:
                 raise no_longer_readable(self._path, error.detail) from error
             raise
         self.size, self.sha256 = len(encoded), hashlib.sha256(encoded).hexdigest()
+        last = encoded[max(EDGE_BYTES, self.size - EDGE_BYTES) :]
+        edges = hashlib.sha256(encoded[:EDGE_BYTES] + last).hexdigest()
+        self.fingerprint = self.size, edges
         return encoded
 
 

@@ -14,7 +14,7 @@ from ....store.digest import digest_json
 from ....store.paths import absolute
 from ..faults import Fault
 from ..fields import MAX_TEXT_BYTES, SampleFields, read_fields
-from ..shards import part_name, stamp_of
+from ..shards import part_name, require_unchanged, stamp_of
 from .files import (
     EDGE_BYTES,
     Fingerprint,
@@ -44,6 +44,8 @@ class FolderChunk:
     size: int
     identity: str
     """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
+    edges: str = field(default="", compare=False)
+    """The identity without any content: see `told_apart`."""
     unread: frozenset[str] = field(default=frozenset(), compare=False)
     """Names of files that could not be read when listed; part of the identity."""
     long_texts: frozenset[str] = field(default=frozenset(), compare=False)
@@ -74,8 +76,8 @@ class FolderChunk:
         """Opens its images, each read on request.
 
         A file that could not be read when it was listed may be a fault; any other that cannot be
-        read now is a ShardError. A changed image makes another chunk, which the next search of the
-        folder finds.
+        read now is a ShardError. So is one that was changed since then, if all images were read: it
+        makes another chunk, which the next search of the folder finds.
         """
         folder, inside = self.path / self.folder, PurePosixPath(self.folder)
         name = utf8_name(PurePosixPath(self.name).name)
@@ -84,6 +86,19 @@ class FolderChunk:
             for image in self.images
         )
         yield FolderSamples(samples)
+        require_unchanged(folder, self._is_unchanged(samples))
+
+    def _is_unchanged(self, samples: "tuple[FolderEntry, ...]") -> bool:
+        """Whether all that was read is what was listed; True if some images were not read."""
+        read = {sample.name: sample.file.fingerprint for sample in samples}
+        if any(found is None and name not in self.unread for name, found in read.items()):
+            return True
+        texts = [name for image in self.images for name in image.texts.values()]
+        paths = (os.path.join(self.path, self.folder, name) for name in texts)
+        read |= dict(zip(texts, (found for found, _ in fingerprint_files(paths)), strict=True))
+        read |= dict.fromkeys(self.unread)
+        files = [(name, read[name]) for name in _names(self.images)]
+        return _identify(self.name, files) == self.edges
 
 
 class FolderEntry:
@@ -98,6 +113,8 @@ class FolderEntry:
         chunk: FolderChunk,
     ) -> None:
         self.key = key
+        self.name = image.name
+        """The name of its file."""
         self.offset = 0
         self.file = ImageFile(folder / image.name, was_readable=image.name not in chunk.unread)
         self._texts = {suffix: folder / name for suffix, name in image.texts.items()}
@@ -245,17 +262,23 @@ def _chunk_of(
     files = [
         (name, fingerprint) for name, (fingerprint, _) in zip(names, fingerprinted, strict=True)
     ]
-    name = shard_name(root, folder)
+    edges = _identify(shard_name(root, folder), files)
     return FolderChunk(
         path=root,
         folder=folder,
         images=tuple(images),
         size=sum(fingerprint[0] for _, fingerprint in files if fingerprint is not None),
-        identity=digest_json({"folder": name, "files": files}),
+        identity=edges,
+        edges=edges,
         unread=frozenset(name for name, fingerprint in files if fingerprint is None),
         long_texts=frozenset(name for name, text in files if name in texts and _is_long(text)),
         stamp=stamp_of([time_ns for _, time_ns in fingerprinted]),
     )
+
+
+def _identify(name: str, files: list[tuple[str, Fingerprint]]) -> str:
+    """The identity of a folder's chunk, by the names and fingerprints of its files."""
+    return digest_json({"folder": name, "files": files})
 
 
 def _is_long(text: Fingerprint) -> bool:

@@ -33,16 +33,21 @@ class TableFile:
     columns: TableColumns
     identity: str
     """Digest, in hex, of the name, size and edges of the file, and of the files it names."""
+    edges: str = field(default="", compare=False)
+    """The identity without any content: see `told_apart`."""
     unread: frozenset[str] = field(default=frozenset(), compare=False)
     """Files that it names and that could not be read when listed; part of the identity."""
     stamp: str = field(default="", compare=False)
     """See `Source.stamp`."""
 
     @classmethod
-    def of(cls, path: Path, image_column: str = "") -> "TableFile":
+    def of(
+        cls, path: Path, image_column: str = "", *, unread: frozenset[str] = frozenset()
+    ) -> "TableFile":
         """The table at `path`; ShardError if it cannot be read, ConfigError if it has no images.
 
-        If its images are files, reads the first and last 4 KiB of each.
+        If its images are files, reads the first and last 4 KiB of each, except for `unread`, which
+        count as files that cannot be read.
         """
         with open_table(path) as file:
             columns = find_columns(file.schema_arrow, image_column, path)
@@ -51,16 +56,19 @@ class TableFile:
         shard = Shard.of(path)
         identity: dict[str, Any] = {"table": shard.identity, "image": columns.image}
         times_ns = [path.stat().st_mtime_ns]
-        fingerprinted = fingerprint_files(named)
+        found = iter(fingerprint_files(name for name in named if name not in unread))
+        fingerprinted = [(None, 0) if name in unread else next(found) for name in named]
         if files:
             fingerprints = iter(fingerprinted)
             identity["files"] = [None if file is None else next(fingerprints)[0] for file in files]
             times_ns += [time_ns for _, time_ns in fingerprinted]
+        edges = digest_json(identity)
         return cls(
             path=path,
             size=shard.size,
             columns=columns,
-            identity=digest_json(identity),
+            identity=edges,
+            edges=edges,
             unread=frozenset(
                 name
                 for name, (fingerprint, _) in zip(named, fingerprinted, strict=True)
@@ -90,14 +98,24 @@ class TableFile:
 
     @contextlib.contextmanager
     def open(self, scratch: Path) -> Iterator["TableSamples"]:
-        """Opens its rows, each image read on request; ShardError if the file changes.
+        """Opens its rows, each image read on request.
 
-        ShardError, too, if a file that it names could be read when it was listed, but not now.
+        ShardError if the file changes, or if a file that it names could be read when it was listed,
+        but not now. So is any of these files that was changed since then, if all images were read.
         """
         before = stamp(self.path)
         with open_table(self.path) as file:
-            yield TableSamples(self.path, file, self.columns, self.unread)
-        require_unchanged(self.path, stamp(self.path) == before)
+            used = {self.columns.image, self.columns.key, *self.columns.fields} - {None}
+            require_unchanged(self.path, used.issubset(file.schema_arrow.names))
+            opened = TableSamples(self.path, file, self.columns, self.unread)
+            yield opened
+        require_unchanged(self.path, stamp(self.path) == before and self._is_unchanged(opened))
+
+    def _is_unchanged(self, opened: "TableSamples") -> bool:
+        """Whether all that was read is what was listed; True if some images were not read."""
+        if not all(entry.was_read for entry in opened.samples):
+            return True
+        return self.of(self.path, self.columns.image, unread=self.unread).edges == self.edges
 
 
 class TableEntry:
@@ -110,6 +128,8 @@ class TableEntry:
         self.size: int | None = None
         self.sha256: str | None = None
         """Digest of the file that the row names, once it is read."""
+        self.was_read = False
+        """Whether its image was read, or there is none."""
         self._row = row
         self._table = table
 
@@ -117,8 +137,12 @@ class TableEntry:
         """The image in the row, or in the file that the row names."""
         columns = self._table.columns
         value = self._table.images.row(self._row)[columns.image]
-        encoded, self.sha256 = _encoded(value, self._table.path, self._table.unread)
-        self.size = len(encoded)
+        try:
+            encoded, self.sha256 = _encoded(value, self._table.path, self._table.unread)
+        except UndecodableImage:
+            self.was_read = True
+            raise
+        self.size, self.was_read = len(encoded), True
         return encoded
 
     def fields(self) -> SampleFields:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ....store.facts import whole
 from ..faults import Fault
 from ..fields import SampleFields, read_fields
 from ..shards import Shard, require_unchanged, stamp
@@ -131,10 +132,10 @@ def find_stats(path: Path) -> bytes | None:
 
 
 def parse_successes(stats: bytes | None) -> int | None:
-    """How many samples img2dataset reports to have written; None if it reports no number."""
+    """How many samples img2dataset reports to have written; None if it reports no such number."""
     try:
         value = json.loads(stats) if stats else None
     except (ValueError, RecursionError):
         return None
     count = value.get("successes") if isinstance(value, dict) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) else None
+    return count if whole().is_right(count) else None

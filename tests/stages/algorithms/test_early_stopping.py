@@ -10,6 +10,7 @@ from cpp_pipe.stages.algorithms.early_stopping import (
     NEIGHBOURS,
     EarlyStopping,
     share_kept,
+    spread_rows,
     train_to_end,
 )
 from cpp_pipe.stages.algorithms.neighbours import nearest_rows
@@ -43,6 +44,14 @@ def test_clear_clusters_are_more_stable_than_noise() -> None:
 def test_few_or_equal_rows_have_a_stability() -> None:
     assert stability(np.ones((7, 2), np.float32), 0) == 0.0
     assert stability(np.ones((9, 2), np.float32), 0) < 0.5
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 4097, 2**24 + 4, 10**9 + 7])
+def test_checked_rows_are_spread_over_all_rows_and_exist(n: int) -> None:
+    """Float32 rounded the last of 2²⁴ + 4 rows up to one that does not exist."""
+    rows = spread_rows(n, 8).tolist()
+    assert len(rows) == len(set(rows)) == min(n, 8) and rows == sorted(rows)
+    assert rows[0] == 0 and n - 1 - n * 1e-7 <= rows[-1] < n
 
 
 def test_from_a_random_start_the_most_stable_heads_are_kept() -> None:

@@ -1,12 +1,16 @@
 """Pieces of work on several threads."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from cpp_pipe.stages.algorithms.clustering.kmeans import breathing_kmeans
 from cpp_pipe.stages.algorithms.threads import map_in_threads
@@ -55,6 +59,62 @@ def test_an_error_reaches_the_caller_and_blas_has_its_threads_again() -> None:
     with pytest.raises(ValueError, match="item 0"):
         list(map_in_threads(fail, range(3), 2))
     assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def limit_blas(threads: int) -> None:
+    """Sets the threads of BLAS, in a thread that ends, so that others can set them again."""
+    thread = threading.Thread(target=threadpool_limits, args=(threads, "blas"))
+    thread.start()
+    thread.join()
+
+
+def blas_threads() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends() -> None:
+    """Each call restored what it found, so that two models fitted in threads slowed all else."""
+    with threadpool_limits(1, "blas"):
+        pass  # this thread no longer holds a limit of another test
+    before = max(blas_threads())
+    limit_blas(2)
+    given = blas_threads()  # some libraries count the threads of each thread
+    assert max(given) == 2
+    try:
+        first, second = (map_in_threads(abs, range(9), 2) for _ in range(2))
+        with ThreadPoolExecutor(1) as other:
+            assert next(first) == other.submit(next, second).result() == 0
+            assert set(blas_threads()) == {1}
+            first.close()
+            assert set(blas_threads()) == {1}, "the second is at work"
+            other.submit(second.close).result()
+            assert blas_threads() == given
+    finally:
+        limit_blas(before)
+
+
+def test_a_library_that_is_loaded_later_is_limited_too() -> None:
+    """SciPy's own BLAS was not, if NumPy's had been limited before."""
+    script = """
+import numpy, threadpoolctl
+from cpp_pipe.stages.algorithms.threads import map_in_threads
+def blas(item):
+    pools = threadpoolctl.threadpool_info()
+    return [pool["num_threads"] for pool in pools if pool["user_api"] == "blas"]
+before, = map_in_threads(blas, [0], 2)
+import scipy.linalg
+after, = map_in_threads(blas, [0], 2)
+print(before, after)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = run.stdout.split("] [")
+    assert set(before.strip("[")) == {"1"} and set(after.strip("]\n")) <= set("1, ")
 
 
 def test_clusters_do_not_depend_on_the_number_of_threads() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cpp_pipe.stages.sources.changes import digest_contents
 from cpp_pipe.stages.sources.fields import MAX_TEXT_BYTES
-from cpp_pipe.stages.sources.images.files import EDGE_BYTES
+from cpp_pipe.stages.sources.images.files import EDGE_BYTES, ImageFile, fingerprint_files
 from cpp_pipe.stages.sources.images.folders import (
     MAX_IMAGES,
     FolderChunk,
@@ -262,6 +262,35 @@ def test_a_file_that_could_be_read_when_it_was_listed_is_never_skipped(
         read_it = entry.read_image if name == "a.png" else entry.fields
         with pytest.raises(ShardError, match=says):
             read_it()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.txt"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path, name, again):
+    """Its part would hold other rows than its name says, for every copy of the listed folder."""
+    write_image(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a cat")
+    (chunk,) = find_chunks(tmp_path)
+    chunk = chunk.told_apart("content") if again else chunk
+    with chunk.open(tmp_path) as opened:
+        assert opened.samples[0].read_image() == png(0)
+    (tmp_path / name).write_bytes(png(1) if name == "a.png" else b"a dog")
+    with (
+        pytest.raises(ShardError, match="was changed while it was embedded"),
+        chunk.open(tmp_path) as opened,
+    ):
+        assert opened.samples[0].read_image() == png(1 if name == "a.png" else 0)
+    with chunk.open(tmp_path) as opened:
+        opened.samples[0].fields()  # not all images are read
+
+
+@pytest.mark.parametrize("size", [1, EDGE_BYTES, EDGE_BYTES + 1, 2 * EDGE_BYTES, 3 * EDGE_BYTES])
+def test_what_was_read_has_the_fingerprint_of_what_was_listed(tmp_path, size):
+    path = tmp_path / "a.png"
+    path.write_bytes(bytes(number % 251 for number in range(size)))
+    file = ImageFile(path, was_readable=True)
+    file.read()
+    assert [file.fingerprint] == [found for found, _ in fingerprint_files([str(path)])]
 
 
 def test_a_source_that_is_gone_has_no_digest(tmp_path):

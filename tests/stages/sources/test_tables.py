@@ -3,6 +3,7 @@
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,39 @@ def test_a_changed_file_that_a_table_names_is_noticed(tmp_path, form):
     image.unlink()
     identities.append(TableFile.of(path).identity)
     assert len(set(identities)) == 3
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("columns", [{"jpg": [png(1)], "id": ["a"]}, {"png": [png(0)]}])
+def test_a_table_that_changed_since_it_was_listed_is_refused(tmp_path, columns, again):
+    """Its part would hold other rows than its name says, for every copy of the listed table."""
+    path = write(tmp_path / "a.parquet", {"jpg": [png(0)], "id": ["a"]})
+    table = TableFile.of(path).told_apart("content") if again else TableFile.of(path)
+    write(path, columns)
+    with (
+        pytest.raises(ShardError, match="was changed while it was embedded"),
+        table.open(tmp_path) as opened,
+    ):
+        [entry.read_image() for entry in opened.samples]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_named_file_that_changed_since_it_was_listed_is_refused(tmp_path, again):
+    image = write_image(tmp_path / "a.png")
+    path = write(tmp_path / "a.parquet", {"path": ["a.png", "gone.png"]})
+    table = TableFile.of(path).told_apart("content") if again else TableFile.of(path)
+    for number in (0, 1):
+        image.write_bytes(png(number))
+        is_changed = number != 0
+        with (
+            pytest.raises(ShardError, match="changed while it was")
+            if is_changed
+            else nullcontext(),
+            table.open(tmp_path) as opened,
+        ):
+            opened.samples[0].read_image()
+            with pytest.raises(UndecodableImage):
+                opened.samples[1].read_image()
 
 
 def test_rows_do_not_depend_on_the_order_or_the_thread_of_reading(tmp_path):

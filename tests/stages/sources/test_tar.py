@@ -15,6 +15,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from webdataset.writer import TarWriter
 
 from cpp_pipe.stages.sources.tar.listing import ShardListing, scan, split_name
+from cpp_pipe.stages.sources.tar.shards import parse_successes
 from cpp_pipe.store.errors import ShardError
 
 
@@ -474,3 +475,12 @@ def test_any_bytes_are_listed_or_refused(
     except ShardError:
         return
     assert not listing.complete or not noise.strip(b"\0")
+
+
+@pytest.mark.parametrize(
+    ("successes", "count"),
+    [("12", 12), ("0", 0), ("-1", None), ("1e3", None), ("true", None), (str(2**60), None)],
+)
+def test_only_counts_that_a_manifest_can_hold_are_taken_from_img2dataset(successes, count):
+    """With any other, a part could not be read again, and its shard never be embedded."""
+    assert parse_successes(f'{{"successes": {successes}}}'.encode()) == count

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpp_pipe.stages.algorithms.clustering import hierarchy
-from cpp_pipe.stages.algorithms.clustering.hierarchy import Hierarchy, build_hierarchy, cut
+from cpp_pipe.stages.algorithms.clustering.hierarchy import (
+    Criterion,
+    Hierarchy,
+    build_hierarchy,
+    cut,
+)
 from cpp_pipe.stages.algorithms.coding_length import (
     Moments,
     second_moments,
@@ -279,3 +284,19 @@ def test_a_non_finite_moment_is_reported_with_its_rows(value: float) -> None:
     rows = int(moments.counts[1])
     with pytest.raises(NumericError, match=f"a cluster of {rows} rows is not finite at eps_sq 0.1"):
         build_hierarchy(moments, eps_sq=EPS_SQ, total=30)
+
+
+@pytest.mark.parametrize("criterion", ["code", "rate"])
+def test_a_distortion_too_small_for_float32_is_reported(criterion: Criterion) -> None:
+    """Merging by the rate ended with an error of Python, as no pair had the least change."""
+    moments = second_moments(random_unit_rows(9, 16, 0), torch.arange(9) % 3, 3)
+    with pytest.raises(NumericError, match=r"not finite at eps_sq 1e-12: .* or raise eps_sq"):
+        build_hierarchy(moments, eps_sq=1e-12, total=9, criterion=criterion)
+
+
+@pytest.mark.parametrize("criterion", ["code", "rate"])
+def test_a_cluster_of_zero_rows_is_merged_as_others_are(criterion: Criterion) -> None:
+    moments = random_moments(30, 4, 5, 0)
+    moments.second[2] = 0
+    found = build_hierarchy(moments, eps_sq=EPS_SQ, total=30, criterion=criterion)
+    assert np.isfinite(curve(found)).all() and len(found.merges) == 4

@@ -210,16 +210,19 @@ class _Clusters:
     def _cost(self, logdet: Tensor, counts: ndarray) -> ndarray:
         if self.criterion == "code":
             return self._length(logdet, counts)
-        return self.weight * counts / 2 * logdet.cpu().numpy()
+        return self._finite(self.weight * counts / 2 * logdet.cpu().numpy(), counts)
 
     def _length(self, logdet: Tensor, counts: ndarray) -> ndarray:
         rows = self.weight * counts
         labels = rows * np.log(self.n / np.maximum(counts, 1))
-        lengths = (rows + self.p) / 2 * logdet.cpu().numpy() + labels
+        return self._finite((rows + self.p) / 2 * logdet.cpu().numpy() + labels, counts)
+
+    def _finite(self, lengths: ndarray, counts: ndarray) -> ndarray:
         if not np.isfinite(lengths).all():
             raise NumericError(
                 f"the coding length of a cluster of {int(counts[~np.isfinite(lengths)][0])} rows "
-                f"is not finite at eps_sq {self.eps_sq:g}: check the features behind its moments"
+                f"is not finite at eps_sq {self.eps_sq:g}: raise eps_sq, or check the features "
+                "behind its moments"
             )
         return lengths
 

@@ -279,3 +279,11 @@ def test_a_non_finite_moment_is_reported_with_its_rows(value: float) -> None:
     rows = int(moments.counts[1])
     with pytest.raises(NumericError, match=f"a cluster of {rows} rows is not finite at eps_sq 0.1"):
         build_hierarchy(moments, eps_sq=EPS_SQ, total=30)
+
+
+@pytest.mark.parametrize("criterion", ["code", "rate"])
+def test_a_distortion_below_the_precision_of_float32_is_reported(criterion) -> None:
+    """Each cluster has fewer rows than features; float64 still holds the matrices of the leaves."""
+    moments = random_moments(200, 64, 20, 0)
+    with pytest.raises(NumericError, match="is not finite at eps_sq 1e-11: raise eps_sq"):
+        build_hierarchy(moments, eps_sq=1e-11, total=200, criterion=criterion)

@@ -119,15 +119,15 @@ def serve(
             _prepare(open_plan(common), make=make, with_map=with_map)
         opened = Run.open(store, run).store
         current = CurrentRun(make_opener(opened, run, common.device), max_bytes=thumbnails * _MIB)
-        address = address_of(listening, host)
-        if not is_own:
-            say(
-                f"serve: {host} can be reached from other machines, and what is sent is not "
-                "encrypted: use a proxy with TLS where you do not trust the network"
-            )
-        print_line(address if token is None else f"{address}?token={quote(token, safe='')}")
-        say("next: open this address in a browser; Ctrl-C stops the server")
         try:
+            address = address_of(listening, host)
+            if not is_own:
+                say(
+                    f"serve: {host} can be reached from other machines, and what is sent is not "
+                    "encrypted: use a proxy with TLS where you do not trust the network"
+                )
+            print_line(address if token is None else f"{address}?token={quote(token, safe='')}")
+            say("next: open this address in a browser; Ctrl-C stops the server")
             application = make_app(
                 current,
                 token=token,

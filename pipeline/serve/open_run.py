@@ -60,30 +60,33 @@ class OpenRun:
         self.projection = find_readable(run, "projection", is_current=True)
         self.curve = find_readable(run, "k_curve", is_current=True)
         self._folder = MappedFolder.temporary()
-        self.rows = RowFields(self.embeddings, self._folder)
-        self.clusters = Clusters(
-            self.assignments,
-            self.captions,
-            self.hierarchy,
-            self.levels,
-            self._folder,
-        )
-        self.residency = Residency()
-        self.residency.add(self._folder.path)
-        self.finder = Finder(run, self.residency)
-        self.images = Images(run, self.rows, max_bytes)
-        self.cached = CachedAnswers()
-        """Answers that are the same for every client, whatever is decided."""
-        first = self.clusters.groupings[0].name
-        self.decisions = Decisions(
-            run, self.assignments, self.rows, lambda: self.clusters.partition(first)
-        )
-        self.sets = ImageSets()
-        self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        """Spare rows and those kept in their place, by the version of groups: see `copies`."""
-        self.places = _find_places(run)
-        """Where the files of the server lie, which no answer tells."""
-        self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._folder.close)
+            self.rows = RowFields(self.embeddings, self._folder)
+            self.clusters = Clusters(
+                self.assignments,
+                self.captions,
+                self.hierarchy,
+                self.levels,
+                self._folder,
+            )
+            self.residency = Residency()
+            self.residency.add(self._folder.path)
+            self.finder = Finder(run, self.residency)
+            self.images = Images(run, self.rows, max_bytes)
+            self.cached = CachedAnswers()
+            """Answers that are the same for every client, whatever is decided."""
+            first = self.clusters.groupings[0].name
+            self.decisions = Decisions(
+                run, self.assignments, self.rows, lambda: self.clusters.partition(first)
+            )
+            self.sets = ImageSets()
+            self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+            """Spare rows and those kept in their place, by the version of groups: see `copies`."""
+            self.places = _find_places(run)
+            """Where the files of the server lie, which no answer tells."""
+            self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
+            stack.pop_all()  # nothing failed, so the folder stays until `close`
 
     @property
     def decided(self) -> Decided:

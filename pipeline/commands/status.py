@@ -8,6 +8,7 @@ import typer
 
 from ...store import MissingError, Store
 from ...store.slots import sorted_slots, split_slot
+from ..missing_runs import explain_no_run
 from ..run_slots import RunSlots
 from ..slot_commands import command_to_renew, name_slot
 from .app import subcommands
@@ -37,10 +38,10 @@ def status(
       cpp-pipe status
     """
     store = Store(common.store)
-    names = [run] if run else store.runs.names()
-    if run and run not in store.runs.names():
-        known = ", ".join(store.runs.names()) or "none"
-        raise MissingError(f"the store {common.store} has no run {run!r}; its runs are: {known}")
+    names = store.runs.names()
+    if run and run not in names:
+        raise MissingError(explain_no_run(store, run, names))
+    names = [run] if run else names
     if not names:
         step = command_line(common, "run", "--images", "FOLDER")
         print_text(f"the store {common.store} is empty: `{step}` begins a run")

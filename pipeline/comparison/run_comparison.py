@@ -8,6 +8,7 @@ from ...stages.contract import Runtime
 from ...store import Artifact, ConfigError, MissingError, Store
 from ..config import plain, settings_of
 from ..making.plan import Plan
+from ..missing_runs import explain_no_run
 from ..view.labels import explain_no_labels
 from ..view.opened_run import OpenedRun
 from ..wording import counted
@@ -135,9 +136,7 @@ def open_plan_of(store: Store, name: str, runtime: Runtime, say: Callable[[str],
     record = store.runs.read(name)
     if not record.versions:
         held = [run for run in store.runs.names() if store.runs.read(run).versions]
-        raise MissingError(
-            f"the store {store.root} has no run {name!r}, its runs are: {', '.join(held) or 'none'}"
-        )
+        raise MissingError(explain_no_run(store, name, held))
     return Plan(store, name, settings_of(store, record), runtime, say)
 
 

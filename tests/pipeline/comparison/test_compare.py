@@ -215,7 +215,9 @@ def test_python_gives_the_same_comparison(store):
 
 
 def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):
-    assert "no run 'none', its runs are: all, half" in fail(store, "compare", "all", "none")
+    assert "no run 'none': name one of its runs (all, half)" in fail(
+        store, "compare", "all", "none"
+    )
     assert "named twice" in fail(store, "compare", "all", "all")
     assert ".csv, .md, .tex" in fail(store, "compare", "all", "--out", tmp_path / "x.doc")
     with pytest.raises(ConfigError, match="name at least one run"):

@@ -27,7 +27,8 @@ def import_(
     """Import embeddings that were made elsewhere.
 
     Files of embeddings do not say which model made them, and a query must be embedded with the
-    same one: name it.
+    same one: name it. An .npz holds the vectors as x, their keys as key, and labels as y. Where
+    labels are numbers, the array class_name names the classes, for each row or for each number.
 
     \b
       cpp-pipe import clip.npz --model ViT-B-32 --pretrained openai

@@ -19,7 +19,7 @@ from ..config import settings_of
 from ..run import Run
 from ..view.applied_edits import KEPT
 from ..view.facts import find_readable
-from ..view.labels import read_labels
+from ..view.labels import first_rows, name_classes, read_labels
 from .clusters import Clusters
 from .damage import reading
 from .decided_clusters import DECIDED, Decided
@@ -134,7 +134,8 @@ class OpenRun:
     def labels(self) -> tuple[np.ndarray, list[str]]:
         """(n,) int32 codes of labels, -1 for a row without one, and the labels by code.
 
-        They come from .cls members or from a JSON field, as the run's settings say.
+        They come from .cls members or from a JSON field, as the run's settings say. Numbers of
+        classes that have names are shown by these.
         """
         import pyarrow as pa
 
@@ -154,8 +155,12 @@ class OpenRun:
         encoded = column.dictionary_encode()
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.unify_dictionaries().combine_chunks()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return codes.astype(np.int32), encoded.dictionary.to_pylist()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        names = encoded.dictionary.to_pylist()
+        if label == "cls":
+            with reading(self.embeddings):
+                names = name_classes(self.embeddings, names, first_rows(codes, len(names)))
+        return codes, names
 
 
 def _find_places(run: Run) -> Places:

@@ -1,6 +1,7 @@
 """The command that copies chosen samples: curate."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +12,10 @@ from ...store import Artifact, ConfigError
 from ..config import EmbedSettings
 from ..wording import agreeing, counted
 from .app import subcommands
-from .destinations import require_folder, require_prefix
+from .destinations import new_folder, require_folder, require_prefix
 from .flag_values import parse_numbers
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import print_next, print_text
+from .output import narrowing, print_next, print_text
 from .run import run_name
 
 if TYPE_CHECKING:
@@ -116,14 +117,41 @@ def curate(
     chosen, embeddings = _choose(plan, wanted, tier, above, common)
     print_text(chosen.describe())
     if out is None or dry_run:
-        print_next(
-            common, "run it again with --out DIR and without --dry-run to copy these samples"
-        )
+        given: dict[str, object] = {
+            "--cluster": cluster,
+            "--caption": caption,
+            "--min-confidence": min_confidence or None,
+            "--keys": keys,
+            "--not-keys": not_keys,
+            "--drop-duplicates": drop_duplicates,
+            "--tag": tag,
+            "--not-tag": not_tag,
+            "--above": above,
+            "--tier": None if tier == "alike" else tier,
+            "--samples-per-shard": None if samples_per_shard == 1000 else samples_per_shard,
+            "--prefix": prefix or None,
+            "--device": None if common.device == "auto" else common.device,
+        }
+        words = ["curate", *_as_typed(given), *narrowing(common)]
+        print_next(common, [*words, "--out", new_folder("shards") if out is None else str(out)])
         return
     _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
     # A run of its own: the one that was chosen from stays what it is, and so does every other.
     named = replace(common, run=_free_name(plan, out))
     print_next(named, ["run", "--shards", str(out), *_model_flags(plan)], result=out)
+
+
+def _as_typed(given: Mapping[str, object]) -> list[str]:
+    """Flags with their values, as one types them; a flag without one was not given."""
+    words: list[str] = []
+    for flag, value in given.items():
+        if value is True:
+            words.append(flag)
+        elif value not in (None, False):
+            for one in value if isinstance(value, list) else [value]:
+                text = str(one)
+                words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return words
 
 
 def _free_name(plan: "Plan", out: Path) -> str | None:

@@ -13,11 +13,14 @@ from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, new_folder, require_file, write_table
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import Column, narrowing, print_json, print_next, print_table
+from .output import Column, narrowing, print_json, print_next, print_table, print_text
 
 if TYPE_CHECKING:
     from ..curation.sampling import Pool
     from ..making.plan import Plan
+
+_LARGEST_PART = 1_000_000
+"""Of a strategy: numbers of any size would overflow, and ask for nothing else."""
 
 app = subcommands()
 
@@ -121,10 +124,10 @@ def _shares(strategy: str) -> dict[str, float]:
             share = float(text) if equals else 1.0
         except ValueError:
             share = -1.0
-        if not 0 < share < float("inf") or name in shares:
+        if not 1 / _LARGEST_PART <= share <= _LARGEST_PART or name in shares:
             raise ConfigError(
-                f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once, got "
-                f"{strategy!r}"
+                f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once and parts up "
+                f"to {_LARGEST_PART:,}, got {strategy!r}"
             )
         shares[name] = share
     return shares
@@ -203,7 +206,7 @@ def _print_coverage(pool: "Pool", rows: np.ndarray, both: dict[str, Any], by: st
     columns = [
         Column("sample"),
         Column("images", is_right=True),
-        Column("distance to the nearest", is_right=True),
+        Column("distance", is_right=True),
         Column(f"clusters, of {clusters}", is_right=True),
     ]
     if pool.groups is not None:
@@ -220,4 +223,8 @@ def _print_coverage(pool: "Pool", rows: np.ndarray, both: dict[str, Any], by: st
             )
             for name, coverage in both.items()
         ],
+    )
+    print_text(
+        "distance: from an image to the nearest of the sample (1 minus the cosine of their "
+        "features), on average; the lower it is, the better the sample covers the run"
     )

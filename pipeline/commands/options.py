@@ -271,6 +271,10 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     find_engine(common.engine)
     store = Store(common.store)
     run = common.run or DEFAULT_RUN if begins else find_run(store, common.run)
+    if common.edits is not None:
+        from ..view.applied_edits import require_sealed
+
+        require_sealed(store.runs.read(run), common.edits)
     settings = read_settings(store, run, common.config, tables, begins=begins)
     for table, values in tables.items():
         settings = settings.override(table, **values)

@@ -39,7 +39,8 @@ def report(
     labels are missing, it names the commands that add them. With --edits it shows clusters and
     names as you decided, tags, and how many images are excluded, which it shows nowhere else.
     Images that cannot be read are counted; where none can be read, no page is written unless
-    --no-pictures asks for one without them.
+    --no-pictures asks for one without them. Embeddings that were imported have no images: then
+    the page shows all the rest, such as sizes, captions, curves and scores.
 
     \b
       cpp-pipe report

@@ -70,9 +70,9 @@ def compare(
     """Put runs side by side: scores, agreement, settings that differ.
 
     Runs that differ in their seeds only are one line, with the mean and the standard deviation.
-    ACC, NMI and ARI need labels; agreement is the ARI between the clusters of two runs, over the
-    images that both hold, by their keys. Seconds are those of everything after the embeddings, when
-    it was made. Clusters that a run lacks are made.
+    k is the number of clusters. ACC, NMI and ARI need labels. conf. is the mean confidence, and s
+    the seconds of all steps after the embeddings. Agreement is the ARI between the clusters of two
+    runs, over the images that both hold, by their keys. Clusters that a run lacks are made.
 
     \b
       cpp-pipe compare pets-vit pets-dino

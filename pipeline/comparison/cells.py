@@ -89,11 +89,12 @@ AGREEMENT = "Agreement (ARI of the clusters; on the diagonal, of two seeds)"
 
 
 def describe(comparison: Comparison) -> str:
-    """A sentence on what the tables show."""
+    """A sentence on what the tables show, with the meaning of short titles."""
     spread = (
         "mean, and ± the standard deviation over the seeds"
         if any(len(group.partitions) > 1 for group in comparison.groups)
         else "one run each"
     )
     classes = f", {counted(comparison.classes, 'class')}" if comparison.classes else ""
-    return f"{counted(comparison.images, 'image')}{classes}; {spread}"
+    titles = "conf.: mean confidence; s: seconds of all steps after the embeddings"
+    return f"{counted(comparison.images, 'image')}{classes}; {spread}; {titles}"

@@ -90,6 +90,7 @@ def test_without_labels_there_are_no_scores_but_agreement(tmp_path):
     succeed(store, "sweep", "--run", "plain", "--k", "2,4")
     out = succeed(store, "compare", "plain_k-2", "plain_k-4").out
     assert "ACC" not in out and "conf." in out and "Agreement" in out
+    assert "conf.: mean confidence; s: seconds of all steps after the embeddings" in out
     told = read_json(store, "plain_k-2", "plain_k-4", "--rivals")
     assert told["classes"] is None
     assert groups_of(told)["Ward"]["k"]["mean"] == 2, "as many as the first run has"

@@ -28,19 +28,22 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "embed": ("embed", "Embed the images of folders, shards or tables."),
         "import": ("import_embeddings", "Import embeddings that were made elsewhere."),
         "pack": ("pack", "Write the images of a folder into tar shards."),
-        "fetch": ("fetch", "Write a research data set as tar shards."),
-        "reproduce": ("reproduce", "Run the paper's recipe and ours beside published figures."),
+        "fetch": ("fetch", "Get a research data set as tar shards."),
+        "reproduce": (
+            "reproduce",
+            "Repeat the paper's experiments, and compare with published scores.",
+        ),
     },
     "Clusters": {
         "train": ("train", "Fit a transform that refines the embeddings."),
         "select-k": ("select_k", "Find how many clusters there are."),
         "assign": ("assign", "Put every image in a cluster, with a confidence."),
-        "hierarchy": ("hierarchy", "Merge clusters step by step: a hierarchy of clusters."),
+        "hierarchy": ("hierarchy", "Make a hierarchy: merge clusters step by step, down to one."),
         "caption": ("caption", "Name every cluster in words."),
         "clusters": ("clusters", "List the clusters: size, confidence and caption."),
         "eval": ("evaluate", "Score the clusters against labels, beside chance and k-means."),
         "sweep": ("sweep", "Make a run for each combination of settings, and compare them."),
-        "compare": ("compare", "Put runs side by side: scores, agreement, settings that differ."),
+        "compare": ("compare", "Compare runs: scores, agreement, settings that differ."),
     },
     "Search and view": {
         "search": ("search", "Find the images nearest to images, words or keys."),
@@ -54,7 +57,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "score": ("score", "Score images: sharpness, likeness to a text, a linear head."),
         "edit": ("edit", "Decide about clusters and images: name, merge, tag, exclude, undo."),
         "sample": ("sample", "Choose representative images, or images to review."),
-        "curate": ("curate", "Copy chosen samples into new tar shards."),
+        "curate": ("curate", "Copy the samples that you choose into new tar shards."),
         "export": ("export", "Write a run in the format of another tool."),
     },
     "Store": {
@@ -98,7 +101,7 @@ _NO_MEMORY = re.compile(
 
 
 class _Commands(TyperGroup):
-    """Loads the module of a command when it is called: help and status need no other.
+    """Loads the module of a command when it is called: --help and status load no other.
 
     The groups of the help are written here, because the panels of typer would load every command.
     """
@@ -169,7 +172,7 @@ class _Commands(TyperGroup):
         except (MemoryError, RuntimeError) as error:
             if not is_of_memory(error):
                 raise
-            _end_with(f"not enough memory ({error}): use smaller numbers or fewer rows", error)
+            _end_with(f"not enough memory ({error}): use fewer rows, or smaller numbers", error)
         except KeyboardInterrupt as error:
             messages.say_error(
                 "stopped; what is finished is kept, and the same command continues from there"
@@ -180,17 +183,17 @@ class _Commands(TyperGroup):
 
 
 def is_of_memory(error: Exception) -> bool:
-    """Whether there was too little memory, of which torch only says so in words."""
+    """Whether there was too little memory, which torch only says in words."""
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
 def _of_system(error: OSError) -> str:
-    """An error of the operating system; where it names no file, where one would look."""
+    """An error of the operating system; where it names no file, the disks to check."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return (
-        f"{error.strerror}: of which file is not known; check the disks of the images, of the "
-        "store and of temporary files (TMPDIR)"
+        f"{error.strerror}, and the system does not say of which file: check the disks of the "
+        "images, of the store and of temporary files (TMPDIR)"
     )
 
 
@@ -251,7 +254,7 @@ def cpp_pipe(
 
 
 class _Command(TyperCommand):
-    """A command whose help shows `[default: …]` as it is, whose errors name it, and whose paths may
+    """A command: its help shows `[default: …]` as it is, its errors name it, and its paths may
     begin with `~`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -275,7 +278,7 @@ class _Command(TyperCommand):
 
 
 def subcommands() -> typer.Typer:
-    """An application that holds some of the commands, to be found by `COMMANDS`."""
+    """An application for the commands of one module, which `COMMANDS` names."""
     made = typer.Typer(rich_markup_mode=None, add_completion=False)
     made.callback()(lambda: None)
     made.command = functools.partial(made.command, cls=_Command)

@@ -1,4 +1,4 @@
-"""The command that puts runs side by side: compare."""
+"""The command that compares runs: compare."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,8 +33,8 @@ RivalsFlag = Annotated[
     bool,
     typer.Option(
         "--rivals",
-        help="Add k-means, Ward, spectral and HDBSCAN of the embeddings and, if they are "
-        "installed, UMAP with HDBSCAN, and EVoC.",
+        help="Also cluster the embeddings by k-means, Ward, spectral, HDBSCAN and, if installed, "
+        "UMAP with HDBSCAN, and EVoC.",
     ),
 ]
 OutsFlag = Annotated[
@@ -42,7 +42,7 @@ OutsFlag = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="Write it as .csv, .md, .tex, .html, .json or .parquet; repeatable.",
+        help="Write the comparison as .csv, .md, .tex, .html, .json or .parquet; repeatable.",
     ),
 ]
 
@@ -60,16 +60,16 @@ def compare(
         typer.Option(
             "--k",
             min=1,
-            help="Clusters of the rivals; by default as many as classes, else the runs' k.",
+            help="Clusters that rivals make; by default one a class, without labels the runs' k.",
         ),
     ] = None,
     label: LabelFlag = None,
     labels: LabelsFlag = None,
     outs: OutsFlag = None,
 ) -> None:
-    """Put runs side by side: scores, agreement, settings that differ.
+    """Compare runs: scores, agreement, settings that differ.
 
-    Runs that differ in their seeds only are one line, with the mean and the standard deviation.
+    Runs that differ only in their seeds share a line, with the mean and the standard deviation.
     k is the number of clusters. ACC, NMI and ARI need labels. conf. is the mean confidence, and s
     the seconds of all steps after the embeddings. Agreement is the ARI between the clusters of two
     runs, over the images that both hold, by their keys. Clusters that a run lacks are made.
@@ -96,7 +96,7 @@ def compare(
 
 
 def check_outs(outs: Sequence[Path] | None) -> None:
-    """ConfigError where a file that a comparison shall be written to cannot be written."""
+    """ConfigError where a file for the comparison cannot be written."""
     from ..comparison.result import SUFFIXES
 
     for out in outs or ():
@@ -113,7 +113,7 @@ def compare_and_write(
     labels: Path | None,
     outs: Sequence[Path] | None,
 ) -> "ComparedRuns":
-    """The comparison of runs, written into the files that the user asks for."""
+    """Compares runs, and writes the comparison into the files that the user asks for."""
     from ...stages.contract import Runtime
     from ..comparison.result import ComparedRuns
     from ..comparison.run_comparison import compare_runs

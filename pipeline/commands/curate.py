@@ -1,4 +1,4 @@
-"""The command that copies chosen samples: curate."""
+"""The command that copies the samples that one chooses: curate."""
 
 import itertools
 from collections.abc import Mapping
@@ -38,19 +38,26 @@ def curate(
     ] = None,
     caption: Annotated[
         list[str] | None,
-        typer.Option("--caption", help="Only clusters of this caption: 'red *'; repeatable."),
+        typer.Option(
+            "--caption", help="Only clusters with this caption, such as 'red *'; repeatable."
+        ),
     ] = None,
     min_confidence: Annotated[
         float, typer.Option("--min-confidence", help="Only rows at least this confident, 0 to 1.")
     ] = 0.0,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="Only these: a file of KEY or SHARD:KEY lines.")
+        Path | None,
+        typer.Option("--keys", help="Only the keys in this file, a KEY or SHARD:KEY a line."),
     ] = None,
     not_keys: Annotated[
-        Path | None, typer.Option("--not-keys", help="Leave these out: a file like that of --keys.")
+        Path | None,
+        typer.Option(
+            "--not-keys", help="Leave out the keys in this file, which is like that of --keys."
+        ),
     ] = None,
     drop_duplicates: Annotated[
-        bool, typer.Option("--drop-duplicates", help="Keep one of each group of near-duplicates.")
+        bool,
+        typer.Option("--drop-duplicates", help="Keep one image of each group of near-duplicates."),
     ] = False,
     tag: Annotated[
         list[str] | None,
@@ -71,14 +78,14 @@ def curate(
         int, typer.Option("--samples-per-shard", min=1, help="Samples in a shard, at most.")
     ] = 1000,
     prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of shards.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write nothing.")] = False,
 ) -> None:
-    """Copy chosen samples into new tar shards.
+    """Copy the samples that you choose into new tar shards.
 
-    Samples are copied byte for byte. A sample must meet every condition that is given; several
-    clusters and captions are one condition. The shards appear when all of them are complete, with
-    manifest.parquet, which lists where every sample went. Images of folders and tables become
-    samples as in `pack`.
+    Samples are copied byte for byte. A sample must meet all conditions; for --cluster and --caption
+    together, one of the clusters or captions is enough. The shards appear when all of them are
+    complete, with manifest.parquet, which lists where every sample went. Images of folders and
+    tables become samples as in `pack`.
 
     \b
       cpp-pipe curate --drop-duplicates --out shards/
@@ -95,7 +102,7 @@ def curate(
             "give --out, a new folder for the shards, or --dry-run, which only counts"
         )
     if above is not None and not drop_duplicates:
-        raise ConfigError("--above, the least similarity of duplicates, needs --drop-duplicates")
+        raise ConfigError("--above, the minimum similarity of duplicates, needs --drop-duplicates")
     if tier != "alike" and not drop_duplicates:
         raise ConfigError("--tier, which duplicates are dropped, needs --drop-duplicates")
     wanted = Wanted(

@@ -14,7 +14,7 @@ app = subcommands()
 def doctor(common: Common) -> None:
     """Report versions, devices and faults of the installation.
 
-    Ends with exit code 1 where there is a fault.
+    The exit code is 1 if there is a fault.
 
     \b
       cpp-pipe doctor

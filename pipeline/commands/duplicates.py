@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TierFlag = Annotated[
-    str, typer.Option("--tier", help="identical (bytes), same (one image), or alike (embeddings).")
+    str,
+    typer.Option(
+        "--tier", help="What to find: identical (bytes), same (one image), alike (embeddings)."
+    ),
 ]
 
 _ACROSS = 6
-"""Images of a group on a sheet: as many as stand side by side."""
+"""Images of a group on a sheet: as many as fit in a line."""
 
 app = subcommands()
 
@@ -45,7 +48,9 @@ def duplicates(
     common: Common,
     above: Annotated[
         float | None,
-        typer.Option("--above", help="Minimum similarity; by default that of the tier or model."),
+        typer.Option(
+            "--above", help="Minimum similarity; the default depends on the tier and the model."
+        ),
     ] = None,
     tier: TierFlag = "alike",
     n: Annotated[int, typer.Option("-n", min=1, help="Groups to list, the largest first.")] = 10,
@@ -59,9 +64,9 @@ def duplicates(
       same       one image: encoded again, resized, mirrored, turned, or edges cut off
       alike      images whose embeddings are alike
 
-    `identical` and `same` read all images once. The largest image of a group is kept, of equals
-    the first by key; every other image is at least as similar to it as --above says. Nothing is
-    removed: `cpp-pipe curate --drop-duplicates` copies what remains.
+    `identical` and `same` read all images once. The image to keep is the largest of its group, of
+    equally large ones the first by key; all others are at least as similar to it as --above says.
+    Nothing is removed: `cpp-pipe curate --drop-duplicates` copies the images to keep.
 
     \b
       cpp-pipe duplicates
@@ -129,8 +134,8 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
     recall = facts.get("recall", 1)
     if recall < 1:
         print_text(
-            f"The set is too large to compare all pairs: about {recall:.2%} of the near pairs were "
-            f"compared, measured on {counted(facts['recall_pairs'], 'pair')} of a sample."
+            f"There are too many images to compare all pairs: about {recall:.2%} of the near pairs "
+            f"were compared, measured on {counted(facts['recall_pairs'], 'pair')} of a sample."
         )
     if not groups:
         return

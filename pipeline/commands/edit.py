@@ -27,22 +27,29 @@ app = subcommands()
 def edit(
     common: Common,
     operation: Annotated[
-        str, typer.Argument(metavar="OPERATION", help="What to decide: see above.")
+        str, typer.Argument(metavar="OPERATION", help="What to decide; see above.")
     ],
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="What it takes: see above.")
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENTS", help="What the operation needs; see above."),
     ] = None,
     cluster: Annotated[
-        int | None, typer.Option("--cluster", help="All images that this cluster has now.")
+        int | None,
+        typer.Option("--cluster", help="Decide about the images that this cluster has now."),
     ] = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", help="An image: KEY or SHARD:KEY; repeatable.")
+        list[str] | None,
+        typer.Option("--key", help="Decide about this image, KEY or SHARD:KEY; repeatable."),
     ] = None,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="Images: a file of KEY or SHARD:KEY lines.")
+        Path | None,
+        typer.Option(
+            "--keys", help="Decide about the images in this file, KEY or SHARD:KEY a line."
+        ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option("--text", help="Images that are like these words: see --above.")
+        str | None,
+        typer.Option("--text", help="Decide about images like these words; needs --above."),
     ] = None,
     above: Annotated[
         float | None, typer.Option("--above", help="Minimum cosine of an image with --text.")
@@ -51,18 +58,20 @@ def edit(
         bool, typer.Option("--replace", help="seal: replace what is sealed under this name.")
     ] = False,
     by: Annotated[
-        str | None, typer.Option("--by", help="Who decides; your user name if absent.")
+        str | None,
+        typer.Option("--by", help="Name of the person who decides; your user name if absent."),
     ] = None,
 ) -> None:
     """Decide about clusters and images: name, merge, tag, exclude, undo.
 
-    Decisions are logged in the run; embeddings and clusters do not change. When clusters are made
-    again, a decision about images stays with these images, and a decision about a cluster moves to
-    the new cluster that holds at least half of its images. All others are listed as `needs a look`.
-    Commands with --edits apply decisions. `merge` keeps the number and caption of the first
-    cluster; `split` makes a new cluster of those of the images that are in CLUSTER. `seal` saves
-    the current decisions under a name. An empty name or note removes it. In the log, "look" marks a
-    decision that is applied only in part, or may no longer fit.
+    Decisions are logged in the run; embeddings and clusters do not change. Commands with --edits
+    apply them. When clusters are made again, a decision about images stays with these images, and a
+    decision about a cluster moves to the new cluster that holds at least half of its images. If
+    there is none, or a decision can be applied only in part, the log marks it `look`: check it.
+
+    `merge` keeps the number and caption of the first cluster. `split` makes a new cluster of the
+    given images of CLUSTER. An empty name or note removes the old one. `seal` saves the current
+    decisions under a name.
 
     \b
       name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)
@@ -161,9 +170,9 @@ class _Operation(NamedTuple):
     """An operation that adds a decision."""
 
     words: range
-    """How many arguments it takes."""
+    """How many arguments it may have."""
     decide: "Callable[[Editor, list[str], dict[str, Any]], Edit]"
-    """Decides by the arguments and by what the decision is about: `images`, or a `cluster`."""
+    """Makes the decision, from the arguments and from what it is about: `images` or a `cluster`."""
 
 
 _ONE, _NONE = range(1, 2), range(1)
@@ -190,7 +199,7 @@ _OPERATIONS = (*_DECIDING, "log", "undo", "seal")
 
 
 def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
-    """Says what was decided, and what of all decisions needs a look now."""
+    """Prints the decision that was made, with its status."""
     outcome = editor.edited().outcomes[-1]
     if common.as_json:
         print_json({**edit.to_json(), "status": outcome.status, "why": outcome.why})
@@ -201,7 +210,7 @@ def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
 
 
 def _print_log(run: "Run", common: Common) -> None:
-    """Lists all decisions; it says itself which of them need a look, and why."""
+    """Lists all decisions, and says which of them need a look, and why."""
     from ..view.applied_edits import open_edited
 
     outcomes = open_edited(run, warns=False).outcomes

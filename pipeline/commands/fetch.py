@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 FromFlag = Annotated[
     Path | None,
     typer.Option(
-        "--from", metavar="FOLDER", help="Read the files that you have in this folder; no download."
+        "--from", metavar="FOLDER", help="Read the data set's files in this folder; download none."
     ),
 ]
 DownloadsFlag = Annotated[
-    Path, typer.Option("--downloads", metavar="FOLDER", help="Where downloaded files are put.")
+    Path, typer.Option("--downloads", metavar="FOLDER", help="Put downloaded files here.")
 ]
 DOWNLOADS = Path("downloads")
 
@@ -43,11 +43,13 @@ app = subcommands()
 def fetch(
     common: Common,
     name: Annotated[
-        str | None, typer.Argument(help="Name of the data set; if absent, all are listed.")
+        str | None, typer.Argument(help="The data set; if absent, all are listed.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT]", help="A new folder for the shards; if absent, its name."),
+        typer.Argument(
+            metavar="[OUT]", help="A new folder for the shards; named like the set if absent."
+        ),
     ] = None,
     source: FromFlag = None,
     downloads: DownloadsFlag = DOWNLOADS,
@@ -61,13 +63,12 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Write a research data set as tar shards.
+    """Get a research data set as tar shards.
 
-    torchvision reads and checks its files, and downloads them where it can; --from takes files that
-    are there already. A sample holds the image as its file has it, its class as a number (.cls),
-    and its class name, split and other fields (.json). The same files give the same shards.
-    Images that cannot be read are listed in skipped.json. An interrupted command continues where it
-    stopped.
+    torchvision downloads its files where it can, and reads and checks them; --from takes files that
+    you have. A sample holds the bytes of the image, its class as a number (.cls), and its class
+    name, split and other fields (.json). The same files give the same shards. Images that cannot be
+    read are listed in skipped.json. An interrupted command continues where it stopped.
 
     \b
       cpp-pipe fetch                  # lists the data sets
@@ -84,7 +85,7 @@ def fetch(
         "--shard-size": shard_size is not None,
     }
     if name is None:
-        _require_none(given, "without the name of a data set, fetch only lists them")
+        _require_none(given, "without a NAME, fetch only lists the data sets")
         _print_all()
     elif name in ELSEWHERE:
         _require_none(given, f"fetch only prints the commands that download {name}")
@@ -150,7 +151,7 @@ def fetch_shards(
 def require_fetchable(
     data_set: DataSet, out: Path, source: Path | None, downloads: Path, otherwise: str
 ) -> None:
-    """ConfigError where a folder cannot take the shards, or the files of the data set are nowhere.
+    """ConfigError where the shards cannot be written to a folder, or the data set has no files.
 
     `otherwise` is what the user can do about the folder.
     """
@@ -197,7 +198,7 @@ def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
 
 
 def _same_shards(data_set: DataSet) -> list[DataSet]:
-    """The data sets whose shards are the same: CIFAR-100 with its classes and superclasses."""
+    """The data sets that have the same shards: CIFAR-100 with its classes or its superclasses."""
     return [other for other in CATALOG.values() if other.shards == data_set.shards]
 
 

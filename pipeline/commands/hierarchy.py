@@ -1,4 +1,4 @@
-"""The command that merges clusters into a hierarchy: hierarchy."""
+"""The command that makes a hierarchy of clusters: hierarchy."""
 
 from typing import Annotated
 
@@ -16,15 +16,14 @@ app = subcommands()
 def hierarchy(
     common: Common,
     finest: Annotated[
-        int | None, typer.Option("--finest", min=1, help="Clusters to start from, at most.")
+        int | None, typer.Option("--finest", min=1, help="Start from at most this many clusters.")
     ] = None,
 ) -> None:
-    """Merge clusters step by step: a hierarchy of clusters.
+    """Make a hierarchy: merge clusters step by step, down to one.
 
-    Each step merges the two clusters that lengthen the code of all rows least, so every level is a
-    partition that is nested in the next coarser one. `cpp-pipe assign --level 12` cuts the
-    hierarchy into 12 clusters. The table shows the length of the code at each level, in nats
-    (1.44 bits).
+    Each step merges the two clusters whose merging lengthens the code of all rows least. Every
+    level is nested in the next coarser one. `cpp-pipe assign --level 12` cuts the hierarchy into 12
+    clusters. The table shows the length of the code at each level, in nats (1 nat is 1.44 bits).
 
     \b
       cpp-pipe hierarchy

@@ -24,24 +24,29 @@ app = subcommands()
 def index(
     common: Common,
     space: Annotated[
-        str, typer.Option("--space", help="features (refined), embeddings (raw), or both.")
+        str,
+        typer.Option(
+            "--space", help="What to index: features (refined), embeddings (raw), or both."
+        ),
     ] = "both",
     factory: Annotated[
         str | None,
-        typer.Option("--factory", help="A FAISS factory string, such as IVF4096,SQ8, or auto."),
+        typer.Option(
+            "--factory", help="Kind of index: a FAISS factory string, such as IVF4096,SQ8, or auto."
+        ),
     ] = None,
     target_recall: RecallFlag = None,
     refit: Annotated[
         bool,
-        typer.Option("--refit", help="Fit inverted lists and codes again, to the current rows."),
+        typer.Option("--refit", help="Fit inverted lists and codes to the current rows again."),
     ] = False,
 ) -> None:
     """Build FAISS indexes, which make search fast.
 
-    Image queries use the index of the features, text queries that of the embeddings. A small set is
-    searched exactly, a larger one with a graph, and a very large one with inverted lists, which
-    several workers or Ray can build. When rows are added or removed later, only those rows are
-    processed.
+    Image queries use the index of the features, text queries that of the embeddings. With `auto`, a
+    small set is searched exactly, a larger one with a graph, and a very large one with inverted
+    lists, which several workers or Ray can build. When rows are added or removed later, only those
+    rows are processed.
 
     \b
       cpp-pipe index

@@ -95,8 +95,8 @@ def embed(
     )
     if not plan.settings.data.is_named:
         raise ConfigError(
-            "nothing to embed: name images with --images FOLDER, --shards 'FOLDER/{000..999}.tar' or "
-            "--table FILE.parquet"
+            "nothing to embed: name images with --images FOLDER, --shards "
+            "'FOLDER/{000..999}.tar' or --table FILE.parquet"
         )
     if not (images or shards or more or table):
         require_fetched(common.config, plan.settings.data.shards)

@@ -29,15 +29,15 @@ app = subcommands()
 @takes("as_json", "device", *LONG, *READING)
 def outliers(
     common: Common,
-    n: Annotated[int, typer.Option("-n", min=1, help="Images to list.")] = 20,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of images to list.")] = 20,
     out: OutFlag = None,
     sheet: SheetFlag = None,
 ) -> None:
     """Rank the images that are far from every cluster.
 
-    The distance is 1 − the cosine of an image's embedding with the mean of the nearest cluster,
-    from which the image itself is left out. It ranks all images, the farthest first; it draws no
-    line between outliers and others. --out writes the whole ranking.
+    The distance is 1 minus the cosine between an image's embedding and the mean of the nearest
+    cluster, without the image itself. All images are ranked, the farthest first; where outliers
+    end is for you to decide. --out writes the whole ranking.
 
     \b
       cpp-pipe outliers

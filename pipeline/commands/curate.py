@@ -77,7 +77,7 @@ def curate(
     samples_per_shard: Annotated[
         int, typer.Option("--samples-per-shard", min=1, help="Samples in a shard, at most.")
     ] = 1000,
-    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of shards.")] = "",
+    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of the shards.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write nothing.")] = False,
 ) -> None:
     """Copy the samples that you choose into new tar shards.

@@ -12,7 +12,7 @@ app = subcommands()
 def project(common: Common) -> None:
     """Refine all embeddings.
 
-    The refined embeddings, called features, are what clusters and searches by image compare.
+    The refined embeddings are called features. Clusters and searches by image compare them.
 
     \b
       cpp-pipe project

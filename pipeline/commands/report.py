@@ -29,15 +29,15 @@ def report(
         typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
     ] = None,
     has_images: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Show images of the clusters.")
+        bool, typer.Option("--pictures/--no-pictures", help="Show images of each cluster.")
     ] = True,
 ) -> None:
     """Write a run as one HTML page.
 
-    It shows the clusters with images, how many clusters there are, and how sure. The page is one
-    file below 20 MB that needs no network. Where captions, the curve of select-k or scores against
-    labels are missing, it names the commands that add them. With --edits it shows clusters and
-    names as you decided, tags, and how many images are excluded, which it shows nowhere else.
+    The page shows the clusters with images, how many clusters there are, and how certain that is.
+    It is one file below 20 MB that needs no network. If captions, the curve of select-k or scores
+    against labels are missing, it names the commands that add them. With --edits it shows clusters,
+    names and tags as you decided, counts excluded images, and leaves them out everywhere else.
     Images that cannot be read are counted; where none can be read, no page is written unless
     --no-pictures asks for one without them. Embeddings that were imported have no images: then
     the page shows all the rest, such as sizes, captions, curves and scores.

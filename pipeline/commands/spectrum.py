@@ -19,15 +19,19 @@ def spectrum(
     landmarks: Annotated[
         int | None,
         typer.Option(
-            "--landmarks", min=2, help="Maximum number of landmarks (rows that represent all)."
+            "--landmarks", min=2, help="Maximum number of landmarks: rows that represent all rows."
         ),
     ] = None,
     affinity: Annotated[
         str | None,
-        typer.Option("--affinity", help="auto, consensus, or membership (the paper's)."),
+        typer.Option(
+            "--affinity",
+            help="Similarity of landmarks: auto, consensus, or membership (the paper's).",
+        ),
     ] = None,
     clusterings: Annotated[
-        int | None, typer.Option("--clusterings", min=1, help="Clusterings of the consensus.")
+        int | None,
+        typer.Option("--clusterings", min=1, help="Number of clusterings in the consensus."),
     ] = None,
     k_max: Annotated[
         int | None,
@@ -38,8 +42,8 @@ def spectrum(
 ) -> None:
     """Compute the eigenvectors that clustering uses.
 
-    They are of a matrix of similarities between landmarks: rows that stand for all rows, drawn so
-    that rare groups have their share.
+    They are the eigenvectors of the similarities between landmarks: rows that represent all rows,
+    drawn so that rare groups are represented.
 
     \b
       cpp-pipe spectrum --landmarks 10000 --k-max 300

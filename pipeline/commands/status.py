@@ -21,7 +21,7 @@ _NEXT = {
     "heads": "select-k",
     "embeddings": "train",
 }
-"""The command to go on with, by the first of these that is current in a run."""
+"""The next command, by the first of these artifacts that is current in a run."""
 
 app = subcommands()
 
@@ -30,9 +30,13 @@ app = subcommands()
 @takes("as_json", "store")
 def status(
     common: Common,
-    run: Annotated[str | None, typer.Option("--run", help="Only this run; all if absent.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="List only this run; all if absent.")
+    ] = None,
 ) -> None:
     """List the artifacts of each run, and what is unfinished.
+
+    For an artifact that is out of date, it prints the command that makes it again.
 
     \b
       cpp-pipe status

@@ -1,4 +1,4 @@
-"""The cells of the tables of a comparison, as text that every format can put into its markup."""
+"""The cells of a comparison's tables, as text that every format can mark up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def unsigned(value: float, digits: int) -> str:
 def _spread(value: Value, column: Column) -> str:
     if value.spread is None or (column.measure == "k" and value.spread == 0):
         return ""
-    # Seconds vary with the load of the machine, and confidence hardly with the seed.
+    # Seconds vary with the load of the machine; confidence hardly varies with the seed.
     return "" if column.measure in ("seconds", "confidence") else _number(value.spread, column)
 
 

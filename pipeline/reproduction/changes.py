@@ -22,7 +22,7 @@ _OF_FILES = ("model", "pretrained", "model_config")
 def read_changes(
     assignments: Sequence[str], names: Sequence[str], *, has_images: bool
 ) -> tuple[Override, ...]:
-    """The last value of each TABLE.KEY=VALUE; ConfigError if one cannot serve both recipes.
+    """The last value of each TABLE.KEY=VALUE; ConfigError if both recipes cannot use one.
 
     `names` are the data sets; `has_images` says whether images are embedded.
     """
@@ -69,8 +69,8 @@ def name_run(
 ) -> str:
     """The name of a run of a data set's embeddings.
 
-    Another model, a file of embeddings and changed settings give other names, by a short digest, so
-    that no run replaces another. With the defaults, the name has none.
+    With another model, a file of embeddings or changed settings, the name ends in a short digest of
+    these, so that no run replaces another.
     """
     usual = asdict(EmbedSettings())
     differs = {f"embed.{key}": value for key, value in asdict(embed).items() if value != usual[key]}

@@ -312,12 +312,12 @@ def test_the_next_command_has_all_flags(store):
 
 def test_images_that_share_their_keys_alone_are_told(store):
     notes = read_json(store, "all", "half")["notes"]
-    assert any("all and half are matched by key alone" in note for note in notes)
+    assert any("all and half are matched only by key" in note for note in notes)
 
 
 def test_rivals_say_whose_embeddings_they_cluster(store):
     told = read_json(store, "all", "half", "--rivals")
-    assert sum("matched by key alone" in note for note in told["notes"]) == 1
+    assert sum("matched only by key" in note for note in told["notes"]) == 1
     labels = list(groups_of(told))
     assert labels[:4] == ["all", "half", "k-means on all", "Ward on all"]
     assert "Ward on half" in labels

@@ -248,7 +248,7 @@ def test_equal_seeds_count_once(store):
     )
     assert [group["runs"] for group in told["groups"]] == [["all", "all_k-4_seed-1"]]
     assert told["notes"] == [
-        "all_k-4_seed-0 has the settings and the seeds of all, and is counted once with it"
+        "all_k-4_seed-0 has the settings and the seeds of all: both count as one run"
     ]
 
 

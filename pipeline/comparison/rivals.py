@@ -1,4 +1,4 @@
-"""Other ways to cluster the same embeddings, called as their users would call them."""
+"""Rivals: other ways to cluster the same embeddings, with the settings that users would take."""
 
 import importlib
 import importlib.util
@@ -18,13 +18,13 @@ from .image_set import ImageSet
 from .partition import Partition, score
 
 _NEIGHBOURS = 10
-"""Of the graph of spectral clustering."""
+"""Neighbours of a row in the graph of spectral clustering."""
 
 _FEWEST = 20
-"""Images that rivals need: below, some of them cannot run."""
+"""Fewest images for rivals: with fewer, some of them cannot run."""
 
 _TRIAL_ROWS = 200
-"""Rows that a rival is fitted to only to be compiled."""
+"""Rows of the fit that only compiles a rival."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Rival:
     is_random: bool
     """Whether another seed may give other clusters."""
     most_rows: int
-    """Of more rows it would take hours or the memory of a large machine."""
+    """Most rows: more would take hours, or the memory of a large machine."""
     module: str = "sklearn"
-    """What must be installed."""
+    """The module that it needs."""
     install: str = ""
-    """How to install that."""
+    """How to install the module."""
     compiles: bool = False
     """Whether its first fit compiles it, which its seconds must not include."""
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package is there."""
+        """Whether its module is installed."""
         return importlib.util.find_spec(self.module) is not None
 
 
@@ -115,8 +115,8 @@ RIVALS: Mapping[str, Rival] = {
     ),
     "EVoC": Rival(_evoc, True, 1_000_000, "evoc", "pip install evoc", True),
 }
-"""By the names that tables show. Those with HDBSCAN, and EVoC, find their own k, and call some rows
-noise."""
+"""The rivals by the names that tables show. HDBSCAN, UMAP + HDBSCAN and EVoC ignore k, and call
+some rows noise."""
 
 
 def require_enough(images: int, k: int | None) -> None:
@@ -140,7 +140,7 @@ def fit_rivals(
 ) -> Iterator[Partition]:
     """The clusters of each rival on centred embeddings of length one, for seeds from 0.
 
-    Rivals without chance are fitted once. `say` gets a sentence if one is left out.
+    Rivals without random draws are fitted once. `say` gets a sentence for each that is left out.
     """
     n = len(images)
     require_enough(n, k)

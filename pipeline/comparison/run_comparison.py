@@ -1,4 +1,4 @@
-"""Compares runs of a store: their clusters are made where they are missing."""
+"""Compares runs of a store; makes clusters that are missing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ def compare_runs(
     rivals: bool = False,
     k: int | None = None,
 ) -> Comparison:
-    """The runs side by side, in the order given.
+    """The comparison of runs, in the order given.
 
     `label` and `labels` say where labels are, as for `eval`. `rivals` adds other ways to cluster
     the same embeddings, with k clusters: without `k` as many as there are classes, or, without

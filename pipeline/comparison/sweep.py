@@ -1,4 +1,4 @@
-"""A run for each combination of settings: they share the embeddings and every equal step."""
+"""Sweeps: a run for each combination of settings; all share the embeddings and equal steps."""
 
 import re
 import reprlib
@@ -26,13 +26,13 @@ _SEEDED = ("train", "spectrum", "select_k", "merge")
 """Tables whose seeds change the clusters."""
 
 MOST_RUNS = 1000
-"""More are a slip of the keyboard rather than a plan."""
+"""Most runs of a sweep: more are a typing error."""
 
 _TAKEN = ("data", "embed")
 """Tables that a sweep cannot vary: all of its runs have the embeddings of the first."""
 
 _LATER = ("caption", "index")
-"""Tables that no cluster depends on: what a swept run was given later stays."""
+"""Tables that clusters do not depend on: a run keeps what it was given later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,9 @@ def plan_sweep(
         raise ConfigError("nothing to vary: name values of settings, numbers of clusters or seeds")
     count = (seeds or 1) * prod(len(values) for values in named.values())
     if count > MOST_RUNS:
-        raise ConfigError(f"{counted(count, 'run')} are more than {MOST_RUNS:,}: give fewer values")
+        raise ConfigError(
+            f"{counted(count, 'run')} are too many, {MOST_RUNS:,} is the limit: give fewer values"
+        )
     runs = [
         _swept(base, settings, dict(zip(named, values, strict=True)), seed)
         for values in product(*named.values())
@@ -145,9 +147,9 @@ def _swept(base: str, settings: Settings, values: Mapping[str, Any], seed: int |
 
 
 def _word(key: str, value: Any) -> str:
-    """A setting and its value in the letters that names of runs have.
+    """A setting and its value, in the letters that names of runs may have.
 
-    Other alphabets have no letter there, so that a digest tells such values apart.
+    Other letters are replaced, so a digest tells such values apart.
     """
     value = plain(value)
     # Not 1e+30, which would become 1e-30.
@@ -157,7 +159,7 @@ def _word(key: str, value: Any) -> str:
 
 
 def _short(name: str, values: Mapping[str, Any]) -> str:
-    """A setting's key; with its table where two tables have it, or --seeds is named so."""
+    """A setting's key; with its table if two tables have this key, or if it is `seed`."""
     key = name.rpartition(".")[2]
     same = sum(other.rpartition(".")[2] == key for other in values)
     return key if same == 1 and key != SEED else name
@@ -172,7 +174,7 @@ def check_sweep(
     labels: Path | None = None,
     rivals: bool = False,
 ) -> None:
-    """Refuses before any work what the runs, or their comparison, would refuse after hours."""
+    """Raises, before any work, the errors that the runs or their comparison would raise later."""
     embeddings = store.open(EMBEDDINGS, _shared(store, base)[EMBEDDINGS.name])
     for run in runs:
         filling_of("views", run.settings)
@@ -190,8 +192,8 @@ def make_sweep(
 ) -> list[str]:
     """Makes the clusters of each run, from the embeddings of the run `base`; the names.
 
-    What is equal in two runs is made once: the store finds it. MissingError where `base` has no
-    embeddings; ConfigError where a run's name is that of a run of other images or settings.
+    Equal steps are made once: the store finds them. MissingError if `base` has no embeddings;
+    ConfigError if a run of the same name has other images or settings.
     """
     record, shared = store.runs.read(base), _shared(store, base)
     runs = [_free_run(store, base, run, shared[EMBEDDINGS.name]) for run in runs]
@@ -226,7 +228,8 @@ def _shared(store: Store, base: str) -> dict[str, str]:
 
 
 def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptRun:
-    """The run, with what a run of its name was given later; ConfigError where that is another."""
+    """The run, with what an earlier run of its name was given later; ConfigError if that run has
+    other images or settings."""
     held = store.runs.read(run.name)
     version = held.versions.get(EMBEDDINGS.name)
     if version is None:

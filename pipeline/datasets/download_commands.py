@@ -1,4 +1,4 @@
-"""Data sets that other programs download: the commands that do it."""
+"""The commands that download data sets with other programs."""
 
 from collections.abc import Mapping
 

@@ -233,7 +233,7 @@ def test_files_of_somebody_else_are_left_alone(name, tmp_path, monkeypatch):
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / name).write_text("mine")
     message = fail_fetch("cifar10", tmp_path / "out", "--from", tmp_path / "files")
-    assert f"out.partial is where shards are written first, and holds {name}" in message
+    assert f"out.partial, where shards are written first, holds {name}" in message
     assert files_of(tmp_path / "out.partial") == {name: b"mine"}
 
 

@@ -41,7 +41,10 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "hierarchy": ("hierarchy", "Make a hierarchy: merge clusters step by step, down to one."),
         "caption": ("caption", "Name every cluster in words."),
         "clusters": ("clusters", "List the clusters: size, confidence and caption."),
-        "eval": ("evaluate", "Score the clusters against labels, beside chance and k-means."),
+        "eval": (
+            "evaluate",
+            "Score the clusters against labels, next to chance and k-means.",
+        ),
         "sweep": ("sweep", "Make a run for each combination of settings, and compare them."),
         "compare": ("compare", "Compare runs: scores, agreement, settings that differ."),
     },

@@ -149,7 +149,7 @@ def curate(
 
 
 def _as_typed(given: Mapping[str, object]) -> list[str]:
-    """Flags with their values, as one types them; a flag without one was not given."""
+    """The words of flags with their values; None or False is a flag that was not given."""
     words: list[str] = []
     for flag, value in given.items():
         if value is True:

@@ -52,7 +52,7 @@ def evaluate(
         typer.Option("--k", min=1, help="Score the clusters for this k, if `assign` made several."),
     ] = None,
 ) -> None:
-    """Score the clusters against labels, beside chance and k-means.
+    """Score the clusters against labels, next to chance and k-means.
 
     Labels are the .cls files of the images, a JSON field (--label), their folders, or a table
     (--labels). `held-out` rows came with shards that were added after `train` and `spectrum`;

@@ -136,7 +136,7 @@ def narrowing(common: Common) -> list[str]:
 
 
 def command_line(common: Common, *words: str) -> str:
-    """A command as one types it in a shell, for the run and the store of another command."""
+    """A shell command with the flags --run and --store of another command."""
     return line_of(*words, run=common.run, store=common.store)
 
 

@@ -74,10 +74,11 @@ def edit(
     decisions under a name.
 
     \b
-      name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)
-      split CLUSTER (images)   move CLUSTER (images)        tag TAG, untag TAG (cluster or images)
-      exclude, include (cluster or images)
-      log                      undo [NUMBER]                seal NAME
+      name CLUSTER NAME             merge CLUSTER CLUSTER...
+      split CLUSTER (images)        move CLUSTER (images)
+      tag TAG (images or cluster)   untag TAG (images or cluster)
+      note TEXT (images or cluster) exclude, include (images or cluster)
+      log                           undo [NUMBER]      seal NAME
 
     \b
       cpp-pipe edit name 12 'steam engines'

@@ -43,7 +43,7 @@ def figures(
       singular-values  of all images and of clusters, before and after
       k-curve          the length of the code by the number of clusters
       clusters         captions and the most confident images of clusters
-      neighbours       nearest images, before and after; framed if of another cluster
+      neighbours       nearest images, before and after; other clusters framed
 
     Colour-blind readers can tell the colours apart. A figure that the run lacks data for is left
     out, with the reason. Files of the same names are replaced.

@@ -155,8 +155,8 @@ def _as_typed(given: Mapping[str, object]) -> list[str]:
         if value is True:
             words.append(flag)
         elif value not in (None, False):
-            for one in value if isinstance(value, list) else [value]:
-                text = str(one)
+            for word in value if isinstance(value, list) else [value]:
+                text = str(word)
                 words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
     return words
 
@@ -218,7 +218,7 @@ def _copy(
 
     progress = plan.runtime.progress
     progress.start("curate", len(chosen.rows), "samples")
-    made = write_shards(
+    written = write_shards(
         chosen.rows,
         embeddings,
         plan.store.runs.read(plan.run).sources,
@@ -227,11 +227,11 @@ def _copy(
         prefix=prefix,
         report=progress.advance,
     )
-    if made.links:
-        which = agreeing(made.links, "is a link and was", "are links and were")
-        say(f"{counted(made.links, 'member')} {which} not copied")
+    if written.links:
+        which = agreeing(written.links, "is a link and was", "are links and were")
+        say(f"{counted(written.links, 'member')} {which} not copied")
     print_text(
-        f"copied {counted(made.samples, 'sample')} into {counted(len(made.shards), 'shard')} of "
-        f"{out}, "
-        f"{made.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
+        f"copied {counted(written.samples, 'sample')} into "
+        f"{counted(len(written.shards), 'shard')} of {out}, "
+        f"{written.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
     )

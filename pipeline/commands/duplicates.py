@@ -78,29 +78,29 @@ def duplicates(
 
     check_destinations(out, sheet)
     plan = open_plan(common)
-    made = make_tier(plan, tier, above)
-    part = made.only_part
-    table = made.table(part)
+    artifact = make_tier(plan, tier, above)
+    part = artifact.only_part
+    table = artifact.table(part)
     groups = _largest_groups(table, n)
     if out is not None:
         write_table(table, out)
         say(f"wrote {out}")
     names = ("threshold", "groups", "dropped", "largest", "recall", "recall_pairs")
-    facts = {name: made.facts[name] for name in names if name in made.facts}
+    facts = {name: artifact.facts[name] for name in names if name in artifact.facts}
     if common.as_json:
-        print_json({**facts, "rows": made.facts["rows_in_all"], "largest_groups": groups})
+        print_json({**facts, "rows": artifact.facts["rows_in_all"], "largest_groups": groups})
     else:
-        _print_groups(made, groups)
+        _print_groups(artifact, groups)
     if sheet is not None:
-        drawn = Sheet(Run.open(plan.store, plan.run), sheet)
+        contact_sheet = Sheet(Run.open(plan.store, plan.run), sheet)
         for group in groups:
-            _add_group(drawn, group)
-        drawn.write()
+            _add_group(contact_sheet, group)
+        contact_sheet.write()
     if groups:
         flags = ["--tier", tier] if tier != "alike" else []
         flags += [] if tier == "identical" else ["--above", f"{facts['threshold']:g}"]
         step = ("curate", "--drop-duplicates", *flags, "--out", new_folder("shards"))
-        print_next(common, step, result=made.path(part, "rows"))
+        print_next(common, step, result=artifact.path(part, "rows"))
 
 
 _NAMES = {

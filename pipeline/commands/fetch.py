@@ -120,15 +120,19 @@ def fetch_shards(
     from ..datasets.shards import WHOLE, write_shards
 
     root = _root(data_set, source, downloads)
-    there = read_contents(out)
+    contents = read_contents(out)
     wanted = set(splits or data_set.splits or (WHOLE,))
-    is_same = there is not None and CATALOG.get(there["name"]) in _same_shards(data_set)
-    if there is not None and is_same and set(there["splits"]) == wanted:
-        held = f"{out} holds the {counted(there['images'], 'image')} of {there['title']} already"
-        if shard_size not in (None, there["shard_size"]):
-            size = counted(there["shard_size"], "image")
-            held += f", in shards of at most {size}: name a new folder for shards of another size"
-        print_text(held)
+    is_same = contents is not None and CATALOG.get(contents["name"]) in _same_shards(data_set)
+    if contents is not None and is_same and set(contents["splits"]) == wanted:
+        message = (
+            f"{out} holds the {counted(contents['images'], 'image')} of {contents['title']} already"
+        )
+        if shard_size not in (None, contents["shard_size"]):
+            size = counted(contents["shard_size"], "image")
+            message += (
+                f", in shards of at most {size}: name a new folder for shards of another size"
+            )
+        print_text(message)
         return
     require_folder(out, flag="OUT")
     require_fetchable(data_set, out, source, downloads, "name another folder for the shards")
@@ -232,7 +236,7 @@ def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole:
     kept = sum(counts.kept for counts in fetched.splits.values())
     if kept:
         say(f"{kept} of {counted(fetched.shards, 'shard')} were there already")
-    skipped = [(one.key, one.reason, one.detail) for one in fetched.skipped]
+    skipped = [(image.key, image.reason, image.detail) for image in fetched.skipped]
     say_skipped(skipped, rest=f": see {out / SKIPPED}")
     seen = fetched.images + len(fetched.skipped)
     print_text(

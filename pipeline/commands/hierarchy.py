@@ -30,17 +30,17 @@ def hierarchy(
       cpp-pipe hierarchy --finest 500
     """
     plan = open_plan(common, merge={"finest": finest})
-    made = plan.make("hierarchy")
-    rows = made.table(made.only_part).to_pylist()
+    artifact = plan.make("hierarchy")
+    rows = artifact.table(artifact.only_part).to_pylist()
     lengths = {row["level"]: row["coding_length_nats"] for row in rows}
-    shortest = int(made.facts["shortest"])
+    shortest = int(artifact.facts["shortest"])
     shown = {level for level in lengths if level <= 10 or level % 10 == 0}
     print_table(
         [Column("level", is_right=True), Column("nats", is_right=True), Column("")],
         [
             (str(level), f"{lengths[level]:,.1f}", "<- shortest" * (level == shortest))
-            for level in sorted({*shown, shortest, made.facts["finest"]})
+            for level in sorted({*shown, shortest, artifact.facts["finest"]})
         ],
     )
     level = str(shortest) if shortest > 1 else "LEVEL"
-    print_next(common, ["assign", "--level", level], result=made.folder)
+    print_next(common, ["assign", "--level", level], result=artifact.folder)

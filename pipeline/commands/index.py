@@ -61,9 +61,9 @@ def index(
         for name in spaces:
             if refit and is_listed(plan.settings.index, plan.make(name, asked_by="index")):
                 plan.make(f"quantizer/{name}")
-            made = plan.make(f"index/{name}")
-            print_text(index_line(name, made, plan.settings.index))
-            print_line(f"result: {made.folder}")
+            artifact = plan.make(f"index/{name}")
+            print_text(index_line(name, artifact, plan.settings.index))
+            print_line(f"result: {artifact.folder}")
     print_next(common, ["search", "--text", "a red car"])
 
 

@@ -57,7 +57,7 @@ def map_(
         if value not in allowed:
             raise ConfigError(f"{flag} must be one of {', '.join(allowed)}, got {value!r}")
     plan = open_plan(common)
-    made = make_map(
+    projection = make_map(
         plan,
         Map(
             method=cast("Method", method),
@@ -66,11 +66,12 @@ def map_(
             seed=seed,
         ),
     )
-    drawn = make_sprites(plan) if sprites else None
+    small_images = make_sprites(plan) if sprites else None
     print_text(
-        f"{counted(made.rows, 'row')} in the plane, fitted on {made.facts['fitted']:,} by {method}"
+        f"{counted(projection.rows, 'row')} in the plane, fitted on "
+        f"{projection.facts['fitted']:,} by {method}"
     )
-    if drawn is not None:
-        sheets = counted(len(drawn.parts), "sheet")
-        print_text(f"{counted(drawn.rows, 'small image')} on {sheets}")
-    print_next(common, ["serve"], result=made.folder)
+    if small_images is not None:
+        sheets = counted(len(small_images.parts), "sheet")
+        print_text(f"{counted(small_images.rows, 'small image')} on {sheets}")
+    print_next(common, ["serve"], result=projection.folder)

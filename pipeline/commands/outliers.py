@@ -88,12 +88,12 @@ def outliers(
             f"99% no farther than {quantiles['0.99']:.4f}"
         )
     if sheet is not None:
-        drawn = Sheet(run, sheet)
+        contact_sheet = Sheet(run, sheet)
         for row in rows:
             cluster = f"{row['cluster']}: {row.get('cluster_caption') or '-'}"
             lines = [f"{row['rank']}.  {row['distance']:.3f}", row["key"], cluster]
-            drawn.add_row(row["row"], lines)
-        drawn.write()
+            contact_sheet.add_row(row["row"], lines)
+        contact_sheet.write()
     if sheet is None:
         print_next(common, ["outliers", "-n", str(n), "--sheet", "outliers.png"])
     else:

@@ -66,8 +66,8 @@ def score(
     from ..curation.scoring import make_scores, summarise
 
     plan = open_plan(common)
-    made = make_scores(plan, name=name, text=text, unlike=unlike, head=head)
-    summaries = summarise(made, plan.make("embeddings", asked_by="score"))
+    scores = make_scores(plan, name=name, text=text, unlike=unlike, head=head)
+    summaries = summarise(scores, plan.make("embeddings", asked_by="score"))
     if common.as_json:
         print_json({"scores": [summary.to_json() for summary in summaries]})
     else:
@@ -78,7 +78,7 @@ def score(
         step = ["curate", "--where", condition, "--out", new_folder("shards")]
     else:
         step = ["status"]
-    print_next(common, step, result=made.folder)
+    print_next(common, step, result=scores.folder)
 
 
 def _print_summaries(summaries: "Sequence[Summary]") -> None:

@@ -55,10 +55,10 @@ def spectrum(
         "clusterings": clusterings,
         "k_max": k_max,
     }
-    made = open_plan(common, spectrum=flags).make("spectrum")
+    artifact = open_plan(common, spectrum=flags).make("spectrum")
     print_text(
-        f"{counted(made.rows, 'landmark')} for {counted(made.facts['rows_in_all'], 'row')}, "
-        f"linked by "
-        f"{made.facts['affinity']}, up to {counted(made.facts['k_max'], 'cluster')}"
+        f"{counted(artifact.rows, 'landmark')} for "
+        f"{counted(artifact.facts['rows_in_all'], 'row')}, linked by "
+        f"{artifact.facts['affinity']}, up to {counted(artifact.facts['k_max'], 'cluster')}"
     )
-    print_next(common, ["select-k"], result=made.folder)
+    print_next(common, ["select-k"], result=artifact.folder)

@@ -68,8 +68,8 @@ def status(
         for slot in slots_of[name].last_stale():
             print_text(f"{name_slot(slot)} {_advise(slots_of[name], slot, named[name])}")
     for name, rows in runs.items():
-        there = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
-        step = next((step for slot, step in _NEXT.items() if slot in there), "embed")
+        current = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
+        step = next((step for slot, step in _NEXT.items() if slot in current), "embed")
         print_next(named[name], [step])
 
 

@@ -87,9 +87,9 @@ def sweep(
         common, names, rivals=rivals, k=None, label=label, labels=labels, outs=outs
     )
     print_comparison(common, compared)
-    own = replace(common, run=names[0])
+    first = replace(common, run=names[0])
     print_next(
-        own, ["eval"], ["figures"], result=f"{counted(len(names), 'run')}, the first {names[0]}"
+        first, ["eval"], ["figures"], result=f"{counted(len(names), 'run')}, the first {names[0]}"
     )
 
 

@@ -230,8 +230,8 @@ def _shared(store: Store, base: str) -> dict[str, str]:
 def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptRun:
     """The run, with what an earlier run of its name was given later; ConfigError if that run has
     other images or settings."""
-    held = store.runs.read(run.name)
-    version = held.versions.get(EMBEDDINGS.name)
+    existing = store.runs.read(run.name)
+    version = existing.versions.get(EMBEDDINGS.name)
     if version is None:
         return run
     folder = store.runs.path(run.name).parent
@@ -242,7 +242,7 @@ def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptR
             f"{folder}, with what was decided in it, to have it made again, or embed the images in "
             "a run of another name, and sweep that"
         )
-    settings = settings_of(store, held)
+    settings = settings_of(store, existing)
     later = [table for table in _LATER if table not in run.tables]
     wanted = run.settings.with_tables_of(settings, [*later, *_unused(run)])
     other = _first_difference(settings.tables(), wanted.tables())
@@ -264,11 +264,11 @@ def _unused(run: SweptRun) -> list[str]:
 
 
 def _first_difference(
-    held: Mapping[str, Any], wanted: Mapping[str, Any]
+    existing: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> tuple[str, Any, Any] | None:
     """TABLE.KEY of the first setting of two runs that differs, and both values."""
     for table in [name for name in wanted if name not in _TAKEN]:
         for key, value in wanted[table].items():
-            if held[table][key] != value:
-                return f"{table}.{key}", held[table][key], value
+            if existing[table][key] != value:
+                return f"{table}.{key}", existing[table][key], value
     return None

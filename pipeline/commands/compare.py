@@ -9,7 +9,7 @@ import typer
 from .app import subcommands
 from .destinations import require_file
 from .messages import say, show_progress
-from .options import LONG, Common, open_store, takes
+from .options import LONG, Common, LabelFlag, LabelsFlag, open_store, takes
 from .output import Column, print_json, print_line, print_next, print_table, print_text
 
 if TYPE_CHECKING:
@@ -22,13 +22,6 @@ _ACROSS = 10
 _LABEL = 17
 """Characters of a group's label that fit beside its scores; longer ones are listed first."""
 
-LabelFlag = Annotated[
-    str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
-]
-LabelsFlag = Annotated[
-    Path | None,
-    typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
-]
 RivalsFlag = Annotated[
     bool,
     typer.Option(

@@ -9,7 +9,7 @@ from ...store import ConfigError
 from ..making.plan import Plan
 from ..wording import counted
 from .app import subcommands
-from .options import LONG, READING, Common, open_plan, takes
+from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, takes
 from .output import narrowing, print_json, print_next, print_text
 
 if TYPE_CHECKING:
@@ -26,13 +26,8 @@ app = subcommands()
 @takes("as_json", "edits", *LONG, "config", *READING)
 def evaluate(
     common: Common,
-    label: Annotated[
-        str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
-    ] = None,
+    label: LabelFlag = None,
+    labels: LabelsFlag = None,
     part: Annotated[
         str,
         typer.Option(

@@ -168,6 +168,17 @@ MAKING = ("device", *LONG, "config", "sets", *READING)
 """Flags of a command that makes an artifact of a run."""
 
 
+LabelFlag = Annotated[
+    str | None,
+    typer.Option("--label", help="Labels of the images: folder, cls, or a JSON field."),
+]
+LabelsFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", help="Labels from a .csv or .parquet of key (or SHARD:KEY) and label."
+    ),
+]
+
 _NEW_RUN = Annotated[
     str | None, typer.Option("--run", help="Name of the run; `default` if absent.")
 ]

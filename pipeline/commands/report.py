@@ -7,7 +7,7 @@ import typer
 
 from .app import subcommands
 from .destinations import PAGE, require_file
-from .options import LONG, READING, Common, open_plan, say, takes
+from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, say, takes
 from .output import command_line, print_line
 from .search import open_run
 
@@ -21,13 +21,8 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; STORE/reports/RUN.html if absent.")
     ] = None,
-    label: Annotated[
-        str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
-    ] = None,
+    label: LabelFlag = None,
+    labels: LabelsFlag = None,
     has_images: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Show images of each cluster.")
     ] = True,

@@ -8,17 +8,9 @@ import typer
 from ...store import ConfigError
 from ..wording import counted
 from .app import subcommands
-from .compare import (
-    LabelFlag,
-    LabelsFlag,
-    OutsFlag,
-    RivalsFlag,
-    check_outs,
-    compare_and_write,
-    print_comparison,
-)
+from .compare import OutsFlag, RivalsFlag, check_outs, compare_and_write, print_comparison
 from .flag_values import parse_numbers
-from .options import LONG, READING, Common, open_plan, takes
+from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, takes
 from .output import print_json, print_next, print_text
 
 app = subcommands()

@@ -9,8 +9,8 @@ DEFAULT_STORE = "artifacts"
 STORE_VARIABLE = "CPP_PIPE_STORE"
 DEFAULT_RUN = "default"
 
-_OF_NO_STORE = ("doctor", "fetch", "pack")
-_OF_NO_RUN = ("compare", "demo", "gc", "reproduce", "verify")
+_WITHOUT_STORE = ("doctor", "fetch", "pack")
+_WITHOUT_RUN = ("compare", "demo", "gc", "reproduce", "verify")
 """Commands without --store, and those without --run."""
 
 
@@ -33,9 +33,9 @@ def name_run(text: str, *, run: str | None, store: str) -> str:
         command, rest = match[1], match[2]
         words = rest.split()
         is_open = (bool(words) and words[-1].startswith("--")) or "..." in rest
-        if command in _OF_NO_STORE or is_open or "--run" in words or "--store" in words:
+        if command in _WITHOUT_STORE or is_open or "--run" in words or "--store" in words:
             return match[0]
-        flags = _flags(None if command in _OF_NO_RUN else run, store)
+        flags = _flags(None if command in _WITHOUT_RUN else run, store)
         return f"`{' '.join(['cpp-pipe', command, *words, shlex.join(flags)]).rstrip()}`"
 
     return re.sub(r"`cpp-pipe ([a-z][a-z-]*)([^`]*)`", complete, text)

@@ -169,7 +169,7 @@ class _Commands(TyperGroup):
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # a bug; a reader such as `head` that has left
                 raise
-            _end_with(_of_system(error), error)
+            _end_with(_describe_os_error(error), error)
         except UnicodeEncodeError as error:  # of Arrow, for one
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
@@ -190,7 +190,7 @@ def is_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
-def _of_system(error: OSError) -> str:
+def _describe_os_error(error: OSError) -> str:
     """An error of the operating system; where it names no file, the disks to check."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"

@@ -9,7 +9,7 @@ from ...store import Artifact, ConfigError
 from ..wording import agreeing, counted
 from .app import subcommands
 from .flag_values import parse_numbers
-from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
+from .options import MAKING, WORKERS, Common, end_if_left_to_others, open_plan, takes
 from .output import print_next, print_text
 
 app = subcommands()
@@ -51,7 +51,7 @@ def assign(
     elif level is not None:
         flags = {"k": _count("--level", level), "method": "hierarchy"}
     plan = open_plan(common, assign=flags)
-    with or_left_to_others():
+    with end_if_left_to_others():
         assignments = plan.make("assignments")
     _print_sizes(assignments)
     print_next(common, ["caption"], ["clusters"], result=assignments.folder)

@@ -23,7 +23,7 @@ SHEET: Mapping[str, str] = {
 }  # fmt: skip
 """Suffixes of a contact sheet, and what Pillow calls each format."""
 
-_OF_FILES = {
+_FILE_SUFFIXES = {
     *PARQUET, *PAGE, ".arrow", ".bmp", ".csv", ".gif", ".gz", ".jpeg", ".jpg", ".json", ".jsonl",
     ".npy", ".npz", ".pdf", ".png", ".svg", ".tar", ".tif", ".tiff", ".tsv", ".txt", ".webp",
     ".xlsx", ".zip",
@@ -49,7 +49,7 @@ def require_folder(path: Path, *, flag: str = "--out") -> None:
 
     The working directory is refused too: a folder is replaced as a whole.
     """
-    if path.suffix.lower() in _OF_FILES:
+    if path.suffix.lower() in _FILE_SUFFIXES:
         raise ConfigError(
             f"{flag} must name a folder, got {path}: leave out {path.suffix}, because several "
             "files are written"

@@ -102,11 +102,13 @@ def edit(
         )
     images = {"--cluster": cluster, "--key": key, "--keys": keys, "--text": text}
     named = [flag for flag, value in images.items() if value is not None]
-    unused = named if operation in _OF_NO_IMAGES else []
-    unused = [flag for flag in named if flag == "--cluster"] if operation in _OF_IMAGES else unused
+    unused = named if operation in _TAKE_NO_IMAGES else []
+    unused = (
+        [flag for flag in named if flag == "--cluster"] if operation in _NEED_IMAGES else unused
+    )
     if unused:
         raise ConfigError(f"edit {operation} takes no {unused[0]}: see cpp-pipe edit --help")
-    if operation in _OF_IMAGES and not named:
+    if operation in _NEED_IMAGES and not named:
         raise ConfigError(f"edit {operation} needs images: give --key, --keys or --text")
     plan = open_plan(common, embed=embed_table(common))
     run = open_run(plan)
@@ -125,15 +127,15 @@ def edit(
 
         rows = select_images(run, keys=key or (), file=keys, text=text, above=above)
         on = {"images": rows, **({} if cluster is None else {"cluster": cluster})}
-        deciding = _DECIDING[operation]
-        words = _take(given, operation, deciding.words)
-        if operation not in _OF_NO_IMAGES and not named:
+        decision = _DECISIONS[operation]
+        words = _take(given, operation, decision.words)
+        if operation not in _TAKE_NO_IMAGES and not named:
             flags = "--cluster, --key, --keys or --text"
             raise ConfigError(f"edit {operation} needs images or a cluster: give {flags}")
-        _report(deciding.decide(editor, words, on), editor, common)
+        _report(decision.decide(editor, words, on), editor, common)
 
 
-_OF_NO_IMAGES = ("name", "merge", "log", "undo", "seal")
+_TAKE_NO_IMAGES = ("name", "merge", "log", "undo", "seal")
 """Operations that take neither images nor --cluster."""
 
 _USAGE = {
@@ -142,7 +144,7 @@ _USAGE = {
 }  # fmt: skip
 """The arguments of operations, as the help names them."""
 
-_OF_IMAGES = ("split", "move")
+_NEED_IMAGES = ("split", "move")
 """Operations that take images, and a cluster as their argument."""
 
 
@@ -178,7 +180,7 @@ class _Operation(NamedTuple):
 
 _ONE, _NONE = range(1, 2), range(1)
 
-_DECIDING: Mapping[str, _Operation] = {
+_DECISIONS: Mapping[str, _Operation] = {
     "name": _Operation(
         range(2, 3), lambda editor, words, on: editor.name(_number(words[0]), words[1])
     ),
@@ -196,7 +198,7 @@ _DECIDING: Mapping[str, _Operation] = {
     "include": _Operation(_NONE, lambda editor, words, on: editor.include(**on)),
 }
 
-_OPERATIONS = (*_DECIDING, "log", "undo", "seal")
+_OPERATIONS = (*_DECISIONS, "log", "undo", "seal")
 
 
 def _report(edit: "Edit", editor: "Editor", common: Common) -> None:

@@ -20,8 +20,8 @@ from .options import (
     WORKERS,
     Common,
     embed_table,
+    end_if_left_to_others,
     open_plan,
-    or_left_to_others,
     takes,
 )
 from .output import command_line, print_next, print_text
@@ -107,7 +107,7 @@ def embed(
             print_text(line)
         print_next(common, "run it again without --dry-run to embed them")
         return
-    with or_left_to_others():
+    with end_if_left_to_others():
         embeddings = plan.make("embeddings")
     sum_up(count_skipped(embeddings))
     print_counts(common, embeddings, plan.left_out)

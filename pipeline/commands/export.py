@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = subcommands()
 
-_OPENED: dict[str, Callable[[Path], tuple[str, ...]]] = {
+_OPENERS: dict[str, Callable[[Path], tuple[str, ...]]] = {
     "parquet": lambda out: ("duckdb", "-c", f"SELECT key, shard FROM {_quoted_in_sql(out)}"),
     "csv": lambda out: ("duckdb", "-c", f"SELECT key, shard FROM {_quoted_in_sql(out)}"),
     "folders": lambda out: ("ls", str(out)),
@@ -71,9 +71,6 @@ _LABELLED = ("coco", "imagefolder", "webdataset", "huggingface")
 _FILTERED = ("parquet", "csv", "folders", *_LABELLED)
 """Formats that take --edits and --where."""
 
-_IN_FILES = ("webdataset", "huggingface")
-"""Formats that spread images over several files."""
-
 _NAMED = 5
 """Unreadable images that are named, at most."""
 
@@ -82,7 +79,7 @@ _NAMED = 5
 @takes("device", "edits", "where", *LONG, *READING)
 def export(
     common: Common,
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENERS)}.")],
     out: Annotated[
         Path, typer.Option("--out", help="A new file, or a new folder, depending on FORMAT.")
     ],
@@ -143,8 +140,8 @@ def export(
     from ..exports.image_table import ImageTable
     from ..view.conditions import Condition
 
-    if form not in _OPENED:
-        raise ConfigError(f"FORMAT must be one of {', '.join(_OPENED)}, got {form!r}")
+    if form not in _OPENERS:
+        raise ConfigError(f"FORMAT must be one of {', '.join(_OPENERS)}, got {form!r}")
     if projection not in ("pca", "umap"):
         raise ConfigError(f"--projection must be pca or umap, got {projection!r}")
     for flag, is_given, owner in (
@@ -186,7 +183,7 @@ def export(
         lines = _write_labelled(labelled, form, out, split, samples_per_shard)
         progress.end()
         _print_labelled(labelled, out, lines)
-        print_next(common, _typed(_OPENED[form](out / "train" if split else out)))
+        print_next(common, _shell_line(_OPENERS[form](out / "train" if split else out)))
         return
     if form == "parquet":
         from ..exports.parquet import export_parquet
@@ -204,7 +201,7 @@ def export(
         written, held = sum(counts.values()), counted(len(counts), "folder")
         print_text(f"wrote {counted(written, 'image')} in {held} to {out}")
         _print_excluded(len(images) - written)
-        print_next(common, _typed(_OPENED[form](out)))
+        print_next(common, _shell_line(_OPENERS[form](out)))
         return
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
@@ -238,7 +235,7 @@ def export(
         f"wrote {counted(len(images), 'image')} to {out}, with "
         f"{', '.join(held) or 'embeddings alone'}"
     )
-    print_next(common, _typed(_OPENED[form](out)))
+    print_next(common, _shell_line(_OPENERS[form](out)))
 
 
 def _write_labelled(
@@ -291,7 +288,7 @@ def _print_excluded(count: int) -> None:
         print_text(f"{count:,} {which} left out")
 
 
-def _typed(words: tuple[str, ...]) -> str:
+def _shell_line(words: tuple[str, ...]) -> str:
     """A shell command, with double quotes where these need no escapes."""
     return " ".join(
         f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)

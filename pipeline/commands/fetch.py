@@ -11,7 +11,7 @@ import typer
 from ...store import ConfigError, MissingError
 from ..config import CONFIGS, read_tables
 from ..datasets.catalog import CATALOG, DataSet, find_data_set
-from ..datasets.download_commands import ELSEWHERE
+from ..datasets.download_commands import DOWNLOAD_COMMANDS
 from ..wording import counted
 from .app import subcommands
 from .destinations import require_folder
@@ -87,9 +87,9 @@ def fetch(
     if name is None:
         _require_none(given, "without a NAME, fetch only lists the data sets")
         _print_all()
-    elif name in ELSEWHERE:
+    elif name in DOWNLOAD_COMMANDS:
         _require_none(given, f"fetch only prints the commands that download {name}")
-        print_line(ELSEWHERE[name].rstrip("\n"))
+        print_line(DOWNLOAD_COMMANDS[name].rstrip("\n"))
     else:
         if source is not None:
             idle = {"--downloads": downloads != DOWNLOADS}
@@ -193,7 +193,7 @@ def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
     if any(glob.glob(pattern, recursive=True) for pattern in patterns):
         return
     name = "cifar10" if config == "reference" else config
-    if name in CATALOG or name in ELSEWHERE:
+    if name in CATALOG or name in DOWNLOAD_COMMANDS:
         raise MissingError(
             f"the images of {config} are not there ({', '.join(patterns)}): "
             f"`cpp-pipe fetch {name}` {'writes' if name in CATALOG else 'says how to get'} them, "
@@ -226,7 +226,7 @@ def _print_all() -> None:
             for data_set in CATALOG.values()
         ],
     )
-    others = " and ".join(ELSEWHERE)
+    others = " and ".join(DOWNLOAD_COMMANDS)
     print_text(f"{others} are downloaded by other programs: fetch prints the commands")
 
 

@@ -12,7 +12,7 @@ from ..config import IndexSettings
 from ..making.indexing import is_listed
 from ..wording import counted
 from .app import subcommands
-from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
+from .options import MAKING, WORKERS, Common, end_if_left_to_others, open_plan, takes
 from .output import print_line, print_next, print_text
 from .search import RecallFlag
 
@@ -57,7 +57,7 @@ def index(
     if not set(spaces) <= set(SPACES):
         raise ConfigError(f"--space must be features, embeddings or both, got {space!r}")
     plan = open_plan(common, index={"factory": factory, "target_recall": target_recall})
-    with or_left_to_others():
+    with end_if_left_to_others():
         for name in spaces:
             if refit and is_listed(plan.settings.index, plan.make(name, asked_by="index")):
                 plan.make(f"quantizer/{name}")

@@ -311,7 +311,7 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
 
 
 @contextlib.contextmanager
-def or_left_to_others() -> Iterator[None]:
+def end_if_left_to_others() -> Iterator[None]:
     """Ends a command with exit code 0 where `--no-wait` leaves work to other workers."""
     from ..making.jobs import LeftToOthers
 

@@ -28,10 +28,10 @@ _SEEDED = ("train", "spectrum", "select_k", "merge")
 MOST_RUNS = 1000
 """Most runs of a sweep: more are a typing error."""
 
-_TAKEN = ("data", "embed")
+_SHARED_TABLES = ("data", "embed")
 """Tables that a sweep cannot vary: all of its runs have the embeddings of the first."""
 
-_LATER = ("caption", "index")
+_INDEPENDENT_TABLES = ("caption", "index")
 """Tables that clusters do not depend on: a run keeps what it was given later."""
 
 
@@ -84,7 +84,7 @@ def plan_sweep(
                 f"{name!r} is no setting: name it TABLE.KEY, such as train.features; the tables "
                 f"are {', '.join(settings.tables())}"
             )
-        if table in _TAKEN:
+        if table in _SHARED_TABLES:
             raise ConfigError(
                 f"{name}: all runs of a sweep have the embeddings of one run, so [data] and "
                 "[embed] cannot differ: embed another run, and name both to `cpp-pipe compare`"
@@ -243,7 +243,7 @@ def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptR
             "a run of another name, and sweep that"
         )
     settings = settings_of(store, existing)
-    later = [table for table in _LATER if table not in run.tables]
+    later = [table for table in _INDEPENDENT_TABLES if table not in run.tables]
     wanted = run.settings.with_tables_of(settings, [*later, *_unused(run)])
     other = _first_difference(settings.tables(), wanted.tables())
     if other is not None:
@@ -267,7 +267,7 @@ def _first_difference(
     existing: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> tuple[str, Any, Any] | None:
     """TABLE.KEY of the first setting of two runs that differs, and both values."""
-    for table in [name for name in wanted if name not in _TAKEN]:
+    for table in [name for name in wanted if name not in _SHARED_TABLES]:
         for key, value in wanted[table].items():
             if existing[table][key] != value:
                 return f"{table}.{key}", existing[table][key], value

@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 from ...store import ConfigError
 from ...store.errors import one_line
 from .coco import read_coco
-from .download_commands import ELSEWHERE
+from .download_commands import DOWNLOAD_COMMANDS
 from .example import Listing
 from .readers import Reader, read_caltech, read_cifar, read_files, read_pets
 from .videos import FRAMES, LISTS, VIDEOS, read_ucf101
@@ -292,7 +292,7 @@ def find_data_set(name: str) -> DataSet:
     """A data set by its name; ConfigError if there is none."""
     if name in CATALOG:
         return CATALOG[name]
-    known = [*CATALOG, *ELSEWHERE]
+    known = [*CATALOG, *DOWNLOAD_COMMANDS]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(f"unknown data set {name!r}; known are {', '.join(known)}{hint}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-ELSEWHERE: Mapping[str, str] = {
+DOWNLOAD_COMMANDS: Mapping[str, str] = {
     "wikiart": """\
 # WikiArt is Parquet tables on Hugging Face, which cpp-pipe reads as they are.
 pip install -U huggingface_hub

@@ -15,7 +15,7 @@ _MODEL = "embed"
 _CHANGEABLE = (_MODEL, "views", "train", "spectrum")
 """Tables that decide the clusters; the data and the number of clusters are those of the paper."""
 
-_OF_FILES = ("model", "pretrained", "model_config")
+_MODEL_SETTINGS = ("model", "pretrained", "model_config")
 """The settings of `embed` that embeddings from a file have too: the model that made them."""
 
 
@@ -45,7 +45,7 @@ def _require_changeable(override: Override, *, has_images: bool) -> None:
             f"--set {override.name}: reproduce takes the data set's images and number of clusters; "
             f"only settings of {', '.join(_CHANGEABLE)} can be changed"
         )
-    if override.table == _MODEL and not has_images and override.key not in _OF_FILES:
+    if override.table == _MODEL and not has_images and override.key not in _MODEL_SETTINGS:
         raise ConfigError(
             f"--set {override.name} has no effect on embeddings from a file: leave it out"
         )

@@ -78,7 +78,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "map": ("map", "Place every image in a plane, similar ones close together."),
     },
 }
-"""For each group of the help its commands: the module of each, and its line in the help."""
+"""The groups of the help: for each command its module, and its line in the help."""
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     name: entry for group in GROUPS.values() for name, entry in group.items()
@@ -94,7 +94,7 @@ EXIT_CODES: Mapping[int, str] = {
     2: "The command cannot run as given; one line on stderr says what to do.",
     130: "Stopped by Ctrl-C, SIGTERM or SIGHUP; the same command continues where it stopped.",
 }
-"""How every command ends."""
+"""Exit codes of commands, with their meaning."""
 
 
 _NO_MEMORY = re.compile(
@@ -125,7 +125,7 @@ class _Commands(TyperGroup):
                 is_text = b"\0" not in os.fsencode(word)
             except UnicodeEncodeError:
                 is_text = False
-            if not is_text:  # no shell can pass it, but programs that call this one can
+            if not is_text:  # shells cannot pass it, but other programs can
                 raise ConfigError(f"{word!r} is neither text nor the name of a file")
         if args[0] in RENAMED:
             name = RENAMED[args[0]]
@@ -153,13 +153,15 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with contextlib.suppress(ValueError):  # outside the main thread there are no signals
             signals.stop_as_ctrl_c()
-        # A closed stream is None: then nobody listens.
+        # A closed stream is None: output then goes nowhere.
         sys.stdout, sys.stderr = (
             stream or open(os.devnull, "w")  # noqa: SIM115
             for stream in (sys.stdout, sys.stderr)
         )
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a name of a file may be no text
+            if isinstance(
+                stream, io.TextIOWrapper
+            ):  # names of files may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
         try:
             with _usage_in_one_line():
@@ -167,10 +169,13 @@ class _Commands(TyperGroup):
         except CppPipeError as error:
             _end_with(str(error), error)
         except OSError as error:
-            if error.errno in (None, errno.EPIPE):  # a bug; a reader such as `head` that has left
+            if error.errno in (
+                None,
+                errno.EPIPE,
+            ):  # a bug; a reader, such as `head`, that has ended
                 raise
             _end_with(_describe_os_error(error), error)
-        except UnicodeEncodeError as error:  # of Arrow, for one
+        except UnicodeEncodeError as error:  # e.g. of Arrow
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
             if not is_of_memory(error):

@@ -143,7 +143,7 @@ def curate(
         print_next(common, [*words, "--out", new_folder("shards") if out is None else str(out)])
         return
     _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
-    # A run of its own: the one that was chosen from stays what it is, and so does every other.
+    # A run of its own, so that no existing run changes.
     named = replace(common, run=_free_name(plan, out))
     print_next(named, ["run", "--shards", str(out), *_model_flags(plan)], result=out)
 
@@ -162,7 +162,7 @@ def _as_typed(given: Mapping[str, object]) -> list[str]:
 
 
 def _free_name(plan: "Plan", out: Path) -> str | None:
-    """A name for a run of the new shards; None where the one that it gets by itself is free."""
+    """A name for a run of the new shards; None if its usual name is free."""
     name, names = run_name(None, None, [str(out)], None), plan.store.runs.names()
     if name not in names:
         return None
@@ -197,7 +197,7 @@ def _choose(
     run = open_run(plan)
     where = match_each(run, common.where or ())
     edited = None if common.edits is None else open_edited(run, common.edits)
-    # Decided names are enough: captions are not made for them.
+    # With decisions, names are enough, so captions are not made.
     if edited is None:
         captions = make("captions", bool(wanted.captions))
     else:

@@ -68,7 +68,7 @@ def index(
 
 
 def index_line(space: str, index: Artifact, settings: IndexSettings) -> str:
-    """What was built, and what a search of it finds."""
+    """A line with the rows, the kind and the recall of an index."""
     target, facts = settings.target_recall, index.facts
     curve = curve_of(facts)
     width = width_for(curve, target)

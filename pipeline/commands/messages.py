@@ -41,7 +41,7 @@ def show_progress(mode: str = AUTO, log_file: Path | None = None) -> ShownProgre
         if (current.mode, current.log_file, current.stream) == asked:
             return current.progress
         finish()
-    # Of the processes of torchrun only the first one speaks, so only it writes the file.
+    # Of the processes of torchrun only the first one reports, so only it writes the file.
     progress = open_progress(mode, log_file if torchrun.rank() == 0 else None)
     _open.append(_Open(mode=mode, log_file=log_file, stream=sys.stderr, progress=progress))
     return progress

@@ -153,10 +153,10 @@ MODEL = ("model", "pretrained", "model_config")
 """Which model embeds."""
 
 CLUSTER = ("engine", "address")
-"""Where the parts of an artifact are made, and the rows of a sample are read."""
+"""Where parts of an artifact are made, and rows of a sample are read."""
 
 WORKERS = ("workers", "worker", "wait", *CLUSTER)
-"""Who makes the parts of an artifact."""
+"""Which processes make the parts of an artifact."""
 
 READING = ("run", "store")
 """Flags of a command that reads a run."""

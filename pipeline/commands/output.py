@@ -44,7 +44,7 @@ class Column:
     is_cut: bool = False
     """Whether values may be cut in the middle, so that the table fits the terminal."""
     is_name: bool = False
-    """The same for keys and names that users copy: in a pipe they are whole."""
+    """The same as `is_cut`, for keys and names that users copy: in a pipe they are whole."""
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:

@@ -196,7 +196,7 @@ def _embedded(
             fetch_shards(data_set, folder, source, downloads)
         shards = anchored([str(folder / pattern)])
     data = {"shards": shards, "images": (), "tables": (), "builtin": "", "label": label}
-    # What an earlier call left in the run's record must not decide the model.
+    # Settings that an earlier call left in the run's record must not decide the model.
     settings = Settings().override("data", **data).override("embed", **embed_table(common))
     settings = change_model(settings, changes)
     opened = open_plan(replace(common, sets=None), begins=True)

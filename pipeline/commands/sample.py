@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..making.plan import Plan
 
 _LARGEST_PART = 1_000_000
-"""Of a strategy: numbers of any size would overflow, and ask for nothing else."""
+"""Largest part of a strategy: larger numbers would overflow, and choose the same."""
 
 app = subcommands()
 

@@ -74,7 +74,7 @@ def _flag(param: Any) -> str:
 
 
 def _expected(message: str, kind: Any) -> str:
-    """What a value must be, and what was given."""
+    """What a value must be, and the value."""
     outside = re.fullmatch(r"(.+) is not in the range (.+)\.", message)
     if outside is not None:
         return f"must be {_range(kind)}, got {outside.group(1)}"

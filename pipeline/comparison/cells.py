@@ -81,7 +81,7 @@ def repetitions(comparison: Comparison) -> list[str]:
 
 
 def agreement_cells(row: Sequence[float | None]) -> list[str]:
-    """A line of the matrix of agreement."""
+    """The cells of a line of the matrix of agreement."""
     return ["-" if value is None else unsigned(value, 2) for value in row]
 
 

@@ -55,7 +55,7 @@ def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
 
     from ...stages.algorithms.clustering.convergence import ignoring_convergence
 
-    with ignoring_convergence():  # of fewer distinct rows than clusters
+    with ignoring_convergence():  # warns if there are fewer distinct rows than clusters
         return KMeans(k, n_init=10, random_state=seed).fit_predict(x)
 
 
@@ -72,7 +72,7 @@ def _spectral(x: np.ndarray, k: int, seed: int) -> np.ndarray:
         k, affinity="nearest_neighbors", n_neighbors=_NEIGHBOURS, random_state=seed
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a graph of several pieces
+        warnings.simplefilter("ignore", UserWarning)  # warns if the graph has several pieces
         return model.fit_predict(x)
 
 
@@ -83,11 +83,13 @@ def _hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def _umap_hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """As BERTopic clusters (Grootendorst, arXiv 2203.05794), with its settings."""
+    """The clustering of BERTopic (Grootendorst, arXiv 2203.05794), with its settings."""
     from sklearn.cluster import HDBSCAN
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that UMAP could use, and of its one thread
+        warnings.simplefilter(
+            "ignore"
+        )  # warns of libraries that are missing, and of its single thread
         umap = importlib.import_module("umap")
         narrow = umap.UMAP(
             n_neighbors=min(15, len(x) - 1),

@@ -115,7 +115,7 @@ def plan_sweep(
 
 
 def _values(given: Any) -> list[Any]:
-    """What Python names for a setting, one value or several."""
+    """The values of a setting that a Python caller gives, one or several."""
     given = plain(given)
     return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
@@ -152,7 +152,7 @@ def _word(key: str, value: Any) -> str:
     Other letters are replaced, so a digest tells such values apart.
     """
     value = plain(value)
-    # Not 1e+30, which would become 1e-30.
+    # Else 1e+30 would become 1e-30.
     text = f"{key}-{str(value).replace('e+', 'e') if isinstance(value, float) else value}"
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
     return word if text.isascii() else f"{word}-{sha256(text.encode()).hexdigest()[:6]}"

@@ -75,7 +75,7 @@ def _written(folder: Path, begun: Mapping[str, Any] | None) -> Iterator[str]:
         splits = "|".join(map(re.escape, begun.get("splits", ())))
         names.append(rf"(?:(?:{splits})-)?\d{{5,}}\.tar")
     final = "|".join(names)
-    # The second is what a process that was killed calls a file that it writes.
+    # The second form is the temporary file of a process that was killed.
     written = re.compile(
         rf"(?:{final})|{re.escape(TEMPORARY_PREFIX)}(?:{final})-[0-9a-f]{{8}}-\d+-[0-9a-f]{{8}}"
     )

@@ -62,7 +62,7 @@ class Fetched:
 
     classes: int
     splits: dict[str, SplitCounts] = field(default_factory=dict)
-    """By name."""
+    """The counts of each split, by its name."""
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
@@ -108,7 +108,7 @@ def write_shards(
         (partial / LOCK).unlink(missing_ok=True)
         sync(partial)
         if out.is_dir():
-            out.rmdir()  # it is empty; Windows renames onto no folder
+            out.rmdir()  # it is empty; Windows cannot rename onto a folder
         replace(partial, out)
         (out / BEGUN).unlink()
         sync(out.absolute().parent)

@@ -15,7 +15,7 @@ from .example import Example, Listing, Split, read_file, read_pixels
 
 VIDEOS = "UCF-101"
 FRAMES = "UCF-101-midframes"
-"""A folder of middle frames that were extracted elsewhere, as CoOp distributes them."""
+"""A folder of middle frames that others extracted, such as the one that CoOp distributes."""
 LISTS = "ucfTrainTestlist"
 
 _FOLD = 1
@@ -41,7 +41,7 @@ def _read_videos(root: Path, splits: Sequence[str]) -> Listing:
     from torchvision.datasets.folder import find_classes, make_dataset
 
     _decoders()  # raises here where FFmpeg is not installed
-    # Not by torchvision's UCF101: it first opens all videos, and ends at one that is damaged.
+    # torchvision's UCF101 would first open all videos, and fail at a damaged one.
     classes, numbers = find_classes(root / VIDEOS)
     videos = [
         Path(path).relative_to(root / VIDEOS)

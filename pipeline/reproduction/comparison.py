@@ -74,7 +74,7 @@ class Comparison:
             every = counted(rows + self.unlabelled, "row")
             which = f"the {counted(rows, 'row')} with labels; all {every} are clustered"
         lines = [f"ours: scores over {which}; labels only score"]
-        # ImageNet's shards hold splits of their own, of which its config takes one.
+        # 0.9, because of ImageNet only the split train is clustered.
         if rows < 0.9 * self.data_set.images:
             lines.append(
                 f"only {rows:,} of {counted(self.data_set.images, 'image')} are here: do not "
@@ -127,5 +127,5 @@ class Comparison:
 
 
 def _cell(value: float | None) -> str:
-    # A whole number was published as one.
+    # A whole number was published without decimals.
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"

@@ -68,7 +68,7 @@ def default(name: str, rows: int) -> Settings:
 
 
 RECIPES: Mapping[str, Callable[[str, int], Settings]] = {"default": default, "paper": paper}
-"""For each recipe, its settings for a data set by its name and number of rows."""
+"""The recipes by name: each returns settings for the name of a data set and its number of rows."""
 
 TITLES: Mapping[str, str] = {"default": "cpp-pipe, default", "paper": "cpp-pipe, paper's recipe"}
 """The names of recipes in tables."""

@@ -11,7 +11,7 @@ from ..view.evaluation import Scores
 from .scoring import ClassedRows
 
 _SLOTS = ("heads", "features", "spectrum", "assignments")
-"""What a recipe makes of the embeddings."""
+"""The slots that a recipe fills."""
 
 
 @dataclass(frozen=True, kw_only=True)

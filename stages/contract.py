@@ -161,6 +161,13 @@ class Runtime:
     """Called by the `make` of a stage that overlaps its parts, once another thread may begin the
     next part. Returns whether there is a next part."""
 
+    def __post_init__(self) -> None:
+        share = self.max_skipped
+        if not isinstance(share, int | float) or not 0 <= share <= 1:  # nor NaN
+            raise ConfigError(
+                f"--max-skipped (from Python max_skipped=) must be from 0 to 1, got {share!r}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:

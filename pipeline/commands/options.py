@@ -281,8 +281,6 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     from ..making.plan import Plan
 
     progress = show_progress(common.progress, common.log_file)
-    if not 0 <= common.max_skipped <= 1:  # NaN, which is neither below nor above
-        raise ConfigError(f"--max-skipped must be from 0 to 1, got {common.max_skipped}")
     find_engine(common.engine)
     store = Store(common.store)
     run = common.run or DEFAULT_RUN if begins else find_run(store, common.run)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cpp_pipe import Run
 from cpp_pipe.pipeline.config import Settings
 from cpp_pipe.pipeline.making.overrides import apply_override
 from cpp_pipe.stages.algorithms.training_config import TrainingConfig, least_distortion
@@ -88,4 +89,6 @@ def test_the_extremes_of_a_training_end_in_heads_or_in_words(store, setting):
 
 def test_a_share_of_skipped_images_that_is_no_number_is_refused(store, digit_shards):
     words = ("embed", "--shards", digit_shards, "--max-skipped", "nan")
-    assert "--max-skipped must be from 0 to 1, got nan" in fail(store, *words)
+    assert "must be from 0 to 1, got nan" in fail(store, *words)
+    with pytest.raises(ConfigError, match="must be from 0 to 1, got nan"):
+        Run.open(store).embed(shards=f"{digit_shards}/*.tar", max_skipped=float("nan"))

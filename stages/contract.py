@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -163,7 +164,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         share = self.max_skipped
-        if not isinstance(share, int | float) or not 0 <= share <= 1:  # nor NaN
+        if not isinstance(share, Real) or not 0 <= share <= 1:  # nor NaN
             raise ConfigError(
                 f"--max-skipped (from Python max_skipped=) must be from 0 to 1, got {share!r}"
             )

@@ -36,7 +36,7 @@ def clusters(
         ),
     ] = "size",
     n: Annotated[
-        int | None, typer.Option("-n", min=1, help="Clusters to list; all if absent.")
+        int | None, typer.Option("-n", min=1, help="Number of clusters to list; all if absent.")
     ] = None,
 ) -> None:
     """List the clusters: size, confidence and caption.

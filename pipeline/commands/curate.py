@@ -72,10 +72,11 @@ def curate(
         typer.Option("--above", help="Minimum cosine of duplicates, as in `duplicates`."),
     ] = None,
     tier: Annotated[
-        str, typer.Option("--tier", help="Which duplicates, as in `duplicates`.")
+        str, typer.Option("--tier", help="Kind of duplicates, as in `duplicates`.")
     ] = "alike",
     samples_per_shard: Annotated[
-        int, typer.Option("--samples-per-shard", min=1, help="Samples in a shard, at most.")
+        int,
+        typer.Option("--samples-per-shard", min=1, help="Maximum number of samples in a shard."),
     ] = 1000,
     prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of the shards.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write nothing.")] = False,

@@ -53,7 +53,9 @@ def duplicates(
         ),
     ] = None,
     tier: TierFlag = "alike",
-    n: Annotated[int, typer.Option("-n", min=1, help="Groups to list, the largest first.")] = 10,
+    n: Annotated[
+        int, typer.Option("-n", min=1, help="Number of groups to list, the largest first.")
+    ] = 10,
     out: OutFlag = None,
     sheet: SheetFlag = None,
 ) -> None:

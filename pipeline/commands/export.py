@@ -81,7 +81,7 @@ def export(
     common: Common,
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENERS)}.")],
     out: Annotated[
-        Path, typer.Option("--out", help="A new file, or a new folder, depending on FORMAT.")
+        Path, typer.Option("--out", help="A file, or a new folder, depending on FORMAT.")
     ],
     link: Annotated[
         bool, typer.Option("--link", help="folders: link image files instead of copying them.")

@@ -54,12 +54,14 @@ def fetch(
     source: FromFlag = None,
     downloads: DownloadsFlag = DOWNLOADS,
     split: Annotated[
-        list[str] | None, typer.Option("--split", help="Only this split; repeatable.")
+        list[str] | None, typer.Option("--split", help="Write only this split; repeatable.")
     ] = None,
     shard_size: Annotated[
         int | None,
         typer.Option(
-            "--shard-size", min=1, help=f"Images in a shard, at most; by default {SHARD_SIZE}."
+            "--shard-size",
+            min=1,
+            help=f"Maximum number of images in a shard; by default {SHARD_SIZE}.",
         ),
     ] = None,
 ) -> None:

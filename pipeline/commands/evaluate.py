@@ -49,10 +49,10 @@ def evaluate(
 ) -> None:
     """Score the clusters against labels, next to chance and k-means.
 
-    Labels are the .cls files of the images, a JSON field (--label), their folders, or a table
-    (--labels). `held-out` rows came with shards that were added after `train` and `spectrum`;
-    `fitted` rows were there before. k-means is fitted on the same rows as the clusters, above
-    100,000 rows by mini-batches.
+    Labels are the .cls files of the images; --label takes a JSON field or the images' folders
+    instead, --labels a table. `held-out` rows came with shards that were added after `train` and
+    `spectrum`; `fitted` rows were there before. k-means is fitted on the same rows as the clusters,
+    above 100,000 rows by mini-batches.
 
     \b
       cpp-pipe eval

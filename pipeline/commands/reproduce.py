@@ -63,8 +63,8 @@ def reproduce(
     For each data set, the command fetches its shards if they are missing, embeds all images (of
     imagenet only train-*.tar) with ViT-L/14, and makes as many clusters as the paper, twice: by our
     defaults, and by the paper's recipe (the config reference, with the paper's sizes for this set).
-    Then it prints a table of both, of k-means, of chance and of published scores, all means over
-    the seeds, and a list of what differs. --set changes embed, views, train or spectrum in both.
+    Then it prints a table of both, as means over the seeds, beside k-means, chance and published
+    scores, and a list of what differs. --set changes embed, views, train or spectrum in both.
     Finished work is kept, so an interrupted command continues. The last line is JSON, with an
     object for each data set.
 

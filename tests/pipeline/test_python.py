@@ -50,7 +50,7 @@ def test_what_cannot_be_opened_is_named(run, tmp_path):
     with pytest.raises(MissingError, match=r"there is no store .*nostore: name another"):
         Run.open(tmp_path / "nostore")
     assert not (tmp_path / "nostore").exists()
-    with pytest.raises(MissingError, match=r"has no run 'other': name one of its runs \(default\)"):
+    with pytest.raises(MissingError, match=r"has no run 'other': name one of its runs \("):
         Run.open(run.store, "other")
 
 

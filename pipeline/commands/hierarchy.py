@@ -42,5 +42,5 @@ def hierarchy(
             for level in sorted({*shown, shortest, artifact.facts["finest"]})
         ],
     )
-    level = str(shortest) if shortest > 1 else "LEVEL"
-    print_next(common, ["assign", "--level", level], result=artifact.folder)
+    level = max(shortest, min(2, int(artifact.facts["finest"])))  # one cluster is of no use
+    print_next(common, ["assign", "--level", str(level)], result=artifact.folder)

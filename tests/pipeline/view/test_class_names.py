@@ -19,8 +19,10 @@ NAMES = ("zebra", "ant", "mole")
 def clustered(folder: Path, names: tuple[str, ...] | None) -> Run:
     """A run of embeddings of an .npz whose labels are numbers, with the names of these or not."""
     x = np.random.default_rng(0).normal(size=(60, 16)) / 3 + np.eye(3, 16)[CLASSES]
-    named = {} if names is None else {"class_name": np.array(names)}
-    np.savez(folder / "rows.npz", x=x.astype(np.float32), y=CLASSES, **named)
+    arrays = {"x": x.astype(np.float32), "y": CLASSES}
+    if names is not None:
+        arrays["class_name"] = np.array(names)
+    np.savez(folder / "rows.npz", **arrays)  # pyright: ignore[reportArgumentType]
     store = folder / "artifacts"
     succeed(store, "import", folder / "rows.npz", "--model", "ViT-B-32")
     succeed(store, "train", "--features", "8")

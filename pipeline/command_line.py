@@ -1,4 +1,4 @@
-"""Commands as one types them, for the run and the store of another command."""
+"""Commands as a user types them, with the run and the store of another command."""
 
 import os
 import re
@@ -9,34 +9,33 @@ DEFAULT_STORE = "artifacts"
 STORE_VARIABLE = "CPP_PIPE_STORE"
 DEFAULT_RUN = "default"
 
-_OF_NO_STORE = ("doctor", "fetch", "pack")
-_OF_NO_RUN = ("compare", "demo", "gc", "reproduce", "verify")
-"""Commands without the flags --store and --run."""
+_WITHOUT_STORE = ("doctor", "fetch", "pack")
+_WITHOUT_RUN = ("compare", "demo", "gc", "reproduce", "verify")
+"""Commands without --store, and those without --run."""
 
 
 def command_line(*words: str, run: str | None, store: str) -> str:
-    """A command of cpp-pipe with the flags --run and --store, where it needs them.
+    """A command of cpp-pipe, with --run and --store where it needs them.
 
-    Left out are the default run, no run at all, and the store that a command takes by itself.
+    It needs neither for the default run and for the store that commands take without --store.
     """
     every = ("cpp-pipe", *words, *_flags(run, store))
     return subprocess.list2cmdline(every) if os.name == "nt" else shlex.join(every)
 
 
 def name_run(text: str, *, run: str | None, store: str) -> str:
-    """A message whose commands, in backticks, are for a run and a store.
+    """A message in which the commands, in backticks, get the flags of a run and a store.
 
-    Commands that name either themselves, or end in a flag whose value is to be filled in, stay as
-    they are.
+    Commands that have one of these flags, or end in a flag without a value, stay as they are.
     """
 
     def complete(match: re.Match[str]) -> str:
         command, rest = match[1], match[2]
         words = rest.split()
         is_open = (bool(words) and words[-1].startswith("--")) or "..." in rest
-        if command in _OF_NO_STORE or is_open or "--run" in words or "--store" in words:
+        if command in _WITHOUT_STORE or is_open or "--run" in words or "--store" in words:
             return match[0]
-        flags = _flags(None if command in _OF_NO_RUN else run, store)
+        flags = _flags(None if command in _WITHOUT_RUN else run, store)
         return f"`{' '.join(['cpp-pipe', command, *words, shlex.join(flags)]).rstrip()}`"
 
     return re.sub(r"`cpp-pipe ([a-z][a-z-]*)([^`]*)`", complete, text)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-from ..stages.algorithms.training_config import MOST, MOST_REAL
+from ..stages.algorithms.training_config import LEAST_REAL, MOST, MOST_REAL
 from ..stages.assign import Assign
 from ..stages.indexing.factory import Factory
 from ..stages.merge import Merge
@@ -259,6 +259,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         most = MOST if hint is int else MOST_REAL
         if not abs(value) <= most:  # NaN compares with nothing
             raise ConfigError(f"{where}: must be finite and at most {most}, got {value!r}")
+        if 0 < abs(value) < LEAST_REAL:
+            raise ConfigError(f"{where}: must be 0, or at least {LEAST_REAL} in size, got {value}")
         return hint(value)
     elif hint not in (int, float) and isinstance(value, hint):
         return value

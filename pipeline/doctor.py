@@ -1,4 +1,4 @@
-"""What is installed, which devices there are, and the faults of the installation."""
+"""The installation: versions of packages, devices, and faults."""
 
 import importlib.metadata
 import importlib.util
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """Facts of an installation, and its faults, each with what to do about it."""
+    """Facts of an installation, and its faults, each with its remedy."""
 
     facts: Mapping[str, str]
     faults: tuple[str, ...]
@@ -47,7 +47,7 @@ def examine() -> Examination:
     if len(faiss) > 1:
         names = " ".join(faiss)
         faults.append(
-            f"{' and '.join(faiss)} overwrite each other's module faiss: pip uninstall -y "
+            f"{' and '.join(faiss)} overwrite each other's module faiss: run pip uninstall -y "
             f"{names}, then install one of them, with 'cpp-pipe[cpu]' or 'cpp-pipe[gpu]'"
         )
     if not faiss:
@@ -57,7 +57,7 @@ def examine() -> Examination:
 
 
 def faiss_packages() -> dict[str, str]:
-    """The installed distributions that own the module `faiss`, with their versions."""
+    """The installed distributions that contain the module `faiss`, with their versions."""
     versions = {}
     for distribution in importlib.metadata.distributions():
         name = (distribution.name or "").lower().replace("_", "-")
@@ -93,7 +93,6 @@ def _examine_torch(facts: dict[str, str]) -> list[str]:
     except (ImportError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         return [
-            f"torchvision does not fit torch ({first}): install the two releases that belong "
-            "together"
+            f"torchvision does not fit torch ({first}): install two releases that belong together"
         ]
     return []

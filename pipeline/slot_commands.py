@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..stages.rows.score_columns import IMAGE_SCORES
-from ..store import Artifact
+from ..store import Artifact, ConfigError
 from ..store.kinds import SCORES
-from ..store.slots import split_slot
+from ..store.slots import kind_of, split_slot
 
 _NAMES: Mapping[str, tuple[str, str]] = {
     "embeddings": ("embeddings are", "embed"),
@@ -54,6 +54,26 @@ _FLAGS: Mapping[str, Mapping[str, Any]] = {
 }
 """Flags that make the same again if the settings of the run do not, and their defaults,
 or functions that return these."""
+
+
+_NAMED_FREELY = ("embeddings", "assignments", "scores", "edits")
+"""Kinds whose slots end in a name that is not known here: another run, a version, a score, what is
+sealed."""
+
+_OF_A_SPACE = ("quantizer", "lists", "index")
+"""Kinds that have a slot for each space that can be searched."""
+
+
+def require_slot(slot: str) -> None:
+    """ConfigError, which lists the slots of its kind, where no run has such a slot."""
+    from ..stages.indexing.vectors import SPACES  # loads NumPy
+
+    kind = kind_of(slot).name
+    known = [name for name in _NAMES if split_slot(name)[0] == kind]
+    if kind in _OF_A_SPACE:
+        known = [f"{kind}/{space}" for space in SPACES]
+    if kind not in _NAMED_FREELY and slot not in known:
+        raise ConfigError(f"a run has no slot {slot!r}: name {' or '.join(known)}")
 
 
 def name_slot(slot: str) -> str:

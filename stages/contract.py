@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..store import Artifact, ConfigError, PartRecord, Product, Recipe, Scratch
 from ..store.kinds import Kind
+from .algorithms.training_config import LARGEST, least_distortion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,6 +162,13 @@ class Runtime:
     """Called by the `make` of a stage that overlaps its parts, once another thread may begin the
     next part. Returns whether there is a next part."""
 
+    def __post_init__(self) -> None:
+        share = self.max_skipped
+        if not isinstance(share, Real) or not 0 <= share <= 1:  # nor NaN
+            raise ConfigError(
+                f"--max-skipped (from Python max_skipped=) must be from 0 to 1, got {share!r}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -214,10 +223,20 @@ class Stage:
                     f"{self._table}.{key} must be at least {value}, got {getattr(self, key)}"
                 )
 
-    def require_positive(self, key: str) -> None:
-        """ConfigError where a setting is not above 0."""
-        if not getattr(self, key) > 0:
-            raise ConfigError(f"{self._table}.{key} must be above 0, got {getattr(self, key):g}")
+    def require_between(self, key: str, least: float, most: float) -> None:
+        """ConfigError where a setting is below `least`, above `most`, or NaN."""
+        value = getattr(self, key)
+        if not least <= value <= most:
+            raise ConfigError(
+                f"{self._table}.{key} must be from {least:g} to {most:g}, got {value:g}"
+            )
+
+    def require_distortion(self, p: int = 1) -> None:
+        """ConfigError where `eps_sq` is too small, or too large, for rows of p features.
+
+        The settings alone are checked for one feature, the least that rows can have.
+        """
+        self.require_between("eps_sq", least_distortion(p), LARGEST)
 
     @property
     def _table(self) -> str:

@@ -37,7 +37,7 @@ class Merge(Stage):
 
     def __post_init__(self) -> None:
         self.require_at_least(finest=1, rows=2, seed=0)
-        self.require_positive("eps_sq")
+        self.require_distortion()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -63,6 +63,7 @@ class Merge(Stage):
         leaves = Partition(pieces, centroids, np.arange(len(centroids)))
         sample = choose_rows(total, self.rows, self.seed)
         z, points = gather_features(inputs["features"], sample, landmarks, draw=runtime.draw)
+        self.require_distortion(z.shape[1])
         labels = leaves.nearest(landmarks.place(points, centroids.shape[1]))
         moments = second_moments(torch.from_numpy(z), torch.from_numpy(labels), leaves.k)
         hierarchy = build_hierarchy(

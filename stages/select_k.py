@@ -47,7 +47,8 @@ class SelectK(Stage):
 
     def __post_init__(self) -> None:
         self.require_at_least(rows=2, resamples=0, seed=0)
-        self.require_positive("eps_sq")
+        self.require_distortion()
+        self.require_between("clear", 0, 1)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -67,6 +68,7 @@ class SelectK(Stage):
         self._check_grid(len(landmarks.values))
         sample = choose_rows(total, self.rows, self.seed)
         z, points = gather_features(inputs["features"], sample, landmarks, draw=runtime.draw)
+        self.require_distortion(z.shape[1])
         choice = choose(
             Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq),
             gather_embeddings(inputs["embeddings"], sample, draw=runtime.draw),

@@ -1,6 +1,5 @@
 """Features and embeddings in, a spectrum out: leading eigenvectors of the landmarks' affinity."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from ..store import Artifact, ConfigError, Product, Scratch
 from ..store.kinds import SPECTRUM, Kind
+from .algorithms.training_config import LARGEST, LEAST_TEMPERATURE
 from .contract import Inputs, Part, Runtime, Stage
 from .rows.landmarks import gather_embeddings, gather_features, to_tensors
 
@@ -40,8 +40,7 @@ class Spectrum(Stage):
 
     def __post_init__(self) -> None:
         self.require_at_least(landmarks=2, clusterings=1, k_max=0, seed=0)
-        if not 0 < self.eta < math.inf:
-            raise ConfigError(f"spectrum.eta must be a finite number above 0, got {self.eta}")
+        self.require_between("eta", LEAST_TEMPERATURE, LARGEST)
 
     @property
     def needs(self) -> tuple[str, ...]:

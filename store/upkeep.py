@@ -8,6 +8,7 @@ from .backend import backend_of
 from .counting import counted
 from .digest import digest_file
 from .errors import StoreError
+from .files import TEMPORARY_PREFIX
 from .kinds import KINDS
 from .manifest import MANIFEST, PART_SUFFIX, PARTS, PartRecord
 from .paths import StorePath, is_in_bucket
@@ -112,7 +113,27 @@ class Garbage:
 
 
 def find_garbage(store: Store) -> list[Garbage]:
-    """Versions and drafts that no run refers to, directly or through inputs; temporary files."""
+    """Versions and drafts that no run refers to, directly or through inputs; temporary files.
+
+    While another command writes to the store, temporary files may be its own, and are left out.
+    """
+    garbage = _find_garbage(store)
+    temporary = [item for item in garbage if item.path.name.startswith(TEMPORARY_PREFIX)]
+    if not temporary or is_in_bucket(store.root) or not _is_being_written(store):
+        return garbage
+    return [item for item in garbage if item not in temporary]
+
+
+def _is_being_written(store: Store) -> bool:
+    """Whether another command writes to a store; also where this user cannot find out."""
+    try:
+        with backend_of(store.root).collecting(store.root) as is_held:
+            return not is_held
+    except StoreError:
+        return True
+
+
+def _find_garbage(store: Store) -> list[Garbage]:
     kept = _referred_folders(store)
     garbage = []
     for artifact in store.artifacts():
@@ -137,7 +158,7 @@ def collect(store: Store) -> list[Garbage]:
                 f"another command is writing to the store {store.root}: run gc when it is "
                 f"done{killed}"
             )
-        garbage = find_garbage(store)
+        garbage = _find_garbage(store)
         for item in garbage:
             backend_of(item.path).remove(item.path)
         return garbage

@@ -28,19 +28,25 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "embed": ("embed", "Embed the images of folders, shards or tables."),
         "import": ("import_embeddings", "Import embeddings that were made elsewhere."),
         "pack": ("pack", "Write the images of a folder into tar shards."),
-        "fetch": ("fetch", "Write a research data set as tar shards."),
-        "reproduce": ("reproduce", "Run the paper's recipe and ours beside published figures."),
+        "fetch": ("fetch", "Get a research data set as tar shards."),
+        "reproduce": (
+            "reproduce",
+            "Repeat the paper's experiments, and compare with published scores.",
+        ),
     },
     "Clusters": {
         "train": ("train", "Fit a transform that refines the embeddings."),
         "select-k": ("select_k", "Find how many clusters there are."),
         "assign": ("assign", "Put every image in a cluster, with a confidence."),
-        "hierarchy": ("hierarchy", "Merge clusters step by step: a hierarchy of clusters."),
+        "hierarchy": ("hierarchy", "Make a hierarchy: merge clusters step by step, down to one."),
         "caption": ("caption", "Name every cluster in words."),
         "clusters": ("clusters", "List the clusters: size, confidence and caption."),
-        "eval": ("evaluate", "Score the clusters against labels, beside chance and k-means."),
+        "eval": (
+            "evaluate",
+            "Score the clusters against labels, next to chance and k-means.",
+        ),
         "sweep": ("sweep", "Make a run for each combination of settings, and compare them."),
-        "compare": ("compare", "Put runs side by side: scores, agreement, settings that differ."),
+        "compare": ("compare", "Compare runs: scores, agreement, settings that differ."),
     },
     "Search and view": {
         "search": ("search", "Find the images nearest to images, words or keys."),
@@ -54,7 +60,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "score": ("score", "Score images: sharpness, likeness to a text, a linear head."),
         "edit": ("edit", "Decide about clusters and images: name, merge, tag, exclude, undo."),
         "sample": ("sample", "Choose representative images, or images to review."),
-        "curate": ("curate", "Copy chosen samples into new tar shards."),
+        "curate": ("curate", "Copy the samples that you choose into new tar shards."),
         "export": ("export", "Write a run in the format of another tool."),
     },
     "Store": {
@@ -72,7 +78,7 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "map": ("map", "Place every image in a plane, similar ones close together."),
     },
 }
-"""For each group of the help its commands: the module of each, and its line in the help."""
+"""The groups of the help: for each command its module, and its line in the help."""
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     name: entry for group in GROUPS.values() for name, entry in group.items()
@@ -88,7 +94,7 @@ EXIT_CODES: Mapping[int, str] = {
     2: "The command cannot run as given; one line on stderr says what to do.",
     130: "Stopped by Ctrl-C, SIGTERM or SIGHUP; the same command continues where it stopped.",
 }
-"""How every command ends."""
+"""Exit codes of commands, with their meaning."""
 
 
 _NO_MEMORY = re.compile(
@@ -98,7 +104,7 @@ _NO_MEMORY = re.compile(
 
 
 class _Commands(TyperGroup):
-    """Loads the module of a command when it is called: help and status need no other.
+    """Loads the module of a command when it is called: --help and status load no other.
 
     The groups of the help are written here, because the panels of typer would load every command.
     """
@@ -119,7 +125,7 @@ class _Commands(TyperGroup):
                 is_text = b"\0" not in os.fsencode(word)
             except UnicodeEncodeError:
                 is_text = False
-            if not is_text:  # no shell can pass it, but programs that call this one can
+            if not is_text:  # shells cannot pass it, but other programs can
                 raise ConfigError(f"{word!r} is neither text nor the name of a file")
         if args[0] in RENAMED:
             name = RENAMED[args[0]]
@@ -147,13 +153,15 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with contextlib.suppress(ValueError):  # outside the main thread there are no signals
             signals.stop_as_ctrl_c()
-        # A closed stream is None: then nobody listens.
+        # A closed stream is None: output then goes nowhere.
         sys.stdout, sys.stderr = (
             stream or open(os.devnull, "w")  # noqa: SIM115
             for stream in (sys.stdout, sys.stderr)
         )
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a name of a file may be no text
+            if isinstance(
+                stream, io.TextIOWrapper
+            ):  # names of files may hold bytes that are no text
                 stream.reconfigure(errors="backslashreplace")
         try:
             with _usage_in_one_line():
@@ -161,15 +169,18 @@ class _Commands(TyperGroup):
         except CppPipeError as error:
             _end_with(str(error), error)
         except OSError as error:
-            if error.errno in (None, errno.EPIPE):  # a bug; a reader such as `head` that has left
+            if error.errno in (
+                None,
+                errno.EPIPE,
+            ):  # a bug; a reader, such as `head`, that has ended
                 raise
-            _end_with(_of_system(error), error)
-        except UnicodeEncodeError as error:  # of Arrow, for one
+            _end_with(_describe_os_error(error), error)
+        except UnicodeEncodeError as error:  # e.g. of Arrow
             _end_with(f"{error.object!r} is not UTF-8: rename the file or folder", error)
         except (MemoryError, RuntimeError) as error:
             if not is_of_memory(error):
                 raise
-            _end_with(f"not enough memory ({error}): use smaller numbers or fewer rows", error)
+            _end_with(f"not enough memory ({error}): use fewer rows, or smaller numbers", error)
         except KeyboardInterrupt as error:
             messages.say_error(
                 "stopped; what is finished is kept, and the same command continues from there"
@@ -180,17 +191,17 @@ class _Commands(TyperGroup):
 
 
 def is_of_memory(error: Exception) -> bool:
-    """Whether there was too little memory, of which torch only says so in words."""
+    """Whether there was too little memory, which torch only says in words."""
     return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
-def _of_system(error: OSError) -> str:
-    """An error of the operating system; where it names no file, where one would look."""
+def _describe_os_error(error: OSError) -> str:
+    """An error of the operating system; where it names no file, the disks to check."""
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return (
-        f"{error.strerror}: of which file is not known; check the disks of the images, of the "
-        "store and of temporary files (TMPDIR)"
+        f"{error.strerror}, and the system does not say of which file: check the disks of the "
+        "images, of the store and of temporary files (TMPDIR)"
     )
 
 
@@ -251,7 +262,7 @@ def cpp_pipe(
 
 
 class _Command(TyperCommand):
-    """A command whose help shows `[default: …]` as it is, whose errors name it, and whose paths may
+    """A command: its help shows `[default: …]` as it is, its errors name it, and its paths may
     begin with `~`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -275,7 +286,7 @@ class _Command(TyperCommand):
 
 
 def subcommands() -> typer.Typer:
-    """An application that holds some of the commands, to be found by `COMMANDS`."""
+    """An application for the commands of one module, which `COMMANDS` names."""
     made = typer.Typer(rich_markup_mode=None, add_completion=False)
     made.callback()(lambda: None)
     made.command = functools.partial(made.command, cls=_Command)

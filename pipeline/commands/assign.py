@@ -9,7 +9,7 @@ from ...store import Artifact, ConfigError
 from ..wording import agreeing, counted
 from .app import subcommands
 from .flag_values import parse_numbers
-from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
+from .options import MAKING, WORKERS, Common, end_if_left_to_others, open_plan, takes
 from .output import print_next, print_text
 
 app = subcommands()
@@ -20,18 +20,20 @@ app = subcommands()
 def assign(
     common: Common,
     k: Annotated[
-        str | None, typer.Option("--k", help="Number of clusters; several as 20,50; or auto.")
+        str | None, typer.Option("--k", help="Number of clusters, several as 20,50, or auto.")
     ] = None,
     level: Annotated[
         str | None,
-        typer.Option("--level", help="Clusters to cut the hierarchy into: 20, or 20,50, or auto."),
+        typer.Option(
+            "--level", help="Cut the hierarchy into this many clusters: 20, or 20,50, or auto."
+        ),
     ] = None,
 ) -> None:
     """Put every image in a cluster, with a confidence.
 
     Images that were added after the clusters were found join the same clusters; the command says
-    how many of them are far from everything that was fitted. Several numbers are columns of one
-    table; captions and search use the first.
+    how many of them are far from everything that was fitted. With several numbers, the table has a
+    column for each; captions and search use the first.
 
     \b
       cpp-pipe assign               # as many clusters as select-k finds
@@ -40,14 +42,16 @@ def assign(
       cpp-pipe assign --level 20    # nested in every finer level
     """
     if k is not None and level is not None:
-        raise ConfigError("give either --k, a number of clusters, or --level, a hierarchy's cut")
+        raise ConfigError(
+            "--k and --level exclude each other: --level cuts a hierarchy, so leave one out"
+        )
     flags = {}
     if k is not None:
         flags = {"k": _count("--k", k), "method": "spectral"}
     elif level is not None:
         flags = {"k": _count("--level", level), "method": "hierarchy"}
     plan = open_plan(common, assign=flags)
-    with or_left_to_others():
+    with end_if_left_to_others():
         assignments = plan.make("assignments")
     _print_sizes(assignments)
     print_next(common, ["caption"], ["clusters"], result=assignments.folder)

@@ -18,13 +18,13 @@ _SHOWN = 3
 """Captions of a cluster that are printed."""
 
 _ROOM = 62
-"""Characters for them: a line of 80 without the columns before."""
+"""Characters for captions: a line of 80 without the other columns."""
 
 VocabularyFlag = Annotated[
     list[str] | None,
     typer.Option(
         "--vocabulary",
-        help="imagenet, coco, wordnet, a text file, .parquet, or .npz of embeddings; repeatable.",
+        help="Words: imagenet, coco, wordnet, a text file, .parquet or .npz; repeatable.",
     ),
 ]
 
@@ -38,27 +38,31 @@ def caption(
     vocabulary: VocabularyFlag = None,
     template: Annotated[
         list[str] | None,
-        typer.Option("--template", help="A prompt with {}, or imagenet-7, or imagenet-80."),
+        typer.Option(
+            "--template",
+            help="Prompts: a text with {} for the word, or imagenet-7, or imagenet-80.",
+        ),
     ] = None,
     rule: Annotated[
-        str | None, typer.Option("--rule", help="contrast, or vote (the paper's).")
+        str | None,
+        typer.Option("--rule", help="How words are ranked: contrast, or vote (the paper's)."),
     ] = None,
     beside: Annotated[
         str | None,
         typer.Option(
             "--beside",
             metavar="RUN",
-            help="Compare words with a run that embedded the same images.",
+            help="Compare words with the embeddings of this run, which has the same images.",
         ),
     ] = None,
 ) -> None:
     """Name every cluster in words.
 
-    The words fit the cluster, and fit other clusters less. They are encoded once and kept: other
-    clusters are named without the model. Clusters that share their first word get a second word,
-    or a number where their images support none: "airplane (2)". Where a hierarchy was cut, all
-    coarser levels are named too. A model that embeds images alone has no words: --beside names a
-    run of the same images with a model that has.
+    A cluster gets the words that fit it better than they fit other clusters. Words are embedded
+    once and kept, so that other clusters can be named without the model. Clusters that share their
+    first word get a second word, or a number where no other word fits: "airplane (2)". Where a
+    hierarchy was cut, all coarser levels are named too. A model that embeds only images cannot
+    embed words: --beside names a run of the same images with a model that can.
 
     \b
       cpp-pipe caption
@@ -91,7 +95,7 @@ def _first_that_fit(captions: Sequence[str]) -> str:
 
 
 def print_captions(plan: Plan) -> Artifact:
-    """Prints a line for each cluster: its size and its best captions, which are made if absent."""
+    """Prints a line for each cluster, its size and its best captions; makes missing captions."""
     captions = plan.make("captions")
     assignments = plan.find("assignments")
     assert assignments is not None
@@ -114,7 +118,7 @@ def print_captions(plan: Plan) -> Artifact:
         name = captions.only_part
         levels = captions.table(name, "levels", ["level"]).column(0).to_pylist()
         print_text(
-            f"words for all levels, from {counted(max(levels), 'cluster')} to {min(levels)}: "
+            f"captions of all levels, from {counted(max(levels), 'cluster')} to {min(levels)}: "
             f"{captions.path(name, 'levels')}"
         )
     return captions

@@ -20,7 +20,7 @@ _ORDERS = {
     "id": lambda row: row.cluster,
     "confidence": lambda row: (row.confidence, row.cluster),
 }
-"""The values of --sort, and what rows are sorted by."""
+"""The values of --sort, and the keys that sort rows by them."""
 
 app = subcommands()
 
@@ -31,15 +31,17 @@ def clusters(
     common: Common,
     sort: Annotated[
         str,
-        typer.Option("--sort", help="size (largest first), id, or confidence (least sure first)."),
+        typer.Option(
+            "--sort", help="Sort by size (largest first), id, or confidence (lowest first)."
+        ),
     ] = "size",
     n: Annotated[
-        int | None, typer.Option("-n", min=1, help="Clusters to list; all if absent.")
+        int | None, typer.Option("-n", min=1, help="Number of clusters to list; all if absent.")
     ] = None,
 ) -> None:
     """List the clusters: size, confidence and caption.
 
-    The confidence is the mean of the cluster's images.
+    The confidence of a cluster is the mean of its images, from 0 to 1.
 
     \b
       cpp-pipe clusters

@@ -1,4 +1,4 @@
-"""The command that puts runs side by side: compare."""
+"""The command that compares runs: compare."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from .app import subcommands
 from .destinations import require_file, require_no_input
 from .messages import say, show_progress
-from .options import LONG, Common, open_store, takes
+from .options import LONG, Common, LabelFlag, LabelsFlag, open_store, takes
 from .output import Column, print_json, print_line, print_next, print_table, print_text
 
 if TYPE_CHECKING:
@@ -21,19 +21,12 @@ _ACROSS = 10
 _LABEL = 17
 """Characters of a group's label that fit beside its scores; longer ones are listed first."""
 
-LabelFlag = Annotated[
-    str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
-]
-LabelsFlag = Annotated[
-    Path | None,
-    typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
-]
 RivalsFlag = Annotated[
     bool,
     typer.Option(
         "--rivals",
-        help="Add k-means, Ward, spectral and HDBSCAN of the embeddings and, if they are "
-        "installed, UMAP with HDBSCAN, and EVoC.",
+        help="Also cluster the embeddings by k-means, Ward, spectral, HDBSCAN and, if installed, "
+        "UMAP with HDBSCAN, and EVoC.",
     ),
 ]
 OutsFlag = Annotated[
@@ -41,7 +34,7 @@ OutsFlag = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="Write it as .csv, .md, .tex, .html, .json or .parquet; repeatable.",
+        help="Write the comparison as .csv, .md, .tex, .html, .json or .parquet; repeatable.",
     ),
 ]
 
@@ -59,19 +52,19 @@ def compare(
         typer.Option(
             "--k",
             min=1,
-            help="Clusters of the rivals; by default as many as classes, else the runs' k.",
+            help="Clusters that rivals make; by default one a class, without labels the runs' k.",
         ),
     ] = None,
     label: LabelFlag = None,
     labels: LabelsFlag = None,
     outs: OutsFlag = None,
 ) -> None:
-    """Put runs side by side: scores, agreement, settings that differ.
+    """Compare runs: scores, agreement, settings that differ.
 
-    Runs that differ in their seeds only are one line, with the mean and the standard deviation.
-    ACC, NMI and ARI need labels; agreement is the ARI between the clusters of two runs, over the
-    images that both hold, by their keys. Seconds are those of everything after the embeddings, when
-    it was made. Clusters that a run lacks are made.
+    Runs that differ only in their seeds share a line, with the mean and the standard deviation.
+    k is the number of clusters. ACC, NMI and ARI need labels. conf. is the mean confidence, and s
+    the seconds of all steps after the embeddings. Agreement is the ARI between the clusters of two
+    runs, over the images that both hold, by their keys. Clusters that a run lacks are made.
 
     \b
       cpp-pipe compare pets-vit pets-dino
@@ -92,7 +85,7 @@ def compare(
 
 
 def check_outs(outs: Sequence[Path] | None, labels: Path | None) -> None:
-    """ConfigError where a file that a comparison shall be written to cannot be written."""
+    """ConfigError where a file for the comparison cannot be written."""
     from ..comparison.result import SUFFIXES
 
     for out in outs or ():

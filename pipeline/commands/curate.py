@@ -1,6 +1,7 @@
-"""The command that copies chosen samples: curate."""
+"""The command that copies the samples that one chooses: curate."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +12,10 @@ from ...store import Artifact, ConfigError
 from ..config import EmbedSettings
 from ..wording import agreeing, counted
 from .app import subcommands
-from .destinations import require_folder, require_prefix
+from .destinations import new_folder, require_folder, require_prefix
 from .flag_values import parse_numbers
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import print_next, print_text
+from .output import narrowing, print_next, print_text
 from .run import run_name
 
 if TYPE_CHECKING:
@@ -37,19 +38,26 @@ def curate(
     ] = None,
     caption: Annotated[
         list[str] | None,
-        typer.Option("--caption", help="Only clusters of this caption: 'red *'; repeatable."),
+        typer.Option(
+            "--caption", help="Only clusters with this caption, such as 'red *'; repeatable."
+        ),
     ] = None,
     min_confidence: Annotated[
         float, typer.Option("--min-confidence", help="Only rows at least this confident, 0 to 1.")
     ] = 0.0,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="Only these: a file of KEY or SHARD:KEY lines.")
+        Path | None,
+        typer.Option("--keys", help="Only the keys in this file, a KEY or SHARD:KEY a line."),
     ] = None,
     not_keys: Annotated[
-        Path | None, typer.Option("--not-keys", help="Leave these out: a file like that of --keys.")
+        Path | None,
+        typer.Option(
+            "--not-keys", help="Leave out the keys in this file, which is like that of --keys."
+        ),
     ] = None,
     drop_duplicates: Annotated[
-        bool, typer.Option("--drop-duplicates", help="Keep one of each group of near-duplicates.")
+        bool,
+        typer.Option("--drop-duplicates", help="Keep one image of each group of near-duplicates."),
     ] = False,
     tag: Annotated[
         list[str] | None,
@@ -64,20 +72,21 @@ def curate(
         typer.Option("--above", help="Minimum cosine of duplicates, as in `duplicates`."),
     ] = None,
     tier: Annotated[
-        str, typer.Option("--tier", help="Which duplicates, as in `duplicates`.")
+        str, typer.Option("--tier", help="Kind of duplicates, as in `duplicates`.")
     ] = "alike",
     samples_per_shard: Annotated[
-        int, typer.Option("--samples-per-shard", min=1, help="Samples in a shard, at most.")
+        int,
+        typer.Option("--samples-per-shard", min=1, help="Maximum number of samples in a shard."),
     ] = 1000,
-    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of shards.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and write nothing.")] = False,
+    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of the shards.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; write nothing.")] = False,
 ) -> None:
-    """Copy chosen samples into new tar shards.
+    """Copy the samples that you choose into new tar shards.
 
-    Samples are copied byte for byte. A sample must meet every condition that is given; several
-    clusters and captions are one condition. The shards appear when all of them are complete, with
-    manifest.parquet, which lists where every sample went. Images of folders and tables become
-    samples as in `pack`.
+    Samples are copied byte for byte. A sample must meet all conditions; for --cluster and --caption
+    together, one of the clusters or captions is enough. The shards appear when all of them are
+    complete, with manifest.parquet, which lists where every sample went. Images of folders and
+    tables become samples as in `pack`.
 
     \b
       cpp-pipe curate --drop-duplicates --out shards/
@@ -94,7 +103,7 @@ def curate(
             "give --out, a new folder for the shards, or --dry-run, which only counts"
         )
     if above is not None and not drop_duplicates:
-        raise ConfigError("--above, the least similarity of duplicates, needs --drop-duplicates")
+        raise ConfigError("--above, the minimum similarity of duplicates, needs --drop-duplicates")
     if tier != "alike" and not drop_duplicates:
         raise ConfigError("--tier, which duplicates are dropped, needs --drop-duplicates")
     wanted = Wanted(
@@ -116,18 +125,45 @@ def curate(
     chosen, embeddings = _choose(plan, wanted, tier, above, common)
     print_text(chosen.describe())
     if out is None or dry_run:
-        print_next(
-            common, "run it again with --out DIR and without --dry-run to copy these samples"
-        )
+        given: dict[str, object] = {
+            "--cluster": cluster,
+            "--caption": caption,
+            "--min-confidence": min_confidence or None,
+            "--keys": keys,
+            "--not-keys": not_keys,
+            "--drop-duplicates": drop_duplicates,
+            "--tag": tag,
+            "--not-tag": not_tag,
+            "--above": above,
+            "--tier": None if tier == "alike" else tier,
+            "--samples-per-shard": None if samples_per_shard == 1000 else samples_per_shard,
+            "--prefix": prefix or None,
+            "--device": None if common.device == "auto" else common.device,
+        }
+        words = ["curate", *_as_typed(given), *narrowing(common)]
+        print_next(common, [*words, "--out", new_folder("shards") if out is None else str(out)])
         return
     _copy(plan, chosen, embeddings, out, samples_per_shard, prefix)
-    # A run of its own: the one that was chosen from stays what it is, and so does every other.
+    # A run of its own, so that no existing run changes.
     named = replace(common, run=_free_name(plan, out))
     print_next(named, ["run", "--shards", str(out), *_model_flags(plan)], result=out)
 
 
+def _as_typed(given: Mapping[str, object]) -> list[str]:
+    """The words of flags with their values; None or False is a flag that was not given."""
+    words: list[str] = []
+    for flag, value in given.items():
+        if value is True:
+            words.append(flag)
+        elif value not in (None, False):
+            for word in value if isinstance(value, list) else [value]:
+                text = str(word)
+                words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return words
+
+
 def _free_name(plan: "Plan", out: Path) -> str | None:
-    """A name for a run of the new shards; None where the one that it gets by itself is free."""
+    """A name for a run of the new shards; None if its usual name is free."""
     name, names = run_name(None, None, [str(out)], None), plan.store.runs.names()
     if name not in names:
         return None
@@ -162,7 +198,7 @@ def _choose(
     run = open_run(plan)
     where = match_each(run, common.where or ())
     edited = None if common.edits is None else open_edited(run, common.edits)
-    # Decided names are enough: captions are not made for them.
+    # With decisions, names are enough, so captions are not made.
     if edited is None:
         captions = make("captions", bool(wanted.captions))
     else:
@@ -183,7 +219,7 @@ def _copy(
 
     progress = plan.runtime.progress
     progress.start("curate", len(chosen.rows), "samples")
-    made = write_shards(
+    written = write_shards(
         chosen.rows,
         embeddings,
         plan.store.runs.read(plan.run).sources,
@@ -192,11 +228,11 @@ def _copy(
         prefix=prefix,
         report=progress.advance,
     )
-    if made.links:
-        which = agreeing(made.links, "is a link and was", "are links and were")
-        say(f"{counted(made.links, 'member')} {which} not copied")
+    if written.links:
+        which = agreeing(written.links, "is a link and was", "are links and were")
+        say(f"{counted(written.links, 'member')} {which} not copied")
     print_text(
-        f"copied {counted(made.samples, 'sample')} into {counted(len(made.shards), 'shard')} of "
-        f"{out}, "
-        f"{made.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
+        f"copied {counted(written.samples, 'sample')} into "
+        f"{counted(len(written.shards), 'shard')} of {out}, "
+        f"{written.bytes / 2**20:,.1f} MiB; {out / MANIFEST} lists where every sample went"
     )

@@ -20,7 +20,7 @@ app = subcommands()
 def demo(common: Common) -> None:
     """Run every step on handwritten digits that come with the package.
 
-    The digits are real scans; the small model that embeds them was trained on their other half.
+    The digits are real scans. The small model that embeds them was trained on other digits.
 
     \b
       cpp-pipe demo
@@ -51,12 +51,12 @@ def demo(common: Common) -> None:
         "kmeans_acc": round(evaluation.kmeans.acc, 4),
         "seconds": round(seconds, 1),
     }
-    # One line, the last, for whoever reads the demo by program.
+    # The last line, for programs.
     print_line("\n" + json.dumps(figures, separators=(",", ":")))
 
 
 def _show_queries(plan: Plan, common: Common) -> None:
-    """Searches by an image and by words, and draws what is found."""
+    """Searches by an image and by words, and draws the hits."""
     run = open_run(plan)
     folder = plan.store.local_folder / "demo"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Where a command writes what the user asks for: checked before any work.
+"""The files and folders that a command writes for the user: checked before any work.
 
-The suffix of a file decides its format, and is refused where the command does not write it.
+The suffix of a file is its format; a command refuses formats that it does not write.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,12 +23,12 @@ SHEET: Mapping[str, str] = {
 }  # fmt: skip
 """Suffixes of a contact sheet, and what Pillow calls each format."""
 
-_OF_FILES = {
+_FILE_SUFFIXES = {
     *PARQUET, *PAGE, ".arrow", ".bmp", ".csv", ".gif", ".gz", ".jpeg", ".jpg", ".json", ".jsonl",
     ".npy", ".npz", ".pdf", ".png", ".svg", ".tar", ".tif", ".tiff", ".tsv", ".txt", ".webp",
     ".xlsx", ".zip",
 }  # fmt: skip
-"""Suffixes that the name of a folder must not have: whoever gives one expects a file."""
+"""Suffixes that the name of a folder must not have: a user who writes one expects a file."""
 
 
 def require_file(path: Path, suffixes: tuple[str, ...], *, flag: str = "--out") -> None:
@@ -66,10 +66,10 @@ def require_folder(path: Path, *, flag: str = "--out") -> None:
 
     The working directory is refused too: a folder is replaced as a whole.
     """
-    if path.suffix.lower() in _OF_FILES:
+    if path.suffix.lower() in _FILE_SUFFIXES:
         raise ConfigError(
-            f"{flag} must name a folder, got {path}: leave out {path.suffix}, since several files "
-            "are written"
+            f"{flag} must name a folder, got {path}: leave out {path.suffix}, because several "
+            "files are written"
         )
     if resolved(path) == resolved(Path()):
         raise ConfigError(f"{flag} {path} is the working directory: name a new folder in it")
@@ -78,7 +78,7 @@ def require_folder(path: Path, *, flag: str = "--out") -> None:
 
 
 def require_prefix(prefix: str) -> None:
-    """ConfigError where the start of the names of files would lead out of their folder."""
+    """ConfigError where a prefix for the names of files would lead out of their folder."""
     if prefix and not is_plain_name(prefix):
         raise ConfigError(f"--prefix must be the start of a name, without a path, got {prefix!r}")
 
@@ -128,4 +128,4 @@ _WRITERS: Mapping[str, Callable[[Any, Path], None]] = {
 }
 
 TABLE = tuple(_WRITERS)
-"""Suffixes that a table can be written with."""
+"""Suffixes of the formats that a table can be written in."""

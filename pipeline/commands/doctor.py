@@ -14,7 +14,7 @@ app = subcommands()
 def doctor(common: Common) -> None:
     """Report versions, devices and faults of the installation.
 
-    Ends with exit code 1 where there is a fault.
+    The exit code is 1 if there is a fault.
 
     \b
       cpp-pipe doctor
@@ -33,5 +33,5 @@ def doctor(common: Common) -> None:
             print_text("no faults found")
     if examination.faults:
         raise typer.Exit(1)
-    # It takes no --store, so it has none to pass on.
+    # `doctor` takes no --store, so the next command gets none.
     print_next(common, "cpp-pipe demo")

@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TierFlag = Annotated[
-    str, typer.Option("--tier", help="identical (bytes), same (one image), or alike (embeddings).")
+    str,
+    typer.Option(
+        "--tier", help="What to find: identical (bytes), same (one image), alike (embeddings)."
+    ),
 ]
 
 _ACROSS = 6
-"""Images of a group on a sheet: as many as stand side by side."""
+"""Images of a group on a sheet: as many as fit in a line."""
 
 app = subcommands()
 
@@ -46,10 +49,14 @@ def duplicates(
     common: Common,
     above: Annotated[
         float | None,
-        typer.Option("--above", help="Minimum similarity; by default that of the tier or model."),
+        typer.Option(
+            "--above", help="Minimum similarity; the default depends on the tier and the model."
+        ),
     ] = None,
     tier: TierFlag = "alike",
-    n: Annotated[int, typer.Option("-n", min=1, help="Groups to list, the largest first.")] = 10,
+    n: Annotated[
+        int, typer.Option("-n", min=1, help="Number of groups to list, the largest first.")
+    ] = 10,
     out: OutFlag = None,
     sheet: SheetFlag = None,
 ) -> None:
@@ -60,9 +67,9 @@ def duplicates(
       same       one image: encoded again, resized, mirrored, turned, or edges cut off
       alike      images whose embeddings are alike
 
-    `identical` and `same` read all images once. The largest image of a group is kept, of equals
-    the first by key; every other image is at least as similar to it as --above says. Nothing is
-    removed: `cpp-pipe curate --drop-duplicates` copies what remains.
+    `identical` and `same` read all images once. The image to keep is the largest of its group, of
+    equally large ones the first by key; all others are at least as similar to it as --above says.
+    Nothing is removed: `cpp-pipe curate --drop-duplicates` copies the images to keep.
 
     \b
       cpp-pipe duplicates
@@ -75,29 +82,29 @@ def duplicates(
     check_destinations(out, sheet)
     plan = open_plan(common)
     check_inputs(plan, out, sheet)
-    made = make_tier(plan, tier, above)
-    part = made.only_part
-    table = made.table(part)
+    artifact = make_tier(plan, tier, above)
+    part = artifact.only_part
+    table = artifact.table(part)
     groups = _largest_groups(table, n)
     if out is not None:
         write_table(table, out)
         say(f"wrote {out}")
     names = ("threshold", "groups", "dropped", "largest", "recall", "recall_pairs")
-    facts = {name: made.facts[name] for name in names if name in made.facts}
+    facts = {name: artifact.facts[name] for name in names if name in artifact.facts}
     if common.as_json:
-        print_json({**facts, "rows": made.facts["rows_in_all"], "largest_groups": groups})
+        print_json({**facts, "rows": artifact.facts["rows_in_all"], "largest_groups": groups})
     else:
-        _print_groups(made, groups)
+        _print_groups(artifact, groups)
     if sheet is not None:
-        drawn = Sheet(Run.open(plan.store, plan.run), sheet)
+        contact_sheet = Sheet(Run.open(plan.store, plan.run), sheet)
         for group in groups:
-            _add_group(drawn, group)
-        drawn.write()
+            _add_group(contact_sheet, group)
+        contact_sheet.write()
     if groups:
         flags = ["--tier", tier] if tier != "alike" else []
         flags += [] if tier == "identical" else ["--above", f"{facts['threshold']:g}"]
         step = ("curate", "--drop-duplicates", *flags, "--out", new_folder("shards"))
-        print_next(common, step, result=made.path(part, "rows"))
+        print_next(common, step, result=artifact.path(part, "rows"))
 
 
 _NAMES = {
@@ -131,8 +138,8 @@ def _print_groups(artifact: Artifact, groups: "Sequence[Sequence[dict[str, Any]]
     recall = facts.get("recall", 1)
     if recall < 1:
         print_text(
-            f"The set is too large to compare all pairs: about {recall:.2%} of the near pairs were "
-            f"compared, measured on {counted(facts['recall_pairs'], 'pair')} of a sample."
+            f"There are too many images to compare all pairs: about {recall:.2%} of the near pairs "
+            f"were compared, measured on {counted(facts['recall_pairs'], 'pair')} of a sample."
         )
     if not groups:
         return

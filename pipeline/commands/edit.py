@@ -27,22 +27,29 @@ app = subcommands()
 def edit(
     common: Common,
     operation: Annotated[
-        str, typer.Argument(metavar="OPERATION", help="What to decide: see above.")
+        str, typer.Argument(metavar="OPERATION", help="What to decide; see above.")
     ],
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="What it takes: see above.")
+        list[str] | None,
+        typer.Argument(metavar="ARGUMENTS", help="What the operation needs; see above."),
     ] = None,
     cluster: Annotated[
-        int | None, typer.Option("--cluster", help="All images that this cluster has now.")
+        int | None,
+        typer.Option("--cluster", help="Decide about the images that this cluster has now."),
     ] = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", help="An image: KEY or SHARD:KEY; repeatable.")
+        list[str] | None,
+        typer.Option("--key", help="Decide about this image, KEY or SHARD:KEY; repeatable."),
     ] = None,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="Images: a file of KEY or SHARD:KEY lines.")
+        Path | None,
+        typer.Option(
+            "--keys", help="Decide about the images in this file, KEY or SHARD:KEY a line."
+        ),
     ] = None,
     text: Annotated[
-        str | None, typer.Option("--text", help="Images that are like these words: see --above.")
+        str | None,
+        typer.Option("--text", help="Decide about images like these words; needs --above."),
     ] = None,
     above: Annotated[
         float | None, typer.Option("--above", help="Minimum cosine of an image with --text.")
@@ -51,24 +58,27 @@ def edit(
         bool, typer.Option("--replace", help="seal: replace what is sealed under this name.")
     ] = False,
     by: Annotated[
-        str | None, typer.Option("--by", help="Who decides; your user name if absent.")
+        str | None,
+        typer.Option("--by", help="Name of the person who decides; your user name if absent."),
     ] = None,
 ) -> None:
     """Decide about clusters and images: name, merge, tag, exclude, undo.
 
-    Decisions are logged in the run; embeddings and clusters do not change. When clusters are made
-    again, a decision about images stays with these images, and a decision about a cluster moves to
-    the new cluster that holds at least half of its images. All others are listed as `needs a look`.
-    Commands with --edits apply decisions. `merge` keeps the number and caption of the first
-    cluster; `split` makes a new cluster of those of the images that are in CLUSTER. `seal` saves
-    the current decisions under a name. An empty name or note removes it. In the log, "look" marks a
-    decision that is applied only in part, or may no longer fit.
+    Decisions are logged in the run; embeddings and clusters do not change. Commands with --edits
+    apply them. When clusters are made again, a decision about images stays with these images, and a
+    decision about a cluster moves to the new cluster that holds at least half of its images. If
+    there is none, or a decision can be applied only in part, the log marks it `look`: check it.
+
+    `merge` keeps the number and caption of the first cluster. `split` makes a new cluster of the
+    given images of CLUSTER. An empty name or note removes the old one. `seal` saves the current
+    decisions under a name.
 
     \b
-      name CLUSTER NAME        merge CLUSTER CLUSTER...     note TEXT (cluster or images)
-      split CLUSTER (images)   move CLUSTER (images)        tag TAG, untag TAG (cluster or images)
-      exclude, include (cluster or images)
-      log                      undo [NUMBER]                seal NAME
+      name CLUSTER NAME             merge CLUSTER CLUSTER...
+      split CLUSTER (images)        move CLUSTER (images)
+      tag TAG (images or cluster)   untag TAG (images or cluster)
+      note TEXT (images or cluster) exclude, include (images or cluster)
+      log                           undo [NUMBER]      seal NAME
 
     \b
       cpp-pipe edit name 12 'steam engines'
@@ -92,11 +102,13 @@ def edit(
         )
     images = {"--cluster": cluster, "--key": key, "--keys": keys, "--text": text}
     named = [flag for flag, value in images.items() if value is not None]
-    unused = named if operation in _OF_NO_IMAGES else []
-    unused = [flag for flag in named if flag == "--cluster"] if operation in _OF_IMAGES else unused
+    unused = named if operation in _TAKE_NO_IMAGES else []
+    unused = (
+        [flag for flag in named if flag == "--cluster"] if operation in _NEED_IMAGES else unused
+    )
     if unused:
         raise ConfigError(f"edit {operation} takes no {unused[0]}: see cpp-pipe edit --help")
-    if operation in _OF_IMAGES and not named:
+    if operation in _NEED_IMAGES and not named:
         raise ConfigError(f"edit {operation} needs images: give --key, --keys or --text")
     plan = open_plan(common, embed=embed_table(common))
     run = open_run(plan)
@@ -115,15 +127,15 @@ def edit(
 
         rows = select_images(run, keys=key or (), file=keys, text=text, above=above)
         on = {"images": rows, **({} if cluster is None else {"cluster": cluster})}
-        deciding = _DECIDING[operation]
-        words = _take(given, operation, deciding.words)
-        if operation not in _OF_NO_IMAGES and not named:
+        decision = _DECISIONS[operation]
+        words = _take(given, operation, decision.words)
+        if operation not in _TAKE_NO_IMAGES and not named:
             flags = "--cluster, --key, --keys or --text"
             raise ConfigError(f"edit {operation} needs images or a cluster: give {flags}")
-        _report(deciding.decide(editor, words, on), editor, common)
+        _report(decision.decide(editor, words, on), editor, common)
 
 
-_OF_NO_IMAGES = ("name", "merge", "log", "undo", "seal")
+_TAKE_NO_IMAGES = ("name", "merge", "log", "undo", "seal")
 """Operations that take neither images nor --cluster."""
 
 _USAGE = {
@@ -132,7 +144,7 @@ _USAGE = {
 }  # fmt: skip
 """The arguments of operations, as the help names them."""
 
-_OF_IMAGES = ("split", "move")
+_NEED_IMAGES = ("split", "move")
 """Operations that take images, and a cluster as their argument."""
 
 
@@ -161,14 +173,14 @@ class _Operation(NamedTuple):
     """An operation that adds a decision."""
 
     words: range
-    """How many arguments it takes."""
+    """How many arguments it may have."""
     decide: "Callable[[Editor, list[str], dict[str, Any]], Edit]"
-    """Decides by the arguments and by what the decision is about: `images`, or a `cluster`."""
+    """Makes the decision, from the arguments and from what it is about: `images` or a `cluster`."""
 
 
 _ONE, _NONE = range(1, 2), range(1)
 
-_DECIDING: Mapping[str, _Operation] = {
+_DECISIONS: Mapping[str, _Operation] = {
     "name": _Operation(
         range(2, 3), lambda editor, words, on: editor.name(_number(words[0]), words[1])
     ),
@@ -186,11 +198,11 @@ _DECIDING: Mapping[str, _Operation] = {
     "include": _Operation(_NONE, lambda editor, words, on: editor.include(**on)),
 }
 
-_OPERATIONS = (*_DECIDING, "log", "undo", "seal")
+_OPERATIONS = (*_DECISIONS, "log", "undo", "seal")
 
 
 def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
-    """Says what was decided, and what of all decisions needs a look now."""
+    """Prints the decision that was made, with its status."""
     outcome = editor.edited().outcomes[-1]
     if common.as_json:
         print_json({**edit.to_json(), "status": outcome.status, "why": outcome.why})
@@ -201,7 +213,7 @@ def _report(edit: "Edit", editor: "Editor", common: Common) -> None:
 
 
 def _print_log(run: "Run", common: Common) -> None:
-    """Lists all decisions; it says itself which of them need a look, and why."""
+    """Lists all decisions, and says which of them need a look, and why."""
     from ..view.applied_edits import open_edited
 
     outcomes = open_edited(run, warns=False).outcomes

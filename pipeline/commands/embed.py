@@ -20,31 +20,33 @@ from .options import (
     WORKERS,
     Common,
     embed_table,
+    end_if_left_to_others,
     open_plan,
-    or_left_to_others,
     takes,
 )
 from .output import command_line, print_next, print_text
 
 ImagesFlag = Annotated[
     list[str] | None,
-    typer.Option("--images", help="A folder of images, with all folders below it."),
+    typer.Option("--images", help="Embed the images in this folder and all folders below it."),
 ]
 
 TablesFlag = Annotated[
     list[str] | None,
-    typer.Option("--table", help="A Parquet file or a glob: images as bytes, or their paths."),
+    typer.Option(
+        "--table", help="Embed the images in Parquet tables (a file or a glob): bytes, or paths."
+    ),
 ]
 
 ColumnFlag = Annotated[
     str | None,
-    typer.Option("--image-column", help="The column of images in a table; found if absent."),
+    typer.Option("--image-column", help="Column of the images in a table; found if absent."),
 ]
 
 app = subcommands()
 
 _LISTED = 10
-"""Parts with skipped samples that are listed."""
+"""Parts with skipped samples to list, at most."""
 
 
 @app.command()
@@ -54,7 +56,8 @@ def embed(
     shards: Annotated[
         list[str] | None,
         typer.Option(
-            "--shards", help="'a/{000..999}.tar', <000..999>, glob, @list, dir, s3://, https://."
+            "--shards",
+            help="Embed tar shards: 'a/{000..999}.tar', a glob, a folder, @list, s3://, https://.",
         ),
     ] = None,
     images: ImagesFlag = None,
@@ -63,19 +66,18 @@ def embed(
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say how long it takes and what it writes, from a timed sample."
+            "--dry-run", help="Estimate the time and the bytes from a sample; write nothing."
         ),
     ] = False,
     more: Annotated[
-        list[str] | None, typer.Argument(metavar="[SHARDS]...", help="More shards.")
+        list[str] | None, typer.Argument(metavar="[SHARDS]...", help="More shards, like --shards.")
     ] = None,
 ) -> None:
     """Embed the images of folders, shards or tables.
 
     Name all inputs of the run, old and new: images that are already embedded are not embedded
-    again, and an interrupted command continues where it stopped. Every sample is embedded, or
-    skipped with a reason. --dry-run embeds some of the images for about ten seconds, and writes
-    nothing.
+    again, and an interrupted command continues where it stopped. Every image is embedded, or
+    skipped with a reason. --dry-run embeds images for about ten seconds to estimate the time.
 
     \b
       cpp-pipe embed --images photos/
@@ -93,8 +95,8 @@ def embed(
     )
     if not plan.settings.data.is_named:
         raise ConfigError(
-            "nothing to embed: name it with --images FOLDER, --shards 'FOLDER/{000..999}.tar' or "
-            "--table FILE.parquet"
+            "nothing to embed: name images with --images FOLDER, --shards "
+            "'FOLDER/{000..999}.tar' or --table FILE.parquet"
         )
     if not (images or shards or more or table):
         require_fetched(common.config, plan.settings.data.shards)
@@ -105,7 +107,7 @@ def embed(
             print_text(line)
         print_next(common, "run it again without --dry-run to embed them")
         return
-    with or_left_to_others():
+    with end_if_left_to_others():
         embeddings = plan.make("embeddings")
     sum_up(count_skipped(embeddings))
     print_counts(common, embeddings, plan.left_out)
@@ -115,7 +117,7 @@ def embed(
 def print_counts(
     common: Common, embeddings: Artifact, left_out: Mapping[str, int] | None = None
 ) -> None:
-    """Prints that every sample is accounted for: seen = embedded + skipped.
+    """Prints the counts of samples: seen = embedded + skipped.
 
     `left_out` counts files, by suffix, that belong to no sample.
     """
@@ -147,8 +149,8 @@ def print_counts(
         expected = facts.get("stats_successes", facts["seen"])
         if expected != facts["seen"]:
             print_text(
-                f"counts differ: by its stats file img2dataset wrote "
-                f"{counted(expected, 'sample')} into {facts['shard']}, but it holds "
+                f"counts differ: img2dataset's stats file says "
+                f"{counted(expected, 'sample')} for {facts['shard']}, which holds "
                 f"{facts['seen']:,}"
             )
         lost = sum(facts["skipped"].values())

@@ -9,7 +9,7 @@ from ...store import ConfigError
 from ..making.plan import Plan
 from ..wording import counted
 from .app import subcommands
-from .options import LONG, READING, Common, open_plan, takes
+from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, takes
 from .output import narrowing, print_json, print_next, print_text
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..view.labels import Scope
 
 _WORST = 5
-"""Clusters and mistakes that are printed."""
+"""Clusters and mistakes to print, at most."""
 
 app = subcommands()
 
@@ -26,31 +26,33 @@ app = subcommands()
 @takes("as_json", "edits", *LONG, "config", *READING)
 def evaluate(
     common: Common,
-    label: Annotated[
-        str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
-    ] = None,
+    label: LabelFlag = None,
+    labels: LabelsFlag = None,
     part: Annotated[
         str,
-        typer.Option("--part", help="all, fitted (rows that were fitted on), or held-out."),
+        typer.Option(
+            "--part", help="Score all rows, only fitted ones (see above), or held-out ones."
+        ),
     ] = "all",
     where: Annotated[
         str | None,
-        typer.Option("--where", metavar="FIELD=VALUE", help="Only rows with this JSON field."),
+        typer.Option(
+            "--where",
+            metavar="FIELD=VALUE",
+            help="Score only rows whose JSON field has this value.",
+        ),
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option("--k", min=1, help="Score the column for this k, if `assign` made several."),
+        typer.Option("--k", min=1, help="Score the clusters for this k, if `assign` made several."),
     ] = None,
 ) -> None:
-    """Score the clusters against labels, beside chance and k-means.
+    """Score the clusters against labels, next to chance and k-means.
 
-    Held out are rows of shards that were added after `train` and `spectrum`. A part is compared
-    with k-means that was fitted on the same rows as the clusters. More than 100,000 rows are fitted
-    by mini-batch k-means, and the table calls it so.
+    Labels are the .cls files of the images; --label takes a JSON field or the images' folders
+    instead, --labels a table. `held-out` rows came with shards that were added after `train` and
+    `spectrum`; `fitted` rows were there before. k-means is fitted on the same rows as the clusters,
+    above 100,000 rows by mini-batches.
 
     \b
       cpp-pipe eval
@@ -65,7 +67,9 @@ def evaluate(
     scope = Scope(part=part, where=where)
     plan = open_plan(common, data={"label": label})
     if k is not None and common.edits is not None:
-        raise ConfigError("--edits goes with the clusters that were decided about, not with --k")
+        raise ConfigError(
+            "--edits and --k exclude each other: decisions are about the first clusters"
+        )
     evaluation = score(plan, labels, scope, k, common.edits)
     if common.as_json:
         print_json(evaluation.to_json())
@@ -125,7 +129,7 @@ def evaluation_report(evaluation: "Evaluation") -> str:
             f"{counted(mistake.rows, 'row')}, "
             f"{mistake.share:.0%} of {mistake.label}"
         )
-    return "\n".join([*lines, "--json has everything"])
+    return "\n".join([*lines, "--json prints all clusters and mistakes"])
 
 
 def evaluation_table(evaluation: "Evaluation") -> str:

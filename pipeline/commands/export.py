@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = subcommands()
 
-_OPENED: dict[str, Callable[[Path], tuple[str, ...]]] = {
+_OPENERS: dict[str, Callable[[Path], tuple[str, ...]]] = {
     "parquet": lambda out: ("duckdb", "-c", f"SELECT key, shard FROM {_quoted_in_sql(out)}"),
     "csv": lambda out: ("duckdb", "-c", f"SELECT key, shard FROM {_quoted_in_sql(out)}"),
     "folders": lambda out: ("ls", str(out)),
@@ -60,63 +60,69 @@ _OPENED: dict[str, Callable[[Path], tuple[str, ...]]] = {
         f"import datasets; print(datasets.load_dataset({str(out)!r}))",
     ),
 }  # fmt: skip
-"""Each format, and how its tool opens what was written, as one types it in a shell."""
+"""For each format, the shell command by which its tool opens the export."""
 
 _FILES = ("parquet", "csv", "embedding-atlas")
 """Formats that are one file; the others are folders."""
 
 _LABELLED = ("coco", "imagefolder", "webdataset", "huggingface")
-"""Formats that are data sets to train on: clusters are their classes."""
+"""Formats of data sets for training: their classes are the clusters."""
 
 _FILTERED = ("parquet", "csv", "folders", *_LABELLED)
-"""Formats that apply decisions, and hold only the images that meet conditions."""
-
-_IN_FILES = ("webdataset", "huggingface")
-"""Formats of several files of images."""
+"""Formats that take --edits and --where."""
 
 _NAMED = 5
-"""Unreadable images that are named."""
+"""Unreadable images that are named, at most."""
 
 
 @app.command()
 @takes("device", "edits", "where", *LONG, *READING)
 def export(
     common: Common,
-    form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENED)}.")],
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(_OPENERS)}.")],
     out: Annotated[
         Path, typer.Option("--out", help="A file, or a new folder, depending on FORMAT.")
     ],
     link: Annotated[
-        bool, typer.Option("--link", help="folders: link images that lie in folders, not copy.")
+        bool, typer.Option("--link", help="folders: link image files instead of copying them.")
     ] = False,
     texts: Annotated[
-        bool, typer.Option("--texts", help="clip-retrieval: embed captions too, as text_emb.")
+        bool, typer.Option("--texts", help="clip-retrieval: also embed captions, as text_emb.")
     ] = False,
     thumbnails: Annotated[
-        int, typer.Option("--thumbnails", min=0, help="embedding-atlas: pixels a side; 0 for none.")
+        int,
+        typer.Option(
+            "--thumbnails",
+            min=0,
+            help="embedding-atlas: size of small images in pixels; 0 for none.",
+        ),
     ] = 0,
     projection: Annotated[
-        str, typer.Option("--projection", help="embedding-atlas: pca, or umap.")
+        str, typer.Option("--projection", help="embedding-atlas: place images by pca or umap.")
     ] = "pca",
     split: Annotated[
         float | None,
-        typer.Option("--split", help="imagefolder: the share in train/; the rest is in test/."),
+        typer.Option(
+            "--split", help="imagefolder: share of the images in train/; the rest goes to test/."
+        ),
     ] = None,
     samples_per_shard: Annotated[
-        int, typer.Option("--samples-per-shard", min=1, help="webdataset, huggingface: at most.")
+        int,
+        typer.Option(
+            "--samples-per-shard", min=1, help="webdataset, huggingface: images in a file, at most."
+        ),
     ] = 1000,
 ) -> None:
     """Write a run in the format of another tool.
 
-    The export includes the clusters, captions and duplicates that are current; those of older
-    embeddings are left out. parquet, csv and embedding-atlas write a file, the others a new folder.
-    folders has a folder for each cluster. parquet, csv and folders apply decisions (--edits) and
-    conditions (--where); parquet and csv have a column for each score.
+    The export includes clusters, captions and duplicates if they are up to date. parquet, csv and
+    embedding-atlas write a file, the others a new folder. folders has a folder for each cluster.
+    parquet and csv have a column for each score.
 
-    coco, imagefolder, webdataset and huggingface are data sets whose classes are the clusters,
-    named as you named them, else by caption. They hold the images byte for byte, apply decisions,
-    and leave excluded images out. webdataset adds clusters and decisions to each sample; `curate`
-    copies samples as they are.
+    coco, imagefolder, webdataset and huggingface are data sets whose classes are the clusters, with
+    your names, else with their captions. They hold the images byte for byte, without excluded ones.
+    webdataset adds clusters and decisions to each sample; `curate` copies samples as they are.
+    These four, parquet, csv and folders take decisions (--edits) and conditions (--where).
 
     \b
       cpp-pipe export parquet --out images.parquet
@@ -134,8 +140,8 @@ def export(
     from ..exports.image_table import ImageTable
     from ..view.conditions import Condition
 
-    if form not in _OPENED:
-        raise ConfigError(f"FORMAT must be one of {', '.join(_OPENED)}, got {form!r}")
+    if form not in _OPENERS:
+        raise ConfigError(f"FORMAT must be one of {', '.join(_OPENERS)}, got {form!r}")
     if projection not in ("pca", "umap"):
         raise ConfigError(f"--projection must be pca or umap, got {projection!r}")
     for flag, is_given, owner in (
@@ -147,10 +153,12 @@ def export(
         ("--samples-per-shard", samples_per_shard != 1000, "webdataset or huggingface"),
     ):
         if is_given and form not in owner.split(" or "):
-            raise ConfigError(f"{flag} goes with export {owner}, not with {form}")
+            raise ConfigError(f"{flag} goes with export {owner}, not with {form}: leave it out")
     for flag, value in (("--edits", common.edits), ("--where", common.where)):
         if value and form not in _FILTERED:
-            raise ConfigError(f"{flag} goes with export {', '.join(_FILTERED)}, not with {form}")
+            raise ConfigError(
+                f"{flag} goes with export {', '.join(_FILTERED)}, not with {form}: leave it out"
+            )
     for text in common.where or ():
         Condition.parse(text)
     if split is not None and not 0 < split < 1:
@@ -176,7 +184,7 @@ def export(
         lines = _write_labelled(labelled, form, out, split, samples_per_shard)
         progress.end()
         _print_labelled(labelled, out, lines)
-        print_next(common, _typed(_OPENED[form](out / "train" if split else out)))
+        print_next(common, _shell_line(_OPENERS[form](out / "train" if split else out)))
         return
     if form == "parquet":
         from ..exports.parquet import export_parquet
@@ -194,7 +202,7 @@ def export(
         written, held = sum(counts.values()), counted(len(counts), "folder")
         print_text(f"wrote {counted(written, 'image')} in {held} to {out}")
         _print_excluded(len(images) - written)
-        print_next(common, _typed(_OPENED[form](out)))
+        print_next(common, _shell_line(_OPENERS[form](out)))
         return
     elif form == "clip-retrieval":
         from ..exports.clip_retrieval import export_clip_retrieval
@@ -228,13 +236,13 @@ def export(
         f"wrote {counted(len(images), 'image')} to {out}, with "
         f"{', '.join(held) or 'embeddings alone'}"
     )
-    print_next(common, _typed(_OPENED[form](out)))
+    print_next(common, _shell_line(_OPENERS[form](out)))
 
 
 def _write_labelled(
     images: "LabelledImages", form: str, out: Path, split: float | None, samples_per_shard: int
 ) -> list[str]:
-    """Writes a data set; sentences on what it is made of."""
+    """Writes a data set; returns sentences on its parts."""
     if form == "coco":
         from ..exports.coco import export_coco
 
@@ -262,7 +270,7 @@ def _write_labelled(
 
 
 def _print_labelled(images: "LabelledImages", out: Path, lines: list[str]) -> None:
-    """Says what was written, and which images were not."""
+    """Prints what was written, and which images were left out."""
     count, classes = counted(images.written, "image"), counted(len(images.classes), "cluster")
     print_text("; ".join([f"wrote {count} of {classes} to {out}", *lines]))
     _print_excluded(images.excluded)
@@ -275,14 +283,14 @@ def _print_labelled(images: "LabelledImages", out: Path, lines: list[str]) -> No
 
 
 def _print_excluded(count: int) -> None:
-    """Says how many images were left out because they are excluded."""
+    """Prints how many images were left out because they are excluded."""
     if count:
         which = agreeing(count, "excluded image is", "excluded images are")
         print_text(f"{count:,} {which} left out")
 
 
-def _typed(words: tuple[str, ...]) -> str:
-    """A command as one types it in a shell: in double quotes where that needs no escapes."""
+def _shell_line(words: tuple[str, ...]) -> str:
+    """A shell command, with double quotes where these need no escapes."""
     return " ".join(
         f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
         for word in words

@@ -11,7 +11,7 @@ import typer
 from ...store import ConfigError, MissingError
 from ..config import CONFIGS, read_tables
 from ..datasets.catalog import CATALOG, DataSet, find_data_set
-from ..datasets.download_commands import ELSEWHERE
+from ..datasets.download_commands import DOWNLOAD_COMMANDS
 from ..wording import counted
 from .app import subcommands
 from .destinations import require_folder
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 FromFlag = Annotated[
     Path | None,
     typer.Option(
-        "--from", metavar="FOLDER", help="Read the files that you have in this folder; no download."
+        "--from", metavar="FOLDER", help="Read the data set's files in this folder; download none."
     ),
 ]
 DownloadsFlag = Annotated[
-    Path, typer.Option("--downloads", metavar="FOLDER", help="Where downloaded files are put.")
+    Path, typer.Option("--downloads", metavar="FOLDER", help="Put downloaded files here.")
 ]
 DOWNLOADS = Path("downloads")
 
@@ -43,31 +43,34 @@ app = subcommands()
 def fetch(
     common: Common,
     name: Annotated[
-        str | None, typer.Argument(help="Name of the data set; if absent, all are listed.")
+        str | None, typer.Argument(help="The data set; if absent, all are listed.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT]", help="A new folder for the shards; if absent, its name."),
+        typer.Argument(
+            metavar="[OUT]", help="A new folder for the shards; named like the set if absent."
+        ),
     ] = None,
     source: FromFlag = None,
     downloads: DownloadsFlag = DOWNLOADS,
     split: Annotated[
-        list[str] | None, typer.Option("--split", help="Only this split; repeatable.")
+        list[str] | None, typer.Option("--split", help="Write only this split; repeatable.")
     ] = None,
     shard_size: Annotated[
         int | None,
         typer.Option(
-            "--shard-size", min=1, help=f"Images in a shard, at most; by default {SHARD_SIZE}."
+            "--shard-size",
+            min=1,
+            help=f"Maximum number of images in a shard; by default {SHARD_SIZE}.",
         ),
     ] = None,
 ) -> None:
-    """Write a research data set as tar shards.
+    """Get a research data set as tar shards.
 
-    torchvision reads and checks its files, and downloads them where it can; --from takes files that
-    are there already. A sample holds the image as its file has it, its class as a number (.cls),
-    and its class name, split and other fields (.json). The same files give the same shards.
-    Images that cannot be read are listed in skipped.json. An interrupted command continues where it
-    stopped.
+    torchvision downloads its files where it can, and reads and checks them; --from takes files that
+    you have. A sample holds the bytes of the image, its class as a number (.cls), and its class
+    name, split and other fields (.json). The same files give the same shards. Images that cannot be
+    read are listed in skipped.json. An interrupted command continues where it stopped.
 
     \b
       cpp-pipe fetch                  # lists the data sets
@@ -84,11 +87,11 @@ def fetch(
         "--shard-size": shard_size is not None,
     }
     if name is None:
-        _require_none(given, "without the name of a data set, fetch only lists them")
+        _require_none(given, "without a NAME, fetch only lists the data sets")
         _print_all()
-    elif name in ELSEWHERE:
+    elif name in DOWNLOAD_COMMANDS:
         _require_none(given, f"fetch only prints the commands that download {name}")
-        print_line(ELSEWHERE[name].rstrip("\n"))
+        print_line(DOWNLOAD_COMMANDS[name].rstrip("\n"))
     else:
         if source is not None:
             idle = {"--downloads": downloads != DOWNLOADS}
@@ -119,15 +122,19 @@ def fetch_shards(
     from ..datasets.shards import WHOLE, write_shards
 
     root = _root(data_set, source, downloads)
-    there = read_contents(out)
+    contents = read_contents(out)
     wanted = set(splits or data_set.splits or (WHOLE,))
-    is_same = there is not None and CATALOG.get(there["name"]) in _same_shards(data_set)
-    if there is not None and is_same and set(there["splits"]) == wanted:
-        held = f"{out} holds the {counted(there['images'], 'image')} of {there['title']} already"
-        if shard_size not in (None, there["shard_size"]):
-            size = counted(there["shard_size"], "image")
-            held += f", in shards of at most {size}: name a new folder for shards of another size"
-        print_text(held)
+    is_same = contents is not None and CATALOG.get(contents["name"]) in _same_shards(data_set)
+    if contents is not None and is_same and set(contents["splits"]) == wanted:
+        message = (
+            f"{out} holds the {counted(contents['images'], 'image')} of {contents['title']} already"
+        )
+        if shard_size not in (None, contents["shard_size"]):
+            size = counted(contents["shard_size"], "image")
+            message += (
+                f", in shards of at most {size}: name a new folder for shards of another size"
+            )
+        print_text(message)
         return
     require_folder(out, flag="OUT")
     require_fetchable(data_set, out, source, downloads, "name another folder for the shards")
@@ -150,7 +157,7 @@ def fetch_shards(
 def require_fetchable(
     data_set: DataSet, out: Path, source: Path | None, downloads: Path, otherwise: str
 ) -> None:
-    """ConfigError where a folder cannot take the shards, or the files of the data set are nowhere.
+    """ConfigError where the shards cannot be written to a folder, or the data set has no files.
 
     `otherwise` is what the user can do about the folder.
     """
@@ -188,7 +195,7 @@ def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
     if any(glob.glob(pattern, recursive=True) for pattern in patterns):
         return
     name = "cifar10" if config == "reference" else config
-    if name in CATALOG or name in ELSEWHERE:
+    if name in CATALOG or name in DOWNLOAD_COMMANDS:
         raise MissingError(
             f"the images of {config} are not there ({', '.join(patterns)}): "
             f"`cpp-pipe fetch {name}` {'writes' if name in CATALOG else 'says how to get'} them, "
@@ -197,7 +204,7 @@ def require_fetched(config: str | None, patterns: tuple[str, ...]) -> None:
 
 
 def _same_shards(data_set: DataSet) -> list[DataSet]:
-    """The data sets whose shards are the same: CIFAR-100 with its classes and superclasses."""
+    """The data sets that have the same shards: CIFAR-100 with its classes or its superclasses."""
     return [other for other in CATALOG.values() if other.shards == data_set.shards]
 
 
@@ -221,7 +228,7 @@ def _print_all() -> None:
             for data_set in CATALOG.values()
         ],
     )
-    others = " and ".join(ELSEWHERE)
+    others = " and ".join(DOWNLOAD_COMMANDS)
     print_text(f"{others} are downloaded by other programs: fetch prints the commands")
 
 
@@ -231,7 +238,7 @@ def _print_counts(fetched: "Fetched", data_set: DataSet, out: Path, *, is_whole:
     kept = sum(counts.kept for counts in fetched.splits.values())
     if kept:
         say(f"{kept} of {counted(fetched.shards, 'shard')} were there already")
-    skipped = [(one.key, one.reason, one.detail) for one in fetched.skipped]
+    skipped = [(image.key, image.reason, image.detail) for image in fetched.skipped]
     say_skipped(skipped, rest=f": see {out / SKIPPED}")
     seen = fetched.images + len(fetched.skipped)
     print_text(

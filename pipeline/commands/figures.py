@@ -20,16 +20,19 @@ def figures(
     common: Common,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="A folder for them; STORE/figures/RUN if absent."),
+        typer.Option(
+            "--out", help="Write the figures into this folder; STORE/figures/RUN if absent."
+        ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="svg, pdf and png, with commas; or one of them.")
+        str,
+        typer.Option("--format", help="Formats: svg, pdf and png, or some of them, with commas."),
     ] = "svg,pdf,png",
     only: Annotated[
         list[str] | None,
         typer.Option(
             "--only",
-            help="cosines, singular-values, k-curve, clusters or neighbours; repeatable.",
+            help="Draw only this figure, see above; repeatable.",
         ),
     ] = None,
 ) -> None:
@@ -39,11 +42,11 @@ def figures(
       cosines          |cosine| of images by cluster, before and after refining
       singular-values  of all images and of clusters, before and after
       k-curve          the length of the code by the number of clusters
-      clusters         captioned clusters with their surest images
-      neighbours       the nearest images in both spaces
+      clusters         captions and the most confident images of clusters
+      neighbours       nearest images, before and after; other clusters framed
 
-    Neighbours of another cluster have a frame. Colour-blind readers can tell the colours apart.
-    What a run lacks is left out, with the reason. Figures of the same names are replaced.
+    Colour-blind readers can tell the colours apart. A figure that the run lacks data for is left
+    out, with the reason. Files of the same names are replaced.
 
     \b
       cpp-pipe figures

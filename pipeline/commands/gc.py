@@ -16,9 +16,13 @@ app = subcommands()
 @takes(*LONG, "store")
 def gc(
     common: Common,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it, only list.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove the data; without it, only list.")
+    ] = False,
 ) -> None:
     """List, or remove, data that no run uses.
+
+    That is artifacts that no run holds or needs, and temporary files that no command writes to.
 
     \b
       cpp-pipe gc

@@ -1,4 +1,4 @@
-"""The command that merges clusters into a hierarchy: hierarchy."""
+"""The command that makes a hierarchy of clusters: hierarchy."""
 
 from typing import Annotated
 
@@ -16,32 +16,31 @@ app = subcommands()
 def hierarchy(
     common: Common,
     finest: Annotated[
-        int | None, typer.Option("--finest", min=1, help="Clusters to start from, at most.")
+        int | None, typer.Option("--finest", min=1, help="Start from at most this many clusters.")
     ] = None,
 ) -> None:
-    """Merge clusters step by step: a hierarchy of clusters.
+    """Make a hierarchy: merge clusters step by step, down to one.
 
-    Each step merges the two clusters that lengthen the code of all rows least, so every level is a
-    partition that is nested in the next coarser one. `cpp-pipe assign --level 12` cuts the
-    hierarchy into 12 clusters. The table shows the length of the code at each level, in nats
-    (1.44 bits).
+    Each step merges the two clusters whose merging lengthens the code of all rows least. Every
+    level is nested in the next coarser one. `cpp-pipe assign --level 12` cuts the hierarchy into 12
+    clusters. The table shows the length of the code at each level, in nats (1 nat is 1.44 bits).
 
     \b
       cpp-pipe hierarchy
       cpp-pipe hierarchy --finest 500
     """
     plan = open_plan(common, merge={"finest": finest})
-    made = plan.make("hierarchy")
-    rows = made.table(made.only_part).to_pylist()
+    artifact = plan.make("hierarchy")
+    rows = artifact.table(artifact.only_part).to_pylist()
     lengths = {row["level"]: row["coding_length_nats"] for row in rows}
-    shortest = int(made.facts["shortest"])
+    shortest = int(artifact.facts["shortest"])
     shown = {level for level in lengths if level <= 10 or level % 10 == 0}
     print_table(
         [Column("level", is_right=True), Column("nats", is_right=True), Column("")],
         [
             (str(level), f"{lengths[level]:,.1f}", "<- shortest" * (level == shortest))
-            for level in sorted({*shown, shortest, made.facts["finest"]})
+            for level in sorted({*shown, shortest, artifact.facts["finest"]})
         ],
     )
-    level = str(shortest) if shortest > 1 else "LEVEL"
-    print_next(common, ["assign", "--level", level], result=made.folder)
+    level = max(shortest, min(2, int(artifact.facts["finest"])))  # one cluster is of no use
+    print_next(common, ["assign", "--level", str(level)], result=artifact.folder)

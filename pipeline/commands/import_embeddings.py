@@ -18,16 +18,25 @@ app = subcommands()
 @takes("model_config", "max_skipped", "workers", *LONG, "config", "sets", *READING, begins=True)
 def import_(
     common: Common,
-    paths: Annotated[list[Path], typer.Argument(help=".npz, .npy, or a clip-retrieval folder.")],
-    model: Annotated[str, typer.Option("--model", help="The model that made them.")],
-    pretrained: Annotated[str, typer.Option("--pretrained", help="Its weights.")] = "openai",
-    keys: Annotated[Path | None, typer.Option("--keys", help=".npy or .txt of keys.")] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help=".npy or .txt of labels.")] = None,
+    paths: Annotated[
+        list[Path], typer.Argument(help="Embeddings: .npz, .npy, or a clip-retrieval folder.")
+    ],
+    model: Annotated[str, typer.Option("--model", help="Model that made the embeddings.")],
+    pretrained: Annotated[
+        str, typer.Option("--pretrained", help="Weights of the model.")
+    ] = "openai",
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="Keys of the rows, as .npy or .txt.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Labels of the rows, as .npy or .txt.")
+    ] = None,
 ) -> None:
     """Import embeddings that were made elsewhere.
 
     Files of embeddings do not say which model made them, and a query must be embedded with the
-    same one: name it.
+    same one: name it. An .npz holds the vectors as x, their keys as key, and labels as y. Where
+    labels are numbers, the array class_name names the classes, for each row or for each number.
 
     \b
       cpp-pipe import clip.npz --model ViT-B-32 --pretrained openai

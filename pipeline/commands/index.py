@@ -12,7 +12,7 @@ from ..config import IndexSettings
 from ..making.indexing import is_listed
 from ..wording import counted
 from .app import subcommands
-from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes
+from .options import MAKING, WORKERS, Common, end_if_left_to_others, open_plan, takes
 from .output import print_line, print_next, print_text
 from .search import RecallFlag
 
@@ -24,24 +24,29 @@ app = subcommands()
 def index(
     common: Common,
     space: Annotated[
-        str, typer.Option("--space", help="features (refined), embeddings (raw), or both.")
+        str,
+        typer.Option(
+            "--space", help="What to index: features (refined), embeddings (raw), or both."
+        ),
     ] = "both",
     factory: Annotated[
         str | None,
-        typer.Option("--factory", help="A FAISS factory string, such as IVF4096,SQ8, or auto."),
+        typer.Option(
+            "--factory", help="Kind of index: a FAISS factory string, such as IVF4096,SQ8, or auto."
+        ),
     ] = None,
     target_recall: RecallFlag = None,
     refit: Annotated[
         bool,
-        typer.Option("--refit", help="Fit inverted lists and codes again, to the current rows."),
+        typer.Option("--refit", help="Fit inverted lists and codes to the current rows again."),
     ] = False,
 ) -> None:
     """Build FAISS indexes, which make search fast.
 
-    Image queries use the index of the features, text queries that of the embeddings. A small set is
-    searched exactly, a larger one with a graph, and a very large one with inverted lists, which
-    several workers or Ray can build. When rows are added or removed later, only those rows are
-    processed.
+    Image queries use the index of the features, text queries that of the embeddings. With `auto`, a
+    small set is searched exactly, a larger one with a graph, and a very large one with inverted
+    lists, which several workers or Ray can build. When rows are added or removed later, only those
+    rows are processed.
 
     \b
       cpp-pipe index
@@ -52,18 +57,18 @@ def index(
     if not set(spaces) <= set(SPACES):
         raise ConfigError(f"--space must be features, embeddings or both, got {space!r}")
     plan = open_plan(common, index={"factory": factory, "target_recall": target_recall})
-    with or_left_to_others():
+    with end_if_left_to_others():
         for name in spaces:
             if refit and is_listed(plan.settings.index, plan.make(name, asked_by="index")):
                 plan.make(f"quantizer/{name}")
-            made = plan.make(f"index/{name}")
-            print_text(index_line(name, made, plan.settings.index))
-            print_line(f"result: {made.folder}")
+            artifact = plan.make(f"index/{name}")
+            print_text(index_line(name, artifact, plan.settings.index))
+            print_line(f"result: {artifact.folder}")
     print_next(common, ["search", "--text", "a red car"])
 
 
 def index_line(space: str, index: Artifact, settings: IndexSettings) -> str:
-    """What was built, and what a search of it finds."""
+    """A line with the rows, the kind and the recall of an index."""
     target, facts = settings.target_recall, index.facts
     curve = curve_of(facts)
     width = width_for(curve, target)

@@ -20,10 +20,13 @@ app = subcommands()
 def lineage(
     common: Common,
     slot: Annotated[
-        str, typer.Argument(help="An artifact of `cpp-pipe status`: captions, index/features, ….")
+        str, typer.Argument(help="An artifact that `cpp-pipe status` lists, such as captions.")
     ],
 ) -> None:
     """Show what an artifact was made from, back to the shards.
+
+    Each line names a kind of artifact, its version, its rows, and the stage with the settings that
+    made it; what it was made from follows, indented.
 
     \b
       cpp-pipe lineage captions
@@ -33,7 +36,7 @@ def lineage(
     versions = store.runs.read(run).versions
     if slot not in versions:
         held = ", ".join(versions) or "nothing"
-        raise MissingError(f"run {run!r} holds no {slot!r}; it holds {held}")
+        raise MissingError(f"run {run!r} holds no {slot!r}: name one of what it holds: {held}")
     tree = _lineage(store, split_slot(slot)[0], versions[slot])
     if common.as_json:
         print_json(tree)
@@ -59,7 +62,7 @@ def _lineage(store: Store, kind: str, version: str) -> dict:
 
 
 def _print_lineage(tree: dict, depth: int, printed: set[str]) -> None:
-    """Prints an artifact and what it was made from; one that was printed before is only named."""
+    """Prints an artifact and its inputs, indented; of one printed before only the name."""
     name = f"{'  ' * depth}{tree['kind']} {tree['version']}"
     if tree["version"] in printed:
         print_text(f"{name}, see above")

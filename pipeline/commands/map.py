@@ -21,24 +21,27 @@ app = subcommands()
 def map_(
     common: Common,
     method: Annotated[
-        str, typer.Option("--method", help="tsne, umap (an extra: cpp-pipe[map]) or pca.")
+        str,
+        typer.Option("--method", help="How: tsne, umap (an extra: cpp-pipe[map]) or pca."),
     ] = "tsne",
     space: Annotated[
-        str, typer.Option("--space", help="features (refined), or embeddings (raw).")
+        str,
+        typer.Option("--space", help="What to compare: features (refined) or embeddings (raw)."),
     ] = "features",
     rows: Annotated[
-        int, typer.Option("--rows", min=2, help="Rows that the map is fitted on, at most.")
+        int, typer.Option("--rows", min=2, help="Fit the map on at most this many rows.")
     ] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the fit.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random draws.")] = 0,
     sprites: Annotated[
         bool,
-        typer.Option("--sprites/--no-sprites", help="Draw a small image of every row, too."),
+        typer.Option("--sprites/--no-sprites", help="Also draw a small version of every image."),
     ] = True,
 ) -> None:
     """Place every image in a plane, similar ones close together.
 
-    `cpp-pipe serve` shows the plane as a map. It is fitted on some rows; every other row is placed
-    beside the rows that it is most similar to. The images are read once more, to draw them small.
+    `cpp-pipe serve` shows the plane as a map. The map is fitted on some rows; every other row is
+    placed next to the rows that it is most similar to. To draw small versions, all images are read
+    once more.
 
     \b
       cpp-pipe map
@@ -54,7 +57,7 @@ def map_(
         if value not in allowed:
             raise ConfigError(f"{flag} must be one of {', '.join(allowed)}, got {value!r}")
     plan = open_plan(common)
-    made = make_map(
+    projection = make_map(
         plan,
         Map(
             method=cast("Method", method),
@@ -63,11 +66,12 @@ def map_(
             seed=seed,
         ),
     )
-    drawn = make_sprites(plan) if sprites else None
+    small_images = make_sprites(plan) if sprites else None
     print_text(
-        f"{counted(made.rows, 'row')} in the plane, fitted on {made.facts['fitted']:,} by {method}"
+        f"{counted(projection.rows, 'row')} in the plane, fitted on "
+        f"{projection.facts['fitted']:,} by {method}"
     )
-    if drawn is not None:
-        sheets = counted(len(drawn.parts), "sheet")
-        print_text(f"{counted(drawn.rows, 'small image')} on {sheets}")
-    print_next(common, ["serve"], result=made.folder)
+    if small_images is not None:
+        sheets = counted(len(small_images.parts), "sheet")
+        print_text(f"{counted(small_images.rows, 'small image')} on {sheets}")
+    print_next(common, ["serve"], result=projection.folder)

@@ -1,4 +1,4 @@
-"""What a command tells its user beside its result: messages, progress, and the error that ends it.
+"""What a command says apart from its result: messages, progress, and the error that ends it.
 
 All of it goes to standard error, and into the file of `--log-file`.
 """
@@ -34,14 +34,14 @@ _open: list[_Open] = []
 
 
 def show_progress(mode: str = AUTO, log_file: Path | None = None) -> ShownProgress:
-    """Shows messages and progress as the flags of a command ask for, from now on."""
+    """Shows messages and progress from now on, as the flags of a command say."""
     if _open:
         current = _open[0]
         asked = (mode, log_file, sys.stderr)
         if (current.mode, current.log_file, current.stream) == asked:
             return current.progress
         finish()
-    # Of the processes of torchrun only the first one speaks, so only it writes the file.
+    # Of the processes of torchrun only the first one reports, so only it writes the file.
     progress = open_progress(mode, log_file if torchrun.rank() == 0 else None)
     _open.append(_Open(mode=mode, log_file=log_file, stream=sys.stderr, progress=progress))
     return progress
@@ -53,7 +53,7 @@ def current_progress() -> ShownProgress:
 
 
 def say(line: str) -> None:
-    """Reports what is going on, apart from what the command prints as its result.
+    """Reports a message, which is no part of the command's result.
 
     Of the processes of torchrun only the first one speaks.
     """
@@ -62,9 +62,9 @@ def say(line: str) -> None:
 
 
 def say_skipped(skipped: Sequence[tuple[str, str, str]], rest: str = "") -> None:
-    """Names the first of some images that are left out: each with its reason and the detail.
+    """Names the first of some images that are left out, each with its reason and the detail.
 
-    `rest` ends the line on the others.
+    `rest` ends the line that counts the others.
     """
     for name, reason, detail in skipped[:SHOWN]:
         say(f"{name} is left out: {reason}, {detail}")
@@ -78,12 +78,12 @@ def say_error(line: str) -> None:
 
 
 def sum_up(skipped: Mapping[str, int]) -> None:
-    """Reports the time that the last count took; `skipped` counts what it left out, by reason."""
+    """Reports the time that the last count took; `skipped` counts samples by reason."""
     current_progress().sum_up(skipped)
 
 
 def clear_line() -> None:
-    """Wipes a line of progress, so that standard output can follow on the same terminal."""
+    """Clears a line of progress, so that standard output can follow on the same terminal."""
     if _open:
         _open[0].progress.close()
 

@@ -31,12 +31,13 @@ class Common:
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
     model: Annotated[
         str | None,
-        typer.Option("--model", help="A model of open_clip, such as ViT-L-14, or timm/NAME."),
+        typer.Option("--model", help="Model: a name of open_clip, such as ViT-L-14, or timm/NAME."),
     ] = None
     pretrained: Annotated[
         str | None,
         typer.Option(
-            "--pretrained", help="A tag of open_clip, such as openai, or a .safetensors file."
+            "--pretrained",
+            help="Weights: a tag of open_clip, such as openai, or .safetensors.",
         ),
     ] = None
     model_config: Annotated[
@@ -44,7 +45,7 @@ class Common:
     ] = None
     max_skipped: Annotated[
         float,
-        typer.Option("--max-skipped", min=0, max=1, help="Fail when a larger share is skipped."),
+        typer.Option("--max-skipped", min=0, max=1, help="Fail if a larger share is skipped."),
     ] = 0.1
     allow_partial: Annotated[
         bool,
@@ -55,13 +56,13 @@ class Common:
     batch_size: Annotated[
         int,
         typer.Option(
-            "--batch-size", min=1, help="Images that a GPU embeds at once; a CPU uses 16."
+            "--batch-size", min=1, help="Number of images in a batch on a GPU; a CPU uses 16."
         ),
     ] = 64
     workers: Annotated[
         int | None,
         typer.Option(
-            "--workers", min=1, help="Processes on this machine; by default one for each GPU."
+            "--workers", min=1, help="Number of processes; by default one for each GPU, else one."
         ),
     ] = None
     worker: Annotated[
@@ -69,17 +70,17 @@ class Common:
         typer.Option(
             "--worker",
             metavar="I/N",
-            help="Number of this worker, from 0, and of all workers, such as 3/8.",
+            help="Work as number I, from 0, of N workers that share the parts, such as 3/8.",
         ),
     ] = "0/1"
     wait: Annotated[
         bool,
         typer.Option(
-            "--wait/--no-wait", help="At the end, wait for parts that other workers are making."
+            "--wait/--no-wait", help="At the end, wait for the parts that other workers make."
         ),
     ] = True
     engine: Annotated[
-        str, typer.Option("--engine", help="Where the work is done: local, or ray (a cluster).")
+        str, typer.Option("--engine", help="Do the work here (local) or on a Ray cluster (ray).")
     ] = "local"
     address: Annotated[
         str | None,
@@ -88,19 +89,20 @@ class Common:
         ),
     ] = None
     device: Annotated[
-        str, typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda, cuda:1, mps.")
+        str,
+        typer.Option("--device", help="Device: auto (a GPU if any), cpu, cuda, cuda:1, mps."),
     ] = "auto"
     progress: Annotated[
         str,
         typer.Option(
             "--progress",
-            help="auto, bar, log (a line every 10 s), json (an object a line), or none.",
+            help="Form of the progress: auto, bar, log (a line every 10 s), json or none.",
         ),
     ] = AUTO
     log_file: Annotated[
         Path | None,
         typer.Option(
-            "--log-file", metavar="FILE", help="Add messages and progress to this file, with times."
+            "--log-file", metavar="FILE", help="Also append messages and progress to this file."
         ),
     ] = None
     edits: Annotated[
@@ -108,7 +110,7 @@ class Common:
         typer.Option(
             "--edits",
             metavar="NAME",
-            help="Apply decisions: those sealed under a name, or open (all that were made).",
+            help="Apply the decisions sealed under this name, or all that were made (open).",
         ),
     ] = None
     where: Annotated[
@@ -116,17 +118,19 @@ class Common:
         typer.Option(
             "--where",
             metavar="'NAME > VALUE'",
-            help="Only images whose score, column or field meets this; repeatable.",
+            help="Only images that meet this condition on a score or field; repeatable.",
         ),
     ] = None
     config: Annotated[
         str | None,
-        typer.Option("--config", help="A TOML file of settings, or the name of a shipped one."),
+        typer.Option("--config", help="Settings: a TOML file, or the name of a shipped config."),
     ] = None
     sets: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="TABLE.KEY=VALUE", help="Change one setting: --set train.epochs=20."
+            "--set",
+            metavar="TABLE.KEY=VALUE",
+            help="Change a setting, such as train.epochs=20; repeatable.",
         ),
     ] = None
     run: Annotated[
@@ -140,7 +144,7 @@ class Common:
         typer.Option(
             "--store",
             envvar=STORE_VARIABLE,
-            help="The folder that holds the artifacts, or s3://bucket/path.",
+            help="Folder of the artifacts, or s3://bucket/path.",
         ),
     ] = DEFAULT_STORE
 
@@ -149,20 +153,31 @@ MODEL = ("model", "pretrained", "model_config")
 """Which model embeds."""
 
 CLUSTER = ("engine", "address")
-"""Where the parts of an artifact are made, or the rows of a sample are drawn."""
+"""Where parts of an artifact are made, and rows of a sample are read."""
 
 WORKERS = ("workers", "worker", "wait", *CLUSTER)
-"""Who makes the parts of an artifact."""
+"""Which processes make the parts of an artifact."""
 
 READING = ("run", "store")
 """Flags of a command that reads a run."""
 
 LONG = ("progress", "log_file")
-"""Where a command that may work long shows how far it is."""
+"""Flags of a command that may take long: where it shows its progress."""
 
 MAKING = ("device", *LONG, "config", "sets", *READING)
 """Flags of a command that makes an artifact of a run."""
 
+
+LabelFlag = Annotated[
+    str | None,
+    typer.Option("--label", help="Labels of the images: folder, cls, or a JSON field."),
+]
+LabelsFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", help="Labels from a .csv or .parquet of key (or SHARD:KEY) and label."
+    ),
+]
 
 _NEW_RUN = Annotated[
     str | None, typer.Option("--run", help="Name of the run; `default` if absent.")
@@ -201,7 +216,7 @@ def takes(
             try:
                 command(common=common, **values)
             except CppPipeError as error:
-                # So that what the message advises concerns this run, and no other one.
+                # So that the commands in the message are for this run and this store.
                 message = name_run(str(error), run=common.run, store=common.store)
                 error.args = (message, *error.args[1:])
                 raise
@@ -225,7 +240,7 @@ def _hints(annotated: Any) -> dict[str, Any]:
 
 
 def open_store(common: Common) -> Store:
-    """The store of a command that only reads or tidies it; MissingError where there is none."""
+    """The store of a command that begins none; MissingError if it does not exist."""
     store = Store(common.store)
     if not store.exists:
         raise MissingError(f"there is no store {common.store}: name one with --store")
@@ -235,8 +250,8 @@ def open_store(common: Common) -> Store:
 def find_run(store: Store, name: str | None) -> str:
     """The run that a command works on: the named one, else `default`, else the only one.
 
-    A run that holds nothing, as a failed command leaves it behind, does not count.
-    ConfigError where a store has several runs and it is not clear which is meant.
+    A run that holds nothing, which a failed command may leave, does not count. ConfigError if the
+    store has several runs and none of them is `default`.
     """
     if name is not None:
         return name
@@ -256,8 +271,8 @@ def find_run(store: Store, name: str | None) -> str:
 def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any]) -> "Plan":
     """The plan of a run: the settings of its record, changed by a config and by flags.
 
-    A command that `begins` a run takes a config as a whole; later commands leave alone what was
-    embedded, and by which model. `tables` holds the values of flags, by table; None is a flag that
+    A command that `begins` a run takes a whole config; later commands do not change which images
+    were embedded by which model. `tables` holds the values of flags, by table; None is a flag that
     was not given.
     """
     from ...stages.contract import Runtime, Silent
@@ -269,6 +284,10 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
     find_engine(common.engine)
     store = Store(common.store)
     run = common.run or DEFAULT_RUN if begins else find_run(store, common.run)
+    if common.edits is not None:
+        from ..view.applied_edits import require_sealed
+
+        require_sealed(store.runs.read(run), common.edits)
     settings = read_settings(store, run, common.config, tables, begins=begins)
     for table, values in tables.items():
         settings = settings.override(table, **values)
@@ -290,8 +309,8 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
 
 
 @contextlib.contextmanager
-def or_left_to_others() -> Iterator[None]:
-    """Ends a command without a fault where `--no-wait` leaves work to other workers."""
+def end_if_left_to_others() -> Iterator[None]:
+    """Ends a command with exit code 0 where `--no-wait` leaves work to other workers."""
     from ..making.jobs import LeftToOthers
 
     try:

@@ -30,15 +30,15 @@ app = subcommands()
 @takes("as_json", "device", *LONG, *READING)
 def outliers(
     common: Common,
-    n: Annotated[int, typer.Option("-n", min=1, help="Images to list.")] = 20,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of images to list.")] = 20,
     out: OutFlag = None,
     sheet: SheetFlag = None,
 ) -> None:
     """Rank the images that are far from every cluster.
 
-    The distance is 1 − the cosine of an image's embedding with the mean of the nearest cluster,
-    from which the image itself is left out. It ranks all images, the farthest first; it draws no
-    line between outliers and others. --out writes the whole ranking.
+    The distance is 1 minus the cosine between an image's embedding and the mean of the nearest
+    cluster, without the image itself. All images are ranked, the farthest first; where outliers
+    end is for you to decide. --out writes the whole ranking.
 
     \b
       cpp-pipe outliers
@@ -90,12 +90,12 @@ def outliers(
             f"99% no farther than {quantiles['0.99']:.4f}"
         )
     if sheet is not None:
-        drawn = Sheet(run, sheet)
+        contact_sheet = Sheet(run, sheet)
         for row in rows:
             cluster = f"{row['cluster']}: {row.get('cluster_caption') or '-'}"
             lines = [f"{row['rank']}.  {row['distance']:.3f}", row["key"], cluster]
-            drawn.add_row(row["row"], lines)
-        drawn.write()
+            contact_sheet.add_row(row["row"], lines)
+        contact_sheet.write()
     if sheet is None:
         print_next(common, ["outliers", "-n", str(n), "--sheet", "outliers.png"])
     else:

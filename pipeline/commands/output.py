@@ -1,4 +1,4 @@
-"""What commands write: tables, JSON, files, and the line that says what comes next."""
+"""What commands print: tables, JSON, and lines with the result and the next command."""
 
 import json
 import sys
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 OutFlag = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="FILE", help="Write the whole table, as .parquet, .csv or .jsonl."
+        "--out", metavar="FILE", help="Write the whole table to this .parquet, .csv or .jsonl."
     ),
 ]
 SheetFlag = Annotated[
-    Path | None, typer.Option("--sheet", help="Draw the listed images into this file.")
+    Path | None, typer.Option("--sheet", help="Draw the listed images into this image file.")
 ]
 
 _GAP = "  "
@@ -43,17 +43,17 @@ class Column:
 
     name: str
     is_right: bool = False
-    """Whether values stand at the right, as numbers do."""
+    """Whether values are aligned at the right, like numbers."""
     is_cut: bool = False
     """Whether values may be cut in the middle, so that the table fits the terminal."""
     is_name: bool = False
-    """The same for keys and names that one copies: into a pipe they are whole."""
+    """The same as `is_cut`, for keys and names that users copy: in a pipe they are whole."""
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Prints a line of headings and a line for each row, as wide as the terminal at most.
 
-    Into a pipe or a file names are printed whole, unless COLUMNS says how wide lines may be.
+    In a pipe or a file, names are printed whole, unless COLUMNS limits the width.
     """
     rows = [[in_one_line(value) for value in row] for row in rows]
     widths = [
@@ -97,12 +97,12 @@ def cut_middle(text: str, width: int) -> str:
 
 
 def print_text(text: str) -> None:
-    """Prints sentences of a result, whose lines are as wide as the terminal at most."""
+    """Prints sentences, wrapped to the width of the terminal."""
     print_line(wrap(text, columns_of(sys.stdout)))
 
 
 def print_line(text: str) -> None:
-    """Prints a line as it is, such as a path or a command that must stay whole."""
+    """Prints a line without wrapping it, such as a path or a command."""
     clear_line()
     with naming("the output"):
         typer.echo(printable(text))
@@ -114,10 +114,10 @@ def print_json(value: Any) -> None:
 
 
 def print_next(common: Common, *steps: str | Sequence[str], result: object = None) -> None:
-    """Ends a command: says where its result lies, and what one would do next.
+    """Ends a command: prints where its result is, and which commands may come next.
 
-    A step is the words of a command of cpp-pipe, which get the flags --run and --store of this one,
-    or a line as it is. With --json this goes to stderr, so that stdout is JSON alone.
+    A step is a command of cpp-pipe as words, which get the flags --run and --store of this command,
+    or a line. With --json this goes to stderr, so that stdout is only JSON.
     """
     # A path stays on one line, a sentence need not.
     where = wrap(f"result: {result}", columns_of(sys.stdout)) if isinstance(result, str) else ""
@@ -133,13 +133,13 @@ def print_next(common: Common, *steps: str | Sequence[str], result: object = Non
 
 
 def narrowing(common: Common) -> list[str]:
-    """The flags --edits and --where of a command: what comes next sees the same images."""
+    """The flags --edits and --where of a command, so that the next one sees the same images."""
     edits = [] if common.edits is None else ["--edits", common.edits]
     return edits + [word for text in common.where or () for word in ("--where", text)]
 
 
 def command_line(common: Common, *words: str) -> str:
-    """A command as one types it in a shell, for the run and the store of another command."""
+    """A shell command with the flags --run and --store of another command."""
     return line_of(*words, run=common.run, store=common.store)
 
 
@@ -157,7 +157,7 @@ def check_inputs(
 
 
 def check_destinations(out: Path | None, sheet: Path | None) -> None:
-    """ConfigError where a table or a sheet that the user asks for cannot be written."""
+    """ConfigError if the file of a table or of a sheet cannot be written."""
     if out is not None:
         require_file(out, TABLE)
     if sheet is not None:

@@ -24,15 +24,15 @@ def pack(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of images.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the shards.")],
     shard_size: Annotated[
-        int, typer.Option("--shard-size", min=1, help="Images in a shard, at most.")
+        int, typer.Option("--shard-size", min=1, help="Maximum number of images in a shard.")
     ] = 1000,
-    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of shards.")] = "",
+    prefix: Annotated[str, typer.Option("--prefix", help="Start of the names of the shards.")] = "",
 ) -> None:
     """Write the images of a folder into tar shards.
 
-    All folders below it are included. Bytes are copied as they are, and so are captions (.txt),
-    fields (.json) and labels (.cls) beside an image. The key of an image is its path without the
-    suffix, with underscores for dots and spaces. Where images would share a key, all but the first
+    All folders below it are included. Files are copied byte for byte: images, and the captions
+    (.txt), fields (.json) and labels (.cls) next to them. The key of an image is its path without
+    the suffix, with underscores for dots and spaces. If images would share a key, all but the first
     get a number, and are listed.
 
     \b
@@ -52,9 +52,9 @@ def pack(
 
     packed = pack_folder(folder, out, shard_size=shard_size, prefix=prefix, report=report)
     for path, key in packed.renamed[:SHOWN]:
-        say(f"{path} has the key {key}: another image has its own")
+        say(f"{path} gets the key {key}: another image has the same name")
     if len(packed.renamed) > SHOWN:
-        say(f"keys with a number, of {len(packed.renamed) - SHOWN:,} more, are not listed")
+        say(f"and {len(packed.renamed) - SHOWN:,} more get a key with a number")
     say_skipped(packed.skipped)
     seen = packed.images + len(packed.skipped)
     print_text(
@@ -63,6 +63,6 @@ def pack(
     )
     if packed.left_out:
         print_text(describe_left_out(packed.left_out))
-    # As `run`, which names a run of its own: `embed` would put these images into the default one.
+    # `run` takes a run of its own; `embed` would put these images into the default run.
     step = f"cpp-pipe run --shards {shlex.quote(str(out))}"
     print_next(Common(), f"{step}   # --model and --pretrained name a model", result=out)

@@ -7,7 +7,7 @@ import typer
 
 from .app import subcommands
 from .destinations import PAGE, require_file
-from .options import LONG, READING, Common, open_plan, say, takes
+from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, say, takes
 from .output import command_line, print_line
 from .search import open_run
 
@@ -21,25 +21,21 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; STORE/reports/RUN.html if absent.")
     ] = None,
-    label: Annotated[
-        str | None, typer.Option("--label", help="folder, cls, or the name of a JSON field.")
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option("--labels", help="A .csv or .parquet of key (or SHARD:KEY) and label."),
-    ] = None,
+    label: LabelFlag = None,
+    labels: LabelsFlag = None,
     has_images: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Show images of the clusters.")
+        bool, typer.Option("--pictures/--no-pictures", help="Show images of each cluster.")
     ] = True,
 ) -> None:
     """Write a run as one HTML page.
 
-    It shows the clusters with images, how many clusters there are, and how sure. The page is one
-    file below 20 MB that needs no network. Where captions, the curve of select-k or scores against
-    labels are missing, it names the commands that add them. With --edits it shows clusters and
-    names as you decided, tags, and how many images are excluded, which it shows nowhere else.
+    The page shows the clusters with images, how many clusters there are, and how certain that is.
+    It is one file below 20 MB that needs no network. If captions, the curve of select-k or scores
+    against labels are missing, it names the commands that add them. With --edits it shows clusters,
+    names and tags as you decided, counts excluded images, and leaves them out everywhere else.
     Images that cannot be read are counted; where none can be read, no page is written unless
-    --no-pictures asks for one without them.
+    --no-pictures asks for one without them. Embeddings that were imported have no images: then
+    the page shows all the rest, such as sizes, captions, curves and scores.
 
     \b
       cpp-pipe report

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 app = subcommands()
 
 _ONLY_SPLIT = {"imagenet": "train-"}
-"""Of a data set whose splits are not clustered together, the start of the shards' names."""
+"""The start of the shards' names, for a data set of which only one split is clustered."""
 
 
 _ELSEWHERE = "run the command in another folder"
-"""What can be done about the folder of a data set, which always has its name."""
+"""Advice where the folder of a data set, which always has its name, is taken."""
 
 
 @app.command()
@@ -51,21 +51,22 @@ def reproduce(
         typer.Option(
             "--embeddings",
             metavar="FILE.npz",
-            help="Take embeddings x and labels y from this file; one for each data set.",
+            help="Take embeddings x and labels y from this file; one for each NAME.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds, from 0.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds, from 0.")] = 3,
     source: FromFlag = None,
     downloads: DownloadsFlag = DOWNLOADS,
 ) -> None:
-    """Run the paper's recipe and ours beside published figures.
+    """Repeat the paper's experiments, and compare with published scores.
 
-    Fetches each data set where its shards are missing, embeds all of its images (of imagenet only
-    those of training, train-*.tar) with ViT-L/14, clusters all rows with the paper's k by our
-    defaults and by the paper's recipe (the config reference, with the sizes of each set), and
-    prints a table: means over the seeds, k-means and chance, published figures, and what differs.
-    --set changes embed, views, train or spectrum in both. Finished work is kept, so an interrupted
-    command continues. The last line is JSON, with an object for each data set.
+    For each data set, the command fetches its shards if they are missing, embeds all images (of
+    imagenet only train-*.tar) with ViT-L/14, and makes as many clusters as the paper, twice: by our
+    defaults, and by the paper's recipe (the config reference, with the paper's sizes for this set).
+    Then it prints a table of both, as means over the seeds, beside k-means, chance and published
+    scores, and a list of what differs. --set changes embed, views, train or spectrum in both.
+    Finished work is kept, so an interrupted command continues. The last line is JSON, with an
+    object for each data set.
 
     \b
       cpp-pipe reproduce cifar10 cifar100
@@ -181,7 +182,7 @@ def _embedded(
     source: Path | None,
     downloads: Path,
 ) -> "tuple[Plan, ClassedRows]":
-    """A run of the data set's embeddings, made from its images or taken over from a file."""
+    """A run of the data set's embeddings, made from its images or imported from a file."""
     from ..config import Settings
     from ..making.plan import Plan
     from ..reproduction.changes import change_model, name_run
@@ -195,7 +196,7 @@ def _embedded(
             fetch_shards(data_set, folder, source, downloads)
         shards = anchored([str(folder / pattern)])
     data = {"shards": shards, "images": (), "tables": (), "builtin": "", "label": label}
-    # What an earlier call left in the run's record must not decide the model.
+    # Settings that an earlier call left in the run's record must not decide the model.
     settings = Settings().override("data", **data).override("embed", **embed_table(common))
     settings = change_model(settings, changes)
     opened = open_plan(replace(common, sets=None), begins=True)

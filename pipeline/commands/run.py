@@ -30,7 +30,7 @@ from .select_k import verdict_lines
 app = subcommands()
 
 _FEWEST = 2
-"""Images that training needs."""
+"""Images that clusters need."""
 
 
 @app.command(name="run")
@@ -48,17 +48,18 @@ _FEWEST = 2
 def run_(
     common: Common,
     config: Annotated[
-        str | None, typer.Argument(help="A TOML file, or the name of a shipped config.")
+        str | None,
+        typer.Argument(help="Settings and images: a TOML file, or the name of a shipped config."),
     ] = None,
     images: ImagesFlag = None,
     shards: Annotated[
-        list[str] | None, typer.Option("--shards", help="Tar shards, as in `embed`.")
+        list[str] | None, typer.Option("--shards", help="Embed tar shards, as in `embed`.")
     ] = None,
     table: TablesFlag = None,
     image_column: ColumnFlag = None,
     vocabulary: VocabularyFlag = None,
     refit: Annotated[
-        bool, typer.Option("--refit", help="Find clusters again where images were added.")
+        bool, typer.Option("--refit", help="Find clusters again if images were added.")
     ] = False,
     run: Annotated[
         str | None,
@@ -67,9 +68,9 @@ def run_(
 ) -> None:
     """Run every step, from images to captions and search.
 
-    For a folder of images nothing else is needed; a config names data and settings. Images that
-    were added since the last time join the clusters that are there; --refit finds clusters again,
-    and gives each the number of the old cluster that it has most images of.
+    For a folder of images, --images is enough; a config names images and settings. Images that were
+    added since the last time join the existing clusters. --refit finds clusters again: a new
+    cluster gets the number of the old cluster that most of its images were in.
 
     \b
       cpp-pipe run --images photos/
@@ -97,7 +98,7 @@ def run_(
 def run_name(
     config: str | None, images: list[str] | None, shards: list[str] | None, tables: list[str] | None
 ) -> str:
-    """The name of a run that is not named: that of its config, its folder or its table."""
+    """The name of a run without --run: that of its config, its folder or its table."""
     is_shipped = config is not None and (CONFIGS / f"{config}.toml").is_file()
     if config is not None and Path(config).is_dir() and not is_shipped:
         raise ConfigError(
@@ -120,7 +121,7 @@ def run_name(
 
 
 def _next_steps(plan: Plan, common: Common) -> str:
-    """Where the result lies, and the commands that one goes on with."""
+    """Where the result is, and the commands that may come next."""
     by_words = ("search", "--text", "a red car", "--sheet", "hits.png")
     lines = [
         command_line(common, "clusters"),
@@ -139,7 +140,7 @@ def _next_steps(plan: Plan, common: Common) -> str:
 def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
     """Makes everything that search and captions need, and prints the results.
 
-    What was fitted before rows were added is kept, unless it is to be fitted again.
+    What was fitted before rows were added is kept, unless `refit`.
     """
     asked_by = "" if refit else "run"
     embeddings = plan.make("embeddings")
@@ -147,7 +148,7 @@ def make_all(plan: Plan, common: Common, *, refit: bool = False) -> None:
     if embeddings.rows < _FEWEST:
         raise ConfigError(
             f"clusters need at least {counted(_FEWEST, 'image')}, got {embeddings.rows}: name "
-            "more; what is embedded can be searched"
+            "more images; those that are embedded can be searched"
         )
     for slot in ("heads", "features", "spectrum"):
         plan.make(slot, asked_by=asked_by)

@@ -14,11 +14,22 @@ from ..wording import counted
 from .app import subcommands
 from .destinations import PARQUET, new_folder, require_file, write_table
 from .options import LONG, READING, Common, open_plan, say, takes
-from .output import Column, check_inputs, narrowing, print_json, print_next, print_table
+from .output import (
+    Column,
+    check_inputs,
+    narrowing,
+    print_json,
+    print_next,
+    print_table,
+    print_text,
+)
 
 if TYPE_CHECKING:
     from ..curation.sampling import Pool
     from ..making.plan import Plan
+
+_LARGEST_PART = 1_000_000
+"""Largest part of a strategy: larger numbers would overflow, and choose the same."""
 
 app = subcommands()
 
@@ -27,41 +38,47 @@ app = subcommands()
 @takes("as_json", "edits", "where", "device", *LONG, *READING)
 def sample(
     common: Common,
-    n: Annotated[int, typer.Option("-n", min=1, help="Images to choose.")] = 1000,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of images to choose.")] = 1000,
     strategy: Annotated[
-        str, typer.Option("--strategy", help="One or several of those above: diverse=3,novel=1.")
+        str,
+        typer.Option(
+            "--strategy", help="How to choose: one strategy, or several such as diverse=3,novel=1."
+        ),
     ] = "diverse",
     by: Annotated[
         str | None,
-        typer.Option("--by", help="balanced: a column (label, caption, a field); else cluster."),
+        typer.Option(
+            "--by", help="Balance this column: label, caption, a field; clusters if absent."
+        ),
     ] = None,
     beside: Annotated[
         Path | None,
-        typer.Option("--beside", help="Images that are chosen already: a file of keys."),
+        typer.Option("--beside", help="Take the images in this file of keys as chosen already."),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws another sample.")
+        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of the random draws.")
     ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="Write keys: .txt, a line each, or .parquet, a table."
+            "--out", metavar="FILE", help="Write the keys as .txt, or a table as .parquet."
         ),
     ] = None,
     tag: Annotated[
-        str | None, typer.Option("--tag", help="Tag the images: a decision, see `edit`.")
+        str | None,
+        typer.Option("--tag", help="Give the images this tag, as a decision; see `edit`."),
     ] = None,
 ) -> None:
     """Choose representative images, or images to review.
 
     \b
-      diverse    leave no image far from all that are chosen (farthest points)
+      diverse    far from each other: every image is near a chosen one
       typical    the most confident of each cluster, in proportion to its size
-      balanced   as many of each cluster, or of each value of --by
+      balanced   equally many of each cluster, or of each value of --by
       doubtful   the least confident
-      novel      the least like those that clusters were fitted on
+      novel      the least like the images that clusters were fitted on
 
-    The same seed chooses the same images. What is chosen is compared with as many random images.
+    The same seed chooses the same images. The sample is compared with equally many random images.
 
     \b
       cpp-pipe sample -n 5000 --out keys.txt
@@ -83,10 +100,10 @@ def sample(
     pool = _pool(plan, common, by, beside, seed)
     rows = choose(pool, n, shares)
     if not len(rows):
-        which = "excluded, chosen already or without what --where asks for"
-        raise ConfigError(f"no image is left to choose: all are {which}")
+        which = "excluded, chosen already, or outside --where"
+        raise ConfigError(f"no image is left to choose from: all are {which}")
     if len(rows) < n:
-        say(f"only {counted(len(rows), 'image')} may be chosen, not {n:,}")
+        say(f"only {counted(len(rows), 'image')} can be chosen, not {n:,}")
     run = Run.open(plan.store, plan.run)
     names = names_of_rows(run.artifact("embeddings"), rows)
     if out is not None:
@@ -125,10 +142,10 @@ def _shares(strategy: str) -> dict[str, float]:
             share = float(text) if equals else 1.0
         except ValueError:
             share = -1.0
-        if not 0 < share < float("inf") or name in shares:
+        if not 1 / _LARGEST_PART <= share <= _LARGEST_PART or name in shares:
             raise ConfigError(
-                f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once, got "
-                f"{strategy!r}"
+                f"--strategy must be NAME, or NAME=PART,NAME=PART with each name once and parts up "
+                f"to {_LARGEST_PART:,}, got {strategy!r}"
             )
         shares[name] = share
     return shares
@@ -219,7 +236,7 @@ def _print_coverage(pool: "Pool", rows: np.ndarray, both: dict[str, Any], by: st
     columns = [
         Column("sample"),
         Column("images", is_right=True),
-        Column("distance to the nearest", is_right=True),
+        Column("distance", is_right=True),
         Column(f"clusters, of {clusters}", is_right=True),
     ]
     if pool.groups is not None:
@@ -236,4 +253,8 @@ def _print_coverage(pool: "Pool", rows: np.ndarray, both: dict[str, Any], by: st
             )
             for name, coverage in both.items()
         ],
+    )
+    print_text(
+        "distance: from an image to the nearest of the sample (1 minus the cosine of their "
+        "features), on average; the lower it is, the better the sample covers the run"
     )

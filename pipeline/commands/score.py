@@ -24,25 +24,26 @@ app = subcommands()
 def score(
     common: Common,
     text: Annotated[
-        str | None, typer.Option("--text", help="Score how much an image is like this.")
+        str | None, typer.Option("--text", help="Score how similar images are to this text.")
     ] = None,
     unlike: Annotated[
-        str | None, typer.Option("--not", help="And not like this, instead of random words.")
+        str | None,
+        typer.Option("--not", help="Compare with this text instead of with random words."),
     ] = None,
     head: Annotated[
         Path | None,
         typer.Option(
-            "--head", metavar="FILE.safetensors", help="Score by a linear head of the embeddings."
+            "--head", metavar="FILE.safetensors", help="Score embeddings by this linear head."
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="The score's name: small letters, digits, _.")
+        str | None, typer.Option("--name", help="Name of the score: small letters, digits and _.")
     ] = None,
 ) -> None:
     """Score images: sharpness, likeness to a text, a linear head.
 
-    Every image gets a number, for filters such as --where 'sharpness > 2'. Without flags the
-    images are read once, and measured:
+    Every image gets a number, for filters such as --where 'sharpness > 2'. Without flags, the
+    images are read once and measured:
 
     \b
       sharpness      log10(1 + variance of the Laplacian), 256 pixels a side
@@ -52,9 +53,9 @@ def score(
       megapixels     size
       aspect         width / height
 
-    The score of a text is in standard deviations of the scores of random words: at 0 an image is as
-    similar to the text as to a random word or, with --not, equally similar to both texts. A head is
-    a file with `weight` and perhaps `bias`.
+    A text scores 0 where an image is no more similar to it than to random words, or, with --not,
+    equally similar to both texts; 1 is one standard deviation of random words. A head is a file
+    with `weight` and perhaps `bias`. The table shows quantiles of each score.
 
     \b
       cpp-pipe score
@@ -65,8 +66,8 @@ def score(
     from ..curation.scoring import make_scores, summarise
 
     plan = open_plan(common)
-    made = make_scores(plan, name=name, text=text, unlike=unlike, head=head)
-    summaries = summarise(made, plan.make("embeddings", asked_by="score"))
+    scores = make_scores(plan, name=name, text=text, unlike=unlike, head=head)
+    summaries = summarise(scores, plan.make("embeddings", asked_by="score"))
     if common.as_json:
         print_json({"scores": [summary.to_json() for summary in summaries]})
     else:
@@ -77,7 +78,7 @@ def score(
         step = ["curate", "--where", condition, "--out", new_folder("shards")]
     else:
         step = ["status"]
-    print_next(common, step, result=made.folder)
+    print_next(common, step, result=scores.folder)
 
 
 def _print_summaries(summaries: "Sequence[Summary]") -> None:

@@ -37,7 +37,7 @@ RecallFlag = Annotated[
         "--target-recall",
         min=0,
         max=1,
-        help="Share of the true neighbours to find, such as 0.95; more takes longer.",
+        help="Share of the true neighbours to find, such as 0.95; higher takes longer.",
     ),
 ]
 
@@ -50,11 +50,16 @@ def search(
     common: Common,
     query: Annotated[
         list[str] | None,
-        typer.Option("--query", help="An image: its path, its file:// URL, or - (from a pipe)."),
+        typer.Option(
+            "--query", help="Search for images like this one: a path, a file:// URL, or - (a pipe)."
+        ),
     ] = None,
-    text: Annotated[list[str] | None, typer.Option("--text", help="Words.")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", help="Search for these words.")
+    ] = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", help="KEY or SHARD:KEY of a row.")
+        list[str] | None,
+        typer.Option("--key", help="Search for images like this row: KEY or SHARD:KEY."),
     ] = None,
     unlike: Annotated[
         list[str] | None,
@@ -68,24 +73,28 @@ def search(
         typer.Option("--min-confidence", min=0, max=1, help="Only rows at least this confident."),
     ] = None,
     space: Annotated[
-        str | None, typer.Option("--space", help="features (default) or embeddings (for texts).")
+        str | None,
+        typer.Option(
+            "--space", help="Compare features (default for images) or embeddings (for texts)."
+        ),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Images to find.")] = 10,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of images to find.")] = 10,
     target_recall: RecallFlag = None,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", help="Draw the query and the hits into this file.")
+        Path | None,
+        typer.Option("--sheet", help="Draw the query and the hits into this image file."),
     ] = None,
     server: Annotated[
         bool,
         typer.Option(
             "--server/--no-server",
-            help="Use the model of your `serve` that runs on the same run, if one does.",
+            help="Use the model of your own `serve` if it runs on this run.",
         ),
     ] = True,
 ) -> None:
     """Find the images nearest to images, words or keys.
 
-    Image queries compare refined features; text queries, and any query with words in --not, compare
+    Image queries compare features (refined embeddings); queries with a text, also in --not, compare
     raw embeddings. Several examples are combined into one query. Filters apply before the nearest
     images are chosen. While your own `cpp-pipe serve` runs on the same run, search uses its model,
     which is already loaded.
@@ -184,7 +193,7 @@ def _name_of(run: Run, hit: "Hit") -> str:
 
 
 def open_run(plan: Plan) -> Run:
-    """The run of a plan, with the plan's settings; what is out of date is reported."""
+    """The run of a plan, with the plan's settings; it reports artifacts that are out of date."""
     record = plan.store.runs.read(plan.run)
     run = Run(plan.store, replace(record, settings=plan.settings.tables()), plan.runtime.device)
     run.report = plan.say
@@ -192,7 +201,7 @@ def open_run(plan: Plan) -> Run:
 
 
 def find_model(plan: Plan, run: Run, space: str) -> "ServerModel | None":
-    """The model of a server over the run, where it does exactly what this command would do."""
+    """The model of a server of this run, if it gives the same vectors as this command's model."""
     from ..config import settings_of
     from ..serve.server_model import find_server_model
 
@@ -203,7 +212,7 @@ def find_model(plan: Plan, run: Run, space: str) -> "ServerModel | None":
 
 
 def prepare_search(plan: Plan, space: str) -> None:
-    """Makes what searching a space needs; without FAISS that is the space itself."""
+    """Makes what a search in a space needs: its index, or without FAISS its vectors."""
     from ..view.searcher import has_faiss
 
     if not has_faiss():
@@ -243,7 +252,7 @@ def draw_hits(
     hits: "Sequence[Hit]",
     path: Path,
 ) -> None:
-    """Draws the query and its hits as a contact sheet, images read out of their shards."""
+    """Draws the query and its hits as a contact sheet; reads the images from their sources."""
     from ..view.query import read_image
 
     name = "an image" if isinstance(query, bytes) else str(query)

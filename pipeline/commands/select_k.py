@@ -15,7 +15,7 @@ from .options import CLUSTER, MAKING, Common, open_plan, takes
 from .output import command_line, print_line, print_next, print_text
 
 _BAR = 26
-"""Characters of the longest bar of a curve, which make a line of 80 with what stands around it."""
+"""Characters of the longest bar of a curve, so that a line has at most 80."""
 
 app = subcommands()
 
@@ -25,23 +25,23 @@ app = subcommands()
 def select_k(
     common: Common,
     grid: Annotated[
-        str | None, typer.Option("--grid", help="Values of k to try, such as 5,10,20.")
+        str | None, typer.Option("--grid", help="Numbers of clusters to try, such as 5,10,20.")
     ] = None,
     resamples: Annotated[
         int | None,
-        typer.Option("--resamples", min=0, help="Number of resampled curves for the band."),
+        typer.Option("--resamples", min=0, help="Number of resampled curves, for the band."),
     ] = None,
     rule: Annotated[
-        str | None, typer.Option("--rule", help="How k is chosen: auto, code or bic.")
+        str | None, typer.Option("--rule", help="How to choose k: auto, code or bic.")
     ] = None,
 ) -> None:
     """Find how many clusters there are.
 
-    For each number of clusters k, the command measures how many nats (1 nat is 1.44 bits) a code of
-    all rows takes; nothing is trained. The k with the shortest code wins. The band shows the curves
-    of other random draws, and so which other k would do as well. If clusters hardly shorten the
-    code, the BIC of k-means decides instead; --rule forces either one. In that case, if igraph is
-    installed (the extra leiden), the number of Leiden communities is reported as a second opinion.
+    For each number of clusters k, the command measures the length of a code of all rows, in nats (1
+    nat is 1.44 bits); nothing is trained. The k with the shortest code wins. The band (dots) shows
+    the curves of other random draws, and so which other k are as good. If clusters hardly shorten
+    the code, the BIC of k-means decides instead, and the number of Leiden communities is reported
+    as a second opinion if igraph is installed (the extra leiden). --rule forces code or BIC.
 
     \b
       cpp-pipe select-k
@@ -87,7 +87,7 @@ def verdict_lines(common: Common, verdict: KVerdict) -> list[str]:
 
 
 def _details(curve: Artifact, points: Sequence[CurvePoint]) -> list[str]:
-    """What else a curve says, in sentences."""
+    """Further facts of a curve, as sentences."""
     facts, best = curve.facts, int(curve.facts["shortest"])
     by_k = {point.k: point for point in points}
     shortest, lines = by_k[best].nats, []

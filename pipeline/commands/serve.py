@@ -24,7 +24,7 @@ _LIBRARIES = ("fastapi", "uvicorn")
 _MIB = 2**20
 
 TOKEN_VARIABLE = "CPP_PIPE_TOKEN"
-"""For a token of one's own: other users of a machine see the flags of its processes."""
+"""Holds a token that other users must not see: they can see the flags of processes."""
 
 app = subcommands()
 
@@ -34,10 +34,11 @@ app = subcommands()
 def serve(
     common: Common,
     host: Annotated[
-        str, typer.Option("--host", help="The address to serve at; 0.0.0.0 lets others in.")
+        str, typer.Option("--host", help="Listen at this address; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")
+        int,
+        typer.Option("--port", min=0, max=65535, help="Listen at this port; 0 takes any free one."),
     ] = 8117,
     token: Annotated[
         str | None,
@@ -50,16 +51,18 @@ def serve(
     ] = None,
     no_token: Annotated[
         bool,
-        typer.Option("--no-token", help="Let in every user of this machine; only on loopback."),
+        typer.Option(
+            "--no-token", help="Let in every user of this machine; only for local addresses."
+        ),
     ] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-host", metavar="NAME", help="Answer to this host name, too, e.g. a proxy's."
+            "--allow-host", metavar="NAME", help="Also answer to this host name, e.g. a proxy's."
         ),
     ] = None,
     make: Annotated[
-        bool, typer.Option("--make/--no-make", help="First run the steps that the page needs.")
+        bool, typer.Option("--make/--no-make", help="First make what the page needs.")
     ] = True,
     with_map: Annotated[
         bool, typer.Option("--map", help="First make the map, if the run has none.")
@@ -68,7 +71,8 @@ def serve(
         bool, typer.Option("--edit", help="Let users of the page name, merge, tag and exclude.")
     ] = False,
     thumbnails: Annotated[
-        int, typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small images.")
+        int,
+        typer.Option("--thumbnails", min=1, metavar="MIB", help="Memory for small images, in MiB."),
     ] = 64,
     refresh: Annotated[
         float | None,
@@ -77,16 +81,16 @@ def serve(
             min=0.1,
             max=3600,
             metavar="SECONDS",
-            help="Check this often whether the run has changed; every few seconds by default.",
+            help="Check whether the run has changed every SECONDS; a few if absent.",
         ),
     ] = None,
 ) -> None:
     """Show a run in a browser: clusters, images, search and a map.
 
-    The page changes nothing, and loads nothing from another host; with --edit it records what you
-    decide about clusters and images, as `cpp-pipe edit` does. What the run lacks for it is made
-    first: clusters, indexes, a hierarchy. The command prints the address with a token, which
-    keeps other users of the machine out, and runs until Ctrl-C, which ends it with exit code 0.
+    The page changes nothing, and loads nothing from other hosts. With --edit it records what you
+    decide about clusters and images, as `cpp-pipe edit` does. Missing clusters, indexes and the
+    hierarchy are made first. The command prints an address with a token, which keeps other users of
+    the machine out. It runs until Ctrl-C, and then ends with exit code 0.
 
     \b
       cpp-pipe serve
@@ -119,15 +123,15 @@ def serve(
             _prepare(open_plan(common), make=make, with_map=with_map)
         opened = Run.open(store, run).store
         current = CurrentRun(make_opener(opened, run, common.device), max_bytes=thumbnails * _MIB)
-        address = address_of(listening, host)
-        if not is_own:
-            say(
-                f"serve: {host} can be reached from other machines, and what is sent is not "
-                "encrypted: use a proxy with TLS where you do not trust the network"
-            )
-        print_line(address if token is None else f"{address}?token={quote(token, safe='')}")
-        say("next: open this address in a browser; Ctrl-C stops the server")
         try:
+            address = address_of(listening, host)
+            if not is_own:
+                say(
+                    f"serve: {host} can be reached from other machines, and what is sent is not "
+                    "encrypted: use a proxy with TLS where you do not trust the network"
+                )
+            print_line(address if token is None else f"{address}?token={quote(token, safe='')}")
+            say("next: open this address in a browser; Ctrl-C stops the server")
             application = make_app(
                 current,
                 token=token,
@@ -153,14 +157,14 @@ def _choose_token(given: str | None, *, no_token: bool) -> str | None:
                 f"--token, or {TOKEN_VARIABLE}, and --no-token exclude each other: leave one out"
             )
         return None
-    # What --token asked for when it was not the default.
+    # `new` asked for a generated token before that was the default.
     if given is None or given == "new":
         return secrets.token_urlsafe(24)
     token = given.strip()
     if not token:
         raise ConfigError("--token must not be empty: leave it out, and one is generated")
     if not token.isprintable():
-        raise ConfigError("--token must have printable characters only: leave it out, or change it")
+        raise ConfigError("--token must have only printable characters: leave it out, or change it")
     return token
 
 

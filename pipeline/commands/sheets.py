@@ -1,6 +1,6 @@
 """Contact sheets: images of rows with lines of text, written as one image.
 
-What asks for images and gets some of them goes on, and counts the others; what gets none of them
+If some images cannot be read, a sheet counts them and shows the others; if none can be read, it
 fails. The same rule holds for `report` and `export`.
 """
 

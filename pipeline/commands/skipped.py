@@ -13,7 +13,7 @@ from .options import READING, Common, find_run, takes
 from .output import Column, print_json, print_next, print_table, print_text
 
 _LISTED = 20
-"""Samples that a table lists where -n is absent."""
+"""Samples that a table lists without -n."""
 
 app = subcommands()
 
@@ -23,11 +23,14 @@ app = subcommands()
 def skipped(
     common: Common,
     reason: Annotated[
-        str | None, typer.Option("--reason", help="Only samples that were skipped for this reason.")
+        str | None,
+        typer.Option("--reason", help="List only samples that were skipped for this reason."),
     ] = None,
     n: Annotated[
         int | None,
-        typer.Option("-n", min=1, help=f"Samples to list; if absent {_LISTED}, or all in JSON."),
+        typer.Option(
+            "-n", min=1, help=f"Number of samples to list; if absent {_LISTED}, in JSON all."
+        ),
     ] = None,
 ) -> None:
     """List the samples that were not embedded, with reasons.

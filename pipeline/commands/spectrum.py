@@ -19,15 +19,19 @@ def spectrum(
     landmarks: Annotated[
         int | None,
         typer.Option(
-            "--landmarks", min=2, help="Maximum number of landmarks (rows that represent all)."
+            "--landmarks", min=2, help="Maximum number of landmarks: rows that represent all rows."
         ),
     ] = None,
     affinity: Annotated[
         str | None,
-        typer.Option("--affinity", help="auto, consensus, or membership (the paper's)."),
+        typer.Option(
+            "--affinity",
+            help="Similarity of landmarks: auto, consensus, or membership (the paper's).",
+        ),
     ] = None,
     clusterings: Annotated[
-        int | None, typer.Option("--clusterings", min=1, help="Clusterings of the consensus.")
+        int | None,
+        typer.Option("--clusterings", min=1, help="Number of clusterings in the consensus."),
     ] = None,
     k_max: Annotated[
         int | None,
@@ -38,8 +42,8 @@ def spectrum(
 ) -> None:
     """Compute the eigenvectors that clustering uses.
 
-    They are of a matrix of similarities between landmarks: rows that stand for all rows, drawn so
-    that rare groups have their share.
+    They are the eigenvectors of the similarities between landmarks: rows that represent all rows,
+    drawn so that rare groups are represented.
 
     \b
       cpp-pipe spectrum --landmarks 10000 --k-max 300
@@ -51,10 +55,10 @@ def spectrum(
         "clusterings": clusterings,
         "k_max": k_max,
     }
-    made = open_plan(common, spectrum=flags).make("spectrum")
+    artifact = open_plan(common, spectrum=flags).make("spectrum")
     print_text(
-        f"{counted(made.rows, 'landmark')} for {counted(made.facts['rows_in_all'], 'row')}, "
-        f"linked by "
-        f"{made.facts['affinity']}, up to {counted(made.facts['k_max'], 'cluster')}"
+        f"{counted(artifact.rows, 'landmark')} for "
+        f"{counted(artifact.facts['rows_in_all'], 'row')}, linked by "
+        f"{artifact.facts['affinity']}, up to {counted(artifact.facts['k_max'], 'cluster')}"
     )
-    print_next(common, ["select-k"], result=made.folder)
+    print_next(common, ["select-k"], result=artifact.folder)

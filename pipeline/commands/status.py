@@ -8,6 +8,7 @@ import typer
 
 from ...store import MissingError, Store
 from ...store.slots import sorted_slots, split_slot
+from ..missing_runs import explain_no_run
 from ..run_slots import RunSlots
 from ..slot_commands import command_to_renew, name_slot
 from .app import subcommands
@@ -20,7 +21,7 @@ _NEXT = {
     "heads": "select-k",
     "embeddings": "train",
 }
-"""The command to go on with, by the first of these that is current in a run."""
+"""The next command, by the first of these artifacts that is current in a run."""
 
 app = subcommands()
 
@@ -29,18 +30,22 @@ app = subcommands()
 @takes("as_json", "store")
 def status(
     common: Common,
-    run: Annotated[str | None, typer.Option("--run", help="Only this run; all if absent.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="List only this run; all if absent.")
+    ] = None,
 ) -> None:
     """List the artifacts of each run, and what is unfinished.
+
+    For an artifact that is out of date, it prints the command that makes it again.
 
     \b
       cpp-pipe status
     """
     store = Store(common.store)
-    names = [run] if run else store.runs.names()
-    if run and run not in store.runs.names():
-        known = ", ".join(store.runs.names()) or "none"
-        raise MissingError(f"the store {common.store} has no run {run!r}; its runs are: {known}")
+    names = store.runs.names()
+    if run and run not in names:
+        raise MissingError(explain_no_run(store, run, names))
+    names = [run] if run else names
     if not names:
         step = command_line(common, "run", "--images", "FOLDER")
         print_text(f"the store {common.store} is empty: `{step}` begins a run")
@@ -63,8 +68,8 @@ def status(
         for slot in slots_of[name].last_stale():
             print_text(f"{name_slot(slot)} {_advise(slots_of[name], slot, named[name])}")
     for name, rows in runs.items():
-        there = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
-        step = next((step for slot, step in _NEXT.items() if slot in there), "embed")
+        current = {row["slot"] for row in rows if slots_of[name].current(row["slot"]) is not None}
+        step = next((step for slot, step in _NEXT.items() if slot in current), "embed")
         print_next(named[name], [step])
 
 

@@ -8,16 +8,9 @@ import typer
 from ...store import ConfigError
 from ..wording import counted
 from .app import subcommands
-from .compare import (
-    LabelFlag,
-    LabelsFlag,
-    OutsFlag,
-    RivalsFlag,
-    check_outs,
-    compare_and_show,
-)
+from .compare import OutsFlag, RivalsFlag, check_outs, compare_and_show
 from .flag_values import parse_numbers
-from .options import LONG, READING, Common, open_plan, takes
+from .options import LONG, READING, Common, LabelFlag, LabelsFlag, open_plan, takes
 from .output import print_json, print_next, print_text
 
 app = subcommands()
@@ -32,28 +25,29 @@ def sweep(
         typer.Option(
             "--set",
             metavar="TABLE.KEY=VALUE,VALUE",
-            help="A setting and its values; repeatable: all combinations are made.",
+            help="Vary a setting over these values; repeatable, for all combinations.",
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Repeat each with so many seeds, from 0.")
+        int | None,
+        typer.Option(
+            "--seeds", min=1, help="Repeat each combination with this many seeds, from 0."
+        ),
     ] = None,
     k: Annotated[
-        str | None, typer.Option("--k", help="Clusters: a number, several as 20,50, or auto.")
+        str | None, typer.Option("--k", help="Vary the number of clusters: 20,50, or auto.")
     ] = None,
     rivals: RivalsFlag = False,
     label: LabelFlag = None,
     labels: LabelsFlag = None,
     outs: OutsFlag = None,
-    lists: Annotated[
-        bool, typer.Option("--list", help="List the runs that would be made, and make none.")
-    ] = False,
+    lists: Annotated[bool, typer.Option("--list", help="Only list the runs; make none.")] = False,
 ) -> None:
     """Make a run for each combination of settings, and compare them.
 
-    Each run uses the embeddings of --run and is named after it and the values given here. Equal
-    steps are made once, so an interrupted sweep continues where it stopped. They are ordinary runs:
-    `cpp-pipe search --run NAME` and all other commands take them.
+    Each run uses the embeddings of --run, and is named after it and its own values. Equal steps are
+    made once, so an interrupted sweep continues where it stopped. All commands take these runs,
+    such as `cpp-pipe search --run NAME`.
 
     \b
       cpp-pipe sweep --set spectrum.clusterings=12,24 --seeds 3 --k 37
@@ -82,9 +76,9 @@ def sweep(
     check_sweep(plan.store, plan.run, runs, label=label, labels=labels, rivals=rivals)
     names = make_sweep(plan.store, plan.run, runs, plan.runtime, plan.say)
     compare_and_show(common, names, rivals=rivals, k=None, label=label, labels=labels, outs=outs)
-    own = replace(common, run=names[0])
+    first = replace(common, run=names[0])
     print_next(
-        own, ["eval"], ["figures"], result=f"{counted(len(names), 'run')}, the first {names[0]}"
+        first, ["eval"], ["figures"], result=f"{counted(len(names), 'run')}, the first {names[0]}"
     )
 
 

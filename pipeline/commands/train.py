@@ -18,50 +18,56 @@ def train(
     common: Common,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=0, help="Epochs of training; 0 trains nothing."),
+        typer.Option("--epochs", min=0, help="Number of epochs; 0 trains nothing."),
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of the training.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
     eta: Annotated[
         float | None,
-        typer.Option("--eta", help="How soft clusters are in training; lower is harder."),
+        typer.Option(
+            "--eta", help="Temperature of cluster memberships; lower makes harder clusters."
+        ),
     ] = None,
     features: Annotated[
-        int | None, typer.Option("--features", help="Dimensions of the refined embeddings.")
+        int | None,
+        typer.Option("--features", help="Number of dimensions of the refined embeddings."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random draws.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the random draws.")] = None,
     guide: Annotated[
         list[str] | None,
         typer.Option(
-            "--guide", help="A vocabulary that pulls clusters towards its words; '' for none."
+            "--guide", help="Pull clusters towards the words of this vocabulary; '' for none."
         ),
     ] = None,
     guide_share: Annotated[
         float | None,
-        typer.Option("--guide-share", help="Share of the similarity that the guide decides."),
+        typer.Option(
+            "--guide-share",
+            help="Share of the similarity that comes from the guide, above 0 and below 1.",
+        ),
     ] = None,
     beside: Annotated[
         list[str] | None,
         typer.Option(
             "--beside",
             metavar="RUN",
-            help="A run of the same images by another model; '' for none.",
+            help="Also use a run of the same images by another model; '' for none.",
         ),
     ] = None,
 ) -> None:
     """Fit a transform that refines the embeddings.
 
-    Two small networks on top of the embeddings, the heads, refine them. By default they whiten the
-    embeddings by their near neighbours, in closed form, which takes seconds. With --epochs they are
-    trained from there on the rate-reduction objective until the clusters get no more stable. The
-    trained heads are kept only if the clusters are clearly more stable than at the start. No label
-    is used.
+    The transform is two small networks on top of the embeddings, the heads. By default they whiten
+    the embeddings by their near neighbours, in closed form, which takes seconds. With --epochs they
+    are then trained on the rate-reduction objective, until the clusters get no more stable. Trained
+    heads are kept only if their clusters are clearly more stable than at the start. No label is
+    used.
 
-    A guide is a vocabulary, as for captions: images that its words tell apart move apart, so that a
-    list of colours, places or moods asks for clusters by these. --beside also uses the embeddings
-    of the same images by the model of another run. Both are off by default.
+    A guide is a vocabulary, as for captions: images that its words tell apart move apart. With a
+    list of colours, places or moods, clusters follow these. --beside also uses the embeddings of
+    another run, whose model embedded the same images. Both are off by default.
 
-    A killed training continues from its last checkpoint. All settings are in the table [train]:
-    --set train.KEY=VALUE changes any of them, --config reference takes the paper's.
+    A killed training continues from its last checkpoint. --set train.KEY=VALUE changes any setting
+    of the table [train]; --config reference takes the paper's settings.
 
     \b
       cpp-pipe train

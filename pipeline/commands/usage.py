@@ -1,4 +1,4 @@
-"""Errors of usage, each as one line that says what is wrong and where the help is."""
+"""Errors of usage, each as one line that says what is wrong and which help to read."""
 
 import difflib
 import re
@@ -22,7 +22,7 @@ _KINDS = {
 
 
 def usage_line(error: Any) -> str:
-    """What is wrong with a command line, and the command whose help says more."""
+    """What is wrong with a command line, and the command that shows its help."""
     context = error.ctx
     words = [PROGRAM]
     while context is not None and context.parent is not None:
@@ -34,7 +34,7 @@ def usage_line(error: Any) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A question that names what was meant by a misspelt name; nothing where none is similar."""
+    """A question with the names that are similar to a misspelt one; empty if none is."""
     similar = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(similar)}?" if similar else ""
 
@@ -67,14 +67,14 @@ def _unknown_option(error: Any) -> str:
 
 
 def _flag(param: Any) -> str:
-    """A flag as one types it, or the name of an argument."""
+    """A flag such as --out, or the name of an argument."""
     if param.param_type_name == "option":
         return max(param.opts, key=len)
     return param.metavar or param.name.upper()
 
 
 def _expected(message: str, kind: Any) -> str:
-    """What a value must be, and what was given."""
+    """What a value must be, and the value."""
     outside = re.fullmatch(r"(.+) is not in the range (.+)\.", message)
     if outside is not None:
         return f"must be {_range(kind)}, got {outside.group(1)}"

@@ -18,12 +18,12 @@ app = subcommands()
 def verify(
     common: Common,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Compare only the sizes of files, which takes seconds.")
+        bool, typer.Option("--quick", help="Compare only the sizes of files; takes seconds.")
     ] = False,
 ) -> None:
     """Read every byte of the store, and name each damaged file.
 
-    Ends with exit code 1 where a file is damaged.
+    The exit code is 1 if a file is damaged.
 
     \b
       cpp-pipe verify

@@ -1,4 +1,4 @@
-"""The cells of the tables of a comparison, as text that every format can put into its markup."""
+"""The cells of a comparison's tables, as text that every format can mark up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def unsigned(value: float, digits: int) -> str:
 def _spread(value: Value, column: Column) -> str:
     if value.spread is None or (column.measure == "k" and value.spread == 0):
         return ""
-    # Seconds vary with the load of the machine, and confidence hardly with the seed.
+    # Seconds vary with the load of the machine; confidence hardly varies with the seed.
     return "" if column.measure in ("seconds", "confidence") else _number(value.spread, column)
 
 
@@ -81,7 +81,7 @@ def repetitions(comparison: Comparison) -> list[str]:
 
 
 def agreement_cells(row: Sequence[float | None]) -> list[str]:
-    """A line of the matrix of agreement."""
+    """The cells of a line of the matrix of agreement."""
     return ["-" if value is None else unsigned(value, 2) for value in row]
 
 
@@ -89,11 +89,12 @@ AGREEMENT = "Agreement (ARI of the clusters; on the diagonal, of two seeds)"
 
 
 def describe(comparison: Comparison) -> str:
-    """A sentence on what the tables show."""
+    """A sentence on what the tables show, with the meaning of short titles."""
     spread = (
         "mean, and ± the standard deviation over the seeds"
         if any(len(group.partitions) > 1 for group in comparison.groups)
         else "one run each"
     )
     classes = f", {counted(comparison.classes, 'class')}" if comparison.classes else ""
-    return f"{counted(comparison.images, 'image')}{classes}; {spread}"
+    titles = "conf.: mean confidence; s: seconds of all steps after the embeddings"
+    return f"{counted(comparison.images, 'image')}{classes}; {spread}; {titles}"

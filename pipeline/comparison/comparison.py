@@ -1,4 +1,4 @@
-"""Partitions in groups, what differs between them, and how far they agree."""
+"""Groups of partitions, the settings that differ between them, and their agreement."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -61,14 +61,14 @@ def measure_of(partition: Partition, measure: str) -> float | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Groups of runs and rivals, with the settings that differ and how far their clusters agree."""
+    """Groups of runs and rivals, with the settings that differ and the agreement of clusters."""
 
     groups: tuple[Group, ...]
     settings: Mapping[str, tuple[str, ...]]
-    """The value in each group of each setting that differs, apart from seeds; - without a value."""
+    """Each setting that differs, apart from seeds, with its value in each group, or -."""
     agreement: tuple[tuple[float | None, ...], ...]
-    """(m, m) ARI of the clusters of two groups over the images that both hold, the mean over pairs
-    of runs. On the diagonal it is the ARI of two seeds; None for a single run."""
+    """(m, m) ARI between the clusters of two groups over the images that both hold, the mean over
+    pairs of runs. On the diagonal it is the ARI between two seeds; None for a single run."""
     shared: int
     """The fewest images that any two of the partitions share."""
     images: int
@@ -142,7 +142,7 @@ def _equal_pairs(groups: Sequence[Group]) -> list[str]:
 
 
 def _are_equal(a: Partition, b: Partition) -> bool:
-    """Whether two runs put the same images together, however their clusters are numbered."""
+    """Whether two runs have the same clusters, in any numbering."""
     if a.images.embeddings.content != b.images.embeddings.content:
         return False
     pairs = np.unique(np.stack([a.clusters, b.clusters]), axis=1)
@@ -172,8 +172,8 @@ def group_partitions(partitions: Sequence[Partition]) -> Grouped:
         first = by_seed.setdefault(repr(partition.seeds), partition)
         if first is not partition:
             notes.append(
-                f"{partition.name} has the settings and the seeds of {first.name}, and is counted "
-                "once with it"
+                f"{partition.name} has the settings and the seeds of {first.name}: both count as "
+                "one run"
             )
     short = _short_names(differing)
     groups = []
@@ -202,7 +202,7 @@ def _common_name(partitions: Sequence[Partition]) -> str:
 
 
 def _distinct(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """The groups; those of equal labels get the name of their first run, too, or "rival"."""
+    """The groups; equal labels also get the name of their first run, or "rival"."""
     labels = [group.label for group in groups]
 
     def label_of(group: Group) -> str:
@@ -258,8 +258,8 @@ def _agreement(
             is_new = contents[::-1] not in matched
             if is_new and is_matched_by_key_alone(a.images, b.images, matched[contents][0]):
                 doubts.append(
-                    f"the images of {a.name} and {b.name} are matched by key alone, as their "
-                    "shards differ: agreement is of no use where a key is another image in each"
+                    f"the images of {a.name} and {b.name} are matched only by key, because their "
+                    "shards differ: agreement is meaningless if equal keys are different images"
                 )
         rows_a, rows_b = matched[contents]
         shared = min(shared, len(rows_a))

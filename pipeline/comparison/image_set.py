@@ -14,7 +14,7 @@ from ..view.labels import read_labels
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """The images of some embeddings, in row order."""
+    """The images of an artifact of embeddings, in row order."""
 
     embeddings: Artifact
     labels: np.ndarray
@@ -40,14 +40,14 @@ class ImageSet:
         return self.embeddings.column("key")
 
     def full_keys(self) -> Sequence[str]:
-        """SHARD:KEY of each image, PART:KEY if two parts hold that."""
+        """SHARD:KEY of each image; PART:KEY if two parts have the same shard and key."""
         return image_names(self.embeddings)
 
 
 def is_matched_by_key_alone(a: ImageSet, b: ImageSet, rows: np.ndarray) -> bool:
     """Whether all matched images (`rows` of `a`) are in other shards in `b`.
 
-    Then they may be other images: keys that are numbers of rows are the same in all imports.
+    Then they may be different images: keys that are row numbers are the same in all imports.
     """
     if a.embeddings.content == b.embeddings.content or not len(rows):
         return False

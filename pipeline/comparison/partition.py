@@ -1,4 +1,4 @@
-"""The clusters of one run or one rival, with their scores and the settings that made them."""
+"""The clusters of a run or a rival, with their scores and the settings that made them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from ..view.opened_run import OpenedRun
 from .image_set import ImageSet
 
 _NOT_CLUSTERING = ("data", "embed", "caption", "index")
-"""Tables that no cluster depends on, or whose settings the embeddings' model and content show."""
+"""Tables that clusters do not depend on, or that the embeddings' model and content stand for."""
 
 SEED = "seed"
-"""Runs that differ in settings of this name only are repetitions."""
+"""The name of the setting in which repetitions of a run may differ."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,7 +41,7 @@ class Partition:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """TABLE.KEY and value of the settings of the run, apart from those of its images."""
     given: tuple[str, ...] = ()
-    """The content of everything else that the clusters were made from: words, other embeddings."""
+    """The contents of other inputs of the clusters: words, embeddings of other runs."""
     seed: int | None = None
     """The seed of the first step that draws at random."""
     is_rival: bool = False
@@ -96,9 +96,9 @@ def score(images: ImageSet, clusters: np.ndarray) -> Scores | None:
 
 
 def _ancestors(run: OpenedRun, artifact: Artifact) -> Iterator[Artifact]:
-    """All artifacts that clusters were made from, each slot once, without those that are lost.
+    """All artifacts that clusters were made from, one of each slot, without lost ones.
 
-    Prefers the artifacts that the run holds: if two settings gave the same bytes, the clusters may
+    Prefers the artifacts that the run holds: if two settings give the same bytes, the clusters may
     have been made for another run.
     """
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Figures of a comparison, in the look of the report: scores of each group, and agreement."""
+"""Figures of a comparison, in the style of the report: scores of each group, and agreement."""
 
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -16,16 +16,16 @@ _WIDTH = 4.6
 """Inches, as wide as the report's figures."""
 
 _LABEL = 24
-"""Characters of a line of a group's label."""
+"""Characters in a line of a group's label."""
 
 _LINE = 0.36
 """Inches of height for each group."""
 
 _MOST_NUMBERED = 14
-"""Groups whose agreement is written into the cells of the heat map."""
+"""Most groups for which the heat map shows its numbers."""
 
 _SCORES = (("acc", "ACC", "o", "blue"), ("nmi", "NMI", "s", "orange"), ("ari", "ARI", "^", "green"))
-"""Colours of Okabe and Ito, with a mark for each, for readers who see no colour."""
+"""Colours of Okabe and Ito, each with a mark, for readers who cannot see colours."""
 
 
 def draw_scores(comparison: Comparison) -> "Figure":

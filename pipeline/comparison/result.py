@@ -1,4 +1,4 @@
-"""A comparison that can be shown, and written in the format of a file's suffix."""
+"""A comparison that can be shown, and saved in the format of a file's suffix."""
 
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ComparedRuns:
-    """Runs side by side; Jupyter shows their scores as a table, and `print` all tables."""
+    """A comparison of runs; Jupyter shows a table of scores, and `print` all tables."""
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison
@@ -89,7 +89,7 @@ def compare(
     device: str = "auto",
     progress: str = "auto",
 ) -> ComparedRuns:
-    """Puts runs side by side: scores, agreement, seconds and settings that differ.
+    """Compares runs: scores, agreement, seconds and settings that differ.
 
     Runs are names, or opened runs of one store. Those that differ only in their seeds share a line.
     `rivals` adds k-means, Ward, spectral clustering and HDBSCAN of the same embeddings, with `k`

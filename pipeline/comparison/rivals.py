@@ -1,4 +1,4 @@
-"""Other ways to cluster the same embeddings, called as their users would call them."""
+"""Rivals: other ways to cluster the same embeddings, with the settings that users would take."""
 
 import importlib
 import importlib.util
@@ -19,13 +19,13 @@ from .image_set import ImageSet
 from .partition import Partition, score
 
 _NEIGHBOURS = 10
-"""Of the graph of spectral clustering."""
+"""Neighbours of a row in the graph of spectral clustering."""
 
 _FEWEST = 20
-"""Images that rivals need: below, some of them cannot run."""
+"""Fewest images for rivals: with fewer, some of them cannot run."""
 
 _TRIAL_ROWS = 200
-"""Rows that a rival is fitted to only to be compiled."""
+"""Rows of the fit that only compiles a rival."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,17 @@ class Rival:
     is_random: bool
     """Whether another seed may give other clusters."""
     most_rows: int
-    """Of more rows it would take hours or the memory of a large machine."""
+    """Most rows: more would take hours, or the memory of a large machine."""
     module: str = "sklearn"
-    """What must be installed."""
+    """The module that it needs."""
     install: str = ""
-    """How to install that."""
+    """How to install the module."""
     compiles: bool = False
     """Whether its first fit compiles it, which its seconds must not include."""
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package is there."""
+        """Whether its module is installed."""
         return importlib.util.find_spec(self.module) is not None
 
     def why_absent(self) -> str:
@@ -67,7 +67,7 @@ def _kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
 
     from ...stages.algorithms.clustering.convergence import ignoring_convergence
 
-    with ignoring_convergence():  # of fewer distinct rows than clusters
+    with ignoring_convergence():  # warns if there are fewer distinct rows than clusters
         return KMeans(k, n_init=10, random_state=seed).fit_predict(x)
 
 
@@ -84,7 +84,7 @@ def _spectral(x: np.ndarray, k: int, seed: int) -> np.ndarray:
         k, affinity="nearest_neighbors", n_neighbors=_NEIGHBOURS, random_state=seed
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a graph of several pieces
+        warnings.simplefilter("ignore", UserWarning)  # warns if the graph has several pieces
         return model.fit_predict(x)
 
 
@@ -95,11 +95,13 @@ def _hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def _umap_hdbscan(x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """As BERTopic clusters (Grootendorst, arXiv 2203.05794), with its settings."""
+    """The clustering of BERTopic (Grootendorst, arXiv 2203.05794), with its settings."""
     from sklearn.cluster import HDBSCAN
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that UMAP could use, and of its one thread
+        warnings.simplefilter(
+            "ignore"
+        )  # warns of libraries that are missing, and of its single thread
         umap = importlib.import_module("umap")
         narrow = umap.UMAP(
             n_neighbors=min(15, len(x) - 1),
@@ -127,8 +129,8 @@ RIVALS: Mapping[str, Rival] = {
     ),
     "EVoC": Rival(_evoc, True, 1_000_000, "evoc", "pip install evoc", True),
 }
-"""By the names that tables show. Those with HDBSCAN, and EVoC, find their own k, and call some rows
-noise."""
+"""The rivals by the names that tables show. HDBSCAN, UMAP + HDBSCAN and EVoC ignore k, and call
+some rows noise."""
 
 
 def require_enough(images: int, k: int | None) -> None:
@@ -152,7 +154,7 @@ def fit_rivals(
 ) -> Iterator[Partition]:
     """The clusters of each rival on centred embeddings of length one, for seeds from 0.
 
-    Rivals without chance are fitted once. `say` gets a sentence if one is left out.
+    Rivals without random draws are fitted once. `say` gets a sentence for each that is left out.
     """
     n = len(images)
     require_enough(n, k)

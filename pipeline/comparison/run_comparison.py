@@ -1,4 +1,4 @@
-"""Compares runs of a store: their clusters are made where they are missing."""
+"""Compares runs of a store; makes clusters that are missing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ from ...stages.contract import Runtime
 from ...store import Artifact, ConfigError, MissingError, Store
 from ..config import plain, settings_of
 from ..making.plan import Plan
+from ..missing_runs import explain_no_run
 from ..view.labels import explain_no_labels
 from ..view.opened_run import OpenedRun
 from ..wording import counted
@@ -28,7 +29,7 @@ def compare_runs(
     rivals: bool = False,
     k: int | None = None,
 ) -> Comparison:
-    """The runs side by side, in the order given.
+    """The comparison of runs, in the order given.
 
     `label` and `labels` say where labels are, as for `eval`. `rivals` adds other ways to cluster
     the same embeddings, with k clusters: without `k` as many as there are classes, or, without
@@ -46,21 +47,26 @@ def compare_runs(
     plans = [open_plan_of(store, name, runtime, say) for name in names]
     images = _read_images(plans, label, labels)
     if rivals:
-        for found in images:
-            require_enough(len(found), k or _classes(found))
-    partitions = [_partition(plan, found) for plan, found in zip(plans, images, strict=True)]
+        for image_set in images:
+            require_enough(len(image_set), k or _classes(image_set))
+    partitions = [
+        _partition(plan, image_set) for plan, image_set in zip(plans, images, strict=True)
+    ]
     notes = []
     if rivals:
         sets = {p.images.embeddings.content: p for p in reversed(partitions)}
         seeds = max(len(group.partitions) for group in group_partitions(partitions).groups)
         for first in reversed(sets.values()):
-            found = first.images
-            wanted = k or _classes(found) or first.k
-            say(f"compare: rivals make {counted(wanted, 'cluster')} of {len(found):,} embeddings")
+            image_set = first.images
+            wanted = k or _classes(image_set) or first.k
+            say(
+                f"compare: rivals make {counted(wanted, 'cluster')} of "
+                f"{len(image_set):,} embeddings"
+            )
             suffix = f" on {first.name}" if len(sets) > 1 else ""
-            made = list(fit_rivals(found, wanted, seeds, runtime.progress, say, suffix))
-            notes += [note for rival in made if (note := describe_noise(rival)) is not None]
-            partitions += made
+            fits = list(fit_rivals(image_set, wanted, seeds, runtime.progress, say, suffix))
+            notes += [note for rival in fits if (note := describe_noise(rival)) is not None]
+            partitions += fits
     comparison = compare_partitions(partitions)
     if comparison.shared < comparison.images:
         agree = f", agreement over those that two of them share ({comparison.shared:,} at least)"
@@ -96,7 +102,7 @@ def _require_labels(
 ) -> None:
     """MissingError where no image has a label of those that were asked for."""
     is_asked = label is not None or labels is not None
-    if is_asked and not any(found.is_labelled.any() for found in images):
+    if is_asked and not any(image_set.is_labelled.any() for image_set in images):
         first = images[0]
         raise MissingError(explain_no_labels(first.embeddings, field, labels, len(first)))
 
@@ -115,7 +121,7 @@ def _read_images(plans: Sequence[Plan], label: str | None, labels: Path | None) 
         if at not in sets:
             sets[at] = ImageSet.read(embeddings, at[1], labels)
         images.append(sets[at])
-    fields = {at[1]: found for at, found in sets.items() if found.is_labelled.any()}
+    fields = {at[1]: image_set for at, image_set in sets.items() if image_set.is_labelled.any()}
     _require_labels(images, next(iter(sets))[1], label, labels)
     if len(fields) > 1 and labels is None:
         raise ConfigError(
@@ -134,10 +140,8 @@ def open_plan_of(store: Store, name: str, runtime: Runtime, say: Callable[[str],
     """The plan of a run with the settings of its record; MissingError if the store has none."""
     record = store.runs.read(name)
     if not record.versions:
-        held = [run for run in store.runs.names() if store.runs.read(run).versions]
-        raise MissingError(
-            f"the store {store.root} has no run {name!r}, its runs are: {', '.join(held) or 'none'}"
-        )
+        runs = [run for run in store.runs.names() if store.runs.read(run).versions]
+        raise MissingError(explain_no_run(store, name, runs))
     return Plan(store, name, settings_of(store, record), runtime, say)
 
 

@@ -1,4 +1,4 @@
-"""A comparison as a table with a row a run: for other programs."""
+"""A comparison as a table for other programs, with a row for each run."""
 
 from typing import TYPE_CHECKING
 

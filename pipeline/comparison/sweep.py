@@ -1,4 +1,4 @@
-"""A run for each combination of settings: they share the embeddings and every equal step."""
+"""Sweeps: a run for each combination of settings; all share the embeddings and equal steps."""
 
 import re
 import reprlib
@@ -26,13 +26,13 @@ _SEEDED = ("train", "spectrum", "select_k", "merge")
 """Tables whose seeds change the clusters."""
 
 MOST_RUNS = 1000
-"""More are a slip of the keyboard rather than a plan."""
+"""Most runs of a sweep: more are a typing error."""
 
-_TAKEN = ("data", "embed")
+_SHARED_TABLES = ("data", "embed")
 """Tables that a sweep cannot vary: all of its runs have the embeddings of the first."""
 
-_LATER = ("caption", "index")
-"""Tables that no cluster depends on: what a swept run was given later stays."""
+_INDEPENDENT_TABLES = ("caption", "index")
+"""Tables that clusters do not depend on: a run keeps what it was given later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def plan_sweep(
                 f"{name!r} is no setting: name it TABLE.KEY, such as train.features; the tables "
                 f"are {', '.join(settings.tables())}"
             )
-        if table in _TAKEN:
+        if table in _SHARED_TABLES:
             raise ConfigError(
                 f"{name}: all runs of a sweep have the embeddings of one run, so [data] and "
                 "[embed] cannot differ: embed another run, and name both to `cpp-pipe compare`"
@@ -99,7 +99,9 @@ def plan_sweep(
         raise ConfigError("nothing to vary: name values of settings, numbers of clusters or seeds")
     count = (seeds or 1) * prod(len(values) for values in named.values())
     if count > MOST_RUNS:
-        raise ConfigError(f"{counted(count, 'run')} are more than {MOST_RUNS:,}: give fewer values")
+        raise ConfigError(
+            f"{counted(count, 'run')} are too many, {MOST_RUNS:,} is the limit: give fewer values"
+        )
     runs = [
         _swept(base, settings, dict(zip(named, values, strict=True)), seed)
         for values in product(*named.values())
@@ -113,7 +115,7 @@ def plan_sweep(
 
 
 def _values(given: Any) -> list[Any]:
-    """What Python names for a setting, one value or several."""
+    """The values of a setting that a Python caller gives, one or several."""
     given = plain(given)
     return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
@@ -145,19 +147,19 @@ def _swept(base: str, settings: Settings, values: Mapping[str, Any], seed: int |
 
 
 def _word(key: str, value: Any) -> str:
-    """A setting and its value in the letters that names of runs have.
+    """A setting and its value, in the letters that names of runs may have.
 
-    Other alphabets have no letter there, so that a digest tells such values apart.
+    Other letters are replaced, so a digest tells such values apart.
     """
     value = plain(value)
-    # Not 1e+30, which would become 1e-30.
+    # Else 1e+30 would become 1e-30.
     text = f"{key}-{str(value).replace('e+', 'e') if isinstance(value, float) else value}"
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
     return word if text.isascii() else f"{word}-{sha256(text.encode()).hexdigest()[:6]}"
 
 
 def _short(name: str, values: Mapping[str, Any]) -> str:
-    """A setting's key; with its table where two tables have it, or --seeds is named so."""
+    """A setting's key; with its table if two tables have this key, or if it is `seed`."""
     key = name.rpartition(".")[2]
     same = sum(other.rpartition(".")[2] == key for other in values)
     return key if same == 1 and key != SEED else name
@@ -172,7 +174,7 @@ def check_sweep(
     labels: Path | None = None,
     rivals: bool = False,
 ) -> None:
-    """Refuses before any work what the runs, or their comparison, would refuse after hours."""
+    """Raises, before any work, the errors that the runs or their comparison would raise later."""
     embeddings = store.open(EMBEDDINGS, _shared(store, base)[EMBEDDINGS.name])
     for run in runs:
         filling_of("views", run.settings)
@@ -190,8 +192,8 @@ def make_sweep(
 ) -> list[str]:
     """Makes the clusters of each run, from the embeddings of the run `base`; the names.
 
-    What is equal in two runs is made once: the store finds it. MissingError where `base` has no
-    embeddings; ConfigError where a run's name is that of a run of other images or settings.
+    Equal steps are made once: the store finds them. MissingError if `base` has no embeddings;
+    ConfigError if a run of the same name has other images or settings.
     """
     record, shared = store.runs.read(base), _shared(store, base)
     runs = [_free_run(store, base, run, shared[EMBEDDINGS.name]) for run in runs]
@@ -226,9 +228,10 @@ def _shared(store: Store, base: str) -> dict[str, str]:
 
 
 def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptRun:
-    """The run, with what a run of its name was given later; ConfigError where that is another."""
-    held = store.runs.read(run.name)
-    version = held.versions.get(EMBEDDINGS.name)
+    """The run, with what an earlier run of its name was given later; ConfigError if that run has
+    other images or settings."""
+    existing = store.runs.read(run.name)
+    version = existing.versions.get(EMBEDDINGS.name)
     if version is None:
         return run
     folder = store.runs.path(run.name).parent
@@ -239,8 +242,8 @@ def _free_run(store: Store, base: str, run: SweptRun, embeddings: str) -> SweptR
             f"{folder}, with what was decided in it, to have it made again, or embed the images in "
             "a run of another name, and sweep that"
         )
-    settings = settings_of(store, held)
-    later = [table for table in _LATER if table not in run.tables]
+    settings = settings_of(store, existing)
+    later = [table for table in _INDEPENDENT_TABLES if table not in run.tables]
     wanted = run.settings.with_tables_of(settings, [*later, *_unused(run)])
     other = _first_difference(settings.tables(), wanted.tables())
     if other is not None:
@@ -261,11 +264,11 @@ def _unused(run: SweptRun) -> list[str]:
 
 
 def _first_difference(
-    held: Mapping[str, Any], wanted: Mapping[str, Any]
+    existing: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> tuple[str, Any, Any] | None:
     """TABLE.KEY of the first setting of two runs that differs, and both values."""
-    for table in [name for name in wanted if name not in _TAKEN]:
+    for table in [name for name in wanted if name not in _SHARED_TABLES]:
         for key, value in wanted[table].items():
-            if held[table][key] != value:
-                return f"{table}.{key}", held[table][key], value
+            if existing[table][key] != value:
+                return f"{table}.{key}", existing[table][key], value
     return None

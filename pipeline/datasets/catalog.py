@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 from ...store import ConfigError
 from ...store.errors import one_line
 from .coco import read_coco
-from .download_commands import ELSEWHERE
+from .download_commands import DOWNLOAD_COMMANDS
 from .example import Listing
 from .readers import Reader, read_caltech, read_cifar, read_files, read_pets
 from .videos import FRAMES, LISTS, VIDEOS, read_ucf101
@@ -32,11 +32,11 @@ _READ_ERRORS = (
     tarfile.TarError,
     zlib.error,
 )
-"""Errors that torchvision raises if files are missing, are damaged, or need another package."""
+"""Errors of torchvision where files are missing or damaged, or need another package."""
 
 
 def _read_errors() -> tuple[type[Exception], ...]:
-    """The same, and errors of loaded modules: of a damaged .mat, or of a file of torch."""
+    """`_READ_ERRORS`, and errors of modules that are loaded by now: of .mat files and of pickle."""
     return (*_READ_ERRORS, *_errors_of("scipy.io.matlab", "MatReadError"), *_pickle_errors())
 
 
@@ -45,7 +45,7 @@ def _pickle_errors() -> tuple[type[Exception], ...]:
 
 
 def _errors_of(module: str, name: str) -> tuple[type[Exception], ...]:
-    """An error of a module; none if that is not loaded, because then it raised nothing."""
+    """An error class of a module; none if the module is not loaded, and so raised no error."""
     loaded = sys.modules.get(module)
     return () if loaded is None else (getattr(loaded, name),)
 
@@ -62,20 +62,20 @@ class DataSet:
     splits: tuple[str, ...]
     """Empty if the authors made none."""
     files: str
-    """The files and folders that the folder of the data set must hold."""
+    """Names of the files and folders that the folder of the data set must hold."""
     source: str
-    """The address of its authors' page."""
+    """Address of the authors' page."""
     reader: Reader
     is_downloaded: bool = True
     """Whether torchvision can download it."""
     folder: str = ""
     """The default folder of its shards; if empty, a folder of its name."""
     label: str = "cls"
-    """The name under which `eval` finds the labels."""
+    """The label that `eval` scores against: cls, or a JSON field."""
 
     @property
     def shards(self) -> str:
-        """The folder of its shards, where the shipped configs expect them."""
+        """The folder of its shards, which the shipped configs read."""
         return self.folder or self.name
 
     def open(self, root: Path, splits: Sequence[str], *, download: bool) -> Listing:
@@ -108,7 +108,7 @@ class DataSet:
 
 
 def _reason(error: Exception) -> str:
-    """The message of an error, without torchvision's advice to change a Python call."""
+    """The message of an error, without torchvision's advice on calls in Python."""
     if isinstance(error, ModuleNotFoundError) and error.name == "pycocotools":
         return "pycocotools is not installed (pip install 'cpp-pipe[coco]')"
     if isinstance(error, OSError) and error.strerror:
@@ -292,7 +292,7 @@ def find_data_set(name: str) -> DataSet:
     """A data set by its name; ConfigError if there is none."""
     if name in CATALOG:
         return CATALOG[name]
-    known = [*CATALOG, *ELSEWHERE]
+    known = [*CATALOG, *DOWNLOAD_COMMANDS]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise ConfigError(f"unknown data set {name!r}; known are {', '.join(known)}{hint}")

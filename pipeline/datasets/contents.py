@@ -1,4 +1,4 @@
-"""What a folder of shards says of itself, when it is complete and while it is written."""
+"""The files that describe a folder of shards, complete or unfinished."""
 
 import json
 import re
@@ -12,29 +12,29 @@ from ...store.files import TEMPORARY_PREFIX, write_whole
 CLASSES = "classes.json"
 SKIPPED = "skipped.json"
 CONTENTS = "dataset.json"
-"""Written last: a folder that holds it is complete."""
+"""Written last: a folder with this file is complete."""
 BEGUN = ".begun.json"
-"""Written first: whose shards an unfinished folder holds."""
+"""Written first: describes the shards in an unfinished folder."""
 LOCK = ".lock"
 
 FORMAT = 1
 
 
 def read_contents(folder: Path) -> dict[str, Any] | None:
-    """What a complete folder of shards says of itself; None for any other folder."""
+    """The description of a complete folder of shards; None for any other folder."""
     contents = _read(folder / CONTENTS)
     return contents if contents is not None and "name" in contents else None
 
 
 def write_plain(path: Path, value: Any) -> None:
-    """Writes JSON for other programs, whole or not at all: without the digest of the store."""
+    """Writes JSON for other programs, whole or not at all; it has no digest, unlike the store's."""
     write_whole(path, f"{json.dumps(value, indent=1)}\n".encode())
 
 
 def require_own(folder: Path, otherwise: str = "name another folder for the shards") -> None:
-    """ConfigError where an unfinished folder holds what `fetch` did not write.
+    """ConfigError if an unfinished folder holds a file that `fetch` did not write.
 
-    `otherwise` is what the user can do besides moving it.
+    `otherwise` is what the user can do instead of moving the file.
     """
     if not folder.exists():
         return
@@ -43,16 +43,16 @@ def require_own(folder: Path, otherwise: str = "name another folder for the shar
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in own)
     if foreign:
         raise ConfigError(
-            f"{folder} is where shards are written first, and holds {foreign[0]}, which this "
-            f"command did not write: move it away, or {otherwise}"
+            f"{folder}, where shards are written first, holds {foreign[0]}, which this command did "
+            f"not write: move it away, or {otherwise}"
         )
 
 
 def begin(folder: Path, begun: Mapping[str, Any]) -> None:
-    """Records whose shards a folder will hold, and removes those of others.
+    """Records which shards a folder will hold, and removes all others.
 
-    A call that was interrupted may have written shards of another data set or of another size,
-    whose keys can be the same.
+    An interrupted call may have written shards of another data set or of another size, with the
+    same keys.
     """
     there = _read(folder / BEGUN)
     if there != begun:
@@ -62,20 +62,20 @@ def begin(folder: Path, begun: Mapping[str, Any]) -> None:
 
 
 def remove_others(folder: Path, names: set[str]) -> None:
-    """Removes shards that are not among `names`, of a call that skipped fewer images."""
+    """Removes shards that are not in `names`: an earlier call may have skipped fewer images."""
     for name in set(_written(folder, _read(folder / BEGUN))) - names - {LOCK, BEGUN}:
         (folder / name).unlink()
 
 
 def _written(folder: Path, begun: Mapping[str, Any] | None) -> Iterator[str]:
-    """The files of a folder that have a name that `fetch` gives; without a record, no shards."""
+    """The files of a folder with names that `fetch` gives; without a record, no shards."""
     own = [LOCK, BEGUN] if begun is None else [LOCK, BEGUN, CLASSES, SKIPPED, CONTENTS]
     names = [re.escape(name) for name in own]
     if begun is not None:
         splits = "|".join(map(re.escape, begun.get("splits", ())))
         names.append(rf"(?:(?:{splits})-)?\d{{5,}}\.tar")
     final = "|".join(names)
-    # The second is what a process that was killed calls a file that it writes.
+    # The second form is the temporary file of a process that was killed.
     written = re.compile(
         rf"(?:{final})|{re.escape(TEMPORARY_PREFIX)}(?:{final})-[0-9a-f]{{8}}-\d+-[0-9a-f]{{8}}"
     )

@@ -1,8 +1,8 @@
-"""Data sets that other programs download: the commands that do it."""
+"""The commands that download data sets with other programs."""
 
 from collections.abc import Mapping
 
-ELSEWHERE: Mapping[str, str] = {
+DOWNLOAD_COMMANDS: Mapping[str, str] = {
     "wikiart": """\
 # WikiArt is Parquet tables on Hugging Face, which cpp-pipe reads as they are.
 pip install -U huggingface_hub

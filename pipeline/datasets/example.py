@@ -1,4 +1,4 @@
-"""The listing of a data set: labelled images by split, which are read when shards are written."""
+"""The listing of a data set: its labelled images by split, not read yet."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +14,11 @@ class Example:
     """One image of a data set."""
 
     key: str
-    """The key in the shard, before characters that no key may hold are replaced."""
+    """The key in the shard, in which forbidden characters are not replaced yet."""
     read: Callable[[], tuple[str, bytes]]
-    """Gives the suffix and the bytes of the image; UndecodableImage if it cannot be read."""
+    """Returns the suffix and the bytes of the image; UndecodableImage if it cannot be read."""
     label: int | None = None
-    """The place of its class among the classes of the data set."""
+    """The index of its class among the classes of the data set."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Other facts about it."""
     caption: str | None = None
@@ -26,13 +26,13 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A part of a data set that its authors made, such as train; or all of it."""
+    """A part of a data set by its authors, such as train; or all of it."""
 
     name: str | None
     """None if the authors made no parts."""
     count: int
     example: Callable[[int], Example]
-    """Gives the image of a number below the count."""
+    """Returns an image by its number, below the count."""
 
     def __iter__(self) -> Iterator[Example]:
         return map(self.example, range(self.count))

@@ -14,7 +14,7 @@ from .example import Example, Listing, Split, read_file, read_pixels
 from .superclasses import SUPERCLASS
 
 Reader = Callable[[Path, Sequence[str], bool], Listing]
-"""Lists the splits of a data set in a folder, which it downloads there first on request."""
+"""Lists splits of a data set in a folder; the last argument says whether to download it first."""
 
 
 def read_cifar(root: Path, splits: Sequence[str], download: bool, *, kind: str) -> Listing:
@@ -57,7 +57,7 @@ def read_files(
 ) -> Listing:
     """A class of torchvision that takes a loader; keys are paths below the folder `images`.
 
-    `is_sorted` sorts by path, for sets that torchvision lists in the order of the disk.
+    `is_sorted` sorts by path; use it for sets that torchvision lists in the order of the disk.
     """
     from torchvision import datasets
 

@@ -33,7 +33,7 @@ from .contents import (
 from .example import Example, Listing, Split
 
 WHOLE = "all"
-"""What a data set without splits has in place of the name of one."""
+"""The name that stands for a split in a data set without splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +47,22 @@ class Skipped:
 
 @dataclass(kw_only=True)
 class SplitCounts:
-    """What was written of one split."""
+    """Counts of one split."""
 
     images: int = 0
     skipped: int = 0
     shards: int = 0
     kept: int = 0
-    """Shards that an interrupted command had written."""
+    """Number of shards that an interrupted command had written."""
 
 
 @dataclass(kw_only=True)
 class Fetched:
-    """What was written."""
+    """Counts of all splits, and the images that were skipped."""
 
     classes: int
     splits: dict[str, SplitCounts] = field(default_factory=dict)
-    """By name."""
+    """The counts of each split, by its name."""
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
@@ -87,12 +87,12 @@ def write_shards(
 ) -> Fetched:
     """Writes all images of a listing into shards in the folder `out`, which must not exist.
 
-    The folder is filled under the name `OUT.partial` and appears when it is complete. Shards that
-    an interrupted call left there are kept, if it read the same splits of the same data set from
-    the same folder `root`. A shard holds images of one split. No clock or user
-    enters: the same files give the same bytes. `report` gets how many images were read or kept, and
-    how many of them were skipped. ConfigError where no image can be read, or `out` not written, or
-    `OUT.partial` holds files of somebody else.
+    The folder is filled under the name `OUT.partial`, and renamed when it is complete. Shards of an
+    interrupted call are kept if it read the same splits of the same data set from the same folder
+    `root`. A shard holds images of one split. Shards hold no times or names of users, so the same
+    files give the same bytes. `report` gets the number of images that were read or kept, and of
+    those that were skipped. ConfigError if no image can be read, if `out` cannot be written, or if
+    `OUT.partial` holds other files.
     """
     out = resolved(out)  # `.` has no name of its own
     partial = partial_of(out)
@@ -108,7 +108,7 @@ def write_shards(
         (partial / LOCK).unlink(missing_ok=True)
         sync(partial)
         if out.is_dir():
-            out.rmdir()  # it is empty; Windows renames onto no folder
+            out.rmdir()  # it is empty; Windows cannot rename onto a folder
         replace(partial, out)
         (out / BEGUN).unlink()
         sync(out.absolute().parent)
@@ -125,7 +125,7 @@ def partial_of(out: Path) -> Path:
 
 
 def _begun(listing: Listing, data_set: DataSet, root: Path, shard_size: int) -> dict[str, Any]:
-    """What decides the shards, but for the contents of the files."""
+    """Everything that decides the shards, except the contents of the files."""
     return {
         "format": FORMAT,
         "name": data_set.name,
@@ -172,7 +172,7 @@ def _with_keys(split: Split, taken: set[str]) -> Iterator[tuple[str, Example]]:
 
 
 def _holds(path: Path, keys: list[str]) -> bool:
-    """Whether a shard is complete and holds just these samples."""
+    """Whether a shard is complete and holds exactly these samples."""
     try:
         listing = scan(path)
     except ShardError:
@@ -206,7 +206,7 @@ def _samples(
     classes: tuple[str, ...],
     skipped: list[Skipped],
 ) -> Iterator[Mapping[str, str | bytes]]:
-    """Samples as WebDataset writes them; adds to `skipped`."""
+    """Samples in the format of WebDataset; adds unreadable images to `skipped`."""
     for key, example in chunk:
         try:
             suffix, content = example.read()
@@ -229,7 +229,7 @@ def _samples(
 def _describe(
     fetched: Fetched, listing: Listing, data_set: DataSet, shard_size: int, folder: Path
 ) -> None:
-    """Writes the class names, what was skipped, and last what the folder holds."""
+    """Writes the class names, the skipped images, and last the description of the folder."""
     write_plain(folder / CLASSES, list(listing.classes))
     write_plain(folder / SKIPPED, [asdict(image) for image in fetched.skipped])
     splits = {

@@ -1,7 +1,7 @@
 """The superclasses of CIFAR-100, which torchvision does not read.
 
-From the page of the data set, https://www.cs.toronto.edu/~kriz/cifar.html, in the spelling of its
-files.
+They are from the page of the data set, https://www.cs.toronto.edu/~kriz/cifar.html, in the spelling
+of its files.
 """
 
 from collections.abc import Mapping

@@ -15,14 +15,14 @@ from .example import Example, Listing, Split, read_file, read_pixels
 
 VIDEOS = "UCF-101"
 FRAMES = "UCF-101-midframes"
-"""A folder of middle frames that were extracted elsewhere, as CoOp distributes them."""
+"""A folder of middle frames that others extracted, such as the one that CoOp distributes."""
 LISTS = "ucfTrainTestlist"
 
 _FOLD = 1
-"""Of the three divisions into train and test: the one that papers report."""
+"""The division into train and test that papers report, of three."""
 
 _SOURCE_LINE = re.compile(r"^.*?\.cpp:\d+, ")
-"""Where in its own code torchcodec met an error."""
+"""The line of torchcodec's own code in its errors."""
 
 
 def read_ucf101(root: Path, splits: Sequence[str], download: bool) -> Listing:
@@ -41,7 +41,7 @@ def _read_videos(root: Path, splits: Sequence[str]) -> Listing:
     from torchvision.datasets.folder import find_classes, make_dataset
 
     _decoders()  # raises here where FFmpeg is not installed
-    # Not by torchvision's UCF101: it first opens all videos, and ends at one that is damaged.
+    # torchvision's UCF101 would first open all videos, and fail at a damaged one.
     classes, numbers = find_classes(root / VIDEOS)
     videos = [
         Path(path).relative_to(root / VIDEOS)
@@ -110,7 +110,7 @@ def _read_frames(root: Path, splits: Sequence[str]) -> Listing:
 
 
 def _places_in(lists: Path, split: str, places: Mapping[str, int]) -> list[int]:
-    """Where the frames of the videos of a split stand, in the order of its list."""
+    """The indices of the frames of a split's videos, in the order of its list."""
     stems = [Path(line.split(" ")[0]).stem for line in _lines_of(lists, split)]
     missing = [stem for stem in stems if stem not in places]
     if missing:
@@ -122,6 +122,6 @@ def _places_in(lists: Path, split: str, places: Mapping[str, int]) -> list[int]:
 
 
 def _lines_of(lists: Path, split: str) -> list[str]:
-    """The lines of the list of a split: CLASS/VIDEO.avi, and in that of training a number."""
+    """The lines of a split's list: CLASS/VIDEO.avi, in the list of train followed by a number."""
     lines = (lists / f"{split}list{_FOLD:02d}.txt").read_text().splitlines()
     return [line.strip() for line in lines if line.strip()]

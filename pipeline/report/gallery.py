@@ -49,7 +49,11 @@ def read_mosaics(
             )
         )
     absence = None
-    if missing and missing == total and came_with_images(run.artifact("embeddings")):
+    if missing and missing == total and not came_with_images(run.artifact("embeddings")):
+        reason = "the embeddings were imported, without images"
+        progress.report(f"report: shows no images: {reason}")
+        return [], Absence(what="images", reason=reason, command=run.public_command("embed"))
+    if missing and missing == total:
         raise MissingError(
             f"no image could be read: {tiles.trouble}; or write the page without images, with "
             "--no-pictures"

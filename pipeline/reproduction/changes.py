@@ -15,14 +15,14 @@ _MODEL = "embed"
 _CHANGEABLE = (_MODEL, "views", "train", "spectrum")
 """Tables that decide the clusters; the data and the number of clusters are those of the paper."""
 
-_OF_FILES = ("model", "pretrained", "model_config")
+_MODEL_SETTINGS = ("model", "pretrained", "model_config")
 """The settings of `embed` that embeddings from a file have too: the model that made them."""
 
 
 def read_changes(
     assignments: Sequence[str], names: Sequence[str], *, has_images: bool
 ) -> tuple[Override, ...]:
-    """The last value of each TABLE.KEY=VALUE; ConfigError if one cannot serve both recipes.
+    """The last value of each TABLE.KEY=VALUE; ConfigError if both recipes cannot use one.
 
     `names` are the data sets; `has_images` says whether images are embedded.
     """
@@ -45,7 +45,7 @@ def _require_changeable(override: Override, *, has_images: bool) -> None:
             f"--set {override.name}: reproduce takes the data set's images and number of clusters; "
             f"only settings of {', '.join(_CHANGEABLE)} can be changed"
         )
-    if override.table == _MODEL and not has_images and override.key not in _OF_FILES:
+    if override.table == _MODEL and not has_images and override.key not in _MODEL_SETTINGS:
         raise ConfigError(
             f"--set {override.name} has no effect on embeddings from a file: leave it out"
         )
@@ -69,8 +69,8 @@ def name_run(
 ) -> str:
     """The name of a run of a data set's embeddings.
 
-    Another model, a file of embeddings and changed settings give other names, by a short digest, so
-    that no run replaces another. With the defaults, the name has none.
+    With another model, a file of embeddings or changed settings, the name ends in a short digest of
+    these, so that no run replaces another.
     """
     usual = asdict(EmbedSettings())
     differs = {f"embed.{key}": value for key, value in asdict(embed).items() if value != usual[key]}

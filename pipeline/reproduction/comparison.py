@@ -1,4 +1,4 @@
-"""Our figures on a data set beside published ones, as a table and as plain values."""
+"""Our scores on a data set and published ones, as a table and as plain values."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,22 +16,22 @@ Row = tuple[str, str, str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What was run on one data set, and what others report on it."""
+    """Our trials on one data set, and what others report on it."""
 
     data_set: DataSet
     run: str
-    """That of the embeddings; those of the trials begin with its name."""
+    """The run of the embeddings; the runs of the trials begin with its name."""
     file: str | None
     """The file of the embeddings; None where images were embedded."""
     model: str
-    """That of the embeddings."""
+    """The model of the embeddings."""
     trials: tuple[Trial, ...]
     unlabelled: int
-    """Rows without a label: they are clustered, and not scored."""
+    """Number of rows without a label: they are clustered, but not scored."""
     kmeans: tuple[Scores, ...]
-    """k-means of the embeddings with one cluster a class, by seed."""
+    """Scores of k-means on the embeddings with one cluster a class, by seed."""
     kmeans_method: str
-    """`k-means`, or `mini-batch k-means`, by which many rows are clustered."""
+    """`k-means`, or for many rows `mini-batch k-means`."""
     published: tuple[Published, ...]
     changed: tuple[str, ...]
     """Settings that the user changed, as `--set` names them."""
@@ -74,11 +74,11 @@ class Comparison:
             every = counted(rows + self.unlabelled, "row")
             which = f"the {counted(rows, 'row')} with labels; all {every} are clustered"
         lines = [f"ours: scores over {which}; labels only score"]
-        # ImageNet's shards hold splits of their own, of which its config takes one.
+        # 0.9, because of ImageNet only the split train is clustered.
         if rows < 0.9 * self.data_set.images:
             lines.append(
-                f"only {rows:,} of {counted(self.data_set.images, 'image')} are here: compare "
-                "with nothing published"
+                f"only {rows:,} of {counted(self.data_set.images, 'image')} are here: do not "
+                "compare with published scores"
             )
         for recipe, title in TITLES.items():
             joined = ", ".join(
@@ -109,7 +109,7 @@ class Comparison:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; figures of ours are 0 to 1, published ones in per cent."""
+        """Plain values; our scores are from 0 to 1, published ones in per cent."""
         return {
             "data_set": self.data_set.name,
             "embeddings": self.file,
@@ -127,5 +127,5 @@ class Comparison:
 
 
 def _cell(value: float | None) -> str:
-    # A whole number was published as one.
+    # A whole number was published without decimals.
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.1f}"

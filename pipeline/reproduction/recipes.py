@@ -19,8 +19,8 @@ _WARMUP_STEPS: Mapping[str, int | None] = {
     "cifar100": None,
     "imagenet": 2001,
 }
-"""Steps of warm-up: one more than the setting of the public code, as its loop takes; None is one
-epoch."""
+"""Steps of warm-up: one more than the setting of the public code, because its loop takes one more;
+None is one epoch."""
 
 
 def require_recipe(name: str) -> None:
@@ -51,7 +51,8 @@ def paper(name: str, rows: int) -> Settings:
 
 
 def follow(settings: Settings, name: str, rows: int, changed: Collection[str]) -> Settings:
-    """The paper's recipe with changed settings, and those that follow from them unless changed."""
+    """The paper's recipe with changed settings; settings that depend on these follow, unless
+    changed too."""
     train, spectrum = settings.train, settings.spectrum
     if "train.batch" in changed and "train.warmup_steps" not in changed:
         train = replace(train, warmup_steps=_warmup_steps(name, rows, train.batch))
@@ -67,14 +68,14 @@ def default(name: str, rows: int) -> Settings:
 
 
 RECIPES: Mapping[str, Callable[[str, int], Settings]] = {"default": default, "paper": paper}
-"""For each recipe, its settings for a data set by its name and number of rows."""
+"""The recipes by name: each returns settings for the name of a data set and its number of rows."""
 
 TITLES: Mapping[str, str] = {"default": "cpp-pipe, default", "paper": "cpp-pipe, paper's recipe"}
 """The names of recipes in tables."""
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:
-    """The settings with another seed in every stage that draws."""
+    """The settings with another seed in each stage that draws at random."""
     return replace(
         settings,
         train=replace(settings.train, seed=seed),

@@ -49,7 +49,7 @@ class ClassedRows:
 
 
 def read_classes(embeddings: Artifact, label: str) -> ClassedRows:
-    """The classes of rows by the name of their label; there may be none."""
+    """The rows with the classes that a label gives them; there may be none."""
     labels = np.array(read_labels(embeddings, label, None), dtype=object)
     has_label = np.array([value is not None for value in labels], dtype=bool)
     names, y = np.unique(labels[has_label].astype(str), return_inverse=True)

@@ -11,7 +11,7 @@ from ..view.evaluation import Scores
 from .scoring import ClassedRows
 
 _SLOTS = ("heads", "features", "spectrum", "assignments")
-"""What a recipe makes of the embeddings."""
+"""The slots that a recipe fills."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class Trial:
     seed: int
     rows: int
     k: int
-    """The number of clusters; fewer than were asked for where pieces were joined."""
+    """The number of clusters; fewer than requested if pieces were joined."""
     clusters: Scores
     chance: Scores
     seconds: float
-    """What the work took when it was done; without embedding and scoring."""
+    """Seconds that the steps took when they were made, without embedding and scoring."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -36,10 +36,10 @@ class Trial:
 
 
 def run_trial(plan: Plan, rows: ClassedRows, base: str, recipe: str, seed: int) -> Trial:
-    """The scores of a run's clusters of these embeddings, which are made where they are missing.
+    """The scores of a run's clusters of these embeddings; makes the clusters if they are missing.
 
     The run shows the images of the run `base`, which holds the embeddings. Heads and spectrum are
-    fitted to all rows that are there now, not kept from fewer rows.
+    fitted to all current rows, also if they were fitted to fewer rows before.
     """
     record = plan.store.runs.read(base)
     plan.store.refer(

@@ -19,7 +19,7 @@ from ..config import settings_of
 from ..run import Run
 from ..view.applied_edits import KEPT
 from ..view.facts import find_readable
-from ..view.labels import read_labels
+from ..view.labels import first_rows, name_classes, read_labels
 from .clusters import Clusters
 from .damage import reading
 from .decided_clusters import DECIDED, Decided
@@ -60,29 +60,32 @@ class OpenRun:
         self.projection = find_readable(run, "projection", is_current=True)
         self.curve = find_readable(run, "k_curve", is_current=True)
         self._folder = MappedFolder.temporary()
-        self.rows = RowFields(self.embeddings, self._folder)
-        self.clusters = Clusters(
-            self.assignments,
-            self.captions,
-            self.hierarchy,
-            self.levels,
-            self._folder,
-        )
-        self.residency = Residency()
-        self.finder = Finder(run, self.residency)
-        self.images = Images(run, self.rows, max_bytes)
-        self.cached = CachedAnswers()
-        """Answers that are the same for every client, whatever is decided."""
-        first = self.clusters.groupings[0].name
-        self.decisions = Decisions(
-            run, self.assignments, self.rows, lambda: self.clusters.partition(first)
-        )
-        self.sets = ImageSets()
-        self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        """Spare rows and those kept in their place, by the version of groups: see `copies`."""
-        self.places = _find_places(run)
-        """Where the files of the server lie, which no answer tells."""
-        self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._folder.close)
+            self.rows = RowFields(self.embeddings, self._folder)
+            self.clusters = Clusters(
+                self.assignments,
+                self.captions,
+                self.hierarchy,
+                self.levels,
+                self._folder,
+            )
+            self.residency = Residency()
+            self.finder = Finder(run, self.residency)
+            self.images = Images(run, self.rows, max_bytes)
+            self.cached = CachedAnswers()
+            """Answers that are the same for every client, whatever is decided."""
+            first = self.clusters.groupings[0].name
+            self.decisions = Decisions(
+                run, self.assignments, self.rows, lambda: self.clusters.partition(first)
+            )
+            self.sets = ImageSets()
+            self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+            """Spare rows and those kept in their place, by the version of groups: see `copies`."""
+            self.places = _find_places(run)
+            """Where the files of the server lie, which no answer tells."""
+            self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
+            stack.pop_all()  # nothing failed, so the folder stays until `close`
 
     @property
     def decided(self) -> Decided:
@@ -134,7 +137,8 @@ class OpenRun:
     def labels(self) -> tuple[np.ndarray, list[str]]:
         """(n,) int32 codes of labels, -1 for a row without one, and the labels by code.
 
-        They come from .cls members or from a JSON field, as the run's settings say.
+        They come from .cls members or from a JSON field, as the run's settings say. Numbers of
+        classes that have names are shown by these.
         """
         import pyarrow as pa
 
@@ -154,8 +158,12 @@ class OpenRun:
         encoded = column.dictionary_encode()
         if isinstance(encoded, pa.ChunkedArray):
             encoded = encoded.unify_dictionaries().combine_chunks()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return codes.astype(np.int32), encoded.dictionary.to_pylist()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        names = encoded.dictionary.to_pylist()
+        if label == "cls":
+            with reading(self.embeddings):
+                names = name_classes(self.embeddings, names, first_rows(codes, len(names)))
+        return codes, names
 
 
 def _find_places(run: Run) -> Places:

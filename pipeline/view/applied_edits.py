@@ -1,6 +1,7 @@
 """Clusters and images of a run with decisions applied: those of its open log, or sealed ones."""
 
 import json
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from ...stages.edits.edit import Edit
 from ...stages.edits.replay import Edited, Heir, carry_over, replay
 from ...stages.rows.image_names import image_names, rows_of_images
 from ...stages.seal import named_images
-from ...store import Artifact, MissingError, Store, StoreError
+from ...store import Artifact, MissingError, RunRecord, Store, StoreError
 from ...store.kinds import ASSIGNMENTS, KINDS
 from ..wording import agreeing, counted
 from .columns import read_column
@@ -74,15 +75,21 @@ def _warn(run: OpenedRun, count: int) -> None:
         )
 
 
-def _read_sealed(run: OpenedRun, name: str) -> Edited:
-    slot = f"{SLOT}{name}"
-    artifact = run.find(slot)
-    if artifact is None:
-        sealed = [used.removeprefix(SLOT) for used in run.record.versions if used.startswith(SLOT)]
+def require_sealed(run: RunRecord, name: str) -> None:
+    """MissingError where a run has no decisions of this name; it always has those of its log."""
+    sealed = [slot.removeprefix(SLOT) for slot in run.versions if slot.startswith(SLOT)]
+    if name not in (OPEN, *sealed):
+        allowed = f" or one of {', '.join(sealed)}" if sealed else ""
         raise MissingError(
-            f"--edits must be {OPEN} (the decisions that are not sealed) or one of "
-            f"{', '.join(sealed) or 'none'}, got {name!r}: `cpp-pipe edit seal {name}` seals them"
+            f"--edits must be {OPEN} (all decisions that were made){allowed}, got {name!r}: "
+            f"`cpp-pipe edit seal {shlex.quote(name)}` seals them under this name"
         )
+
+
+def _read_sealed(run: OpenedRun, name: str) -> Edited:
+    require_sealed(run.record, name)
+    slot = f"{SLOT}{name}"
+    artifact = run.artifact(slot)
     if run.current(slot) is None:
         raise MissingError(
             f"the decisions {name!r} were sealed on other images or clusters than the run has now: "

@@ -11,7 +11,14 @@ from ...stages.edits.replay import Edited
 from ...stages.rows.artifact_rows import gather
 from ...store import Artifact, ConfigError, MissingError
 from .columns import read_column
-from .labels import Scope, explain_no_labels, fitted_rows, read_labels
+from .labels import (
+    Scope,
+    explain_no_labels,
+    first_rows,
+    fitted_rows,
+    name_classes,
+    read_labels,
+)
 
 _EVERYTHING = Scope()
 
@@ -133,6 +140,8 @@ def evaluate(
     names = sorted(set(labels[scored]))
     number = {name: i for i, name in enumerate(names)}
     y = np.array([number[name] for name in labels[scored]])
+    if label == "cls" and table is None:
+        names = name_classes(embeddings, names, np.flatnonzero(scored)[first_rows(y, len(names))])
     column = read_column(assignments, cluster) if edited is None else edited.cluster
     pred = column[scored].astype(np.int64)
     k = k if edited is None else len(np.unique(pred))

@@ -17,12 +17,20 @@ from ...stages.sources.user_files import read_bytes
 from ...store import Artifact, ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS, HEADS, HIERARCHY, K_CURVE, KINDS, SPECTRUM
 from ..wording import counted
+from .columns import read_rows
 from .extra_fields import parse_extra
 
 _FITS = tuple(kind.name for kind in (HEADS, SPECTRUM, K_CURVE, HIERARCHY))
 """Kinds that are learned from rows; all others follow row by row."""
 
 _PARTS = ("all", "fitted", "held-out")
+
+CLASS_NAMES = ("class_name", "class_names", "label_name")
+"""JSON fields with the name of a class whose label is a number: of `fetch` and .npz files, and of
+tables."""
+
+_MOST_NAMED = 10_000
+"""Classes that are looked up: more numbers are no classes."""
 
 _MOST_VALUES = 10
 """Values of a field that an error lists."""
@@ -120,6 +128,29 @@ def read_labels(embeddings: Artifact, label: str, table: Path | None) -> list[st
     if label == "cls":
         return [_label(value) for value in embeddings.column("label")]
     return [_label(extra.get(label)) for extra in _extras(embeddings)]
+
+
+def name_classes(embeddings: Artifact, labels: Sequence[str], rows: np.ndarray) -> list[str]:
+    """The names of classes whose labels are numbers, from the JSON fields of one row of each.
+
+    The labels themselves where they are no numbers, or where a class has no name of its own.
+    """
+    if len(labels) > _MOST_NAMED or not all(label.isdecimal() for label in labels):
+        return list(labels)
+    extras = [parse_extra(row["extra"]) for row in read_rows(embeddings, rows, ("extra",))]
+    for field in CLASS_NAMES:
+        names = [name for extra in extras if (name := _label(extra.get(field))) is not None]
+        if len(set(names)) == len(labels):
+            return names
+    return list(labels)
+
+
+def first_rows(codes: np.ndarray, count: int) -> np.ndarray:
+    """(count,) the first row with each code from 0; every code must occur. Other codes are -1."""
+    rows = np.flatnonzero(codes >= 0)
+    first = np.zeros(count, np.int64)
+    first[codes[rows[::-1]]] = rows[::-1]  # of several rows the last that is assigned stays
+    return first
 
 
 def require_labels(embeddings: Artifact, label: str, table: Path | None) -> None:

@@ -1,7 +1,6 @@
 """A run that is opened for reading: its artifacts, and the models that made them."""
 
 import logging
-import reprlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,9 @@ from ..command_line import command_line, name_run
 from ..config import settings_of
 from ..device import find_device
 from ..making.sources import model_files
+from ..missing_runs import explain_no_run
 from ..run_slots import RunSlots
-from ..slot_commands import command_to_make, command_to_renew, name_slot
+from ..slot_commands import command_to_make, command_to_renew, name_slot, require_slot
 from .images import open_row
 from .refiner import Refiner
 
@@ -48,17 +48,14 @@ class OpenedRun:
     def open(
         cls, store: "Store | str | StorePath", name: str = "default", device: str = "auto"
     ) -> Self:
-        """Opens a run by its name; MissingError if the store has none of that name.
+        """Opens a run by its name; MissingError if there is no such store, or it has no such run.
 
         `store` may be a path, or an address such as s3://bucket/path.
         """
         store = store if isinstance(store, Store) else Store(store)
-        if not isinstance(name, str) or name not in store.runs.names():
-            names = ", ".join(store.runs.names()) or "none"
-            raise MissingError(
-                f"the store {store.root} has no run {reprlib.repr(name)}, its runs are: {names}; "
-                "`cpp-pipe embed` begins one"
-            )
+        names = store.runs.names()
+        if not isinstance(name, str) or name not in names:
+            raise MissingError(explain_no_run(store, name, names))
         return cls(store, store.runs.read(name), device)
 
     def find(self, slot: str) -> Artifact | None:
@@ -66,9 +63,13 @@ class OpenedRun:
         return self.slots.find(slot)
 
     def artifact(self, slot: str) -> Artifact:
-        """The artifact that the run refers to in a slot; MissingError if there is none yet."""
+        """The artifact that the run refers to in a slot; MissingError if there is none yet.
+
+        ConfigError if no run has such a slot.
+        """
         artifact = self._find_kept(slot)
         if artifact is None:
+            require_slot(slot)
             raise MissingError(
                 f"run {self.record.name!r} of the store {self.store.root} has no {slot} yet: "
                 f"run `{self.command(*command_to_make(slot))}`"

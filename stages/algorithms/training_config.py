@@ -15,8 +15,23 @@ MOST = 2**32 - 1
 """The largest whole number of any setting, and the largest seed of NumPy."""
 MOST_REAL = 3e38
 """The largest other number: float32 holds a little more."""
-POSITIVE = ("lr", "lr_cluster", "eta", "eps_sq")
+LEAST_REAL = 1.2e-38
+"""The smallest number above 0: float32 holds smaller ones with fewer digits, or as 0."""
+LEAST_TEMPERATURE = 1e-6
+"""Over a lower temperature, similarities are so large that float32 rounds away how they differ."""
+LARGEST = 1e6
+"""The largest temperature, weight or learning rate; sensible ones are below 100."""
+POSITIVE = ("lr", "lr_cluster")
 NOT_NEGATIVE = ("weight_decay", "weight_decay_cluster", "momentum", "gamma", "pi_reg")
+
+
+def least_distortion(p: int) -> float:
+    """The smallest squared distortion ε² of rows of length one with p features.
+
+    The rate is ln det(I + p/(m ε²) ZᵀZ), whose matrix has eigenvalues from 1 to 1 + p/ε². Where
+    p/ε² is 10⁷ or more, float32 rounds the 1 away, and the matrix is singular.
+    """
+    return p / 1e7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +96,17 @@ class TrainingConfig:
                 is_whole = isinstance(value, int) and not isinstance(value, bool)
                 required = f"a whole number from {least} to {MOST}"
                 self._require(name, is_whole and least <= value <= MOST, required)
-        for name in POSITIVE:
-            is_allowed = self._is_number(name) and 0 < getattr(self, name) <= MOST_REAL
-            self._require(name, is_allowed, f"a number above 0, at most {MOST_REAL}")
-        for name in NOT_NEGATIVE:
-            is_allowed = self._is_number(name) and 0 <= getattr(self, name) <= MOST_REAL
-            self._require(name, is_allowed, f"a number from 0 to {MOST_REAL}")
+        least_of = {
+            **dict.fromkeys(POSITIVE, LEAST_REAL),
+            **dict.fromkeys(NOT_NEGATIVE, 0),
+            "eta": LEAST_TEMPERATURE,
+            "eps_sq": least_distortion(self.features),
+        }
+        for name, least in least_of.items():
+            value = getattr(self, name)
+            is_allowed = isinstance(value, int | float) and least <= value <= LARGEST
+            beside = f" ({self.features} features / 1e7)" if name == "eps_sq" else ""
+            self._require(name, is_allowed, f"a number from {least:g}{beside} to {LARGEST:g}")
 
     @property
     def has_skip(self) -> bool:
@@ -105,9 +125,6 @@ class TrainingConfig:
         from .objective import Objective
 
         return Objective(**{field.name: getattr(self, field.name) for field in fields(Objective)})
-
-    def _is_number(self, name: str) -> bool:
-        return isinstance(getattr(self, name), int | float)
 
     def _require(self, name: str, is_allowed: bool, required: str) -> None:
         if not is_allowed:

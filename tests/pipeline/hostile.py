@@ -49,7 +49,7 @@ CONTENTS: Mapping[str, bytes] = {
 
 SETTING_VALUES = (
     "nan", "inf", "-inf", "-1", "0", HUGE, '""', '"x"', "true", "[]", "[0]", "[-1]", '["x"]', "{}",
-    "1e400", "0.5", "1979-05-27",
+    "1e400", "1e-30", "5e-324", "0.5", "1979-05-27",
 )  # fmt: skip
 """For every setting, as TOML."""
 

@@ -51,7 +51,7 @@ def test_an_unknown_rule_or_vocabulary_is_refused(trained):
 def test_a_cut_of_a_hierarchy_has_words_for_all_coarser_levels(trained):
     succeed(trained, "assign", "--level", "2,4", "--set", "merge.finest=6")
     done = succeed(trained, "caption", "--vocabulary", "digits-words.txt")
-    assert "words for all levels, from 4 clusters to 1" in done.out
+    assert "captions of all levels, from 4 clusters to 1" in done.out
     path = body(done.out)[-1].partition("to 1: ")[2]
     assert set(pq.read_table(path, partitioning=None)["level"].to_pylist()) == {1, 2, 3, 4}
     assert set(captions(trained)) == {0, 1}

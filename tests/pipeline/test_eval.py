@@ -302,7 +302,7 @@ def test_the_report_is_short_and_the_json_holds_everything(by_hand):
         "  0: 3 rows, purity 0.67, mostly dog",
         "largest mistakes:",
         "  owl -> cluster 0 (matched to dog), 1 row, 33% of owl",
-        "--json has everything",
+        "--json prints all clusters and mistakes",
     ]
 
 
@@ -345,7 +345,7 @@ def test_the_command_reports_scores_clusters_mistakes_and_deciles(assigned):
     assert wrong == pytest.approx(1 - scores["clusters"]["acc"])
     report = succeed(assigned, "eval").out
     assert "accuracy by confidence, lowest tenth first: " in report
-    assert body(report)[-1] == "--json has everything"
+    assert body(report)[-1] == "--json prints all clusters and mistakes"
 
 
 def test_the_command_scores_the_rows_of_a_split(assigned):

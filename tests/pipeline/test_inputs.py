@@ -395,8 +395,7 @@ def test_differing_counts_of_img2dataset_are_reported_and_kept(store, tmp_path):
     done = embed(store, tmp_path / "in")
     differing = [line for line in done.out.splitlines() if "counts differ" in line]
     assert differing == [
-        "counts differ: by its stats file img2dataset wrote 25 samples into 001.tar, "
-        "but it holds 20"
+        "counts differ: img2dataset's stats file says 25 samples for 001.tar, which holds 20"
     ]
     facts = [part.facts.get("stats_successes") for part in embeddings(store).parts]
     assert facts == [20, 25, None]

@@ -303,7 +303,8 @@ def test_a_store_or_a_run_that_is_not_there_is_an_error(tmp_path, digit_shards):
         assert "there is no store" in fail(tmp_path / "none", command)
     embed(tmp_path / "store", digit_shards / "000.tar")
     line = fail(tmp_path / "store", "status", "--run", "nope")
-    assert "has no run 'nope'; its runs are: default" in line
+    assert "has no run 'nope': name one of its runs (default)" in line
+    assert "there is no store" in fail(tmp_path / "none", "status", "--run", "nope")
 
 
 def test_a_file_or_folder_in_the_way_is_one_line(tmp_path, digit_shards):

@@ -61,6 +61,34 @@ def test_a_hit_stays_the_image_that_was_found_when_others_are_embedded(tmp_path)
     assert hit.image().tobytes() != made.image(hit.row).tobytes()
 
 
+def test_what_cannot_be_opened_is_named(run, tmp_path):
+    with pytest.raises(MissingError, match=r"there is no store .*nostore: name another"):
+        Run.open(tmp_path / "nostore")
+    assert not (tmp_path / "nostore").exists()
+    with pytest.raises(MissingError, match=r"has no run 'other': name one of its runs \("):
+        Run.open(run.store, "other")
+
+
+@pytest.mark.parametrize(
+    ("slot", "known"),
+    [
+        ("index/foo", "index/features or index/embeddings"),
+        ("quantizer", "quantizer/features or quantizer/embeddings"),
+        ("captions/foo", "captions"),
+        ("duplicates/foo", "duplicates or duplicates/copies"),
+    ],
+)
+def test_a_slot_that_no_run_has_is_refused_with_those_that_there_are(run, slot, known):
+    with pytest.raises(ConfigError, match=f"^a run has no slot '{slot}': name {known}$"):
+        run.artifact(slot)
+
+
+def test_a_slot_that_a_run_does_not_hold_yet_names_the_command_that_makes_it(run):
+    for slot, command in (("index/features", "index"), ("scores/fine", "score")):
+        with pytest.raises(MissingError, match=f"has no {slot} yet: run `cpp-pipe {command} "):
+            run.artifact(slot)
+
+
 def test_settings_are_given_by_table_and_key_and_stay(tmp_path):
     made = Run.create(tmp_path, "a", settings={"train": {"epochs": 3}}, progress="none")
     assert made.settings.train.epochs == 3

@@ -65,9 +65,9 @@ def stage_names() -> set[str]:
         (Spectrum, {"k_max": -1}, "spectrum.k_max must be at least 0, got -1"),
         (Spectrum, {"seed": -1}, "spectrum.seed must be at least 0, got -1"),
         (SelectK, {"seed": -1}, "select_k.seed must be at least 0, got -1"),
-        (SelectK, {"eps_sq": 0.0}, "select_k.eps_sq must be above 0, got 0"),
+        (SelectK, {"eps_sq": 0.0}, "select_k.eps_sq must be from 1e-07 to 1e+06, got 0"),
         (Merge, {"seed": -1}, "merge.seed must be at least 0, got -1"),
-        (Merge, {"eps_sq": -0.1}, "merge.eps_sq must be above 0, got -0.1"),
+        (Merge, {"eps_sq": -0.1}, "merge.eps_sq must be from 1e-07 to 1e+06, got -0.1"),
         (Map, {"seed": -1}, "map.seed must be at least 0, got -1"),
     ],
 )

@@ -212,6 +212,17 @@ def test_gc_finds_files_that_a_killed_process_left_on_a_disk(tmp_path):
     assert not left.exists() and find_garbage(store) == []
 
 
+def test_gc_lists_no_temporary_files_of_a_command_that_still_writes(tmp_path):
+    store = Store(tmp_path)
+    artifact = publish(store)
+    store.runs.update("mine", versions={"features": artifact.version})
+    scratch = artifact.folder / "parts" / ".tmp-a-00"
+    with store.writing():
+        scratch.mkdir()
+        assert find_garbage(store) == []
+    assert [item.path for item in find_garbage(store)] == [scratch]
+
+
 def test_updates_of_a_run_are_merged(root):
     runs = Store(root).runs
     a, b, c = ("0123456789abcde" + last for last in "abc")

@@ -5,6 +5,7 @@ where the curve bends, lengths are those of all rows, and curves of resampled la
 certain they are.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float32, Int, Shaped
 from numpy import ndarray
 
+from ....store.errors import NumericError
 from ..coding_length import coding_length, coding_length_of_all
 from ..threads import map_in_threads
 from .landmarks import Landmarks, Partition
@@ -93,6 +95,11 @@ class Ruler:
             length = coding_length_of_all(
                 rows, torch.from_numpy(labels), k, eps_sq=self.eps_sq, total=self.total
             )
+            if not math.isfinite(length):
+                raise NumericError(
+                    f"the coding length of {k} clusters is not finite at eps_sq {self.eps_sq:g}: "
+                    "raise eps_sq, or check the features"
+                )
             candidates.append((length, labels))
         return min(candidates, key=lambda candidate: candidate[0])
 

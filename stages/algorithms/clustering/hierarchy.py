@@ -223,8 +223,8 @@ class _Clusters:
         if not np.isfinite(lengths).all():
             raise NumericError(
                 f"the coding length of a cluster of {int(counts[~np.isfinite(lengths)][0])} rows "
-                f"is not finite at eps_sq {self.eps_sq:g}: check the features behind its moments, "
-                "or raise eps_sq"
+                f"is not finite at eps_sq {self.eps_sq:g}: raise eps_sq, or check the features "
+                "behind its moments"
             )
         return lengths
 

@@ -90,6 +90,7 @@ def test_without_labels_there_are_no_scores_but_agreement(tmp_path):
     succeed(store, "sweep", "--run", "plain", "--k", "2,4")
     out = succeed(store, "compare", "plain_k-2", "plain_k-4").out
     assert "ACC" not in out and "conf." in out and "Agreement" in out
+    assert "conf.: mean confidence; s: seconds of all steps after the embeddings" in out
     told = read_json(store, "plain_k-2", "plain_k-4", "--rivals")
     assert told["classes"] is None
     assert groups_of(told)["Ward"]["k"]["mean"] == 2, "as many as the first run has"
@@ -214,7 +215,9 @@ def test_python_gives_the_same_comparison(store):
 
 
 def test_what_cannot_be_compared_is_refused_with_what_to_do(store, tmp_path):
-    assert "no run 'none', its runs are: all, half" in fail(store, "compare", "all", "none")
+    assert "no run 'none': name one of its runs (all, half)" in fail(
+        store, "compare", "all", "none"
+    )
     assert "named twice" in fail(store, "compare", "all", "all")
     assert ".csv, .md, .tex" in fail(store, "compare", "all", "--out", tmp_path / "x.doc")
     with pytest.raises(ConfigError, match="name at least one run"):
@@ -330,12 +333,12 @@ def test_a_rival_that_cannot_be_imported_is_left_out_and_costs_no_other(
 
 def test_images_that_share_their_keys_alone_are_told(store):
     notes = read_json(store, "all", "half")["notes"]
-    assert any("all and half are matched by key alone" in note for note in notes)
+    assert any("all and half are matched only by key" in note for note in notes)
 
 
 def test_rivals_say_whose_embeddings_they_cluster(store):
     told = read_json(store, "all", "half", "--rivals")
-    assert sum("matched by key alone" in note for note in told["notes"]) == 1
+    assert sum("matched only by key" in note for note in told["notes"]) == 1
     labels = list(groups_of(told))
     assert labels[:4] == ["all", "half", "k-means on all", "Ward on all"]
     assert "Ward on half" in labels

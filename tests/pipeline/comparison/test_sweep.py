@@ -73,7 +73,7 @@ def test_a_key_of_two_tables_is_named_with_its_table():
         (["embed.model=a,b"], "embeddings of one run"),
         (["nothing.eta=1"], "there is no table"),
         (["train.nothing=1,2"], "unknown key"),
-        (["train.eta=0"], "eta must be a number above 0"),
+        (["train.eta=0"], "eta must be a number from 1e-06"),
         (["train.seed=" + ",".join(map(str, range(1001)))], "more than 1,000"),
         ([], "nothing to vary"),
     ],
@@ -248,7 +248,7 @@ def test_equal_seeds_count_once(store):
     )
     assert [group["runs"] for group in told["groups"]] == [["all", "all_k-4_seed-1"]]
     assert told["notes"] == [
-        "all_k-4_seed-0 has the settings and the seeds of all, and is counted once with it"
+        "all_k-4_seed-0 has the settings and the seeds of all: both count as one run"
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -63,6 +64,35 @@ def test_a_dry_run_counts_and_writes_nothing(twins, tmp_path):
         assert body(succeed(twins, "curate", *flags).out) == ["seen 23 = chosen 23"]
     assert not (tmp_path / "out").exists()
     assert "--dry-run, which only counts" in fail(twins, "curate")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--drop-duplicates", "--above", "0.9999", "--min-confidence", "0.01"],
+        ["--cluster", "0,1", "--cluster", "2", "--where", "width > 1", "--prefix", "of-"],
+        ["--edits", "open", "--samples-per-shard", "7"],
+    ],
+)
+@pytest.mark.parametrize("has_out", [False, True])
+def test_the_command_that_a_dry_run_suggests_copies_what_it_counted(
+    store, tmp_path, monkeypatch, flags, has_out
+):
+    folder, own = tmp_path / "work", tmp_path / "artifacts"
+    folder.mkdir()
+    shutil.copytree(store, own, symlinks=True)
+    monkeypatch.chdir(folder)
+    succeed(own, "edit", "exclude", "--cluster", "0")
+    succeed(own, "duplicates", "--above", "0.9999")
+    out = ["--out", "a folder"] if has_out else []
+    counted = succeed(own, "curate", *flags, *out, "--dry-run").out
+    (step,) = (line for line in counted.splitlines() if line.startswith("next: "))
+    words = shlex.split(step.removeprefix("next: cpp-pipe "))
+    assert call(None, *words).code == 0, step
+    chosen = re.search(r"= chosen (\d+)", counted)
+    assert chosen is not None
+    copied = {name.partition(".")[0] for name in members(*folder.glob("*/*.tar"))}
+    assert len(copied) == int(chosen[1])
 
 
 def files_of(folder: Path) -> dict[Path, bytes]:

@@ -64,15 +64,16 @@ def test_doubtful_and_novel_take_the_ends_of_their_columns(store):
         assert values[rows].max() <= np.sort(values)[8]
 
 
-def test_diverse_covers_more_than_random_and_says_so(store):
+def test_diverse_covers_more_than_random_and_says_so(store, monkeypatch):
     value = json.loads(succeed(store, "sample", "-n", "8", "--json").out)
     ours, random = (value["coverage"][name] for name in ("this sample", "random"))
     assert ours["distance"] < random["distance"]
     cluster = Run.open(Store(store)).artifact("assignments").column("cluster")
     rows = [int(key.rpartition(":k")[2]) for key in value["keys"]]
     assert ours["clusters"] == len({cluster[row] for row in rows})
+    monkeypatch.setenv("COLUMNS", "80")
     table = succeed(store, "sample", "-n", "8").out
-    assert "random" in table
+    assert "random" in table and "distance: from an image to the nearest" in table
     assert all(len(line) <= 80 for line in table.splitlines() if not line.startswith("next:"))
 
 
@@ -81,6 +82,12 @@ def test_strategies_are_mixed_by_their_parts_and_no_image_is_taken_twice(store):
     assert rows[:30] == chosen(store, "-n", "30", "--strategy", "doubtful")
     assert len(set(rows)) == 40
     assert sorted(chosen(store, "-n", "999", "--strategy", "diverse,typical")) == list(range(120))
+
+
+@pytest.mark.parametrize("part", ["nan", "inf", "0", "-1", "1e308", "1e-320"])
+def test_a_part_of_a_strategy_that_overflows_is_refused(store, part):
+    line = fail(store, "sample", "--strategy", f"diverse={part},novel=1")
+    assert "parts up to 1,000,000, got" in line
 
 
 def test_the_same_seed_chooses_the_same_and_another_does_not(store):

@@ -18,7 +18,7 @@ from torchvision import datasets
 
 from cpp_pipe.pipeline.config import CONFIGS, Settings, read_tables
 from cpp_pipe.pipeline.datasets.catalog import CATALOG
-from cpp_pipe.pipeline.datasets.download_commands import ELSEWHERE
+from cpp_pipe.pipeline.datasets.download_commands import DOWNLOAD_COMMANDS
 from cpp_pipe.pipeline.datasets.shards import write_shards
 from cpp_pipe.pipeline.datasets.superclasses import SUPERCLASS
 from cpp_pipe.pipeline.view.labels import read_labels
@@ -233,7 +233,7 @@ def test_files_of_somebody_else_are_left_alone(name, tmp_path, monkeypatch):
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / name).write_text("mine")
     message = fail_fetch("cifar10", tmp_path / "out", "--from", tmp_path / "files")
-    assert f"out.partial is where shards are written first, and holds {name}" in message
+    assert f"out.partial, where shards are written first, holds {name}" in message
     assert files_of(tmp_path / "out.partial") == {name: b"mine"}
 
 
@@ -498,14 +498,14 @@ def test_all_data_sets_are_listed():
         assert any(
             line.startswith(f"{name} ") and data_set.title in line for line in out.splitlines()
         )
-    assert all(name in out for name in ELSEWHERE)
+    assert all(name in out for name in DOWNLOAD_COMMANDS)
 
 
 def test_a_wrong_name_is_answered_with_the_nearest():
     assert "did you mean cifar100?" in fail_fetch("cifar-100")
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("name", DOWNLOAD_COMMANDS)
 def test_commands_of_other_programs_lead_to_the_shipped_config(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     out = fetch(name).out
@@ -520,7 +520,7 @@ def test_tables_of_wikiart_hold_the_label_of_its_config(tmp_path, monkeypatch):
     (tmp_path / "wikiart" / "data").mkdir(parents=True)
     pq.write_table(pa.table(columns), "wikiart/data/train-00000-of-00001.parquet")
     store = tmp_path / "artifacts"
-    table = ELSEWHERE["wikiart"].split("--table ")[1].strip().strip("'")
+    table = DOWNLOAD_COMMANDS["wikiart"].split("--table ")[1].strip().strip("'")
     succeed(store, "embed", "--config", "wikiart", "--table", table, *DIGITS)
     label = Store(store).runs.read("default").settings["data"]["label"]
     assert read_labels(open_whole(store), label, None) == ["21"]

@@ -16,7 +16,7 @@ import pytest
 from cpp_pipe import Run
 from cpp_pipe.store import ConflictError, QueryError, Store
 
-from ..cli import fail, succeed
+from ..cli import embed, fail, succeed
 from ..test_clusters import groups
 
 GROUPS = 4
@@ -356,3 +356,20 @@ def test_what_is_decided_about_all_images_of_a_cluster_stays_with_these_images(s
     edited = Run.open(Store(store)).edits.edited()
     assert edited.excluded.nonzero()[0].tolist() == chosen
     assert edited.open == []
+
+
+def test_decisions_that_are_not_sealed_are_refused_before_any_work(tmp_path, digit_shards):
+    store = tmp_path / "store"
+    embed(store, digit_shards)
+    for words in (
+        ("export", "coco", "--out", tmp_path / "coco"),
+        ("export", "csv", "--out", tmp_path / "images.csv"),
+        ("clusters",),
+        ("sample",),
+        ("curate", "--dry-run"),
+        ("eval",),
+        ("report",),
+    ):
+        line = fail(store, *words, "--edits", "final")
+        assert "--edits must be open (all decisions that were made), got 'final'" in line
+    assert set(Run.open(store).record.versions) == {"embeddings"}

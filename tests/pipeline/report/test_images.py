@@ -118,6 +118,18 @@ def test_unreadable_images_are_counted_and_the_rest_is_shown(store, shards, tmp_
         shutil.move(away, shards / "000.tar")
 
 
+def test_embeddings_that_were_imported_are_shown_without_images(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows)
+    imported = tmp_path / "artifacts"
+    succeed(imported, "import", tmp_path / "rows.npz", "--model", "ViT-B-32")
+    succeed(imported, "assign", "--k", "2")
+    done = succeed(imported, "report", "--out", tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text())
+    assert "None: the embeddings were imported, without images." in page.text
+    assert "shows no images: the embeddings were imported" in done.err
+
+
 def test_without_any_image_report_fails_and_says_what_to_do(store, shards, tmp_path):
     away, out = shutil.move(shards, tmp_path / "away"), tmp_path / "page.html"
     try:

@@ -177,7 +177,7 @@ def test_a_host_that_other_machines_reach_is_warned_about(finished):
 
 def test_a_missing_run_is_reported(finished, tmp_path):
     assert "has no run 'none'" in fail(finished, "serve", "--run", "none", "--no-make")
-    assert "has no run 'default'" in fail(tmp_path / "nothing", "serve", "--no-make")
+    assert "there is no store" in fail(tmp_path / "nothing", "serve", "--no-make")
     assert "has no embeddings yet" in fail(tmp_path / "nothing", "serve")
     assert not (tmp_path / "nothing").exists()
 

@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from cpp_pipe.pipeline.run import Run
 from cpp_pipe.pipeline.serve.mapped_folder import MappedFolder
@@ -50,6 +51,19 @@ def test_a_run_that_is_still_being_opened_when_the_server_ends_leaves_no_file(
     may_open.set()
     refreshing.join(20)
     assert current.trouble is None and current.opened.run is changed
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_cannot_be_opened_leaves_no_folder(finished, tmp_path, monkeypatch):
+    """The folder stayed where anything failed after it was made: here, to find the places of files
+    from a working directory that is gone."""
+    run, gone = Run.open(finished), tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError):
+        OpenRun(run)
     assert not list(tmp_path.iterdir())
 
 

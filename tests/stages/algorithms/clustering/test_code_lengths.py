@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -24,6 +25,7 @@ from cpp_pipe.stages.algorithms.clustering.landmarks import (
 )
 from cpp_pipe.stages.algorithms.coding_length import coding_length, coding_length_of_all
 from cpp_pipe.stages.algorithms.metrics import accuracy
+from cpp_pipe.store.errors import NumericError
 
 from ....strategies import random_labels, random_unit_rows, seeds
 from .test_memberships import planted_subspaces
@@ -106,6 +108,13 @@ def test_the_code_of_one_cluster_is_that_of_all_rows_at_once() -> None:
     alone = torch.zeros(200, dtype=torch.int64)
     expected = coding_length(torch.from_numpy(z), alone, 1, eps_sq=EPS_SQ).total
     assert ruler.length(1) == pytest.approx(float(expected))
+
+
+def test_a_distortion_below_the_precision_of_float64_is_reported() -> None:
+    z = planted()[:200]
+    ruler = replace(ruler_of(landmarks_of(z), z), eps_sq=1e-30)
+    with pytest.raises(NumericError, match="of 4 clusters is not finite at eps_sq 1e-30: raise"):
+        ruler.length(4)
 
 
 def test_a_ruler_keeps_the_clusters_of_landmarks() -> None:

@@ -82,14 +82,14 @@ def _identify(
                 return read_with_extras(source, part.facts.get("sha256", ""), extras)
             return named
         say(f"{source.path} was changed since it was embedded: it is embedded again")
-        return source.told_apart(digest_contents(source))
+        return source.with_content(digest_contents(source))
     stamp = own.stamps.get(name)
     if source.stamp and stamp not in (None, source.stamp):
         # An earlier version may hold it, if it was put back. Otherwise embedding was stopped, and
         # its parts may hold what the source was then.
         content = digest_contents(source)
         is_back = content in contents().get(name, ())
-        return source if is_back else source.told_apart(content)
+        return source if is_back else source.with_content(content)
     return source
 
 

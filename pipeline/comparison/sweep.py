@@ -17,7 +17,7 @@ from ...store.slots import split_slot
 from ..config import Settings, plain, settings_of
 from ..making.overrides import parse_override, read_values
 from ..making.plan import Plan
-from ..making.slots import filling_of
+from ..making.slots import choose_stage
 from ..wording import counted
 from .partition import SEED
 from .run_comparison import check_images
@@ -175,7 +175,7 @@ def check_sweep(
     """Refuses before any work what the runs, or their comparison, would refuse after hours."""
     embeddings = store.open(EMBEDDINGS, _shared(store, base)[EMBEDDINGS.name])
     for run in runs:
-        filling_of("views", run.settings)
+        choose_stage("views", run.settings)
         run.settings.assign.require_possible(embeddings.rows)
     field = runs[0].settings.data.label
     check_images(embeddings, field, label=label, labels=labels, rivals=rivals)

@@ -20,7 +20,7 @@ from .slow_model import watch
 _PACKAGES = ("cpp-pipe", "torch", "open_clip_torch", "numpy", "pyarrow", "scikit-learn")
 
 
-class LeftToOthers(Exception):
+class PartsInProgress(Exception):
     """Other workers are still making parts, and the runtime does not wait for them."""
 
 
@@ -44,7 +44,7 @@ def find_or_make(
     """The artifact that a job makes; the run refers to it afterwards.
 
     `settings` go into the run's record once they have worked, and only if the user asked for this
-    slot. Raises LeftToOthers where the runtime does not wait for parts that others make.
+    slot. Raises PartsInProgress where the runtime does not wait for parts that others make.
     """
     parts = job.stage.parts(job.inputs, job.runtime)
     version = job.stage.recipe(parts).version
@@ -139,7 +139,7 @@ def _make_alone(job: Job, store: Store, say: Callable[[str], None]) -> Artifact:
     held = engine.make_parts(stage, draft, parts, job.inputs, runtime)
     runtime.progress.end()
     if held:
-        raise LeftToOthers(
+        raise PartsInProgress(
             f"{stage.name}: other workers are still making {len(held)} of "
             f"{counted(len(parts), 'part')} of {job.slot}; the last to finish publishes them"
         )

@@ -22,7 +22,7 @@ from .changes import identify_sources
 from .indexing import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
 from .numbering import follow_numbers
-from .slots import Filling, filling_of
+from .slots import SlotStage, choose_stage
 from .sources import embed_fields, find_sources, model_files
 
 
@@ -96,7 +96,7 @@ class Plan:
             return self._embedding_job(asked_by)
         files = {**self.runtime.files, **model_files(self._embed_settings(slot))}
         if stage is None:
-            stage, own = self._filling(slot, asked_by or slot)
+            stage, own = self._choose_stage(slot, asked_by or slot)
             files |= own
         inputs = {need: self.make(need, asked_by=asked_by or slot) for need in stage.needs}
         if isinstance(stage, Spectrum):
@@ -118,13 +118,13 @@ class Plan:
             return self.settings.embed
         return settings_of(self.store, self.store.runs.read(beside)).embed
 
-    def _filling(self, slot: str, asked_by: str) -> Filling:
+    def _choose_stage(self, slot: str, asked_by: str) -> SlotStage:
         kind, space = split_slot(slot)
         if kind not in INDEX_KINDS:
-            return filling_of(slot, self.settings)
+            return choose_stage(slot, self.settings)
         source = self.make(space, asked_by=asked_by)
         stage = index_stage(slot, self.settings.index, source, self.find(f"quantizer/{space}"))
-        return Filling(stage, {})
+        return SlotStage(stage, {})
 
     def _beside(self, slot: str) -> Artifact:
         """The embeddings of another run; this run refers to them from now on."""

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpp_pipe.pipeline.making.displays import Lines
-from cpp_pipe.pipeline.making.forecast import Forecast, Measured, Pile, forecast
+from cpp_pipe.pipeline.making.forecast import Forecast, Measurement, SourceTotals, forecast
 from cpp_pipe.pipeline.making.progress import ShownProgress
 from cpp_pipe.pipeline.making.slow_model import SlowModelProgress, watch
 from cpp_pipe.stages.contract import Progress, Runtime
@@ -148,10 +148,12 @@ def predicted(*, images: int, model: str = "ViT-L-14", **measured) -> Forecast:
     values = {"device": "cpu", "workers": 1, "speedup": 1, "machines": 1, **measured}
     return Forecast(
         done=0,
-        todo=Pile(sources={"shard": 2}, parts=2, bytes=10**9, samples=images, is_estimate=False),
+        todo=SourceTotals(
+            sources={"shard": 2}, parts=2, bytes=10**9, samples=images, is_estimate=False
+        ),
         model=model,
         pretrained="openai",
-        measured=Measured(sample=sample, load_seconds=5, size=768, threads=2, **values),
+        measurement=Measurement(sample=sample, load_seconds=5, size=768, threads=2, **values),
     )
 
 

@@ -138,7 +138,7 @@ class WorkingRun(OpenedRun):
             data={"shards": (), "images": (), "tables": (), "builtin": ""},
         )
         stage = Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name)
-        plan.take_over(stage, by_part(sources)[0])
+        plan.import_embeddings(stage, by_part(sources)[0])
         return self._reload()
 
     def train(self, **settings: Any) -> Self:

@@ -229,7 +229,7 @@ def _imported(plan: "Plan", file: Path) -> Artifact:
 
     embed = plan.settings.embed
     stage = Import(model=embed.model, pretrained=Path(embed.pretrained).name)
-    return plan.take_over(stage, by_part(find_embeddings(file))[0])
+    return plan.import_embeddings(stage, by_part(find_embeddings(file))[0])
 
 
 def _trial(

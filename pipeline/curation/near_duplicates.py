@@ -26,7 +26,7 @@ def make_tier(plan: Plan, tier: str, threshold: float | None, *, asked_by: str =
     if threshold is not None:
         stage = replace(stage, threshold=threshold)
     above = () if threshold is None else ("--above", str(threshold))
-    plan = replace(plan, made_by=("duplicates", "--tier", tier, *above))
+    plan = replace(plan, make_command=("duplicates", "--tier", tier, *above))
     return plan.make(COPIES, stage=stage, asked_by=asked_by)
 
 
@@ -39,5 +39,5 @@ def make_duplicates(plan: Plan, threshold: float | None, *, asked_by: str = "") 
     embeddings = plan.make("embeddings", asked_by=asked_by or "duplicates")
     if threshold is None:
         threshold = default_threshold(embeddings.facts["model"])
-    plan = replace(plan, made_by=("duplicates", "--above", str(threshold)))
+    plan = replace(plan, make_command=("duplicates", "--above", str(threshold)))
     return plan.make("duplicates", stage=Duplicates(threshold=threshold), asked_by=asked_by)

@@ -46,7 +46,7 @@ def require_makeable(slot: str) -> None:
     known = ["embeddings", *_STAGES, *index_slots]
     if slot not in known and not slot.startswith(OTHER):
         raise ConfigError(
-            f"{slot!r} cannot be made: what can be is {', '.join(known)}; projection is the map"
+            f"{slot!r} cannot be made: choose one of {', '.join(known)}; projection is the map"
         )
 
 

@@ -1,4 +1,4 @@
-"""Numbers of new clusters that follow those of the clusters that a run holds."""
+"""Numbers for new clusters, such that most rows keep the number of their old cluster."""
 
 from dataclasses import fields
 
@@ -11,16 +11,16 @@ from ...store import Artifact, Store
 from ...store.kinds import EMBEDDINGS
 
 
-def follow_numbers(stage: Assign, inputs: Inputs, before: Artifact, store: Store) -> Assign:
-    """The stage with numbers for which the most rows keep the number that they have `before`.
+def keep_numbers(stage: Assign, inputs: Inputs, previous: Artifact, store: Store) -> Assign:
+    """The stage with numbers for its clusters, such that most rows keep their `previous` number.
 
-    It is the stage itself where clusters keep their numbers without it, and for levels of a
-    hierarchy, whose numbers the hierarchy gives. The numbers are settings of the stage that is
-    returned, so equal settings and inputs give equal bytes, whatever a run held.
+    Returns the stage itself if its clusters have these numbers anyway, and for levels of a
+    hierarchy, whose numbers the hierarchy gives. The numbers become settings of the stage, so equal
+    settings and inputs give equal bytes, whatever the run held before.
     """
     if stage.method == "hierarchy":
         return stage
-    order = _order_before(stage, inputs, before)
+    order = _find_order(stage, inputs, previous)
     if order is None:
         spectrum = inputs["spectrum"]
         used = spectrum.manifest.inputs.get("embeddings")
@@ -33,18 +33,18 @@ def follow_numbers(stage: Assign, inputs: Inputs, before: Artifact, store: Store
         partition = find_partition(spectrum.folder, k)
         rows = spectrum.tensors(spectrum.only_part, "tensors")["landmark_rows"]
         new = partition.group[partition.pieces]
-        labels = _labels_before(before, _column(before, k), fitted, rows)
-        overlaps = count_overlaps(new, labels, partition.k)
+        old = _previous_labels(previous, _column_for(previous, k), fitted, rows)
+        overlaps = count_overlaps(new, old, partition.k)
         order = tuple(follow(overlaps).tolist())
     if order in ((), tuple(range(len(order)))):
         return stage
-    own = {field.name: getattr(stage, field.name) for field in fields(Assign)}
-    return AssignInOrder(**own, order=order)
+    settings = {field.name: getattr(stage, field.name) for field in fields(Assign)}
+    return AssignInOrder(**settings, order=order)
 
 
-def _order_before(stage: Assign, inputs: Inputs, before: Artifact) -> tuple[int, ...] | None:
-    """The order that numbers the same clusters already; None for other clusters."""
-    manifest = before.manifest
+def _find_order(stage: Assign, inputs: Inputs, previous: Artifact) -> tuple[int, ...] | None:
+    """The order of the previous clusters, if the stage makes the same clusters again; else None."""
+    manifest = previous.manifest
     config = dict(manifest.config)
     order = tuple(config.pop("order", ()))
     is_same = (manifest.stage, manifest.revision, config) == (
@@ -60,25 +60,25 @@ def _order_before(stage: Assign, inputs: Inputs, before: Artifact) -> tuple[int,
     return order if is_same else None
 
 
-def _column(before: Artifact, k: int) -> str:
-    """The column whose numbers k clusters follow: that of the same k, if there is one."""
-    requested = before.manifest.config["k"]
-    is_other = isinstance(requested, list) and k in requested[1:]
-    return f"cluster_{k}" if is_other else "cluster"
+def _column_for(previous: Artifact, k: int) -> str:
+    """The column of clusters to compare k clusters with: that of the same k, if there is one."""
+    requested = previous.manifest.config["k"]
+    is_additional = isinstance(requested, list) and k in requested[1:]
+    return f"cluster_{k}" if is_additional else "cluster"
 
 
-def _labels_before(
-    before: Artifact, column: str, embeddings: Artifact, rows: np.ndarray
+def _previous_labels(
+    previous: Artifact, column: str, embeddings: Artifact, rows: np.ndarray
 ) -> np.ndarray:
-    """The clusters that rows of some embeddings were in, −1 for rows that were in none."""
-    used = before.manifest.inputs.get("embeddings")
+    """The previous cluster of these rows of the embeddings; −1 for rows that had none."""
+    used = previous.manifest.inputs.get("embeddings")
     if used is not None and used.content == embeddings.content:
-        return np.array(_take(before, column, rows), np.int64)
-    return np.array(_look_up(before, column, _take(embeddings, "key", rows)), np.int64)
+        return np.array(_take(previous, column, rows), np.int64)
+    return np.array(_look_up(previous, column, _take(embeddings, "key", rows)), np.int64)
 
 
 def _take(artifact: Artifact, column: str, rows: np.ndarray) -> list:
-    """Values of a column at some rows, in their order; reads only the parts that hold any."""
+    """Values of a column at some rows, in their order; reads only parts that have such rows."""
     values: dict[int, object] = {}
     for part in artifact.parts:
         start = artifact.starts[part.name]
@@ -89,15 +89,15 @@ def _take(artifact: Artifact, column: str, rows: np.ndarray) -> list:
     return [values[row] for row in rows.tolist()]
 
 
-def _look_up(before: Artifact, column: str, keys: list) -> list[int]:
-    """The cluster of the first row with each key, −1 where there is none."""
+def _look_up(assignments: Artifact, column: str, keys: list) -> list[int]:
+    """The cluster of the first row with each key; −1 if no row has it."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted, clusters = pa.array(keys, pa.string()), dict[str, int]()
-    for part in before.parts:
-        table = before.table(part.name, columns=["key", column])
-        table = table.filter(pc.is_in(table.column("key"), value_set=wanted))
+    value_set, clusters = pa.array(keys, pa.string()), dict[str, int]()
+    for part in assignments.parts:
+        table = assignments.table(part.name, columns=["key", column])
+        table = table.filter(pc.is_in(table.column("key"), value_set=value_set))
         columns = (table.column(name).to_pylist() for name in ("key", column))
         for key, cluster in zip(*columns, strict=True):
             clusters.setdefault(key, cluster)

@@ -28,14 +28,14 @@ def keep_numbers(stage: Assign, inputs: Inputs, previous: Artifact, store: Store
         if fitted is None:
             return stage
         k = stage.numbers[0] if stage.numbers else int(inputs["k_curve"].facts["chosen"])
-        from ...stages.algorithms.clustering.numbering import count_overlaps, follow
+        from ...stages.algorithms.clustering.cluster_numbers import count_overlaps, match_numbers
 
         partition = find_partition(spectrum.folder, k)
         rows = spectrum.tensors(spectrum.only_part, "tensors")["landmark_rows"]
         new = partition.group[partition.pieces]
         old = _previous_labels(previous, _column_for(previous, k), fitted, rows)
         overlaps = count_overlaps(new, old, partition.k)
-        order = tuple(follow(overlaps).tolist())
+        order = tuple(match_numbers(overlaps).tolist())
     if order in ((), tuple(range(len(order)))):
         return stage
     settings = {field.name: getattr(stage, field.name) for field in fields(Assign)}

@@ -9,7 +9,7 @@ from ...stages.indexing.recall_curve import curve_of, recall_at, width_for
 from ...stages.indexing.vectors import SPACES
 from ...store import Artifact, ConfigError
 from ..config import IndexSettings
-from ..making.indexing import is_listed
+from ..making.index_stages import is_listed
 from ..wording import counted
 from .app import subcommands
 from .options import MAKING, WORKERS, Common, open_plan, or_left_to_others, takes

@@ -20,7 +20,7 @@ from ..run_slots import RunSlots, share_kept
 from ..slot_commands import command_to_make, name_slot
 from .changed_sources import identify_sources
 from .cluster_numbers import keep_numbers
-from .indexing import INDEX_KINDS, index_stage
+from .index_stages import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
 from .slots import SlotStage, choose_stage
 from .sources import embed_fields, find_sources, model_files

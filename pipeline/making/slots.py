@@ -23,7 +23,7 @@ from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
 from ...store import ConfigError
 from ..config import Settings
-from .indexing import INDEX_KINDS
+from .index_stages import INDEX_KINDS
 from .vocabularies import words_stage
 
 

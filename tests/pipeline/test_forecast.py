@@ -197,14 +197,16 @@ def test_workers_on_gpus_and_other_machines_share_the_time():
 # The word of a real command.
 
 
-def waiting(model: str, clock: Clock, *, sharers: int = 1) -> tuple[SlowModelProgress, io.StringIO]:
+def waiting(
+    model: str, clock: Clock, *, machines: int = 1
+) -> tuple[SlowModelProgress, io.StringIO]:
     """Progress on two cores, and what it writes."""
     stream = io.StringIO()
     cheaper = cheaper_model(model)
     assert cheaper is not None
     progress = ShownProgress(Lines(stream), clock=clock)
     return SlowModelProgress(
-        progress, model, cheaper, cores=2, sharers=sharers, clock=clock
+        progress, model, cheaper, cores=2, machines=machines, clock=clock
     ), stream
 
 
@@ -232,9 +234,9 @@ def test_a_long_embedding_is_announced_once_each_core_has_ended_a_batch():
 
 
 def test_half_an_hour_is_not_announced_nor_what_others_share():
-    for total, sharers in ((1_700, 1), (36_000, 40)):
+    for total, machines in ((1_700, 1), (36_000, 40)):
         clock = Clock()
-        progress, stream = waiting("ViT-L-14", clock, sharers=sharers)
+        progress, stream = waiting("ViT-L-14", clock, machines=machines)
         progress.start("embed", total, "images")
         for _ in range(20):
             clock.sleep(16)

@@ -15,7 +15,7 @@ from ....store import Draft, StoreError
 from ... import device, threads
 from ...wording import counted
 from ..memory import give_back_freed_memory, keep_freed_memory
-from ..worker_progress import gathered
+from ..worker_progress import forwarded_progress
 from .part_maker import PartMaker, in_chunks, in_turn, until_there
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def make_in_parallel(
     devices = dict.fromkeys(share.device for share in shares)
     if len(devices) > 1:
         runtime.progress.report(f"{counted(len(shares), 'process')} on {', '.join(devices)}")
-    with gathered(runtime.progress) as progress:
+    with forwarded_progress(runtime.progress) as progress:
         maker = PartMaker(stage, draft, inputs, replace(runtime, progress=progress))
         return _in_processes(maker, todo, runtime, shares)
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from benchmarks.chaos import finish, start
 from cpp_pipe.pipeline.device import Share, share_out
 from cpp_pipe.pipeline.making.engines.local import make_in_parallel, make_parts
-from cpp_pipe.pipeline.making.engines.part_maker import in_turn
+from cpp_pipe.pipeline.making.engines.part_maker import order_for_worker
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Draft, Product, Scratch, Store
@@ -82,7 +82,7 @@ def test_two_processes_import_what_one_imports(tmp_path):
 @given(st.integers(0, 30), st.integers(1, 9))
 def test_workers_begin_with_their_shares_and_then_help_with_the_rest(parts, workers):
     all_parts = [Part(name=str(number), sources={}) for number in range(parts)]
-    turns = [in_turn(all_parts, (worker, workers)) for worker in range(workers)]
+    turns = [order_for_worker(all_parts, (worker, workers)) for worker in range(workers)]
     shares = [all_parts[worker::workers] for worker in range(workers)]
     for turn, share in zip(turns, shares, strict=True):
         assert turn[: len(share)] == share

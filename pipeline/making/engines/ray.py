@@ -15,7 +15,7 @@ from ....store.paths import anchored
 from ... import device
 from ..memory import keep_freed_memory
 from . import ray_cluster
-from .part_maker import PartMaker, in_turn, until_there
+from .part_maker import PartMaker, make_until_complete, order_for_worker
 from .ray_cluster import find_device as find_device
 from .ray_rows import RayRows
 
@@ -32,7 +32,7 @@ def make_parts(
     none if the runtime waits for them.
     """
     finished = draft.finished()
-    todo = [part for part in in_turn(parts, runtime.worker) if part.name not in finished]
+    todo = [part for part in order_for_worker(parts, runtime.worker) if part.name not in finished]
     if not todo:
         return []
     ray = ray_cluster.connect(runtime.address)
@@ -58,7 +58,7 @@ def make_parts(
 
     runtime.progress.start(stage.name, len(todo), "parts")
     with ray_cluster.task_errors(ray, f"make {draft.kind.name}"):
-        return until_there(todo, attempt_all, runtime)
+        return make_until_complete(todo, attempt_all, runtime)
 
 
 def drawer(runtime: Runtime) -> DrawRows:

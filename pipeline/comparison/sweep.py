@@ -14,7 +14,7 @@ from ...stages.contract import Runtime
 from ...store import ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS
 from ...store.slots import split_slot
-from ..config import Settings, plain, settings_of
+from ..config import Settings, settings_of, to_plain
 from ..making.overrides import parse_override, read_values
 from ..making.plan import Plan
 from ..making.slots import choose_stage
@@ -74,7 +74,7 @@ def plan_sweep(
             f"{reprlib.repr(axes)}"
         )
     named = {name: _values(values) for name, values in axes.items()}
-    seeds = plain(seeds)
+    seeds = to_plain(seeds)
     for name, values in named.items():
         if not values or any(value is None for value in values):
             raise ConfigError(f"{name} has no value: name one or several")
@@ -114,7 +114,7 @@ def plan_sweep(
 
 def _values(given: Any) -> list[Any]:
     """What Python names for a setting, one value or several."""
-    given = plain(given)
+    given = to_plain(given)
     return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
 
@@ -149,7 +149,7 @@ def _word(key: str, value: Any) -> str:
 
     Other alphabets have no letter there, so that a digest tells such values apart.
     """
-    value = plain(value)
+    value = to_plain(value)
     # Not 1e+30, which would become 1e-30.
     text = f"{key}-{str(value).replace('e+', 'e') if isinstance(value, float) else value}"
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")

@@ -30,7 +30,7 @@ from .images import DRAWING, MAX_BYTES, Images
 from .mapped_folder import MappedFolder
 from .responses import CachedAnswers
 from .row_fields import RowFields
-from .shortened_paths import Places, split_place
+from .shortened_paths import PathShortener, split_path
 from .similarities import Similarities
 from .tree import LEVELS
 
@@ -81,7 +81,7 @@ class OpenRun:
         self.sets = ImageSets()
         self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         """Spare rows and those kept in their place, by the version of groups: see `copies`."""
-        self.places = _find_places(run)
+        self.paths = _find_paths(run)
         """Where the files of the server lie, which no answer tells."""
         self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
 
@@ -155,11 +155,11 @@ class OpenRun:
         return codes.astype(np.int32), encoded.dictionary.to_pylist()
 
 
-def _find_places(run: Run) -> Places:
+def _find_paths(run: Run) -> PathShortener:
     root = str(run.store.root)
-    places = (root, os.path.realpath(root), *run.record.sources.values())
-    own = {os.getcwd(), os.path.realpath(os.getcwd()), os.path.expanduser("~")}
-    return Places(own | {split_place(place)[0] for place in places})
+    paths = (root, os.path.realpath(root), *run.record.sources.values())
+    folders = {os.getcwd(), os.path.realpath(os.getcwd()), os.path.expanduser("~")}
+    return PathShortener(folders | {split_path(path)[0] for path in paths})
 
 
 def generation_of(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""Decisions of a person about a run: `run.edits.name(12, "steam engines")`."""
+"""Records a person's decisions about a run: `run.edits.name(12, "steam engines")`."""
 
 import getpass
 import uuid
@@ -19,44 +19,42 @@ from ..wording import agreeing, counted
 if TYPE_CHECKING:
     from ...stages.edits.edit import Op
 
-_NAMELESS = "unknown"
+_UNKNOWN_USER = "unknown"
 
-
-_OF_THE_IMAGES: tuple["Op", ...] = ("tag", "untag", "exclude", "include")
-"""Operations that are recorded for the images that a cluster has now, not for the cluster: another
-one that takes it over may hold other images, about which nothing was decided."""
+_IMAGE_OPS: tuple["Op", ...] = ("tag", "untag", "exclude", "include")
+"""Operations on a cluster that are recorded for the images that it has now. The cluster may get
+other images later, about which nothing was decided."""
 
 
 class Editor:
     """Adds decisions to the log of a run. Each is on the disk when the call returns.
 
-    Images are rows by their numbers, or keys (KEY or SHARD:KEY). Clusters are those of
-    `edited().cluster`: the current ones, those that splits made, and not those that were merged
-    into others. QueryError for an image or a cluster that does not exist; ConflictError if
-    somebody else has decided something meanwhile: while the decision was made, or since the log had
-    `seen` decisions, if that is given.
+    Images are row numbers or keys (KEY or SHARD:KEY). Clusters are those of `edited().cluster`: the
+    current ones and those made by splits, without those that were merged into others. QueryError
+    for an image or a cluster that does not exist; ConflictError if somebody else added a decision
+    at the same time or, if `seen` is given, since the log had so many decisions.
     """
 
     def __init__(self, run: OpenedRun, by: str | None = None, *, seen: int | None = None) -> None:
         self._run = run
         self._seen = seen
         self.by = by or user_name()
-        """The name of whoever decides."""
+        """The name of the person who decides."""
 
     def decisions(self) -> list[Edit]:
         """All decisions, in order."""
         return read_edits(self._run)
 
     def edited(self, name: str = OPEN) -> Edited:
-        """Clusters and images as decided: by the log, or by decisions sealed under a name."""
+        """Clusters and images after the decisions of the log, or after those sealed as `name`."""
         return open_edited(self._run, name)
 
     def names_of(self, rows: Sequence[int]) -> list[str]:
-        """SHARD:KEY of some rows, in the order given."""
+        """SHARD:KEY of each row, in the order given."""
         return names_of_rows(self._run.artifact("embeddings"), rows)
 
     def name(self, cluster: int, name: str) -> Edit:
-        """Names a cluster; an empty name gives it back its caption."""
+        """Names a cluster; an empty name restores its caption."""
         return self._add("name", clusters=[cluster], value=name)
 
     def note(
@@ -74,16 +72,19 @@ class Editor:
         return self._add("merge", clusters=clusters)
 
     def split(self, cluster: int, images: "Sequence[int | str] | np.ndarray") -> Edit:
-        """Makes a new cluster of those of some images that are in a cluster; the others stay."""
-        rows, held = self._rows(images), (self.edited().cluster == cluster).nonzero()[0]
-        inside = np.intersect1d(rows, held)
-        if len(rows) and len(held) and not len(inside):
+        """Makes a new cluster of those images that are in a cluster; other images stay."""
+        rows = self._rows(images)
+        cluster_rows = (self.edited().cluster == cluster).nonzero()[0]
+        rows_inside = np.intersect1d(rows, cluster_rows)
+        if len(rows) and len(cluster_rows) and not len(rows_inside):
             raise QueryError(f"none of these images is in cluster {cluster}")
-        edit = self._add("split", clusters=[cluster], images=inside if len(held) else rows)
-        if others := len(rows) - len(edit.images):
-            them = agreeing(others, "is not in it and stays", "are not in it and stay")
+        moved = rows_inside if len(cluster_rows) else rows
+        edit = self._add("split", clusters=[cluster], images=moved)
+        if outside := len(rows) - len(edit.images):
+            they_stay = agreeing(outside, "is not in it and stays", "are not in it and stay")
+            images_in_all = counted(len(rows), "image")
             self._run.report(
-                f"cluster {cluster}: {others:,} of {counted(len(rows), 'image')} {them} in place"
+                f"cluster {cluster}: {outside:,} of {images_in_all} {they_stay} in place"
             )
         return edit
 
@@ -108,7 +109,7 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         cluster: int | None = None,
     ) -> Edit:
-        """Takes a tag off images."""
+        """Removes a tag from images, or from all images that a cluster has now."""
         return self._add("untag", clusters=_optional(cluster), images=images, value=tag)
 
     def exclude(
@@ -117,7 +118,7 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         cluster: int | None = None,
     ) -> Edit:
-        """Leaves images out of what is exported, searched and curated by these decisions."""
+        """Excludes images from exports, searches and curation that apply these decisions."""
         return self._add("exclude", clusters=_optional(cluster), images=images)
 
     def include(
@@ -126,19 +127,18 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         cluster: int | None = None,
     ) -> Edit:
-        """Takes images in again."""
+        """Includes excluded images again."""
         return self._add("include", clusters=_optional(cluster), images=images)
 
     def undo(self, number: int | None = None) -> Edit:
-        """Reverts a decision by its number: the last one that holds, if no number is given.
+        """Reverts the decision of a number; without a number the last one that is active.
 
-        Reverting a revert brings the decision back. QueryError if there is nothing to revert.
+        Reverting a revert restores the decision. QueryError if there is nothing to revert.
         """
         edits = self.decisions()
-        holds = active(edits)
         matching = [
             edit
-            for edit, is_active in zip(edits, holds, strict=True)
+            for edit, is_active in zip(edits, active(edits), strict=True)
             if is_active and (edit.number == number if number else edit.op != "revert")
         ]
         if not matching:
@@ -161,9 +161,9 @@ class Editor:
         assignments, edits = current_assignments(run), self.decisions()
         self._check_seen()
         k = int(assignments.facts["k"])
-        self._require(clusters, k + sum(edit.op == "split" for edit in edits))
+        self._require_existing(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
-        if clusters and not len(images) and op in _OF_THE_IMAGES:
+        if clusters and not len(images) and op in _IMAGE_OPS:
             images, clusters = np.isin(self.edited().cluster, clusters).nonzero()[0], ()
         edit = Edit(
             id=uuid.uuid4().hex,
@@ -178,7 +178,7 @@ class Editor:
             value=value,
         )
         with run.store.writing():
-            # Kept for as long as the decision may be carried to other clusters.
+            # Keeps the assignments as long as the decision may be carried to other clusters.
             run.record = run.store.refer(
                 run.record.name, {f"{KEPT}{assignments.version}": assignments.version}
             )
@@ -186,7 +186,7 @@ class Editor:
         return edit
 
     def _check_seen(self) -> None:
-        """ConflictError if the log is not as long as it was when whoever decides looked at it."""
+        """ConflictError if the log grew since the person who decides looked at it."""
         length = len(self.decisions())
         if self._seen not in (None, length):
             raise ConflictError(
@@ -195,22 +195,22 @@ class Editor:
             )
 
     @staticmethod
-    def _require(clusters: Sequence[Any], end: int) -> None:
-        wrong = [number for number in clusters if not 0 <= int(number) < end]
-        if wrong:
-            raise QueryError(f"cluster must be from 0 to {end - 1}, got {wrong[0]}")
+    def _require_existing(clusters: Sequence[Any], end: int) -> None:
+        absent = [number for number in clusters if not 0 <= int(number) < end]
+        if absent:
+            raise QueryError(f"cluster must be from 0 to {end - 1}, got {absent[0]}")
 
     def _require_images(self, clusters: Sequence[Any]) -> None:
-        """QueryError for a cluster that has no images, e.g. since it was merged into another."""
+        """QueryError for a cluster without images, e.g. because it was merged into another."""
         if not clusters:
             return
-        cluster = self.edited().cluster
-        empty = [number for number in clusters if not (cluster == int(number)).any()]
+        labels = self.edited().cluster
+        empty = [number for number in clusters if not (labels == int(number)).any()]
         if empty:
             raise QueryError(f"cluster {empty[0]} has no images: it was merged into another")
 
     def _images(self, images: "Sequence[int | str] | np.ndarray") -> tuple[str, ...]:
-        """SHARD:KEY of each image, without repetitions."""
+        """SHARD:KEY of each image, in row order, without repetitions."""
         return tuple(self.names_of(self._rows(images)))
 
     def _rows(self, images: "Sequence[int | str] | np.ndarray") -> list[int]:
@@ -233,8 +233,8 @@ def _optional(cluster: int | None) -> tuple[int, ...]:
 
 
 def user_name() -> str:
-    """The name under which this process decides: that of its user."""
+    """The name of this process' user."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user may have no name
-        return _NAMELESS
+    except (KeyError, OSError, ImportError):  # in a container the user may have no name
+        return _UNKNOWN_USER

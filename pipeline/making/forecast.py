@@ -17,7 +17,7 @@ from ...store.temporary import temporary_folder
 from .. import device as devices
 from .. import threads
 from ..wording import agreeing, counted, fraction, roughly, size_of
-from .memory import give_back_freed_memory, keep_freed_memory
+from .memory import keep_freed_memory, release_freed_memory
 from .plan import Plan
 from .slow_model import LONG_SECONDS
 
@@ -190,7 +190,7 @@ def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]
             load_seconds = time.perf_counter() - started
             sample = time_sample(encoder, sources, runtime)
     finally:
-        give_back_freed_memory()
+        release_freed_memory()
     return Measurement(
         sample=sample,
         load_seconds=load_seconds,

@@ -14,7 +14,7 @@ from ....stages.contract import DrawRows, Inputs, Part, Runtime, Stage
 from ....store import Draft, StoreError
 from ... import device, threads
 from ...wording import counted
-from ..memory import give_back_freed_memory, keep_freed_memory
+from ..memory import keep_freed_memory, release_freed_memory
 from ..worker_progress import forwarded_progress
 from .part_maker import PartMaker, make_until_complete, order_for_worker, split_into_chunks
 
@@ -43,14 +43,14 @@ def make_parts(
     workers = min(runtime.workers or gpus or 1, len(todo))
     count = threads.free_processors() if stage.is_thread_invariant else threads.processors()
     if workers > 1:
-        shares = device.share_out(workers, runtime.device, gpus=gpus, cores=count)
+        shares = device.divide_machine(workers, runtime.device, gpus=gpus, cores=count)
         return make_in_parallel(stage, draft, todo, inputs, runtime, shares)
     maker = PartMaker(stage, draft, inputs, runtime)
     try:
         with threads.limited_to(count):
             return make_until_complete(todo, maker.attempt_all, runtime)
     finally:
-        give_back_freed_memory()
+        release_freed_memory()
 
 
 def drawer(runtime: Runtime) -> DrawRows | None:
@@ -69,7 +69,7 @@ def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None
     keep_freed_memory()
     share = shares.get()
     threads.set_threads(share.threads)
-    device.settle_on(share.device)
+    device.set_default_device(share.device)
     _worker["maker"] = maker.on(share.device)
 
 

@@ -108,7 +108,7 @@ class Run(WorkingRun):
         Takes any key of the table [select_k]: `grid`, `resamples`, `rule` (auto, code or bic),
         `seed`.
         """
-        self._make(self._plan(select_k=settings), "k_curve")
+        self._made(self._plan(select_k=settings), "k_curve")
         return self.curve
 
     @property
@@ -130,7 +130,7 @@ class Run(WorkingRun):
 
         require_figures([name])
         self._make_needed("assignments", "figures")
-        return RunFigure(draw_figure(self, name, self._shown_progress))
+        return RunFigure(draw_figure(self, name, self._shown))
 
     def sweep(
         self,
@@ -153,10 +153,10 @@ class Run(WorkingRun):
 
         plan, name = self._plan(), self.record.name
         runs = plan_sweep(name, plan.settings, settings or {}, seeds, k)
-        label_table = None if labels is None else Path(labels)
-        check_sweep(self.store, name, runs, label=label, labels=label_table, rivals=rivals)
+        table = None if labels is None else Path(labels)
+        check_sweep(self.store, name, runs, label=label, labels=table, rivals=rivals)
         names = make_sweep(self.store, name, runs, plan.runtime, plan.say)
-        self._shown_progress.end()
+        self._shown.end()
         return compare(
             *names,
             store=self.store,

@@ -105,7 +105,7 @@ class WorkingRun(OpenedRun):
             max_skipped=max_skipped,
             allow_partial=allow_partial,
         )
-        return self._make(replace(plan, runtime=runtime), "embeddings")
+        return self._made(replace(plan, runtime=runtime), "embeddings")
 
     def import_embeddings(
         self,
@@ -146,7 +146,7 @@ class WorkingRun(OpenedRun):
         Takes any key of the table [train]: `epochs` (0, the default, is the closed form), `lr`,
         `eta`, `features`, `seed` and so on.
         """
-        return self._make(self._plan(train=settings), "heads")
+        return self._made(self._plan(train=settings), "heads")
 
     def assign(
         self,
@@ -168,7 +168,7 @@ class WorkingRun(OpenedRun):
         if number is not None:
             values["k"] = number if isinstance(number, str) else to_plain(number)
             values["method"] = "spectral" if level is None else "hierarchy"
-        return self._make(self._plan(assign=values), "assignments")
+        return self._made(self._plan(assign=values), "assignments")
 
     def caption(
         self,
@@ -187,7 +187,7 @@ class WorkingRun(OpenedRun):
             "templates": tuple(_as_list(templates) or ()) or None,
             "rule": rule,
         }
-        return self._make(self._plan(caption=values), "captions")
+        return self._made(self._plan(caption=values), "captions")
 
     def index(self, space: str = "features", **settings: Any) -> Self:
         """Builds the index that makes search fast, for `features` or `embeddings`.
@@ -196,7 +196,7 @@ class WorkingRun(OpenedRun):
         """
         if space not in ("features", "embeddings"):
             raise ConfigError(f"space must be 'features' or 'embeddings', got {space!r}")
-        return self._make(self._plan(index=settings), f"index/{space}")
+        return self._made(self._plan(index=settings), f"index/{space}")
 
     def make(self, slot: str) -> Artifact:
         """The artifact of a slot such as `hierarchy` or `projection` (the map), made if missing.
@@ -204,7 +204,7 @@ class WorkingRun(OpenedRun):
         ConfigError, which lists the slots that can be made, for any other name.
         """
         require_makeable(slot)
-        self._make(self._plan(), slot)
+        self._made(self._plan(), slot)
         return self.artifact(slot)
 
     def duplicates(self, *, above: float | None = None, tier: str = "alike") -> "pa.Table":
@@ -226,15 +226,15 @@ class WorkingRun(OpenedRun):
         label. MissingError if no image has a label.
         """
         plan = self._plan(data={"label": label})
-        field, label_table = plan.settings.data.label, None if labels is None else Path(labels)
+        field, table = plan.settings.data.label, None if labels is None else Path(labels)
         embeddings = plan.make("embeddings", asked_by="eval")
-        require_labels(embeddings, field, label_table)
+        require_labels(embeddings, field, table)
         assignments = plan.make("assignments", asked_by="eval")
         self._reload()
-        return evaluate(embeddings, assignments, field, label_table, k=k)
+        return evaluate(embeddings, assignments, field, table, k=k)
 
     def _make_needed(self, slot: str, asked_by: str) -> None:
-        """Makes a slot that a step needs; an artifact that was fitted before is kept."""
+        """Makes a slot that was not asked for; what was fitted before stays."""
         self._plan().make(slot, asked_by=asked_by)
         self._reload()
 
@@ -243,19 +243,19 @@ class WorkingRun(OpenedRun):
         settings = settings_of(self.store, self.store.runs.read(self.record.name))
         for table, values in tables.items():
             settings = _override(settings, table, values)
-        progress = self._shown_progress
+        progress = self._shown
         runtime = Runtime(device=self.device, progress=progress)
         return Plan(self.store, self.record.name, settings, runtime, progress.report)
 
     @cached_property
-    def _shown_progress(self) -> ShownProgress:
+    def _shown(self) -> ShownProgress:
         return open_progress(self.progress)
 
-    def _make(self, plan: Plan, slot: str) -> Self:
+    def _made(self, plan: Plan, slot: str) -> Self:
         try:
             plan.make(slot)
         finally:
-            self._shown_progress.end()
+            self._shown.end()
         return self._reload()
 
     def _reload(self) -> Self:

@@ -102,14 +102,14 @@ def try_images(
                 entries = {entry.key: entry for entry in opened.samples}
                 for key in keys.take(rows_by_part[part]).to_pylist():
                     try:
-                        image = _read_image(entries, key, source)
+                        image = _read(entries, key, source)
                     except MissingError as error:
                         yield error
                     else:
                         yield image
 
 
-def _read_image(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:
+def _read(entries: Mapping[str, Entry], key: str, source: Source) -> bytes:
     try:
         return entries[key].read_image()
     except KeyError as error:

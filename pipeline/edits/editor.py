@@ -72,14 +72,12 @@ class Editor:
         return self._add("merge", clusters=clusters)
 
     def split(self, cluster: int, images: "Sequence[int | str] | np.ndarray") -> Edit:
-        """Makes a new cluster of those images that are in a cluster; other images stay."""
-        rows = self._rows(images)
-        cluster_rows = (self.edited().cluster == cluster).nonzero()[0]
-        rows_inside = np.intersect1d(rows, cluster_rows)
-        if len(rows) and len(cluster_rows) and not len(rows_inside):
+        """Makes a new cluster of those of some images that are in a cluster; the others stay."""
+        rows, held = self._rows(images), (self.edited().cluster == cluster).nonzero()[0]
+        inside = np.intersect1d(rows, held)
+        if len(rows) and len(held) and not len(inside):
             raise QueryError(f"none of these images is in cluster {cluster}")
-        moved = rows_inside if len(cluster_rows) else rows
-        edit = self._add("split", clusters=[cluster], images=moved)
+        edit = self._add("split", clusters=[cluster], images=inside if len(held) else rows)
         if outside := len(rows) - len(edit.images):
             they_stay = agreeing(outside, "is not in it and stays", "are not in it and stay")
             images_in_all = counted(len(rows), "image")
@@ -136,9 +134,10 @@ class Editor:
         Reverting a revert restores the decision. QueryError if there is nothing to revert.
         """
         edits = self.decisions()
+        holds = active(edits)
         matching = [
             edit
-            for edit, is_active in zip(edits, active(edits), strict=True)
+            for edit, is_active in zip(edits, holds, strict=True)
             if is_active and (edit.number == number if number else edit.op != "revert")
         ]
         if not matching:
@@ -161,7 +160,7 @@ class Editor:
         assignments, edits = current_assignments(run), self.decisions()
         self._check_seen()
         k = int(assignments.facts["k"])
-        self._require_existing(clusters, k + sum(edit.op == "split" for edit in edits))
+        self._require(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
         if clusters and not len(images) and op in _IMAGE_OPS:
             images, clusters = np.isin(self.edited().cluster, clusters).nonzero()[0], ()
@@ -195,17 +194,17 @@ class Editor:
             )
 
     @staticmethod
-    def _require_existing(clusters: Sequence[Any], end: int) -> None:
-        absent = [number for number in clusters if not 0 <= int(number) < end]
-        if absent:
-            raise QueryError(f"cluster must be from 0 to {end - 1}, got {absent[0]}")
+    def _require(clusters: Sequence[Any], end: int) -> None:
+        wrong = [number for number in clusters if not 0 <= int(number) < end]
+        if wrong:
+            raise QueryError(f"cluster must be from 0 to {end - 1}, got {wrong[0]}")
 
     def _require_images(self, clusters: Sequence[Any]) -> None:
-        """QueryError for a cluster without images, e.g. because it was merged into another."""
+        """QueryError for a cluster that has no images, e.g. since it was merged into another."""
         if not clusters:
             return
-        labels = self.edited().cluster
-        empty = [number for number in clusters if not (labels == int(number)).any()]
+        cluster = self.edited().cluster
+        empty = [number for number in clusters if not (cluster == int(number)).any()]
         if empty:
             raise QueryError(f"cluster {empty[0]} has no images: it was merged into another")
 

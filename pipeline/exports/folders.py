@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...stages.sources.images.pixels import suffix_of
 from ..curation.files import whole_folder
+from ..curation.members import suffix_of
 from ..curation.sources import read_images
 from ..view.captions import first_captions
 from ..view.images import original_file

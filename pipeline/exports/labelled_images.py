@@ -62,8 +62,8 @@ class LabelledImages:
         assert table.assignments is not None
         edited = table.edited
         clusters = read_column(table.assignments, "cluster") if edited is None else edited.cluster
-        allowed = np.ones(len(clusters), bool) if table.allowed is None else table.allowed
-        kept = (allowed if edited is None else allowed & ~edited.excluded).nonzero()[0]
+        shown = np.ones(len(clusters), bool) if table.allowed is None else table.allowed
+        kept = (shown if edited is None else shown & ~edited.excluded).nonzero()[0]
         if not len(kept):
             condition = "" if table.allowed is None else " that meets --where"
             raise ConfigError(f"every image{condition} is excluded: there is nothing to export")

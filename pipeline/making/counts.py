@@ -200,7 +200,7 @@ def details_of(snapshot: Snapshot) -> list[str]:
 
 
 def share_of(snapshot: Snapshot) -> float:
-    """The share that is done; 1 if there is nothing to do."""
+    """The share that is done; 1 of nothing."""
     return snapshot.done / snapshot.total if snapshot.total else 1.0
 
 

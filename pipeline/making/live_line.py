@@ -96,14 +96,14 @@ class _Facts(ProgressColumn):
 
 def _facts(snapshot: Snapshot, elapsed: float | None) -> list[str]:
     if not snapshot.done:
-        time_so_far = f"{duration(elapsed)} so far"
-        return [time_so_far] if snapshot.total < 2 else [_done_of_total(snapshot), time_so_far]
+        since = f"{duration(elapsed)} so far"
+        return [since] if snapshot.total < 2 else [_of(snapshot), since]
     facts = [f"{min(share_of(snapshot), 1):.0%}", f"{duration(snapshot.seconds_left)} left"]
-    facts += [_done_of_total(snapshot), f"{snapshot.per_second_now:,.1f}/s"]
+    facts += [_of(snapshot), f"{snapshot.per_second_now:,.1f}/s"]
     return facts + details_of(snapshot)
 
 
-def _done_of_total(snapshot: Snapshot) -> str:
+def _of(snapshot: Snapshot) -> str:
     about = "~" if snapshot.is_estimate else ""
     return f"{snapshot.done:,}/{about}{counted_unit(snapshot.total, snapshot.unit)}"
 

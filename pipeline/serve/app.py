@@ -85,7 +85,7 @@ def make_app(
         lifespan=lifespan,
     )
     workers, bodies = Workers(), Bodies()
-    add_error_handlers(app, lambda: current.opened.paths)
+    add_error_handlers(app, lambda: current.opened.places)
     for add in (add_routes, add_set_routes, add_map_routes, add_page_routes):
         add(app, current, workers)
     for add in (add_search_routes, add_knn_routes):

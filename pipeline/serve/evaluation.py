@@ -55,7 +55,7 @@ class Evaluation:
             reason = lines[-1].removeprefix("cpp-pipe: ")
             log.warning("the run is not scored: %s", reason)
             reason = reason.replace(root, opened.run.public_store_name)
-            state = EvaluationState(state="absent", detail=opened.paths.shorten(reason))
+            state = EvaluationState(state="absent", detail=opened.places.shorten(reason))
         else:
             state = EvaluationState(state="ready", detail="", scores=json.loads(out))
         self._states[opened.generation] = state

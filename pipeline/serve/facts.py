@@ -29,7 +29,7 @@ def describe_run(opened: OpenRun) -> RunFacts:
         name=opened.run.record.name,
         generation=opened.generation,
         cpp_pipe=importlib.metadata.version("cpp-pipe"),
-        model=opened.paths.shorten(name_model(embeddings)),
+        model=opened.places.shorten(name_model(embeddings)),
         rows=embeddings.rows,
         seen=counts.seen,
         embedded=counts.embedded,
@@ -48,7 +48,7 @@ def describe_run(opened: OpenRun) -> RunFacts:
             for absence in find_absences(opened.run).values()
         ],
         made=[
-            Made(**{**vars(version), "settings": opened.paths.shorten_all(version.settings)})
+            Made(**{**vars(version), "settings": opened.places.shorten_all(version.settings)})
             for version in list_versions(opened.run)
         ],
     )
@@ -105,7 +105,7 @@ def list_skipped(opened: OpenRun, reason: str | None, offset: int, limit: int) -
             key=row["key"],
             shard=row["shard"],
             reason=row["reason"],
-            detail=opened.paths.shorten(row["detail"]),
+            detail=opened.places.shorten(row["detail"]),
         )
         for row in rows
     ]

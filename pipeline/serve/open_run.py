@@ -81,7 +81,7 @@ class OpenRun:
         self.sets = ImageSets()
         self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         """Spare rows and those kept in their place, by the version of groups: see `copies`."""
-        self.paths = _find_paths(run)
+        self.places = _find_paths(run)
         """Where the files of the server lie, which no answer tells."""
         self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
 

@@ -97,8 +97,8 @@ def add_routes(app: FastAPI, current: CurrentRun, workers: Workers) -> None:
         trouble, model = current.trouble, opened.finder.model.state
         answer = State(
             generation=opened.generation,
-            trouble=trouble and opened.paths.shorten(trouble),
-            model=ModelState(state=model.state, detail=opened.paths.shorten(model.detail)),
+            trouble=trouble and opened.places.shorten(trouble),
+            model=ModelState(state=model.state, detail=opened.places.shorten(model.detail)),
             edits=opened.decided.length,
         )
         return json_response(to_json(answer))

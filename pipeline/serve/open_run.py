@@ -81,7 +81,7 @@ class OpenRun:
         self.sets = ImageSets()
         self.kept_rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         """Spare rows and those kept in their place, by the version of groups: see `copies`."""
-        self.places = _find_paths(run)
+        self.places = _find_places(run)
         """Where the files of the server lie, which no answer tells."""
         self._similarities = Similarities(lambda rows: self.finder.read(rows, "features"))
 
@@ -155,7 +155,7 @@ class OpenRun:
         return codes.astype(np.int32), encoded.dictionary.to_pylist()
 
 
-def _find_paths(run: Run) -> PathShortener:
+def _find_places(run: Run) -> PathShortener:
     root = str(run.store.root)
     paths = (root, os.path.realpath(root), *run.record.sources.values())
     folders = {os.getcwd(), os.path.realpath(os.getcwd()), os.path.expanduser("~")}

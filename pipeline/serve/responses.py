@@ -145,7 +145,7 @@ def _error_response(code: int, detail: str, headers: dict[str, str] | None = Non
     return JSONResponse({"detail": to_json_value(detail)}, code, headers)
 
 
-def add_error_handlers(app: FastAPI, find_paths: Callable[[], PathShortener]) -> None:
+def add_error_handlers(app: FastAPI, find_places: Callable[[], PathShortener]) -> None:
     """Sends the message of an error that a user can act on; logs any other one as a bug.
 
     The message is sent with shortened paths, and logged with whole ones.
@@ -155,7 +155,7 @@ def add_error_handlers(app: FastAPI, find_paths: Callable[[], PathShortener]) ->
     async def handle_known(request: Request, error: Exception) -> Response:
         code = next(code for kind, code in _STATUS_CODES if isinstance(error, kind))
         detail = str(error) or type(error).__name__
-        shortened = find_paths().shorten(detail)
+        shortened = find_places().shorten(detail)
         if shortened != detail:
             messages_of_errors.add(detail)
         headers = {"retry-after": str(RETRY_SECONDS)} if isinstance(error, Busy) else None

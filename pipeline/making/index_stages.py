@@ -71,6 +71,6 @@ def make_index(
     return artifacts[index_slot]
 
 
-def is_listed(settings: IndexSettings, source: Artifact) -> bool:
+def has_lists(settings: IndexSettings, source: Artifact) -> bool:
     """Whether the index is merged from lists: then its quantizer can be fitted again."""
     return Factory.parse(_factory(settings, source, None)).shape == "lists"

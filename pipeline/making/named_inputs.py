@@ -21,9 +21,9 @@ def data_table(
     if not (shards or images or tables):
         return {"image_column": image_column}
     return {
-        "shards": anchored(shards or []),
-        "images": anchored(images or []),
-        "tables": anchored(tables or []),
+        "shards": absolute_patterns(shards or []),
+        "images": absolute_patterns(images or []),
+        "tables": absolute_patterns(tables or []),
         "image_column": image_column or "",
         "builtin": "",
     }
@@ -44,27 +44,27 @@ def model_table(
         model_config = ""  # a named model replaces one that a file described
     return {
         "model": model,
-        "pretrained": anchored_file(pretrained),
-        "model_config": anchored_file(model_config),
+        "pretrained": absolute_file(pretrained),
+        "model_config": absolute_file(model_config),
     }
 
 
 def vocabulary_setting(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """Named vocabularies, files by their absolute paths; None if none is named."""
-    return tuple(str(anchored_file(name)) for name in names) if names else None
+    return tuple(str(absolute_file(name)) for name in names) if names else None
 
 
-def anchored(patterns: Sequence[str]) -> tuple[str, ...]:
+def absolute_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
     """Patterns with absolute paths, so that later commands may run in any folder."""
-    absolute_patterns = []
+    results = []
     for pattern in patterns:
         prefix, path = ("@", pattern[1:]) if pattern.startswith("@") else ("", pattern)
         is_remote = "://" in path
-        absolute_patterns.append(prefix + (path if is_remote else absolute(str(expanded(path)))))
-    return tuple(absolute_patterns)
+        results.append(prefix + (path if is_remote else absolute(str(expanded(path)))))
+    return tuple(results)
 
 
-def anchored_file(name: str | None) -> str | None:
+def absolute_file(name: str | None) -> str | None:
     """The absolute path of a local file; a name that is no local file stays as it is."""
     if not name or not expanded(name).is_file():
         return name

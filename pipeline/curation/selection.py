@@ -198,21 +198,21 @@ def read_keys(path: Path, flag: str) -> set[str]:
 
 
 def _read_table(path: Path, flag: str) -> set[str]:
-    """The images that a table names in its column `key`, and in `shard` if it has this column."""
+    """The images of a table: those of its column `key`, and of `shard` if it has that."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         names = [name for name in pq.read_schema(path).names if name in ("key", "shard")]
-        table = pq.read_table(path, columns=names, partitioning=None)
-        columns = {name: plain_column(table.column(name)) for name in names}
+        read = pq.read_table(path, columns=names, partitioning=None)
+        table = {name: plain_column(read.column(name)) for name in names}
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(f"{flag} {path} cannot be read as Parquet: {error}") from error
-    if "key" not in columns:
+    if "key" not in table:
         raise ConfigError(f"{flag} {path} has no column `key`: name a table that has one")
-    if "shard" not in columns:
-        return {str(key) for key in columns["key"]}
-    return {f"{shard}:{key}" for shard, key in zip(columns["shard"], columns["key"], strict=True)}
+    if "shard" not in table:
+        return {str(key) for key in table["key"]}
+    return {f"{shard}:{key}" for shard, key in zip(table["shard"], table["key"], strict=True)}
 
 
 def match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:

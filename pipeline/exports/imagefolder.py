@@ -67,16 +67,16 @@ def _class_folders(images: LabelledImages) -> dict[int, str]:
 def _divide(images: LabelledImages, share: float) -> np.ndarray:
     """Whether each row is for `train`, bool (n,); about this share of the rows is."""
     keys = take_rows(images.table.embeddings, images.kept, ["key"]).column(0).to_pylist()
-    hashes = np.array([_hash_to_unit(key) for key in keys])
-    is_train = hashes < share
+    place = np.array([_hash_to_unit(key) for key in keys])
+    is_first = place < share
     clusters = images.clusters[images.kept]
-    order = np.lexsort((hashes, clusters))
-    for members in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
-        is_train[members[0]] = True
-        if len(members) > 1:
-            is_train[members[-1]] = False
+    order = np.lexsort((place, clusters))
+    for own in np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1):
+        is_first[own[0]] = True
+        if len(own) > 1:
+            is_first[own[-1]] = False
     in_train = np.zeros(len(images.table), bool)
-    in_train[images.kept] = is_train
+    in_train[images.kept] = is_first
     return in_train
 
 

@@ -73,7 +73,7 @@ class Selection:
         return line + "".join(f" + {count:,} {reason}" for reason, count in self.left_out.items())
 
 
-def choose(
+def select_rows(
     conditions: Conditions,
     embeddings: Artifact,
     assignments: Artifact | None = None,

@@ -171,9 +171,9 @@ def act_as_part(flags: argparse.Namespace) -> None:
     """What the process of a part does: writes a line for each figure."""
     import importlib
 
-    from cpp_pipe.pipeline.device import settle_on
+    from cpp_pipe.pipeline.device import set_default_device
 
-    settle_on(flags.device)
+    set_default_device(flags.device)
     part = PARTS[flags.part]
     setup = Setup(
         device=flags.device,

@@ -30,8 +30,8 @@ import numpy as np
 from numpy import ndarray
 from sklearn.cluster import KMeans
 
-from cpp_pipe.stages.algorithms.clustering.choice import Choice
 from cpp_pipe.stages.algorithms.clustering.communities import count_communities
+from cpp_pipe.stages.algorithms.clustering.k_choice import KChoice
 from cpp_pipe.stages.algorithms.clustering.sampling import choose_rows
 from cpp_pipe.stages.algorithms.heads import centred_unit_rows
 from cpp_pipe.stages.algorithms.metrics import accuracy, ari
@@ -55,7 +55,7 @@ SHARES = (2, 4)
 FEWER_CLASSES = (10, 20, 50)
 
 
-def _range(choice: Choice) -> str:
+def _range(choice: KChoice) -> str:
     as_good = choice.verdict.as_good
     return f"{as_good[0]}..{as_good[-1]}" if choice.verdict.is_flat else "-"
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from cpp_pipe.stages.algorithms.clustering.choice import Choice, Rule, choose
 from cpp_pipe.stages.algorithms.clustering.code_lengths import Ruler
 from cpp_pipe.stages.algorithms.clustering.consensus import Consensus
 from cpp_pipe.stages.algorithms.clustering.hierarchy import (
@@ -20,6 +19,7 @@ from cpp_pipe.stages.algorithms.clustering.hierarchy import (
     cut,
     shortest_level,
 )
+from cpp_pipe.stages.algorithms.clustering.k_choice import KChoice, Rule, choose_k
 from cpp_pipe.stages.algorithms.clustering.landmarks import (
     Assigner,
     Landmarks,
@@ -182,11 +182,11 @@ class Fitted:
         z, points = self.features.z[sample], self.points[sample]
         return Ruler.of(self.landmarks, z, points, total=n, eps_sq=stage.eps_sq)
 
-    def choice(self, resamples: int, rule: Rule = "auto") -> Choice:
+    def choice(self, resamples: int, rule: Rule = "auto") -> KChoice:
         """The choice of `select-k` over its default grid."""
         ruler = self.ruler()
         sample = choose_rows(len(self.points), len(ruler.z), self.seed)
-        return choose(
+        return choose_k(
             ruler, self.features.x[sample], resamples=resamples, seed=self.seed, rule=rule
         )
 

@@ -25,7 +25,7 @@ import faiss
 import numpy as np
 
 from cpp_pipe.pipeline.config import IndexSettings
-from cpp_pipe.pipeline.making.indexing import make_index
+from cpp_pipe.pipeline.making.index_stages import make_index
 from cpp_pipe.pipeline.view.searcher import TARGET_RECALL, Searcher
 from cpp_pipe.stages.contract import Runtime, Silent
 from cpp_pipe.stages.indexing.vectors import VectorRows

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from safetensors.numpy import save_file
 
 from cpp_pipe.pipeline.config import IndexSettings
-from cpp_pipe.pipeline.making.indexing import make_index
+from cpp_pipe.pipeline.making.index_stages import make_index
 from cpp_pipe.pipeline.serve.tree import LEVELS, Tree
 from cpp_pipe.stages.algorithms.clustering.hierarchy import cut
 from cpp_pipe.stages.contract import Runtime

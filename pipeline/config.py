@@ -1,4 +1,4 @@
-"""Settings of a run, from a TOML file, its record and flags; checked before any work."""
+"""The settings of a run: read from TOML files and records, and checked before any work."""
 
 import difflib
 import tomllib
@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 """The configs that are shipped with the package; `cpp-pipe run NAME` finds them."""
 
 SHIPPED = "shipped"
-"""The value of `embed.pretrained` that means the weights beside the configs."""
+"""The value of `embed.pretrained` for the weights in `CONFIGS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,47 +145,47 @@ class Settings:
     def from_tables(cls, tables: Mapping[str, Any], where: str) -> Self:
         """Settings from tables of plain values; ConfigError names an unknown table or key."""
         known = {field.name: field for field in fields(cls)}
-        made = {}
+        values = {}
         for name, table in tables.items():
             if name not in known:
-                raise ConfigError(_unknown(f"table [{name}]", name, known, where))
+                raise ConfigError(_describe_unknown(f"table [{name}]", name, known, where))
             if not isinstance(table, Mapping):
                 raise ConfigError(f"{where}: {name} must be a table: write [{name}]")
-            made[name] = _build_named(known[name].type, table, f"{where}, table [{name}]")
-        return cls(**made)
+            values[name] = _build_table(known[name].type, table, f"{where}, table [{name}]")
+        return cls(**values)
 
     def with_tables_of(self, other: Self, names: Iterable[str]) -> Self:
         """These settings with some tables replaced by those of `other`."""
         return replace(self, **{name: getattr(other, name) for name in names})
 
     def tables(self) -> dict[str, Any]:
-        """Plain values for the run's record."""
-        return {name: _plain(table) for name, table in asdict(self).items()}
+        """The settings as plain values, by table."""
+        return {name: _with_lists(table) for name, table in asdict(self).items()}
 
     def override(self, table: str, **values: Any) -> Self:
-        """These settings with some keys of one table replaced; None keeps a key."""
-        given = {key: plain(value) for key, value in values.items() if value is not None}
-        if not given:
+        """These settings with new values for some keys of a table; None keeps a value."""
+        changes = {key: to_plain(value) for key, value in values.items() if value is not None}
+        if not changes:
             return self
         old = getattr(self, table)
-        checked = _build(type(old), {**_plain(asdict(old)), **given}, f"table [{table}]")
-        return replace(self, **{table: checked})
+        new = _build(type(old), {**_with_lists(asdict(old)), **changes}, f"table [{table}]")
+        return replace(self, **{table: new})
 
 
-def plain(value: Any) -> Any:
-    """A value of Python: what NumPy's numbers and arrays stand for, also within a list."""
+def to_plain(value: Any) -> Any:
+    """A value with Python's numbers and lists in place of NumPy's numbers and arrays."""
     if isinstance(value, list | tuple):
-        return [plain(element) for element in value]
+        return [to_plain(element) for element in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def settings_of(store: Store, run: RunRecord) -> Settings:
-    """The settings in a run's record; ConfigError, which names its file, where one is wrong."""
+    """The settings in a run's record; ConfigError, which names its file, if one is wrong."""
     return Settings.from_tables(run.settings, str(store.runs.path(run.name)))
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, unchecked; ConfigError if it is not TOML."""
+    """The tables of a TOML file, unchecked; ConfigError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -196,7 +196,7 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 
 def find_config(name: str) -> Path:
-    """A TOML file by its path, or a shipped config by its name."""
+    """The path of a TOML file, given by its path or by the name of a shipped config."""
     path = Path(name)
     if path.is_file():
         return path
@@ -209,18 +209,19 @@ def find_config(name: str) -> Path:
     )
 
 
-def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+def _with_lists(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with lists in place of tuples, as TOML and JSON have it."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in table.items()}
 
 
-def _unknown(what: str, name: str, known: Mapping[str, Any], where: str) -> str:
+def _describe_unknown(what: str, name: str, known: Mapping[str, Any], where: str) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return f"{where}: unknown {what}, known are {', '.join(sorted(known))}{hint}"
 
 
-def _build_named(kind: Any, table: Mapping[str, Any], where: str) -> Any:
-    """A table of a file; every error names the file, also one of a value that is out of range."""
+def _build_table(kind: Any, table: Mapping[str, Any], where: str) -> Any:
+    """The dataclass of a table; every ConfigError says where the table is."""
     try:
         return _build(kind, table, where)
     except ConfigError as error:
@@ -235,13 +236,13 @@ def _build(kind: Any, table: Mapping[str, Any], where: str) -> Any:
     values = {}
     for key, value in table.items():
         if key not in known:
-            raise ConfigError(_unknown(f"key {key!r}", key, known, where))
+            raise ConfigError(_describe_unknown(f"key {key!r}", key, known, where))
         values[key] = _convert(value, hints[key], f"{where}, key {key}")
     return kind(**values)
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the type that a field declares; ConfigError if it is not of that type."""
+    """The value, converted to a field's type; ConfigError if it does not fit."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         for argument in arguments:
@@ -264,15 +265,15 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
         return hint(value)
     elif hint not in (int, float) and isinstance(value, hint):
         return value
-    raise ConfigError(f"{where}: must be {_allowed(hint)}, got {value!r}")
+    raise ConfigError(f"{where}: must be {_describe_type(hint)}, got {value!r}")
 
 
-def _allowed(hint: Any) -> str:
+def _describe_type(hint: Any) -> str:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(_allowed(argument) for argument in arguments)
+        return " or ".join(_describe_type(argument) for argument in arguments)
     if origin is Literal:
         return " or ".join(map(repr, arguments))
     if origin is tuple:
-        return f"a list with each element {_allowed(arguments[0])}"
+        return f"a list with each element {_describe_type(arguments[0])}"
     return {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}[hint]

@@ -1,4 +1,4 @@
-"""The device that does the work: the one that was named, or an error."""
+"""Finds the device for the work, and divides a machine among processes."""
 
 import reprlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .wording import counted
 def find_device(name: str) -> str:
     """The torch device of a name; `auto` is a CUDA GPU if there is one, else the CPU.
 
-    Raises ConfigError for a device that this machine does not have.
+    ConfigError for a device that this machine does not have.
     """
     import torch
 
@@ -35,24 +35,25 @@ def find_device(name: str) -> str:
 
 
 def fitting_device(stage: Stage, device: str) -> str:
-    """The device that makes a stage's parts: the CPU in place of a GPU that lacks float64."""
+    """The device that makes a stage's parts: the CPU if the GPU lacks float64 and it needs that."""
     return device if device != "mps" or stage.runs_on_mps else "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one of several processes of a machine works with."""
+    """The share of a machine for one of several processes."""
 
     device: str
     threads: int
     """Threads of torch, or processes that decode for a GPU."""
 
 
-def share_out(workers: int, device: str, *, gpus: int, cores: int) -> tuple[Share, ...]:
-    """A share of a machine for each of several processes: its GPUs in turn, its cores divided.
+def divide_machine(workers: int, device: str, *, gpus: int, cores: int) -> tuple[Share, ...]:
+    """Divides a machine among processes: its GPUs in turn, its cores equally.
 
-    `cuda` is any of the GPUs; all processes share a device that has a number or is not a GPU. Each
-    process gets a core at least, so more processes than cores wait for one another.
+    `cuda` stands for all GPUs; a device with a number, or that is no GPU, is shared by all
+    processes. Each process gets at least one core, so more processes than cores wait for one
+    another.
     """
     return tuple(
         Share(
@@ -64,7 +65,7 @@ def share_out(workers: int, device: str, *, gpus: int, cores: int) -> tuple[Shar
 
 
 def count_gpus(device: str) -> int:
-    """How many GPUs processes on a device divide among them: all, or none."""
+    """The number of GPUs to divide among processes: all of them for `cuda`, else 0."""
     if device != "cuda":
         return 0
     import torch
@@ -72,8 +73,8 @@ def count_gpus(device: str) -> int:
     return torch.cuda.device_count()
 
 
-def settle_on(device: str) -> None:
-    """Makes a GPU this process' default, or pinned memory would use some of the first GPU."""
+def set_default_device(device: str) -> None:
+    """Makes a GPU the default of this process, or pinned memory would use some of the first GPU."""
     if device.startswith("cuda:"):
         import torch
 

@@ -1,4 +1,4 @@
-"""A run as Python sees it: its steps, what they made, and search."""
+"""A run in Python: its steps, its results, and search."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .comparison.result import ComparedRuns
     from .edits.editor import Editor
     from .notebook.clusters import Cluster, Clusters
-    from .notebook.figures import Curve, Drawn
+    from .notebook.figures import Curve, RunFigure
     from .notebook.hits import Hits
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ AnyImage: TypeAlias = "str | Path | bytes | Image.Image"
 
 
 _ROWS_PER_FILE = 100_000
-"""Of the Parquet files of a data set."""
+"""Rows of each Parquet file in `to_huggingface`."""
 
 
 class Run(WorkingRun):
-    """A named run of a store: its steps make it, and it is read and searched.
+    """A named run of a store: methods make its steps, read its results and search it.
 
-    `Run.create` begins one, `Run.open` opens one that is there. Jupyter shows its counts.
+    `Run.create` begins a run, `Run.open` opens an existing one. Jupyter shows its counts.
     """
 
     def __init__(self, store: Store, record: RunRecord, device: str = "auto") -> None:
@@ -60,17 +60,17 @@ class Run(WorkingRun):
         edits: str | None = None,
         where: str | Sequence[str] = (),
     ) -> "Hits":
-        """The n rows that are nearest to what is given, best first.
+        """The n rows that are nearest to the examples, best first.
 
-        Each of image, text, key and vector is one, or several in a list. `unlike` holds examples by
-        the same names that hits are kept away from: `unlike={"text": "a drawing"}`. `space` is
-        `features` (refined: z and c side by side; the default, but for texts) or `embeddings` (raw,
-        where texts are), whose size a vector has; where z and c are the same, z alone will do.
-        `cluster` and `min_confidence` say which rows may be found; `edits` applies decisions
-        (sealed under a name, or `open`): clusters and captions are the decided ones, and excluded
-        rows are not found. `where` is a condition on scores, columns or fields, such as
-        `"sharpness > 2"`, or several. An index stays open from one search to the next. Raises
-        QueryError for a query that cannot be answered.
+        Each of image, text, key and vector is one example, or a list of several. `unlike` has
+        examples, by the same names, that hits must not be like: `unlike={"text": "a drawing"}`.
+        `space` is `features` (refined: z and c side by side; the default without texts) or
+        `embeddings` (raw; the default with texts). A vector has the size of its space; if z and c
+        are the same, z alone is enough. `cluster` and `min_confidence` limit the rows that may be
+        found. `edits` applies decisions (sealed under a name, or `open`): clusters and captions are
+        the decided ones, and excluded rows are not found. `where` is a condition on scores, columns
+        or fields, such as `"sharpness > 2"`, or a list of several. An index stays open for later
+        searches. Raises QueryError for a query that cannot be answered.
         """
         question = Question(
             like=examples({"image": image, "text": text, "key": key, "vector": vector}),
@@ -91,21 +91,22 @@ class Run(WorkingRun):
         return hits
 
     def clusters(self) -> "Clusters":
-        """The clusters that have images, the largest first; MissingError before `assign`."""
+        """The clusters that have images, largest first; MissingError before `assign`."""
         from .notebook.clusters import read_clusters
 
         return read_clusters(self)
 
     def cluster(self, number: int) -> "Cluster":
-        """A cluster by its number: its size, captions, rows, keys and images."""
+        """The cluster of a number: its size, captions, rows, keys and images."""
         from .notebook.clusters import read_cluster
 
         return read_cluster(self, number)
 
     def select_k(self, **settings: Any) -> "Curve":
-        """Finds how many clusters there are: `.k`, and the curve that speaks for it.
+        """Chooses the number of clusters: returns the curve, whose `.k` is this number.
 
-        Any key of the table [select_k]: `grid`, `resamples`, `rule` (auto, code or bic), `seed`.
+        Takes any key of the table [select_k]: `grid`, `resamples`, `rule` (auto, code or bic),
+        `seed`.
         """
         self._made(self._plan(select_k=settings), "k_curve")
         return self.curve
@@ -122,15 +123,15 @@ class Run(WorkingRun):
         used = read.chosen.k if assignments is None else int(assignments.facts["k"])
         return Curve(read, read_verdict(curve), used)
 
-    def figure(self, name: str) -> "Drawn":
+    def figure(self, name: str) -> "RunFigure":
         """A figure for print: cosines, singular-values, k-curve, clusters or neighbours."""
-        from .notebook.figures import Drawn
+        from .notebook.figures import RunFigure
         from .report.print_figures import draw_figure, require_figures
 
         require_figures([name])
         self._make_needed("assignments", "figures")
         with self._showing_progress():
-            return Drawn(draw_figure(self, name, self._shown))
+            return RunFigure(draw_figure(self, name, self._shown))
 
     def sweep(
         self,
@@ -142,10 +143,11 @@ class Run(WorkingRun):
         label: str | None = None,
         labels: str | Path | None = None,
     ) -> "ComparedRuns":
-        """A run for each combination of settings, seeds from 0 and numbers of clusters, compared.
+        """Makes and compares a run for each combination of settings, seeds and numbers of clusters.
 
-        `settings` are values by TABLE.KEY: `{"spectrum.clusterings": [12, 24]}`. The runs have the
-        embeddings of this one, are named after it and these values, and share equal steps.
+        `settings` are values by TABLE.KEY: `{"spectrum.clusterings": [12, 24]}`; seeds count from
+        0. The runs have the embeddings of this run, are named after it and their values, and share
+        equal steps.
         """
         from .comparison.result import compare
         from .comparison.sweep import check_sweep, make_sweep, plan_sweep
@@ -169,7 +171,7 @@ class Run(WorkingRun):
     def to_numpy(self, slot: str = "embeddings") -> "np.ndarray":
         """Embeddings or features of all images, float16 (n, d), in row order.
 
-        Features of a run in one part are not copied: the array is the file.
+        If features have one part, the array is the mapped file, not a copy.
         """
         from .view.arrays import read_array
 
@@ -178,7 +180,7 @@ class Run(WorkingRun):
     def to_arrow(self, *, vectors: bool = False, edits: str | None = None) -> "pa.Table":
         """A row for each image: key, source, label, cluster, confidence, caption and so on.
 
-        `vectors` adds the embeddings and features; `edits` what was decided (`open`, or sealed).
+        `vectors` adds the embeddings and features; `edits` adds decisions (`open`, or sealed).
         """
         import pyarrow as pa
 
@@ -188,9 +190,9 @@ class Run(WorkingRun):
         return pa.concat_tables(ImageTable.of(self, edits).tables(names))
 
     def to_pandas(self, *, vectors: bool = False, edits: str | None = None) -> Any:
-        """The same as a DataFrame of pandas, which must be installed.
+        """The table of `to_arrow` as a DataFrame of pandas, which must be installed.
 
-        Whole numbers stay whole where some are missing: such columns are `Int64` or `Int32`.
+        Columns of whole numbers stay so even if values are missing: they are `Int64` or `Int32`.
         """
         from .exports.image_table import to_pandas
 
@@ -200,9 +202,9 @@ class Run(WorkingRun):
     def to_huggingface(self, folder: str | Path, *, edits: str | None = None) -> Any:
         """The images as a `datasets.Dataset`, whose labels are the clusters.
 
-        `folder` is a new one: it gets Parquet files with the images, byte for byte, and a card.
-        Columns: `image`, `label`, `confidence`, `tags`, `caption`, `given_label` (that the image
-        came with), `key` and `shard`.
+        Writes Parquet files with the images, byte for byte, and a card into a new `folder`.
+        Columns: `image`, `label`, `confidence`, `tags`, `caption`, `given_label` (the label that
+        came with the image), `key` and `shard`.
         """
         from .exports.huggingface import export_huggingface
         from .exports.image_table import ImageTable
@@ -232,10 +234,11 @@ class Run(WorkingRun):
         return super()._reload()
 
     def scores(self, name: str) -> "np.ndarray":
-        """A score of each image, float32 (n,), in row order; NaN where an image was unreadable.
+        """A score of each image, float32 (n,), in row order; NaN for unreadable images.
 
-        `sharpness` and others that `cpp-pipe score` measures, or the name of a score of its own.
-        ConfigError for an unknown one, MissingError for one that is not made, or out of date.
+        `name` is `sharpness` or another score that `cpp-pipe score` measures, or that was given to
+        `cpp-pipe score --name`. ConfigError for an unknown score, MissingError for one that is not
+        made or out of date.
         """
         return read_score(self, name)
 
@@ -247,7 +250,7 @@ class Run(WorkingRun):
         return Editor(self)
 
     def searcher(self, space: str) -> Searcher:
-        """What finds rows of a space, opened once; raises what `open_searcher` does."""
+        """The searcher of a space, opened once; raises the errors of `open_searcher`."""
         if not isinstance(space, str) or space not in ("features", "embeddings"):
             raise ConfigError(f"space must be 'features' or 'embeddings', got {space!r}")
         if space not in self._searchers:

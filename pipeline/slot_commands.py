@@ -1,4 +1,4 @@
-"""Words for what each slot holds, and the command that makes it, or makes it again."""
+"""The name of each slot's artifact in messages, and the command that makes it (again)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +33,7 @@ _NAMES: Mapping[str, tuple[str, str]] = {
     "lists": ("the lists of {space} are", "index"),
     "index": ("the index of {space} is", "index"),
 }
-"""For each slot or kind, the beginning of a sentence and the command that makes it."""
+"""The beginning of a sentence and the command that makes the artifact, by slot or kind."""
 
 
 def _copies_threshold() -> float:
@@ -52,8 +52,8 @@ _FLAGS: Mapping[str, Mapping[str, Any]] = {
         "seed": ("--seed", 0),
     },
 }
-"""Flags that make the same again if the settings of the run do not, and their defaults,
-or functions that return these."""
+"""The flags that a command needs to make the same artifact again, with their defaults, or functions
+that return these. All other settings are in the run."""
 
 
 _NAMED_FREELY = ("embeddings", "assignments", "scores", "edits")
@@ -77,26 +77,26 @@ def require_slot(slot: str) -> None:
 
 
 def name_slot(slot: str) -> str:
-    """What a slot holds, with its verb: "captions are"."""
+    """The artifact of a slot with its verb: "captions are"."""
     kind, space = split_slot(slot)
     return (_NAMES.get(slot) or _NAMES[kind])[0].format(space=space)
 
 
 def command_to_make(slot: str) -> list[str]:
-    """The words of the command that makes what a slot holds; of `status` if none is known."""
+    """The words of the command that fills a slot; `status` if none is known."""
     kind, space = split_slot(slot)
     _, command = _NAMES.get(slot) or _NAMES.get(kind) or ("", "status")
     return [word.format(space=space) for word in command.split()]
 
 
 def command_to_renew(slot: str, artifact: Artifact) -> list[str]:
-    """The words of the command that makes what a slot holds again."""
+    """The words of the command that makes the artifact of a slot again."""
     words = command_to_make(slot)
     kind, _ = split_slot(slot)
     if kind == SCORES.name:
         return [*words, *_flags_of_scores(artifact)]
     if slot in _FLAGS:
-        words = words[:1]  # what follows is the tier that makes it for the first time
+        words = words[:1]  # without the tier, which is added below if it is needed
     for name, (flag, default) in _FLAGS.get(slot, {}).items():
         if callable(default):
             default = default()
@@ -107,7 +107,7 @@ def command_to_renew(slot: str, artifact: Artifact) -> list[str]:
 
 
 def _flags_of_scores(artifact: Artifact) -> list[str]:
-    """The flags that make scores of a text or a head again; those of images need none."""
+    """The flags that make scores by a text or a head again; scores by pixels need none."""
     config = artifact.manifest.config
     words = ["--name", str(config["score"])] if "score" in config else []
     for name, flag in (("text", "--text"), ("unlike", "--not")):

@@ -1,4 +1,4 @@
-"""A run that makes what it lacks: the steps of the commands as methods."""
+"""A run with the steps of the commands as methods."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..stages.contract import Runtime
 from ..store import Artifact, ConfigError, Store
 from ..store.paths import StorePath
-from .config import Settings, find_config, plain, settings_of
+from .config import Settings, find_config, settings_of, to_plain
 from .curation.near_duplicates import make_tier
 from .making.named_inputs import data_table, model_table, vocabulary_setting
 from .making.overrides import read_settings
@@ -26,19 +26,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Names = str | Path | Sequence[str | Path]
-"""One, or several."""
+"""One name or several."""
 
 
 class WorkingRun(OpenedRun):
     """A run with a method for each step.
 
-    A step first makes what it needs and the store does not hold; what is made is found again. A
-    setting that is given stays in the run, as with the commands.
+    Each step first makes the artifacts that it needs and the store lacks; finished work is found
+    again. Settings that a method is given stay in the run, as with the commands.
     """
 
     progress = "auto"
-    """How progress is shown: auto (a line that moves, in a terminal and in a notebook), bar, log,
-    json or none."""
+    """How progress is shown: auto (a bar in terminals and notebooks), bar, log, json or none."""
 
     @classmethod
     def create(
@@ -51,28 +50,28 @@ class WorkingRun(OpenedRun):
         device: str = "auto",
         progress: str = "auto",
     ) -> Self:
-        """Begins a run; one that is there already is opened, with all that it holds.
+        """Begins a run; opens it if it exists, with all its artifacts.
 
-        `config` is a TOML file or the name of a shipped one; a run that is there keeps its own
-        settings instead. `settings` are values by table and key: `{"train": {"epochs": 12}}`, and
-        change these. ConfigError for a setting that does not exist.
+        `config` is a TOML file or the name of a shipped one; a run that exists keeps its own
+        settings instead. `settings` change these, by table and key: `{"train": {"epochs": 12}}`.
+        ConfigError for a setting that does not exist.
         """
         store = store if isinstance(store, Store) else Store(store)
         if store.runs.read(name).settings and config is not None:
-            find_config(config)  # raises where there is none
+            find_config(config)  # raises if there is no such config
             config = None
-        wanted = read_settings(store, name, config, (), begins=True)
+        run_settings = read_settings(store, name, config, (), begins=True)
         for table, values in (settings or {}).items():
-            wanted = _override(wanted, table, values)
+            run_settings = _override(run_settings, table, values)
         if config is not None or settings:
-            store.runs.update(name, settings=wanted.tables())
+            store.runs.update(name, settings=run_settings.tables())
         run = cls(store, store.runs.read(name), device)
         run.progress = progress
         return run
 
     @property
     def settings(self) -> Settings:
-        """The settings of the run, those that were not given with their defaults."""
+        """The settings of the run, with defaults for those that were not set."""
         return settings_of(self.store, self.record)
 
     def embed(
@@ -92,12 +91,12 @@ class WorkingRun(OpenedRun):
     ) -> Self:
         """Embeds the images of folders, tar shards or Parquet tables.
 
-        What is named replaces what was named before; what is embedded already costs nothing. Every
-        image is embedded, or skipped with a reason; ConfigError where a larger share than
+        The named inputs replace those named before; images that are embedded already cost nothing.
+        Every image is embedded, or skipped with a reason; ConfigError if a larger share than
         `max_skipped` is skipped.
         """
         plan = self._plan(
-            data=data_table(_names(shards), _names(images), _names(tables), image_column),
+            data=data_table(_as_list(shards), _as_list(images), _as_list(tables), image_column),
             embed=model_table(model, pretrained, model_config),
         )
         runtime = replace(
@@ -117,9 +116,9 @@ class WorkingRun(OpenedRun):
         keys: str | Path | None = None,
         labels: str | Path | None = None,
     ) -> Self:
-        """Takes over embeddings that were made elsewhere: .npz, .npy, clip-retrieval folders.
+        """Imports embeddings that were made elsewhere: .npz, .npy, clip-retrieval folders.
 
-        `model` and `pretrained` name what made them, since a query must be embedded with the same.
+        `model` and `pretrained` name the model that made them; queries are embedded with it.
         """
         from ..stages.import_embeddings import Import
         from ..stages.sources.embeddings.files import find_embeddings
@@ -140,14 +139,14 @@ class WorkingRun(OpenedRun):
         )
         stage = Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name)
         with self._showing_progress():
-            plan.take_over(stage, by_part(sources)[0])
+            plan.import_embeddings(stage, by_part(sources)[0])
         return self._reload()
 
     def train(self, **settings: Any) -> Self:
         """Fits the refinement of the embeddings, in closed form or by training.
 
-        Any key of the table [train]: `epochs` (0 trains nothing, and is the default), `lr`, `eta`,
-        `features`, `seed` and so on.
+        Takes any key of the table [train]: `epochs` (0, the default, is the closed form), `lr`,
+        `eta`, `features`, `seed` and so on.
         """
         return self._made(self._plan(train=settings), "heads")
 
@@ -159,17 +158,17 @@ class WorkingRun(OpenedRun):
     ) -> Self:
         """Puts every image in one of k clusters, with a confidence.
 
-        `k` is a number, several, or "auto": as many as `select_k` chooses. `level` cuts the
-        hierarchy into so many instead, nested in every finer level.
+        `k` is a number, a list of numbers, or "auto" for the number that `select_k` chooses.
+        `level` cuts the hierarchy into that many clusters instead, nested in every finer level.
         """
         if k is not None and level is not None:
             raise ConfigError("give either k, a number of clusters, or level, a hierarchy's cut")
         number = level if k is None else k
-        if isinstance(plain(number), int) and plain(number) < 1:
+        if isinstance(to_plain(number), int) and to_plain(number) < 1:
             raise ConfigError(f"k must be at least 1, got {number}")
         values: dict[str, Any] = {}
         if number is not None:
-            values["k"] = number if isinstance(number, str) else plain(number)
+            values["k"] = number if isinstance(number, str) else to_plain(number)
             values["method"] = "spectral" if level is None else "hierarchy"
         return self._made(self._plan(assign=values), "assignments")
 
@@ -186,8 +185,8 @@ class WorkingRun(OpenedRun):
         embeddings, or several. `rule` is contrast, or vote (the paper's).
         """
         values = {
-            "vocabulary": vocabulary_setting(_names(vocabulary)),
-            "templates": tuple(_names(templates) or ()) or None,
+            "vocabulary": vocabulary_setting(_as_list(vocabulary)),
+            "templates": tuple(_as_list(templates) or ()) or None,
             "rule": rule,
         }
         return self._made(self._plan(caption=values), "captions")
@@ -195,16 +194,16 @@ class WorkingRun(OpenedRun):
     def index(self, space: str = "features", **settings: Any) -> Self:
         """Builds the index that makes search fast, for `features` or `embeddings`.
 
-        Any key of the table [index]: `factory`, `target_recall`, `seed`.
+        Takes any key of the table [index]: `factory`, `target_recall`, `seed`.
         """
         if space not in ("features", "embeddings"):
             raise ConfigError(f"space must be 'features' or 'embeddings', got {space!r}")
         return self._made(self._plan(index=settings), f"index/{space}")
 
     def make(self, slot: str) -> Artifact:
-        """What belongs in a slot, made where it is missing: `hierarchy`, `projection` (the map).
+        """The artifact of a slot such as `hierarchy` or `projection` (the map), made if missing.
 
-        ConfigError, which lists what can be made, for any other name.
+        ConfigError, which lists the slots that can be made, for any other name.
         """
         require_makeable(slot)
         self._made(self._plan(), slot)
@@ -213,8 +212,8 @@ class WorkingRun(OpenedRun):
     def duplicates(self, *, above: float | None = None, tier: str = "alike") -> "pa.Table":
         """Near-duplicates: a row for each image of a group, and whether it is the one to keep.
 
-        `tier` is identical (files of equal bytes), same (one image) or alike (embeddings); `above`
-        is the least similarity, and without it that of the tier or the model.
+        `tier` is identical (files of equal bytes), same (copies of one image) or alike (similar
+        embeddings); `above` is the least similarity, by default that of the tier or the model.
         """
         with self._showing_progress():
             groups = make_tier(self._plan(), tier, above)
@@ -227,7 +226,7 @@ class WorkingRun(OpenedRun):
         """Scores the clusters against labels, beside chance and k-means.
 
         `label` is `cls`, or the name of a JSON field; `labels` is a .csv or .parquet of key and
-        label. MissingError where no image has a label.
+        label. MissingError if no image has a label.
         """
         plan = self._plan(data={"label": label})
         field, table = plan.settings.data.label, None if labels is None else Path(labels)
@@ -245,7 +244,7 @@ class WorkingRun(OpenedRun):
         self._reload()
 
     def _plan(self, **tables: Mapping[str, Any]) -> Plan:
-        """The work on this run, with some settings changed; None keeps one."""
+        """The plan of this run, with changed settings; None keeps a setting."""
         settings = settings_of(self.store, self.store.runs.read(self.record.name))
         for table, values in tables.items():
             settings = _override(settings, table, values)
@@ -271,7 +270,7 @@ class WorkingRun(OpenedRun):
         return self._reload()
 
     def _reload(self) -> Self:
-        """Reads the record again, and forgets what was opened by the old one."""
+        """Reads the run's record again, and closes what was opened by the old one."""
         self.record = self.store.runs.read(self.record.name)
         self.slots = RunSlots(self.store, self.record)
         self._encoder = None
@@ -283,12 +282,12 @@ class WorkingRun(OpenedRun):
 def _override(settings: Settings, table: str, values: Mapping[str, Any]) -> Settings:
     if table not in settings.tables():
         known = ", ".join(settings.tables())
-        raise ConfigError(f"there is no table of settings {table!r}: they are {known}")
+        raise ConfigError(f"there is no table of settings {table!r}: the tables are {known}")
     return settings.override(table, **values)
 
 
-def _names(given: Names | None) -> list[str] | None:
-    """One name or several as a list of texts."""
-    if given is None:
+def _as_list(names: Names | None) -> list[str] | None:
+    """One name or several as a list of strings; None stays None."""
+    if names is None:
         return None
-    return [str(given)] if isinstance(given, str | Path) else [str(name) for name in given]
+    return [str(names)] if isinstance(names, str | Path) else [str(name) for name in names]

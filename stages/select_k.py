@@ -10,7 +10,7 @@ from .drawing.curve_figure import write_curve
 from .rows.landmarks import gather_embeddings, gather_features, open_landmarks
 
 if TYPE_CHECKING:
-    from .algorithms.clustering.choice import Choice
+    from .algorithms.clustering.k_choice import KChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,8 @@ class SelectK(Stage):
         self, part: Part, prepared: None, inputs: Inputs, runtime: Runtime, scratch: Scratch
     ) -> Product:
         """Measures the code of each k, and chooses one."""
-        from .algorithms.clustering.choice import choose
         from .algorithms.clustering.code_lengths import Ruler
+        from .algorithms.clustering.k_choice import choose_k
         from .algorithms.clustering.sampling import choose_rows
 
         total = inputs["features"].rows
@@ -69,7 +69,7 @@ class SelectK(Stage):
         sample = choose_rows(total, self.rows, self.seed)
         z, points = gather_features(inputs["features"], sample, landmarks, draw=runtime.draw)
         self.require_distortion(z.shape[1])
-        choice = choose(
+        choice = choose_k(
             Ruler.of(landmarks, z, points, total=total, eps_sq=self.eps_sq),
             gather_embeddings(inputs["embeddings"], sample, draw=runtime.draw),
             resamples=self.resamples,
@@ -110,7 +110,7 @@ class SelectK(Stage):
             )
 
 
-def columns(choice: "Choice") -> dict[str, list[Any]]:
+def columns(choice: "KChoice") -> dict[str, list[Any]]:
     """The columns of a k_curve."""
     curves, verdict, empty = choice.resampled, choice.verdict, [None] * len(choice.grid)
     has_band = len(curves) > 0

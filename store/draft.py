@@ -117,14 +117,16 @@ class Draft:
 
     def adopt(self, others: Iterable[StorePath]) -> int:
         """Takes parts that other versions made by the same recipe; returns how many."""
-        is_taken = self._backend.each(lambda pair: self._adopt(*pair), self._made_by(others))
+        is_taken = self._backend.each(lambda pair: self._adopt(*pair), self._made_elsewhere(others))
         return sum(is_taken)
 
-    def made(self, others: Iterable[StorePath]) -> frozenset[str]:
+    def made_parts(self, others: Iterable[StorePath]) -> frozenset[str]:
         """The names of the parts that are finished here or in other versions; writes nothing."""
-        return frozenset({*self.finished(), *(record.name for _, record in self._made_by(others))})
+        return frozenset(
+            {*self.finished(), *(record.name for _, record in self._made_elsewhere(others))}
+        )
 
-    def _made_by(self, others: Iterable[StorePath]) -> list[tuple[StorePath, PartRecord]]:
+    def _made_elsewhere(self, others: Iterable[StorePath]) -> list[tuple[StorePath, PartRecord]]:
         """Parts that are missing here and that other versions made by the same recipe."""
         names_by_recipe = {self.recipe.of_part(name): name for name in self.recipe.parts}
         for name in self.finished():

@@ -130,7 +130,9 @@ class Store:
     def made_parts(self, recipe: Recipe) -> frozenset[str]:
         """The names of the parts of a recipe that need not be made again; writes nothing."""
         kind = KINDS[recipe.kind]
-        return Draft(self.folder(kind, recipe.version), kind, recipe).made(self._folders(kind))
+        return Draft(self.folder(kind, recipe.version), kind, recipe).made_parts(
+            self._folders(kind)
+        )
 
     def draft(self, recipe: Recipe) -> Draft:
         """The version that a recipe makes, with the parts that other versions have made already."""

@@ -19,7 +19,7 @@ from .output import narrowing, print_next, print_text
 from .run import run_name
 
 if TYPE_CHECKING:
-    from ..curation.selection import Chosen, Wanted
+    from ..curation.selection import Conditions, Selection
     from ..making.plan import Plan
 
 app = subcommands()
@@ -96,7 +96,7 @@ def curate(
       cpp-pipe curate --edits final --not-tag screenshot --out shards/
       cpp-pipe curate --where 'sharpness > 2' --where 'width >= 512' --out shards/
     """
-    from ..curation.selection import Wanted
+    from ..curation.selection import Conditions
 
     if out is None and not dry_run:
         raise ConfigError(
@@ -106,7 +106,7 @@ def curate(
         raise ConfigError("--above, the minimum similarity of duplicates, needs --drop-duplicates")
     if tier != "alike" and not drop_duplicates:
         raise ConfigError("--tier, which duplicates are dropped, needs --drop-duplicates")
-    wanted = Wanted(
+    wanted = Conditions(
         clusters=parse_numbers("--cluster", ",".join(cluster or [])) or (),
         captions=tuple(caption or []),
         min_confidence=min_confidence,
@@ -182,10 +182,10 @@ def _model_flags(plan: "Plan") -> list[str]:
 
 
 def _choose(
-    plan: "Plan", wanted: "Wanted", tier: str, above: float | None, common: Common
-) -> "tuple[Chosen, Artifact]":
+    plan: "Plan", wanted: "Conditions", tier: str, above: float | None, common: Common
+) -> "tuple[Selection, Artifact]":
     from ..curation.near_duplicates import make_tier
-    from ..curation.selection import choose
+    from ..curation.selection import select_rows
     from ..view.applied_edits import open_edited
     from ..view.conditions import match_each
     from .search import open_run
@@ -204,12 +204,12 @@ def _choose(
     else:
         captions = run.show("captions") if wanted.captions else None
     near = make_tier(plan, tier, above, asked_by="curate") if wanted.is_deduplicated else None
-    return choose(wanted, embeddings, assignments, captions, near, edited, where), embeddings
+    return select_rows(wanted, embeddings, assignments, captions, near, edited, where), embeddings
 
 
 def _copy(
     plan: "Plan",
-    chosen: "Chosen",
+    chosen: "Selection",
     embeddings: Artifact,
     out: Path,
     samples_per_shard: int,

@@ -54,7 +54,7 @@ def import_(
         embed=embed_table(replace(common, model=model, pretrained=pretrained)),
         data={"shards": (), "images": (), "tables": (), "builtin": ""},
     )
-    embeddings = plan.take_over(
+    embeddings = plan.import_embeddings(
         Import(model=plan.settings.embed.model, pretrained=Path(pretrained).name),
         by_part(sources)[0],
     )

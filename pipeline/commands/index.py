@@ -9,7 +9,7 @@ from ...stages.indexing.recall_curve import curve_of, recall_at, width_for
 from ...stages.indexing.vectors import SPACES
 from ...store import Artifact, ConfigError
 from ..config import IndexSettings
-from ..making.indexing import is_listed
+from ..making.index_stages import has_lists
 from ..wording import counted
 from .app import subcommands
 from .options import MAKING, WORKERS, Common, end_if_left_to_others, open_plan, takes
@@ -59,7 +59,7 @@ def index(
     plan = open_plan(common, index={"factory": factory, "target_recall": target_recall})
     with end_if_left_to_others():
         for name in spaces:
-            if refit and is_listed(plan.settings.index, plan.make(name, asked_by="index")):
+            if refit and has_lists(plan.settings.index, plan.make(name, asked_by="index")):
                 plan.make(f"quantizer/{name}")
             artifact = plan.make(f"index/{name}")
             print_text(index_line(name, artifact, plan.settings.index))

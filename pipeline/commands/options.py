@@ -311,13 +311,13 @@ def open_plan(common: Common, *, begins: bool = False, **tables: dict[str, Any])
 @contextlib.contextmanager
 def end_if_left_to_others() -> Iterator[None]:
     """Ends a command with exit code 0 where `--no-wait` leaves work to other workers."""
-    from ..making.jobs import LeftToOthers
+    from ..making.jobs import PartsInProgress
 
     try:
         yield
-    except LeftToOthers as left:
-        say(str(left))
-        raise typer.Exit from left
+    except PartsInProgress as error:
+        say(str(error))
+        raise typer.Exit from error
 
 
 def embed_table(common: Common) -> dict[str, str | None]:

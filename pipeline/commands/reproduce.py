@@ -10,7 +10,7 @@ import typer
 from ...store import Artifact, ConfigError, MissingError
 from ...store.paths import expanded
 from ..datasets.catalog import DataSet, find_data_set
-from ..making.named_inputs import anchored
+from ..making.named_inputs import absolute_patterns
 from ..wording import counted
 from .app import subcommands
 from .embed import print_counts
@@ -194,7 +194,7 @@ def _embedded(
         folder, pattern = _shards_of(data_set)
         if not any(folder.glob(pattern)):
             fetch_shards(data_set, folder, source, downloads)
-        shards = anchored([str(folder / pattern)])
+        shards = absolute_patterns([str(folder / pattern)])
     data = {"shards": shards, "images": (), "tables": (), "builtin": "", "label": label}
     # Settings that an earlier call left in the run's record must not decide the model.
     settings = Settings().override("data", **data).override("embed", **embed_table(common))
@@ -230,7 +230,7 @@ def _imported(plan: "Plan", file: Path) -> Artifact:
 
     embed = plan.settings.embed
     stage = Import(model=embed.model, pretrained=Path(embed.pretrained).name)
-    return plan.take_over(stage, by_part(find_embeddings(file))[0])
+    return plan.import_embeddings(stage, by_part(find_embeddings(file))[0])
 
 
 def _trial(

@@ -87,8 +87,7 @@ def sample(
       cpp-pipe sample -n 300 --strategy doubtful,novel --beside keys.txt --out more.txt
       cpp-pipe curate --keys keys.txt --out shards/
     """
-    from ..curation.sampling import cover, random_rows
-    from ..curation.sampling import sample as choose
+    from ..curation.sampling import choose_sample, measure_coverage, random_rows
 
     shares = _shares(strategy)
     if out is not None:
@@ -98,7 +97,7 @@ def sample(
     plan = open_plan(common)
     check_inputs(plan, out, read=[] if beside is None else [beside])
     pool = _pool(plan, common, by, beside, seed)
-    rows = choose(pool, n, shares)
+    rows = choose_sample(pool, n, shares)
     if not len(rows):
         which = "excluded, chosen already, or outside --where"
         raise ConfigError(f"no image is left to choose from: all are {which}")
@@ -111,12 +110,15 @@ def sample(
     if tag is not None:
         run.edits.tag(tag, images=rows)
         say(f"tagged {counted(len(rows), 'image')} {tag!r}")
-    both = {"this sample": cover(pool, rows), "random": cover(pool, random_rows(pool, len(rows)))}
+    coverages = {
+        "this sample": measure_coverage(pool, rows),
+        "random": measure_coverage(pool, random_rows(pool, len(rows))),
+    }
     if common.as_json:
-        values = {name: vars(coverage) for name, coverage in both.items()}
+        values = {name: vars(coverage) for name, coverage in coverages.items()}
         print_json({"keys": names, "coverage": values})
     else:
-        _print_coverage(pool, rows, both, by)
+        _print_coverage(pool, rows, coverages, by)
     if out is not None:
         print_next(
             common, ["curate", "--keys", str(out), "--out", new_folder("shards")], result=out

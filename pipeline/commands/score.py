@@ -14,7 +14,7 @@ from .output import Column, print_json, print_next, print_table, print_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..curation.scoring import Summary
+    from ..curation.scores import ScoreSummary
 
 app = subcommands()
 
@@ -63,7 +63,7 @@ def score(
       cpp-pipe score --name aesthetic --head aesthetic.safetensors
       cpp-pipe curate --where 'sharpness > 2' --where 'screenshot < 1' --out shards/
     """
-    from ..curation.scoring import make_scores, summarise
+    from ..curation.scores import make_scores, summarise
 
     plan = open_plan(common)
     scores = make_scores(plan, name=name, text=text, unlike=unlike, head=head)
@@ -81,7 +81,7 @@ def score(
     print_next(common, step, result=scores.folder)
 
 
-def _print_summaries(summaries: "Sequence[Summary]") -> None:
+def _print_summaries(summaries: "Sequence[ScoreSummary]") -> None:
     scored = [summary for summary in summaries if summary.quantiles]
     if scored:
         print_table(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...stages.contract import Runtime
 from ...store import Artifact, ConfigError, MissingError, Store
-from ..config import plain, settings_of
+from ..config import settings_of, to_plain
 from ..making.plan import Plan
 from ..missing_runs import explain_no_run
 from ..view.labels import explain_no_labels
@@ -41,7 +41,7 @@ def compare_runs(
             "k is the number of clusters of rivals: add --rivals (from Python rivals=True), or "
             "leave it out"
         )
-    k = plain(k)
+    k = to_plain(k)
     if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
         raise ConfigError(f"k must be a whole number, at least 1, got {k!r}")
     plans = [open_plan_of(store, name, runtime, say) for name in names]

@@ -14,10 +14,10 @@ from ...stages.contract import Runtime
 from ...store import ConfigError, MissingError, Store
 from ...store.kinds import EMBEDDINGS
 from ...store.slots import split_slot
-from ..config import Settings, plain, settings_of
+from ..config import Settings, settings_of, to_plain
 from ..making.overrides import parse_override, read_values
 from ..making.plan import Plan
-from ..making.slots import filling_of
+from ..making.slots import choose_stage
 from ..wording import counted
 from .partition import SEED
 from .run_comparison import check_images
@@ -74,7 +74,7 @@ def plan_sweep(
             f"{reprlib.repr(axes)}"
         )
     named = {name: _values(values) for name, values in axes.items()}
-    seeds = plain(seeds)
+    seeds = to_plain(seeds)
     for name, values in named.items():
         if not values or any(value is None for value in values):
             raise ConfigError(f"{name} has no value: name one or several")
@@ -116,7 +116,7 @@ def plan_sweep(
 
 def _values(given: Any) -> list[Any]:
     """The values of a setting that a Python caller gives, one or several."""
-    given = plain(given)
+    given = to_plain(given)
     return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
 
@@ -151,7 +151,7 @@ def _word(key: str, value: Any) -> str:
 
     Other letters are replaced, so a digest tells such values apart.
     """
-    value = plain(value)
+    value = to_plain(value)
     # Else 1e+30 would become 1e-30.
     text = f"{key}-{str(value).replace('e+', 'e') if isinstance(value, float) else value}"
     word = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")
@@ -177,7 +177,7 @@ def check_sweep(
     """Raises, before any work, the errors that the runs or their comparison would raise later."""
     embeddings = store.open(EMBEDDINGS, _shared(store, base)[EMBEDDINGS.name])
     for run in runs:
-        filling_of("views", run.settings)
+        choose_stage("views", run.settings)
         run.settings.assign.require_possible(embeddings.rows)
     field = runs[0].settings.data.label
     check_images(embeddings, field, label=label, labels=labels, rivals=rivals)

@@ -1,1 +1,1 @@
-"""Curation: near-duplicates, outliers, and new shards of selected samples."""
+"""Chooses samples (near-duplicates, outliers, clusters) and copies them into new shards."""

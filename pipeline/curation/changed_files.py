@@ -1,4 +1,4 @@
-"""The files of a folder that are not what was embedded, so that a person can put them back."""
+"""Describes the files of a folder that changed since they were embedded, for error messages."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ _SHOWN = 3
 def describe_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecord]) -> str:
     """The first files below `root` that differ from these parts, in brackets; empty if none does.
 
-    Contents are not read: a file counts as changed if it has another size, or was written to after
+    Contents are not read: a file counts as changed if it has another size, or was modified after
     the embeddings were made.
     """
     changes = list(_find_changes(embeddings, root, parts))
@@ -27,8 +27,8 @@ def describe_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecor
 
 
 def _find_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecord]) -> Iterator[str]:
-    """Phrases on what differs; what is certain comes first."""
-    made_at, texts_of, newer = _made_at(embeddings), _find_images(root), []
+    """Phrases on the differences; certain changes come first."""
+    made_at, texts_by_key, newer = _made_at(embeddings), _find_images(root), []
     for part in parts:
         table = embeddings.table(part.name, columns=["key", "size"]).to_pydict()
         for key, size in zip(table["key"], table["size"], strict=True):
@@ -38,25 +38,24 @@ def _find_changes(embeddings: Artifact, root: Path, parts: Sequence[PartRecord])
             elif size is not None and path.stat().st_size != size:
                 yield f"{key} has another size"
             else:
-                newer += [
-                    file for file in (path, *texts_of.get(key, ())) if _written_at(file) > made_at
-                ]
-    known = _known_keys(embeddings, parts)
-    folders = {PurePosixPath(key).parent for key in known}
-    for key in texts_of:
-        if key not in known and PurePosixPath(key).parent in folders:
+                files = (path, *texts_by_key.get(key, ()))
+                newer += [file for file in files if _modified_at(file) > made_at]
+    known_keys = _known_keys(embeddings, parts)
+    folders = {PurePosixPath(key).parent for key in known_keys}
+    for key in texts_by_key:
+        if key not in known_keys and PurePosixPath(key).parent in folders:
             yield f"{key} was added"
     for file in newer:
         yield f"{utf8_name(file.relative_to(root).as_posix())} was written to later"
 
 
-def _written_at(file: Path) -> int:
-    """The second in which a file was last written to."""
+def _modified_at(file: Path) -> int:
+    """The time of the last change, in whole seconds since 1970."""
     return int(file.stat().st_mtime)
 
 
 def _made_at(embeddings: Artifact) -> float:
-    """The second in which embeddings were made; embeddings without a date count as new."""
+    """The time at which embeddings were made, in seconds since 1970; infinity without a date."""
     try:
         return datetime.fromisoformat(embeddings.manifest.date).timestamp()
     except (ValueError, OverflowError):
@@ -64,7 +63,7 @@ def _made_at(embeddings: Artifact) -> float:
 
 
 def _find_images(root: Path) -> Mapping[str, list[Path]]:
-    """The keys of all images below a folder, in order, with the text files of each."""
+    """The text files of each image below a folder, by the image's key, in order."""
     return {
         utf8_name(str(PurePosixPath(folder) / image.name)): [
             root / folder / name for name in image.texts.values()
@@ -75,7 +74,7 @@ def _find_images(root: Path) -> Mapping[str, list[Path]]:
 
 
 def _known_keys(embeddings: Artifact, parts: Sequence[PartRecord]) -> set[str]:
-    """The keys of all images, skipped ones too, that were found in the folders of these parts."""
+    """The keys of all images, also skipped ones, that were in the folders of these parts."""
     shards = {part.facts["shard"] for part in parts}
     return {
         key

@@ -1,4 +1,4 @@
-"""The user's files and folders, which appear whole or not at all."""
+"""Writes the user's files and folders so that they appear complete or not at all."""
 
 import contextlib
 import shutil
@@ -13,8 +13,8 @@ from ...store.paths import resolved
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, flag: str = "--out") -> Iterator[Path]:
-    """A temporary path to write a file to; it becomes `path` if the block ends without an error."""
-    path = resolved(path)  # of a link, the file that it leads to
+    """Yields a temporary path, which becomes `path` if the block ends without an error."""
+    path = resolved(path)  # if it is a link, the file that it leads to
     if path.is_symlink():
         raise ConfigError(f"--out {path} is a link to itself: remove it, or name a file")
     if path.is_dir():
@@ -27,7 +27,7 @@ def whole_file(path: Path, *, flag: str = "--out") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder to write into; it becomes `path` if the block ends without an error.
+    """Yields a temporary folder, which becomes `path` if the block ends without an error.
 
     ConfigError if `path` exists and is not an empty folder.
     """
@@ -61,5 +61,5 @@ def _renamed(path: Path, flag: str) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            with contextlib.suppress(OSError):  # the error that is under way says more
+            with contextlib.suppress(OSError):  # the error that ended the block says more
                 temporary.unlink(missing_ok=True)

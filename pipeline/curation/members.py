@@ -1,4 +1,4 @@
-"""Samples as members of a tar: copied with their headers, or made of files and table rows."""
+"""Samples as members of a tar: copied with their headers, or made from files and table rows."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from ...stages.sources.tar.writer import key_of
 from ...store import CppPipeError, MissingError
 
 _HEADER_ERRORS = (tarfile.TarError, ValueError, IndexError, OverflowError, EOFError)
-"""Errors of the standard library's reader if a shard is cut, after its last good sample."""
+"""What the standard library's reader raises where a shard was cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,17 @@ class ChosenRow:
     """A row of the embeddings whose sample is copied."""
 
     number: int
-    """Its number over all parts."""
+    """The row's number over all parts."""
     key: str
     offset: int | None
+    """The byte of the shard at which the image begins; None if the source is no tar."""
     size: int | None
+    """Bytes of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A sample as it is written into a tar."""
+    """A sample in the form in which it is written into a tar."""
 
     row: ChosenRow
     key: str
@@ -43,23 +45,23 @@ class Sample:
     blocks: bytes
     """Headers and contents of its members, each padded to whole blocks."""
     offset: int
-    """The byte at which the image begins in the blocks."""
+    """The byte of `blocks` at which the image begins."""
     size: int
     """Bytes of the image."""
 
 
 @dataclass
 class Copier:
-    """Copies samples of sources. Keys that it makes are unique over all sources."""
+    """Copies samples of sources. The keys that it makes are unique over all sources."""
 
     scratch: Path
-    """A folder for fetched files."""
+    """A folder for downloads."""
     links: int = 0
-    """Members that were links; they are not copied, as their targets may be missing."""
-    _taken: set[str] = field(default_factory=set)
+    """The number of members that are links. They are not copied: their targets may be missing."""
+    _taken_keys: set[str] = field(default_factory=set)
 
     def copy(self, source: Source, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
-        """The samples of some rows of a source. MissingError if one is no longer there."""
+        """The samples of these rows of a source; MissingError if one is gone."""
         try:
             yield from self._copy(source, rows)
         except CppPipeError:
@@ -81,24 +83,24 @@ class Copier:
         self, source: Source, file: BinaryIO, rows: Sequence[ChosenRow]
     ) -> Iterator[Sample]:
         """Members with their own headers, in the order of the shard."""
-        row_of = {row.key: row for row in rows}
-        members: dict[str, dict[str, tarfile.TarInfo]] = {key: {} for key in row_of}
+        rows_by_key = {row.key: row for row in rows}
+        members: dict[str, dict[str, tarfile.TarInfo]] = {key: {} for key in rows_by_key}
         for header in _headers(file):
             split = split_name(header.name)
-            if split is None or split[0] not in row_of or header.isdir():
+            if split is None or split[0] not in rows_by_key or header.isdir():
                 continue
             key, suffix = split
             if header.isreg() and not header.issparse():
-                # The first of equal names counts, as when the sample was embedded.
+                # Of members with equal names the first counts, as in `embed`.
                 members[key].setdefault(suffix, header)
             else:
                 self.links += 1
-        for key, row in row_of.items():
+        for key, row in rows_by_key.items():
             pieces: list[bytes] = []
             offset, length = None, 0
             for suffix, header in sorted(members[key].items(), key=lambda member: member[1].offset):
-                is_there = (header.offset_data, header.size) == (row.offset, row.size)
-                if is_there and is_image_suffix(suffix):
+                is_unmoved = (header.offset_data, header.size) == (row.offset, row.size)
+                if is_unmoved and is_image_suffix(suffix):
                     offset = length + header.offset_data - header.offset
                 pieces.append(_read_member(file, header))
                 length += len(pieces[-1])
@@ -112,54 +114,54 @@ class Copier:
             yield Sample(row=row, key=key, blocks=blocks, offset=offset, size=row.size)
 
     def _copy_folder(self, source: FolderChunk, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
-        """Images and the text files next to them, byte for byte, under the keys of `pack`."""
-        row_of = {row.key: row for row in rows}
+        """Images and the text files next to them, byte for byte, with the keys of `pack`."""
+        rows_by_key = {row.key: row for row in rows}
         folder = source.path / source.folder
         with source.open(self.scratch) as opened:
             for entry, file in zip(opened.samples, source.images, strict=True):
-                if entry.key not in row_of:
+                if entry.key not in rows_by_key:
                     continue
-                row = row_of[entry.key]
+                row = rows_by_key[entry.key]
                 stem, suffix = os.path.splitext(entry.key)
                 content = entry.read_image()
                 suffix = suffix.lower()[1:] or suffix_of(content)
-                others = {name: read_image_file(folder / path) for name, path in file.texts.items()}
+                texts = {name: read_image_file(folder / path) for name, path in file.texts.items()}
                 if row.size is not None and len(content) != row.size:
                     raise MissingError(
                         f"{folder / file.name} was changed since it was embedded: embed it again"
                     )
-                yield self.make(row, key_of(stem), suffix, content, others)
+                yield self.make(row, key_of(stem), suffix, content, texts)
 
     def _copy_table(self, source: TableFile, rows: Sequence[ChosenRow]) -> Iterator[Sample]:
         """Images of rows, with their other columns as .txt, .cls and .json."""
-        row_of = {row.key: row for row in rows}
+        rows_by_key = {row.key: row for row in rows}
         with source.open(self.scratch) as opened:
             for entry in opened.samples:
-                if entry.key not in row_of:
+                if entry.key not in rows_by_key:
                     continue
+                row = rows_by_key[entry.key]
                 fields = entry.fields()
-                texts = {"txt": fields.caption, "cls": fields.label}
+                columns = {"txt": fields.caption, "cls": fields.label}
                 extra = json.loads(fields.extra)
                 extra |= {} if fields.url is None else {"url": fields.url}
-                texts["json"] = json.dumps(extra, ensure_ascii=False) if extra else None
-                others = {name: text.encode() for name, text in texts.items() if text is not None}
+                columns["json"] = json.dumps(extra, ensure_ascii=False) if extra else None
+                texts = {name: text.encode() for name, text in columns.items() if text is not None}
                 content = entry.read_image()
-                suffix = suffix_of(content)
-                yield self.make(row_of[entry.key], key_of(entry.key), suffix, content, others)
+                yield self.make(row, key_of(entry.key), suffix_of(content), content, texts)
 
     def make(
-        self, row: ChosenRow, key: str, suffix: str, content: bytes, others: Mapping[str, bytes]
+        self, row: ChosenRow, key: str, suffix: str, content: bytes, texts: Mapping[str, bytes]
     ) -> Sample:
-        """A sample with new headers, which hold no times and no users.
+        """A sample with new headers, without times and users.
 
-        A number is added to a key that was taken before.
+        Adds a number to a key that was used before. `texts` has the other members by suffix.
         """
-        first, number = key, 1
-        while key in self._taken:
+        original_key, number = key, 1
+        while key in self._taken_keys:
             number += 1
-            key = f"{first}-{number}"
-        self._taken.add(key)
-        blocks = b"".join(_member(f"{key}.{name}", text) for name, text in others.items())
+            key = f"{original_key}-{number}"
+        self._taken_keys.add(key)
+        blocks = b"".join(_member(f"{key}.{name}", text) for name, text in texts.items())
         image = _member(f"{key}.{suffix}", content)
         offset = len(blocks) + len(image) - _padded(len(content))
         return Sample(row=row, key=key, blocks=blocks + image, offset=offset, size=len(content))
@@ -175,7 +177,7 @@ def _open(source: Source) -> Any:
 
 
 def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
-    """The headers of a tar, as far as they can be read; names as in `tar.listing`."""
+    """The headers of a tar until the first that cannot be read; names as in `tar.listing`."""
     position = -1
     try:
         with tarfile.open(
@@ -191,7 +193,7 @@ def _headers(file: BinaryIO) -> Iterator[tarfile.TarInfo]:
 
 
 def _read_member(file: BinaryIO, header: tarfile.TarInfo) -> bytes:
-    """Headers and content of a member, padded if the shard ends within the padding."""
+    """Headers and content of a member; completes the padding if the shard ends inside it."""
     file.seek(header.offset)
     size = header.offset_data + _padded(header.size) - header.offset
     blocks = file.read(size)

@@ -1,4 +1,4 @@
-"""Near-duplicates and copies of a run, found once for each similarity."""
+"""Makes the groups of near-duplicates and copies of a run."""
 
 from dataclasses import replace
 
@@ -8,14 +8,14 @@ from ...store import Artifact, ConfigError
 from ..making.plan import Plan
 
 TIERS = ("identical", "same", "alike")
-"""From files of equal bytes, over copies of one image, to images that are alike."""
+"""Files of equal bytes; copies of one image; images with similar embeddings."""
 
 COPIES = "duplicates/copies"
-"""The slot of copies; that of images that are alike is `duplicates`."""
+"""The slot of the first two tiers; that of `alike` is `duplicates`."""
 
 
 def make_tier(plan: Plan, tier: str, threshold: float | None, *, asked_by: str = "") -> Artifact:
-    """The groups of one tier; `threshold` None is its default. ConfigError for an unknown tier."""
+    """The groups of a tier; without `threshold` by its default. ConfigError for another tier."""
     if tier not in TIERS:
         raise ConfigError(f"--tier must be {', '.join(TIERS)}, got {tier!r}")
     if tier == "alike":
@@ -26,18 +26,18 @@ def make_tier(plan: Plan, tier: str, threshold: float | None, *, asked_by: str =
     if threshold is not None:
         stage = replace(stage, threshold=threshold)
     above = () if threshold is None else ("--above", str(threshold))
-    plan = replace(plan, made_by=("duplicates", "--tier", tier, *above))
+    plan = replace(plan, make_command=("duplicates", "--tier", tier, *above))
     return plan.make(COPIES, stage=stage, asked_by=asked_by)
 
 
 def make_duplicates(plan: Plan, threshold: float | None, *, asked_by: str = "") -> Artifact:
-    """The groups of near-duplicates of a run; `threshold` None is that of its model.
+    """The groups of near-duplicates of a run; without `threshold` by that of its model.
 
-    `asked_by` names the command that needs them, if it is not `duplicates`. Missing embeddings are
-    made first.
+    `asked_by` is the command that needs them, if it is not `duplicates`. Makes missing embeddings
+    first.
     """
     embeddings = plan.make("embeddings", asked_by=asked_by or "duplicates")
     if threshold is None:
         threshold = default_threshold(embeddings.facts["model"])
-    plan = replace(plan, made_by=("duplicates", "--above", str(threshold)))
+    plan = replace(plan, make_command=("duplicates", "--above", str(threshold)))
     return plan.make("duplicates", stage=Duplicates(threshold=threshold), asked_by=asked_by)

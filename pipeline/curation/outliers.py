@@ -1,4 +1,4 @@
-"""Images far from every cluster, farthest first."""
+"""Ranks the images that are far from every cluster."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """All rows by distance to the nearest cluster."""
+    """All rows, ordered by distance to the nearest cluster."""
 
     rows: np.ndarray
     """Row numbers, farthest first."""
@@ -32,27 +32,27 @@ class Ranking:
 
 
 def rank_outliers(embeddings: Artifact, assignments: Artifact) -> Ranking:
-    """Distances of all rows to the nearest cluster; a row is left out of its own cluster's mean.
+    """Ranks all rows by the distance to the nearest cluster's mean, without the row itself.
 
-    Therefore a row that is a cluster by itself is far from all clusters. Compares raw embeddings,
-    not centred: heads would map an outlier among the features that they know. Two passes hold a
-    part at a time.
+    So a row that is a cluster by itself is far from all clusters. Compares raw embeddings, not
+    centred, because heads map even outliers to features like those that they know. Two passes hold
+    a part at a time.
     """
     numbers, labels = np.unique(read_column(assignments, "cluster"), return_inverse=True)
     sizes = np.bincount(labels)
     sums = np.zeros((len(numbers), embeddings.facts["model"]["embedding_size"]))
-    for _, x, own in _parts(embeddings, labels):
-        np.add.at(sums, own, x)
+    for _, x, own_labels in _parts(embeddings, labels):
+        np.add.at(sums, own_labels, x)
     means = _unit(sums).astype(np.float32)
     distances, nearest = np.empty(len(labels), np.float32), np.empty(len(labels), np.int64)
-    for name, x, own in _parts(embeddings, labels):
-        cosine = x @ means.T
-        others = _unit(sums[own] - x).astype(np.float32)
-        own_cosine = np.where(sizes[own] > 1, (x * others).sum(1), -1)
-        cosine[np.arange(len(x)), own] = own_cosine
+    for name, x, own_labels in _parts(embeddings, labels):
+        cosines = x @ means.T
+        means_of_others = _unit(sums[own_labels] - x).astype(np.float32)
+        own_cosines = np.where(sizes[own_labels] > 1, (x * means_of_others).sum(1), -1)
+        cosines[np.arange(len(x)), own_labels] = own_cosines
         start = embeddings.starts[name]
-        distances[start : start + len(x)] = 1 - cosine.max(1)
-        nearest[start : start + len(x)] = numbers[cosine.argmax(1)]
+        distances[start : start + len(x)] = 1 - cosines.max(1)
+        nearest[start : start + len(x)] = numbers[cosines.argmax(1)]
     order = np.argsort(-distances, kind="stable")
     return Ranking(rows=order, distances=distances[order], nearest=nearest[order])
 
@@ -64,7 +64,7 @@ def outlier_table(
     captions: Artifact | None,
     n: int | None = None,
 ) -> "pa.Table":
-    """The first n rows of the ranking, or all, with their keys, clusters and captions."""
+    """The first n rows of the ranking, or all, with keys, clusters and captions."""
     import pyarrow as pa
 
     rows = ranking.rows[:n]
@@ -89,7 +89,7 @@ def outlier_table(
 def _parts(
     embeddings: Artifact, labels: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, float32 rows and labels of each part."""
+    """The name, the float32 rows and the labels of each part."""
     for name, block in iterate(embeddings):
         start = embeddings.starts[name]
         yield name, block.astype(np.float32), labels[start : start + len(block)]

@@ -1,7 +1,7 @@
-"""Samples of a run: diverse, typical, balanced, doubtful or novel images, and what they cover."""
+"""Chooses samples of a run (diverse, typical, balanced, doubtful, novel), and their coverage."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,20 +10,21 @@ from ...stages.rows.sampled_rows import gather_rows
 from ...store import Artifact, ConfigError
 
 CANDIDATES = 50_000
-"""Images among which diverse ones are searched, at most: a step of the search compares all."""
+"""The most images among which diverse ones are searched: each step compares all of them."""
 
-_PER_CHOSEN = 4
-"""At least this many candidates for each image to be chosen."""
+_CANDIDATES_PER_IMAGE = 4
+"""The least number of candidates for each image to choose; may exceed `CANDIDATES`."""
 
-_JUDGED = 10_000
-"""Images whose distance to the nearest chosen one is measured, at most."""
+_MEASURED = 10_000
+"""The most images whose distance to the nearest chosen one is measured."""
 
 _BLOCK = 2048
+"""Measured images that are compared with all chosen ones at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The images of a run that may be chosen, and what is known of each of all images."""
+    """All images of a run, and which of them may be chosen."""
 
     features: Artifact
     cluster: np.ndarray
@@ -35,11 +36,11 @@ class Pool:
     groups: Sequence[Any] | None = None
     """A value for each row, which `balanced` balances; if None, it balances clusters."""
     chosen: np.ndarray
-    """Rows that are chosen already: strategies consider them, and do not choose them again."""
+    """Rows that are chosen already: strategies take them into account, and choose others."""
     seed: int = 0
 
-    def points(self, rows: np.ndarray) -> np.ndarray:
-        """Refined features of some rows, ascending: unit rows, float32."""
+    def unit_features(self, rows: np.ndarray) -> np.ndarray:
+        """Refined features of ascending rows, as unit rows in float32."""
         z = gather_rows(self.features, "z", rows).astype(np.float32)
         return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), np.finfo(np.float32).tiny)
 
@@ -51,14 +52,15 @@ class Coverage:
     distance: float
     """Mean distance of an image to the nearest chosen one: 1 minus the cosine of features."""
     clusters: int
+    """The number of clusters with a chosen image."""
     groups: int | None
-    """Values of the balanced column; None if clusters are balanced."""
+    """The number of balanced values with a chosen image; None if clusters are balanced."""
 
 
-def sample(pool: Pool, count: int, shares: Mapping[str, float]) -> np.ndarray:
-    """Row numbers of `count` images, best first, no image twice; fewer if fewer are allowed.
+def choose_sample(pool: Pool, count: int, shares: Mapping[str, float]) -> np.ndarray:
+    """The rows of `count` images, best first and each once; fewer if fewer are allowed.
 
-    `shares` gives the share of each strategy. If one cannot fill its share, the next ones do.
+    `shares` has the share of each strategy. If one cannot fill its share, the next ones do.
     """
     unknown = [name for name in shares if name not in STRATEGIES]
     if unknown:
@@ -68,27 +70,27 @@ def sample(pool: Pool, count: int, shares: Mapping[str, float]) -> np.ndarray:
     count = min(count, int(allowed.sum()))
     total, rows = sum(shares.values()), np.empty(0, np.int64)
     names = list(shares)
-    for place, name in enumerate(names):
-        done = sum(shares[other] for other in names[: place + 1])
-        missing = round(count * done / total) - len(rows)
-        current = Pool(**{**vars(pool), "allowed": allowed, "chosen": np.append(pool.chosen, rows)})
-        more = STRATEGIES[name](current, missing)[:missing]
-        allowed[more] = False
-        rows = np.append(rows, more)
+    for index, name in enumerate(names):
+        share_so_far = sum(shares[earlier] for earlier in names[: index + 1])
+        missing = round(count * share_so_far / total) - len(rows)
+        current = replace(pool, allowed=allowed, chosen=np.append(pool.chosen, rows))
+        added = STRATEGIES[name](current, missing)[:missing]
+        allowed[added] = False
+        rows = np.append(rows, added)
     return rows
 
 
-def cover(pool: Pool, rows: np.ndarray) -> Coverage:
-    """The coverage of rows together with those that were chosen before."""
+def measure_coverage(pool: Pool, rows: np.ndarray) -> Coverage:
+    """The coverage of these rows together with those that were chosen before."""
     from ...stages.algorithms.clustering.sampling import choose_rows
 
     all_chosen = np.unique(np.append(pool.chosen, rows)).astype(np.int64)
-    judged = pool.allowed.nonzero()[0]
-    judged = judged[choose_rows(len(judged), _JUDGED, pool.seed)]
-    chosen, points = pool.points(all_chosen), pool.points(judged)
+    measured = pool.allowed.nonzero()[0]
+    measured = measured[choose_rows(len(measured), _MEASURED, pool.seed)]
+    chosen_features, features = pool.unit_features(all_chosen), pool.unit_features(measured)
     distances = [
-        1 - (points[start : start + _BLOCK] @ chosen.T).max(1)
-        for start in range(0, len(points), _BLOCK)
+        1 - (features[start : start + _BLOCK] @ chosen_features.T).max(1)
+        for start in range(0, len(features), _BLOCK)
     ]
     groups = (
         None if pool.groups is None else {pool.groups[row] for row in all_chosen.tolist()} - {None}
@@ -101,7 +103,7 @@ def cover(pool: Pool, rows: np.ndarray) -> Coverage:
 
 
 def random_rows(pool: Pool, count: int) -> np.ndarray:
-    """`count` images drawn at random, with which a sample is compared."""
+    """The rows of `count` random images, to compare a sample with."""
     from ...stages.algorithms.clustering.sampling import choose_rows
 
     allowed = pool.allowed.copy()
@@ -111,39 +113,39 @@ def random_rows(pool: Pool, count: int) -> np.ndarray:
 
 
 def _diverse(pool: Pool, count: int) -> np.ndarray:
-    """Images that leave no other far from all of them, in the order of the search."""
+    """Images such that no other image is far from all of them, in the order of the search."""
     from ...stages.algorithms.clustering.sampling import choose_rows
     from ...stages.algorithms.farthest import farthest_rows
 
     rows = pool.allowed.nonzero()[0]
-    most = max(CANDIDATES, _PER_CHOSEN * count)
+    most = max(CANDIDATES, _CANDIDATES_PER_IMAGE * count)
     rows = rows[choose_rows(len(rows), most, pool.seed)]
-    taken = pool.points(np.unique(pool.chosen)) if len(pool.chosen) else None
-    return rows[farthest_rows(pool.points(rows), count, taken=taken, seed=pool.seed)]
+    taken = pool.unit_features(np.unique(pool.chosen)) if len(pool.chosen) else None
+    return rows[farthest_rows(pool.unit_features(rows), count, taken=taken, seed=pool.seed)]
 
 
 def _typical(pool: Pool, count: int) -> np.ndarray:
     """The most confident images of each cluster, in proportion to its size."""
-    return _in_shares(pool, count, pool.cluster, -pool.confidence)
+    return _proportional(pool, count, pool.cluster, -pool.confidence)
 
 
 def _balanced(pool: Pool, count: int) -> np.ndarray:
-    """Random images, equally many of each group; a small group gives all that it has."""
-    groups = pool.cluster if pool.groups is None else _numbered(pool.groups)
+    """Random images, equally many of each group; all images of a group that is too small."""
+    groups = pool.cluster if pool.groups is None else _number_values(pool.groups)
     order = np.random.default_rng(pool.seed).permutation(len(groups))
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    return _in_turn(pool, count, groups, rank)
+    return _equal(pool, count, groups, rank)
 
 
 def _doubtful(pool: Pool, count: int) -> np.ndarray:
     """The images whose cluster is least certain."""
-    return _first(pool, count, pool.confidence)
+    return _lowest(pool, count, pool.confidence)
 
 
 def _novel(pool: Pool, count: int) -> np.ndarray:
     """The images that are least like those that clusters were fitted on."""
-    return _first(pool, count, -pool.novelty)
+    return _lowest(pool, count, -pool.novelty)
 
 
 STRATEGIES: Mapping[str, Callable[[Pool, int], np.ndarray]] = {
@@ -156,37 +158,38 @@ STRATEGIES: Mapping[str, Callable[[Pool, int], np.ndarray]] = {
 """The functions that choose images, by the names of strategies."""
 
 
-def _first(pool: Pool, count: int, order: np.ndarray) -> np.ndarray:
+def _lowest(pool: Pool, count: int, values: np.ndarray) -> np.ndarray:
+    """The allowed rows with the lowest values."""
     rows = pool.allowed.nonzero()[0]
-    return rows[np.argsort(order[rows], kind="stable")[:count]]
+    return rows[np.argsort(values[rows], kind="stable")[:count]]
 
 
-def _in_turn(pool: Pool, count: int, groups: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """One row of each group in turn, each group in its own order; rows without a group last."""
-    rows, group_of, place, _ = _by_group(pool, groups, order)
-    place[group_of < 0] += len(group_of)
-    return rows[np.lexsort((group_of, place))[:count]]
+def _equal(pool: Pool, count: int, groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Equally many rows of each group, those with the lowest values; rows without a group last."""
+    rows, own_groups, ranks, _ = _rank_in_groups(pool, groups, values)
+    ranks[own_groups < 0] += len(own_groups)
+    return rows[np.lexsort((own_groups, ranks))[:count]]
 
 
-def _in_shares(pool: Pool, count: int, groups: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """The first rows of each group in its own order, in proportion to its size."""
-    rows, _, place, size = _by_group(pool, groups, order)
-    return rows[np.argsort((place + 0.5) / size, kind="stable")[:count]]
+def _proportional(pool: Pool, count: int, groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rows of each group in proportion to its size, those with the lowest values."""
+    rows, _, ranks, sizes = _rank_in_groups(pool, groups, values)
+    return rows[np.argsort((ranks + 0.5) / sizes, kind="stable")[:count]]
 
 
-def _by_group(
-    pool: Pool, groups: np.ndarray, order: np.ndarray
+def _rank_in_groups(
+    pool: Pool, groups: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Allowed rows by group and order; the group of each, its place there, and the group's size."""
+    """The allowed rows by group and value, with their group, rank in it, and the group's size."""
     rows = pool.allowed.nonzero()[0]
-    rows = rows[np.lexsort((order[rows], groups[rows]))]
-    _, first, number, sizes = np.unique(
+    rows = rows[np.lexsort((values[rows], groups[rows]))]
+    _, first, indices, sizes = np.unique(
         groups[rows], return_index=True, return_inverse=True, return_counts=True
     )
-    return rows, groups[rows], np.arange(len(rows)) - first[number], sizes[number]
+    return rows, groups[rows], np.arange(len(rows)) - first[indices], sizes[indices]
 
 
-def _numbered(values: Sequence[Any]) -> np.ndarray:
+def _number_values(values: Sequence[Any]) -> np.ndarray:
     """A number for each value; -1 for None."""
     names = {value: number for number, value in enumerate(sorted({*values} - {None}, key=str))}
     return np.array([-1 if value is None else names[value] for value in values], np.int64)

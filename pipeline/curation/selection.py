@@ -1,4 +1,4 @@
-"""The rows of a run that conditions choose, and the reasons why the others are left out."""
+"""Selects the rows of a run that meet conditions, and counts why others are left out."""
 
 import fnmatch
 import re
@@ -22,19 +22,19 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """The conditions that chosen rows must meet; one that is not given leaves out no row."""
+class Conditions:
+    """The conditions that selected rows must meet; by default there are none."""
 
     clusters: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
     """Captions of clusters, in upper or lower case; `*` and `?` are wildcards."""
     min_confidence: float = 0.0
     keys: Path | None = None
-    """A file with a KEY or SHARD:KEY a line: only these rows."""
+    """Only rows that this file names, by a KEY or SHARD:KEY on each line."""
     not_keys: Path | None = None
-    """The same: all but these rows."""
+    """No row that this file names."""
     is_deduplicated: bool = False
-    """Whether only one row of each group of near-duplicates is chosen."""
+    """Whether only one row of each group of near-duplicates is selected."""
     tags: tuple[str, ...] = ()
     """Only rows with one of these tags."""
     not_tags: tuple[str, ...] = ()
@@ -56,8 +56,8 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """Rows that were chosen, and how many were left out, by the first reason that applied."""
+class Selection:
+    """The selected rows, and the number of other rows by the first reason that applied."""
 
     rows: np.ndarray
     """Row numbers over all parts of the embeddings, ascending."""
@@ -65,78 +65,78 @@ class Chosen:
 
     @property
     def seen(self) -> int:
-        """All rows: chosen and left out."""
+        """The number of all rows, selected or left out."""
         return len(self.rows) + sum(self.left_out.values())
 
     def describe(self) -> str:
-        """Counts that add up, as one line."""
+        """A line of counts that add up."""
         line = f"seen {self.seen:,} = chosen {len(self.rows):,}"
         return line + "".join(f" + {count:,} {reason}" for reason, count in self.left_out.items())
 
 
-def choose(
-    wanted: Wanted,
+def select_rows(
+    conditions: Conditions,
     embeddings: Artifact,
     assignments: Artifact | None = None,
     captions: Artifact | None = None,
     duplicates: Artifact | None = None,
     edited: Edited | None = None,
     where: Mapping[str, np.ndarray] | None = None,
-) -> Chosen:
+) -> Selection:
     """The rows that meet all conditions.
 
-    Of a group of near-duplicates the kept row stays, or, if a condition leaves it out, the row most
-    like it. If `edited` is given, clusters and their names are the decided ones, and excluded rows
-    are left out. `where` says for each condition which rows meet it. ConfigError for a cluster,
-    caption, tag or key that does not exist, and if no row is left.
+    Of a group of near-duplicates the kept row is selected, or, if a condition leaves it out, the
+    row most like it. With `edited`, clusters and their names are the decided ones, and excluded
+    rows are left out. `where` has the rows that meet each further condition. ConfigError for a
+    cluster, caption, tag or key that does not exist, and if no row is left.
     """
-    is_chosen = np.ones(embeddings.rows, bool)
+    is_selected = np.ones(embeddings.rows, bool)
     left_out: dict[str, int] = {}
 
-    def keep(is_met: np.ndarray, reason: str) -> None:
-        nonlocal is_chosen
-        left_out[reason] = int((is_chosen & ~is_met).sum())
-        is_chosen = is_chosen & is_met
+    def narrow(is_met: np.ndarray, reason: str) -> None:
+        nonlocal is_selected
+        left_out[reason] = int((is_selected & ~is_met).sum())
+        is_selected = is_selected & is_met
 
     if edited is not None:
-        keep(~edited.excluded, "excluded by a decision")
-    if wanted.asks_for_clusters:
+        narrow(~edited.excluded, "excluded by a decision")
+    if conditions.asks_for_clusters:
         assert assignments is not None, "conditions on clusters need assignments"
-        if wanted.clusters or wanted.captions:
-            cluster = read_column(assignments, "cluster") if edited is None else edited.cluster
+        if conditions.clusters or conditions.captions:
+            labels = read_column(assignments, "cluster") if edited is None else edited.cluster
             names = None if captions is None else dict(first_captions(captions))
             if edited is not None:
                 names = {**(names or {}), **edited.names} or None
-            numbers = [*wanted.clusters, *_clusters_by_caption(wanted.captions, names)]
-            _require_clusters(wanted.clusters, cluster)
-            keep(np.isin(cluster, numbers), "in other clusters")
-        if wanted.min_confidence:
+            numbers = [*conditions.clusters, *_clusters_by_caption(conditions.captions, names)]
+            _require_clusters(conditions.clusters, labels)
+            narrow(np.isin(labels, numbers), "in other clusters")
+        if conditions.min_confidence:
             confidence = read_column(assignments, "confidence")
-            reason = f"below confidence {wanted.min_confidence:g}"
-            keep(confidence >= np.float32(wanted.min_confidence), reason)
-    if wanted.asks_for_tags:
+            reason = f"below confidence {conditions.min_confidence:g}"
+            narrow(confidence >= np.float32(conditions.min_confidence), reason)
+    if conditions.asks_for_tags:
         assert edited is not None, "conditions on tags need decisions"
-        if wanted.tags:
-            keep(_tagged(wanted.tags, edited, "--tag"), "without the tag")
-        if wanted.not_tags:
-            keep(~_tagged(wanted.not_tags, edited, "--not-tag"), "with a tag to be left out")
+        if conditions.tags:
+            narrow(_has_tag(conditions.tags, edited, "--tag"), "without the tag")
+        if conditions.not_tags:
+            narrow(~_has_tag(conditions.not_tags, edited, "--not-tag"), "with a tag to be left out")
     for condition, is_met in (where or {}).items():
-        keep(is_met, f"not meeting {condition}")
-    if wanted.keys is not None:
-        keep(match_file(embeddings, wanted.keys, "--keys"), "not among the keys")
-    if wanted.not_keys is not None:
-        keep(~match_file(embeddings, wanted.not_keys, "--not-keys"), "named to be left out")
-    if wanted.is_deduplicated:
+        narrow(is_met, f"not meeting {condition}")
+    if conditions.keys is not None:
+        narrow(match_file(embeddings, conditions.keys, "--keys"), "not among the keys")
+    if conditions.not_keys is not None:
+        narrow(~match_file(embeddings, conditions.not_keys, "--not-keys"), "named to be left out")
+    if conditions.is_deduplicated:
         assert duplicates is not None, "dropping duplicates needs their groups"
-        keep(~_find_spare(duplicates, is_chosen), "near-duplicates of one that stays")
-    chosen = Chosen(rows=is_chosen.nonzero()[0], left_out=left_out)
-    if not len(chosen.rows):
-        raise ConfigError(f"no row meets all conditions ({chosen.describe()}): give fewer")
-    return chosen
+        narrow(~_is_spare(duplicates, is_selected), "near-duplicates of one that stays")
+    selection = Selection(rows=is_selected.nonzero()[0], left_out=left_out)
+    if not len(selection.rows):
+        raise ConfigError(f"no row meets all conditions ({selection.describe()}): give fewer")
+    return selection
 
 
-def _require_clusters(numbers: Sequence[int], cluster: np.ndarray) -> None:
-    present = sorted(set(cluster.tolist()))
+def _require_clusters(numbers: Sequence[int], labels: np.ndarray) -> None:
+    present = sorted(set(labels.tolist()))
     absent = [str(number) for number in numbers if number not in present]
     if absent:
         raise ConfigError(
@@ -144,29 +144,29 @@ def _require_clusters(numbers: Sequence[int], cluster: np.ndarray) -> None:
         )
 
 
-def _tagged(tags: Sequence[str], edited: Edited, flag: str) -> np.ndarray:
+def _has_tag(tags: Sequence[str], edited: Edited, flag: str) -> np.ndarray:
     """Whether each row has one of the tags; ConfigError for a tag that no row has."""
     unknown = [tag for tag in tags if tag not in edited.tags]
     if unknown:
-        known = _list_some(sorted(edited.tags)) or "none"
+        known = _list_first(sorted(edited.tags)) or "none"
         raise ConfigError(f"{flag} must be a tag of the run ({known}), got {unknown[0]!r}")
     return np.logical_or.reduce([edited.tags[tag] for tag in tags])
 
 
 def _first_word(caption: str) -> str:
-    """A caption without a second word or a number in brackets, which set it apart from others."""
+    """A caption without the second word or the number in brackets that made it unique."""
     return re.sub(r" \(\d+\)$", "", caption.partition(", ")[0])
 
 
-def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | None) -> list[int]:
-    """The clusters whose name, or its first word alone, matches a pattern."""
+def _clusters_by_caption(patterns: Sequence[str], captions: Mapping[int, str] | None) -> list[int]:
+    """The clusters whose caption, or its first word alone, matches a pattern."""
     if not patterns:
         return []
-    if first is None:
+    if captions is None:
         raise MissingError(
             "--caption needs captions of the clusters: `cpp-pipe caption` makes them"
         )
-    names = {cluster: name.lower() for cluster, name in first.items()}
+    names = {cluster: caption.lower() for cluster, caption in captions.items()}
     numbers: list[int] = []
     for pattern in patterns:
         matches = [
@@ -177,7 +177,7 @@ def _clusters_by_caption(patterns: Sequence[str], first: Mapping[int, str] | Non
         if not matches:
             raise ConfigError(
                 f"--caption {pattern!r} names no cluster: captions are "
-                f"{_list_some(sorted(set(names.values())))}; stars match anything, e.g. "
+                f"{_list_first(sorted(set(names.values())))}; stars match anything, e.g. "
                 f"'*{pattern}*'"
             )
         numbers += matches
@@ -229,30 +229,29 @@ def _read_table(path: Path, flag: str) -> set[str]:
 
 
 def match_file(embeddings: Artifact, path: Path, flag: str) -> np.ndarray:
-    """Whether each row is named in a file of keys; ConfigError for a key that no row has."""
+    """Whether a file of keys names each row; ConfigError for a key that no row has."""
     names = read_keys(path, flag)
     is_named, unknown = match_keys(embeddings, names)
     if unknown:
         raise ConfigError(
-            f"{flag} {path} names {_list_some(sorted(unknown))}, which no row has: a line must be "
+            f"{flag} {path} names {_list_first(sorted(unknown))}, which no row has: a line must be "
             "KEY or SHARD:KEY, or PART:KEY where two parts hold the same SHARD:KEY"
         )
     return is_named
 
 
-def _list_some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+def _list_first(names: Sequence[str]) -> str:
+    """The first names, and the number of the others."""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _find_spare(duplicates: Artifact, is_chosen: np.ndarray) -> np.ndarray:
-    """Whether each row has a near-duplicate that stays: the first chosen row of its group."""
-    is_spare = np.zeros(len(is_chosen), bool)
+def _is_spare(duplicates: Artifact, is_selected: np.ndarray) -> np.ndarray:
+    """Whether each row is a near-duplicate of the first selected row of its group."""
+    is_spare = np.zeros(len(is_selected), bool)
     table = duplicates.table(duplicates.only_part, columns=["group", "row"])
-    group, row = table.column("group").to_numpy(), table.column("row").to_numpy()
-    inside = is_chosen[row]
-    group, row = group[inside], row[inside]
-    _, first = np.unique(group, return_index=True)
-    is_spare[np.delete(row, first)] = True
+    groups, rows = table.column("group").to_numpy(), table.column("row").to_numpy()
+    groups, rows = groups[is_selected[rows]], rows[is_selected[rows]]
+    _, first = np.unique(groups, return_index=True)
+    is_spare[np.delete(rows, first)] = True
     return is_spare

@@ -1,6 +1,6 @@
-"""Writes chosen samples as tar shards into a new folder, with a table of their new places."""
+"""Writes selected samples as tar shards into a new folder, with a manifest of their places."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,30 +8,30 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...stages.contract import Source
+from ...stages.rows.sampled_rows import split_by_part
 from ...stages.sources.tar.listing import BLOCK
 from ...store import Artifact
 from ...store.files import sync
-from ..view.columns import read_rows, split_by_part
+from ..view.columns import read_rows
 from .files import whole_folder
 from .members import ChosenRow, Copier, Sample
 from .sources import find_sources
 
 MANIFEST = "manifest.parquet"
 _RECORD = 20 * BLOCK
-"""A tar's size is a multiple of it: the record of POSIX and GNU."""
+"""The size of a tar is a multiple of this record, as in POSIX and GNU tar."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curated:
+class WrittenShards:
     """The shards that were written, and their counts."""
 
     shards: tuple[Path, ...]
     samples: int
     bytes: int
-    """Bytes of all shards."""
+    """The size of all shards together."""
     links: int
-    """Members that were links, which are not copied."""
+    """The number of members that were links; they are not copied."""
 
 
 def write_shards(
@@ -43,25 +43,27 @@ def write_shards(
     samples_per_shard: int = 1000,
     prefix: str = "",
     report: Callable[[int], None] = lambda samples: None,
-) -> Curated:
-    """Copies the samples of ascending rows, in their order, into shards in a new folder `out`.
+) -> WrittenShards:
+    """Copies the samples of ascending rows, in order, into shards in a new folder `out`.
 
     Members of tar shards are copied with their headers, block for block; images of folders and
-    tables become samples as `pack` makes them. A key is unique only in its shard, so a new shard
-    begins if a key comes again. The folder appears whole or not at all. ConfigError if `out` is
-    not empty or cannot be written, MissingError if a source is gone or was changed.
+    tables become samples as in `pack`. A repeated key begins a new shard, because keys are unique
+    in a shard. The folder appears complete or not at all. ConfigError if `out` is not empty or
+    cannot be written, MissingError if a source is gone or was changed.
     """
-    by_part = _rows_by_part(rows, embeddings)
+    rows_by_part = _rows_by_part(rows, embeddings)
     with whole_folder(out) as folder:
         copier = Copier(folder)
-        sources = find_sources(embeddings, places, by_part)
+        sources = find_sources(embeddings, places, rows_by_part)
         with Shards(folder, prefix, samples_per_shard) as shards:
-            for part, sample in _samples(copier, sources, by_part):
-                shards.add(embeddings.part_names[part].facts["shard"], sample)
-                report(1)
+            for part, part_rows in rows_by_part.items():
+                shard = embeddings.part_names[part].facts["shard"]
+                for sample in copier.copy(sources[part], part_rows):
+                    shards.add(shard, sample)
+                    report(1)
         assert len(shards.rows) == len(rows), f"{len(shards.rows)} of {len(rows)} were copied"
         write_manifest(folder / MANIFEST, shards.rows)
-    return Curated(
+    return WrittenShards(
         shards=tuple(out / path.name for path in shards.paths),
         samples=len(shards.rows),
         bytes=shards.bytes,
@@ -70,33 +72,25 @@ def write_shards(
 
 
 def _rows_by_part(rows: np.ndarray, embeddings: Artifact) -> dict[str, list[ChosenRow]]:
-    """The rows of each part that has any."""
-    by_part: dict[str, list[ChosenRow]] = {}
-    for part, inside in split_by_part(embeddings, rows):
-        numbers = inside + embeddings.starts[part]
-        columns = read_rows(embeddings, numbers, ("key", "offset", "size"))
-        by_part[part] = [
+    """The rows of each part that has such rows."""
+    rows_by_part: dict[str, list[ChosenRow]] = {}
+    for part, rows_in_part in split_by_part(embeddings, rows):
+        numbers = rows_in_part + embeddings.starts[part]
+        values = read_rows(embeddings, numbers, ("key", "offset", "size"))
+        rows_by_part[part] = [
             ChosenRow(number=number, **row)
-            for number, row in zip(numbers.tolist(), columns, strict=True)
+            for number, row in zip(numbers.tolist(), values, strict=True)
         ]
-    return by_part
-
-
-def _samples(
-    copier: Copier, sources: Mapping[str, Source], by_part: Mapping[str, list[ChosenRow]]
-) -> Iterator[tuple[str, Sample]]:
-    for part, rows in by_part.items():
-        for sample in copier.copy(sources[part], rows):
-            yield part, sample
+    return rows_by_part
 
 
 class Shards:
-    """Tars that are filled one after another."""
+    """Tar shards in a folder, filled one after another."""
 
     def __init__(self, folder: Path, prefix: str, samples_per_shard: int) -> None:
         self.paths: list[Path] = []
         self.rows: list[dict[str, Any]] = []
-        """Rows of the manifest."""
+        """The rows of the manifest."""
         self.bytes = 0
         self._folder, self._prefix, self._most = folder, prefix, samples_per_shard
         self._file: BinaryIO | None = None
@@ -149,7 +143,7 @@ class Shards:
 
 
 def write_manifest(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes the table of new places: `Shards.rows`, at least one row."""
+    """Writes the manifest from `Shards.rows`, at least one row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

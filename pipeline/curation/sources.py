@@ -1,14 +1,15 @@
-"""The sources that a run was embedded from, found again and checked to be unchanged."""
+"""Finds the sources of a run's embeddings, checks that they are unchanged, and reads images."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
 from ...stages.contract import Source
+from ...stages.rows.sampled_rows import split_by_part
 from ...stages.sources.changes import is_unchanged, name_as
 from ...stages.sources.images.folders import find_chunks
 from ...stages.sources.images.pixels import UndecodableImage
@@ -16,29 +17,25 @@ from ...stages.sources.source import Entry, SampleSource
 from ...stages.sources.tables.files import TableFile
 from ...store import Artifact, ConfigError, MissingError, PartRecord, ShardError
 from ...store.temporary import temporary_folder
-from ..view.columns import split_by_part
 from ..view.images import source_kind
 from ..view.source_identity import shard_at
 from .changed_files import describe_changes
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _SHOWN = 5
 """Faults that an error lists."""
 
 _FLAGS = {"tar": "--shards", "images": "--images", "table": "--table"}
+"""The flag of `embed` for each kind of source."""
 
 
 def find_sources(
     embeddings: Artifact, places: Mapping[str, str], parts: Iterable[str]
 ) -> dict[str, Source]:
-    """The sources of some parts, by part name.
+    """The sources of these parts, by part name; `places` has the location of each.
 
-    `places` says where each part's source lies. MissingError names those that are gone or were
-    changed since they were embedded.
+    MissingError names the sources that are gone or were changed since they were embedded.
     """
-    find_folder = cache(_folder)
+    find_folder = cache(_find_folder)
     sources: dict[str, Source] = {}
     faults: list[str] = []
     flags: set[str] = set()
@@ -77,49 +74,40 @@ def find_sources(
 def read_images(
     embeddings: Artifact, places: Mapping[str, str], allowed: np.ndarray | None = None
 ) -> Iterator[bytes]:
-    """The encoded image of every row, in row order; opens each source once.
+    """The encoded image of each row, in row order; with `allowed`, bool (n,), of these rows only.
 
-    With `allowed`, bool (n,), only those of these rows.
-
-    MissingError, before the first image, if a source is gone or was changed.
+    MissingError, before the first image, if a source is gone or was changed; later, if an image
+    cannot be read.
     """
-    rows = {}
-    for part in embeddings.parts:
-        here = slice(start := embeddings.starts[part.name], start + part.rows)
-        wanted = np.arange(part.rows) if allowed is None else allowed[here].nonzero()[0]
-        if len(wanted):
-            rows[part.name] = wanted
-    sources = find_sources(embeddings, places, rows)
-    with temporary_folder() as scratch:
-        for name, source in sources.items():
-            column = embeddings.table(name, columns=["key"]).column(0)
-            keys = column.take(rows[name]).to_pylist()
-            with cast(SampleSource, source).open(scratch) as opened:
-                entries = {entry.key: entry for entry in opened.samples}
-                for key in keys:
-                    yield _read(entries, key, source)
+    rows = np.arange(embeddings.rows) if allowed is None else allowed.nonzero()[0]
+    for image in try_images(embeddings, places, rows):
+        if isinstance(image, MissingError):
+            raise image
+        yield image
 
 
 def try_images(
-    embeddings: Artifact, places: Mapping[str, str], rows: "np.ndarray"
+    embeddings: Artifact, places: Mapping[str, str], rows: np.ndarray
 ) -> Iterator[bytes | MissingError]:
-    """The encoded image of each of ascending rows, or the error that says why there is none.
+    """The encoded image of each of the ascending rows, or the error why it cannot be read.
 
-    Opens each source once. MissingError, before the first image, if a source that holds any of
-    the rows is gone or was changed.
+    Opens each source once. MissingError, before the first image, if a source of these rows is gone
+    or was changed.
     """
-    by_part = dict(split_by_part(embeddings, rows))
-    sources = find_sources(embeddings, places, by_part)
+    rows_by_part = dict(split_by_part(embeddings, rows))
+    sources = find_sources(embeddings, places, rows_by_part)
     with temporary_folder() as scratch:
-        for name, source in sources.items():
-            keys = embeddings.table(name, columns=["key"]).column(0)
+        for part, source in sources.items():
+            keys = embeddings.table(part, columns=["key"]).column(0)
             with cast(SampleSource, source).open(scratch) as opened:
                 entries = {entry.key: entry for entry in opened.samples}
-                for key in keys.take(by_part[name]).to_pylist():
+                for key in keys.take(rows_by_part[part]).to_pylist():
                     try:
-                        yield _read(entries, key, source)
+                        image = _read(entries, key, source)
                     except MissingError as error:
                         yield error
+                    else:
+                        yield image
 
 
 @contextlib.contextmanager
@@ -149,7 +137,7 @@ def _find(
     embeddings: Artifact,
     find_folder: Callable[[str], Sequence[SampleSource]],
 ) -> Source | None:
-    """The source of a part, or None if it was changed."""
+    """The source of a part; None if it was changed."""
     if kind == "images":
         sources = find_folder(place)
     elif kind == "table":
@@ -163,5 +151,5 @@ def _find(
     return None
 
 
-def _folder(root: str) -> Sequence[SampleSource]:
+def _find_folder(root: str) -> Sequence[SampleSource]:
     return find_chunks(Path(root))

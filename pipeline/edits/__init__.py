@@ -1,1 +1,1 @@
-"""Decisions about clusters and images: logged, carried to other clusters, sealed."""
+"""Records people's decisions about clusters and images in a log, and seals them."""

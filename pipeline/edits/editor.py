@@ -1,4 +1,4 @@
-"""Decisions of a person about a run: `run.edits.name(12, "steam engines")`."""
+"""Records a person's decisions about a run: `run.edits.name(12, "steam engines")`."""
 
 import getpass
 import operator
@@ -21,44 +21,42 @@ from ..wording import agreeing, counted
 if TYPE_CHECKING:
     from ...stages.edits.edit import Op
 
-_NAMELESS = "unknown"
+_UNKNOWN_USER = "unknown"
 
-
-_OF_THE_IMAGES: tuple["Op", ...] = ("tag", "untag", "exclude", "include")
-"""Operations that are recorded for the images that a cluster has now, not for the cluster: another
-one that takes it over may hold other images, about which nothing was decided."""
+_IMAGE_OPS: tuple["Op", ...] = ("tag", "untag", "exclude", "include")
+"""Operations on a cluster that are recorded for the images that it has now. The cluster may get
+other images later, about which nothing was decided."""
 
 
 class Editor:
     """Adds decisions to the log of a run. Each is on the disk when the call returns.
 
-    Images are rows by their numbers, or keys (KEY or SHARD:KEY). Clusters are those of
-    `edited().cluster`: the current ones, those that splits made, and not those that were merged
-    into others. QueryError for an image or a cluster that does not exist; ConflictError if
-    somebody else has decided something meanwhile: while the decision was made, or since the log had
-    `seen` decisions, if that is given.
+    Images are row numbers or keys (KEY or SHARD:KEY). Clusters are those of `edited().cluster`: the
+    current ones and those made by splits, without those that were merged into others. QueryError
+    for an image or a cluster that does not exist; ConflictError if somebody else added a decision
+    at the same time or, if `seen` is given, since the log had so many decisions.
     """
 
     def __init__(self, run: OpenedRun, by: str | None = None, *, seen: int | None = None) -> None:
         self._run = run
         self._seen = seen
         self.by = by or user_name()
-        """The name of whoever decides."""
+        """The name of the person who decides."""
 
     def decisions(self) -> list[Edit]:
         """All decisions, in order."""
         return read_edits(self._run)
 
     def edited(self, name: str = OPEN) -> Edited:
-        """Clusters and images as decided: by the log, or by decisions sealed under a name."""
+        """Clusters and images after the decisions of the log, or after those sealed as `name`."""
         return open_edited(self._run, name)
 
     def names_of(self, rows: Sequence[int]) -> list[str]:
-        """SHARD:KEY of some rows, in the order given."""
+        """SHARD:KEY of each row, in the order given."""
         return names_of_rows(self._run.artifact("embeddings"), rows)
 
     def name(self, cluster: int, name: str) -> Edit:
-        """Names a cluster; an empty name gives it back its caption."""
+        """Names a cluster; an empty name restores its caption."""
         return self._add("name", clusters=[cluster], value=name)
 
     def note(
@@ -83,10 +81,11 @@ class Editor:
         if len(rows) and len(held) and not len(inside):
             raise QueryError(f"none of these images is in cluster {cluster}")
         edit = self._add("split", clusters=[cluster], images=inside if len(held) else rows)
-        if others := len(rows) - len(edit.images):
-            them = agreeing(others, "is not in it and stays", "are not in it and stay")
+        if outside := len(rows) - len(edit.images):
+            they_stay = agreeing(outside, "is not in it and stays", "are not in it and stay")
+            images_in_all = counted(len(rows), "image")
             self._run.report(
-                f"cluster {cluster}: {others:,} of {counted(len(rows), 'image')} {them} in place"
+                f"cluster {cluster}: {outside:,} of {images_in_all} {they_stay} in place"
             )
         return edit
 
@@ -111,7 +110,7 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         cluster: int | None = None,
     ) -> Edit:
-        """Takes a tag off images."""
+        """Removes a tag from images, or from all images that a cluster has now."""
         return self._add("untag", clusters=_optional(cluster), images=images, value=tag)
 
     def exclude(
@@ -120,7 +119,7 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         cluster: int | None = None,
     ) -> Edit:
-        """Leaves images out of what is exported, searched and curated by these decisions."""
+        """Excludes images from exports, searches and curation that apply these decisions."""
         return self._add("exclude", clusters=_optional(cluster), images=images)
 
     def include(
@@ -129,13 +128,13 @@ class Editor:
         images: "Sequence[int | str] | np.ndarray" = (),
         cluster: int | None = None,
     ) -> Edit:
-        """Takes images in again."""
+        """Includes excluded images again."""
         return self._add("include", clusters=_optional(cluster), images=images)
 
     def undo(self, number: int | None = None) -> Edit:
-        """Reverts a decision by its number: the last one that holds, if no number is given.
+        """Reverts the decision of a number; without a number the last one that is active.
 
-        Reverting a revert brings the decision back. QueryError if there is nothing to revert.
+        Reverting a revert restores the decision. QueryError if there is nothing to revert.
         """
         edits = self.decisions()
         holds = active(edits)
@@ -166,7 +165,7 @@ class Editor:
         clusters = [_whole(number, "cluster") for number in clusters]
         self._require(clusters, k + sum(edit.op == "split" for edit in edits))
         self._require_images(clusters)
-        if clusters and not len(images) and op in _OF_THE_IMAGES:
+        if clusters and not len(images) and op in _IMAGE_OPS:
             images, clusters = np.isin(self.edited().cluster, clusters).nonzero()[0], ()
         edit = Edit(
             id=uuid.uuid4().hex,
@@ -181,7 +180,7 @@ class Editor:
             value=value,
         )
         with run.store.writing():
-            # Kept for as long as the decision may be carried to other clusters.
+            # Keeps the assignments as long as the decision may be carried to other clusters.
             run.record = run.store.refer(
                 run.record.name, {f"{KEPT}{assignments.version}": assignments.version}
             )
@@ -189,7 +188,7 @@ class Editor:
         return edit
 
     def _check_seen(self) -> None:
-        """ConflictError if the log is not as long as it was when whoever decides looked at it."""
+        """ConflictError if the log grew since the person who decides looked at it."""
         length = len(self.decisions())
         if self._seen not in (None, length):
             raise ConflictError(
@@ -213,7 +212,7 @@ class Editor:
             raise QueryError(f"cluster {empty[0]} has no images: it was merged into another")
 
     def _images(self, images: "Sequence[int | str] | np.ndarray") -> tuple[str, ...]:
-        """SHARD:KEY of each image, without repetitions."""
+        """SHARD:KEY of each image, in row order, without repetitions."""
         return tuple(self.names_of(self._rows(images)))
 
     def _rows(self, images: "Sequence[int | str] | np.ndarray") -> list[int]:
@@ -248,8 +247,8 @@ def _optional(cluster: int | None) -> tuple[int, ...]:
 
 
 def user_name() -> str:
-    """The name under which this process decides: that of its user."""
+    """The name of this process' user."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user may have no name
-        return _NAMELESS
+    except (KeyError, OSError, ImportError):  # in a container the user may have no name
+        return _UNKNOWN_USER

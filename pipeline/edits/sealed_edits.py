@@ -1,4 +1,4 @@
-"""Seals the decisions of a run: they become an artifact, which later decisions do not change."""
+"""Seals the decisions of a run as an artifact, which later decisions do not change."""
 
 from ...stages.seal import Seal
 from ...store import Artifact, ConfigError, MissingError
@@ -9,11 +9,10 @@ from ..view.opened_run import OpenedRun
 
 
 def seal(plan: Plan, name: str, *, replaces: bool = False) -> Artifact:
-    """The decisions of the log, applied to the current clusters and kept under a name.
+    """The decisions of the log, applied to the current clusters and sealed under a name.
 
-    ConfigError for a name that cannot be one, and for one that other decisions are sealed under,
-    unless this one `replaces` it. MissingError if nothing is decided, or if clusters are not
-    current.
+    ConfigError for an impossible name, and if other decisions have this name, unless this call
+    `replaces` them. MissingError if there are no decisions, or if the clusters are not current.
     """
     if name == OPEN or not is_plain_name(name) or not name.isprintable():
         raise ConfigError(f"NAME must be a plain name other than {OPEN!r}, got {name!r}")
@@ -26,10 +25,10 @@ def seal(plan: Plan, name: str, *, replaces: bool = False) -> Artifact:
         )
     carried = find_carried(plan.store, edits, assignments)
     slot, stage = f"{SLOT}{name}", Seal(edits=tuple(edits), carried=carried)
-    before = run.record.versions.get(slot)
-    if before is not None and not replaces:
+    sealed_version = run.record.versions.get(slot)
+    if sealed_version is not None and not replaces:
         job = plan.job(slot, stage=stage, asked_by=slot)
-        if stage.recipe(stage.parts(job.inputs, job.runtime)).version != before:
+        if stage.recipe(stage.parts(job.inputs, job.runtime)).version != sealed_version:
             raise ConfigError(
                 f"other decisions are sealed as {name!r}: choose another name, or --replace them"
             )

@@ -1,4 +1,4 @@
-"""The images that a decision is about, by their keys, by a file of keys, or by a text."""
+"""Selects the images of a decision by keys, by a file of keys, or by a text."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +20,15 @@ def select_images(
     text: str | None = None,
     above: float | None = None,
 ) -> np.ndarray:
-    """The rows of the named images and of those whose embedding is like a text, ascending.
+    """The rows of the named images, and of those whose cosine with a text is `above` or more.
 
-    `above` is the least cosine with the text. QueryError for a key that does not exist, and if
-    a text is like no image.
+    QueryError for a key that does not exist, and if no image is like the text.
     """
     embeddings = run.artifact("embeddings")
     names = [*keys, *(read_keys(file, "--keys") if file else ())]
-    rows = np.zeros(embeddings.rows, bool)
+    is_selected = np.zeros(embeddings.rows, bool)
     if names:
-        rows[rows_of_keys(embeddings, names)] = True
+        is_selected[rows_of_keys(embeddings, names)] = True
     if text is not None:
         if above is None:
             raise ConfigError("--text needs --above, the least cosine of images with the text")
@@ -42,7 +41,7 @@ def select_images(
                 f"no image has a cosine of {above:g} or more with {text!r}: the highest is "
                 f"{cosines.max():.3f}"
             )
-        rows |= cosines >= above
+        is_selected |= cosines >= above
     elif above is not None:
         raise ConfigError("--above goes with --text")
-    return rows.nonzero()[0]
+    return is_selected.nonzero()[0]

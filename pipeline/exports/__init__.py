@@ -1,1 +1,1 @@
-"""Exports of a run in the formats of other tools."""
+"""Writes a run in the formats of other tools."""

@@ -1,4 +1,4 @@
-"""The folder that clip-retrieval's `inference` writes, for its `index`, `filter` and `back`."""
+"""Writes a folder like clip-retrieval's `inference`, for its `index`, `filter` and `back`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,11 +18,11 @@ _TEXTS_AT_ONCE = 256
 
 
 def export_clip_retrieval(images: ImageTable, out: Path, encoder: "Encoder | None" = None) -> None:
-    """Writes `img_emb/img_emb_NNNN.npy` and `metadata/metadata_NNNN.parquet`, a pair a part.
+    """Writes `img_emb/img_emb_NNNN.npy` and `metadata/metadata_NNNN.parquet` for each part.
 
-    Embeddings are float16 unit rows, as in clip-retrieval. So are the names of columns that it has
-    too: `image_path` is the key, `caption` and `url` are the sample's own. Given an encoder,
-    captions are embedded as well, into `text_emb/text_emb_NNNN.npy`; no caption counts as empty.
+    As in clip-retrieval, embeddings are float16 unit rows, `image_path` is the key, and `caption`
+    and `url` came with the sample. With an encoder, captions are embedded, too, into
+    `text_emb/text_emb_NNNN.npy`; a missing caption counts as an empty one.
     """
     import pyarrow.parquet as pq
 
@@ -31,7 +31,7 @@ def export_clip_retrieval(images: ImageTable, out: Path, encoder: "Encoder | Non
             (folder / name).mkdir()
         parts = [part for part in images.embeddings.parts if part.rows]
         tables = (table for table in images.tables(vectors=()) if len(table))
-        # Readers of clip-retrieval take files in the order of their names.
+        # clip-retrieval reads files in the order of their names.
         digits = max(4, len(str(len(parts))))
         for number, (part, table) in enumerate(zip(parts, tables, strict=True)):
             name = f"{number:0{digits}d}"

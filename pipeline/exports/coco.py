@@ -1,4 +1,4 @@
-"""A folder in COCO's form: images, and `annotations.json` with a box around each whole image."""
+"""Writes a COCO folder: images, and `annotations.json` with a box around each whole image."""
 
 import json
 import tempfile
@@ -14,14 +14,14 @@ from .labelled_images import LabelledImage, LabelledImages
 def export_coco(images: LabelledImages, out: Path) -> None:
     """Writes `images/`, byte for byte, and `annotations.json`.
 
-    Categories are the clusters, numbered from 1 in their order. Ids of images and annotations are
-    row numbers + 1: pycocotools takes the id 0 for none.
+    Categories are the clusters, numbered from 1 in order. Ids of images and annotations are row
+    numbers + 1, because for pycocotools the id 0 means none.
     """
     names = FileNames()
     with (
         whole_folder(out) as folder,
         (folder / "annotations.json").open("w", encoding="utf-8", newline="\n") as file,
-        # A second list of the same file, which is appended once the first one is complete.
+        # The file's second list, which is appended after the first one is complete.
         tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n", dir=folder) as annotations,
     ):
         (folder / "images").mkdir()

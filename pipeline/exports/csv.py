@@ -1,4 +1,4 @@
-"""One CSV file with a row an image, for spreadsheets and scripts: everything but the vectors."""
+"""Writes a CSV file with a row for each image, without vectors, for spreadsheets and scripts."""
 
 import json
 from pathlib import Path
@@ -17,8 +17,8 @@ def export_csv(images: ImageTable, out: Path) -> None:
         for table in images.tables(vectors=()):
             if "tags" in table.column_names:
                 tags = [json.dumps(tags, ensure_ascii=False) for tags in table["tags"].to_pylist()]
-                place = table.column_names.index("tags")
-                table = table.set_column(place, "tags", pa.array(tags, pa.string()))
+                index = table.column_names.index("tags")
+                table = table.set_column(index, "tags", pa.array(tags, pa.string()))
             writer = writer or csv.CSVWriter(file, table.schema)
             writer.write_table(table)
         if writer is not None:

@@ -1,4 +1,4 @@
-"""A Parquet file for embedding-atlas: places on a map, neighbours, and thumbnails on request."""
+"""Writes a Parquet file for embedding-atlas: points of a map, neighbours, optional thumbnails."""
 
 import importlib
 import io
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Projection = Literal["pca", "umap"]
 
 NEIGHBOURS = 15
-"""Neighbours of each row: as many as embedding-atlas itself finds."""
+"""Neighbours of each row: the default of embedding-atlas."""
 _QUERIES = 1024
 """Rows that are compared with all others at once."""
 
@@ -35,37 +35,39 @@ def export_embedding_atlas(
 ) -> None:
     """Writes the columns of the table, `projection_x`, `projection_y` and `neighbors`.
 
-    The latter three are of the features if there are any, else of the embeddings. `neighbors` holds
-    row numbers and distances (1 − cosine), nearest first. `thumbnail` is the pixels a side of the
-    JPEGs in `image`, 0 for none; they need `places`, where each part's source lies. Every row is
-    compared with every other. MissingError if UMAP is wanted and not installed.
+    Map and neighbours come from the features if there are any, else from the embeddings.
+    `neighbors` has row numbers and distances (1 − cosine), nearest first. `thumbnail` is the side
+    in pixels of the JPEGs in `image`, 0 for none; thumbnails need `places`, the location of each
+    part's source. Every row is compared with every other. MissingError if UMAP is wanted but not
+    installed.
     """
     source = images.embeddings if images.features is None else images.features
     x = VectorRows(source).take(np.arange(source.rows)).astype(np.float32)
     with whole_file(out) as temporary:
-        x_y = project(x, projection)
-        nearest = find_neighbours(x, min(NEIGHBOURS, len(x) - 1))
+        points = project(x, projection)
+        neighbours = find_neighbours(x, min(NEIGHBOURS, len(x) - 1))
         encoded = read_images(images.embeddings, places or {}) if thumbnail else None
-        write_tables(temporary, _tables(images, x_y, nearest, encoded, thumbnail))
+        write_tables(temporary, _tables(images, points, neighbours, encoded, thumbnail))
 
 
 def _tables(
     images: ImageTable,
-    x_y: np.ndarray,
-    nearest: tuple[np.ndarray, np.ndarray],
+    points: np.ndarray,
+    neighbours: tuple[np.ndarray, np.ndarray],
     encoded: Iterator[bytes] | None,
     thumbnail: int,
 ) -> "Iterator[pa.Table]":
     import pyarrow as pa
 
+    ids, distances = neighbours
     start = 0
     for table in images.tables(vectors=()):
-        own = slice(start, start + len(table))
+        rows = slice(start, start + len(table))
         start += len(table)
         columns: dict[str, Any] = {
-            "projection_x": pa.array(x_y[own, 0]),
-            "projection_y": pa.array(x_y[own, 1]),
-            "neighbors": _as_structs(nearest[0][own], nearest[1][own]),
+            "projection_x": pa.array(points[rows, 0]),
+            "projection_y": pa.array(points[rows, 1]),
+            "neighbors": _as_structs(ids[rows], distances[rows]),
         }
         if encoded is not None:
             columns["image"] = _thumbnails(encoded, table, thumbnail)
@@ -74,9 +76,9 @@ def _tables(
         yield table
 
 
-def project(x: np.ndarray, how: Projection) -> np.ndarray:
-    """Rows (n, d) as points (n, 2) in float32: their leading principal directions, or UMAP's."""
-    if how == "umap":
+def project(x: np.ndarray, method: Projection) -> np.ndarray:
+    """Rows (n, d) as points (n, 2) in float32: their first principal components, or by UMAP."""
+    if method == "umap":
         try:
             umap = importlib.import_module("umap")
         except ImportError as error:
@@ -91,29 +93,29 @@ def project(x: np.ndarray, how: Projection) -> np.ndarray:
 
 
 def find_neighbours(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (n, k) of the rows nearest to each row, itself left out, and 1 − their cosines."""
+    """The k other rows nearest to each row: their numbers and distances (1 − cosine), (n, k)."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     ids, distances = np.empty((len(x), k), np.int64), np.empty((len(x), k), np.float32)
     for start in range(0, len(x), _QUERIES):
         queries = np.arange(start, min(start + _QUERIES, len(x)))
-        cosine = unit[queries] @ unit.T
-        cosine[queries - start, queries] = -np.inf
-        best = np.argpartition(-cosine, max(0, k - 1), axis=1)[:, :k]
-        best_cosine = np.take_along_axis(cosine, best, 1)
-        order = np.lexsort((best, -best_cosine), axis=1)
-        ids[queries] = np.take_along_axis(best, order, 1)
-        distances[queries] = np.maximum(0, 1 - np.take_along_axis(best_cosine, order, 1))
+        cosines = unit[queries] @ unit.T
+        cosines[queries - start, queries] = -np.inf
+        nearest = np.argpartition(-cosines, max(0, k - 1), axis=1)[:, :k]
+        nearest_cosines = np.take_along_axis(cosines, nearest, 1)
+        order = np.lexsort((nearest, -nearest_cosines), axis=1)
+        ids[queries] = np.take_along_axis(nearest, order, 1)
+        distances[queries] = np.maximum(0, 1 - np.take_along_axis(nearest_cosines, order, 1))
     return ids, distances
 
 
 def _as_structs(ids: np.ndarray, distances: np.ndarray) -> "pa.Array":
+    """Neighbours (n, k) as a column of structs of two lists."""
     import pyarrow as pa
 
     n, k = ids.shape
     ends = pa.array(range(0, (n + 1) * k, k) if k else [0] * (n + 1), pa.int32())
     lists = [
-        pa.ListArray.from_arrays(ends, pa.array(numbers.reshape(-1)))
-        for numbers in (ids, distances)
+        pa.ListArray.from_arrays(ends, pa.array(values.reshape(-1))) for values in (ids, distances)
     ]
     return pa.StructArray.from_arrays(lists, ["ids", "distances"])
 

@@ -1,7 +1,7 @@
-"""A folder that FiftyOne opens as `FiftyOneDataset`: images, and all that is known of them.
+"""Writes a folder that FiftyOne opens as a `FiftyOneDataset`: images and their fields.
 
-Its importer takes two layouts. One is a database document of a certain version of FiftyOne. This is
-the other, without a version: plain samples and the types of their fields.
+FiftyOne imports two layouts: a database document of one version of FiftyOne, and this one, without
+a version: plain samples and the types of their fields.
 """
 
 import base64
@@ -41,9 +41,9 @@ _FIELDS = {
 def export_fiftyone(images: ImageTable, out: Path, places: Mapping[str, str]) -> None:
     """Writes `data/`, `samples.json` and `metadata.json`.
 
-    Images are copied byte for byte and named by their rows; `places` says where each part's source
-    lies. The sample's own label is `ground_truth`; `cluster` is a label with a confidence; an image
-    that could be dropped as a near-duplicate has the tag `duplicate`.
+    Images are copied byte for byte and named by their rows; `places` has the location of each
+    part's source. `ground_truth` is the label that came with the sample; `cluster` is a label with
+    a confidence; near-duplicates that could be dropped have the tag `duplicate`.
     """
     encoded_images = read_images(images.embeddings, places)
     digits = len(str(len(images)))
@@ -111,8 +111,7 @@ def _sample(
 
 
 def _serialise(vector: np.ndarray) -> str:
-    """An array as FiftyOne stores it: a compressed .npy."""
-
+    """An array in FiftyOne's encoding: a compressed .npy."""
     buffer = io.BytesIO()
     np.save(buffer, vector.astype(np.float32), allow_pickle=False)
     return base64.b64encode(zlib.compress(buffer.getvalue())).decode("ascii")

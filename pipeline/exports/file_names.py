@@ -1,4 +1,4 @@
-"""Names of files and classes that every system takes, and that no two of a folder share."""
+"""Names of files and classes that every file system allows, and that are unique in a folder."""
 
 import os
 import re
@@ -10,56 +10,56 @@ from ...stages.sources.image_formats import is_image_suffix
 from ...store.names import is_windows_name
 
 _LONGEST, _LONGEST_KEY = 60, 120
-"""Characters of a name that is made from words, or from a key."""
+"""The most characters of a name that is made from words, or from a key."""
 _MOST_BYTES = 200
-"""UTF-8 bytes of a name; file systems take 255, and a number and a suffix follow."""
+"""The most UTF-8 bytes of a name; file systems allow 255, and a number and a suffix follow."""
 
 
-def plain(words: str, longest: int = _LONGEST) -> str:
-    """Words as a part of a file's name that every system takes."""
-    kept = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:longest]
-    kept = kept.encode()[:_MOST_BYTES].decode(errors="ignore").strip(" .")
-    return kept if is_windows_name(kept) else f"_{kept}"
+def to_file_name(words: str, longest: int = _LONGEST) -> str:
+    """Words as a file name, or the start of one, that every file system allows."""
+    name = re.sub(r"[^\w .,()+-]", "_", words).strip(" .")[:longest]
+    name = name.encode()[:_MOST_BYTES].decode(errors="ignore").strip(" .")
+    return name if is_windows_name(name) else f"_{name}"
 
 
-def folded(name: str) -> str:
-    """A name as a system compares it that ignores case and the encoding of accents."""
+def fold_case(name: str) -> str:
+    """A name as it is compared by file systems that ignore case and the encoding of accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def unique_names(
-    names: Mapping[int, str], same: Callable[[str], str] = lambda name: name
+def make_unique(
+    names: Mapping[int, str], fold: Callable[[str], str] = lambda name: name
 ) -> dict[int, str]:
-    """Names of clusters; if two are the same, each gets the number of its cluster."""
+    """Unique names of clusters; adds the cluster's number to names that are equal after `fold`."""
     unique = dict(names)
     while True:
-        counts = Counter(same(name) for name in unique.values())
+        counts = Counter(fold(name) for name in unique.values())
         if len(counts) == len(unique):
             return unique
         unique = {
-            number: f"{name} {number}" if counts[same(name)] > 1 else name
+            number: f"{name} {number}" if counts[fold(name)] > 1 else name
             for number, name in unique.items()
         }
 
 
 def without_suffix(key: str) -> str:
-    """A key without the suffix of an image, which keys of folders have."""
+    """A key without the suffix of an image; keys of images in folders have one."""
     stem, suffix = os.path.splitext(key)
     return stem if suffix and is_image_suffix(suffix) else key
 
 
 class FileNames:
-    """Names images by their keys; adds a number to a name that a folder has already."""
+    """Names images by their keys; adds a number to a name that is taken in its folder."""
 
     def __init__(self) -> None:
         self._taken: defaultdict[str, set[str]] = defaultdict(set)
 
     def name(self, key: str, suffix: str, folder: str = "") -> str:
-        """The name of an image in a folder."""
-        first = stem = plain(without_suffix(key).replace("/", "_"), _LONGEST_KEY) or "image"
-        number, taken = 1, self._taken[folder]
-        while folded(stem) in taken:
+        """The next name of an image in a folder."""
+        original = to_file_name(without_suffix(key).replace("/", "_"), _LONGEST_KEY) or "image"
+        stem, number, taken = original, 1, self._taken[folder]
+        while fold_case(stem) in taken:
             number += 1
-            stem = f"{first}-{number}"
-        taken.add(folded(stem))
+            stem = f"{original}-{number}"
+        taken.add(fold_case(stem))
         return f"{stem}.{suffix}"

@@ -1,4 +1,4 @@
-"""A folder for each cluster, named after it, with its images: for file managers and people."""
+"""Writes a folder for each cluster with its images, to look at in a file manager."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,18 +10,18 @@ from ..curation.members import suffix_of
 from ..curation.sources import read_images, requiring_image
 from ..view.captions import first_captions
 from ..view.images import original_file
-from .file_names import plain
+from .file_names import to_file_name
 from .image_table import ImageTable
 
 
 def export_folders(
     images: ImageTable, out: Path, places: Mapping[str, str], *, link: bool = False
 ) -> dict[str, int]:
-    """Writes `NUMBER name/ROW-key.jpg`; the number of images in each folder.
+    """Writes `NUMBER name/ROW-key.jpg`; returns the number of images in each folder.
 
-    Images are copied byte for byte; with `link` they become symbolic links, which needs images
-    that lie in a folder, unchanged. Excluded images are left out. `places` says where each part's
-    source lies.
+    Images are copied byte for byte. With `link` they become symbolic links instead, which needs
+    unchanged images in a folder. Excluded images are left out. `places` has the location of each
+    part's source.
     """
     captions = {} if images.captions is None else dict(first_captions(images.captions))
     names = captions if images.edited is None else {**captions, **images.edited.names}
@@ -38,7 +38,7 @@ def export_folders(
             if name not in counts:
                 (folder / name).mkdir()
             counts[name] = counts.get(name, 0) + 1
-            stem = f"{row['row']:0{digits}d}-{plain(PurePosixPath(row['key']).stem)}"
+            stem = f"{row['row']:0{digits}d}-{to_file_name(PurePosixPath(row['key']).stem)}"
             if contents is None:
                 source = original_file(images.embeddings, places, row["row"])
                 os.symlink(source, folder / name / f"{stem}{source.suffix}")
@@ -54,8 +54,8 @@ def _rows(images: ImageTable) -> Iterator[dict[str, Any]]:
 
 
 def _folder_of(row: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    """The name of the folder of a row: the number of its cluster, and its name or caption."""
+    """The folder of a row: the number of its cluster, and the cluster's name or caption."""
     number = row.get("edited_cluster", row.get("cluster"))
     if number is None:
         return "images"
-    return f"{number:04d} {plain(names.get(number, ''))}".strip()
+    return f"{number:04d} {to_file_name(names.get(number, ''))}".strip()

@@ -1,4 +1,4 @@
-"""A folder that `datasets.load_dataset` reads without a network: Parquet files and a card."""
+"""Writes a folder that `datasets.load_dataset` reads offline: Parquet files and a card."""
 
 import json
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from .labelled_images import LabelledImage, LabelledImages
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_AT_ONCE = 100
-"""Images of a row group: what a reader holds at once."""
+_IMAGES_PER_GROUP = 100
+"""Images of a row group, which a reader holds at once."""
 
 _SIZES = (
     (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"),
     (10**7, "1M<n<10M"), (10**8, "10M<n<100M"),
 )  # fmt: skip
-"""The Hugging Face Hub's words for sizes."""
+"""The size categories of the Hugging Face Hub."""
 
 
 def export_huggingface(images: LabelledImages, out: Path, rows_per_file: int) -> int:
-    """Writes `data/00000.parquet` and so on, and `README.md`; the number of files.
+    """Writes `data/00000.parquet` and so on, and `README.md`; returns the number of Parquet files.
 
-    The schema says, as `datasets` writes it, that `image` is an image, byte for byte, and that
-    `label` is one of the clusters.
+    The schema declares, as `datasets` does, that `image` is an image, which is copied byte for
+    byte, and that `label` is one of the clusters.
     """
     names = FileNames()
     schema = _schema(list(images.classes.values()))
@@ -56,10 +56,11 @@ def _write_file(
 
     options = {"compression": "none", "use_dictionary": ["shard"], "write_statistics": ["label"]}
     with pq.ParquetWriter(path, schema, **options) as writer:
-        rows = first + list(islice(others, _AT_ONCE - len(first)))
-        while rows:
-            writer.write_table(pa.Table.from_pylist([_row(image, names) for image in rows], schema))
-            rows = list(islice(others, _AT_ONCE))
+        group = first + list(islice(others, _IMAGES_PER_GROUP - len(first)))
+        while group:
+            rows = [_row(image, names) for image in group]
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+            group = list(islice(others, _IMAGES_PER_GROUP))
 
 
 def _row(image: LabelledImage, names: FileNames) -> dict[str, object]:
@@ -83,7 +84,7 @@ def _schema(classes: list[str]) -> "pa.Schema":
         "image": {"_type": "Image"},
         "label": {"names": classes, "_type": "ClassLabel"},
         "confidence": {"dtype": "float32", "_type": "Value"},
-        # Versions of datasets before 4 know no other form of a list.
+        # The only form of a list in versions of datasets before 4.
         "tags": [text],
         "caption": text,
         "given_label": text,
@@ -105,7 +106,7 @@ def _schema(classes: list[str]) -> "pa.Schema":
 
 
 def _card(images: LabelledImages) -> str:
-    """The data set's card, whose head is YAML; a string of JSON is one of YAML."""
+    """The data set's card, which begins with YAML."""
     size = next((words for most, words in _SIZES if images.written < most), "n>100M")
     count = counted(images.written, "image")
     lines = [

@@ -1,4 +1,4 @@
-"""A table with a row an image and all that a run knows of it, part by part."""
+"""A table with a row for each image and all that a run knows of it, part by part."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 EMBEDDING = "embedding"
 FEATURE = "feature"
 
-_OF_ASSIGNMENTS = ("cluster", "confidence", "novelty")
+_ASSIGNMENT_COLUMNS = ("cluster", "confidence", "novelty")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTable:
-    """The images of a run, with what belongs to its current embeddings and nothing older."""
+    """The images of a run with everything that was made from its current embeddings."""
 
     embeddings: Artifact
     features: Artifact | None
@@ -39,9 +39,9 @@ class ImageTable:
     scores: Mapping[str, Artifact] = field(default_factory=dict)
     """The artifact that holds each score, by the score's name."""
     allowed: np.ndarray | None = None
-    """Whether each row is in the table, bool (n,); None takes all."""
+    """Whether each row is in the table, bool (n,); None for all rows."""
     report: Callable[[int], None] = lambda rows: None
-    """Called with the number of rows that were written, part by part."""
+    """Called after each part with the number of its rows that were written."""
 
     @classmethod
     def of(
@@ -54,8 +54,8 @@ class ImageTable:
     ) -> Self:
         """The table of a run; artifacts that are out of date are reported and left out.
 
-        `edits` names decisions: sealed ones, or `open`. `where` holds conditions that rows must
-        meet. MissingError if nothing is embedded; ConfigError if no row meets the conditions.
+        `edits` names decisions: sealed ones, or `open`. Rows must meet all conditions of `where`.
+        MissingError if nothing is embedded; ConfigError if no row meets the conditions.
         """
         allowed = match_where(run, where) if where else None
         if allowed is not None and not allowed.any():
@@ -84,16 +84,16 @@ class ImageTable:
         return kept if self.allowed is None else kept & self.allowed
 
     def tables(self, vectors: tuple[str, ...] = (EMBEDDING, FEATURE)) -> "Iterator[pa.Table]":
-        """A table a part, in row order, all of one schema; vectors are lists of float16.
+        """A table for each part, in row order, all of one schema; vectors are lists of float16.
 
-        Columns: `row`, those of the embeddings, then as far as the run has them `cluster`,
-        `confidence`, `novelty`, `cluster_caption`, with decisions `edited_cluster`,
-        `cluster_name`, `tags`, `excluded` and `note`, `duplicate_of` (the row that is kept
-        instead), the scores, and the vectors.
+        Columns: `row`, those of the embeddings, then, if the run has them, `cluster`, `confidence`,
+        `novelty`, `cluster_caption`, with decisions `edited_cluster`, `cluster_name`, `tags`,
+        `excluded` and `note`, `duplicate_of` (the row that is kept instead), the scores, and the
+        vectors.
         """
         import pyarrow as pa
 
-        kept = self._kept_rows()
+        kept_instead = self._kept_instead()
         names = first_captions(self.captions) if self.captions is not None else {}
         for part in self.embeddings.parts:
             start = self.embeddings.starts[part.name]
@@ -102,16 +102,17 @@ class ImageTable:
             table = self.embeddings.table(part.name, columns=list(SAMPLE_COLUMNS))
             columns |= {name: table.column(name) for name in SAMPLE_COLUMNS}
             if self.assignments is not None:
-                table = self.assignments.table(part.name, columns=list(_OF_ASSIGNMENTS))
-                columns |= {name: table.column(name) for name in _OF_ASSIGNMENTS}
+                table = self.assignments.table(part.name, columns=list(_ASSIGNMENT_COLUMNS))
+                columns |= {name: table.column(name) for name in _ASSIGNMENT_COLUMNS}
                 if self.captions is not None:
                     clusters = table.column("cluster").to_pylist()
                     captions = [names.get(cluster) for cluster in clusters]
                     columns["cluster_caption"] = pa.array(captions, pa.string())
             if self.edited is not None:
-                columns |= self._decided(numbers)
-            if kept is not None:
-                columns["duplicate_of"] = pa.array([kept.get(row) for row in numbers], pa.int64())
+                columns |= self._decision_columns(numbers)
+            if kept_instead is not None:
+                duplicate_of = [kept_instead.get(row) for row in numbers]
+                columns["duplicate_of"] = pa.array(duplicate_of, pa.int64())
             for name, artifact in self.scores.items():
                 columns[name] = artifact.table(part.name, columns=[name]).column(0)
             if EMBEDDING in vectors:
@@ -125,8 +126,8 @@ class ImageTable:
             yield table
             self.report(len(table))  # after the caller has used the table
 
-    def _decided(self, numbers: range) -> "dict[str, pa.Array]":
-        """The columns of decisions about some rows: cluster, its name, tags, exclusion and note."""
+    def _decision_columns(self, numbers: range) -> "dict[str, pa.Array]":
+        """The decisions about these rows: cluster, its name, tags, exclusion and note."""
         import pyarrow as pa
 
         edited = self.edited
@@ -142,8 +143,8 @@ class ImageTable:
             "note": pa.array([edited.row_notes.get(row) for row in numbers], pa.string()),
         }
 
-    def _kept_rows(self) -> dict[int, int] | None:
-        """The row that is kept instead of each row that could be dropped."""
+    def _kept_instead(self) -> dict[int, int] | None:
+        """For each near-duplicate that could be dropped, the row that is kept instead."""
         if self.duplicates is None:
             return None
         rows = self.duplicates.table(
@@ -154,7 +155,7 @@ class ImageTable:
 
 
 def _current_scores(run: OpenedRun) -> dict[str, Artifact]:
-    """The artifact of each score of a run; those out of date are reported and left out."""
+    """The artifact of each score of a run; scores out of date are reported and left out."""
     slots = slots_of_scores(run)
     shown = {slot: run.show(slot) for slot in dict.fromkeys(slots.values())}
     artifacts = {name: shown[slot] for name, slot in slots.items()}
@@ -171,7 +172,7 @@ def as_lists(block: np.ndarray) -> "pa.Array":
 
 
 def write_tables(path: Path, tables: "Iterator[pa.Table]", **options: Any) -> None:
-    """Writes at least one table, all of one schema, as row groups of one Parquet file."""
+    """Writes tables of one schema, at least one, as row groups of a Parquet file."""
     import pyarrow.parquet as pq
 
     first = next(tables)
@@ -182,7 +183,7 @@ def write_tables(path: Path, tables: "Iterator[pa.Table]", **options: Any) -> No
 
 
 def to_pandas(table: "pa.Table", pandas: Any) -> Any:
-    """A table as a DataFrame, whose whole numbers stay whole even if some of them are missing."""
+    """A table as a DataFrame; whole numbers stay whole numbers even if values are missing."""
     import pyarrow as pa
 
     frame = table.to_pandas()

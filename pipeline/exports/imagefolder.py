@@ -1,4 +1,4 @@
-"""A folder a class, as torchvision, Keras and datasets read them; divided in two on request."""
+"""Writes a folder for each class, for torchvision, Keras and datasets; optionally with a split."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..curation.files import whole_folder
 from ..view.columns import take_rows
-from .file_names import FileNames, folded, plain, unique_names
+from .file_names import FileNames, fold_case, make_unique, to_file_name
 from .labelled_images import LabelledImages
 
 TRAIN, TEST = "train", "test"
@@ -23,7 +23,7 @@ class Split:
     train: int
     test: int
     alone: int
-    """Classes of one image, which `test` lacks."""
+    """The number of classes with one image, which `test` lacks."""
 
 
 def export_imagefolder(
@@ -31,9 +31,9 @@ def export_imagefolder(
 ) -> Split | None:
     """Writes `CLASS/KEY.jpg`, byte for byte; with a share `train/CLASS/` and `test/CLASS/`.
 
-    An image's key alone decides where it goes, so it stays there when others are added; of a class
-    that would have no image on one side, the nearest one moves over. `README.md` tells datasets
-    which files are meant: it would take a class such as "test tube" for a test set.
+    An image's key alone decides its side, so it keeps it when images are added. If a class would
+    have no image on one side, the image nearest to the limit changes sides. `README.md` lists the
+    files, because datasets would take a class such as "test tube" for a test set.
     """
     names = FileNames()
     folders = _class_folders(images)
@@ -56,18 +56,18 @@ def export_imagefolder(
 
 
 def _class_folders(images: LabelledImages) -> dict[int, str]:
-    """Names of folders by cluster; `datasets` skips those that begin with two underscores."""
+    """The folder of each cluster; `datasets` would skip names with two leading underscores."""
     names = {
-        number: re.sub("^_+", "_", plain(name)) or f"cluster {number}"
+        number: re.sub("^_+", "_", to_file_name(name)) or f"cluster {number}"
         for number, name in images.classes.items()
     }
-    return unique_names(names, folded)
+    return make_unique(names, fold_case)
 
 
 def _divide(images: LabelledImages, share: float) -> np.ndarray:
-    """Whether each row is for `train`, bool (n,): about this share of the rows is."""
+    """Whether each row is for `train`, bool (n,); about this share of the rows is."""
     keys = take_rows(images.table.embeddings, images.kept, ["key"]).column(0).to_pylist()
-    place = np.array([_place(key) for key in keys])
+    place = np.array([_hash_to_unit(key) for key in keys])
     is_first = place < share
     clusters = images.clusters[images.kept]
     order = np.lexsort((place, clusters))
@@ -80,8 +80,8 @@ def _divide(images: LabelledImages, share: float) -> np.ndarray:
     return in_train
 
 
-def _place(key: str) -> float:
-    """A number from 0 to 1 that depends on the key alone, and looks random."""
+def _hash_to_unit(key: str) -> float:
+    """A pseudorandom number from 0 to 1 that depends on the key alone."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big") / 2**48
 
 

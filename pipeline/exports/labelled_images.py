@@ -11,13 +11,13 @@ from ...store import ConfigError, MissingError
 from ..curation.sources import try_images
 from ..view.captions import first_captions
 from ..view.columns import read_column
-from .file_names import unique_names
+from .file_names import make_unique
 from .image_table import ImageTable
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledImage:
-    """An image, its class, and what else is known of it."""
+    """An image, its class, and further facts."""
 
     row: int
     key: str
@@ -25,14 +25,14 @@ class LabelledImage:
     cluster: int
     """The number of its cluster."""
     label: int
-    """The place of its cluster among the classes."""
+    """The index of its cluster among the classes."""
     name: str
     """The name of its class."""
     confidence: float
     tags: list[str]
     caption: str | None
     given_label: str | None
-    """The sample's own label."""
+    """The label that came with the sample."""
     width: int
     height: int
     encoded: bytes
@@ -42,34 +42,34 @@ class LabelledImage:
 
 @dataclass(kw_only=True)
 class LabelledImages:
-    """The images that are not excluded, read in the order of their rows."""
+    """The images of a run that are not excluded, in row order; iterating reads them."""
 
     table: ImageTable
     places: Mapping[str, str]
-    """The place of the source of each part."""
+    """The location of each part's source."""
     clusters: np.ndarray
     """The cluster of each row."""
     kept: np.ndarray
     """Rows that are not excluded."""
     classes: Mapping[int, str]
-    """The names of the clusters that have images, by number; no two are the same."""
+    """Unique names of the clusters that have images, by number."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Images that could not be read, as SHARD:KEY, and why; complete once all were read."""
+    """Why images could not be read, by SHARD:KEY; complete after all images were tried."""
 
     @classmethod
     def of(cls, table: ImageTable, places: Mapping[str, str]) -> "LabelledImages":
-        """The images of a table with clusters; ConfigError if no image is left."""
+        """The images of a table with clusters; ConfigError if all images are excluded."""
         assert table.assignments is not None
         edited = table.edited
         clusters = read_column(table.assignments, "cluster") if edited is None else edited.cluster
         kept = (np.ones(len(clusters), bool) if table.kept is None else table.kept).nonzero()[0]
         if not len(kept):
-            of_those = "" if table.allowed is None else " that meets --where"
-            raise ConfigError(f"every image{of_those} is excluded: there is nothing to export")
+            condition = "" if table.allowed is None else " that meets --where"
+            raise ConfigError(f"every image{condition} is excluded: there is nothing to export")
         names = {} if table.captions is None else dict(first_captions(table.captions))
         names |= {} if edited is None else edited.names
         numbers = np.unique(clusters[kept]).tolist()
-        classes = unique_names(
+        classes = make_unique(
             {number: names.get(number, f"cluster {number}") for number in numbers}
         )
         return cls(table=table, places=places, clusters=clusters, kept=kept, classes=classes)
@@ -79,12 +79,12 @@ class LabelledImages:
 
     @property
     def excluded(self) -> int:
-        """The number of images that decisions leave out."""
+        """The number of images that decisions exclude."""
         return len(self.table) - len(self.kept)
 
     @property
     def written(self) -> int:
-        """The number of images that were read, once all were tried."""
+        """The number of images that could be read; right after all images were tried."""
         return len(self.kept) - len(self.unreadable)
 
     def __iter__(self) -> Iterator[LabelledImage]:

@@ -1,4 +1,4 @@
-"""A LanceDB database with one table, whose `vector` is the raw embedding."""
+"""Writes a LanceDB database with one table, whose `vector` is the raw embedding."""
 
 import importlib
 from collections.abc import Iterator
@@ -42,6 +42,6 @@ def import_lancedb() -> Any:
 
 def _tables(images: ImageTable) -> "Iterator[pa.Table]":
     for table in images.tables():
-        # LanceDB looks for vectors under this name.
+        # LanceDB expects vectors in a column of this name.
         names = ["vector" if name == EMBEDDING else name for name in table.column_names]
         yield table.rename_columns(names)

@@ -1,4 +1,4 @@
-"""Tar shards in the WebDataset format, in which every sample has its cluster as its class."""
+"""Writes tar shards in the WebDataset format, in which the class of a sample is its cluster."""
 
 import json
 from pathlib import Path
@@ -14,22 +14,23 @@ CLASSES = "classes.json"
 
 
 def export_webdataset(images: LabelledImages, out: Path, samples_per_shard: int) -> int:
-    """Writes `00000.tar` and so on, `classes.json` and `manifest.parquet`; the number of shards.
+    """Writes `00000.tar` and so on, `classes.json` and `manifest.parquet`.
 
-    A sample is an image, byte for byte, `.cls` (its place in `classes.json`) and `.json` (what is
-    known of it, decisions included). `curate` copies samples as they are, and adds nothing.
+    Returns the number of shards. A sample has its image, byte for byte, `.cls` (the index of its
+    class in `classes.json`) and `.json` (further facts, with decisions). `curate`, in contrast,
+    copies samples as they are.
     """
     with whole_folder(out) as folder:
         names = json.dumps(list(images.classes.values()), ensure_ascii=False, indent=1)
         (folder / CLASSES).write_text(f"{names}\n", encoding="utf-8", newline="\n")
-        maker = Copier(folder)
+        copier = Copier(folder)
         with Shards(folder, "", samples_per_shard) as shards:
             for image in images:
                 row = ChosenRow(number=image.row, key=image.key, offset=None, size=None)
                 fields = json.dumps(_fields(image), ensure_ascii=False, allow_nan=False)
-                others = {"cls": str(image.label).encode(), "json": fields.encode()}
+                texts = {"cls": str(image.label).encode(), "json": fields.encode()}
                 key = key_of(without_suffix(image.key))
-                shards.add(image.shard, maker.make(row, key, image.suffix, image.encoded, others))
+                shards.add(image.shard, copier.make(row, key, image.suffix, image.encoded, texts))
         write_manifest(folder / MANIFEST, shards.rows)
         return len(shards.paths)
 

@@ -1,1 +1,1 @@
-"""All that makes artifacts: the plan of a command, jobs, sources, engines, progress."""
+"""Makes artifacts: the plan of a command, jobs, sources, engines, progress."""

@@ -1,4 +1,4 @@
-"""Counts of work: rates, the time left, and what the time is spent on."""
+"""Counts of finished work: rates, the time left, and how the time is spent."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from ..wording import counted
 _NOW_SECONDS = 10.0
 """The window of the current rate."""
 
-_CLOSE = 0.1
-"""An estimate that is off by a smaller share of it stays, so that the total does not flicker."""
+_LEAST_CHANGE = 0.1
+"""An estimate changes only by at least this share of it, so that the total does not flicker."""
 
 _LIMITS = {
     "read": "reading: the disk or the network that the images lie on",
@@ -19,7 +19,7 @@ _LIMITS = {
     "encode": "the encoder",
     "write": "writing: the disk of the store",
 }
-"""What limits a stage, by what takes the most time."""
+"""What limits a stage, by the step that takes the most time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class Snapshot:
     """The state of a count at one moment."""
 
     what: str
+    """The name of the work."""
     done: int
     total: int
     is_estimate: bool
@@ -35,6 +36,7 @@ class Snapshot:
     per_second_now: float
     """Over the last ten seconds."""
     per_second: float
+    """Since the count began."""
     seconds_left: float | None
     """At the average rate; None while there is no rate."""
     skipped: int
@@ -47,7 +49,7 @@ class Snapshot:
 
 
 class Count:
-    """Units done since the start, and the seconds spent by step."""
+    """Units that are done since the start, and the seconds that each step took."""
 
     def __init__(self, what: str, total: int, unit: str, now: float) -> None:
         self.what, self.total, self.unit = what, total, unit
@@ -73,49 +75,49 @@ class Count:
             self._marks.popleft()
 
     def revise(self, total: int) -> str:
-        """Takes a new estimate of the total, where it is clearly another.
+        """Takes a new estimate of the total, if it differs clearly from the old one.
 
-        Returns a line that says so, and nothing for the first estimate.
+        Returns a line that reports the change; an empty one for the first estimate, or no change.
         """
-        before, total = self.total, max(total, self.done)
+        old_total, total = self.total, max(total, self.done)
         if not self.is_estimate:
             self.total, self.is_estimate = total, True
             return ""
-        if abs(total - before) <= _CLOSE * before:
+        if abs(total - old_total) <= _LEAST_CHANGE * old_total:
             return ""
         self.total = total
-        return f"{self.what}: about {counted_unit(total, self.unit)} in all, not {before:,}"
+        return f"{self.what}: about {counted_unit(total, self.unit)} in all, not {old_total:,}"
 
     def settle(self) -> None:
-        """Ends the estimate: all units are done."""
+        """Replaces an estimated total by the number of units that are done."""
         if self.is_estimate:
             self.total, self.is_estimate = self.done, False
 
     def snapshot(self, now: float) -> Snapshot:
-        """Its state now."""
-        began, done_then = self._marks[0]
+        """The state of the count now."""
+        window_start, done_before = self._marks[0]
         per_second = _rate(self.done, now - self.began)
-        could_encode = self.spent["waited"] + self.spent["encode"]
+        encoder_seconds = self.spent["waited"] + self.spent["encode"]
         return Snapshot(
             what=self.what,
             done=self.done,
             total=self.total,
             is_estimate=self.is_estimate,
             unit=self.unit,
-            per_second_now=_rate(self.done - done_then, now - began),
+            per_second_now=_rate(self.done - done_before, now - window_start),
             per_second=per_second,
             seconds_left=max(0, self.total - self.done) / per_second if per_second else None,
             skipped=self.skipped,
             parts_done=self.parts_done,
             parts=self.parts,
-            waiting_share=self.spent["waited"] / could_encode if could_encode else None,
+            waiting_share=self.spent["waited"] / encoder_seconds if encoder_seconds else None,
             note=self.note,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a finished count took."""
+    """The time that a finished count took, and on what."""
 
     what: str
     unit: str
@@ -123,18 +125,19 @@ class Summary:
     seconds: float
     per_second: float
     shares: Mapping[str, float]
-    """Shares of reading, decoding, encoding and writing in the time that these four took."""
+    """The shares of reading, decoding, encoding and writing in the time of these four."""
     waiting_share: float | None
     skipped: Mapping[str, int]
-    """By reason."""
+    """Numbers of skipped samples by reason."""
     limit: str
+    """What limits the stage."""
 
     @classmethod
     def of(cls, count: Count, skipped: Mapping[str, int], now: float) -> "Summary | None":
         """The summary of a count; None if its stage did not report how time was spent."""
-        spent = {name: count.spent[name] for name in _LIMITS}
-        total = sum(spent.values())
-        if not total:
+        spent = {step: count.spent[step] for step in _LIMITS}
+        total_seconds = sum(spent.values())
+        if not total_seconds:
             return None
         snapshot = count.snapshot(now)
         return cls(
@@ -143,9 +146,9 @@ class Summary:
             done=count.done,
             seconds=now - count.began,
             per_second=snapshot.per_second,
-            shares={name: seconds / total for name, seconds in spent.items()},
+            shares={step: seconds / total_seconds for step, seconds in spent.items()},
             waiting_share=snapshot.waiting_share,
-            skipped={reason: count for reason, count in skipped.items() if count},
+            skipped={reason: number for reason, number in skipped.items() if number},
             limit=_LIMITS[max(spent, key=spent.__getitem__)],
         )
 
@@ -183,7 +186,7 @@ def line_of(snapshot: Snapshot) -> str:
 
 
 def details_of(snapshot: Snapshot) -> list[str]:
-    """What else is known of a count: parts, skipped, waiting, a note."""
+    """Further facts of a count: parts, skipped samples, waiting, a note."""
     pieces = []
     if snapshot.parts > 1:
         pieces.append(f"{snapshot.parts_done:,} of {counted(snapshot.parts, 'part')}")
@@ -202,12 +205,12 @@ def share_of(snapshot: Snapshot) -> float:
 
 
 def counted_unit(count: int, unit: str) -> str:
-    """A count with its unit, which a stage gives in the plural where it has one."""
+    """A count with its unit, in the singular or plural; stages name units in the plural."""
     return counted(count, unit.removesuffix("s")) if unit.endswith("s") else f"{count:,} {unit}"
 
 
 def duration(seconds: float | None) -> str:
-    """Hours, minutes and seconds, such as 1:02:03 or 2:03; a question mark if unknown."""
+    """A duration such as 1:02:03 or 2:03; a question mark if it is unknown."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Where progress is shown: a live line on a terminal, lines in a log or in a file, JSON lines."""
+"""Displays of progress: a live line on a terminal, lines in a log or a file, JSON lines."""
 
 import contextlib
 import json
@@ -35,11 +35,11 @@ class Display(Protocol):
         ...
 
     def end(self, snapshot: Snapshot) -> None:
-        """Shows how a count ended, where that was not shown yet."""
+        """Shows how a count ended; called only if that was not shown yet."""
         ...
 
     def show_summary(self, summary: Summary) -> None:
-        """Shows what a count took."""
+        """Shows the summary of a finished count."""
         ...
 
     def message(self, line: str, *, is_error: bool = False) -> None:
@@ -52,17 +52,17 @@ class Display(Protocol):
 
 
 class Messages:
-    """Messages alone, which fit a terminal."""
+    """Shows messages only, wrapped to the width of a terminal."""
 
     every = math.inf
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._given = stream
+        self._stream = stream
 
     @property
     def stream(self) -> TextIO:
-        """Where it writes: standard error, unless another stream was given."""
-        return self._given or sys.stderr
+        """The stream that it writes to, by default standard error."""
+        return self._stream or sys.stderr
 
     def begin(self, snapshot: Snapshot) -> None:
         """Shows nothing."""
@@ -91,7 +91,7 @@ class Messages:
 
 
 class Lines(Messages):
-    """A line every ten seconds, for a log."""
+    """Shows a count as a line every ten seconds, for a log."""
 
     every = 10.0
 
@@ -100,13 +100,13 @@ class Lines(Messages):
         self.write(line_of(snapshot))
 
     def show_summary(self, summary: Summary) -> None:
-        """Prints a table, and what limits the stage."""
+        """Prints a table and what limits the stage."""
         for line in summary.table().splitlines():
             self.write(line)
 
 
 class JsonLines(Messages):
-    """JSON lines: counts with the fields of Snapshot, summaries, messages and the error."""
+    """Shows counts (with the fields of Snapshot), summaries, messages and errors as JSON lines."""
 
     every = 1.0
 
@@ -128,9 +128,9 @@ class JsonLines(Messages):
 
 
 class LogFile(Lines):
-    """A file that grows by lines with the time (UTC). Where it cannot grow, the work goes on.
+    """Appends lines with the time (UTC) to a file.
 
-    `report` gets one message then.
+    If the file cannot be written, the work goes on, and `report` gets one message.
     """
 
     def __init__(self, path: Path, report: Callable[[str], None]) -> None:
@@ -163,7 +163,7 @@ def _open_to_append(path: Path) -> TextIO:
     path = expanded(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Without O_NONBLOCK a FIFO that nobody reads would wait forever.
+        # Without O_NONBLOCK, opening a FIFO that nobody reads would wait forever.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
         handle = os.open(path, flags, 0o666)
     except (OSError, ValueError) as error:
@@ -172,7 +172,7 @@ def _open_to_append(path: Path) -> TextIO:
     return open(handle, "a", encoding="utf-8", errors="backslashreplace")
 
 
-def live_line(stream: TextIO, *, is_forced: bool = False) -> "LiveLine":
+def open_live_line(stream: TextIO, *, is_forced: bool = False) -> "LiveLine":
     """A line that rich redraws; rich is loaded only here."""
     from .live_line import LiveLine
 
@@ -180,7 +180,7 @@ def live_line(stream: TextIO, *, is_forced: bool = False) -> "LiveLine":
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether a line may be redrawn: on a terminal that can, and not in a log that CI keeps."""
+    """Whether a line can be redrawn: on a terminal that supports it, but not in CI's log."""
     is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     is_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
     return stream.isatty() and not is_dumb and not is_ci

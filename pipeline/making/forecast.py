@@ -17,39 +17,39 @@ from ...store.temporary import temporary_folder
 from .. import device as devices
 from .. import threads
 from ..wording import agreeing, counted, fraction, roughly, size_of
-from .memory import give_back_freed_memory, keep_freed_memory
+from .memory import keep_freed_memory, release_freed_memory
 from .plan import Plan
 from .slow_model import LONG_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pile:
-    """Some sources."""
+class SourceTotals:
+    """How many sources, parts, bytes and samples there are."""
 
     sources: Mapping[str, int]
-    """How many there are, by what they are, such as `shard`."""
+    """The number of sources of each type, such as `shard`."""
     parts: int
-    """That they become: a folder may become several."""
+    """The parts that the sources become: a folder may become several."""
     bytes: int
     samples: int
     is_estimate: bool
-    """Whether the number of samples is estimated, from those sources that were listed."""
+    """Whether `samples` is estimated from the sources that were listed."""
 
     def describe(self) -> str:
-        """In words, such as `600 images in 2 shards, 66.3 MB`."""
+        """The totals in words, such as `600 images in 2 shards, 66.3 MB`."""
         images = counted(self.samples, "image")
-        places = " and ".join(counted(count, noun) for noun, count in self.sources.items())
+        sources = " and ".join(counted(count, noun) for noun, count in self.sources.items())
         about = "about " if self.is_estimate else ""
-        return f"{about}{images} in {places}, {size_of(self.bytes)}"
+        return f"{about}{images} in {sources}, {size_of(self.bytes)}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A timed sample, and what it was measured with."""
+class Measurement:
+    """A timed sample, and the machine that it was measured on."""
 
     sample: TimedSample
     load_seconds: float
-    """To load the model."""
+    """Seconds to load the model."""
     size: int
     """d, the length of an embedding."""
     device: str
@@ -57,9 +57,9 @@ class Measured:
     workers: int
     """Processes that would work on this machine."""
     speedup: float
-    """How many times faster than the sample they are together."""
+    """How many times faster all workers together are than the sample."""
     machines: int
-    """That would share the work."""
+    """Machines that would share the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,62 +68,63 @@ class Forecast:
 
     done: int
     """Parts that are embedded already."""
-    todo: Pile
+    todo: SourceTotals
+    """The sources that are still to be embedded."""
     model: str
     pretrained: str
-    measured: Measured | None
-    """None where nothing is to be done."""
+    measurement: Measurement | None
+    """None if nothing is left to embed."""
 
     @property
     def seconds(self) -> float:
-        """The time that it takes on this machine."""
-        measured = self.measured
-        if measured is None or not measured.sample.per_second:
+        """The time that the rest takes on this machine."""
+        measurement = self.measurement
+        if measurement is None or not measurement.sample.per_second:
             return 0.0
-        rate = measured.sample.per_second * measured.speedup
-        return measured.load_seconds + self.todo.samples / rate
+        rate = measurement.sample.per_second * measurement.speedup
+        return measurement.load_seconds + self.todo.samples / rate
 
     @property
     def store_bytes(self) -> float:
-        """What the store would grow by."""
-        if self.measured is None:
+        """The bytes by which the store would grow."""
+        if self.measurement is None:
             return 0.0
-        sample, todo = self.measured.sample, self.todo
+        sample, todo = self.measurement.sample, self.todo
         return todo.samples * sample.bytes_for_image + todo.parts * sample.bytes_for_part
 
     @property
     def cheaper(self) -> CheaperModel | None:
-        """What to advise where it takes long on a CPU."""
+        """A cheaper model to advise, if embedding takes long on a CPU."""
         is_slow = self.seconds > LONG_SECONDS
-        on_cpu = self.measured is not None and self.measured.device == "cpu"
+        on_cpu = self.measurement is not None and self.measurement.device == "cpu"
         return cheaper_model(self.model) if is_slow and on_cpu else None
 
     def lines(self) -> Iterator[str]:
         """The forecast in words."""
         parts = counted(self.done + self.todo.parts, "part")
-        if self.measured is None:
+        if self.measurement is None:
             yield f"to embed: nothing, because {parts} {agreeing(self.done, 'is', 'are')} there"
             return
         if self.done:
             yield f"embedded already: {self.done:,} of {parts}"
         yield f"to embed: {self.todo.describe()}"
-        yield from _of_sample(self.measured, self.model, self.pretrained)
-        each = self.measured.sample.bytes_for_image
-        yield f"store: about {size_of(self.store_bytes)}, {each:,.0f} bytes for an image"
-        yield from self._times(self.measured)
+        yield from _describe_sample(self.measurement, self.model, self.pretrained)
+        image_bytes = self.measurement.sample.bytes_for_image
+        yield f"store: about {size_of(self.store_bytes)}, {image_bytes:,.0f} bytes for an image"
+        yield from self._describe_times(self.measurement)
 
-    def _times(self, measured: Measured) -> Iterator[str]:
-        among = "on this machine"
-        if measured.workers > 1:
-            among += f" with {measured.workers} workers"
-            if measured.speedup == 1:
-                shared = "its cores" if measured.device == "cpu" else "one device"
-                among += f": they share {shared}, so one is as fast"
-        yield f"time: about {roughly(self.seconds)} {among}"
-        if measured.machines > 1:
-            working = self.seconds - measured.load_seconds
-            seconds = measured.load_seconds + working / measured.machines
-            yield f"time: about {roughly(seconds)} on {measured.machines} such machines"
+    def _describe_times(self, measurement: Measurement) -> Iterator[str]:
+        where = "on this machine"
+        if measurement.workers > 1:
+            where += f" with {measurement.workers} workers"
+            if measurement.speedup == 1:
+                shared = "its cores" if measurement.device == "cpu" else "one device"
+                where += f": they share {shared}, so one is as fast"
+        yield f"time: about {roughly(self.seconds)} {where}"
+        if measurement.machines > 1:
+            working = self.seconds - measurement.load_seconds
+            seconds = measurement.load_seconds + working / measurement.machines
+            yield f"time: about {roughly(seconds)} on {measurement.machines} such machines"
         if self.cheaper is not None:
             share = self.cheaper.share
             yield (
@@ -132,15 +133,15 @@ class Forecast:
             )
 
 
-def _of_sample(measured: Measured, model: str, pretrained: str) -> Iterator[str]:
-    sample = measured.sample
+def _describe_sample(measurement: Measurement, model: str, pretrained: str) -> Iterator[str]:
+    sample = measurement.sample
     yield (
-        f"model: {model} ({pretrained}), {measured.size} dimensions, loaded in "
-        f"{measured.load_seconds:.1f} s"
+        f"model: {model} ({pretrained}), {measurement.size} dimensions, loaded in "
+        f"{measurement.load_seconds:.1f} s"
     )
-    where = measured.device
+    where = measurement.device
     if where == "cpu":
-        where += f" ({counted(measured.threads, 'core')})"
+        where += f" ({counted(measurement.threads, 'core')})"
     yield (
         f"sample: {counted(sample.images, 'image')} in {sample.seconds:.1f} s on {where}, "
         f"{sample.per_second:,.1f} a second"
@@ -153,32 +154,30 @@ def _of_sample(measured: Measured, model: str, pretrained: str) -> Iterator[str]
 
 
 def forecast(plan: Plan) -> Forecast:
-    """What `plan.make("embeddings")` would take; times a sample of the images that are missing."""
+    """What `plan.make("embeddings")` would take; times a sample of the missing images."""
     with temporary_folder() as folder:
         job = replace(plan, shard_folder=folder).job("embeddings")
         stage = cast(Embed, job.stage)
         recipe = stage.recipe(stage.parts(job.inputs, job.runtime))
-        made = plan.store.made_parts(recipe)
+        done = plan.store.made_parts(recipe)
         todo = {
             part: cast(SampleSource, source)
             for part, source in job.runtime.sources.items()
-            if part not in made
+            if part not in done
         }
-        measured = None
-        if todo:
-            measured = _measure(stage, job.runtime, todo)
-        listed = measured.sample.listed if measured else {}
+        measurement = _measure(stage, job.runtime, todo) if todo else None
+        listed = measurement.sample.listed if measurement else {}
         return Forecast(
-            done=len(made),
-            todo=pile_up(todo, listed),
+            done=len(done),
+            todo=_count_sources(todo, listed),
             model=stage.model,
             pretrained=stage.pretrained,
-            measured=measured,
+            measurement=measurement,
         )
 
 
-def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]) -> Measured:
-    """Loads the model, and times it as one process would use it."""
+def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]) -> Measurement:
+    """Loads the model and times a sample in this process."""
     device = devices.fitting_device(stage, devices.find_device(runtime.device))
     runtime = replace(runtime, device=device)
     gpus = devices.count_gpus(device)
@@ -186,13 +185,13 @@ def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]
     keep_freed_memory()
     try:
         with threads.limited_to(threads.processors()):
-            began = time.perf_counter()
+            started = time.perf_counter()
             encoder = stage.load(runtime)
-            load_seconds = time.perf_counter() - began
+            load_seconds = time.perf_counter() - started
             sample = time_sample(encoder, sources, runtime)
     finally:
-        give_back_freed_memory()
-    return Measured(
+        release_freed_memory()
+    return Measurement(
         sample=sample,
         load_seconds=load_seconds,
         size=encoder.size,
@@ -204,21 +203,23 @@ def _measure(stage: Embed, runtime: Runtime, sources: Mapping[str, SampleSource]
     )
 
 
-def pile_up(sources: Mapping[str, SampleSource], listed: Mapping[str, int]) -> Pile:
-    """Counts sources, by the part that each becomes; `listed` holds counts that are known.
+def _count_sources(sources: Mapping[str, SampleSource], listed: Mapping[str, int]) -> SourceTotals:
+    """Totals of sources, which are given by part; `listed` has the samples of listed sources.
 
-    Where a source does not say how many samples it has, they are estimated by its bytes.
+    Samples of sources that have no count are estimated from their bytes.
     """
     counts = {
         part: listed[part] if part in listed else source.count_samples()
         for part, source in sources.items()
     }
     known = {part: count for part, count in counts.items() if count is not None}
-    # Only tar shards cannot say it, so they are compared with one another.
-    alike = [part for part in listed if _noun(sources[part]) == "shard"] or list(known)
-    bytes_listed = sum(sources[part].size for part in alike)
-    for_byte = sum(known[part] for part in alike) / bytes_listed if bytes_listed else 0.0
-    unknown = sum(source.size for part, source in sources.items() if part not in known)
+    # Only tar shards may have no count, so the rate comes from shards if any were listed.
+    compared = [part for part in listed if _noun(sources[part]) == "shard"] or list(known)
+    compared_bytes = sum(sources[part].size for part in compared)
+    samples_per_byte = (
+        sum(known[part] for part in compared) / compared_bytes if compared_bytes else 0.0
+    )
+    unknown_bytes = sum(source.size for part, source in sources.items() if part not in known)
     nouns = Counter(_noun(source) for source in sources.values())
     folders = {
         (source.path, source.folder)
@@ -227,11 +228,11 @@ def pile_up(sources: Mapping[str, SampleSource], listed: Mapping[str, int]) -> P
     }
     if folders:
         nouns["folder"] = len(folders)
-    return Pile(
+    return SourceTotals(
         sources=dict(nouns),
         parts=len(sources),
         bytes=sum(source.size for source in sources.values()),
-        samples=sum(known.values()) + round(unknown * for_byte),
+        samples=sum(known.values()) + round(unknown_bytes * samples_per_byte),
         is_estimate=len(known) < len(counts),
     )
 

@@ -1,4 +1,4 @@
-"""One line of progress on a terminal, drawn by rich: as much of a count as fits the window."""
+"""A line of progress on a terminal, drawn by rich: as many facts of a count as fit the window."""
 
 from typing import TextIO
 
@@ -15,7 +15,7 @@ _LEAST_BAR = 6
 
 
 class LiveLine:
-    """A line that is redrawn, and wiped before anything else is printed."""
+    """A line that is redrawn, and is wiped before anything else is printed."""
 
     every = 0.2
 
@@ -48,7 +48,7 @@ class LiveLine:
             transient=True,
             expand=True,
             refresh_per_second=4,
-            # Standard output may be a file; whoever prints to it closes the line first.
+            # Standard output may be a file; commands close the line before they print to it.
             redirect_stdout=False,
         )
         task = progress.add_task(snapshot.what, total=snapshot.total or None, count=snapshot)
@@ -60,7 +60,7 @@ class LiveLine:
         self.close()
 
     def show_summary(self, summary: Summary) -> None:
-        """Prints a table, and what limits the stage."""
+        """Prints a table and what limits the stage."""
         self.close()
         self._print(summary.table())
 
@@ -81,17 +81,17 @@ class LiveLine:
 
 
 class _Facts(ProgressColumn):
-    """What is known of a count, the most important first, as far as the line has room."""
+    """The facts of a count that fit the line, the most important first."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(table_column=_uncut())
         self._console = console
 
     def render(self, task: Task) -> Text:
-        """The facts of the current count, as long as the window allows now."""
+        """The facts of the current count that fit the window's current width."""
         snapshot: Snapshot = task.fields["count"]
         room = self._console.width - len(task.description) - _LEAST_BAR - 2
-        return Text(_fitting(_facts(snapshot, task.elapsed), room))
+        return Text(_join_fitting(_facts(snapshot, task.elapsed), room))
 
 
 def _facts(snapshot: Snapshot, elapsed: float | None) -> list[str]:
@@ -108,7 +108,7 @@ def _of(snapshot: Snapshot) -> str:
     return f"{snapshot.done:,}/{about}{counted_unit(snapshot.total, snapshot.unit)}"
 
 
-def _fitting(facts: list[str], room: int) -> str:
+def _join_fitting(facts: list[str], room: int) -> str:
     """The first facts that fit, with two spaces between them."""
     line = ""
     for fact in facts:

@@ -1,4 +1,4 @@
-"""How this process keeps freed memory."""
+"""Lets this process keep freed memory for reuse, which makes embedding faster."""
 
 import ctypes
 import sys
@@ -15,8 +15,8 @@ def keep_freed_memory() -> None:
 
     A network allocates and frees tens of MiB at each layer, and the system zeroes pages before it
     hands them out again: with a MobileNetV2 and batches of 16 that takes 5 of 20 ms an image. All
-    threads share one arena, because an arena of a thread's own holds no block above 64 MiB. Call it
-    before other threads start. Does nothing where the C library is not glibc.
+    threads share one arena, because the arena of a single thread has no block above 64 MiB. Call it
+    before other threads start. Does nothing if the C library is not glibc.
     """
     mallopt = _find_function("mallopt")
     if mallopt is not None:
@@ -25,13 +25,13 @@ def keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _MOST_BYTES)
 
 
-def give_back_freed_memory() -> None:
-    """Returns freed memory to the system, when the next task needs less."""
+def release_freed_memory() -> None:
+    """Returns freed memory to the system, for when the next task needs less."""
     trim = _find_function("malloc_trim")
     if trim is not None:
         trim(0)
 
 
 def _find_function(name: str) -> Any | None:
-    """A function of the C library; None where it has none of that name, as on macOS and Windows."""
+    """A function of the C library; None if it lacks it, as on macOS and Windows."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -1,4 +1,4 @@
-"""Progress in a notebook: one line below the cell that moves, and messages as its output."""
+"""Progress in a notebook: a bar below the cell, and messages in the cell's output."""
 
 import html
 import importlib
@@ -10,7 +10,7 @@ from .displays import Messages
 
 
 def is_in_notebook() -> bool:
-    """Whether a kernel of Jupyter runs this process; IPython in a terminal is none."""
+    """Whether this process is a Jupyter kernel; IPython in a terminal is not."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and hasattr(shell, "kernel")
@@ -22,7 +22,7 @@ class NotebookLine(Messages):
     every = 0.5
 
     def __init__(self) -> None:
-        # What a kernel writes to standard error looks like a fault.
+        # Notebooks show standard error as if it were a fault.
         super().__init__(sys.stdout)
         self._handle: Any = None
 
@@ -47,12 +47,12 @@ class NotebookLine(Messages):
         self.close()
 
     def show_summary(self, summary: Summary) -> None:
-        """Prints a table, and what limits the stage."""
+        """Prints a table and what limits the stage."""
         for line in summary.table().splitlines():
             self.write(line)
 
     def close(self) -> None:
-        """Wipes the count; the next one is drawn where it is then due."""
+        """Wipes the count; the next one is drawn below the output so far."""
         if self._handle is not None:
             self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
             self._handle = None

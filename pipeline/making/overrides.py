@@ -1,4 +1,4 @@
-"""Settings of a run, changed by a config and by TABLE.KEY=VALUE: the same for every caller."""
+"""Changes the settings of a run by a config and by TABLE.KEY=VALUE, for commands and Python."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,27 +7,28 @@ from typing import Any, NamedTuple
 from ...store import ConfigError, Store
 from ..config import Settings, find_config, read_tables, settings_of
 
-_EMBEDDED = ("data", "embed")
+_EMBED_TABLES = ("data", "embed")
 """Tables that say what is embedded, and by which model."""
 
-_OF_HEADS = ("views", "train")
+_HEAD_TABLES = ("views", "train")
 _TABLES: Mapping[str, tuple[str, ...]] = {
-    "train": _OF_HEADS,
-    "spectrum": (*_OF_HEADS, "spectrum"),
-    "select_k": (*_OF_HEADS, "spectrum", "select_k"),
-    "merge": (*_OF_HEADS, "spectrum", "merge"),
-    "assign": (*_OF_HEADS, "spectrum", "select_k", "merge", "assign"),
-    "caption": (*_OF_HEADS, "spectrum", "select_k", "merge", "assign", "caption"),
-    "index": (*_OF_HEADS, "index"),
+    "train": _HEAD_TABLES,
+    "spectrum": (*_HEAD_TABLES, "spectrum"),
+    "select_k": (*_HEAD_TABLES, "spectrum", "select_k"),
+    "merge": (*_HEAD_TABLES, "spectrum", "merge"),
+    "assign": (*_HEAD_TABLES, "spectrum", "select_k", "merge", "assign"),
+    "caption": (*_HEAD_TABLES, "spectrum", "select_k", "merge", "assign", "caption"),
+    "index": (*_HEAD_TABLES, "index"),
 }
-"""What a command takes of a config, by the table that holds its flags: its own table, and those of
-what it needs. A setting of a later stage would stay in the run and change later commands."""
+"""The tables that a command takes from a config, by the table of its flags: its own, and those of
+the stages that it needs. A table of a later stage would stay in the run, and change what later
+commands do."""
 
 _OPENING, _CLOSING = "[{", "]}"
 
 
 class Override(NamedTuple):
-    """One setting and the text of its value, from TABLE.KEY=VALUE."""
+    """A setting and the text of its value, from TABLE.KEY=VALUE."""
 
     table: str
     key: str
@@ -42,28 +43,28 @@ class Override(NamedTuple):
 def read_settings(
     store: Store, run: str, config: str | None, flags: Iterable[str], *, begins: bool
 ) -> Settings:
-    """The settings of a run's record, changed by a config; `flags` are the tables of flags.
+    """The settings of a run, changed by a config; `flags` are the tables of the command's flags.
 
-    Whoever `begins` a run takes a config as a whole. Later, what was embedded stays what it is: a
-    config for training names another data set.
+    A command that `begins` a run takes the whole config. Any other leaves `data` and `embed` as
+    they are, because a config for training may name another data set.
     """
     record = store.runs.read(run)
     settings = settings_of(store, record)
     if config is None:
         return settings
     path = find_config(config)
-    given = read_tables(path)
-    wanted = Settings.from_tables(given, str(path))
+    tables = read_tables(path)
+    config_settings = Settings.from_tables(tables, str(path))
     if begins:
-        return wanted
-    taken = next((_TABLES[table] for table in flags if table in _TABLES), tuple(given))
-    taken = [name for name in taken if name not in _EMBEDDED]
-    taken += [] if record.settings else _EMBEDDED
-    return settings.with_tables_of(wanted, [name for name in given if name in taken])
+        return config_settings
+    allowed = next((_TABLES[table] for table in flags if table in _TABLES), tuple(tables))
+    allowed = [name for name in allowed if name not in _EMBED_TABLES]
+    allowed += [] if record.settings else _EMBED_TABLES
+    return settings.with_tables_of(config_settings, [name for name in tables if name in allowed])
 
 
 def parse_override(settings: Settings, assignment: str) -> Override:
-    """TABLE.KEY=VALUE in its parts; ConfigError where it has none, or names no table."""
+    """Parses TABLE.KEY=VALUE; ConfigError for another form, or for an unknown table."""
     name, equals, text = assignment.partition("=")
     table, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
@@ -77,13 +78,13 @@ def parse_override(settings: Settings, assignment: str) -> Override:
 
 
 def apply_override(settings: Settings, assignment: str) -> Settings:
-    """The settings with TABLE.KEY=VALUE."""
+    """The settings, changed by TABLE.KEY=VALUE."""
     table, key, text = parse_override(settings, assignment)
     return settings.override(table, **{key: read_value(text)})
 
 
 def read_value(text: str) -> Any:
-    """The value of a text: that of TOML, or the text itself where it is none."""
+    """The value of a text that is TOML, else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -91,12 +92,12 @@ def read_value(text: str) -> Any:
 
 
 def read_values(text: str) -> list[Any]:
-    """The values of a text with commas between them: `0.1,0.2` are two, `[1,2]` is one."""
-    return [read_value(part) for part in _split(text) if part.strip()]
+    """The values between commas: `0.1,0.2` are two, `[1,2]` is one."""
+    return [read_value(part) for part in _split_at_commas(text) if part.strip()]
 
 
-def _split(text: str) -> Iterator[str]:
-    """What stands between commas, but for those in brackets and in quotes."""
+def _split_at_commas(text: str) -> Iterator[str]:
+    """The pieces between commas; commas in brackets and quotes do not separate."""
     depth, quote, part = 0, "", ""
     for letter in text:
         if quote:

@@ -18,11 +18,11 @@ from ..command_line import command_line
 from ..config import EmbedSettings, Settings, settings_of
 from ..run_slots import RunSlots, share_kept
 from ..slot_commands import command_to_make, name_slot
-from .changes import identify_sources
-from .indexing import INDEX_KINDS, index_stage
+from .changed_sources import identify_sources
+from .cluster_numbers import keep_numbers
+from .index_stages import INDEX_KINDS, index_stage
 from .jobs import Job, find_or_make
-from .numbering import follow_numbers
-from .slots import Filling, filling_of
+from .slots import SlotStage, choose_stage
 from .sources import embed_fields, find_sources, model_files
 
 
@@ -36,98 +36,99 @@ class Plan:
     runtime: Runtime
     say: Callable[[str], None]
     is_dry: bool = False
-    """Whether nothing may be written: then everything that is needed must be there."""
-    made_by: tuple[str, ...] = ()
-    """The words of the command that a dry run names where something is missing; if empty, those of
-    the command that makes what is missing."""
-    said: set[str] = field(default_factory=set)
-    """What was said and need not be said again."""
+    """Whether nothing may be written: then every artifact that is needed must exist."""
+    make_command: tuple[str, ...] = ()
+    """The words of the command that a dry run names if an artifact is missing; if empty, the usual
+    command that makes it."""
+    reported: set[str] = field(default_factory=set)
+    """Lines that are not reported again."""
     shard_folder: Path | None = None
-    """Where the shards of a built-in data set are written; None is the store."""
+    """The folder for the shards of a built-in data set; None is the store's."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Files in the folders that were embedded that belong to no sample, by suffix."""
+    """Counts, by suffix, of the files in embedded folders that belong to no sample."""
 
     def find(self, slot: str) -> Artifact | None:
         """The artifact in a slot of the run (a kind, or e.g. `index/SPACE`), or None."""
         return RunSlots(self.store, self.store.runs.read(self.run)).find(slot)
 
     def make(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Artifact:
-        """The artifact of a slot as the settings ask for it, made if it is missing.
+        """The artifact that the settings ask for in a slot, made if it is missing.
 
-        `stage` replaces the stage that the settings ask for. Without `asked_by` the user asked for
-        this slot: then what was fitted to other rows is fitted again.
+        `stage` replaces the stage of the settings. `asked_by` is the command that needs the slot;
+        without it the user asked for the slot itself, and what was fitted to other rows is fitted
+        again.
         """
         if slot == "embeddings" and asked_by:
-            embeddings = self._embedded()
+            embeddings = self._find_embeddings()
             if embeddings is not None:
                 return embeddings
         if slot.startswith(OTHER):
-            return self._beside(slot)
+            return self._open_other_embeddings(slot)
         job = self.job(slot, stage=stage, asked_by=asked_by)
-        kept = self._fitted_before(job) if asked_by and job.stage.is_fit else None
-        return kept or self._work(job)
+        fitted = self._find_fitted(job) if asked_by and job.stage.is_fit else None
+        return fitted or self._find_or_make(job)
 
-    def take_over(self, stage: Import, sources: Mapping[str, Source]) -> Artifact:
+    def import_embeddings(self, stage: Import, sources: Mapping[str, Source]) -> Artifact:
         """Imports embeddings from the user's files."""
         sources = identify_sources(sources, self.store, self.run, self.say)
         runtime = replace(self.runtime, sources=sources)
-        return self._work(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
+        return self._find_or_make(Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime))
 
-    def _work(self, job: Job) -> Artifact:
+    def _find_or_make(self, job: Job) -> Artifact:
         if self.is_dry:
-            return self._find_made(job)
+            return self._open_made(job)
         return find_or_make(job, self.store, self.run, self.settings.tables(), self.say)
 
-    def _find_made(self, job: Job) -> Artifact:
+    def _open_made(self, job: Job) -> Artifact:
         recipe = job.stage.recipe(job.stage.parts(job.inputs, job.runtime))
         artifact = self.store.find(job.stage.kind, recipe.version)
         if artifact is None:
-            words = self.made_by or command_to_make(job.slot)
+            words = self.make_command or command_to_make(job.slot)
             command = command_line(*words, run=self.run, store=str(self.store.root))
             raise MissingError(
-                f"a dry run makes nothing, and {name_slot(job.slot)} needed, and not made yet: run "
+                f"{name_slot(job.slot)} needed but not made yet, and a dry run makes nothing: run "
                 f"`{command}` first"
             )
         return artifact
 
     def job(self, slot: str, *, stage: Stage | None = None, asked_by: str = "") -> Job:
-        """What would make a slot; its inputs are made where they are missing."""
+        """The job that makes a slot; makes its inputs if they are missing."""
         if slot == "embeddings":
             return self._embedding_job(asked_by)
         files = {**self.runtime.files, **model_files(self._embed_settings(slot))}
         if stage is None:
-            stage, own = self._filling(slot, asked_by or slot)
-            files |= own
+            stage, stage_files = self._choose_stage(slot, asked_by or slot)
+            files |= stage_files
         inputs = {need: self.make(need, asked_by=asked_by or slot) for need in stage.needs}
         if isinstance(stage, Spectrum):
-            stage = self._wide_enough(stage, inputs)
+            stage = self._with_enough_eigenvectors(stage, inputs)
         runtime = replace(self.runtime, files=files)
         if stage.reads_images:
             sources = find_sources(self.settings.data, self.store.local_folder, self.say)
             runtime = replace(runtime, sources=sources)
-        before = self.find(slot) if slot == "assignments" else None
-        if isinstance(stage, Assign) and before is not None:
-            stage.parts(inputs, runtime)  # so that a k that is not possible is refused first
-            stage = follow_numbers(stage, inputs, before, self.store)
+        previous = self.find(slot) if slot == "assignments" else None
+        if isinstance(stage, Assign) and previous is not None:
+            stage.parts(inputs, runtime)  # raises for a k that is not possible
+            stage = keep_numbers(stage, inputs, previous, self.store)
         return Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=asked_by)
 
     def _embed_settings(self, slot: str) -> EmbedSettings:
-        """Which model embeds texts for a slot: that of the run with which captions are compared."""
+        """The model that embeds a slot's texts; captions may be compared with another run's."""
         beside = self.settings.caption.beside
         if slot != WORDS.name or not beside:
             return self.settings.embed
         return settings_of(self.store, self.store.runs.read(beside)).embed
 
-    def _filling(self, slot: str, asked_by: str) -> Filling:
+    def _choose_stage(self, slot: str, asked_by: str) -> SlotStage:
         kind, space = split_slot(slot)
         if kind not in INDEX_KINDS:
-            return filling_of(slot, self.settings)
+            return choose_stage(slot, self.settings)
         source = self.make(space, asked_by=asked_by)
         stage = index_stage(slot, self.settings.index, source, self.find(f"quantizer/{space}"))
-        return Filling(stage, {})
+        return SlotStage(stage, {})
 
-    def _beside(self, slot: str) -> Artifact:
-        """The embeddings of another run; this run refers to them from now on."""
+    def _open_other_embeddings(self, slot: str) -> Artifact:
+        """The embeddings of another run, to which this run refers from now on."""
         name, runs = slot.removeprefix(OTHER), self.store.runs
         if name == self.run or name not in runs.names():
             others = ", ".join(run for run in runs.names() if run != self.run) or "none"
@@ -146,17 +147,17 @@ class Plan:
             self.store.refer(self.run, {slot: embeddings.version})
         return embeddings
 
-    def _wide_enough(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
-        """The stage with enough eigenvectors for the number of clusters that the user asks for."""
+    def _with_enough_eigenvectors(self, stage: Spectrum, inputs: Inputs) -> Spectrum:
+        """The stage with enough eigenvectors for the requested number of clusters."""
         assign, rows = self.settings.assign, inputs["features"].rows
         k = max(assign.numbers, default=0) if assign.method == "spectral" else 0
         if k <= stage.eigenvectors(rows) or k > min(rows, stage.landmarks):
             return stage
-        # More than k, so that pieces of one group can be distinguished from clusters.
+        # More than k, to distinguish clusters from pieces of one group.
         return replace(stage, k_max=min(k + k // 2, rows, stage.landmarks))
 
-    def _embedded(self) -> Artifact | None:
-        """The run's embeddings, unless an embedding was begun and is unfinished."""
+    def _find_embeddings(self) -> Artifact | None:
+        """The run's embeddings, unless an unfinished `embed` is to replace them."""
         record = self.store.runs.read(self.run)
         is_unfinished = "embeddings" in record.making
         return None if is_unfinished else self.find("embeddings")
@@ -164,8 +165,8 @@ class Plan:
     def _embedding_job(self, asked_by: str) -> Job:
         data = self.settings.data
         if not data.is_named:
-            others = ", ".join(self.store.runs.names())
-            hint = f", or name one of its runs with --run: {others}" if others else ""
+            names = ", ".join(self.store.runs.names())
+            hint = f", or name one of its runs with --run: {names}" if names else ""
             raise MissingError(
                 f"run {self.run!r} of the store {self.store.root} has no embeddings yet: start "
                 "with `cpp-pipe embed --images FOLDER`, `cpp-pipe embed --shards 'FOLDER/*.tar'` "
@@ -186,34 +187,37 @@ class Plan:
         stage = Embed(**fields)
         return Job(slot="embeddings", stage=stage, inputs={}, runtime=runtime, asked_by=asked_by)
 
-    def _fitted_before(self, job: Job) -> Artifact | None:
-        """The artifact in a slot if all rows that it was fitted to still exist."""
-        before = self.find(job.slot)
-        if before is None:
+    def _find_fitted(self, job: Job) -> Artifact | None:
+        """The artifact in the job's slot, if enough of the rows that it was fitted to still exist.
+
+        None also if it was fitted by another stage or with other settings.
+        """
+        fitted = self.find(job.slot)
+        if fitted is None:
             return None
-        manifest = before.manifest
-        is_same = (manifest.stage, manifest.revision) == (job.stage.name, job.stage.revision)
-        if not is_same or dict(manifest.config) != job.stage.config():
+        manifest = fitted.manifest
+        is_same_stage = (manifest.stage, manifest.revision) == (job.stage.name, job.stage.revision)
+        if not is_same_stage or dict(manifest.config) != job.stage.config():
             return None
         change = ""
-        for kind, used in manifest.inputs.items():
-            now = job.inputs[kind]
-            if now.content != used.content:
+        for slot, used in manifest.inputs.items():
+            current = job.inputs[slot]
+            if current.content != used.content:
                 old = self.store.find(KINDS[used.kind], used.version)
-                share = 0.0 if old is None else share_kept(self.store, old, now)
+                share = 0.0 if old is None else share_kept(self.store, old, current)
                 if share < (job.stage.kind.least_kept or 1.0):
                     return None
                 change = "added" if share == 1 else "removed"
         if change:
             words = (job.stage.refit or job.stage.name).split()
-            again = command_line(*words, run=self.run, store=str(self.store.root))
-            self._say_once(
-                f"{job.slot} {before.version} was fitted before rows were {change} and is kept; "
-                f"`{again}` fits it again"
+            command = command_line(*words, run=self.run, store=str(self.store.root))
+            self._report_once(
+                f"{job.slot} {fitted.version} was fitted before rows were {change} and is kept; "
+                f"`{command}` fits it again"
             )
-        return before
+        return fitted
 
-    def _say_once(self, line: str) -> None:
-        if line not in self.said:
-            self.said.add(line)
+    def _report_once(self, line: str) -> None:
+        if line not in self.reported:
+            self.reported.add(line)
             self.say(line)

@@ -1,6 +1,6 @@
-"""The slots of a run and the stage that fills each of them, as the settings ask for it.
+"""The stage that fills each slot of a run, chosen by the settings.
 
-Three slots need more than settings and are decided by the plan: `embeddings` (the sources),
+The plan chooses the stages of slots that need more than settings: `embeddings` (the sources),
 `embeddings/RUN` (another run) and those of an index (the number of rows).
 """
 
@@ -23,86 +23,87 @@ from ...stages.train import TrainOnViews
 from ...stages.views import GUIDE, Views
 from ...store import ConfigError
 from ..config import Settings
-from .indexing import INDEX_KINDS
+from .index_stages import INDEX_KINDS
 from .vocabularies import words_stage
 
 
-class Filling(NamedTuple):
+class SlotStage(NamedTuple):
     """The stage that fills a slot, and the local files that it reads."""
 
     stage: Stage
     files: Mapping[str, Path]
-    """By the names that `Runtime.files` has."""
+    """The paths by their names in `Runtime.files`."""
 
 
-def filling_of(slot: str, settings: Settings) -> Filling:
-    """What fills a slot; ConfigError where a file that the settings name does not exist."""
-    return FILLINGS[slot](settings)
+def choose_stage(slot: str, settings: Settings) -> SlotStage:
+    """The stage of a slot and its files; ConfigError if one of the files does not exist."""
+    return _STAGES[slot](settings)
 
 
 def require_makeable(slot: str) -> None:
-    """ConfigError, which lists what can be made, where a slot is none of that."""
-    own = [f"{kind}/{space}" for kind in INDEX_KINDS for space in SPACES]
-    known = ["embeddings", *FILLINGS, *own]
+    """ConfigError, which lists the slots that can be made, if this one cannot."""
+    index_slots = [f"{kind}/{space}" for kind in INDEX_KINDS for space in SPACES]
+    known = ["embeddings", *_STAGES, *index_slots]
     if slot not in known and not slot.startswith(OTHER):
         raise ConfigError(
-            f"{slot!r} cannot be made: what can be is {', '.join(known)}; projection is the map"
+            f"{slot!r} cannot be made: choose one of {', '.join(known)}; projection is the map"
         )
 
 
-def _words(settings: Settings) -> Filling:
+def _words(settings: Settings) -> SlotStage:
     caption = settings.caption
-    return Filling(
+    return SlotStage(
         *words_stage(caption.vocabulary, caption.templates, "--vocabulary", caption.beside)
     )
 
 
-def _guide(settings: Settings) -> Filling:
+def _guide(settings: Settings) -> SlotStage:
     views = settings.views
-    return Filling(*words_stage(views.guide, views.templates, "--guide"))
+    return SlotStage(*words_stage(views.guide, views.templates, "--guide"))
 
 
-def _captions(settings: Settings) -> Filling:
-    _, files = _words(settings)  # so that a missing file costs no work
+def _captions(settings: Settings) -> SlotStage:
+    _, files = _words(settings)  # raises now if a file is missing, before any work
     caption, levels = settings.caption, settings.assign.method == "hierarchy"
     if not caption.beside:
         require_texts(settings.embed.model)
     stage = Caption(rule=caption.rule, top=caption.top, levels=levels, beside=caption.beside)
-    return Filling(stage, files)
+    return SlotStage(stage, files)
 
 
-def _views(settings: Settings) -> Filling:
+def _views(settings: Settings) -> SlotStage:
     views = settings.views
     if views.guide:
         require_texts(settings.embed.model)
-        _guide(settings)  # so that a missing file costs no work
-    return Filling(
+        _guide(settings)  # raises now if a file is missing, before any work
+    return SlotStage(
         Views(guide_share=views.guide_share if views.guide else 0.0, beside=views.beside), {}
     )
 
 
-def _heads(settings: Settings) -> Filling:
+def _heads(settings: Settings) -> SlotStage:
     train = settings.train
-    return Filling(TrainOnViews(**vars(train)) if settings.views.is_any else train, {})
+    return SlotStage(TrainOnViews(**vars(train)) if settings.views.is_any else train, {})
 
 
-def _features(settings: Settings) -> Filling:
-    return Filling(ProjectViews() if settings.views.is_any else Project(), {})
+def _features(settings: Settings) -> SlotStage:
+    return SlotStage(ProjectViews() if settings.views.is_any else Project(), {})
 
 
-FILLINGS: Mapping[str, Callable[[Settings], Filling]] = {
+_STAGES: Mapping[str, Callable[[Settings], SlotStage]] = {
     GUIDE: _guide,
     "views": _views,
     "heads": _heads,
     "features": _features,
-    "spectrum": lambda settings: Filling(settings.spectrum, {}),
-    "k_curve": lambda settings: Filling(settings.select_k, {}),
-    "hierarchy": lambda settings: Filling(settings.merge, {}),
-    "assignments": lambda settings: Filling(settings.assign, {}),
+    "spectrum": lambda settings: SlotStage(settings.spectrum, {}),
+    "k_curve": lambda settings: SlotStage(settings.select_k, {}),
+    "hierarchy": lambda settings: SlotStage(settings.merge, {}),
+    "assignments": lambda settings: SlotStage(settings.assign, {}),
     "words": _words,
     "captions": _captions,
-    "projection": lambda settings: Filling(Map(), {}),
-    "sprites": lambda settings: Filling(DrawSprites(), {}),
-    "fingerprints": lambda settings: Filling(Fingerprint(), {}),
-    IMAGE_SCORES: lambda settings: Filling(Measure(), {}),
+    "projection": lambda settings: SlotStage(Map(), {}),
+    "sprites": lambda settings: SlotStage(DrawSprites(), {}),
+    "fingerprints": lambda settings: SlotStage(Fingerprint(), {}),
+    IMAGE_SCORES: lambda settings: SlotStage(Measure(), {}),
 }
+"""The function that chooses the stage of each slot."""

@@ -1,4 +1,4 @@
-"""Progress that says early that a large model needs long on a CPU, and which one does not."""
+"""Progress that warns early if a large model takes long on a CPU, and names a faster one."""
 
 import threading
 import time
@@ -13,24 +13,24 @@ from ..wording import fraction, roughly
 from .counts import Count
 
 LONG_SECONDS = 30 * 60.0
-"""What lies ahead is said where it takes longer than this."""
+"""Work that takes longer than this is announced."""
 
 _FROM_SECONDS, _TO_SECONDS = 5.0, 120.0
-"""When the rate is looked at, counted from the first image: before, the model warms up."""
+"""The rate is checked between these times after the first image: before, the model warms up."""
 
 
 def watch(stage: Stage, device: str, runtime: Runtime) -> Progress:
-    """A runtime's progress; it speaks up where a stage embeds with a large model on a CPU."""
+    """The progress of a runtime; it warns if the stage embeds with a large model on a CPU."""
     if not isinstance(stage, Embed) or device != "cpu":
         return runtime.progress
     cheaper = cheaper_model(stage.model)
     if cheaper is None:
         return runtime.progress
-    return SlowModelProgress(runtime.progress, stage.model, cheaper, sharers=runtime.worker[1])
+    return SlowModelProgress(runtime.progress, stage.model, cheaper, machines=runtime.worker[1])
 
 
 class SlowModelProgress:
-    """Passes progress on, and reports once what lies ahead, as soon as the rate is known."""
+    """Passes progress on; warns once, as soon as the rate is known, if the work takes long."""
 
     def __init__(
         self,
@@ -38,21 +38,21 @@ class SlowModelProgress:
         model: str,
         cheaper: CheaperModel,
         *,
-        sharers: int = 1,
+        machines: int = 1,
         cores: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`sharers` machines share the work; `cores` of this one embed a batch at a time each."""
+        """`machines` share the work; each of the `cores` of this one embeds a batch at a time."""
         self._progress = progress
-        self._model, self._cheaper, self._sharers = model, cheaper, sharers
+        self._model, self._cheaper, self._machines = model, cheaper, machines
         self._least = BATCH_OF_A_CORE * (cores or threads.processors())
-        """Images after which each core has ended a batch."""
+        """Images after which each core has finished a batch."""
         self._clock = clock
         self._count: Count | None = None
         self._lock = threading.Lock()
 
     def start(self, what: str, total: int, unit: str) -> None:
-        """Begins a count; only one of images is watched."""
+        """Starts a count; only counts of images are watched."""
         with self._lock:
             is_watched = unit == "images"
             self._count = Count(what, total, unit, self._clock()) if is_watched else None
@@ -68,12 +68,13 @@ class SlowModelProgress:
     def advance(
         self, done: int, *, skipped: int = 0, note: str = "", spent: Spent | None = None
     ) -> None:
-        """Adds to the count; speaks up where long work lies ahead."""
+        """Adds to the count; warns if the rest takes long."""
         self._progress.advance(done, skipped=skipped, note=note, spent=spent)
-        for line in self._look(done):
+        for line in self._check_rate(done):
             self._progress.report(line)
 
-    def _look(self, done: int) -> tuple[str, ...]:
+    def _check_rate(self, done: int) -> tuple[str, ...]:
+        """The lines of the warning, if it is due; checks no more once the rate is known."""
         with self._lock:
             if self._count is None:
                 return ()
@@ -83,15 +84,15 @@ class SlowModelProgress:
             if seconds < _FROM_SECONDS or self._count.done < self._least:
                 return ()
             snapshot = self._count.snapshot(now)
-            left = (snapshot.seconds_left or 0.0) / self._sharers
-            if left > LONG_SECONDS or seconds > _TO_SECONDS:
+            seconds_left = (snapshot.seconds_left or 0.0) / self._machines
+            if seconds_left > LONG_SECONDS or seconds > _TO_SECONDS:
                 self._count = None
-        if left <= LONG_SECONDS:
+        if seconds_left <= LONG_SECONDS:
             return ()
-        return describe_wait(self._model, left, snapshot.per_second, self._cheaper)
+        return _describe_wait(self._model, seconds_left, snapshot.per_second, self._cheaper)
 
     def parts(self, done: int, total: int) -> None:
-        """Passed on."""
+        """Passes this on."""
         self._progress.parts(done, total)
 
     def end(self) -> None:
@@ -101,14 +102,14 @@ class SlowModelProgress:
         self._progress.end()
 
     def report(self, line: str) -> None:
-        """Passed on."""
+        """Passes this on."""
         self._progress.report(line)
 
 
-def describe_wait(
+def _describe_wait(
     model: str, seconds: float, per_second: float, cheaper: CheaperModel
 ) -> tuple[str, ...]:
-    """Two lines: how long it takes, and what takes less."""
+    """Two lines: the time left, and a model that takes less."""
     return (
         f"embed: about {roughly(seconds)} left, at {per_second:,.1f} a second: {model} is slow on "
         "a CPU",

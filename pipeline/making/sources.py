@@ -1,4 +1,4 @@
-"""Finds the inputs and local files that settings name, before any work starts."""
+"""Finds the sources and the model's files that settings name, before any work starts."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,27 +30,27 @@ def find_sources(
     allow_missing: bool = False,
     left_out: Counter[str] | None = None,
 ) -> dict[str, Source]:
-    """The sources that the settings name, by the part that each becomes; says what was found.
+    """The sources that the settings name, by the part that each becomes; reports their number.
 
-    Adds to `left_out`, by suffix, the files in named folders that belong to no source.
-    ShardError if named files are missing, unless that is allowed; ConfigError if a file is not of
-    the type that its flag takes.
+    Counts in `left_out`, by suffix, the files in named folders that belong to no source. ShardError
+    if named files are missing, unless `allow_missing`; ConfigError if a file is not of the type
+    that its flag takes.
     """
-    others: Counter[str] = Counter() if left_out is None else left_out
+    left_out = Counter() if left_out is None else left_out
     sources = (
-        *_shards(data, store, say, allow_missing, others),
-        *_folder_runs(data.images, say, others),
-        *_tables(data, say, allow_missing, others),
+        *_find_shards(data, store, say, allow_missing, left_out),
+        *_find_folders(data.images, say, left_out),
+        *_find_tables(data, say, allow_missing, left_out),
     )
-    named, copies = by_part(sources)
+    sources_by_part, copies = by_part(sources)
     for line in dict.fromkeys(
         f"{source.path} is a copy of {first.path}: read once" for source, first in copies
     ):
         say(line)
-    return named
+    return sources_by_part
 
 
-def _shards(
+def _find_shards(
     data: Data,
     store: Path,
     say: Callable[[str], None],
@@ -62,20 +62,20 @@ def _shards(
         from ...stages.sources.digits import write_digit_shards
 
         patterns = [str(path) for path in write_digit_shards(store / "shards" / data.builtin)]
-    wanted = PatternTarget(expand_remote=expand_remote)
-    places = _expand(patterns, wanted, say, allow_missing, left_out)
-    remote = iter(identify_shards([place for place in places if isinstance(place, Address)]))
+    target = PatternTarget(expand_remote=expand_remote)
+    places = _expand(patterns, target, say, allow_missing, left_out)
+    remote_shards = iter(identify_shards([place for place in places if isinstance(place, Address)]))
     sources: list[Source] = []
     for place in places:
         if isinstance(place, Path):
             require_kind(place, "tar shards")
             sources.append(TarShard.of(place))
         else:
-            sources.append(next(remote))
+            sources.append(next(remote_shards))
     return sources
 
 
-def _folder_runs(
+def _find_folders(
     images: Sequence[str], say: Callable[[str], None], left_out: Counter[str]
 ) -> list[Source]:
     for name in images:
@@ -100,12 +100,12 @@ def _folder_runs(
     return sources
 
 
-def _tables(
+def _find_tables(
     data: Data, say: Callable[[str], None], allow_missing: bool, left_out: Counter[str]
 ) -> list[Source]:
     sources: list[Source] = []
-    wanted = PatternTarget(noun="table", suffix=".parquet")
-    for place in _expand(data.tables, wanted, say, allow_missing, left_out):
+    target = PatternTarget(noun="table", suffix=".parquet")
+    for place in _expand(data.tables, target, say, allow_missing, left_out):
         path = Path(str(place))
         require_kind(path, "Parquet tables")
         sources.append(TableFile.of(path, data.image_column))
@@ -114,15 +114,15 @@ def _tables(
 
 def _expand(
     patterns: Sequence[str],
-    wanted: PatternTarget,
+    target: PatternTarget,
     say: Callable[[str], None],
     allow_missing: bool,
     left_out: Counter[str],
 ) -> Sequence[Place]:
-    """The files that patterns name, reported; ShardError if one is missing and must not be."""
+    """The files that patterns name; reports them. ShardError if a file is missing."""
     if not patterns:
         return ()
-    matches = expand(patterns, wanted)
+    matches = expand(patterns, target)
     left_out.update(matches.left_out)
     for line in matches.describe().splitlines():
         say(line)
@@ -135,7 +135,7 @@ def _expand(
 
 
 def embed_fields(settings: EmbedSettings) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The fields of `Embed` that settings give, and the paths of the model's local files.
+    """The fields of `Embed`, and the paths of the model's local files.
 
     ConfigError if a file does not exist, or if weights are not safetensors.
     """
@@ -162,7 +162,7 @@ def embed_fields(settings: EmbedSettings) -> tuple[dict[str, Any], dict[str, Pat
 
 
 def _tag_of_timm(settings: EmbedSettings) -> str:
-    """The tag of a model whose weights timm chooses; ConfigError if the user named another one."""
+    """The tag of timm, which chooses the weights itself; ConfigError if the user named another."""
     if settings.pretrained not in (EmbedSettings.pretrained, OF_TIMM):
         raise ConfigError(
             f"--pretrained {settings.pretrained!r}: a model of timm has its tag in its name, "
@@ -201,7 +201,7 @@ def _existing(name: str, flag: str) -> Path:
 
 
 def model_files(settings: EmbedSettings) -> Mapping[str, Path]:
-    """The paths of the local files of a run's model; nothing is read."""
+    """The paths of the model's local files, which are not read."""
     weights, model_config = _model_files(settings)
     paths = {"weights": weights, "model_config": model_config}
     return {name: path for name, path in paths.items() if path is not None}

@@ -14,16 +14,16 @@ _ALLOWED = f"{', '.join(LIBRARIES)}, {WORDNET} or a file"
 
 
 def words_stage(
-    named: str | Sequence[str], templates: tuple[str, ...], flag: str, beside: str = ""
+    names: str | Sequence[str], templates: tuple[str, ...], flag: str, beside: str = ""
 ) -> tuple[Words, dict[str, Path]]:
-    """The stage that encodes named vocabularies, and the paths of their files by part.
+    """The stage that encodes vocabularies, and the paths of their files by part.
 
     `beside` is another run, whose model encodes them. ConfigError, which names the flag, if a file
     does not exist or a WordNet is not installed.
     """
     vocabularies: dict[str, Vocabulary] = {}
     files: dict[str, Path] = {}
-    for name in (named,) if isinstance(named, str) else named:
+    for name in (names,) if isinstance(names, str) else names:
         path = _find_file(name, flag)
         vocabulary = Vocabulary.of(name, path)
         vocabularies[vocabulary.part_name] = vocabulary

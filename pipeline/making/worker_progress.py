@@ -1,4 +1,4 @@
-"""Progress of worker processes, reported by the process that started them."""
+"""Progress of worker processes, shown by the process that started them."""
 
 import os
 import queue
@@ -12,11 +12,11 @@ from ...stages.contract import Progress, Spent
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
 
-_EVERY_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 """Between two checks whether the workers have ended."""
 
 _PATIENCE_SECONDS = 5.0
-"""To read what ended workers still have queued; only a killed worker leaves a partial message."""
+"""To read the last messages of ended workers; a killed one may leave a partial message."""
 
 
 class QueueProgress:
@@ -40,10 +40,10 @@ class QueueProgress:
         self._send("advance", done, skipped=skipped, note=note, spent=dict(spent or {}))
 
     def parts(self, done: int, total: int) -> None:
-        """Ignored: the starting process counts parts itself."""
+        """Does nothing: the starting process counts parts itself."""
 
     def end(self) -> None:
-        """Ignored: the starting process ends the count of all workers."""
+        """Does nothing: the starting process ends the count of all workers."""
 
     def report(self, line: str) -> None:
         """Prints a message."""
@@ -54,16 +54,16 @@ class QueueProgress:
 
 
 @contextmanager
-def gathered(progress: Progress) -> Iterator[QueueProgress]:
-    """Progress that worker processes can be given, and that is passed on to `progress`.
+def forwarded_progress(progress: Progress) -> Iterator[QueueProgress]:
+    """Yields progress for worker processes, which is passed on to `progress`.
 
-    The workers must have ended before the block does, so that no message is lost.
+    The workers must end before the block does, or messages may be lost.
     """
     from multiprocessing import get_context
 
     messages: Queue[Any] = get_context("spawn").Queue()
     is_over = threading.Event()
-    thread = threading.Thread(target=_drain, args=(messages, progress, is_over), daemon=True)
+    thread = threading.Thread(target=_pass_on, args=(messages, progress, is_over), daemon=True)
     thread.start()
     try:
         yield QueueProgress(messages)
@@ -72,17 +72,17 @@ def gathered(progress: Progress) -> Iterator[QueueProgress]:
         thread.join(_PATIENCE_SECONDS)
 
 
-def _drain(messages: "Queue[Any]", progress: Progress, is_over: threading.Event) -> None:
+def _pass_on(messages: "Queue[Any]", progress: Progress, is_over: threading.Event) -> None:
     """Passes messages on until the workers have ended and the queue is empty.
 
-    What several workers say alike is said once.
+    A line that several workers report is passed on from the first of them only.
     """
     totals: dict[int, int] = {}
-    said_by: dict[str, int] = {}
+    reported_by: dict[str, int] = {}
     is_started = False
     while True:
         try:
-            worker, name, values, named = messages.get(timeout=_EVERY_SECONDS)
+            worker, name, values, named = messages.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             if is_over.is_set():
                 return
@@ -90,7 +90,7 @@ def _drain(messages: "Queue[Any]", progress: Progress, is_over: threading.Event)
         if name == "revise":
             totals[worker] = values[0]
             values = (round(sum(totals.values()) / len(totals)),)
-        if name == "report" and said_by.setdefault(str(values[0]), worker) != worker:
+        if name == "report" and reported_by.setdefault(str(values[0]), worker) != worker:
             continue
         if name != "start" or not is_started:
             getattr(progress, name)(*values, **named)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Drawn:
-    """A figure: `.figure` is matplotlib's, to change it."""
+class RunFigure:
+    """A figure of a run; `.figure` is the figure of matplotlib, which may be changed."""
 
     def __init__(self, figure: "Figure") -> None:
         self.figure = figure
@@ -28,7 +28,7 @@ class Drawn:
         return f"<figure of {width:.1f} by {height:.1f} inches: save('figure.pdf') writes it>"
 
     def save(self, path: str | Path) -> None:
-        """Writes a file; its suffix says how: .svg, .pdf or .png."""
+        """Writes the figure to a file that ends in .svg, .pdf or .png."""
         path = Path(path)
         suffix = path.suffix.lower().lstrip(".")
         if suffix not in FORMATS:
@@ -67,16 +67,16 @@ class Curve:
         return [point.k for point in self.points if point.is_as_good]
 
     @cached_property
-    def drawn(self) -> Drawn:
+    def figure(self) -> RunFigure:
         """The curve as a figure."""
         import matplotlib
 
         with matplotlib.rc_context({**STYLE}):
-            return Drawn(draw_curve(self._curve, self._used))
+            return RunFigure(draw_curve(self._curve, self._used))
 
     def save(self, path: str | Path) -> None:
-        """Writes the figure; the suffix says how: .svg, .pdf or .png."""
-        self.drawn.save(path)
+        """Writes the figure to a file that ends in .svg, .pdf or .png."""
+        self.figure.save(path)
 
     def __repr__(self) -> str:
         return f"<{self.verdict.sentence}>"
@@ -84,4 +84,4 @@ class Curve:
     def _repr_mimebundle_(
         self, include: Sequence[str] | None = None, exclude: Sequence[str] | None = None
     ) -> tuple[Mapping[str, bytes], Mapping[str, Mapping[str, int]]]:
-        return self.drawn._repr_mimebundle_(include, exclude)
+        return self.figure._repr_mimebundle_(include, exclude)

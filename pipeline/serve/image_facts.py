@@ -10,7 +10,7 @@ from .json_values import to_json_value
 from .models import Found, ImageFacts, Item, Place
 from .open_run import OpenRun
 from .partition import Partition
-from .shortened_paths import split_place
+from .shortened_paths import split_path
 
 
 def list_items(
@@ -89,7 +89,7 @@ def describe_image(opened: OpenRun, row: int) -> ImageFacts:
         leaf = int(clusters.level(clusters.tree.finest).cluster[row])
     return ImageFacts(
         row=row,
-        source=split_place(opened.run.record.sources.get(part, ""))[1],
+        source=split_path(opened.run.record.sources.get(part, ""))[1],
         novelty=float(clusters.novelty[row]),
         places=places,
         node=leaf,

@@ -30,7 +30,7 @@ from .images import DRAWING, MAX_BYTES, Images
 from .mapped_folder import MappedFolder
 from .responses import CachedAnswers
 from .row_fields import RowFields
-from .shortened_paths import Places, split_place
+from .shortened_paths import PathShortener, split_path
 from .similarities import Similarities
 from .tree import LEVELS
 
@@ -166,11 +166,11 @@ class OpenRun:
         return codes, names
 
 
-def _find_places(run: Run) -> Places:
+def _find_places(run: Run) -> PathShortener:
     root = str(run.store.root)
-    places = (root, os.path.realpath(root), *run.record.sources.values())
-    own = {os.getcwd(), os.path.realpath(os.getcwd()), os.path.expanduser("~")}
-    return Places(own | {split_place(place)[0] for place in places})
+    paths = (root, os.path.realpath(root), *run.record.sources.values())
+    folders = {os.getcwd(), os.path.realpath(os.getcwd()), os.path.expanduser("~")}
+    return PathShortener(folders | {split_path(path)[0] for path in paths})
 
 
 def generation_of(run: Run) -> str:

@@ -1,4 +1,4 @@
-"""Shortens paths in texts: whoever may see the images need not know where files lie."""
+"""Shortens paths in texts, because visitors of the page need not know where files lie."""
 
 import re
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ _POSIX = re.compile(r"""(?<![\w/.~<-])/(?!/)(?:[^\s/'"`,;:()<>|]+/+)*(?=[^\s/'"`
 _WINDOWS = re.compile(r"""(?<!\w)(?:[A-Za-z]:[\\/]|\\\\)(?:[^\s\\/'"`,;:()<>|]+[\\/]+)*""")
 
 
-class Places:
+class PathShortener:
     """Shortens paths in texts.
 
-    A path in a known folder becomes relative to it, whatever characters the folder's name has. Of
-    any other absolute path only the last component stays.
+    A path in a known folder becomes relative to it, even if the folder's name has unusual
+    characters. Of any other absolute path only the last component stays.
     """
 
     def __init__(self, folders: Iterable[str]) -> None:
@@ -39,7 +39,7 @@ class Places:
         return value
 
 
-def split_place(place: str) -> tuple[str, str]:
-    """The folder of a path or an address, and the name of what lies there."""
-    match = re.search(r"[/\\]([^/\\]*)$", place.rstrip("/\\"))
-    return ("", place) if match is None else (place[: match.start()], match[1])
+def split_path(path: str) -> tuple[str, str]:
+    """The folder and the name in a path or an address."""
+    match = re.search(r"[/\\]([^/\\]*)$", path.rstrip("/\\"))
+    return ("", path) if match is None else (path[: match.start()], match[1])

@@ -15,19 +15,6 @@ SAMPLE_COLUMNS = (
 """All columns of the embeddings except the vectors."""
 
 
-def split_by_part(
-    artifact: Artifact, ascending: "np.ndarray"
-) -> "Iterator[tuple[str, np.ndarray]]":
-    """Each part that holds any of the rows, with their numbers inside it."""
-    import numpy as np
-
-    for part in artifact.parts:
-        start = artifact.starts[part.name]
-        first, end = np.searchsorted(ascending, [start, start + part.rows])
-        if first < end:
-            yield part.name, ascending[first:end] - start
-
-
 def take_rows(
     artifact: Artifact, rows: "Sequence[int] | np.ndarray", columns: Sequence[str]
 ) -> "pa.Table":
@@ -37,6 +24,8 @@ def take_rows(
     """
     import numpy as np
     import pyarrow as pa
+
+    from ...stages.rows.sampled_rows import split_by_part
 
     numbers = np.asarray(rows, np.int64)
     unique, places = np.unique(numbers, return_inverse=True)

@@ -20,9 +20,9 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...store.errors import ConfigError
-from .clustering.choice import Choice, choose
 from .clustering.code_lengths import Ruler
 from .clustering.consensus import Consensus
+from .clustering.k_choice import KChoice, choose_k
 from .clustering.k_max import usual_k_max
 from .clustering.landmarks import (
     AffinityName,
@@ -341,16 +341,16 @@ def unit_float16(x: Float32[ndarray, "n d"]) -> Float16[ndarray, "n d"]:
 
 def _measure(
     landmarks: Landmarks, x: ndarray, z: ndarray, c: ndarray, resamples: int, seed: int
-) -> Choice:
+) -> KChoice:
     """The choice of the number of clusters."""
     sample = choose_rows(len(z), MEASURED, seed)
     points = clustering_rows(z[sample], c[sample])
     rows = z[sample].astype(np.float32)
     ruler = Ruler.of(landmarks, rows, points, total=len(z), eps_sq=EPS_SQ)
-    return choose(ruler, x[sample].astype(np.float32), resamples=resamples, seed=seed)
+    return choose_k(ruler, x[sample].astype(np.float32), resamples=resamples, seed=seed)
 
 
-def _curve(choice: Choice) -> dict[str, ndarray]:
+def _curve(choice: KChoice) -> dict[str, ndarray]:
     """The columns of `k_curve_`; NaN for the band without resampled curves."""
     has_band = len(choice.resampled) > 0
     band = choice.resampled if has_band else np.full((1, len(choice.grid)), np.nan)

@@ -39,12 +39,12 @@ def name_as(source: SampleSource, part: PartRecord) -> SampleSource | None:
 def forms_of(source: SampleSource, content: str) -> tuple[SampleSource, ...]:
     """The identities that a source with this digest may have in a store."""
     again = (read_with_extras(source, content, extras) for extras in _COMBINED)
-    return source, source.told_apart(content), *again
+    return source, source.with_content(content), *again
 
 
 def read_with_extras(source: SampleSource, content: str, extras: Set[str]) -> SampleSource:
     """A source with this digest, read with extras that were not installed before."""
-    return source.told_apart(" ".join([content, *sorted(extras)]))
+    return source.with_content(" ".join([content, *sorted(extras)]))
 
 
 def find_more_extras(

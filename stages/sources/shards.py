@@ -39,7 +39,7 @@ class Identified:
         known = {"name": self.name, "size": self.size, "edges_sha256": self.edges_sha256}
         return digest_json({**known, "content": self.content} if self.content else known)
 
-    def told_apart(self, content: str) -> Self:
+    def with_content(self, content: str) -> Self:
         """The same file with its content in its identity."""
         return replace(self, content=content)
 

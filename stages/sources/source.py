@@ -93,7 +93,7 @@ class SampleSource(Source, Protocol):
         """How many samples it holds, if that is known without listing it; else None."""
         ...
 
-    def told_apart(self, content: str) -> Self:
+    def with_content(self, content: str) -> Self:
         """The same source with its content in its identity: a digest of all its bytes."""
         ...
 

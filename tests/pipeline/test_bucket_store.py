@@ -194,11 +194,11 @@ def test_a_ray_node_needs_no_folder_where_everything_is_in_a_bucket(both: Both, 
         job = plan_of(Store(store), both.shards).job("embeddings")
         draft = Store(store).draft(job.stage.recipe(job.stage.parts({}, job.runtime)))
         if store is both.bucket:
-            maker = ray._open(job.stage, draft, {}, runtime, tmp_path / "absent")
-            assert maker.what == "embeddings"
+            maker = ray._open_maker(job.stage, draft, {}, runtime, tmp_path / "absent")
+            assert maker.kind_name == "embeddings"
         else:
             with pytest.raises(StoreError, match=r"has no folder .*absent.* or the store"):
-                ray._open(job.stage, draft, {}, runtime, tmp_path / "absent")
+                ray._open_maker(job.stage, draft, {}, runtime, tmp_path / "absent")
     assert Path.cwd() == before
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cpp_pipe.pipeline.making.displays import Lines
-from cpp_pipe.pipeline.making.forecast import Forecast, Measured, Pile, forecast
+from cpp_pipe.pipeline.making.forecast import Forecast, Measurement, SourceTotals, forecast
 from cpp_pipe.pipeline.making.progress import ShownProgress
 from cpp_pipe.pipeline.making.slow_model import SlowModelProgress, watch
 from cpp_pipe.stages.contract import Progress, Runtime
@@ -148,10 +148,12 @@ def predicted(*, images: int, model: str = "ViT-L-14", **measured) -> Forecast:
     values = {"device": "cpu", "workers": 1, "speedup": 1, "machines": 1, **measured}
     return Forecast(
         done=0,
-        todo=Pile(sources={"shard": 2}, parts=2, bytes=10**9, samples=images, is_estimate=False),
+        todo=SourceTotals(
+            sources={"shard": 2}, parts=2, bytes=10**9, samples=images, is_estimate=False
+        ),
         model=model,
         pretrained="openai",
-        measured=Measured(sample=sample, load_seconds=5, size=768, threads=2, **values),
+        measurement=Measurement(sample=sample, load_seconds=5, size=768, threads=2, **values),
     )
 
 
@@ -195,14 +197,16 @@ def test_workers_on_gpus_and_other_machines_share_the_time():
 # The word of a real command.
 
 
-def waiting(model: str, clock: Clock, *, sharers: int = 1) -> tuple[SlowModelProgress, io.StringIO]:
+def waiting(
+    model: str, clock: Clock, *, machines: int = 1
+) -> tuple[SlowModelProgress, io.StringIO]:
     """Progress on two cores, and what it writes."""
     stream = io.StringIO()
     cheaper = cheaper_model(model)
     assert cheaper is not None
     progress = ShownProgress(Lines(stream), clock=clock)
     return SlowModelProgress(
-        progress, model, cheaper, cores=2, sharers=sharers, clock=clock
+        progress, model, cheaper, cores=2, machines=machines, clock=clock
     ), stream
 
 
@@ -230,9 +234,9 @@ def test_a_long_embedding_is_announced_once_each_core_has_ended_a_batch():
 
 
 def test_half_an_hour_is_not_announced_nor_what_others_share():
-    for total, sharers in ((1_700, 1), (36_000, 40)):
+    for total, machines in ((1_700, 1), (36_000, 40)):
         clock = Clock()
-        progress, stream = waiting("ViT-L-14", clock, sharers=sharers)
+        progress, stream = waiting("ViT-L-14", clock, machines=machines)
         progress.start("embed", total, "images")
         for _ in range(20):
             clock.sleep(16)

@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from cpp_pipe import Run
 from cpp_pipe.pipeline.config import CONFIGS
-from cpp_pipe.pipeline.making.named_inputs import anchored, anchored_file, vocabulary_setting
+from cpp_pipe.pipeline.making.named_inputs import (
+    absolute_file,
+    absolute_patterns,
+    vocabulary_setting,
+)
 from cpp_pipe.pipeline.making.vocabularies import words_stage
 from cpp_pipe.pipeline.view.images import read_row
 from cpp_pipe.stages.sources.images.folders import shard_name
@@ -87,7 +91,7 @@ def test_a_folder_is_called_as_it_is_named_or_as_the_folder_that_dots_lead_to(fo
     ],
 )
 def test_a_named_input_means_the_same_in_every_folder(folder: Path, named: str, meant: str):
-    assert anchored([named]) == (meant.replace("HERE", str(folder / "here")),)
+    assert absolute_patterns([named]) == (meant.replace("HERE", str(folder / "here")),)
 
 
 @settings(deadline=None, max_examples=100)
@@ -186,7 +190,7 @@ def test_a_link_to_weights_with_a_suffix_of_their_own_is_followed(tmp_path: Path
     """So that embeddings that were made through such a link keep their version."""
     shutil.copy(CONFIGS / "digits-clip.safetensors", tmp_path / "v2.safetensors")
     (tmp_path / "newest.safetensors").symlink_to("v2.safetensors")
-    named = anchored_file(str(tmp_path / "newest.safetensors"))
+    named = absolute_file(str(tmp_path / "newest.safetensors"))
     assert named == str(tmp_path / "v2.safetensors")
 
 

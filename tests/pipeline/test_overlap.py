@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cpp_pipe.pipeline.making.engines.overlap import overlapping
-from cpp_pipe.pipeline.making.engines.part_maker import in_chunks
+from cpp_pipe.pipeline.making.engines.overlap import make_overlapping
+from cpp_pipe.pipeline.making.engines.part_maker import split_into_chunks
 from cpp_pipe.stages.contract import Part, Runtime
 from cpp_pipe.store import ShardError
 
@@ -51,7 +51,7 @@ def test_a_part_that_allows_no_other_is_made_alone():
         counts.leave()
         return record_of(part)
 
-    made = list(overlapping(parts(20), attempt, Runtime()))
+    made = list(make_overlapping(parts(20), attempt, Runtime()))
     assert [record for _, record in made] == [part.name for part in parts(20)]
     assert counts.most == 1
 
@@ -67,7 +67,7 @@ def test_parts_begin_in_order_as_each_allows_the_next_and_the_last_knows_it_is_t
         counts.leave()
         return record_of(part)
 
-    made = list(overlapping(parts(20), attempt, Runtime()))
+    made = list(make_overlapping(parts(20), attempt, Runtime()))
     assert sorted(str(record) for _, record in made) == [part.name for part in parts(20)]
     assert counts.begun == [part.name for part in parts(20)]
     assert counts.most == 20
@@ -84,7 +84,7 @@ def test_the_number_of_parts_in_work_is_bounded():
         counts.leave()
         return record_of(part)
 
-    assert len(list(overlapping(parts(300), attempt, Runtime()))) == 300
+    assert len(list(make_overlapping(parts(300), attempt, Runtime()))) == 300
     assert 1 < counts.most <= 64
 
 
@@ -106,7 +106,7 @@ def test_after_an_error_earlier_parts_are_done_and_later_ones_end():
             ended.append(part.name)
         return record_of(part)
 
-    attempts = overlapping(parts(5), attempt, Runtime())
+    attempts = make_overlapping(parts(5), attempt, Runtime())
     assert str(next(attempts)[1]) == "000"
     with pytest.raises(ShardError, match="001 was changed"):
         next(attempts)
@@ -127,7 +127,7 @@ def test_leaving_early_ends_the_parts_in_work():
         finally:
             ended.set()
 
-    attempts = overlapping(parts(2), attempt, replace(Runtime()))
+    attempts = make_overlapping(parts(2), attempt, replace(Runtime()))
     assert str(next(attempts)[1]) == "000"
     attempts.close()
     assert ended.is_set()
@@ -136,9 +136,9 @@ def test_leaving_early_ends_the_parts_in_work():
 @pytest.mark.parametrize(("count", "workers"), [(0, 2), (1, 4), (96, 2), (1000, 8), (10_000, 8)])
 def test_chunks_hold_every_part_once_in_order_and_end_small(count, workers):
     todo = parts(count)
-    chunks = in_chunks(todo, workers, most=16)
+    chunks = split_into_chunks(todo, workers, most=16)
     assert [part for chunk in chunks for part in chunk] == todo
     sizes = [len(chunk) for chunk in chunks]
     assert sizes == sorted(sizes, reverse=True)
     assert all(size == 1 for size in sizes[-workers:])
-    assert all(size == 1 for chunk in in_chunks(todo, workers, most=1) for size in [len(chunk)])
+    assert all(len(chunk) == 1 for chunk in split_into_chunks(todo, workers, most=1))

@@ -25,7 +25,7 @@ from cpp_pipe.pipeline.making.displays import (
 )
 from cpp_pipe.pipeline.making.live_line import LiveLine
 from cpp_pipe.pipeline.making.progress import ShownProgress, open_progress
-from cpp_pipe.pipeline.making.worker_progress import QueueProgress, gathered
+from cpp_pipe.pipeline.making.worker_progress import QueueProgress, forwarded_progress
 from cpp_pipe.stages.contract import Progress
 from cpp_pipe.store import ConfigError, MissingError
 
@@ -417,7 +417,7 @@ def test_progress_of_workers_reaches_the_process_that_started_them():
     line = shown(Lines(stream), clock)
     line.parts(3, 4)
     context = get_context("spawn")
-    with gathered(line) as queue:
+    with forwarded_progress(line) as queue:
         pool = ProcessPoolExecutor(2, mp_context=context, initializer=begin, initargs=(queue,))
         with pool:
             assert len(list(pool.map(work, range(4)))) == 4

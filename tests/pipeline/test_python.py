@@ -295,7 +295,7 @@ def test_curves_and_figures_show_themselves_and_are_saved(run, tmp_path):
         assert data["image/png"].startswith(b"\x89PNG") and metadata["image/png"]["width"] == 640
         drawn.save(tmp_path / name)
         assert (tmp_path / name).stat().st_size > 1000
-    assert repr(run.curve.drawn) == "<figure of 4.6 by 3.0 inches: save('figure.pdf') writes it>"
+    assert repr(run.curve.figure) == "<figure of 4.6 by 3.0 inches: save('figure.pdf') writes it>"
     with pytest.raises(ConfigError, match=r"must end in \.svg, \.pdf, \.png"):
         run.curve.save(tmp_path / "curve.eps")
 

@@ -17,7 +17,7 @@ from ..stages.rows.test_artifact_rows import make_embeddings
 def test_the_answers_of_all_tasks_are_the_rows_of_one_machine(tmp_path, tasks, most_rows):
     artifact, _ = make_embeddings(tmp_path, (70, 0, 1, 30, 40))
     rows = np.arange(0, 141, 2)
-    chunks = ray_rows._chunks(list(split_by_part(artifact, rows)), tasks, most_rows)
+    chunks = ray_rows._split_into_chunks(list(split_by_part(artifact, rows)), tasks, most_rows)
     answers = [ray_rows._draw(artifact.folder, EMBEDDING, chunk, Path.cwd()) for chunk in chunks]
     assert (np.concatenate(answers) == gather_rows(artifact, EMBEDDING, rows)).all()
     assert all(

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.chaos import finish, start
-from cpp_pipe.pipeline.device import Share, share_out
+from cpp_pipe.pipeline.device import Share, divide_machine
 from cpp_pipe.pipeline.making.engines.local import make_in_parallel, make_parts
-from cpp_pipe.pipeline.making.engines.part_maker import in_turn
+from cpp_pipe.pipeline.making.engines.part_maker import order_for_worker
 from cpp_pipe.stages.contract import Part, Runtime, Stage
 from cpp_pipe.stages.sources.digits import write_digit_shards
 from cpp_pipe.store import Draft, Product, Scratch, Store
@@ -82,7 +82,7 @@ def test_two_processes_import_what_one_imports(tmp_path):
 @given(st.integers(0, 30), st.integers(1, 9))
 def test_workers_begin_with_their_shares_and_then_help_with_the_rest(parts, workers):
     all_parts = [Part(name=str(number), sources={}) for number in range(parts)]
-    turns = [in_turn(all_parts, (worker, workers)) for worker in range(workers)]
+    turns = [order_for_worker(all_parts, (worker, workers)) for worker in range(workers)]
     shares = [all_parts[worker::workers] for worker in range(workers)]
     for turn, share in zip(turns, shares, strict=True):
         assert turn[: len(share)] == share
@@ -128,7 +128,7 @@ def test_an_absent_engine_is_named_before_any_work(tmp_path: Path):
 
 @given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 70))
 def test_processes_take_gpus_in_turn_and_divide_the_cores(workers, gpus, cores):
-    shares = share_out(workers, "cuda", gpus=gpus, cores=cores)
+    shares = divide_machine(workers, "cuda", gpus=gpus, cores=cores)
     assert [one.device for one in shares] == [f"cuda:{n % gpus}" for n in range(workers)]
     used = Counter(one.device for one in shares)
     assert len(used) == min(workers, gpus)
@@ -140,7 +140,7 @@ def test_processes_take_gpus_in_turn_and_divide_the_cores(workers, gpus, cores):
 
 @pytest.mark.parametrize("name", ["cpu", "mps", "cuda:1"])
 def test_all_processes_share_a_named_device(name: str):
-    shares = share_out(4, name, gpus=8 if name == "cuda:1" else 0, cores=16)
+    shares = divide_machine(4, name, gpus=8 if name == "cuda:1" else 0, cores=16)
     assert shares == (Share(device=name, threads=4),) * 4
 
 

@@ -1,4 +1,4 @@
-"""What an engine is, and the engine of a name."""
+"""The interface of engines, and the engine of each name."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,19 +20,19 @@ class Engine(Protocol):
     def make_parts(
         self, stage: Stage, draft: Draft, parts: Sequence[Part], inputs: Inputs, runtime: Runtime
     ) -> list[Part]:
-        """Makes the missing parts; any number of engines may work on one draft at once.
+        """Makes the missing parts; any number of engines may work on a draft at once.
 
         Returns the parts that others are still making; none if the runtime waits for them.
         """
         ...
 
     def drawer(self, runtime: Runtime) -> DrawRows | None:
-        """What draws the rows that a fit samples; None where this process reads them."""
+        """The function that reads the rows that a fit samples; None if this process reads them."""
         ...
 
 
 def find_engine(name: str) -> Engine:
-    """The engine of a name; ConfigError if it is unknown or not installed."""
+    """The engine of a name; ConfigError if the name is unknown or the engine is not installed."""
     if name == "local":
         return local
     if name == "ray":

@@ -1,4 +1,4 @@
-"""Making parts on this machine: one after another, or in parallel processes, one a GPU."""
+"""Makes parts on this machine: in this process, or in parallel ones, by default one a GPU."""
 
 import os
 import signal
@@ -14,9 +14,9 @@ from ....stages.contract import DrawRows, Inputs, Part, Runtime, Stage
 from ....store import Draft, StoreError
 from ... import device, threads
 from ...wording import counted
-from ..memory import give_back_freed_memory, keep_freed_memory
-from ..worker_progress import gathered
-from .part_maker import PartMaker, in_chunks, in_turn, until_there
+from ..memory import keep_freed_memory, release_freed_memory
+from ..worker_progress import forwarded_progress
+from .part_maker import PartMaker, make_until_complete, order_for_worker, split_into_chunks
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -30,12 +30,12 @@ def find_device(runtime: Runtime) -> str:
 def make_parts(
     stage: Stage, draft: Draft, parts: Sequence[Part], inputs: Inputs, runtime: Runtime
 ) -> list[Part]:
-    """Makes the missing parts; any number of processes may do so at once.
+    """Makes the missing parts; any number of processes may work on a draft at once.
 
     Returns the parts that others are still making; none if the runtime waits for them.
     """
     finished = draft.finished()
-    todo = [part for part in in_turn(parts, runtime.worker) if part.name not in finished]
+    todo = [part for part in order_for_worker(parts, runtime.worker) if part.name not in finished]
     if not todo:
         return []
     keep_freed_memory()
@@ -43,38 +43,38 @@ def make_parts(
     workers = min(runtime.workers or gpus or 1, len(todo))
     count = threads.free_processors() if stage.is_thread_invariant else threads.processors()
     if workers > 1:
-        shares = device.share_out(workers, runtime.device, gpus=gpus, cores=count)
+        shares = device.divide_machine(workers, runtime.device, gpus=gpus, cores=count)
         return make_in_parallel(stage, draft, todo, inputs, runtime, shares)
     maker = PartMaker(stage, draft, inputs, runtime)
     try:
         with threads.limited_to(count):
-            return until_there(todo, maker.attempt_all, runtime)
+            return make_until_complete(todo, maker.attempt_all, runtime)
     finally:
-        give_back_freed_memory()
+        release_freed_memory()
 
 
 def drawer(runtime: Runtime) -> DrawRows | None:
-    """None: the process that fits reads the rows of its sample."""
+    """None: the process that fits reads its sample itself."""
     return None
 
 
 _worker: dict[str, PartMaker] = {}
-"""Kept in a worker process from one part to the next."""
+"""The maker of a worker process, kept from one part to the next."""
 
 
 def _start_worker(maker: PartMaker, shares: "SimpleQueue[device.Share]") -> None:
-    # Ctrl-C reaches all processes of a terminal: the one that the user started stops the others.
+    # Ctrl-C reaches all processes of a terminal; the one that the user started stops its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_freed_memory()
     share = shares.get()
     threads.set_threads(share.threads)
-    device.settle_on(share.device)
+    device.set_default_device(share.device)
     _worker["maker"] = maker.on(share.device)
 
 
 def _end_with_parent() -> None:
-    """Ends a worker whose parent was killed; it would wait, and hold a model, forever."""
+    """Ends this worker if its parent is killed, or it would wait, with its model, forever."""
     parent = parent_process()
     assert parent is not None
     parent.join()
@@ -82,7 +82,7 @@ def _end_with_parent() -> None:
 
 
 def _attempt_all(parts: Sequence[Part]) -> list[Part]:
-    """Makes or finds parts; returns those that other processes are making."""
+    """Makes the missing parts in this worker; returns those that other processes are making."""
     return _worker["maker"].attempt_all(parts)
 
 
@@ -94,22 +94,25 @@ def make_in_parallel(
     runtime: Runtime,
     shares: Sequence[device.Share],
 ) -> list[Part]:
-    """Makes parts in one process per share of this machine; returns those that others hold."""
+    """Makes parts in a process for each share of this machine.
+
+    Returns the parts that other processes are still making.
+    """
     devices = dict.fromkeys(share.device for share in shares)
     if len(devices) > 1:
         runtime.progress.report(f"{counted(len(shares), 'process')} on {', '.join(devices)}")
-    with gathered(runtime.progress) as progress:
+    with forwarded_progress(runtime.progress) as progress:
         maker = PartMaker(stage, draft, inputs, replace(runtime, progress=progress))
-        return _in_processes(maker, todo, runtime, shares)
+        return _run_workers(maker, todo, runtime, shares)
 
 
-def _in_processes(
+def _run_workers(
     maker: PartMaker, todo: Sequence[Part], runtime: Runtime, shares: Sequence[device.Share]
 ) -> list[Part]:
-    others = active_children()
+    other_processes = active_children()
     context = get_context("spawn")
-    # Each process takes one share when it starts. None is started twice, because the pool ends
-    # with the first process that dies.
+    # Each worker takes one share when it starts. There is one for each, because the pool never
+    # replaces a worker that died: it ends.
     queue = context.SimpleQueue()
     for share in shares:
         queue.put(share)
@@ -120,26 +123,26 @@ def _in_processes(
 
     def attempt_all(parts: Sequence[Part]) -> list[Part]:
         nonlocal done
-        held = []
-        chunks = in_chunks(parts, len(shares), most=maker.at_once)
-        futures = {pool.submit(_attempt_all, chunk): len(chunk) for chunk in chunks}
-        for future in as_completed(futures):
-            held_now = future.result()
-            held.extend(held_now)
-            done += futures[future] - len(held_now)
+        held_by_others: list[Part] = []
+        chunks = split_into_chunks(parts, len(shares), most=maker.most_at_once)
+        sizes = {pool.submit(_attempt_all, chunk): len(chunk) for chunk in chunks}
+        for future in as_completed(sizes):
+            held_of_chunk = future.result()
+            held_by_others.extend(held_of_chunk)
+            done += sizes[future] - len(held_of_chunk)
             runtime.progress.parts(done, len(todo))
-        return held
+        return held_by_others
 
     try:
-        return until_there(todo, attempt_all, runtime)
+        return make_until_complete(todo, attempt_all, runtime)
     except BrokenProcessPool as error:
         raise StoreError(
-            f"a worker process died while making {maker.what} (out of memory?): run the same "
+            f"a worker process died while making {maker.kind_name} (out of memory?): run the same "
             "command again, with fewer --workers if memory is short; finished parts are kept"
         ) from error
     except KeyboardInterrupt:
         for process in active_children():
-            if process not in others:
+            if process not in other_processes:
                 process.terminate()
         raise
     finally:

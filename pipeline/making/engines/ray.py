@@ -1,6 +1,6 @@
-"""Making parts on a Ray cluster, one task per part. All nodes must reach the store.
+"""Makes parts on a Ray cluster, one task per part.
 
-A store on a disk must be on a file system that the nodes share; a store in a bucket needs none.
+All nodes must reach the store: a bucket, or a folder on a file system that the nodes share.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from ....store.paths import anchored
 from ... import device
 from ..memory import keep_freed_memory
 from . import ray_cluster
-from .part_maker import PartMaker, in_turn, until_there
+from .part_maker import PartMaker, make_until_complete, order_for_worker
 from .ray_cluster import find_device as find_device
 from .ray_rows import RayRows
 
@@ -28,23 +28,23 @@ def make_parts(
 ) -> list[Part]:
     """Makes the missing parts; each task claims and makes one.
 
-    When a node dies, its part is made on another. Returns the parts that others are still making;
+    If a node dies, another node makes its part. Returns the parts that others are still making;
     none if the runtime waits for them.
     """
     finished = draft.finished()
-    todo = [part for part in in_turn(parts, runtime.worker) if part.name not in finished]
+    todo = [part for part in order_for_worker(parts, runtime.worker) if part.name not in finished]
     if not todo:
         return []
     ray = ray_cluster.connect(runtime.address)
     anchored_draft = Draft(anchored(draft.folder), draft.kind, draft.recipe)
     anchored_inputs = {slot: Artifact(anchored(used.folder)) for slot, used in inputs.items()}
-    # A task that samples draws its rows by further tasks.
+    # A task that samples reads its rows by further tasks.
     draw = RayRows(address=None, progress=Silent())
-    quiet = replace(runtime, progress=Silent(), draw=draw)
-    # In a list it stays a reference, so a process opens it once and not for each task.
-    shared = [ray.put((stage, anchored_draft, anchored_inputs, quiet, Path.cwd()))]
-    # By default a task on a GPU ends its process, and the next task would load the model again.
-    # The name groups the tasks on Ray's dashboard, where a bar shows how many are done.
+    task_runtime = replace(runtime, progress=Silent(), draw=draw)
+    # In a list it stays a reference, so a process fetches it once and not for each task.
+    shared = [ray.put((stage, anchored_draft, anchored_inputs, task_runtime, Path.cwd()))]
+    # Without max_calls=0 a process with a GPU would end after one task, and the next task would
+    # load the model again. The name groups the tasks on Ray's dashboard.
     task = ray.remote(
         name=stage.name,
         num_cpus=1,
@@ -58,19 +58,19 @@ def make_parts(
 
     runtime.progress.start(stage.name, len(todo), "parts")
     with ray_cluster.task_errors(ray, f"make {draft.kind.name}"):
-        return until_there(todo, attempt_all, runtime)
+        return make_until_complete(todo, attempt_all, runtime)
 
 
 def drawer(runtime: Runtime) -> DrawRows:
-    """What draws the rows that a fit samples: tasks of the cluster."""
+    """Reads the rows that a fit samples by tasks on the cluster."""
     return RayRows(address=runtime.address, progress=runtime.progress)
 
 
 def _attempt_all(
     ray: Any, task: Any, shared: list[Any], parts: Sequence[Part], runtime: Runtime
 ) -> list[Part]:
-    """Makes or finds the parts; returns those that others hold."""
-    held: list[Part] = []
+    """Makes the missing parts; returns those that other processes are making."""
+    held_by_others: list[Part] = []
     waiting = iter(parts)
     running: dict[Any, Part] = {}
     while True:
@@ -79,30 +79,33 @@ def _attempt_all(
             if len(running) == _MOST_IN_FLIGHT:
                 break
         if not running:
-            return held
+            return held_by_others
         (done,), _ = ray.wait(list(running))
         part, skipped = running.pop(done), ray.get(done)
         if skipped is None:
-            held.append(part)
+            held_by_others.append(part)
         else:
             runtime.progress.advance(1, skipped=skipped)
 
 
 _makers: dict[Any, PartMaker] = {}
-"""Kept in a Ray process between its tasks, by the reference to what the tasks share."""
+"""The maker of a Ray process, kept between tasks, by the reference to what they share."""
 
 
 def _attempt(shared: list[Any], part: Part) -> int | None:
-    """The number of skipped samples of a part; None while another process is making it."""
-    if shared[0] not in _makers:
+    """The number of skipped samples of a part; None if another process is making it."""
+    (reference,) = shared
+    if reference not in _makers:
         _makers.clear()
-        _makers[shared[0]] = _open(*importlib.import_module("ray").get(shared[0]))
-    record = _makers[shared[0]].attempt(part)
+        _makers[reference] = _open_maker(*importlib.import_module("ray").get(reference))
+    record = _makers[reference].attempt(part)
     return None if record is None else sum(record.facts.get("skipped", {}).values())
 
 
-def _open(stage: Stage, draft: Draft, inputs: Inputs, runtime: Runtime, cwd: Path) -> PartMaker:
-    """A maker on this node; StoreError if it does not see the folders of the command."""
+def _open_maker(
+    stage: Stage, draft: Draft, inputs: Inputs, runtime: Runtime, cwd: Path
+) -> PartMaker:
+    """The maker of this process; StoreError if the node does not see the command's folders."""
     ray_cluster.enter(cwd, draft.folder)
     keep_freed_memory()
     runtime = replace(runtime, device=device.find_device(runtime.device))

@@ -1,4 +1,4 @@
-"""A Ray cluster: connecting to it, what its tasks find on their nodes, and what its errors mean."""
+"""Connects to a Ray cluster, checks what its nodes see, and translates its errors."""
 
 import contextlib
 import importlib
@@ -17,19 +17,19 @@ from ....store.paths import StorePath, is_in_bucket
 from ...wording import counted
 
 MAX_RETRIES = 5
-"""For a task whose process or node died; one that raises is not tried again."""
+"""Of a task whose process or node died; a task that raises is not retried."""
 
-_KNOCK_SECONDS = 10.0
+_CONNECT_SECONDS = 10.0
 
 
 def require() -> None:
-    """ConfigError where Ray is not installed."""
+    """ConfigError if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise ConfigError("--engine ray needs Ray: pip install 'cpp-pipe[ray]'")
 
 
 def find_device(runtime: Runtime) -> str:
-    """The torch device of every task: `auto` is a GPU each if the cluster has any."""
+    """The torch device of the tasks; `auto` is a GPU for each if the cluster has GPUs."""
     ray = connect(runtime.address)
     nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     resources = ray.cluster_resources()
@@ -46,12 +46,12 @@ def find_device(runtime: Runtime) -> str:
 
 
 def connect(address: str | None) -> Any:
-    """Ray, connected to the cluster, by the connection of this process if it has one."""
+    """The module `ray`, connected to the cluster; keeps a connection that exists."""
     ray = importlib.import_module("ray")
     if not ray.is_initialized():
         try:
-            _knock(address or "")
-            with _keeping_handlers():
+            _require_reachable(address or "")
+            with _restored_signal_handlers():
                 ray.init(address=address, log_to_driver=False, logging_level="error")
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ConfigError(
@@ -62,8 +62,8 @@ def connect(address: str | None) -> Any:
 
 
 @contextlib.contextmanager
-def _keeping_handlers() -> Iterator[None]:
-    """Puts handlers of signals back: Ray's ends the driver on SIGTERM, without a word."""
+def _restored_signal_handlers() -> Iterator[None]:
+    """Restores signal handlers at the end: Ray's would end this process on SIGTERM silently."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
@@ -73,16 +73,16 @@ def _keeping_handlers() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-def _knock(address: str) -> None:
+def _require_reachable(address: str) -> None:
     """OSError if nothing answers at host:port; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 @contextlib.contextmanager
-def task_errors(ray: Any, doing: str) -> Iterator[None]:
-    """Raises what a task raised for the user, and turns losses of the cluster into a StoreError."""
+def task_errors(ray: Any, action: str) -> Iterator[None]:
+    """Raises the error of a task as it is; turns failures of the cluster into a StoreError."""
     try:
         yield
     except ray.exceptions.RayTaskError as error:
@@ -91,13 +91,13 @@ def task_errors(ray: Any, doing: str) -> Iterator[None]:
         raise
     except ray.exceptions.RayError as error:
         raise StoreError(
-            f"Ray could not {doing} ({first_line(error)}): run the same command again; finished "
+            f"Ray could not {action} ({first_line(error)}): run the same command again; finished "
             "parts are kept"
         ) from error
 
 
 def enter(cwd: Path, artifact: StorePath) -> None:
-    """Enters the folder of the command; StoreError if this node sees not all that it sees."""
+    """Changes to the command's folder; StoreError if this node does not see it or the store."""
     needed = () if is_in_bucket(artifact) else (artifact.parent.parent, cwd)
     missing = [str(folder) for folder in needed if not folder.is_dir()]
     if missing:

@@ -1,4 +1,4 @@
-"""Rows of a sample, drawn on a Ray cluster: nodes read parts, and send back these rows alone."""
+"""Reads the rows of a sample on a Ray cluster: nodes read parts, and send only these rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from ....store.paths import StorePath, anchored
 from ...wording import counted
 from . import ray_cluster
 
-_TASKS_A_CPU = 4
-"""So that a fast node takes more, and a lost one costs little."""
+_TASKS_PER_CPU = 4
+"""Several, so that a fast node takes more tasks, and a lost node costs little."""
 
 _MOST_BYTES = 1 << 26
-"""In an answer, unless a single part has more."""
+"""Of a task's answer, unless a single part has more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RayRows:
-    """Draws rows by tasks of a cluster; they are the rows that one machine would read."""
+    """Reads rows by tasks of a cluster; the rows are those that one machine would read."""
 
     address: str | None
     progress: Progress
@@ -37,29 +37,29 @@ class RayRows:
             f"ray: draws {counted(len(rows), 'row')} from {counted(len(picks), 'part')} of "
             f"{artifact.kind.name}"
         )
-        tasks = max(1, _TASKS_A_CPU * round(ray.cluster_resources().get("CPU", 0)))
-        # The name groups them on Ray's dashboard, where a bar shows how many are done.
+        tasks = max(1, _TASKS_PER_CPU * round(ray.cluster_resources().get("CPU", 0)))
+        # The name groups the tasks on Ray's dashboard.
         task = ray.remote(
             name=f"draw {artifact.kind.name}", num_cpus=1, max_retries=ray_cluster.MAX_RETRIES
         )(_draw)
         folder, cwd = anchored(artifact.folder), Path.cwd()
-        drawn = np.empty((len(rows), width), np.float16)
-        waiting: dict[Any, tuple[int, int]] = {}
+        values = np.empty((len(rows), width), np.float16)
+        running: dict[Any, tuple[int, int]] = {}
         first = 0
-        for chunk in _chunks(picks, tasks, _MOST_BYTES // (2 * max(1, width))):
+        for chunk in _split_into_chunks(picks, tasks, _MOST_BYTES // (2 * max(1, width))):
             count = sum(len(numbers) for _, numbers in chunk)
-            waiting[task.remote(folder, role, chunk, cwd)] = first, first + count
+            running[task.remote(folder, role, chunk, cwd)] = first, first + count
             first += count
         with ray_cluster.task_errors(ray, f"read {artifact.kind.name}"):
-            while waiting:
-                (done,), _ = ray.wait(list(waiting))
-                first, end = waiting.pop(done)
-                drawn[first:end] = ray.get(done)
-        return drawn
+            while running:
+                (done,), _ = ray.wait(list(running))
+                first, end = running.pop(done)
+                values[first:end] = ray.get(done)
+        return values
 
 
-def _chunks(picks: Picks, tasks: int, most_rows: int) -> list[Picks]:
-    """Consecutive parts for each task, of about the same number and with few enough rows."""
+def _split_into_chunks(picks: Picks, tasks: int, most_rows: int) -> list[Picks]:
+    """Consecutive parts for each task: about equally many, and not too many rows."""
     most_parts = -(-len(picks) // tasks)
     chunks: list[list[tuple[str, np.ndarray]]] = []
     rows = 0
@@ -75,12 +75,12 @@ def _chunks(picks: Picks, tasks: int, most_rows: int) -> list[Picks]:
 def _draw(
     folder: StorePath, role: str, picks: Sequence[tuple[str, np.ndarray]], cwd: Path
 ) -> np.ndarray:
-    """The rows of some parts, on a node."""
+    """The picked rows, read by a task on a node."""
     ray_cluster.enter(cwd, folder)
-    return gather_picks(_opened(folder), role, picks)
+    return gather_picks(_open_artifact(folder), role, picks)
 
 
 @lru_cache(maxsize=4)
-def _opened(folder: StorePath) -> Artifact:
-    """An artifact whose manifest is read once in a process."""
+def _open_artifact(folder: StorePath) -> Artifact:
+    """An artifact, whose manifest a process reads only once."""
     return Artifact(folder)

@@ -62,7 +62,7 @@ class EmbeddingsFile:
         edges = digest_json([Shard.of(path).identity for path in self.sources])
         return digest_json({"edges": edges, "content": self.content}) if self.content else edges
 
-    def told_apart(self, content: str) -> "EmbeddingsFile":
+    def with_content(self, content: str) -> "EmbeddingsFile":
         """The same file with its content in its identity."""
         return replace(self, content=content)
 

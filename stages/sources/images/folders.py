@@ -67,7 +67,7 @@ class FolderChunk:
         """The number of its images."""
         return len(self.images)
 
-    def told_apart(self, content: str) -> "FolderChunk":
+    def with_content(self, content: str) -> "FolderChunk":
         """The same chunk with its content in its identity."""
         return replace(self, identity=digest_json({"edges": self.identity, "content": content}))
 

@@ -82,7 +82,7 @@ class TableFile:
         with open_table(self.path) as file:
             return file.metadata.num_rows
 
-    def told_apart(self, content: str) -> "TableFile":
+    def with_content(self, content: str) -> "TableFile":
         """The same table with its content in its identity."""
         return replace(self, identity=digest_json({"edges": self.identity, "content": content}))
 

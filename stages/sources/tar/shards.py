@@ -32,7 +32,7 @@ class TarShard(Shard):
             yield samples
         is_unchanged = (
             stamp(self.path) == before
-            and type(self).of(self.path).told_apart(self.content).identity == self.identity
+            and type(self).of(self.path).with_content(self.content).identity == self.identity
         )
         require_unchanged(self.path, is_unchanged)
 

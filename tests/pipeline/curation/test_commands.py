@@ -122,16 +122,20 @@ def test_a_dry_run_writes_nothing_into_the_store_either(store, tmp_path, flags, 
 @pytest.mark.parametrize(
     ("flags", "missing", "said"),
     [
-        ("--cluster 0", ("heads",), "heads are needed, and not made yet: run `cpp-pipe train "),
+        (
+            "--cluster 0",
+            ("heads",),
+            "heads are needed but not made yet, and a dry run makes nothing: run `cpp-pipe train ",
+        ),
         (
             "--cluster 0",
             ("spectrum",),
-            "the spectrum is needed, and not made yet: run `cpp-pipe sp",
+            "the spectrum is needed but not made yet, and a dry run makes nothing: run `cpp-pipe s",
         ),
         (
             "--caption seven",
             ("words",),
-            "words are needed, and not made yet: run `cpp-pipe caption",
+            "words are needed but not made yet, and a dry run makes nothing: run `cpp-pipe caption",
         ),
         (
             "--drop-duplicates --tier identical",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cpp_pipe.pipeline.curation.near_duplicates import make_duplicates
-from cpp_pipe.pipeline.curation.selection import Chosen, Wanted, choose
+from cpp_pipe.pipeline.curation.selection import Conditions, Selection, select_rows
 from cpp_pipe.pipeline.making.plan import Plan
 from cpp_pipe.pipeline.view.captions import first_captions
 from cpp_pipe.store import ConfigError, Store
@@ -27,9 +27,9 @@ def world(tmp_path_factory, digit_shards) -> SimpleNamespace:
     return SimpleNamespace(**artifacts, duplicates=duplicates)
 
 
-def chosen(world: SimpleNamespace, **wanted) -> Chosen:
-    return choose(
-        Wanted(**wanted), world.embeddings, world.assignments, world.captions, world.duplicates
+def chosen(world: SimpleNamespace, **wanted) -> Selection:
+    return select_rows(
+        Conditions(**wanted), world.embeddings, world.assignments, world.captions, world.duplicates
     )
 
 
@@ -133,4 +133,4 @@ def test_an_unknown_key_is_refused(world, tmp_path):
 @pytest.mark.parametrize("least", [-0.1, 1.1])
 def test_a_confidence_outside_its_range_is_refused(least):
     with pytest.raises(ConfigError, match="from 0 to 1"):
-        Wanted(min_confidence=least)
+        Conditions(min_confidence=least)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from cpp_pipe import Run
-from cpp_pipe.pipeline.exports.file_names import FileNames, plain
+from cpp_pipe.pipeline.exports.file_names import FileNames, to_file_name
 from cpp_pipe.store import Store
 
 from ...stages.sources.image_files import write_image
@@ -123,7 +123,7 @@ def test_csv_has_a_row_an_image_and_no_vectors(store, tmp_path):
     ],
 )
 def test_names_of_files_are_plain(words, name):
-    assert plain(words) == name
+    assert to_file_name(words) == name
 
 
 def test_a_long_key_of_any_alphabet_is_a_name_that_file_systems_take():

@@ -23,7 +23,7 @@ from PIL import Image
 from cpp_pipe import Run
 from cpp_pipe.pipeline.curation.sources import try_images
 from cpp_pipe.pipeline.exports.coco import export_coco
-from cpp_pipe.pipeline.exports.file_names import FileNames, folded, unique_names
+from cpp_pipe.pipeline.exports.file_names import FileNames, fold_case, make_unique
 from cpp_pipe.pipeline.exports.image_table import ImageTable
 from cpp_pipe.pipeline.exports.labelled_images import LabelledImages
 from cpp_pipe.pipeline.view.images import read_row
@@ -267,12 +267,12 @@ def test_clusters_are_made_where_they_are_missing(tmp_path):
 
 
 def test_clusters_of_one_name_get_their_numbers_even_if_that_is_a_name_too():
-    assert unique_names({0: "a", 1: "b"}) == {0: "a", 1: "b"}
-    assert unique_names({3: "dog", 7: "dog", 9: "cat"}) == {3: "dog 3", 7: "dog 7", 9: "cat"}
-    names = unique_names({3: "dog", 7: "dog", 9: "dog 3"})
+    assert make_unique({0: "a", 1: "b"}) == {0: "a", 1: "b"}
+    assert make_unique({3: "dog", 7: "dog", 9: "cat"}) == {3: "dog 3", 7: "dog 7", 9: "cat"}
+    names = make_unique({3: "dog", 7: "dog", 9: "dog 3"})
     assert len(set(names.values())) == 3
-    assert unique_names({1: "Dog", 2: "dog"}) == {1: "Dog", 2: "dog"}
-    assert unique_names({1: "Dog", 2: "dog"}, folded) == {1: "Dog 1", 2: "dog 2"}
+    assert make_unique({1: "Dog", 2: "dog"}) == {1: "Dog", 2: "dog"}
+    assert make_unique({1: "Dog", 2: "dog"}, fold_case) == {1: "Dog 1", 2: "dog 2"}
 
 
 def test_names_of_files_are_plain_and_unique_in_their_folder():

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cpp_pipe.pipeline.serve.shortened_paths import Places, split_place
+from cpp_pipe.pipeline.serve.shortened_paths import PathShortener, split_path
 from cpp_pipe.store import Store
 
 from ...waiting import wait_until
@@ -40,9 +40,9 @@ HOME = os.path.expanduser("~")
     ],
 )
 def test_absolute_paths_in_a_text_are_cut(text, shortened):
-    places = Places({"/srv/my photos", "/srv", "/", ""})
-    assert places.shorten(text) == (text if shortened is None else shortened)
-    assert places.shorten_all({text: [text, 1, None]}) == {text: [places.shorten(text), 1, None]}
+    paths = PathShortener({"/srv/my photos", "/srv", "/", ""})
+    assert paths.shorten(text) == (text if shortened is None else shortened)
+    assert paths.shorten_all({text: [text, 1, None]}) == {text: [paths.shorten(text), 1, None]}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_absolute_paths_in_a_text_are_cut(text, shortened):
     ],
 )
 def test_a_place_has_a_folder_and_a_name(place, folder, name):
-    assert split_place(place) == (folder, name)
+    assert split_path(place) == (folder, name)
 
 
 GIVEN = (

@@ -252,7 +252,7 @@ def test_a_file_that_could_be_read_when_it_was_listed_is_never_skipped(
     write_image(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a cat")
     (chunk,) = find_chunks(tmp_path)
-    chunk = chunk.told_apart("content") if again else chunk
+    chunk = chunk.with_content("content") if again else chunk
     (tmp_path / name).unlink()
     if becomes == "a folder":
         (tmp_path / name).mkdir()
@@ -331,7 +331,7 @@ def test_the_digest_tells_texts_whose_middle_no_edge_shows(tmp_path, size):
             assert entry.fields().caption == text.decode()
             found.append((chunk.identity, opened.sha256()))
         # Whatever was read of it before: a sample that is skipped has no fields.
-        assert digest_contents(chunk) == digest_contents(chunk.told_apart("x")) == found[-1][1]
+        assert digest_contents(chunk) == digest_contents(chunk.with_content("x")) == found[-1][1]
     (before, after), digests = zip(*found, strict=True)
     assert before == after and digests[0] != digests[1]
 

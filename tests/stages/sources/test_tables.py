@@ -103,7 +103,7 @@ def test_paths_are_relative_to_the_tables_folder(tmp_path, name):
 def test_a_named_file_that_could_be_read_when_it_was_listed_is_never_skipped(tmp_path):
     image = write_image(tmp_path / "a.png")
     path = write(tmp_path / "a.parquet", {"path": ["a.png", "gone.png"]})
-    for table in (TableFile.of(path), TableFile.of(path).told_apart("content")):
+    for table in (TableFile.of(path), TableFile.of(path).with_content("content")):
         image.unlink(missing_ok=True)
         with table.open(tmp_path) as opened:
             first, second = opened.samples

@@ -13,7 +13,7 @@ from cpp_pipe.stages.algorithms.clustering.communities import (
     neighbour_pairs,
 )
 
-from .test_choice import blobs
+from .test_k_choice import blobs
 
 
 def unit_rows(n: int, p: int, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scores of a run, made as flags ask for them, and their summaries."""
+"""Makes the scores of images that flags ask for, and summarises them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..view.columns import read_column, read_rows
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 _ENDS = 3
-"""Images at each end of a score that are named."""
+"""Images in a summary at each end of a score."""
 
 
 def make_scores(
@@ -30,7 +30,7 @@ def make_scores(
     unlike: str | None = None,
     head: Path | None = None,
 ) -> Artifact:
-    """Scores of images by a text or a head, or by their pixels; ConfigError for other flags."""
+    """Scores by a text, by a head or by pixels; ConfigError for flags that exclude each other."""
     if text is None and head is None:
         for flag, value in (("--not", unlike), ("--name", name)):
             if value is not None:
@@ -50,44 +50,44 @@ def make_scores(
         stage = ScoreByHead(score=name, head_sha256=digest_head(head))
         embeddings = plan.make("embeddings", asked_by="score")
         size = int(embeddings.facts["model"]["embedding_size"])
-        read_head(head, stage.head_sha256, size)  # a wrong head fails before any work
+        read_head(head, stage.head_sha256, size)  # raises for a wrong head before any work
         files = {**plan.runtime.files, HEAD: head.absolute()}
         plan = replace(plan, runtime=replace(plan.runtime, files=files))
     return plan.make(f"{SCORES.name}/{name}", stage=stage)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class ScoreSummary:
     """The spread of a score, and the images at its ends."""
 
     name: str
     quantiles: dict[float, float]
-    """Values by their share of images below; empty if no image has the score."""
+    """Values by the share of images below; empty if no image has the score."""
     lowest: list[dict[str, Any]]
     """`key`, `shard`, `row` and `score` of the images that score lowest, lowest first."""
     highest: list[dict[str, Any]]
     missing: int
-    """Images without the score."""
+    """The number of images without the score."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The summary as plain values."""
         shares = {f"{share:g}": value for share, value in self.quantiles.items()}
         return {**vars(self), "quantiles": shares}
 
 
-def summarise(scores: Artifact, embeddings: Artifact) -> list[Summary]:
-    """A summary of each score that an artifact holds."""
+def summarise(scores: Artifact, embeddings: Artifact) -> list[ScoreSummary]:
+    """A summary of each score in an artifact."""
     names = (
         [str(scores.manifest.config["score"])] if "score" in scores.manifest.config else MEASURED
     )
     return [_summarise(name, read_column(scores, name), embeddings) for name in names]
 
 
-def _summarise(name: str, values: np.ndarray, embeddings: Artifact) -> Summary:
+def _summarise(name: str, values: np.ndarray, embeddings: Artifact) -> ScoreSummary:
     order = np.argsort(values, kind="stable")  # NaN last
     order = order[: int(np.isfinite(values).sum())]
     ends = (order[:_ENDS], order[::-1][:_ENDS])
-    low, high = (
+    lowest, highest = (
         [
             {**row, "row": number, "score": float(values[number])}
             for number, row in zip(
@@ -97,10 +97,10 @@ def _summarise(name: str, values: np.ndarray, embeddings: Artifact) -> Summary:
         for rows in ends
     )
     shares = np.quantile(values[order], QUANTILES).tolist() if len(order) else []
-    return Summary(
+    return ScoreSummary(
         name=name,
         quantiles=dict(zip(QUANTILES, shares, strict=False)),
-        lowest=low,
-        highest=high,
+        lowest=lowest,
+        highest=highest,
         missing=len(values) - len(order),
     )

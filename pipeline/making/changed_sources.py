@@ -1,6 +1,6 @@
-"""Sources that were changed since they were embedded, although their names, sizes and edges agree.
+"""Finds sources that changed since they were embedded, although names, sizes and edges are equal.
 
-Such a source gets another identity, which says its content, too, and so becomes another part.
+A changed source gets a new identity, which includes its content, and so becomes another part.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -22,20 +22,20 @@ from ...store import Artifact, PartRecord, RunRecord, Store
 from ...store.kinds import EMBEDDINGS
 
 
-class _Embedded:
-    """What one run embedded."""
+class _EmbeddedRun:
+    """A run and the parts of its embeddings."""
 
     def __init__(self, record: RunRecord, embeddings: Artifact) -> None:
         self.record, self.embeddings = record, embeddings
-        self._parts: dict[str, list[PartRecord]] = {}
+        self._parts_by_stem: dict[str, list[PartRecord]] = {}
         for part in embeddings.parts:
-            self._parts.setdefault(stem_of(part.name), []).append(part)
+            self._parts_by_stem.setdefault(stem_of(part.name), []).append(part)
 
     def find(
         self, source: SampleSource, others: Set[str]
     ) -> tuple[SampleSource, PartRecord] | None:
-        """The source as the part that it became, and that part; none that is named in `others`."""
-        for part in self._parts.get(stem_of(source.part_name), ()):
+        """The source under the identity that was embedded, and its part; no part in `others`."""
+        for part in self._parts_by_stem.get(stem_of(source.part_name), ()):
             named = None if part.name in others else name_as(source, part)
             if named is not None:
                 return named, part
@@ -45,16 +45,16 @@ class _Embedded:
 def identify_sources(
     sources: Mapping[str, Source], store: Store, run: str, say: Callable[[str], None]
 ) -> dict[str, Source]:
-    """The sources by the part that each becomes; a changed one becomes another part than before.
+    """The sources by the part that each becomes; a changed source becomes a new part.
 
-    They are compared with what this run embedded, else with what other runs of the store did.
+    Sources are compared with the embeddings of this run, then with those of the store's other runs.
     """
-    own = store.runs.read(run)
-    embedded = list(_embedded(store, own))
+    record = store.runs.read(run)
+    runs = list(_embedded_runs(store, record))
     contents = cache(lambda: _contents_by_part(store))  # rarely needed, and then for many sources
     names = frozenset(sources)
     identified = [
-        _identify(name, cast(SampleSource, source), names - {name}, embedded, contents, own, say)
+        _identify(name, cast(SampleSource, source), names - {name}, runs, contents, record, say)
         for name, source in sources.items()
     ]
     return by_part(identified)[0]
@@ -64,49 +64,50 @@ def _identify(
     name: str,
     source: SampleSource,
     others: Set[str],
-    embedded: list[_Embedded],
+    runs: list[_EmbeddedRun],
     contents: Callable[[], Mapping[str, set[str]]],
-    own: RunRecord,
+    record: RunRecord,
     say: Callable[[str], None],
 ) -> SampleSource:
-    for earlier in embedded:
-        found = earlier.find(source, others)
-        if found is None:
+    """The source under the identity of the part that it becomes; `others` are the other parts."""
+    for run in runs:
+        match = run.find(source, others)
+        if match is None:
             continue
-        named, part = found
-        stamp = earlier.record.stamps.get(part.name)
-        if is_unchanged(named, part, earlier.embeddings, stamp):
-            extras = find_more_extras(source, part, earlier.embeddings)
+        named, part = match
+        stamp = run.record.stamps.get(part.name)
+        if is_unchanged(named, part, run.embeddings, stamp):
+            extras = find_more_extras(source, part, run.embeddings)
             if extras:
                 say(f"{source.path} has images that can be read now: it is embedded again")
                 return read_with_extras(source, part.facts.get("sha256", ""), extras)
             return named
         say(f"{source.path} was changed since it was embedded: it is embedded again")
-        return source.told_apart(digest_contents(source))
-    stamp = own.stamps.get(name)
+        return source.with_content(digest_contents(source))
+    stamp = record.stamps.get(name)
     if source.stamp and stamp not in (None, source.stamp):
-        # An earlier version may hold it, if it was put back. Otherwise embedding was stopped, and
-        # its parts may hold what the source was then.
+        # Either an old file was put back, and an earlier version has its part, or embedding was
+        # interrupted, and the part may have been made from the file as it was then.
         content = digest_contents(source)
-        is_back = content in contents().get(name, ())
-        return source if is_back else source.told_apart(content)
+        is_restored = content in contents().get(name, ())
+        return source if is_restored else source.with_content(content)
     return source
 
 
 def _contents_by_part(store: Store) -> dict[str, set[str]]:
-    """The digests of the sources that became a part, by its name, over all versions."""
+    """The digests of the sources of each part, by its name, over all versions in the store."""
     contents: dict[str, set[str]] = {}
-    for version in store.artifacts():
-        for part in version.parts if version.kind is EMBEDDINGS else ():
+    for artifact in store.artifacts():
+        for part in artifact.parts if artifact.kind is EMBEDDINGS else ():
             contents.setdefault(part.name, set()).add(part.facts.get("sha256", ""))
     return contents
 
 
-def _embedded(store: Store, own: RunRecord) -> Iterator[_Embedded]:
-    """What this run embedded, and then what others did."""
-    others = (store.runs.read(name) for name in store.runs.names() if name != own.name)
-    for record in (own, *others):
+def _embedded_runs(store: Store, first: RunRecord) -> Iterator[_EmbeddedRun]:
+    """The runs with embeddings and sources, `first` before the others."""
+    others = (store.runs.read(name) for name in store.runs.names() if name != first.name)
+    for record in (first, *others):
         version = record.versions.get(EMBEDDINGS.name)
         embeddings = None if version is None else store.find(EMBEDDINGS, version)
         if embeddings is not None and record.sources:
-            yield _Embedded(record, embeddings)
+            yield _EmbeddedRun(record, embeddings)

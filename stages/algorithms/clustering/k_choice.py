@@ -55,7 +55,7 @@ class _Silent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class KChoice:
     """A number of clusters, and the evidence for it."""
 
     k: int
@@ -95,7 +95,7 @@ def saved(shortest: float, one_cluster: float) -> float:
     return 1 - shortest / one_cluster if one_cluster else 0.0
 
 
-def choose(
+def choose_k(
     ruler: Ruler,
     x: Float32[ndarray, "n d"],
     *,
@@ -106,7 +106,7 @@ def choose(
     clear: float = CLEAR,
     second_opinion: bool = False,
     steps: Steps | None = None,
-) -> Choice:
+) -> KChoice:
     """Measures the curve of coding lengths on the ruler's sample, and BIC where the rule needs it.
 
     `x` are the sample's embeddings. An empty `grid` becomes denser where the curve is low. With
@@ -146,7 +146,7 @@ def choose(
     resampled = np.array(curves, np.float64).reshape(len(curves), len(tried))
     lengths = [length_of[k] for k in tried]
     verdict = judge(tried, lengths, resampled)
-    return Choice(
+    return KChoice(
         k=by_bic or verdict.chosen,
         rule="bic" if by_bic else "code",
         verdict=verdict,

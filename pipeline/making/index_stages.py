@@ -1,4 +1,4 @@
-"""The stages of an index, chosen by settings and the number of rows."""
+"""The stages that make an index, chosen by the settings and the number of rows."""
 
 from collections.abc import Callable
 from typing import Literal, cast
@@ -15,7 +15,7 @@ from ..config import IndexSettings
 from .jobs import Job, find_or_make
 
 INDEX_KINDS = ("quantizer", "lists", "index")
-"""A run holds one of each kind for each space."""
+"""A run has an artifact of each kind for each space."""
 
 
 def index_stage(
@@ -23,8 +23,8 @@ def index_stage(
 ) -> Stage:
     """The stage of a slot such as `index/features`, for the rows of that space.
 
-    `quantizer` is what the run holds for the space: while it suits the rows, so does its factory,
-    and nothing is listed again because rows were added.
+    `quantizer` is the run's current one. While its factory suits the number of rows it is used
+    again, so added rows do not make the old ones be listed again.
     """
     kind, name = split_slot(slot)
     assert kind in INDEX_KINDS and name in SPACES, slot
@@ -42,9 +42,9 @@ def _factory(settings: IndexSettings, source: Artifact, quantizer: Artifact | No
         return settings.factory
     width = VectorRows(source).width
     if quantizer is not None and quantizer.facts["width"] == width:
-        kept = str(quantizer.facts["factory"])
-        if still_suits(kept, source.rows, width):
-            return kept
+        factory = str(quantizer.facts["factory"])
+        if still_suits(factory, source.rows, width):
+            return factory
     return choose_factory(source.rows, width)
 
 
@@ -57,20 +57,20 @@ def make_index(
     runtime: Runtime,
     say: Callable[[str], None],
 ) -> Artifact:
-    """The index of a space's rows, with all that it is made of; the run refers to it afterwards.
+    """The index of a space's rows, made with its quantizer and lists, without a plan.
 
-    For rows that no plan has made: a plan makes each of these slots by itself.
+    The run refers to them afterwards.
     """
     space = source.kind.name
-    last, made = f"index/{space}", {space: source}
-    for slot in (*index_stage(last, settings, source, None).needs[1:], last):
+    index_slot, artifacts = f"index/{space}", {space: source}
+    for slot in (*index_stage(index_slot, settings, source, None).needs[1:], index_slot):
         stage = index_stage(slot, settings, source, None)
-        inputs = {need: made[need] for need in stage.needs}
-        job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=last)
-        made[slot] = find_or_make(job, store, run, {}, say)
-    return made[last]
+        inputs = {need: artifacts[need] for need in stage.needs}
+        job = Job(slot=slot, stage=stage, inputs=inputs, runtime=runtime, asked_by=index_slot)
+        artifacts[slot] = find_or_make(job, store, run, {}, say)
+    return artifacts[index_slot]
 
 
-def is_listed(settings: IndexSettings, source: Artifact) -> bool:
-    """Whether the rows' index is merged from lists, so that its quantizer can be fitted again."""
+def has_lists(settings: IndexSettings, source: Artifact) -> bool:
+    """Whether the index is merged from lists: then its quantizer can be fitted again."""
     return Factory.parse(_factory(settings, source, None)).shape == "lists"

@@ -1,4 +1,4 @@
-"""Numbers of clusters that follow older clusters of the same rows."""
+"""Numbers for new clusters that match the old clusters of the same rows."""
 
 import numpy as np
 from jaxtyping import Int
@@ -9,22 +9,21 @@ from scipy.optimize import linear_sum_assignment
 def count_overlaps(
     new: Int[ndarray, " m"], old: Int[ndarray, " m"], k: int
 ) -> Int[ndarray, "k k_old"]:
-    """Rows that each of the k new clusters shares with each old one; old −1 stands for no cluster.
+    """The rows that each new cluster shares with each old one; old −1 stands for no cluster.
 
     Columns end with the largest old number.
     """
-    known = old >= 0
+    had_cluster = old >= 0
     counts = np.zeros((k, int(old.max(initial=-1)) + 1), np.int64)
-    np.add.at(counts, (new[known], old[known]), 1)
+    np.add.at(counts, (new[had_cluster], old[had_cluster]), 1)
     return counts
 
 
-def follow(overlaps: Int[ndarray, "k k_old"]) -> Int[ndarray, " k"]:
-    """The number of each new cluster, for which the most rows keep their number.
+def match_numbers(overlaps: Int[ndarray, "k k_old"]) -> Int[ndarray, " k"]:
+    """A number for each new cluster, such that as many rows as possible keep their old number.
 
-    Numbers are from 0 to k − 1. A new cluster without rows in common with the old cluster of its
-    number takes the next number that is free. Kuhn's assignment is exact, so no other numbering
-    keeps more rows.
+    Numbers are from 0 to k − 1. A cluster that shares no row with an old cluster in this range gets
+    the next free number. The assignment is exact (Kuhn's), so no other numbering keeps more rows.
     """
     k = len(overlaps)
     allowed = overlaps[:, :k]

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.cluster import KMeans, kmeans_plusplus
 
-from cpp_pipe.stages.algorithms.clustering import choice as choosing
-from cpp_pipe.stages.algorithms.clustering.choice import CLEAR, Choice, bic, choose, saved
+from cpp_pipe.stages.algorithms.clustering import k_choice
 from cpp_pipe.stages.algorithms.clustering.code_lengths import Ruler
+from cpp_pipe.stages.algorithms.clustering.k_choice import CLEAR, KChoice, bic, choose_k, saved
 from cpp_pipe.stages.algorithms.clustering.landmarks import clustering_rows
 from cpp_pipe.stages.select_k import SelectK
 
@@ -27,10 +27,10 @@ def blobs(groups: int, each: int, d: int, spread: float, seed: int = 0) -> np.nd
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
-def choice(x: np.ndarray, k_max: int, **how: object) -> Choice:
+def choice(x: np.ndarray, k_max: int, **how: object) -> KChoice:
     points, landmarks = clustering_rows(x, x), landmarks_of(x, k_max)
     ruler = Ruler.of(landmarks, x, points, total=len(x), eps_sq=EPS_SQ)
-    return choose(ruler, x, **{"resamples": 2, "seed": 0, **how})  # type: ignore[arg-type]
+    return choose_k(ruler, x, **{"resamples": 2, "seed": 0, **how})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("k", [1, 3, 6])
@@ -113,7 +113,7 @@ def test_the_second_opinion_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     alone = choice(rows, 40)
     assert alone.communities is None
     for count in (None, 2, 3000):
-        monkeypatch.setattr(choosing, "count_communities", lambda z, seed, count=count: count)
+        monkeypatch.setattr(k_choice, "count_communities", lambda z, seed, count=count: count)
         found = choice(rows, 40, second_opinion=True)
         assert (found.k, found.rule, found.bic) == (alone.k, alone.rule, alone.bic)
         assert (found.grid, found.lengths) == (alone.grid, alone.lengths)

@@ -45,7 +45,7 @@ class FolderChunk:
     identity: str
     """Digest, in hex, of names, sizes and edges; it does not contain the folder's location."""
     edges: str = field(default="", compare=False)
-    """The identity without any content: see `told_apart`."""
+    """The identity without any content: see `with_content`."""
     unread: frozenset[str] = field(default=frozenset(), compare=False)
     """Names of files that could not be read when listed; part of the identity."""
     long_texts: frozenset[str] = field(default=frozenset(), compare=False)

@@ -34,7 +34,7 @@ class TableFile:
     identity: str
     """Digest, in hex, of the name, size and edges of the file, and of the files it names."""
     edges: str = field(default="", compare=False)
-    """The identity without any content: see `told_apart`."""
+    """The identity without any content: see `with_content`."""
     unread: frozenset[str] = field(default=frozenset(), compare=False)
     """Files that it names and that could not be read when listed; part of the identity."""
     stamp: str = field(default="", compare=False)

@@ -271,7 +271,7 @@ def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path, name, agai
     write_image(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a cat")
     (chunk,) = find_chunks(tmp_path)
-    chunk = chunk.told_apart("content") if again else chunk
+    chunk = chunk.with_content("content") if again else chunk
     with chunk.open(tmp_path) as opened:
         assert opened.samples[0].read_image() == png(0)
     (tmp_path / name).write_bytes(png(1) if name == "a.png" else b"a dog")

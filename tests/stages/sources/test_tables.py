@@ -263,7 +263,7 @@ def test_a_changed_file_that_a_table_names_is_noticed(tmp_path, form):
 def test_a_table_that_changed_since_it_was_listed_is_refused(tmp_path, columns, again):
     """Its part would hold other rows than its name says, for every copy of the listed table."""
     path = write(tmp_path / "a.parquet", {"jpg": [png(0)], "id": ["a"]})
-    table = TableFile.of(path).told_apart("content") if again else TableFile.of(path)
+    table = TableFile.of(path).with_content("content") if again else TableFile.of(path)
     write(path, columns)
     with (
         pytest.raises(ShardError, match="was changed while it was embedded"),
@@ -276,7 +276,7 @@ def test_a_table_that_changed_since_it_was_listed_is_refused(tmp_path, columns, 
 def test_a_named_file_that_changed_since_it_was_listed_is_refused(tmp_path, again):
     image = write_image(tmp_path / "a.png")
     path = write(tmp_path / "a.parquet", {"path": ["a.png", "gone.png"]})
-    table = TableFile.of(path).told_apart("content") if again else TableFile.of(path)
+    table = TableFile.of(path).with_content("content") if again else TableFile.of(path)
     for number in (0, 1):
         image.write_bytes(png(number))
         is_changed = number != 0

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -82,6 +82,7 @@ def test_blas_has_one_thread_until_the_last_of_overlapping_calls_ends() -> None:
     assert max(given) == 2
     try:
         first, second = (map_in_threads(abs, range(9), 2) for _ in range(2))
+        assert isinstance(first, Generator) and isinstance(second, Generator)
         with ThreadPoolExecutor(1) as other:
             assert next(first) == other.submit(next, second).result() == 0
             assert set(blas_threads()) == {1}

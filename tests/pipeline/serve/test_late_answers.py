@@ -59,11 +59,9 @@ def test_images_that_come_late_leave_the_focus_to_who_types(served, browser):
         with page.expect_request("**/api/set/items*"):
             page.keyboard.press("[")
         page.keyboard.press("f")
-        words = page.get_by_role("searchbox")
+        words = page.get_by_label("Only clusters whose caption contains")
         expect(words).to_be_focused()
-        page.unroute("**/api/set/items*")
-        for route in held:
-            route.continue_()
+        page.unroute("**/api/set/items*")  # which lets those through that were held
         page.wait_for_selector(".wall-tile a.tile")
         page.wait_for_timeout(200)
         expect(words).to_be_focused()

@@ -10,15 +10,17 @@ from benchmarks import duplicates
 from cpp_pipe.stages.algorithms.duplicates.near_duplicates import near_duplicates
 from cpp_pipe.stages.duplicates import THRESHOLD
 
+from ..stages.small_models import mobile_clip
+
 
 @pytest.mark.slow
 def test_copies_of_photographs_are_found(shared, tmp_path):
-    model = shared / "models" / "mnv2-clip"
+    files = mobile_clip(shared)
     arguments = Namespace(
         shards=str(shared / "data" / "caltech101" / "00008.tar"),
         model="mnv2-clip",
-        pretrained=str(model / "mnv2-clip.safetensors"),
-        model_config=str(model / "mnv2-clip.json"),
+        pretrained=str(files["weights"]),
+        model_config=str(files["model_config"]),
         images=20,
         store=tmp_path,
         device="cpu",

@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import os
-import resource
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from cpp_pipe.store.digest import digest_file
 from cpp_pipe.store.files import store_errors
 from cpp_pipe.store.temporary import temporary_folder
 
-from ..small_disk import small_disk
+from ..small_disk import no_file_may_grow_above, small_disk
 from ..stages.shards import write_shards
 from .cli import DIGITS, embed, fail, succeed
 
@@ -48,19 +46,6 @@ def unreadable_from(path: Path, start: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "pread", read)
         yield
-
-
-@contextlib.contextmanager
-def no_file_may_grow_above(size: int) -> Iterator[None]:
-    """The system lets no file of this process become larger, like a full disk."""
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 @pytest.mark.skipif(not NEVER_MAPPED.exists(), reason="only Linux has such a file")

@@ -2,8 +2,6 @@
 
 import json
 import os
-import resource
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +19,7 @@ from cpp_pipe.store.manifest import Manifest, PartRecord
 from cpp_pipe.store.paths import StorePath, is_in_bucket
 from cpp_pipe.store.upkeep import collect, find_garbage, verify
 
+from ..small_disk import no_file_may_grow_above
 from .stores import (
     assignments_table,
     json_values,
@@ -247,16 +246,9 @@ def test_a_lock_is_free_once_its_owner_releases_it(root):
 def test_a_full_disk_is_an_error_and_keeps_finished_parts(root):
     draft = Store(root).draft(recipe())
     draft.make_part("a-00", write_features)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        # The system lets no file grow further, like a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-        with pytest.raises(StoreError, match="no space left while writing"):
-            draft.make_part("b-01", lambda scratch: write_features(scratch, rows=1000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
+    no_space = pytest.raises(StoreError, match="no space left while writing")
+    with no_file_may_grow_above(100), no_space:
+        draft.make_part("b-01", lambda scratch: write_features(scratch, rows=1000))
     assert list(draft.finished()) == ["a-00"]
     draft.make_part("b-01", write_features)
     assert sorted(draft.finished()) == ["a-00", "b-01"]

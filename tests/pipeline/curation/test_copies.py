@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from cpp_pipe.stages.algorithms.duplicates import cells, large_sets
 
-from ...stages.algorithms.duplicates.test_registration import crop, photograph
+from ...stages.algorithms.duplicates.photographs import crop, photograph
 from ..cli import DIGITS, fail, succeed
 
 EXIF_ORIENTATION = 0x0112

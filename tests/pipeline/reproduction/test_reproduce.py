@@ -22,6 +22,7 @@ from cpp_pipe.stages.rows.artifact_rows import gather
 from cpp_pipe.store import Store
 from cpp_pipe.store.kinds import EMBEDDINGS, FEATURES, HEADS, SPECTRUM
 
+from ...stages.small_models import mobile_clip_flags
 from ..cli import Outcome, call, fail, succeed
 from ..datasets.made import make_cifar10
 
@@ -40,12 +41,10 @@ def reproduced(folder, shared) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make_cifar10(folder / "files", patch, per_batch=ROWS // 6)
-        model = shared / "models" / "mnv2-clip"
         return succeed(
             folder / "artifacts",
             *("reproduce", "cifar10", "--seeds", "2", "--from", "files", *SMALL),
-            *("--model-config", model / "mnv2-clip.json"),
-            *("--pretrained", model / "mnv2-clip.safetensors"),
+            *mobile_clip_flags(shared),
         )
 
 

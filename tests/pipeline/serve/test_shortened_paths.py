@@ -10,6 +10,7 @@ import pytest
 from cpp_pipe.pipeline.serve.shortened_paths import Places, split_place
 from cpp_pipe.store import Store
 
+from ...stages.small_models import mobile_clip_flags
 from ...waiting import wait_until
 from ..cli import succeed
 from .server import Served, serve
@@ -162,16 +163,11 @@ def test_no_answer_tells_where_a_folder_and_a_model_lie(tmp_path, shared):
     for number in range(24):
         (folder / "sea" / f"{number}.jpg").write_bytes(encoded(40, 30))
     (folder / "broken.jpg").write_bytes(b"no image")
-    model = shared / "models" / "mnv2-clip"
-    succeed(
-        store, "embed", "--images", folder,
-        "--model-config", model / "mnv2-clip.json",
-        "--pretrained", model / "mnv2-clip.safetensors",
-        "--max-skipped", "0.5",
-    )  # fmt: skip
+    model = mobile_clip_flags(shared)
+    succeed(store, "embed", "--images", folder, *model, "--max-skipped", "0.5")
     succeed(store, "assign", "--k", "2")
     with serve(store) as server:
-        secrets = {str(folder), str(folder.parent), "Anna's", str(model), str(tmp_path)}
+        secrets = {str(folder), str(folder.parent), "Anna's", str(shared / "models"), str(tmp_path)}
         assert server.json("/api/images/3")["source"] == "summer"
         assert server.get("/api/pictures/3").status_code == 200
         for path in (folder / "sea").iterdir():

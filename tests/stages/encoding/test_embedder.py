@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cpp_pipe.configs import __file__ as configs
 from cpp_pipe.stages.encoding.embedder import BATCH_OF_A_CORE, Batch, Embedder
 from cpp_pipe.stages.encoding.encoder import Encoder, load_encoder
 from cpp_pipe.stages.sources.fields import SampleFields
 from cpp_pipe.stages.sources.images.pixels import UndecodableImage
 from cpp_pipe.store import ShardError, Store, StoreError
 
+from ..small_models import DIGITS_CLIP, mobile_clip
 from ..world import plan_of
-
-FILES = {
-    "weights": Path(configs).parent / "digits-clip.safetensors",
-    "model_config": Path(configs).parent / "digits-clip.json",
-}
 
 
 @dataclass
@@ -40,20 +34,20 @@ class Sample:
     key: str
     encoded: bytes | Exception
     readers: list[tuple[str, str]] = field(default_factory=list)
-    """Which sample was read by which thread, of all that share the list."""
+    """The key and the reading thread of each read sample, in a list that samples share."""
 
     offset = None
     size = None
 
     def read_image(self) -> bytes:
-        """The bytes, or why they cannot be read."""
+        """The bytes, or the error that stands for them."""
         self.readers.append((self.key, threading.current_thread().name))
         if isinstance(self.encoded, Exception):
             raise self.encoded
         return self.encoded
 
     def fields(self) -> SampleFields:
-        """Nothing."""
+        """Empty fields."""
         return SampleFields(caption=None, label=None, url=None, extra="{}")
 
 
@@ -73,11 +67,6 @@ def samples(count: int) -> list[Sample]:
     return made
 
 
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return load_encoder("digits-clip", "shipped", files=FILES, device="cpu")
-
-
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Sets the number of torch's threads."""
@@ -91,25 +80,25 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=[0, 2], ids=["on all cores", "by processes"])
 def embedder(request: pytest.FixtureRequest, encoder: Encoder) -> Embedder:
-    """Both ways to embed."""
+    """An embedder that decodes on the cores, or in processes."""
     with torch_threads(2):
         return Embedder(encoder, BATCH_OF_A_CORE, decoders=request.param)
 
 
 def expected_rows(numbers: Sequence[int]) -> np.ndarray:
     """Embeddings of the images by plain open_clip, one at a time."""
-    open_clip.add_model_config(FILES["model_config"])
+    open_clip.add_model_config(DIGITS_CLIP["model_config"])
     network, _, preprocess = open_clip.create_model_and_transforms(
-        "digits-clip", pretrained=str(FILES["weights"])
+        "digits-clip", pretrained=str(DIGITS_CLIP["weights"])
     )
     network.eval()
     with torch.inference_mode():
-        rows = [network.encode_image(preprocess(make_image(one))[None]) for one in numbers]
+        rows = [network.encode_image(preprocess(make_image(number))[None]) for number in numbers]
         return torch.nn.functional.normalize(torch.cat(rows), dim=-1).numpy()
 
 
 def all_rows(batches: Sequence[Batch]) -> np.ndarray:
-    return np.concatenate([one.embeddings for one in batches])
+    return np.concatenate([batch.embeddings for batch in batches])
 
 
 def test_every_sample_has_one_outcome_in_order_and_open_clips_embedding(embedder):
@@ -151,7 +140,7 @@ def test_an_image_too_thin_to_be_scaled_is_skipped_as_too_large(embedder, size):
     assert np.abs(batch.embeddings - expected_rows([0, 2])).max() < 1e-6
 
 
-def test_a_thin_image_that_can_be_scaled_is_embedded_as_before(embedder, encoder):
+def test_a_thin_image_that_can_be_scaled_is_embedded(embedder, encoder):
     (batch,) = embedder.embed([Sample("0", thin_png(2, 20_000))])
     assert batch.embeddings.shape == (1, encoder.size)
 
@@ -174,12 +163,7 @@ def test_an_embedding_does_not_depend_on_the_rest_of_its_batch(embedder):
 
 
 def test_a_convolutional_embedding_does_not_depend_on_the_rest_of_its_batch(shared):
-    folder = shared / "models" / "mnv2-clip"
-    files = {
-        "weights": folder / "mnv2-clip.safetensors",
-        "model_config": folder / "mnv2-clip.json",
-    }
-    mobile = load_encoder("mnv2-clip", "local", files=files, device="cpu")
+    mobile = load_encoder("mnv2-clip", "local", files=mobile_clip(shared), device="cpu")
     given = samples(18)
     with torch_threads(1):  # with more, PyTorch uses oneDNN for all convolutions
         embedder = Embedder(mobile, 64)
@@ -253,7 +237,7 @@ def test_sources_share_batches_and_each_gets_its_own_rows(encoder, decoders):
     assert network.batches <= 6, "15 sources, with a small batch at the end and perhaps one more"
 
 
-def test_a_source_that_fails_harms_no_other(embedder):
+def test_a_failing_source_leaves_the_others_intact(embedder):
     given = samples(40)
     failing = [*samples(20)[:5], Sample("5", ShardError("the shard was changed"))]
     expected = all_rows(list(embedder.embed(given)))
@@ -316,7 +300,7 @@ def test_each_batch_reports_the_time_spent(embedder):
         assert 0 < in_all < seconds, name
 
 
-def test_a_dead_process_is_reported_in_one_sentence(encoder):
+def test_a_killed_decoder_is_reported_in_one_sentence(encoder):
     others = set(multiprocessing.active_children())
     batches = Embedder(encoder, 16, decoders=1).embed(samples(400))
     next(batches)
@@ -353,14 +337,14 @@ def test_jpegs_are_decoded_at_a_fraction_if_the_encoder_allows_it(encoder):
 
 
 class WithoutDirections(torch.nn.Module):
-    """A network that has no vector for a white image, and a zero vector for a black one."""
+    """A network that gives NaN for a white image, and zeros for a black one."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """The network's rows but for flat images."""
+        """The network's rows, with invalid ones for flat images."""
         rows = self.network.encode_image(pixels)  # pyright: ignore[reportCallIssue]
         channels = pixels.flatten(2)
         is_flat = (channels.amax(2) - channels.amin(2) < 1e-4).all(1)

@@ -13,7 +13,7 @@ from cpp_pipe.stages.algorithms.training_config import TrainingConfig
 from cpp_pipe.stages.rows.streamed_rows import StreamedRows, shuffled_batches
 from cpp_pipe.store import ConfigError
 
-from .test_artifact_rows import make_embeddings
+from .made_parts import make_embeddings
 
 SIZES = (70, 1, 0, 130, 55)
 ROWS = sum(SIZES)
@@ -109,7 +109,7 @@ def peak_of_an_epoch(artifact) -> int:
         ({"compression": "zstd", "row_group_size": 1000}, 1024 + 1000 + 256),
     ],
 )
-def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_rows):
+def test_an_epoch_needs_memory_for_a_buffer_a_block_and_a_batch(tmp_path, rewrite, held_rows):
     width = 128
     artifact, _ = make_embeddings(tmp_path, (8000, 8000), width, rewrite=rewrite)
     batches_of(artifact, batch=256, buffer_rows=1024)  # imports would count for the epoch
@@ -128,7 +128,7 @@ def test_an_epoch_holds_the_buffer_a_block_and_a_batch(tmp_path, rewrite, held_r
         (16, 15, "buffer_rows must be at least the batch, 16, got 15"),
     ],
 )
-def test_a_batch_that_can_never_be_full_is_refused_at_once(made, batch, buffer_rows, message):
+def test_a_batch_that_can_never_be_full_is_refused(made, batch, buffer_rows, message):
     artifact, _ = made
     with pytest.raises(ConfigError, match=message):
         shuffled_batches(artifact, batch=batch, buffer_rows=buffer_rows, seed=0, epoch=0)

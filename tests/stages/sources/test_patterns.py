@@ -60,7 +60,7 @@ def test_every_notation_of_a_range_names_the_same_shards(folder: Path, pattern: 
         "s.tar",
     ],
 )
-def test_braces_mean_what_they_mean_to_webdataset(folder: Path, pattern: str):
+def test_braces_expand_as_in_webdataset(folder: Path, pattern: str):
     names = expand_urls(pattern)
     touch(*names)
     assert found(pattern) == names
@@ -301,7 +301,7 @@ def test_names_are_counted_before_they_are_written(pattern: str):
     ["{a,b}" * 40, "{a..z}" * 9, "{0..999999999999}", "{" * 100_000, "{a," * 50_000 + "}" * 50_000,
      "{0.." + "9" * 10_000 + "}"],
 )  # fmt: skip
-def test_patterns_that_explode_are_refused_at_once(pattern: str):
+def test_patterns_with_too_many_names_are_refused_at_once(pattern: str):
     began = time.monotonic()
     with pytest.raises(ShardError) as raised:
         expand_braces(pattern)

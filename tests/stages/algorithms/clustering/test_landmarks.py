@@ -22,8 +22,7 @@ from cpp_pipe.stages.algorithms.metrics import accuracy
 from cpp_pipe.store.errors import ConfigError
 
 from ....strategies import random_rows, seeds
-from .test_memberships import planted_subspaces, unit
-from .test_spectral import planted
+from .planted import planted_directions, planted_subspaces, unit
 
 KINDS: list[AffinityName] = ["consensus", "membership"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -50,7 +49,7 @@ def own(partition: Partition) -> np.ndarray:
 @each_kind
 @pytest.mark.parametrize("k", [1, 2, 5, 6, 12])
 def test_an_assigner_gives_landmarks_their_own_clusters(kind: AffinityName, k: int) -> None:
-    z, _ = planted(6, 40, 0.7)
+    z, _ = planted_directions(6, 40, 0.7)
     landmarks = fit(z, kind)
     partition = landmarks.partition(k)
     assert partition.k == k
@@ -59,7 +58,7 @@ def test_an_assigner_gives_landmarks_their_own_clusters(kind: AffinityName, k: i
 
 @each_kind
 def test_planted_clusters_are_found_and_other_rows_follow(kind: AffinityName) -> None:
-    z, labels = planted(6, 80, 0.7)
+    z, labels = planted_directions(6, 80, 0.7)
     landmarks = fit(z[:240], kind)
     partition = landmarks.partition(6)
     assert accuracy(labels, assign(landmarks, partition, z)) == 1
@@ -67,7 +66,7 @@ def test_planted_clusters_are_found_and_other_rows_follow(kind: AffinityName) ->
 
 @each_kind
 def test_rows_are_placed_among_the_eigenvectors_up_to_their_length(kind: AffinityName) -> None:
-    z, _ = planted(6, 40, 0.7)
+    z, _ = planted_directions(6, 40, 0.7)
     landmarks = fit(z, kind)
     placed = landmarks.place(clustering_rows(z, z), 6)
     assert placed.dtype == np.float32
@@ -96,8 +95,8 @@ def test_every_row_gets_a_cluster_and_a_confidence(
 
 
 @each_kind
-def test_several_partitions_at_once_equal_each_alone(kind: AffinityName) -> None:
-    z, _ = planted(6, 40, 0.9)
+def test_several_partitions_at_once_equal_each_on_its_own(kind: AffinityName) -> None:
+    z, _ = planted_directions(6, 40, 0.9)
     landmarks, points = fit(z[:120], kind), clustering_rows(z, z)
     partitions = [landmarks.partition(k) for k in (9, 1, 6, 2)]
     together = Assigner(landmarks, partitions).assign(points)
@@ -112,7 +111,7 @@ def test_several_partitions_at_once_equal_each_alone(kind: AffinityName) -> None
 def test_the_size_of_a_chunk_changes_no_label(
     monkeypatch: pytest.MonkeyPatch, kind: AffinityName, rows: int
 ) -> None:
-    z, _ = planted(6, 40, 0.9)
+    z, _ = planted_directions(6, 40, 0.9)
     landmarks, points = fit(z[:120], kind), clustering_rows(z, z)
     assigner = Assigner(landmarks, [landmarks.partition(6), landmarks.partition(11)])
     whole, places = assigner.assign(points), landmarks.place(points, 6)
@@ -129,7 +128,7 @@ def test_the_size_of_a_chunk_changes_no_label(
 
 @each_kind
 def test_empty_input_is_no_error(kind: AffinityName) -> None:
-    z, _ = planted(3, 20, 0.5)
+    z, _ = planted_directions(3, 20, 0.5)
     landmarks = fit(z, kind)
     partitions = [landmarks.partition(3), landmarks.partition(5)]
     for clusters, confidence in Assigner(landmarks, partitions).assign(
@@ -141,7 +140,7 @@ def test_empty_input_is_no_error(kind: AffinityName) -> None:
 
 @each_kind
 def test_more_clusters_than_eigenvectors_are_refused(kind: AffinityName) -> None:
-    landmarks = fit(planted(3, 20, 0.5)[0], kind, k_max=5)
+    landmarks = fit(planted_directions(3, 20, 0.5)[0], kind, k_max=5)
     message = r"k must be at most 5, .* got 6: raise spectrum\.k_max, up to its 60"
     with pytest.raises(ConfigError, match=message):
         landmarks.cluster(6)
@@ -154,7 +153,7 @@ def test_more_clusters_than_eigenvectors_are_refused(kind: AffinityName) -> None
 
 @each_kind
 def test_the_same_seed_gives_the_same_clusters(kind: AffinityName) -> None:
-    z, _ = planted(6, 40, 0.9)
+    z, _ = planted_directions(6, 40, 0.9)
     one, other = fit(z, kind), fit(z, kind)
     assert np.array_equal(one.vectors, other.vectors)
     for k in (2, 6, 9):
@@ -163,7 +162,7 @@ def test_the_same_seed_gives_the_same_clusters(kind: AffinityName) -> None:
 
 @each_kind
 def test_resampled_landmarks_have_their_own_eigenpairs(kind: AffinityName) -> None:
-    z, labels = planted(6, 40, 0.7)
+    z, labels = planted_directions(6, 40, 0.7)
     some = np.arange(0, 240, 7)
     resampled = fit(z, kind).resample(some, 3)
     assert np.array_equal(resampled.z, z[some])
@@ -188,7 +187,7 @@ def test_a_group_much_larger_than_others_is_one_cluster_for_every_row() -> None:
 
 
 def test_pieces_of_one_cluster_are_one_cluster_for_every_row() -> None:
-    z, labels = planted(6, 40, 0.7)
+    z, labels = planted_directions(6, 40, 0.7)
     landmarks = fit(z, "consensus")
     whole = landmarks.partition(6)
     halves = np.concatenate([whole.centroids, whole.centroids + np.float32(0.01)])
@@ -228,7 +227,7 @@ def test_every_row_can_be_its_own_cluster(kind: AffinityName) -> None:
 
 
 def test_a_single_far_row_is_a_cluster_with_no_confidence() -> None:
-    z, labels = planted(3, 40, 0.5)
+    z, labels = planted_directions(3, 40, 0.5)
     z = np.concatenate([z, np.eye(9, dtype=np.float32)[8:]])
     labels = np.append(labels, 3)
     landmarks = fit(z, "membership")
@@ -293,7 +292,7 @@ def test_auto_takes_the_consensus_for_blobs() -> None:
 
 
 @given(st.integers(1, 10**7), st.integers(1, 50_000))
-def test_usually_there_are_no_more_eigenvectors_than_landmarks(rows: int, landmarks: int) -> None:
+def test_the_usual_k_max_follows_the_rows_and_the_landmarks(rows: int, landmarks: int) -> None:
     k_max = usual_k_max(rows, landmarks)
     assert 1 <= k_max <= min(rows, landmarks)
     assert k_max >= min(rows, landmarks, LEAST)

@@ -16,7 +16,7 @@ from cpp_pipe.stages.algorithms.duplicates.image_hashes import (
 from cpp_pipe.stages.algorithms.duplicates.registration import SIDE
 
 from ....strategies import seeds
-from .test_registration import COPIES, grey, photograph
+from .photographs import COPIES, grey, photograph
 
 
 def random_hashes(n: int, seed: int) -> np.ndarray:
